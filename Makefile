@@ -1,0 +1,41 @@
+# `make demo` and `make test` need Python 3.11+ and nothing else; everything they use goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench-round
+
+help:
+	@echo "make demo         train one model across three private sites on this machine"
+	@echo "make test         all checks and tests"
+	@echo "make lint         style, types and layering only"
+	@echo "make bench-round  time of a round: N=3 MB=1 (JSON=1 for one JSON line)"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=")'
+	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demo]" --group dev
+	@touch $@
+
+demo: $(STAMP)
+	@$(RUN)/swarm demo
+
+lint: $(STAMP)
+	@$(RUN)/ruff check --quiet .
+	@$(RUN)/ruff format --quiet --check .
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports --no-logo
+
+test: lint
+	@$(RUN)/python -m pytest
+
+N ?= 3
+MB ?= 1
+JSON ?=
+bench-round: $(STAMP)
+	@$(RUN)/python bench/round.py --nodes $(N) --mb $(MB) $(if $(JSON),--json)

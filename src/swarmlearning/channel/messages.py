@@ -1,0 +1,156 @@
+"""The messages of the local channel (version 1).
+
+The ML process always begins: it sends `Open`, `Sync` or `Close` and then reads until the answer that ends the
+exchange (`Opened`, `Synced`, `Closed`, or `Failed`). While an exchange is open the SL may send, any number of times,
+`Merged` (load this model, evaluate it, answer `Evaluated` or `EvaluationFailed`) and `Waiting` (a line for the
+training log). `Progress` and `Kill` are one-way.
+
+    ML                                  SL
+    Open ─────────────────────────────▶
+         ◀───────────────────────────── Opened
+    Sync(file) ───────────────────────▶
+         ◀───────────────────────────── Waiting*
+         ◀───────────────────────────── Merged(file)
+    Evaluated ────────────────────────▶
+         ◀───────────────────────────── Synced(next_interval, training_over)
+
+File names are plain names inside the directory that holds the socket, so both sides may see that directory under
+different paths (containers). The SL owns a file named in `Sync` or `Close` from the moment it reads the message; a
+file named in `Merged` stays until the ML process has answered.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+VERSION = 1
+
+MergeMethodName: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
+CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
+    """Base of all messages; on the wire `{"type": "<class name>", ...}`."""
+
+
+class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Name, safetensors dtype tag (`F32`, `BF16`, `I64`, …) and shape of one model entry."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Open(Message, frozen=True, tag=True):
+    """Opens the training session; sent once, before anything else."""
+
+    training_contract: str
+    sync_frequency: int
+    min_peers: int
+    merge_method: MergeMethodName
+    checkin_model_on_train_end: CheckinMode
+    node_weightage: int
+    use_adaptive_sync: bool
+    total_epochs: int
+    ml_platform: str
+    structure: tuple[TensorSpec, ...]
+    version: int = VERSION
+
+
+class Sync(Message, frozen=True, tag=True):
+    """The ML process reached a sync point; its parameters are in `file`."""
+
+    session: str
+    sequence: int
+    node_weightage: int
+    file: str
+
+
+class Close(Message, frozen=True, tag=True):
+    """Local training has ended; `file` holds what this node goes on contributing (see its check-in mode)."""
+
+    session: str
+    sequence: int
+    node_weightage: int
+    file: str
+
+
+class Kill(Message, frozen=True, tag=True):
+    """The ML process leaves without waiting for the swarm; one-way, the last message."""
+
+    session: str
+    ok: bool
+    message: str
+
+
+class Evaluated(Message, frozen=True, tag=True):
+    """The merged model is loaded; loss and metric are null where no validation data was given."""
+
+    session: str
+    sequence: int
+    loss: float | None
+    metric: float | None
+    epochs: int
+    total_epochs: int
+
+
+class EvaluationFailed(Message, frozen=True, tag=True):
+    """Loading or evaluating the merged model raised; the ML process gives up."""
+
+    session: str
+    sequence: int
+    message: str
+
+
+class Progress(Message, frozen=True, tag=True):
+    """How far local training is: batches and epochs since the start; one-way, at most one a second."""
+
+    session: str
+    steps: int
+    epochs: int
+
+
+class Opened(Message, frozen=True, tag=True):
+    """Answer to `Open`."""
+
+    session: str
+
+
+class Merged(Message, frozen=True, tag=True):
+    """Load the merged model in `file`, evaluate it, and answer."""
+
+    session: str
+    sequence: int
+    file: str
+
+
+class Synced(Message, frozen=True, tag=True):
+    """Answer to `Sync`: batches until the next sync (>= 1), and whether the swarm's training is over."""
+
+    session: str
+    sequence: int
+    next_interval: int
+    training_over: bool
+
+
+class Closed(Message, frozen=True, tag=True):
+    """Answer to `Close`: training is over everywhere and the final model has been loaded."""
+
+    session: str
+    sequence: int
+
+
+class Waiting(Message, frozen=True, tag=True):
+    """A line for the training log: who is waited for and since when."""
+
+    text: str
+
+
+class Failed(Message, frozen=True, tag=True):
+    """The request failed for good; `message` says what, where and what to do."""
+
+    message: str
+
+
+FromML: TypeAlias = Open | Sync | Close | Kill | Evaluated | EvaluationFailed | Progress
+FromSL: TypeAlias = Opened | Merged | Synced | Closed | Waiting | Failed

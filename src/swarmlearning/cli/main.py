@@ -1,0 +1,25 @@
+"""The `swarm` command: one sub-command a module."""
+
+import typer
+
+from swarmlearning.cli import cert, nodes
+
+app = typer.Typer(
+    name="swarm",
+    help="Swarm Learning: train one model together without pooling data, and without a central server.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("sn")(nodes.sn)
+app.command("sl", context_settings={"allow_extra_args": True})(nodes.sl)
+app.add_typer(cert.app, name="cert")
+
+
+def main() -> None:
+    """Entry point of the `swarm` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

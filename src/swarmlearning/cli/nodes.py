@@ -1,0 +1,99 @@
+"""`swarm sn` and `swarm sl`: one node each, with the option names of the original's scripts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, ReadyFd, fail, load_identity, run_node
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.logs import Level, banner, start_logging
+from swarmlearning.node.ready import Ready
+from swarmlearning.node.settings import SlEnvironment
+from swarmlearning.sl.driver import RoundSettings
+from swarmlearning.sl.node import SlSettings, run_sl
+from swarmlearning.sn.node import SnSettings, run_sn
+
+STATE = Path.home() / ".local" / "state" / "swarmlearning"
+
+HostIp = Annotated[str, typer.Option("--host-ip", help="Address under which other nodes reach this one.")]
+LogLevel = Annotated[Level, typer.Option("--log-level", help="How much to log.")]
+
+
+def sn(
+    host_ip: HostIp = "",
+    sentinel: Annotated[bool, typer.Option("--sentinel", help="Found a network if there is no chain yet.")] = False,
+    sn_api_port: Annotated[int, typer.Option(help="Port of the API.")] = 30304,
+    network_name: Annotated[str, typer.Option(help="Name of the network to found.")] = "swarm",
+    node_name: Annotated[str, typer.Option(help="Name of this node in lists and logs.")] = "SN-1",
+    data_dir: Annotated[Path, typer.Option(help="Where this node keeps its UID and the chain.")] = STATE / "sn",
+    cacert: CaCert = None,
+    capath: CaPath = None,
+    cert: Cert = None,
+    key: Key = None,
+    log_level: LogLevel = "INFO",
+    ready_fd: ReadyFd = None,
+) -> None:
+    """Run a Swarm Network node: keeps the ledger on which everything is decided."""
+    try:
+        ready = Ready(ready_fd)
+        settings = SnSettings(
+            name=node_name,
+            host=_mandatory(host_ip),
+            api_port=sn_api_port,
+            data_dir=data_dir,
+            network_name=network_name,
+            sentinel=sentinel,
+        )
+        identity = load_identity(cacert, capath, cert, key)
+        print(banner("SN"), flush=True)
+        start_logging(log_level)
+        run_node(run_sn(settings, identity, ready))
+    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
+        fail("swarm sn", error)
+
+
+def sl(
+    context: typer.Context,
+    host_ip: HostIp = "",
+    sn_ip: Annotated[str, typer.Option(help="Address of an SN.")] = "",
+    sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
+    sl_fs_port: Annotated[int, typer.Option(help="Port of this node's file server.")] = 30305,
+    node_name: Annotated[str, typer.Option(help="Name of this node in lists and logs.")] = "SL-1",
+    data_dir: Annotated[Path, typer.Option(help="Where this node keeps its UID and models.")] = STATE / "sl",
+    cacert: CaCert = None,
+    capath: CaPath = None,
+    cert: Cert = None,
+    key: Key = None,
+    log_level: LogLevel = "INFO",
+    ready_fd: ReadyFd = None,
+) -> None:
+    """Run a Swarm Learning node; a command after `--` is started as its ML process."""
+    try:
+        ready = Ready(ready_fd)
+        if not sn_ip:
+            raise NodeError("mandatory parameter --sn-ip not specified: the address of any SN of the network")
+        environment = SlEnvironment()
+        settings = SlSettings(
+            name=node_name,
+            host=_mandatory(host_ip),
+            fs_port=sl_fs_port,
+            sn_address=f"{sn_ip}:{sn_api_port}",
+            data_dir=data_dir,
+            rounds=RoundSettings(environment.sl_make_me_admin, environment.sl_wait_for_full_quorum_seconds),
+            command=context.args,
+        )
+        identity = load_identity(cacert, capath, cert, key)
+        print(banner("SL"), flush=True)
+        start_logging(log_level)
+        status = run_node(run_sl(settings, identity, ready))
+    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
+        fail("swarm sl", error)
+    else:
+        raise typer.Exit(status or 0)
+
+
+def _mandatory(host_ip: str) -> str:
+    if not host_ip:
+        raise NodeError("mandatory parameter --host-ip not specified: the address at which others reach this node")
+    return host_ip

@@ -1,0 +1,80 @@
+"""Options that several commands share, and how a command ends."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.api.server import ServerError
+from swarmlearning.identity.certificates import CertificateError
+from swarmlearning.identity.identity import Identity, IdentityError, identity_from_options
+from swarmlearning.node.errors import NodeError
+from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.sl.store import StoreError
+
+CaCert = Annotated[Path | None, typer.Option("--cacert", help="File with the CA certificates to trust.")]
+CaPath = Annotated[Path | None, typer.Option("--capath", help="Folder with the CA certificates of all organisations.")]
+Cert = Annotated[Path | None, typer.Option("--cert", help="This node's certificate (PEM).")]
+Key = Annotated[Path | None, typer.Option("--key", help="This node's private key (PEM).")]
+ReadyFd = Annotated[
+    int | None, typer.Option("--ready-fd", hidden=True, help="Write one JSON line to this descriptor when ready.")
+]
+
+EXPECTED = (
+    NodeError,
+    IdentityError,
+    CertificateError,
+    OrderingError,
+    ServerError,
+    StoreError,
+    Unavailable,
+    Refusal,
+)
+"""Errors whose message is for the user; anything else is a defect and shows its traceback."""
+
+T = TypeVar("T")
+
+
+def load_identity(cacert: Path | None, capath: Path | None, cert: Path | None, key: Path | None) -> Identity:
+    """The identity from options and the SWARM_ID_* variables."""
+    return identity_from_options(os.environ, cacert, capath, cert, key)
+
+
+def run_node(work: Coroutine[Any, Any, T]) -> T | None:
+    """Runs a node until it ends; SIGTERM and SIGINT stop it in good order (None)."""
+
+    async def main() -> T | None:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return None
+
+    import uvloop
+
+    return uvloop.run(main())
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The error inside (nested) exception groups that came first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def fail(program: str, error: BaseException) -> None:
+    """Prints an expected error as one clear message and exits with 1; raises any other."""
+    cause = first_cause(error)
+    if not isinstance(cause, EXPECTED):
+        raise cause
+    print(f"{program}: {cause}", file=sys.stderr, flush=True)
+    raise typer.Exit(1)

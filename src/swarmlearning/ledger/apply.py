@@ -1,0 +1,290 @@
+"""One transaction applied to the world: who sent it, may they, and what changes.
+
+`apply` is the only way the world changes. It is pure: the same world, transaction and block give the same outcome on
+every node and at every replay. A certificate is judged at block time, never "now".
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from swarmlearning.identity.certificates import CertificateError, load_bundle, verify_chain
+from swarmlearning.identity.signing import SignatureError, verify
+from swarmlearning.ledger.bodies import (
+    AddAuthority,
+    Announce,
+    Back,
+    CloseSession,
+    Depose,
+    Freeze,
+    Genesis,
+    Lost,
+    Missing,
+    OpenSession,
+    Publish,
+    Register,
+    ReportPerformance,
+    Reset,
+    RetireAuthority,
+    Revoke,
+    Submit,
+    SwitchRules,
+    Void,
+)
+from swarmlearning.ledger.contracts import network, training
+from swarmlearning.ledger.contracts.network import Certificate, Said
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.transaction import WINDOW, SignedTransaction
+from swarmlearning.ledger.world import World
+
+
+def apply(
+    world: World,
+    signed: SignedTransaction,
+    *,
+    network_id: str,
+    height: int,
+    time_ms: int,
+    hashes: Mapping[int, str],
+) -> World:
+    """The world after `signed` in a block of this height and time. `hashes` are the recent blocks before it.
+
+    Raises `Rejection`: nothing changed, and why.
+    """
+    content = signed.content
+    said = Said(content.sender, content.incarnation, signed.signer, height, time_ms)
+    _check_place(signed, network_id, height, hashes)
+    _check_signature(signed, _certificate(world, signed))
+    if isinstance(content.body, Genesis):
+        return network.take_sequence(_found(world, content.body, said), said, content.sequence)
+    _check_trust(_certificate(world, signed), network.authorities(world), time_ms)
+    if not isinstance(content.body, Register):
+        _check_sender(world, said)
+    world = _change(world, signed, said)
+    return network.take_sequence(world, said, content.sequence)
+
+
+def check_trusted(world: World, uid: str, time_ms: int) -> Certificate:
+    """The certificate of a registered node, trusted at this time. Raises `Rejection`."""
+    sender = network.node(world, uid)
+    stored = network.certificate(world, sender.certificate) if sender else None
+    if stored is None:
+        raise Rejection("unknown-node", f"no node {uid} is registered")
+    _check_trust(stored, network.authorities(world), time_ms)
+    return stored
+
+
+# --- who says it ----------------------------------------------------------------------------------------------------
+
+
+def _check_place(signed: SignedTransaction, network_id: str, height: int, hashes: Mapping[int, str]) -> None:
+    content = signed.content
+    if content.network != network_id:
+        raise Rejection(
+            "other-network",
+            f"the transaction is for network {content.network[:12]}, this is {network_id[:12]}",
+        )
+    if content.incarnation < 1 or content.sequence < 1:
+        raise Rejection("malformed", "incarnation and sequence number begin at 1")
+    if isinstance(content.body, Genesis):
+        return
+    anchor = content.anchor
+    if anchor.height < height - WINDOW or content.expires_at_height < height:
+        raise Rejection("expired", f"signed at height {anchor.height}, now {height}; sign it again")
+    if content.expires_at_height > anchor.height + WINDOW:
+        raise Rejection("malformed", f"a transaction may wait {WINDOW} blocks at most")
+    if hashes.get(anchor.height) != anchor.hash:
+        raise Rejection(
+            "other-chain",
+            f"the sender has seen block {anchor.height} as {anchor.hash[:12]}, here it is "
+            f"{hashes.get(anchor.height, 'unknown')[:12]}: somebody shows different chains to different nodes",
+        )
+
+
+def _certificate(world: World, signed: SignedTransaction) -> Certificate:
+    stored = network.certificate(world, signed.signer)
+    if stored is not None:
+        return stored
+    body = signed.content.body
+    if isinstance(body, Register | Genesis) and body.certificate:
+        sent = network.read_certificate(body.certificate)
+        if sent.thumbprint == signed.signer:
+            return sent
+        raise Rejection("bad-certificate", "the transaction is signed with another certificate than it states")
+    raise Rejection(
+        "unknown-certificate", f"no certificate {signed.signer[:12]} on this ledger; register the node first"
+    )
+
+
+def _check_signature(signed: SignedTransaction, stored: Certificate) -> None:
+    try:
+        _verify_once(signed.raw, stored.pem)
+    except SignatureError as error:
+        raise Rejection("bad-signature", str(error)) from error
+
+
+@lru_cache(maxsize=8192)
+def _verify_once(raw: str, pem: str) -> None:
+    """A node meets each transaction twice, when it is sent and in its block; the arithmetic is done once."""
+    verify(raw, load_bundle(pem)[0])
+
+
+def _check_trust(stored: Certificate, authorities: tuple[str, ...], time_ms: int) -> None:
+    if stored.revoked:
+        raise Rejection("revoked", f"the certificate of {stored.subject} has been revoked")
+    fault = _trust_fault(stored.pem, authorities, bisect_right(_boundaries(stored.pem, authorities), time_ms))
+    if fault:
+        raise Rejection("untrusted", fault)
+
+
+@lru_cache(maxsize=1024)
+def _boundaries(pem: str, authorities: tuple[str, ...]) -> tuple[int, ...]:
+    """The times at which one of the certificates begins or ceases to be valid; in between trust cannot change."""
+    times = set()
+    for certificate in [one for bundle in (pem, *authorities) for one in load_bundle(bundle)]:
+        times.add(int(certificate.not_valid_before_utc.timestamp()) * 1000)
+        times.add(int(certificate.not_valid_after_utc.timestamp()) * 1000 + 1000)
+    return tuple(sorted(times))
+
+
+@lru_cache(maxsize=1024)
+def _trust_fault(pem: str, authorities: tuple[str, ...], span: int) -> str | None:
+    """Why the certificate is not trusted in this span between two boundaries, None when it is."""
+    leaf, *intermediates = load_bundle(pem)
+    anchors = [load_bundle(root)[0] for root in authorities]
+    begin = _boundaries(pem, authorities)[span - 1] if span else 0
+    try:
+        verify_chain(leaf, intermediates, anchors, begin)
+    except CertificateError as error:
+        return str(error)
+    return None
+
+
+def _check_sender(world: World, said: Said) -> None:
+    sender = network.node(world, said.sender)
+    if sender is None:
+        raise Rejection("unknown-node", f"node {said.sender} is not registered; register it first")
+    signer = network.certificate(world, said.signer)
+    if signer is None or signer.subject != sender.subject:
+        raise Rejection("other-subject", f"node {said.sender} belongs to {sender.subject}")
+    if said.incarnation != sender.incarnation:
+        raise Rejection(
+            "old-incarnation",
+            f"node {said.sender} was started again and now runs as incarnation {sender.incarnation}; "
+            f"incarnation {said.incarnation} must stop",
+        )
+
+
+# --- what it changes ------------------------------------------------------------------------------------------------
+
+
+def _found(world: World, body: Genesis, said: Said) -> World:
+    if said.height != 0:
+        raise Rejection("founded-already", "a network has one genesis, in block 0")
+    founder = network.read_certificate(body.certificate)
+    _check_trust(founder, body.authorities, said.time_ms)
+    return network.genesis(body, said)
+
+
+def _change(world: World, signed: SignedTransaction, said: Said) -> World:
+    body = signed.content.body
+    contract = signed.content.contract
+    if type(body) in _NETWORK:
+        if contract != network.CONTRACT:
+            raise Rejection("wrong-contract", f"{signed.kind} belongs to contract {network.CONTRACT}")
+        return _NETWORK[type(body)](world, body, said)
+    if contract == network.CONTRACT or not 1 <= len(contract) <= 160:
+        raise Rejection("wrong-contract", f"{signed.kind} needs the name of a training contract, not {contract!r}")
+    return _TRAINING[type(body)](world, contract, body, said)
+
+
+def _register(world: World, body: Register, said: Said) -> World:
+    world = network.register(world, body, said)
+    return _attend_everywhere(world, said.sender, "restarted", said)
+
+
+def _presence(world: World, body: Lost | Back, said: Said) -> World:
+    world = network.presence(world, body, said)
+    if isinstance(body, Back):
+        return _attend_everywhere(world, body.uid, "present", said)
+    return _attend_everywhere(world, body.uid, "ml-lost" if body.uid == said.sender else "lost", said)
+
+
+def _attend_everywhere(world: World, uid: str, attendance: training.Attendance, said: Said) -> World:
+    changes = {
+        f"training/{state.name}": training.attend(state, uid, attendance, said.time_ms)
+        for state in world.area("training/", Training)
+        if uid in state.members
+    }
+    return world.with_entries(changes)
+
+
+def state_of(world: World, contract: str) -> Training:
+    """The training contract of this name, empty before its first session."""
+    return world.get(f"training/{contract}", Training) or training.empty(contract)
+
+
+def _in_training(step: Callable[[Training, Any, Said], Training]) -> Callable[[World, str, Any, Said], World]:
+    def change(world: World, contract: str, body: Any, said: Said) -> World:
+        return world.with_entries({f"training/{contract}": step(state_of(world, contract), body, said)})
+
+    return change
+
+
+def _open_session(world: World, contract: str, body: OpenSession, said: Said) -> World:
+    network.require_type(world, said, "SL")
+    state = training.open_session(state_of(world, contract), body, said.sender, said.incarnation, said.time_ms)
+    return world.with_entries({f"training/{contract}": state})
+
+
+def _depose(world: World, contract: str, body: Depose, said: Said) -> World:
+    state = state_of(world, contract)
+    leader = network.node(world, state.round.leader) if state.round else None
+    sender = network.node(world, said.sender)
+    state = training.depose(
+        state,
+        body,
+        said.sender,
+        by_sn=sender is not None and sender.type == "SN",
+        leader_incarnation=leader.incarnation if leader else 0,
+        leader_height=network.last_height(world, leader.uid) if leader else 0,
+    )
+    return world.with_entries({f"training/{contract}": state})
+
+
+def _void(world: World, contract: str, body: Void, said: Said) -> World:
+    network.require_type(world, said, "SN")
+    state = training.void(state_of(world, contract), body, said.time_ms)
+    return world.with_entries({f"training/{contract}": state})
+
+
+def _reset(world: World, contract: str, body: Reset, said: Said) -> World:
+    network.require_type(world, said, *network.OPERATORS)
+    return world.with_entries({f"training/{contract}": training.reset(state_of(world, contract), body.forced)})
+
+
+_NETWORK: dict[type, Callable[[World, Any, Said], World]] = {
+    Register: _register,
+    Announce: network.announce,
+    AddAuthority: network.add_authority,
+    RetireAuthority: network.retire_authority,
+    Revoke: network.revoke,
+    SwitchRules: network.switch_rules,
+    Lost: _presence,
+    Back: _presence,
+}
+
+_TRAINING: dict[type, Callable[[World, str, Any, Said], World]] = {
+    OpenSession: _open_session,
+    Submit: _in_training(lambda state, body, said: training.submit(state, body, said.sender, said.time_ms)),
+    Freeze: _in_training(lambda state, body, said: training.freeze(state, body, said.sender)),
+    Publish: _in_training(lambda state, body, said: training.publish(state, body, said.sender, said.time_ms)),
+    ReportPerformance: _in_training(lambda state, body, said: training.report_performance(state, body, said.sender)),
+    Depose: _depose,
+    Missing: _in_training(lambda state, body, said: training.missing(state, body, said.sender)),
+    Void: _void,
+    CloseSession: _in_training(lambda state, body, said: training.close_session(state, body, said.sender)),
+    Reset: _reset,
+}

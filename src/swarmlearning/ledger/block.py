@@ -1,0 +1,94 @@
+"""A block: the transactions of one height, sealed by one SN.
+
+On disk and on the wire a block is canonical JSON `{"header": "<JWS>", "transactions": ["<JWS>", …]}`. Its hash is the
+SHA-256 of exactly these bytes, so a changed byte anywhere breaks the link from the next block.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from swarmlearning.identity.signing import SignatureError, Signer, signer_thumbprint, unverified_payload
+from swarmlearning.ledger.canonical import canonical, sha256
+from swarmlearning.ledger.transaction import MalformedError, SignedTransaction, parse
+
+MAX_BLOCK = 1024 * 1024
+"""Bytes of one block; an ordering engine must carry this much in one entry."""
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the sealing SN signs. `network` and `previous` are empty in block 0."""
+
+    network: str
+    height: int
+    previous: str
+    time_ms: int
+    sealer: str
+    transaction_root: str
+    state_hash: str
+    rules_version: int
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A parsed block; nothing in it is verified yet but its form. `hash` is that of the raw bytes."""
+
+    raw: bytes
+    hash: str
+    header: Header
+    signed_header: str
+    signer: str
+    transactions: tuple[SignedTransaction, ...]
+
+
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    header: str
+    transactions: tuple[str, ...]
+
+
+_document = msgspec.json.Decoder(_Document)
+_header = msgspec.json.Decoder(Header)
+
+
+def seal(header: Header, transactions: Sequence[SignedTransaction], signer: Signer) -> bytes:
+    """The bytes of a block with this header, signed."""
+    return canonical(
+        _Document(header=signer.sign(canonical(header)), transactions=tuple(tx.raw for tx in transactions))
+    )
+
+
+def read(raw: bytes) -> Block:
+    """Parses a block. Raises `MalformedError`; verifies no signature."""
+    if len(raw) > MAX_BLOCK:
+        raise MalformedError(f"block of {len(raw)} bytes; at most {MAX_BLOCK} are allowed")
+    try:
+        document = _document.decode(raw)
+        header = _header.decode(unverified_payload(document.header))
+        signer = signer_thumbprint(document.header)
+    except (msgspec.DecodeError, SignatureError) as error:
+        raise MalformedError(f"not a block: {error}") from error
+    if canonical(document) != raw:
+        raise MalformedError("not a block: its bytes are not in canonical form")
+    return Block(
+        raw=raw,
+        hash=sha256(raw),
+        header=header,
+        signed_header=document.header,
+        signer=signer,
+        transactions=tuple(parse(tx) for tx in document.transactions),
+    )
+
+
+def transaction_root(ids: Sequence[str]) -> str:
+    """Merkle root over transaction ids (RFC 6962: leaves and nodes are hashed with different prefixes)."""
+    if not ids:
+        return sha256(b"")
+    level = [sha256(b"\x00" + bytes.fromhex(one)) for one in ids]
+    return _root(level)
+
+
+def _root(level: list[str]) -> str:
+    if len(level) == 1:
+        return level[0]
+    split = 1 << (len(level) - 1).bit_length() - 1
+    left, right = _root(level[:split]), _root(level[split:])
+    return sha256(b"\x01" + bytes.fromhex(left) + bytes.fromhex(right))

@@ -1,0 +1,224 @@
+"""What a transaction can say, one structure a kind. The contracts decide who may say it and what it changes.
+
+Times are Unix milliseconds, digests lower-case hex, certificates PEM (leaf first), weights integers 0..100.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+BaseDigest: TypeAlias = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")]
+Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=160)]
+Reference: TypeAlias = Annotated[str, msgspec.Meta(max_length=160)]
+Pem: TypeAlias = Annotated[str, msgspec.Meta(max_length=64 * 1024)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+Weight: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=100)]
+
+Measure: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+"""Bounded so that an exact sum over all members cannot overflow; non-finite is no report."""
+
+NodeType: TypeAlias = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
+MergeMethod: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
+CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
+SubmissionKind: TypeAlias = Literal["trained", "inactive", "snapshot", "active"]
+ExclusionReason: TypeAlias = Literal["unreachable", "non-finite", "structure"]
+
+
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=True):
+    """Base of all bodies; on the wire `{"kind": "<class name>", ...}`."""
+
+
+# --- the network and its nodes (contract `network`) -----------------------------------------------------------------
+
+
+class Genesis(_Body, frozen=True):
+    """Founds a network; the only transaction of block 0."""
+
+    network_name: Name
+    founder_name: Name
+    authorities: tuple[Pem, ...]
+    certificate: Pem
+    version: Name
+    rules_version: int
+    created_ms: Count
+
+
+class Register(_Body, frozen=True):
+    """A node starts: it states its certificate and raises its incarnation.
+
+    `certificate` is empty when the signing certificate is on the chain already.
+    """
+
+    node_type: NodeType
+    name: Name
+    certificate: Pem
+    version: Name
+
+
+class Announce(_Body, frozen=True):
+    """Where a node can be reached: service (`api`, `p2p`, `fs`) to `host:port`."""
+
+    addresses: dict[Name, Name]
+
+
+class AddAuthority(_Body, frozen=True):
+    """Trust one more certificate authority from this height on."""
+
+    certificate: Pem
+
+
+class RetireAuthority(_Body, frozen=True):
+    """Stop trusting an authority from this height on; what it vouched for before stays valid history."""
+
+    thumbprint: Digest
+
+
+class Revoke(_Body, frozen=True):
+    """Stop trusting one node certificate from this height on."""
+
+    thumbprint: Digest
+
+
+class SwitchRules(_Body, frozen=True):
+    """From the next block on the given version of the rules holds; nodes that do not know it stop and say so."""
+
+    rules_version: Positive
+
+
+class Lost(_Body, frozen=True):
+    """A node's lease is gone, or (said by the node itself) its ML process is: it is not waited for."""
+
+    uid: Name
+    incarnation: Positive
+
+
+class Back(_Body, frozen=True):
+    """A lost node's lease is there again; it is waited for once it holds the latest model."""
+
+    uid: Name
+    incarnation: Positive
+
+
+# --- the training contract ------------------------------------------------------------------------------------------
+
+
+class OpenSession(_Body, frozen=True):
+    """A member joins the training. Method, minPeers and structure are the contract's from its first session on."""
+
+    merge_method: MergeMethod
+    min_peers: Positive
+    structure: Digest
+    weightage: Annotated[int, msgspec.Meta(ge=1, le=100)]
+    sync_frequency: Positive
+    checkin: CheckinMode
+    epochs: Count
+    adaptive: bool
+    may_lead: bool
+
+
+class Submit(_Body, frozen=True):
+    """Parameters for a round. `base` is the result they were trained from, empty in round 0."""
+
+    round: Count
+    base: BaseDigest
+    submission: SubmissionKind
+    digest: Digest
+    size: Count
+    weight: Weight
+
+
+class Freeze(_Body, frozen=True):
+    """The leader has waited long enough: the contributors are those that have submitted."""
+
+    round: Count
+    term: Count
+
+
+class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One model of a merge and the integer coefficient it had in it (see `merge/`)."""
+
+    uid: Name
+    digest: Digest
+    weight: Weight
+    coefficient: Count
+
+
+class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One submitted model that is not in the merge, and why."""
+
+    uid: Name
+    reason: ExclusionReason
+    detail: Annotated[str, msgspec.Meta(max_length=300)]
+
+
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a result was made; enough for anyone who holds the models to make it again."""
+
+    method: MergeMethod
+    contributions: tuple[Contribution, ...]
+    exclusions: tuple[Exclusion, ...]
+
+
+class Publish(_Body, frozen=True):
+    """The leader's merged model. `result` is empty when too few models were usable to merge."""
+
+    round: Count
+    term: Count
+    result: BaseDigest
+    size: Count
+    receipt: Receipt
+
+
+class ReportPerformance(_Body, frozen=True):
+    """The member holds the result of `round`; loss and metric on its own validation data, null without."""
+
+    round: Count
+    loss: Measure | None
+    metric: Measure | None
+    epochs: Count
+    total_epochs: Count
+
+
+class Depose(_Body, frozen=True):
+    """The leader of (`round`, `term`) no longer makes progress; `seen_height` is when the sender last saw any."""
+
+    round: Count
+    term: Count
+    incarnation: Positive
+    seen_height: Count
+    cause: Literal["lease", "progress"]
+
+
+class Missing(_Body, frozen=True):
+    """The member can get the result of `round` from nobody."""
+
+    round: Count
+
+
+class Void(_Body, frozen=True):
+    """Nobody holds the result of `round`: merge it again."""
+
+    round: Count
+
+
+class CloseSession(_Body, frozen=True):
+    """Local training has ended; the member goes on contributing by this check-in mode."""
+
+    checkin: CheckinMode
+
+
+class Reset(_Body, frozen=True):
+    """Empties the contract for a new training; `forced` while one is not over."""
+
+    forced: bool
+
+
+NetworkBody: TypeAlias = (
+    Genesis | Register | Announce | AddAuthority | RetireAuthority | Revoke | SwitchRules | Lost | Back
+)
+TrainingBody: TypeAlias = (
+    OpenSession | Submit | Freeze | Publish | ReportPerformance | Depose | Missing | Void | CloseSession | Reset
+)
+Body: TypeAlias = NetworkBody | TrainingBody

@@ -1,0 +1,189 @@
+"""The chain: a verified head and the world after it; blocks go in, the next chain comes out.
+
+Every node runs this same code over the same bytes. A block that breaks a rule does not stop anybody: its height is
+used up (a *void slot*), the world stays as it was, and every node skips it alike.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from swarmlearning.identity.certificates import load_bundle
+from swarmlearning.identity.signing import SignatureError, Signer, verify
+from swarmlearning.ledger.apply import apply, check_trusted
+from swarmlearning.ledger.block import Block, Header, read, seal, transaction_root
+from swarmlearning.ledger.bodies import Genesis
+from swarmlearning.ledger.canonical import sha256
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.transaction import WINDOW, Anchor, MalformedError, SignedTransaction
+from swarmlearning.ledger.world import World
+
+RULES_VERSION = 1
+"""The newest rules this code knows; all older ones stay in it for replay."""
+
+
+class UnsupportedRulesError(Exception):
+    """The network has switched to rules this program does not know."""
+
+
+class ForkError(Exception):
+    """A block does not continue this chain: it belongs to another one."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Immutable. `network_id` is the hash of block 0, `height` -1 before it."""
+
+    network_id: str = ""
+    height: int = -1
+    hash: str = ""
+    time_ms: int = 0
+    world: World = field(default_factory=World)
+    hashes: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def anchor(self) -> Anchor:
+        """What a transaction signed now refers to."""
+        return Anchor(height=self.height, hash=self.hash)
+
+    def next_time(self, now_ms: int) -> int:
+        """Block time of the next block for a sealer whose clock shows `now_ms`."""
+        return max(self.time_ms + 1, now_ms)
+
+    def try_transaction(self, world: World, signed: SignedTransaction, time_ms: int) -> World:
+        """`world` after one more transaction of the next block. Raises `Rejection`."""
+        return apply(
+            world,
+            signed,
+            network_id=self.network_id,
+            height=self.height + 1,
+            time_ms=time_ms,
+            hashes=self.hashes,
+        )
+
+    def seal(
+        self,
+        transactions: Sequence[SignedTransaction],
+        world: World,
+        time_ms: int,
+        sealer: str,
+        signer: Signer,
+    ) -> bytes:
+        """The next block with these transactions, which lead to `world`."""
+        header = Header(
+            network=self.network_id,
+            height=self.height + 1,
+            previous=self.hash,
+            time_ms=time_ms,
+            sealer=sealer,
+            transaction_root=transaction_root([tx.id for tx in transactions]),
+            state_hash=world.state_hash(),
+            rules_version=RULES_VERSION if self.height < 0 else network.network(self.world).rules_version,
+        )
+        return seal(header, transactions, signer)
+
+    def append(self, raw: bytes) -> "Step":
+        """The chain one height further.
+
+        Raises `ForkError` when the block does not follow this head, `UnsupportedRulesError` when this program is too
+        old to judge it. A block that breaks any other rule is a void slot.
+        """
+        try:
+            block = read(raw)
+        except MalformedError as error:
+            return self._void(raw, None, str(error))
+        if block.header.height != self.height + 1 or block.header.previous != self.hash:
+            raise ForkError(
+                f"block {block.header.height} follows {block.header.previous[:12]}, "
+                f"the head here is {self.height} {self.hash[:12]}"
+            )
+        self._check_rules()
+        try:
+            world = self._replay(block)
+        except Rejection as broken:
+            return self._void(raw, block, str(broken))
+        return Step(self._advance(block.hash, block.header.time_ms, world), block, void=None)
+
+    def _check_rules(self) -> None:
+        if self.height < 0:
+            return
+        version = network.network(self.world).rules_version
+        if version > RULES_VERSION:
+            raise UnsupportedRulesError(
+                f"the network uses rules version {version} from height {self.height + 1} on; "
+                f"this program knows up to {RULES_VERSION}. Install a newer one"
+            )
+
+    def _replay(self, block: Block) -> World:
+        header = block.header
+        if header.network != self.network_id:
+            raise Rejection("other-network", f"the block is of network {header.network[:12]}")
+        if header.time_ms <= self.time_ms:
+            raise Rejection("time", "block time must grow")
+        if header.transaction_root != transaction_root([tx.id for tx in block.transactions]):
+            raise Rejection("transaction-root", "the transactions are not those that were sealed")
+        if self.height >= 0:
+            self._check_seal(block, self.world)
+            if header.rules_version != network.network(self.world).rules_version:
+                raise Rejection("rules-version", f"sealed under rules version {header.rules_version}")
+        elif [type(tx.content.body) for tx in block.transactions] != [Genesis]:
+            raise Rejection("no-genesis", "block 0 holds exactly the genesis")
+        world = self.world
+        for signed in block.transactions:
+            world = self.try_transaction(world, signed, header.time_ms)
+        if self.height < 0:
+            self._check_seal(block, world)
+            if header.rules_version != network.network(world).rules_version:
+                raise Rejection("rules-version", "block and genesis name different rules")
+        if header.state_hash != world.state_hash():
+            raise Rejection("state-hash", "the sealer came to another state from the same transactions")
+        return world
+
+    def _check_seal(self, block: Block, world: World) -> None:
+        sealer = network.node(world, block.header.sealer)
+        if sealer is None or sealer.type != "SN":
+            raise Rejection("sealer", f"{block.header.sealer} is no SN of this network")
+        stored = check_trusted(world, sealer.uid, block.header.time_ms)
+        if stored.thumbprint != block.signer:
+            raise Rejection("sealer", f"sealed with another certificate than that of {sealer.uid}")
+        try:
+            verify(block.signed_header, load_bundle(stored.pem)[0])
+        except SignatureError as error:
+            raise Rejection("seal", str(error)) from error
+
+    def _advance(self, block_hash: str, time_ms: int, world: World) -> Self:
+        height = self.height + 1
+        recent = {at: known for at, known in self.hashes.items() if at > height - WINDOW - 1}
+        recent[height] = block_hash
+        return replace(
+            self,
+            network_id=self.network_id or block_hash,
+            height=height,
+            hash=block_hash,
+            time_ms=time_ms,
+            world=world,
+            hashes=recent,
+        )
+
+    def _void(self, raw: bytes, block: Block | None, reason: str) -> "Step":
+        if self.height < 0:
+            raise MalformedError(f"block 0 is not the genesis of a network: {reason}")
+        return Step(self._advance(sha256(raw), self.time_ms, self.world), block, void=reason)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one block did: the chain after it, the block (None if unreadable), and why it is void, if it is."""
+
+    chain: Chain
+    block: Block | None
+    void: str | None
+
+
+def replay(blocks: Iterable[bytes], chain: Chain | None = None) -> Chain:
+    """The chain after all these blocks, from block 0 or from `chain`."""
+    chain = chain or Chain()
+    for raw in blocks:
+        chain = chain.append(raw).chain
+    return chain

@@ -1,0 +1,322 @@
+"""The network contract: authorities, certificates, nodes and their incarnations.
+
+A node is a UID, bound at its first registration to a certificate subject; several nodes may share one certificate, so
+a certificate is never the node. Each start of a process registers with a higher incarnation; from then on the older
+process of that UID is a zombie whose transactions are refused.
+
+Entries of the world: `network`, `authority/<thumbprint>`, `certificate/<thumbprint>`, `node/<uid>`, `window/<uid>`.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+from swarmlearning.identity.certificates import (
+    CertificateError,
+    load_bundle,
+    role_of,
+    subject_of,
+    thumbprint,
+)
+from swarmlearning.ledger.bodies import (
+    AddAuthority,
+    Announce,
+    Back,
+    Genesis,
+    Lost,
+    NodeType,
+    Register,
+    RetireAuthority,
+    Revoke,
+    SwitchRules,
+)
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.world import World
+
+CONTRACT = "network"
+OPERATORS: tuple[NodeType, ...] = ("SN", "SWCI", "UI")
+MAX_ADDRESSES = 8
+REPLAY_BITS = 64
+
+
+class Network(msgspec.Struct, frozen=True):
+    """What the network is: set by the genesis, `rules_version` by `SwitchRules`."""
+
+    name: str
+    founder: str
+    created_ms: int
+    rules_version: int
+
+
+class Authority(msgspec.Struct, frozen=True):
+    """A certificate authority; `active` until retired."""
+
+    thumbprint: str
+    pem: str
+    active: bool
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """A node certificate with its intermediates (PEM, leaf first), stored once."""
+
+    thumbprint: str
+    pem: str
+    subject: str
+    role: NodeType
+    revoked: bool
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A registered node. `alive` follows its lease as the SNs report it."""
+
+    uid: str
+    type: NodeType
+    name: str
+    subject: str
+    certificate: str
+    incarnation: int
+    alive: bool
+    version: str
+    addresses: dict[str, str]
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Replay protection of one incarnation: the highest sequence number, and a bit for each of the 64 up to it."""
+
+    incarnation: int
+    highest: int
+    seen: int
+    last_height: int
+
+
+class Said(NamedTuple):
+    """Who says something, on which block: what every contract may know besides state and body."""
+
+    sender: str
+    incarnation: int
+    signer: str
+    height: int
+    time_ms: int
+
+
+def network(world: World) -> Network:
+    """The network's entry. Raises `Rejection` on an empty ledger."""
+    entry = world.get("network", Network)
+    if entry is None:
+        raise Rejection("no-network", "this ledger has no genesis yet")
+    return entry
+
+
+def node(world: World, uid: str) -> Node | None:
+    """The registered node of this UID."""
+    return world.get(f"node/{uid}", Node)
+
+
+def nodes(world: World) -> list[Node]:
+    """All registered nodes, by UID."""
+    return list(world.area("node/", Node))
+
+
+def certificate(world: World, thumb: str) -> Certificate | None:
+    """The stored certificate of this thumbprint."""
+    return world.get(f"certificate/{thumb}", Certificate)
+
+
+def authorities(world: World) -> tuple[str, ...]:
+    """PEM of the active authorities, by thumbprint."""
+    return tuple(entry.pem for entry in world.area("authority/", Authority) if entry.active)
+
+
+def read_certificate(pem: str) -> Certificate:
+    """A certificate bundle as the ledger stores it. Raises `Rejection` naming what is wrong with it."""
+    try:
+        leaf = load_bundle(pem)[0]
+        return Certificate(
+            thumbprint=thumbprint(leaf),
+            pem=pem,
+            subject=subject_of(leaf),
+            role=role_of(leaf),
+            revoked=False,
+        )
+    except CertificateError as error:
+        raise Rejection("bad-certificate", str(error)) from error
+
+
+def take_sequence(world: World, said: Said, sequence: int) -> World:
+    """Marks the sequence number as used. Raises `Rejection` when it was, or is too old to tell."""
+    key = f"window/{said.sender}"
+    window = world.get(key, Window)
+    if window is None or window.incarnation != said.incarnation:
+        window = Window(incarnation=said.incarnation, highest=0, seen=0, last_height=0)
+    if sequence > window.highest:
+        shift = sequence - window.highest
+        seen = ((window.seen << shift) | 1) & ((1 << REPLAY_BITS) - 1) if shift < REPLAY_BITS else 1
+        window = msgspec.structs.replace(window, highest=sequence, seen=seen)
+    else:
+        bit = window.highest - sequence
+        if bit >= REPLAY_BITS or window.seen >> bit & 1:
+            raise Rejection(
+                "replayed",
+                f"sequence number {sequence} of node {said.sender} was used already "
+                f"(highest {window.highest}); every transaction needs a new one",
+            )
+        window = msgspec.structs.replace(window, seen=window.seen | 1 << bit)
+    return world.with_entries({key: msgspec.structs.replace(window, last_height=said.height)})
+
+
+def last_height(world: World, uid: str) -> int:
+    """Height of the newest transaction of the node's present incarnation; 0 before the first."""
+    window = world.get(f"window/{uid}", Window)
+    return window.last_height if window else 0
+
+
+def genesis(body: Genesis, said: Said) -> World:
+    """The world after block 0: the network, its authorities and its founding SN."""
+    founder = read_certificate(body.certificate)
+    if founder.role != "SN":
+        raise Rejection("bad-role", f"a network is founded by an SN; {founder.subject} is a {founder.role}")
+    roots = [_authority(pem) for pem in body.authorities]
+    if not roots:
+        raise Rejection("no-authority", "a network needs at least one certificate authority")
+    return World().with_entries(
+        {
+            "network": Network(
+                name=body.network_name,
+                founder=said.sender,
+                created_ms=body.created_ms,
+                rules_version=body.rules_version,
+            ),
+            **{f"authority/{root.thumbprint}": root for root in roots},
+            f"certificate/{founder.thumbprint}": founder,
+            f"node/{said.sender}": Node(
+                uid=said.sender,
+                type="SN",
+                name=body.founder_name,
+                subject=founder.subject,
+                certificate=founder.thumbprint,
+                incarnation=said.incarnation,
+                alive=True,
+                version=body.version,
+                addresses={},
+            ),
+        }
+    )
+
+
+def register(world: World, body: Register, said: Said) -> World:
+    """Binds a UID to its certificate subject, or raises its incarnation."""
+    stored = certificate(world, said.signer) or read_certificate(body.certificate)
+    if stored.role != body.node_type:
+        raise Rejection(
+            "bad-role",
+            f"certificate {stored.subject} is for the role {stored.role}, but a {body.node_type} registers with it; "
+            f"use a certificate whose name begins with {body.node_type}-",
+        )
+    known = node(world, said.sender)
+    if known is not None:
+        if known.subject != stored.subject:
+            raise Rejection(
+                "other-subject",
+                f"UID {said.sender} belongs to {known.subject}, not to {stored.subject}; "
+                "each node needs a data directory of its own",
+            )
+        if said.incarnation <= known.incarnation:
+            raise Rejection(
+                "old-incarnation",
+                f"node {said.sender} is registered with incarnation {known.incarnation}; {said.incarnation} is not newer",
+            )
+    entry = Node(
+        uid=said.sender,
+        type=body.node_type,
+        name=body.name,
+        subject=stored.subject,
+        certificate=said.signer,
+        incarnation=said.incarnation,
+        alive=True,
+        version=body.version,
+        addresses=known.addresses if known else {},
+    )
+    return world.with_entries({f"certificate/{said.signer}": stored, f"node/{said.sender}": entry})
+
+
+def announce(world: World, body: Announce, said: Said) -> World:
+    """Stores where the sender can be reached."""
+    if len(body.addresses) > MAX_ADDRESSES:
+        raise Rejection("too-many-addresses", f"{len(body.addresses)} addresses; at most {MAX_ADDRESSES} are kept")
+    known = node(world, said.sender)
+    assert known is not None
+    return world.with_entries({f"node/{said.sender}": msgspec.structs.replace(known, addresses=dict(body.addresses))})
+
+
+def presence(world: World, body: Lost | Back, said: Said) -> World:
+    """Marks a node lost or back. Said by an SN of any node, or by a node of itself."""
+    known = node(world, body.uid)
+    if known is None:
+        raise Rejection("unknown-node", f"no node {body.uid} is registered")
+    if body.uid != said.sender:
+        require_type(world, said, "SN")
+    if known.incarnation != body.incarnation:
+        raise Rejection(
+            "old-incarnation",
+            f"node {body.uid} now runs as incarnation {known.incarnation}, not {body.incarnation}",
+        )
+    alive = isinstance(body, Back)
+    if body.uid == said.sender:
+        return world  # a node that speaks is alive; what it says concerns its trainings only
+    if known.alive == alive:
+        raise Rejection("no-change", f"node {body.uid} is already {'alive' if alive else 'lost'}")
+    return world.with_entries({f"node/{body.uid}": msgspec.structs.replace(known, alive=alive)})
+
+
+def add_authority(world: World, body: AddAuthority, said: Said) -> World:
+    """Trusts one more authority; a retired one is trusted again."""
+    require_type(world, said, *OPERATORS)
+    root = _authority(body.certificate)
+    return world.with_entries({f"authority/{root.thumbprint}": root})
+
+
+def retire_authority(world: World, body: RetireAuthority, said: Said) -> World:
+    """Stops trusting an authority; never the last one."""
+    require_type(world, said, *OPERATORS)
+    root = world.get(f"authority/{body.thumbprint}", Authority)
+    if root is None or not root.active:
+        raise Rejection("unknown-authority", f"no active authority {body.thumbprint}")
+    if len(authorities(world)) == 1:
+        raise Rejection("last-authority", "this is the network's only authority; add its successor first")
+    return world.with_entries({f"authority/{body.thumbprint}": msgspec.structs.replace(root, active=False)})
+
+
+def revoke(world: World, body: Revoke, said: Said) -> World:
+    """Stops trusting a node certificate."""
+    require_type(world, said, *OPERATORS)
+    stored = certificate(world, body.thumbprint)
+    if stored is None or stored.revoked:
+        raise Rejection("unknown-certificate", f"no certificate {body.thumbprint} that could be revoked")
+    return world.with_entries({f"certificate/{body.thumbprint}": msgspec.structs.replace(stored, revoked=True)})
+
+
+def switch_rules(world: World, body: SwitchRules, said: Said) -> World:
+    """Sets the rules of the blocks after this one."""
+    require_type(world, said, *OPERATORS)
+    present = network(world)
+    if body.rules_version <= present.rules_version:
+        raise Rejection("old-rules", f"rules version {present.rules_version} is in force already")
+    return world.with_entries({"network": msgspec.structs.replace(present, rules_version=body.rules_version)})
+
+
+def require_type(world: World, said: Said, *allowed: NodeType) -> None:
+    """Raises `Rejection` unless the sender is a node of one of these types."""
+    sender = node(world, said.sender)
+    if sender is None or sender.type not in allowed:
+        kind = sender.type if sender else "stranger"
+        raise Rejection("not-allowed", f"only {', '.join(allowed)} may do this; {said.sender} is a {kind}")
+
+
+def _authority(pem: str) -> Authority:
+    try:
+        found = load_bundle(pem)
+    except CertificateError as error:
+        raise Rejection("bad-certificate", str(error)) from error
+    if len(found) != 1:
+        raise Rejection("bad-certificate", f"one authority at a time; this file holds {len(found)} certificates")
+    return Authority(thumbprint=thumbprint(found[0]), pem=pem, active=True)

@@ -1,0 +1,10 @@
+"""Why a contract refuses a transaction."""
+
+
+class Rejection(Exception):
+    """A transaction that changes nothing. `code` is stable for programs, `detail` names what, where and what to do."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail

@@ -1,0 +1,77 @@
+"""A transaction: what one node asks the ledger to record, signed over its exact bytes (JWS, compact form).
+
+`anchor` is a recent block the sender has seen: a ledger that shows different chains to different nodes is found out,
+because a transaction is only valid on the chain its sender saw. `expires_at_height` bounds how long a transaction may
+wait; together with the sequence number it makes sending the same bytes again, to any SN, always safe.
+"""
+
+import msgspec
+
+from swarmlearning.identity.signing import SignatureError, Signer, signer_thumbprint, unverified_payload
+from swarmlearning.ledger.bodies import Body
+from swarmlearning.ledger.canonical import canonical, sha256
+
+WINDOW = 1024
+"""Blocks an anchor may lie behind, and a transaction may wait. Bounds every replay window."""
+
+MAX_TRANSACTION = 256 * 1024
+"""Bytes of one signed transaction."""
+
+
+class MalformedError(Exception):
+    """Bytes that are not a transaction or block of this protocol."""
+
+
+class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Height and hash of a block that the sender of a transaction has verified."""
+
+    height: int
+    hash: str
+
+
+class Transaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The signed content. `network` is the genesis hash, empty only in the genesis transaction itself."""
+
+    network: str
+    sender: str
+    incarnation: int
+    sequence: int
+    anchor: Anchor
+    expires_at_height: int
+    contract: str
+    body: Body
+
+
+class SignedTransaction(msgspec.Struct, frozen=True):
+    """A transaction as received: `raw` is the JWS, `id` its SHA-256, `signer` the thumbprint it names (unverified)."""
+
+    raw: str
+    id: str
+    signer: str
+    content: Transaction
+
+    @property
+    def kind(self) -> str:
+        """Name of the body's type, such as `Submit`."""
+        return type(self.content.body).__name__
+
+
+_decoder = msgspec.json.Decoder(Transaction)
+
+
+def sign(content: Transaction, signer: Signer) -> SignedTransaction:
+    """Signs the canonical bytes of `content`."""
+    raw = signer.sign(canonical(content))
+    return SignedTransaction(raw=raw, id=sha256(raw.encode()), signer=signer.thumbprint, content=content)
+
+
+def parse(raw: str) -> SignedTransaction:
+    """Reads a transaction; its signature is *not* checked here. Raises `MalformedError` naming the field at fault."""
+    if len(raw) > MAX_TRANSACTION:
+        raise MalformedError(f"transaction of {len(raw)} bytes; at most {MAX_TRANSACTION} are allowed")
+    try:
+        signer = signer_thumbprint(raw)
+        content = _decoder.decode(unverified_payload(raw))
+    except (SignatureError, msgspec.DecodeError) as error:
+        raise MalformedError(f"not a transaction: {error}") from error
+    return SignedTransaction(raw=raw, id=sha256(raw.encode()), signer=signer, content=content)

@@ -1,0 +1,108 @@
+"""A node's data directory: who it is, across restarts, and that only one process is it.
+
+`node.json` holds the UID (made once), the incarnation (raised by every start) and the hash of the network's genesis
+(pinned at the first contact). A lock file keeps a second process out.
+"""
+
+import os
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from swarmlearning.node.errors import NodeError
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    uid: str
+    incarnation: int
+    network: str
+
+
+class DataDirectory:
+    """Use as a context manager: the lock is held inside."""
+
+    def __init__(self, path: Path) -> None:
+        """Makes the directory when missing. Raises `NodeError` when it cannot be used."""
+        self.path = path
+        self._file = path / "node.json"
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise NodeError(f"{path}: cannot make the data directory: {error.strerror}") from error
+        self._lock = FileLock(path / "lock")
+        self._record = _Record(uid="", incarnation=0, network="")
+
+    def __enter__(self) -> Self:
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            raise NodeError(
+                f"{self.path}: another process of this node is running; stop it, or give this one a --data-dir of its own"
+            ) from error
+        except OSError as error:
+            raise NodeError(f"{self.path}: cannot lock the data directory: {error.strerror}") from error
+        known = self._read()
+        self._write(
+            _Record(uid=known.uid or str(uuid.uuid4()), incarnation=known.incarnation + 1, network=known.network)
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    @property
+    def uid(self) -> str:
+        """This node's UID."""
+        return self._record.uid
+
+    @property
+    def incarnation(self) -> int:
+        """Which start of this node this is, from 1."""
+        return self._record.incarnation
+
+    @property
+    def network(self) -> str:
+        """The pinned genesis hash, empty before the first contact."""
+        return self._record.network
+
+    def pin(self, network: str, name: str) -> None:
+        """Pins the network. Raises `NodeError` when this node belongs to another one."""
+        if self.network and self.network != network:
+            raise NodeError(
+                f"this node belongs to network {self.network[:16]} (pinned in {self._file}), but found network "
+                f"{name!r} ({network[:16]}): connect to an SN of its own network, or use another --data-dir"
+            )
+        if not self.network:
+            self._write(msgspec.structs.replace(self._record, network=network))
+
+    def _read(self) -> _Record:
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=_Record)
+        except FileNotFoundError:
+            return self._record
+        except (OSError, msgspec.DecodeError) as error:
+            raise NodeError(f"{self._file}: cannot be read ({error}); restore it, or use another --data-dir") from error
+
+    def _write(self, record: _Record) -> None:
+        """Atomically and durably: an incarnation must never be used twice."""
+        temporary = self._file.with_suffix(".new")
+        try:
+            with temporary.open("wb") as file:
+                file.write(msgspec.json.encode(record))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._file)
+            folder = os.open(self.path, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise NodeError(f"{self._file}: cannot be written: {error.strerror}") from error
+        self._record = record

@@ -1,0 +1,96 @@
+"""Following the chain: every block is verified and replayed here; no SN's word is taken for any of it."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.node.errors import NodeError
+
+logger = logging.getLogger("swarm.chain")
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 3.0
+
+Pin = Callable[[str, str], None]
+"""Called with hash and name of the network at block 0; raises `NodeError` when it is the wrong one."""
+
+
+class Follower:
+    """A verified copy of the chain, kept up to date from whichever SN can be reached.
+
+    `run` follows until cancelled; `chain` is the newest verified state, `chains` yields each change of it.
+    """
+
+    def __init__(self, addresses: Sequence[str], tls: ssl.SSLContext, pin: Pin) -> None:
+        self.chain = Chain()
+        self._clients = {address: SnClient(address, tls) for address in addresses}
+        self._tls = tls
+        self._pin = pin
+        self._advanced = asyncio.Condition()
+        self._order = list(addresses)
+
+    @property
+    def client(self) -> SnClient:
+        """The SN in use."""
+        return self._clients[self._order[0]]
+
+    def turn_to_next(self) -> SnClient:
+        """Moves on to another SN; with one only, the same again."""
+        self._order.append(self._order.pop(0))
+        return self.client
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        for client in self._clients.values():
+            await client.close()
+
+    async def run(self) -> None:
+        """Follows for ever, from SN to SN. Raises `NodeError` for a wrong network or a chain that breaks its rules."""
+        pause = FIRST_PAUSE
+        while True:
+            height = self.chain.height
+            client = self.client
+            try:
+                async with aclosing(client.blocks(height + 1)) as blocks:
+                    async for raw in blocks:
+                        await self._take(raw)
+            except (Unavailable, Refusal) as error:
+                logger.warning("%s; trying again", error)
+            pause = FIRST_PAUSE if self.chain.height > height else min(2 * pause, LONGEST_PAUSE)
+            self.turn_to_next()
+            await asyncio.sleep(pause)
+
+    async def reached(self, height: int) -> Chain:
+        """The chain once it is at least at this height."""
+        async with self._advanced:
+            await self._advanced.wait_for(lambda: self.chain.height >= height)
+        return self.chain
+
+    async def chains(self) -> AsyncIterator[Chain]:
+        """The newest chain now, and after every change; a slow reader skips states, never blocks the follower."""
+        seen: Chain | None = None
+        while True:
+            async with self._advanced:
+                while self.chain is seen:
+                    await self._advanced.wait()
+                seen = self.chain
+            yield seen
+
+    async def _take(self, raw: bytes) -> None:
+        try:
+            step = self.chain.append(raw)
+        except (ForkError, UnsupportedRulesError, MalformedError) as error:
+            raise NodeError(f"SN {self.client.address} sent a block that cannot be: {error}") from error
+        if step.void is not None:
+            logger.error("block %d is void: %s", step.chain.height, step.void)
+        if step.chain.height == 0:
+            self._pin(step.chain.network_id, network.network(step.chain.world).name)
+        async with self._advanced:
+            self.chain = step.chain
+            self._advanced.notify_all()

@@ -1,0 +1,22 @@
+"""Telling whoever started this process that it is ready: one JSON line on a file descriptor, then the end of it."""
+
+import os
+
+import msgspec
+
+
+class Ready:
+    """`fd` is the inherited descriptor to write to, None when nobody asked."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        if fd is not None:
+            os.set_inheritable(fd, False)
+
+    def tell(self, facts: dict[str, str]) -> None:
+        """Writes the line and closes the descriptor."""
+        if self._fd is None:
+            return
+        with os.fdopen(self._fd, "wb") as file:
+            file.write(msgspec.json.encode(facts) + b"\n")
+        self._fd = None

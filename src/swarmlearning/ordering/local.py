@@ -1,0 +1,172 @@
+"""The embedded engine: one SN, an SQLite file for the log, leases in memory.
+
+The file is the SN's chain itself: a block is committed with `synchronous=FULL`, so it is on the disk before anybody
+hears of it. One SN orders alone; a crash of it stops the network until it is started again, nothing is lost.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+
+from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, Lease, OrderingError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS blocks (height INTEGER PRIMARY KEY, hash TEXT NOT NULL, raw BLOB NOT NULL) STRICT
+"""
+
+
+def open_chain_file(path: Path) -> sqlite3.Connection:
+    """The SQLite connection of a chain file, made when missing. Raises `OrderingError` naming the file."""
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(SCHEMA)
+    except sqlite3.Error as error:
+        raise OrderingError(f"{path}: cannot open the chain file ({error})") from error
+    return connection
+
+
+def read_chain_file(path: Path) -> list[bytes]:
+    """All blocks of a chain file, for offline tools; the file is not changed. Raises `OrderingError`."""
+    if not path.is_file():
+        raise OrderingError(f"{path}: no such chain file")
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("SELECT height, raw FROM blocks ORDER BY height").fetchall()
+    except sqlite3.Error as error:
+        raise OrderingError(f"{path}: not a readable chain file ({error})") from error
+    for expected, (height, _) in enumerate(rows):
+        if height != expected:
+            raise OrderingError(f"{path}: block {expected} is missing")
+    return [raw for _, raw in rows]
+
+
+class LocalLog:
+    """`Log` over one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_chain_file(path)
+        self._reader = open_chain_file(path)  # its own connection: it must not see a block before its commit
+        self._height = self._head().height
+        self._grown = asyncio.Condition()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._connection.close()
+        self._reader.close()
+
+    async def head(self) -> Head:
+        """The newest entry."""
+        return await asyncio.to_thread(self._head)
+
+    async def append(self, expected: Head, entry: bytes) -> Head:
+        """Commits `entry` to the disk. Raises `ConflictError`, or `OrderingError` when the disk refuses."""
+        head = await asyncio.to_thread(self._append, expected, entry)
+        async with self._grown:
+            self._height = head.height
+            self._grown.notify_all()
+        return head
+
+    async def read(self, start: int, limit: int) -> list[bytes]:
+        """At most `limit` entries from height `start` on."""
+        return await asyncio.to_thread(self._read, start, limit)
+
+    async def grown(self, height: int) -> None:
+        """Waits for the next append: with one SN, only its own."""
+        async with self._grown:
+            await self._grown.wait_for(lambda: self._height > height)
+
+    def _head(self) -> Head:
+        row = self._connection.execute("SELECT height, hash FROM blocks ORDER BY height DESC LIMIT 1").fetchone()
+        return Head(*row) if row else EMPTY
+
+    def _append(self, expected: Head, entry: bytes) -> Head:
+        head = Head(expected.height + 1, sha256(entry).hexdigest())
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                present = self._head()
+                if present != expected:
+                    raise ConflictError(f"the head is {present.height} {present.hash[:12]}, not {expected.height}")
+                self._connection.execute("INSERT INTO blocks VALUES (?, ?, ?)", (*head, entry))
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise OrderingError(f"{self._path}: cannot write block {head.height} ({error})") from error
+        return head
+
+    def _read(self, start: int, limit: int) -> list[bytes]:
+        rows = self._reader.execute("SELECT raw FROM blocks WHERE height >= ? ORDER BY height LIMIT ?", (start, limit))
+        return [raw for (raw,) in rows]
+
+
+class LocalPresence:
+    """`Presence` in memory: a timer a lease."""
+
+    def __init__(self, lifetime_s: float) -> None:
+        self._lifetime = lifetime_s
+        self._leases: dict[str, Lease] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._changes = 0
+        self._changed = asyncio.Condition()
+        self._notifying: set[asyncio.Task[None]] = set()
+
+    async def announce(self, lease: Lease) -> None:
+        """Grants or renews. An older incarnation never replaces a newer one."""
+        known = self._leases.get(lease.uid)
+        if known and known.incarnation > lease.incarnation:
+            return
+        self._leases[lease.uid] = lease
+        self._restart_timer(lease)
+        if known is None or known.incarnation != lease.incarnation:
+            await self._notify()
+
+    async def leave(self, uid: str, incarnation: int) -> None:
+        """Ends the lease if it is still that incarnation's."""
+        if self._drop(uid, incarnation):
+            await self._notify()
+
+    async def observe(self) -> AsyncIterator[dict[str, Lease]]:
+        """The leases now and after every change."""
+        seen = -1
+        while True:
+            async with self._changed:
+                while self._changes == seen:
+                    await self._changed.wait()
+                seen, leases = self._changes, dict(self._leases)
+            yield leases
+
+    def _restart_timer(self, lease: Lease) -> None:
+        if timer := self._timers.get(lease.uid):
+            timer.cancel()
+        expire = self._expire(lease.uid, lease.incarnation)
+        self._timers[lease.uid] = asyncio.get_running_loop().call_later(self._lifetime, expire)
+
+    def _expire(self, uid: str, incarnation: int) -> Callable[[], None]:
+        def expire() -> None:
+            if self._drop(uid, incarnation):
+                task = asyncio.get_running_loop().create_task(self._notify())
+                self._notifying.add(task)
+                task.add_done_callback(self._notifying.discard)
+
+        return expire
+
+    def _drop(self, uid: str, incarnation: int) -> bool:
+        lease = self._leases.get(uid)
+        if lease is None or lease.incarnation != incarnation:
+            return False
+        self._leases.pop(uid)
+        self._timers.pop(uid).cancel()
+        return True
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changes += 1
+            self._changed.notify_all()

@@ -1,0 +1,67 @@
+"""What an ordering engine does for an SN."""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple, Protocol
+
+
+class OrderingError(Exception):
+    """The engine cannot do its work; the message says what, where and what to do."""
+
+
+class Head(NamedTuple):
+    """Height and hash of the newest entry; (-1, "") when there is none."""
+
+    height: int
+    hash: str
+
+
+EMPTY = Head(-1, "")
+
+
+class ConflictError(OrderingError):
+    """Somebody else's entry has taken this height; read it, judge one's own again, retry."""
+
+
+class Log(Protocol):
+    """A sequence of entries, one a height, each durable before it is acknowledged."""
+
+    async def head(self) -> Head:
+        """The newest entry."""
+        ...
+
+    async def append(self, expected: Head, entry: bytes) -> Head:
+        """Adds `entry` after `expected`: one compare-and-swap. Raises `ConflictError` when the head has moved."""
+        ...
+
+    async def read(self, start: int, limit: int) -> list[bytes]:
+        """At most `limit` entries from height `start` on."""
+        ...
+
+    async def grown(self, height: int) -> None:
+        """Returns when there may be an entry above `height`. Only a hint; reading is the truth."""
+        ...
+
+
+class Lease(NamedTuple):
+    """A node that is there: which start of it, and the progress it stated last (steps trained, bytes moved)."""
+
+    uid: str
+    incarnation: int
+    steps: int
+    moved: int
+
+
+class Presence(Protocol):
+    """Who is there. A lease that is not renewed within its time is gone; that is the rule, all else is a hint."""
+
+    async def announce(self, lease: Lease) -> None:
+        """Grants or renews the lease of this node incarnation."""
+        ...
+
+    async def leave(self, uid: str, incarnation: int) -> None:
+        """Ends a lease at once: the node said that it stops."""
+        ...
+
+    def observe(self) -> AsyncIterator[dict[str, Lease]]:
+        """All leases by UID now, and again after every change of who is there."""
+        ...

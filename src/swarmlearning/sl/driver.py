@@ -1,0 +1,390 @@
+"""The driver: feeds one round machine with what happens at this node, and does what it asks for.
+
+It connects the machine (pure) with the chain, the ML process, the store, the transfer and the merge. It decides
+nothing about rounds itself.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarmlearning.api.client import Refusal
+from swarmlearning.channel import messages
+from swarmlearning.channel.framing import ChannelError
+from swarmlearning.channel.messages import FromML, Open
+from swarmlearning.ledger.apply import state_of
+from swarmlearning.ledger.bodies import Depose, Lost, OpenSession, Publish, Submit, TrainingBody
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
+from swarmlearning.merge.merging import MergeError
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.follower import FIRST_PAUSE, LONGEST_PAUSE, Follower
+from swarmlearning.node.sender import Sender
+from swarmlearning.rounds.events import (
+    Accepted,
+    Action,
+    AnswerClosed,
+    AnswerOpened,
+    AnswerSynced,
+    ChainAdvanced,
+    Deliver,
+    Dropped,
+    Evaluated,
+    Event,
+    Fail,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Finish,
+    GraceOver,
+    Keep,
+    Merge,
+    Merged,
+    MLLeft,
+    ParametersHanded,
+    Refused,
+    Send,
+    SessionAsked,
+    StartGrace,
+)
+from swarmlearning.rounds.machine import PASSING, RoundMachine
+from swarmlearning.sl.merging import merge_round
+from swarmlearning.sl.mlchannel import MLChannel
+from swarmlearning.sl.store import StoreError, TensorStore
+from swarmlearning.sl.transfer import Fetcher, TransferError
+from swarmlearning.tensors.file import TensorFileError, read_header
+from swarmlearning.tensors.structure import describe_difference, structure_digest
+
+logger = logging.getLogger("swarm.SL")
+
+WAITING_SECONDS = 10.0
+"""How often an ML process that waits is told for whom."""
+MAX_EVENTS = 1024
+MERGED_FILE = "merged-{}.safetensors"
+
+
+@dataclass(frozen=True)
+class RoundSettings:
+    """The original's settings that concern rounds: SL_MAKE_ME_ADMIN, SL_WAIT_FOR_FULL_QUORUM_SECONDS."""
+
+    make_me_admin: bool
+    full_quorum_seconds: float
+
+
+class Driver:
+    """One SL node at work. `run` returns when training is over and everybody holds the final model."""
+
+    def __init__(
+        self,
+        settings: RoundSettings,
+        follower: Follower,
+        sender: Sender,
+        store: TensorStore,
+        fetcher: Fetcher,
+        channel_directory: Path,
+    ) -> None:
+        self.channel = MLChannel(channel_directory, self._heard, self._ml_left)
+        self.steps = 0
+        self.moved = 0
+        self._settings = settings
+        self._follower = follower
+        self._sender = sender
+        self._store = store
+        self._fetcher = fetcher
+        self._contract = ""
+        self._machine: RoundMachine | None = None
+        self._open: Open | None = None
+        self._sessions = 0
+        self._sequence = 0
+        self._deliveries = 0
+        self._well = False
+        self._events: asyncio.Queue[Event] = asyncio.Queue(MAX_EVENTS)
+        self._keep: frozenset[str] = frozenset()
+        self._fresh: set[str] = set()
+        self._tidying = asyncio.Lock()
+        self._pause = FIRST_PAUSE
+        self._running: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Takes part until training is over. Raises `NodeError` when this node cannot go on."""
+        try:
+            self._start(self._follow())
+            self._start(self._handle_events())
+            self._start(self._tell_waiting())
+            await self._failure
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            await self.channel.stop()
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        async for chain in self._follower.chains():
+            if self._machine is not None:
+                await self._events.put(self._advanced(chain))
+
+    def _advanced(self, chain: Chain) -> ChainAdvanced:
+        return ChainAdvanced(state_of(chain.world, self._contract), chain.height)
+
+    async def _heard(self, message: FromML) -> None:
+        match message:
+            case Open():
+                await self._session_asked(message)
+            case messages.Sync() | messages.Close():
+                await self._parameters_handed(message)
+            case messages.Evaluated(loss=loss, metric=metric, epochs=epochs, total_epochs=total):
+                self._delivery().unlink(missing_ok=True)
+                await self._events.put(Evaluated(loss, metric, epochs, total))
+            case messages.EvaluationFailed(message=text):
+                logger.error("The ML process cannot use the merged model: %s", text)
+            case messages.Progress(steps=steps):
+                self.steps = steps
+            case messages.Kill(ok=ok, message=text):
+                logger.info("The ML process leaves: %s", text)
+                self._well = ok
+
+    async def _session_asked(self, message: Open) -> None:
+        if message.version != messages.VERSION:
+            raise ChannelError(f"local channel version {message.version}; this SL node speaks {messages.VERSION}")
+        chain = self._follower.chain
+        uid, incarnation = self._sender.author.uid, self._sender.author.incarnation
+        if self._machine is None or self._contract != message.training_contract:
+            self._contract = message.training_contract
+            self._machine = RoundMachine(uid, incarnation, state_of(chain.world, self._contract), self._store.held())
+        self._open, self._well, self._sequence = message, False, 0
+        self._sessions += 1
+        specs = [(spec.name, spec.dtype, spec.shape) for spec in message.structure]
+        await self._events.put(self._advanced(chain))
+        await self._events.put(
+            SessionAsked(
+                OpenSession(
+                    merge_method=message.merge_method,
+                    min_peers=message.min_peers,
+                    structure=structure_digest(specs),
+                    weightage=message.node_weightage,
+                    sync_frequency=message.sync_frequency,
+                    checkin=message.checkin_model_on_train_end,
+                    epochs=message.total_epochs,
+                    adaptive=message.use_adaptive_sync,
+                    may_lead=self._settings.make_me_admin,
+                )
+            )
+        )
+        logger.info(
+            "Opening session of contract %s: %d tensors, minPeers %d, syncFrequency %d",
+            self._contract,
+            len(specs),
+            message.min_peers,
+            message.sync_frequency,
+        )
+
+    async def _parameters_handed(self, message: messages.Sync | messages.Close) -> None:
+        if self._open is None or message.session != self._session_id:
+            raise ChannelError("no session is open on this channel; send Open first")
+        self._sequence = message.sequence
+        path = self.channel.file(message.file)
+        try:
+            self._check_structure(path, self._open)
+            async with self._tidying:
+                info = await self._store.adopt(path)
+                self._fresh.add(info.root)
+        except (StoreError, TensorFileError) as error:
+            await self._fail(str(error))
+            return
+        await self._events.put(ParametersHanded(info.root, info.size, isinstance(message, messages.Close)))
+
+    def _check_structure(self, path: Path, session: Open) -> None:
+        ours = [(spec.name, spec.dtype, spec.shape) for spec in session.structure]
+        if difference := describe_difference(ours, read_header(path).specs):
+            raise TensorFileError(f"the parameters do not have the structure of this session: {difference}")
+
+    def _ml_left(self) -> None:
+        if self._open is not None:
+            self._open = None
+            self._events.put_nowait(MLLeft(self._well))
+
+    async def _handle_events(self) -> None:
+        while True:
+            event = await self._events.get()
+            assert self._machine is not None
+            for action in self._machine.handle(event):
+                await self._perform(action)
+            match event:
+                case ParametersHanded(digest=digest) | Merged(result=digest):
+                    self._fresh.discard(digest)
+
+    async def _tell_waiting(self) -> None:
+        """The user sees in the training log who is waited for."""
+        while True:
+            await asyncio.sleep(WAITING_SECONDS)
+            text = self._machine.waiting_text if self._machine else None
+            if text:
+                for node in network.nodes(self._follower.chain.world):
+                    text = text.replace(node.uid, node.name)
+                logger.info("%s", text)
+                await self.channel.send(messages.Waiting(text))
+
+    # --- what the machine asks for ----------------------------------------------------------------------------------
+
+    async def _perform(self, action: Action) -> None:
+        match action:
+            case Send(body):
+                self._start(self._send(body))
+            case Fetch():
+                self._start(self._fetch(action))
+            case Merge():
+                self._start(self._merge(action))
+            case StartGrace(number, term):
+                self._start(self._grace(number, term))
+            case Keep(digests):
+                self._keep = frozenset(digests)
+                self._start(self._tidy())
+            case Deliver(digest):
+                await self._deliver(digest)
+            case AnswerOpened():
+                await self.channel.send(messages.Opened(self._session_id))
+            case AnswerSynced(interval, over):
+                await self.channel.send(messages.Synced(self._session_id, self._sequence, interval, over))
+            case AnswerClosed():
+                await self.channel.send(messages.Closed(self._session_id, self._sequence))
+            case Fail(text):
+                await self._fail(text)
+            case Finish():
+                logger.info("Training of contract %s is over and every live member holds the model", self._contract)
+                if not self._failure.done():
+                    self._failure.set_result(None)
+
+    async def _send(self, body: TrainingBody | Lost) -> None:
+        contract = network.CONTRACT if isinstance(body, Lost) else self._contract
+        try:
+            height = await self._sender.send(contract, body)
+        except Refusal as refusal:
+            if refusal.code == "old-incarnation" and not isinstance(body, Lost | Depose):
+                raise NodeError(refusal.detail) from refusal
+            level = logging.DEBUG if refusal.code in PASSING else logging.WARNING
+            logger.log(level, "%s refused: %s", type(body).__name__, refusal)
+            await self._events.put(Refused(body, refusal.code, refusal.detail, refusal.height))
+        else:
+            self._log_sent(body)
+            await self._events.put(Accepted(body, height))
+
+    def _log_sent(self, body: TrainingBody | Lost) -> None:
+        match body:
+            case Publish(round=number, result=result, receipt=receipt) if result:
+                logger.info("Round %d: merged %d models into %s", number, len(receipt.contributions), result[:16])
+                for entry in receipt.exclusions:
+                    logger.warning("Round %d: left out %s: %s, %s", number, entry.uid, entry.reason, entry.detail)
+            case Submit(round=number, submission=kind, digest=digest):
+                logger.info("Round %d: checked in %s model %s", number, kind, digest[:16])
+
+    async def _fetch(self, action: Fetch) -> None:
+        world = self._follower.chain.world
+        known = (network.node(world, uid) for uid in action.holders)
+        sources = [_host_and_port(node.addresses["fs"]) for node in known if node and "fs" in node.addresses]
+        async with self._tidying:
+            pass  # a tidying that began before this model was wanted must not remove it
+        while True:
+            try:
+                await self._fetcher.fetch(action.digest, sources, self._progress(action.digest))
+            except TransferError as error:
+                logger.warning("Cannot get model %s: %s", action.digest[:16], error)
+                await self._events.put(FetchFailed(action.digest, str(error)))
+                return
+            except StoreError as error:
+                await self._hindered(error)
+            else:
+                self._pause = FIRST_PAUSE
+                await self._events.put(Fetched(action.digest))
+                return
+
+    def _progress(self, digest: str) -> Callable[[int], None]:
+        before = 0
+
+        def moved(held: int) -> None:
+            nonlocal before
+            self.moved += max(0, held - before)
+            before = held
+
+        return moved
+
+    async def _merge(self, task: Merge) -> None:
+        state = state_of(self._follower.chain.world, self._contract)
+        assert state.terms is not None
+        if gone := [entry.digest for entry in task.submissions if entry.weight and not self._store.has(entry.digest)]:
+            for digest in gone:
+                await self._events.put(Dropped(digest))
+            return
+        try:
+            async with self._tidying:
+                merged = await merge_round(task, state.terms.merge_method, state.terms.min_peers, self._store)
+                self._fresh.add(merged.result)
+        except (MergeError, StoreError) as error:
+            await self._hindered(error)
+        else:
+            self._pause = FIRST_PAUSE
+            await self._events.put(merged)
+
+    async def _hindered(self, error: Exception) -> None:
+        """This node cannot do its work now (a full disk): says so, pauses, and lets another lead."""
+        logger.error("%s", error)
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        chain, author = self._follower.chain, self._sender.author
+        current = state_of(chain.world, self._contract).round
+        if current is not None and current.leader == author.uid:
+            await self._send(Depose(current.number, current.term, author.incarnation, chain.height, "progress"))
+
+    async def _grace(self, number: int, term: int) -> None:
+        await asyncio.sleep(self._settings.full_quorum_seconds)
+        await self._events.put(GraceOver(number, term))
+
+    async def _tidy(self) -> None:
+        async with self._tidying:
+            await self._store.retain(self._keep | self._fresh)
+
+    async def _deliver(self, digest: str) -> None:
+        self._delivery().unlink(missing_ok=True)
+        self._deliveries += 1
+        path = self._delivery()
+        try:
+            os.link(self._store.path(digest), path)
+        except (OSError, StoreError) as error:
+            await self._fail(f"cannot hand the merged model over: {error}")
+            return
+        await self.channel.send(messages.Merged(self._session_id, self._sequence, path.name))
+
+    async def _fail(self, text: str) -> None:
+        logger.error("%s", text)
+        await self.channel.send(messages.Failed(text))
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _session_id(self) -> str:
+        return f"{self._sender.author.incarnation}-{self._sessions}"
+
+    def _delivery(self) -> Path:
+        return self.channel.file(MERGED_FILE.format(self._deliveries))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs `work` beside; what it raises ends the node."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self._failure.done():
+            self._failure.set_exception(error)
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)

@@ -1,0 +1,49 @@
+"""Running the user's training command beside this SL node: `swarm sl … -- python train.py`."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from swarmlearning.node.errors import NodeError
+
+logger = logging.getLogger("swarm.mlApp")
+
+CHANNEL_VARIABLE = "SWARM_CHANNEL"
+STOP_SECONDS = 10.0
+
+
+async def run_ml(command: Sequence[str], channel: Path) -> int:
+    """Exit status of the command (128 + signal number when killed). Cancelled, it stops the command first.
+
+    Raises `NodeError` when the command cannot be started.
+    """
+    environment = os.environ | {CHANNEL_VARIABLE: str(channel)}
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=environment, start_new_session=True)
+    except OSError as error:
+        raise NodeError(f"cannot start the training command {command[0]!r}: {error.strerror}") from error
+    try:
+        status = await process.wait()
+    except asyncio.CancelledError:
+        await _stop(process)
+        raise
+    if status:
+        logger.error("The training command has failed: %s", _describe(status))
+    return status if status >= 0 else 128 - status
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def _describe(status: int) -> str:
+    return f"exit status {status}" if status > 0 else f"killed by {signal.Signals(-status).name}"

@@ -1,0 +1,172 @@
+"""An SL's process: its start-up in the documented order, and its end.
+
+Identity, license, registration with an SN, file server and its announcement, then waiting for the ML process.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarmlearning import __version__
+from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.api.server import Limits, Server
+from swarmlearning.identity.certificates import to_pem
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context, require_role, server_context
+from swarmlearning.ledger.bodies import Announce, Register
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.node.datadir import DataDirectory
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.follower import FIRST_PAUSE, LONGEST_PAUSE, Follower
+from swarmlearning.node.heartbeat import Heartbeat
+from swarmlearning.node.license import acquire_license
+from swarmlearning.node.ready import Ready
+from swarmlearning.node.sender import Author, Sender
+from swarmlearning.sl.driver import Driver, RoundSettings
+from swarmlearning.sl.fileserver import file_app
+from swarmlearning.sl.mlprocess import run_ml
+from swarmlearning.sl.store import TensorStore
+from swarmlearning.sl.transfer import Fetcher
+
+logger = logging.getLogger("swarm.SL")
+
+CONTACT_ATTEMPTS = 12
+
+
+@dataclass(frozen=True)
+class SlSettings:
+    """What an operator says about one SL."""
+
+    name: str
+    host: str
+    fs_port: int
+    sn_address: str
+    data_dir: Path
+    rounds: RoundSettings
+    command: Sequence[str]
+
+
+async def run_sl(settings: SlSettings, identity: Identity, ready: Ready) -> int:
+    """Runs an SL until its training is over; the exit status of the ML command, 0 without one.
+
+    Raises `NodeError`, `ServerError`, `StoreError` or `CertificateError` with what to do.
+    """
+    require_role(identity.certificate, "SL")
+    acquire_license("SL")
+    with DataDirectory(settings.data_dir) as place:
+        logger.info("UID %s, start %d", place.uid, place.incarnation)
+        tls = client_context(identity)
+        store = TensorStore(settings.data_dir / "models")
+        fetcher = Fetcher(tls, store)
+        follower = Follower([settings.sn_address], tls, place.pin)
+        try:
+            return await _take_part(settings, identity, ready, place, store, fetcher, follower)
+        finally:
+            await fetcher.close()
+            await follower.close()
+
+
+async def _take_part(
+    settings: SlSettings,
+    identity: Identity,
+    ready: Ready,
+    place: DataDirectory,
+    store: TensorStore,
+    fetcher: Fetcher,
+    follower: Follower,
+) -> int:
+    sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
+    driver = Driver(settings.rounds, follower, sender, store, fetcher, settings.data_dir / "channel")
+    superseded: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    heartbeat = Heartbeat(
+        client_context(identity),
+        place.uid,
+        place.incarnation,
+        progress=lambda: (driver.steps, driver.moved),
+        on_superseded=lambda why: loop.call_soon_threadsafe(superseded.put_nowait, why),
+    )
+    server = Server(
+        file_app(store, _may_read(follower)), server_context(identity), settings.host, settings.fs_port, Limits()
+    )
+    height = await _contact(follower)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(follower.run()), tasks.create_task(_end_when(superseded))]
+            await follower.reached(height)
+            await _say(sender, Register("SL", settings.name, _bundle(identity), __version__))
+            heartbeat.start(settings.sn_address)
+            await server.start()
+            address = f"{settings.host}:{server.port}"
+            logger.info("File server is at %s", address)
+            await _say(sender, Announce({"fs": address}))
+            background.append(tasks.create_task(server.wait()))
+            status = await _train(settings, driver, ready, {"uid": place.uid, "fs": address})
+            for task in background:
+                task.cancel()
+            return status
+    finally:
+        heartbeat.stop()
+        await server.stop()
+
+
+async def _train(settings: SlSettings, driver: Driver, ready: Ready, facts: dict[str, str]) -> int:
+    """Waits for the ML process and takes part until training is over."""
+    await driver.channel.start()
+    async with asyncio.TaskGroup() as tasks:
+        work = tasks.create_task(driver.run())
+        logger.info("Waiting for the ML process on %s", driver.channel.path)
+        ready.tell({"channel": str(driver.channel.path), **facts})
+        if settings.command:
+            status = await run_ml(settings.command, driver.channel.path)
+            if status:
+                work.cancel()
+                return status
+        await work
+        return 0
+
+
+async def _contact(follower: Follower) -> int:
+    """Height of the chain at the SN. Raises `NodeError` when no SN can be reached, or refuses this node."""
+    pause = FIRST_PAUSE
+    for attempt in range(1, CONTACT_ATTEMPTS + 1):
+        try:
+            status = await follower.client.status()
+            return int(status["height"])
+        except Unavailable as error:
+            if error.final or attempt == CONTACT_ATTEMPTS:
+                raise NodeError(f"Unable to contact API-Server: {error}") from error
+            logger.warning("%s", error)
+            logger.info("Failed to connect to the API server. Retrying %d of %d", attempt, CONTACT_ATTEMPTS)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+    raise AssertionError("unreachable")
+
+
+async def _say(sender: Sender, body: Register | Announce) -> None:
+    try:
+        await sender.send(network.CONTRACT, body)
+    except Refusal as refusal:
+        raise NodeError(f"the SN refuses this node: {refusal}") from refusal
+
+
+async def _end_when(superseded: asyncio.Queue[str]) -> None:
+    raise NodeError(await superseded.get())
+
+
+def _may_read(follower: Follower) -> Callable[[str, str], bool]:
+    """A model may be read by the nodes that take part in a training, known by their certificates."""
+
+    def may_read(thumbprint: str, digest: str) -> bool:
+        world = follower.chain.world
+        members = {uid for state in world.area("training/", Training) for uid in state.members}
+        return any(node.certificate == thumbprint for node in network.nodes(world) if node.uid in members)
+
+    return may_read
+
+
+def _bundle(identity: Identity) -> str:
+    return "".join(to_pem(certificate) for certificate in identity.chain)

@@ -1,0 +1,191 @@
+"""The miner: takes transactions, seals them into blocks, and keeps this SN's verified chain at the log's head.
+
+One task (`run`) owns the chain. It replays what the log holds beyond its head, then seals what has been submitted
+meanwhile as the next block: one compare-and-swap. If another SN was faster, the same transactions are judged again on
+the new head, so that each is on the chain at most once and never after it became wrong.
+
+A refused transaction is not recorded: blocks hold only transactions that took effect.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from swarmlearning.identity.signing import Signer
+from swarmlearning.ledger.block import MAX_BLOCK
+from swarmlearning.ledger.chain import Chain, Step
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.transaction import WINDOW, SignedTransaction, parse
+from swarmlearning.ledger.world import World
+from swarmlearning.ordering.protocols import ConflictError, Head, Log, OrderingError
+
+logger = logging.getLogger("swarm.blCnt")
+
+MAX_PENDING = 4096
+MAX_BATCH = 512
+HEADER_ROOM = 4096
+READ_BATCH = 256
+RECENT_BLOCKS = 64
+
+
+class BusyError(Exception):
+    """More transactions wait than this SN takes; try again."""
+
+
+@dataclass(frozen=True)
+class _Pending:
+    signed: SignedTransaction
+    answer: asyncio.Future[int]
+
+
+class Miner:
+    """One SN's chain. `uid` and `signer` are what it seals with; `clock` gives Unix milliseconds."""
+
+    def __init__(self, log: Log, uid: str, signer: Signer, clock: Callable[[], int]) -> None:
+        self.chain = Chain()
+        self._log = log
+        self._uid = uid
+        self._signer = signer
+        self._clock = clock
+        self._pending: deque[_Pending] = deque()
+        self._answers: dict[str, asyncio.Future[int]] = {}
+        self._heights: OrderedDict[str, int] = OrderedDict()
+        self._recent: OrderedDict[int, bytes] = OrderedDict()
+        self._wanted = asyncio.Event()
+        self._advanced = asyncio.Condition()
+
+    async def load(self) -> None:
+        """Replays the whole log: the state this SN left, whatever ended it."""
+        while entries := await self._log.read(self.chain.height + 1, READ_BATCH):
+            for raw in entries:
+                await self._take(raw, self.chain.append(raw))
+
+    async def found(self, genesis: SignedTransaction) -> None:
+        """Writes block 0. Raises `Rejection`."""
+        time_ms = self._clock()
+        world = self.chain.try_transaction(World(), genesis, time_ms)
+        raw = self.chain.seal([genesis], world, time_ms, self._uid, self._signer)
+        await self._log.append(Head(self.chain.height, self.chain.hash), raw)
+        await self._take(raw, self.chain.append(raw))
+
+    async def submit(self, raw: str) -> int:
+        """Height of the committed block with this transaction; the same bytes again give the same answer.
+
+        Raises `MalformedError`, `Rejection` or `BusyError`.
+        """
+        signed = parse(raw)
+        if (height := self._heights.get(signed.id)) is not None:
+            return height
+        answer = self._answers.get(signed.id)
+        if answer is None:
+            if len(self._answers) >= MAX_PENDING:
+                raise BusyError(f"{MAX_PENDING} transactions are waiting already; send it again in a moment")
+            answer = asyncio.get_running_loop().create_future()
+            answer.add_done_callback(lambda _: self._answers.pop(signed.id))
+            self._answers[signed.id] = answer
+            self._pending.append(_Pending(signed, answer))
+            self._wanted.set()
+        return await asyncio.shield(answer)
+
+    async def run(self) -> None:
+        """Follows the log and seals, until cancelled."""
+        growth = asyncio.ensure_future(self._log.grown(self.chain.height))
+        try:
+            while True:
+                wanted = asyncio.ensure_future(self._wanted.wait())
+                await asyncio.wait((growth, wanted), return_when=asyncio.FIRST_COMPLETED)
+                wanted.cancel()
+                await self.load()
+                await self._seal()
+                if growth.done():
+                    growth.result()
+                    growth = asyncio.ensure_future(self._log.grown(self.chain.height))
+        finally:
+            growth.cancel()
+            for answer in list(self._answers.values()):
+                answer.cancel()
+
+    async def block(self, height: int) -> bytes | None:
+        """The raw block of this height, None beyond the head."""
+        found = await self.blocks(height, 1)
+        return found[0] if found else None
+
+    async def blocks(self, start: int, limit: int) -> list[bytes]:
+        """At most `limit` verified blocks from `start` on."""
+        end = min(start + limit, self.chain.height + 1)
+        if start >= end:
+            return []
+        if start in self._recent:
+            return [self._recent[height] for height in range(start, end)]
+        return await self._log.read(start, end - start)
+
+    async def reached(self, height: int) -> None:
+        """Waits until the chain is at least this high."""
+        async with self._advanced:
+            await self._advanced.wait_for(lambda: self.chain.height >= height)
+
+    async def _seal(self) -> None:
+        while self._pending:
+            batch, world, time_ms = self._judge()
+            if not batch:
+                continue
+            transactions = [pending.signed for pending in batch]
+            raw = self.chain.seal(transactions, world, time_ms, self._uid, self._signer)
+            try:
+                await self._log.append(Head(self.chain.height, self.chain.hash), raw)
+            except ConflictError:
+                self._pending.extendleft(reversed(batch))
+                await self.load()
+                continue
+            except OrderingError as error:
+                logger.error("%s", error)
+                for pending in batch:
+                    pending.answer.set_exception(error)
+                continue
+            await self._take(raw, self.chain.append(raw))
+            for pending in batch:
+                pending.answer.set_result(self.chain.height)
+        self._wanted.clear()
+
+    def _judge(self) -> tuple[list[_Pending], World, int]:
+        """The next batch of pending transactions that still hold, and the world after them."""
+        time_ms = self.chain.next_time(self._clock())
+        world, batch, size = self.chain.world, list[_Pending](), HEADER_ROOM
+        while self._pending and len(batch) < MAX_BATCH:
+            pending = self._pending[0]
+            size += len(pending.signed.raw) + 3
+            if size > MAX_BLOCK:
+                break
+            self._pending.popleft()
+            if (height := self._heights.get(pending.signed.id)) is not None:
+                pending.answer.set_result(height)  # lost a race, but another SN's block held it too
+                continue
+            try:
+                world = self.chain.try_transaction(world, pending.signed, time_ms)
+            except Rejection as rejection:
+                pending.answer.set_exception(rejection)
+            else:
+                batch.append(pending)
+        return batch, world, time_ms
+
+    async def _take(self, raw: bytes, step: Step) -> None:
+        """Advances to the chain after one more block, and tells everybody who waits for it."""
+        if step.void is not None:
+            logger.error("block %d is void: %s", step.chain.height, step.void)
+        elif step.block is not None:
+            self._remember(step.chain.height, step.block.transactions)
+        self._recent[step.chain.height] = raw
+        if len(self._recent) > RECENT_BLOCKS:
+            self._recent.popitem(last=False)
+        async with self._advanced:
+            self.chain = step.chain
+            self._advanced.notify_all()
+
+    def _remember(self, height: int, transactions: Sequence[SignedTransaction]) -> None:
+        """Keeps where each transaction is for as long as its bytes may be sent again."""
+        for signed in transactions:
+            self._heights[signed.id] = height
+        while self._heights and next(iter(self._heights.values())) < height - WINDOW:
+            self._heights.popitem(last=False)

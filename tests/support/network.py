@@ -1,0 +1,134 @@
+"""A ledger in memory for tests: nodes that sign, a chain that grows by what they say."""
+
+from dataclasses import dataclass, field
+
+from swarmlearning.identity.ca import KeyPair, create_authority, issue
+from swarmlearning.identity.certificates import to_pem
+from swarmlearning.identity.signing import Signer
+from swarmlearning.ledger.apply import state_of
+from swarmlearning.ledger.bodies import Body, Genesis, NodeType, OpenSession, Register
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.transaction import WINDOW, SignedTransaction, Transaction, sign
+
+CONTRACT = "defaultbb.cqdb.sml.hpe"
+STRUCTURE = "5" * 64
+
+
+@dataclass
+class Actor:
+    """A node that signs: its UID, certificate and counters."""
+
+    uid: str
+    kind: NodeType
+    pair: KeyPair
+    incarnation: int = 1
+    sequence: int = 0
+
+    @property
+    def pem(self) -> str:
+        return to_pem(self.pair.certificate)
+
+    @property
+    def signer(self) -> Signer:
+        return Signer(self.pair.certificate, self.pair.key)
+
+
+@dataclass
+class Ledger:
+    """A network with one SN, `sn-1`; `say` puts one transaction into one block."""
+
+    authority: KeyPair = field(default_factory=lambda: create_authority("CA-1", 3650))
+    chain: Chain = field(default_factory=Chain)
+    blocks: list[bytes] = field(default_factory=list)
+    actors: dict[str, Actor] = field(default_factory=dict)
+    clock: int = 0
+
+    def __post_init__(self) -> None:
+        self.clock = int(self.authority.certificate.not_valid_before_utc.timestamp() * 1000) + 600_000
+        founder = self.actor("sn-1", "SN")
+        genesis = Genesis(
+            network_name="test",
+            founder_name="SN-1",
+            authorities=(to_pem(self.authority.certificate),),
+            certificate=founder.pem,
+            version="0",
+            rules_version=1,
+            created_ms=self.clock,
+        )
+        self.commit(self.write("sn-1", network.CONTRACT, genesis))
+
+    def actor(self, uid: str, kind: NodeType, authority: KeyPair | None = None) -> Actor:
+        """A new node with a certificate of its own, not registered yet."""
+        pair = issue(authority or self.authority, f"{kind}-{uid}", [], [], 3650)
+        self.actors[uid] = Actor(uid, kind, pair)
+        return self.actors[uid]
+
+    def join(self, uid: str, kind: NodeType = "SL") -> Actor:
+        """A new, registered node."""
+        actor = self.actor(uid, kind)
+        self.register(uid)
+        return actor
+
+    def register(self, uid: str) -> None:
+        actor = self.actors[uid]
+        self.say(uid, Register(actor.kind, uid, actor.pem, "0"), network.CONTRACT)
+
+    def write(self, uid: str, contract: str, body: Body) -> SignedTransaction:
+        actor = self.actors[uid]
+        actor.sequence += 1
+        content = Transaction(
+            network=self.chain.network_id,
+            sender=uid,
+            incarnation=actor.incarnation,
+            sequence=actor.sequence,
+            anchor=self.chain.anchor,
+            expires_at_height=self.chain.height + WINDOW,
+            contract=contract,
+            body=body,
+        )
+        return sign(content, actor.signer)
+
+    def seal(self, *transactions: SignedTransaction, sealer: str = "sn-1") -> bytes:
+        """The next block with these transactions, not appended. Raises `Rejection` when one does not hold."""
+        time_ms = self.chain.next_time(self.clock)
+        world = self.chain.world
+        for signed in transactions:
+            world = self.chain.try_transaction(world, signed, time_ms)
+        return self.chain.seal(transactions, world, time_ms, sealer, self.actors[sealer].signer)
+
+    def append(self, raw: bytes) -> str | None:
+        """Appends a block; returns why it is void, None when it is not."""
+        step = self.chain.append(raw)
+        self.chain = step.chain
+        self.blocks.append(raw)
+        return step.void
+
+    def commit(self, *transactions: SignedTransaction) -> None:
+        assert self.append(self.seal(*transactions)) is None
+
+    def say(self, uid: str, body: Body, contract: str = CONTRACT) -> Training:
+        """One transaction in one block; the training contract after it. Raises `Rejection`."""
+        self.commit(self.write(uid, contract, body))
+        return self.training
+
+    @property
+    def training(self) -> Training:
+        return state_of(self.chain.world, CONTRACT)
+
+
+def session(min_peers: int = 2, **changes: object) -> OpenSession:
+    """An `OpenSession` with ordinary values."""
+    values: dict[str, object] = {
+        "merge_method": "mean",
+        "min_peers": min_peers,
+        "structure": STRUCTURE,
+        "weightage": 1,
+        "sync_frequency": 8,
+        "checkin": "snapshot",
+        "epochs": 1,
+        "adaptive": False,
+        "may_lead": True,
+    }
+    return OpenSession(**(values | changes))  # type: ignore[arg-type]
