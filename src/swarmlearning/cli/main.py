@@ -2,7 +2,7 @@
 
 import typer
 
-from swarmlearning.cli import cert, nodes
+from swarmlearning.cli import cert, ledger, nodes, status
 
 app = typer.Typer(
     name="swarm",
@@ -13,7 +13,9 @@ app = typer.Typer(
 )
 app.command("sn")(nodes.sn)
 app.command("sl", context_settings={"allow_extra_args": True})(nodes.sl)
+app.command("status")(status.status)
 app.add_typer(cert.app, name="cert")
+app.add_typer(ledger.app, name="ledger")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.api.server import ServerError
 from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity, IdentityError, identity_from_options
+from swarmlearning.ledger.history import BrokenChainError
 from swarmlearning.node.errors import NodeError
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.sl.store import StoreError
@@ -27,6 +28,7 @@ ReadyFd = Annotated[
 ]
 
 EXPECTED = (
+    BrokenChainError,
     NodeError,
     IdentityError,
     CertificateError,

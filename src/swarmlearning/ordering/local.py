@@ -31,18 +31,24 @@ def open_chain_file(path: Path) -> sqlite3.Connection:
 
 
 def read_chain_file(path: Path) -> list[bytes]:
-    """All blocks of a chain file, for offline tools; the file is not changed. Raises `OrderingError`."""
+    """All blocks of a chain file, for offline tools; the file is not changed.
+
+    Raises `OrderingError` naming the first block that is missing, unreadable, or not the bytes that were stored.
+    """
     if not path.is_file():
         raise OrderingError(f"{path}: no such chain file")
+    blocks: list[bytes] = []
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            rows = connection.execute("SELECT height, raw FROM blocks ORDER BY height").fetchall()
-    except sqlite3.Error as error:
-        raise OrderingError(f"{path}: not a readable chain file ({error})") from error
-    for expected, (height, _) in enumerate(rows):
-        if height != expected:
-            raise OrderingError(f"{path}: block {expected} is missing")
-    return [raw for _, raw in rows]
+            for height, stored, raw in connection.execute("SELECT height, hash, raw FROM blocks ORDER BY height"):
+                if height != len(blocks):
+                    raise OrderingError(f"{path}: block {len(blocks)} is missing")
+                if sha256(raw).hexdigest() != stored:
+                    raise OrderingError(f"{path}: block {height} has been altered since it was stored")
+                blocks.append(raw)
+    except (sqlite3.Error, TypeError) as error:
+        raise OrderingError(f"{path}: the chain file cannot be read at block {len(blocks)} ({error})") from error
+    return blocks
 
 
 class LocalLog:

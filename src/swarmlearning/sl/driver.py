@@ -226,8 +226,7 @@ class Driver:
             await asyncio.sleep(WAITING_SECONDS)
             text = self._machine.waiting_text if self._machine else None
             if text:
-                for node in network.nodes(self._follower.chain.world):
-                    text = text.replace(node.uid, node.name)
+                text = network.with_names(self._follower.chain.world, text)
                 logger.info("%s", text)
                 await self.channel.send(messages.Waiting(text))
 

@@ -211,7 +211,7 @@ def _status(miner: Miner, uid: str, ordering: str) -> Status:
                 members=[name(member) for member in sorted(state.members)],
                 leader=name(state.round.leader) if state.round else None,
                 waiting_for=[name(member) for member in training.awaited(state)],
-                text=training.waiting_text(state),
+                text=network.with_names(chain.world, training.waiting_text(state)),
             )
             for state in chain.world.area("training/", Training)
         ],

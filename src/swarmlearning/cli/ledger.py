@@ -1,0 +1,109 @@
+"""`swarm ledger`: read and verify a chain file, offline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from swarmlearning.cli.options import fail
+from swarmlearning.ledger.bodies import Body
+from swarmlearning.ledger.chain import Step
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.history import BrokenChainError, rounds, steps
+from swarmlearning.ordering.local import read_chain_file
+
+app = typer.Typer(help="Read and verify a chain file, offline.", no_args_is_help=True)
+
+CHAIN_FILE = "chain.sqlite"
+
+ChainPath = Annotated[Path, typer.Argument(help="An SN's data directory, a run folder's sn/, or the chain file itself.")]
+
+
+@app.command()
+def verify(path: ChainPath) -> None:
+    """Verify every block: links, signatures, certificates, contracts, states. Exit status 1 names the first fault."""
+    try:
+        walked = list(steps(read_chain_file(_chain_file(path))))
+        if not walked:
+            raise BrokenChainError(0, "the chain file is empty: there is no genesis")
+        void = [(step.chain.height, step.void) for step in walked if step.void is not None]
+    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
+        fail("swarm ledger verify", error)
+    else:
+        chain = walked[-1].chain
+        for height, reason in void:
+            print(f"block {height} is void: {reason}")
+        name = network.network(chain.world).name
+        print(f"network {name} {chain.network_id}")
+        print(f"height {chain.height}, head {chain.hash}, state {chain.world.state_hash()}")
+        if void:
+            print(f"ledger NOT verified: {len(void)} void blocks, first {void[0][0]}")
+            raise typer.Exit(1)
+        print(f"ledger verified: {chain.height + 1} blocks, {len(list(rounds(walked)))} rounds")
+
+
+@app.command()
+def show(
+    path: ChainPath,
+    start: Annotated[int, typer.Option("--from", help="First block to show.")] = 0,
+    limit: Annotated[int, typer.Option(help="How many blocks to show.")] = 1000,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a block.")] = False,
+) -> None:
+    """Show the blocks of a chain file: who said what, at which height."""
+    try:
+        walked = [
+            step for step in steps(read_chain_file(_chain_file(path))) if start <= step.chain.height < start + limit
+        ]
+    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
+        fail("swarm ledger show", error)
+    else:
+        if json:
+            for step in walked:
+                print(msgspec.json.encode(_plain(step)).decode())
+        else:
+            Console().print(_table(walked))
+
+
+def _chain_file(path: Path) -> Path:
+    return path / CHAIN_FILE if path.is_dir() else path
+
+
+def _plain(step: Step) -> dict[str, object]:
+    block = step.block
+    return {
+        "height": step.chain.height,
+        "hash": step.chain.hash,
+        "void": step.void,
+        "header": block.header if block else None,
+        "transactions": [signed.content for signed in block.transactions] if block else [],
+    }
+
+
+def _table(walked: list[Step]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("height", "hash", "transaction", "by", "says"):
+        table.add_column(name, no_wrap=name != "says", overflow="fold")
+    for step in walked:
+        height, short = str(step.chain.height), step.chain.hash[:12]
+        if step.void is not None:
+            table.add_row(height, short, "void", "", step.void)
+        for signed in step.block.transactions if step.block and step.void is None else ():
+            sender = network.node(step.chain.world, signed.content.sender)
+            table.add_row(height, short, signed.kind, sender.name if sender else "", _says(signed.content.body))
+            height = short = ""
+    return table
+
+
+def _says(body: Body) -> str:
+    """The fields of a body that fit a line: digests cut, certificates left out."""
+    plain: dict[str, object] = msgspec.to_builtins(body)
+    parts = []
+    for name, value in plain.items():
+        if name in ("kind", "certificate", "authorities", "receipt"):
+            continue
+        text = str(value)
+        parts.append(f"{name}={text[:12] if len(text) == 64 else text}")
+    return " ".join(parts)

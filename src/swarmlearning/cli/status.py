@@ -1,0 +1,56 @@
+"""`swarm status`: the network as an SN sees it, and what each training waits for."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from swarmlearning.api.client import SnClient
+from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, fail, load_identity
+from swarmlearning.identity.tls import client_context
+
+
+def status(
+    sn_ip: Annotated[str, typer.Option(help="Address of an SN.")] = "127.0.0.1",
+    sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
+    json: Annotated[bool, typer.Option("--json", help="The SN's answer as it is.")] = False,
+    cacert: CaCert = None,
+    capath: CaPath = None,
+    cert: Cert = None,
+    key: Key = None,
+) -> None:
+    """Show nodes and trainings, and for whom a round waits. Any node's certificate will do."""
+    try:
+        found = asyncio.run(_ask(f"{sn_ip}:{sn_api_port}", cacert, capath, cert, key))
+    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
+        fail("swarm status", error)
+    else:
+        if json:
+            Console(soft_wrap=True).print_json(data=found)
+        else:
+            _show(found)
+
+
+async def _ask(
+    address: str, cacert: Path | None, capath: Path | None, cert: Path | None, key: Path | None
+) -> dict[str, Any]:
+    async with SnClient(address, client_context(load_identity(cacert, capath, cert, key))) as client:
+        return await client.status()
+
+
+def _show(found: dict[str, Any]) -> None:
+    console = Console()
+    console.print(f"Network [bold]{found['network']}[/] ({found['network_id'][:16]}), height {found['height']}")
+    nodes = Table(box=None, pad_edge=False)
+    for column in ("type", "name", "state", "start", "addresses", "uid"):
+        nodes.add_column(column)
+    for node in sorted(found["nodes"], key=lambda node: (node["type"] != "SN", node["name"])):
+        addresses = ", ".join(f"{service} {address}" for service, address in sorted(node["addresses"].items()))
+        state = "[green]alive[/]" if node["alive"] else "[red]lost[/]"
+        nodes.add_row(node["type"], node["name"], state, str(node["incarnation"]), addresses, node["uid"])
+    console.print(nodes)
+    for training in found["trainings"]:
+        console.print(f"\nTraining [bold]{training['name']}[/]: {training['rounds']} rounds, {training['text']}")

@@ -1,0 +1,76 @@
+"""What a chain tells afterwards: whether it holds, and who took part in which round."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from swarmlearning.ledger.apply import state_of
+from swarmlearning.ledger.bodies import Exclusion, Publish
+from swarmlearning.ledger.chain import Chain, ForkError, Step, UnsupportedRulesError
+from swarmlearning.ledger.transaction import MalformedError
+
+
+class BrokenChainError(Exception):
+    """A stored chain cannot be what the network wrote: `height` names the first block at fault."""
+
+    def __init__(self, height: int, reason: str) -> None:
+        super().__init__(f"block {height}: {reason}")
+        self.height = height
+
+
+class RoundRecord(msgspec.Struct, frozen=True):
+    """A published round: UIDs of its leader and of every member by the part it took."""
+
+    contract: str
+    run: int
+    number: int
+    term: int
+    leader: str
+    result: str
+    contributed: tuple[str, ...]
+    late: tuple[str, ...]
+    absent: tuple[str, ...]
+    excluded: tuple[Exclusion, ...]
+
+
+def steps(blocks: Iterable[bytes]) -> Iterator[Step]:
+    """Verifies and replays block by block. Raises `BrokenChainError` at the first that cannot be."""
+    chain = Chain()
+    for height, raw in enumerate(blocks):
+        try:
+            step = chain.append(raw)
+        except (ForkError, MalformedError, UnsupportedRulesError) as error:
+            raise BrokenChainError(height, str(error)) from error
+        chain = step.chain
+        yield step
+
+
+def rounds(walked: Iterable[Step]) -> Iterator[RoundRecord]:
+    """Every published round, in order."""
+    for step in walked:
+        if step.block is None or step.void is not None:
+            continue
+        for signed in step.block.transactions:
+            body = signed.content.body
+            if isinstance(body, Publish) and body.result:
+                yield _record(step.chain, signed.content.contract, body)
+
+
+def _record(chain: Chain, contract: str, body: Publish) -> RoundRecord:
+    state = state_of(chain.world, contract)
+    assert state.result is not None
+    closed = state.result.closed
+    contributed = tuple(part.uid for part in body.receipt.contributions)
+    named = {*contributed, *closed.late, *(part.uid for part in body.receipt.exclusions)}
+    return RoundRecord(
+        contract=contract,
+        run=state.run,
+        number=body.round,
+        term=body.term,
+        leader=closed.leader,
+        result=body.result,
+        contributed=contributed,
+        late=tuple(sorted(closed.late)),
+        absent=tuple(sorted(uid for uid in state.members if uid not in named)),
+        excluded=body.receipt.exclusions,
+    )
