@@ -5,6 +5,7 @@ The socket and the hand-over files lie in one directory that the ML process shar
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,10 @@ class MLChannel:
             self.directory.mkdir(parents=True, exist_ok=True)
             for left in (self.path, *self.directory.glob("*.safetensors"), *self.directory.glob(".*.part")):
                 left.unlink(missing_ok=True)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             with short_path(self.path) as address:
-                self._server = await asyncio.start_unix_server(self._serve, address)
+                listener.bind(address)
+            self._server = await asyncio.start_unix_server(self._serve, sock=listener)
         except OSError as error:
             raise NodeError(f"{self.path}: cannot listen for the ML process: {error}") from error
 

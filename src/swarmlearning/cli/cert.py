@@ -1,0 +1,176 @@
+"""`swarm cert`: a development CA and the certificates of an organisation's nodes, ready to use."""
+
+import os
+import re
+import shlex
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from swarmlearning.identity.ca import KeyPair, create_authority, issue
+from swarmlearning.identity.certificates import ROLES, CertificateError
+from swarmlearning.identity.workspace import Workspace
+
+AUTHORITY_DAYS = 3650
+DEFAULT_AUTHORITY = "CA-1"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NODE = re.compile(rf"({'|'.join(ROLES)})-({_NAME.pattern})", re.IGNORECASE | re.ASCII)
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+
+app = typer.Typer(
+    help="Make certificates for trying out: a development CA and one certificate a node.", subcommand_metavar=""
+)
+
+
+def _node_name(text: str) -> str:
+    match = _NODE.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(
+            f"{text!r}: a node's name begins with its role ({', '.join(f'{role}-' for role in ROLES)}) "
+            "and goes on with letters, digits, '.', '_' or '-', such as SL-1"
+        )
+    return f"{match[1].upper()}-{match[2]}"
+
+
+def _authority_name(text: str) -> str:
+    if _NAME.fullmatch(text) is None:
+        raise typer.BadParameter(f"{text!r}: use letters, digits, '.', '_' or '-', such as CA-2")
+    return text
+
+
+def _ip(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not an IP address; host names go to --dns") from error
+
+
+def _host_name(text: str) -> str:
+    if _HOST.fullmatch(text) is None:
+        raise typer.BadParameter(f"{text!r} is not a host name; IP addresses go to --host-ip")
+    return text
+
+
+@app.callback(invoke_without_command=True)
+def cert(
+    out: Annotated[Path, typer.Option(help="Folder for the certificates; made when missing.", file_okay=False)],
+    node: Annotated[
+        list[str],
+        typer.Option(help="A node such as SN-1 or SL-1; repeat for each node.", parser=_node_name, metavar="NAME"),
+    ],
+    host_ip: Annotated[
+        list[str] | None,
+        typer.Option(help="IP address of these nodes; repeatable.", parser=_ip, metavar="IP"),
+    ] = None,
+    dns: Annotated[
+        list[str] | None,
+        typer.Option(help="Host name of these nodes; repeatable.", parser=_host_name, metavar="HOST"),
+    ] = None,
+    days: Annotated[int, typer.Option(help="Days the certificates are valid.", min=1, max=AUTHORITY_DAYS)] = 365,
+    ca_name: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of your organisation's CA, unlike that of the others.",
+            show_default=f"the one in the folder, else {DEFAULT_AUTHORITY}",
+            parser=_authority_name,
+            metavar="NAME",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace certificates that exist.")] = False,
+) -> None:
+    """Make certificates for trying out: a development CA (once) and a certificate for each node."""
+    workspace = Workspace(out)
+    try:
+        _check_new(workspace, node, force)
+        name = ca_name or _own_authority(workspace)
+        authority, made = _authority(workspace, name)
+        pairs = {each: issue(authority, each, dns or [], host_ip or [], days) for each in node}
+        if made:
+            workspace.save_authority(name, authority)
+        for each, pair in pairs.items():
+            workspace.save_node(each, pair)
+    except (CertificateError, OSError) as error:
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        Console(stderr=True).print(f"swarm cert: {text}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    console = Console(highlight=False)
+    console.print(f"Made certificates for {', '.join(node)}, with the {'new' if made else 'existing'} CA {name}.\n")
+    console.print(_summary(workspace, name, authority, pairs))
+    console.print(_what_next(workspace, name, node, (host_ip or ["IP-OF-THIS-HOST"])[0]), soft_wrap=True)
+
+
+def _check_new(workspace: Workspace, nodes: list[str], force: bool) -> None:
+    files = [workspace.certificate(node) for node in nodes]
+    if len(set(files)) < len(files):
+        raise CertificateError("a node is named twice; each --node needs a name of its own")
+    existing = [str(file) for file in files if file.exists()]
+    if existing and not force:
+        raise CertificateError(
+            f"{', '.join(existing)} exists already: leave that node out, or give --force to replace its "
+            "certificate and key"
+        )
+
+
+def _own_authority(workspace: Workspace) -> str:
+    found = workspace.authorities()
+    if len(found) > 1:
+        raise CertificateError(f"{workspace.root} holds several CAs; choose one: --ca-name {'|'.join(found)}")
+    return found[0] if found else DEFAULT_AUTHORITY
+
+
+def _authority(workspace: Workspace, name: str) -> tuple[KeyPair, bool]:
+    """The CA of that name, and whether it is a new one that has still to be saved."""
+    if workspace.authority_key(name).exists():
+        return workspace.load_authority(name), False
+    foreign = workspace.authority_certificate(name)
+    if foreign.exists():
+        raise CertificateError(
+            f"{foreign} belongs to a CA whose private key is not here: another organisation has that name, "
+            "choose one of your own with --ca-name"
+        )
+    return create_authority(name, AUTHORITY_DAYS), True
+
+
+def _summary(workspace: Workspace, name: str, authority: KeyPair, pairs: dict[str, KeyPair]) -> Table:
+    table = Table("", "valid until", "certificate and private key", box=None, pad_edge=False, header_style="dim")
+
+    def row(label: str, pair: KeyPair, *files: Path) -> None:
+        end = f"{pair.certificate.not_valid_after_utc:%Y-%m-%d}"
+        table.add_row(label, end, Text("\n".join(map(str, files)), overflow="fold"))
+
+    row(name, authority, workspace.authority_certificate(name), workspace.authority_key(name))
+    for node, pair in pairs.items():
+        row(node, pair, workspace.certificate(node), workspace.key(node))
+    return table
+
+
+def _what_next(workspace: Workspace, name: str, nodes: list[str], host_ip: str) -> Text:
+    """The command that starts the first node of each kind, and how several organisations join up."""
+    forms = {
+        "SN-": f"swarm sn --sentinel --host-ip {host_ip} {{identity}}",
+        "SL-": f"swarm sl --sn-ip IP-OF-THE-SN --host-ip {host_ip} {{identity}} -- python train.py",
+    }
+    lines = []
+    for prefix, form in forms.items():
+        for node in [node for node in nodes if node.startswith(prefix)][:1]:
+            files = (workspace.capath, workspace.certificate(node), workspace.key(node))
+            capath, certificate, key = (shlex.quote(str(path)) for path in files)
+            lines.append("  " + form.format(identity=f"--capath {capath} --cert {certificate} --key {key}"))
+    own = workspace.authority_certificate(name)
+    return Text.assemble(
+        "\nNext:\n" if lines else "",
+        *(f"{line}\n" for line in lines),
+        (
+            f"\nSeveral organisations: each makes a CA of its own (--ca-name), and they exchange these CA "
+            f"certificates, never keys:\n  send {own} to the others, put theirs into {workspace.capath}{os.sep}\n"
+            "Development CAs are for trying out: their keys lie unencrypted on disk. For real data use "
+            "certificates of your organisation's CA.",
+            "dim",
+        ),
+    )

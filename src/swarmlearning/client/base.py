@@ -1,0 +1,309 @@
+"""The life cycle of a callback: what happens at each hook, whatever the machine-learning platform.
+
+    on_train_begin   one sync, so that all sites start from the same parameters
+    on_batch_end     a sync after every `syncFrequency` batches
+    on_epoch_end     counts
+    on_train_end     the last sync: hands over what this site goes on contributing, waits until training is over
+                     everywhere, and leaves the final model in place
+
+A sync comes at the end of batch N, 2N, 3N, … exactly (the original product's first one came at the end of batch N+1);
+each sync may name another interval for the next. An adapter for a platform writes the four methods at the end of
+`SwarmCallbackBase`.
+"""
+
+import logging
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+import msgspec
+import numpy as np
+
+from swarmlearning.channel.messages import Open, TensorSpec
+from swarmlearning.client import parameters
+from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.session import HOW_TO_START, Evaluation, Session
+from swarmlearning.tensors.file import Array, Tensor, TensorFileError, read, read_header
+from swarmlearning.tensors.structure import Spec, describe_difference
+
+CHANNEL = "SWARM_CHANNEL"
+LOOPBACK = "SWARM_LOOPBACK"
+LOG_FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
+OVER_BEFORE_LOCAL = "Swarm training is over before local training. Exit gracefully."
+
+Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
+
+
+class SwarmCallbackBase(ABC):
+    """Joins a training script to the SL node beside it.
+
+    Environment: `SWARM_CHANNEL` is the path of the SL node's Unix socket (`swarm run` and `swarm sl` set it);
+    `SWARM_LOOPBACK=True` trains without a swarm: parameters are checked, nothing else happens.
+
+    Every method raises `SwarmError`, after logging it, when training cannot go on. One training session: after
+    `on_train_end` the callback is used up.
+    """
+
+    ml_platforms: ClassVar[tuple[str, ...]]
+    """Accepted values of `ml_platform`; the first is the default."""
+    platform_keywords: ClassVar[frozenset[str]] = frozenset()
+    """Keyword arguments that this platform knows beside the common ones."""
+
+    def __init__(
+        self,
+        syncFrequency: Any,  # noqa: N803
+        minPeers: Any,  # noqa: N803
+        trainingContract: Any = parameters.DEFAULT_CONTRACT,  # noqa: N803
+        **keywords: Any,
+    ) -> None:
+        self.logger = _logger(keywords.get("logger"))
+        self._merged: dict[str, Array] | None = None  # the last merged model
+        self._holds_merged = False  # the platform's model is that one
+        self._begun = False
+        self._training_over = False
+        self._merged_while_training = False
+        self._steps = self._epochs = self._since_sync = 0
+        with self._reported():
+            options = parameters.known(keywords, self.platform_keywords)
+            self._parameters = parameters.check(syncFrequency, minPeers, trainingContract, options, self.ml_platforms)
+            self._interval = self._parameters.sync_frequency
+            self._log_parameters(options)
+            loopback = os.getenv(LOOPBACK, "").lower() == "true"
+            if loopback:
+                self._log_box(f"{LOOPBACK} is set: training goes on alone, nothing is merged")
+            self._prepare(options)
+        self._session = None if loopback else self._open()
+
+    @property
+    def training_over(self) -> bool:
+        """Whether the swarm's training is over: later batches are not merged any more, a script may stop early."""
+        return self._training_over
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Call once before the first batch: merges the sites' initial parameters and loads the result."""
+        if self._session is None:
+            self.logger.debug("%s: no merge at the beginning", LOOPBACK)
+            return
+        self._begun = True
+        self._sync(self._session)
+
+    def on_batch_end(self, batch: Any = None, logs: Any = None) -> None:
+        """Call after every batch (after the optimizer's step). A sync when it is due, else only a count."""
+        self._steps += 1
+        if self._session is None or self._training_over:
+            return
+        self._require_begun("on_batch_end")
+        self._holds_merged = False
+        self._since_sync += 1
+        if self._since_sync >= self._interval:  # beyond it when the script went on after a failed sync
+            self._sync(self._session)
+            self._merged_while_training = True
+        else:
+            self._session.progress(self._steps, self._epochs)
+
+    def on_epoch_end(self, epoch: Any = None, logs: Any = None) -> None:
+        """Call after every epoch; counts it."""
+        self._epochs += 1
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Call once after the last batch: returns with the swarm's final model loaded.
+
+        What this site contributes to the rounds of those still training is up to `checkinModelOnTrainEnd`.
+        """
+        if self._session is None:
+            self.logger.debug("%s: no merge at the end", LOOPBACK)
+            return
+        self._require_begun("on_train_end")
+        self.logger.info("Finished local training !!!")
+        if not self._merged_while_training:
+            self.logger.warning(
+                "No user merge done during swarm training. syncFrequency=%d may be high.",
+                self._parameters.sync_frequency,
+            )
+        self.logger.info("Swarm training may continue till trainings in min peers are done!")
+        if self._training_over:
+            self._leave(self._session)
+        else:
+            self._finish(self._session)
+        self._merged = None
+        self.logger.info("All peers and Swarm training rounds finished. Final Swarm model was loaded.")
+
+    # --- the exchanges with the SL node
+
+    def _open(self) -> Session:
+        with self._reported("Init Swarm call to SL container failed - "):
+            channel = os.getenv(CHANNEL)
+            if not channel:
+                raise SwarmError(f"environment variable {CHANNEL} is not set. {HOW_TO_START}")
+            tensors = self._model_tensors()
+            if not tensors:
+                raise SwarmError("the model has no parameters to merge")
+            self._structure = _specs(tensors)
+            known = self._parameters
+            request = Open(
+                training_contract=known.training_contract,
+                sync_frequency=known.sync_frequency,
+                min_peers=known.min_peers,
+                merge_method=known.merge_method,
+                checkin_model_on_train_end=known.checkin_model_on_train_end,
+                node_weightage=known.node_weightage,
+                use_adaptive_sync=known.use_adaptive_sync,
+                total_epochs=known.total_epochs,
+                ml_platform=known.ml_platform,
+                structure=tuple(TensorSpec(*spec) for spec in self._structure),
+            )
+            return Session(Path(channel), request, on_waiting=self.logger.info)
+
+    def _sync(self, session: Session) -> None:
+        self.logger.info("Starting Swarm merging round ...")
+        with self._reported("Sync Swarm call to SL container failed - "):
+            interval, self._training_over = session.sync(
+                self._local_model(), self._parameters.node_weightage, self._accept
+            )
+        self.logger.info("Merge Done: RVInt [cur: %d Nxt: %d]", self._interval, interval)
+        self._interval, self._since_sync = interval, 0
+        if self._training_over:
+            self.logger.info("Swarm training is over. The batches that follow are not merged any more")
+
+    def _finish(self, session: Session) -> None:
+        """Training goes on elsewhere: contribute by the check-in mode and follow the swarm to its end."""
+        mode = self._parameters.checkin_model_on_train_end
+        weightage = 0 if mode == "inactive" else self._parameters.node_weightage
+        self.logger.info("Final merging starts at training end. Waiting for other peers to complete ...")
+        with self._reported("End Swarm call to SL container failed - "):
+            session.close(self._merged_model() if mode == "active" else self._local_model(), weightage, self._accept)
+            if not self._holds_merged:  # no merge since: the last one is the swarm's model
+                self._load_last_merged()
+
+    def _leave(self, session: Session) -> None:
+        """Training is over everywhere else: what was trained here since is dropped for the swarm's model."""
+        self.logger.warning(OVER_BEFORE_LOCAL)
+        self.logger.info("Loading the last merged swarm model")
+        with self._reported("End Swarm call to SL container failed - "):
+            self._load_last_merged()
+        self.logger.info("Informing SL to shutdown gracefully")
+        try:
+            session.kill(ok=True, message=OVER_BEFORE_LOCAL)
+        except SwarmError as error:
+            self.logger.warning("%s", error)
+
+    def _accept(self, path: Path) -> Evaluation:
+        """Loads and evaluates a merged model. It has exactly the entries of ours, or it is refused."""
+        difference = describe_difference(self._structure, read_header(path).specs)
+        if difference:
+            raise SwarmError(f"it does not fit the model: {difference}")
+        self._merged = read(path)
+        self._load_tensors(self._merged)
+        self._holds_merged = True
+        loss, metric = self._evaluate()
+        return Evaluation(loss, metric, self._epochs, self._parameters.total_epochs)
+
+    def _load_last_merged(self) -> None:
+        if self._merged is None:
+            raise SwarmError("the SL node never sent a merged model; the model is the locally trained one")
+        self._load_tensors(self._merged)
+        self._holds_merged = True
+
+    def _local_model(self) -> dict[str, Tensor]:
+        tensors = self._model_tensors()
+        difference = describe_difference(self._structure, _specs(tensors))
+        if difference:
+            raise SwarmError(f"the model changed after the callback was made: {difference}")
+        return tensors
+
+    def _merged_model(self) -> dict[str, Tensor]:
+        if self._merged is None:
+            return self._local_model()
+        return {
+            name: Tensor(dtype, shape, self._merged[name].reshape(-1).view(np.uint8).data)
+            for name, dtype, shape in self._structure
+        }
+
+    # --- the training log
+
+    @contextmanager
+    def _reported(self, prefix: str = "") -> Iterator[None]:
+        """What goes wrong inside is one `SwarmError`, in the log and to the caller."""
+        try:
+            yield
+        except (SwarmError, TensorFileError) as error:
+            self.logger.error("%s%s", prefix, error)
+            raise SwarmError(f"{prefix}{error}") from error.__cause__
+
+    def _require_begun(self, hook: str) -> None:
+        with self._reported():
+            if not self._begun:
+                raise SwarmError(f"{hook}() was called before on_train_begin()")
+
+    def _log_parameters(self, options: Mapping[str, Any]) -> None:
+        known = self._parameters
+        if not known.total_epochs:
+            self._log_box(
+                "WARNING: totalEpochs is not given",
+                "how far training is can be shown in epochs done only",
+            )
+        if options.get("hfMode") is not None and "HF_TRANSFORMER" not in self.ml_platforms:
+            self.logger.info("hfMode is for Hugging Face models; it is not used here")
+        values = (f"{name}={value}" for name, value in msgspec.to_builtins(known).items())
+        self.logger.info("Swarm parameters: %s", ", ".join(values))
+
+    def _log_box(self, *lines: str) -> None:
+        width = max(map(len, lines))
+        for line in ("*" * (width + 8), *(f"*** {line:{width}} ***" for line in lines), "*" * (width + 8)):
+            self.logger.info(line)
+
+    # --- what an adapter for a platform writes
+
+    @abstractmethod
+    def _prepare(self, options: Mapping[str, Any]) -> None:
+        """Checks and keeps the platform's keyword arguments, called once, before anything else of these four.
+
+        `options` holds the keyword arguments given, the common ones (`adsValData`, …) included. Raises `SwarmError`.
+        """
+
+    @abstractmethod
+    def _model_tensors(self) -> dict[str, Tensor]:
+        """All entries of the model by name. Memory may be shared with the model: it is written out at once.
+
+        Names, dtypes and shapes stay the same for the whole session. Raises `SwarmError` or `TensorFileError`.
+        """
+
+    @abstractmethod
+    def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
+        """Copies the values into the model: exactly the names and shapes of `_model_tensors`.
+
+        BF16 comes as uint16 and F8_* as uint8 arrays of the same bits. The arrays are kept by the caller and must
+        not be changed.
+        """
+
+    @abstractmethod
+    def _evaluate(self) -> tuple[float | None, float | None]:
+        """Loss (smaller is better) and metric of the model on the validation data; None where there is none.
+
+        Nothing that training depends on may change: modes, random numbers, gradients.
+        """
+
+
+def _specs(tensors: Mapping[str, Tensor]) -> list[Spec]:
+    """Sorted by name."""
+    return [(name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)]
+
+
+def _logger(given: Any) -> Logger:
+    """The script's logger, or the documented one: `SwarmCallback`, INFO, to stdout, each line once."""
+    if isinstance(given, logging.Logger | logging.LoggerAdapter):
+        return given
+    if given is not None:
+        raise SwarmError(f"logger has to be a logging.Logger; it is a {type(given).__name__}")
+    logger = logging.getLogger("SwarmCallback")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter(LOG_FORMAT))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False  # a root handler of the script would print each line a second time
+    return logger

@@ -1,0 +1,5 @@
+"""The one error that user scripts see."""
+
+
+class SwarmError(Exception):
+    """Swarm training cannot go on; the message says what failed, where, and what to do."""

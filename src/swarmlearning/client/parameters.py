@@ -1,0 +1,153 @@
+"""The documented parameters of a callback: names, defaults, checks and error texts.
+
+Users know these from the original product, so names are camelCase and texts are kept. Two things differ on purpose: a
+keyword that is not known is an error with a suggestion (the original ignored it), and both spellings that its
+documents use for one parameter are understood (`ml_platform`/`mlPlatform`, `adsValBatchSize`/`adsValBatch_size`).
+"""
+
+import difflib
+from collections.abc import Mapping, Set
+from typing import Any, cast, get_args
+
+import msgspec
+
+from swarmlearning.channel.messages import CheckinMode, MergeMethodName
+from swarmlearning.client.errors import SwarmError
+
+DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
+CHECKIN_MODES: tuple[str, ...] = ("inactive", "active", "snapshot")
+MERGE_METHODS: tuple[str, ...] = get_args(MergeMethodName)
+
+COMMON_KEYWORDS = frozenset(
+    {
+        "adsValBatchSize",
+        "adsValData",
+        "checkinModelOnTrainEnd",
+        "hfMode",
+        "logger",
+        "mergeMethod",
+        "ml_platform",
+        "nodeWeightage",
+        "totalEpochs",
+        "useAdaptiveSync",
+    }
+)
+OTHER_SPELLINGS = {"mlPlatform": "ml_platform", "adsValBatch_size": "adsValBatchSize"}
+
+
+class Parameters(msgspec.Struct, frozen=True, rename="camel"):
+    """Checked parameters. `total_epochs` is 0 where none was given."""
+
+    sync_frequency: int
+    min_peers: int
+    training_contract: str
+    total_epochs: int
+    checkin_model_on_train_end: CheckinMode
+    node_weightage: int
+    merge_method: MergeMethodName
+    use_adaptive_sync: bool
+    ml_platform: str
+
+
+def known(keywords: Mapping[str, Any], platform_keywords: Set[str]) -> dict[str, Any]:
+    """The same keyword arguments under their one spelling. Raises `SwarmError` for a keyword nobody knows."""
+    names = COMMON_KEYWORDS | platform_keywords
+    options: dict[str, Any] = {}
+    for given, value in keywords.items():
+        name = OTHER_SPELLINGS.get(given, given)
+        if name not in names:
+            raise SwarmError(f"Unknown parameter {given}. {_suggestion(given, names)}")
+        if name in options:
+            raise SwarmError(f"Parameter {name} is given twice, under two spellings")
+        options[name] = value
+    return options
+
+
+def check(
+    sync_frequency: Any, min_peers: Any, training_contract: Any, options: Mapping[str, Any], platforms: tuple[str, ...]
+) -> Parameters:
+    """Checks in the documented order. `options` as `known` returns them; the first of `platforms` is the default.
+
+    Raises `SwarmError` with the documented text at the first parameter that is wrong.
+    """
+    return Parameters(
+        sync_frequency=_positive(sync_frequency, "syncFrequency has to be a positive integer"),
+        min_peers=_positive(min_peers, "minPeers have to be a positive integer"),
+        training_contract=_contract(training_contract),
+        total_epochs=_total_epochs(options.get("totalEpochs")),
+        checkin_model_on_train_end=_checkin_mode(options.get("checkinModelOnTrainEnd", "snapshot")),
+        node_weightage=_weightage(options.get("nodeWeightage", 1)),
+        merge_method=_merge_method(options.get("mergeMethod", "mean")),
+        use_adaptive_sync=_adaptive(options),
+        ml_platform=_platform(options.get("ml_platform", platforms[0]), platforms),
+    )
+
+
+def _suggestion(given: str, names: Set[str]) -> str:
+    by_lower = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(given.lower(), by_lower, n=1)
+    if close:
+        return f"Did you mean {by_lower[close[0]]}?"
+    return f"Known parameters: {', '.join(sorted(names))}"
+
+
+def _integer(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _positive(value: Any, otherwise: str) -> int:
+    number = _integer(value)
+    if number is None or number < 1:
+        raise SwarmError(otherwise)
+    return number
+
+
+def _contract(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise SwarmError("Invalid Training Contract")
+    return value
+
+
+def _total_epochs(value: Any) -> int:
+    return 0 if value is None else _positive(value, "totalEpochs value is not a positive integer")
+
+
+def _checkin_mode(value: Any) -> CheckinMode:
+    if value not in CHECKIN_MODES:
+        raise SwarmError(f"Invalid value checkinModelOnTrainEnd: {value}. Allowed values: {list(CHECKIN_MODES)}")
+    return cast(CheckinMode, value)
+
+
+def _weightage(value: Any) -> int:
+    number = _integer(value)
+    if number is None or not 1 <= number <= 100:
+        raise SwarmError(f"Node weightage should be a number between 1-100. Provided value: {value}")
+    return number
+
+
+def _merge_method(value: Any) -> MergeMethodName:
+    name = str(value).lower()
+    if name not in MERGE_METHODS:
+        raise SwarmError(f"Invalid value mergeMethod: {value}. Allowed values: {list(MERGE_METHODS)}")
+    return cast(MergeMethodName, name)
+
+
+def _adaptive(options: Mapping[str, Any]) -> bool:
+    value, batch_size = options.get("useAdaptiveSync", False), options.get("adsValBatchSize")
+    if value not in (True, False):  # the text "False" would otherwise count as true
+        raise SwarmError(f"useAdaptiveSync has to be True or False. Provided value: {value!r}")
+    otherwise = "For adaptive sync, valid adsValData is mandatory and a positive adsValBatchSize if applicable"
+    if value and options.get("adsValData") is None:
+        raise SwarmError(otherwise)
+    if value and batch_size is not None:
+        _positive(batch_size, otherwise)
+    return bool(value)
+
+
+def _platform(value: Any, platforms: tuple[str, ...]) -> str:
+    if value not in platforms:
+        raise SwarmError(f"Invalid ml platform type: {value}. Allowed values: {list(platforms)}")
+    return cast(str, value)

@@ -1,0 +1,278 @@
+"""X.509 certificates: reading them, whose they are, and whether a trusted CA vouches for one at a given time.
+
+Path validation follows RFC 5280 section 6.1 as far as this system needs it: names, signatures, validity,
+basic constraints, path length, key usage; an unknown critical extension is refused. It is written out
+here because the verifier of the cryptography library refuses the certificates that users of the original
+product have (node certificates with keyCertSign and a DNS-only name); and it never asks for the present
+time, because the ledger judges a certificate at *block time*.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Literal, TypeVar, get_args
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+Role = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+MAX_INTERMEDIATES = 8
+"""CA certificates between a node's certificate and a trusted one: bounds the work a stranger can cause."""
+
+_UNDERSTOOD = {
+    ExtensionOID.BASIC_CONSTRAINTS,
+    ExtensionOID.KEY_USAGE,
+    ExtensionOID.EXTENDED_KEY_USAGE,  # is about TLS, where OpenSSL checks it
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+}
+_SOUND_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+_SPIFFE_ID = re.compile(r"spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)+")
+_ROLE_PREFIX = re.compile(rf"({'|'.join(ROLES)})-", re.IGNORECASE | re.ASCII)
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+_Loaded = TypeVar("_Loaded")
+
+
+class CertificateError(Exception):
+    """A certificate that cannot be read, names no role, or is not to be trusted; says which and why."""
+
+
+def load_certificate(pem: bytes | str) -> x509.Certificate:
+    """The one certificate in `pem`. Raises `CertificateError` when there is none, or more than one."""
+    found = load_bundle(pem)
+    if len(found) > 1:
+        raise CertificateError(f"{len(found)} certificates where one is expected")
+    return found[0]
+
+
+def load_bundle(pem: bytes | str) -> tuple[x509.Certificate, ...]:
+    """All certificates in `pem`, in their order, at least one; other text between them is ignored.
+
+    Raises `CertificateError` when there is none, or one is malformed.
+    """
+    data = pem.encode("ascii", "replace") if isinstance(pem, str) else pem
+    if b"-----BEGIN CERTIFICATE-----" not in data:
+        raise CertificateError("no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+    found = _load(x509.load_pem_x509_certificates, data)
+    for certificate in found:
+        _check_readable(certificate)
+    return tuple(found)
+
+
+def load_der(der: bytes) -> x509.Certificate:
+    """The certificate with this DER encoding, as TLS shows it. Raises `CertificateError` if malformed."""
+    certificate = _load(x509.load_der_x509_certificate, der)
+    _check_readable(certificate)
+    return certificate
+
+
+def to_pem(certificate: x509.Certificate) -> str:
+    """The certificate in PEM form, with a final newline."""
+    return certificate.public_bytes(Encoding.PEM).decode("ascii")
+
+
+def thumbprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of the DER encoding, lower-case hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def thumbprint_of_der(der: bytes) -> str:
+    """SHA-256 of a DER encoding, lower-case hex: the `thumbprint` of the certificate it encodes."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def subject_of(certificate: x509.Certificate) -> str:
+    """Whose certificate this is: its SPIFFE ID if it has one, else its subject in RFC 4514 form.
+
+    Raises `CertificateError` when it names nobody, or its SPIFFE ID is malformed or not the only URI.
+    """
+    subject = _spiffe_id(certificate) or certificate.subject.rfc4514_string()
+    if not subject:
+        raise CertificateError(f"{_name(certificate)} has neither a subject nor a SPIFFE ID")
+    return subject
+
+
+def role_of(certificate: x509.Certificate) -> Role:
+    """The role a certificate is made for: from its SPIFFE ID if it has one, else from its common name.
+
+    Raises `CertificateError` naming the forms that are understood.
+    """
+    spiffe_id = _spiffe_id(certificate)
+    word = spiffe_id.rpartition("/")[2] if spiffe_id else _common_name_prefix(certificate)
+    for role in ROLES:
+        if role == word.upper():
+            return role
+    raise CertificateError(
+        f"{_name(certificate)} names no role. Understood are a common name that begins with "
+        f"{', '.join(f'{role}-' for role in ROLES)} (such as CN=SL-1), and a SPIFFE ID whose last path "
+        f"segment is one of {', '.join(ROLES).lower()} (such as spiffe://example.org/sl)"
+    )
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether it is a CA certificate (basic constraints CA:TRUE)."""
+    constraints = _extension(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
+
+
+def verify_chain(
+    leaf: x509.Certificate,
+    intermediates: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+    at_ms: int,
+) -> None:
+    """Checks that a path leads from `leaf`, over `intermediates` in any order, to a trusted one of `anchors`.
+
+    `at_ms` is the Unix time in milliseconds at which every certificate of the path must be valid, the anchor
+    included. The same arguments always give the same answer. Each intermediate is tried once at most.
+
+    Raises `CertificateError` naming the certificate at fault, what is wrong with it and what to do.
+    """
+    if len(intermediates) > MAX_INTERMEDIATES:
+        raise CertificateError(
+            f"{_name(leaf)} comes with {len(intermediates)} intermediate certificates; "
+            f"at most {MAX_INTERMEDIATES} are allowed"
+        )
+    if is_authority(leaf):
+        raise CertificateError(f"{_name(leaf)} is a CA certificate; a node needs one of its own, issued by it")
+    if fault := _fault(leaf, at_ms):
+        raise CertificateError(fault)
+
+    refused: list[str] = []
+
+    def issues(issuer: x509.Certificate, certificate: x509.Certificate, below: int) -> bool:
+        if issuer.subject != certificate.issuer:
+            return False
+        fault = _signature_fault(issuer, certificate) or _issuer_fault(issuer, below) or _fault(issuer, at_ms)
+        if fault is not None and fault not in refused:
+            refused.append(fault)
+        return fault is None
+
+    untried = list(intermediates)
+    reached = [(leaf, 0)]  # certificates with a path from the leaf, and how many CA certificates are on it
+    while reached:
+        certificate, below = reached.pop()
+        if any(issues(anchor, certificate, below) for anchor in anchors):
+            return
+        issuers = [candidate for candidate in untried if issues(candidate, certificate, below)]
+        untried = [candidate for candidate in untried if candidate not in issuers]
+        # A self-issued certificate (a CA changes its key) does not count, RFC 5280 section 4.2.1.9.
+        reached += [(issuer, below + (issuer.subject != issuer.issuer)) for issuer in issuers]
+    raise CertificateError("; ".join(refused) or _unknown_issuer(certificate, anchors))
+
+
+def _load(load: Callable[[bytes], _Loaded], data: bytes) -> _Loaded:
+    try:
+        return load(data)
+    except ValueError as error:
+        raise CertificateError(f"malformed certificate: {error}") from error
+
+
+def _check_readable(certificate: x509.Certificate) -> None:
+    """The library decodes each part on first use; all are used once here, so that none can fail later."""
+    try:
+        certificate.extensions, certificate.subject, certificate.issuer  # noqa: B018
+        certificate.not_valid_before_utc, certificate.not_valid_after_utc  # noqa: B018
+        certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"malformed certificate: {error}") from error
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise CertificateError(f"malformed certificate: {error}") from error
+
+
+def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _spiffe_id(certificate: x509.Certificate) -> str | None:
+    names = _extension(certificate, x509.SubjectAlternativeName)
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier) if names is not None else []
+    if not any(uri.startswith("spiffe://") for uri in uris):
+        return None
+    if len(uris) > 1 or not _SPIFFE_ID.fullmatch(uris[0]):
+        raise CertificateError(
+            f"{_name(certificate)} does not follow SPIFFE: its only URI must be of the form "
+            f"spiffe://trust.domain/path, but it has {', '.join(map(repr, uris[:3]))}"
+        )
+    return uris[0]
+
+
+def _common_name_prefix(certificate: x509.Certificate) -> str:
+    """The role before the hyphen of the one common name; empty when there is none."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    prefix = _ROLE_PREFIX.match(str(names[0].value)) if len(names) == 1 else None
+    return prefix[1] if prefix else ""
+
+
+def _name(certificate: x509.Certificate) -> str:
+    """For messages; quoted, since a stranger may have chosen it."""
+    return f"certificate {certificate.subject.rfc4514_string() or thumbprint(certificate)!r}"
+
+
+def _fault(certificate: x509.Certificate, at_ms: int) -> str | None:
+    """What forbids the use of this certificate at this time, whatever its place in the path."""
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if at_ms < _unix_ms(begin):
+        return f"{_name(certificate)} is not yet valid before {begin:%Y-%m-%d %H:%M:%S} UTC: check the clocks"
+    if at_ms >= _unix_ms(end) + 1000:  # the last second belongs to the validity
+        return f"{_name(certificate)} expired at {end:%Y-%m-%d %H:%M:%S} UTC: its organisation must renew it"
+    for extension in certificate.extensions:
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            return (
+                f"{_name(certificate)} has the critical extension {extension.oid.dotted_string}, "
+                "which is not supported here: it needs one without"
+            )
+    return None
+
+
+def _issuer_fault(issuer: x509.Certificate, below: int) -> str | None:
+    """What forbids this certificate to be an issuer, with `below` CA certificates between it and the leaf."""
+    constraints = _extension(issuer, x509.BasicConstraints)
+    usage = _extension(issuer, x509.KeyUsage)
+    if constraints is None or not constraints.ca:
+        return f"{_name(issuer)} is no CA certificate, yet it has issued another one"
+    if usage is not None and not usage.key_cert_sign:
+        return f"{_name(issuer)} may not issue certificates: its key usage lacks keyCertSign"
+    if constraints.path_length is not None and below > constraints.path_length:
+        return f"{_name(issuer)} allows {constraints.path_length} CA certificates below it, not {below}"
+    return None
+
+
+def _signature_fault(issuer: x509.Certificate, certificate: x509.Certificate) -> str | None:
+    """What is wrong with the signature of `certificate`, which names `issuer` as its issuer."""
+    try:
+        digest = certificate.signature_hash_algorithm  # None for Ed25519, which has its own
+        if digest is not None and not isinstance(digest, _SOUND_HASHES):
+            return f"{_name(certificate)} is signed with {digest.name}, which can be forged: it needs SHA-256"
+        certificate.verify_directly_issued_by(issuer)
+    except InvalidSignature:
+        return (
+            f"{_name(certificate)} has a bad signature: it is not from the CA "
+            f"{issuer.subject.rfc4514_string()!r} known here ({thumbprint(issuer)[:16]}…); "
+            "if another CA uses that name too, trust its certificate or rename it"
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        return f"{_name(certificate)} has a signature that cannot be checked: {error}"
+    return None
+
+
+def _unknown_issuer(certificate: x509.Certificate, anchors: Sequence[x509.Certificate]) -> str:
+    trusted = ", ".join(repr(anchor.subject.rfc4514_string()) for anchor in anchors[:5]) or "none"
+    more = f" and {len(anchors) - 5} more" if len(anchors) > 5 else ""
+    return (
+        f"{_name(certificate)} has the unknown issuer {certificate.issuer.rfc4514_string()!r}; "
+        f"trusted CAs: {trusted}{more}. Add the CA certificate of its organisation to them"
+    )
+
+
+def _unix_ms(time: datetime) -> int:
+    return int(time.timestamp()) * 1000

@@ -1,0 +1,193 @@
+"""Signatures over exact bytes: JWS in compact form (RFC 7515), by the key of an X.509 certificate.
+
+The protected header is exactly `{"alg":…,"x5t#S256":…}`: the algorithm, which the key dictates, and the
+SHA-256 of the certificate. A certificate thus has one right header, and verifying compares bytes: no
+JSON is parsed, and nothing in a message chooses how it is checked.
+
+Only its signer can change the bytes of a message: base64url must be canonical, and of the two ECDSA
+signatures (r, s) and (r, n - s), which are always valid together, only the one with the smaller s is
+accepted (the rule of Hyperledger Fabric). Otherwise anybody on the way could give a transaction a second
+hash.
+
+Built on the cryptography library directly: joserfc leaves ECDSA signatures in either form, takes only
+keys exported to PEM or JWK and parses the header again. The tests check that both understand each other.
+"""
+
+import base64
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+
+from swarmlearning.identity.certificates import thumbprint
+
+MAX_LENGTH = 2 * 1024 * 1024
+"""Characters of a JWS: a block of 1 MB in base64url, with room."""
+
+_HEADER = re.compile(rb'\{"alg":"(ES256|ES384|Ed25519|PS256)","x5t#S256":"([A-Za-z0-9_-]{43})"\}')
+_CURVES: dict[str, tuple[str, hashes.HashAlgorithm]] = {
+    "secp256r1": ("ES256", hashes.SHA256()),
+    "secp384r1": ("ES384", hashes.SHA384()),
+}
+_PSS = padding.PSS(padding.MGF1(hashes.SHA256()), salt_length=32)
+_RSA_BITS = range(2048, 8192 + 1)
+
+
+class SignatureError(Exception):
+    """A signature that is malformed or does not fit its bytes and certificate, or a key that cannot sign."""
+
+
+class Signer:
+    """Signs with the private key of one certificate. Raises `SignatureError` if they do not fit together."""
+
+    def __init__(self, certificate: x509.Certificate, private_key: PrivateKeyTypes) -> None:
+        if private_key.public_key() != certificate.public_key():
+            raise SignatureError(f"the private key is not the key of certificate {_name(certificate)}")
+        self.certificate = certificate
+        self.thumbprint = thumbprint(certificate)
+        self._header = _verifier(certificate).header
+        self._key = private_key
+
+    def sign(self, payload: bytes) -> str:
+        """The JWS of `payload`. Raises `SignatureError` when it would exceed `MAX_LENGTH`."""
+        signing_input = f"{self._header}.{_encode(payload)}"
+        jws = f"{signing_input}.{_encode(_signature(self._key, signing_input.encode('ascii')))}"
+        if len(jws) > MAX_LENGTH:
+            raise SignatureError(f"cannot sign {len(payload)} bytes: over {MAX_LENGTH} characters when signed")
+        return jws
+
+
+def signer_thumbprint(jws: str) -> str:
+    """Thumbprint (lower-case hex) of the certificate that `jws` says it is signed with; nothing is verified.
+
+    Raises `SignatureError` when the header is not exactly of the form that `Signer` writes.
+    """
+    match = _HEADER.fullmatch(_decode(_segments(jws)[0], "header"))
+    if match is None:
+        raise SignatureError('the header is not exactly {"alg":"ES256|ES384|Ed25519|PS256","x5t#S256":"…"}')
+    return _decode(match[2].decode("ascii"), "thumbprint").hex()
+
+
+def unverified_payload(jws: str) -> bytes:
+    """The payload of `jws`, unverified. Raises `SignatureError` when it is malformed."""
+    return _decode(_segments(jws)[1], "payload")
+
+
+def verify(jws: str, certificate: x509.Certificate) -> bytes:
+    """The payload of `jws`, if the key of `certificate` has signed it and it names that certificate.
+
+    Raises `SignatureError` saying what does not fit. Whether to trust the certificate is another question.
+    """
+    header, payload, signature = _segments(jws)
+    verifier = _verifier(certificate)
+    if header != verifier.header:
+        raise _other_header(jws, certificate)
+    data = _decode(payload, "payload")
+    if not _fits(verifier.key, _decode(signature, "signature"), f"{header}.{payload}".encode("ascii")):
+        raise SignatureError(f"the signature does not fit: altered, or not signed by {_name(certificate)}")
+    return data
+
+
+class _Verifier(NamedTuple):
+    """The header segment that a JWS signed with a certificate has, and the key that checks its signature."""
+
+    header: str
+    key: PublicKeyTypes
+
+
+@lru_cache(maxsize=1024)
+def _verifier(certificate: x509.Certificate) -> _Verifier:
+    key = certificate.public_key()
+    algorithm = _algorithm(key)
+    if algorithm is None:
+        raise SignatureError(
+            f"certificate {_name(certificate)} has a key that cannot sign here: "
+            "use EC P-256 (recommended), EC P-384, Ed25519, or RSA of 2048 to 8192 bits"
+        )
+    digest = _encode(certificate.fingerprint(hashes.SHA256()))
+    return _Verifier(_encode(f'{{"alg":"{algorithm}","x5t#S256":"{digest}"}}'.encode("ascii")), key)
+
+
+def _algorithm(key: PublicKeyTypes) -> str | None:
+    match key:
+        case ec.EllipticCurvePublicKey() if key.curve.name in _CURVES:
+            return _CURVES[key.curve.name][0]
+        case ed25519.Ed25519PublicKey():
+            return "Ed25519"  # RFC 9864; the older name, EdDSA, leaves the curve open
+        case rsa.RSAPublicKey() if key.key_size in _RSA_BITS:
+            return "PS256"
+    return None
+
+
+def _signature(key: PrivateKeyTypes, data: bytes) -> bytes:
+    match key:
+        case ec.EllipticCurvePrivateKey():
+            r, s = decode_dss_signature(key.sign(data, ec.ECDSA(_CURVES[key.curve.name][1])))
+            size = key.key_size // 8
+            return r.to_bytes(size) + min(s, key.curve.group_order - s).to_bytes(size)
+        case ed25519.Ed25519PrivateKey():
+            return key.sign(data)
+        case rsa.RSAPrivateKey():
+            return key.sign(data, _PSS, hashes.SHA256())
+    raise TypeError(f"cannot sign with a {type(key).__name__}")
+
+
+def _fits(key: PublicKeyTypes, signature: bytes, data: bytes) -> bool:
+    try:
+        match key:
+            case ec.EllipticCurvePublicKey():
+                size = key.key_size // 8
+                r, s = int.from_bytes(signature[:size]), int.from_bytes(signature[size:])
+                if len(signature) != 2 * size or s > key.curve.group_order // 2:
+                    return False
+                key.verify(encode_dss_signature(r, s), data, ec.ECDSA(_CURVES[key.curve.name][1]))
+            case ed25519.Ed25519PublicKey():
+                key.verify(signature, data)
+            case rsa.RSAPublicKey():
+                key.verify(signature, data, _PSS, hashes.SHA256())
+            case _:
+                return False
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _segments(jws: str) -> tuple[str, str, str]:
+    if len(jws) > MAX_LENGTH:
+        raise SignatureError(f"a signed message of {len(jws)} characters: at most {MAX_LENGTH} are accepted")
+    segments = jws.split(".", 3)
+    if len(segments) != 3:
+        raise SignatureError("not a signed message: it has no three parts (header, payload, signature)")
+    return segments[0], segments[1], segments[2]
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _decode(segment: str, part: str) -> bytes:
+    """Decodes base64url of the one canonical form: no padding, no other characters, no stray last bits."""
+    try:
+        data = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except ValueError as error:
+        raise SignatureError(f"the {part} of a signed message is not base64url: {error}") from error
+    if _encode(data) != segment:
+        raise SignatureError(f"the {part} of a signed message is not in canonical base64url")
+    return data
+
+
+def _other_header(jws: str, certificate: x509.Certificate) -> SignatureError:
+    claimed = signer_thumbprint(jws)
+    if claimed != thumbprint(certificate):
+        return SignatureError(f"signed with certificate {claimed[:16]}…, not with {_name(certificate)}")
+    return SignatureError(f"the header names an algorithm that is not for the key of {_name(certificate)}")
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return f"{certificate.subject.rfc4514_string()!r} ({thumbprint(certificate)[:16]}…)"

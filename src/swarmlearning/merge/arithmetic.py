@@ -1,0 +1,109 @@
+"""Element-wise arithmetic that gives the same bits on every machine.
+
+Only IEEE 754 operations that are exactly specified (add, multiply, divide, convert), each applied to whole arrays
+in the order of the models: no BLAS, no reductions whose order depends on the machine, no fused operations.
+
+Bound for floats: with coefficients that sum to at most `GRID`, products of 16- and 32-bit floats are exact in
+float64, so the result is the exact weighted mean but for one rounding to the dtype and (n + 1)·2⁻⁵³ of the mean
+magnitude before it. Equal models give exactly that model. For F64 each product is rounded as well; sums beyond
+1.8e308 are an error. Integers are exact, rounded half to even; booleans are the integers 0 and 1, so a majority
+wins and a tie gives False.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from swarmlearning.tensors.file import DTYPES, Array
+
+Float64 = np.ndarray[Any, np.dtype[np.float64]]
+
+GRID: Final = 2**29
+"""Largest sum of coefficients: 24 bits of a float32 and 29 bits of a coefficient fill the 53 bits of a float64."""
+
+FLOATS: Final = frozenset({"F64", "C64", "F32", "BF16", "F16"})
+MERGEABLE: Final = frozenset(DTYPES) - {"F8_E4M3", "F8_E5M2"}
+
+
+class NonFinite(Exception):
+    """A block of the models or of their result holds NaN or infinity."""
+
+
+def weighted_mean(dtype: str, rows: Sequence[Array] | Array, coefficients: Sequence[int]) -> Array:
+    """Σ kᵢ·xᵢ / Σ kᵢ, element by element, summed in the order given.
+
+    `rows`: one array (m,) a model, in the stored dtype `DTYPES[dtype]`, as is the result (m,). `coefficients`:
+    non-negative, their sum positive and at most `GRID`. Complex numbers are merged component-wise. Raises NonFinite.
+    """
+    if dtype not in FLOATS:
+        return _integer_mean(dtype, rows, coefficients)
+    total: Float64 | None = None
+    for row, coefficient in zip(rows, coefficients, strict=True):
+        values = widen(dtype, row)
+        if coefficient == 0:
+            # Only looked at: adding 0·x would turn a result of -0.0 into 0.0.
+            check_finite(values)
+        elif total is None:
+            total = np.multiply(values, coefficient, out=values)
+        else:
+            np.multiply(values, coefficient, out=values)
+            np.add(total, values, out=total)
+    assert total is not None
+    np.divide(total, sum(coefficients), out=total)
+    check_finite(total)
+    return narrow(dtype, total)
+
+
+def check_finite(values: Float64) -> None:
+    """Raises NonFinite when there is a NaN or an infinity."""
+    if not np.isfinite(values).all():
+        raise NonFinite
+
+
+def widen(dtype: str, stored: Array) -> Float64:
+    """A new float64 array of the same values; two for each complex number."""
+    if dtype == "BF16":
+        stored = (stored.astype(np.uint32) << 16).view(np.float32)
+    elif dtype == "C64":
+        stored = stored.view(np.float32)
+    return stored.astype(np.float64)
+
+
+def narrow(dtype: str, values: Float64) -> Array:
+    """The inverse of `widen`: each value rounded once, to the nearest of the dtype, half to even."""
+    if dtype == "BF16":
+        return _to_bfloat16(values)
+    if dtype == "C64":
+        return values.astype(np.float32).view(np.complex64)
+    return values.astype(DTYPES[dtype])
+
+
+def _to_bfloat16(values: Float64) -> Array:
+    """By way of a float32 rounded to odd, whose last bit says "not exact": so the second rounding is the only one.
+
+    S. Boldo, G. Melquiond: Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd (2008).
+    """
+    single = values.astype(np.float32)
+    bits = single.view(np.uint32)
+    bits -= np.abs(single) > np.abs(values)  # towards zero: sign and magnitude, so one less in either sign
+    bits |= single != values
+    bits += 0x7FFF + ((bits >> 16) & 1)
+    return (bits >> 16).astype(np.uint16)
+
+
+def _integer_mean(dtype: str, rows: Sequence[Array] | Array, coefficients: Sequence[int]) -> Array:
+    """Exact in 64-bit integers: the upper and lower 32 bits are summed apart, and divided as in long division."""
+    wide = np.dtype(np.uint64 if dtype == "U64" else np.int64)
+    high = np.zeros(len(rows[0]), wide)
+    low = np.zeros(len(rows[0]), wide)
+    for row, coefficient in zip(rows, coefficients, strict=True):
+        values = (row.view(np.uint8) != 0 if dtype == "BOOL" else row).astype(wide)
+        high += (values >> 32) * coefficient
+        low += (values & 0xFFFFFFFF) * coefficient
+    total = sum(coefficients)
+    quotient, rest = np.divmod(high, total)
+    carried, rest = np.divmod(rest * 2**32 + low, total)
+    result = quotient * 2**32 + carried
+    result += ((2 * rest > total) | ((2 * rest == total) & (result % 2 == 1))).astype(wide)
+    return result.astype(DTYPES[dtype])

@@ -1,0 +1,189 @@
+"""The entrance to this room: model files and weights in, the merged model file and a receipt out.
+
+The result is the same to the bit for any order of the sources, number of threads and machine, given the
+coefficients of the receipt. A source that cannot take part is left out and named with the reason; whether
+enough are left is the caller's to say (`minimum`).
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from swarmlearning.merge.arithmetic import GRID, MERGEABLE, NonFinite
+from swarmlearning.merge.methods import METHODS
+from swarmlearning.merge.streaming import Models, ModelUnreadable, build, find_non_finite
+from swarmlearning.tensors.file import Header, TensorFileError, read_header
+from swarmlearning.tensors.structure import describe_difference, label
+
+
+class MergeError(Exception):
+    """Nothing was merged; the text says why. `out` holds no model."""
+
+
+class NothingToMerge(MergeError):
+    """No source has a weight: the previous model stands."""
+
+
+class Exclusion(NamedTuple):
+    """A source left out; `reason` begins with `weight`, `unreadable`, `structure` or `non-finite`, and a colon."""
+
+    uid: str
+    reason: str
+
+
+class TooFewModels(MergeError):
+    """Fewer sources than the caller's minimum could be merged."""
+
+    def __init__(self, left: int, minimum: int, excluded: tuple[Exclusion, ...]) -> None:
+        reasons = "; ".join(f"{uid}: {reason}" for uid, reason in excluded) or "none was left out"
+        super().__init__(f"{left} models can be merged, {minimum} are needed ({reasons})")
+        self.excluded = excluded
+
+
+@dataclass(frozen=True)
+class Source:
+    """One node's model; weight 0 means that it is left out."""
+
+    uid: str
+    weight: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class MergeReceipt:
+    """What was merged: UIDs in order; the coefficient of each, unless the method has none; and who was left out.
+
+    Each element of the result is Σ kᵢ·xᵢ / Σ kᵢ in that order (see `arithmetic`), where there are coefficients.
+    """
+
+    method: str
+    contributors: tuple[str, ...]
+    coefficients: tuple[int, ...]
+    excluded: tuple[Exclusion, ...]
+
+
+def merge(
+    method: str,
+    sources: Sequence[Source],
+    previous: Path | None,
+    out: Path,
+    *,
+    minimum: int = 1,
+    threads: int = 2,
+) -> MergeReceipt:
+    """Merge the sources' files into `out`, which is overwritten in place if it exists and must not be a source.
+
+    `previous`: the last merged model, None in the first round; its structure is what is expected (otherwise the
+    most common one among the sources), and geomedian measures from it. Memory stays at a few tens of MB.
+
+    Raises NothingToMerge, TooFewModels, and MergeError for everything else, a full disk among it.
+    """
+    _check(method, sources)
+    weighted = sorted((source for source in sources if source.weight), key=lambda source: source.uid)
+    if not weighted:
+        raise NothingToMerge(f"none of the {len(sources)} models has a weight; the previous model stands")
+    excluded = {source.uid: "weight: 0" for source in sources if not source.weight}
+    try:
+        header, unusable = _common_header(weighted, previous)
+        excluded |= unusable
+        while True:
+            left = [source for source in weighted if source.uid not in excluded]
+            if header is None or len(left) < max(minimum, 1):
+                raise TooFewModels(len(left), minimum, _listed(excluded))
+            coefficients, faulty = _attempt(method, left, header, previous, out, threads)
+            if not faulty:
+                return MergeReceipt(method, tuple(source.uid for source in left), coefficients, _listed(excluded))
+            excluded |= faulty
+    except TensorFileError as error:
+        raise MergeError(str(error)) from error
+
+
+def _check(method: str, sources: Sequence[Source]) -> None:
+    if method not in METHODS:
+        raise MergeError(f"unknown merge method {method!r}; there are {', '.join(METHODS)}")
+    for uid, count in Counter(source.uid for source in sources).items():
+        if count > 1:
+            raise MergeError(f"{uid} is given {count} times; a node has one model in a merge")
+    for source in sources:
+        if source.weight < 0:
+            raise MergeError(f"{source.uid} has weight {source.weight}; weights are not negative")
+    if sum(source.weight for source in sources) > GRID:
+        raise MergeError(f"the weights sum to more than {GRID}; only their proportions matter: use smaller ones")
+
+
+def _common_header(sources: Sequence[Source], previous: Path | None) -> tuple[Header | None, dict[str, str]]:
+    """The header that all models to merge have (None: no model is readable), and who lacks it, with the reason."""
+    headers: dict[str, Header] = {}
+    unusable: dict[str, str] = {}
+    for source in sources:
+        try:
+            headers[source.uid] = read_header(source.path)
+        except TensorFileError as error:
+            # The reason goes on the ledger, a path on this machine does not.
+            unusable[source.uid] = "unreadable: " + str(error).removeprefix(f"{source.path}: ")
+    if previous is not None:
+        common = read_header(previous)
+    elif headers:
+        common = Counter(headers.values()).most_common(1)[0][0]
+    else:
+        return None, unusable
+    for entry in common.entries:
+        if entry.dtype not in MERGEABLE:
+            raise MergeError(
+                f"tensor {label(entry.name)} is {entry.dtype}, which cannot be merged; keep it in BF16 or F16"
+            )
+    for uid, header in headers.items():
+        if header != common:
+            unusable[uid] = "structure: " + describe_difference(common.specs, header.specs)
+    return common, unusable
+
+
+def _attempt(
+    method: str, sources: Sequence[Source], header: Header, previous: Path | None, out: Path, threads: int
+) -> tuple[tuple[int, ...], dict[str, str]]:
+    """Merge these; gives the coefficients, or else who has to be left out and why."""
+    try:
+        with _opened(sources, header, previous, threads) as models:
+            try:
+                plan = METHODS[method](models)
+                build(models, plan.combine, out)
+                return plan.coefficients, {}
+            except NonFinite:
+                faulty = find_non_finite(models)
+            if not faulty:
+                raise MergeError(
+                    f"{method}: float64 overflows, though all models are finite; their values are too large"
+                )
+            return (), {uid: f"non-finite: {name}" for uid, name in faulty.items()}
+    except ModelUnreadable as error:
+        if error.uid is None:
+            raise MergeError(f"{previous}: cannot be read: {error.reason}") from error
+        return (), {error.uid: f"unreadable: {error.reason}"}
+
+
+@contextmanager
+def _opened(sources: Sequence[Source], header: Header, previous: Path | None, threads: int) -> Iterator[Models]:
+    """Raises ModelUnreadable."""
+    with ExitStack() as stack:
+
+        def descriptor(uid: str | None, path: Path) -> int:
+            try:
+                return stack.enter_context(path.open("rb", buffering=0)).fileno()
+            except OSError as error:
+                raise ModelUnreadable(uid, f"{error.strerror}") from error
+
+        yield Models(
+            uids=tuple(source.uid for source in sources),
+            weights=tuple(source.weight for source in sources),
+            header=header,
+            files=tuple(descriptor(source.uid, source.path) for source in sources),
+            previous=None if previous is None else descriptor(None, previous),
+            threads=threads,
+        )
+
+
+def _listed(excluded: dict[str, str]) -> tuple[Exclusion, ...]:
+    return tuple(Exclusion(uid, excluded[uid]) for uid in sorted(excluded))

@@ -1,0 +1,172 @@
+"""Passing over many model files at once, block by block, in bounded memory.
+
+All models of a merge have equal headers (there is one layout a structure), so a block is the same bytes of each
+file, and tensors of one dtype, which lie side by side, are one run: element-wise work needs no tensor boundaries.
+Blocks are read into reused buffers rather than mapped, since mapped pages would count as memory of the process.
+
+A pass is cut into a fixed number of lanes of consecutive blocks. Threads take lanes; whatever a lane adds up is
+combined in the order of the lanes, so a pass gives the same for any number of threads.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+import numpy as np
+
+from swarmlearning.merge.arithmetic import FLOATS, widen
+from swarmlearning.tensors.file import DTYPES, Array, Header, overwrite, read_at, write_at
+
+Result = TypeVar("Result")
+
+LANES: Final = 8
+_ELEMENTS: Final = 2**19  # of all models together: a few MB, near the caches
+_FEWEST: Final = 2**15  # of one model: below, two threads hinder each other more than they help
+
+
+class ModelUnreadable(Exception):
+    """A model file cannot be read to its end; `uid` is None for the previous result."""
+
+    def __init__(self, uid: str | None, reason: str) -> None:
+        super().__init__(reason)
+        self.uid = uid
+        self.reason = reason
+
+
+class Block(NamedTuple):
+    """`size` bytes of one dtype, `start` bytes into the data section of each model."""
+
+    dtype: str
+    start: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models to merge, open, in UID order, all of one `header`; every weight is positive.
+
+    `files` are their descriptors, `previous` that of the last merged model (None in the first round).
+    """
+
+    uids: tuple[str, ...]
+    weights: tuple[int, ...]
+    header: Header
+    files: tuple[int, ...]
+    previous: int | None
+    threads: int = 2
+
+    @property
+    def blocks(self) -> list[Block]:
+        return cut(self.header, block_elements(len(self.files)))
+
+    @property
+    def float_blocks(self) -> list[Block]:
+        return [block for block in self.blocks if block.dtype in FLOATS]
+
+    def buffer(self, blocks: Sequence[Block]) -> Array:
+        """Memory for the `rows` of each of these blocks in turn."""
+        return np.empty(len(self.files) * max(block.size for block in blocks), np.uint8)
+
+    def rows(self, block: Block, buffer: Array) -> Array:
+        """The block of each model as an array (n, m) of the stored dtype, inside `buffer`.
+
+        Raises ModelUnreadable.
+        """
+        raw = buffer[: len(self.files) * block.size].reshape(len(self.files), block.size)
+        for uid, fd, row in zip(self.uids, self.files, raw, strict=True):
+            self._fill(row, fd, block, uid)
+        return raw.view(DTYPES[block.dtype])
+
+    def previous_row(self, block: Block) -> Array:
+        """The block of the last merged model (m,), a new array. Raises ModelUnreadable."""
+        assert self.previous is not None
+        row = np.empty(block.size, np.uint8)
+        self._fill(row, self.previous, block, None)
+        return row.view(DTYPES[block.dtype])
+
+    def _fill(self, row: Array, fd: int, block: Block, uid: str | None) -> None:
+        try:
+            complete = read_at(fd, row.data, self.header.data_start + block.start)
+        except OSError as error:
+            raise ModelUnreadable(uid, f"{error.strerror}") from error
+        if not complete:
+            raise ModelUnreadable(uid, "became shorter while it was read")
+
+    def in_lanes(self, work: Callable[[Sequence[Block]], Result], blocks: Sequence[Block]) -> list[Result]:
+        """`work` on each lane of consecutive blocks; results in the order of the lanes."""
+        bounds = [len(blocks) * lane // LANES for lane in range(LANES + 1)]
+        lanes = [blocks[start:end] for start, end in pairwise(bounds) if end > start]
+
+        def quietly(lane: Sequence[Block]) -> Result:
+            with np.errstate(all="ignore"):  # what is not finite is found by looking
+                return work(lane)
+
+        if self.threads == 1 or len(lanes) <= 1:
+            return [quietly(lane) for lane in lanes]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(quietly, lanes))
+
+
+Combine = Callable[[str, Array], Array]
+"""(dtype tag, rows (n, m) of the stored dtype, one a model) -> (m,) of the stored dtype. It may overwrite the
+rows, and raises NonFinite when they hold NaN or infinity."""
+
+
+class Plan(NamedTuple):
+    """How to build the result element by element, and the coefficients to put on record, if the method has some."""
+
+    combine: Combine
+    coefficients: tuple[int, ...] = ()
+
+
+def block_elements(models: int) -> int:
+    """Elements of one model in a block."""
+    return max(_FEWEST, _ELEMENTS // models)
+
+
+def cut(header: Header, elements: int) -> list[Block]:
+    """The whole data section in blocks of at most so many elements."""
+    blocks = []
+    for dtype, run in groupby(header.entries, key=lambda entry: entry.dtype):
+        entries = list(run)
+        end = entries[-1].end
+        step = elements * DTYPES[dtype].itemsize
+        blocks += [Block(dtype, at, min(step, end - at)) for at in range(entries[0].start, end, step)]
+    return blocks
+
+
+def build(models: Models, combine: Combine, out: Path) -> None:
+    """Write the merged model. Raises NonFinite, ModelUnreadable, and TensorFileError when `out` fails."""
+    with overwrite(out, models.header.specs) as (fd, header):
+
+        def lane(blocks: Sequence[Block]) -> None:
+            buffer = models.buffer(blocks)
+            for block in blocks:
+                merged = combine(block.dtype, models.rows(block, buffer))
+                write_at(fd, merged.view(np.uint8).data, header.data_start + block.start)
+
+        models.in_lanes(lane, models.blocks)
+
+
+def find_non_finite(models: Models) -> dict[str, str]:
+    """UID -> the first tensor with a NaN or infinity, of each model that has one. Raises ModelUnreadable."""
+
+    def lane(blocks: Sequence[Block]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        buffer = models.buffer(blocks)
+        for block in blocks:
+            for uid, row in zip(models.uids, models.rows(block, buffer), strict=True):
+                values = widen(block.dtype, row)
+                bad = np.flatnonzero(~np.isfinite(values))
+                if bad.size:
+                    found.setdefault(uid, block.start + int(bad[0]) * (block.size // len(values)))
+        return found
+
+    first: dict[str, int] = {}
+    for found in models.in_lanes(lane, models.float_blocks):
+        first = found | first
+    entries = models.header.entries
+    return {uid: next(e.name for e in entries if e.start <= at < e.end) for uid, at in first.items()}

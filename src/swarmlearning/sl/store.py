@@ -1,0 +1,263 @@
+"""Models on disk: immutable files named by their digest, each with its chunk list.
+
+    <digest>.safetensors    a held model
+    <digest>.chunks         its chunk list (`ModelDigest.to_bytes`); written first, so it also serves a download
+    <digest>.partial        a download that has not ended; its bytes are checked again before they are used
+    <anything>.tmp          work in progress, removed at the next start
+
+A model is *held* when its file is there and as long as its chunk list says. Anything else (lost, truncated, without
+a list) is simply "not held" and can be fetched again; models are therefore never fsynced. A power loss may even leave
+a file of the right length with wrong bytes: receivers check every chunk, and `verify` finds it here.
+
+Methods that only look are plain; those that read or remove much data are coroutines that work in a thread. `commit`,
+`open_partial` and `writing` may be called in any thread.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_file
+
+logger = logging.getLogger(__name__)
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class StoreError(Exception):
+    """A model cannot be stored or read; the message names the file and what to do."""
+
+
+class NotHeldError(StoreError):
+    """The store does not hold a model with this digest."""
+
+
+class TensorStore:
+    """The model files in one directory, which belongs to this object alone."""
+
+    def __init__(self, directory: Path) -> None:
+        """Takes up what an earlier process left: forgets files that do not fit their chunk list, removes temporaries.
+
+        Raises `StoreError` when the directory cannot be used.
+        """
+        self._directory = directory
+        self._held: dict[str, ModelDigest] = {}
+        with self.writing(directory, 0):
+            directory.mkdir(parents=True, exist_ok=True)
+            self._take_up()
+
+    def has(self, digest: str) -> bool:
+        """Whether the model is held. Raises `StoreError` for anything that is no digest, as every method does."""
+        info = self._held.get(_checked(digest))
+        if info is None:
+            return False
+        if _size(self._model(digest)) != info.size:
+            logger.warning("model %s: the file is gone or damaged, the model is not held any more", digest)
+            self.forget(digest)
+            return False
+        return True
+
+    def held(self) -> frozenset[str]:
+        """Digests of all models held."""
+        return frozenset(digest for digest in list(self._held) if self.has(digest))
+
+    def digest_info(self, digest: str) -> ModelDigest:
+        """Size and chunk list of a held model. Raises `NotHeldError`."""
+        if not self.has(digest):
+            raise NotHeldError(f"model {digest} is not held here")
+        return self._held[digest]
+
+    def path(self, digest: str) -> Path:
+        """The file of a held model, to be read only. Raises `NotHeldError`."""
+        self.digest_info(digest)
+        return self._model(digest)
+
+    def open(self, digest: str) -> tuple[FileIO, ModelDigest]:
+        """The file of a held model, open and unbuffered; it stays readable after `retain`. Raises `NotHeldError`."""
+        info = self.digest_info(digest)
+        try:
+            return self._model(digest).open("rb", buffering=0), info
+        except FileNotFoundError:
+            raise NotHeldError(f"model {digest} is not held here") from None
+
+    async def adopt(self, path: Path) -> ModelDigest:
+        """Takes a complete model file over: digests it and moves it into the store. `path` is gone afterwards.
+
+        Raises `StoreError` when it is no regular file, cannot be read, or does not fit on the disk.
+        """
+        return await asyncio.to_thread(self._adopt, path)
+
+    def commit(self, path: Path, info: ModelDigest) -> Path:
+        """Moves a model file whose bytes are known to be those of `info` into the store; returns its new path.
+
+        Blocks only for renaming, or for a copy when `path` is on another file system.
+        """
+        digest = info.root
+        with self.writing(path, info.size):
+            self._write_list(info)
+            self._move(path, self._model(digest))
+        self._held[digest] = info
+        return self._model(digest)
+
+    def temporary(self) -> Path:
+        """A new empty file in the store's directory for a model in the making, to be given to `commit`."""
+        with self.writing(self._directory, 0):
+            handle, name = tempfile.mkstemp(suffix=".tmp", dir=self._directory)
+            os.close(handle)
+            return Path(name)
+
+    def open_partial(self, info: ModelDigest) -> FileIO:
+        """The partial file of a download, unbuffered, read and write, created when missing; `commit` completes it.
+
+        Raises `StoreError` at once when the disk has no room for the rest of it.
+        """
+        path = self.partial(info.root)
+        with self.writing(path, info.size):
+            missing = info.size - (_size(path) or 0)
+            if missing > shutil.disk_usage(self._directory).free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._write_list(info)
+            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
+
+    def partial(self, digest: str) -> Path:
+        """Where the unfinished download of a model lies, if there is one."""
+        return self._directory / f"{_checked(digest)}.partial"
+
+    def partial_info(self, digest: str) -> ModelDigest | None:
+        """Size and chunk list of a download that was begun earlier and has not ended."""
+        return self._read_list(digest) if self.partial(digest).exists() else None
+
+    def forget(self, digest: str) -> None:
+        """Removes a model, or what there is of its download."""
+        self._held.pop(_checked(digest), None)
+        for path in (self._model(digest), self.partial(digest), self._list(digest)):
+            path.unlink(missing_ok=True)
+
+    async def verify(self, digest: str) -> bool:
+        """Whether the model is held with the right bytes; one with wrong bytes is forgotten."""
+        return await asyncio.to_thread(self._verify, digest)
+
+    async def retain(self, keep: AbstractSet[str]) -> None:
+        """Removes every model and unfinished download but those in `keep`. Files that are open stay readable."""
+        await asyncio.to_thread(self._retain, frozenset(keep))
+
+    @contextlib.contextmanager
+    def writing(self, path: Path, needed: int) -> Iterator[None]:
+        """Turns an `OSError` inside into a `StoreError` that names `path`, and the bytes needed if the disk is full."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _NO_SPACE:
+                raise StoreError(f"cannot use {path}: {error.strerror}; check the data directory") from error
+            free = shutil.disk_usage(self._directory).free
+            raise StoreError(
+                f"no room for {path}: the model needs {needed} bytes, the disk has {free} free; "
+                "free some space or move the data directory to a larger disk"
+            ) from error
+
+    def _model(self, digest: str) -> Path:
+        return self._directory / f"{digest}.safetensors"
+
+    def _list(self, digest: str) -> Path:
+        return self._directory / f"{digest}.chunks"
+
+    def _take_up(self) -> None:
+        for leftover in self._directory.glob("*.tmp"):
+            leftover.unlink()
+        for digest in self._known():
+            info = self._read_list(digest)
+            if info is not None and _size(self._model(digest)) == info.size:
+                self._held[digest] = info
+                continue
+            self._model(digest).unlink(missing_ok=True)
+            if info is None or not self.partial(digest).exists():
+                self.forget(digest)
+
+    def _known(self) -> set[str]:
+        """Every digest that some file in the directory is named by."""
+        return {path.stem for path in self._directory.iterdir() if _DIGEST.fullmatch(path.stem)}
+
+    def _adopt(self, path: Path) -> ModelDigest:
+        try:
+            # A link planted by the process that wrote it would make this node serve a file of its own.
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise StoreError(f"{path} is no regular file; write the model itself there")
+            info = digest_file(path)
+        except (OSError, DigestError) as error:
+            raise StoreError(f"cannot read the model file {path}: {error}") from error
+        if self.has(info.root):
+            path.unlink()
+        else:
+            self.commit(path, info)
+        return info
+
+    def _move(self, source: Path, target: Path) -> None:
+        try:
+            source.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            copy = self.temporary()
+            try:
+                shutil.copyfile(source, copy)
+                copy.replace(target)
+            finally:
+                copy.unlink(missing_ok=True)
+            source.unlink()
+
+    def _write_list(self, info: ModelDigest) -> None:
+        digest = info.root
+        if self._read_list(digest) is None:
+            temporary = self.temporary()
+            temporary.write_bytes(info.to_bytes())
+            temporary.replace(self._list(digest))
+
+    def _read_list(self, digest: str) -> ModelDigest | None:
+        try:
+            info = ModelDigest.from_bytes(self._list(digest).read_bytes())
+        except (OSError, DigestError):
+            return None
+        return info if info.root == digest else None
+
+    def _verify(self, digest: str) -> bool:
+        try:
+            if digest_file(self.path(digest)).root == digest:
+                return True
+            logger.warning("model %s: the bytes on disk are others, the model is not held any more", digest)
+        except NotHeldError:
+            return False
+        except (OSError, DigestError) as error:
+            logger.warning("model %s cannot be read, it is not held any more: %s", digest, error)
+        self.forget(digest)
+        return False
+
+    def _retain(self, keep: frozenset[str]) -> None:
+        for digest in self._known() - keep:
+            self.forget(digest)
+
+
+def _checked(digest: str) -> str:
+    if not _DIGEST.fullmatch(digest):
+        raise StoreError(f"{digest[:80]!r} is no model digest; one has 64 lower-case hex digits")
+    return digest
+
+
+def _size(path: Path) -> int | None:
+    """The length of a regular file in bytes, None for anything else."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None

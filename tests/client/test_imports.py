@@ -1,0 +1,26 @@
+"""The client is a guest in the user's process: it brings no server and no event loop with it."""
+
+import subprocess
+import sys
+
+HEAVY = ("asyncio", "aiohttp", "fastapi", "uvicorn", "cryptography", "pydantic", "blake3", "ssl", "torch")
+OURS = ("sn", "sl", "api", "cli", "ledger", "rounds", "merge", "identity", "ordering")
+
+
+def imported_by(statement: str) -> set[str]:
+    """The modules in a fresh interpreter after `statement`."""
+    code = f"{statement}\nimport sys\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
+    return set(run.stdout.split())
+
+
+def test_the_client_without_a_framework_imports_nothing_heavy() -> None:
+    modules = imported_by("import swarmlearning.client.base")
+    assert "swarmlearning.client.session" in modules
+    assert not modules & {*HEAVY, *(f"swarmlearning.{room}" for room in OURS)}
+
+
+def test_the_pytorch_callback_imports_no_server_code() -> None:
+    modules = imported_by("from swarmlearning.pyt import SwarmCallback, SwarmError")
+    servers = {"aiohttp", "fastapi", "uvicorn", "cryptography", "torchmetrics"}
+    assert not modules & {*servers, *(f"swarmlearning.{room}" for room in OURS)}

@@ -1,0 +1,183 @@
+"""Documented names, defaults and error texts, through the constructor as users meet them."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support.callbacks import ArrayCallback, Log
+from swarmlearning.client.errors import SwarmError
+
+pytestmark = pytest.mark.usefixtures("loopback")
+
+
+def make(log: Log, **keywords: Any) -> ArrayCallback:
+    defaults = {"syncFrequency": 4, "minPeers": 2, "model": {"w": np.zeros(2)}, "logger": log.logger}
+    return ArrayCallback(**defaults | keywords)
+
+
+ADAPTIVE = "For adaptive sync, valid adsValData is mandatory and a positive adsValBatchSize if applicable"
+TWICE = "Parameter ml_platform is given twice, under two spellings"
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    *(({"syncFrequency": x}, "syncFrequency has to be a positive integer") for x in (0, -1, None, "x", float("inf"))),
+    *(({"minPeers": x}, "minPeers have to be a positive integer") for x in (0, -3, None, "", [2])),
+    *(({"trainingContract": x}, "Invalid Training Contract") for x in (None, "", "  ", 5)),
+    *(({"totalEpochs": x}, "totalEpochs value is not a positive integer") for x in (0, -1, "many")),
+    *(
+        (
+            {"checkinModelOnTrainEnd": x},
+            f"Invalid value checkinModelOnTrainEnd: {x}. Allowed values: ['inactive', 'active', 'snapshot']",
+        )
+        for x in ("Snapshot", "", None, 3)
+    ),
+    *(
+        ({"nodeWeightage": x}, f"Node weightage should be a number between 1-100. Provided value: {x}")
+        for x in (0, 101, None, "heavy")
+    ),
+    *(
+        (
+            {"mergeMethod": x},
+            f"Invalid value mergeMethod: {x}. Allowed values: ['mean', 'coordmedian', 'geomedian']",
+        )
+        for x in ("median", "", None)
+    ),
+    ({"useAdaptiveSync": "False"}, "useAdaptiveSync has to be True or False. Provided value: 'False'"),
+    ({"useAdaptiveSync": True}, ADAPTIVE),
+    *(({"useAdaptiveSync": True, "adsValData": [1], "adsValBatchSize": x}, ADAPTIVE) for x in (0, -2, "all")),
+    ({"ml_platform": "TF"}, "Invalid ml platform type: TF. Allowed values: ['ARRAYS', 'NUMPY']"),
+    ({"mlPlatform": "keras"}, "Invalid ml platform type: keras. Allowed values: ['ARRAYS', 'NUMPY']"),
+    ({"mlPlatform": "NUMPY", "ml_platform": "NUMPY"}, TWICE),
+    ({"nodeWeigthage": 3}, "Unknown parameter nodeWeigthage. Did you mean nodeWeightage?"),
+    ({"total_epochs": 3}, "Unknown parameter total_epochs. Did you mean totalEpochs?"),
+    ({"MERGEMETHOD": "mean"}, "Unknown parameter MERGEMETHOD. Did you mean mergeMethod?"),
+]
+
+
+@pytest.mark.parametrize(("keywords", "text"), WRONG, ids=str)
+def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
+    with pytest.raises(SwarmError) as caught:
+        make(log, **keywords)
+    assert str(caught.value) == text
+    assert log.texts("ERROR") == [text]
+
+
+def test_a_keyword_like_none_of_ours_lists_ours(log: Log) -> None:
+    with pytest.raises(SwarmError, match=r"Unknown parameter zzz\. Known parameters: adsValBatchSize, .*evaluate, "):
+        make(log, zzz=1)
+
+
+def test_a_logger_that_is_none(log: Log) -> None:
+    with pytest.raises(SwarmError, match=r"logger has to be a logging\.Logger; it is a str"):
+        make(log, logger="train.log")
+
+
+def test_checks_run_in_the_documented_order(log: Log) -> None:
+    wrong: dict[str, Any] = {
+        "syncFrequency": 0,
+        "minPeers": 0,
+        "trainingContract": None,
+        "totalEpochs": 0,
+        "checkinModelOnTrainEnd": "x",
+        "nodeWeightage": 0,
+        "mergeMethod": "x",
+        "useAdaptiveSync": True,
+    }
+    right = {
+        "syncFrequency": 1,
+        "minPeers": 1,
+        "trainingContract": "c",
+        "totalEpochs": 1,
+        "checkinModelOnTrainEnd": "active",
+        "nodeWeightage": 1,
+        "mergeMethod": "mean",
+        "useAdaptiveSync": False,
+    }
+    starts = ["syncF", "minP", "Invalid T", "totalE", "Invalid value ch", "Node w", "Invalid value m", "For ad"]
+    for name, start in zip(wrong, starts, strict=True):
+        with pytest.raises(SwarmError, match=f"^{start}"):
+            make(log, **wrong)
+        wrong[name] = right[name]
+    make(log, **wrong)
+
+
+def parameters(callback: ArrayCallback) -> dict[str, Any]:
+    known = callback._parameters
+    return {name: getattr(known, name) for name in known.__struct_fields__}
+
+
+def test_defaults(log: Log) -> None:
+    assert parameters(make(log)) == {
+        "sync_frequency": 4,
+        "min_peers": 2,
+        "training_contract": "defaultbb.cqdb.sml.hpe",
+        "total_epochs": 0,
+        "checkin_model_on_train_end": "snapshot",
+        "node_weightage": 1,
+        "merge_method": "mean",
+        "use_adaptive_sync": False,
+        "ml_platform": "ARRAYS",
+    }
+
+
+def test_accepted_values(log: Log) -> None:
+    callback = make(
+        log,
+        syncFrequency="16",
+        minPeers=3.0,
+        trainingContract="mine",
+        totalEpochs=np.int64(5),
+        checkinModelOnTrainEnd="inactive",
+        nodeWeightage=100,
+        mergeMethod="CoordMedian",
+        useAdaptiveSync=True,
+        adsValData=[1],
+        adsValBatch_size=8,
+        mlPlatform="NUMPY",
+    )
+    assert parameters(callback) == {
+        "sync_frequency": 16,
+        "min_peers": 3,
+        "training_contract": "mine",
+        "total_epochs": 5,
+        "checkin_model_on_train_end": "inactive",
+        "node_weightage": 100,
+        "merge_method": "coordmedian",
+        "use_adaptive_sync": True,
+        "ml_platform": "NUMPY",
+    }
+    assert callback.prepared["adsValBatchSize"] == 8
+
+
+def test_positional_arguments_as_documented(log: Log) -> None:
+    callback = ArrayCallback(7, 2, "mine", model={}, logger=log.logger)
+    known = parameters(callback)
+    assert (known["sync_frequency"], known["min_peers"], known["training_contract"]) == (7, 2, "mine")
+
+
+def test_without_total_epochs_a_box_of_four_lines_warns(log: Log) -> None:
+    make(log)
+    box = [text for text in log.texts("INFO") if text.startswith("***")]
+    assert "WARNING: totalEpochs is not given" in box[1]
+    assert len(box) == 4 + 3  # and the banner of SWARM_LOOPBACK
+    log.lines.clear()
+    make(log, totalEpochs=5)
+    assert not any("totalEpochs is not given" in text for text in log.texts("INFO"))
+
+
+def test_parameters_are_logged_under_their_documented_names(log: Log) -> None:
+    make(log, totalEpochs=3)
+    line = next(text for text in log.texts("INFO") if text.startswith("Swarm parameters: "))
+    for part in ("syncFrequency=4", "minPeers=2", "totalEpochs=3", "mergeMethod=mean", "mlPlatform=ARRAYS"):
+        assert part in line
+
+
+def test_hf_mode_is_for_hugging_face_only(log: Log) -> None:
+    make(log, hfMode="peft")
+    assert any("hfMode" in text for text in log.texts("INFO"))
+
+
+def test_a_logger_adapter_will_do(log: Log) -> None:
+    make(log, logger=logging.LoggerAdapter(log.logger, {}), totalEpochs=1)
+    assert log.texts("INFO")

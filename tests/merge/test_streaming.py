@@ -1,0 +1,130 @@
+"""Passes over files: the blocks cover everything once; their size and the threads change no bit; memory is bounded."""
+
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from threading import get_ident
+
+import numpy as np
+import pytest
+from merge.model_files import INTEGERS, random_models, save, sources, stored
+
+from swarmlearning.merge import streaming
+from swarmlearning.merge.arithmetic import MERGEABLE
+from swarmlearning.merge.merging import Source, merge
+from swarmlearning.merge.methods import METHODS
+from swarmlearning.merge.streaming import Block, Models, ModelUnreadable, block_elements, cut
+from swarmlearning.tensors.file import read_header
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> list[Source]:
+    columns = {f"{tag} {part}": (tag, random_models(tag, 3, 40 + part)) for tag in MERGEABLE for part in range(3)}
+    return sources(
+        tmp_path,
+        [{name: stored(tag, rows[index]) for name, (tag, rows) in columns.items()} for index in range(3)],
+        [2, 1, 2],
+    )
+
+
+@pytest.mark.parametrize("method", ["mean", "coordmedian"])
+@pytest.mark.parametrize("elements", [1, 2, 7, 40, 41, 1000])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_block_size_and_threads_change_no_bit(
+    method: str, elements: int, threads: int, mixed: list[Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = mixed[0].path.parent / "out"
+    merge(method, mixed, None, out)
+    expected = out.read_bytes()
+    out.unlink()
+    monkeypatch.setattr(streaming, "block_elements", lambda models: elements)
+    merge(method, mixed, None, out, threads=threads)
+    assert out.read_bytes() == expected
+
+
+def test_threads_change_no_bit_of_a_geometric_median(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_sources = sources(tmp_path, [{"w": model} for model in random_models("F32", 5, 10_000)])
+    monkeypatch.setattr(streaming, "block_elements", lambda models: 100)
+    results = set()
+    for threads in (1, 2, 3, 8):
+        for order in (given_sources, given_sources[::-1]):
+            receipt = merge("geomedian", order, None, tmp_path / "out", threads=threads)
+            results.add((receipt, (tmp_path / "out").read_bytes()))
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("elements", [1, 3, 64, 10**6])
+def test_blocks_cover_the_data_once(mixed: list[Source], elements: int) -> None:
+    header = read_header(mixed[0].path)
+    at = 0
+    for block in cut(header, elements):
+        assert block.start == at
+        assert 0 < block.size
+        at += block.size
+        tensors = [entry for entry in header.entries if entry.start < at and entry.end > block.start]
+        assert {entry.dtype for entry in tensors} == {block.dtype}
+    assert at == header.file_size - header.data_start
+
+
+def test_tensors_of_one_dtype_are_one_run(tmp_path: Path) -> None:
+    path = save(tmp_path / "m", {f"t{index}": np.zeros(index, np.float32) for index in range(100)})
+    assert cut(read_header(path), 10_000) == [Block("F32", 0, 4 * 4950)]
+
+
+@pytest.mark.parametrize(("models", "elements"), [(1, 2**19), (4, 2**17), (16, 2**15), (1000, 2**15)])
+def test_blocks_shrink_with_the_number_of_models_to_a_floor(models: int, elements: int) -> None:
+    assert block_elements(models) == elements
+
+
+def opened(path: Path, method: Callable[[Models], None]) -> None:
+    with path.open("rb") as file:
+        method(Models(("a",), (1,), read_header(path), (file.fileno(),), None))
+
+
+def test_lanes_hold_all_blocks_in_order_and_share_threads(tmp_path: Path) -> None:
+    path = save(tmp_path / "m", {"w": np.zeros(1)})
+    blocks = [Block("U8", index, 1) for index in range(100)]
+
+    def check(models: Models) -> None:
+        lanes = models.in_lanes(list, blocks)
+        assert [block for lane in lanes for block in lane] == blocks
+        assert len(lanes) == streaming.LANES
+        assert get_ident() not in models.in_lanes(lambda lane: get_ident(), blocks)
+        assert models.in_lanes(list, []) == []
+
+    opened(path, check)
+
+
+def test_a_file_that_became_shorter_names_its_owner(tmp_path: Path) -> None:
+    path = save(tmp_path / "m", {"w": np.zeros(100)})
+
+    def check(models: Models) -> None:
+        path.write_bytes(path.read_bytes()[:-1])
+        (block,) = models.blocks
+        with pytest.raises(ModelUnreadable, match="became shorter") as raised:
+            models.rows(block, models.buffer([block]))
+        assert raised.value.uid == "a"
+
+    opened(path, check)
+
+
+def test_integers_are_no_float_blocks(mixed: list[Source]) -> None:
+    def check(models: Models) -> None:
+        tags = {block.dtype for block in models.float_blocks}
+        assert tags == MERGEABLE - {*INTEGERS, "BOOL"}
+
+    opened(mixed[0].path, check)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_memory_does_not_grow_with_the_models(tmp_path: Path, method: str) -> None:
+    model = random_models("F32", 1, 4_000_000)[0]
+    weights = [3, 1, 1, 1, 2, 1, 1, 1]
+    given_sources = sources(tmp_path, [{"w": model + index} for index in range(8)], weights)  # 128 MB
+    tracemalloc.start()
+    try:
+        merge(method, given_sources, None, tmp_path / "out")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64e6

@@ -1,0 +1,245 @@
+"""The store of models on disk: what is held, what is not, and what a full disk or a power loss leaves."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from swarmlearning.sl.store import NotHeldError, StoreError, TensorStore
+from swarmlearning.tensors.digest import CHUNK, ModelDigest, digest_file
+
+NOT_DIGESTS = ["", "x", "../" + "a" * 61, "A" * 64, "a" * 63, "a" * 65, "a" * 63 + "\n", "a" * 64 + "\n", "á" * 64]
+UNKNOWN = "0" * 64
+
+
+def model(path: Path, size: int = 1000, seed: int = 0) -> Path:
+    """A file of `size` bytes that are the same for each seed."""
+    path.write_bytes(blake3(seed.to_bytes(4, "little")).digest(size))
+    return path
+
+
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TensorStore:
+    return TensorStore(tmp_path / "store")
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1])
+async def test_adopt_moves_a_model_in(size: int, store: TensorStore, tmp_path: Path) -> None:
+    source = model(tmp_path / "merged", size)
+    content = source.read_bytes()
+    info = await store.adopt(source)
+    assert not source.exists()
+    assert store.has(info.root)
+    assert store.digest_info(info.root) == info
+    assert store.path(info.root).read_bytes() == content
+    assert digest_file(store.path(info.root)) == info
+
+
+async def test_adopt_again_is_harmless(store: TensorStore, tmp_path: Path) -> None:
+    first = await store.adopt(model(tmp_path / "a"))
+    inode = store.path(first.root).stat().st_ino
+    second = await store.adopt(model(tmp_path / "b"))
+    assert first == second
+    assert not (tmp_path / "b").exists()
+    assert store.path(first.root).stat().st_ino == inode
+
+
+async def test_adopt_from_another_file_system(
+    store: TensorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = model(tmp_path / "a")
+    replace = Path.replace
+
+    def across(self: Path, target: Path) -> Path:
+        if self == source:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", across)
+    info = await store.adopt(source)
+    assert await store.verify(info.root)
+    assert not source.exists()
+    assert names(tmp_path / "store") == {f"{info.root}.safetensors", f"{info.root}.chunks"}
+
+
+async def test_adopt_follows_no_link(store: TensorStore, tmp_path: Path) -> None:
+    secret = model(tmp_path / "secret")
+    (tmp_path / "link").symlink_to(secret)
+    with pytest.raises(StoreError, match=r"link is no regular file"):
+        await store.adopt(tmp_path / "link")
+    assert secret.exists()
+
+
+async def test_adopt_of_a_missing_file_is_named(store: TensorStore, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=f"{tmp_path}/nothing: .*No such file"):
+        await store.adopt(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", NOT_DIGESTS)
+async def test_only_digests_name_models(name: str, store: TensorStore) -> None:
+    for method in (store.has, store.path, store.open, store.digest_info, store.partial, store.forget):
+        with pytest.raises(StoreError, match="no model digest"):
+            method(name)
+    with pytest.raises(StoreError, match="no model digest"):
+        await store.verify(name)
+
+
+async def test_unknown_model_is_not_held(store: TensorStore) -> None:
+    assert not store.has(UNKNOWN)
+    assert not await store.verify(UNKNOWN)
+    for method in (store.path, store.open, store.digest_info):
+        with pytest.raises(NotHeldError, match=UNKNOWN):
+            method(UNKNOWN)
+
+
+async def test_models_survive_a_restart(store: TensorStore, tmp_path: Path) -> None:
+    info = await store.adopt(model(tmp_path / "a", CHUNK + 5))
+    again = TensorStore(tmp_path / "store")
+    assert again.digest_info(info.root) == info
+    assert await again.verify(info.root)
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def longer(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"x")
+
+
+def replaced_by_a_link(path: Path) -> None:
+    shutil.copy(path, path.with_name("elsewhere"))
+    path.unlink()
+    path.symlink_to("elsewhere")
+
+
+DAMAGES = [truncated, longer, replaced_by_a_link, Path.unlink]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("restart", [True, False])
+async def test_damaged_model_is_not_held(
+    damage: Callable[[Path], None], restart: bool, store: TensorStore, tmp_path: Path
+) -> None:
+    info = await store.adopt(model(tmp_path / "a"))
+    other = await store.adopt(model(tmp_path / "b", seed=1))
+    damage(store.path(info.root))
+    if restart:
+        store = TensorStore(tmp_path / "store")
+    assert not store.has(info.root)
+    with pytest.raises(NotHeldError):
+        store.open(info.root)
+    assert store.has(other.root)
+    await store.adopt(model(tmp_path / "a"))
+    assert await store.verify(info.root)
+
+
+def another_list(path: Path) -> None:
+    path.write_bytes(ModelDigest(1000, (b"x" * 32,)).to_bytes())
+
+
+@pytest.mark.parametrize("damage", [truncated, longer, Path.unlink, another_list])
+async def test_model_without_its_chunk_list_is_not_held_after_a_restart(
+    damage: Callable[[Path], None], store: TensorStore, tmp_path: Path
+) -> None:
+    info = await store.adopt(model(tmp_path / "a"))
+    damage(tmp_path / "store" / f"{info.root}.chunks")
+    assert not TensorStore(tmp_path / "store").has(info.root)
+    assert names(tmp_path / "store") == set()
+
+
+async def test_verify_finds_an_altered_byte(store: TensorStore, tmp_path: Path) -> None:
+    info = await store.adopt(model(tmp_path / "a", CHUNK + 1000))
+    assert await store.verify(info.root)
+    with store.path(info.root).open("r+b") as file:
+        file.seek(CHUNK + 3)
+        byte = file.read(1)
+        file.seek(CHUNK + 3)
+        file.write(bytes([byte[0] ^ 1]))
+    assert store.has(info.root)
+    assert not await store.verify(info.root)
+    assert not store.has(info.root)
+
+
+async def test_start_removes_temporaries_and_keeps_downloads(store: TensorStore, tmp_path: Path) -> None:
+    directory = tmp_path / "store"
+    source = model(tmp_path / "a")
+    info = digest_file(source)
+    with store.open_partial(info) as file:
+        file.write(b"half")
+    temporary = store.temporary()
+    orphan = directory / f"{UNKNOWN}.chunks"
+    orphan.write_bytes(b"")
+    no_list = directory / f"{'1' * 64}.partial"
+    no_list.write_bytes(b"x")
+    assert temporary.exists()
+    again = TensorStore(directory)
+    assert names(directory) == {f"{info.root}.partial", f"{info.root}.chunks"}
+    assert again.partial_info(info.root) == info
+    assert again.partial(info.root).read_bytes() == b"half"
+    assert not again.has(info.root)
+
+
+async def test_commit_completes_a_download(store: TensorStore, tmp_path: Path) -> None:
+    content = model(tmp_path / "a").read_bytes()
+    info = digest_file(tmp_path / "a")
+    assert store.partial_info(info.root) is None
+    with store.open_partial(info) as file:
+        file.write(content)
+    path = store.commit(store.partial(info.root), info)
+    assert path.read_bytes() == content
+    assert store.has(info.root)
+    assert store.partial_info(info.root) is None
+
+
+async def test_retain_removes_the_rest_but_not_under_readers(store: TensorStore, tmp_path: Path) -> None:
+    kept, dropped = [await store.adopt(model(tmp_path / "m", seed=seed)) for seed in range(2)]
+    download = digest_file(model(tmp_path / "p", seed=2))
+    store.open_partial(download).close()
+    other = tmp_path / "store" / "notes.txt"
+    other.write_text("not ours")
+    file, info = store.open(dropped.root)
+    with file:
+        await store.retain({kept.root, UNKNOWN})
+        assert not store.has(dropped.root)
+        assert len(file.read()) == info.size
+    assert names(tmp_path / "store") == {f"{kept.root}.safetensors", f"{kept.root}.chunks", "notes.txt"}
+
+
+async def test_full_disk_names_file_and_bytes(
+    store: TensorStore, tmp_path: Path, largest_file: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    path = tmp_path / "store" / "big"
+    with (
+        pytest.raises(StoreError, match=r"store/big: the model needs 5000 bytes.*free some"),
+        largest_file(1000),
+        store.writing(path, 5000),
+    ):
+        path.write_bytes(b"x" * 5000)
+
+
+async def test_download_that_will_not_fit_is_refused_at_once(
+    store: TensorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = digest_file(model(tmp_path / "a", 1000))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=999))
+    with pytest.raises(StoreError, match=r"\.partial: the model needs 1000 bytes, the disk has 999 free"):
+        store.open_partial(info)
+    assert names(tmp_path / "store") == set()
+
+
+def test_unusable_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=f"cannot use {tmp_path}/file/store: Not a directory"):
+        TensorStore(tmp_path / "file" / "store")

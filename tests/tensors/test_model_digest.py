@@ -1,0 +1,105 @@
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from blake3 import blake3
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmlearning.tensors import digest
+from swarmlearning.tensors.digest import CHUNK, DigestError, ModelDigest, StreamingDigest, digest_file
+
+
+def pattern(size: int) -> bytes:
+    return (bytes(range(251)) * (size // 251 + 1))[:size]
+
+
+def expected(data: bytes, chunk: int) -> ModelDigest:
+    return ModelDigest(len(data), tuple(blake3(data[at : at + chunk]).digest() for at in range(0, len(data), chunk)))
+
+
+def test_the_root_stays_what_it_is(tmp_path: Path) -> None:
+    # The names of all models, on every ledger: two whole chunks and five bytes.
+    data = pattern(2 * CHUNK + 5)
+    (tmp_path / "m").write_bytes(data)
+    found = digest_file(tmp_path / "m")
+    assert found == expected(data, 8 * 1024 * 1024)
+    listed = b"swarm-model-1" + (16 * 1024 * 1024 + 5).to_bytes(8, "little") + b"".join(found.chunks)
+    assert found.root == blake3(listed).hexdigest()
+    assert found.root == "33e5b514edc7438938de6f02d16aeeb7163caea1870cedfbe6e96d6a37dc90f5"
+
+
+def test_an_empty_file_has_a_digest(tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(b"")
+    assert digest_file(tmp_path / "m") == StreamingDigest().finish() == ModelDigest(0, ())
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 31, 32, 33, 160, 161])
+@pytest.mark.parametrize("threads", [1, 2, 3, 16])
+def test_any_number_of_threads_and_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, threads: int
+) -> None:
+    monkeypatch.setattr(digest, "CHUNK", 16)
+    (tmp_path / "m").write_bytes(pattern(size))
+    assert digest_file(tmp_path / "m", threads) == expected(pattern(size), 16)
+
+
+@given(st.lists(st.binary(max_size=50), max_size=10))
+def test_streaming_in_any_pieces_gives_the_digest_of_the_whole(pieces: list[bytes]) -> None:
+    with mock.patch.object(digest, "CHUNK", 16):
+        streaming = StreamingDigest()
+        for piece in pieces:
+            streaming.update(memoryview(piece))
+        assert streaming.finish() == expected(b"".join(pieces), 16)
+
+
+@given(st.binary(max_size=100), st.data())
+def test_a_chunk_list_survives_storage_and_every_change_shows(data: bytes, draw: st.DataObject) -> None:
+    with mock.patch.object(digest, "CHUNK", 16):
+        original = expected(data, 16)
+        stored = bytearray(original.to_bytes())
+        assert ModelDigest.from_bytes(bytes(stored)) == original
+        stored[draw.draw(st.integers(0, len(stored) - 1))] ^= 1 << draw.draw(st.integers(0, 7))
+        try:
+            assert ModelDigest.from_bytes(bytes(stored)).root != original.root
+        except DigestError:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not a chunk list"),
+        (b"swarm-model-2" + bytes(8), "not a chunk list"),
+        (b"swarm-model-1", "does not fit a model of 0 bytes"),
+        (b"swarm-model-1" + bytes(7), "does not fit"),
+        (b"swarm-model-1" + bytes(8) + bytes(32), "does not fit a model of 0 bytes"),
+        (b"swarm-model-1" + (1).to_bytes(8, "little"), "does not fit a model of 1 bytes"),
+        (b"swarm-model-1" + (1).to_bytes(8, "little") + bytes(33), "does not fit"),
+        (b"swarm-model-1" + b"\xff" * 8 + bytes(32), "does not fit"),
+    ],
+)
+def test_bytes_that_are_no_chunk_list_are_refused(data: bytes, message: str) -> None:
+    with pytest.raises(DigestError, match=message):
+        ModelDigest.from_bytes(data)
+
+
+def test_chunks_are_checked_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digest, "CHUNK", 16)
+    data = pattern(40)
+    known = expected(data, 16)
+    assert [known.chunk_size(index) for index in range(3)] == [16, 16, 8]
+    for index in range(3):
+        known.check_chunk(index, memoryview(data)[16 * index : 16 * index + 16])
+    with pytest.raises(DigestError, match="chunk 1: the bytes are not those"):
+        known.check_chunk(1, data[:16])
+    with pytest.raises(DigestError, match="chunk 2: 16 bytes, expected 8"):
+        known.check_chunk(2, data[16:32])
+    for index in (-1, 3):
+        with pytest.raises(DigestError, match=f"no chunk {index}: the model has 3"):
+            known.check_chunk(index, data[:16])
+
+
+def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        digest_file(tmp_path / "none")
