@@ -57,6 +57,14 @@ class TestMaking:
         workspace = Workspace(tmp_path)
         assert workspace.identity("SN-1").anchors == workspace.identity("SL-1").anchors
 
+    def test_an_existing_ca_is_not_written_again(self, tmp_path: Path) -> None:
+        succeeds(tmp_path, "--node", "SN-1")
+        files = [Workspace(tmp_path).authority_certificate("CA-1"), Workspace(tmp_path).authority_key("CA-1")]
+        for file in files:
+            file.write_text(f"of our hospital\n{file.read_text()}")
+        succeeds(tmp_path, "--node", "SL-1")
+        assert all(file.read_text().startswith("of our hospital") for file in files)
+
     def test_an_organisation_keeps_the_name_of_its_ca(self, tmp_path: Path) -> None:
         succeeds(tmp_path, "--node", "SN-2", "--ca-name", "CA-2")
         foreign = make_workspace(tmp_path / "org1", ["SN-1"])["SN-1"].anchors[0]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from merge.model_files import FLOAT_BITS, INTEGERS, bfloat16
 
+from merge.model_files import FLOAT_BITS, INTEGERS, bfloat16
 from swarmlearning.merge.arithmetic import GRID, NonFinite, narrow, weighted_mean, widen
 from swarmlearning.tensors.file import DTYPES, Array
 
@@ -54,11 +54,11 @@ def test_floats_agree_with_the_exact_mean_to_half_a_unit(tag: str, data: st.Data
         merged = weighted_mean(tag, models, weights)
     total = sum(weights)
     for index, value in enumerate(merged):
-        values = [Fraction(float(model[index])) for model in models]
-        exact = sum(k * x for k, x in zip(weights, values, strict=True)) / total
-        magnitude = sum(k * abs(x) for k, x in zip(weights, values, strict=True)) / total
+        terms = [k * Fraction(float(model[index])) for k, model in zip(weights, models, strict=True)]
+        magnitude = sum(map(abs, terms), Fraction()) / total
         unit = Fraction(float(np.spacing(np.abs(value))))
-        assert abs(Fraction(float(value)) - exact) <= unit / 2 + (len(weights) + 1) * magnitude / 2**53
+        error = abs(Fraction(float(value)) - sum(terms, Fraction()) / total)
+        assert error <= unit / 2 + (len(weights) + 1) * magnitude / 2**53
 
 
 @given(st.lists(st.lists(st.floats(-1e300, 1e300), min_size=3, max_size=3), min_size=1, max_size=8), st.data())
@@ -67,8 +67,9 @@ def test_float64_keeps_its_documented_bound(rows: list[list[float]], data: st.Da
     merged = weighted_mean("F64", [np.array(row) for row in rows], weights)
     for index, value in enumerate(merged):
         terms = [k * Fraction(row[index]) for k, row in zip(weights, rows, strict=True)]
-        bound = (len(rows) + 2) * sum(abs(term) for term in terms) / sum(weights) / 2**53
-        assert abs(Fraction(float(value)) - sum(terms) / sum(weights)) <= bound + Fraction(5e-324)
+        magnitude = sum(map(abs, terms), Fraction()) / sum(weights)
+        error = abs(Fraction(float(value)) - sum(terms, Fraction()) / sum(weights))
+        assert error <= (len(rows) + 2) * magnitude / 2**53 + Fraction(5e-324)
 
 
 BFLOATS = np.arange(0x7F80, dtype=np.uint16)  # all that are finite and not negative, in their order

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from merge.model_files import merge_arrays, merge_models, random_models
 
+from merge.model_files import merge_arrays, merge_models, random_models
 from swarmlearning.merge.arithmetic import GRID
 from swarmlearning.merge.geomedian import majority, minimise, on_grid
 from swarmlearning.tensors.file import Array
@@ -169,6 +169,8 @@ def test_shares_on_the_grid(shares: list[float]) -> None:
 def test_ties_on_the_grid_go_to_the_first() -> None:
     third = GRID // 3
     assert on_grid(np.full(3, 1 / 3)) == (third + 1, third + 1, third)
+    extra = GRID % 100
+    assert on_grid(np.full(100, 0.01)) == (GRID // 100 + 1,) * extra + (GRID // 100,) * (100 - extra)
 
 
 def test_landing_on_a_model_that_is_not_the_median_is_left_again() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from merge.model_files import FLOAT_BITS, random_models, save, sources, stored
 
-from swarmlearning.merge import merging
+from merge.model_files import FLOAT_BITS, random_models, save, sources, stored
+from swarmlearning.merge import merging, streaming
 from swarmlearning.merge.arithmetic import GRID, weighted_mean
 from swarmlearning.merge.merging import (
     Exclusion,
@@ -184,6 +184,17 @@ def test_a_file_damaged_after_its_header_was_read_is_left_out(
     assert (tmp_path / "out").read_bytes() == expected
 
 
+@every_method
+def test_the_first_bad_tensor_is_named_for_any_block_size(
+    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "block_elements", lambda models: 1)
+    models = [{f"t{index:02}": np.ones(1) for index in range(40)} for _ in range(3)]
+    models[1] |= {f"t{index}": np.full(1, np.nan) for index in (12, 13, 39)}
+    receipt = merge(method, sources(tmp_path, models), None, tmp_path / "out")
+    assert receipt.excluded == (Exclusion("b", "non-finite: t12"),)
+
+
 def test_several_are_left_out_at_once_in_uid_order(tmp_path: Path) -> None:
     values: list[dict[str, Array]] = [{"w": np.array([value])} for value in (np.nan, 1.0, np.inf, 2.0, 3.0)]
     values[4] = {"other": np.ones(1)}
@@ -241,6 +252,17 @@ def test_senseless_sources_are_refused(tmp_path: Path) -> None:
         merge("mean", [Source("a", -1, path)], None, tmp_path / "out")
     with pytest.raises(MergeError, match="sum to more than"):
         merge("mean", [Source("a", GRID, path), Source("b", 1, path)], None, tmp_path / "out")
+
+
+@pytest.mark.parametrize("alias", ["a", "previous", "link"])
+def test_a_result_on_top_of_an_input_is_refused(tmp_path: Path, alias: str) -> None:
+    given_sources = three(tmp_path)
+    previous = save(tmp_path / "previous", {"v": np.ones(2), "w": np.ones(3)})
+    (tmp_path / "link").symlink_to(tmp_path / "c")
+    content = (tmp_path / alias).read_bytes()
+    with pytest.raises(MergeError, match="would overwrite a model"):
+        merge("mean", given_sources, previous, tmp_path / alias)
+    assert (tmp_path / alias).read_bytes() == content
 
 
 @pytest.mark.parametrize("tag", ["F8_E4M3", "F8_E5M2"])

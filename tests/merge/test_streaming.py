@@ -7,8 +7,8 @@ from threading import get_ident
 
 import numpy as np
 import pytest
-from merge.model_files import INTEGERS, random_models, save, sources, stored
 
+from merge.model_files import INTEGERS, random_models, save, sources, stored
 from swarmlearning.merge import streaming
 from swarmlearning.merge.arithmetic import MERGEABLE
 from swarmlearning.merge.merging import Source, merge
@@ -59,7 +59,7 @@ def test_blocks_cover_the_data_once(mixed: list[Source], elements: int) -> None:
     at = 0
     for block in cut(header, elements):
         assert block.start == at
-        assert 0 < block.size
+        assert block.size > 0
         at += block.size
         tensors = [entry for entry in header.entries if entry.start < at and entry.end > block.start]
         assert {entry.dtype for entry in tensors} == {block.dtype}

@@ -31,7 +31,6 @@ STEPS: Final = 2000
 
 _RECENTRE: Final = 1e-6  # smallest squared distance against largest Gram entry: leaves 9 digits of it
 _ROUNDING: Final = 1e-14  # of a squared distance against the squares it is the difference of
-_MARGIN: Final = 1e-9  # by which a model must hold the median, so that rounding does not decide
 
 
 def geomedian(models: Models) -> Plan:
@@ -62,8 +61,6 @@ def _shares(models: Models) -> Float64:
     single = majority(models.weights)
     if single is not None:
         return vertices[single]
-    if len(weights) == 2:
-        return weights  # equal: every point between the two is a median, this is the one that favours neither
     gram = _gram(models, None if models.previous is not None else vertices[0])
     shares = minimise(gram, weights)
     if _squared_distances(gram, shares).min() < _RECENTRE * gram.max():
@@ -103,18 +100,22 @@ def minimise(gram: Float64, weights: Float64) -> Float64:
 
     `gram` (n, n): inner products of the xᵢ about any centre; `weights` (n,) sum to 1.
     """
-    # A median that is one of the models is approached ever more slowly: so these are tried first.
+    # Where there are many medians, as with two models, the mean is preferred. A median that is one of the models
+    # would be approached ever more slowly.
     candidates: list[Float64] = [weights, *np.eye(len(weights))]
     for candidate in candidates:
-        if np.array_equal(_step(gram, weights, candidate), candidate):
+        if _moved(candidate, _step(gram, weights, candidate)) <= TOLERANCE:
             return candidate
     shares = weights
     for _ in range(STEPS):
-        following = _step(gram, weights, shares)
-        if np.abs(following - shares).max() <= TOLERANCE:
-            return following
-        shares = following
+        before, shares = shares, _step(gram, weights, shares)
+        if _moved(before, shares) <= TOLERANCE:
+            break
     return shares
+
+
+def _moved(before: Float64, after: Float64) -> float:
+    return float(np.abs(after - before).max())
 
 
 def _step(gram: Float64, weights: Float64, shares: Float64) -> Float64:
@@ -133,7 +134,7 @@ def _step(gram: Float64, weights: Float64, shares: Float64) -> Float64:
     if here == 0:
         return target
     direction = pull - pull.sum() * shares
-    force = np.sqrt(max(direction @ gram @ direction, 0.0)) * (1 + _MARGIN)
+    force = np.sqrt(max(direction @ gram @ direction, 0.0))
     hold = here / force if here < force else 1.0
     following: Float64 = hold * shares + (1 - hold) * target
     return following

@@ -20,7 +20,7 @@ from swarmlearning.tensors.structure import describe_difference, label
 
 
 class MergeError(Exception):
-    """Nothing was merged; the text says why. `out` holds no model."""
+    """Nothing was merged; the text says why. `out` is as it was, or empty."""
 
 
 class NothingToMerge(MergeError):
@@ -74,14 +74,17 @@ def merge(
     minimum: int = 1,
     threads: int = 2,
 ) -> MergeReceipt:
-    """Merge the sources' files into `out`, which is overwritten in place if it exists and must not be a source.
+    """Merge the sources' files into `out`, which is overwritten in place if it exists and must not be one of them.
 
     `previous`: the last merged model, None in the first round; its structure is what is expected (otherwise the
-    most common one among the sources), and geomedian measures from it. Memory stays at a few tens of MB.
+    most common one among the sources), and geomedian measures from it. `minimum`: how many models must be merged
+    (never less than one); those of weight 0 do not count. Memory stays at a few tens of MB.
 
     Raises NothingToMerge, TooFewModels, and MergeError for everything else, a full disk among it.
     """
     _check(method, sources)
+    if out.resolve() in {path.resolve() for path in (previous, *(source.path for source in sources)) if path}:
+        raise MergeError(f"{out}: the result would overwrite a model that it is merged from")
     weighted = sorted((source for source in sources if source.weight), key=lambda source: source.uid)
     if not weighted:
         raise NothingToMerge(f"none of the {len(sources)} models has a weight; the previous model stands")
