@@ -156,7 +156,8 @@ class Gateway:
 
     async def _call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS), self._session.post(f"http://etcd/v3{path}", json=body) as response:
+            url = f"http://etcd/v3{path}"
+            async with asyncio.timeout(ANSWER_SECONDS), self._session.post(url, json=body) as response:
                 raw = await response.read()
                 answer: dict[str, Any] = msgspec.json.decode(raw)
                 status = response.status

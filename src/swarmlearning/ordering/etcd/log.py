@@ -1,0 +1,137 @@
+"""The log on etcd: one key for the head, one for each recent block; older blocks are in the SNs' chain files.
+
+    /head            {"height": h, "hash": "…"}
+    /block/<h>       the block's bytes, h in 16 digits
+
+An append is one transaction: if the head still is what the sealer saw, it becomes the new block's, together with the
+block itself. Every block read is stored in this SN's own chain file first, so etcd may forget it later.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+
+import msgspec
+
+from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, Gateway, put, value_is
+from swarmlearning.ordering.local import LocalLog
+from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, OrderingError
+
+logger = logging.getLogger("swarm.etcd")
+
+HEAD_KEY = b"/head"
+BLOCK_PREFIX = b"/block/"
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 1.0
+
+Archive = Callable[[int, int], Awaitable[list[bytes]]]
+"""Blocks from a height on, at most so many, from the chain files of other SNs."""
+
+
+class EtcdLog:
+    """`Log` over one etcd member and this SN's chain file."""
+
+    def __init__(self, gateway: Gateway, file: LocalLog, archive: Archive) -> None:
+        self._gateway = gateway
+        self._file = file
+        self._archive = archive
+        self._signals = 0
+        self._grown = asyncio.Condition()
+
+    async def begin(self) -> None:
+        """Takes the chain file over into a cluster that has no head yet; heights continue."""
+        head = await self._file.head()
+        if head != EMPTY:
+            await self._gateway.transact([value_is(HEAD_KEY, None)], [put(HEAD_KEY, _encode(head))])
+
+    async def head(self) -> Head:
+        """The newest entry, by agreement of the majority."""
+        value = await self._gateway.get(HEAD_KEY)
+        return _decode(value) if value is not None else EMPTY
+
+    async def append(self, expected: Head, entry: bytes) -> Head:
+        """One compare-and-swap. After an unclear answer the log is read again: the entry may be there.
+
+        Raises `ConflictError`, or `OrderingError` while there is no majority.
+        """
+        head = Head(expected.height + 1, sha256(entry).hexdigest())
+        before = None if expected == EMPTY else _encode(expected)
+        try:
+            done = await self._gateway.transact(
+                [value_is(HEAD_KEY, before)], [put(HEAD_KEY, _encode(head)), put(_key(head.height), entry)]
+            )
+        except EtcdUnavailableError:
+            done = await self._gateway.get(_key(head.height)) == entry
+            if not done and await self.head() == expected:
+                raise
+        if not done:
+            raise ConflictError(f"height {head.height} has been taken by another SN")
+        return await self._file.append(expected, entry)
+
+    async def read(self, start: int, limit: int) -> list[bytes]:
+        """At most `limit` entries from `start` on: from the chain file, then from etcd, then from other SNs."""
+        found = await self._file.read(start, limit)
+        if found:
+            return found
+        head = await self._file.head()
+        if start != head.height + 1:
+            return []
+        entries = await self._newer(head.height + 1, limit)
+        for entry in entries:
+            head = await self._file.append(head, entry)
+        return entries
+
+    async def grown(self, height: int) -> None:
+        """Returns at the next sign of growth after the call; at once when the file is ahead already."""
+        if (await self._file.head()).height > height:
+            return
+        async with self._grown:
+            seen = self._signals
+            await self._grown.wait_for(lambda: self._signals != seen)
+
+    async def run(self) -> None:
+        """Watches the head until cancelled, and signals growth; also after every reconnection, for what was missed."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async for _ in self._gateway.watch(HEAD_KEY, None):
+                    pause = FIRST_PAUSE
+                    await self._signal()
+            except OrderingError as error:
+                logger.debug("%s", error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            await self._signal()
+
+    async def prune(self, below: int) -> None:
+        """Lets etcd forget the blocks below this height: every voter has them in its chain file."""
+        await self._gateway.delete(_key(0), _key(below))
+
+    async def _newer(self, start: int, limit: int) -> list[bytes]:
+        stored = await self._gateway.range(_key(start), BLOCK_PREFIX + b"~", min(limit, 32))
+        if not stored:
+            if (await self.head()).height >= start:
+                return await self._archive(start, limit)
+            return []
+        if stored[0].key != _key(start):
+            return await self._archive(start, min(limit, int(stored[0].key[len(BLOCK_PREFIX) :]) - start))
+        return [found.value for found in stored]
+
+    async def _signal(self) -> None:
+        async with self._grown:
+            self._signals += 1
+            self._grown.notify_all()
+
+
+def _key(height: int) -> bytes:
+    return BLOCK_PREFIX + b"%016d" % height
+
+
+def _encode(head: Head) -> bytes:
+    return msgspec.json.encode({"height": head.height, "hash": head.hash})
+
+
+def _decode(value: bytes) -> Head:
+    fields = msgspec.json.decode(value)
+    return Head(fields["height"], fields["hash"])

@@ -1,0 +1,171 @@
+"""One etcd member: started, watched and stopped by its SN.
+
+It speaks plain HTTP on two unix sockets in a folder that only this user can enter: one for its SN (`client:0`), one
+for its peers (`peer:0`), which reach it through the SN's tunnel. It dials its peers through the tunnel's proxy. So all
+that crosses the network is the tunnel's mutual TLS with the SN's own identity (see `tunnel.py`).
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import hashlib
+import ipaddress
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, Gateway
+from swarmlearning.ordering.protocols import OrderingError
+
+logger = logging.getLogger("swarm.etcd")
+
+CLIENT_SOCKET = "client:0"
+PEER_SOCKET = "peer:0"
+HEARTBEAT_MS = 100
+ELECTION_MS = 1000
+QUOTA_BYTES = 512 * 1024 * 1024
+STOP_SECONDS = 5.0
+START_SECONDS = 30.0
+FIRST_PAUSE = 0.02
+LONGEST_PAUSE = 0.5
+
+
+def peer_url(uid: str) -> str:
+    """The address of an SN's member inside the cluster: a name only the tunnel's proxy understands.
+
+    An IPv6 unique local address made from the UID, because etcd resolves host names itself.
+    """
+    return f"http://[{peer_address(uid)}]:2380"
+
+
+def peer_address(uid: str) -> str:
+    """The address in `peer_url`, in its normal form."""
+    digest = hashlib.sha256(uid.encode()).digest()
+    return str(ipaddress.IPv6Address(b"\xfd" + digest[:15]))
+
+
+class EtcdMember:
+    """The etcd process of the SN `uid`, with everything it keeps in `directory`."""
+
+    def __init__(self, binary: Path, directory: Path, uid: str, proxy: str) -> None:
+        """`proxy` is the URL of the tunnel's proxy, with its password."""
+        self._binary = binary
+        self._directory = directory
+        self._uid = uid
+        self._proxy = proxy
+        self._process: asyncio.subprocess.Process | None = None
+        self._folder = -1
+
+    @property
+    def has_data(self) -> bool:
+        """Whether this member has been part of a cluster already."""
+        return (self._directory / "data" / "member").is_dir()
+
+    @property
+    def peer_socket(self) -> Path:
+        """Where this member listens for its peers."""
+        return self._short(PEER_SOCKET)
+
+    @property
+    def client_socket(self) -> Path:
+        """Where this member listens for its SN."""
+        return self._short(CLIENT_SOCKET)
+
+    async def start(self, cluster: Mapping[str, str] | None, *, new: bool) -> None:
+        """Starts the process and waits until it answers. `cluster` (UID to peer URL) is needed the first time.
+
+        Raises `OrderingError` with the end of its log when it cannot start.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._directory.chmod(0o700)
+        if self._folder < 0:
+            self._folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        for name in (CLIENT_SOCKET, PEER_SOCKET):
+            (self._directory / name).unlink(missing_ok=True)
+        members = cluster or {self._uid: peer_url(self._uid)}
+        with (self._directory / "log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                str(self._binary),
+                *self._options(members, new),
+                cwd=self._directory,
+                env={**os.environ, "HTTP_PROXY": self._proxy, "http_proxy": self._proxy, "NO_PROXY": ""},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+
+    async def answers(self) -> None:
+        """Waits until the member answers its SN. Raises `OrderingError` when it ends before, or takes too long."""
+        gateway = Gateway(self.client_socket)
+        pause = FIRST_PAUSE
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while True:
+                    if self._process is None or self._process.returncode is not None:
+                        raise OrderingError(f"etcd has ended: {self._last_words()}")
+                    try:
+                        await gateway.status()
+                        return
+                    except EtcdUnavailableError:
+                        await asyncio.sleep(pause)
+                        pause = min(2 * pause, LONGEST_PAUSE)
+        except TimeoutError:
+            raise OrderingError(f"etcd does not answer after {START_SECONDS:.0f} s: {self._last_words()}") from None
+        finally:
+            await gateway.close()
+
+    async def ended(self) -> str:
+        """Waits for the end of the process; the end of its log."""
+        assert self._process is not None
+        await self._process.wait()
+        return self._last_words()
+
+    async def stop(self) -> None:
+        """Stops the process in good order, within a few seconds."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
+
+    def _options(self, members: Mapping[str, str], new: bool) -> list[str]:
+        return [
+            *("--name", self._uid, "--data-dir", "data"),
+            *("--listen-client-urls", f"unix://{CLIENT_SOCKET}", "--advertise-client-urls", f"unix://{CLIENT_SOCKET}"),
+            *("--listen-peer-urls", f"unix://{PEER_SOCKET}", "--initial-advertise-peer-urls", peer_url(self._uid)),
+            *("--initial-cluster", ",".join(f"{uid}={url}" for uid, url in sorted(members.items()))),
+            *("--initial-cluster-state", "new" if new else "existing"),
+            *("--heartbeat-interval", str(HEARTBEAT_MS), "--election-timeout", str(ELECTION_MS)),
+            *("--pre-vote", "--strict-reconfig-check=false"),
+            *("--quota-backend-bytes", str(QUOTA_BYTES), "--auto-compaction-mode", "periodic"),
+            *("--auto-compaction-retention", "5m", "--logger", "zap"),
+        ]
+
+    def _short(self, name: str) -> Path:
+        """Unix socket paths are short; the open folder gives every one a short name."""
+        return Path(f"/proc/self/fd/{self._folder}/{name}") if sys.platform == "linux" else self._directory / name
+
+    def _last_words(self) -> str:
+        try:
+            lines = (self._directory / "log").read_text(errors="replace").splitlines()
+        except OSError as error:
+            return f"no log ({error.strerror})"
+        return " | ".join(lines[-3:])[-800:]
+
+
+def _die_with_parent() -> None:
+    """An SN that is killed takes its member along; a member without its SN would vote for nobody's machine."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -1,0 +1,99 @@
+"""The etcd engine against real etcd members, joined by the real tunnel."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.etcd import ETCD, Cluster
+
+from swarmlearning.ordering.etcd.log import EtcdLog
+from swarmlearning.ordering.etcd.presence import EtcdPresence
+from swarmlearning.ordering.protocols import EMPTY, ConflictError, Lease
+
+pytestmark = pytest.mark.skipif(ETCD is None, reason="etcd is missing: apt-get install etcd-server")
+
+
+async def no_archive(start: int, limit: int) -> list[bytes]:
+    raise AssertionError(f"block {start} should be in etcd")
+
+
+def make_logs(cluster: Cluster, root: Path) -> list[EtcdLog]:
+    return [EtcdLog(host.gateway, cluster.file(root / f"{host.uid}.sqlite"), no_archive) for host in cluster.hosts]
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    made = Cluster(tmp_path, 3)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+async def test_one_order_for_three(cluster: Cluster, tmp_path: Path) -> None:
+    logs = make_logs(cluster, tmp_path)
+    first = await logs[0].append(EMPTY, b"genesis")
+    with pytest.raises(ConflictError):
+        await logs[1].append(EMPTY, b"another genesis")
+    assert await logs[1].read(0, 10) == [b"genesis"]
+    second = await logs[1].append(first, b"second")
+    assert await logs[2].read(0, 10) == [b"genesis", b"second"]
+    assert await logs[2].head() == second
+    assert await logs[0].read(1, 10) == [b"second"]
+
+
+async def test_races_have_one_winner_a_height(cluster: Cluster, tmp_path: Path) -> None:
+    logs = make_logs(cluster, tmp_path)
+    head = EMPTY
+    for height in range(10):
+        outcomes = await asyncio.gather(
+            *(log.append(head, b"%d by %d" % (height, index)) for index, log in enumerate(logs)), return_exceptions=True
+        )
+        heads = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+        assert len(heads) == 1
+        assert all(isinstance(outcome, ConflictError) for outcome in outcomes if isinstance(outcome, BaseException))
+        head = heads[0]
+        for log in logs:
+            await log.read(height, 10)
+    assert len({tuple(await log.read(0, 20)) for log in logs}) == 1
+
+
+async def test_goes_on_without_its_leader(cluster: Cluster, tmp_path: Path) -> None:
+    logs = make_logs(cluster, tmp_path)
+    head = await logs[0].append(EMPTY, b"genesis")
+    await logs[1].read(0, 1)
+    leader = int((await cluster.hosts[0].gateway.status())["leader"])
+    ids = {member.name: member.id for member in await cluster.hosts[0].gateway.members()}
+    index = next(number for number, host in enumerate(cluster.hosts) if ids[host.uid] == leader)
+    await cluster.hosts[index].member.stop()
+    other = logs[(index + 1) % 3]
+    await other.read(0, 1)
+    while True:
+        try:
+            head = await other.append(head, b"second")
+            break
+        except ConflictError:
+            raise
+        except Exception as error:  # noqa: BLE001 - until the election is over
+            assert "etcd" in str(error)
+    assert head.height == 1
+
+
+async def test_a_lease_outlives_the_one_who_made_it(cluster: Cluster) -> None:
+    one, other = (EtcdPresence(host.gateway) for host in cluster.hosts[:2])
+    await one.announce(Lease("site", 1, 5, 7))
+    await other.announce(Lease("site", 1, 6, 8))
+    await other.announce(Lease("site", 0, 9, 9))
+    observed = cluster.hosts[2]
+    async for leases in EtcdPresence(observed.gateway).observe():
+        assert leases["site"].incarnation == 1
+        break
+    await other.announce(Lease("site", 2, 0, 0))
+    async for leases in EtcdPresence(observed.gateway).observe():
+        assert leases["site"].incarnation == 2
+        break
+    seen = EtcdPresence(observed.gateway).observe()
+    assert await anext(seen)
+    assert await anext(seen) == {}  # not renewed: gone

@@ -1,0 +1,92 @@
+"""Real etcd members joined by the real tunnel, all in this process' event loop."""
+
+import shutil
+from pathlib import Path
+
+from support.certs import make_workspace
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.ordering.etcd.gateway import Gateway
+from swarmlearning.ordering.etcd.member import EtcdMember, peer_address, peer_url
+from swarmlearning.ordering.etcd.tunnel import Gate, Peer, Proxy
+from swarmlearning.ordering.local import LocalLog
+
+ETCD = shutil.which("etcd")
+
+
+class Host:
+    """One SN's share of a cluster: its gate, its proxy and its member."""
+
+    def __init__(self, cluster: "Cluster", uid: str, identity: Identity) -> None:
+        self.uid = uid
+        self.identity = identity
+        self.port = 0
+        self.proxy = Proxy(client_context(identity), cluster.find)
+        self.gate = Gate(server_context(identity), lambda: self.member.peer_socket, cluster.admits)
+        self.directory = cluster.root / uid
+        self.member: EtcdMember
+        self.gateway: Gateway
+
+    async def prepare(self) -> None:
+        self.port = await self.gate.start("127.0.0.1", self.port)
+        assert ETCD is not None
+        self.member = EtcdMember(Path(ETCD), self.directory, self.uid, await self.proxy.start())
+
+    async def start(self, cluster: dict[str, str] | None, *, new: bool) -> None:
+        await self.member.start(cluster, new=new)
+        self.gateway = Gateway(self.member.client_socket)
+
+    async def stop(self) -> None:
+        await self.gateway.close()
+        await self.member.stop()
+        await self.gate.stop()
+        await self.proxy.stop()
+
+
+class Cluster:
+    """Members `a`, `b`, …, each beside a host with a certificate of its own."""
+
+    def __init__(self, root: Path, count: int) -> None:
+        self.root = root
+        self._files: list[LocalLog] = []
+        names = [f"SN-{number}" for number in range(1, count + 1)]
+        identities = make_workspace(root / "cert", names)
+        self.admitted = {identity.thumbprint for identity in identities.values()}
+        self.hosts = [
+            Host(self, chr(ord("a") + index), identities[name]) for index, name in enumerate(names)
+        ]
+
+    def find(self, address: str) -> Peer | None:
+        for host in self.hosts:
+            if peer_address(host.uid) == address:
+                return Peer("127.0.0.1", host.port, host.identity.thumbprint)
+        return None
+
+    def admits(self, thumbprint: str) -> bool:
+        return thumbprint in self.admitted
+
+    async def start(self) -> None:
+        """The first founds the cluster, the others join it one at a time and become voters."""
+        first = self.hosts[0]
+        for host in self.hosts:
+            await host.prepare()
+        await first.start(None, new=True)
+        await first.member.answers()
+        members = {first.uid: peer_url(first.uid)}
+        for host in self.hosts[1:]:
+            members[host.uid] = peer_url(host.uid)
+            number = await first.gateway.add_learner(peer_url(host.uid))
+            await host.start(members, new=False)
+            await host.member.answers()
+            await first.gateway.promote(number)
+
+    def file(self, path: Path) -> LocalLog:
+        """A chain file, closed with the cluster."""
+        self._files.append(LocalLog(path))
+        return self._files[-1]
+
+    async def stop(self) -> None:
+        for file in self._files:
+            file.close()
+        for host in self.hosts:
+            await host.stop()
