@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench-round
+.PHONY: help install demo test tools lint bench-round
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
@@ -31,7 +31,12 @@ lint: $(STAMP)
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-logo
 
-test: lint
+# What real tests need beyond Python: fetched where that is possible, else named in pytest's summary.
+tools:
+	@command -v etcd >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+		{ apt-get update -qq && apt-get install -qq -y --no-install-recommends etcd-server; } >/dev/null 2>&1 || true
+
+test: lint tools
 	@$(RUN)/python -m pytest
 
 N ?= 3

@@ -2,7 +2,7 @@
 
 import typer
 
-from swarmlearning.cli import cert, ledger, nodes, status
+from swarmlearning.cli import cert, demo, ledger, nodes, run, status
 
 app = typer.Typer(
     name="swarm",
@@ -11,6 +11,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("demo")(demo.demo)
+app.command("run", context_settings=run.CONTEXT_SETTINGS)(run.run)
 app.command("sn")(nodes.sn)
 app.command("sl", context_settings={"allow_extra_args": True})(nodes.sl)
 app.command("status")(status.status)

@@ -14,6 +14,7 @@ from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.api.server import ServerError
 from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity, IdentityError, identity_from_options
+from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.history import BrokenChainError
 from swarmlearning.node.errors import NodeError
 from swarmlearning.ordering.protocols import OrderingError
@@ -30,6 +31,7 @@ ReadyFd = Annotated[
 EXPECTED = (
     BrokenChainError,
     NodeError,
+    Rejection,
     IdentityError,
     CertificateError,
     OrderingError,

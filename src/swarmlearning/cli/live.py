@@ -1,0 +1,227 @@
+"""What the ledger says about a run in progress, for the eye: a bar a site, or a line a round where no terminal is."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from swarmlearning.ledger.apply import state_of
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training import Member, Training, waiting_text
+from swarmlearning.ledger.world import World
+
+BAR_WIDTH = 28
+FRAMES_PER_SECOND = 8
+SECONDS_BETWEEN_LINES = 1.0
+
+ATTENDANCE = {
+    "lost": "is lost",
+    "restarted": "was restarted",
+    "ml-lost": "has lost its script",
+}
+
+Show = Callable[[Chain], None]
+"""Called with each newer state of the chain."""
+
+
+@dataclass(frozen=True)
+class SiteView:
+    """One site. Loss and metric are of its last report, None without; `rounds` is how often it contributed."""
+
+    name: str
+    epochs: int = 0
+    total_epochs: int = 0
+    loss: float | None = None
+    metric: float | None = None
+    rounds: int = 0
+    status: str = "starting"
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run at one height. `closed` counts the rounds that have a result; `leader` is the name of a site, or empty."""
+
+    sites: tuple[SiteView, ...]
+    round: int | None
+    term: int
+    leader: str
+    closed: int
+    waiting: str
+
+    @classmethod
+    def before(cls, sites: Sequence[str]) -> Self:
+        """Before the ledger says anything about these sites."""
+        views = tuple(SiteView(name) for name in sites)
+        return cls(views, round=None, term=0, leader="", closed=0, waiting="the nodes are starting")
+
+    def keeping(self, earlier: "RunView") -> "RunView":
+        """With the loss and metric of `earlier` where there are none: reports after a script has left have none."""
+        known = {site.name: site for site in earlier.sites}
+        sites = [
+            replace(site, loss=known[site.name].loss, metric=known[site.name].metric)
+            if site.loss is None and site.metric is None and site.name in known
+            else site
+            for site in self.sites
+        ]
+        return replace(self, sites=tuple(sites))
+
+    @classmethod
+    def from_world(cls, world: World, contract: str) -> Self:
+        """What `world` says about the training contract; the sites are its SLs, by name."""
+        state = state_of(world, contract)
+        names = sl_names(world)
+        waiting = waiting_text(state)
+        for uid, name in names.items():
+            waiting = waiting.replace(uid, name)
+        return cls(
+            sites=tuple(_site(name, state, uid) for uid, name in names.items()),
+            round=state.round.number if state.round else None,
+            term=state.round.term if state.round else 0,
+            leader=names.get(state.round.leader, "") if state.round else "",
+            closed=state.rounds,
+            waiting=waiting,
+        )
+
+
+def sl_names(world: World) -> dict[str, str]:
+    """UID to name of the registered SLs, in the order of the names (site-2 before site-10)."""
+    found = [(node.name, node.uid) for node in network.nodes(world) if node.type == "SL"]
+    return {uid: name for name, uid in sorted(found, key=lambda pair: (len(pair[0]), pair))}
+
+
+def contract_in(world: World) -> str:
+    """The training contract of a run: of several, the one with the most rounds."""
+    found = sorted(world.area("training/", Training), key=lambda state: state.rounds)
+    return found[-1].name if found else ""
+
+
+def render(view: RunView, metric: str = "metric") -> RenderableType:
+    """The live view: a bar a site, and what the round in progress waits for. `metric` is the head of its column."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column()
+    table.add_column("epochs", max_width=BAR_WIDTH)
+    for title in ("", "loss", metric, "rounds"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for site in view.sites:
+        total = max(site.total_epochs, 1)
+        bar = ProgressBar(total=total, completed=min(site.epochs, total))
+        epochs = f"{site.epochs}/{site.total_epochs or '?'}"
+        table.add_row(
+            site.name, bar, epochs, _number(site.loss), _number(site.metric), str(site.rounds), Text(site.status)
+        )
+    return Group(table, Text(_headline(view), style="dim"))
+
+
+def line(view: RunView, sites: int, metric: str = "metric") -> str:
+    """The newest closed round in one line, for logs; loss and metric are means over the sites that state them."""
+    losses = [site.loss for site in view.sites if site.loss is not None]
+    metrics = [site.metric for site in view.sites if site.metric is not None]
+    parts = [
+        f"round {view.closed - 1} is merged",
+        f"loss {_number(fmean(losses))}" if losses else "",
+        f"{metric} {_number(fmean(metrics))}" if metrics else "",
+        *(f"{site.name} {site.status}" for site in view.sites if site.status in ATTENDANCE.values()),
+        f"{len(view.sites)} of {sites} sites are there" if len(view.sites) < sites else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+@contextmanager
+def screen(console: Console, sites: Sequence[str], live: bool | None, metric: str = "metric") -> Iterator[Show]:
+    """Shows the chains it is given: a live view that stays as it last was, or at most a line a second.
+
+    `live` None: a live view where the console is a terminal.
+    """
+    shown_live = console.is_terminal if live is None else live
+    view, lines = RunView.before(sites), _Lines(console, len(sites), metric)
+
+    def show(chain: Chain) -> None:
+        nonlocal view
+        if contract := contract_in(chain.world):
+            view = RunView.from_world(chain.world, contract).keeping(view)
+            if not shown_live:
+                lines.show(view)
+
+    if shown_live:
+        with Live(console=console, get_renderable=lambda: render(view, metric), refresh_per_second=FRAMES_PER_SECOND):
+            yield show
+    else:
+        yield show
+
+
+async def observe(chains: AsyncIterator[Chain], show: Show) -> None:
+    """Shows every chain; returns when there are no more."""
+    async for chain in chains:
+        show(chain)
+
+
+class _Lines:
+    """Prints at most a line a second, and one when training is over."""
+
+    def __init__(self, console: Console, sites: int, metric: str) -> None:
+        self._console, self._sites, self._metric = console, sites, metric
+        self._printed = 0
+        self._next = time.monotonic()
+
+    def show(self, view: RunView) -> None:
+        """The newest closed round, unless it is too early."""
+        now, over = time.monotonic(), view.round is None
+        if view.closed > self._printed and (over or now >= self._next):
+            self._console.print(line(view, self._sites, self._metric), markup=False, highlight=False, soft_wrap=True)
+            self._printed, self._next = view.closed, now + SECONDS_BETWEEN_LINES
+
+
+def _site(name: str, state: Training, uid: str) -> SiteView:
+    member = state.members.get(uid)
+    if member is None:
+        return SiteView(name, status="waiting for its script")
+    report = member.performance
+    return SiteView(
+        name=name,
+        epochs=report.epochs if report else 0,
+        total_epochs=report.total_epochs if report else member.epochs,
+        loss=report.loss if report else None,
+        metric=report.metric if report else None,
+        rounds=member.contributed,
+        status=_status(state, member),
+    )
+
+
+def _status(state: Training, member: Member) -> str:
+    current = state.round
+    if state.over and state.result and member.uid in state.result.holders:
+        return "done"
+    if not member.present:
+        return ATTENDANCE[member.attendance]
+    if state.over:
+        return "takes the final model"
+    if current and current.frozen and current.leader == member.uid:
+        return f"merging round {current.number}"
+    if member.finished:
+        return "finished, the others still train"
+    if current and member.uid in current.submissions:
+        return "waits for the others"
+    if current and member.uid in current.late:
+        return f"late for round {current.number}"
+    return "training"
+
+
+def _headline(view: RunView) -> str:
+    if view.round is None:
+        return view.waiting
+    term = f", term {view.term}" if view.term else ""
+    return f"led by {view.leader or 'nobody'}{term}: {view.waiting}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}" if abs(value) >= 1000 else f"{value:.4f}"

@@ -1,0 +1,127 @@
+"""`swarm run`: a whole swarm on this machine for one's own script."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from swarmlearning.cli.launcher import environment, train
+from swarmlearning.cli.live import screen
+from swarmlearning.cli.options import fail
+from swarmlearning.cli.processes import Processes, RunError
+from swarmlearning.cli.report import make_report, save, succeeded
+from swarmlearning.cli.runfolder import RunFolder, log_to, make_run_folder, site_names
+from swarmlearning.cli.summary import summary
+
+MAX_SITES = 64
+
+CONTEXT_SETTINGS = {"allow_interspersed_args": False}
+"""For registering `run`: what follows the script is the script's, with `--` or without."""
+
+RunsDir = Annotated[Path, typer.Option(help="Where run folders are made.", file_okay=False)]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the report to this file too.")]
+LiveView = Annotated[bool | None, typer.Option("--live/--no-live", help="Live view; by default where a terminal is.")]
+
+
+def run(
+    command: Annotated[list[str], typer.Argument(help="The training script, as: python train.py")],
+    sites: Annotated[int, typer.Option("-n", "--sites", help="How many sites.", min=1, max=MAX_SITES)],
+    report: ReportFile = None,
+    runs_dir: RunsDir = Path("runs"),
+    live: LiveView = None,
+) -> None:
+    """Train one model with N processes of your script, each with an SL node of its own.
+
+    As torchrun does for data-parallel training: swarm run -n 3 -- python train.py
+
+    Each process of the script finds in its environment:
+
+    SWARM_CHANNEL    socket of its SL node; a SwarmCallback finds it by itself
+    SWARM_INDEX      its number, from 0
+    SWARM_COUNT      how many there are
+    SWARM_SITE       name of its site: site-1, site-2, ...
+    SWARM_RUN_DIR    the run folder; write into sites/$SWARM_SITE/ in it
+    MIN_PEERS        the same as SWARM_COUNT
+    NODE_ID          the same as SWARM_SITE
+    OMP_NUM_THREADS  1 unless you set it: the processes share the cores
+
+    Two files in sites/$SWARM_SITE/ go into the report: metrics.json, a JSON
+    object such as {"samples": 120, "accuracy": 0.97}, and the digest of
+    model.safetensors, where the script writes the model it ends with.
+
+    The run folder (runs/latest leads to the newest) holds the log of every
+    process, the ledger and report.json. Exit status: 0 when training came to
+    its end and the ledger verifies, 130 after Ctrl-C, else 1 with what failed
+    and the end of its log.
+    """
+    console = Console()
+    began = time.monotonic()
+    try:
+        _check_command(command)
+        folder = make_run_folder(runs_dir, _label(command), sites)
+        log_to(folder)
+        names = site_names(sites)
+        processes = Processes(folder.logs, environment(os.environ))
+
+        async def work() -> None:
+            with screen(console, names, live) as show:
+                async with processes:
+                    await train(processes, folder, command, sites, show)
+
+        run_until_signal(work(), processes)
+        result = make_report(folder, names, time.monotonic() - began)
+        save(result, folder.report, report)
+        console.print(summary(result))
+        show_folder(console, folder)
+        if not succeeded(result):
+            raise RunError(result.status)
+    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
+        fail("swarm run", error)
+
+
+def run_until_signal(work: Coroutine[Any, Any, None], processes: Processes) -> None:
+    """Runs `work`. A signal cancels it, a second one kills all `processes`; raises `typer.Exit` then."""
+    received: list[int] = []
+
+    async def main() -> None:
+        task = asyncio.ensure_future(work)
+
+        def on_signal(number: int) -> None:
+            (processes.kill if received else task.cancel)()
+            received.append(number)
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+                asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not received:
+                raise
+
+    asyncio.run(main())
+    if received:
+        raise typer.Exit(128 + received[0])
+
+
+def show_folder(console: Console, folder: RunFolder) -> None:
+    """Where everything of the run lies."""
+    console.print(f"run folder {folder.root}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_command(command: list[str]) -> None:
+    if shutil.which(command[0]) is None:
+        raise RunError(f"there is no program {command[0]!r}: give the command of your script, as: -- python train.py")
+
+
+def _label(command: list[str]) -> str:
+    """The script's name, for the run folder's."""
+    scripts = [Path(part).stem for part in command if part.endswith(".py")]
+    return "".join(char if char.isalnum() or char in "._-" else "-" for char in [*scripts, Path(command[0]).name][0])

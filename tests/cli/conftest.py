@@ -1,0 +1,37 @@
+"""What tests of processes share: waiting until a process is gone, and a console that can be read."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+import pytest
+
+SECONDS = 60.0
+"""For machines under heavy load; nothing comes near it otherwise."""
+
+
+def _wait_until_gone(pids: Iterable[int]) -> None:
+    """Until none of these processes runs; fails when one still does after `SECONDS`, and ends it.
+
+    Through pidfds, which tell of the end of any process, be it a child of ours, reaped or not.
+    """
+    deadline = time.monotonic() + SECONDS
+    for pid in pids:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            ended = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]
+            if not ended:
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            assert ended, f"process {pid} still ran"
+        finally:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def wait_until_gone() -> Callable[[Iterable[int]], None]:
+    return _wait_until_gone

@@ -1,0 +1,91 @@
+"""How the examples split their data, and that they run by themselves."""
+
+import os
+import runpy
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+Split = Callable[[int, int], tuple[Any, Any]]
+"""Index and count of a site to its own data and the held-out data."""
+
+
+@pytest.fixture(scope="module")
+def digits() -> dict[str, Any]:
+    return runpy.run_path(str(EXAMPLES / "digits" / "train.py"))
+
+
+@pytest.fixture(scope="module")
+def breast_cancer() -> dict[str, Any]:
+    return runpy.run_path(str(EXAMPLES / "breast_cancer" / "train.py"))
+
+
+def rows(data: Any) -> Counter[bytes]:
+    """The samples of a dataset."""
+    return Counter(row.numpy().tobytes() for row in data.tensors[0])
+
+
+def check_partition(split: Split, count: int) -> None:
+    """Every sample is at one site or held out; the held-out ones are the same for all."""
+    everything, held_out = split(0, 1)
+    assert not rows(everything) & rows(held_out)
+    parts = [split(index, count) for index in range(count)]
+    assert sum((rows(mine) for mine, _ in parts), Counter()) == rows(everything)
+    assert all(rows(test) == rows(held_out) for _, test in parts)
+
+
+def batches(data: Any, per_epoch: int) -> int:
+    """Batches in an epoch, as the scripts make them."""
+    return -(-len(data) // -(-len(data) // per_epoch))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_digits_are_all_somewhere_and_nowhere_twice(digits: dict[str, Any], count: int) -> None:
+    check_partition(digits["split"], count)
+
+
+def test_each_site_lacks_digits_that_the_others_have(digits: dict[str, Any]) -> None:
+    for index in range(3):
+        mine, test = digits["split"](index, 3)
+        assert set(range(10)) - set(mine.tensors[1].tolist()) == {index, index + 5}
+        assert set(test.tensors[1].tolist()) == set(range(10))
+
+
+def test_the_sites_with_digits_differ_in_size_and_make_the_same_number_of_steps(digits: dict[str, Any]) -> None:
+    data = [digits["split"](index, 3)[0] for index in range(3)]
+    sizes = [len(each) for each in data]
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] > 2 * sizes[0]
+    assert [batches(each, digits["BATCHES"]) for each in data] == [digits["BATCHES"]] * 3
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_patients_are_all_somewhere_and_nowhere_twice(breast_cancer: dict[str, Any], count: int) -> None:
+    check_partition(breast_cancer["split"], count)
+
+
+def test_the_hospitals_differ_in_size_and_make_the_same_number_of_steps(breast_cancer: dict[str, Any]) -> None:
+    data = [breast_cancer["split"](index, 5)[0] for index in range(5)]
+    assert [len(each) for each in data] == sorted({len(each) for each in data})
+    assert [batches(each, breast_cancer["BATCHES"]) for each in data] == [breast_cancer["BATCHES"]] * 5
+
+
+@pytest.mark.parametrize("name", ["digits", "breast_cancer"])
+def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [sys.executable, EXAMPLES / name / "train.py"],
+        env={**os.environ, "SWARM_LOOPBACK": "True", "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "accuracy 0.9" in shown.stdout.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []

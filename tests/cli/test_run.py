@@ -1,0 +1,195 @@
+"""`swarm run` with real nodes and real scripts: how it ends, and that nothing of it stays behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+import pytest
+
+from support.processes import COMMAND
+from support.swarm import ML, Gate
+
+WaitUntilGone = Callable[[Iterable[int]], None]
+
+SECONDS = 100.0
+SITES = ["site-1", "site-2", "site-3"]
+
+
+class Launch(Protocol):
+    """Starts `swarm run -n 3 … -- SCRIPT`; output comes through a pipe."""
+
+    def __call__(self, *script: str | Path, options: Iterable[str | Path] = ()) -> "subprocess.Popen[str]": ...
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*script: str | Path, options: Iterable[str | Path] = ()) -> "subprocess.Popen[str]":
+        own: list[str | Path] = ["--runs-dir", tmp_path / "runs", "--no-live"]
+        started.append(
+            subprocess.Popen(
+                [*COMMAND, "run", "-n", "3", *own, *options, "--", *script],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()  # the guard ends the rest
+        process.communicate()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    made = Gate(tmp_path / "gate")
+    yield made
+    made.close()
+
+
+def processes_of(directory: Path, launcher: "subprocess.Popen[str]") -> dict[int, str]:
+    """PID and command line of the nodes and scripts of the runs in this directory."""
+    found = {}
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if str(directory) in line and process.pid != launcher.pid:
+            found[process.pid] = line
+    return found
+
+
+def read_until(launcher: "subprocess.Popen[str]", text: str) -> None:
+    assert launcher.stdout is not None
+    seen = []
+    for line in launcher.stdout:
+        seen.append(line)
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} was not said:\n{''.join(seen)}")
+
+
+def held(gate: Gate) -> list[str | Path]:
+    """A script that takes part in one round and then waits."""
+    return [sys.executable, ML, "--rounds", "2", "--hold-at", "1", "--gate", gate.path]
+
+
+def test_a_run_that_ends_well(launch: Launch, tmp_path: Path) -> None:
+    launcher = launch(sys.executable, ML, "--rounds", "3", options=["--report", tmp_path / "report.json"])
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 0, output
+    assert "complete: 4/4 rounds with 3/3; ledger verified" in output
+    folder = tmp_path / "runs" / "latest"
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report == json.loads((folder / "report.json").read_text())
+    assert [site["name"] for site in report["sites"]] == SITES
+    assert [each["number"] for each in report["rounds"]] == [0, 1, 2, 3]
+    assert all(each["contributors"] == SITES and each["leader"] in SITES for each in report["rounds"])
+    assert report["digests"] == dict.fromkeys(SITES, report["model"])
+    assert report["ledger_verified"] is True
+    assert {path.stem for path in (folder / "logs").iterdir()} == {
+        "SN-1",
+        "SL-1",
+        "SL-2",
+        "SL-3",
+        *SITES,
+        "launcher",
+    }
+    assert (folder / "logs" / "launcher.log").read_text() == ""
+    models = {(folder / "logs" / f"{site}.log").read_text().splitlines()[-1] for site in SITES}
+    assert len(models) == 1
+    assert models.pop().startswith("DIGEST ")
+    assert processes_of(tmp_path, launcher) == {}
+
+
+def test_a_script_finds_its_place_in_its_environment(launch: Launch, tmp_path: Path) -> None:
+    names = ["SWARM_INDEX", "SWARM_COUNT", "SWARM_SITE", "SWARM_RUN_DIR", "MIN_PEERS", "NODE_ID", "OMP_NUM_THREADS"]
+    tell = f"echo {' '.join(f'{name}=${name}' for name in names)}; test -S $SWARM_CHANNEL"
+    launcher = launch("sh", "-c", tell)
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert "none has taken part" in output  # so all have ended with 0
+    folder = (tmp_path / "runs" / "latest").resolve()
+    for index, site in enumerate(SITES):
+        shown = dict(word.split("=") for word in (folder / "logs" / f"{site}.log").read_text().split())
+        assert shown == {
+            "SWARM_INDEX": str(index),
+            "SWARM_COUNT": "3",
+            "SWARM_SITE": site,
+            "SWARM_RUN_DIR": str(folder),
+            "MIN_PEERS": "3",
+            "NODE_ID": site,
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        }
+
+
+def test_a_script_that_raises_makes_the_run_fail(launch: Launch, tmp_path: Path) -> None:
+    fails_at_site_2 = f'[ $SWARM_INDEX = 1 ] && more="--fail-at 1"; exec {sys.executable} {ML} --rounds 3 $more'
+    launcher = launch("sh", "-c", fails_at_site_2)
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 1
+    assert "swarm run: site-2 ended with exit code 1. The end of" in output
+    assert "ValueError: the data of this site is broken" in output
+    assert "Traceback" not in output.partition("swarm run:")[0]
+    assert processes_of(tmp_path, launcher) == {}
+    assert not (tmp_path / "runs" / "latest" / "report.json").exists()
+
+
+def test_a_script_that_takes_no_part_makes_the_run_fail(launch: Launch) -> None:
+    launcher = launch("true")
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 1
+    assert "none has taken part in the swarm: make a SwarmCallback in the script" in output
+
+
+def test_a_program_that_does_not_exist_starts_nothing(launch: Launch, tmp_path: Path) -> None:
+    launcher = launch("no-such-program")
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 1
+    assert "swarm run: there is no program 'no-such-program'" in output
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("node", ["SN-1", "SL-2"])
+def test_a_node_that_dies_makes_the_run_fail(launch: Launch, tmp_path: Path, gate: Gate, node: str) -> None:
+    launcher = launch(*held(gate))
+    read_until(launcher, "round 0 is merged")
+    (pid,) = [pid for pid, line in processes_of(tmp_path, launcher).items() if f"{node.lower()}-cert.pem" in line]
+    os.kill(pid, signal.SIGKILL)
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 1
+    assert f"swarm run: {node} was ended by signal 9 (SIGKILL). The end of" in output
+    assert processes_of(tmp_path, launcher) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_and_all_its_processes(
+    launch: Launch, tmp_path: Path, gate: Gate, number: signal.Signals
+) -> None:
+    launcher = launch(*held(gate))
+    read_until(launcher, "round 0 is merged")
+    assert len(processes_of(tmp_path, launcher)) == 7
+    launcher.send_signal(number)
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 128 + number
+    assert "Traceback" not in output
+    assert processes_of(tmp_path, launcher) == {}
+
+
+def test_the_death_of_the_launcher_leaves_no_process_behind(
+    launch: Launch, tmp_path: Path, gate: Gate, wait_until_gone: WaitUntilGone
+) -> None:
+    launcher = launch(*held(gate))
+    read_until(launcher, "round 0 is merged")
+    left = processes_of(tmp_path, launcher)
+    assert len(left) == 7
+    launcher.kill()
+    wait_until_gone(left)

@@ -1,0 +1,21 @@
+"""Real tests name the programs they need; where one is missing the summary says which, and what was not run."""
+
+import pytest
+from support.tools import lacks, missing
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(program): a real test that needs this program")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        program = marker.args[0]
+        if reason := lacks(program):
+            missing.setdefault(program, []).append(item.nodeid)
+            pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for program, tests in sorted(missing.items()):
+        terminalreporter.write_line(f"NOT RUN: {len(tests)} tests, because {lacks(program)}", red=True)
