@@ -1,6 +1,7 @@
 """The mTLS server over real sockets: who the peer is, what is bounded, and how it ends."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -200,19 +201,27 @@ SLOW = {
 
 @pytest.mark.parametrize("sent", SLOW.values(), ids=list(SLOW))
 async def test_slow_request_is_cut(sent: bytes, identities: Identities) -> None:
-    limits = Limits(request_seconds=0.2)
+    seconds = 1 if sent.startswith(GET) else 0.2  # in which the client, on a busy machine, does ask
     async with (
-        serving(hello, identities["SN-1"], limits) as server,
+        serving(hello, identities["SN-1"], Limits(request_seconds=seconds)) as server,
         Client.connected(server, as_client(identities, "SL-1")) as client,
     ):
         if sent.startswith(GET):
             assert (await client.ask())[0] == 200
-            sent = sent.removeprefix(GET)
-        client.writer.write(sent)
+        client.writer.write(sent.removeprefix(GET))
         status, answer = await client.answer()
         assert status == 408
-        assert "did not arrive within 0.2 seconds" in str(answer["detail"])
+        assert f"did not arrive within {seconds} seconds" in str(answer["detail"])
         assert await client.rest() == b""
+
+
+async def test_slow_request_right_behind_another_is_cut(identities: Identities) -> None:
+    async with (
+        serving(hello, identities["SN-1"], Limits(request_seconds=1)) as server,
+        Client.connected(server, as_client(identities, "SL-1")) as client,
+    ):
+        assert (await client.ask(GET + b"GET / HT"))[0] == 200
+        assert (await client.answer())[0] == 408
 
 
 async def test_long_answer_is_not_cut_by_the_request_limit(identities: Identities) -> None:
@@ -223,7 +232,7 @@ async def test_long_answer_is_not_cut_by_the_request_limit(identities: Identitie
         await go_on.wait()
         await send_error(send, 200, "done")
 
-    limits = Limits(request_seconds=0.1)
+    limits = Limits(request_seconds=1)
     async with (
         serving(app, identities["SN-1"], limits) as server,
         Client.connected(server, as_client(identities, "SL-1")) as slow,
@@ -233,6 +242,43 @@ async def test_long_answer_is_not_cut_by_the_request_limit(identities: Identitie
         await idle.rest()  # cut by the limit, which is therefore over for the other one too
         go_on.set()
         assert (await slow.answer())[0] == 200
+
+
+async def test_client_that_leaves_everything_unread_is_cut(identities: Identities) -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"64000000")]})
+        await send({"type": "http.response.body", "body": bytes(64_000_000), "more_body": True})
+        await receive()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        ended.set()
+
+    def connect(server: Server) -> ssl.SSLSocket:
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        tls = as_client(identities, "SL-1").wrap_socket(sock)
+        tls.sendall(GET)
+        return tls
+
+    async with serving(app, identities["SN-1"], Limits(unread_seconds=0.5)) as server:
+        with await asyncio.to_thread(connect, server):
+            await ended.wait()
+
+
+async def test_nothing_is_put_into_an_answer_under_way(identities: Identities) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
+        await send({"type": "http.response.body", "body": b"12345", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with (
+        serving(app, identities["SN-1"], Limits(request_seconds=1)) as server,
+        Client.connected(server, as_client(identities, "SL-1")) as client,
+    ):
+        client.writer.write(SLOW["part of the body"])
+        assert (await client.rest()).endswith(b"\r\n\r\n12345")
 
 
 async def test_idle_connection_is_closed(identities: Identities) -> None:
@@ -254,6 +300,16 @@ async def test_long_head_is_refused(identities: Identities) -> None:
         assert (await client.answer())[0] == 431
 
 
+async def test_heads_of_many_requests_do_not_add_up(identities: Identities) -> None:
+    request = b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"x" * (MAX_HEAD_BYTES // 3) + b"\r\n\r\n"
+    async with (
+        serving(hello, identities["SN-1"]) as server,
+        Client.connected(server, as_client(identities, "SL-1")) as client,
+    ):
+        for _ in range(5):
+            assert (await client.ask(request))[0] == 200
+
+
 async def test_connections_with_one_certificate_are_limited(identities: Identities) -> None:
     async with serving(hello, identities["SN-1"], Limits(connections_per_peer=2)) as server:
         context = as_client(identities, "SL-1")
@@ -272,6 +328,29 @@ async def test_connections_with_one_certificate_are_limited(identities: Identiti
         assert status == 200
 
 
+async def test_flood_with_one_certificate_is_dropped(identities: Identities) -> None:
+    async with serving(hello, identities["SN-1"], Limits(connections_per_peer=1)) as server:
+        context = as_client(identities, "SL-1")
+
+        def connect() -> ssl.SSLSocket:
+            return context.wrap_socket(socket.create_connection(("127.0.0.1", server.port)))
+
+        def everything(sock: ssl.SSLSocket) -> bytes:
+            received = b""
+            with contextlib.suppress(OSError):
+                while data := sock.recv(1000):
+                    received += data
+            return received
+
+        async with Client.connected(server, context) as first:
+            assert (await first.ask())[0] == 200
+            refused = await asyncio.to_thread(connect)  # does not read that it is
+            dropped = await asyncio.to_thread(connect)
+            with refused, dropped:
+                assert await asyncio.to_thread(everything, dropped) == b""
+                assert b" 503 " in await asyncio.to_thread(everything, refused)
+
+
 async def test_connections_in_all_are_limited(identities: Identities) -> None:
     async with (
         serving(hello, identities["SN-1"], Limits(connections=1)) as server,
@@ -285,7 +364,7 @@ async def test_connections_in_all_are_limited(identities: Identities) -> None:
 
 async def test_half_open_connections_do_not_lock_members_out(identities: Identities) -> None:
     async with (
-        serving(hello, identities["SN-1"], Limits(handshakes=2)) as server,
+        serving(hello, identities["SN-1"], Limits(handshakes=2, handshake_seconds=1000)) as server,
         Client.connected(server, None) as oldest,
         Client.connected(server, None),
         Client.connected(server, as_client(identities, "SL-1")) as member,
@@ -392,11 +471,11 @@ async def test_stop_lets_a_request_end(identities: Identities) -> None:
         go_on.set()
         status, answer = await client.answer()
         assert (status, len(str(answer["detail"]))) == (200, 3_000_000)
-    await stopping
+        await stopping
     await server.wait()
 
 
-async def test_stop_ends_event_streams(identities: Identities) -> None:
+async def test_stop_ends_event_streams(identities: Identities, caplog: pytest.LogCaptureFixture) -> None:
     app = FastAPI()
     ended = asyncio.Event()
 
@@ -411,14 +490,16 @@ async def test_stop_ends_event_streams(identities: Identities) -> None:
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 
-    server = Server(app, server_context(identities["SN-1"]), "127.0.0.1", 0)
+    server = Server(BodyLimit(app, 1000), server_context(identities["SN-1"]), "127.0.0.1", 0)
     await server.start()
     async with Client.connected(server, as_client(identities, "SL-1")) as client:
         client.writer.write(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n")
         await client.reader.readuntil(b"data: 1")
         await server.stop(grace=0.1)
+        await server.stop()
         assert ended.is_set()
         await client.rest()
+    assert "cancelled" not in caplog.text  # it has noticed by itself
 
 
 async def test_stop_cancels_a_handler_that_ignores_it(

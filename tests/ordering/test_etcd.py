@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.etcd import ETCD, Cluster
+from support.etcd import Cluster
+from support.tools import needs
 
 from swarmlearning.ordering.etcd.log import EtcdLog
 from swarmlearning.ordering.etcd.presence import EtcdPresence
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Lease
 
-pytestmark = pytest.mark.skipif(ETCD is None, reason="etcd is missing: apt-get install etcd-server")
+pytestmark = needs("etcd")
 
 
 async def no_archive(start: int, limit: int) -> list[bytes]:

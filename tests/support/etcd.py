@@ -37,8 +37,7 @@ class Host:
         self.gateway = Gateway(self.member.client_socket)
 
     async def stop(self) -> None:
-        await self.gateway.close()
-        await self.member.stop()
+        """Ends the tunnel; the members must have ended before, so that nobody dials while it goes."""
         await self.gate.stop()
         await self.proxy.stop()
 
@@ -88,5 +87,8 @@ class Cluster:
     async def stop(self) -> None:
         for file in self._files:
             file.close()
+        for host in self.hosts:
+            await host.gateway.close()
+            await host.member.stop()
         for host in self.hosts:
             await host.stop()

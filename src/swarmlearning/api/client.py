@@ -4,7 +4,7 @@
 """
 
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,8 +13,8 @@ import msgspec
 
 ANSWER_SECONDS = 40.0
 """A transaction is ordered or refused within this time, else the SN says that it cannot."""
-SILENCE_SECONDS = 45.0
-"""An SN sends at least a comment every 15 seconds on a block stream; a longer silence is a dead connection."""
+SILENCE_SECONDS = 6.0
+"""An SN sends at least a comment every 2 seconds on a block stream; a longer silence is a dead or frozen SN."""
 MAX_LINE = 2 * 1024 * 1024
 
 
@@ -47,12 +47,12 @@ class RefusalBody(msgspec.Struct, frozen=True):
 class SnClient:
     """One SN, by `host:port`. Keeps its connections; use as an async context manager or call `close`."""
 
-    def __init__(self, address: str, tls: ssl.SSLContext) -> None:
+    def __init__(self, address: str, tls: ssl.SSLContext, answer_seconds: float = ANSWER_SECONDS) -> None:
         self.address = address
         self._base = f"https://{address}"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls, limit=16),
-            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=5.0),
+            timeout=aiohttp.ClientTimeout(total=answer_seconds, sock_connect=min(5.0, answer_seconds)),
             read_bufsize=MAX_LINE,
         )
 
@@ -79,6 +79,19 @@ class SnClient:
         """One heartbeat. Raises as `submit` does."""
         body = {"incarnation": incarnation, "steps": steps, "moved": moved}
         await self._request("PUT", f"/presence/{uid}", msgspec.json.encode(body))
+
+    async def append(self, height: int, block_hash: str, entry: bytes) -> tuple[int, str]:
+        """Orders a block after this head, for an SN that has no vote; height and hash of the new head.
+
+        Raises `Refusal` (`conflict`: another block was faster), or `Unavailable`: it may or may not be ordered.
+        """
+        path = f"/log/{height + 1}?previous={block_hash}"
+        answer = msgspec.json.decode(await self._request("POST", path, entry, "application/octet-stream"))
+        return answer["height"], answer["hash"]
+
+    async def invite(self, members: Mapping[str, str]) -> None:
+        """Tells an SN that it is a learner now, in a cluster of these members (UID to peer URL)."""
+        await self._request("POST", "/cluster/join", msgspec.json.encode(members))
 
     async def block(self, height: int) -> bytes:
         """The raw block of this height. Raises `Refusal` when there is none."""

@@ -6,7 +6,8 @@ after the TLS handshake everything is uvicorn's protocol class, with the peer's 
 
 What is bounded, and how: unfinished handshakes (the oldest is dropped, so that strangers cannot lock members out),
 connections in all (the newest is dropped) and per certificate (503), the head of a request (431), the time a request
-takes to arrive (408), its body (`BodyLimit`: 413), and the time a connection lies idle.
+takes to arrive (408), its body (`BodyLimit`: 413), the time a client may leave unread what is sent to it, and the time
+a connection lies idle.
 """
 
 import asyncio
@@ -51,6 +52,7 @@ class Limits:
     handshakes: int = 64
     handshake_seconds: float = 10.0
     request_seconds: float = 20.0
+    unread_seconds: float = 60.0
     keep_alive_seconds: int = 75
 
 
@@ -95,15 +97,13 @@ class BodyLimit:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         body = bytearray()
-        more = not self._declares_too_much(scope)
-        too_large = not more
-        while more:
+        too_large, more = False, True
+        while more and not too_large:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
             body += message.get("body", b"")
-            too_large = len(body) > self._max_bytes
-            more = message.get("more_body", False) and not too_large
+            too_large, more = len(body) > self._max_bytes, message.get("more_body", False)
         if too_large:
             # The connection stays open while the protocol drops the rest of the body (within the time limit of
             # a request), else a client that is still sending would meet a reset instead of this answer.
@@ -117,10 +117,6 @@ class BodyLimit:
             return message if message is not None else await receive()
 
         return await self._app(scope, replay, send)
-
-    def _declares_too_much(self, scope: Scope) -> bool:
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        return length.isdigit() and int(length) > self._max_bytes
 
 
 class PeerProtocol(HttpToolsProtocol):
@@ -282,10 +278,11 @@ class Server:
 
         Ends within `grace` + 10 seconds whatever the application does. Raises what had broken the serving.
         """
-        if self._listener is None or self._over is None:
+        listener, self._listener = self._listener, None
+        if listener is None or self._over is None:
             return
-        asyncio.get_running_loop().remove_reader(self._listener)
-        self._listener.close()
+        asyncio.get_running_loop().remove_reader(listener)
+        listener.close()
         for handshake in self._handshakes:
             handshake.cancel()
         connections = cast(set[PeerProtocol], self._state.connections)
@@ -323,6 +320,9 @@ class Server:
                 self._over.set_exception(error)
             return
         sock.setblocking(False)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; else such a connection ends when TCP gives up, in minutes
+            milliseconds = int(1000 * self._limits.unread_seconds)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         if len(self._handshakes) >= self._limits.handshakes:
             oldest = next(iter(self._handshakes))
             del self._handshakes[oldest]

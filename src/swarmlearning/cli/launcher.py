@@ -191,6 +191,7 @@ def _sn_command(folder: RunFolder) -> list[str]:
         "network-name": folder.root.name,
         "node-name": "SN-1",
         "sn-api-port": "0",
+        "ordering": "local",
         "data-dir": folder.sn,
     }
     return _node_command("sn", folder.identity, "SN-1", options, "--sentinel")

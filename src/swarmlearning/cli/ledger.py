@@ -19,7 +19,9 @@ app = typer.Typer(help="Read and verify a chain file, offline.", no_args_is_help
 
 CHAIN_FILE = "chain.sqlite"
 
-ChainPath = Annotated[Path, typer.Argument(help="An SN's data directory, a run folder's sn/, or the chain file itself.")]
+ChainPath = Annotated[
+    Path, typer.Argument(help="An SN's data directory, a run folder's sn/, or the chain file itself.")
+]
 
 
 @app.command()

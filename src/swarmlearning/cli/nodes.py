@@ -12,6 +12,7 @@ from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, ReadyFd, fail, 
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import Level, banner, start_logging
 from swarmlearning.node.ready import Ready
+from swarmlearning.ordering.protocols import EngineChoice
 
 STATE = Path.home() / ".local" / "state" / "swarmlearning"
 
@@ -22,7 +23,14 @@ LogLevel = Annotated[Level, typer.Option("--log-level", help="How much to log.")
 def sn(
     host_ip: HostIp = "",
     sentinel: Annotated[bool, typer.Option("--sentinel", help="Found a network if there is no chain yet.")] = False,
+    sentinel_ip: Annotated[str, typer.Option(help="Address of any SN of the network to join.")] = "",
+    sentinel_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
+    sentinel_api_service: Annotated[str, typer.Option(help="The same behind a proxy: FQDN[:port], port 443.")] = "",
     sn_api_port: Annotated[int, typer.Option(help="Port of the API.")] = 30304,
+    sn_api_service: Annotated[str, typer.Option(help="FQDN[:port] under which others reach the API.")] = "",
+    sn_p2p_port: Annotated[int, typer.Option(help="Port for the other SNs.")] = 30303,
+    sn_p2p_service: Annotated[str, typer.Option(help="FQDN[:port] under which the other SNs reach this one.")] = "",
+    ordering: Annotated[EngineChoice, typer.Option(help="etcd: several SNs. local: this one alone.")] = "auto",
     network_name: Annotated[str, typer.Option(help="Name of the network to found.")] = "swarm",
     node_name: Annotated[str, typer.Option(help="Name of this node in lists and logs.")] = "SN-1",
     data_dir: Annotated[Path, typer.Option(help="Where this node keeps its UID and the chain.")] = STATE / "sn",
@@ -38,13 +46,21 @@ def sn(
 
     try:
         ready = Ready(ready_fd)
+        if not (sn_api_service and sn_p2p_service):
+            _mandatory(host_ip)
+        join = f"{sentinel_ip}:{sentinel_api_port}" if sentinel_ip else ""
         settings = SnSettings(
             name=node_name,
-            host=_mandatory(host_ip),
+            host=host_ip or "0.0.0.0",  # behind a proxy it is reached by its service names
             api_port=sn_api_port,
+            p2p_port=sn_p2p_port,
             data_dir=data_dir.absolute(),
             network_name=network_name,
             sentinel=sentinel,
+            sentinel_address=join or _service(sentinel_api_service, 443),
+            ordering=ordering,
+            api_service=_service(sn_api_service, 443),
+            p2p_service=_service(sn_p2p_service, 30303),
         )
         identity = load_identity(cacert, capath, cert, key)
         print(banner("SN"), flush=True)
@@ -102,3 +118,8 @@ def _mandatory(host_ip: str) -> str:
     if not host_ip:
         raise NodeError("mandatory parameter --host-ip not specified: the address at which others reach this node")
     return host_ip
+
+
+def _service(name: str, port: int) -> str:
+    """`FQDN[:port]` with the documented default port."""
+    return name if not name or ":" in name else f"{name}:{port}"

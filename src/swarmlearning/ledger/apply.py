@@ -19,10 +19,12 @@ from swarmlearning.ledger.bodies import (
     Depose,
     Freeze,
     Genesis,
+    Leave,
     Lost,
     Missing,
     OpenSession,
     Publish,
+    Recover,
     Register,
     ReportPerformance,
     Reset,
@@ -86,8 +88,6 @@ def _check_place(signed: SignedTransaction, network_id: str, height: int, hashes
             "other-network",
             f"the transaction is for network {content.network[:12]}, this is {network_id[:12]}",
         )
-    if content.incarnation < 1 or content.sequence < 1:
-        raise Rejection("malformed", "incarnation and sequence number begin at 1")
     if isinstance(content.body, Genesis):
         return
     anchor = content.anchor
@@ -169,6 +169,8 @@ def _check_sender(world: World, said: Said) -> None:
     signer = network.certificate(world, said.signer)
     if signer is None or signer.subject != sender.subject:
         raise Rejection("other-subject", f"node {said.sender} belongs to {sender.subject}")
+    if sender.left:
+        raise Rejection("has-left", f"node {said.sender} has left the network; start it again to register it anew")
     if said.incarnation != sender.incarnation:
         raise Rejection(
             "old-incarnation",
@@ -195,26 +197,27 @@ def _change(world: World, signed: SignedTransaction, said: Said) -> World:
         if contract != network.CONTRACT:
             raise Rejection("wrong-contract", f"{signed.kind} belongs to contract {network.CONTRACT}")
         return _NETWORK[type(body)](world, body, said)
-    if contract == network.CONTRACT or not 1 <= len(contract) <= 160:
+    if contract == network.CONTRACT:
         raise Rejection("wrong-contract", f"{signed.kind} needs the name of a training contract, not {contract!r}")
     return _TRAINING[type(body)](world, contract, body, said)
 
 
 def _register(world: World, body: Register, said: Said) -> World:
     world = network.register(world, body, said)
-    return _attend_everywhere(world, said.sender, "restarted", said)
+    return _attend_everywhere(world, said.sender, "restarted", said.incarnation, said)
 
 
 def _presence(world: World, body: Lost | Back, said: Said) -> World:
     world = network.presence(world, body, said)
     if isinstance(body, Back):
-        return _attend_everywhere(world, body.uid, "present", said)
-    return _attend_everywhere(world, body.uid, "ml-lost" if body.uid == said.sender else "lost", said)
+        return _attend_everywhere(world, body.uid, "present", body.incarnation, said)
+    attendance: training.Attendance = "ml-lost" if body.uid == said.sender else "lost"
+    return _attend_everywhere(world, body.uid, attendance, body.incarnation, said)
 
 
-def _attend_everywhere(world: World, uid: str, attendance: training.Attendance, said: Said) -> World:
+def _attend_everywhere(world: World, uid: str, attendance: training.Attendance, incarnation: int, said: Said) -> World:
     changes = {
-        f"training/{state.name}": training.attend(state, uid, attendance, said.time_ms)
+        f"training/{state.name}": training.attend(state, uid, attendance, incarnation, said.time_ms)
         for state in world.area("training/", Training)
         if uid in state.members
     }
@@ -268,6 +271,8 @@ def _reset(world: World, contract: str, body: Reset, said: Said) -> World:
 _NETWORK: dict[type, Callable[[World, Any, Said], World]] = {
     Register: _register,
     Announce: network.announce,
+    Leave: network.leave,
+    Recover: network.recover,
     AddAuthority: network.add_authority,
     RetireAuthority: network.retire_authority,
     Revoke: network.revoke,

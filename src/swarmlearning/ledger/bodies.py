@@ -7,9 +7,9 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-BaseDigest: TypeAlias = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")]
-Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=160)]
+Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+BaseDigest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=160, pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z")]
 Reference: TypeAlias = Annotated[str, msgspec.Meta(max_length=160)]
 Pem: TypeAlias = Annotated[str, msgspec.Meta(max_length=64 * 1024)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
@@ -85,6 +85,16 @@ class SwitchRules(_Body, frozen=True):
     """From the next block on the given version of the rules holds; nodes that do not know it stop and say so."""
 
     rules_version: Positive
+
+
+class Leave(_Body, frozen=True):
+    """The sender leaves the network for good; registering again brings it back."""
+
+
+class Recover(_Body, frozen=True):
+    """An operator has restarted the network from one SN: the others are taken as having left."""
+
+    lost: tuple[Name, ...]
 
 
 class Lost(_Body, frozen=True):
@@ -216,7 +226,17 @@ class Reset(_Body, frozen=True):
 
 
 NetworkBody: TypeAlias = (
-    Genesis | Register | Announce | AddAuthority | RetireAuthority | Revoke | SwitchRules | Lost | Back
+    Genesis
+    | Register
+    | Announce
+    | Leave
+    | Recover
+    | AddAuthority
+    | RetireAuthority
+    | Revoke
+    | SwitchRules
+    | Lost
+    | Back
 )
 TrainingBody: TypeAlias = (
     OpenSession | Submit | Freeze | Publish | ReportPerformance | Depose | Missing | Void | CloseSession | Reset

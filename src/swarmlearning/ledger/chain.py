@@ -70,7 +70,8 @@ class Chain:
         sealer: str,
         signer: Signer,
     ) -> bytes:
-        """The next block with these transactions, which lead to `world`."""
+        """The next block with these transactions, which lead to `world`. Raises `UnsupportedRulesError`."""
+        self._check_rules()
         header = Header(
             network=self.network_id,
             height=self.height + 1,
@@ -89,6 +90,7 @@ class Chain:
         Raises `ForkError` when the block does not follow this head, `UnsupportedRulesError` when this program is too
         old to judge it. A block that breaks any other rule is a void slot.
         """
+        self._check_rules()  # first: what these bytes are is for the rules in force to say
         try:
             block = read(raw)
         except MalformedError as error:
@@ -98,7 +100,6 @@ class Chain:
                 f"block {block.header.height} follows {block.header.previous[:12]}, "
                 f"the head here is {self.height} {self.hash[:12]}"
             )
-        self._check_rules()
         try:
             world = self._replay(block)
         except Rejection as broken:
@@ -124,7 +125,7 @@ class Chain:
         if header.transaction_root != transaction_root([tx.id for tx in block.transactions]):
             raise Rejection("transaction-root", "the transactions are not those that were sealed")
         if self.height >= 0:
-            self._check_seal(block, self.world)
+            _require_sn(self.world, header.sealer)
             if header.rules_version != network.network(self.world).rules_version:
                 raise Rejection("rules-version", f"sealed under rules version {header.rules_version}")
         elif [type(tx.content.body) for tx in block.transactions] != [Genesis]:
@@ -132,25 +133,12 @@ class Chain:
         world = self.world
         for signed in block.transactions:
             world = self.try_transaction(world, signed, header.time_ms)
-        if self.height < 0:
-            self._check_seal(block, world)
-            if header.rules_version != network.network(world).rules_version:
-                raise Rejection("rules-version", "block and genesis name different rules")
+        _check_seal(block, world)
+        if self.height < 0 and header.rules_version != network.network(world).rules_version:
+            raise Rejection("rules-version", "block and genesis name different rules")
         if header.state_hash != world.state_hash():
             raise Rejection("state-hash", "the sealer came to another state from the same transactions")
         return world
-
-    def _check_seal(self, block: Block, world: World) -> None:
-        sealer = network.node(world, block.header.sealer)
-        if sealer is None or sealer.type != "SN":
-            raise Rejection("sealer", f"{block.header.sealer} is no SN of this network")
-        stored = check_trusted(world, sealer.uid, block.header.time_ms)
-        if stored.thumbprint != block.signer:
-            raise Rejection("sealer", f"sealed with another certificate than that of {sealer.uid}")
-        try:
-            verify(block.signed_header, load_bundle(stored.pem)[0])
-        except SignatureError as error:
-            raise Rejection("seal", str(error)) from error
 
     def _advance(self, block_hash: str, time_ms: int, world: World) -> Self:
         height = self.height + 1
@@ -187,3 +175,22 @@ def replay(blocks: Iterable[bytes], chain: Chain | None = None) -> Chain:
     for raw in blocks:
         chain = chain.append(raw).chain
     return chain
+
+
+def _require_sn(world: World, uid: str) -> None:
+    sealer = network.node(world, uid)
+    if sealer is None or sealer.type != "SN" or sealer.left:
+        raise Rejection("sealer", f"{uid} is no SN of this network")
+
+
+def _check_seal(block: Block, world: World) -> None:
+    """By the sealer's certificate after the block: so an SN can register its renewed one, and never shut itself out."""
+    uid = block.header.sealer
+    _require_sn(world, uid)
+    stored = check_trusted(world, uid, block.header.time_ms)
+    if stored.thumbprint != block.signer:
+        raise Rejection("sealer", f"sealed with another certificate than that of {uid}")
+    try:
+        verify(block.signed_header, load_bundle(stored.pem)[0])
+    except SignatureError as error:
+        raise Rejection("seal", str(error)) from error

@@ -34,14 +34,21 @@ class RoundRecord(msgspec.Struct, frozen=True):
 
 
 def steps(blocks: Iterable[bytes]) -> Iterator[Step]:
-    """Verifies and replays block by block. Raises `BrokenChainError` at the first that cannot be."""
-    chain = Chain()
+    """Verifies and replays block by block. Raises `BrokenChainError` at the first that cannot be.
+
+    A block may be void; but one that is void and not even followed by the next was not written like that.
+    """
+    chain, void = Chain(), None
     for height, raw in enumerate(blocks):
         try:
             step = chain.append(raw)
-        except (ForkError, MalformedError, UnsupportedRulesError) as error:
+        except ForkError as error:
+            if void is not None:
+                raise BrokenChainError(height - 1, f"altered, since block {height} follows another: {void}") from error
             raise BrokenChainError(height, str(error)) from error
-        chain = step.chain
+        except (MalformedError, UnsupportedRulesError) as error:
+            raise BrokenChainError(height, str(error)) from error
+        chain, void = step.chain, step.void
         yield step
 
 

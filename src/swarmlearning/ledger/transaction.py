@@ -8,7 +8,7 @@ wait; together with the sequence number it makes sending the same bytes again, t
 import msgspec
 
 from swarmlearning.identity.signing import SignatureError, Signer, signer_thumbprint, unverified_payload
-from swarmlearning.ledger.bodies import Body
+from swarmlearning.ledger.bodies import Body, Name, Positive
 from swarmlearning.ledger.canonical import canonical, sha256
 
 WINDOW = 1024
@@ -33,12 +33,12 @@ class Transaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The signed content. `network` is the genesis hash, empty only in the genesis transaction itself."""
 
     network: str
-    sender: str
-    incarnation: int
-    sequence: int
+    sender: Name
+    incarnation: Positive
+    sequence: Positive
     anchor: Anchor
     expires_at_height: int
-    contract: str
+    contract: Name
     body: Body
 
 
@@ -72,6 +72,6 @@ def parse(raw: str) -> SignedTransaction:
     try:
         signer = signer_thumbprint(raw)
         content = _decoder.decode(unverified_payload(raw))
-    except (SignatureError, msgspec.DecodeError) as error:
+    except (SignatureError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"not a transaction: {error}") from error
     return SignedTransaction(raw=raw, id=sha256(raw.encode()), signer=signer, content=content)

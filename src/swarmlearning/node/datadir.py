@@ -1,7 +1,7 @@
 """A node's data directory: who it is, across restarts, and that only one process is it.
 
 `node.json` holds the UID (made once), the incarnation (raised by every start) and the hash of the network's genesis
-(pinned at the first contact). A lock file keeps a second process out.
+with the network's name (pinned at the first contact). A lock file keeps a second process out.
 """
 
 import os
@@ -20,6 +20,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uid: str
     incarnation: int
     network: str
+    network_name: str
 
 
 class DataDirectory:
@@ -34,20 +35,20 @@ class DataDirectory:
         except OSError as error:
             raise NodeError(f"{path}: cannot make the data directory: {error.strerror}") from error
         self._lock = FileLock(path / "lock")
-        self._record = _Record(uid="", incarnation=0, network="")
+        self._record = _Record(uid="", incarnation=0, network="", network_name="")
 
     def __enter__(self) -> Self:
         try:
             self._lock.acquire(blocking=False)
         except Timeout as error:
             raise NodeError(
-                f"{self.path}: another process of this node is running; stop it, or give this one a --data-dir of its own"
+                f"{self.path}: another process of this node is running; stop it, or give this one another --data-dir"
             ) from error
         except OSError as error:
             raise NodeError(f"{self.path}: cannot lock the data directory: {error.strerror}") from error
         known = self._read()
         self._write(
-            _Record(uid=known.uid or str(uuid.uuid4()), incarnation=known.incarnation + 1, network=known.network)
+            msgspec.structs.replace(known, uid=known.uid or str(uuid.uuid4()), incarnation=known.incarnation + 1)
         )
         return self
 
@@ -75,11 +76,12 @@ class DataDirectory:
         """Pins the network. Raises `NodeError` when this node belongs to another one."""
         if self.network and self.network != network:
             raise NodeError(
-                f"this node belongs to network {self.network[:16]} (pinned in {self._file}), but found network "
-                f"{name!r} ({network[:16]}): connect to an SN of its own network, or use another --data-dir"
+                f"this node belongs to network {self._record.network_name!r} ({self.network[:16]}, pinned in "
+                f"{self._file}), but found network {name!r} ({network[:16]}): connect to an SN of its own network, "
+                "or use another --data-dir"
             )
         if not self.network:
-            self._write(msgspec.structs.replace(self._record, network=network))
+            self._write(msgspec.structs.replace(self._record, network=network, network_name=name))
 
     def _read(self) -> _Record:
         try:

@@ -3,3 +3,10 @@
 
 class NodeError(Exception):
     """The node cannot start or go on; the message says what, where and what to do."""
+
+
+class Superseded(NodeError):
+    """The same node was started again elsewhere; `detail` is how an SN says it."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"{detail}. If its data directory was copied: each node needs a --data-dir of its own")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.ledger.bodies import Announce, Leave, Recover
 from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
@@ -17,6 +18,9 @@ logger = logging.getLogger("swarm.chain")
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 3.0
 
+MOVES = (Announce, Leave, Recover)
+"""Transactions that change where SNs are."""
+
 Pin = Callable[[str, str], None]
 """Called with hash and name of the network at block 0; raises `NodeError` when it is the wrong one."""
 
@@ -24,16 +28,19 @@ Pin = Callable[[str, str], None]
 class Follower:
     """A verified copy of the chain, kept up to date from whichever SN can be reached.
 
-    `run` follows until cancelled; `chain` is the newest verified state, `chains` yields each change of it.
+    It begins with the SNs named by hand and learns all others from the chain's node registry. `run` follows until
+    cancelled; `chain` is the newest verified state, `chains` yields each change of it.
     """
 
     def __init__(self, addresses: Sequence[str], tls: ssl.SSLContext, pin: Pin) -> None:
         self.chain = Chain()
+        self._named = tuple(addresses)
         self._clients = {address: SnClient(address, tls) for address in addresses}
         self._tls = tls
         self._pin = pin
         self._advanced = asyncio.Condition()
         self._order = list(addresses)
+        self._turned = asyncio.Event()
 
     @property
     def client(self) -> SnClient:
@@ -43,7 +50,18 @@ class Follower:
     def turn_to_next(self) -> SnClient:
         """Moves on to another SN; with one only, the same again."""
         self._order.append(self._order.pop(0))
+        self._turned.set()
+        self._turned = asyncio.Event()
         return self.client
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All SNs known, the one in use first."""
+        return tuple(self._order)
+
+    async def turned(self) -> None:
+        """Waits until another SN is used."""
+        await self._turned.wait()
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -94,3 +112,15 @@ class Follower:
         async with self._advanced:
             self.chain = step.chain
             self._advanced.notify_all()
+        if step.block and any(isinstance(tx.content.body, MOVES) for tx in step.block.transactions):
+            self._learn_addresses()
+
+    def _learn_addresses(self) -> None:
+        nodes = [node for node in network.nodes(self.chain.world) if node.type == "SN" and not node.left]
+        registered = [node.addresses["api"] for node in nodes if "api" in node.addresses]
+        wanted = dict.fromkeys([*self._named, *registered])
+        kept = [address for address in self._order if address in wanted or address == self._order[0]]
+        self._order = [*kept, *(address for address in wanted if address not in kept)]
+        for address in self._order:
+            if address not in self._clients:
+                self._clients[address] = SnClient(address, self._tls)

@@ -4,13 +4,15 @@ import asyncio
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 
 logger = logging.getLogger("swarm.heartbeat")
 
 INTERVAL_SECONDS = 0.8
+ANSWER_SECONDS = 1.0
+"""An SN that takes longer is passed over for this beat: the lease must not run out for its sake."""
 
 Progress = Callable[[], tuple[int, int]]
 """Steps trained and bytes moved so far."""
@@ -34,12 +36,12 @@ class Heartbeat:
         self._progress = progress
         self._on_superseded = on_superseded
         self._stopped = threading.Event()
-        self._address = ""
+        self._addresses: Callable[[], Sequence[str]] = list
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
-    def start(self, address: str) -> None:
-        """Begins to renew with the SN at this address."""
-        self._address = address
+    def start(self, addresses: Callable[[], Sequence[str]]) -> None:
+        """Begins to renew with the first of the SNs that answers; `addresses` is asked before each beat."""
+        self._addresses = addresses
         self._thread.start()
 
     def stop(self) -> None:
@@ -52,19 +54,30 @@ class Heartbeat:
         asyncio.run(self._beat())
 
     async def _beat(self) -> None:
-        async with SnClient(self._address, self._tls) as client:
+        clients: dict[str, SnClient] = {}
+        try:
             while not self._stopped.is_set():
-                await self._announce(client)
+                for address in self._addresses():
+                    if address not in clients:
+                        clients[address] = SnClient(address, self._tls, answer_seconds=ANSWER_SECONDS)
+                    if await self._announce(clients[address]):
+                        break
                 self._stopped.wait(INTERVAL_SECONDS)
+        finally:
+            for client in clients.values():
+                await client.close()
 
-    async def _announce(self, client: SnClient) -> None:
+    async def _announce(self, client: SnClient) -> bool:
+        """Whether an SN has answered."""
         try:
             await client.announce(self._uid, self._incarnation, *self._progress())
         except Unavailable as error:
             logger.debug("%s", error)
+            return False
         except Refusal as refusal:
             if refusal.code == "old-incarnation":
                 self._stopped.set()
                 self._on_superseded(refusal.detail)
             else:
                 logger.warning("heartbeat refused: %s", refusal)
+        return True

@@ -56,7 +56,7 @@ class Sender:
         pause = FIRST_PAUSE
         while True:
             try:
-                height = await self._follower.client.submit(signed.raw)
+                height = await self._offer(signed.raw)
                 break
             except Unavailable as error:
                 self._on_unavailable(str(error))
@@ -68,3 +68,17 @@ class Sender:
                 signed = self.author.write(self._follower.chain, contract, body)
         await self._follower.reached(height)
         return height
+
+    async def _offer(self, raw: str) -> int:
+        """One offer to the SN in use. Raises `Unavailable` also when that SN is left meanwhile: it may be frozen."""
+        offer = asyncio.ensure_future(self._follower.client.submit(raw))
+        turned = asyncio.ensure_future(self._follower.turned())
+        try:
+            await asyncio.wait((offer, turned), return_when=asyncio.FIRST_COMPLETED)
+            if not offer.done():
+                raise Unavailable("the SN was left before it answered")
+            return offer.result()
+        finally:
+            for task in (offer, turned):
+                task.cancel()
+            await asyncio.gather(offer, turned, return_exceptions=True)

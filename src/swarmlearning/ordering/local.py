@@ -7,9 +7,11 @@ hears of it. One SN orders alone; a crash of it stops the network until it is st
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, Lease, OrderingError
 
@@ -40,47 +42,53 @@ def read_chain_file(path: Path) -> list[bytes]:
     blocks: list[bytes] = []
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            for height, stored, raw in connection.execute("SELECT height, hash, raw FROM blocks ORDER BY height"):
-                if height != len(blocks):
-                    raise OrderingError(f"{path}: block {len(blocks)} is missing")
-                if sha256(raw).hexdigest() != stored:
-                    raise OrderingError(f"{path}: block {height} has been altered since it was stored")
-                blocks.append(raw)
+            for row in connection.execute("SELECT height, hash, raw FROM blocks ORDER BY height"):
+                blocks.append(_checked(path, len(blocks), *row))
     except (sqlite3.Error, TypeError) as error:
         raise OrderingError(f"{path}: the chain file cannot be read at block {len(blocks)} ({error})") from error
     return blocks
+
+
+def _checked(path: Path, expected: int, height: int, stored: str, raw: bytes) -> bytes:
+    if height != expected:
+        raise OrderingError(f"{path}: block {expected} is missing; restore a copy of the file")
+    if sha256(raw).hexdigest() != stored:
+        raise OrderingError(f"{path}: block {height} has been altered since it was stored; restore a copy of the file")
+    return raw
 
 
 class LocalLog:
     """`Log` over one SQLite file."""
 
     def __init__(self, path: Path) -> None:
+        """Opens the file, made when missing. Raises `OrderingError` naming it."""
         self._path = path
         self._connection = open_chain_file(path)
-        self._reader = open_chain_file(path)  # its own connection: it must not see a block before its commit
+        # One thread does everything in turn: no reader sees a block before its commit, no close meets a commit.
+        self._thread = ThreadPoolExecutor(1, "chain-file")
         self._height = self._head().height
         self._grown = asyncio.Condition()
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file, after the commit under way if there is one."""
+        self._thread.shutdown()
         self._connection.close()
-        self._reader.close()
 
     async def head(self) -> Head:
         """The newest entry."""
-        return await asyncio.to_thread(self._head)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._head)
 
     async def append(self, expected: Head, entry: bytes) -> Head:
         """Commits `entry` to the disk. Raises `ConflictError`, or `OrderingError` when the disk refuses."""
-        head = await asyncio.to_thread(self._append, expected, entry)
+        head = await asyncio.get_running_loop().run_in_executor(self._thread, self._append, expected, entry)
         async with self._grown:
             self._height = head.height
             self._grown.notify_all()
         return head
 
     async def read(self, start: int, limit: int) -> list[bytes]:
-        """At most `limit` entries from height `start` on."""
-        return await asyncio.to_thread(self._read, start, limit)
+        """At most `limit` entries from height `start` on. Raises `OrderingError` when one is damaged."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, start, limit)
 
     async def grown(self, height: int) -> None:
         """Waits for the next append: with one SN, only its own."""
@@ -88,8 +96,8 @@ class LocalLog:
             await self._grown.wait_for(lambda: self._height > height)
 
     def _head(self) -> Head:
-        row = self._connection.execute("SELECT height, hash FROM blocks ORDER BY height DESC LIMIT 1").fetchone()
-        return Head(*row) if row else EMPTY
+        rows = self._select("SELECT height, hash FROM blocks ORDER BY height DESC LIMIT 1")
+        return Head(*rows[0]) if rows else EMPTY
 
     def _append(self, expected: Head, entry: bytes) -> Head:
         head = Head(expected.height + 1, sha256(entry).hexdigest())
@@ -105,12 +113,21 @@ class LocalLog:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            raise OrderingError(f"{self._path}: cannot write block {head.height} ({error})") from error
+            raise OrderingError(
+                f"{self._path}: cannot write block {head.height} ({error}). Make room on its disk; nothing is lost, "
+                "and the next transaction is tried again"
+            ) from error
         return head
 
     def _read(self, start: int, limit: int) -> list[bytes]:
-        rows = self._reader.execute("SELECT raw FROM blocks WHERE height >= ? ORDER BY height LIMIT ?", (start, limit))
-        return [raw for (raw,) in rows]
+        query = "SELECT height, hash, raw FROM blocks WHERE height >= ? ORDER BY height LIMIT ?"
+        return [_checked(self._path, at, *row) for at, row in enumerate(self._select(query, start, limit), start)]
+
+    def _select(self, query: str, *values: int) -> list[Any]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise OrderingError(f"{self._path}: cannot read the chain file ({error}); restore a copy of it") from error
 
 
 class LocalPresence:

@@ -1,7 +1,10 @@
 """What an ordering engine does for an SN."""
 
 from collections.abc import AsyncIterator
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+EngineChoice: TypeAlias = Literal["auto", "local", "etcd"]
+"""`--ordering`: auto is etcd when its program is found, else local."""
 
 
 class OrderingError(Exception):

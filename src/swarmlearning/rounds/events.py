@@ -129,7 +129,11 @@ class Send(_Frozen, frozen=True):
 
 
 class Fetch(_Frozen, frozen=True):
-    """Get the model from one of these members, the likeliest first."""
+    """Get the model from one of these members, the likeliest first; after a failure, pause before saying so.
+
+    The pause is the doer's, growing: a result that nobody can give now is asked for again at once. `size` is 0 when
+    it is not known.
+    """
 
     digest: str
     size: int
@@ -137,7 +141,7 @@ class Fetch(_Frozen, frozen=True):
 
 
 class Merge(_Frozen, frozen=True):
-    """Merge these models, all held; `unusable` are contributors whose model could not be had, with the reason."""
+    """Merge these models, those with weight all held; `unusable` are contributors whose model could not be had, why."""
 
     round: int
     term: int

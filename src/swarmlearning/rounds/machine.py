@@ -34,6 +34,7 @@ from swarmlearning.ledger.bodies import (
     OpenSession,
     Publish,
     ReportPerformance,
+    SubmissionKind,
     Submit,
     TrainingBody,
 )
@@ -70,6 +71,11 @@ from swarmlearning.rounds.events import (
 NOTHING = -1
 """Round number of "no result yet"."""
 
+Model = tuple[int, str]
+"""A merged model: the round it is the result of, and its digest (a round may have several, when one got lost)."""
+
+NO_MODEL: Model = (NOTHING, "")
+
 PASSING = frozenset(
     {
         "closed-already",
@@ -78,7 +84,10 @@ PASSING = frozenset(
         "frozen-already",
         "below-min-peers",
         "no-change",
+        "finished",
         "no-round",
+        "not-a-member",
+        "not-closed",
         "not-leader",
         "old-incarnation",
         "other-round",
@@ -86,6 +95,7 @@ PASSING = frozenset(
         "stale-term",
         "submitted-already",
         "training-over",
+        "wrong-weight",
     }
 )
 """Refusals that only say that the chain has moved on meanwhile: the next block shows what to do instead."""
@@ -113,12 +123,13 @@ class RoundMachine:
         self._held = set(held)
         # the ML process
         self._session: OpenSession | None = None
+        self._joined = False
         self._opened = False
         self._run = training.run
         self._waiting: Handed | None = None
         self._closed: Handed | None = None
-        self._has = NOTHING
-        self._delivering: int | None = None
+        self._has = NO_MODEL
+        self._delivering: Model | None = None
         self._served = False
         self._epochs = (0, 0)
         self._failed = False
@@ -147,13 +158,14 @@ class RoundMachine:
 
     def _note(self, event: Event) -> Iterator[Action]:
         match event:
-            case ChainAdvanced(training, height):
+            case ChainAdvanced(training, height) if height >= self._height:
                 self._training, self._height = training, height
                 self._sent = {body: at for body, at in self._sent.items() if at is None or at > height}
             case SessionAsked(session):
-                self._session, self._opened, self._failed = session, False, False
+                self._session, self._joined, self._opened, self._failed = session, False, False, False
                 self._waiting = self._closed = None
-                self._has, self._delivering, self._run = NOTHING, None, self._training.run
+                self._has, self._delivering, self._run = NO_MODEL, None, self._training.run
+                self._sent.pop(session, None)  # a refusal of the session before says nothing about this one
             case ParametersHanded(digest, size, closing):
                 self._held.add(digest)
                 self._waiting, self._served = Handed(digest, size), False
@@ -165,6 +177,7 @@ class RoundMachine:
                 self._session, self._waiting, self._delivering = None, None, None
             case Fetched(digest):
                 self._fetching.discard(digest)
+                self._unusable.pop(digest, None)
                 self._held.add(digest)
             case FetchFailed(digest, reason):
                 self._fetching.discard(digest)
@@ -173,12 +186,15 @@ class RoundMachine:
                 self._held.discard(digest)
                 self._tried.pop(digest, None)
                 self._merging = None
+                if self._delivering and self._delivering[1] == digest:
+                    self._delivering = None
             case Merged():
                 yield from self._publish(event)
             case GraceOver(number, term):
                 if self._grace and self._grace[0] == (self._training.run, number, term):
                     self._grace = (self._grace[0], True)
             case Accepted(body, height):
+                self._joined = self._joined or body == self._session
                 self._settle(body, height)
             case Refused(body, code, detail, height):
                 self._settle(body, max(height, self._height + 1))
@@ -205,14 +221,16 @@ class RoundMachine:
         self._has, self._delivering, self._served = self._delivering, None, True
         self._epochs = (epochs, total)
         result = self._training.result
-        if result and result.closed.number == self._has:
-            yield from self._send(ReportPerformance(self._has, loss, metric, epochs, total))
+        if result and (result.closed.number, result.digest) == self._has:
+            yield from self._send(ReportPerformance(result.closed.number, loss, metric, epochs, total))
 
     def _publish(self, merged: Merged) -> Iterator[Action]:
+        if self._merging and self._merging[0] == (self._training.run, merged.round, merged.term):
+            self._merging = None
         current = self._training.round
         if current is None or (current.number, current.term) != (merged.round, merged.term):
             return
-        if merged.result:
+        if merged.result and merged.result != current.base:
             self._held.add(merged.result)
         yield from self._send(Publish(merged.round, merged.term, merged.result, merged.size, merged.receipt))
 
@@ -235,13 +253,18 @@ class RoundMachine:
         """Opens the session, and says when the ML process is gone."""
         mine = me is not None and me.incarnation == self._incarnation
         if self._session and not self._failed:
-            if not mine or (me and me.attendance in ("restarted", "ml-lost")):
+            if not self._joined or not mine or (me and self._undone(me)):
                 yield from self._send(self._session)
             elif me and me.present and not self._opened:
                 self._opened = True
                 yield AnswerOpened()
         elif mine and me and me.present and not self._session and not self._training.over:
             yield from self._send(Lost(self._uid, self._incarnation))
+
+    def _undone(self, me: Member) -> bool:
+        """Whether a late word of the ML process before has taken back what this one's session is."""
+        closed = me.finished and not self._closed and not self._training.over
+        return closed or me.attendance in ("restarted", "ml-lost")
 
     def _contribute(self, me: Member) -> Iterator[Action]:
         """Submits what the ML process handed over, or what it left behind."""
@@ -251,65 +274,78 @@ class RoundMachine:
         current = self._training.round
         if current is None or self._uid in current.submissions or self._uid in current.late:
             return
+        kind: SubmissionKind = me.checkin if self._closed else "trained"
         if self._closed:
-            digest, size = self._checkin(me, current, self._closed)
-            weight = 0 if me.checkin == "inactive" else me.weightage
-            body = Submit(current.number, current.base, me.checkin, digest, size, weight)
-        elif self._waiting and not self._served and self._has == current.number - 1:
-            handed = self._waiting
-            body = Submit(current.number, current.base, "trained", handed.digest, handed.size, me.weightage)
+            model = self._checkin(me, self._closed)
+        elif self._waiting and not self._served and (self._has == self._latest() or not current.base):
+            model = self._waiting
         else:
             return
-        if current.barred.get(self._uid) != body.digest:
-            yield from self._send(body)
+        if model and current.barred.get(self._uid) != model.digest:
+            weight = contract.weight_in(current, me, kind)
+            yield from self._send(Submit(current.number, current.base, kind, model.digest, model.size, weight))
 
-    def _checkin(self, me: Member, current: Round, closed: Handed) -> tuple[str, int]:
-        """Digest and size of what a finished member contributes; `active` is the latest merged model."""
+    def _checkin(self, me: Member, closed: Handed) -> Handed | None:
+        """What a finished member contributes; `active` is the latest merged model, None while that is on its way."""
         result = self._training.result
-        if me.checkin == "active" and result and result.digest == current.base and result.digest in self._held:
-            return result.digest, result.size
-        return closed.digest, closed.size
+        if me.checkin != "active" or result is None or self._uid in result.missing:
+            return closed
+        return Handed(result.digest, result.size) if result.digest in self._held else None
+
+    def _latest(self) -> Model:
+        """The merged model to train on from: the standing result; when that is void, the one before."""
+        result, current = self._training.result, self._training.round
+        if result:
+            return result.closed.number, result.digest
+        return (current.number - 1, current.base) if current else NO_MODEL
 
     def _take_result(self, me: Member) -> Iterator[Action]:
         """Fetches each new result at once, delivers it when the ML process waits, and answers the ML process."""
-        result = self._training.result
-        if result is None or self._delivering is not None:
+        result, latest = self._training.result, self._latest()
+        if self._delivering is not None:
             return
-        number = result.closed.number
-        if result.digest not in self._held:
-            yield from self._fetch_result(me, result)
-        elif self._waiting and self._has < number:
-            self._delivering = number
-            yield Deliver(result.digest)
+        if latest[1] and latest[1] not in self._held:
+            yield from self._fetch_latest(latest[1], result)
+        elif self._waiting and latest[1] and self._has != latest:
+            self._delivering = latest
+            yield Deliver(latest[1])
         elif self._waiting:
             yield from self._answer(me, result)
-        elif self._uid not in result.holders and (self._training.over or not me.awaited) and me.present:
-            yield from self._send(ReportPerformance(number, None, None, *self._epochs))
+        elif result and self._uid not in result.holders and (self._training.over or not me.awaited) and me.present:
+            yield from self._send(ReportPerformance(latest[0], None, None, *self._epochs))
 
-    def _answer(self, me: Member, result: Result) -> Iterator[Action]:
+    def _answer(self, me: Member, result: Result | None) -> Iterator[Action]:
         """Lets the ML process go on once it has been served a result, or has the final one already."""
         if self._closed:
             if self._training.over:
                 self._waiting = None
                 yield AnswerClosed()
-        elif self._training.over or (self._served and (result.paced or not me.adaptive)):
+        elif self._training.over or (self._served and (result is None or result.paced or not me.adaptive)):
             self._waiting = None
             yield AnswerSynced(me.interval, self._training.over)
 
-    def _fetch_result(self, me: Member, result: Result) -> Iterator[Action]:
-        holders = frozenset(uid for uid in result.holders if uid != self._uid)
-        if result.digest in self._fetching:
+    def _fetch_latest(self, digest: str, result: Result | None) -> Iterator[Action]:
+        """States `Missing` once all who have the result were asked in vain, and goes on asking: they may come back.
+
+        Who has the model before a void result is not recorded: everybody is asked.
+        """
+        if digest in self._fetching:
             return
-        if holders <= self._tried.get(result.digest, frozenset()):
-            if self._uid not in result.missing:
-                yield from self._send(Missing(result.closed.number))
-            return
-        self._tried[result.digest] = holders
-        yield self._fetch(result.digest, result.size, (result.leader, *sorted(holders - {result.leader})))
+        holders = frozenset(result.holders if result else self._training.members) - {self._uid}
+        if result and self._uid not in result.missing and holders <= self._tried.get(digest, frozenset()):
+            yield from self._send(Missing(result.closed.number))
+        if holders:
+            self._tried[digest] = holders
+            likeliest = sorted(holders, key=lambda uid: (result is None or uid != result.leader, uid))
+            yield self._fetch(digest, result.size if result else 0, tuple(likeliest))
 
     def _lead(self) -> Iterator[Action]:
         current = self._training.round
         if current is None or current.leader != self._uid or self._training.terms is None:
+            self._unusable.clear()
+            return
+        if any(_publishes(body, current) for body in self._sent):
+            self._unusable.clear()  # should the round collect again, everybody gets another chance
             return
         holders: dict[str, list[str]] = {}
         for uid, entry in sorted(current.submissions.items()):
@@ -318,7 +354,8 @@ class RoundMachine:
         self._unusable = {digest: why for digest, why in self._unusable.items() if digest in holders}
         for digest, uids in holders.items():
             if digest not in self._held and digest not in self._fetching and digest not in self._unusable:
-                yield self._fetch(digest, current.submissions[uids[0]].size, tuple(uids))
+                others = tuple(uid for uid in uids if uid != self._uid)
+                yield self._fetch(digest, current.submissions[uids[0]].size, others)
         key = (self._training.run, current.number, current.term)
         if current.frozen:
             yield from self._merge(current, key)
@@ -337,6 +374,8 @@ class RoundMachine:
         settled = self._held | self._unusable.keys()
         if any(entry.weight > 0 and entry.digest not in settled for entry in entries):
             return
+        if current.base in self._fetching:
+            return  # a merge may need the previous model
         task = (key, tuple(entry.digest for entry in entries))
         if self._merging == task:
             return
@@ -359,6 +398,7 @@ class RoundMachine:
         kept = tuple(sorted(needed - {""}))
         if kept != self._kept:
             self._kept = kept
+            self._tried = {digest: asked for digest, asked in self._tried.items() if digest in needed}
             self._held &= needed | self._fetching
             yield Keep(kept)
 
@@ -383,3 +423,7 @@ class RoundMachine:
 
     def _asked_in_vain(self) -> bool:
         return self._session is not None and not self._opened and not self._failed
+
+
+def _publishes(body: TrainingBody | Lost, current: Round) -> bool:
+    return isinstance(body, Publish) and (body.round, body.term) == (current.number, current.term)

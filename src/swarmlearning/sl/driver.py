@@ -21,7 +21,7 @@ from swarmlearning.ledger.bodies import Depose, Lost, OpenSession, Publish, Subm
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.merge.merging import MergeError
-from swarmlearning.node.errors import NodeError
+from swarmlearning.node.errors import Superseded
 from swarmlearning.node.follower import FIRST_PAUSE, LONGEST_PAUSE, Follower
 from swarmlearning.node.sender import Sender
 from swarmlearning.rounds.events import (
@@ -90,6 +90,7 @@ class Driver:
         self.channel = MLChannel(channel_directory, self._heard, self._ml_left)
         self.steps = 0
         self.moved = 0
+        self.ml_served = False  # whether the ML process has been told that training is over
         self._settings = settings
         self._follower = follower
         self._sender = sender
@@ -111,7 +112,7 @@ class Driver:
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
-        """Takes part until training is over. Raises `NodeError` when this node cannot go on."""
+        """Takes part until training is over. Raises `Superseded` when this node was started again elsewhere."""
         try:
             self._start(self._follow())
             self._start(self._handle_events())
@@ -158,10 +159,9 @@ class Driver:
         if self._machine is None or self._contract != message.training_contract:
             self._contract = message.training_contract
             self._machine = RoundMachine(uid, incarnation, state_of(chain.world, self._contract), self._store.held())
-        self._open, self._well, self._sequence = message, False, 0
+        self._open, self._well, self._sequence, self.ml_served = message, False, 0, False
         self._sessions += 1
         specs = [(spec.name, spec.dtype, spec.shape) for spec in message.structure]
-        await self._events.put(self._advanced(chain))
         await self._events.put(
             SessionAsked(
                 OpenSession(
@@ -177,6 +177,7 @@ class Driver:
                 )
             )
         )
+        await self._events.put(self._advanced(chain))
         logger.info(
             "Opening session of contract %s: %d tensors, minPeers %d, syncFrequency %d",
             self._contract,
@@ -196,7 +197,7 @@ class Driver:
                 info = await self._store.adopt(path)
                 self._fresh.add(info.root)
         except (StoreError, TensorFileError) as error:
-            await self._fail(str(error))
+            await self._fail(f"the model handed over by the ML process cannot be used: {error}")
             return
         await self._events.put(ParametersHanded(info.root, info.size, isinstance(message, messages.Close)))
 
@@ -250,8 +251,10 @@ class Driver:
             case AnswerOpened():
                 await self.channel.send(messages.Opened(self._session_id))
             case AnswerSynced(interval, over):
+                self.ml_served = over
                 await self.channel.send(messages.Synced(self._session_id, self._sequence, interval, over))
             case AnswerClosed():
+                self.ml_served = True
                 await self.channel.send(messages.Closed(self._session_id, self._sequence))
             case Fail(text):
                 await self._fail(text)
@@ -266,7 +269,7 @@ class Driver:
             height = await self._sender.send(contract, body)
         except Refusal as refusal:
             if refusal.code == "old-incarnation" and not isinstance(body, Lost | Depose):
-                raise NodeError(refusal.detail) from refusal
+                raise Superseded(refusal.detail) from refusal
             level = logging.DEBUG if refusal.code in PASSING else logging.WARNING
             logger.log(level, "%s refused: %s", type(body).__name__, refusal)
             await self._events.put(Refused(body, refusal.code, refusal.detail, refusal.height))

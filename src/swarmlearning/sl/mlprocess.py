@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from swarmlearning.node.errors import NodeError
@@ -36,13 +37,19 @@ async def run_ml(command: Sequence[str], channel: Path) -> int:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    os.killpg(process.pid, signal.SIGTERM)
+    _signal_group(process, signal.SIGTERM)
     try:
         async with asyncio.timeout(STOP_SECONDS):
             await process.wait()
     except TimeoutError:
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        logger.warning("The training command ignores SIGTERM: it is killed")
+    _signal_group(process, signal.SIGKILL)  # what it has started and left behind, too
+    await process.wait()
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _describe(status: int) -> str:

@@ -5,6 +5,7 @@ Identity, license, registration with an SN, file server and its announcement, th
 
 import asyncio
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from swarmlearning.ledger.bodies import Announce, Register
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.node.datadir import DataDirectory
-from swarmlearning.node.errors import NodeError
+from swarmlearning.node.errors import NodeError, Superseded
 from swarmlearning.node.follower import FIRST_PAUSE, LONGEST_PAUSE, Follower
 from swarmlearning.node.heartbeat import Heartbeat
 from swarmlearning.node.license import acquire_license
@@ -34,6 +35,10 @@ from swarmlearning.sl.transfer import Fetcher
 logger = logging.getLogger("swarm.SL")
 
 CONTACT_ATTEMPTS = 12
+CONTACT_HINT = (
+    "Check that the SN runs, that --sn-ip and --sn-api-port are its address, and that it trusts the CA of this node's "
+    "certificate (its log tells of failed TLS handshakes)"
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ async def _take_part(
             background = [tasks.create_task(follower.run()), tasks.create_task(_end_when(superseded))]
             await follower.reached(height)
             await _say(sender, Register("SL", settings.name, _bundle(identity), __version__))
-            heartbeat.start(settings.sn_address)
+            heartbeat.start(lambda: follower.addresses)
             await server.start()
             address = f"{settings.host}:{server.port}"
             logger.info("File server is at %s", address)
@@ -125,6 +130,11 @@ async def _train(settings: SlSettings, driver: Driver, ready: Ready, facts: dict
             if status:
                 work.cancel()
                 return status
+            if not driver.ml_served:
+                raise NodeError(
+                    f"the training command has ended although training is not over ({shlex.join(settings.command)}): "
+                    "a script has to make a SwarmCallback, and to call on_train_end() before it ends"
+                )
         await work
         return 0
 
@@ -137,10 +147,16 @@ async def _contact(follower: Follower) -> int:
             status = await follower.client.status()
             return int(status["height"])
         except Unavailable as error:
-            if error.final or attempt == CONTACT_ATTEMPTS:
+            if error.final:
                 raise NodeError(f"Unable to contact API-Server: {error}") from error
+            if attempt == CONTACT_ATTEMPTS:
+                raise NodeError(f"Unable to contact API-Server: {error}. {CONTACT_HINT}") from error
             logger.warning("%s", error)
             logger.info("Failed to connect to the API server. Retrying %d of %d", attempt, CONTACT_ATTEMPTS)
+        except Refusal as refusal:
+            raise NodeError(
+                f"what answers at {follower.client.address} is not an SN: {refusal}. Check --sn-ip and --sn-api-port"
+            ) from refusal
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
     raise AssertionError("unreachable")
@@ -150,11 +166,13 @@ async def _say(sender: Sender, body: Register | Announce) -> None:
     try:
         await sender.send(network.CONTRACT, body)
     except Refusal as refusal:
+        if refusal.code == "old-incarnation":
+            raise Superseded(refusal.detail) from refusal
         raise NodeError(f"the SN refuses this node: {refusal}") from refusal
 
 
 async def _end_when(superseded: asyncio.Queue[str]) -> None:
-    raise NodeError(await superseded.get())
+    raise Superseded(await superseded.get())
 
 
 def _may_read(follower: Follower) -> Callable[[str, str], bool]:

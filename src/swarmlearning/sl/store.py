@@ -150,7 +150,7 @@ class TensorStore:
         return await asyncio.to_thread(self._verify, digest)
 
     async def retain(self, keep: AbstractSet[str]) -> None:
-        """Removes every model and unfinished download but those in `keep`. Files that are open stay readable."""
+        """Removes every model and download but those in `keep`. A model that is being read stays readable."""
         await asyncio.to_thread(self._retain, frozenset(keep))
 
     @contextlib.contextmanager

@@ -17,6 +17,7 @@ import logging
 import os
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -226,18 +227,19 @@ class _Download:
             self._assembly = _Assembly(self._store, info)
         faults: list[str] = []
         for source in self._sources:
+            if self.stopped.is_set():
+                break
             try:
                 assembly = self._take_from(source)
             except _SourceError as error:
-                if self.stopped.is_set():
-                    faults.append("stopped, nobody waits for it any more")
-                    break
                 logger.info("model %s from %s:%d: %s", self._digest, *source, error)
                 faults.append(f"{source[0]}:{source[1]} {error}")
             else:
                 path = assembly.commit()
                 self._report(assembly.offset)
                 return path
+        if self.stopped.is_set():
+            raise TransferError(f"model {self._digest}: fetching has been stopped")
         raise TransferError(
             f"model {self._digest} cannot be fetched: {'; '.join(faults) or 'no node is known to hold it'}"
         )
@@ -311,12 +313,14 @@ class _Download:
         finally:
             with self._lock:
                 self._socket = None
-            if response.length == 0 and not response.will_close:
-                response.close()
-                self._connections.keep(source, connection)
-            else:
-                response.close()
+            read_to_its_end = response.length == 0
+            response.close()
+            if not read_to_its_end:
+                _abort(connection)
+            elif response.will_close:
                 connection.close()
+            else:
+                self._connections.keep(source, connection)
 
     def _ask(
         self, source: Source, path: str, headers: dict[str, str]
@@ -329,7 +333,8 @@ class _Download:
         try:
             connection = self._connections.connect(source)
             return connection, self._send(connection, path, headers)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
+            # The last two: an address that none can be; it is what another node says of itself.
             raise _SourceError(_reason(error)) from error
 
     def _send(
@@ -436,6 +441,16 @@ class _Assembly:
                 data = data[written:]
 
 
+def _abort(connection: http.client.HTTPSConnection) -> None:
+    """Closes a connection so that the server learns at once that nobody reads on.
+
+    After an ordinary close in the middle of a body it may wait a minute: TCP then keeps announcing a full window.
+    """
+    if connection.sock is not None:
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
 def _chunk_buffer() -> memoryview:
     """Room for one chunk, the same for all downloads of a thread: fresh memory costs more than a small model."""
     if not hasattr(_thread, "chunk"):
@@ -476,7 +491,7 @@ def _reason(error: Exception) -> str:
             return "does not answer in time"
         case ConnectionRefusedError():
             return "refuses connections: nothing listens on that port"
-        case socket.gaierror():
+        case socket.gaierror() | UnicodeError():
             return "is not a known host name"
         case ssl.SSLEOFError() | ConnectionError():
             return "closed the connection; it may not trust this node's certificate"

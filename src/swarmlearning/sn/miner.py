@@ -30,7 +30,7 @@ READ_BATCH = 256
 RECENT_BLOCKS = 64
 
 
-class BusyError(Exception):
+class BusyError(OrderingError):
     """More transactions wait than this SN takes; try again."""
 
 
@@ -133,7 +133,10 @@ class Miner:
                 continue
             transactions = [pending.signed for pending in batch]
             raw = self.chain.seal(transactions, world, time_ms, self._uid, self._signer)
+            step = self.chain.append(raw)  # judged before it is written, as every node will
             try:
+                if step.void is not None:
+                    raise OrderingError(f"this SN cannot seal block {step.chain.height}: {step.void}")
                 await self._log.append(Head(self.chain.height, self.chain.hash), raw)
             except ConflictError:
                 self._pending.extendleft(reversed(batch))
@@ -144,7 +147,7 @@ class Miner:
                 for pending in batch:
                     pending.answer.set_exception(error)
                 continue
-            await self._take(raw, self.chain.append(raw))
+            await self._take(raw, step)
             for pending in batch:
                 pending.answer.set_result(self.chain.height)
         self._wanted.clear()

@@ -19,6 +19,9 @@ from swarmlearning.sn.miner import Miner
 
 logger = logging.getLogger("swarm.presence")
 
+RETRY_SECONDS = 1.0
+"""Until a proposal is made again that could not be recorded."""
+
 Propose = Callable[[str, Body], Awaitable[int]]
 """Signs and submits a transaction of this SN: (contract, body)."""
 
@@ -26,10 +29,11 @@ Propose = Callable[[str, Body], Awaitable[int]]
 class Watchdog:
     """Watches presence and chain of one SN."""
 
-    def __init__(self, miner: Miner, presence: Presence, propose: Propose) -> None:
+    def __init__(self, miner: Miner, presence: Presence, propose: Propose, votes: Callable[[], bool]) -> None:
         self._miner = miner
         self._presence = presence
         self._propose = propose
+        self._votes = votes
         self._leases: dict[str, Lease] = {}
         self._granted: set[tuple[str, int]] = set()
         self._changed = asyncio.Event()
@@ -61,12 +65,19 @@ class Watchdog:
             if start not in self._granted:
                 self._granted = {known for known in self._granted if known[0] != node.uid} | {start}
                 if node.alive:
-                    await self._presence.announce(Lease(*start, steps=0, moved=0))
+                    lease = Lease(*start, steps=0, moved=0)
+                    self._leases = {**self._leases, node.uid: lease}  # known here before anybody tells us of it
+                    try:
+                        await self._presence.announce(lease)
+                    except OrderingError as error:
+                        logger.debug("no lease for %s yet: %s", node.name, error)
 
     async def _reconcile(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            if not self._votes():
+                continue  # without a vote this SN cannot tell who is there
             chain = self._miner.chain
             for node in _watched(chain):
                 lease = self._leases.get(node.uid)
@@ -89,6 +100,7 @@ class Watchdog:
             logger.debug("%s: %s", what, rejection)
         except OrderingError as error:
             logger.error("cannot record that %s: %s", what, error)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
 
 
 def _watched(chain: Chain) -> list[Node]:

@@ -1,1 +1,1 @@
-"""The contracts: pure functions from a state, a transaction and the block it is in to the next state or a `Rejection`."""
+"""The contracts: pure functions from a state, a transaction and its block to the next state or a `Rejection`."""

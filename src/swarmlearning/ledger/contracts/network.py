@@ -13,6 +13,7 @@ import msgspec
 
 from swarmlearning.identity.certificates import (
     CertificateError,
+    is_authority,
     load_bundle,
     role_of,
     subject_of,
@@ -23,8 +24,10 @@ from swarmlearning.ledger.bodies import (
     Announce,
     Back,
     Genesis,
+    Leave,
     Lost,
     NodeType,
+    Recover,
     Register,
     RetireAuthority,
     Revoke,
@@ -67,7 +70,7 @@ class Certificate(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A registered node. `alive` follows its lease as the SNs report it."""
+    """A registered node. `alive` follows its lease as the SNs report it; `left`: it has left the network for good."""
 
     uid: str
     type: NodeType
@@ -76,6 +79,7 @@ class Node(msgspec.Struct, frozen=True):
     certificate: str
     incarnation: int
     alive: bool
+    left: bool
     version: str
     addresses: dict[str, str]
 
@@ -203,6 +207,7 @@ def genesis(body: Genesis, said: Said) -> World:
                 certificate=founder.thumbprint,
                 incarnation=said.incarnation,
                 alive=True,
+                left=False,
                 version=body.version,
                 addresses={},
             ),
@@ -230,7 +235,8 @@ def register(world: World, body: Register, said: Said) -> World:
         if said.incarnation <= known.incarnation:
             raise Rejection(
                 "old-incarnation",
-                f"node {said.sender} is registered with incarnation {known.incarnation}; {said.incarnation} is not newer",
+                f"node {said.sender} is registered with incarnation {known.incarnation}; "
+                f"{said.incarnation} is not newer",
             )
     entry = Node(
         uid=said.sender,
@@ -240,6 +246,7 @@ def register(world: World, body: Register, said: Said) -> World:
         certificate=said.signer,
         incarnation=said.incarnation,
         alive=True,
+        left=False,
         version=body.version,
         addresses=known.addresses if known else {},
     )
@@ -253,6 +260,31 @@ def announce(world: World, body: Announce, said: Said) -> World:
     known = node(world, said.sender)
     assert known is not None
     return world.with_entries({f"node/{said.sender}": msgspec.structs.replace(known, addresses=dict(body.addresses))})
+
+
+def leave(world: World, body: Leave, said: Said) -> World:
+    """The sender is no member of the network any more; an SN is neither admitted nor believed. Never the last SN."""
+    known = node(world, said.sender)
+    assert known is not None
+    if known.type == "SN" and not _other_sns(world, said.sender):
+        raise Rejection("last-sn", "this is the network's only SN; without it there is no network")
+    return world.with_entries({f"node/{said.sender}": msgspec.structs.replace(known, left=True, alive=False)})
+
+
+def recover(world: World, body: Recover, said: Said) -> World:
+    """The named SNs are taken as having left: an operator has restarted the network without them."""
+    require_type(world, said, "SN")
+    changes = {}
+    for uid in body.lost:
+        known = node(world, uid)
+        if known is None or known.type != "SN" or uid == said.sender:
+            raise Rejection("unknown-node", f"{uid} is no other SN of this network")
+        changes[f"node/{uid}"] = msgspec.structs.replace(known, left=True, alive=False)
+    return world.with_entries(changes)
+
+
+def _other_sns(world: World, uid: str) -> list[Node]:
+    return [other for other in nodes(world) if other.type == "SN" and not other.left and other.uid != uid]
 
 
 def presence(world: World, body: Lost | Back, said: Said) -> World:
@@ -326,4 +358,6 @@ def _authority(pem: str) -> Authority:
         raise Rejection("bad-certificate", str(error)) from error
     if len(found) != 1:
         raise Rejection("bad-certificate", f"one authority at a time; this file holds {len(found)} certificates")
+    if not is_authority(found[0]):
+        raise Rejection("bad-certificate", f"{subject_of(found[0])} is no certificate authority (CA:TRUE)")
     return Authority(thumbprint=thumbprint(found[0]), pem=pem, active=True)

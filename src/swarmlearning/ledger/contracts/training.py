@@ -12,24 +12,26 @@ A round has two phases, and a leader from the moment it opens, so that models ca
         ▲                                                              │
         └──────────(Publish with fewer usable models than minPeers)────┘
 
-*Awaited* are the members that are alive, whose ML process is, and that hold the latest result; a newcomer or returner
-becomes awaited when it reports that it does. A round never waits for anybody else, and never closes below minPeers:
-then it waits without limit, and `waiting_text` says for whom.
+*Awaited* are the members that are alive, whose ML process is, and that hold the latest result; a newcomer or one who
+returns without it becomes awaited when it reports that it does. A round never waits for anybody else, and never closes
+below minPeers: then it waits without limit, and `waiting_text` says for whom.
 
 The leader is the member at position (round + term) among the *eligible*: alive, willing, by UID. A leader that is lost
 is followed at once by the next (term + 1); one that is alive but makes no progress is deposed by an SN whose lease for
-it is gone, by two reporters, or by itself. What has been submitted stays, so the next leader goes on from there, and whatever the
-old one still publishes carries a stale term and is refused.
+it is gone, by two reporters, or by itself. What has been submitted stays, so the next leader goes on from there, and
+whatever the old one still publishes carries a stale term and is refused.
 
 A result *stands* until the next one. Whoever holds it says so (`ReportPerformance`) and may serve it; only when every
 live member has said that it can get it from nobody (`Missing`) is it void and its round collected again.
 
 Training is over when, as a round closes, at least minPeers members have closed their session. Members that closed go
-on contributing by their check-in mode until then; they count to minPeers, an inactive one with weight 0.
+on contributing by their check-in mode until then; they count to minPeers, an inactive one with weight 0 (in round 0,
+where no previous model could stand instead, with its own).
 
 Timers live outside: the contract knows heights and terms, never seconds.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -202,7 +204,7 @@ def open_session(state: Training, body: OpenSession, uid: str, incarnation: int,
     state = msgspec.structs.replace(state, terms=terms, members={**state.members, uid: member})
     if state.round is None and _present(state) >= terms.min_peers:
         state = _open_round(state, number=0, base="", now_ms=now_ms)
-    return _seat_leader(state)
+    return _freeze_if_complete(_seat_leader(state))
 
 
 def close_session(state: Training, body: CloseSession, uid: str) -> Training:
@@ -213,12 +215,19 @@ def close_session(state: Training, body: CloseSession, uid: str) -> Training:
     return _with_member(state, msgspec.structs.replace(member, finished=True, checkin=body.checkin))
 
 
-def attend(state: Training, uid: str, attendance: Attendance, now_ms: int) -> Training:
-    """A member went away or came back; a lost leader is followed by the next at once."""
+def attend(state: Training, uid: str, attendance: Attendance, incarnation: int, now_ms: int) -> Training:
+    """A member went away or came back; a lost leader is followed by the next at once.
+
+    One whose process was started again since is `restarted` until it opens its session again.
+    """
     member = state.members.get(uid)
-    if member is None or member.attendance == attendance:
+    if member is None:
         return state
-    awaited = attendance == "present" and _is_round_zero(state)
+    if attendance != "lost" and incarnation != member.incarnation:
+        attendance = "restarted"
+    if member.attendance == attendance:
+        return state
+    awaited = attendance == "present" and (_is_round_zero(state) or _holds(state, uid))
     state = _with_member(
         state, msgspec.structs.replace(member, attendance=attendance, since_ms=now_ms, awaited=awaited)
     )
@@ -226,7 +235,7 @@ def attend(state: Training, uid: str, attendance: Attendance, now_ms: int) -> Tr
         state = _open_round(state, number=0, base="", now_ms=now_ms)
     if attendance in ("lost", "restarted") and state.round and state.round.leader == uid:
         state = _next_term(state)
-    return _freeze_if_complete(_seat_leader(state))
+    return _freeze_if_complete(_seat_leader(_pace_if_complete(state)))
 
 
 def reset(state: Training, forced: bool) -> Training:
@@ -257,7 +266,7 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
             "not-closed",
             f"a {body.submission} model comes from a member that closed its session in that mode; {uid} has not",
         )
-    weight = 0 if body.submission == "inactive" else member.weightage
+    weight = weight_in(current, member, body.submission)
     if body.weight != weight:
         raise Rejection("wrong-weight", f"the weight of {uid} in this round is {weight}, not {body.weight}")
     if uid in current.submissions or uid in current.late:
@@ -272,6 +281,11 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
         return msgspec.structs.replace(state, round=late)
     current = msgspec.structs.replace(current, submissions={**current.submissions, uid: entry})
     return _freeze_if_complete(msgspec.structs.replace(state, round=current))
+
+
+def weight_in(current: Round, member: Member, kind: SubmissionKind) -> int:
+    """Weight of a member's model: none when inactive, unless there is no previous model that could stand instead."""
+    return 0 if kind == "inactive" and current.base else member.weightage
 
 
 def freeze(state: Training, body: Freeze, uid: str) -> Training:
@@ -297,13 +311,14 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
         raise Rejection("no-weight", "no contributor has weight: the previous model stands")
     if not body.result:
         raise Rejection("no-result", "a merge of enough models has a result")
+    same = state.result if body.result == current.base else None  # whoever held it, holds it
     result = Result(
         digest=body.result,
-        size=body.size,
+        size=same.size if same else body.size,
         leader=uid,
         receipt=body.receipt,
         closed=current,
-        holders=(uid,),
+        holders=same.holders if same else (uid,),
         missing=(),
         losses={},
         paced=False,
@@ -382,17 +397,26 @@ def missing(state: Training, body: Missing, uid: str) -> Training:
         holders=tuple(other for other in result.holders if other != uid),
     )
     state = _with_member(state, msgspec.structs.replace(member, awaited=False))
-    return msgspec.structs.replace(state, result=result)
+    return _freeze_if_complete(_pace_if_complete(msgspec.structs.replace(state, result=result)))
 
 
 def void(state: Training, body: Void, now_ms: int) -> Training:
     """Nobody holds the result: its round is collected again in a new term."""
     result = _standing(state, body.round)
-    present = [member.uid for member in state.members.values() if member.present]
-    holding = [uid for uid in present if uid not in result.missing]
-    if holding or not present:
+    alive = [member.uid for member in state.members.values() if member.attendance in ("present", "ml-lost")]
+    holding = [uid for uid in alive if uid not in result.missing]
+    if holding or not alive:
         raise Rejection("still-held", f"not every live member misses the result: {', '.join(holding) or 'none live'}")
-    members = {uid: msgspec.structs.replace(member, awaited=member.present) for uid, member in state.members.items()}
+    contributed = {part.uid for part in result.receipt.contributions}
+    members = {
+        uid: msgspec.structs.replace(
+            member,
+            awaited=member.present,
+            contributed=member.contributed - (uid in contributed),
+            late=member.late - (uid in result.closed.late),
+        )
+        for uid, member in state.members.items()
+    }
     again = msgspec.structs.replace(
         result.closed, frozen=False, opened_ms=now_ms, submissions={}, late={}, barred={}, no_progress=()
     )
@@ -423,17 +447,34 @@ def waiting_text(state: Training) -> str:
     if state.terms is None:
         return "no session is open yet"
     if state.round is None:
-        return f"{_present(state)} of {state.terms.min_peers} sessions are open; round 0 waits for the others"
+        more = state.terms.min_peers - _present(state)
+        away = _listed(f"{uid} ({one.attendance})" for uid, one in state.members.items() if not one.present)
+        return f"{_present(state)} of {state.terms.min_peers} sessions are open; round 0 waits for {more} more" + away
     current = state.round
     if not current.leader:
         return f"round {current.number}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
     if current.frozen:
         return f"round {current.number}: {current.leader} is merging {len(current.submissions)} models"
-    away = [f"{uid} ({member.attendance})" for uid, member in sorted(state.members.items()) if not member.present]
-    names = ", ".join([*awaited(state), *away])
-    return f"round {current.number}: {len(current.submissions)} models in, minPeers {state.terms.min_peers}" + (
-        f"; waiting for {names}" if names else ""
-    )
+    absent = _listed(uid + _hindrance(state, uid) for uid in state.members if uid not in current.submissions)
+    return f"round {current.number}: {len(current.submissions)} models in, minPeers {state.terms.min_peers}" + absent
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = sorted(names)
+    return f"; waiting for {', '.join(found)}" if found else ""
+
+
+def _hindrance(state: Training, uid: str) -> str:
+    """Why the round has no model of this member; empty while it is merely expected."""
+    assert state.round is not None
+    member = state.members[uid]
+    if not member.present:
+        return f" ({member.attendance})"
+    if uid in state.round.barred:
+        return " (its model cannot be used)"
+    if state.result is not None and uid in state.result.missing:
+        return " (can get the latest model from nobody)"
+    return "" if member.awaited else " (joins once it holds the latest model)"
 
 
 # --- inside ---------------------------------------------------------------------------------------------------------
@@ -498,13 +539,15 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
         for part in body.receipt.exclusions
         if part.reason in ("non-finite", "structure")
     }
+    usable = {uid: entry for uid, entry in current.submissions.items() if uid not in excluded}
     again = msgspec.structs.replace(
         current,
         frozen=False,
-        submissions={uid: entry for uid, entry in current.submissions.items() if uid not in excluded},
+        submissions={**usable, **current.late},
+        late={},
         barred={**current.barred, **unusable},
     )
-    return msgspec.structs.replace(state, round=again)
+    return _freeze_if_complete(msgspec.structs.replace(state, round=again))
 
 
 def _check_receipt(state: Training, current: Round, receipt: Receipt) -> None:
@@ -537,14 +580,15 @@ def _credited(state: Training, current: Round, receipt: Receipt) -> dict[str, Me
 
 
 def _pace_if_complete(state: Training) -> Training:
-    """Once every contributor that is still present has reported, their mean loss sets the pace of the adaptive."""
+    """Once every contributor that is there and can get the result has reported, their mean loss sets the pace."""
     result = state.result
-    assert result is not None
-    contributors = {part.uid for part in result.receipt.contributions}
-    expected = [uid for uid in contributors if state.members[uid].present]
-    if result.paced or not all(_reported(state, uid) for uid in expected):
+    if result is None or result.paced:
         return state
-    loss = mean_loss(result.losses)
+    contributors = {part.uid for part in result.receipt.contributions}
+    expected = [uid for uid in contributors if state.members[uid].present and uid not in result.missing]
+    if not all(_reported(state, uid) for uid in expected):
+        return state
+    loss = mean_loss({uid: loss for uid, loss in result.losses.items() if uid in contributors})
     pace = state.pace if loss is None else state.pace.after(loss)
     members = {
         uid: msgspec.structs.replace(member, interval=next_interval(member.sync_frequency, pace))
@@ -580,6 +624,10 @@ def _same_terms(state: Training, terms: Terms) -> None:
 def _is_round_zero(state: Training) -> bool:
     """Before the first result everybody starts from nothing, so nobody has to take a model first."""
     return state.result is None and (state.round is None or state.round.number == 0)
+
+
+def _holds(state: Training, uid: str) -> bool:
+    return state.result is not None and uid in state.result.holders
 
 
 def _present(state: Training) -> int:

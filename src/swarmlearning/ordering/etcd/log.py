@@ -51,7 +51,12 @@ class EtcdLog:
         return _decode(value) if value is not None else EMPTY
 
     async def append(self, expected: Head, entry: bytes) -> Head:
-        """One compare-and-swap. After an unclear answer the log is read again: the entry may be there.
+        """Orders the entry after this SN's head and stores it in its chain file. Raises as `order` does."""
+        await self.order(expected, entry)
+        return await self._file.append(expected, entry)
+
+    async def order(self, expected: Head, entry: bytes) -> Head:
+        """One compare-and-swap, for this SN or one without a vote. After an unclear answer the log is read again.
 
         Raises `ConflictError`, or `OrderingError` while there is no majority.
         """
@@ -67,7 +72,7 @@ class EtcdLog:
                 raise
         if not done:
             raise ConflictError(f"height {head.height} has been taken by another SN")
-        return await self._file.append(expected, entry)
+        return head
 
     async def read(self, start: int, limit: int) -> list[bytes]:
         """At most `limit` entries from `start` on: from the chain file, then from etcd, then from other SNs."""

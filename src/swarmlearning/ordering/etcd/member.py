@@ -65,6 +65,11 @@ class EtcdMember:
         return (self._directory / "data" / "member").is_dir()
 
     @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
     def peer_socket(self) -> Path:
         """Where this member listens for its peers."""
         return self._short(PEER_SOCKET)
@@ -107,7 +112,7 @@ class EtcdMember:
             async with asyncio.timeout(START_SECONDS):
                 while True:
                     if self._process is None or self._process.returncode is not None:
-                        raise OrderingError(f"etcd has ended: {self._last_words()}")
+                        raise OrderingError(f"etcd has ended: {self.last_words()}")
                     try:
                         await gateway.status()
                         return
@@ -115,15 +120,9 @@ class EtcdMember:
                         await asyncio.sleep(pause)
                         pause = min(2 * pause, LONGEST_PAUSE)
         except TimeoutError:
-            raise OrderingError(f"etcd does not answer after {START_SECONDS:.0f} s: {self._last_words()}") from None
+            raise OrderingError(f"etcd does not answer after {START_SECONDS:.0f} s: {self.last_words()}") from None
         finally:
             await gateway.close()
-
-    async def ended(self) -> str:
-        """Waits for the end of the process; the end of its log."""
-        assert self._process is not None
-        await self._process.wait()
-        return self._last_words()
 
     async def stop(self) -> None:
         """Stops the process in good order, within a few seconds."""
@@ -158,7 +157,8 @@ class EtcdMember:
         """Unix socket paths are short; the open folder gives every one a short name."""
         return Path(f"/proc/self/fd/{self._folder}/{name}") if sys.platform == "linux" else self._directory / name
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """The end of its log."""
         try:
             lines = (self._directory / "log").read_text(errors="replace").splitlines()
         except OSError as error:

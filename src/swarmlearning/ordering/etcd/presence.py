@@ -73,7 +73,7 @@ class EtcdPresence:
             try:
                 async for _ in self._gateway.watch(PREFIX, PREFIX + b"~"):
                     pause = FIRST_PAUSE
-                    leases = await self._leases()
+                    leases = await self.leases()
                     present = {uid: lease.incarnation for uid, lease in leases.items()}
                     if present != last:
                         last = present
@@ -91,7 +91,7 @@ class EtcdPresence:
             stored_at = now
         self._known[lease.uid] = (number, lease, stored_at)
 
-    async def _leases(self) -> dict[str, Lease]:
+    async def leases(self) -> dict[str, Lease]:
         found = await self._gateway.range(PREFIX, PREFIX + b"~", 10_000)
         leases = {}
         for entry in found:

@@ -67,17 +67,22 @@ class _Half:
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
-        await asyncio.sleep(0)  # the aborted transports close in the loop's next turn
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._serving) >= MAX_CONNECTIONS:
             logger.warning("a P2P connection is dropped: there are %d already", MAX_CONNECTIONS)
             writer.transport.abort()
             return
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        task = asyncio.get_running_loop().create_task(self._attend(reader, writer))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
         task.add_done_callback(lambda _: writer.transport.abort())
+
+    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._serve(reader, writer)
+        finally:
+            await _drop(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise NotImplementedError
@@ -169,7 +174,7 @@ async def _connect(peer: Peer, tls: ssl.SSLContext) -> Streams:
     async with asyncio.timeout(CONNECT_SECONDS):
         reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=tls, server_hostname=peer.host)
     if _peer_thumbprint(writer) != peer.thumbprint:
-        writer.close()
+        await _drop(writer)
         raise OrderingError(f"{peer.host}:{peer.port} shows another certificate than the SN registered there")
     return reader, writer
 
@@ -183,12 +188,15 @@ async def _join(one: Streams, other: Streams) -> None:
     copies = {asyncio.ensure_future(_copy(one[0], other[1])), asyncio.ensure_future(_copy(other[0], one[1]))}
     try:
         await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        one[1].close()  # what has been written still gets there
+        with contextlib.suppress(*FAILURES):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await one[1].wait_closed()
     finally:
         for copy in copies:
             copy.cancel()
         await asyncio.gather(*copies, return_exceptions=True)
-        await _finish(one[1])
-        other[1].transport.abort()
+        await _drop(other[1])
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -198,9 +206,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
 
 
-async def _finish(writer: asyncio.StreamWriter) -> None:
-    """Lets what is written reach the other side."""
+async def _drop(writer: asyncio.StreamWriter) -> None:
+    """Closes a connection at once."""
+    writer.transport.abort()
     with contextlib.suppress(*FAILURES):
-        async with asyncio.timeout(CONNECT_SECONDS):
-            writer.close()
-            await writer.wait_closed()
+        await writer.wait_closed()

@@ -1,0 +1,83 @@
+"""Who votes: one pure decision at a time, from who is a member, who is admitted and who is there.
+
+Theory. A cluster of n voters survives the crash of (n - 1) // 2 of them, so an even number is worth no more than the
+odd one below it, and a dead voter that stays in the list costs one survivable crash. Therefore:
+
+- a newcomer enters as a learner, one at a time, and becomes a voter when it has caught up (etcd refuses before);
+- a voter that is gone for long is replaced, not outnumbered: removed first, then a spare enters in its place; without
+  a spare it stays, since it may come back;
+- voters are kept odd, up to seven: a fourth SN is a spare until there is a fifth. Two is the exception: the second
+  voter brings a second copy of the order, though it survives no crash.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Literal, NamedTuple
+
+from swarmlearning.ordering.etcd.gateway import Member
+
+MOST_VOTERS = 7
+
+
+class Step(NamedTuple):
+    """What to do next with the SN `uid`; `member` is its id in the cluster, 0 when it is none yet."""
+
+    action: Literal["add", "promote", "remove"]
+    uid: str
+    member: int
+
+
+def next_step(
+    members: Sequence[Member], urls: dict[str, str], present: Collection[str], gone: Collection[str]
+) -> Step | None:
+    """The next step, None when all is as it should be.
+
+    `urls`: peer URL of each admitted SN by UID. `present`: UIDs whose lease stands. `gone`: UIDs without a lease for
+    so long that they are not waited for any more.
+    """
+    owners = {url: uid for uid, url in urls.items()}
+    known = [(owners.get(member.peer_url, ""), member) for member in members]
+    voters = [(uid, member) for uid, member in known if not member.learner]
+    for uid, member in known:
+        if not uid and (member.learner or len(voters) > 1):
+            return Step("remove", "", member.id)  # no longer admitted by the ledger
+    for uid, member in known:
+        if member.learner:
+            return _with_learner(uid, member, present, gone)
+    spares = sorted(uid for uid in urls if uid in present and uid not in {uid for uid, _ in known})
+    if not spares:
+        return None
+    dead = sorted((uid, member.id) for uid, member in voters if uid in gone)
+    if dead and len(voters) > 2:
+        return Step("remove", *dead[0])
+    if dead or not _one_more_is_worth_it(len(voters), len(spares)):
+        return None
+    return Step("add", spares[0], 0)
+
+
+def survives(voters: int) -> int:
+    """How many crashes a cluster of so many voters survives."""
+    return (voters - 1) // 2
+
+
+def describe(voters: int) -> str:
+    """One plain line for an operator."""
+    names = f"{voters} voter{'' if voters == 1 else 's'}"
+    if voters == 1:
+        return f"{names}: survives none; add two more SNs"
+    if voters == 2:
+        return f"{names}: survives none; add a third SN or a witness"
+    count = survives(voters)
+    text = f"{names}: survives {count} failure{'' if count == 1 else 's'}"
+    return text if voters % 2 else f"{text}, no more than {voters - 1} would"
+
+
+def _with_learner(uid: str, member: Member, present: Collection[str], gone: Collection[str]) -> Step | None:
+    if uid in present:
+        return Step("promote", uid, member.id)
+    return Step("remove", uid, member.id) if uid in gone else None
+
+
+def _one_more_is_worth_it(voters: int, spares: int) -> bool:
+    if voters >= MOST_VOTERS:
+        return False
+    return voters < 3 or voters % 2 == 0 or spares >= 2

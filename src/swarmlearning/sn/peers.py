@@ -1,0 +1,53 @@
+"""The other SNs' APIs, as the chain's node registry names them."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.sn.cluster import admitted
+
+
+class Peers:
+    """Clients for all other admitted SNs; one that was named by hand comes first until the chain names some."""
+
+    def __init__(self, uid: str, tls: ssl.SSLContext, chain: Callable[[], Chain], named: str) -> None:
+        self._uid = uid
+        self._tls = tls
+        self._chain = chain
+        self._named = named
+        self._clients: dict[str, SnClient] = {}
+
+    def __call__(self) -> list[SnClient]:
+        """The clients; made when first needed, kept until `close`."""
+        known = [
+            node.addresses["api"]
+            for node in admitted(self._chain())
+            if node.uid != self._uid and "api" in node.addresses
+        ]
+        addresses = dict.fromkeys([*([self._named] if self._named else []), *known])
+        for address in addresses:
+            if address not in self._clients:
+                self._clients[address] = SnClient(address, self._tls)
+        return [self._clients[address] for address in addresses]
+
+    async def archive(self, start: int, limit: int) -> list[bytes]:
+        """Blocks that etcd has forgotten, from whoever has them; empty while nobody answers."""
+        for client in self():
+            found: list[bytes] = []
+            try:
+                async with asyncio.timeout(10):
+                    while len(found) < limit:
+                        found.append(await client.block(start + len(found)))
+            except (Unavailable, Refusal, TimeoutError):
+                if found:
+                    return found
+            else:
+                return found
+        return []
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        for client in self._clients.values():
+            await client.close()

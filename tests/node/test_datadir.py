@@ -1,0 +1,96 @@
+"""The data directory: one node, across its restarts."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from swarmlearning.node.datadir import DataDirectory
+from swarmlearning.node.errors import NodeError
+
+A, B = "a" * 64, "b" * 64
+
+
+def test_the_uid_stays_and_every_start_is_a_new_incarnation(tmp_path: Path) -> None:
+    starts = []
+    for _ in range(3):
+        with DataDirectory(tmp_path / "new" / "folder") as place:
+            starts.append((place.uid, place.incarnation))
+    uid = starts[0][0]
+    assert str(UUID(uid)) == uid
+    assert starts == [(uid, 1), (uid, 2), (uid, 3)]
+
+
+def test_each_directory_is_a_node_of_its_own(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path / "a") as one, DataDirectory(tmp_path / "b") as other:
+        assert one.uid != other.uid
+
+
+def test_only_the_user_can_look_inside(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path / "data") as place:
+        assert place.path.stat().st_mode & 0o077 == 0
+
+
+def test_a_second_process_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
+    hold = "import sys\nfrom pathlib import Path\nfrom swarmlearning.node.datadir import DataDirectory\n"
+    hold += "with DataDirectory(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    command = [sys.executable, "-c", hold, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(NodeError, match="another process of this node is running; stop it, or") as refused:
+            DataDirectory(tmp_path).__enter__()
+        assert str(tmp_path) in str(refused.value)
+        other.kill()
+    with DataDirectory(tmp_path) as place:
+        assert place.incarnation == 2
+
+
+def test_a_network_once_pinned_is_the_only_one(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path) as place:
+        assert place.network == ""
+        place.pin(A, "hospitals")
+        place.pin(A, "hospitals")
+    with DataDirectory(tmp_path) as place:
+        assert place.network == A
+        place.pin(A, "hospitals")
+        with pytest.raises(NodeError, match=r"belongs to network 'hospitals' .* found network 'banks'") as refused:
+            place.pin(B, "banks")
+        assert place.network == A
+    for part in (A[:16], B[:16], str(tmp_path / "node.json"), "or use another --data-dir"):
+        assert part in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"nonsense", b'{"uid": 1}', b"\xff\xfe"])
+def test_a_damaged_file_is_named_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "node.json"
+    file.write_bytes(content)
+    with pytest.raises(NodeError, match=r"node\.json: cannot be read .*restore it, or use another --data-dir"):
+        DataDirectory(tmp_path).__enter__()
+    assert file.read_bytes() == content
+
+
+def test_the_file_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash in between leaves the old content, never half of the new one."""
+    with DataDirectory(tmp_path):
+        pass
+
+    def crash(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(NodeError, match=r"node\.json: cannot be written: No space left on device"):
+        DataDirectory(tmp_path).__enter__()
+    assert json.loads((tmp_path / "node.json").read_bytes())["incarnation"] == 1
+
+
+def test_a_path_that_is_no_directory_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for path in (file, file / "below"):
+        with pytest.raises(NodeError, match=f"{path}: cannot make the data directory"):
+            DataDirectory(path)

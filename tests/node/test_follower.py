@@ -1,0 +1,179 @@
+"""Following the chain: verified here, resumed where it stopped, refused where it is another one."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from support.local_sn import member, running_sn
+from support.network import Ledger, session
+from support.scripted_sn import scripted_sn
+from support.swarm import fixed_port
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context
+from swarmlearning.ledger.bodies import Announce
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.follower import Follower
+
+Identities = dict[str, Identity]
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """Six blocks: the genesis, two SLs, their sessions, an announcement."""
+    made = Ledger()
+    for uid in ("sl-1", "sl-2"):
+        made.join(uid)
+    for uid in ("sl-1", "sl-2"):
+        made.say(uid, session())
+    made.say("sl-1", Announce({"fs": "here:1"}), "network")
+    return made
+
+
+@asynccontextmanager
+async def following(
+    addresses: list[str], identity: Identity, pins: list[tuple[str, str]] | None = None
+) -> AsyncIterator[Follower]:
+    """A follower at work; `pins` gets what it was to pin."""
+    pinned = [] if pins is None else pins
+    follower = Follower(addresses, client_context(identity), lambda network, name: pinned.append((network, name)))
+    work = asyncio.create_task(follower.run())
+    try:
+        yield follower
+        assert not work.done(), work
+    finally:
+        work.cancel()
+        with suppress(asyncio.CancelledError, NodeError):
+            await work
+        await follower.close()
+
+
+async def refusal(blocks: list[bytes], identities: Identities) -> str:
+    """Why a follower ends that is shown these blocks."""
+    async with scripted_sn(identities["SN-1"], blocks) as sn:
+        follower = Follower([sn.address], client_context(identities["SL-1"]), lambda network, name: None)
+        try:
+            with pytest.raises(NodeError) as refused:
+                await follower.run()
+        finally:
+            await follower.close()
+    return str(refused.value)
+
+
+async def test_it_replays_what_it_is_shown(ledger: Ledger, identities: Identities) -> None:
+    pins: list[tuple[str, str]] = []
+    async with (
+        scripted_sn(identities["SN-1"], ledger.blocks) as sn,
+        following([sn.address], identities["SL-1"], pins) as follower,
+    ):
+        chain = await follower.reached(5)
+    assert chain.hash == ledger.chain.hash
+    assert chain.world.state_hash() == ledger.chain.world.state_hash()
+    assert pins == [(ledger.chain.network_id, "test")]
+
+
+async def test_it_resumes_where_the_stream_broke(ledger: Ledger, identities: Identities) -> None:
+    async with scripted_sn(identities["SN-1"], ledger.blocks[:3], ends=True) as sn:
+        async with following([sn.address], identities["SL-1"]) as follower:
+            await follower.reached(2)
+            sn.blocks = ledger.blocks
+            await follower.reached(5)
+        assert sn.asked_from[0] == 0
+        assert set(sn.asked_from[1:]) <= {3, 6}
+        assert 3 in sn.asked_from
+
+
+async def test_it_goes_on_after_a_restart_of_the_sn(tmp_path: Path, identities: Identities) -> None:
+    port, sn_identity, sl_identity = fixed_port(), identities["SN-1"], identities["SL-1"]
+    async with following([f"127.0.0.1:{port}"], sl_identity) as follower:  # before the SN is there
+        async with running_sn(tmp_path, sn_identity, port=port) as sn, member(sn["api"], sl_identity) as sl:
+            await follower.reached(await sl.register())
+        before = follower.chain
+        async with running_sn(tmp_path, sn_identity, port=port) as sn, member(sn["api"], sl_identity, "sl-2") as sl:
+            chain = await follower.reached(await sl.register())
+    assert chain.network_id == before.network_id
+    assert chain.height > before.height
+
+
+async def test_it_turns_to_another_sn_when_one_does_not_answer(ledger: Ledger, identities: Identities) -> None:
+    dead = f"127.0.0.1:{fixed_port()}"
+    async with (
+        scripted_sn(identities["SN-1"], ledger.blocks) as sn,
+        following([dead, sn.address], identities["SL-1"]) as follower,
+    ):
+        await follower.reached(5)
+        assert follower.client.address == sn.address
+        assert follower.turn_to_next().address == dead
+
+
+async def test_a_wrong_network_ends_it(ledger: Ledger, identities: Identities) -> None:
+    def pin(network: str, name: str) -> None:
+        raise NodeError(f"not {name}")
+
+    async with scripted_sn(identities["SN-1"], ledger.blocks) as sn:
+        follower = Follower([sn.address], client_context(identities["SL-1"]), pin)
+        try:
+            with pytest.raises(NodeError, match="not test"):
+                await follower.run()
+            assert follower.chain.height == -1
+        finally:
+            await follower.close()
+
+
+async def test_a_chain_that_forks_ends_it(ledger: Ledger, identities: Identities) -> None:
+    """Block 5 of the same network, sealed by its SN, but on another block 4."""
+    ledger.chain = Chain()
+    blocks, ledger.blocks = ledger.blocks, []
+    for raw in blocks[:4]:
+        ledger.append(raw)
+    for address in ("there:1", "there:2"):
+        ledger.say("sl-2", Announce({"fs": address}), "network")
+    fork = [*blocks[:5], ledger.blocks[5]]
+    assert "sent a block that cannot be: block 5 follows" in await refusal(fork, identities)
+
+
+async def test_a_repeated_or_a_skipped_block_ends_it(ledger: Ledger, identities: Identities) -> None:
+    blocks = ledger.blocks
+    for shown in ([*blocks[:3], blocks[2]], [*blocks[:3], blocks[4]]):
+        assert "sent a block that cannot be: block" in await refusal(shown, identities)
+
+
+async def test_what_begins_with_no_genesis_ends_it(ledger: Ledger, identities: Identities) -> None:
+    for first in (b"nonsense", b'{"header":"","transactions":[]}'):
+        assert "block 0 is not the genesis of a network" in await refusal([first], identities)
+    assert "sent a block that cannot be" in await refusal(ledger.blocks[1:2], identities)
+
+
+async def test_a_forged_block_is_void_and_changes_nothing(
+    ledger: Ledger, identities: Identities, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sealed by a node that is no SN: its height is used up, everybody skips it alike."""
+    signed = ledger.write("sl-2", "network", Announce({"fs": "there:1"}))
+    forged = ledger.seal(signed, sealer="sl-2")
+    with caplog.at_level(logging.ERROR):
+        async with (
+            scripted_sn(identities["SN-1"], [*ledger.blocks, forged]) as sn,
+            following([sn.address], identities["SL-1"]) as follower,
+        ):
+            chain = await follower.reached(6)
+    assert chain.world.state_hash() == ledger.chain.world.state_hash()
+    assert "block 6 is void: " in caplog.text
+
+
+async def test_a_slow_reader_skips_states_and_gets_the_newest(ledger: Ledger, identities: Identities) -> None:
+    async with (
+        scripted_sn(identities["SN-1"], ledger.blocks) as sn,
+        following([sn.address], identities["SL-1"]) as follower,
+    ):
+        chains = follower.chains()
+        assert (await anext(chains)).height == -1
+        await follower.reached(5)
+        assert (await anext(chains)).height == 5
+        coming = asyncio.ensure_future(anext(chains))
+        await asyncio.sleep(0)
+        assert not coming.done()
+        coming.cancel()

@@ -1,0 +1,79 @@
+"""The training command beside an SL: its exit status, and that nothing of it is left."""
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from swarmlearning.node.errors import NodeError
+from swarmlearning.sl import mlprocess
+from swarmlearning.sl.mlprocess import run_ml
+
+
+def script(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+async def test_it_gets_its_channel_and_its_exit_status_is_passed_on() -> None:
+    check = "import os, sys; sys.exit(7 if os.environ['SWARM_CHANNEL'] == '/there/ml.sock' else 1)"
+    assert await run_ml(script(check), Path("/there/ml.sock")) == 7
+    assert await run_ml(script(""), Path("ml.sock")) == 0
+
+
+async def test_killed_by_a_signal_it_has_the_status_that_shells_give(caplog: pytest.LogCaptureFixture) -> None:
+    status = await run_ml(script("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), Path("ml.sock"))
+    assert status == 128 + 9
+    assert "The training command has failed: killed by SIGKILL" in caplog.text
+
+
+async def test_a_command_that_is_none_is_named() -> None:
+    with pytest.raises(NodeError, match="cannot start the training command '/no/such/program': No such file"):
+        await run_ml(["/no/such/program"], Path("ml.sock"))
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_cancelled_it_ends_the_command_and_what_that_has_started(
+    tmp_path: Path, deaf: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child of the command holds the pipe open for as long as it runs; so does a command that ignores SIGTERM."""
+    monkeypatch.setattr(mlprocess, "STOP_SECONDS", 0.2 if deaf else 60.0)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = f"""
+import signal, subprocess, sys
+if {deaf}:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pipe = open({str(pipe)!r}, "wb", buffering=0)
+child = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', end='', flush=True); signal.pause()"
+subprocess.Popen([sys.executable, "-c", child], stdout=pipe)
+signal.pause()
+"""
+    work = asyncio.create_task(run_ml(script(text), Path("ml.sock")))
+    with await asyncio.to_thread(pipe.open, "rb", 0) as reader:
+        assert await asyncio.to_thread(reader.read, 2) == b"up"
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+        assert await asyncio.to_thread(reader.read) == b""  # the end: nobody holds it any more
+
+
+async def test_cancelled_just_as_the_command_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process group is gone when it is to be stopped."""
+    kill = os.kill
+
+    def gone(group: int, number: int) -> None:
+        with suppress(ProcessLookupError):
+            kill(group, 9)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "killpg", gone)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    work = asyncio.create_task(run_ml(script(f"import signal; open({str(pipe)!r}, 'wb'); signal.pause()"), Path("x")))
+    with await asyncio.to_thread(pipe.open, "rb", 0):
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work

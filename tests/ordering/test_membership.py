@@ -1,0 +1,58 @@
+"""Who becomes a voter, and what a number of voters is worth: tables."""
+
+import pytest
+
+from swarmlearning.ordering.etcd.gateway import Member
+from swarmlearning.ordering.etcd.membership import Step, describe, next_step, survives
+
+URLS = {uid: f"http://{uid}" for uid in "abcdefgh"}
+
+
+def members(voters: str, learner: str = "") -> list[Member]:
+    return [
+        Member(ord(uid), uid, f"http://{uid}", uid in learner)
+        for uid in voters + learner
+    ]
+
+
+def urls(admitted: str) -> dict[str, str]:
+    return {uid: URLS[uid] for uid in admitted}
+
+
+@pytest.mark.parametrize(
+    ("voters", "learner", "admitted", "present", "gone", "expected"),
+    [
+        ("a", "", "a", "a", "", None),
+        ("a", "", "ab", "ab", "", Step("add", "b", 0)),
+        ("a", "b", "ab", "ab", "", Step("promote", "b", ord("b"))),
+        ("a", "b", "ab", "a", "", None),
+        ("a", "b", "ab", "a", "b", Step("remove", "b", ord("b"))),
+        ("ab", "", "abc", "abc", "", Step("add", "c", 0)),
+        ("abc", "", "abcd", "abcd", "", None),
+        ("abc", "", "abcde", "abcde", "", Step("add", "d", 0)),
+        ("abcd", "", "abcde", "abcde", "", Step("add", "e", 0)),
+        ("abc", "", "abc", "ab", "c", None),
+        ("abc", "", "abcd", "abd", "", None),
+        ("abc", "", "abcd", "abd", "c", Step("remove", "c", ord("c"))),
+        ("ab", "", "abcd", "abd", "c", Step("add", "d", 0)),
+        ("ab", "", "abc", "ac", "b", None),
+        ("abc", "", "ab", "ab", "", Step("remove", "", ord("c"))),
+        ("a", "b", "a", "a", "", Step("remove", "", ord("b"))),
+        ("abcdefg", "", "abcdefgh", "abcdefgh", "", None),
+    ],
+)
+def test_next_step(
+    voters: str, learner: str, admitted: str, present: str, gone: str, expected: Step | None
+) -> None:
+    assert next_step(members(voters, learner), urls(admitted), set(present), set(gone)) == expected
+
+
+@pytest.mark.parametrize(("voters", "crashes"), [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (7, 3)])
+def test_survives(voters: int, crashes: int) -> None:
+    assert survives(voters) == crashes
+
+
+def test_describes_in_one_plain_line() -> None:
+    assert describe(3) == "3 voters: survives 1 failure"
+    assert describe(2) == "2 voters: survives none; add a third SN or a witness"
+    assert describe(5) == "5 voters: survives 2 failures"

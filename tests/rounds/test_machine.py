@@ -1,0 +1,729 @@
+"""One round machine: what it asks for after each event. The others are played by hand."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from support.network import session
+from support.play import Play, merged, model, receipt_of
+from swarmlearning.ledger.bodies import (
+    CheckinMode,
+    CloseSession,
+    Freeze,
+    Lost,
+    Missing,
+    OpenSession,
+    Publish,
+    ReportPerformance,
+    Submit,
+    TrainingBody,
+)
+from swarmlearning.rounds.events import (
+    Accepted,
+    Action,
+    AnswerClosed,
+    AnswerOpened,
+    AnswerSynced,
+    ChainAdvanced,
+    Deliver,
+    Dropped,
+    Evaluated,
+    Event,
+    Fail,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Finish,
+    GraceOver,
+    Keep,
+    Merge,
+    Merged,
+    MLLeft,
+    ParametersHanded,
+    Refused,
+    Send,
+    SessionAsked,
+    StartGrace,
+)
+from swarmlearning.rounds.machine import PASSING, RoundMachine
+
+SESSION = session()
+LOADED = Evaluated(0.5, None, 1, 1)
+
+
+class Node:
+    """The machine of `uid` in a training that others play."""
+
+    def __init__(self, play: Play, uid: str, held: Iterable[str] = ()) -> None:
+        self.play = play
+        self.uid = uid
+        self.height = 0
+        self.machine = RoundMachine(uid, 1, play.state, held)
+
+    def tell(self, event: Event) -> list[Action]:
+        """What it asks for; what is to be kept is left out."""
+        return [action for action in self.machine.handle(event) if not isinstance(action, Keep)]
+
+    def show(self) -> list[Action]:
+        """The chain has advanced to the present state."""
+        self.height += 1
+        return self.tell(ChainAdvanced(self.play.state, self.height))
+
+    def accept(self, body: TrainingBody | Lost) -> list[Action]:
+        """The next block has what it said."""
+        return self.tell(Accepted(body, self.height + 1))
+
+    def refuse(self, body: TrainingBody | Lost, code: str) -> list[Action]:
+        return self.tell(Refused(body, code, "the reason", self.height + 1))
+
+    def hand(self, number: int = 0, closing: bool = False) -> list[Action]:
+        return self.tell(ParametersHanded(model(self.uid, number), 1, closing))
+
+
+def joined(uid: str, *members: str, min_peers: int = 2) -> Node:
+    """The node has opened its session among these."""
+    node = Node(Play(min_peers=min_peers), uid)
+    node.tell(SessionAsked(SESSION))
+    for member in members or ("a", "b"):
+        node.play.open(member)
+    node.accept(SESSION)
+    assert node.show() == [AnswerOpened()]
+    return node
+
+
+def submitted(uid: str, *members: str, min_peers: int = 2) -> Node:
+    """It has handed in its model for round 0 too, as all others."""
+    node = joined(uid, *members, min_peers=min_peers)
+    (sent,) = [action for action in node.hand() if isinstance(action, Send)]
+    node.accept(sent.body)
+    node.play.submit(*node.play.state.members)
+    return node
+
+
+def served(uid: str, *members: str) -> Node:
+    """It has loaded the result of round 0 and trains on, as all others."""
+    node = submitted(uid, *members)
+    node.play.publish()
+    node.show()
+    node.tell(Fetched(merged(0)))
+    (sent,) = [action for action in node.tell(LOADED) if isinstance(action, Send)]
+    node.accept(sent.body)
+    node.play.report(*node.play.state.members)
+    node.show()
+    return node
+
+
+def submit_of(uid: str, number: int, base: str = "") -> Submit:
+    return Submit(number, base, "trained", model(uid, number), 1, 1)
+
+
+# --- the session ----------------------------------------------------------------------------------------------------
+
+
+def test_a_session_is_opened_once_and_answered_when_the_chain_shows_it() -> None:
+    play = Play()
+    node = Node(play, "a")
+    assert node.tell(SessionAsked(SESSION)) == [Send(SESSION)]
+    assert node.show() == []
+    assert node.accept(SESSION) == []
+    play.open("a")
+    assert node.show() == [AnswerOpened()]
+    assert node.show() == []
+
+
+def test_it_is_no_matter_whether_the_block_or_the_answer_comes_first() -> None:
+    play = Play()
+    node = Node(play, "a")
+    node.tell(SessionAsked(SESSION))
+    play.open("a")
+    assert node.show() == []
+    assert node.tell(Accepted(SESSION, node.height)) == [AnswerOpened()]
+
+
+def test_the_next_ml_process_has_its_own_session_judged() -> None:
+    """Its model may be another; that the member is there already says nothing about it."""
+    node = joined("a")
+    other = session(structure="6" * 64)
+    node.tell(MLLeft(well=False))
+    assert node.tell(SessionAsked(other)) == [Send(other)]
+    assert node.refuse(other, "other-terms") == [Fail("the reason (other-terms)")]
+
+
+@pytest.mark.parametrize("code", ["other-terms", "not-allowed", "training-over"])
+def test_a_refused_session_ends_the_ml_process_with_the_reason(code: str) -> None:
+    node = Node(Play(), "a")
+    node.tell(SessionAsked(SESSION))
+    (failed,) = node.refuse(SESSION, code)
+    assert isinstance(failed, Fail)
+    assert failed.text.startswith("the reason")
+    assert node.show() == []
+
+
+def test_an_ml_process_that_tries_again_is_heard_at_once() -> None:
+    """Without waiting for a block, that may never come."""
+    node = Node(Play(), "a")
+    node.tell(SessionAsked(SESSION))
+    node.refuse(SESSION, "training-over")
+    node.tell(MLLeft(well=False))
+    assert node.tell(SessionAsked(SESSION)) == [Send(SESSION)]
+
+
+def test_an_ml_process_that_leaves_is_reported_once() -> None:
+    node = joined("a")
+    lost = Lost("a", 1)
+    assert node.tell(MLLeft(well=False)) == [Send(lost)]
+    assert node.show() == []
+    node.accept(lost)
+    node.play.attend("a", "ml-lost")
+    assert node.show() == []
+    assert node.tell(SessionAsked(SESSION)) == [Send(SESSION)]
+
+
+def test_a_word_of_the_last_ml_process_that_comes_late_is_made_good() -> None:
+    node = joined("a")
+    node.play.attend("a", "ml-lost")
+    assert node.show() == [Send(SESSION)]
+    node = joined("a")
+    node.play.close("a")
+    assert node.show() == [Send(SESSION)]
+
+
+def test_a_lost_node_waits_to_be_heard_again() -> None:
+    node = joined("a")
+    node.play.attend("a", "lost")
+    assert node.show() == []
+
+
+def test_a_session_of_an_earlier_incarnation_is_none() -> None:
+    play = Play("a", "b")
+    machine = RoundMachine("a", 2, play.state)
+    assert machine.handle(ChainAdvanced(play.state, 1)) == []
+    assert machine.handle(SessionAsked(SESSION)) == [Send(SESSION)]
+
+
+def test_after_a_reset_the_ml_process_ends_with_the_reason() -> None:
+    node = submitted("a")
+    node.play.reset(forced=True)
+    (failed,) = node.show()
+    assert isinstance(failed, Fail)
+    assert "reset by an operator" in failed.text
+    node.tell(MLLeft(well=False))
+    assert node.tell(SessionAsked(SESSION)) == [Send(SESSION)]
+
+
+# --- handing in -----------------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_submitted_once() -> None:
+    node = joined("b")
+    submit = submit_of("b", 0)
+    assert node.hand() == [Send(submit)]
+    assert node.show() == []
+    assert node.accept(submit) == []
+    node.play.submit("b")
+    assert node.show() == []
+
+
+def test_it_waits_for_the_round_to_open() -> None:
+    node = joined("b", "b", min_peers=2)
+    assert node.hand() == []
+    node.play.open("a")
+    assert node.show() == [Send(submit_of("b", 0))]
+
+
+@pytest.mark.parametrize("code", sorted(PASSING))
+def test_a_refusal_in_passing_ends_nothing_and_the_next_block_shows_what_to_do(code: str) -> None:
+    node = joined("b")
+    submit = submit_of("b", 0)
+    node.hand()
+    assert node.refuse(submit, code) == []
+    assert node.show() == [Send(submit)]
+
+
+@pytest.mark.parametrize("code", ["untrusted", "other-chain", "revoked"])
+def test_any_other_refusal_ends_the_ml_process_with_the_reason(code: str) -> None:
+    node = joined("b")
+    node.hand()
+    assert node.refuse(submit_of("b", 0), code) == [Fail(f"the reason ({code})")]
+
+
+def test_a_state_that_is_told_late_changes_nothing() -> None:
+    node = joined("b")
+    old = ChainAdvanced(Play("b").state, node.height - 1)
+    node.hand()
+    node.play.submit("b")
+    node.show()
+    assert node.tell(old) == []
+    assert node.machine.waiting_text == node.play.text
+
+
+def test_the_next_model_says_what_it_was_trained_from() -> None:
+    node = served("b")
+    assert node.hand(1) == [Send(submit_of("b", 1, merged(0)))]
+
+
+def test_what_was_trained_from_an_older_model_is_not_submitted() -> None:
+    node = served("b", "a", "b", "c")
+    node.play.submit("a", "c")
+    node.play.freeze()
+    node.play.publish()
+    node.show()
+    assert node.hand(1) == []
+    assert node.tell(Fetched(merged(1))) == [Deliver(merged(1))]
+
+
+def test_a_result_of_the_same_round_that_was_made_again_is_another_model() -> None:
+    node = served("b", "a", "b", "c")
+    node.play.attend("b", "lost")
+    node.play.missing("a", "c")
+    node.play.void()
+    node.play.submit("a", "c")
+    node.play.publish(result="9" * 64)
+    node.play.attend("b", "present")
+    node.show()
+    assert node.hand(1) == []
+    assert node.tell(Fetched("9" * 64)) == [Deliver("9" * 64)]
+
+
+def test_without_a_result_any_more_the_ml_process_goes_back_to_the_model_before() -> None:
+    node = served("b")
+    node.hand(1)
+    node.accept(submit_of("b", 1, merged(0)))
+    node.play.submit("a", "b")
+    node.play.publish()
+    node.show()
+    node.tell(Fetched(merged(1)))
+    node.tell(LOADED)
+    node.hand(2)
+    node.play.missing("a", "b")
+    node.play.void()
+    assert node.show() == [Deliver(merged(0))]
+    assert node.tell(LOADED) == [AnswerSynced(8, False)]
+    assert node.hand(1) == [Send(submit_of("b", 1, merged(0)))]
+
+
+def test_in_round_0_again_it_hands_in_what_it_has() -> None:
+    node = served("b")
+    node.play.missing("a", "b")
+    node.play.void()
+    node.show()
+    assert node.hand(1) == [Send(Submit(0, "", "trained", model("b", 1), 1, 1))]
+
+
+# --- a new result ---------------------------------------------------------------------------------------------------
+
+
+def test_a_result_is_fetched_from_its_leader_first_and_delivered() -> None:
+    node = submitted("b", "a", "b", "c")
+    node.play.publish("a")
+    node.play.report("c")
+    fetch = Fetch(merged(0), 1, ("a", "c"))
+    assert node.show() == [fetch]
+    assert node.show() == []
+    assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
+    report = ReportPerformance(0, 0.5, None, 1, 1)
+    assert node.tell(LOADED) == [Send(report), AnswerSynced(8, False)]
+    assert node.tell(LOADED) == []
+
+
+def test_a_result_that_is_in_the_store_is_not_fetched() -> None:
+    play = Play("a", "b")
+    play.complete_round("a", "b")
+    node = Node(play, "b", held=[merged(0)])
+    node.tell(SessionAsked(SESSION))
+    node.accept(SESSION)
+    node.show()
+    assert node.hand() == [Deliver(merged(0))]
+
+
+def test_a_newcomer_that_holds_the_result_says_so() -> None:
+    play = Play("a", "b")
+    play.complete_round("a", "b")
+    node = Node(play, "c")
+    node.tell(SessionAsked(SESSION))
+    play.open("c")
+    node.accept(SESSION)
+    assert node.show() == [AnswerOpened(), Fetch(merged(0), 1, ("a", "b"))]
+    report = ReportPerformance(0, None, None, 0, 0)
+    assert node.tell(Fetched(merged(0))) == [Send(report)]
+
+
+def test_nobody_has_it_is_said_once_and_it_is_asked_for_again() -> None:
+    node = submitted("b")
+    node.play.publish()
+    fetch = Fetch(merged(0), 1, ("a",))
+    assert node.show() == [fetch]
+    assert node.tell(FetchFailed(merged(0), "gone")) == [Send(Missing(0)), fetch]
+    assert node.tell(FetchFailed(merged(0), "gone")) == [fetch]
+    node.play.missing("b")
+    node.show()
+    assert node.tell(FetchFailed(merged(0), "gone")) == [fetch]
+    assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
+
+
+def test_new_holders_are_asked_before_anything_is_said() -> None:
+    node = submitted("b", "a", "b", "c")
+    node.play.publish()
+    node.show()
+    node.play.report("c")
+    node.show()
+    assert node.tell(FetchFailed(merged(0), "gone")) == [Fetch(merged(0), 1, ("a", "c"))]
+
+
+def test_the_last_who_had_it_says_that_it_is_gone() -> None:
+    node = submitted("b")
+    node.play.publish()
+    node.show()
+    node.tell(Fetched(merged(0)))
+    node.tell(LOADED)
+    node.play.report("b")
+    node.play.missing("a")
+    node.show()
+    assert node.tell(Dropped(merged(0))) == [Send(Missing(0))]
+
+
+def test_a_model_that_is_gone_when_it_should_be_delivered_is_fetched_again() -> None:
+    node = submitted("b")
+    node.play.publish()
+    node.show()
+    assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
+    assert node.tell(Dropped(merged(0))) == [Fetch(merged(0), 1, ("a",))]
+    assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
+
+
+def test_an_adaptive_ml_process_trains_on_when_its_interval_is_known() -> None:
+    play = Play()
+    for uid in ("a", "b"):
+        play.open(uid, adaptive=True)
+    node = Node(play, "b")
+    node.tell(SessionAsked(SESSION))
+    node.accept(SESSION)
+    node.show()
+    node.hand()
+    play.submit("a", "b")
+    play.publish()
+    node.show()
+    node.tell(Fetched(merged(0)))
+    assert [type(action) for action in node.tell(LOADED)] == [Send]
+    play.report("b")
+    assert node.show() == []
+    play.report("a")
+    assert node.show() == [AnswerSynced(8, False)]
+
+
+# --- leading --------------------------------------------------------------------------------------------------------
+
+
+def leading(*others: str) -> Node:
+    """`a` leads round 0 and has handed in its own model; minPeers is 2."""
+    node = joined("a", "a", *others)
+    (sent,) = node.hand()
+    assert isinstance(sent, Send)
+    node.accept(sent.body)
+    node.play.submit("a")
+    node.show()
+    return node
+
+
+def merge_of(node: Node, *unusable: tuple[str, str], base: str = "") -> Merge:
+    left_out = {uid for uid, _ in unusable}
+    entries = tuple(entry for uid, entry in sorted(node.play.round.submissions.items()) if uid not in left_out)
+    return Merge(node.play.round.number, node.play.round.term, base, entries, unusable)
+
+
+def merged_by(node: Node, result: str = merged(0)) -> Merged:
+    now = node.play.round
+    without = {} if result else {"b": "unreachable"}
+    return Merged(now.number, now.term, result, 1, receipt_of(now, without))  # type: ignore[arg-type]
+
+
+def published_by(node: Node, result: str = merged(0)) -> Publish:
+    done = merged_by(node, result)
+    return Publish(done.round, done.term, done.result, done.size, done.receipt)
+
+
+def test_a_leader_fetches_at_once_waits_for_all_then_freezes_merges_and_publishes() -> None:
+    node = leading("b", "c")
+    node.play.submit("b")
+    assert node.show() == [Fetch(model("b", 0), 1, ("b",)), StartGrace(0, 0)]
+    assert node.show() == []
+    assert node.tell(Fetched(model("b", 0))) == []
+    freeze = Freeze(0, 0)
+    assert node.tell(GraceOver(0, 0)) == [Send(freeze)]
+    assert node.accept(freeze) == []
+    node.play.freeze()
+    assert node.show() == [merge_of(node)]
+    assert node.show() == []
+    publish = published_by(node)
+    assert node.tell(merged_by(node)) == [Send(publish)]
+    assert node.accept(publish) == []
+    node.play.publish()
+    assert node.show() == [Deliver(merged(0))]
+
+
+def test_the_wait_of_another_term_is_over_for_nobody() -> None:
+    node = leading("b", "c")
+    node.play.submit("b")
+    node.show()
+    for number, term in ((0, 1), (1, 0)):
+        assert node.tell(GraceOver(number, term)) == []
+
+
+def test_the_merge_waits_for_every_model_with_weight() -> None:
+    node = leading("b", "c")
+    node.play.submit("b", "c")
+    assert len(node.show()) == 2
+    assert node.tell(Fetched(model("b", 0))) == []
+    assert node.tell(Fetched(model("c", 0))) == [merge_of(node)]
+
+
+def test_a_model_that_nobody_can_give_is_left_out() -> None:
+    node = leading("b", "c")
+    node.play.submit("b", "c")
+    node.show()
+    node.tell(Fetched(model("b", 0)))
+    assert node.tell(FetchFailed(model("c", 0), "refused")) == [merge_of(node, ("c", "refused"))]
+
+
+def test_a_model_that_is_gone_when_it_should_be_merged_is_fetched_again() -> None:
+    node = leading("b")
+    node.play.submit("b")
+    node.show()
+    assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
+    assert node.tell(Dropped(model("b", 0))) == [Fetch(model("b", 0), 1, ("b",))]
+    assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_round_that_collects_again_is_merged_again_though_the_models_are_the_same(seen: bool) -> None:
+    """Also when the state in between was not `seen`: the chain may have gone on faster."""
+    node = leading("b")
+    node.play.submit("b")
+    node.show()
+    node.tell(FetchFailed(model("b", 0), "refused"))
+    publish = published_by(node, "")
+    assert node.tell(merged_by(node, "")) == [Send(publish)]
+    node.accept(publish)
+    node.play.publish(without={"b": "unreachable"})
+    if seen:
+        assert node.show() == []
+    else:
+        node.height += 1
+    node.play.submit("b")
+    assert node.show() == [Fetch(model("b", 0), 1, ("b",))]
+    assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
+
+
+def test_while_a_result_is_being_published_nothing_is_fetched_or_merged() -> None:
+    node = leading("b")
+    node.play.submit("b")
+    node.show()
+    node.tell(FetchFailed(model("b", 0), "refused"))
+    node.tell(merged_by(node, ""))
+    assert node.show() == []
+
+
+def test_a_refused_result_is_made_again_with_the_next_block() -> None:
+    node = leading("b")
+    node.play.submit("b")
+    node.show()
+    node.tell(Fetched(model("b", 0)))
+    node.tell(merged_by(node))
+    assert node.refuse(published_by(node), "wrong-contributors") == []
+    assert node.show() == [merge_of(node)]
+
+
+def test_a_merge_of_a_term_that_has_passed_is_not_published() -> None:
+    node = leading("b")
+    node.play.submit("b")
+    node.show()
+    node.tell(Fetched(model("b", 0)))
+    done = merged_by(node)
+    node.play.depose("sn", by_sn=True, cause="lease")
+    assert node.show() == []
+    assert node.tell(done) == []
+
+
+def test_the_next_leader_goes_on_with_what_is_there() -> None:
+    node = submitted("b")
+    assert node.show() == []
+    node.play.attend("a", "lost")
+    assert node.show() == [Fetch(model("a", 0), 1, ("a",))]
+    assert node.tell(Fetched(model("a", 0))) == [merge_of(node)]
+
+
+def test_a_leader_that_fetches_the_previous_model_merges_when_it_has_it() -> None:
+    node = submitted("b")
+    node.play.publish()
+    node.play.report("a")
+    assert node.show() == [Fetch(merged(0), 1, ("a",))]
+    node.play.open("c")
+    node.play.report("c", loss=None)
+    node.play.submit("a", "c")
+    node.play.freeze("b")
+    node.show()
+    for uid in ("a", "c"):
+        assert node.tell(Fetched(model(uid, 1))) == []
+    assert merge_of(node, base=merged(0)) in node.tell(Fetched(merged(0)))
+
+
+def test_a_leader_does_not_fetch_from_itself() -> None:
+    node = leading("b")
+    node.play.submit("b")
+    node.show()
+    assert node.tell(Dropped(model("a", 0))) == [Fetch(model("a", 0), 1, ())]
+
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+
+def closing(checkin: CheckinMode) -> Node:
+    """`b` has closed its session; round 1 is collecting."""
+    node = served("b")
+    assert node.hand(1, closing=True) == [Send(CloseSession("snapshot"))]
+    node.accept(CloseSession("snapshot"))
+    node.play.close("b", checkin)
+    return node
+
+
+@pytest.mark.parametrize(
+    ("checkin", "digest", "weight"),
+    [("snapshot", model("b", 1), 1), ("inactive", model("b", 1), 0), ("active", merged(0), 1)],
+)
+def test_a_finished_site_contributes_by_its_check_in_mode(checkin: CheckinMode, digest: str, weight: int) -> None:
+    node = closing(checkin)
+    assert node.show() == [Send(Submit(1, merged(0), checkin, digest, 1, weight))]
+
+
+def test_an_active_one_waits_until_it_has_the_latest_model() -> None:
+    node = closing("active")
+    (sent,) = node.show()
+    assert isinstance(sent, Send)
+    node.accept(sent.body)
+    node.play.depose("sn", by_sn=True, cause="lease")
+    node.play.submit("a")
+    node.play.submit("b", kind="active")
+    node.play.publish("a")
+    assert node.show() == [Fetch(merged(1), 1, ("a",))]
+    submit = Submit(2, merged(1), "active", merged(1), 1, 1)
+    assert node.tell(Fetched(merged(1))) == [Send(submit), Deliver(merged(1))]
+
+
+def test_an_active_one_that_cannot_get_it_contributes_what_it_has() -> None:
+    node = closing("active")
+    node.show()
+    node.play.depose("sn", by_sn=True, cause="lease")
+    node.play.submit("a")
+    node.play.submit("b", kind="active")
+    node.play.publish("a")
+    node.show()
+    node.play.missing("b")
+    assert Send(Submit(2, merged(1), "active", model("b", 1), 1, 1)) in node.show()
+
+
+def test_what_the_ml_process_left_behind_is_contributed_though_it_has_died() -> None:
+    node = closing("snapshot")
+    node.tell(MLLeft(well=False))
+    assert Send(Submit(1, merged(0), "snapshot", model("b", 1), 1, 1)) in node.show()
+
+
+def test_the_end() -> None:
+    """Delivered, answered, and finished when everybody who is there holds the final model."""
+    node = closing("snapshot")
+    (sent,) = node.show()
+    assert isinstance(sent, Send)
+    node.accept(sent.body)
+    node.play.close("a")
+    node.play.submit("b", kind="snapshot")
+    node.play.submit("a", kind="snapshot")
+    node.play.publish("b", result="8" * 64)
+    node.play.report("a")
+    node.show()
+    assert node.tell(Fetched("8" * 64)) == [Deliver("8" * 64)]
+    report = ReportPerformance(1, 0.5, None, 1, 1)
+    assert node.tell(LOADED) == [Send(report), AnswerClosed()]
+    assert node.tell(MLLeft(well=True)) == [Finish()]
+    assert node.show() == []
+
+
+def test_nobody_finishes_before_all_hold_the_final_model() -> None:
+    play = Play("a", "b", "c")
+    for uid in ("a", "b", "c"):
+        play.close(uid)
+    play.submit("a", "b", "c", kind="snapshot")
+    play.publish()
+    play.report("b")
+    node = Node(play, "b", held=[merged(0)])
+    assert node.show() == []
+    play.attend("c", "ml-lost")
+    assert node.show() == [Finish()]
+
+
+def test_who_trains_still_is_told_at_its_next_sync_that_training_is_over() -> None:
+    node = served("c", "a", "b", "c")
+    for uid in ("a", "b"):
+        node.play.close(uid)
+        node.play.submit(uid, kind="snapshot")
+    node.play.freeze("b")
+    node.play.publish("b")
+    node.play.report("a")
+    node.show()
+    assert Send(ReportPerformance(1, None, None, 1, 1)) in node.tell(Fetched(merged(1)))
+    assert node.hand(1) == [Deliver(merged(1))]
+    assert node.tell(LOADED)[-1] == AnswerSynced(8, True)
+    assert node.hand(2, closing=True) == [AnswerClosed()]
+
+
+# --- what is kept, what is said -------------------------------------------------------------------------------------
+
+
+def test_models_are_kept_as_long_as_anybody_may_want_them() -> None:
+    node = leading("b")
+    kept: set[str] = set()
+
+    def step(event: Event) -> set[str]:
+        nonlocal kept
+        for action in node.machine.handle(event):
+            if isinstance(action, Keep):
+                kept = set(action.digests)
+        return kept
+
+    node.play.submit("b")
+    node.height += 1
+    assert step(ChainAdvanced(node.play.state, node.height)) == {model("a", 0), model("b", 0)}
+    step(Fetched(model("b", 0)))
+    assert merged(0) in step(merged_by(node))
+    node.play.publish()
+    node.height += 1
+    assert step(ChainAdvanced(node.play.state, node.height)) == {model("a", 0), merged(0)}
+    step(Accepted(published_by(node), node.height))
+    assert step(LOADED) == {merged(0)}
+    step(ParametersHanded(model("a", 1), 1, closing=False))
+    node.play.report("a", "b")
+    node.play.submit("a", "b")
+    node.play.publish("b")
+    node.height += 1
+    found = step(ChainAdvanced(node.play.state, node.height))
+    assert found == {model("a", 1), merged(0), merged(1)}, "the model before stays, should the result get lost"
+
+
+def test_whoever_waits_is_told_for_whom() -> None:
+    play = Play("b")
+    node = Node(play, "a")
+    assert node.machine.waiting_text is None
+    node.tell(SessionAsked(SESSION))
+    assert node.machine.waiting_text == "1 of 2 sessions are open; round 0 waits for 1 more"
+    play.open("a")
+    node.accept(SESSION)
+    node.show()
+    assert node.machine.waiting_text is None
+    node.hand()
+    assert node.machine.waiting_text == play.text
+    node.tell(MLLeft(well=False))
+    assert node.machine.waiting_text is None
+
+
+def test_an_unwilling_session_is_passed_on_as_it_is() -> None:
+    asked = session(may_lead=False, weightage=9)
+    assert isinstance(asked, OpenSession)
+    assert Node(Play(), "a").tell(SessionAsked(asked)) == [Send(asked)]

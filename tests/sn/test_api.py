@@ -1,0 +1,315 @@
+"""An SN's API as nodes use it: over real connections, with certificates on both sides."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from support.certs import stranger
+from support.local_sn import Member, member, running_sn
+from support.mining import Site, full_disk
+from support.network import CONTRACT, session
+from swarmlearning import __version__
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.api.server import Limits, Server
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.ledger.bodies import Announce
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.transaction import MAX_TRANSACTION
+from swarmlearning.ordering.local import LocalPresence
+from swarmlearning.sn import api
+from swarmlearning.sn.api import make_api
+from swarmlearning.sn.ordering import LocalEngine
+
+Identities = dict[str, Identity]
+
+
+@pytest_asyncio.fixture
+async def sn(tmp_path: Path, identities: Identities) -> AsyncIterator[dict[str, str]]:
+    async with running_sn(tmp_path / "sn", identities["SN-1"]) as facts:
+        yield facts
+
+
+@pytest_asyncio.fixture
+async def sl(sn: dict[str, str], identities: Identities) -> AsyncIterator[Member]:
+    """A registered SL."""
+    async with member(sn["api"], identities["SL-1"]) as made:
+        await made.register()
+        yield made
+
+
+async def fetch(address: str, identity: Identity, path: str, **request: Any) -> tuple[int, str, str]:
+    """Status, content type and body, without any client of ours."""
+    method = request.pop("method", "GET")
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client_context(identity))) as client,
+        client.request(method, f"https://{address}{path}", **request) as response,
+    ):
+        return response.status, response.content_type, await response.text()
+
+
+# --- transactions and blocks ----------------------------------------------------------------------------------------
+
+
+async def test_a_transaction_is_answered_with_the_height_of_its_block(sl: Member) -> None:
+    height = await sl.say(Announce({"fs": "127.0.0.1:1"}))
+    chain = await sl.catch_up()
+    assert chain.height == height
+    node = network.node(chain.world, "sl-1")
+    assert node is not None
+    assert node.addresses == {"fs": "127.0.0.1:1"}
+
+
+async def test_the_same_bytes_again_have_the_same_answer(sl: Member) -> None:
+    signed = (await sl.catch_up(), sl.write(Announce({})))[1]
+    heights = await asyncio.gather(*(sl.client.submit(signed.raw) for _ in range(5)))
+    assert len(set(heights)) == 1
+
+
+async def test_a_refusal_has_a_code_a_text_and_the_height_it_was_judged_on(sl: Member) -> None:
+    await sl.say(session(min_peers=3), CONTRACT)
+    chain = await sl.catch_up()
+    with pytest.raises(Refusal, match="minPeers is 3, this session has 2") as refusal:
+        await sl.say(session(min_peers=2), CONTRACT)
+    assert (refusal.value.code, refusal.value.height) == ("other-terms", chain.height)
+
+
+@pytest.mark.parametrize("raw", ["", "nonsense", "ä.b.c", "a.b.c" * 1000])
+async def test_what_is_no_transaction_is_refused_by_name(sl: Member, raw: str) -> None:
+    with pytest.raises(Refusal, match="not a transaction") as refusal:
+        await sl.client.submit(raw)
+    assert refusal.value.code == "malformed"
+
+
+async def test_a_strangers_transaction_over_a_members_connection_is_refused(
+    sl: Member, tmp_path: Path, identities: Identities
+) -> None:
+    """A valid signature by a certificate of another CA with the same names."""
+    other = stranger(tmp_path, "SL-1")
+    before = await sl.catch_up()
+    async with member(sl.client.address, identities["SL-1"], uid="sl-9", signs_as=other) as intruder:
+        with pytest.raises(Refusal, match="CN=SL-1") as refusal:
+            await intruder.register()
+        assert refusal.value.code == "untrusted"
+        with pytest.raises(Refusal) as refusal:
+            await intruder.say(Announce({}))
+        assert refusal.value.code == "unknown-certificate"
+    assert await sl.catch_up() == before
+    await sl.say(Announce({}))
+
+
+async def test_blocks_are_streamed_from_any_height_and_go_on_live(sl: Member) -> None:
+    chain = await sl.catch_up()
+    async with aclosing(sl.client.blocks(chain.height)) as blocks:
+        assert Chain().append(await sl.client.block(0)).chain.height == 0
+        assert await anext(blocks) == await sl.client.block(chain.height)
+        coming = asyncio.ensure_future(anext(blocks))
+        height = await sl.say(Announce({"fs": "127.0.0.1:2"}))
+        assert await coming == await sl.client.block(height)
+    async with aclosing(sl.client.blocks(0)) as blocks:
+        assert [await anext(blocks) for _ in range(height + 1)] == [
+            await sl.client.block(at) for at in range(height + 1)
+        ]
+
+
+async def test_a_quiet_stream_is_kept_alive_by_comments(
+    sn: dict[str, str], identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "COMMENT_SECONDS", 0.02)
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client_context(identities["SL-1"]))) as client,
+        client.get(f"https://{sn['api']}/blocks?from=1000") as response,
+    ):
+        assert response.content_type == "text/event-stream"
+        assert await response.content.readline() == b": still here\n"
+
+
+async def test_beyond_the_head_there_is_no_block(sl: Member) -> None:
+    head = (await sl.catch_up()).height
+    for height in (head + 1, -1):
+        with pytest.raises(Refusal, match=f"the chain ends at block {head}") as refusal:
+            await sl.client.block(height)
+        assert refusal.value.code == "no-block"
+
+
+# --- heartbeats -----------------------------------------------------------------------------------------------------
+
+
+async def test_only_a_nodes_own_certificate_renews_its_lease(sl: Member, identities: Identities) -> None:
+    await sl.client.announce("sl-1", 1, steps=3, moved=5)
+    async with SnClient(sl.client.address, client_context(identities["SL-2"])) as other:
+        for uid in ("sl-1", "unknown"):
+            with pytest.raises(Refusal, match=f"no node {uid} is registered with this certificate") as refusal:
+                await other.announce(uid, 1, steps=0, moved=0)
+            assert refusal.value.code == "unknown-node"
+
+
+async def test_only_the_newest_start_of_a_node_renews_its_lease(sl: Member, identities: Identities) -> None:
+    with pytest.raises(Refusal) as refusal:
+        await sl.client.announce("sl-1", 2, steps=0, moved=0)
+    assert refusal.value.code == "unknown-incarnation"
+    async with member(sl.client.address, identities["SL-1"], incarnation=2) as again:
+        await again.register()
+        await again.client.announce("sl-1", 2, steps=0, moved=0)
+    with pytest.raises(Refusal, match="runs as incarnation 2; incarnation 1 must stop") as refusal:
+        await sl.client.announce("sl-1", 1, steps=0, moved=0)
+    assert refusal.value.code == "old-incarnation"
+
+
+@pytest.mark.parametrize("body", [{}, {"incarnation": 0, "steps": 0, "moved": 0}, {"incarnation": "x"}, [], "x"])
+async def test_a_heartbeat_that_is_none_is_refused(sl: Member, identities: Identities, body: Any) -> None:
+    status, _, text = await fetch(sl.client.address, identities["SL-1"], "/presence/sl-1", method="PUT", json=body)
+    assert status == 422
+    assert "detail" in json.loads(text)
+
+
+# --- the state ------------------------------------------------------------------------------------------------------
+
+
+async def test_status_shows_the_network_its_nodes_and_what_is_waited_for(sl: Member, sn: dict[str, str]) -> None:
+    await sl.say(session(min_peers=2), CONTRACT)
+    status = await sl.client.status()
+    chain = await sl.catch_up()
+    assert (status["network"], status["network_id"], status["sn"]) == ("test", sn["network"], sn["uid"])
+    assert (status["height"], status["hash"], status["ordering"]) == (chain.height, chain.hash, "local")
+    assert {node["name"]: (node["type"], node["alive"]) for node in status["nodes"]} == {
+        "SN-1": ("SN", True),
+        "sl-1": ("SL", True),
+    }
+    (training,) = status["trainings"]
+    assert training["text"].startswith("1 of 2 sessions are open; round 0 waits for ")
+    assert (training["members"], training["min_peers"], training["over"]) == (["sl-1"], 2, False)
+
+
+async def test_the_whole_state_of_a_contract(sl: Member) -> None:
+    await sl.say(session(min_peers=2), CONTRACT)
+    status, kind, text = await fetch(sl.client.address, sl.identity, f"/contracts/{CONTRACT}")
+    state = json.loads(text)
+    assert (status, kind) == (200, "application/json")
+    assert state["terms"] == {"merge_method": "mean", "min_peers": 2, "structure": "5" * 64}
+    assert list(state["members"]) == ["sl-1"]
+    status, _, text = await fetch(sl.client.address, sl.identity, "/contracts/unknown")
+    assert json.loads(text)["text"] == "no session is open yet"
+
+
+async def test_health_and_is_up(sn: dict[str, str], identities: Identities) -> None:
+    assert await fetch(sn["api"], identities["SL-1"], "/is_up") == (200, "text/plain", "OK")
+    status, _, text = await fetch(sn["api"], identities["SL-1"], "/health")
+    assert (status, json.loads(text)) == (200, {"ready": True, "height": 1})
+
+
+# --- its description ------------------------------------------------------------------------------------------------
+
+OPERATIONS = {
+    ("post", "/transactions"): {"200": "Committed", "400": "Refused", "409": "Refused", "503": "Refused"},
+    ("get", "/blocks"): {"422": "HTTPValidationError"},
+    ("get", "/blocks/{height}"): {"404": "Refused", "422": "HTTPValidationError"},
+    ("put", "/presence/{node}"): {"403": "Refused", "409": "Refused", "422": "HTTPValidationError"},
+    ("get", "/status"): {"200": "Status"},
+    ("get", "/contracts/{name}"): {"422": "HTTPValidationError"},
+    ("get", "/health"): {},
+    ("get", "/is_up"): {},
+}
+"""What other programs may rely on: operations, and the models of their answers."""
+
+FIELDS = {
+    "Beat": {"incarnation", "steps", "moved"},
+    "Committed": {"height"},
+    "Refused": {"code", "detail", "height"},
+    "Status": {"network", "network_id", "sn", "version", "height", "hash", "ordering", "nodes", "trainings"},
+    "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "version", "addresses"},
+    "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text"},
+}
+
+
+async def test_the_openapi_description_is_the_contract(sn: dict[str, str], identities: Identities) -> None:
+    _, kind, text = await fetch(sn["api"], identities["SL-1"], "/openapi.json")
+    description = json.loads(text)
+    assert kind == "application/json"
+    assert description["info"]["version"] == __version__
+    operations = {
+        (method, path): {
+            status: reference.rpartition("/")[2]
+            for status, response in operation["responses"].items()
+            if (reference := response.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref"))
+        }
+        for path, methods in description["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert operations == OPERATIONS
+    models = description["components"]["schemas"]
+    assert {name: set(models[name]["properties"]) for name in FIELDS} == FIELDS
+
+
+async def test_the_openapi_page(sn: dict[str, str], identities: Identities) -> None:
+    status, kind, text = await fetch(sn["api"], identities["SL-1"], "/docs")
+    assert (status, kind) == (200, "text/html")
+    assert "/openapi.json" in text
+
+
+def engine_of(site: Site) -> LocalEngine:
+    return LocalEngine(site.log, LocalPresence(1.0))
+
+
+# --- limits and failures --------------------------------------------------------------------------------------------
+
+
+async def test_a_body_beyond_the_size_of_a_transaction_is_refused(sl: Member) -> None:
+    with pytest.raises(Refusal, match=f"larger than the {MAX_TRANSACTION} bytes") as refusal:
+        await sl.client.submit("x" * (MAX_TRANSACTION + 1))
+    assert refusal.value.code == "http-413"
+    await sl.say(Announce({}))
+
+
+async def test_connections_beyond_the_limit_are_refused_and_streams_go_on(identities: Identities) -> None:
+    site = Site()
+    async with site.miner() as miner:
+        limits = Limits(connections_per_peer=2)
+        app = make_api(miner, engine_of(site), "sn-1")
+        server = Server(app, server_context(identities["SN-1"]), "127.0.0.1", 0, limits)
+        await server.start()
+        address, tls = f"127.0.0.1:{server.port}", client_context(identities["SL-1"])
+        async with SnClient(address, tls) as client, SnClient(address, client_context(identities["SL-2"])) as other:
+            async with aclosing(client.blocks(0)) as one, aclosing(client.blocks(0)) as two:
+                await anext(one)
+                await anext(two)
+                with pytest.raises(Unavailable, match="more than 2 connections with one certificate"):
+                    await client.status()
+                await other.status()
+                assert await anext(one) == await anext(two)
+            await client.status()
+        await server.stop()
+
+
+async def test_while_the_disk_is_full_it_answers_503_and_then_recovers(identities: Identities) -> None:
+    site = Site()
+    async with site.miner() as miner:
+        app = make_api(miner, engine_of(site), "sn-1")
+        server = Server(app, server_context(identities["SN-1"]), "127.0.0.1", 0)
+        await server.start()
+        raw = site.announcement().raw
+        site.log.script = [full_disk]
+        address = f"127.0.0.1:{server.port}"
+        status, _, text = await fetch(address, identities["SL-1"], "/transactions", method="POST", data=raw)
+        assert status == 503
+        assert json.loads(text) == {"code": "unavailable", "detail": "the disk is full", "height": miner.chain.height}
+        async with SnClient(address, client_context(identities["SL-1"])) as client:
+            assert await client.submit(raw) == miner.chain.height
+        await server.stop()
+
+
+async def test_without_a_certificate_nothing_is_answered(sn: dict[str, str]) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as client:
+        with pytest.raises(aiohttp.ClientError):
+            await client.get(f"https://{sn['api']}/is_up")

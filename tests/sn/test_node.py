@@ -1,0 +1,168 @@
+"""How an SN starts, continues, and what keeps it from starting."""
+
+import sqlite3
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from support.certs import make_workspace
+from support.local_sn import member, running_sn
+from support.network import Ledger
+from support.swarm import fixed_port
+from swarmlearning.api.server import ServerError
+from swarmlearning.cli.options import EXPECTED, first_cause
+from swarmlearning.identity.certificates import CertificateError
+from swarmlearning.identity.identity import Identity
+from swarmlearning.ledger.contracts import network
+from swarmlearning.node.datadir import DataDirectory
+from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.sn.node import CHAIN_FILE
+
+Identities = dict[str, Identity]
+
+
+async def failure(data_dir: Path, identity: Identity, **options: object) -> Exception:
+    """Why an SN does not start."""
+    with pytest.raises(Exception, match=".") as refused:
+        async with running_sn(data_dir, identity, **options):  # type: ignore[arg-type]
+            pass
+    cause = first_cause(refused.value)
+    assert isinstance(cause, EXPECTED)
+    return cause
+
+
+async def test_it_founds_a_network_and_registers_where_it_is(tmp_path: Path, identities: Identities) -> None:
+    async with running_sn(tmp_path, identities["SN-1"], name="hospitals") as sn, member(
+        sn["api"], identities["SL-1"]
+    ) as sl:
+        chain = await sl.catch_up()
+        assert chain.network_id == sn["network"]
+        assert network.network(chain.world).name == "hospitals"
+        founder = network.node(chain.world, sn["uid"])
+        assert founder is not None
+        assert (founder.incarnation, founder.addresses) == (1, {"api": sn["api"]})
+
+
+async def test_it_continues_its_chain_after_a_restart(tmp_path: Path, identities: Identities) -> None:
+    async with running_sn(tmp_path, identities["SN-1"]) as sn, member(sn["api"], identities["SL-1"]) as sl:
+        await sl.register()
+        before = await sl.catch_up()
+    async with running_sn(tmp_path, identities["SN-1"], sentinel=False) as again:
+        assert (again["uid"], again["network"]) == (sn["uid"], sn["network"])
+        async with member(again["api"], identities["SL-1"]) as sl:
+            chain = await sl.catch_up()
+    assert chain.hashes[before.height] == before.hash
+    founder = network.node(chain.world, sn["uid"])
+    assert founder is not None
+    assert (founder.incarnation, founder.addresses) == (2, {"api": again["api"]})
+    assert network.node(chain.world, "sl-1") is not None
+
+
+async def test_without_a_chain_it_founds_only_when_told_to(tmp_path: Path, identities: Identities) -> None:
+    error = await failure(tmp_path, identities["SN-1"], sentinel=False)
+    assert "either --sentinel or --sentinel-ip must be specified" in str(error)
+
+
+async def test_a_lost_chain_file_does_not_found_a_twin(tmp_path: Path, identities: Identities) -> None:
+    async with running_sn(tmp_path, identities["SN-1"], name="hospitals"):
+        pass
+    for file in tmp_path.glob(f"{CHAIN_FILE}*"):
+        file.unlink()
+    error = await failure(tmp_path, identities["SN-1"])
+    assert "is gone" in str(error)
+    assert "Restore its chain file; to found a new network use an empty --data-dir" in str(error)
+
+
+async def test_a_chain_file_of_another_network_is_refused(tmp_path: Path, identities: Identities) -> None:
+    for name in ("hospitals", "banks"):
+        async with running_sn(tmp_path / name, identities["SN-1"], name=name):
+            pass
+    (tmp_path / "banks" / CHAIN_FILE).replace(tmp_path / "hospitals" / CHAIN_FILE)
+    error = await failure(tmp_path / "hospitals", identities["SN-1"])
+    assert "belongs to network 'hospitals'" in str(error)
+    assert "found network 'banks'" in str(error)
+
+
+def flip(raw: bytes) -> bytes:
+    """The signature of the header begins after its second dot; one character of it is another."""
+    at = raw.index(b".", raw.index(b".") + 1) + 1
+    return raw[:at] + (b"A" if raw[at : at + 1] != b"A" else b"B") + raw[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda raw, digest: (flip(raw), digest), "block 1 has been altered since it was stored; restore a copy"),
+        (lambda raw, digest: (flip(raw), sha256(flip(raw)).hexdigest()), "block 2 follows"),
+    ],
+    ids=["the block", "the block and its hash"],
+)
+async def test_a_damaged_chain_file_is_named(
+    tmp_path: Path, identities: Identities, change: Callable[[bytes, str], tuple[bytes, str]], complaint: str
+) -> None:
+    async with running_sn(tmp_path, identities["SN-1"]) as sn, member(sn["api"], identities["SL-1"]) as sl:
+        await sl.register()
+    connection = sqlite3.connect(tmp_path / CHAIN_FILE)
+    raw, digest = connection.execute("SELECT raw, hash FROM blocks WHERE height = 1").fetchone()
+    connection.execute("UPDATE blocks SET raw = ?, hash = ? WHERE height = 1", change(raw, digest))
+    connection.commit()
+    connection.close()
+    error = await failure(tmp_path, identities["SN-1"])
+    assert str(tmp_path / CHAIN_FILE) in str(error)
+    assert complaint in str(error)
+
+
+async def test_a_file_that_holds_no_chain_is_named(tmp_path: Path, identities: Identities) -> None:
+    ledger = Ledger()
+    ledger.join("sl-1")
+    async with running_sn(tmp_path, identities["SN-1"]):
+        pass
+    connection = sqlite3.connect(tmp_path / CHAIN_FILE)
+    connection.execute("UPDATE blocks SET height = height + 100")
+    stranger = ledger.blocks[1]
+    connection.execute("INSERT INTO blocks VALUES (0, ?, ?)", (sha256(stranger).hexdigest(), stranger))
+    connection.execute("DELETE FROM blocks WHERE height > 0")
+    connection.commit()
+    connection.close()
+    error = await failure(tmp_path, identities["SN-1"])
+    assert str(tmp_path / CHAIN_FILE) in str(error)
+
+
+async def test_a_port_in_use_is_named_and_nothing_is_lost(tmp_path: Path, identities: Identities) -> None:
+    port = fixed_port()
+    async with running_sn(tmp_path / "one", identities["SN-1"], port=port):
+        error = await failure(tmp_path / "other", identities["SN-1"], port=port)
+        assert isinstance(error, ServerError)
+        assert f"cannot listen on 127.0.0.1:{port}: the port is in use" in str(error)
+    async with running_sn(tmp_path / "other", identities["SN-1"], port=port):
+        pass
+    assert len(read_chain_file(tmp_path / "other" / CHAIN_FILE)) >= 2
+
+
+async def test_a_certificate_of_another_role_is_refused(tmp_path: Path, identities: Identities) -> None:
+    error = await failure(tmp_path, identities["SL-1"])
+    assert isinstance(error, CertificateError)
+    assert "is for the role SL; needed here: SN" in str(error)
+    assert not list(tmp_path.iterdir())
+
+
+async def test_another_certificate_than_at_the_founding_is_refused(
+    tmp_path: Path, workspace: Path, identities: Identities
+) -> None:
+    """The UID belongs to the subject that registered it."""
+    async with running_sn(tmp_path / "sn", identities["SN-1"]):
+        pass
+    other = make_workspace(workspace, ["SN-9"])["SN-9"]
+    error = await failure(tmp_path / "sn", other)
+    assert "belongs to" in str(error)
+    assert "CN=SN-9" in str(error)
+
+
+async def test_a_second_sn_in_the_same_place_is_refused(tmp_path: Path, identities: Identities) -> None:
+    async with running_sn(tmp_path, identities["SN-1"]):
+        error = await failure(tmp_path, identities["SN-1"])
+        assert "another process of this node is running" in str(error)
+    with DataDirectory(tmp_path) as place:
+        assert place.incarnation == 2

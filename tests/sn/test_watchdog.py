@@ -1,0 +1,202 @@
+"""The watchdog: leases become transactions. In virtual time, with a log in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from support.mining import Site, full_disk
+from support.network import CONTRACT, session
+from support.virtual_time import run_in_virtual_time
+from swarmlearning.ledger.bodies import Announce, Body, Contribution, Lost, Missing, Publish, Receipt, Submit
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Node
+from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ordering.local import LocalPresence
+from swarmlearning.ordering.protocols import Lease
+from swarmlearning.sn.miner import BusyError, Miner
+from swarmlearning.sn.watchdog import Watchdog
+
+LIFETIME = 2.5
+
+
+class Sn:
+    """A miner with a watchdog; what the watchdog proposed, with its time."""
+
+    def __init__(self, site: Site, miner: Miner) -> None:
+        self.site, self.miner = site, miner
+        self.presence = LocalPresence(LIFETIME)
+        self.proposed: list[tuple[float, Body]] = []
+        self.watchdog = Watchdog(miner, self.presence, self._propose, lambda: True)
+
+    async def _propose(self, contract: str, body: Body) -> int:
+        self.proposed.append((round(asyncio.get_running_loop().time(), 3), body))
+        self.site.ledger.chain = self.miner.chain
+        return await self.miner.submit(self.site.ledger.write("sn-1", contract, body).raw)
+
+    async def beat(self, uid: str, incarnation: int = 1) -> None:
+        await self.presence.announce(Lease(uid, incarnation, 0, 0))
+
+    def node(self, uid: str) -> Node:
+        found = network.node(self.miner.chain.world, uid)
+        assert found is not None
+        return found
+
+    async def at(self, seconds: float) -> None:
+        """A moment after this time: until all that happens at it has happened."""
+        await asyncio.sleep(max(0.0, seconds - asyncio.get_running_loop().time()) + 0.001)
+
+
+@asynccontextmanager
+async def watching(site: Site) -> AsyncIterator[Sn]:
+    async with site.miner() as miner:
+        sn = Sn(site, miner)
+        work = asyncio.create_task(sn.watchdog.run())
+        try:
+            yield sn
+            assert not work.done(), "the watchdog has ended"
+        finally:
+            work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+
+
+def test_a_node_without_heartbeats_is_lost_and_one_with_is_not() -> None:
+    async def scenario() -> None:
+        async with watching(Site(sls=2)) as sn:
+            for second in range(5):
+                await sn.at(second)
+                await sn.beat("sl-0")
+            assert (sn.node("sl-0").alive, sn.node("sl-1").alive) == (True, False)
+            assert sn.proposed == [(LIFETIME, Lost("sl-1", 1))]
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_lost_node_that_is_heard_again_is_back() -> None:
+    async def scenario() -> None:
+        async with watching(Site()) as sn:
+            await sn.at(4.0)
+            assert not sn.node("sl-0").alive
+            await sn.beat("sl-0")
+            await sn.at(4.0)
+            assert sn.node("sl-0").alive
+            await sn.at(5.0 + LIFETIME)
+            assert not sn.node("sl-0").alive
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_heartbeat_of_an_older_start_does_not_keep_a_node() -> None:
+    async def scenario() -> None:
+        site = Site()
+        site.ledger.actors["sl-0"].incarnation = 2
+        site.ledger.register("sl-0")
+        async with watching(site) as sn:
+            for second in range(5):
+                await sn.at(second)
+                await sn.beat("sl-0", incarnation=1)
+            assert sn.proposed == [(LIFETIME, Lost("sl-0", 2))]
+
+    run_in_virtual_time(scenario())
+
+
+def test_an_sn_that_was_started_again_gives_every_node_its_time() -> None:
+    async def scenario() -> None:
+        site = Site(sls=2)
+        async with watching(site) as sn:
+            await sn.at(LIFETIME)
+            assert not sn.node("sl-0").alive
+            await sn.beat("sl-0")
+            await sn.at(LIFETIME)
+        async with watching(site) as again:
+            await again.at(LIFETIME + 2.4)
+            assert again.node("sl-0").alive
+            await again.at(LIFETIME + 2.6)
+            assert not again.node("sl-0").alive
+            assert [body for _, body in again.proposed] == [Lost("sl-0", 1)]
+
+    run_in_virtual_time(scenario())
+
+
+def test_only_sls_are_watched() -> None:
+    async def scenario() -> None:
+        async with watching(Site()) as sn:
+            await sn.at(10.0)
+            assert (sn.node("sn-1").alive, sn.node("sn-2").alive) == (True, True)
+
+    run_in_virtual_time(scenario())
+
+
+@pytest.mark.parametrize("hindrance", ["a full disk", "too many transactions"])
+def test_what_could_not_be_recorded_is_proposed_again(hindrance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        site = Site()
+        async with watching(site) as sn:
+            if hindrance == "a full disk":
+                site.log.script = [full_disk, full_disk]
+            else:
+                answers = [BusyError("4096 wait"), BusyError("4096 wait")]
+                submit = sn.miner.submit
+
+                async def busy(raw: str) -> int:
+                    if answers:
+                        raise answers.pop()
+                    return await submit(raw)
+
+                monkeypatch.setattr(sn.miner, "submit", busy)
+            await sn.at(LIFETIME)
+            assert sn.node("sl-0").alive
+            await sn.at(LIFETIME + 10.0)
+            assert not sn.node("sl-0").alive
+            assert [body for _, body in sn.proposed] == [Lost("sl-0", 1)] * 3
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_result_that_every_live_member_misses_is_proposed_as_void() -> None:
+    async def scenario() -> None:
+        site = Site(sls=2)
+        members = ("sl-0", "sl-1")
+        result = "a" * 64
+        for uid in members:
+            site.ledger.say(uid, session(min_peers=2))
+        for number, uid in enumerate(members):
+            state = site.ledger.say(uid, Submit(0, "", "trained", f"{number}" * 64, 10, 1))
+        assert state.round is not None
+        receipt = Receipt("mean", tuple(Contribution(uid, f"{n}" * 64, 1, 1) for n, uid in enumerate(members)), ())
+        state = site.ledger.say(state.round.leader, Publish(0, 0, result, 10, receipt))
+        site.ledger.say("sl-0", Missing(0))
+        async with watching(site) as sn:
+            await sn.at(1.0)
+            assert sn.proposed == []
+            site.ledger.chain = sn.miner.chain
+            await sn.miner.submit(site.ledger.write("sl-1", CONTRACT, Missing(0)).raw)
+            await sn.at(1.0)
+            (training,) = sn.miner.chain.world.area("training/", Training)
+            assert training.result is None
+            assert training.round is not None
+            assert (training.round.number, training.round.term) == (0, 1)
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_proposal_that_is_refused_does_no_harm() -> None:
+    """Another SN was faster: the same loss is on the chain when this one proposes it."""
+
+    async def scenario() -> None:
+        site = Site()
+
+        def rival(entry: bytes) -> None:
+            lost = site.ledger.write("sn-2", network.CONTRACT, Lost("sl-0", 1))
+            site.ledger.append(site.ledger.seal(lost, sealer="sn-2"))
+
+        async with watching(site) as sn:
+            site.log.script = [rival]
+            await sn.at(10.0)
+            assert not sn.node("sl-0").alive
+            site.ledger.chain = sn.miner.chain
+            await sn.miner.submit(site.ledger.write("sl-0", network.CONTRACT, Announce({})).raw)
+
+    run_in_virtual_time(scenario())

@@ -1,0 +1,106 @@
+"""A whole SN inside the test's event loop, and nodes that talk to it over mutual TLS."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarmlearning.api.client import SnClient
+from swarmlearning.identity.certificates import to_pem
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context
+from swarmlearning.ledger.bodies import Body, NodeType, Register
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.node.ready import Ready
+from swarmlearning.node.sender import Author
+from swarmlearning.sn.node import SnSettings, run_sn
+
+
+class _Told(Ready):
+    """Keeps what the node says when it is ready."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.facts: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+
+    def tell(self, facts: dict[str, str]) -> None:
+        self.facts.set_result(facts)
+
+
+@asynccontextmanager
+async def running_sn(
+    data_dir: Path, identity: Identity, *, port: int = 0, name: str = "test", sentinel: bool = True
+) -> AsyncIterator[dict[str, str]]:
+    """An SN at work; what it said when it was ready (`api` is its address). Raises what ended it."""
+    told = _Told()
+    settings = SnSettings(
+        name="SN-1",
+        host="127.0.0.1",
+        api_port=port,
+        p2p_port=0,
+        data_dir=data_dir,
+        network_name=name,
+        sentinel=sentinel,
+        sentinel_address="",
+        ordering="local",
+        api_service="",
+        p2p_service="",
+    )
+    sn = asyncio.create_task(run_sn(settings, identity, told))
+    await asyncio.wait((sn, told.facts), return_when=asyncio.FIRST_COMPLETED)
+    if sn.done():
+        sn.result()
+    try:
+        yield told.facts.result()
+    finally:
+        sn.cancel()
+        with suppress(asyncio.CancelledError):
+            await sn
+
+
+@dataclass
+class Member:
+    """A node that signs and sends by itself: no follower, no retries."""
+
+    uid: str
+    kind: NodeType
+    identity: Identity
+    client: SnClient
+    chain: Chain
+    author: Author
+
+    def write(self, body: Body, contract: str = network.CONTRACT) -> SignedTransaction:
+        return self.author.write(self.chain, contract, body)
+
+    async def say(self, body: Body, contract: str = network.CONTRACT) -> int:
+        """One transaction, signed at the newest height this member has seen."""
+        await self.catch_up()
+        return await self.client.submit(self.write(body, contract).raw)
+
+    async def register(self) -> int:
+        return await self.say(Register(self.kind, self.uid, to_pem(self.identity.certificate), "0"))
+
+    async def catch_up(self) -> Chain:
+        """The chain as the SN shows it now."""
+        height = int((await self.client.status())["height"])
+        while self.chain.height < height:
+            self.chain = self.chain.append(await self.client.block(self.chain.height + 1)).chain
+        return self.chain
+
+
+@asynccontextmanager
+async def member(
+    address: str,
+    identity: Identity,
+    uid: str = "sl-1",
+    kind: NodeType = "SL",
+    incarnation: int = 1,
+    signs_as: Identity | None = None,
+) -> AsyncIterator[Member]:
+    """A node not registered yet; it may sign with another identity than its connections have."""
+    author = Author((signs_as or identity).signer(), uid, incarnation)
+    async with SnClient(address, client_context(identity)) as client:
+        yield Member(uid, kind, signs_as or identity, client, Chain(), author)

@@ -1,0 +1,111 @@
+"""A training script without a framework, which starts in a quarter of a second: `python ml.py --index 1 --rounds 3 …`.
+
+Its model is a dict of NumPy arrays that every step changes in a way of this site's own. It prints the digest of the
+model it ends with. Options make it wait at a gate, fail, leave early, or hand over a damaged file.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from swarmlearning.channel.messages import Open, TensorSpec
+from swarmlearning.client import session
+from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.session import Evaluation, Session
+from swarmlearning.tensors.file import Array, Tensor, read, write
+
+CONTRACT = "defaultbb.cqdb.sml.hpe"
+
+
+def main() -> None:
+    options = _options()
+    model: dict[str, Array] = {
+        "layer.weight": np.zeros((options.size, 8), np.float32),
+        "layer.bias": np.zeros(8, np.float64),
+        "steps": np.array(0, np.int64),
+    }
+    noise = np.random.default_rng(options.index)
+    steps = 0
+
+    def tensors() -> dict[str, Tensor]:
+        return {name: Tensor.of(array, name) for name, array in model.items()}
+
+    def load(path: Path) -> Evaluation:
+        model.update(read(path))
+        return Evaluation(float(np.abs(model["layer.weight"]).mean()), None, 0, options.rounds)
+
+    request = Open(
+        training_contract=options.contract,
+        sync_frequency=4,
+        min_peers=options.min_peers,
+        merge_method=options.method,
+        checkin_model_on_train_end="snapshot",
+        node_weightage=1,
+        use_adaptive_sync=False,
+        total_epochs=options.rounds,
+        ml_platform="PYTORCH",
+        structure=tuple(TensorSpec(name, tensor.dtype, tensor.shape) for name, tensor in sorted(tensors().items())),
+    )
+    swarm = Session(Path(os.environ["SWARM_CHANNEL"]), request, on_waiting=print)
+    while steps < options.rounds:
+        _meet(options, steps)
+        for array in model.values():
+            array += noise.integers(1, 100, array.shape).astype(array.dtype)
+        steps += 1
+        _, over = swarm.sync(tensors(), 1, load)
+        print(f"SYNC {steps}", flush=True)
+        if over:
+            swarm.kill(ok=True, message="training is over")
+            break
+    else:
+        swarm.close(tensors(), 1, load)
+    print("DIGEST", hashlib.sha256(b"".join(model[name].tobytes() for name in sorted(model))).hexdigest())
+
+
+def _meet(options: argparse.Namespace, done: int) -> None:
+    """What the options want before the sync after `done` ones."""
+    if done == options.hold_at:
+        with options.gate.open("rb", buffering=0) as gate:
+            gate.read(1)
+    if done == options.fail_at:
+        raise ValueError("the data of this site is broken")
+    if done == options.leave_at:
+        sys.exit(0)
+    if done == options.truncate_at:
+        session.tensor_file.write = _write_truncated  # type: ignore[attr-defined]
+    if done == options.alter_at:
+        session.tensor_file.write = _write_altered  # type: ignore[attr-defined]
+
+
+def _write_truncated(path: Path, tensors: dict[str, Tensor]) -> None:
+    write(path, tensors)
+    os.truncate(path, path.stat().st_size - 10)
+
+
+def _write_altered(path: Path, tensors: dict[str, Tensor]) -> None:
+    write(path, tensors | {"layer.bias": Tensor.of(np.zeros(9), "layer.bias")})
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--index", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--min-peers", type=int, default=3)
+    parser.add_argument("--method", default="mean")
+    parser.add_argument("--contract", default=CONTRACT)
+    parser.add_argument("--size", type=int, default=16)
+    parser.add_argument("--gate", type=Path)
+    for event in ("hold", "fail", "leave", "truncate", "alter"):
+        parser.add_argument(f"--{event}-at", type=int, default=-1)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SwarmError as error:
+        sys.exit(f"SwarmError: {error}")

@@ -1,0 +1,179 @@
+"""The training contract played by hand: one line a transaction, the state after it to look at.
+
+A member's model has the digest `model(uid, round)`; a result that of `merged(round)`. Refusals are raised.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+from support.network import session
+from swarmlearning.ledger.bodies import (
+    CheckinMode,
+    CloseSession,
+    Contribution,
+    Depose,
+    Exclusion,
+    ExclusionReason,
+    Freeze,
+    Missing,
+    Publish,
+    Receipt,
+    ReportPerformance,
+    SubmissionKind,
+    Submit,
+    Void,
+)
+from swarmlearning.ledger.contracts import training as contract
+from swarmlearning.ledger.contracts.training import Attendance, Member, Result, Round, Training
+
+
+class Play:
+    """A training contract. `clock` counts the transactions, as block time and as height."""
+
+    def __init__(self, *members: str, min_peers: int = 2) -> None:
+        self.state: Training = contract.empty("contract")
+        self.min_peers = min_peers
+        self.clock = 0
+        for uid in members:
+            self.open(uid)
+
+    # --- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def round(self) -> Round:
+        assert self.state.round is not None
+        return self.state.round
+
+    @property
+    def result(self) -> Result:
+        assert self.state.result is not None
+        return self.state.result
+
+    @property
+    def leader(self) -> str:
+        return self.round.leader
+
+    @property
+    def text(self) -> str:
+        return contract.waiting_text(self.state)
+
+    def member(self, uid: str) -> Member:
+        return self.state.members[uid]
+
+    # --- what is said -------------------------------------------------------------------------------------------------
+
+    def open(self, uid: str, incarnation: int = 1, **changes: object) -> None:
+        body = session(**{"min_peers": self.min_peers, **changes})  # type: ignore[arg-type]
+        self.state = contract.open_session(self.state, body, uid, incarnation, self._tick())
+
+    def close(self, uid: str, checkin: CheckinMode = "snapshot") -> None:
+        self.state = contract.close_session(self.state, CloseSession(checkin), uid)
+
+    def submit(self, *uids: str, kind: SubmissionKind = "trained", **changes: object) -> None:
+        for uid in uids:
+            now = self.state.round
+            values: dict[str, object] = {
+                "round": now.number if now else 0,
+                "base": now.base if now else "",
+                "submission": kind,
+                "digest": model(uid, now.number if now else 0),
+                "size": 1,
+                "weight": contract.weight_in(now, self.member(uid), kind) if now and uid in self.state.members else 1,
+            }
+            body = Submit(**(values | changes))  # type: ignore[arg-type]
+            self.state = contract.submit(self.state, body, uid, self._tick())
+
+    def freeze(self, uid: str = "", **changes: int) -> None:
+        values = {"round": self.round.number, "term": self.round.term}
+        self.state = contract.freeze(self.state, Freeze(**(values | changes)), uid or self.leader)
+
+    def publish(
+        self,
+        uid: str = "",
+        without: Mapping[str, ExclusionReason] | None = None,
+        receipt: Receipt | None = None,
+        **changes: object,
+    ) -> None:
+        """Publishes as the leader; `without` are contributors left out, and why."""
+        now = self.round
+        made = receipt or receipt_of(now, without or {})
+        enough = len(made.contributions) >= self.min_peers
+        values: dict[str, object] = {
+            "round": now.number,
+            "term": now.term,
+            "result": merged(now.number) if enough else "",
+            "size": 1,
+            "receipt": made,
+        }
+        body = Publish(**(values | changes))  # type: ignore[arg-type]
+        self.state = contract.publish(self.state, body, uid or now.leader, self._tick())
+
+    def report(self, *uids: str, loss: float | None = 0.5, number: int | None = None) -> None:
+        for uid in uids:
+            body = ReportPerformance(self.result.closed.number if number is None else number, loss, None, 1, 1)
+            self.state = contract.report_performance(self.state, body, uid)
+
+    def missing(self, *uids: str, number: int | None = None) -> None:
+        for uid in uids:
+            body = Missing(self.result.closed.number if number is None else number)
+            self.state = contract.missing(self.state, body, uid)
+
+    def void(self, number: int | None = None) -> None:
+        body = Void(self.result.closed.number if number is None else number)
+        self.state = contract.void(self.state, body, self._tick())
+
+    def depose(self, *uids: str, by_sn: bool = False, spoke: int = 0, **changes: object) -> None:
+        """These depose the leader, which runs as incarnation 1 and spoke last at height `spoke`."""
+        values: dict[str, object] = {
+            "round": self.round.number if self.state.round else 0,
+            "term": self.round.term if self.state.round else 0,
+            "incarnation": 1,
+            "seen_height": 0,
+            "cause": "progress",
+        }
+        body = Depose(**(values | changes))  # type: ignore[arg-type]
+        for uid in uids:
+            self.state = contract.depose(self.state, body, uid, by_sn=by_sn, leader_incarnation=1, leader_height=spoke)
+
+    def attend(self, uid: str, attendance: Attendance, incarnation: int = 1) -> None:
+        self.state = contract.attend(self.state, uid, attendance, incarnation, self._tick())
+
+    def reset(self, forced: bool = False) -> None:
+        self.state = contract.reset(self.state, forced)
+
+    # --- several at once ----------------------------------------------------------------------------------------------
+
+    def complete_round(self, *uids: str) -> None:
+        """All of these submit, their leader publishes, all report."""
+        self.submit(*uids)
+        if not self.round.frozen:
+            self.freeze()
+        self.publish()
+        self.report(*uids)
+
+    def _tick(self) -> int:
+        self.clock += 1
+        return self.clock
+
+
+def model(uid: str, number: int) -> str:
+    """Digest of a member's model for a round."""
+    return hashlib.sha256(f"{uid} {number}".encode()).hexdigest()
+
+
+def merged(number: int) -> str:
+    """Digest of the result of a round."""
+    return hashlib.sha256(f"merged {number}".encode()).hexdigest()
+
+
+def receipt_of(current: Round, without: Mapping[str, ExclusionReason]) -> Receipt:
+    """The receipt that an honest leader writes."""
+    return Receipt(
+        "mean",
+        tuple(
+            Contribution(uid, entry.digest, entry.weight, entry.weight)
+            for uid, entry in sorted(current.submissions.items())
+            if uid not in without
+        ),
+        tuple(Exclusion(uid, reason, "") for uid, reason in sorted(without.items())),
+    )

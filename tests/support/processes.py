@@ -1,0 +1,181 @@
+"""Real processes for tests: `python -m swarmlearning.cli.main …` and scripts beside it, all ended with the test.
+
+Nothing here polls: that a process is ready is read from a pipe, that it has ended is waited for, always with a
+deadline. Each writes to a log file of its own.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+START_SECONDS = 60.0
+END_SECONDS = 60.0
+"""Deadlines for a machine under heavy load; nothing comes near them otherwise."""
+STOP_SECONDS = 15.0
+
+COMMAND = (sys.executable, "-m", "swarmlearning.cli.main")
+
+
+class Process:
+    """A started process, the leader of its process group. `pipe` is where a node says that it is ready."""
+
+    def __init__(self, name: str, log: Path, popen: "subprocess.Popen[bytes]", pipe: int | None = None) -> None:
+        self.name = name
+        self.log = log
+        self._popen = popen
+        self._pipe = pipe
+        self._ready: dict[str, str] = {}
+
+    @property
+    def ready(self) -> dict[str, str]:
+        """What a node says when it is ready: waits for that. Fails when it ends before."""
+        if self._pipe is not None:
+            line = _read_to_the_end(self._pipe, START_SECONDS)
+            self.close()
+            assert line, f"{self.name} has ended before it was ready\n{self.output}"
+            self._ready = msgspec.json.decode(line, type=dict[str, str])
+        return self._ready
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def running(self) -> bool:
+        return self._popen.poll() is None
+
+    @property
+    def output(self) -> str:
+        """Everything it has written so far, standard output and error."""
+        return self.log.read_text(errors="replace")
+
+    def wait(self, seconds: float = END_SECONDS) -> int:
+        """Its exit code, once it has ended."""
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} has not ended after {seconds:.0f} s\n{self.output}") from None
+
+    def complaint(self) -> str:
+        """The one message it ends with: waits for exit code 1, and for no traceback in its log."""
+        assert self.wait() == 1, self.output
+        assert "Traceback" not in self.output, self.output
+        messages = [line for line in self.output.splitlines() if line.startswith("swarm s")]
+        assert len(messages) == 1, self.output
+        return messages[0]
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the whole process group."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """As a power failure would end it: nothing of it runs when this returns."""
+        self.signal(signal.SIGKILL)
+        self._popen.wait()
+
+    def close(self) -> None:
+        """Closes the pipe."""
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+
+
+class Processes:
+    """Use as a context manager: whatever ends the block ends all processes. They work and log in `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._started: list[Process] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        left = [process for process in self._started if process.running]
+        for process in reversed(left):
+            process.signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in left:
+            with suppress(AssertionError):
+                process.wait(max(0.0, deadline - time.monotonic()))
+        for process in self._started:
+            process.kill()
+            process.close()
+        if error is not None:
+            for process in self._started:
+                print(f"\n===== {process.name} =====\n{process.output}")
+
+    def start(self, name: str, *command: str | Path, environment: Mapping[str, str] | None = None) -> Process:
+        """Starts a command in a process group of its own; a second one of that name writes to the same log."""
+        return self._start(name, command, environment or {}, None, ())
+
+    def node(
+        self,
+        name: str,
+        kind: str,
+        options: Mapping[str, str | Path],
+        flags: Sequence[str] = (),
+        ml: Sequence[str | Path] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Starts `swarm KIND --OPTION VALUE … FLAGS [-- ML]`."""
+        reader, writer = os.pipe()
+        words = [word for option, value in options.items() for word in (f"--{option}", value)]
+        command = [*COMMAND, kind, *words, *flags, "--ready-fd", str(writer), *(("--", *ml) if ml else ())]
+        try:
+            return self._start(name, command, environment or {}, reader, (writer,))
+        finally:
+            os.close(writer)
+
+    def _start(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        pipe: int | None,
+        keep_open: Sequence[int],
+    ) -> Process:
+        log = self._directory / f"{name}.log"
+        with log.open("ab") as file:
+            popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory,
+                env=_environment(environment),
+                pass_fds=keep_open,
+                process_group=0,
+            )
+        process = Process(name, log, popen, pipe)
+        self._started.append(process)
+        return process
+
+
+def _environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process' environment without what is about swarms, so that a user's own settings change no test."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SWARM_", "SL_", "SN_"))}
+    return kept | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | dict(changes)
+
+
+def _read_to_the_end(descriptor: int, seconds: float) -> bytes:
+    deadline, line = time.monotonic() + seconds, b""
+    while select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        part = os.read(descriptor, 65536)
+        if not part:
+            return line
+        line += part
+    raise AssertionError(f"a process was not ready after {seconds:.0f} s")

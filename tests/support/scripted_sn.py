@@ -1,0 +1,66 @@
+"""An SN for tests of those who talk to one: it shows the blocks it is given and answers as a script says."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from starlette.types import Receive, Scope, Send
+
+from swarmlearning.api.server import Server
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import server_context
+
+Answer = tuple[int, dict[str, object]]
+"""Status and JSON body."""
+
+
+@dataclass
+class ScriptedSn:
+    """`blocks` are streamed from the height asked for; then the stream ends if `ends`. Each `POST` takes one of
+    `answers`, a function of what was sent; `received` are the bodies."""
+
+    blocks: list[bytes]
+    answers: list[Callable[[str], Answer]] = field(default_factory=list)
+    ends: bool = False
+    received: list[str] = field(default_factory=list)
+    asked_from: list[int] = field(default_factory=list)
+    address: str = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/blocks":
+            await self._stream(int(scope["query_string"].removeprefix(b"from=")), receive, send)
+            return
+        body = b""
+        while (message := await receive())["type"] == "http.request":
+            body += message["body"]
+            if not message["more_body"]:
+                break
+        self.received.append(body.decode())
+        status, answer = self.answers.pop(0)(body.decode())
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+    async def _stream(self, start: int, receive: Receive, send: Send) -> None:
+        self.asked_from.append(start)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for raw in self.blocks[start:]:
+            await send({"type": "http.response.body", "body": b"data: %b\n\n" % raw, "more_body": True})
+        if self.ends:
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await send({"type": "http.response.body", "body": b": idle\n\n", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+@asynccontextmanager
+async def scripted_sn(identity: Identity, blocks: list[bytes], **script: object) -> AsyncIterator[ScriptedSn]:
+    sn = ScriptedSn(blocks, **script)  # type: ignore[arg-type]
+    server = Server(sn, server_context(identity), "127.0.0.1", 0)
+    await server.start()
+    sn.address = f"127.0.0.1:{server.port}"
+    try:
+        yield sn
+    finally:
+        await server.stop(grace=0.0)

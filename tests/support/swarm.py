@@ -1,0 +1,204 @@
+"""A whole swarm of real processes for tests: one SN, SLs with ML stand-ins, certificates, and what can be seen."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from random import SystemRandom
+from typing import Any, TypeVar
+
+from support.certs import make_workspace
+from support.ml import CONTRACT
+from support.processes import Process, Processes
+from swarmlearning.api.client import SnClient
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context
+from swarmlearning.ledger.apply import state_of
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.history import steps
+from swarmlearning.ordering.local import read_chain_file
+
+ML = Path(__file__).with_name("ml.py")
+SECONDS = 60.0
+"""Until what a test waits for must have happened, on a machine under heavy load."""
+
+T = TypeVar("T")
+
+
+class Gate:
+    """Where ML stand-ins wait (`--hold-at N`) until they are let through, one by one."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+        self._end = os.open(path, os.O_RDWR)
+
+    def let(self, count: int = 1) -> None:
+        """`count` of those who wait, or will come, may go on."""
+        os.write(self._end, b"." * count)
+
+    def close(self) -> None:
+        os.close(self._end)
+
+
+class Swarm:
+    """Files below `directory`; `identities` by certificate name (SN-1, SL-1, …), made when not given."""
+
+    def __init__(
+        self, processes: Processes, directory: Path, identities: dict[str, Identity] | None = None, name: str = "swarm"
+    ) -> None:
+        self.processes = processes
+        self.directory = directory
+        self.identities = identities or make_workspace(directory / "cert", ["SN-1", "SL-1", "SL-2", "SL-3"])
+        self.name = name
+        self.sn: Process
+
+    # --- its processes ----------------------------------------------------------------------------------------------
+
+    def start_sn(self, *flags: str, port: int = 0, **changes: str | Path) -> Process:
+        """Starts the SN, or starts it again with the same data; `changes` are options."""
+        options = {
+            "host-ip": "127.0.0.1",
+            "sn-api-port": str(port),
+            "network-name": self.name,
+            "ordering": "local",
+            "data-dir": self.directory / "sn",
+            **identity_options(self.identities["SN-1"]),
+            **_named(changes),
+        }
+        self.sn = self.processes.node(f"{self.name}-SN", "sn", options, flags or ["--sentinel"])
+        return self.sn
+
+    def start_sl(self, index: int, *ml: str, identity: str = "", **changes: str | Path) -> Process:
+        """Starts SL number `index`, with an ML stand-in if there are arguments `ml` for one; `changes` are options."""
+        options = self.sl_options(index, identity, **changes)
+        return self.processes.node(f"SL-{index}", "sl", options, ml=self._script(index, ml) if ml else ())
+
+    def sl_options(self, index: int, identity: str = "", **changes: str | Path) -> dict[str, str | Path]:
+        """The options of SL number `index`; `changes` by option names with underscores."""
+        return {
+            "host-ip": "127.0.0.1",
+            "sn-ip": "127.0.0.1",
+            "sn-api-port": self.address.rpartition(":")[2],
+            "sl-fs-port": "0",
+            "node-name": f"site-{index}",
+            "data-dir": self.directory / f"sl-{index}",
+            **identity_options(self.identities[identity or f"SL-{index}"]),
+            **_named(changes),
+        }
+
+    def train(self, index: int, sl: Process, *ml: str) -> Process:
+        """Starts an ML stand-in by hand beside a running SL."""
+        return self.processes.start(
+            f"ML-{index}", *self._script(index, ml), environment={"SWARM_CHANNEL": sl.ready["channel"]}
+        )
+
+    def start_sites(self, *ml: str, count: int = 3) -> list[Process]:
+        """`count` SLs with an ML stand-in each."""
+        return [self.start_sl(index, *(ml or ("--rounds", "2"))) for index in range(1, count + 1)]
+
+    def _script(self, index: int, ml: Sequence[str]) -> list[str | Path]:
+        return [sys.executable, ML, "--index", str(index), *ml]
+
+    # --- what can be seen of it -------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """The SN's API, `host:port`; the same after a restart on the same port."""
+        return self.sn.ready["api"]
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    def ask(self, question: Callable[[SnClient], Awaitable[T]], node: str = "SL-1") -> T:
+        """Asks the SN with a node's certificate."""
+
+        async def asked() -> T:
+            async with SnClient(self.address, client_context(self.identities[node])) as client:
+                return await question(client)
+
+        return run(asked())
+
+    def status(self) -> dict[str, Any]:
+        return self.ask(lambda client: client.status())
+
+    def until(self, reached: Callable[[Training], bool], contract: str = CONTRACT) -> Training:
+        """Follows the chain until the training is `reached`."""
+        return self.training(self.until_chain(lambda chain: reached(self.training(chain, contract))), contract)
+
+    def until_chain(self, reached: Callable[[Chain], bool]) -> Chain:
+        async def follow(client: SnClient) -> Chain:
+            chain = Chain()
+            async for raw in client.blocks(0):
+                chain = chain.append(raw).chain
+                if reached(chain):
+                    return chain
+            raise AssertionError("the stream has ended")
+
+        return self.ask(follow)
+
+    @staticmethod
+    def training(chain: Chain, contract: str = CONTRACT) -> Training:
+        return state_of(chain.world, contract)
+
+    def chain(self) -> Chain:
+        """The SN's chain file, replayed from block 0 with every check; no block of it is void."""
+        walked = list(steps(read_chain_file(self.directory / "sn" / "chain.sqlite")))
+        assert [step.void for step in walked if step.void is not None] == []
+        return walked[-1].chain
+
+
+def assert_complete(sites: list[Process]) -> None:
+    """All have ended with 0, and with the same model."""
+    assert [site.wait() for site in sites] == [0] * len(sites), [site.name for site in sites if site.wait()]
+    assert len({digest(site) for site in sites}) == 1
+
+
+def digest(process: Process) -> str:
+    """The digest of the model that an ML stand-in ended with."""
+    (found,) = [line for line in process.output.splitlines() if line.startswith("DIGEST ")]
+    return found.removeprefix("DIGEST ")
+
+
+def identity_options(identity: Identity) -> dict[str, str | Path]:
+    """The options for a node's certificate; its CAs are those in the folder beside it."""
+    return {
+        "cert": identity.cert_path,
+        "key": identity.key_path,
+        "capath": identity.cert_path.parent / "ca" / "capath",
+    }
+
+
+def fixed_port() -> int:
+    """A free port outside the range from which the kernel takes the ports of outgoing connections.
+
+    Such a port is still free for a server that is started again: no client can have got it meanwhile.
+    """
+    candidates = list(range(20_000, 30_000))
+    SystemRandom().shuffle(candidates)
+    for port in candidates:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine, at most as long as a test waits for anything."""
+
+    async def bounded() -> T:
+        async with asyncio.timeout(SECONDS):
+            return await work
+
+    return asyncio.run(bounded())
+
+
+def _named(changes: dict[str, str | Path]) -> dict[str, str | Path]:
+    return {name.replace("_", "-"): value for name, value in changes.items()}
