@@ -73,7 +73,9 @@ async def fleet(processes: Processes, folder: Path, nodes: int, size: int) -> As
     """Starts a swarm of `nodes` SLs for models of `size` bytes. Raises `RunError` when a process fails."""
     workspace = make_identities(folder / "cert", ["SN-1", *_names("SL", nodes)])
     begin = monotonic()
-    sn = await _start_node(processes, folder, workspace, "SN-1", ["sn", "--sentinel", "--sn-api-port", "0", "--ordering", "local"])
+    sn = await _start_node(
+        processes, folder, workspace, "SN-1", ["sn", "--sentinel", "--sn-api-port", "0", "--ordering", "local"]
+    )
     api = msgspec.json.decode(await _hear(processes, sn))["api"]
     port = api.rpartition(":")[2]
     options = ["sl", "--sn-ip", HOST, "--sn-api-port", port, "--sl-fs-port", "0"]

@@ -1,6 +1,7 @@
 """Real tests name the programs they need; where one is missing the summary says which, and what was not run."""
 
 import pytest
+
 from support.tools import lacks, missing
 
 

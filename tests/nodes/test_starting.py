@@ -175,6 +175,7 @@ def start_sn(swarm: Swarm, identity: Identity | None = None, data_dir: str = "an
     options: Options = {
         "host-ip": "127.0.0.1",
         "sn-api-port": "0",
+        "ordering": "local",
         "data-dir": swarm.directory / data_dir,
         **identity_options(identity or swarm.identities["SN-1"]),
         **{name.replace("_", "-"): value for name, value in changes.items()},

@@ -9,10 +9,7 @@ URLS = {uid: f"http://{uid}" for uid in "abcdefgh"}
 
 
 def members(voters: str, learner: str = "") -> list[Member]:
-    return [
-        Member(ord(uid), uid, f"http://{uid}", uid in learner)
-        for uid in voters + learner
-    ]
+    return [Member(ord(uid), uid, f"http://{uid}", uid in learner) for uid in voters + learner]
 
 
 def urls(admitted: str) -> dict[str, str]:
@@ -41,9 +38,7 @@ def urls(admitted: str) -> dict[str, str]:
         ("abcdefg", "", "abcdefgh", "abcdefgh", "", None),
     ],
 )
-def test_next_step(
-    voters: str, learner: str, admitted: str, present: str, gone: str, expected: Step | None
-) -> None:
+def test_next_step(voters: str, learner: str, admitted: str, present: str, gone: str, expected: Step | None) -> None:
     assert next_step(members(voters, learner), urls(admitted), set(present), set(gone)) == expected
 
 

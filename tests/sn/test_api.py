@@ -21,10 +21,10 @@ from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.api.server import Limits, Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.ledger.block import MAX_BLOCK
 from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.transaction import MAX_TRANSACTION
 from swarmlearning.ordering.local import LocalPresence
 from swarmlearning.sn import api
 from swarmlearning.sn.api import make_api
@@ -214,6 +214,14 @@ OPERATIONS = {
     ("get", "/blocks"): {"422": "HTTPValidationError"},
     ("get", "/blocks/{height}"): {"404": "Refused", "422": "HTTPValidationError"},
     ("put", "/presence/{node}"): {"403": "Refused", "409": "Refused", "422": "HTTPValidationError"},
+    ("post", "/log/{height}"): {
+        "200": "Ordered",
+        "403": "Refused",
+        "409": "Refused",
+        "422": "HTTPValidationError",
+        "503": "Refused",
+    },
+    ("post", "/cluster/join"): {"403": "Refused", "422": "HTTPValidationError", "503": "Refused"},
     ("get", "/status"): {"200": "Status"},
     ("get", "/contracts/{name}"): {"422": "HTTPValidationError"},
     ("get", "/health"): {},
@@ -225,7 +233,10 @@ FIELDS = {
     "Beat": {"incarnation", "steps", "moved"},
     "Committed": {"height"},
     "Refused": {"code", "detail", "height"},
-    "Status": {"network", "network_id", "sn", "version", "height", "hash", "ordering", "nodes", "trainings"},
+    "Status": {"network", "network_id", "sn", "version", "height", "hash", "ordering"}
+    | {"votes", "bears", "sns", "nodes", "trainings"},
+    "VoterStatus": {"uid", "name", "part", "height", "present"},
+    "Ordered": {"height", "hash"},
     "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "version", "addresses"},
     "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text"},
 }
@@ -263,9 +274,9 @@ def engine_of(site: Site) -> LocalEngine:
 # --- limits and failures --------------------------------------------------------------------------------------------
 
 
-async def test_a_body_beyond_the_size_of_a_transaction_is_refused(sl: Member) -> None:
-    with pytest.raises(Refusal, match=f"larger than the {MAX_TRANSACTION} bytes") as refusal:
-        await sl.client.submit("x" * (MAX_TRANSACTION + 1))
+async def test_a_body_beyond_the_size_of_a_block_is_refused(sl: Member) -> None:
+    with pytest.raises(Refusal, match=f"larger than the {MAX_BLOCK} bytes") as refusal:
+        await sl.client.submit("x" * (MAX_BLOCK + 1))
     assert refusal.value.code == "http-413"
     await sl.say(Announce({}))
 

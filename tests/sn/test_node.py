@@ -25,7 +25,7 @@ Identities = dict[str, Identity]
 
 async def failure(data_dir: Path, identity: Identity, **options: object) -> Exception:
     """Why an SN does not start."""
-    with pytest.raises(Exception, match=".") as refused:
+    with pytest.raises(Exception, match=r".") as refused:
         async with running_sn(data_dir, identity, **options):  # type: ignore[arg-type]
             pass
     cause = first_cause(refused.value)
@@ -34,9 +34,10 @@ async def failure(data_dir: Path, identity: Identity, **options: object) -> Exce
 
 
 async def test_it_founds_a_network_and_registers_where_it_is(tmp_path: Path, identities: Identities) -> None:
-    async with running_sn(tmp_path, identities["SN-1"], name="hospitals") as sn, member(
-        sn["api"], identities["SL-1"]
-    ) as sl:
+    async with (
+        running_sn(tmp_path, identities["SN-1"], name="hospitals") as sn,
+        member(sn["api"], identities["SL-1"]) as sl,
+    ):
         chain = await sl.catch_up()
         assert chain.network_id == sn["network"]
         assert network.network(chain.world).name == "hospitals"

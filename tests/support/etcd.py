@@ -51,9 +51,7 @@ class Cluster:
         names = [f"SN-{number}" for number in range(1, count + 1)]
         identities = make_workspace(root / "cert", names)
         self.admitted = {identity.thumbprint for identity in identities.values()}
-        self.hosts = [
-            Host(self, chr(ord("a") + index), identities[name]) for index, name in enumerate(names)
-        ]
+        self.hosts = [Host(self, chr(ord("a") + index), identities[name]) for index, name in enumerate(names)]
 
     def find(self, address: str) -> Peer | None:
         for host in self.hosts:

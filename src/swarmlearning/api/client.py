@@ -3,6 +3,7 @@
 `docs/protocol.md` describes the API; every SN serves its OpenAPI page at `/docs`.
 """
 
+import io
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
@@ -120,14 +121,15 @@ class SnClient:
         self, method: str, path: str, data: bytes | None = None, kind: str = "application/json"
     ) -> bytes:
         headers = {"content-type": kind} if data is not None else None
+        body = io.BytesIO(data) if data is not None else None
         try:
-            async with self._session.request(method, self._base + path, data=data, headers=headers) as response:
-                body = await response.read()
+            async with self._session.request(method, self._base + path, data=body, headers=headers) as response:
+                answer = await response.read()
                 if response.status >= 500:
-                    raise Unavailable(f"SN {self.address}: {_refusal(response.status, body).detail}")
+                    raise Unavailable(f"SN {self.address}: {_refusal(response.status, answer).detail}")
                 if response.status >= 400:
-                    raise _refusal(response.status, body)
-                return body
+                    raise _refusal(response.status, answer)
+                return answer
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError) as error:
             raise self._unavailable(error) from error
 
