@@ -186,6 +186,12 @@ def unregistered(ledger: Ledger) -> bytes:
     return resealed(ledger, by="sn-2")
 
 
+def admitting_itself(ledger: Ledger) -> bytes:
+    """An SN that no registered SN has admitted writes its own registration."""
+    actor = ledger.actor("sn-2", "SN")
+    return ledger.seal(ledger.write("sn-2", network.CONTRACT, Register("SN", "sn-2", actor.pem, "0")), sealer="sn-2")
+
+
 def foreign(ledger: Ledger) -> bytes:
     """An SN of another CA that says it is `sn-1`."""
     ledger.actor("stranger", "SN", create_authority("CA-2", 30))
@@ -226,6 +232,7 @@ VOID: dict[str, tuple[Forge, str]] = {
     "empty": (lambda ledger: b"", "not a block"),
     "too large": (lambda ledger: b" " * (block.MAX_BLOCK + 1), "at most"),
     "a sealer that is not registered": (unregistered, "sealer: sn-2 is no SN"),
+    "a sealer that admits itself": (admitting_itself, "sealer: sn-2 is no SN"),
     "a sealer that is no SN": (lambda ledger: resealed(ledger, by="sl-1"), "sealer: sl-1 is no SN"),
     "sealed with the certificate of another node": (
         lambda ledger: resealed(ledger, signer="sl-1"),

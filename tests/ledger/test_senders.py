@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from support.gencert import make_authority, make_node
@@ -348,6 +348,9 @@ def test_a_restart_keeps_the_addresses_and_takes_the_node_out_of_the_waiting(led
     assert found is not None
     assert (found.addresses, found.incarnation, found.alive) == ({"fs": "host:30305"}, 2, True)
     assert ledger.training.members["sl-1"].attendance == "restarted"
+    ledger.say("sn-1", Lost("sl-1", 2), NETWORK)
+    ledger.say("sn-1", Back("sl-1", 2), NETWORK)
+    assert ledger.training.members["sl-1"].attendance == "restarted"
     ledger.say("sl-1", session(1))
     assert ledger.training.members["sl-1"].present
 
@@ -363,6 +366,8 @@ def test_the_same_bytes_are_accepted_once(ledger: Ledger) -> None:
 
 
 @given(st.lists(st.integers(1, 3 * REPLAY_BITS), max_size=200))
+@example([REPLAY_BITS + 1, 1])
+@example([REPLAY_BITS, 1])
 def test_in_whatever_order_each_sequence_number_is_accepted_at_most_once(numbers: list[int]) -> None:
     world, accepted = World(), list[int]()
     for height, number in enumerate(numbers):

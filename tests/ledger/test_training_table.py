@@ -60,6 +60,14 @@ def barred() -> Play:
     return play
 
 
+def late() -> Play:
+    """A frozen round, and the model of `c` that came too late for it."""
+    play = three()
+    play.freeze()
+    play.submit("c")
+    return play
+
+
 def altered(play: Play, **changes: object) -> Receipt:
     """The right receipt, but for its first contribution."""
     right = receipt_of(play.round, {})
@@ -111,6 +119,7 @@ REFUSED: list[tuple[str, Play, Act, str, str]] = [
     ("a heavier one", two(), lambda p: p.submit("a", weight=2), "wrong-weight", "is 1, not 2"),
     ("no weight", two(), lambda p: p.submit("a", weight=0), "wrong-weight", "is 1, not 0"),
     ("a second one", three(), lambda p: p.submit("a"), "submitted-already", "a has submitted to round 0"),
+    ("a second late one", late(), lambda p: p.submit("c"), "submitted-already", "c has submitted to round 0"),
     ("an unusable one", barred(), lambda p: p.submit("b"), "excluded", "found unusable in round 0"),
     # Freeze
     ("by another", three(), lambda p: p.freeze("b"), "not-leader", "led by a, not b"),
@@ -348,6 +357,15 @@ def test_too_few_usable_models_return_the_round_to_collecting_in_the_same_term()
     assert play.round.frozen
 
 
+def test_what_could_not_be_used_once_cannot_be_used_later() -> None:
+    play = Play("a", "b", "c", min_peers=3)
+    play.submit("a", "b", "c")
+    play.publish(without={"b": "structure"})
+    play.submit("b", digest="7" * 64)
+    play.publish(without={"c": "structure"})
+    assert play.round.barred.keys() == {"b", "c"}
+
+
 def test_a_late_model_counts_when_its_round_collects_again() -> None:
     play = three()
     play.freeze()
@@ -378,8 +396,9 @@ def test_without_weight_the_previous_model_stands_and_who_held_it_holds_it() -> 
     play.submit("b", kind="inactive")
     with pytest.raises(Rejection, match="no-weight"):
         play.publish(result=merged(1))
-    play.publish(result=merged(0))
+    play.publish(result=merged(0), size=0)
     assert (play.result.digest, play.result.holders, play.result.closed.number) == (merged(0), ("a", "b"), 1)
+    assert play.result.size == 1
 
 
 def test_in_round_0_where_no_model_could_stand_an_inactive_one_has_its_weight() -> None:

@@ -101,6 +101,7 @@ async def test_it_returns_when_the_block_has_been_verified_here(ledger: Ledger, 
         assert not sent.done()
         sn.blocks = ledger.blocks
         assert await sent == 1
+        assert sender._follower.chain.height == 1
         assert len(sn.received) == 1
 
 

@@ -240,6 +240,14 @@ def test_a_refusal_in_passing_ends_nothing_and_the_next_block_shows_what_to_do(c
     assert node.show() == [Send(submit)]
 
 
+def test_a_refusal_on_a_state_that_was_seen_already_is_not_answered_by_the_same_again() -> None:
+    node = joined("b")
+    node.hand()
+    submit = submit_of("b", 0)
+    assert node.tell(Refused(submit, "other-round", "", node.height)) == []
+    assert node.show() == [Send(submit)]
+
+
 @pytest.mark.parametrize("code", ["untrusted", "other-chain", "revoked"])
 def test_any_other_refusal_ends_the_ml_process_with_the_reason(code: str) -> None:
     node = joined("b")
@@ -314,10 +322,12 @@ def test_in_round_0_again_it_hands_in_what_it_has() -> None:
 
 
 def test_a_result_is_fetched_from_its_leader_first_and_delivered() -> None:
-    node = submitted("b", "a", "b", "c")
-    node.play.publish("a")
-    node.play.report("c")
-    fetch = Fetch(merged(0), 1, ("a", "c"))
+    node = submitted("a", "a", "b", "c")
+    for _ in range(2):
+        node.play.depose("sn", by_sn=True, cause="lease")
+    node.play.publish("c")
+    node.play.report("b")
+    fetch = Fetch(merged(0), 1, ("c", "b"))
     assert node.show() == [fetch]
     assert node.show() == []
     assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
@@ -355,6 +365,7 @@ def test_nobody_has_it_is_said_once_and_it_is_asked_for_again() -> None:
     assert node.show() == [fetch]
     assert node.tell(FetchFailed(merged(0), "gone")) == [Send(Missing(0)), fetch]
     assert node.tell(FetchFailed(merged(0), "gone")) == [fetch]
+    node.accept(Missing(0))
     node.play.missing("b")
     node.show()
     assert node.tell(FetchFailed(merged(0), "gone")) == [fetch]
@@ -565,6 +576,39 @@ def test_a_leader_that_fetches_the_previous_model_merges_when_it_has_it() -> Non
     for uid in ("a", "c"):
         assert node.tell(Fetched(model(uid, 1))) == []
     assert merge_of(node, base=merged(0)) in node.tell(Fetched(merged(0)))
+
+
+def test_a_leader_that_got_the_previous_model_late_merges_it_where_it_is_submitted() -> None:
+    node = submitted("b")
+    node.play.publish()
+    node.play.report("a")
+    node.play.close("a", "active")
+    node.play.submit("a", kind="active", digest=merged(0))
+    node.play.open("c")
+    node.play.submit("c")
+    node.play.freeze("b")
+    node.show()
+    node.tell(FetchFailed(merged(0), "refused"))
+    node.tell(Fetched(model("c", 1)))
+    assert merge_of(node, base=merged(0)) in node.tell(Fetched(merged(0)))
+
+
+def test_a_leader_without_the_model_that_stands_fetches_it_from_those_who_have_it() -> None:
+    node = submitted("b", "a", "b", "c")
+    node.play.publish("a")
+    node.play.report("a", "c")
+    for uid in ("a", "c"):
+        node.play.close(uid, "inactive")
+        node.play.submit(uid, kind="inactive")
+    node.play.freeze("b")
+    node.show()
+    fetch = Fetch(merged(0), 1, ("a", "c"))
+    assert fetch in node.tell(FetchFailed(merged(0), "refused"))
+    stands = merged_by(node, merged(0))
+    assert Send(published_by(node, merged(0))) in node.tell(stands)
+    node.play.publish("b", result=merged(0))
+    assert node.show() == []
+    assert Deliver(merged(0)) in node.tell(Fetched(merged(0)))
 
 
 def test_a_leader_does_not_fetch_from_itself() -> None:

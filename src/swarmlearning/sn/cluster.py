@@ -104,10 +104,8 @@ class Cluster:
         await log.begin()
 
     async def return_to(self) -> None:
-        """Starts the member with what it left on disk; it may have to wait for a majority."""
+        """Starts the member with what it left on disk; it answers, and is used, once there is a majority."""
         await self._member.start(None, new=False)
-        await self._member.answers()
-        self._use_etcd()
 
     async def join(self, members: Mapping[str, str]) -> None:
         """Enters the cluster that has added this SN as a learner, and votes once it is promoted."""
@@ -225,7 +223,6 @@ class Cluster:
             return FIRST_PAUSE
         try:
             await self._member.start(None, new=False)
-            await self._member.answers()
         except OrderingError as error:
             logger.error("%s", error)
             return min(2 * pause, LONGEST_PAUSE)

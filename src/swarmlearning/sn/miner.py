@@ -28,6 +28,8 @@ MAX_BATCH = 512
 HEADER_ROOM = 4096
 READ_BATCH = 256
 RECENT_BLOCKS = 64
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 1.0
 
 
 class BusyError(OrderingError):
@@ -92,12 +94,20 @@ class Miner:
     async def run(self) -> None:
         """Follows the log and seals, until cancelled."""
         growth = asyncio.ensure_future(self._log.grown(self.chain.height))
+        pause = FIRST_PAUSE
         try:
             while True:
                 wanted = asyncio.ensure_future(self._wanted.wait())
                 await asyncio.wait((growth, wanted), return_when=asyncio.FIRST_COMPLETED)
                 wanted.cancel()
-                await self.load()
+                try:
+                    await self.load()
+                except OrderingError as error:
+                    logger.warning("%s; transactions wait", error)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                    continue
+                pause = FIRST_PAUSE
                 await self._seal()
                 if growth.done():
                     growth.result()
@@ -138,10 +148,9 @@ class Miner:
                 if step.void is not None:
                     raise OrderingError(f"this SN cannot seal block {step.chain.height}: {step.void}")
                 await self._log.append(Head(self.chain.height, self.chain.hash), raw)
-            except ConflictError:
+            except ConflictError:  # `run` reads what took the height, then judges these again
                 self._pending.extendleft(reversed(batch))
-                await self.load()
-                continue
+                return
             except OrderingError as error:
                 logger.error("%s", error)
                 for pending in batch:

@@ -200,14 +200,14 @@ class _Sn:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(work) for work in (self._miner.run(), watchdog.run(), engine.run())]
             await server.start()
-            running.append(placing := tasks.create_task(self._take_place(server.port)))
-            await asyncio.wait((placing,), timeout=PLACE_SECONDS)
-            running.append(tasks.create_task(self._beat()))
-            logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
-            logging.getLogger("swarm.blCnt").info("Starting SWARM-API-SERVER on port: %d", server.port)
-            address = settings.api_service or f"{settings.host}:{server.port}"
-            ready.tell({"api": address, "network": chain.network_id, "uid": self._place.uid})
             try:
+                running.append(placing := tasks.create_task(self._take_place(server.port)))
+                await asyncio.wait((placing,), timeout=PLACE_SECONDS)
+                running.append(tasks.create_task(self._beat()))
+                logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
+                logging.getLogger("swarm.blCnt").info("Starting SWARM-API-SERVER on port: %d", server.port)
+                address = settings.api_service or f"{settings.host}:{server.port}"
+                ready.tell({"api": address, "network": chain.network_id, "uid": self._place.uid})
                 await server.wait()
             finally:
                 await server.stop(STOP_SECONDS)

@@ -36,7 +36,7 @@ class EtcdLog:
         self._gateway = gateway
         self._file = file
         self._archive = archive
-        self._signals = 0
+        self._top = EMPTY.height
         self._grown = asyncio.Condition()
 
     async def begin(self) -> None:
@@ -88,26 +88,27 @@ class EtcdLog:
         return entries
 
     async def grown(self, height: int) -> None:
-        """Returns at the next sign of growth after the call; at once when the file is ahead already."""
+        """Waits until an entry above `height` has been heard of."""
         if (await self._file.head()).height > height:
             return
         async with self._grown:
-            seen = self._signals
-            await self._grown.wait_for(lambda: self._signals != seen)
+            await self._grown.wait_for(lambda: self._top > height)
 
     async def run(self) -> None:
-        """Watches the head until cancelled, and signals growth; also after every reconnection, for what was missed."""
+        """Watches the head until cancelled; reads it once each time the watch stands, for what was missed before."""
         pause = FIRST_PAUSE
         while True:
             try:
-                async for _ in self._gateway.watch(HEAD_KEY, None):
+                async for changes in self._gateway.watch(HEAD_KEY, None):
+                    head = _decode(changes[-1].value) if changes else await self.head()
                     pause = FIRST_PAUSE
-                    await self._signal()
+                    async with self._grown:
+                        self._top = max(self._top, head.height)
+                        self._grown.notify_all()
             except OrderingError as error:
                 logger.debug("%s", error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-            await self._signal()
 
     async def prune(self, below: int) -> None:
         """Lets etcd forget the blocks below this height: every voter has them in its chain file."""
@@ -122,11 +123,6 @@ class EtcdLog:
         if stored[0].key != _key(start):
             return await self._archive(start, min(limit, int(stored[0].key[len(BLOCK_PREFIX) :]) - start))
         return [found.value for found in stored]
-
-    async def _signal(self) -> None:
-        async with self._grown:
-            self._signals += 1
-            self._grown.notify_all()
 
 
 def _key(height: int) -> bytes:
