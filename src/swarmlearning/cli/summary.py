@@ -35,15 +35,11 @@ def summary(report: Report) -> RenderableType:
 def participation(report: Report) -> RenderableType:
     """A line a site, a character a round (the newest `SHOWN_ROUNDS`), and the digest of the model it holds."""
     shown = report.rounds[-SHOWN_ROUNDS:]
-    table = Table(
-        "",
-        f"rounds {shown[0].number} to {shown[-1].number}",
-        "took part",
-        "final model",
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-    )
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    table.add_column(f"rounds {shown[0].number} to {shown[-1].number}", overflow="fold")
+    table.add_column("took part", no_wrap=True)
+    table.add_column("final model", no_wrap=True, min_width=SHOWN_DIGITS)
     used: set[str] = set()
     for name, digest in report.digests.items():
         marks = [_mark(each, name) for each in shown]
