@@ -1,9 +1,12 @@
 """Heartbeats: a thread of their own, which ends when the node was started again elsewhere."""
 
 import asyncio
+import itertools
 import json
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,72 +42,78 @@ def nothing(why: str) -> None:
     raise AssertionError(why)
 
 
-async def test_the_thread_ends_and_says_why_when_a_newer_start_has_registered(
-    tmp_path: Path, identities: Identities
-) -> None:
-    superseded = Superseded()
-    async with running_sn(tmp_path, identities["SN-1"]) as sn:
-        async with member(sn["api"], identities["SL-1"]) as sl:
-            await sl.register()
-        heart = Heartbeat(client_context(identities["SL-1"]), "sl-1", 1, lambda: (1, 2), superseded)
-        heart.start(lambda: [sn["api"]])
-        async with member(sn["api"], identities["SL-1"], incarnation=2) as again:
-            await again.register()
-        assert "was started again and now runs as incarnation 2; incarnation 1 must stop" in await superseded.reason
-        await asyncio.to_thread(heart._thread.join, 60)
-        assert not heart._thread.is_alive()
+@contextmanager
+def beating(
+    identity: Identity,
+    address: str,
+    progress: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    on_superseded: Callable[[str], None] = nothing,
+) -> Iterator[threading.Thread]:
+    """The first start of `sl-1` at work; its thread."""
+    heart = Heartbeat(client_context(identity), "sl-1", 1, progress, on_superseded)
+    heart.start(lambda: [address])
+    try:
+        yield heart._thread
+    finally:
         heart.stop()
-
-
-async def test_it_states_the_progress_of_the_moment(identities: Identities) -> None:
-    beats, enough = list[str](), asyncio.Event()
-
-    def answer(raw: str) -> Answer:
-        beats.append(raw)
-        if len(beats) == 3:
-            enough.set()
-        return 200, {}
-
-    async with scripted_sn(identities["SN-1"], [], answers=[answer] * 1000) as sn:
-        progress = iter(range(1000))
-        heart = Heartbeat(
-            client_context(identities["SL-1"]), "sl-1", 4, lambda: (next(progress), 7), on_superseded=nothing
-        )
-        heart.start(lambda: [sn.address])
-        await enough.wait()
-        heart.stop()
-    assert [json.loads(beat) for beat in beats[:3]] == [
-        {"incarnation": 4, "steps": step, "moved": 7} for step in range(3)
-    ]
-
-
-async def test_it_outlives_an_sn_that_is_away(tmp_path: Path, identities: Identities) -> None:
-    port = fixed_port()
-    heart = Heartbeat(client_context(identities["SL-1"]), "sl-1", 1, lambda: (0, 0), on_superseded=nothing)
-    heart.start(lambda: [f"127.0.0.1:{port}"])
-    async with running_sn(tmp_path, identities["SN-1"], port=port) as sn, member(sn["api"], identities["SL-1"]) as sl:
-        await sl.register()
-        node_back = await sl.catch_up()
-        assert node_back.height >= 2
-    assert heart._thread.is_alive()
-    heart.stop()
     assert not heart._thread.is_alive()
 
 
-@pytest.mark.parametrize("answer", [lambda raw: (403, {"code": "unknown-node", "detail": "who?", "height": 3})])
-async def test_other_refusals_are_logged_and_do_not_end_it(
-    identities: Identities, answer: Callable[[str], Answer], caplog: pytest.LogCaptureFixture
-) -> None:
-    heard = asyncio.Event()
+class Beats:
+    """A script for an SN: it takes every heartbeat; `enough` is set after some."""
 
-    def last(raw: str) -> Answer:
-        heard.set()
+    def __init__(self, count: int) -> None:
+        self.received: list[dict[str, int]] = []
+        self.enough = asyncio.Event()
+        self._count = count
+
+    def __call__(self, raw: str) -> Answer:
+        self.received.append(json.loads(raw))
+        if len(self.received) == self._count:
+            self.enough.set()
         return 200, {}
 
-    async with scripted_sn(identities["SN-1"], [], answers=[answer, last, *[last] * 1000]) as sn:
-        heart = Heartbeat(client_context(identities["SL-1"]), "sl-1", 1, lambda: (0, 0), on_superseded=nothing)
-        with caplog.at_level(logging.WARNING):
-            heart.start(lambda: [sn.address])
-            await heard.wait()
-            heart.stop()
+
+async def test_the_thread_ends_and_says_why_when_a_newer_start_has_registered(
+    tmp_path: Path, identities: Identities
+) -> None:
+    superseded, identity = Superseded(), identities["SL-1"]
+    async with running_sn(tmp_path, identities["SN-1"]) as sn, member(sn["api"], identity) as sl:
+        await sl.register()
+        with beating(identity, sn["api"], on_superseded=superseded) as thread:
+            async with member(sn["api"], identity, incarnation=2) as again:
+                await again.register()
+            reason = await superseded.reason
+            await asyncio.to_thread(thread.join, 60)
+            assert not thread.is_alive()
+    assert "was started again and now runs as incarnation 2; incarnation 1 must stop" in reason
+
+
+async def test_it_states_the_progress_of_the_moment(identities: Identities) -> None:
+    beats, steps = Beats(3), itertools.count()
+    async with scripted_sn(identities["SN-1"], [], answers=[beats] * 1000) as sn:
+        with beating(identities["SL-1"], sn.address, lambda: (next(steps), 7)):
+            await beats.enough.wait()
+    assert beats.received[:3] == [{"incarnation": 1, "steps": step, "moved": 7} for step in range(3)]
+
+
+async def test_it_outlives_an_sn_that_is_away(identities: Identities) -> None:
+    port = fixed_port()
+    with beating(identities["SL-1"], f"127.0.0.1:{port}"):
+        for _ in range(2):
+            beats = Beats(2)
+            async with scripted_sn(identities["SN-1"], [], port, answers=[beats] * 1000):
+                await beats.enough.wait()
+
+
+async def test_other_refusals_are_logged_and_do_not_end_it(
+    identities: Identities, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(raw: str) -> Answer:
+        return 403, {"code": "unknown-node", "detail": "who?", "height": 3}
+
+    beats = Beats(1)
+    async with scripted_sn(identities["SN-1"], [], answers=[refuse, *[beats] * 1000]) as sn:
+        with caplog.at_level(logging.WARNING), beating(identities["SL-1"], sn.address):
+            await beats.enough.wait()
     assert "heartbeat refused: who? (unknown-node)" in caplog.text

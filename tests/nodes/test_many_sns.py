@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.certs import make_workspace
-from support.processes import Process, Processes
+from support.processes import COMMAND, Process, Processes
 from support.swarm import Gate, Swarm, assert_complete, fixed_port, identity_options, run
 from support.tools import needs
 from swarmlearning.api.client import SnClient, Unavailable
@@ -195,3 +195,16 @@ def test_an_sn_of_another_network_is_refused_with_both_names(
     other.directory = net.directory
     complaint = other.start(2, through=1).complaint()
     assert "belongs to network" in complaint
+
+
+def test_who_leaves_is_removed_and_who_starts_it_again_joins_anew(net: Network) -> None:
+    sns = net.found(3)
+    stop(sns[2])
+    identity = identity_options(net.identities["SN-3"])
+    words = [word for option, value in identity.items() for word in (f"--{option}", value)]
+    left = net.processes.start("leave", *COMMAND, "sn", "leave", "--data-dir", net.directory / "sn-3", *words)
+    assert left.wait() == 0
+    net.until_status(1, lambda status: status["bears"].startswith("2 voters") and len(status["sns"]) == 2)
+    net.start(3, through=2)
+    net.until_status(1, lambda status: status["bears"].startswith("3 voters"))
+    net.assert_one_chain(1, 2, 3)

@@ -4,13 +4,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from support.certs import make_workspace
 from support.etcd import Cluster
 from support.tools import needs
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context
 from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError
 from swarmlearning.ordering.etcd.log import EtcdLog
+from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.etcd.presence import EtcdPresence
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Lease
 
@@ -95,3 +100,30 @@ async def test_a_lease_outlives_the_one_who_made_it(cluster: Cluster) -> None:
     seen = EtcdPresence(observed.gateway).observe()
     assert await anext(seen)
     assert await anext(seen) == {}  # not renewed: gone
+
+
+async def test_only_admitted_sns_get_through_the_gate(cluster: Cluster, tmp_path: Path) -> None:
+    port, stranger = cluster.hosts[0].port, make_workspace(tmp_path / "cert", ["SL-1"])["SL-1"]
+
+    async def ask(identity: Identity) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_context(identity))
+        writer.write(b"GET /members HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        try:
+            return await reader.read()
+        except OSError:
+            return b""
+        finally:
+            writer.transport.abort()
+
+    assert b"peerURLs" in await ask(cluster.hosts[1].identity)
+    assert await ask(stranger) == b""
+    cluster.admitted.discard(cluster.hosts[1].identity.thumbprint)
+    assert await ask(cluster.hosts[1].identity) == b""
+
+
+async def test_the_proxy_wants_its_password(cluster: Cluster) -> None:
+    url = urlsplit(cluster.hosts[0].proxy_url)
+    reader, writer = await asyncio.open_connection("127.0.0.1", url.port)
+    writer.write(f"GET {peer_url('b')}/members HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert await reader.read() == b""
+    writer.transport.abort()

@@ -55,9 +55,12 @@ class ScriptedSn:
 
 
 @asynccontextmanager
-async def scripted_sn(identity: Identity, blocks: list[bytes], **script: object) -> AsyncIterator[ScriptedSn]:
+async def scripted_sn(
+    identity: Identity, blocks: list[bytes], port: int = 0, **script: object
+) -> AsyncIterator[ScriptedSn]:
+    """One that listens."""
     sn = ScriptedSn(blocks, **script)  # type: ignore[arg-type]
-    server = Server(sn, server_context(identity), "127.0.0.1", 0)
+    server = Server(sn, server_context(identity), "127.0.0.1", port)
     await server.start()
     sn.address = f"127.0.0.1:{server.port}"
     try:

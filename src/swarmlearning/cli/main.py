@@ -13,9 +13,9 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run", context_settings=run.CONTEXT_SETTINGS)(run.run)
-app.command("sn")(nodes.sn)
 app.command("sl", context_settings={"allow_extra_args": True})(nodes.sl)
 app.command("status")(status.status)
+app.add_typer(nodes.sn_app, name="sn")
 app.add_typer(cert.app, name="cert")
 app.add_typer(ledger.app, name="ledger")
 

@@ -20,7 +20,12 @@ HostIp = Annotated[str, typer.Option("--host-ip", help="Address under which othe
 LogLevel = Annotated[Level, typer.Option("--log-level", help="How much to log.")]
 
 
+sn_app = typer.Typer(invoke_without_command=True, help="Run a Swarm Network node, or end its membership.")
+
+
+@sn_app.callback()
 def sn(
+    context: typer.Context,
     host_ip: HostIp = "",
     sentinel: Annotated[bool, typer.Option("--sentinel", help="Found a network if there is no chain yet.")] = False,
     sentinel_ip: Annotated[str, typer.Option(help="Address of any SN of the network to join.")] = "",
@@ -42,6 +47,8 @@ def sn(
     ready_fd: ReadyFd = None,
 ) -> None:
     """Run a Swarm Network node: keeps the ledger on which everything is decided."""
+    if context.invoked_subcommand is not None:
+        return
     from swarmlearning.sn.node import SnSettings, run_sn
 
     try:
@@ -68,6 +75,29 @@ def sn(
         run_node(run_sn(settings, identity, ready))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm sn", error)
+
+
+@sn_app.command()
+def leave(
+    data_dir: Annotated[Path, typer.Option(help="The data directory of the stopped SN.")] = STATE / "sn",
+    cacert: CaCert = None,
+    capath: CaPath = None,
+    cert: Cert = None,
+    key: Key = None,
+) -> None:
+    """Remove this SN from the network for good (stop it first). A stop alone keeps its place."""
+    from swarmlearning.node.datadir import DataDirectory
+    from swarmlearning.sn.leaving import leave as leave_network
+
+    try:
+        identity = load_identity(cacert, capath, cert, key)
+        start_logging("WARNING")
+        with DataDirectory(data_dir.absolute()) as place:
+            run_node(leave_network(place, identity))
+    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
+        fail("swarm sn leave", error)
+    else:
+        print("This SN has left the network.")
 
 
 def sl(

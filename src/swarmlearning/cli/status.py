@@ -44,6 +44,9 @@ async def _ask(
 def _show(found: dict[str, Any]) -> None:
     console = Console()
     console.print(f"Network [bold]{found['network']}[/] ({found['network_id'][:16]}), height {found['height']}")
+    console.print(found["bears"] if found["ordering"] == "etcd" else f"[dim]{found['bears']}[/]")
+    if found["ordering"] == "etcd":
+        console.print(_sns(found))
     nodes = Table(box=None, pad_edge=False)
     for column in ("type", "name", "state", "start", "addresses", "uid"):
         nodes.add_column(column)
@@ -54,3 +57,14 @@ def _show(found: dict[str, Any]) -> None:
     console.print(nodes)
     for training in found["trainings"]:
         console.print(f"\nTraining [bold]{training['name']}[/]: {training['rounds']} rounds, {training['text']}")
+
+
+def _sns(found: dict[str, Any]) -> Table:
+    """A line for each SN: its part in ordering, its height, and how far it lags behind."""
+    table = Table("SN", "part", "height", "lag", "lease", box=None, pad_edge=False)
+    for sn in sorted(found["sns"], key=lambda sn: sn["name"]):
+        known = sn["height"] is not None
+        lag = str(max(0, found["height"] - sn["height"])) if known else "?"
+        lease = "[green]there[/]" if sn["present"] else "[red]gone[/]"
+        table.add_row(sn["name"], sn["part"], str(sn["height"]) if known else "?", lag, lease)
+    return table

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -220,39 +221,39 @@ class _Sn:
         addresses = {"api": settings.api_service or f"{settings.host}:{api_port}"}
         if isinstance(self._engine, Cluster):
             addresses["p2p"] = settings.p2p_service or f"{settings.host}:{self._engine.port}"
-        known = network.node(self._miner.chain.world, self._place.uid)
-        if known is None or known.left:
-            await self._register_through_others()
-        elif known.incarnation != self._place.incarnation:
-            await self._insist(self._registration())
+        await self._insist(self._register)
         known = network.node(self._miner.chain.world, self._place.uid)
         if known is None or known.addresses != addresses:
-            await self._insist(Announce(addresses))
+            await self._insist(lambda: self._propose(network.CONTRACT, Announce(addresses)))
 
-    async def _register_through_others(self) -> None:
-        """A newcomer may not seal blocks before it is registered: another SN puts its registration on the chain."""
+    async def _register(self) -> None:
+        """Registers this start. One that the ledger does not admit may seal no block: another SN does it for it."""
+        known = network.node(self._miner.chain.world, self._place.uid)
+        if known is not None and not known.left:
+            if known.incarnation != self._place.incarnation:
+                await self._propose(network.CONTRACT, self._registration())
+            return
         signed = self._author.write(self._miner.chain, network.CONTRACT, self._registration())
-        pause = FIRST_PAUSE
-        while True:
-            for client in self._peers():
-                try:
-                    await self._miner.reached(await client.submit(signed.raw))
-                    return
-                except Unavailable as error:
-                    logger.warning("%s", error)
-                except Refusal as refusal:
-                    raise NodeError(f"the network refuses this SN: {refusal}") from refusal
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        reasons = []
+        for client in self._peers():
+            try:
+                await self._miner.reached(await client.submit(signed.raw))
+                return
+            except Unavailable as error:
+                reasons.append(str(error))
+            except Refusal as refusal:
+                raise NodeError(f"the network refuses this SN: {refusal}") from refusal
+        raise OrderingError(f"no other SN registers this one: {'; '.join(reasons) or 'none is known'}")
 
-    async def _insist(self, body: Body) -> None:
+    async def _insist(self, say: Callable[[], Awaitable[object]]) -> None:
+        """Says it until it stands; without a majority that takes as long as it takes."""
         pause = FIRST_PAUSE
         while True:
             try:
-                await self._propose(network.CONTRACT, body)
+                await say()
                 return
             except OrderingError as error:
-                logger.warning("%s; waiting for a majority", error)
+                logger.warning("%s; trying again", error)
             except Rejection as rejection:
                 raise NodeError(f"the network refuses this SN: {rejection}") from rejection
             await asyncio.sleep(pause)

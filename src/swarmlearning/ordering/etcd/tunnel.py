@@ -140,6 +140,7 @@ class Gate(_Half):
         self._tls = tls
         self._member = member
         self._admits = admits
+        self._refused: set[str] = set()
 
     async def start(self, host: str, port: int) -> int:
         """Listens; the port. Raises `OrderingError` when it is taken."""
@@ -156,7 +157,10 @@ class Gate(_Half):
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         thumbprint = _peer_thumbprint(writer)
         if not self._admits(thumbprint):
-            logger.warning(
+            again = thumbprint in self._refused
+            self._refused = (self._refused | {thumbprint}) if len(self._refused) < MAX_CONNECTIONS else {thumbprint}
+            logger.log(
+                logging.DEBUG if again else logging.WARNING,
                 "refused a P2P connection from %s: certificate %s is of no SN that the ledger admits",
                 writer.get_extra_info("peername"),
                 thumbprint[:16],

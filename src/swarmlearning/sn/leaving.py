@@ -1,0 +1,63 @@
+"""Leaving the network for good: said by a stopped SN through one of the others."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from swarmlearning import __version__
+from swarmlearning.api.client import Refusal
+from swarmlearning.identity.certificates import to_pem
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context
+from swarmlearning.ledger.bodies import Body, Leave, Register
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Node
+from swarmlearning.ledger.history import steps
+from swarmlearning.node.datadir import DataDirectory
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.follower import Follower
+from swarmlearning.node.sender import Author, Sender
+from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.sn.cluster import admitted
+from swarmlearning.sn.node import CHAIN_FILE
+
+logger = logging.getLogger("swarm.SN")
+
+SECONDS = 60.0
+
+
+async def leave(place: DataDirectory, identity: Identity) -> None:
+    """Records that the SN of this data directory has left; the voters then remove it. Raises `NodeError`."""
+    chain = [step.chain for step in steps(read_chain_file(place.path / CHAIN_FILE))][-1]
+    me = network.node(chain.world, place.uid)
+    if me is None:
+        raise NodeError(f"{place.path}: this SN has never been registered")
+    others = [node.addresses["api"] for node in admitted(chain) if node.uid != me.uid and "api" in node.addresses]
+    if not others:
+        raise NodeError("this is the network's only SN; without it there is no network")
+    follower = Follower(others, client_context(identity), place.pin)
+    sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
+    following = asyncio.create_task(follower.run())
+    try:
+        async with asyncio.timeout(SECONDS):
+            await follower.reached(chain.height)
+            await _say(sender, [_registration(me, identity), Leave()])
+    except TimeoutError:
+        raise NodeError(f"none of the other SNs ({', '.join(others)}) answered within {SECONDS:.0f} s") from None
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await follower.close()
+
+
+async def _say(sender: Sender, bodies: Sequence[Body]) -> None:
+    for body in bodies:
+        try:
+            await sender.send(network.CONTRACT, body)
+        except Refusal as refusal:
+            raise NodeError(f"the network refuses it: {refusal}") from refusal
+
+
+def _registration(me: Node, identity: Identity) -> Register:
+    bundle = "".join(to_pem(certificate) for certificate in identity.chain)
+    return Register(node_type="SN", name=me.name, certificate=bundle, version=__version__)
