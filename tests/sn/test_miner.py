@@ -11,7 +11,7 @@ from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError, SignedTransaction
-from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.ordering.protocols import OrderingError, UnavailableError
 from swarmlearning.sn import miner as module
 from swarmlearning.sn.miner import BusyError, Miner
 
@@ -262,7 +262,26 @@ async def test_a_block_that_others_would_not_accept_is_not_written() -> None:
     assert site.log.entries == before
 
 
-async def test_a_log_that_cannot_be_read_ends_the_work_with_its_error() -> None:
+async def test_while_the_log_is_unavailable_transactions_wait(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site()
+    async with site.miner() as miner:
+        failures, read_log = [UnavailableError("no majority")] * 2, site.log.read
+
+        async def hindered(start: int, limit: int) -> list[bytes]:
+            if failures:
+                raise failures.pop()
+            return await read_log(start, limit)
+
+        monkeypatch.setattr(module, "FIRST_PAUSE", 0.0)
+        monkeypatch.setattr(site.log, "read", hindered)
+        assert await miner.submit(site.announcement().raw) == len(site.log.entries) - 1
+    assert failures == []
+    assert caplog.text.count("no majority; transactions wait") == 2
+
+
+async def test_a_log_that_is_damaged_ends_the_work_with_its_error() -> None:
     site = Site()
     miner = Miner(site.log, "sn-1", site.ledger.actors["sn-1"].signer, lambda: 0)
     await miner.load()

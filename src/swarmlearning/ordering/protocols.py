@@ -11,6 +11,10 @@ class OrderingError(Exception):
     """The engine cannot do its work; the message says what, where and what to do."""
 
 
+class UnavailableError(OrderingError):
+    """The engine cannot answer now (no majority, a member that is starting); it may later."""
+
+
 class Head(NamedTuple):
     """Height and hash of the newest entry; (-1, "") when there is none."""
 

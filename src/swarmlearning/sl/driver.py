@@ -54,7 +54,7 @@ from swarmlearning.rounds.events import (
 from swarmlearning.rounds.machine import PASSING, RoundMachine
 from swarmlearning.sl.merging import merge_round
 from swarmlearning.sl.mlchannel import MLChannel
-from swarmlearning.sl.store import StoreError, TensorStore
+from swarmlearning.sl.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.sl.transfer import Fetcher, TransferError
 from swarmlearning.tensors.file import TensorFileError, read_header
 from swarmlearning.tensors.structure import describe_difference, structure_digest
@@ -108,6 +108,7 @@ class Driver:
         self._fresh: set[str] = set()
         self._tidying = asyncio.Lock()
         self._pause = FIRST_PAUSE
+        self._fetch_pauses: dict[str, float] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -297,14 +298,23 @@ class Driver:
                 await self._fetcher.fetch(action.digest, sources, self._progress(action.digest))
             except TransferError as error:
                 logger.warning("Cannot get model %s: %s", action.digest[:16], error)
+                await asyncio.sleep(self._next_pause(action.digest))  # asked for again at once, it is not tried at once
                 await self._events.put(FetchFailed(action.digest, str(error)))
                 return
             except StoreError as error:
                 await self._hindered(error)
             else:
                 self._pause = FIRST_PAUSE
+                self._fetch_pauses.pop(action.digest, None)
                 await self._events.put(Fetched(action.digest))
                 return
+
+    def _next_pause(self, digest: str) -> float:
+        """Grows with each failure to fetch this model; forgotten with the model."""
+        pause = self._fetch_pauses.get(digest, FIRST_PAUSE)
+        kept = {known: value for known, value in self._fetch_pauses.items() if known in self._keep}
+        self._fetch_pauses = kept | {digest: min(2 * pause, LONGEST_PAUSE)}
+        return pause
 
     def _progress(self, digest: str) -> Callable[[int], None]:
         before = 0
@@ -357,6 +367,9 @@ class Driver:
         path = self._delivery()
         try:
             os.link(self._store.path(digest), path)
+        except NotHeldError:
+            await self._events.put(Dropped(digest))
+            return
         except (OSError, StoreError) as error:
             await self._fail(f"cannot hand the merged model over: {error}")
             return

@@ -19,7 +19,7 @@ from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import WINDOW, SignedTransaction, parse
 from swarmlearning.ledger.world import World
-from swarmlearning.ordering.protocols import ConflictError, Head, Log, OrderingError
+from swarmlearning.ordering.protocols import ConflictError, Head, Log, OrderingError, UnavailableError
 
 logger = logging.getLogger("swarm.blCnt")
 
@@ -102,7 +102,7 @@ class Miner:
                 wanted.cancel()
                 try:
                     await self.load()
-                except OrderingError as error:
+                except UnavailableError as error:
                     logger.warning("%s; transactions wait", error)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)

@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 import aiohttp
 import msgspec
 
-from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.ordering.protocols import UnavailableError
 
 ANSWER_SECONDS = 5.0
 MAX_LINE = 4 * 1024 * 1024
 
 
-class EtcdUnavailableError(OrderingError):
+class EtcdUnavailableError(UnavailableError):
     """No answer: the request may or may not have taken effect."""
 
 
-class EtcdRefusedError(OrderingError):
-    """etcd has refused the request: nothing changed."""
+class EtcdRefusedError(UnavailableError):
+    """etcd has refused the request: nothing changed. It refuses while it is a learner or was removed, too."""
 
 
 class KeyValue(NamedTuple):
