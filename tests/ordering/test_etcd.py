@@ -68,6 +68,22 @@ async def test_races_have_one_winner_a_height(cluster: Cluster, tmp_path: Path) 
     assert len({tuple(await log.read(0, 20)) for log in logs}) == 1
 
 
+async def test_what_etcd_has_forgotten_comes_from_other_sns(cluster: Cluster, tmp_path: Path) -> None:
+    full = make_logs(cluster, tmp_path)[0]
+    head = EMPTY
+    for height in range(5):
+        head = await full.append(head, b"block %d" % height)
+    await full.prune(3)
+
+    async def archive(start: int, limit: int) -> list[bytes]:
+        return await full.read(start, limit)
+
+    newcomer = EtcdLog(cluster.hosts[1].gateway, cluster.file(tmp_path / "newcomer.sqlite"), archive)
+    assert await newcomer.read(0, 10) == [b"block 0", b"block 1", b"block 2"]
+    assert await newcomer.read(3, 10) == [b"block 3", b"block 4"]
+    assert await newcomer.read(5, 10) == []
+
+
 async def test_goes_on_without_its_leader(cluster: Cluster, tmp_path: Path) -> None:
     logs = make_logs(cluster, tmp_path)
     head = await logs[0].append(EMPTY, b"genesis")

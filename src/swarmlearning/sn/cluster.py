@@ -37,6 +37,8 @@ logger = logging.getLogger("swarm.ordering")
 PACE_SECONDS = 1.0
 GONE_SECONDS = 10.0
 """A voter without a lease for this long is replaced, if there is somebody to replace it."""
+KEPT_BLOCKS = 1000
+"""Blocks that stay in etcd although every voter has them: who was away for a moment need not ask others for them."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 
@@ -77,6 +79,7 @@ class Cluster:
         self._engine: asyncio.Task[None] | None = None
         self._log: EtcdLog | None = None
         self._seen: dict[str, float] = {}
+        self._pruned = 0
         self._joining = asyncio.Lock()
         self.switch = Switch(self._remote, RemotePresence(others))
         self.port = 0
@@ -254,8 +257,17 @@ class Cluster:
         voters = sorted(member.name for member in members if not member.learner and member.name in leases)
         if not voters or voters[0] != self._uid:
             return None
+        if len(voters) == sum(not member.learner for member in members):
+            await self._prune(min(leases[uid].steps for uid in voters))
         urls = {node.uid: peer_url(node.uid) for node in nodes if "p2p" in node.addresses}
         return next_step(members, urls, leases.keys(), gone)
+
+    async def _prune(self, stored: int) -> None:
+        """Lets etcd forget old blocks; `stored` is the height up to which every voter has them in its chain file."""
+        below = stored - KEPT_BLOCKS
+        if self._log is not None and below >= self._pruned + KEPT_BLOCKS:
+            await self._log.prune(below)
+            self._pruned = below
 
     async def _carry_out(self, gateway: Gateway, step: Step) -> None:
         if step.action == "remove":
