@@ -1,12 +1,13 @@
 """Real etcd members joined by the real tunnel, all in this process' event loop."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
 from support.certs import make_workspace
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
-from swarmlearning.ordering.etcd.gateway import Gateway
+from swarmlearning.ordering.etcd.gateway import EtcdRefusedError, Gateway
 from swarmlearning.ordering.etcd.member import EtcdMember, peer_address, peer_url
 from swarmlearning.ordering.etcd.tunnel import Gate, Peer, Proxy
 from swarmlearning.ordering.local import LocalLog
@@ -76,7 +77,16 @@ class Cluster:
             number = await first.gateway.add_learner(peer_url(host.uid))
             await host.start(members, new=False)
             await host.member.answers()
-            await first.gateway.promote(number)
+            await self._promote(first, number)
+
+    async def _promote(self, by: Host, number: int) -> None:
+        """As soon as the learner has caught up: etcd refuses before."""
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    return await by.gateway.promote(number)
+                except EtcdRefusedError:
+                    await asyncio.sleep(0.05)
 
     def file(self, path: Path) -> LocalLog:
         """A chain file, closed with the cluster."""
