@@ -13,6 +13,7 @@ from swarmlearning.ledger import block
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.block import Header, read, transaction_root
 from swarmlearning.ledger.bodies import Announce, Genesis, Lost, Register, Submit, SwitchRules
+from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.chain import RULES_VERSION, Chain, ForkError, UnsupportedRulesError, replay
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -267,13 +268,48 @@ def test_a_block_that_breaks_a_rule_is_a_void_slot_for_everybody(ledger: Ledger,
     why = ledger.append(raw)
     assert why is not None
     assert re.search(reason, why)
-    assert ledger.chain.world is before.world
+    assert ledger.chain.world is before.world  # of a single SN, which is never in quarantine
     assert (ledger.chain.height, ledger.chain.time_ms) == (before.height + 1, before.time_ms)
     assert other.append(raw).void == why
     ledger.actors["sl-1"].sequence += 5  # whatever was in the void block was not said
     ledger.say("sl-1", session(1))
     again = replay(ledger.blocks)
     assert (again.hash, again.world.state_hash()) == (ledger.chain.hash, ledger.chain.world.state_hash())
+
+
+@pytest.fixture
+def three(ledger: Ledger) -> Ledger:
+    """A network of three SNs."""
+    ledger.join("sn-2", "SN")
+    ledger.join("sn-3", "SN")
+    return ledger
+
+
+def test_who_seals_a_void_block_is_in_quarantine_until_it_registers_anew(three: Ledger) -> None:
+    three.append(resealed(three, state_hash="0" * 64, by="sn-2"))
+    assert [sn.uid for sn in network.admitted(three.chain.world)] == ["sn-1", "sn-3"]
+    why = three.append(resealed(three, by="sn-2"))
+    assert why == "sealer: sn-2 is no SN of this network"
+    with pytest.raises(Rejection, match="has sealed a void block"):
+        three.say("sn-2", Announce({"api": "host:1"}), network.CONTRACT)
+    three.actors["sn-2"].incarnation += 1
+    three.register("sn-2")
+    assert three.append(resealed(three, by="sn-2")) is None
+    assert replay(three.blocks).world.state_hash() == three.chain.world.state_hash()
+
+
+def test_nobody_is_blamed_for_what_others_made_of_its_block(three: Ledger) -> None:
+    good = read(resealed(three, by="sn-2"))
+    extra = three.write("sl-1", network.CONTRACT, Announce({}))
+    altered = msgspec.json.decode(good.raw) | {"transactions": [extra.raw]}
+    assert three.append(canonical(altered)) is not None
+    three.append(resealed(three, by="sn-2", signer="sn-3"))
+    assert len(network.admitted(three.chain.world)) == 3
+
+
+def test_the_last_sn_is_never_in_quarantine(ledger: Ledger) -> None:
+    ledger.append(resealed(ledger, state_hash="0" * 64))
+    assert [sn.uid for sn in network.admitted(ledger.chain.world)] == ["sn-1"]
 
 
 def test_a_transaction_may_refer_to_a_void_slot(ledger: Ledger) -> None:

@@ -171,6 +171,8 @@ def _check_sender(world: World, said: Said) -> None:
         raise Rejection("other-subject", f"node {said.sender} belongs to {sender.subject}")
     if sender.left:
         raise Rejection("has-left", f"node {said.sender} has left the network; start it again to register it anew")
+    if network.quarantine(world, sender):
+        raise Rejection("quarantine", f"SN {said.sender} has sealed a void block; stop it, repair it, start it again")
     if said.incarnation != sender.incarnation:
         raise Rejection(
             "old-incarnation",

@@ -1,7 +1,8 @@
 """The chain: a verified head and the world after it; blocks go in, the next chain comes out.
 
 Every node runs this same code over the same bytes. A block that breaks a rule does not stop anybody: its height is
-used up (a *void slot*), the world stays as it was, and every node skips it alike.
+used up (a *void slot*), nothing of it takes effect, every node skips it alike, and the SN that has sealed it is set
+apart (`contracts/network.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -122,7 +123,7 @@ class Chain:
             raise Rejection("other-network", f"the block is of network {header.network[:12]}")
         if header.time_ms <= self.time_ms:
             raise Rejection("time", "block time must grow")
-        if header.transaction_root != transaction_root([tx.id for tx in block.transactions]):
+        if not _is_whole(block):
             raise Rejection("transaction-root", "the transactions are not those that were sealed")
         if self.height >= 0:
             _require_sn(self.world, header.sealer)
@@ -157,7 +158,10 @@ class Chain:
     def _void(self, raw: bytes, block: Block | None, reason: str) -> "Step":
         if self.height < 0:
             raise MalformedError(f"block 0 is not the genesis of a network: {reason}")
-        return Step(self._advance(sha256(raw), self.time_ms, self.world), block, void=reason)
+        world = self.world
+        if block is not None and _is_sealed(block, world):
+            world = network.set_apart(world, block.header.sealer, self.height + 1)
+        return Step(self._advance(sha256(raw), self.time_ms, world), block, void=reason)
 
 
 @dataclass(frozen=True)
@@ -178,9 +182,21 @@ def replay(blocks: Iterable[bytes], chain: Chain | None = None) -> Chain:
 
 
 def _require_sn(world: World, uid: str) -> None:
-    sealer = network.node(world, uid)
-    if sealer is None or sealer.type != "SN" or sealer.left:
+    if not network.admits(world, uid):
         raise Rejection("sealer", f"{uid} is no SN of this network")
+
+
+def _is_whole(block: Block) -> bool:
+    return block.header.transaction_root == transaction_root([tx.id for tx in block.transactions])
+
+
+def _is_sealed(block: Block, world: World) -> bool:
+    """Whether all of the block is its sealer's own word, whatever it is worth."""
+    try:
+        _check_seal(block, world)
+    except Rejection:
+        return False
+    return _is_whole(block)
 
 
 def _check_seal(block: Block, world: World) -> None:

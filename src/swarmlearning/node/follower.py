@@ -116,8 +116,8 @@ class Follower:
             self._learn_addresses()
 
     def _learn_addresses(self) -> None:
-        nodes = [node for node in network.nodes(self.chain.world) if node.type == "SN" and not node.left]
-        registered = [node.addresses["api"] for node in nodes if "api" in node.addresses]
+        sns = network.admitted(self.chain.world)
+        registered = [sn.addresses["api"] for sn in sns if "api" in sn.addresses]
         wanted = dict.fromkeys([*self._named, *registered])
         kept = [address for address in self._order if address in wanted or address == self._order[0]]
         self._order = [*kept, *(address for address in wanted if address not in kept)]

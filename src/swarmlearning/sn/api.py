@@ -243,8 +243,7 @@ async def _events(miner: Miner, start: int) -> AsyncIterator[bytes]:
 
 def _require_sn(miner: Miner, request: Request) -> None:
     thumbprint = peer_thumbprint(request.scope)
-    nodes = network.nodes(miner.chain.world) if miner.chain.height >= 0 else []
-    if not any(node.type == "SN" and not node.left and node.certificate == thumbprint for node in nodes):
+    if all(sn.certificate != thumbprint for sn in network.admitted(miner.chain.world)):
         raise Rejection("not-allowed", "only an SN that the ledger admits may ask this")
 
 

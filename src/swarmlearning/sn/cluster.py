@@ -47,7 +47,7 @@ def admitted(chain: Chain) -> list[Node]:
     """The SNs that the ledger admits, by UID."""
     if chain.height < 0:
         return []
-    return [node for node in network.nodes(chain.world) if node.type == "SN" and not node.left]
+    return network.admitted(chain.world)
 
 
 class Cluster:

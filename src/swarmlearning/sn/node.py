@@ -229,7 +229,7 @@ class _Sn:
     async def _register(self) -> None:
         """Registers this start. One that the ledger does not admit may seal no block: another SN does it for it."""
         known = network.node(self._miner.chain.world, self._place.uid)
-        if known is not None and not known.left:
+        if known is not None and network.admits(self._miner.chain.world, known.uid):
             if known.incarnation != self._place.incarnation:
                 await self._propose(network.CONTRACT, self._registration())
             return

@@ -4,7 +4,11 @@ A node is a UID, bound at its first registration to a certificate subject; sever
 a certificate is never the node. Each start of a process registers with a higher incarnation; from then on the older
 process of that UID is a zombie whose transactions are refused.
 
-Entries of the world: `network`, `authority/<thumbprint>`, `certificate/<thumbprint>`, `node/<uid>`, `window/<uid>`.
+An SN that has sealed a void block is in *quarantine*: its state or its program is not that of the others. It seals no
+more, votes no more and is not believed, until it is started again and registers anew through another SN.
+
+Entries of the world: `network`, `authority/<thumbprint>`, `certificate/<thumbprint>`, `node/<uid>`, `window/<uid>`,
+`quarantine/<uid>`, `recovery/<height>`.
 """
 
 from typing import NamedTuple
@@ -93,6 +97,21 @@ class Window(msgspec.Struct, frozen=True):
     last_height: int
 
 
+class Quarantine(msgspec.Struct, frozen=True):
+    """In force while the SN runs as this incarnation; `height` is that of the void block it has sealed."""
+
+    incarnation: int
+    height: int
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """An operator has restarted the network from the SN `by` alone, in the block of this height, without `lost`."""
+
+    height: int
+    by: str
+    lost: tuple[str, ...]
+
+
 class Said(NamedTuple):
     """Who says something, on which block: what every contract may know besides state and body."""
 
@@ -119,6 +138,32 @@ def node(world: World, uid: str) -> Node | None:
 def nodes(world: World) -> list[Node]:
     """All registered nodes, by UID."""
     return list(world.area("node/", Node))
+
+
+def admitted(world: World) -> list[Node]:
+    """The SNs that may seal, vote and be believed, by UID."""
+    return [known for known in nodes(world) if _is_admitted(world, known)]
+
+
+def admits(world: World, uid: str) -> bool:
+    """Whether this is the UID of an admitted SN."""
+    known = node(world, uid)
+    return known is not None and _is_admitted(world, known)
+
+
+def _is_admitted(world: World, known: Node) -> bool:
+    return known.type == "SN" and not known.left and not quarantine(world, known)
+
+
+def quarantine(world: World, known: Node) -> Quarantine | None:
+    """The quarantine of this node that is in force."""
+    entry = world.get(f"quarantine/{known.uid}", Quarantine)
+    return entry if entry is not None and entry.incarnation == known.incarnation else None
+
+
+def recoveries(world: World) -> list[Recovery]:
+    """Every time the network was restarted without its majority, oldest first."""
+    return sorted(world.area("recovery/", Recovery), key=lambda recovery: recovery.height)
 
 
 def with_names(world: World, text: str) -> str:
@@ -266,7 +311,7 @@ def leave(world: World, body: Leave, said: Said) -> World:
     """The sender is no member of the network any more; an SN is neither admitted nor believed. Never the last SN."""
     known = node(world, said.sender)
     assert known is not None
-    if known.type == "SN" and not _other_sns(world, said.sender):
+    if known.type == "SN" and all(other.uid == said.sender for other in admitted(world)):
         raise Rejection("last-sn", "this is the network's only SN; without it there is no network")
     return world.with_entries({f"node/{said.sender}": msgspec.structs.replace(known, left=True, alive=False)})
 
@@ -280,11 +325,16 @@ def recover(world: World, body: Recover, said: Said) -> World:
         if known is None or known.type != "SN" or uid == said.sender:
             raise Rejection("unknown-node", f"{uid} is no other SN of this network")
         changes[f"node/{uid}"] = msgspec.structs.replace(known, left=True, alive=False)
-    return world.with_entries(changes)
+    entry = Recovery(height=said.height, by=said.sender, lost=body.lost)
+    return world.with_entries({**changes, f"recovery/{said.height}": entry})
 
 
-def _other_sns(world: World, uid: str) -> list[Node]:
-    return [other for other in nodes(world) if other.type == "SN" and not other.left and other.uid != uid]
+def set_apart(world: World, uid: str, height: int) -> World:
+    """The sealer of the void block of this height in quarantine; never the last SN that may seal."""
+    known = node(world, uid)
+    if known is None or [other.uid for other in admitted(world)] == [uid]:
+        return world
+    return world.with_entries({f"quarantine/{uid}": Quarantine(incarnation=known.incarnation, height=height)})
 
 
 def presence(world: World, body: Lost | Back, said: Said) -> World:
