@@ -216,12 +216,15 @@ OPERATIONS = {
     ("put", "/presence/{node}"): {"403": "Refused", "409": "Refused", "422": "HTTPValidationError"},
     ("post", "/log/{height}"): {
         "200": "Ordered",
+        "400": "Refused",
         "403": "Refused",
         "409": "Refused",
         "422": "HTTPValidationError",
         "503": "Refused",
     },
-    ("post", "/cluster/join"): {"403": "Refused", "422": "HTTPValidationError", "503": "Refused"},
+    ("get", "/cluster"): {},
+    ("delete", "/cluster/{sn}"): {"403": "Refused", "422": "HTTPValidationError", "503": "Refused"},
+    ("get", "/blocks/{height}/state"): {"200": "BlockState", "404": "Refused", "422": "HTTPValidationError"},
     ("get", "/status"): {"200": "Status"},
     ("get", "/contracts/{name}"): {"422": "HTTPValidationError"},
     ("get", "/health"): {},
@@ -234,8 +237,11 @@ FIELDS = {
     "Committed": {"height"},
     "Refused": {"code", "detail", "height"},
     "Status": {"network", "network_id", "sn", "version", "height", "hash", "ordering"}
-    | {"votes", "bears", "sns", "nodes", "trainings"},
-    "VoterStatus": {"uid", "name", "part", "height", "present"},
+    | {"votes", "bears", "alarms", "sns", "nodes", "trainings", "recoveries"},
+    "VoterStatus": {"uid", "name", "part", "founder", "witness", "height", "present"},
+    "RecoveryStatus": {"height", "by", "lost"},
+    "BlockState": {"height", "hash", "state_hash"},
+    "ClusterMember": {"id", "name", "peer_url", "learner"},
     "Ordered": {"height", "hash"},
     "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "version", "addresses"},
     "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text"},
@@ -285,7 +291,7 @@ async def test_connections_beyond_the_limit_are_refused_and_streams_go_on(identi
     site = Site()
     async with site.miner() as miner:
         limits = Limits(connections_per_peer=2)
-        app = make_api(miner, engine_of(site), "sn-1")
+        app = make_api(miner, engine_of(site), "sn-1", str)
         server = Server(app, server_context(identities["SN-1"]), "127.0.0.1", 0, limits)
         await server.start()
         address, tls = f"127.0.0.1:{server.port}", client_context(identities["SL-1"])
@@ -304,7 +310,7 @@ async def test_connections_beyond_the_limit_are_refused_and_streams_go_on(identi
 async def test_while_the_disk_is_full_it_answers_503_and_then_recovers(identities: Identities) -> None:
     site = Site()
     async with site.miner() as miner:
-        app = make_api(miner, engine_of(site), "sn-1")
+        app = make_api(miner, engine_of(site), "sn-1", str)
         server = Server(app, server_context(identities["SN-1"]), "127.0.0.1", 0)
         await server.start()
         raw = site.announcement().raw

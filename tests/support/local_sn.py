@@ -48,6 +48,7 @@ async def running_sn(
         ordering="local",
         api_service="",
         p2p_service="",
+        witness=False,
     )
     sn = asyncio.create_task(run_sn(settings, identity, told))
     await asyncio.wait((sn, told.facts), return_when=asyncio.FIRST_COMPLETED)

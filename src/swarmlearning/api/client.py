@@ -5,7 +5,7 @@
 
 import io
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self
 
@@ -90,13 +90,23 @@ class SnClient:
         answer = msgspec.json.decode(await self._request("POST", path, entry, "application/octet-stream"))
         return answer["height"], answer["hash"]
 
-    async def invite(self, members: Mapping[str, str]) -> None:
-        """Tells an SN that it is a learner now, in a cluster of these members (UID to peer URL)."""
-        await self._request("POST", "/cluster/join", msgspec.json.encode(members))
+    async def cluster(self) -> list[dict[str, Any]]:
+        """The members of the etcd cluster: `id`, `name`, `peer_url`, `learner`; empty where the SN has no vote."""
+        members: list[dict[str, Any]] = msgspec.json.decode(await self._request("GET", "/cluster"))
+        return members
+
+    async def end_vote(self, uid: str) -> None:
+        """Ends the vote of the asking SN. Raises as `submit` does."""
+        await self._request("DELETE", f"/cluster/{uid}")
 
     async def block(self, height: int) -> bytes:
         """The raw block of this height. Raises `Refusal` when there is none."""
         return await self._request("GET", f"/blocks/{height}")
+
+    async def state(self, height: int) -> dict[str, Any]:
+        """`height`, `hash` of the block, `state_hash` after it. Raises `Refusal` when the SN does not know."""
+        answer: dict[str, Any] = msgspec.json.decode(await self._request("GET", f"/blocks/{height}/state"))
+        return answer
 
     async def status(self) -> dict[str, Any]:
         """The SN's view of the network: nodes, trainings, what they wait for."""

@@ -35,6 +35,7 @@ def sn(
     sn_api_service: Annotated[str, typer.Option(help="FQDN[:port] under which others reach the API.")] = "",
     sn_p2p_port: Annotated[int, typer.Option(help="Port for the other SNs.")] = 30303,
     sn_p2p_service: Annotated[str, typer.Option(help="FQDN[:port] under which the other SNs reach this one.")] = "",
+    witness: Annotated[bool, typer.Option("--witness", help="Only vote: no API, little memory.")] = False,
     ordering: Annotated[EngineChoice, typer.Option(help="etcd: several SNs. local: this one alone.")] = "auto",
     network_name: Annotated[str, typer.Option(help="Name of the network to found.")] = "swarm",
     node_name: Annotated[str, typer.Option(help="Name of this node in lists and logs.")] = "SN-1",
@@ -53,6 +54,8 @@ def sn(
 
     try:
         ready = Ready(ready_fd)
+        if witness and (sentinel or ordering == "local"):
+            raise NodeError("a --witness joins a network with --sentinel-ip; it cannot found one or order alone")
         if not (sn_api_service and sn_p2p_service):
             _mandatory(host_ip)
         join = f"{sentinel_ip}:{sentinel_api_port}" if sentinel_ip else ""
@@ -68,6 +71,7 @@ def sn(
             ordering=ordering,
             api_service=_service(sn_api_service, 443),
             p2p_service=_service(sn_p2p_service, 30303),
+            witness=witness,
         )
         identity = load_identity(cacert, capath, cert, key)
         print(banner("SN"), flush=True)

@@ -159,7 +159,7 @@ class Chain:
         if self.height < 0:
             raise MalformedError(f"block 0 is not the genesis of a network: {reason}")
         world = self.world
-        if block is not None and _is_sealed(block, world):
+        if block is not None and is_sealed(block, world):
             world = network.set_apart(world, block.header.sealer, self.height + 1)
         return Step(self._advance(sha256(raw), self.time_ms, world), block, void=reason)
 
@@ -190,7 +190,7 @@ def _is_whole(block: Block) -> bool:
     return block.header.transaction_root == transaction_root([tx.id for tx in block.transactions])
 
 
-def _is_sealed(block: Block, world: World) -> bool:
+def is_sealed(block: Block, world: World) -> bool:
     """Whether all of the block is its sealer's own word, whatever it is worth."""
     try:
         _check_seal(block, world)

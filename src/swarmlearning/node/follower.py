@@ -116,9 +116,7 @@ class Follower:
             self._learn_addresses()
 
     def _learn_addresses(self) -> None:
-        sns = network.admitted(self.chain.world)
-        registered = [sn.addresses["api"] for sn in sns if "api" in sn.addresses]
-        wanted = dict.fromkeys([*self._named, *registered])
+        wanted = dict.fromkeys([*self._named, *network.sn_addresses(self.chain.world)])
         kept = [address for address in self._order if address in wanted or address == self._order[0]]
         self._order = [*kept, *(address for address in wanted if address not in kept)]
         for address in self._order:

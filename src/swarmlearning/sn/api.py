@@ -1,7 +1,8 @@
 """The SN's HTTP API. Everything is served over mutual TLS; the OpenAPI page is at `/docs`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -13,18 +14,15 @@ from swarmlearning import __version__
 from swarmlearning.api.server import BodyLimit, peer_certificate, peer_thumbprint
 from swarmlearning.identity.certificates import subject_of
 from swarmlearning.ledger.apply import state_of
-from swarmlearning.ledger.block import MAX_BLOCK
+from swarmlearning.ledger.block import MAX_BLOCK, read
 from swarmlearning.ledger.bodies import Register
 from swarmlearning.ledger.contracts import network, training
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.ledger.transaction import MalformedError, parse
-from swarmlearning.ordering.etcd.gateway import Member
-from swarmlearning.ordering.etcd.member import peer_url
-from swarmlearning.ordering.etcd.membership import describe
 from swarmlearning.ordering.protocols import ConflictError, Head, Lease, OrderingError
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.ordering import LOCAL_ONLY, Engine
+from swarmlearning.sn.status import Status, status_of
 
 COMMENT_SECONDS = 2.0
 STREAM_BATCH = 64
@@ -55,56 +53,21 @@ class Beat(BaseModel):
     moved: int = Field(ge=0)
 
 
-class NodeStatus(BaseModel):
-    """A registered node."""
+class ClusterMember(BaseModel):
+    """A member of the etcd cluster; `name` is the SN's UID, empty until its member has started once."""
 
-    uid: str
-    type: str
+    id: int
     name: str
-    incarnation: int
-    alive: bool
-    version: str
-    addresses: dict[str, str]
+    peer_url: str
+    learner: bool
 
 
-class TrainingStatus(BaseModel):
-    """A training contract in short."""
+class BlockState(BaseModel):
+    """The hash of a block, and that of the state after it."""
 
-    name: str
-    rounds: int
-    over: bool
-    min_peers: int | None
-    members: list[str]
-    leader: str | None
-    waiting_for: list[str]
-    text: str
-
-
-class VoterStatus(BaseModel):
-    """An SN's part in ordering: `voter`, `learner` or `spare`; its height as its last heartbeat said it."""
-
-    uid: str
-    name: str
-    part: str
-    height: int | None
-    present: bool
-
-
-class Status(BaseModel):
-    """The network as this SN sees it."""
-
-    network: str
-    network_id: str
-    sn: str
-    version: str
     height: int
     hash: str
-    ordering: str
-    votes: bool
-    bears: str
-    sns: list[VoterStatus]
-    nodes: list[NodeStatus]
-    trainings: list[TrainingStatus]
+    state_hash: str
 
 
 class Ordered(BaseModel):
@@ -114,8 +77,8 @@ class Ordered(BaseModel):
     hash: str
 
 
-def make_api(miner: Miner, engine: Engine, uid: str) -> BodyLimit:
-    """The ASGI application of one SN."""
+def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -> BodyLimit:
+    """The ASGI application of the SN `uid`; `fault` says what it finds wrong between itself and the others."""
     presence = engine.switch
     app = FastAPI(
         title="Swarm Network node",
@@ -154,22 +117,32 @@ def make_api(miner: Miner, engine: Engine, uid: str) -> BodyLimit:
             _refuse_second_sn(raw, uid)
         return JSONResponse({"height": await miner.submit(raw)})
 
-    @app.post("/log/{height}", response_model=Ordered, responses=_refusals(403, 409, 503))
+    @app.post("/log/{height}", response_model=Ordered, responses=_refusals(400, 403, 409, 503))
     async def order(height: int, previous: str, request: Request) -> Response:
         """Orders a block for an SN that has no vote (body: the block); one compare-and-swap on the head."""
         _require_sn(miner, request)
+        raw = await request.body()
+        header = read(raw).header
+        if (header.height, header.previous) != (height, previous):
+            raise MalformedError(f"the block follows block {header.height - 1} {header.previous[:12]}, not this head")
         try:
-            head = await engine.order(Head(height - 1, previous), await request.body())
+            head = await engine.order(Head(height - 1, previous), raw)
         except ConflictError as conflict:
             return refused("conflict", str(conflict))
         return JSONResponse({"height": head.height, "hash": head.hash})
 
-    @app.post("/cluster/join", status_code=204, responses=_refusals(403, 503))
-    async def join(members: dict[str, str], request: Request) -> Response:
-        """A voter tells this SN that it is a learner of the cluster now."""
-        _require_sn(miner, request)
-        if not engine.votes and not engine.learns:
-            await engine.join(members)
+    @app.get("/cluster")
+    async def cluster() -> list[ClusterMember]:
+        """The members of the etcd cluster: an SN learns here that it was added, or removed. Empty without a vote."""
+        return [ClusterMember(**member._asdict()) for member in await engine.members()]
+
+    @app.delete("/cluster/{sn}", status_code=204, responses=_refusals(403, 503))
+    async def end_vote(sn: str, request: Request) -> Response:
+        """Ends the vote of an SN that has lost what its etcd member had on disk; only at its own word."""
+        known = network.node(miner.chain.world, sn)
+        if known is None or known.type != "SN" or known.certificate != peer_thumbprint(request.scope):
+            return refused("not-allowed", f"only SN {sn} itself may ask this", status=403)
+        await engine.remove(sn)
         return Response(status_code=204)
 
     @app.get("/blocks")
@@ -184,6 +157,17 @@ def make_api(miner: Miner, engine: Engine, uid: str) -> BodyLimit:
         if raw is None:
             return refused("no-block", f"the chain ends at block {miner.chain.height}", status=404)
         return Response(raw, media_type="application/json")
+
+    @app.get("/blocks/{height}/state", response_model=BlockState, responses=_refusals(404))
+    async def state(height: int) -> Response:
+        """What stands at a recent height, for other SNs to compare with; waits a moment for a block to come."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COMMENT_SECONDS):
+                await miner.reached(height)
+        found = miner.state(height)
+        if found is None:
+            return refused("no-block", f"block {height} is too old, or not here yet", status=404)
+        return JSONResponse(found._asdict())
 
     @app.put("/presence/{node}", status_code=204, responses=_refusals(403, 409))
     async def beat(node: str, beat: Beat, request: Request) -> Response:
@@ -202,7 +186,7 @@ def make_api(miner: Miner, engine: Engine, uid: str) -> BodyLimit:
     @app.get("/status", response_model=Status)
     async def status() -> Status:
         """Nodes, trainings, and what each of them waits for."""
-        return _status(miner, uid, engine, await engine.members(), await engine.leases())
+        return await status_of(miner.chain, uid, engine, fault())
 
     @app.get("/contracts/{name}")
     async def contract(name: str) -> Response:
@@ -251,75 +235,3 @@ def _refuse_second_sn(raw: str, uid: str) -> None:
     content = parse(raw).content
     if isinstance(content.body, Register) and content.body.node_type == "SN" and content.sender != uid:
         raise Rejection("local-ordering", LOCAL_ONLY)
-
-
-def _sns(miner: Miner, members: list[Member], leases: dict[str, Lease]) -> list[VoterStatus]:
-    found = []
-    for node in network.nodes(miner.chain.world):
-        if node.type != "SN" or node.left:
-            continue
-        member = next((one for one in members if one.peer_url == peer_url(node.uid)), None)
-        part = "spare" if member is None else "learner" if member.learner else "voter"
-        lease = leases.get(node.uid)
-        found.append(
-            VoterStatus(
-                uid=node.uid,
-                name=node.name,
-                part=part,
-                height=lease.steps if lease else None,
-                present=lease is not None,
-            )
-        )
-    return found
-
-
-def _bears(engine: Engine, members: list[Member]) -> str:
-    if engine.name == "local":
-        return "one SN, ordering alone: survives none; with etcd more SNs can join"
-    voters = sum(not member.learner for member in members)
-    if voters:
-        return describe(voters)
-    return "no majority of voters answers: writes wait" if engine.votes else "this SN has no vote; ask a voter"
-
-
-def _status(miner: Miner, uid: str, engine: Engine, members: list[Member], leases: dict[str, Lease]) -> Status:
-    chain = miner.chain
-    known = {node.uid: node for node in network.nodes(chain.world)}
-
-    def name(node: str) -> str:
-        return known[node].name if node in known else node
-
-    def text(state: Training) -> str:
-        line = training.waiting_text(state)
-        for member in state.members:
-            line = line.replace(member, name(member))
-        return line
-
-    return Status(
-        network=network.network(chain.world).name,
-        network_id=chain.network_id,
-        sn=uid,
-        version=__version__,
-        height=chain.height,
-        hash=chain.hash,
-        ordering=engine.name,
-        votes=engine.votes,
-        bears=_bears(engine, members),
-        sns=_sns(miner, members, leases),
-        nodes=[
-            NodeStatus(**{field: getattr(node, field) for field in NodeStatus.model_fields}) for node in known.values()
-        ],
-        trainings=[
-            TrainingStatus(
-                name=state.name,
-                rounds=state.rounds,
-                over=state.over,
-                min_peers=state.terms.min_peers if state.terms else None,
-                members=[name(member) for member in sorted(state.members)],
-                leader=name(state.round.leader) if state.round else None,
-                waiting_for=[name(member) for member in training.awaited(state)],
-                text=network.with_names(chain.world, training.waiting_text(state)),
-            )
-            for state in chain.world.area("training/", Training)
-        ],
-    )

@@ -1,53 +1,43 @@
-"""This SN's part in the etcd cluster: its member, the tunnel to the others, and who votes.
+"""This SN's part in the etcd cluster: its member, the tunnel to the others, and the engine in use.
 
     no vote yet ──(a voter adds us as a learner)──▶ learner ──(caught up, promoted)──▶ voter
         ▲                                                                                │
         └──────────────(removed: its member's data is worthless now)─────────────────────┘
 
-While this SN has no vote it orders through the others (`sn/ordering.py`). The live voter with the lowest UID carries
-out what `membership.next_step` says, one step at a time; doing it twice does no harm, etcd refuses the second.
+While this SN has no vote it orders through the others (`sn/ordering.py`) and asks them whether it has been added. As a
+voter it helps to look after the cluster (`sn/votes.py`).
 """
 
 import asyncio
 import logging
 import shutil
-import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network import Node
-from swarmlearning.ordering.etcd.gateway import EtcdRefusedError, Gateway, Member
-from swarmlearning.ordering.etcd.log import Archive, EtcdLog
-from swarmlearning.ordering.etcd.member import EtcdMember, peer_address, peer_url
-from swarmlearning.ordering.etcd.membership import Step, next_step
+from swarmlearning.ordering.etcd.gateway import Gateway, Member
+from swarmlearning.ordering.etcd.log import HEAD_KEY, Archive, EtcdLog
+from swarmlearning.ordering.etcd.member import QUOTA_BYTES, EtcdMember, peer_address, peer_url
 from swarmlearning.ordering.etcd.presence import EtcdPresence
 from swarmlearning.ordering.etcd.tunnel import Gate, Peer, Proxy
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import Head, Lease, OrderingError
 from swarmlearning.sn.ordering import Others, RemoteLog, RemotePresence, Switch
+from swarmlearning.sn.votes import Votes
 
 logger = logging.getLogger("swarm.ordering")
 
-PACE_SECONDS = 1.0
-GONE_SECONDS = 10.0
-"""A voter without a lease for this long is replaced, if there is somebody to replace it."""
-KEPT_BLOCKS = 1000
-"""Blocks that stay in etcd although every voter has them: who was away for a moment need not ask others for them."""
+ASK_SECONDS = 0.5
+"""How often an SN without a vote asks whether it has been added."""
+FULL = 0.8
+"""Share of etcd's quota above which an operator should know; at the quota every write is refused."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-
-
-def admitted(chain: Chain) -> list[Node]:
-    """The SNs that the ledger admits, by UID."""
-    if chain.height < 0:
-        return []
-    return network.admitted(chain.world)
 
 
 class Cluster:
@@ -76,11 +66,8 @@ class Cluster:
         self._member = EtcdMember(binary, directory, uid, "")
         self._gateway: Gateway | None = None
         self._remote = RemoteLog(file, others)
-        self._engine: asyncio.Task[None] | None = None
+        self._engine: list[asyncio.Task[None]] = []
         self._log: EtcdLog | None = None
-        self._seen: dict[str, float] = {}
-        self._pruned = 0
-        self._joining = asyncio.Lock()
         self.switch = Switch(self._remote, RemotePresence(others))
         self.port = 0
 
@@ -110,40 +97,45 @@ class Cluster:
         """Starts the member with what it left on disk; it answers, and is used, once there is a majority."""
         await self._member.start(None, new=False)
 
-    async def join(self, members: Mapping[str, str]) -> None:
-        """Enters the cluster that has added this SN as a learner, and votes once it is promoted."""
-        async with self._joining:
-            await self._end_member()
-            shutil.rmtree(self._directory, ignore_errors=True)
-            await self._member.start(members, new=False)
-            await self._member.answers()
-            logger.info("This SN follows the order as a learner")
+    def forget(self) -> None:
+        """Deletes what the member has left on disk: it is of no use in a cluster that has removed it."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    async def remove(self, uid: str) -> None:
+        """Ends the vote of an SN that asks for it. Raises `OrderingError`."""
+        if self._gateway is None:
+            raise OrderingError("this SN has no vote on the order either; ask another one")
+        for member in await self._gateway.members():
+            if member.peer_url == peer_url(uid):
+                await self._gateway.remove(member.id)
 
     async def stop(self) -> None:
         """Stops everything in good order."""
-        if self._engine is not None:
-            self._engine.cancel()
-            await asyncio.gather(self._engine, return_exceptions=True)
+        self._begin()
         await self._end_member()
         await self._gate.stop()
         await self._proxy.stop()
 
     async def run(self) -> None:
-        """Keeps the member running, becomes a voter when it may, and looks after who votes; until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_member())
-            tasks.create_task(self._look_after_votes())
+        """Becomes a learner and a voter when it may, and keeps the member running; until cancelled."""
+        pause = FIRST_PAUSE
+        while True:
+            await asyncio.sleep(pause)
+            for task in self._engine:
+                if task.done():
+                    task.result()  # none ends by itself: a defect, which must be seen
+            if self._member.running:
+                pause = await self._look_at_member()
+            elif self._member.has_data:
+                pause = await self._revive(pause)
+            else:
+                pause = await self._enter_if_added(pause)
 
     async def order(self, expected: Head, entry: bytes) -> Head:
         """For an SN without a vote: see `EtcdLog.order`."""
         if self._log is None:
             raise OrderingError("this SN has no vote on the order either; ask another one")
         return await self._log.order(expected, entry)
-
-    @property
-    def learns(self) -> bool:
-        """Whether a member runs here that has no vote yet."""
-        return self._member.running or self._joining.locked()
 
     @property
     def votes(self) -> bool:
@@ -164,9 +156,25 @@ class Cluster:
         if self._gateway is None:
             return []
         try:
+            if not await self._gateway.led():
+                return []
+            await self._gateway.get(HEAD_KEY)  # by agreement, so that the list, which is the member's own, is not old
             return await self._gateway.members()
         except OrderingError:
             return []
+
+    async def alarms(self) -> list[str]:
+        """What is wrong with the etcd cluster."""
+        if self._gateway is None:
+            return []
+        try:
+            raised, used = await self._gateway.alarms(), await self._gateway.used_bytes()
+        except OrderingError:
+            return []
+        found = [f"etcd has raised the alarm {alarm}: writes may be refused" for alarm in sorted(set(raised))]
+        if used > FULL * QUOTA_BYTES:
+            found.append(f"etcd holds {used // 2**20} of {QUOTA_BYTES // 2**20} MiB: is an SN away that votes?")
+        return found
 
     # --- this SN's member -------------------------------------------------------------------------------------------
 
@@ -177,14 +185,14 @@ class Cluster:
     def _use_etcd(self) -> EtcdLog:
         self._gateway = Gateway(self._member.client_socket)
         self._log = log = EtcdLog(self._gateway, self._file, self._archive)
-        self._begin(log.run())
+        self._begin(log.run(), Votes(self._uid, self._gateway, log, self._chain).run())
         self.switch.use(log, EtcdPresence(self._gateway))
         return log
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._engine is not None:
-            self._engine.cancel()
-        self._engine = asyncio.get_running_loop().create_task(work)
+    def _begin(self, *work: Coroutine[Any, Any, None]) -> None:
+        for task in self._engine:
+            task.cancel()
+        self._engine = [asyncio.get_running_loop().create_task(one) for one in work]
 
     async def _end_member(self) -> None:
         gateway, self._gateway, self._log = self._gateway, None, None
@@ -192,112 +200,93 @@ class Cluster:
             await gateway.close()
         await self._member.stop()
 
-    async def _keep_member(self) -> None:
-        """Watches the member; begins to vote when it may; starts it again when it has ended."""
-        pause = FIRST_PAUSE
-        while True:
-            await asyncio.sleep(pause)
-            if not self._member.has_data or self._joining.locked():
-                continue
-            if not self._member.running:
-                pause = await self._revive(pause)
-            elif self._gateway is None and await self._may_vote():
-                logger.info("This SN votes on the order")
-                self._use_etcd()
-                pause = FIRST_PAUSE
+    async def _enter_if_added(self, pause: float) -> float:
+        """Starts a member of the cluster once a voter has added this SN to it as a learner."""
+        client, members = await self._told_members()
+        me = next((member for member in members if member.peer_url == peer_url(self._uid)), None)
+        if me is not None and not me.learner and client is not None:
+            await self._end_lost_vote(client)
+        if me is None or not me.learner:
+            return ASK_SECONDS
+        try:
+            await self._member.start({member.name or self._uid: member.peer_url for member in members}, new=False)
+            await self._member.answers()
+        except OrderingError as error:
+            logger.error("%s", error)
+            await self._end_member()
+            self.forget()
+            return min(2 * pause, LONGEST_PAUSE)
+        logger.info("This SN follows the order as a learner")
+        return FIRST_PAUSE
 
-    async def _may_vote(self) -> bool:
+    async def _end_lost_vote(self, client: SnClient) -> None:
+        """A vote whose promises are lost with the member's data must not be used again: it ends, then a new one is
+        asked for."""
+        try:
+            await client.end_vote(self._uid)
+        except (Unavailable, Refusal) as error:
+            logger.warning("this SN has lost its member's data, and its old vote cannot be ended yet: %s", error)
+
+    async def _told_members(self) -> tuple[SnClient | None, list[Member]]:
+        """The cluster's members, and the SN that has told them; none when nobody can."""
+        for client in self._others():
+            try:
+                members = [Member(**found) for found in await client.cluster()]
+            except (Unavailable, Refusal) as error:
+                logger.debug("%s", error)
+                continue
+            if members:
+                return client, members
+        return None, []
+
+    async def _look_at_member(self) -> float:
+        """Begins to vote with a member that was promoted; ends one that the others have removed."""
         gateway = Gateway(self._member.client_socket)
         try:
-            return not (await gateway.status()).get("isLearner", False)
+            learns, led = await gateway.learns(), await gateway.led()
         except OrderingError:
-            return False
+            return FIRST_PAUSE
         finally:
             await gateway.close()
+        if self._gateway is None and not learns:
+            logger.info("This SN votes on the order")
+            self._use_etcd()
+        if not led and await self._is_removed():
+            await self._begin_anew()
+        return ASK_SECONDS
+
+    async def _is_removed(self) -> bool:
+        """What etcd cannot tell: who was removed is refused by the others' gates.
+
+        An SN that was added again meanwhile has no name in the list until its new member has started.
+        """
+        _, members = await self._told_members()
+        return bool(members) and all(member.name != self._uid for member in members)
+
+    async def _begin_anew(self) -> None:
+        logger.warning("This SN was removed from the voters while it was away; it enters again as a newcomer")
+        await self._end_member()
+        self._use_remote()
+        self.forget()
 
     async def _revive(self, pause: float) -> float:
         words = self._member.last_words()
-        logger.warning("etcd has ended: %s", words)
         await self._end_member()
         self._use_remote()
-        if "removed" in words:
-            logger.warning("This SN was removed from the voters while it was away; it enters again as a newcomer")
-            shutil.rmtree(self._directory, ignore_errors=True)
+        if await self._is_removed():
+            await self._begin_anew()
             return FIRST_PAUSE
+        logger.warning("etcd has ended: %s (if its data is damaged: stop this SN, delete %s)", words, self._directory)
         try:
             await self._member.start(None, new=False)
         except OrderingError as error:
             logger.error("%s", error)
-            return min(2 * pause, LONGEST_PAUSE)
-        return FIRST_PAUSE
-
-    # --- who votes --------------------------------------------------------------------------------------------------
-
-    async def _look_after_votes(self) -> None:
-        while True:
-            await asyncio.sleep(PACE_SECONDS)
-            if self._gateway is None:
-                continue
-            try:
-                step = await self._next_step(self._gateway)
-                if step is not None:
-                    await self._carry_out(self._gateway, step)
-            except (OrderingError, Unavailable, Refusal) as error:
-                logger.debug("%s", error)
-
-    async def _next_step(self, gateway: Gateway) -> Step | None:
-        nodes = admitted(self._chain())
-        leases = await EtcdPresence(gateway).leases()
-        now = time.monotonic()
-        for node in nodes:
-            if node.uid in leases or node.uid not in self._seen:
-                self._seen[node.uid] = now
-        gone = {node.uid for node in nodes if now - self._seen[node.uid] > GONE_SECONDS}
-        members = await gateway.members()
-        voters = sorted(member.name for member in members if not member.learner and member.name in leases)
-        if not voters or voters[0] != self._uid:
-            return None
-        if len(voters) == sum(not member.learner for member in members):
-            await self._prune(min(leases[uid].steps for uid in voters))
-        urls = {node.uid: peer_url(node.uid) for node in nodes if "p2p" in node.addresses}
-        return next_step(members, urls, leases.keys(), gone)
-
-    async def _prune(self, stored: int) -> None:
-        """Lets etcd forget old blocks; `stored` is the height up to which every voter has them in its chain file."""
-        below = stored - KEPT_BLOCKS
-        if self._log is not None and below >= self._pruned + KEPT_BLOCKS:
-            await self._log.prune(below)
-            self._pruned = below
-
-    async def _carry_out(self, gateway: Gateway, step: Step) -> None:
-        if step.action == "remove":
-            logger.warning("SN %s does not vote any more", step.uid or step.member)
-            await gateway.remove(step.member)
-        elif step.action == "promote":
-            await self._invite(gateway, step.uid)
-            try:
-                await gateway.promote(step.member)
-                logger.info("SN %s votes from now on", step.uid)
-            except EtcdRefusedError as error:
-                logger.debug("not yet: %s", error)
-        else:
-            await gateway.add_learner(peer_url(step.uid))
-            await self._invite(gateway, step.uid)
-
-    async def _invite(self, gateway: Gateway, uid: str) -> None:
-        """Tells a newcomer that it is a learner now; it starts its member, unless it has."""
-        node = network.node(self._chain().world, uid)
-        if node is None or "api" not in node.addresses:
-            return
-        members = {member.name or uid: member.peer_url for member in await gateway.members()}
-        for client in self._others():
-            if client.address == node.addresses["api"]:
-                await client.invite(members)
+        return min(2 * pause, LONGEST_PAUSE)
 
     # --- the tunnel -------------------------------------------------------------------------------------------------
 
     def _find(self, address: str) -> Peer | None:
-        for node in admitted(self._chain()):
+        for node in network.admitted(self._chain().world):
             if peer_address(node.uid) == address and "p2p" in node.addresses:
                 host, _, port = node.addresses["p2p"].rpartition(":")
                 return Peer(host, int(port), node.certificate)
@@ -308,4 +297,4 @@ class Cluster:
         stored = network.certificate(chain.world, thumbprint) if chain.height >= 0 else None
         if stored is None or stored.revoked:
             return False
-        return any(node.certificate == thumbprint for node in admitted(chain))
+        return any(node.certificate == thumbprint for node in network.admitted(chain.world))

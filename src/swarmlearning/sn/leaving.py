@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from swarmlearning import __version__
 from swarmlearning.api.client import Refusal
-from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Body, Leave, Register
@@ -18,8 +17,8 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.ordering.local import read_chain_file
-from swarmlearning.sn.cluster import admitted
 from swarmlearning.sn.node import CHAIN_FILE
+from swarmlearning.sn.registration import bundle
 
 logger = logging.getLogger("swarm.SN")
 
@@ -32,7 +31,7 @@ async def leave(place: DataDirectory, identity: Identity) -> None:
     me = network.node(chain.world, place.uid)
     if me is None:
         raise NodeError(f"{place.path}: this SN has never been registered")
-    others = [node.addresses["api"] for node in admitted(chain) if node.uid != me.uid and "api" in node.addresses]
+    others = network.sn_addresses(chain.world, besides=place.uid)
     if not others:
         raise NodeError("this is the network's only SN; without it there is no network")
     follower = Follower(others, client_context(identity), place.pin)
@@ -41,7 +40,7 @@ async def leave(place: DataDirectory, identity: Identity) -> None:
     try:
         async with asyncio.timeout(SECONDS):
             await follower.reached(chain.height)
-            await _say(sender, [_registration(me, identity), Leave()])
+            await _say(sender, [registration(me, identity), Leave()])
     except TimeoutError:
         raise NodeError(f"none of the other SNs ({', '.join(others)}) answered within {SECONDS:.0f} s") from None
     finally:
@@ -58,6 +57,6 @@ async def _say(sender: Sender, bodies: Sequence[Body]) -> None:
             raise NodeError(f"the network refuses it: {refusal}") from refusal
 
 
-def _registration(me: Node, identity: Identity) -> Register:
-    bundle = "".join(to_pem(certificate) for certificate in identity.chain)
-    return Register(node_type="SN", name=me.name, certificate=bundle, version=__version__)
+def registration(me: Node, identity: Identity) -> Register:
+    """Of a command that speaks for a stopped SN."""
+    return Register(node_type="SN", name=me.name, certificate=bundle(identity), version=__version__)

@@ -8,14 +8,17 @@ A refused transaction is not recorded: blocks hold only transactions that took e
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.block import MAX_BLOCK
 from swarmlearning.ledger.chain import Chain, Step
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import WINDOW, SignedTransaction, parse
 from swarmlearning.ledger.world import World
@@ -28,12 +31,21 @@ MAX_BATCH = 512
 HEADER_ROOM = 4096
 READ_BATCH = 256
 RECENT_BLOCKS = 64
+RECENT_STATES = 1024
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 
 
 class BusyError(OrderingError):
     """More transactions wait than this SN takes; try again."""
+
+
+class State(NamedTuple):
+    """What stands at a height: the block's hash, and the state after it."""
+
+    height: int
+    hash: str
+    state_hash: str
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,8 @@ class Miner:
         self._answers: dict[str, asyncio.Future[int]] = {}
         self._heights: OrderedDict[str, int] = OrderedDict()
         self._recent: OrderedDict[int, bytes] = OrderedDict()
+        self._states: OrderedDict[int, State] = OrderedDict()
+        self._doubt = asyncio.Event()
         self._wanted = asyncio.Event()
         self._advanced = asyncio.Condition()
 
@@ -136,6 +150,17 @@ class Miner:
         async with self._advanced:
             await self._advanced.wait_for(lambda: self.chain.height >= height)
 
+    def state(self, height: int) -> State | None:
+        """What stood at a height; None beyond the head and for old blocks."""
+        return self._states.get(height)
+
+    async def doubted(self, seconds: float) -> None:
+        """Returns after the next void block, or after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._doubt.wait()
+        self._doubt.clear()
+
     async def _seal(self) -> None:
         while self._pending:
             batch, world, time_ms = self._judge()
@@ -184,10 +209,18 @@ class Miner:
 
     async def _take(self, raw: bytes, step: Step) -> None:
         """Advances to the chain after one more block, and tells everybody who waits for it."""
+        chain = step.chain
         if step.void is not None:
-            logger.error("block %d is void: %s", step.chain.height, step.void)
-        elif step.block is not None:
-            self._remember(step.chain.height, step.block.transactions)
+            logger.error("block %d%s is void: %s", chain.height, _by(step), step.void)
+            self._doubt.set()
+            state_hash = chain.world.state_hash()
+        else:
+            assert step.block is not None
+            self._remember(chain.height, step.block.transactions)
+            state_hash = step.block.header.state_hash
+        self._states[chain.height] = State(chain.height, chain.hash, state_hash)
+        if len(self._states) > RECENT_STATES:
+            self._states.popitem(last=False)
         self._recent[step.chain.height] = raw
         if len(self._recent) > RECENT_BLOCKS:
             self._recent.popitem(last=False)
@@ -201,3 +234,8 @@ class Miner:
             self._heights[signed.id] = height
         while self._heights and next(iter(self._heights.values())) < height - WINDOW:
             self._heights.popitem(last=False)
+
+
+def _by(step: Step) -> str:
+    """Who has sealed the block, as far as it says so."""
+    return f", sealed by {network.with_names(step.chain.world, step.block.header.sealer)}," if step.block else ""

@@ -4,20 +4,16 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmlearning import __version__
 from swarmlearning.api.client import Refusal, Unavailable
-from swarmlearning.api.server import Limits, Server
-from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
-from swarmlearning.ledger.bodies import Announce, Body, Genesis, Register
-from swarmlearning.ledger.chain import RULES_VERSION, ForkError, UnsupportedRulesError
+from swarmlearning.ledger.chain import ForkError, UnsupportedRulesError
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
@@ -27,11 +23,12 @@ from swarmlearning.node.sender import Author
 from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, find_binary
 from swarmlearning.ordering.local import LocalLog, LocalPresence
 from swarmlearning.ordering.protocols import EngineChoice, Lease, OrderingError
-from swarmlearning.sn.api import make_api
-from swarmlearning.sn.cluster import Cluster, admitted
+from swarmlearning.sn.agreement import Agreement, fenced
+from swarmlearning.sn.cluster import Cluster
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.ordering import LocalEngine
 from swarmlearning.sn.peers import Peers
+from swarmlearning.sn.registration import Registration
 from swarmlearning.sn.watchdog import Watchdog
 
 logger = logging.getLogger("swarm.SN")
@@ -46,12 +43,13 @@ LONGEST_PAUSE = 3.0
 STOP_SECONDS = 0.2
 """For answers under way. Block streams never end by themselves, and what is cut off is sent again by its sender."""
 CHAIN_FILE = "chain.sqlite"
+ETCD_FOLDER = "etcd"
 
 
 @dataclass(frozen=True)
 class SnSettings:
     """What an operator says about one SN. `api_service` and `p2p_service` are how others reach it when that is not
-    `host` and the port listened on; `sentinel_address` is the API of any SN to join through."""
+    `host` and the port listened on; `sentinel_address` is the API of any SN to join through; a `witness` has no API."""
 
     name: str
     host: str
@@ -64,6 +62,7 @@ class SnSettings:
     ordering: EngineChoice
     api_service: str
     p2p_service: str
+    witness: bool
 
 
 async def run_sn(settings: SnSettings, identity: Identity, ready: Ready) -> None:
@@ -84,7 +83,7 @@ async def _etcd(settings: SnSettings) -> Path | None:
     if settings.ordering == "local":
         return None
     binary = find_binary(os.environ)
-    if binary is None and settings.ordering == "etcd":
+    if binary is None and (settings.ordering == "etcd" or settings.witness):
         raise NodeError(f"--ordering etcd needs etcd, which is not in PATH: {HOW_TO_INSTALL}")
     if binary is None:
         logger.warning("etcd is not installed: this SN orders alone, no other SN can join (%s)", HOW_TO_INSTALL)
@@ -102,7 +101,6 @@ class _Sn:
         self._settings = settings
         self._identity = identity
         self._place = place
-        self._author = Author(identity.signer(), place.uid, place.incarnation)
         self._peers = Peers(place.uid, client_context(identity), lambda: self._miner.chain, settings.sentinel_address)
         self._engine: LocalEngine | Cluster
         if binary is None:
@@ -112,16 +110,20 @@ class _Sn:
                 place.uid,
                 identity,
                 binary,
-                settings.data_dir / "etcd",
+                settings.data_dir / ETCD_FOLDER,
                 file,
                 lambda: self._miner.chain,
                 self._peers,
                 self._peers.archive,
             )
-        self._miner = Miner(self._engine.switch, place.uid, identity.signer(), lambda: time.time_ns() // 1_000_000)
+        signer = identity.signer()
+        self._miner = Miner(self._engine.switch, place.uid, signer, lambda: time.time_ns() // 1_000_000)
+        author = Author(signer, place.uid, place.incarnation)
+        self._registration = Registration(settings.name, identity, author, self._miner, self._peers)
+        self._agreement = Agreement(place.uid, self._miner, self._peers)
 
     async def run(self, ready: Ready) -> None:
-        """Takes its place in the network, then serves until cancelled."""
+        """Takes its place in the network, then works until cancelled."""
         try:
             await self._load()
             if isinstance(self._engine, Cluster):
@@ -130,7 +132,7 @@ class _Sn:
             elif self._miner.chain.height < 0:
                 self._refuse_to_join()
                 await self._found()
-            await self._serve(ready)
+            await self._work(ready)
         finally:
             await self._engine.stop()
             await self._peers.close()
@@ -139,23 +141,58 @@ class _Sn:
         try:
             await self._miner.load()
         except (ForkError, MalformedError, UnsupportedRulesError) as error:
-            raise NodeError(f"{self._settings.data_dir / CHAIN_FILE}: {error}") from error
+            raise NodeError(
+                f"{self._settings.data_dir / CHAIN_FILE}: {error}. `swarm sn repair` fetches it anew from the other SNs"
+            ) from error
+
+    # --- taking its place -------------------------------------------------------------------------------------------
 
     async def _enter(self, cluster: Cluster) -> None:
         """Founds the cluster, returns to it, carries a local chain over, or begins to join."""
-        chain = self._miner.chain
-        others = [node for node in admitted(chain) if node.uid != self._place.uid]
-        if cluster.voted_before:
-            await cluster.return_to()
-        elif chain.height < 0 and not self._settings.sentinel_address:
+        chain, uid = self._miner.chain, self._place.uid
+        if chain.height < 0 and not self._settings.sentinel_address:
             self._check_founding()
             await cluster.found()
             await self._found()
-        elif chain.height >= 0 and not others:
+        elif cluster.voted_before and await self._may_return():
+            await cluster.return_to()
+        elif not cluster.voted_before and [sn.uid for sn in network.admitted(chain.world)] == [uid]:
             logger.info("Carrying the chain over to etcd at height %d", chain.height)
             await cluster.found()
         else:
             await self._follow_others()
+            await self._return_or_join(cluster)
+
+    async def _return_or_join(self, cluster: Cluster) -> None:
+        """With the network's chain at hand: a member's data is of use only while the ledger admits this SN."""
+        if cluster.voted_before and network.admits(self._miner.chain.world, self._place.uid):
+            await cluster.return_to()
+        else:
+            cluster.forget()
+
+    async def _may_return(self) -> bool:
+        """Whether this SN still has its vote. Raises `NodeError` when its chain is not the network's any more."""
+        chain, uid = self._miner.chain, self._place.uid
+        if not network.admits(chain.world, uid):
+            return False
+        recovery = await fenced(uid, chain, self._peers())
+        if recovery is None:
+            return True
+        if not await self._is_shared(chain.height, chain.hash):
+            raise NodeError(
+                f"an operator has restarted the network without this SN at block {recovery.height}, and this SN has "
+                "blocks that are not part of it. `swarm sn repair` takes over the network's chain and keeps a copy"
+            )
+        logger.warning("The network was restarted without this SN at block %d; it joins anew", recovery.height)
+        return False
+
+    async def _is_shared(self, height: int, block_hash: str) -> bool:
+        for client in self._peers():
+            try:
+                return bool((await client.state(height))["hash"] == block_hash)
+            except (Unavailable, Refusal) as error:
+                logger.debug("%s", error)
+        return False
 
     async def _follow_others(self) -> None:
         """Copies the chain of a network that is there; its genesis is pinned before anything else is believed."""
@@ -185,95 +222,6 @@ class _Sn:
         if self._miner.chain.network_id != self._place.network:
             raise NodeError("the SN has sent the chain of another network than it said")
 
-    async def _serve(self, ready: Ready) -> None:
-        settings, chain = self._settings, self._miner.chain
-        name = network.network(chain.world).name
-        self._place.pin(chain.network_id, name)
-        engine = self._engine
-        server = Server(
-            make_api(self._miner, engine, self._place.uid),
-            server_context(self._identity),
-            settings.host,
-            settings.api_port,
-            Limits(connections=1024, connections_per_peer=512),
-        )
-        watchdog = Watchdog(self._miner, engine.switch, self._propose, lambda: engine.votes)
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(work) for work in (self._miner.run(), watchdog.run(), engine.run())]
-            await server.start()
-            try:
-                running.append(placing := tasks.create_task(self._take_place(server.port)))
-                await asyncio.wait((placing,), timeout=PLACE_SECONDS)
-                running.append(tasks.create_task(self._beat()))
-                logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
-                logging.getLogger("swarm.blCnt").info("Starting SWARM-API-SERVER on port: %d", server.port)
-                address = settings.api_service or f"{settings.host}:{server.port}"
-                ready.tell({"api": address, "network": chain.network_id, "uid": self._place.uid})
-                await server.wait()
-            finally:
-                await server.stop(STOP_SECONDS)
-                for task in running:
-                    task.cancel()
-
-    async def _take_place(self, api_port: int) -> None:
-        """Registers this start and announces where it is reached; waits for a majority as long as it takes."""
-        settings = self._settings
-        addresses = {"api": settings.api_service or f"{settings.host}:{api_port}"}
-        if isinstance(self._engine, Cluster):
-            addresses["p2p"] = settings.p2p_service or f"{settings.host}:{self._engine.port}"
-        await self._insist(self._register)
-        known = network.node(self._miner.chain.world, self._place.uid)
-        if known is None or known.addresses != addresses:
-            await self._insist(lambda: self._propose(network.CONTRACT, Announce(addresses)))
-
-    async def _register(self) -> None:
-        """Registers this start. One that the ledger does not admit may seal no block: another SN does it for it."""
-        known = network.node(self._miner.chain.world, self._place.uid)
-        if known is not None and network.admits(self._miner.chain.world, known.uid):
-            if known.incarnation != self._place.incarnation:
-                await self._propose(network.CONTRACT, self._registration())
-            return
-        signed = self._author.write(self._miner.chain, network.CONTRACT, self._registration())
-        reasons = []
-        for client in self._peers():
-            try:
-                await self._miner.reached(await client.submit(signed.raw))
-                return
-            except Unavailable as error:
-                reasons.append(str(error))
-            except Refusal as refusal:
-                raise NodeError(f"the network refuses this SN: {refusal}") from refusal
-        raise OrderingError(f"no other SN registers this one: {'; '.join(reasons) or 'none is known'}")
-
-    async def _insist(self, say: Callable[[], Awaitable[object]]) -> None:
-        """Says it until it stands; without a majority that takes as long as it takes."""
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                await say()
-                return
-            except OrderingError as error:
-                logger.warning("%s; trying again", error)
-            except Rejection as rejection:
-                raise NodeError(f"the network refuses this SN: {rejection}") from rejection
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    async def _beat(self) -> None:
-        """This SN's own lease; its progress is its height."""
-        while True:
-            lease = Lease(self._place.uid, self._place.incarnation, self._miner.chain.height, 0)
-            try:
-                await self._engine.switch.announce(lease)
-            except OrderingError as error:
-                logger.debug("%s", error)
-            await asyncio.sleep(BEAT_SECONDS)
-
-    async def _propose(self, contract: str, body: Body) -> int:
-        return await self._miner.submit(self._author.write(self._miner.chain, contract, body).raw)
-
-    # --- founding ---------------------------------------------------------------------------------------------------
-
     def _refuse_to_join(self) -> None:
         if self._settings.sentinel_address:
             raise NodeError(
@@ -291,23 +239,67 @@ class _Sn:
             )
 
     async def _found(self) -> None:
-        genesis = Genesis(
-            network_name=self._settings.network_name,
-            founder_name=self._settings.name,
-            authorities=tuple(to_pem(anchor) for anchor in self._identity.anchors),
-            certificate=self._bundle(),
-            version=__version__,
-            rules_version=RULES_VERSION,
-            created_ms=time.time_ns() // 1_000_000,
+        await self._registration.found(self._settings.network_name)
+
+    # --- at work ----------------------------------------------------------------------------------------------------
+
+    async def _work(self, ready: Ready) -> None:
+        chain, engine, settings = self._miner.chain, self._engine, self._settings
+        name = network.network(chain.world).name
+        self._place.pin(chain.network_id, name)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(work) for work in (self._miner.run(), engine.run(), self._agreement.run())]
+            if not settings.witness:
+                watchdog = Watchdog(self._miner, engine.switch, self._registration.propose, lambda: engine.votes)
+                running.append(tasks.create_task(watchdog.run()))
+            try:
+                async with self._reachable(tasks) as addresses:
+                    running.append(placing := tasks.create_task(self._registration.take_place(addresses)))
+                    await asyncio.wait((placing,), timeout=PLACE_SECONDS)
+                    running.append(tasks.create_task(self._beat()))
+                    logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
+                    ready.tell({**addresses, "network": chain.network_id, "uid": self._place.uid})
+                    await asyncio.Event().wait()
+            finally:
+                for task in running:
+                    task.cancel()
+
+    @asynccontextmanager
+    async def _reachable(self, tasks: asyncio.TaskGroup) -> AsyncIterator[dict[str, str]]:
+        """Serves the API, unless this is a witness; where this SN is reached (`api`, `p2p`)."""
+        settings, addresses = self._settings, dict[str, str]()
+        if isinstance(self._engine, Cluster):
+            addresses["p2p"] = settings.p2p_service or f"{settings.host}:{self._engine.port}"
+        if settings.witness:
+            yield addresses
+            return
+        from swarmlearning.api.server import Limits, Server  # a witness saves the memory of the web framework
+        from swarmlearning.sn.api import make_api
+
+        server = Server(
+            make_api(self._miner, self._engine, self._place.uid, lambda: self._agreement.alarm),
+            server_context(self._identity),
+            settings.host,
+            settings.api_port,
+            Limits(connections=1024, connections_per_peer=512),
         )
-        logger.info("Founding network %s", self._settings.network_name)
-        await self._miner.found(self._author.write(self._miner.chain, network.CONTRACT, genesis))
+        await server.start()
+        tasks.create_task(server.wait())  # raises what breaks the serving
+        try:
+            logging.getLogger("swarm.blCnt").info("Starting SWARM-API-SERVER on port: %d", server.port)
+            yield {**addresses, "api": settings.api_service or f"{settings.host}:{server.port}"}
+        finally:
+            await server.stop(STOP_SECONDS)
 
-    def _registration(self) -> Register:
-        return Register(node_type="SN", name=self._settings.name, certificate=self._bundle(), version=__version__)
-
-    def _bundle(self) -> str:
-        return "".join(to_pem(certificate) for certificate in self._identity.chain)
+    async def _beat(self) -> None:
+        """This SN's own lease; its progress is its height."""
+        while True:
+            lease = Lease(self._place.uid, self._place.incarnation, self._miner.chain.height, 0)
+            try:
+                await self._engine.switch.announce(lease)
+            except OrderingError as error:
+                logger.debug("%s", error)
+            await asyncio.sleep(BEAT_SECONDS)
 
 
 LOCAL_HINT = (

@@ -7,7 +7,7 @@ compare-and-swap is done there.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -123,11 +123,6 @@ class Engine(Protocol):
         """Whether this SN orders itself."""
         ...
 
-    @property
-    def learns(self) -> bool:
-        """Whether this SN is on its way to a vote."""
-        ...
-
     async def run(self) -> None:
         """Looks after the engine until cancelled."""
         ...
@@ -140,8 +135,8 @@ class Engine(Protocol):
         """Orders an entry for another SN. Raises `ConflictError` or `OrderingError`."""
         ...
 
-    async def join(self, members: Mapping[str, str]) -> None:
-        """Enters the cluster of these members (UID to peer URL) as a learner."""
+    async def remove(self, uid: str) -> None:
+        """Ends the vote of an SN that asks for it. Raises `OrderingError`."""
         ...
 
     async def members(self) -> list[Member]:
@@ -152,13 +147,16 @@ class Engine(Protocol):
         """Who is there, where this SN can tell."""
         ...
 
+    async def alarms(self) -> list[str]:
+        """What is wrong with the engine, for an operator."""
+        ...
+
 
 class LocalEngine:
     """The embedded engine behind the same door as `Cluster`: one SN, nobody else to ask."""
 
     name = "local"
     votes = True
-    learns = False
 
     def __init__(self, log: Log, presence: LocalPresence) -> None:
         self.switch = Switch(log, presence)
@@ -174,7 +172,7 @@ class LocalEngine:
         """Nobody else orders here."""
         raise OrderingError(LOCAL_ONLY)
 
-    async def join(self, members: Mapping[str, str]) -> None:
+    async def remove(self, uid: str) -> None:
         """There is no cluster."""
         raise OrderingError(LOCAL_ONLY)
 
@@ -185,6 +183,10 @@ class LocalEngine:
     async def leases(self) -> dict[str, Lease]:
         """Not kept for SNs: there is one."""
         return {}
+
+    async def alarms(self) -> list[str]:
+        """What is wrong ends this SN, with the reason."""
+        return []
 
 
 LOCAL_ONLY = (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger.chain import Chain
-from swarmlearning.sn.cluster import admitted
+from swarmlearning.ledger.contracts import network
 
 
 class Peers:
@@ -21,11 +21,7 @@ class Peers:
 
     def __call__(self) -> list[SnClient]:
         """The clients; made when first needed, kept until `close`."""
-        known = [
-            node.addresses["api"]
-            for node in admitted(self._chain())
-            if node.uid != self._uid and "api" in node.addresses
-        ]
+        known = network.sn_addresses(self._chain().world, besides=self._uid)
         addresses = dict.fromkeys([*([self._named] if self._named else []), *known])
         for address in addresses:
             if address not in self._clients:

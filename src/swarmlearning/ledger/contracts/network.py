@@ -145,6 +145,11 @@ def admitted(world: World) -> list[Node]:
     return [known for known in nodes(world) if _is_admitted(world, known)]
 
 
+def sn_addresses(world: World, besides: str = "") -> list[str]:
+    """Where the APIs of the admitted SNs are reached, without that of the UID `besides`. A witness has none."""
+    return [sn.addresses["api"] for sn in admitted(world) if sn.uid != besides and "api" in sn.addresses]
+
+
 def admits(world: World, uid: str) -> bool:
     """Whether this is the UID of an admitted SN."""
     known = node(world, uid)

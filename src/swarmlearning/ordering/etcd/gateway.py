@@ -150,9 +150,22 @@ class Gateway:
         """The member's own view: version, leader, raftIndex, dbSize, isLearner; answered without the majority."""
         return await self._call("/maintenance/status", {})
 
-    async def compact(self, revision: int) -> None:
-        """Forgets what was stored before `revision` and has been overwritten since."""
-        await self._call("/kv/compaction", {"revision": str(revision)})
+    async def used_bytes(self) -> int:
+        """What the member's database holds, free pages not counted."""
+        return int((await self.status()).get("dbSizeInUse", 0))
+
+    async def alarms(self) -> list[str]:
+        """The alarms that some member has raised (`NOSPACE`, `CORRUPT`)."""
+        answer = await self._call("/maintenance/alarm", {"action": "GET"})
+        return [str(found["alarm"]) for found in answer.get("alarms", [])]
+
+    async def learns(self) -> bool:
+        """Whether the member has no vote yet, as it knows itself."""
+        return bool((await self.status()).get("isLearner", False))
+
+    async def led(self) -> bool:
+        """Whether the member knows a leader: without one there is no majority, or it is not in it."""
+        return int((await self.status()).get("leader", 0)) != 0
 
     async def _call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         try:

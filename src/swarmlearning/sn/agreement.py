@@ -1,0 +1,133 @@
+"""Whether this SN still agrees with the others, on the blocks and on the state after them.
+
+Every SN replays every block by the same rules, so all must come to one state. Where they do not, the majority is
+right: an SN that stands against it is damaged (its memory, its program) or on another chain, and ends. After an
+operator has restarted the network from one survivor (`swarm sn recover`) the others are out, whatever they agree on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.ledger.block import read
+from swarmlearning.ledger.bodies import Recover
+from swarmlearning.ledger.chain import Chain, is_sealed
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Recovery
+from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.node.errors import NodeError
+from swarmlearning.sn.miner import Miner, State
+from swarmlearning.sn.ordering import Others
+
+logger = logging.getLogger("swarm.SN")
+
+COMPARE_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
+
+
+class Agreement:
+    """Compares the SN `uid` with the others: every few seconds, and at once after a void block."""
+
+    def __init__(self, uid: str, miner: Miner, others: Others) -> None:
+        self._uid = uid
+        self._miner = miner
+        self._others = others
+        self.alarm = ""
+
+    async def run(self) -> None:
+        """Until cancelled. Raises `NodeError` when this SN must not go on."""
+        while True:
+            await self._miner.doubted(COMPARE_SECONDS)
+            clients = self._others()
+            recovery = await fenced(self._uid, self._miner.chain, clients)
+            if recovery is not None:
+                raise NodeError(
+                    f"{_without(self._miner.chain, recovery)}. This SN has no part in it: start it again to join anew"
+                )
+            mine = self._miner.state(self._miner.chain.height)
+            assert mine is not None
+            fault = judge(mine, await _ask(mine.height, clients))
+            if fault.final:
+                raise NodeError(fault.text)
+            if fault.text and fault.text != self.alarm:
+                logger.error("%s", fault.text)
+            self.alarm = fault.text
+
+
+class Fault(NamedTuple):
+    """What is wrong, empty when nothing is; `final` when this SN is it."""
+
+    text: str
+    final: bool
+
+
+def judge(mine: State, others: Sequence[State]) -> Fault:
+    """This SN against the others that have answered, at one height."""
+    against = [other for other in others if other != mine]
+    if not against:
+        return Fault("", final=False)
+    what = "the block" if any(other.hash != mine.hash for other in against) else "the state after block"
+    text = f"{what} {mine.height} differs from that of {len(against)} of {len(others)} other SNs"
+    if 2 * len(against) > len(others) + 1:
+        return Fault(
+            f"this SN is at fault: {text}. Start it again, so that it replays its chain; if that does not help, run "
+            "`swarm sn repair` before",
+            final=True,
+        )
+    return Fault(f"an SN is at fault, and there is no majority against one: {text}. Verify their chains", final=False)
+
+
+async def fenced(uid: str, chain: Chain, clients: Sequence[SnClient]) -> Recovery | None:
+    """The recovery that has restarted the network without the SN `uid`, proved by its sealed block; None without."""
+    known = {recovery.height for recovery in network.recoveries(chain.world)}
+    for client, recovery in await _recoveries(clients):
+        if uid in recovery.lost and recovery.height not in known and await _is_proved(client, chain, recovery):
+            return recovery
+    return None
+
+
+def _without(chain: Chain, recovery: Recovery) -> str:
+    by = network.node(chain.world, recovery.by)
+    return f"an operator has restarted the network from {by.name if by else recovery.by} at block {recovery.height}"
+
+
+async def _is_proved(client: SnClient, chain: Chain, recovery: Recovery) -> bool:
+    try:
+        block = read(await client.block(recovery.height))
+    except (Unavailable, Refusal, MalformedError) as error:
+        logger.warning("%s speaks of a recovery and does not prove it: %s", client.address, error)
+        return False
+    said = [signed.content for signed in block.transactions if signed.content.sender == recovery.by]
+    return (
+        block.header.network == chain.network_id
+        and block.header.sealer == recovery.by
+        and is_sealed(block, chain.world)
+        and Recover(lost=recovery.lost) in [content.body for content in said]
+    )
+
+
+async def _recoveries(clients: Sequence[SnClient]) -> list[tuple[SnClient, Recovery]]:
+    async def ask(client: SnClient) -> list[tuple[SnClient, Recovery]]:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                found = msgspec.convert((await client.status())["recoveries"], list[Recovery])
+        except (Unavailable, Refusal, TimeoutError, msgspec.ValidationError):
+            return []
+        return [(client, recovery) for recovery in found]
+
+    return [entry for answer in await asyncio.gather(*map(ask, clients)) for entry in answer]
+
+
+async def _ask(height: int, clients: Sequence[SnClient]) -> list[State]:
+    async def ask(client: SnClient) -> list[State]:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return [State(**await client.state(height))]
+        except (Unavailable, Refusal, TimeoutError):
+            return []
+
+    return [state for answer in await asyncio.gather(*map(ask, clients)) for state in answer]

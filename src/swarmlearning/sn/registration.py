@@ -1,0 +1,108 @@
+"""What an SN says of itself on the ledger: the genesis if it founds the network, its registration, where it is reached.
+
+All of it is insisted on: without a majority it takes as long as it takes.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from swarmlearning import __version__
+from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.identity.certificates import to_pem
+from swarmlearning.identity.identity import Identity
+from swarmlearning.ledger.bodies import Announce, Body, Genesis, Register
+from swarmlearning.ledger.chain import RULES_VERSION
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.sender import Author
+from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.sn.miner import Miner
+from swarmlearning.sn.ordering import Others
+
+logger = logging.getLogger("swarm.SN")
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 3.0
+
+
+class Registration:
+    """The word of one start of an SN called `name`, sealed by its own miner whenever the ledger admits that."""
+
+    def __init__(self, name: str, identity: Identity, author: Author, miner: Miner, others: Others) -> None:
+        self._name = name
+        self._identity = identity
+        self._author = author
+        self._miner = miner
+        self._others = others
+        self._sent: SignedTransaction | None = None
+
+    async def found(self, network_name: str) -> None:
+        """Writes block 0. Raises `Rejection`."""
+        genesis = Genesis(
+            network_name=network_name,
+            founder_name=self._name,
+            authorities=tuple(to_pem(anchor) for anchor in self._identity.anchors),
+            certificate=bundle(self._identity),
+            version=__version__,
+            rules_version=RULES_VERSION,
+            created_ms=time.time_ns() // 1_000_000,
+        )
+        logger.info("Founding network %s", network_name)
+        await self._miner.found(self._author.write(self._miner.chain, network.CONTRACT, genesis))
+
+    async def take_place(self, addresses: Mapping[str, str]) -> None:
+        """Registers this start and announces where it is reached. Raises `NodeError` when the network refuses it."""
+        await self._insist(self._register)
+        known = network.node(self._miner.chain.world, self._author.uid)
+        if known is None or known.addresses != addresses:
+            await self._insist(lambda: self.propose(network.CONTRACT, Announce(dict(addresses))))
+
+    async def propose(self, contract: str, body: Body) -> int:
+        """Signs and submits; the height at which it stands. Raises `Rejection` or `OrderingError`."""
+        return await self._miner.submit(self._author.write(self._miner.chain, contract, body).raw)
+
+    async def _register(self) -> None:
+        """One that the ledger does not admit may seal no block: another SN does it for it."""
+        body = Register(node_type="SN", name=self._name, certificate=bundle(self._identity), version=__version__)
+        world = self._miner.chain.world
+        known = network.node(world, self._author.uid)
+        if known is None or not network.admits(world, known.uid):
+            self._sent = self._sent or self._author.write(self._miner.chain, network.CONTRACT, body)
+            await self._register_through_others(self._sent)
+        elif known.incarnation != self._author.incarnation:
+            await self.propose(network.CONTRACT, body)
+
+    async def _register_through_others(self, signed: SignedTransaction) -> None:
+        """The same bytes each time: after an unclear answer they may be on the chain already."""
+        reasons = []
+        for client in self._others():
+            try:
+                await self._miner.reached(await client.submit(signed.raw))
+                return
+            except Unavailable as error:
+                reasons.append(str(error))
+            except Refusal as refusal:
+                raise NodeError(f"the network refuses this SN: {refusal}") from refusal
+        raise OrderingError(f"no other SN registers this one: {'; '.join(reasons) or 'none is known'}")
+
+    async def _insist(self, say: Callable[[], Awaitable[object]]) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await say()
+                return
+            except OrderingError as error:
+                logger.warning("%s; trying again", error)
+            except Rejection as rejection:
+                raise NodeError(f"the network refuses this SN: {rejection}") from rejection
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def bundle(identity: Identity) -> str:
+    """The node's certificate with its intermediates, as the ledger stores it."""
+    return "".join(to_pem(certificate) for certificate in identity.chain)
