@@ -95,7 +95,10 @@ def flip(raw: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda raw, digest: (flip(raw), digest), "block 1 has been altered since it was stored; restore a copy"),
+        (
+            lambda raw, digest: (flip(raw), digest),
+            "block 1 has been altered since it was stored. Stop this SN; `swarm",
+        ),
         (lambda raw, digest: (flip(raw), sha256(flip(raw)).hexdigest()), "block 2 follows"),
     ],
     ids=["the block", "the block and its hash"],

@@ -3,6 +3,7 @@
 Each imports its own room when it is called: a node starts a third faster without the other's libraries.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -102,6 +103,71 @@ def leave(
         fail("swarm sn leave", error)
     else:
         print("This SN has left the network.")
+
+
+@sn_app.command()
+def repair(
+    data_dir: Annotated[Path, typer.Option(help="The data directory of the stopped SN.")] = STATE / "sn",
+    sentinel_ip: Annotated[str, typer.Option(help="Address of an SN to fetch from, if the chain names none.")] = "",
+    sentinel_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
+    cacert: CaCert = None,
+    capath: CaPath = None,
+    cert: Cert = None,
+    key: Key = None,
+) -> None:
+    """Fetch what is damaged in this SN's chain file from the other SNs (stop it first); the old file is kept."""
+    from swarmlearning.node.datadir import DataDirectory
+    from swarmlearning.sn.repairing import repair as repair_chain
+
+    try:
+        identity = load_identity(cacert, capath, cert, key)
+        start_logging("WARNING")
+        with DataDirectory(data_dir.absolute()) as place:
+            named = f"{sentinel_ip}:{sentinel_api_port}" if sentinel_ip else ""
+            done = run_node(repair_chain(place, identity, named))
+    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
+        fail("swarm sn repair", error)
+    else:
+        if done is not None and done.old is not None:
+            print(done.fault)
+            print(f"Repaired: {done.kept} blocks kept, {done.fetched} fetched. The old file is in {done.old}")
+        elif done is not None:
+            print(f"Nothing to repair: {done.kept} blocks, all verified and the network's.")
+
+
+@sn_app.command()
+def recover(
+    data_dir: Annotated[Path, typer.Option(help="The data directory of the stopped SN.")] = STATE / "sn",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    cacert: CaCert = None,
+    capath: CaPath = None,
+    cert: Cert = None,
+    key: Key = None,
+) -> None:
+    """Restart the network from this SN alone (stop it first), after the majority of the voters is lost for good."""
+    from swarmlearning.node.datadir import DataDirectory
+    from swarmlearning.ordering.etcd.binary import require_binary
+    from swarmlearning.sn import recovering
+
+    try:
+        identity = load_identity(cacert, capath, cert, key)
+        start_logging("WARNING")
+        with DataDirectory(data_dir.absolute()) as place:
+            binary = require_binary(os.environ)
+            found = run_node(recovering.survey(place, identity))
+            if found is None:
+                raise typer.Abort
+            print(found.statement())
+            if not yes:
+                typer.confirm("Go on?", abort=True)
+            height = run_node(recovering.recover(place, identity, binary, found))
+    except typer.Abort:
+        print("Nothing was changed.")
+        raise
+    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
+        fail("swarm sn recover", error)
+    else:
+        print(f"Recorded in block {height}. Start this SN again; other SNs may then join through it.")
 
 
 def sl(

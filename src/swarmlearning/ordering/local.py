@@ -6,7 +6,7 @@ hears of it. One SN orders alone; a crash of it stops the network until it is st
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from hashlib import sha256
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, Lease, OrderingError
+
+REMEDY = "Stop this SN; `swarm sn repair` fetches what is damaged from the other SNs. Without others restore a copy"
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS blocks (height INTEGER PRIMARY KEY, hash TEXT NOT NULL, raw BLOB NOT NULL) STRICT
@@ -33,27 +35,32 @@ def open_chain_file(path: Path) -> sqlite3.Connection:
 
 
 def read_chain_file(path: Path) -> list[bytes]:
-    """All blocks of a chain file, for offline tools; the file is not changed.
+    """All blocks of a chain file. Raises as `iterate_chain_file` does."""
+    return list(iterate_chain_file(path))
+
+
+def iterate_chain_file(path: Path) -> Iterator[bytes]:
+    """The blocks of a chain file from block 0 on, for offline tools; the file is not changed.
 
     Raises `OrderingError` naming the first block that is missing, unreadable, or not the bytes that were stored.
     """
     if not path.is_file():
         raise OrderingError(f"{path}: no such chain file")
-    blocks: list[bytes] = []
+    height = 0
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             for row in connection.execute("SELECT height, hash, raw FROM blocks ORDER BY height"):
-                blocks.append(_checked(path, len(blocks), *row))
+                yield _checked(path, height, *row)
+                height += 1
     except (sqlite3.Error, TypeError) as error:
-        raise OrderingError(f"{path}: the chain file cannot be read at block {len(blocks)} ({error})") from error
-    return blocks
+        raise OrderingError(f"{path}: the chain file cannot be read at block {height} ({error}). {REMEDY}") from error
 
 
 def _checked(path: Path, expected: int, height: int, stored: str, raw: bytes) -> bytes:
     if height != expected:
-        raise OrderingError(f"{path}: block {expected} is missing; restore a copy of the file")
+        raise OrderingError(f"{path}: block {expected} is missing. {REMEDY}")
     if sha256(raw).hexdigest() != stored:
-        raise OrderingError(f"{path}: block {height} has been altered since it was stored; restore a copy of the file")
+        raise OrderingError(f"{path}: block {height} has been altered since it was stored. {REMEDY}")
     return raw
 
 
@@ -127,7 +134,7 @@ class LocalLog:
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise OrderingError(f"{self._path}: cannot read the chain file ({error}); restore a copy of it") from error
+            raise OrderingError(f"{self._path}: cannot read the chain file ({error}). {REMEDY}") from error
 
 
 class LocalPresence:

@@ -29,6 +29,14 @@ def find_binary(environ: Mapping[str, str]) -> Path | None:
     return Path(found) if found else None
 
 
+def require_binary(environ: Mapping[str, str]) -> Path:
+    """The etcd program. Raises `OrderingError` when there is none."""
+    binary = find_binary(environ)
+    if binary is None:
+        raise OrderingError(f"this needs etcd, which is not in PATH: {HOW_TO_INSTALL}")
+    return binary
+
+
 async def check_version(binary: Path) -> str:
     """The version of this etcd. Raises `OrderingError` for one that is too old or can corrupt data."""
     try:

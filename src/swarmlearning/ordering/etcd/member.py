@@ -12,6 +12,7 @@ import hashlib
 import ipaddress
 import logging
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Mapping
@@ -79,8 +80,9 @@ class EtcdMember:
         """Where this member listens for its SN."""
         return self._short(CLIENT_SOCKET)
 
-    async def start(self, cluster: Mapping[str, str] | None, *, new: bool) -> None:
-        """Starts the process and waits until it answers. `cluster` (UID to peer URL) is needed the first time.
+    async def start(self, cluster: Mapping[str, str] | None, *, new: bool, alone: bool = False) -> None:
+        """Starts the process. `cluster` (UID to peer URL) is needed the first time; `alone`: the data on disk is to be
+        that of a cluster of this member only, for ever.
 
         Raises `OrderingError` with the end of its log when it cannot start.
         """
@@ -95,6 +97,7 @@ class EtcdMember:
             self._process = await asyncio.create_subprocess_exec(
                 str(self._binary),
                 *self._options(members, new),
+                *(["--force-new-cluster"] if alone else []),
                 cwd=self._directory,
                 env={**os.environ, "HTTP_PROXY": self._proxy, "http_proxy": self._proxy, "NO_PROXY": ""},
                 stdin=asyncio.subprocess.DEVNULL,
@@ -147,6 +150,7 @@ class EtcdMember:
             *("--listen-peer-urls", f"unix://{PEER_SOCKET}", "--initial-advertise-peer-urls", peer_url(self._uid)),
             *("--initial-cluster", ",".join(f"{uid}={url}" for uid, url in sorted(members.items()))),
             *("--initial-cluster-state", "new" if new else "existing"),
+            *("--initial-cluster-token", secrets.token_hex(8)),  # a cluster founded anew is never taken for the old one
             *("--heartbeat-interval", str(HEARTBEAT_MS), "--election-timeout", str(ELECTION_MS)),
             *("--pre-vote", "--strict-reconfig-check=false"),
             *("--quota-backend-bytes", str(QUOTA_BYTES), "--auto-compaction-mode", "periodic"),

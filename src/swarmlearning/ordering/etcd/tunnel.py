@@ -59,9 +59,11 @@ class _Half:
     def __init__(self) -> None:
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     async def stop(self) -> None:
         """Stops listening and ends all connections."""
+        self._stopped = True  # a handshake that is under way may still end in a connection
         if self._server is not None:
             self._server.close()
         for task in self._serving:
@@ -69,6 +71,9 @@ class _Half:
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._stopped:
+            writer.transport.abort()
+            return
         if len(self._serving) >= MAX_CONNECTIONS:
             logger.warning("a P2P connection is dropped: there are %d already", MAX_CONNECTIONS)
             writer.transport.abort()
@@ -197,6 +202,7 @@ async def _join(one: Streams, other: Streams) -> None:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await one[1].wait_closed()
     finally:
+        other[1].transport.abort()  # before anything is awaited: a cancellation may come there
         for copy in copies:
             copy.cancel()
         await asyncio.gather(*copies, return_exceptions=True)
