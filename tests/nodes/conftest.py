@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.processes import Processes
+from support.sns import Network
 from support.swarm import Gate, Swarm
 
 
@@ -18,6 +19,13 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 @pytest.fixture
 def swarm(processes: Processes, tmp_path: Path) -> Swarm:
     return Swarm(processes, tmp_path)
+
+
+@pytest.fixture
+def net(processes: Processes, tmp_path: Path) -> Iterator[Network]:
+    made = Network(processes, tmp_path)
+    yield made
+    made.kill_sns()  # etcd members that all stop in good order at once take seconds
 
 
 @pytest.fixture

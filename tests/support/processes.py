@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
+import psutil
 
 START_SECONDS = 60.0
 END_SECONDS = 60.0
@@ -35,6 +36,7 @@ class Process:
         self._popen = popen
         self._pipe = pipe
         self._ready: dict[str, str] = {}
+        self._frozen: list[psutil.Process] = []
 
     @property
     def ready(self) -> dict[str, str]:
@@ -84,6 +86,19 @@ class Process:
         self.signal(signal.SIGKILL)
         self._popen.wait()
 
+    def freeze(self) -> None:
+        """Stops it (SIGSTOP) with all that it has started, as a machine that hangs: connections stay open."""
+        process = psutil.Process(self.pid)
+        self._frozen = [process, *process.children(recursive=True)]
+        for one in self._frozen:
+            one.suspend()
+
+    def thaw(self) -> None:
+        """Lets all that is frozen go on."""
+        for one in self._frozen:
+            one.resume()
+        self._frozen = []
+
     def close(self) -> None:
         """Closes the pipe."""
         if self._pipe is not None:
@@ -130,11 +145,12 @@ class Processes:
         flags: Sequence[str] = (),
         ml: Sequence[str | Path] = (),
         environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> Process:
-        """Starts `swarm KIND --OPTION VALUE … FLAGS [-- ML]`."""
+        """Starts `swarm KIND --OPTION VALUE … FLAGS [-- ML]`; `within` is a command that runs another in its place."""
         reader, writer = os.pipe()
         words = [word for option, value in options.items() for word in (f"--{option}", value)]
-        command = [*COMMAND, kind, *words, *flags, "--ready-fd", str(writer), *(("--", *ml) if ml else ())]
+        command = [*within, *COMMAND, kind, *words, *flags, "--ready-fd", str(writer), *(("--", *ml) if ml else ())]
         try:
             return self._start(name, command, environment or {}, reader, (writer,))
         finally:

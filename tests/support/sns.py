@@ -1,0 +1,194 @@
+"""A swarm with several SNs, by real processes and real etcd members; any of them may be killed and started again."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from support.certs import make_workspace
+from support.processes import Process, Processes
+from support.swarm import Swarm, fixed_port, identity_options, run
+from swarmlearning.api.client import SnClient, Unavailable
+from swarmlearning.channel.address import short_path
+from swarmlearning.identity.tls import client_context
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.history import steps
+from swarmlearning.ordering.etcd.gateway import Gateway
+from swarmlearning.ordering.etcd.member import CLIENT_SOCKET
+from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.ordering.protocols import UnavailableError
+
+PAUSE = 0.05
+MOST = 5
+
+
+class Hosts(Protocol):
+    """Where nodes run: host `n` is that of SN `n` and the SLs beside it."""
+
+    def address(self, host: int) -> str:
+        """Its IP address."""
+        ...
+
+    def command(self, host: int) -> Sequence[str]:
+        """What to put before a command that is to run there."""
+        ...
+
+
+class ThisHost:
+    """All of them are this machine."""
+
+    def address(self, host: int) -> str:
+        """The loopback address."""
+        return "127.0.0.1"
+
+    def command(self, host: int) -> Sequence[str]:
+        """Nothing is needed."""
+        return ()
+
+
+class Network(Swarm):
+    """SNs 1 to 5, each with ports that it keeps, and SLs 1 to 4."""
+
+    def __init__(self, processes: Processes, directory: Path, hosts: Hosts | None = None) -> None:
+        numbers = range(1, MOST + 1)
+        names = [*(f"SN-{number}" for number in numbers), *(f"SL-{number}" for number in range(1, 5))]
+        super().__init__(processes, directory, make_workspace(directory / "cert", names))
+        self.hosts = hosts or ThisHost()
+        self.ports = {number: fixed_port() for number in numbers}
+        self.p2p_ports = {number: fixed_port() for number in numbers}
+        self.sns: dict[int, Process] = {}
+
+    # --- its processes ----------------------------------------------------------------------------------------------
+
+    def start(self, number: int, *, through: int = 0, ordering: str = "etcd", **changes: str | Path) -> Process:
+        """Starts SN `number`, or starts it again; the first founds the network, `through` says whom to join by."""
+        options: dict[str, str | Path] = {
+            "host-ip": self.hosts.address(number),
+            "node-name": f"SN-{number}",
+            "network-name": self.name,
+            "sn-api-port": str(self.ports[number]),
+            "sn-p2p-port": str(self.p2p_ports[number]),
+            "ordering": ordering,
+            "data-dir": self.directory / f"sn-{number}",
+            **identity_options(self.identities[f"SN-{number}"]),
+        }
+        if through:
+            options |= {
+                "sentinel-ip": self.hosts.address(through),
+                "sentinel-api-port": str(self.ports[through]),
+            }
+        sn = self.processes.node(
+            f"SN-{number}", "sn", options, [] if through else ["--sentinel"], within=self.hosts.command(number)
+        )
+        self.sns[number] = sn
+        if number == 1:
+            self.sn = sn
+        return sn
+
+    def found(self, count: int) -> list[Process]:
+        """`count` SNs that all vote."""
+        sns = [self.start(1)]
+        assert sns[0].ready
+        for number in range(2, count + 1):
+            sns.append(self.start(number, through=number - 1))
+            assert sns[-1].ready
+        self.until_status(1, lambda status: status["bears"].startswith(f"{count} voters"))
+        return sns
+
+    def start_site(self, index: int, *ml: str, at: int = 1) -> Process:
+        """Starts SL `index` with an ML stand-in on the host of SN `at`, which is the SN that it is told of."""
+        host = self.hosts.address(at)
+        options = self.sl_options(index, host_ip=host, sn_ip=host, sn_api_port=str(self.ports[at]))
+        return self.processes.node(
+            f"SL-{index}", "sl", options, ml=self._script(index, ml), within=self.hosts.command(at)
+        )
+
+    def kill_sns(self) -> None:
+        """All of them at once."""
+        for sn in self.sns.values():
+            sn.kill()
+
+    # --- what can be seen of it -------------------------------------------------------------------------------------
+
+    def api(self, number: int) -> str:
+        """The address of SN `number`'s API."""
+        return f"{self.hosts.address(number)}:{self.ports[number]}"
+
+    def until_status(self, number: int, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """What SN `number` says once it is `reached`."""
+
+        async def ask() -> dict[str, Any]:
+            async with SnClient(self.api(number), client_context(self.identities["SL-1"])) as client:
+                while True:
+                    try:
+                        status = await client.status()
+                    except Unavailable:
+                        status = None
+                    if status is not None and reached(status):
+                        return status
+                    await asyncio.sleep(PAUSE)
+
+        return run(ask())
+
+    def until_training(self, number: int, reached: Callable[[Training], bool]) -> None:
+        """Follows the chain at SN `number` until the training is `reached`."""
+
+        async def follow() -> None:
+            chain = Chain()
+            async with SnClient(self.api(number), client_context(self.identities["SL-1"])) as client:
+                async for raw in client.blocks(0):
+                    chain = chain.append(raw).chain
+                    if reached(self.training(chain)):
+                        return
+
+        run(follow())
+
+    def leader(self) -> int:
+        """The SN whose etcd member leads."""
+
+        async def find() -> int:
+            while True:
+                for number in self.sns:
+                    if await self._leads(number):
+                        return number
+                await asyncio.sleep(PAUSE)
+
+        return run(find())
+
+    async def _leads(self, number: int) -> bool:
+        with short_path(self.directory / f"sn-{number}" / "etcd" / CLIENT_SOCKET) as socket:
+            gateway = Gateway(Path(socket))
+            try:
+                status = await gateway.status()
+            except UnavailableError:
+                return False
+            finally:
+                await gateway.close()
+        return bool(status["leader"] == status["header"]["member_id"])
+
+    def height(self, number: int) -> int:
+        return int(self.until_status(number, lambda status: True)["height"])
+
+    def blocks(self, number: int) -> list[bytes]:
+        """The chain file of a stopped or running SN, verified."""
+        blocks = read_chain_file(self.directory / f"sn-{number}" / "chain.sqlite")
+        assert [step.void for step in steps(blocks) if step.void is not None] == []
+        return blocks
+
+    def assert_one_chain(self, *numbers: int) -> None:
+        """All these SNs come to the same height, and have the same blocks."""
+        top = max(self.height(number) for number in numbers)
+        for number in numbers:
+            self.until_status(number, lambda status: status["height"] >= top)
+        chains = [self.blocks(number)[: top + 1] for number in numbers]
+        assert all(chain == chains[0] for chain in chains)
+
+
+def has_models(count: int, number: int) -> Callable[[Training], bool]:
+    """Round `number` is in progress and has `count` models."""
+
+    def reached(state: Training) -> bool:
+        return state.round is not None and state.round.number == number and len(state.round.submissions) == count
+
+    return reached
