@@ -100,6 +100,18 @@ async def test_goes_on_without_its_leader(cluster: Cluster, tmp_path: Path) -> N
     assert head.height == 1
 
 
+async def test_who_is_left_alone_knows_it(cluster: Cluster) -> None:
+    alone, *others = cluster.hosts
+    assert await alone.gateway.led()
+    for host in others:
+        await host.member.stop()
+    async with asyncio.timeout(30):
+        while True:  # a leader steps down when an election time has passed
+            if not await alone.gateway.led():
+                return
+            await asyncio.sleep(0.05)
+
+
 async def test_a_lease_outlives_the_one_who_made_it(cluster: Cluster) -> None:
     one, other = (EtcdPresence(host.gateway) for host in cluster.hosts[:2])
     await one.announce(Lease("site", 1, 5, 7))

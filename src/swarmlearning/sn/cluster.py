@@ -147,7 +147,7 @@ class Cluster:
         if self._gateway is None:
             return {}
         try:
-            return await EtcdPresence(self._gateway).leases()
+            return await EtcdPresence(self._gateway).leases() if await self._gateway.led() else {}
         except OrderingError:
             return {}
 
