@@ -68,7 +68,7 @@ def main() -> None:
 
 def _meet(options: argparse.Namespace, done: int) -> None:
     """What the options want before the sync after `done` ones."""
-    if done == options.hold_at:
+    if done in options.hold_at:
         with options.gate.open("rb", buffering=0) as gate:
             gate.read(1)
     if done == options.fail_at:
@@ -99,7 +99,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--contract", default=CONTRACT)
     parser.add_argument("--size", type=int, default=16)
     parser.add_argument("--gate", type=Path)
-    for event in ("hold", "fail", "leave", "truncate", "alter"):
+    parser.add_argument("--hold-at", type=int, action="append", default=[])
+    for event in ("fail", "leave", "truncate", "alter"):
         parser.add_argument(f"--{event}-at", type=int, default=-1)
     return parser.parse_args()
 

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from support.certs import make_workspace
+from support.local_sn import member
 from support.processes import Process, Processes
-from support.swarm import Swarm, fixed_port, identity_options, run
+from support.swarm import SECONDS, Swarm, fixed_port, identity_options, run
 from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.channel.address import short_path
 from swarmlearning.identity.tls import client_context
+from swarmlearning.ledger.block import Header
+from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.ledger.history import steps
+from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ordering.etcd.gateway import Gateway
 from swarmlearning.ordering.etcd.member import CLIENT_SOCKET
 from swarmlearning.ordering.local import read_chain_file
@@ -144,6 +148,30 @@ class Network(Swarm):
 
         run(follow())
 
+    def write(self, number: int) -> str:
+        """A transaction of a node that SN `number` has registered, not offered to anybody yet."""
+
+        async def written() -> str:
+            async with member(self.api(number), self.identities["SL-1"], uid="client") as client:
+                await client.register()
+                await client.catch_up()
+                return client.write(Announce({"fs": "127.0.0.1:1"})).raw
+
+        return run(written())
+
+    def offer(self, number: int, raw: str, seconds: float = SECONDS) -> int | None:
+        """The height at which SN `number` says that the transaction stands; None when it does not say within that."""
+
+        async def offered() -> int | None:
+            async with SnClient(self.api(number), client_context(self.identities["SL-1"])) as client:
+                offer = asyncio.ensure_future(client.submit(raw))
+                await asyncio.wait((offer,), timeout=seconds)
+            offer.cancel()
+            await asyncio.wait((offer,))
+            return None if offer.cancelled() or isinstance(offer.exception(), Unavailable) else offer.result()
+
+        return run(offered())
+
     def leader(self) -> int:
         """The SN whose etcd member leads."""
 
@@ -175,6 +203,11 @@ class Network(Swarm):
         blocks = read_chain_file(self.directory / f"sn-{number}" / "chain.sqlite")
         assert [step.void for step in steps(blocks) if step.void is not None] == []
         return blocks
+
+    def transactions(self, number: int) -> list[tuple[Header, SignedTransaction]]:
+        """All that is in the chain file of SN `number`, each with the header of its block."""
+        found = [step.block for step in steps(self.blocks(number)) if step.block is not None]
+        return [(block.header, signed) for block in found for signed in block.transactions]
 
     def assert_one_chain(self, *numbers: int) -> None:
         """All these SNs come to the same height, and have the same blocks."""

@@ -1,23 +1,65 @@
-"""Programs that real tests need: what each is for, and how to get it. Nothing is skipped silently (see conftest)."""
+"""What real tests need beyond Python: programs and abilities, and how to get them. Nothing is skipped silently
+(see conftest)."""
 
+import os
+import re
 import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import pytest
 
-PACKAGES = {"etcd": "etcd-server"}
-"""Program to Debian package."""
-
 missing: dict[str, list[str]] = {}
-"""Programs that were asked for and are not there, with the tests that did not run for it."""
+"""What was asked for and is not there, with the tests that did not run for it."""
 
 
-def needs(program: str) -> pytest.MarkDecorator:
-    """Marks tests that need a program."""
-    return pytest.mark.needs(program)
+def needs(tool: str) -> pytest.MarkDecorator:
+    """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces)."""
+    return pytest.mark.needs(tool)
 
 
-def lacks(program: str) -> str | None:
-    """Why a test that needs the program cannot run, None when it can."""
-    if shutil.which(program):
+@cache
+def lacks(tool: str) -> str | None:
+    """Why a test that needs this cannot run, None when it can."""
+    return CHECKS[tool]()
+
+
+def _etcd() -> str | None:
+    return None if shutil.which("etcd") else "etcd is missing: apt-get install etcd-server"
+
+
+def _nginx() -> str | None:
+    if nginx_stream() is None:
+        return "nginx with its stream module is missing: apt-get install nginx libnginx-mod-stream"
+    return None
+
+
+def nginx_stream() -> str | None:
+    """The line that an nginx configuration begins with to have the stream module; empty when it is built in."""
+    if not shutil.which("nginx"):
         return None
-    return f"{program} is missing: apt-get install {PACKAGES[program]}"
+    built = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=True).stderr
+    if "--with-stream_ssl_preread_module" not in built:
+        return None
+    if "--with-stream=dynamic" not in built:
+        return ""
+    folder = re.search(r"--modules-path=(\S+)", built)
+    module = Path(folder[1] if folder else "modules", "ngx_stream_module.so")
+    return f"load_module {module};" if module.is_file() else None
+
+
+def _netns() -> str | None:
+    if os.geteuid() != 0:
+        return "network namespaces need root: run the tests as root"
+    for program in ("ip", "iptables", "unshare"):
+        if not shutil.which(program):
+            return f"{program} is missing: apt-get install iproute2 iptables util-linux"
+    tried = subprocess.run(["unshare", "--net", "iptables", "--list-rules"], capture_output=True, text=True)
+    if tried.returncode != 0:
+        return f"network namespaces cannot be used here, although you are root ({tried.stderr.strip()})"
+    return None
+
+
+CHECKS: dict[str, Callable[[], str | None]] = {"etcd": _etcd, "nginx": _nginx, "netns": _netns}
