@@ -8,7 +8,7 @@ compare-and-swap is done there.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Protocol
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
@@ -49,7 +49,7 @@ class RemoteLog:
                     raise ConflictError(refusal.detail) from refusal
                 reasons.append(str(refusal))
             else:
-                await self._store(expected, entry)
+                await self._store(height, entry)
                 return Head(height, block_hash)
         raise OrderingError(f"no other SN can order now: {'; '.join(reasons) or 'none is known'}")
 
@@ -66,11 +66,12 @@ class RemoteLog:
         pause = FIRST_PAUSE
         while True:
             for client in self._others():
-                head = await self._file.head()
+                height = (await self._file.head()).height
                 try:
-                    async with aclosing(client.blocks(head.height + 1)) as blocks:
+                    async with aclosing(client.blocks(height + 1)) as blocks:
                         async for raw in blocks:
-                            head = await self._store(head, raw)
+                            height += 1
+                            await self._store(height, raw)
                             pause = FIRST_PAUSE
                 except (Unavailable, Refusal) as error:
                     logger.debug("%s", error)
@@ -79,11 +80,12 @@ class RemoteLog:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _store(self, expected: Head, entry: bytes) -> Head:
-        try:
-            return await self._file.append(expected, entry)
-        except ConflictError:
-            return await self._file.head()  # the other way here, `run` or `append`, was faster
+    async def _store(self, height: int, entry: bytes) -> None:
+        """Unless the other way here, `run` or `append`, was faster."""
+        head = await self._file.head()
+        if head.height + 1 == height:
+            with suppress(ConflictError):
+                await self._file.append(head, entry)
 
 
 class RemotePresence:

@@ -1,0 +1,49 @@
+"""An SN without a vote: its chain file is filled from two sides, by what it reads and by what it has ordered."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+from typing import cast
+
+from swarmlearning.api.client import SnClient
+from swarmlearning.ordering.local import LocalLog
+from swarmlearning.ordering.protocols import EMPTY
+from swarmlearning.sn.ordering import RemoteLog
+
+
+class Voter:
+    """Orders whatever it is asked to; shows its blocks once `shown` is set."""
+
+    def __init__(self) -> None:
+        self.entries: list[bytes] = []
+        self.asked = asyncio.Event()
+        self.shown = asyncio.Event()
+
+    async def append(self, height: int, block_hash: str, entry: bytes) -> tuple[int, str]:
+        self.entries.append(entry)
+        return height + 1, sha256(entry).hexdigest()
+
+    async def blocks(self, start: int) -> AsyncIterator[bytes]:
+        self.asked.set()
+        await self.shown.wait()
+        for entry in self.entries[start:]:
+            yield entry
+        await asyncio.Event().wait()
+
+
+async def test_a_stream_behind_what_this_sn_has_ordered_itself_stores_nothing_twice(tmp_path: Path) -> None:
+    file, voter = LocalLog(tmp_path / "chain.sqlite"), Voter()
+    log = RemoteLog(file, lambda: [cast(SnClient, voter)])
+    copying = asyncio.create_task(log.run())
+    await voter.asked.wait()
+    head = EMPTY
+    for entry in (b"first", b"second"):
+        head = await log.append(head, entry)
+    voter.entries.append(b"third")
+    voter.shown.set()
+    await file.grown(head.height)
+    assert await file.read(0, 10) == [b"first", b"second", b"third"]
+    copying.cancel()
+    await asyncio.gather(copying, return_exceptions=True)
+    file.close()
