@@ -14,7 +14,7 @@ from swarmlearning.channel.address import short_path
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.block import Header
 from swarmlearning.ledger.bodies import Announce
-from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.ledger.history import steps
 from swarmlearning.ledger.transaction import SignedTransaction
@@ -65,23 +65,17 @@ class Network(Swarm):
 
     # --- its processes ----------------------------------------------------------------------------------------------
 
-    def start(self, number: int, *, through: int = 0, ordering: str = "etcd", **changes: str | Path) -> Process:
+    def start(self, number: int, *, through: int = 0, ordering: str = "etcd") -> Process:
         """Starts SN `number`, or starts it again; the first founds the network, `through` says whom to join by."""
         options: dict[str, str | Path] = {
-            "host-ip": self.hosts.address(number),
             "node-name": f"SN-{number}",
             "network-name": self.name,
-            "sn-api-port": str(self.ports[number]),
-            "sn-p2p-port": str(self.p2p_ports[number]),
             "ordering": ordering,
             "data-dir": self.directory / f"sn-{number}",
+            **self.place(number),
+            **(self.sentinel(through) if through else {}),
             **identity_options(self.identities[f"SN-{number}"]),
         }
-        if through:
-            options |= {
-                "sentinel-ip": self.hosts.address(through),
-                "sentinel-api-port": str(self.ports[through]),
-            }
         sn = self.processes.node(
             f"SN-{number}", "sn", options, [] if through else ["--sentinel"], within=self.hosts.command(number)
         )
@@ -89,6 +83,18 @@ class Network(Swarm):
         if number == 1:
             self.sn = sn
         return sn
+
+    def place(self, number: int) -> dict[str, str]:
+        """The options that say where SN `number` is."""
+        return {
+            "host-ip": self.hosts.address(number),
+            "sn-api-port": str(self.ports[number]),
+            "sn-p2p-port": str(self.p2p_ports[number]),
+        }
+
+    def sentinel(self, number: int) -> dict[str, str]:
+        """The options that say to join through SN `number`."""
+        return {"sentinel-ip": self.hosts.address(number), "sentinel-api-port": str(self.ports[number])}
 
     def found(self, count: int) -> list[Process]:
         """`count` SNs that all vote."""
@@ -121,19 +127,19 @@ class Network(Swarm):
 
     def until_status(self, number: int, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """What SN `number` says once it is `reached`."""
+        return run(self.status_once(number, reached))
 
-        async def ask() -> dict[str, Any]:
-            async with SnClient(self.api(number), client_context(self.identities["SL-1"])) as client:
-                while True:
-                    try:
-                        status = await client.status()
-                    except Unavailable:
-                        status = None
-                    if status is not None and reached(status):
-                        return status
-                    await asyncio.sleep(PAUSE)
-
-        return run(ask())
+    async def status_once(self, number: int, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The same inside an event loop, and without a deadline."""
+        async with SnClient(self.api(number), client_context(self.identities["SL-1"])) as client:
+            while True:
+                try:
+                    status = await client.status()
+                except Unavailable:
+                    status = None
+                if status is not None and reached(status):
+                    return status
+                await asyncio.sleep(PAUSE)
 
     def until_training(self, number: int, reached: Callable[[Training], bool]) -> None:
         """Follows the chain at SN `number` until the training is `reached`."""
@@ -199,23 +205,28 @@ class Network(Swarm):
         return int(self.until_status(number, lambda status: True)["height"])
 
     def blocks(self, number: int) -> list[bytes]:
-        """The chain file of a stopped or running SN, verified."""
-        blocks = read_chain_file(self.directory / f"sn-{number}" / "chain.sqlite")
-        assert [step.void for step in steps(blocks) if step.void is not None] == []
-        return blocks
+        """The chain file of a stopped or running SN."""
+        return read_chain_file(self.directory / f"sn-{number}" / "chain.sqlite")
+
+    def verified(self, number: int) -> list[Step]:
+        """The same, replayed from block 0 with every check; no block of it is void."""
+        walked = list(steps(self.blocks(number)))
+        assert [step.void for step in walked if step.void is not None] == []
+        return walked
 
     def transactions(self, number: int) -> list[tuple[Header, SignedTransaction]]:
-        """All that is in the chain file of SN `number`, each with the header of its block."""
-        found = [step.block for step in steps(self.blocks(number)) if step.block is not None]
+        """All that is on the verified chain of SN `number`, each with the header of its block."""
+        found = [step.block for step in self.verified(number) if step.block is not None]
         return [(block.header, signed) for block in found for signed in block.transactions]
 
     def assert_one_chain(self, *numbers: int) -> None:
-        """All these SNs come to the same height, and have the same blocks."""
+        """All these SNs come to the same height, and have the same blocks, which hold."""
         top = max(self.height(number) for number in numbers)
         for number in numbers:
             self.until_status(number, lambda status: status["height"] >= top)
         chains = [self.blocks(number)[: top + 1] for number in numbers]
         assert all(chain == chains[0] for chain in chains)
+        assert self.verified(numbers[0])
 
 
 def has_models(count: int, number: int) -> Callable[[Training], bool]:

@@ -175,6 +175,7 @@ def sl(
     host_ip: HostIp = "",
     sn_ip: Annotated[str, typer.Option(help="Address of an SN.")] = "",
     sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
+    sn_api_service: Annotated[str, typer.Option(help="The same behind a proxy: FQDN[:port], port 443.")] = "",
     sl_fs_port: Annotated[int, typer.Option(help="Port of this node's file server.")] = 30305,
     node_name: Annotated[str, typer.Option(help="Name of this node in lists and logs.")] = "SL-1",
     data_dir: Annotated[Path, typer.Option(help="Where this node keeps its UID and models.")] = STATE / "sl",
@@ -192,14 +193,14 @@ def sl(
 
     try:
         ready = Ready(ready_fd)
-        if not sn_ip:
+        if not (sn_ip or sn_api_service):
             raise NodeError("mandatory parameter --sn-ip not specified: the address of any SN of the network")
         environment = SlEnvironment()
         settings = SlSettings(
             name=node_name,
             host=_mandatory(host_ip),
             fs_port=sl_fs_port,
-            sn_address=f"{sn_ip}:{sn_api_port}",
+            sn_address=f"{sn_ip}:{sn_api_port}" if sn_ip else _service(sn_api_service, 443),
             data_dir=data_dir.absolute(),
             rounds=RoundSettings(environment.sl_make_me_admin, environment.sl_wait_for_full_quorum_seconds),
             command=context.args,

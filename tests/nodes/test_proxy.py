@@ -1,0 +1,109 @@
+"""SNs behind a reverse proxy that passes TLS through by name (SNI), with a real nginx: nobody reaches them directly."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.namespaces import Namespaces
+from support.processes import Process, Processes
+from support.sns import Network, has_models
+from support.swarm import Gate, assert_complete
+from support.tools import needs, nginx_stream
+from swarmlearning.ledger.contracts import network
+
+pytestmark = [needs("etcd"), needs("netns"), needs("nginx")]
+
+SNS = (1, 2, 3)
+PROXY = 4
+SITES = 5
+PAIR = ("--min-peers", "2")
+
+CONFIGURATION = """
+{module}
+user root;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx-error.log;
+events {{}}
+stream {{
+    map $ssl_preread_server_name $node {{
+        {nodes}
+    }}
+    server {{
+        listen 443;
+        listen 30303;
+        ssl_preread on;
+        proxy_pass $node;
+    }}
+}}
+"""
+
+
+def api_name(number: int) -> str:
+    return f"api.sn-{number}.swarm"
+
+
+def p2p_name(number: int) -> str:
+    return f"p2p.sn-{number}.swarm"
+
+
+class Proxied(Network):
+    """All nodes know SNs by names, which lead to the proxy; the ports are the documented ones."""
+
+    def place(self, number: int) -> dict[str, str]:
+        return {"sn-api-service": api_name(number), "sn-p2p-service": p2p_name(number)}
+
+    def sentinel(self, number: int) -> dict[str, str]:
+        return {"sentinel-api-service": api_name(number)}
+
+    def api(self, number: int) -> str:
+        return f"{self.hosts.address(number)}:30304"
+
+    def start_proxied_site(self, index: int, *ml: str, sn: int) -> Process:
+        """On the sites' host, told of one SN by its name."""
+        options = self.sl_options(index, host_ip=self.hosts.address(SITES), sn_api_service=api_name(sn))
+        for option in ("sn-ip", "sn-api-port"):
+            options.pop(option)
+        ml_command = self._script(index, ml)
+        return self.processes.node(f"SL-{index}", "sl", options, ml=ml_command, within=self.hosts.command(SITES))
+
+
+@pytest.fixture
+def hosts() -> Iterator[Namespaces]:
+    names = {name: PROXY for number in SNS for name in (api_name(number), p2p_name(number))}
+    with Namespaces(SITES, names) as made:
+        made.partition(*([number] for number in (*SNS, SITES)))
+        yield made
+
+
+@pytest.fixture
+def net(hosts: Namespaces, processes: Processes, tmp_path: Path) -> Iterator[Proxied]:
+    nodes = [
+        f"{name} {hosts.address(number)}:{port};"
+        for number in SNS
+        for name, port in ((api_name(number), 30304), (p2p_name(number), 30303))
+    ]
+    file = tmp_path / "nginx.conf"
+    file.write_text(CONFIGURATION.format(module=nginx_stream(), folder=tmp_path, nodes="\n        ".join(nodes)))
+    processes.start("nginx", *hosts.command(PROXY), "nginx", "-p", tmp_path, "-c", file, "-g", "daemon off;")
+    made = Proxied(processes, tmp_path, hosts)
+    yield made
+    made.kill_sns()
+
+
+def test_sns_join_and_vote_and_sls_train_by_names_alone(net: Proxied, gate: Gate) -> None:
+    net.found(3)
+    sites = [
+        net.start_proxied_site(1, "--rounds", "2", *PAIR, sn=1),
+        net.start_proxied_site(2, "--rounds", "2", *PAIR, "--hold-at", "1", "--gate", str(gate.path), sn=1),
+    ]
+    net.until_training(2, has_models(1, 1))
+    net.sns[1].kill()
+    gate.let()
+    assert_complete(sites)
+    net.assert_one_chain(2, 3)
+    world = net.verified(2)[-1].chain.world
+    addresses = {node.name: node.addresses for node in network.nodes(world) if node.type == "SN"}
+    assert addresses == {
+        f"SN-{number}": {"api": f"{api_name(number)}:443", "p2p": f"{p2p_name(number)}:30303"} for number in SNS
+    }
