@@ -65,7 +65,7 @@ class Network(Swarm):
 
     # --- its processes ----------------------------------------------------------------------------------------------
 
-    def start(self, number: int, *, through: int = 0, ordering: str = "etcd") -> Process:
+    def start(self, number: int, *, through: int = 0, ordering: str = "etcd", witness: bool = False) -> Process:
         """Starts SN `number`, or starts it again; the first founds the network, `through` says whom to join by."""
         options: dict[str, str | Path] = {
             "node-name": f"SN-{number}",
@@ -76,9 +76,8 @@ class Network(Swarm):
             **(self.sentinel(through) if through else {}),
             **identity_options(self.identities[f"SN-{number}"]),
         }
-        sn = self.processes.node(
-            f"SN-{number}", "sn", options, [] if through else ["--sentinel"], within=self.hosts.command(number)
-        )
+        flags = [*([] if through else ["--sentinel"]), *(["--witness"] if witness else [])]
+        sn = self.processes.node(f"SN-{number}", "sn", options, flags, within=self.hosts.command(number))
         self.sns[number] = sn
         if number == 1:
             self.sn = sn

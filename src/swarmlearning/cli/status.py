@@ -45,6 +45,10 @@ def _show(found: dict[str, Any]) -> None:
     console = Console()
     console.print(f"Network [bold]{found['network']}[/] ({found['network_id'][:16]}), height {found['height']}")
     console.print(found["bears"] if found["ordering"] == "etcd" else f"[dim]{found['bears']}[/]")
+    for alarm in found["alarms"]:
+        console.print(f"[bold red]ALARM[/] {alarm}")
+    for recovery in found["recoveries"]:
+        console.print(f"[yellow]Restarted without its majority in block {recovery['height']}[/]")
     if found["ordering"] == "etcd":
         console.print(_sns(found))
     nodes = Table(box=None, pad_edge=False)
@@ -61,10 +65,11 @@ def _show(found: dict[str, Any]) -> None:
 
 def _sns(found: dict[str, Any]) -> Table:
     """A line for each SN: its part in ordering, its height, and how far it lags behind."""
-    table = Table("SN", "part", "height", "lag", "lease", box=None, pad_edge=False)
+    table = Table("SN", "", "part", "height", "lag", "lease", box=None, pad_edge=False)
     for sn in sorted(found["sns"], key=lambda sn: sn["name"]):
         known = sn["height"] is not None
         lag = str(max(0, found["height"] - sn["height"])) if known else "?"
         lease = "[green]there[/]" if sn["present"] else "[red]gone[/]"
-        table.add_row(sn["name"], sn["part"], str(sn["height"]) if known else "?", lag, lease)
+        kind = "founder" if sn["founder"] else "witness" if sn["witness"] else ""
+        table.add_row(sn["name"], kind, sn["part"], str(sn["height"]) if known else "?", lag, lease)
     return table

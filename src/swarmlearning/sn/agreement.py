@@ -70,7 +70,7 @@ def judge(mine: State, others: Sequence[State]) -> Fault:
     against = [other for other in others if other != mine]
     if not against:
         return Fault("", final=False)
-    what = "the block" if any(other.hash != mine.hash for other in against) else "the state after block"
+    what = "block" if any(other.hash != mine.hash for other in against) else "the state after block"
     text = f"{what} {mine.height} differs from that of {len(against)} of {len(others)} other SNs"
     if 2 * len(against) > len(others) + 1:
         return Fault(

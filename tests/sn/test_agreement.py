@@ -1,0 +1,103 @@
+"""An SN and the others: who is right, and when it must end."""
+
+import asyncio
+import re
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from support.mining import Site
+from swarmlearning.api.client import SnClient, Unavailable
+from swarmlearning.ledger import block
+from swarmlearning.ledger.block import read
+from swarmlearning.node.errors import NodeError
+from swarmlearning.sn.agreement import Agreement, fenced, judge
+from swarmlearning.sn.miner import State
+
+MINE = State(7, "a" * 64, "1" * 64)
+DAMAGED = MINE._replace(state_hash="2" * 64)
+FORKED = MINE._replace(hash="b" * 64, state_hash="3" * 64)
+
+
+@pytest.mark.parametrize(
+    ("others", "text", "final"),
+    [
+        ([], "", False),
+        ([MINE], "", False),
+        ([MINE, MINE], "", False),
+        ([DAMAGED], "no majority", False),
+        ([MINE, DAMAGED], "no majority", False),
+        ([MINE, MINE, DAMAGED, DAMAGED], "no majority", False),
+        ([DAMAGED, DAMAGED], "this SN is at fault: the state after block 7 differs from that of 2 of 2", True),
+        ([MINE, DAMAGED, DAMAGED, DAMAGED], "this SN is at fault.* 3 of 4", True),
+        ([FORKED, FORKED], "this SN is at fault: block 7 differs", True),
+    ],
+)
+def test_the_majority_is_right(others: list[State], text: str, final: bool) -> None:
+    fault = judge(MINE, others)
+    assert fault.final is final
+    assert (fault.text == "") is (text == "")
+    assert re.search(text, fault.text)
+
+
+class Sn:
+    """Another SN as far as it is asked: what it says of a height, of recoveries, and of blocks."""
+
+    address = "other:1"
+
+    def __init__(self, state: State | None, recoveries: list[dict[str, Any]], blocks: list[bytes]) -> None:
+        self._state = state
+        self._recoveries = recoveries
+        self._blocks = blocks
+
+    async def state(self, height: int) -> dict[str, Any]:
+        if self._state is None:
+            raise Unavailable("down")
+        return self._state._replace(height=height)._asdict()
+
+    async def status(self) -> dict[str, Any]:
+        return {"recoveries": self._recoveries}
+
+    async def block(self, height: int) -> bytes:
+        return self._blocks[height]
+
+
+def as_clients(*sns: Sn) -> list[SnClient]:
+    return cast(list[SnClient], list(sns))
+
+
+def sealed_wrongly(site: Site) -> bytes:
+    """A block of sn-1 with a state that is not that of its transactions."""
+    good = read(site.ledger.seal())
+    header = msgspec.structs.replace(good.header, state_hash="0" * 64)
+    return block.seal(header, [], site.ledger.actors["sn-1"].signer)
+
+
+async def test_an_sn_that_all_others_contradict_ends_at_the_next_void_block() -> None:
+    site = Site()
+    async with site.miner("sn-2") as miner:
+        others = as_clients(Sn(FORKED, [], []), Sn(FORKED, [], []), Sn(None, [], []))
+        agreement = asyncio.create_task(Agreement("sn-2", miner, lambda: others).run())
+        head = await site.log.head()
+        await site.log.append(head, sealed_wrongly(site))
+        with pytest.raises(NodeError, match="this SN is at fault"):
+            await agreement
+
+
+async def test_a_void_block_is_no_fault_of_those_who_agree_on_it() -> None:
+    site = Site()
+    async with site.miner("sn-2") as miner:
+        head = await site.log.head()
+        await site.log.append(head, sealed_wrongly(site))
+        await miner.reached(head.height + 1)
+        mine = miner.state(head.height + 1)
+        assert mine is not None
+        assert judge(mine, [mine]).text == ""
+
+
+async def test_a_recovery_is_believed_only_with_its_sealed_block() -> None:
+    site = Site()
+    claim = {"height": 2, "by": "sn-1", "lost": ["sn-2"]}
+    liar = Sn(None, [claim], site.log.entries)
+    assert await fenced("sn-2", site.ledger.chain, as_clients(liar)) is None
