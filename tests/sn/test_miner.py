@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from support.mining import Site, Step, full_disk
+from support.mining import MemoryLog, Site, Step, full_disk
 from swarmlearning.ledger.block import MAX_BLOCK, read
 from swarmlearning.ledger.bodies import Register
 from swarmlearning.ledger.chain import Chain
@@ -13,7 +13,7 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError, SignedTransaction
 from swarmlearning.ordering.protocols import OrderingError, UnavailableError
 from swarmlearning.sn import miner as module
-from swarmlearning.sn.miner import BusyError, Miner
+from swarmlearning.sn.miner import BehindError, BusyError, Miner
 
 
 async def test_200_submitted_at_once_are_each_on_the_chain_once_where_the_answer_says() -> None:
@@ -197,6 +197,18 @@ async def test_a_transaction_that_the_winner_has_made_wrong_is_refused() -> None
             await miner.submit(mine.raw)
         assert refusal.value.code == "old-incarnation"
     assert mine.id not in [tx for _, tx in site.committed()]
+
+
+async def test_a_sender_that_has_seen_more_than_this_sn_is_not_refused_but_told_to_try_again() -> None:
+    site = Site()
+    site.log = MemoryLog(site.ledger.blocks.copy())
+    site.ledger.commit(site.announcement())
+    ahead = site.announcement(address="here:2")
+    async with site.miner() as miner:
+        with pytest.raises(BehindError):
+            await miner.submit(ahead.raw)
+        site.log.entries.append(site.ledger.blocks[-1])
+        assert await miner.submit(ahead.raw) == len(site.ledger.blocks)
 
 
 async def test_a_void_block_of_another_sn_is_skipped() -> None:

@@ -48,6 +48,10 @@ class State(NamedTuple):
     state_hash: str
 
 
+class BehindError(OrderingError):
+    """The sender has seen blocks that this SN has not yet: it cannot tell; try again, or another SN."""
+
+
 @dataclass(frozen=True)
 class _Pending:
     signed: SignedTransaction
@@ -89,7 +93,7 @@ class Miner:
     async def submit(self, raw: str) -> int:
         """Height of the committed block with this transaction; the same bytes again give the same answer.
 
-        Raises `MalformedError`, `Rejection` or `BusyError`.
+        Raises `MalformedError`, `Rejection`, `BusyError` or `BehindError`.
         """
         signed = parse(raw)
         if (height := self._heights.get(signed.id)) is not None:
@@ -198,6 +202,12 @@ class Miner:
             self._pending.popleft()
             if (height := self._heights.get(pending.signed.id)) is not None:
                 pending.answer.set_result(height)  # lost a race, but another SN's block held it too
+                continue
+            seen = pending.signed.content.anchor.height
+            if seen > self.chain.height:
+                pending.answer.set_exception(
+                    BehindError(f"the sender has seen block {seen}, this SN only {self.chain.height}; try again")
+                )
                 continue
             try:
                 world = self.chain.try_transaction(world, pending.signed, time_ms)
