@@ -12,7 +12,8 @@ from support.local_sn import member, running_sn
 from support.network import Ledger
 from support.swarm import fixed_port
 from swarmlearning.api.server import ServerError
-from swarmlearning.cli.options import EXPECTED, first_cause
+from swarmlearning.cli.options import first_cause
+from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.contracts import network
@@ -29,7 +30,7 @@ async def failure(data_dir: Path, identity: Identity, **options: object) -> Exce
         async with running_sn(data_dir, identity, **options):  # type: ignore[arg-type]
             pass
     cause = first_cause(refused.value)
-    assert isinstance(cause, EXPECTED)
+    assert isinstance(cause, UserError)
     return cause
 
 

@@ -12,6 +12,8 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 
+from swarmlearning.errors import UserError
+
 ANSWER_SECONDS = 40.0
 """A transaction is ordered or refused within this time, else the SN says that it cannot."""
 SILENCE_SECONDS = 6.0
@@ -19,7 +21,7 @@ SILENCE_SECONDS = 6.0
 MAX_LINE = 2 * 1024 * 1024
 
 
-class Unavailable(Exception):
+class Unavailable(UserError):
     """The SN cannot be reached or cannot answer now; asking again, or another one, may help unless it is `final`."""
 
     def __init__(self, text: str, *, final: bool = False) -> None:
@@ -27,7 +29,7 @@ class Unavailable(Exception):
         self.final = final
 
 
-class Refusal(Exception):
+class Refusal(UserError):
     """The SN refuses: `code` is for programs, `detail` for people, `height` is the block it judged on."""
 
     def __init__(self, code: str, detail: str, height: int) -> None:

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import load_der, thumbprint_of_der
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ _PAUSE_SECONDS: Final = 0.2
 _SCARCITY: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-class ServerError(Exception):
+class ServerError(UserError):
     """The server cannot start or was set up wrongly; the message says where and what to do."""
 
 

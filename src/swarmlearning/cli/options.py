@@ -10,15 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from swarmlearning.api.client import Refusal, Unavailable
-from swarmlearning.api.server import ServerError
-from swarmlearning.identity.certificates import CertificateError
-from swarmlearning.identity.identity import Identity, IdentityError, identity_from_options
-from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.history import BrokenChainError
-from swarmlearning.node.errors import NodeError
-from swarmlearning.ordering.protocols import OrderingError
-from swarmlearning.sl.store import StoreError
+from swarmlearning.errors import UserError
+from swarmlearning.identity.identity import Identity, identity_from_options
 
 CaCert = Annotated[Path | None, typer.Option("--cacert", help="File with the CA certificates to trust.")]
 CaPath = Annotated[Path | None, typer.Option("--capath", help="Folder with the CA certificates of all organisations.")]
@@ -27,20 +20,6 @@ Key = Annotated[Path | None, typer.Option("--key", help="This node's private key
 ReadyFd = Annotated[
     int | None, typer.Option("--ready-fd", hidden=True, help="Write one JSON line to this descriptor when ready.")
 ]
-
-EXPECTED = (
-    BrokenChainError,
-    NodeError,
-    Rejection,
-    IdentityError,
-    CertificateError,
-    OrderingError,
-    ServerError,
-    StoreError,
-    Unavailable,
-    Refusal,
-)
-"""Errors whose message is for the user; anything else is a defect and shows its traceback."""
 
 T = TypeVar("T")
 
@@ -78,7 +57,7 @@ def first_cause(error: BaseException) -> BaseException:
 def fail(program: str, error: BaseException) -> None:
     """Prints an expected error as one clear message and exits with 1; raises any other."""
     cause = first_cause(error)
-    if not isinstance(cause, EXPECTED):
+    if not isinstance(cause, UserError):
         raise cause
     print(f"{program}: {cause}", file=sys.stderr, flush=True)
     raise typer.Exit(1)

@@ -20,7 +20,6 @@ from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.history import BrokenChainError, RoundRecord, rounds, steps
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.ordering.protocols import OrderingError
-from swarmlearning.tensors.digest import digest_file
 
 
 class RoundReport(msgspec.Struct, frozen=True):
@@ -148,7 +147,11 @@ def metrics(site: Path) -> dict[str, Any]:
 def own_digest(site: Path) -> str | None:
     """Digest of the model that the script has written, if it has."""
     path = site / "model.safetensors"
-    return digest_file(path).root if path.exists() else None
+    if not path.exists():
+        return None
+    from swarmlearning.tensors.digest import digest_file  # every `swarm` command would load numpy
+
+    return digest_file(path).root
 
 
 def _ledger_report(walked: Sequence[Step], problem: str) -> LedgerReport:

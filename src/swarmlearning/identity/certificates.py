@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, NameOID
 
+from swarmlearning.errors import UserError
+
 Role = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -39,7 +41,7 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 _Loaded = TypeVar("_Loaded")
 
 
-class CertificateError(Exception):
+class CertificateError(UserError):
     """A certificate that cannot be read, names no role, or is not to be trusted; says which and why."""
 
 

@@ -14,6 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import (
     CertificateError,
     Role,
@@ -34,7 +35,7 @@ and the CA certificates to trust (--capath DIR or --cacert FILE, or SWARM_ID_CAP
 To make them for trying out: swarm cert --out cert --node SN-1 --node SL-1"""
 
 
-class IdentityError(Exception):
+class IdentityError(UserError):
     """The files of an identity are missing, unreadable or do not fit together; says which and what to do."""
 
 

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from swarmlearning.errors import UserError
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Exclusion, Publish
 from swarmlearning.ledger.chain import Chain, ForkError, Step, UnsupportedRulesError
 from swarmlearning.ledger.transaction import MalformedError
 
 
-class BrokenChainError(Exception):
+class BrokenChainError(UserError):
     """A stored chain cannot be what the network wrote: `height` names the first block at fault."""
 
     def __init__(self, height: int, reason: str) -> None:

@@ -1,7 +1,9 @@
 """Why a node stops."""
 
+from swarmlearning.errors import UserError
 
-class NodeError(Exception):
+
+class NodeError(UserError):
     """The node cannot start or go on; the message says what, where and what to do."""
 
 

@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+from swarmlearning.errors import UserError
+
 EngineChoice: TypeAlias = Literal["auto", "local", "etcd"]
 """`--ordering`: auto is etcd when its program is found, else local."""
 
 
-class OrderingError(Exception):
+class OrderingError(UserError):
     """The engine cannot do its work; the message says what, where and what to do."""
 
 

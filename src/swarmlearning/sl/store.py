@@ -28,6 +28,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from swarmlearning.errors import UserError
 from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_file
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-class StoreError(Exception):
+class StoreError(UserError):
     """A model cannot be stored or read; the message names the file and what to do."""
 
 

@@ -1,7 +1,9 @@
 """Why a contract refuses a transaction."""
 
+from swarmlearning.errors import UserError
 
-class Rejection(Exception):
+
+class Rejection(UserError):
     """A transaction that changes nothing. `code` is stable for programs, `detail` names what, where and what to do."""
 
     def __init__(self, code: str, detail: str) -> None:

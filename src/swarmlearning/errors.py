@@ -1,0 +1,8 @@
+"""The one base of errors whose message is for the person in front of the program."""
+
+
+class UserError(Exception):
+    """Something that a user or operator can do something about: the message says what, where and what to do.
+
+    A command prints it and ends with 1; anything else is a defect and shows its traceback.
+    """
