@@ -28,6 +28,7 @@ from swarmlearning.cli.report import (
 from swarmlearning.cli.runfolder import RunFolder
 from swarmlearning.cli.summary import summary
 from swarmlearning.ledger.bodies import (
+    Back,
     CloseSession,
     Contribution,
     Exclusion,
@@ -148,15 +149,24 @@ def test_the_part_that_each_took_in_a_round(folder: RunFolder, ledger: Ledger) -
     report_all(ledger)
     ledger.say("sn-1", Lost("site-2", 1), network.CONTRACT)
     submit(ledger, "site-1", "site-3")
-    publish(ledger, "2" * 64)  # round 2: one is absent
+    publish(ledger, "2" * 64)  # round 2: one is lost
+    report_all(ledger, "site-1", "site-3")
+    ledger.say("sn-1", Back("site-2", 1), network.CONTRACT)
+    ledger.say("site-2", ReportPerformance(2, None, None, 1, 1, loaded=False))
+    submit(ledger, "site-1", "site-3")
+    publish(ledger, "3" * 64)  # round 3: one is there, but absent
     found = read(folder, ledger)
-    first, second, third = found.rounds
+    first, second, third, fourth = found.rounds
     assert (first.late, first.absent, first.excluded) == ([late], [], {})
     assert first.contributors == [site for site in SITES if site != late]
     assert second.contributors == ["site-1", "site-2"]
     assert second.excluded == {"site-3": "non-finite: NaN in a"}
-    assert (third.contributors, third.absent) == (["site-1", "site-3"], ["site-2"])
-    assert status(found) == "not over: 0/3 rounds with 3/3, the others with at least 2/3"
+    assert (third.contributors, third.lost, third.absent) == (["site-1", "site-3"], ["site-2"], [])
+    assert (fourth.contributors, fourth.lost, fourth.absent) == (["site-1", "site-3"], [], ["site-2"])
+    assert status(found) == (
+        f"not over: 0/4 rounds with 3/3, the others with at least 2/3: round 0 without {late} (late), "
+        "round 1 without site-3 (excluded), round 2 without site-2 (lost), round 3 without site-2 (absent)"
+    )
 
 
 def test_who_has_not_reported_to_hold_the_final_model_holds_none(folder: RunFolder, ledger: Ledger) -> None:
@@ -198,7 +208,9 @@ def test_a_partial_training_is_not_called_complete(folder: RunFolder, ledger: Le
         ledger.say(site, CloseSession("snapshot"))
     submit(ledger, "site-1", "site-3")
     publish(ledger, "1" * 64)
-    assert status(read(folder, ledger)) == "partial: 0/2 rounds with 3/3, the others with at least 2/3"
+    assert status(read(folder, ledger)) == (
+        "partial: 0/2 rounds with 3/3, the others with at least 2/3: rounds 0 to 1 without site-2 (lost)"
+    )
 
 
 def test_an_altered_block_is_found_and_what_was_before_it_is_told(folder: RunFolder, ledger: Ledger) -> None:
@@ -273,9 +285,9 @@ def test_metrics_that_are_no_object(tmp_path: Path, text: str) -> None:
 
 def a_report(**changes: Any) -> Report:
     rounds = [
-        RoundReport(0, "site-1", ["site-1", "site-2"], [], ["site-3"], {}),
-        RoundReport(1, "site-2", ["site-1", "site-2"], ["site-3"], [], {}),
-        RoundReport(2, "site-3", ["site-1"], [], ["site-2"], {"site-3": "digest: differs"}),
+        RoundReport(0, "site-1", ["site-1", "site-2"], [], ["site-3"], [], {}),
+        RoundReport(1, "site-2", ["site-1", "site-2"], ["site-3"], [], [], {}),
+        RoundReport(2, "site-3", ["site-1"], [], [], ["site-2"], {"site-3": "digest: differs"}),
     ]
     report = Report(
         status="partial: 0/3 rounds with 3/3",
@@ -329,9 +341,9 @@ def test_the_summary_shows_each_site_in_each_round() -> None:
     assert [line.split() for line in lines[3:6]] == [
         ["site-1", "◆●●", "3/3", "f" * 16],
         ["site-2", "●◆·", "2/3", "f" * 16],
-        ["site-3", "·l◇", "0/3", "none"],
+        ["site-3", "-l◇", "0/3", "none"],
     ]
-    assert lines[6].split("   ") == ["◆ led and contributed", "◇ led", "● contributed", "l late", "· absent"]
+    assert lines[6].split("   ") == ["◆ led and contributed", "◇ led", "● contributed", "l late", "- lost", "· absent"]
 
 
 def test_the_summary_of_a_ledger_that_does_not_verify() -> None:
@@ -339,7 +351,7 @@ def test_the_summary_of_a_ledger_that_does_not_verify() -> None:
 
 
 def test_the_summary_of_a_long_training_shows_the_newest_rounds() -> None:
-    rounds = [RoundReport(number, "site-1", SITES, [], [], {}) for number in range(500)]
+    rounds = [RoundReport(number, "site-1", SITES, [], [], [], {}) for number in range(500)]
     shown = text(a_report(rounds=rounds))
     assert "rounds 460 to 499" in shown
     assert "500/500" in shown

@@ -19,6 +19,7 @@ from swarmlearning.ledger.bodies import (
     Back,
     Body,
     Depose,
+    Leave,
     Lost,
     Register,
     Reset,
@@ -527,6 +528,20 @@ def test_a_node_says_that_its_ml_process_is_lost_and_is_alive_itself(ledger: Led
     assert found is not None
     assert found.alive
     assert ledger.training.members["sl-1"].attendance == "ml-lost"
+
+
+def test_a_node_that_leaves_is_lost_to_its_trainings_at_once_and_back_with_its_next_session(ledger: Ledger) -> None:
+    ledger.say("sl-1", session())
+    ledger.say("sl-2", session())
+    ledger.say("sl-1", Leave(), NETWORK)
+    after = ledger.training
+    assert after.round is not None
+    assert (after.members["sl-1"].attendance, after.round.leader) == ("lost", "sl-2")
+    with pytest.raises(Rejection, match="has-left"):
+        ledger.say("sl-1", Submit(0, "", "trained", "a" * 64, 1, 1))
+    ledger.actors["sl-1"].incarnation = 2
+    ledger.register("sl-1")
+    assert ledger.say("sl-1", session()).members["sl-1"].attendance == "present"
 
 
 def test_a_leader_is_deposed_by_what_the_chain_knows_of_it(ledger: Ledger) -> None:

@@ -9,6 +9,7 @@ from swarmlearning.ledger.bodies import ExclusionReason
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import Attendance
 
+OPEN = "1970-01-01 00:00:00Z"
 AWAY: list[Attendance] = ["lost", "restarted", "ml-lost"]
 
 
@@ -141,6 +142,19 @@ def test_a_stale_leader_cannot_publish_but_its_model_still_counts() -> None:
     assert [part.uid for part in play.result.receipt.contributions] == ["a", "b"]
 
 
+def test_progress_clears_the_reports_and_only_the_leader_of_the_term_can_say_it() -> None:
+    play = Play("a", "b", "c")
+    play.depose("b")
+    for uid, changes in (("b", {}), ("a", {"term": 1}), ("a", {"number": 1})):
+        with pytest.raises(Rejection, match=r"not-leader|stale-term|other-round"):
+            play.progress(uid, **changes)
+    play.progress("a")
+    play.depose("c")
+    assert (play.round.term, play.leader, play.round.no_progress) == (0, "a", ("c",))
+    play.depose("b")
+    assert (play.round.term, play.leader) == (1, "b")
+
+
 def test_a_leader_that_has_spoken_since_is_not_deposed() -> None:
     play = Play("a", "b")
     with pytest.raises(Rejection, match="progress: the leader spoke at height 9, after 8"):
@@ -166,7 +180,9 @@ def test_but_never_is_a_round_closed_below_min_peers(attendance: Attendance) -> 
     play.submit("a", "b")
     play.attend("c", attendance)
     assert not play.round.frozen
-    assert play.text == f"round 0: 2 models in, minPeers 3; waiting for c ({attendance})"
+    assert (
+        play.text == f"round 0, open since {OPEN}: 2 models in, minPeers 3; waiting for c ({attendance} since {OPEN})"
+    )
 
 
 def test_who_comes_back_with_the_latest_model_is_waited_for_at_once() -> None:
@@ -213,7 +229,7 @@ def test_sessions_of_lost_members_do_not_open_round_0_until_they_are_back() -> N
     play.attend("a", "lost")
     play.open("b")
     assert play.state.round is None
-    assert play.text == "1 of 2 sessions are open; round 0 waits for 1 more; waiting for a (lost)"
+    assert play.text == f"1 of 2 sessions are open; round 0 waits for 1 more; waiting for a (lost since {OPEN})"
     play.attend("a", "present")
     assert play.round.number == 0
 
@@ -243,7 +259,9 @@ def test_a_report_takes_the_statement_back() -> None:
     play.submit("a", "b")
     play.publish()
     play.missing("b")
-    assert play.text == "round 1: 0 models in, minPeers 2; waiting for a, b (can get the latest model from nobody)"
+    assert play.text == (
+        f"round 1, open since {OPEN}: 0 models in, minPeers 2; waiting for a, b (can get the latest model from nobody)"
+    )
     play.report("b")
     assert (play.result.missing, play.result.holders, play.member("b").awaited) == ((), ("a", "b"), True)
 
@@ -321,7 +339,7 @@ def test_the_text_names_how_many_and_whom() -> None:
     play.open("d")
     play.submit("a", "b")
     play.attend("d", "ml-lost")
-    assert play.text == "round 0: 2 models in, minPeers 4; waiting for c, d (ml-lost)"
+    assert play.text == f"round 0, open since {OPEN}: 2 models in, minPeers 4; waiting for c, d (ml-lost since {OPEN})"
     play.open("d")
     play.submit("c", "d")
     assert play.text == "round 0: a is merging 4 models"
@@ -333,4 +351,4 @@ def test_the_text_names_who_must_bring_another_model(reason: ExclusionReason) ->
     play.submit("a", "b")
     play.publish(without={"b": reason})
     useless = "" if reason == "unreachable" else " (its model cannot be used)"
-    assert play.text == f"round 0: 1 models in, minPeers 2; waiting for b{useless}"
+    assert play.text == f"round 0, open since {OPEN}: 1 models in, minPeers 2; waiting for b{useless}"

@@ -8,6 +8,7 @@ import pytest
 from support.play import Play, merged, model, receipt_of
 from swarmlearning.ledger.bodies import Contribution, Receipt
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training import participation_text
 
 Act = Callable[[Play], object]
 
@@ -435,7 +436,7 @@ def test_training_is_over_when_a_round_closes_with_min_peers_finished() -> None:
     play.publish()
     assert play.state.over
     assert play.state.round is None
-    assert play.text == "training is over"
+    assert play.text == "training is over, complete: 1/1 rounds with 3/3"
 
 
 def test_training_is_not_over_with_fewer() -> None:
@@ -518,3 +519,105 @@ def test_who_is_not_adaptive_keeps_its_own_frequency() -> None:
         play.publish()
         play.report("a", "b", loss=loss)
     assert [play.member(uid).interval for uid in "ab"] == [8, 162]
+
+
+# --- stragglers -----------------------------------------------------------------------------------------------------
+
+
+def straggling() -> Play:
+    """Round 1 has been closed without `c`, which the leader has waited for in vain."""
+    play = Play("a", "b", "c")
+    play.complete_round("a", "b", "c")
+    play.submit("a", "b")
+    play.freeze(stragglers=("c", "nobody"))
+    play.publish()
+    return play
+
+
+def test_a_straggler_is_not_waited_for_until_it_has_loaded_a_result() -> None:
+    play = straggling()
+    assert not play.member("c").awaited
+    play.report("a", "b")
+    play.report("c", loaded=False)
+    assert (play.member("c").awaited, "c" in play.result.holders) == (False, True)
+    play.submit("a", "b")
+    assert play.round.frozen
+    play.publish()
+    play.report("c")
+    assert play.member("c").awaited
+
+
+def test_who_has_come_in_meanwhile_is_no_straggler() -> None:
+    play = Play("a", "b", "c", "d")
+    play.submit("a", "b", "c")
+    play.freeze(stragglers=("c", "d"))
+    assert [play.member(uid).awaited for uid in ("c", "d")] == [True, False]
+
+
+def test_a_carried_model_builds_on_the_standing_result_and_counts_like_any_other() -> None:
+    play = straggling()
+    with pytest.raises(Rejection, match="stale-base"):
+        play.submit("c", kind="carried", base=merged(0))
+    play.submit("c", kind="carried")
+    entry = play.round.submissions["c"]
+    assert (entry.kind, entry.weight) == ("carried", 1)
+    play.submit("a", "b")
+    assert play.round.frozen
+    play.publish()
+    assert play.member("c").contributed == 2
+
+
+def test_a_finished_member_carries_nothing_over() -> None:
+    play = straggling()
+    play.close("c")
+    with pytest.raises(Rejection, match="finished"):
+        play.submit("c", kind="carried")
+
+
+# --- initial sync ---------------------------------------------------------------------------------------------------
+
+
+def one_of(play: Play, chosen: str) -> Receipt:
+    """The receipt of a round in which all take the model of one."""
+    parts = tuple(
+        Contribution(uid, entry.digest, entry.weight, int(uid == chosen))
+        for uid, entry in sorted(play.round.submissions.items())
+    )
+    return Receipt("mean", parts, ())
+
+
+def test_with_initial_sync_one_all_start_from_the_model_of_one_contributor() -> None:
+    play = Play()
+    for uid in ("a", "b"):
+        play.open(uid, initial="one")
+    play.submit("a", "b")
+    for chosen, result in (("b", merged(0)), ("b", model("a", 0)), ("", model("a", 0))):
+        with pytest.raises(Rejection, match="not-initial"):
+            play.publish(receipt=one_of(play, chosen), result=result)
+    play.publish(receipt=one_of(play, "b"), result=model("b", 0))
+    assert play.result.digest == model("b", 0)
+    play.report("a", "b")
+    play.submit("a", "b")
+    play.publish()
+    assert play.result.digest == merged(1)
+
+
+def test_all_have_to_agree_on_the_initial_sync() -> None:
+    play = Play("a")
+    with pytest.raises(Rejection, match="SL_INITIAL_SYNC is merged, this session has one"):
+        play.open("b", initial="one")
+
+
+# --- participation --------------------------------------------------------------------------------------------------
+
+
+def test_participation_is_complete_or_says_who_was_not_in_all_rounds() -> None:
+    play = Play("a", "b", "c")
+    play.complete_round("a", "b", "c")
+    assert participation_text(play.state) == "complete: 1/1 rounds with 3/3"
+    play.submit("a", "b")
+    play.freeze()
+    play.submit("c")
+    play.publish()
+    text = "partial: of 2 rounds with 3 members c in 1 (late for 1); all others in 2"
+    assert participation_text(play.state) == text

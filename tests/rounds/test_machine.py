@@ -9,10 +9,12 @@ from support.play import Play, merged, model, receipt_of
 from swarmlearning.ledger.bodies import (
     CheckinMode,
     CloseSession,
+    Depose,
     Freeze,
     Lost,
     Missing,
     OpenSession,
+    Progress,
     Publish,
     ReportPerformance,
     Submit,
@@ -24,6 +26,8 @@ from swarmlearning.rounds.events import (
     AnswerClosed,
     AnswerOpened,
     AnswerSynced,
+    Carried,
+    Carry,
     ChainAdvanced,
     Deliver,
     Dropped,
@@ -34,7 +38,7 @@ from swarmlearning.rounds.events import (
     Fetched,
     FetchFailed,
     Finish,
-    GraceOver,
+    Hindered,
     Keep,
     Merge,
     Merged,
@@ -43,12 +47,16 @@ from swarmlearning.rounds.events import (
     Refused,
     Send,
     SessionAsked,
-    StartGrace,
+    Timer,
+    Wake,
+    Woke,
 )
 from swarmlearning.rounds.machine import PASSING, RoundMachine
+from swarmlearning.rounds.settings import RoundSettings
 
 SESSION = session()
 LOADED = Evaluated(0.5, None, 1, 1)
+SETTINGS = RoundSettings(make_me_admin=True, full_quorum_seconds=30.0, leader_failure_seconds=600.0, initial="merged")
 
 
 class Node:
@@ -58,16 +66,24 @@ class Node:
         self.play = play
         self.uid = uid
         self.height = 0
-        self.machine = RoundMachine(uid, 1, play.state, held)
+        self.wakes: list[Wake] = []
+        self.machine = RoundMachine(uid, 1, play.state, SETTINGS, held)
 
     def tell(self, event: Event) -> list[Action]:
-        """What it asks for; what is to be kept is left out."""
-        return [action for action in self.machine.handle(event) if not isinstance(action, Keep)]
+        """What it asks for; what is to be kept is left out, and wake-ups are noted apart."""
+        actions = self.machine.handle(event)
+        self.wakes += [action for action in actions if isinstance(action, Wake)]
+        return [action for action in actions if not isinstance(action, Keep | Wake)]
 
-    def show(self) -> list[Action]:
-        """The chain has advanced to the present state."""
+    def show(self, spoke: int = 0) -> list[Action]:
+        """The chain has advanced to the present state; its leader `spoke` last at this height."""
         self.height += 1
-        return self.tell(ChainAdvanced(self.play.state, self.height))
+        return self.tell(ChainAdvanced(self.play.state, self.height, spoke))
+
+    def wake(self, purpose: str, moved: int = 0) -> list[Action]:
+        """The newest time of this purpose is over."""
+        newest = [wake.timer for wake in self.wakes if wake.timer.purpose == purpose][-1]
+        return self.tell(Woke(newest, moved))
 
     def accept(self, body: TrainingBody | Lost) -> list[Action]:
         """The next block has what it said."""
@@ -196,8 +212,8 @@ def test_a_lost_node_waits_to_be_heard_again() -> None:
 
 def test_a_session_of_an_earlier_incarnation_is_none() -> None:
     play = Play("a", "b")
-    machine = RoundMachine("a", 2, play.state)
-    assert machine.handle(ChainAdvanced(play.state, 1)) == []
+    machine = RoundMachine("a", 2, play.state, SETTINGS)
+    assert machine.handle(ChainAdvanced(play.state, 1, 0)) == []
     assert machine.handle(SessionAsked(SESSION)) == [Send(SESSION)]
 
 
@@ -257,7 +273,7 @@ def test_any_other_refusal_ends_the_ml_process_with_the_reason(code: str) -> Non
 
 def test_a_state_that_is_told_late_changes_nothing() -> None:
     node = joined("b")
-    old = ChainAdvanced(Play("b").state, node.height - 1)
+    old = ChainAdvanced(Play("b").state, node.height - 1, 0)
     node.hand()
     node.play.submit("b")
     node.show()
@@ -270,13 +286,63 @@ def test_the_next_model_says_what_it_was_trained_from() -> None:
     assert node.hand(1) == [Send(submit_of("b", 1, merged(0)))]
 
 
-def test_what_was_trained_from_an_older_model_is_not_submitted() -> None:
-    node = served("b", "a", "b", "c")
-    node.play.submit("a", "c")
+def straggler() -> Node:
+    """`d` has handed over what it trained from result 0, when result 1 has come without it and is in its store."""
+    node = served("d", "a", "b", "c", "d")
+    node.play.submit("a", "b", "c")
+    node.play.freeze(stragglers=("d",))
+    node.play.publish()
+    node.show()
+    assert node.tell(Fetched(merged(1))) == [Send(ReportPerformance(1, None, None, 1, 1, loaded=False))]
+    assert node.hand(1) == [Carry(model("d", 1), merged(0), merged(1), 1)]
+    return node
+
+
+CARRIED = "c" * 64
+
+
+def test_what_was_trained_from_an_older_model_is_carried_over_and_submitted() -> None:
+    node = straggler()
+    submit = Submit(2, merged(1), "carried", CARRIED, 1, 1)
+    assert node.tell(Carried(model("d", 1), merged(1), CARRIED, 1)) == [Send(submit)]
+    assert node.show() == []
+    node.accept(submit)
+    node.play.submit("d", kind="carried", digest=CARRIED)
+    node.play.submit("a", "b", "c")
+    node.play.publish()
+    node.show()
+    assert node.tell(Fetched(merged(2))) == [Deliver(merged(2))]
+
+
+def test_it_is_carried_over_anew_when_it_comes_too_late_again() -> None:
+    node = straggler()
+    node.play.submit("a", "b", "c")
+    assert node.play.round.frozen
+    node.play.publish()
+    node.show()
+    assert node.tell(Carried(model("d", 1), merged(1), CARRIED, 1)) == []
+    assert node.tell(Fetched(merged(2)))[0] == Carry(model("d", 1), merged(0), merged(2), 2)
+
+
+def test_what_cannot_be_carried_over_or_is_unusable_is_given_up_for_the_latest_model() -> None:
+    assert straggler().tell(Carried(model("d", 1), merged(1), "", 0)) == [Deliver(merged(1))]
+    node = straggler()
+    node.tell(Carried(model("d", 1), merged(1), CARRIED, 1))
+    node.play.submit("d", kind="carried", digest=CARRIED)
+    node.play.submit("a", "b", "c")
+    node.play.publish(without={"d": "non-finite"})
+    node.show()
+    assert node.tell(Fetched(merged(2))) == [Deliver(merged(2))]
+
+
+def test_a_straggler_whose_model_before_is_gone_takes_the_latest() -> None:
+    node = served("d", "a", "b", "c", "d")
+    node.tell(Dropped(merged(0)))
+    node.play.submit("a", "b", "c")
     node.play.freeze()
     node.play.publish()
     node.show()
-    assert node.hand(1) == []
+    node.hand(1)
     assert node.tell(Fetched(merged(1))) == [Deliver(merged(1))]
 
 
@@ -363,12 +429,16 @@ def test_nobody_has_it_is_said_once_and_it_is_asked_for_again() -> None:
     node.play.publish()
     fetch = Fetch(merged(0), 1, ("a",))
     assert node.show() == [fetch]
-    assert node.tell(FetchFailed(merged(0), "gone")) == [Send(Missing(0)), fetch]
-    assert node.tell(FetchFailed(merged(0), "gone")) == [fetch]
+    assert node.tell(FetchFailed(merged(0), "gone")) == [Send(Missing(0))]
+    assert node.wake("retry") == [fetch]
+    assert node.tell(FetchFailed(merged(0), "gone")) == []
+    assert node.wake("retry") == [fetch]
     node.accept(Missing(0))
     node.play.missing("b")
     node.show()
-    assert node.tell(FetchFailed(merged(0), "gone")) == [fetch]
+    assert node.tell(FetchFailed(merged(0), "gone")) == []
+    assert node.wake("retry") == [fetch]
+    assert [wake.seconds for wake in node.wakes if wake.timer.purpose == "retry"] == [0.1, 0.2, 0.4]
     assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
 
 
@@ -378,7 +448,8 @@ def test_new_holders_are_asked_before_anything_is_said() -> None:
     node.show()
     node.play.report("c")
     node.show()
-    assert node.tell(FetchFailed(merged(0), "gone")) == [Fetch(merged(0), 1, ("a", "c"))]
+    assert node.tell(FetchFailed(merged(0), "gone")) == []
+    assert node.wake("retry") == [Fetch(merged(0), 1, ("a", "c"))]
 
 
 def test_the_last_who_had_it_says_that_it_is_gone() -> None:
@@ -422,6 +493,25 @@ def test_an_adaptive_ml_process_trains_on_when_its_interval_is_known() -> None:
     assert node.show() == [AnswerSynced(8, False)]
 
 
+def test_but_not_for_ever() -> None:
+    play = Play()
+    for uid in ("a", "b"):
+        play.open(uid, adaptive=True)
+    node = Node(play, "b")
+    node.tell(SessionAsked(SESSION))
+    node.accept(SESSION)
+    node.show()
+    node.hand()
+    play.submit("a", "b")
+    play.publish()
+    node.show()
+    node.tell(Fetched(merged(0)))
+    node.tell(LOADED)
+    play.report("b")
+    node.show()
+    assert node.wake("pace") == [AnswerSynced(8, False)]
+
+
 # --- leading --------------------------------------------------------------------------------------------------------
 
 
@@ -439,7 +529,7 @@ def leading(*others: str) -> Node:
 def merge_of(node: Node, *unusable: tuple[str, str], base: str = "") -> Merge:
     left_out = {uid for uid, _ in unusable}
     entries = tuple(entry for uid, entry in sorted(node.play.round.submissions.items()) if uid not in left_out)
-    return Merge(node.play.round.number, node.play.round.term, base, entries, unusable)
+    return Merge(node.play.round.number, node.play.round.term, base, entries, unusable, single=False)
 
 
 def merged_by(node: Node, result: str = merged(0)) -> Merged:
@@ -456,11 +546,11 @@ def published_by(node: Node, result: str = merged(0)) -> Publish:
 def test_a_leader_fetches_at_once_waits_for_all_then_freezes_merges_and_publishes() -> None:
     node = leading("b", "c")
     node.play.submit("b")
-    assert node.show() == [Fetch(model("b", 0), 1, ("b",)), StartGrace(0, 0)]
+    assert node.show() == [Fetch(model("b", 0), 1, ("b",))]
     assert node.show() == []
     assert node.tell(Fetched(model("b", 0))) == []
-    freeze = Freeze(0, 0)
-    assert node.tell(GraceOver(0, 0)) == [Send(freeze)]
+    freeze = Freeze(0, 0, ("c",))
+    assert node.wake("grace") == [Send(freeze)]
     assert node.accept(freeze) == []
     node.play.freeze()
     assert node.show() == [merge_of(node)]
@@ -476,8 +566,10 @@ def test_the_wait_of_another_term_is_over_for_nobody() -> None:
     node = leading("b", "c")
     node.play.submit("b")
     node.show()
-    for number, term in ((0, 1), (1, 0)):
-        assert node.tell(GraceOver(number, term)) == []
+    (grace,) = [wake.timer for wake in node.wakes if wake.timer.purpose == "grace"]
+    for key in ((0, 0, 1), (0, 1, 0), (1, 0, 0)):
+        assert node.tell(Woke(Timer("grace", key), 0)) == []
+    assert node.tell(Woke(grace, 0)) == [Send(Freeze(0, 0, ("c",)))]
 
 
 def test_the_merge_waits_for_every_model_with_weight() -> None:
@@ -521,7 +613,8 @@ def test_a_round_that_collects_again_is_merged_again_though_the_models_are_the_s
     else:
         node.height += 1
     node.play.submit("b")
-    assert node.show() == [Fetch(model("b", 0), 1, ("b",))]
+    assert node.show() == []
+    assert node.wake("retry") == [Fetch(model("b", 0), 1, ("b",))]
     assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
 
 
@@ -589,6 +682,7 @@ def test_a_leader_that_got_the_previous_model_late_merges_it_where_it_is_submitt
     node.play.freeze("b")
     node.show()
     node.tell(FetchFailed(merged(0), "refused"))
+    node.wake("retry")
     node.tell(Fetched(model("c", 1)))
     assert merge_of(node, base=merged(0)) in node.tell(Fetched(merged(0)))
 
@@ -602,8 +696,8 @@ def test_a_leader_without_the_model_that_stands_fetches_it_from_those_who_have_i
         node.play.submit(uid, kind="inactive")
     node.play.freeze("b")
     node.show()
-    fetch = Fetch(merged(0), 1, ("a", "c"))
-    assert fetch in node.tell(FetchFailed(merged(0), "refused"))
+    node.tell(FetchFailed(merged(0), "refused"))
+    assert Fetch(merged(0), 1, ("a", "c")) in node.wake("retry")
     stands = merged_by(node, merged(0))
     assert Send(published_by(node, merged(0))) in node.tell(stands)
     node.play.publish("b", result=merged(0))
@@ -616,6 +710,88 @@ def test_a_leader_does_not_fetch_from_itself() -> None:
     node.play.submit("b")
     node.show()
     assert node.tell(Dropped(model("a", 0))) == [Fetch(model("a", 0), 1, ())]
+
+
+def test_a_leader_that_cannot_do_its_work_deposes_itself_and_tries_again_later() -> None:
+    node = leading("b")
+    node.play.submit("b")
+    node.show()
+    assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
+    depose = Depose(0, 0, 1, node.height, "progress")
+    assert node.tell(Hindered("")) == [Send(depose)]
+    assert node.show() == [], "it does not merge before its time"
+    node.play.depose("a")
+    node.accept(depose)
+    assert node.play.leader == "b"
+    node.show()
+    node.play.attend("b", "lost")
+    assert node.play.leader == "a"
+    assert node.show() == []
+    assert node.wake("retry") == [merge_of(node)]
+
+
+def test_a_leader_at_work_says_so_as_long_as_bytes_move() -> None:
+    node = leading("b")
+    node.play.submit("b")
+    node.show()
+    node.tell(Fetched(model("b", 0)))
+    progress = Progress(0, 0)
+    assert node.wake("word", moved=10) == [Send(progress)]
+    assert node.wake("word", moved=20) == [], "what it said is not on the chain yet"
+    node.accept(progress)
+    node.show()
+    assert node.wake("word", moved=30) == [Send(progress)]
+    node.accept(progress)
+    node.show()
+    assert node.wake("word", moved=30) == [], "nothing has moved"
+
+
+def test_a_leader_that_waits_for_the_others_says_so() -> None:
+    node = leading("b", "c")
+    assert [wake for wake in node.wakes if wake.timer.purpose == "word"] == [], "its round is not due"
+    node.play.submit("b")
+    node.show()
+    assert node.wake("word") == [Send(Progress(0, 0))]
+
+
+def watching() -> Node:
+    """`b` is in a round that is due and led by `a`."""
+    node = joined("b", "a", "b", "c")
+    (sent,) = node.hand()
+    assert isinstance(sent, Send)
+    node.accept(sent.body)
+    node.play.submit("a", "b")
+    node.show(spoke=5)
+    return node
+
+
+def test_a_leader_that_is_quiet_for_too_long_is_reported_once() -> None:
+    node = watching()
+    depose = Depose(0, 0, 1, 5, "progress")
+    assert node.wake("patience") == [Send(depose)]
+    node.accept(depose)
+    node.play.depose("b")
+    assert node.show(spoke=5) == []
+
+
+def test_patience_begins_anew_when_the_leader_speaks_and_grows_with_the_term() -> None:
+    node = watching()
+    first = node.wakes[-1]
+    node.show(spoke=6)
+    assert node.tell(Woke(first.timer, 0)) == []
+    assert node.wake("patience") == [Send(Depose(0, 0, 1, 6, "progress"))]
+    node.play.depose("sn", by_sn=True, cause="lease")
+    node.show(spoke=6)
+    node.play.depose("sn", by_sn=True, cause="lease")
+    assert node.play.leader == "c"
+    node.show(spoke=6)
+    assert [wake.seconds for wake in node.wakes if wake.timer.purpose == "patience"] == [30.0, 30.0, 120.0]
+
+
+def test_nobody_has_patience_with_a_leader_that_has_nothing_to_do() -> None:
+    node = joined("b", "a", "b", "c")
+    node.hand()
+    assert node.wakes == []
 
 
 # --- the end --------------------------------------------------------------------------------------------------------
@@ -712,7 +888,7 @@ def test_who_trains_still_is_told_at_its_next_sync_that_training_is_over() -> No
     node.play.publish("b")
     node.play.report("a")
     node.show()
-    assert Send(ReportPerformance(1, None, None, 1, 1)) in node.tell(Fetched(merged(1)))
+    assert Send(ReportPerformance(1, None, None, 1, 1, loaded=False)) in node.tell(Fetched(merged(1)))
     assert node.hand(1) == [Deliver(merged(1))]
     assert node.tell(LOADED)[-1] == AnswerSynced(8, True)
     assert node.hand(2, closing=True) == [AnswerClosed()]
@@ -734,12 +910,12 @@ def test_models_are_kept_as_long_as_anybody_may_want_them() -> None:
 
     node.play.submit("b")
     node.height += 1
-    assert step(ChainAdvanced(node.play.state, node.height)) == {model("a", 0), model("b", 0)}
+    assert step(ChainAdvanced(node.play.state, node.height, 0)) == {model("a", 0), model("b", 0)}
     step(Fetched(model("b", 0)))
     assert merged(0) in step(merged_by(node))
     node.play.publish()
     node.height += 1
-    assert step(ChainAdvanced(node.play.state, node.height)) == {model("a", 0), merged(0)}
+    assert step(ChainAdvanced(node.play.state, node.height, 0)) == {model("a", 0), merged(0)}
     step(Accepted(published_by(node), node.height))
     assert step(LOADED) == {merged(0)}
     step(ParametersHanded(model("a", 1), 1, closing=False))
@@ -747,7 +923,7 @@ def test_models_are_kept_as_long_as_anybody_may_want_them() -> None:
     node.play.submit("a", "b")
     node.play.publish("b")
     node.height += 1
-    found = step(ChainAdvanced(node.play.state, node.height))
+    found = step(ChainAdvanced(node.play.state, node.height, 0))
     assert found == {model("a", 1), merged(0), merged(1)}, "the model before stays, should the result get lost"
 
 

@@ -243,7 +243,7 @@ FIELDS = {
     "BlockState": {"height", "hash", "state_hash"},
     "ClusterMember": {"id", "name", "peer_url", "learner"},
     "Ordered": {"height", "hash"},
-    "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "version", "addresses"},
+    "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "left", "version", "addresses"},
     "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text"},
 }
 

@@ -9,7 +9,19 @@ import pytest
 from support.mining import Site, full_disk
 from support.network import CONTRACT, session
 from support.virtual_time import run_in_virtual_time
-from swarmlearning.ledger.bodies import Announce, Body, Contribution, Lost, Missing, Publish, Receipt, Submit
+from swarmlearning.ledger.bodies import (
+    Announce,
+    Body,
+    Contribution,
+    Depose,
+    Leave,
+    Lost,
+    Missing,
+    Progress,
+    Publish,
+    Receipt,
+    Submit,
+)
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.training import Training
@@ -198,5 +210,78 @@ def test_a_proposal_that_is_refused_does_no_harm() -> None:
             assert not sn.node("sl-0").alive
             site.ledger.chain = sn.miner.chain
             await sn.miner.submit(site.ledger.write("sl-0", network.CONTRACT, Announce({})).raw)
+
+    run_in_virtual_time(scenario())
+
+
+class Due:
+    """Two members whose round waits for its leader, which the other has reported."""
+
+    def __init__(self) -> None:
+        self.site = Site(sls=2)
+        ledger = self.site.ledger
+        for uid in ("sl-0", "sl-1"):
+            ledger.say(uid, session(min_peers=2))
+        for number, uid in enumerate(("sl-0", "sl-1")):
+            ledger.say(uid, Submit(0, "", "trained", f"{number}" * 64, 10, 1))
+
+    @property
+    def report(self) -> Depose:
+        current = self.site.ledger.training.round
+        assert current is not None
+        seen = network.last_height(self.site.ledger.chain.world, current.leader)
+        return Depose(current.number, current.term, 1, seen, "progress")
+
+    async def keep(self, sn: Sn, seconds: float, said: dict[float, tuple[str, Body]]) -> list[Body]:
+        """So long both send heartbeats and one says this; what the SN has proposed."""
+        for tenth in range(int(seconds * 10)):
+            await sn.at(tenth / 10)
+            await sn.beat("sl-0")
+            await sn.beat("sl-1")
+            if tenth / 10 in said:
+                self.site.ledger.chain = sn.miner.chain
+                await sn.miner.submit(self.site.ledger.write(said[tenth / 10][0], CONTRACT, said[tenth / 10][1]).raw)
+        return [body for _, body in sn.proposed]
+
+
+def test_a_report_of_a_leader_that_this_sn_has_not_heard_either_is_seconded() -> None:
+    async def scenario() -> None:
+        due = Due()
+        report = due.report
+        async with watching(due.site) as sn:
+            assert await due.keep(sn, 14.0, {}) == [], "nobody has reported it"
+            assert await due.keep(sn, 15.0, {14.5: ("sl-1", report)}) == [report]
+            (training,) = sn.miner.chain.world.area("training/", Training)
+            assert training.round is not None
+            assert (training.round.term, training.round.leader) == (1, "sl-1")
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_leader_that_speaks_is_not_deposed() -> None:
+    async def scenario() -> None:
+        due = Due()
+        report = due.report
+        async with watching(due.site) as sn:
+            said: dict[float, tuple[str, Body]] = {2.0: ("sl-1", report), 11.0: ("sl-0", Progress(0, 0))}
+            assert await due.keep(sn, 40.0, said) == []
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_node_that_has_left_is_neither_lost_nor_back_and_its_lease_is_ended() -> None:
+    async def scenario() -> None:
+        site = Site(sls=2)
+        async with watching(site) as sn:
+            await sn.beat("sl-0")
+            await sn.at(1.0)
+            site.ledger.chain = sn.miner.chain
+            await sn.miner.submit(site.ledger.write("sl-0", network.CONTRACT, Leave()).raw)
+            await sn.at(1.1)
+            async for leases in sn.presence.observe():
+                assert set(leases) == {"sl-1"}
+                break
+            await sn.at(LIFETIME + 1.0)
+            assert [body for _, body in sn.proposed] == [Lost("sl-1", 1)]
 
     run_in_virtual_time(scenario())

@@ -16,6 +16,7 @@ from swarmlearning.ledger.bodies import (
     ExclusionReason,
     Freeze,
     Missing,
+    Progress,
     Publish,
     Receipt,
     ReportPerformance,
@@ -24,6 +25,7 @@ from swarmlearning.ledger.bodies import (
     Void,
 )
 from swarmlearning.ledger.contracts import training as contract
+from swarmlearning.ledger.contracts import training_rules as rules
 from swarmlearning.ledger.contracts.training import Attendance, Member, Result, Round, Training
 
 
@@ -64,10 +66,10 @@ class Play:
 
     def open(self, uid: str, incarnation: int = 1, **changes: object) -> None:
         body = session(**{"min_peers": self.min_peers, **changes})  # type: ignore[arg-type]
-        self.state = contract.open_session(self.state, body, uid, incarnation, self._tick())
+        self.state = rules.open_session(self.state, body, uid, incarnation, self._tick())
 
     def close(self, uid: str, checkin: CheckinMode = "snapshot") -> None:
-        self.state = contract.close_session(self.state, CloseSession(checkin), uid)
+        self.state = rules.close_session(self.state, CloseSession(checkin), uid)
 
     def submit(self, *uids: str, kind: SubmissionKind = "trained", **changes: object) -> None:
         for uid in uids:
@@ -81,11 +83,11 @@ class Play:
                 "weight": contract.weight_in(now, self.member(uid), kind) if now and uid in self.state.members else 1,
             }
             body = Submit(**(values | changes))  # type: ignore[arg-type]
-            self.state = contract.submit(self.state, body, uid, self._tick())
+            self.state = rules.submit(self.state, body, uid, self._tick())
 
-    def freeze(self, uid: str = "", **changes: int) -> None:
-        values = {"round": self.round.number, "term": self.round.term}
-        self.state = contract.freeze(self.state, Freeze(**(values | changes)), uid or self.leader)
+    def freeze(self, uid: str = "", **changes: object) -> None:
+        values: dict[str, object] = {"round": self.round.number, "term": self.round.term}
+        self.state = rules.freeze(self.state, Freeze(**(values | changes)), uid or self.leader)  # type: ignore[arg-type]
 
     def publish(
         self,
@@ -106,21 +108,26 @@ class Play:
             "receipt": made,
         }
         body = Publish(**(values | changes))  # type: ignore[arg-type]
-        self.state = contract.publish(self.state, body, uid or now.leader, self._tick())
+        self.state = rules.publish(self.state, body, uid or now.leader, self._tick())
 
-    def report(self, *uids: str, loss: float | None = 0.5, number: int | None = None) -> None:
+    def progress(self, uid: str, **changes: int) -> None:
+        body = Progress(changes.get("number", self.round.number), changes.get("term", self.round.term))
+        self.state = rules.progress(self.state, body, uid)
+
+    def report(self, *uids: str, loss: float | None = 0.5, number: int | None = None, loaded: bool = True) -> None:
         for uid in uids:
-            body = ReportPerformance(self.result.closed.number if number is None else number, loss, None, 1, 1)
-            self.state = contract.report_performance(self.state, body, uid)
+            closed = self.result.closed.number if number is None else number
+            body = ReportPerformance(closed, loss, None, 1, 1, loaded)
+            self.state = rules.report_performance(self.state, body, uid)
 
     def missing(self, *uids: str, number: int | None = None) -> None:
         for uid in uids:
             body = Missing(self.result.closed.number if number is None else number)
-            self.state = contract.missing(self.state, body, uid)
+            self.state = rules.missing(self.state, body, uid)
 
     def void(self, number: int | None = None) -> None:
         body = Void(self.result.closed.number if number is None else number)
-        self.state = contract.void(self.state, body, self._tick())
+        self.state = rules.void(self.state, body, self._tick())
 
     def depose(self, *uids: str, by_sn: bool = False, spoke: int = 0, **changes: object) -> None:
         """These depose the leader, which runs as incarnation 1 and spoke last at height `spoke`."""
@@ -133,13 +140,13 @@ class Play:
         }
         body = Depose(**(values | changes))  # type: ignore[arg-type]
         for uid in uids:
-            self.state = contract.depose(self.state, body, uid, by_sn=by_sn, leader_incarnation=1, leader_height=spoke)
+            self.state = rules.depose(self.state, body, uid, by_sn=by_sn, leader_incarnation=1, leader_height=spoke)
 
     def attend(self, uid: str, attendance: Attendance, incarnation: int = 1) -> None:
-        self.state = contract.attend(self.state, uid, attendance, incarnation, self._tick())
+        self.state = rules.attend(self.state, uid, attendance, incarnation, self._tick())
 
     def reset(self, forced: bool = False) -> None:
-        self.state = contract.reset(self.state, forced)
+        self.state = rules.reset(self.state, forced)
 
     # --- several at once ----------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from swarmlearning.ledger.bodies import (
     Lost,
     Missing,
     OpenSession,
+    Progress,
     Publish,
     Receipt,
     ReportPerformance,
@@ -45,6 +46,7 @@ from swarmlearning.ledger.bodies import (
     Void,
 )
 from swarmlearning.ledger.contracts import training as contract
+from swarmlearning.ledger.contracts import training_rules as rules
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import Attendance, Training
 from swarmlearning.rounds.events import (
@@ -53,6 +55,8 @@ from swarmlearning.rounds.events import (
     AnswerClosed,
     AnswerOpened,
     AnswerSynced,
+    Carried,
+    Carry,
     ChainAdvanced,
     Deliver,
     Dropped,
@@ -63,7 +67,6 @@ from swarmlearning.rounds.events import (
     Fetched,
     FetchFailed,
     Finish,
-    GraceOver,
     Keep,
     Merge,
     Merged,
@@ -72,9 +75,11 @@ from swarmlearning.rounds.events import (
     Refused,
     Send,
     SessionAsked,
-    StartGrace,
+    Wake,
+    Woke,
 )
 from swarmlearning.rounds.machine import RoundMachine
+from swarmlearning.rounds.settings import RoundSettings
 
 SN = "sn-1"
 STRUCTURE = "5" * 64
@@ -84,6 +89,7 @@ POISON = "not finite: "
 TOO_LATE = "is over; an operator resets it"
 PATIENCE = 20
 """Failures of one fetch after which the growing pause outlasts the run."""
+SETTINGS = RoundSettings(make_me_admin=True, full_quorum_seconds=30.0, leader_failure_seconds=600.0, initial="merged")
 
 Thunk = Callable[[], None]
 
@@ -198,8 +204,8 @@ class Swarm:
         site.fresh.clear()
         site.said.clear()
         site.finished, site.cut = False, False
-        self._commit(contract.attend(self.state, uid, "restarted", site.life, self.height))
-        site.machine = RoundMachine(uid, site.life, self.state, site.store)
+        self._commit(rules.attend(self.state, uid, "restarted", site.life, self.height))
+        site.machine = RoundMachine(uid, site.life, self.state, SETTINGS, site.store)
         self.start_ml(uid)
 
     def start_ml(self, uid: str) -> None:
@@ -253,7 +259,7 @@ class Swarm:
 
     def reset(self) -> None:
         """An operator ends the training."""
-        self._commit(contract.reset(self.state, forced=True))
+        self._commit(rules.reset(self.state, forced=True))
 
     def drop(self, uid: str, digest: str) -> None:
         """A model file is gone; the node finds out when it wants to use it."""
@@ -265,7 +271,7 @@ class Swarm:
         """The SN says something; the contract judges."""
         try:
             if isinstance(body, Void):
-                self._commit(contract.void(self.state, body, self.height))
+                self._commit(rules.void(self.state, body, self.height))
             else:
                 self._commit(self._depose(body, SN))
         except Rejection:
@@ -275,7 +281,7 @@ class Swarm:
         site = self.sites[body.uid]
         attendance: Attendance = "lost" if isinstance(body, Lost) else "present"
         if site.life == body.incarnation:
-            self._commit(contract.attend(self.state, body.uid, attendance, body.incarnation, self.height))
+            self._commit(rules.attend(self.state, body.uid, attendance, body.incarnation, self.height))
 
     def _judge(self, site: Site, life: int, body: TrainingBody | Lost) -> None:
         """A transaction of a node reaches the SN."""
@@ -299,28 +305,30 @@ class Swarm:
         state, now = self.state, self.height
         match body:
             case OpenSession():
-                return contract.open_session(state, body, uid, life, now)
+                return rules.open_session(state, body, uid, life, now)
             case Submit():
-                return contract.submit(state, body, uid, now)
+                return rules.submit(state, body, uid, now)
             case Freeze():
-                return contract.freeze(state, body, uid)
+                return rules.freeze(state, body, uid)
+            case Progress():
+                return rules.progress(state, body, uid)
             case Publish():
-                return contract.publish(state, body, uid, now)
+                return rules.publish(state, body, uid, now)
             case ReportPerformance():
-                return contract.report_performance(state, body, uid)
+                return rules.report_performance(state, body, uid)
             case Missing():
-                return contract.missing(state, body, uid)
+                return rules.missing(state, body, uid)
             case CloseSession():
-                return contract.close_session(state, body, uid)
+                return rules.close_session(state, body, uid)
             case Depose():
                 return self._depose(body, uid)
             case Lost():
-                return contract.attend(state, uid, "ml-lost", life, now)
+                return rules.attend(state, uid, "ml-lost", life, now)
         raise AssertionError(f"no SL says {body}")
 
     def _depose(self, body: Depose, uid: str) -> Training:
         leader = self.state.round.leader if self.state.round else ""
-        return contract.depose(
+        return rules.depose(
             self.state,
             body,
             uid,
@@ -348,7 +356,9 @@ class Swarm:
         if height == self.height or self.random.random() < 0.7:
             life = site.life
             for _ in range(1 + (self.random.random() < 0.1)):
-                self._deliver(site, ChainAdvanced(self.states[height], height), life)
+                state = self.states[height]
+                spoke = self.spoken.get(state.round.leader, 0) if state.round else 0
+                self._deliver(site, ChainAdvanced(state, height, min(spoke, height)), life)
 
     # --- a site -----------------------------------------------------------------------------------------------------
 
@@ -373,7 +383,7 @@ class Swarm:
             for action in site.machine.handle(event):
                 self._perform(site, action)
             match event:
-                case ParametersHanded(digest=digest) | Merged(result=digest):
+                case ParametersHanded(digest=digest) | Merged(result=digest) | Carried(result=digest):
                     site.fresh.discard(digest)
 
     def _perform(self, site: Site, action: Action) -> None:
@@ -385,8 +395,12 @@ class Swarm:
                 self._outside(site, lambda: self._fetch(site, life, action))
             case Merge():
                 self.later(lambda: self._merge(site, life, action))
-            case StartGrace(number, term):
-                self.timers.append(lambda: self._tell(site, GraceOver(number, term), life))
+            case Carry():
+                self.later(lambda: self._carry(site, life, action))
+            case Wake(timer) if timer.purpose in ("grace", "retry"):
+                self.timers.append(lambda: self._tell(site, Woke(timer, 0), life))
+            case Wake():
+                pass  # here leaders are quick, or lost
             case Keep(digests):
                 site.store &= {*digests, *site.fresh}
             case Finish():
@@ -419,7 +433,18 @@ class Swarm:
             self._tell(holder, Dropped(action.digest), holder.life)
         self.failures[site.uid, action.digest] += 1
         if self.failures[site.uid, action.digest] <= PATIENCE:
-            self.timers.append(lambda: self._tell(site, FetchFailed(action.digest, "nobody could give it"), life))
+            self._tell(site, FetchFailed(action.digest, "nobody could give it"), life)
+
+    def _carry(self, site: Site, life: int, task: Carry) -> None:
+        if site.life == life:
+            result = _name("carried", task.digest, task.base, task.onto)
+            if site.poisoned or task.digest.startswith(POISON):
+                result = POISON + result
+            assert self.made_from[task.digest] == task.base
+            self.made_from[result] = task.onto
+            site.store.add(result)
+            site.fresh.add(result)
+            self._tell(site, Carried(task.digest, task.onto, result, 1), life)
 
     def _merge(self, site: Site, life: int, task: Merge) -> None:
         if site.life != life:
@@ -504,7 +529,7 @@ class Swarm:
 
     def _check_submit(self, uid: str, body: Submit) -> None:
         self.submits.append((uid, body))
-        if body.submission != "trained":
+        if body.submission not in ("trained", "carried"):
             return
         if body.round:  # in round 0 everybody hands in what it has
             assert self.made_from[body.digest] == body.base, f"{uid} says it trained from another model than it did"

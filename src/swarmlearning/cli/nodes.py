@@ -188,7 +188,7 @@ def sl(
 ) -> None:
     """Run a Swarm Learning node; a command after `--` is started as its ML process."""
     from swarmlearning.node.settings import SlEnvironment
-    from swarmlearning.sl.driver import RoundSettings
+    from swarmlearning.rounds.settings import RoundSettings
     from swarmlearning.sl.node import SlSettings, run_sl
 
     try:
@@ -202,7 +202,12 @@ def sl(
             fs_port=sl_fs_port,
             sn_address=f"{sn_ip}:{sn_api_port}" if sn_ip else _service(sn_api_service, 443),
             data_dir=data_dir.absolute(),
-            rounds=RoundSettings(environment.sl_make_me_admin, environment.sl_wait_for_full_quorum_seconds),
+            rounds=RoundSettings(
+                make_me_admin=environment.sl_make_me_admin,
+                full_quorum_seconds=environment.sl_wait_for_full_quorum_seconds,
+                leader_failure_seconds=environment.sl_leader_failure_base_timeout,
+                initial=environment.sl_initial_sync,
+            ),
             command=context.args,
         )
         identity = load_identity(cacert, capath, cert, key)

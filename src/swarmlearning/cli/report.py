@@ -7,6 +7,7 @@ A script may write, in its folder `$SWARM_RUN_DIR/sites/$SWARM_SITE/`:
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from swarmlearning.ledger.history import BrokenChainError, RoundRecord, rounds, 
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.ordering.protocols import OrderingError
 
+SHOWN_GAPS = 8
+
 
 class RoundReport(msgspec.Struct, frozen=True):
-    """A round with a result. Each site that had a session is in exactly one of the four; `excluded` says why."""
+    """A round with a result. Each site that had a session is in exactly one of the five; `excluded` says why."""
 
     number: int
     leader: str
     contributors: list[str]
     late: list[str]
+    lost: list[str]
     absent: list[str]
     excluded: dict[str, str]
 
@@ -102,18 +106,36 @@ def succeeded(report: Report) -> bool:
 
 
 def status(ledger: LedgerReport) -> str:
-    """One line: whether training came to its end, and how many rounds had all sites."""
+    """One line: whether training came to its end, how many rounds had all sites, and who was not in the others."""
     sites, total = len(ledger.holds), len(ledger.rounds)
     taking_part = [len(each.contributors) for each in ledger.rounds]
     full = taking_part.count(sites)
     text = f"{full}/{total} rounds with {sites}/{sites}"
     if full < total:
-        text += f", the others with at least {min(taking_part)}/{sites}"
+        text += f", the others with at least {min(taking_part)}/{sites}: {_gaps(ledger)}"
     if ledger.problem:
         return f"the ledger does not verify ({ledger.problem}); before that {text}"
     if not ledger.over:
         return f"not over: {text}"
     return f"{'complete' if full == total else 'partial'}: {text}"
+
+
+def _gaps(ledger: LedgerReport) -> str:
+    """Who was not in which rounds, and why; rounds in a row with the same gap are named together."""
+    found = []
+    for missing, run in groupby(ledger.rounds, key=lambda each: _missing(each, list(ledger.holds))):
+        numbers = [each.number for each in run]
+        if missing:
+            rounds = f"round {numbers[0]}" if len(numbers) == 1 else f"rounds {numbers[0]} to {numbers[-1]}"
+            found.append(f"{rounds} without {missing}")
+    more = f" and {len(found) - SHOWN_GAPS} more gaps" if len(found) > SHOWN_GAPS else ""
+    return ", ".join(found[:SHOWN_GAPS]) + more
+
+
+def _missing(each: RoundReport, sites: Sequence[str]) -> str:
+    why = dict.fromkeys(each.late, "late") | dict.fromkeys(each.lost, "lost") | dict.fromkeys(each.absent, "absent")
+    why |= dict.fromkeys(each.excluded, "excluded")
+    return " and ".join(f"{site} ({why.get(site, 'not there yet')})" for site in sites if site not in each.contributors)
 
 
 def read_ledger(path: Path) -> LedgerReport:
@@ -185,6 +207,7 @@ def _round_report(record: RoundRecord, names: dict[str, str]) -> RoundReport:
         leader=names[record.leader],
         contributors=named(record.contributed),
         late=named(record.late),
+        lost=named(record.lost),
         absent=named(record.absent),
         excluded={names[part.uid]: f"{part.reason}: {part.detail}" for part in record.excluded},
     )

@@ -56,7 +56,7 @@ def _show(found: dict[str, Any]) -> None:
         nodes.add_column(column)
     for node in sorted(found["nodes"], key=lambda node: (node["type"] != "SN", node["name"])):
         addresses = ", ".join(f"{service} {address}" for service, address in sorted(node["addresses"].items()))
-        state = "[green]alive[/]" if node["alive"] else "[red]lost[/]"
+        state = "[green]alive[/]" if node["alive"] else "[dim]left[/]" if node["left"] else "[red]lost[/]"
         nodes.add_row(node["type"], node["name"], state, str(node["incarnation"]), addresses, node["uid"])
     console.print(nodes)
     for training in found["trainings"]:

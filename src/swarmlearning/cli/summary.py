@@ -17,6 +17,7 @@ LEGEND = {
     "●": "contributed",
     "l": "late",
     "x": "excluded",
+    "-": "lost",
     "·": "absent",
 }
 
@@ -68,4 +69,6 @@ def _mark(each: RoundReport, name: str) -> str:
         return "●"
     if name in each.late:
         return "l"
+    if name in each.lost:
+        return "-"
     return "x" if name in each.excluded else "·"

@@ -23,6 +23,7 @@ from swarmlearning.ledger.bodies import (
     Lost,
     Missing,
     OpenSession,
+    Progress,
     Publish,
     Recover,
     Register,
@@ -34,7 +35,7 @@ from swarmlearning.ledger.bodies import (
     SwitchRules,
     Void,
 )
-from swarmlearning.ledger.contracts import network, training
+from swarmlearning.ledger.contracts import network, training, training_rules
 from swarmlearning.ledger.contracts.network import Certificate, Said
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import Training
@@ -217,9 +218,14 @@ def _presence(world: World, body: Lost | Back, said: Said) -> World:
     return _attend_everywhere(world, body.uid, attendance, body.incarnation, said)
 
 
+def _leave(world: World, body: Leave, said: Said) -> World:
+    world = network.leave(world, body, said)
+    return _attend_everywhere(world, said.sender, "lost", said.incarnation, said)
+
+
 def _attend_everywhere(world: World, uid: str, attendance: training.Attendance, incarnation: int, said: Said) -> World:
     changes = {
-        f"training/{state.name}": training.attend(state, uid, attendance, incarnation, said.time_ms)
+        f"training/{state.name}": training_rules.attend(state, uid, attendance, incarnation, said.time_ms)
         for state in world.area("training/", Training)
         if uid in state.members
     }
@@ -240,7 +246,7 @@ def _in_training(step: Callable[[Training, Any, Said], Training]) -> Callable[[W
 
 def _open_session(world: World, contract: str, body: OpenSession, said: Said) -> World:
     network.require_type(world, said, "SL")
-    state = training.open_session(state_of(world, contract), body, said.sender, said.incarnation, said.time_ms)
+    state = training_rules.open_session(state_of(world, contract), body, said.sender, said.incarnation, said.time_ms)
     return world.with_entries({f"training/{contract}": state})
 
 
@@ -248,7 +254,7 @@ def _depose(world: World, contract: str, body: Depose, said: Said) -> World:
     state = state_of(world, contract)
     leader = network.node(world, state.round.leader) if state.round else None
     sender = network.node(world, said.sender)
-    state = training.depose(
+    state = training_rules.depose(
         state,
         body,
         said.sender,
@@ -261,19 +267,19 @@ def _depose(world: World, contract: str, body: Depose, said: Said) -> World:
 
 def _void(world: World, contract: str, body: Void, said: Said) -> World:
     network.require_type(world, said, "SN")
-    state = training.void(state_of(world, contract), body, said.time_ms)
+    state = training_rules.void(state_of(world, contract), body, said.time_ms)
     return world.with_entries({f"training/{contract}": state})
 
 
 def _reset(world: World, contract: str, body: Reset, said: Said) -> World:
     network.require_type(world, said, *network.OPERATORS)
-    return world.with_entries({f"training/{contract}": training.reset(state_of(world, contract), body.forced)})
+    return world.with_entries({f"training/{contract}": training_rules.reset(state_of(world, contract), body.forced)})
 
 
 _NETWORK: dict[type, Callable[[World, Any, Said], World]] = {
     Register: _register,
     Announce: network.announce,
-    Leave: network.leave,
+    Leave: _leave,
     Recover: network.recover,
     AddAuthority: network.add_authority,
     RetireAuthority: network.retire_authority,
@@ -285,13 +291,16 @@ _NETWORK: dict[type, Callable[[World, Any, Said], World]] = {
 
 _TRAINING: dict[type, Callable[[World, str, Any, Said], World]] = {
     OpenSession: _open_session,
-    Submit: _in_training(lambda state, body, said: training.submit(state, body, said.sender, said.time_ms)),
-    Freeze: _in_training(lambda state, body, said: training.freeze(state, body, said.sender)),
-    Publish: _in_training(lambda state, body, said: training.publish(state, body, said.sender, said.time_ms)),
-    ReportPerformance: _in_training(lambda state, body, said: training.report_performance(state, body, said.sender)),
+    Submit: _in_training(lambda state, body, said: training_rules.submit(state, body, said.sender, said.time_ms)),
+    Freeze: _in_training(lambda state, body, said: training_rules.freeze(state, body, said.sender)),
+    Progress: _in_training(lambda state, body, said: training_rules.progress(state, body, said.sender)),
+    Publish: _in_training(lambda state, body, said: training_rules.publish(state, body, said.sender, said.time_ms)),
+    ReportPerformance: _in_training(
+        lambda state, body, said: training_rules.report_performance(state, body, said.sender)
+    ),
     Depose: _depose,
-    Missing: _in_training(lambda state, body, said: training.missing(state, body, said.sender)),
+    Missing: _in_training(lambda state, body, said: training_rules.missing(state, body, said.sender)),
     Void: _void,
-    CloseSession: _in_training(lambda state, body, said: training.close_session(state, body, said.sender)),
+    CloseSession: _in_training(lambda state, body, said: training_rules.close_session(state, body, said.sender)),
     Reset: _reset,
 }

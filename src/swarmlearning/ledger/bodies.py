@@ -22,7 +22,8 @@ Measure: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 NodeType: TypeAlias = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
 MergeMethod: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
 CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
-SubmissionKind: TypeAlias = Literal["trained", "inactive", "snapshot", "active"]
+SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active"]
+InitialSync: TypeAlias = Literal["merged", "one"]
 ExclusionReason: TypeAlias = Literal["unreachable", "non-finite", "structure"]
 
 
@@ -114,8 +115,9 @@ class Back(_Body, frozen=True):
 # --- the training contract ------------------------------------------------------------------------------------------
 
 
-class OpenSession(_Body, frozen=True):
-    """A member joins the training. Method, minPeers and structure are the contract's from its first session on."""
+class OpenSession(_Body, frozen=True, omit_defaults=True):
+    """A member joins the training. Method, minPeers, structure and `initial` are the contract's from its first
+    session on. `initial`: all start from the merged model of round 0, or from that of one contributor."""
 
     merge_method: MergeMethod
     min_peers: Positive
@@ -126,10 +128,12 @@ class OpenSession(_Body, frozen=True):
     epochs: Count
     adaptive: bool
     may_lead: bool
+    initial: InitialSync = "merged"
 
 
 class Submit(_Body, frozen=True):
-    """Parameters for a round. `base` is the result they were trained from, empty in round 0."""
+    """Parameters for a round. `base` is the result they build on, empty in round 0: `trained` from it, or a
+    straggler's work since an earlier one, `carried` over to it."""
 
     round: Count
     base: BaseDigest
@@ -139,8 +143,17 @@ class Submit(_Body, frozen=True):
     weight: Weight
 
 
-class Freeze(_Body, frozen=True):
-    """The leader has waited long enough: the contributors are those that have submitted."""
+class Freeze(_Body, frozen=True, omit_defaults=True):
+    """The leader has waited long enough: the contributors are those that have submitted. `stragglers`: who was waited
+    for in vain."""
+
+    round: Count
+    term: Count
+    stragglers: tuple[Name, ...] = ()
+
+
+class Progress(_Body, frozen=True):
+    """The leader of (`round`, `term`) is at work and has moved on since it spoke last."""
 
     round: Count
     term: Count
@@ -181,14 +194,18 @@ class Publish(_Body, frozen=True):
     receipt: Receipt
 
 
-class ReportPerformance(_Body, frozen=True):
-    """The member holds the result of `round`; loss and metric on its own validation data, null without."""
+class ReportPerformance(_Body, frozen=True, omit_defaults=True):
+    """The member holds the result of `round`; loss and metric on its own validation data, null without.
+
+    `loaded`: its ML process goes on from it, or begins with it; one that still trains from an older result does not.
+    """
 
     round: Count
     loss: Measure | None
     metric: Measure | None
     epochs: Count
     total_epochs: Count
+    loaded: bool = True
 
 
 class Depose(_Body, frozen=True):
@@ -239,6 +256,16 @@ NetworkBody: TypeAlias = (
     | Back
 )
 TrainingBody: TypeAlias = (
-    OpenSession | Submit | Freeze | Publish | ReportPerformance | Depose | Missing | Void | CloseSession | Reset
+    OpenSession
+    | Submit
+    | Freeze
+    | Progress
+    | Publish
+    | ReportPerformance
+    | Depose
+    | Missing
+    | Void
+    | CloseSession
+    | Reset
 )
 Body: TypeAlias = NetworkBody | TrainingBody

@@ -20,7 +20,10 @@ class BrokenChainError(UserError):
 
 
 class RoundRecord(msgspec.Struct, frozen=True):
-    """A published round: UIDs of its leader and of every member by the part it took."""
+    """A published round: UIDs of its leader and of every member by the part it took.
+
+    `lost`: not there, or without its ML process, when the round closed. `absent`: there, but not in.
+    """
 
     contract: str
     run: int
@@ -30,6 +33,7 @@ class RoundRecord(msgspec.Struct, frozen=True):
     result: str
     contributed: tuple[str, ...]
     late: tuple[str, ...]
+    lost: tuple[str, ...]
     absent: tuple[str, ...]
     excluded: tuple[Exclusion, ...]
 
@@ -70,6 +74,7 @@ def _record(chain: Chain, contract: str, body: Publish) -> RoundRecord:
     closed = state.result.closed
     contributed = tuple(part.uid for part in body.receipt.contributions)
     named = {*contributed, *closed.late, *(part.uid for part in body.receipt.exclusions)}
+    others = [member for uid, member in sorted(state.members.items()) if uid not in named]
     return RoundRecord(
         contract=contract,
         run=state.run,
@@ -79,6 +84,7 @@ def _record(chain: Chain, contract: str, body: Publish) -> RoundRecord:
         result=body.result,
         contributed=contributed,
         late=tuple(sorted(closed.late)),
-        absent=tuple(sorted(uid for uid in state.members if uid not in named)),
+        lost=tuple(member.uid for member in others if not member.present),
+        absent=tuple(member.uid for member in others if member.present),
         excluded=body.receipt.exclusions,
     )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from swarmlearning.merge.arithmetic import GRID, MERGEABLE, NonFinite
 from swarmlearning.merge.methods import METHODS
-from swarmlearning.merge.streaming import Models, ModelUnreadable, build, find_non_finite
+from swarmlearning.merge.streaming import Models, ModelUnreadable, OnRead, build, find_non_finite
 from swarmlearning.tensors.file import Header, TensorFileError, read_header
 from swarmlearning.tensors.structure import describe_difference, label
 
@@ -73,12 +73,13 @@ def merge(
     *,
     minimum: int = 1,
     threads: int = 2,
+    on_read: OnRead = lambda size: None,
 ) -> MergeReceipt:
     """Merge the sources' files into `out`, which is overwritten in place if it exists and must not be one of them.
 
     `previous`: the last merged model, None in the first round; its structure is what is expected (otherwise the
     most common one among the sources), and geomedian measures from it. `minimum`: how many models must be merged
-    (never less than one); those of weight 0 do not count. Memory stays at a few tens of MB.
+    (never less than one); those of weight 0 do not count. Memory stays at a few tens of MB. `on_read` sees progress.
 
     Raises NothingToMerge, TooFewModels, and MergeError for everything else, a full disk among it.
     """
@@ -96,7 +97,7 @@ def merge(
             left = [source for source in weighted if source.uid not in excluded]
             if header is None or len(left) < max(minimum, 1):
                 raise TooFewModels(len(left), minimum, _listed(excluded))
-            coefficients, faulty = _attempt(method, left, header, previous, out, threads)
+            coefficients, faulty = _attempt(method, left, header, previous, out, threads, on_read)
             if not faulty:
                 return MergeReceipt(method, tuple(source.uid for source in left), coefficients, _listed(excluded))
             excluded |= faulty
@@ -145,11 +146,17 @@ def _common_header(sources: Sequence[Source], previous: Path | None) -> tuple[He
 
 
 def _attempt(
-    method: str, sources: Sequence[Source], header: Header, previous: Path | None, out: Path, threads: int
+    method: str,
+    sources: Sequence[Source],
+    header: Header,
+    previous: Path | None,
+    out: Path,
+    threads: int,
+    on_read: OnRead,
 ) -> tuple[tuple[int, ...], dict[str, str]]:
     """Merge these; gives the coefficients, or else who has to be left out and why."""
     try:
-        with _opened(sources, header, previous, threads) as models:
+        with opened(sources, header, previous, threads, on_read) as models:
             try:
                 plan = METHODS[method](models)
                 build(models, plan.combine, out)
@@ -168,8 +175,10 @@ def _attempt(
 
 
 @contextmanager
-def _opened(sources: Sequence[Source], header: Header, previous: Path | None, threads: int) -> Iterator[Models]:
-    """Raises ModelUnreadable."""
+def opened(
+    sources: Sequence[Source], header: Header, previous: Path | None, threads: int, on_read: OnRead
+) -> Iterator[Models]:
+    """The files, open for one or more passes; all have this header. Raises ModelUnreadable."""
     with ExitStack() as stack:
 
         def descriptor(uid: str | None, path: Path) -> int:
@@ -185,6 +194,7 @@ def _opened(sources: Sequence[Source], header: Header, previous: Path | None, th
             files=tuple(descriptor(source.uid, source.path) for source in sources),
             previous=None if previous is None else descriptor(None, previous),
             threads=threads,
+            on_read=on_read,
         )
 
 

@@ -22,6 +22,9 @@ from swarmlearning.tensors.file import DTYPES, Array, Header, overwrite, read_at
 
 Result = TypeVar("Result")
 
+OnRead = Callable[[int], None]
+"""Called with the bytes read since the last time, in any thread: how a merge shows that it gets on."""
+
 LANES: Final = 8
 _ELEMENTS: Final = 2**19  # of all models together: a few MB, near the caches
 _FEWEST: Final = 2**15  # of one model: below, two threads hinder each other more than they help
@@ -57,6 +60,7 @@ class Models:
     files: tuple[int, ...]
     previous: int | None
     threads: int = 2
+    on_read: OnRead = lambda size: None
 
     @property
     def blocks(self) -> list[Block]:
@@ -78,6 +82,7 @@ class Models:
         raw = buffer[: len(self.files) * block.size].reshape(len(self.files), block.size)
         for uid, fd, row in zip(self.uids, self.files, raw, strict=True):
             self._fill(row, fd, block, uid)
+        self.on_read(raw.nbytes)
         return raw.view(DTYPES[block.dtype])
 
     def previous_row(self, block: Block) -> Array:

@@ -1,25 +1,37 @@
 """What the round machine is told, and what it asks for."""
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from swarmlearning.ledger.bodies import Lost, OpenSession, Receipt, TrainingBody
 from swarmlearning.ledger.contracts.training import Submission, Training
 
+Key: TypeAlias = tuple[int, int, int]
+"""Run, round and term."""
+
 
 class _Frozen(msgspec.Struct, frozen=True):
     """Base of all events and actions."""
+
+
+class Timer(_Frozen, frozen=True):
+    """What a wake-up is for. `subject`: the digest of a `retry`, the height that `patience` counts from."""
+
+    purpose: Literal["grace", "patience", "word", "pace", "retry"]
+    key: Key
+    subject: str = ""
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
 class ChainAdvanced(_Frozen, frozen=True):
-    """The training contract after one more verified block."""
+    """The training contract after one more verified block; `leader_height` is where its leader spoke last."""
 
     training: Training
     height: int
+    leader_height: int
 
 
 class SessionAsked(_Frozen, frozen=True):
@@ -70,6 +82,12 @@ class Dropped(_Frozen, frozen=True):
     digest: str
 
 
+class Hindered(_Frozen, frozen=True):
+    """This node itself cannot fetch the model (or merge: no digest) now, as with a full disk."""
+
+    digest: str
+
+
 class Merged(_Frozen, frozen=True):
     """The merge of (round, term) is in the local store; `result` is empty when too few models were usable."""
 
@@ -80,11 +98,20 @@ class Merged(_Frozen, frozen=True):
     receipt: Receipt
 
 
-class GraceOver(_Frozen, frozen=True):
-    """The leader has waited for all members long enough."""
+class Carried(_Frozen, frozen=True):
+    """What `Carry` asked for is in the local store, as model `result`; empty when it cannot be made."""
 
-    round: int
-    term: int
+    digest: str
+    onto: str
+    result: str
+    size: int
+
+
+class Woke(_Frozen, frozen=True):
+    """The time that `Wake` asked for is over. `moved`: bytes fetched and merged at this node since its start."""
+
+    timer: Timer
+    moved: int
 
 
 class Accepted(_Frozen, frozen=True):
@@ -112,8 +139,10 @@ Event: TypeAlias = (
     | Fetched
     | FetchFailed
     | Dropped
+    | Hindered
     | Merged
-    | GraceOver
+    | Carried
+    | Woke
     | Accepted
     | Refused
 )
@@ -129,11 +158,7 @@ class Send(_Frozen, frozen=True):
 
 
 class Fetch(_Frozen, frozen=True):
-    """Get the model from one of these members, the likeliest first; after a failure, pause before saying so.
-
-    The pause is the doer's, growing: a result that nobody can give now is asked for again at once. `size` is 0 when
-    it is not known.
-    """
+    """Get the model from one of these members, the likeliest first. `size` is 0 when it is not known."""
 
     digest: str
     size: int
@@ -141,13 +166,26 @@ class Fetch(_Frozen, frozen=True):
 
 
 class Merge(_Frozen, frozen=True):
-    """Merge these models, those with weight all held; `unusable` are contributors whose model could not be had, why."""
+    """Merge these models, those with weight all held; `unusable` are contributors whose model could not be had, why.
+
+    `single`: take the model of one of them for the result.
+    """
 
     round: int
     term: int
     base: str
     submissions: tuple[Submission, ...]
     unusable: tuple[tuple[str, str], ...]
+    single: bool
+
+
+class Carry(_Frozen, frozen=True):
+    """Add what `digest` has learned since `base` to the result `onto`, which is `missed` rounds newer than `base`."""
+
+    digest: str
+    base: str
+    onto: str
+    missed: int
 
 
 class Deliver(_Frozen, frozen=True):
@@ -177,11 +215,11 @@ class Fail(_Frozen, frozen=True):
     text: str
 
 
-class StartGrace(_Frozen, frozen=True):
-    """Begin to wait for the members that are not in yet."""
+class Wake(_Frozen, frozen=True):
+    """Say `Woke` after this many seconds."""
 
-    round: int
-    term: int
+    timer: Timer
+    seconds: float
 
 
 class Keep(_Frozen, frozen=True):
@@ -195,5 +233,5 @@ class Finish(_Frozen, frozen=True):
 
 
 Action: TypeAlias = (
-    Send | Fetch | Merge | Deliver | AnswerOpened | AnswerSynced | AnswerClosed | Fail | StartGrace | Keep | Finish
+    Send | Fetch | Merge | Carry | Deliver | AnswerOpened | AnswerSynced | AnswerClosed | Fail | Wake | Keep | Finish
 )

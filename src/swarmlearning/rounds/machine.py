@@ -6,21 +6,25 @@ The machine holds two kinds of facts: the training contract as the verified chai
 node (what the ML process waits for, which models are in the store, what is under way). Every event updates the facts;
 then `_decide` looks at them and says what is to be done *now*. It is level-triggered: nothing depends on having seen
 every intermediate state, so a restart, a reconnection that skips twenty blocks, or an event that comes twice leads to
-the same decisions. What is under way is remembered only to keep it from being started twice.
+the same decisions. Time is an event too: what is to be done later is asked for by `Wake` and looked at again when the
+node `Woke`.
 
 The ML process' side:
 
     handed parameters ─▶ built on the standing result?  ── yes ─▶ Submit, wait for the round's result
-                                 │ no (latecomer, straggler, returner)
-                                 ▼
+                                 │ no
+                                 ├─ trained from an earlier result ─▶ Carry over to the standing one, Submit that
+                                 │  (straggler)
+                                 ▼  never had a result (latecomer, restarted ML process), or cannot be carried
                   a result newer than the one the ML process has ─▶ Fetch ─▶ Deliver ─▶ Evaluated
                                                                    ─▶ ReportPerformance, answer the ML process
+
+A straggler's model is carried over anew for each result until a round has taken it, or has found it unusable.
 
 After local training has ended (`closing`) the node submits by its check-in mode in every round, and each new result
 is delivered, until training is over.
 
-The leader's side: fetch every model as soon as it is submitted; when enough are in, give the others a grace, then
-Freeze; when frozen and all contributors' models are here or known to be unusable, Merge; then Publish.
+The leader's side is in `leading.py`; the facts, and what is under way, are in `work.py`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,7 +32,6 @@ from dataclasses import dataclass
 
 from swarmlearning.ledger.bodies import (
     CloseSession,
-    Freeze,
     Lost,
     Missing,
     OpenSession,
@@ -36,37 +39,39 @@ from swarmlearning.ledger.bodies import (
     ReportPerformance,
     SubmissionKind,
     Submit,
-    TrainingBody,
 )
 from swarmlearning.ledger.contracts import training as contract
-from swarmlearning.ledger.contracts.training import Member, Result, Round, Training
+from swarmlearning.ledger.contracts.training import Member, Result, Training
 from swarmlearning.rounds.events import (
     Accepted,
     Action,
     AnswerClosed,
     AnswerOpened,
     AnswerSynced,
+    Carried,
+    Carry,
     ChainAdvanced,
     Deliver,
     Dropped,
     Evaluated,
     Event,
     Fail,
-    Fetch,
     Fetched,
     FetchFailed,
     Finish,
-    GraceOver,
+    Hindered,
     Keep,
-    Merge,
     Merged,
     MLLeft,
     ParametersHanded,
     Refused,
-    Send,
     SessionAsked,
-    StartGrace,
+    Timer,
+    Woke,
 )
+from swarmlearning.rounds.leading import Leading
+from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.rounds.work import Work
 
 NOTHING = -1
 """Round number of "no result yet"."""
@@ -91,6 +96,7 @@ PASSING = frozenset(
         "not-leader",
         "old-incarnation",
         "other-round",
+        "progress",
         "stale-base",
         "stale-term",
         "submitted-already",
@@ -100,27 +106,26 @@ PASSING = frozenset(
 )
 """Refusals that only say that the chain has moved on meanwhile: the next block shows what to do instead."""
 
-Key = tuple[int, int, int]
-"""Run, round and term."""
-
 
 @dataclass(frozen=True)
 class Handed:
-    """A model in the store that the ML process handed over."""
+    """A model in the store that the ML process handed over; `before`: in how many rounds it had contributed then."""
 
     digest: str
     size: int
+    before: int
 
 
 class RoundMachine:
     """One SL node's part in one training contract. `handle` is its only door."""
 
-    def __init__(self, uid: str, incarnation: int, training: Training, held: Iterable[str] = ()) -> None:
+    def __init__(
+        self, uid: str, incarnation: int, training: Training, settings: RoundSettings, held: Iterable[str] = ()
+    ) -> None:
         self._uid = uid
-        self._incarnation = incarnation
-        self._training = training
-        self._height = NOTHING
-        self._held = set(held)
+        self._work = Work(uid, incarnation, training, held)
+        self._leading = Leading(self._work, settings)
+        self._settings = settings
         # the ML process
         self._session: OpenSession | None = None
         self._joined = False
@@ -133,13 +138,9 @@ class RoundMachine:
         self._served = False
         self._epochs = (0, 0)
         self._failed = False
-        # under way
-        self._sent: dict[TrainingBody | Lost, int | None] = {}
-        self._fetching: set[str] = set()
+        self._carried: tuple[str, Handed | None] | None = None
+        self._carrying: tuple[str, str] | None = None
         self._tried: dict[str, frozenset[str]] = {}
-        self._unusable: dict[str, str] = {}
-        self._grace: tuple[Key, bool] | None = None
-        self._merging: tuple[Key, tuple[str, ...]] | None = None
         self._kept: tuple[str, ...] = ()
         self._finished = False
 
@@ -156,59 +157,75 @@ class RoundMachine:
 
     # --- facts ------------------------------------------------------------------------------------------------------
 
+    @property
+    def _training(self) -> Training:
+        return self._work.training
+
     def _note(self, event: Event) -> Iterator[Action]:
+        work = self._work
         match event:
-            case ChainAdvanced(training, height) if height >= self._height:
-                self._training, self._height = training, height
-                self._sent = {body: at for body, at in self._sent.items() if at is None or at > height}
+            case ChainAdvanced(training, height, leader_height) if height >= work.height:
+                work.advance(training, height, leader_height)
+            case SessionAsked() | ParametersHanded() | Evaluated() | MLLeft():
+                yield from self._note_ml(event)
+            case Fetched(digest):
+                work.fetched(digest)
+                self._leading.fetched(digest)
+            case FetchFailed(digest, reason):
+                work.fetching.discard(digest)
+                self._leading.fetch_failed(digest, reason)
+                yield from work.pause(digest)
+            case Hindered(digest):
+                work.fetching.discard(digest)
+                yield from self._leading.hindered()
+                yield from work.pause(digest)
+            case Dropped(digest):
+                work.held.discard(digest)
+                self._tried.pop(digest, None)
+                self._leading.dropped()
+                if self._delivering and self._delivering[1] == digest:
+                    self._delivering = None
+            case Merged():
+                yield from self._leading.merged(event)
+            case Carried(digest, onto, result, size):
+                self._note_carried(digest, onto, result, size)
+            case Woke(timer, moved):
+                work.woke(timer, moved)
+            case Accepted(body, height):
+                self._joined = self._joined or body == self._session
+                work.answered(body, height)
+            case Refused(body, code, detail, height):
+                work.answered(body, max(height, work.height + 1))
+                if code not in PASSING and isinstance(body, OpenSession | Submit | CloseSession):
+                    yield from self._fail(f"{detail} ({code})")
+                elif code == "training-over" and isinstance(body, OpenSession):
+                    yield from self._fail(detail)
+
+    def _note_ml(self, event: SessionAsked | ParametersHanded | Evaluated | MLLeft) -> Iterator[Action]:
+        match event:
             case SessionAsked(session):
                 self._session, self._joined, self._opened, self._failed = session, False, False, False
                 self._waiting = self._closed = None
                 self._has, self._delivering, self._run = NO_MODEL, None, self._training.run
-                self._sent.pop(session, None)  # a refusal of the session before says nothing about this one
+                self._work.sent.pop(session, None)  # a refusal of the session before says nothing about this one
             case ParametersHanded(digest, size, closing):
-                self._held.add(digest)
-                self._waiting, self._served = Handed(digest, size), False
+                self._work.held.add(digest)
+                me = self._training.members.get(self._uid)
+                self._waiting, self._served = Handed(digest, size, me.contributed if me else 0), False
+                self._carried = self._carrying = None
                 if closing:
                     self._closed = self._waiting
             case Evaluated(loss, metric, epochs, total_epochs):
                 yield from self._evaluated(loss, metric, epochs, total_epochs)
             case MLLeft():
                 self._session, self._waiting, self._delivering = None, None, None
-            case Fetched(digest):
-                self._fetching.discard(digest)
-                self._unusable.pop(digest, None)
-                self._held.add(digest)
-            case FetchFailed(digest, reason):
-                self._fetching.discard(digest)
-                self._unusable[digest] = reason
-            case Dropped(digest):
-                self._held.discard(digest)
-                self._tried.pop(digest, None)
-                self._merging = None
-                if self._delivering and self._delivering[1] == digest:
-                    self._delivering = None
-            case Merged():
-                yield from self._publish(event)
-            case GraceOver(number, term):
-                if self._grace and self._grace[0] == (self._training.run, number, term):
-                    self._grace = (self._grace[0], True)
-            case Accepted(body, height):
-                self._joined = self._joined or body == self._session
-                self._settle(body, height)
-            case Refused(body, code, detail, height):
-                self._settle(body, max(height, self._height + 1))
-                if code not in PASSING and isinstance(body, OpenSession | Submit | CloseSession):
-                    yield from self._fail(f"{detail} ({code})")
-                elif code == "training-over" and isinstance(body, OpenSession):
-                    yield from self._fail(detail)
 
-    def _settle(self, body: TrainingBody | Lost, height: int) -> None:
-        """A sent transaction has its answer; it counts as under way until its block has been seen."""
-        if height > self._height:
-            self._sent[body] = height
-        else:
-            self._sent.pop(body, None)
+    def _note_carried(self, digest: str, onto: str, result: str, size: int) -> None:
+        if self._carrying == (digest, onto) and self._waiting:
+            self._carrying = None
+            self._carried = (onto, Handed(result, size, self._waiting.before) if result else None)
+            if result:
+                self._work.held.add(result)
 
     def _fail(self, text: str) -> Iterator[Action]:
         if self._session and not self._failed:
@@ -222,17 +239,7 @@ class RoundMachine:
         self._epochs = (epochs, total)
         result = self._training.result
         if result and (result.closed.number, result.digest) == self._has:
-            yield from self._send(ReportPerformance(result.closed.number, loss, metric, epochs, total))
-
-    def _publish(self, merged: Merged) -> Iterator[Action]:
-        if self._merging and self._merging[0] == (self._training.run, merged.round, merged.term):
-            self._merging = None
-        current = self._training.round
-        if current is None or (current.number, current.term) != (merged.round, merged.term):
-            return
-        if merged.result and merged.result != current.base:
-            self._held.add(merged.result)
-        yield from self._send(Publish(merged.round, merged.term, merged.result, merged.size, merged.receipt))
+            yield from self._work.send(ReportPerformance(result.closed.number, loss, metric, epochs, total))
 
     # --- decisions --------------------------------------------------------------------------------------------------
 
@@ -242,24 +249,24 @@ class RoundMachine:
             return
         me = self._training.members.get(self._uid)
         yield from self._attend(me)
-        if me and me.incarnation == self._incarnation:
+        if me and me.incarnation == self._work.incarnation:
             yield from self._contribute(me)
             yield from self._take_result(me)
-            yield from self._lead()
+            yield from self._leading.decide()
         yield from self._keep()
-        yield from self._finish(me)
+        yield from self._finish()
 
     def _attend(self, me: Member | None) -> Iterator[Action]:
         """Opens the session, and says when the ML process is gone."""
-        mine = me is not None and me.incarnation == self._incarnation
+        mine = me is not None and me.incarnation == self._work.incarnation
         if self._session and not self._failed:
             if not self._joined or not mine or (me and self._undone(me)):
-                yield from self._send(self._session)
+                yield from self._work.send(self._session)
             elif me and me.present and not self._opened:
                 self._opened = True
                 yield AnswerOpened()
         elif mine and me and me.present and not self._session and not self._training.over:
-            yield from self._send(Lost(self._uid, self._incarnation))
+            yield from self._work.send(Lost(self._uid, self._work.incarnation))
 
     def _undone(self, me: Member) -> bool:
         """Whether a late word of the ML process before has taken back what this one's session is."""
@@ -269,7 +276,7 @@ class RoundMachine:
     def _contribute(self, me: Member) -> Iterator[Action]:
         """Submits what the ML process handed over, or what it left behind."""
         if self._closed and not me.finished and not self._training.over:
-            yield from self._send(CloseSession(me.checkin))
+            yield from self._work.send(CloseSession(me.checkin))
             return
         current = self._training.round
         if current is None or self._uid in current.submissions or self._uid in current.late:
@@ -279,18 +286,20 @@ class RoundMachine:
             model = self._checkin(me, self._closed)
         elif self._waiting and not self._served and (self._has == self._latest() or not current.base):
             model = self._waiting
+        elif self._waiting and not self._served and self._carried and self._carried[0] == current.base:
+            kind, model = "carried", self._carried[1]
         else:
             return
         if model and current.barred.get(self._uid) != model.digest:
             weight = contract.weight_in(current, me, kind)
-            yield from self._send(Submit(current.number, current.base, kind, model.digest, model.size, weight))
+            yield from self._work.send(Submit(current.number, current.base, kind, model.digest, model.size, weight))
 
     def _checkin(self, me: Member, closed: Handed) -> Handed | None:
         """What a finished member contributes; `active` is the latest merged model, None while that is on its way."""
         result = self._training.result
         if me.checkin != "active" or result is None or self._uid in result.missing:
             return closed
-        return Handed(result.digest, result.size) if result.digest in self._held else None
+        return Handed(result.digest, result.size, closed.before) if result.digest in self._work.held else None
 
     def _latest(self) -> Model:
         """The merged model to train on from: the standing result; when that is void, the one before."""
@@ -304,92 +313,88 @@ class RoundMachine:
         result, latest = self._training.result, self._latest()
         if self._delivering is not None:
             return
-        if latest[1] and latest[1] not in self._held:
+        if latest[1] and latest[1] not in self._work.held:
             yield from self._fetch_latest(latest[1], result)
         elif self._waiting and latest[1] and self._has != latest:
-            self._delivering = latest
-            yield Deliver(latest[1])
+            if self._worth_carrying(me, self._waiting, latest):
+                yield from self._carry(self._waiting, latest)
+                yield from self._say_held(me, latest)
+            else:
+                self._delivering = latest
+                yield Deliver(latest[1])
         elif self._waiting:
             yield from self._answer(me, result)
-        elif result and self._uid not in result.holders and (self._training.over or not me.awaited) and me.present:
-            yield from self._send(ReportPerformance(latest[0], None, None, *self._epochs))
+        else:
+            yield from self._say_held(me, latest)
+
+    def _say_held(self, me: Member, latest: Model) -> Iterator[Action]:
+        """Reports that the result is in the store, where the ML process will not soon do so with its loss."""
+        result = self._training.result
+        if result is None or not me.present or self._reporting(latest[0]):
+            return
+        if self._uid in result.holders and me.performance and me.performance.round == latest[0]:
+            return
+        fresh = self._has in (latest, NO_MODEL)  # else the ML process still trains from an older one
+        yield from self._work.send(ReportPerformance(latest[0], None, None, *self._epochs, loaded=fresh))
+
+    def _worth_carrying(self, me: Member, waiting: Handed, latest: Model) -> bool:
+        """Whether the ML process has trained from an earlier result, what no round has taken yet and one still may."""
+        result, base = self._training.result, self._has[1]
+        if self._closed or self._served or self._training.over or result is None:
+            return False
+        if not base or base not in self._work.held or self._has[0] >= latest[0] or me.contributed > waiting.before:
+            return False
+        unusable = any(part.uid == self._uid for part in result.receipt.exclusions)
+        return not unusable and self._carried != (latest[1], None)
+
+    def _carry(self, waiting: Handed, latest: Model) -> Iterator[Action]:
+        if (self._carried is None or self._carried[0] != latest[1]) and self._carrying != (waiting.digest, latest[1]):
+            self._carrying = (waiting.digest, latest[1])
+            yield Carry(waiting.digest, self._has[1], latest[1], latest[0] - self._has[0])
 
     def _answer(self, me: Member, result: Result | None) -> Iterator[Action]:
-        """Lets the ML process go on once it has been served a result, or has the final one already."""
+        """Lets the ML process go on once it has been served a result, or has the final one already.
+
+        With an adaptive interval that waits for all contributors' losses, as long as a leader would wait for them.
+        """
         if self._closed:
             if self._training.over:
                 self._waiting = None
                 yield AnswerClosed()
-        elif self._training.over or (self._served and (result is None or result.paced or not me.adaptive)):
-            self._waiting = None
-            yield AnswerSynced(me.interval, self._training.over)
+            return
+        if not (self._training.over or self._served):
+            return
+        if me.adaptive and result and not result.paced and not self._training.over:
+            current = self._training.round
+            pace = Timer("pace", self._work.key_of(current)) if current else None
+            if pace is None or not (yield from self._work.elapsed(pace, self._settings.full_quorum_seconds)):
+                return
+        self._waiting = None
+        yield AnswerSynced(me.interval, self._training.over)
 
     def _fetch_latest(self, digest: str, result: Result | None) -> Iterator[Action]:
         """States `Missing` once all who have the result were asked in vain, and goes on asking: they may come back.
 
         Who has the model before a void result is not recorded: everybody is asked.
         """
-        if digest in self._fetching:
+        if digest in self._work.fetching:
             return
         holders = frozenset(result.holders if result else self._training.members) - {self._uid}
         if result and self._uid not in result.missing and holders <= self._tried.get(digest, frozenset()):
-            yield from self._send(Missing(result.closed.number))
-        if holders:
+            yield from self._work.send(Missing(result.closed.number))
+        if holders and not self._work.pausing(digest):
             self._tried[digest] = holders
             likeliest = sorted(holders, key=lambda uid: (result is None or uid != result.leader, uid))
-            yield self._fetch(digest, result.size if result else 0, tuple(likeliest))
-
-    def _lead(self) -> Iterator[Action]:
-        current = self._training.round
-        if current is None or current.leader != self._uid or self._training.terms is None:
-            self._unusable.clear()
-            return
-        if any(_publishes(body, current) for body in self._sent):
-            self._unusable.clear()  # should the round collect again, everybody gets another chance
-            return
-        holders: dict[str, list[str]] = {}
-        for uid, entry in sorted(current.submissions.items()):
-            if entry.weight > 0:
-                holders.setdefault(entry.digest, []).append(uid)
-        self._unusable = {digest: why for digest, why in self._unusable.items() if digest in holders}
-        for digest, uids in holders.items():
-            if digest not in self._held and digest not in self._fetching and digest not in self._unusable:
-                others = tuple(uid for uid in uids if uid != self._uid)
-                yield self._fetch(digest, current.submissions[uids[0]].size, others)
-        key = (self._training.run, current.number, current.term)
-        if current.frozen:
-            yield from self._merge(current, key)
-        elif len(current.submissions) >= self._training.terms.min_peers:
-            yield from self._wait_for_others(current, key)
-
-    def _wait_for_others(self, current: Round, key: Key) -> Iterator[Action]:
-        if self._grace is None or self._grace[0] != key:
-            self._grace = (key, False)
-            yield StartGrace(current.number, current.term)
-        elif self._grace[1]:
-            yield from self._send(Freeze(current.number, current.term))
-
-    def _merge(self, current: Round, key: Key) -> Iterator[Action]:
-        entries = tuple(entry for _, entry in sorted(current.submissions.items()))
-        settled = self._held | self._unusable.keys()
-        if any(entry.weight > 0 and entry.digest not in settled for entry in entries):
-            return
-        if current.base in self._fetching:
-            return  # a merge may need the previous model
-        task = (key, tuple(entry.digest for entry in entries))
-        if self._merging == task:
-            return
-        self._merging = task
-        usable = tuple(entry for entry in entries if entry.digest not in self._unusable)
-        unusable = tuple(
-            (entry.uid, self._unusable[entry.digest]) for entry in entries if entry.digest in self._unusable
-        )
-        yield Merge(current.number, current.term, current.base, usable, unusable)
+            yield from self._work.fetch(digest, result.size if result else 0, tuple(likeliest))
 
     def _keep(self) -> Iterator[Action]:
         """Names the models still needed whenever that changes."""
         needed = {handed.digest for handed in (self._waiting, self._closed) if handed}
-        needed |= {body.result for body in self._sent if isinstance(body, Publish)}
+        if self._carried and self._carried[1]:
+            needed.add(self._carried[1].digest)
+        if self._session:
+            needed.add(self._has[1])
+        needed |= {body.result for body in self._work.sent if isinstance(body, Publish)}
         result, current = self._training.result, self._training.round
         if result:
             needed |= {result.digest, result.closed.base}
@@ -399,10 +404,11 @@ class RoundMachine:
         if kept != self._kept:
             self._kept = kept
             self._tried = {digest: asked for digest, asked in self._tried.items() if digest in needed}
-            self._held &= needed | self._fetching
+            self._work.held &= needed | self._work.fetching
+            self._work.forget_pauses(needed)
             yield Keep(kept)
 
-    def _finish(self, me: Member | None) -> Iterator[Action]:
+    def _finish(self) -> Iterator[Action]:
         result = self._training.result
         if not self._training.over or result is None or self._session or self._finished:
             return
@@ -412,18 +418,9 @@ class RoundMachine:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _send(self, body: TrainingBody | Lost) -> Iterator[Action]:
-        if body not in self._sent:
-            self._sent[body] = None
-            yield Send(body)
-
-    def _fetch(self, digest: str, size: int, holders: tuple[str, ...]) -> Fetch:
-        self._fetching.add(digest)
-        return Fetch(digest, size, holders)
+    def _reporting(self, number: int) -> bool:
+        """Whether a report on this round's result is on its way."""
+        return any(isinstance(body, ReportPerformance) and body.round == number for body in self._work.sent)
 
     def _asked_in_vain(self) -> bool:
         return self._session is not None and not self._opened and not self._failed
-
-
-def _publishes(body: TrainingBody | Lost, current: Round) -> bool:
-    return isinstance(body, Publish) and (body.round, body.term) == (current.number, current.term)

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Depose, Lost, OpenSession, Publish, Submit, TrainingBody
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training import participation_text
 from swarmlearning.merge.merging import MergeError
 from swarmlearning.node.errors import Superseded
-from swarmlearning.node.follower import FIRST_PAUSE, LONGEST_PAUSE, Follower
+from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Sender
 from swarmlearning.rounds.events import (
     Accepted,
@@ -30,6 +30,8 @@ from swarmlearning.rounds.events import (
     AnswerClosed,
     AnswerOpened,
     AnswerSynced,
+    Carried,
+    Carry,
     ChainAdvanced,
     Deliver,
     Dropped,
@@ -40,7 +42,7 @@ from swarmlearning.rounds.events import (
     Fetched,
     FetchFailed,
     Finish,
-    GraceOver,
+    Hindered,
     Keep,
     Merge,
     Merged,
@@ -49,10 +51,13 @@ from swarmlearning.rounds.events import (
     Refused,
     Send,
     SessionAsked,
-    StartGrace,
+    Timer,
+    Wake,
+    Woke,
 )
 from swarmlearning.rounds.machine import PASSING, RoundMachine
-from swarmlearning.sl.merging import merge_round
+from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlchannel import MLChannel
 from swarmlearning.sl.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.sl.transfer import Fetcher, TransferError
@@ -65,14 +70,6 @@ WAITING_SECONDS = 10.0
 """How often an ML process that waits is told for whom."""
 MAX_EVENTS = 1024
 MERGED_FILE = "merged-{}.safetensors"
-
-
-@dataclass(frozen=True)
-class RoundSettings:
-    """The original's settings that concern rounds: SL_MAKE_ME_ADMIN, SL_WAIT_FOR_FULL_QUORUM_SECONDS."""
-
-    make_me_admin: bool
-    full_quorum_seconds: float
 
 
 class Driver:
@@ -107,8 +104,6 @@ class Driver:
         self._keep: frozenset[str] = frozenset()
         self._fresh: set[str] = set()
         self._tidying = asyncio.Lock()
-        self._pause = FIRST_PAUSE
-        self._fetch_pauses: dict[str, float] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -133,7 +128,9 @@ class Driver:
                 await self._events.put(self._advanced(chain))
 
     def _advanced(self, chain: Chain) -> ChainAdvanced:
-        return ChainAdvanced(state_of(chain.world, self._contract), chain.height)
+        state = state_of(chain.world, self._contract)
+        leader = state.round.leader if state.round else ""
+        return ChainAdvanced(state, chain.height, network.last_height(chain.world, leader))
 
     async def _heard(self, message: FromML) -> None:
         match message:
@@ -159,7 +156,8 @@ class Driver:
         uid, incarnation = self._sender.author.uid, self._sender.author.incarnation
         if self._machine is None or self._contract != message.training_contract:
             self._contract = message.training_contract
-            self._machine = RoundMachine(uid, incarnation, state_of(chain.world, self._contract), self._store.held())
+            training, held = state_of(chain.world, self._contract), self._store.held()
+            self._machine = RoundMachine(uid, incarnation, training, self._settings, held)
         self._open, self._well, self._sequence, self.ml_served = message, False, 0, False
         self._sessions += 1
         specs = [(spec.name, spec.dtype, spec.shape) for spec in message.structure]
@@ -175,6 +173,7 @@ class Driver:
                     epochs=message.total_epochs,
                     adaptive=message.use_adaptive_sync,
                     may_lead=self._settings.make_me_admin,
+                    initial=self._settings.initial,
                 )
             )
         )
@@ -219,7 +218,7 @@ class Driver:
             for action in self._machine.handle(event):
                 await self._perform(action)
             match event:
-                case ParametersHanded(digest=digest) | Merged(result=digest):
+                case ParametersHanded(digest=digest) | Merged(result=digest) | Carried(result=digest):
                     self._fresh.discard(digest)
 
     async def _tell_waiting(self) -> None:
@@ -242,8 +241,10 @@ class Driver:
                 self._start(self._fetch(action))
             case Merge():
                 self._start(self._merge(action))
-            case StartGrace(number, term):
-                self._start(self._grace(number, term))
+            case Carry():
+                self._start(self._carry(action))
+            case Wake(timer, seconds):
+                self._start(self._wake(timer, seconds))
             case Keep(digests):
                 self._keep = frozenset(digests)
                 self._start(self._tidy())
@@ -260,7 +261,10 @@ class Driver:
             case Fail(text):
                 await self._fail(text)
             case Finish():
+                world = self._follower.chain.world
+                text = network.with_names(world, participation_text(state_of(world, self._contract)))
                 logger.info("Training of contract %s is over and every live member holds the model", self._contract)
+                logger.info("Participation %s", text)
                 if not self._failure.done():
                     self._failure.set_result(None)
 
@@ -293,30 +297,19 @@ class Driver:
         sources = [_host_and_port(node.addresses["fs"]) for node in known if node and "fs" in node.addresses]
         async with self._tidying:
             pass  # a tidying that began before this model was wanted must not remove it
-        while True:
-            try:
-                await self._fetcher.fetch(action.digest, sources, self._progress(action.digest))
-            except TransferError as error:
-                logger.warning("Cannot get model %s: %s", action.digest[:16], error)
-                await asyncio.sleep(self._next_pause(action.digest))  # asked for again at once, it is not tried at once
-                await self._events.put(FetchFailed(action.digest, str(error)))
-                return
-            except StoreError as error:
-                await self._hindered(error)
-            else:
-                self._pause = FIRST_PAUSE
-                self._fetch_pauses.pop(action.digest, None)
-                await self._events.put(Fetched(action.digest))
-                return
+        try:
+            await self._fetcher.fetch(action.digest, sources, self._progress())
+        except TransferError as error:
+            logger.warning("Cannot get model %s: %s", action.digest[:16], error)
+            await self._events.put(FetchFailed(action.digest, str(error)))
+        except StoreError as error:
+            logger.error("%s", error)
+            await self._events.put(Hindered(action.digest))
+        else:
+            await self._events.put(Fetched(action.digest))
 
-    def _next_pause(self, digest: str) -> float:
-        """Grows with each failure to fetch this model; forgotten with the model."""
-        pause = self._fetch_pauses.get(digest, FIRST_PAUSE)
-        kept = {known: value for known, value in self._fetch_pauses.items() if known in self._keep}
-        self._fetch_pauses = kept | {digest: min(2 * pause, LONGEST_PAUSE)}
-        return pause
-
-    def _progress(self, digest: str) -> Callable[[int], None]:
+    def _progress(self) -> Callable[[int], None]:
+        """Counts the bytes of one file on its way."""
         before = 0
 
         def moved(held: int) -> None:
@@ -335,27 +328,35 @@ class Driver:
             return
         try:
             async with self._tidying:
-                merged = await merge_round(task, state.terms.merge_method, state.terms.min_peers, self._store)
+                merged = await merge_round(
+                    task, state.terms.merge_method, state.terms.min_peers, self._store, self._count
+                )
                 self._fresh.add(merged.result)
         except (MergeError, StoreError) as error:
-            await self._hindered(error)
+            logger.error("%s", error)
+            await self._events.put(Hindered(""))
         else:
-            self._pause = FIRST_PAUSE
             await self._events.put(merged)
 
-    async def _hindered(self, error: Exception) -> None:
-        """This node cannot do its work now (a full disk): says so, pauses, and lets another lead."""
-        logger.error("%s", error)
-        await asyncio.sleep(self._pause)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        chain, author = self._follower.chain, self._sender.author
-        current = state_of(chain.world, self._contract).round
-        if current is not None and current.leader == author.uid:
-            await self._send(Depose(current.number, current.term, author.incarnation, chain.height, "progress"))
+    async def _carry(self, task: Carry) -> None:
+        try:
+            async with self._tidying:
+                info = await carry_over(task, self._store, self._count)
+                self._fresh.add(info.root)
+        except (MergeError, StoreError) as error:
+            logger.warning("What was trained here since %s is not used: %s", task.base[:16], error)
+            await self._events.put(Carried(task.digest, task.onto, "", 0))
+        else:
+            logger.info("What was trained here in %d missed rounds is carried over", task.missed)
+            await self._events.put(Carried(task.digest, task.onto, info.root, info.size))
 
-    async def _grace(self, number: int, term: int) -> None:
-        await asyncio.sleep(self._settings.full_quorum_seconds)
-        await self._events.put(GraceOver(number, term))
+    def _count(self, moved: int) -> None:
+        """Bytes that a merge has got through; called from its threads."""
+        self.moved += moved
+
+    async def _wake(self, timer: Timer, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._events.put(Woke(timer, self.moved))
 
     async def _tidy(self) -> None:
         async with self._tidying:

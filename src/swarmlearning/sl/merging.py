@@ -1,12 +1,21 @@
-"""The leader's merge: from the submissions of a round to the stored result and its receipt."""
+"""The leader's merge: from the submissions of a round to the stored result and its receipt. And a straggler's
+`carry_over`.
+
+`on_read` sees the progress of both, in bytes, from their threads.
+"""
 
 import asyncio
+from collections.abc import Sequence
+from pathlib import Path
 
 from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, MergeMethod, Receipt
 from swarmlearning.ledger.contracts.training import Submission
-from swarmlearning.merge.merging import NothingToMerge, Source, TooFewModels, merge
-from swarmlearning.rounds.events import Merge, Merged
+from swarmlearning.merge.carry import carry
+from swarmlearning.merge.merging import MergeReceipt, NothingToMerge, Source, TooFewModels, merge
+from swarmlearning.merge.streaming import OnRead
+from swarmlearning.rounds.events import Carry, Merge, Merged
 from swarmlearning.sl.store import TensorStore
+from swarmlearning.tensors.digest import ModelDigest
 
 _REASONS: dict[str, ExclusionReason] = {
     "structure": "structure",
@@ -15,7 +24,7 @@ _REASONS: dict[str, ExclusionReason] = {
 }
 
 
-async def merge_round(task: Merge, method: MergeMethod, min_peers: int, store: TensorStore) -> Merged:
+async def merge_round(task: Merge, method: MergeMethod, min_peers: int, store: TensorStore, on_read: OnRead) -> Merged:
     """Merges the held models of a frozen round. The result is empty when fewer than `min_peers` were usable.
 
     Raises `MergeError` and `StoreError` when this node cannot do it (a full disk).
@@ -28,9 +37,12 @@ async def merge_round(task: Merge, method: MergeMethod, min_peers: int, store: T
     previous = store.path(task.base) if task.base and store.has(task.base) else None
     if len(task.submissions) < min_peers:
         return _without_result(task, method, known)
-    out = store.temporary()
+    out, minimum = store.temporary(), max(1, min_peers - len(silent))
     try:
-        done = await asyncio.to_thread(merge, method, sources, previous, out, minimum=max(1, min_peers - len(silent)))
+        if task.single:
+            done = await asyncio.to_thread(_take_first, sources, out, minimum, on_read)
+        else:
+            done = await asyncio.to_thread(merge, method, sources, previous, out, minimum=minimum, on_read=on_read)
         info = await store.adopt(out)
     except NothingToMerge:
         out.unlink(missing_ok=True)
@@ -46,6 +58,29 @@ async def merge_round(task: Merge, method: MergeMethod, min_peers: int, store: T
     found = (*known, *_excluded(done.excluded))
     receipt = _receipt(method, task.submissions, dict(zip(done.contributors, coefficients, strict=True)), found)
     return Merged(task.round, task.term, info.root, info.size, receipt)
+
+
+async def carry_over(task: Carry, store: TensorStore, on_read: OnRead) -> ModelDigest:
+    """Makes and stores a straggler's model on the latest result. Raises `MergeError` and `StoreError`."""
+    trained, base, onto = (store.path(digest) for digest in (task.digest, task.base, task.onto))
+    out = store.temporary()
+    try:
+        await asyncio.to_thread(carry, trained, base, onto, out, task.missed, on_read)
+        return await store.adopt(out)
+    finally:
+        out.unlink(missing_ok=True)
+
+
+def _take_first(sources: Sequence[Source], out: Path, minimum: int, on_read: OnRead) -> MergeReceipt:
+    """The model of the first contributor, by UID, among those that could be merged.
+
+    Raises as `merge` does.
+    """
+    usable = merge("mean", sources, None, out, minimum=minimum, on_read=on_read)
+    first = usable.contributors[0]
+    merge("mean", [source for source in sources if source.uid == first], None, out, on_read=on_read)
+    coefficients = tuple(int(uid == first) for uid in usable.contributors)
+    return MergeReceipt("mean", usable.contributors, coefficients, usable.excluded)
 
 
 def _receipt(

@@ -16,7 +16,7 @@ from swarmlearning.api.server import Limits, Server
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
-from swarmlearning.ledger.bodies import Announce, Register
+from swarmlearning.ledger.bodies import Announce, Leave, Register
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.node.datadir import DataDirectory
@@ -26,7 +26,8 @@ from swarmlearning.node.heartbeat import Heartbeat
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.ready import Ready
 from swarmlearning.node.sender import Author, Sender
-from swarmlearning.sl.driver import Driver, RoundSettings
+from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.fileserver import file_app
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.store import TensorStore
@@ -35,6 +36,7 @@ from swarmlearning.sl.transfer import Fetcher
 logger = logging.getLogger("swarm.SL")
 
 CONTACT_ATTEMPTS = 12
+LEAVE_SECONDS = 2.0
 CONTACT_HINT = (
     "Check that the SN runs, that --sn-ip and --sn-api-port are its address, and that it trusts the CA of this node's "
     "certificate (its log tells of failed TLS handshakes)"
@@ -110,6 +112,8 @@ async def _take_part(
             await _say(sender, Announce({"fs": address}))
             background.append(tasks.create_task(server.wait()))
             status = await _train(settings, driver, ready, {"uid": place.uid, "fs": address})
+            await asyncio.to_thread(heartbeat.stop)
+            await _leave(sender)
             for task in background:
                 task.cancel()
             return status
@@ -169,6 +173,15 @@ async def _say(sender: Sender, body: Register | Announce) -> None:
         if refusal.code == "old-incarnation":
             raise Superseded(refusal.detail) from refusal
         raise NodeError(f"the SN refuses this node: {refusal}") from refusal
+
+
+async def _leave(sender: Sender) -> None:
+    """Says that this node ends in good order, so that nobody has to find out by its lease."""
+    try:
+        async with asyncio.timeout(LEAVE_SECONDS):
+            await sender.send(network.CONTRACT, Leave())
+    except (Refusal, TimeoutError) as error:
+        logger.warning("The SN was not told that this node ends: %s", str(error) or "no answer")
 
 
 async def _end_when(superseded: asyncio.Queue[str]) -> None:

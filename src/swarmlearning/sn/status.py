@@ -25,6 +25,7 @@ class NodeStatus(BaseModel):
     name: str
     incarnation: int
     alive: bool
+    left: bool
     version: str
     addresses: dict[str, str]
 

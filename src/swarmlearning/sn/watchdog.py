@@ -1,14 +1,16 @@
 """The watchdog: turns what the leases show into transactions.
 
 A node whose lease is gone is proposed as lost, one whose lease is there again as back; a result that every live member
-misses is proposed as void. The contracts judge: a proposal that is stale or made twice is refused and does no harm.
+misses is proposed as void. A member's report that a leader makes no progress is seconded when this SN, too, has not
+heard of that leader for a while: so two members are enough to replace one of them. The contracts judge: a proposal
+that is stale or made twice is refused and does no harm. The lease of a node that has left is ended.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from swarmlearning.ledger.bodies import Back, Body, Lost, Void
+from swarmlearning.ledger.bodies import Back, Body, Depose, Lost, Void
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
@@ -21,6 +23,8 @@ logger = logging.getLogger("swarm.presence")
 
 RETRY_SECONDS = 1.0
 """Until a proposal is made again that could not be recorded."""
+QUIET_SECONDS = 12.0
+"""How long a leader must have been quiet for this SN: longer than one at work is (`rounds/settings.py`)."""
 
 Propose = Callable[[str, Body], Awaitable[int]]
 """Signs and submits a transaction of this SN: (contract, body)."""
@@ -36,6 +40,7 @@ class Watchdog:
         self._votes = votes
         self._leases: dict[str, Lease] = {}
         self._granted: set[tuple[str, int]] = set()
+        self._heard: dict[str, tuple[Depose, float]] = {}
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -55,8 +60,19 @@ class Watchdog:
         while True:
             await self._miner.reached(height + 1)
             height = self._miner.chain.height
+            self._hear(self._miner.chain)
             await self._grant(self._miner.chain)
             self._changed.set()
+
+    def _hear(self, chain: Chain) -> None:
+        """Notes since when each training's leader has been quiet, as the report that would be made of it."""
+        now = asyncio.get_running_loop().time()
+        for training in chain.world.area("training/", Training):
+            report = _report(chain, training)
+            if report is None:
+                self._heard.pop(training.name, None)
+            elif training.name not in self._heard or self._heard[training.name][0] != report:
+                self._heard[training.name] = (report, now)
 
     async def _grant(self, chain: Chain) -> None:
         """A registration counts as the first heartbeat; so does a restart of this SN for the nodes it knows."""
@@ -86,11 +102,34 @@ class Watchdog:
                     await self._say(network.CONTRACT, Lost(node.uid, node.incarnation), f"{node.name} is lost")
                 elif here and not node.alive:
                     await self._say(network.CONTRACT, Back(node.uid, node.incarnation), f"{node.name} is back")
+            await self._end_leases(chain)
             for training in chain.world.area("training/", Training):
                 if _nobody_holds(training):
                     assert training.result is not None
                     number = training.result.closed.number
                     await self._say(training.name, Void(number), f"nobody holds the result of round {number}")
+                if training.round is not None and training.round.no_progress:
+                    await self._second(training)
+
+    async def _second(self, training: Training) -> None:
+        loop = asyncio.get_running_loop()
+        report, since = self._heard.get(training.name, (None, 0.0))
+        if report is None:
+            return
+        rest = since + QUIET_SECONDS - loop.time()
+        if rest > 0:
+            loop.call_later(rest, self._changed.set)
+        else:
+            await self._say(training.name, report, f"the leader of round {report.round} makes no progress")
+
+    async def _end_leases(self, chain: Chain) -> None:
+        for node in network.nodes(chain.world):
+            lease = self._leases.get(node.uid)
+            if node.type == "SL" and node.left and lease is not None and lease.incarnation == node.incarnation:
+                try:
+                    await self._presence.leave(node.uid, node.incarnation)
+                except OrderingError as error:
+                    logger.debug("the lease of %s, which has left, runs out by itself: %s", node.name, error)
 
     async def _say(self, contract: str, body: Body, what: str) -> None:
         try:
@@ -104,7 +143,17 @@ class Watchdog:
 
 
 def _watched(chain: Chain) -> list[Node]:
-    return [node for node in network.nodes(chain.world) if node.type == "SL"] if chain.height >= 0 else []
+    return [node for node in network.nodes(chain.world) if node.type == "SL" and not node.left]
+
+
+def _report(chain: Chain, training: Training) -> Depose | None:
+    """That the leader has made no progress since it spoke last; None where nobody leads."""
+    current = training.round
+    leader = network.node(chain.world, current.leader) if current else None
+    if current is None or leader is None:
+        return None
+    seen = network.last_height(chain.world, leader.uid)
+    return Depose(current.number, current.term, leader.incarnation, seen, "progress")
 
 
 def _nobody_holds(training: Training) -> bool:

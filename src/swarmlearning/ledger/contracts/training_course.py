@@ -1,0 +1,161 @@
+"""What follows by itself in a training contract, after any transaction: a round opens, a leader is seated, a complete
+round freezes, the adaptive interval is set. And what most transactions look up first, or are refused.
+"""
+
+import msgspec
+
+from swarmlearning.ledger.contracts.adaptive import mean_loss, next_interval
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training import (
+    Member,
+    Result,
+    Round,
+    Terms,
+    Training,
+    awaited,
+    waiting_text,
+)
+
+
+def open_round(state: Training, number: int, base: str, now_ms: int) -> Training:
+    """The round of this number begins, in term 0."""
+    opened = Round(
+        number=number,
+        term=0,
+        base=base,
+        leader="",
+        frozen=False,
+        opened_ms=now_ms,
+        submissions={},
+        late={},
+        barred={},
+        no_progress=(),
+    )
+    return seat_leader(msgspec.structs.replace(state, round=opened))
+
+
+def next_term(state: Training) -> Training:
+    """The round goes on without a leader; `seat_leader` finds the next."""
+    assert state.round is not None
+    following = msgspec.structs.replace(state.round, term=state.round.term + 1, leader="", no_progress=())
+    return msgspec.structs.replace(state, round=following)
+
+
+def seat_leader(state: Training) -> Training:
+    """Elects where there is no leader; members without a living ML process lead only if nobody else can."""
+    current = state.round
+    if current is None or current.leader:
+        return state
+    willing = [member for member in state.members.values() if member.may_lead]
+    eligible = sorted(member.uid for member in willing if member.present)
+    if not eligible:
+        eligible = sorted(member.uid for member in willing if member.attendance == "ml-lost")
+    if not eligible:
+        return state
+    leader = eligible[(current.number + current.term) % len(eligible)]
+    return msgspec.structs.replace(state, round=msgspec.structs.replace(current, leader=leader))
+
+
+def freeze_if_complete(state: Training) -> Training:
+    """The contributors are fixed once all who are awaited are in, and at least minPeers."""
+    current = state.round
+    if current is None or current.frozen or awaited(state):
+        return state
+    if len(current.submissions) < terms_of(state).min_peers:
+        return state
+    return msgspec.structs.replace(state, round=msgspec.structs.replace(current, frozen=True))
+
+
+def pace_if_complete(state: Training) -> Training:
+    """Once every contributor that is there and can get the result has reported, their mean loss sets the pace."""
+    result = state.result
+    if result is None or result.paced:
+        return state
+    contributors = {part.uid for part in result.receipt.contributions}
+    expected = [uid for uid in contributors if state.members[uid].present and uid not in result.missing]
+    if not all(_reported(state, uid) for uid in expected):
+        return state
+    loss = mean_loss({uid: loss for uid, loss in result.losses.items() if uid in contributors})
+    pace = state.pace if loss is None else state.pace.after(loss)
+    members = {
+        uid: msgspec.structs.replace(member, interval=next_interval(member.sync_frequency, pace))
+        if member.adaptive
+        else member
+        for uid, member in state.members.items()
+    }
+    return msgspec.structs.replace(
+        state, members=members, pace=pace, result=msgspec.structs.replace(result, paced=True)
+    )
+
+
+def _reported(state: Training, uid: str) -> bool:
+    assert state.result is not None
+    performance = state.members[uid].performance
+    return performance is not None and performance.round == state.result.closed.number
+
+
+# --- looking up -----------------------------------------------------------------------------------------------------
+
+
+def terms_of(state: Training) -> Terms:
+    """What all sessions share. Raises `Rejection` before the first."""
+    if state.terms is None:
+        raise Rejection("no-session", f"contract {state.name} has no open session")
+    return state.terms
+
+
+def member_of(state: Training, uid: str) -> Member:
+    """The sender's session. Raises `Rejection` when it has none."""
+    member = state.members.get(uid)
+    if member is None:
+        raise Rejection("not-a-member", f"{uid} has no open session in contract {state.name}; open one first")
+    return member
+
+
+def with_member(state: Training, member: Member) -> Training:
+    """A copy with this member's session."""
+    return msgspec.structs.replace(state, members={**state.members, member.uid: member})
+
+
+def round_in_progress(state: Training, number: int) -> Round:
+    """The round in progress. Raises `Rejection` when it is not that of `number`."""
+    if state.over:
+        raise Rejection("training-over", f"training of contract {state.name} is over")
+    if state.round is None:
+        raise Rejection("no-round", waiting_text(state))
+    if state.round.number != number:
+        raise Rejection("other-round", f"round {state.round.number} is in progress, not {number}")
+    return state.round
+
+
+def round_led(state: Training, number: int, term: int, uid: str) -> Round:
+    """The same, for the leader of that term."""
+    current = round_in_progress(state, number)
+    if current.term != term:
+        raise Rejection("stale-term", f"round {number} is in term {current.term}, not {term}")
+    if current.leader != uid:
+        raise Rejection("not-leader", f"round {number} is led by {current.leader or 'nobody'}, not {uid}")
+    return current
+
+
+def standing_result(state: Training, number: int) -> Result:
+    """The standing result. Raises `Rejection` when it is not that of round `number`."""
+    if state.result is None or state.result.closed.number != number:
+        latest = "none" if state.result is None else str(state.result.closed.number)
+        raise Rejection("other-round", f"the standing result is of round {latest}, not {number}")
+    return state.result
+
+
+def is_round_zero(state: Training) -> bool:
+    """Before the first result everybody starts from nothing, so nobody has to take a model first."""
+    return state.result is None and (state.round is None or state.round.number == 0)
+
+
+def holds(state: Training, uid: str) -> bool:
+    """Whether the member has said that it holds the standing result."""
+    return state.result is not None and uid in state.result.holders
+
+
+def shortened(digest: str) -> str:
+    """A digest as people read it."""
+    return digest[:12] or "nothing (round 0)"

@@ -1,0 +1,116 @@
+"""What one node knows of its training, and what it has under way: the facts on which its machine decides."""
+
+from collections.abc import Generator, Iterable, Iterator
+
+from swarmlearning.ledger.bodies import Lost, Publish, TrainingBody
+from swarmlearning.ledger.contracts.training import Round, Training
+from swarmlearning.rounds.events import Fetch, Key, Send, Timer, Wake
+from swarmlearning.rounds.settings import FIRST_PAUSE, LONGEST_PAUSE
+
+NEVER: Key = (-1, -1, -1)
+"""Key of timers that belong to no term."""
+BEFORE = -1
+"""Height before the first block."""
+
+
+class Work:
+    """Facts and what is under way. What is under way is remembered only to keep it from being started twice."""
+
+    def __init__(self, uid: str, incarnation: int, training: Training, held: Iterable[str]) -> None:
+        self.uid = uid
+        self.incarnation = incarnation
+        self.training = training
+        self.height = BEFORE
+        self.leader_height = BEFORE
+        self.moved = 0
+        self.held = set(held)
+        self.fetching: set[str] = set()
+        self.sent: dict[TrainingBody | Lost, int | None] = {}
+        self._timers: dict[Timer, bool] = {}
+        self._pauses: dict[str, float] = {}
+
+    def key_of(self, current: Round) -> Key:
+        """Run, round and term."""
+        return self.training.run, current.number, current.term
+
+    # --- the chain --------------------------------------------------------------------------------------------------
+
+    def advance(self, training: Training, height: int, leader_height: int) -> None:
+        """A newer state: what was sent for an older one may be sent again, timers of other terms mean nothing."""
+        self.training, self.height, self.leader_height = training, height, leader_height
+        self.sent = {body: at for body, at in self.sent.items() if at is None or at > height}
+        present = self.key_of(training.round) if training.round else NEVER
+        self._timers = {timer: woke for timer, woke in self._timers.items() if timer.key in (present, NEVER)}
+
+    def send(self, body: TrainingBody | Lost) -> Iterator[Send]:
+        """Once, until its answer's block has been seen."""
+        if body not in self.sent:
+            self.sent[body] = None
+            yield Send(body)
+
+    def answered(self, body: TrainingBody | Lost, height: int) -> None:
+        """A sent transaction has its answer; it counts as under way until its block has been seen."""
+        if height > self.height:
+            self.sent[body] = height
+        else:
+            self.sent.pop(body, None)
+
+    def publishes(self, current: Round) -> bool:
+        """Whether the result of this term is on its way to the ledger."""
+        return any(
+            isinstance(body, Publish) and (body.round, body.term) == (current.number, current.term)
+            for body in self.sent
+        )
+
+    # --- models -----------------------------------------------------------------------------------------------------
+
+    def fetch(self, digest: str, size: int, holders: tuple[str, ...]) -> Iterator[Fetch]:
+        """Unless it is being fetched, or shall be tried again only later."""
+        if digest not in self.fetching and not self.pausing(digest):
+            self.fetching.add(digest)
+            yield Fetch(digest, size, holders)
+
+    def fetched(self, digest: str) -> None:
+        """The model is here."""
+        self.fetching.discard(digest)
+        self.held.add(digest)
+        self._pauses.pop(digest, None)
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def elapsed(self, timer: Timer, seconds: float) -> Generator[Wake, None, bool]:
+        """Whether so much time has passed since this was asked first."""
+        if timer not in self._timers:
+            self._timers[timer] = False
+            yield Wake(timer, seconds)
+        return self._timers[timer]
+
+    def again(self, timer: Timer) -> None:
+        """The timer may be asked anew."""
+        self._timers.pop(timer, None)
+
+    def woke(self, timer: Timer, moved: int) -> None:
+        """A timer is over; one that nobody has an interest in any more means nothing."""
+        self.moved = moved
+        if timer.purpose == "retry":
+            self.again(timer)
+        elif timer in self._timers:
+            self._timers[timer] = True
+
+    def pause(self, subject: str) -> Iterator[Wake]:
+        """What has failed (a fetch by digest, a merge: empty) is tried again after a while, longer each time."""
+        seconds = self._pauses.get(subject, FIRST_PAUSE)
+        self._pauses[subject] = min(2 * seconds, LONGEST_PAUSE)
+        yield from self.elapsed(Timer("retry", NEVER, subject), seconds)
+
+    def pausing(self, subject: str) -> bool:
+        """Whether it is not yet time to try again."""
+        return Timer("retry", NEVER, subject) in self._timers
+
+    def unpause(self, subject: str) -> None:
+        """It has succeeded: the next failure is a first one."""
+        self._pauses.pop(subject, None)
+
+    def forget_pauses(self, needed: set[str]) -> None:
+        """Models that nobody needs any more are not tried again."""
+        self._pauses = {subject: seconds for subject, seconds in self._pauses.items() if subject in needed | {""}}
