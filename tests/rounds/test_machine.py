@@ -48,6 +48,7 @@ from swarmlearning.rounds.events import (
     Send,
     SessionAsked,
     Timer,
+    Verify,
     Wake,
     Woke,
 )
@@ -460,7 +461,8 @@ def test_the_last_who_had_it_says_that_it_is_gone() -> None:
     node.tell(LOADED)
     node.play.report("b")
     node.play.missing("a")
-    node.show()
+    assert node.show() == [Verify(merged(0))], "is its own copy damaged?"
+    assert node.show() == []
     assert node.tell(Dropped(merged(0))) == [Send(Missing(0))]
 
 

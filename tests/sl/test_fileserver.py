@@ -6,7 +6,7 @@ import json
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,11 +29,15 @@ UNKNOWN = "0" * 64
 
 @asynccontextmanager
 async def serving(
-    identities: Identities, store: TensorStore, members: tuple[str, ...] = ("SL-2",), stall_seconds: float = 60
+    identities: Identities,
+    store: TensorStore,
+    members: tuple[str, ...] = ("SL-2",),
+    stall_seconds: float = 60,
+    on_missing: Callable[[str], None] = lambda digest: None,
 ) -> AsyncIterator[Server]:
     """SL-1 serves `store` to `members`."""
     thumbprints = {identities[name].thumbprint for name in members}
-    app = file_app(store, lambda thumbprint, digest: thumbprint in thumbprints, stall_seconds)
+    app = file_app(store, lambda thumbprint, digest: thumbprint in thumbprints, on_missing, stall_seconds)
     server = Server(app, server_context(identities["SL-1"]), "127.0.0.1", 0)
     await server.start()
     try:
@@ -202,10 +206,12 @@ async def test_membership_is_asked_for_that_certificate_and_model(
 
 
 async def test_model_that_is_not_held(identities: Identities, store: TensorStore) -> None:
-    async with serving(identities, store) as server:
+    missed: list[str] = []
+    async with serving(identities, store, on_missing=missed.append) as server:
         answer = await ask(server, identities["SL-2"], f"/models/{UNKNOWN}")
     assert answer[0] == 404
     assert detail(answer) == f"model {UNKNOWN} is not held here; ask another peer"
+    assert missed == [UNKNOWN], "its node has to know that what it may believe to have is gone"
 
 
 @pytest.mark.parametrize(

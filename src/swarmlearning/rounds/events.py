@@ -165,6 +165,12 @@ class Fetch(_Frozen, frozen=True):
     holders: tuple[str, ...]
 
 
+class Verify(_Frozen, frozen=True):
+    """Check the bytes of this model in the local store; say `Dropped` if they are wrong."""
+
+    digest: str
+
+
 class Merge(_Frozen, frozen=True):
     """Merge these models, those with weight all held; `unusable` are contributors whose model could not be had, why.
 
@@ -233,5 +239,17 @@ class Finish(_Frozen, frozen=True):
 
 
 Action: TypeAlias = (
-    Send | Fetch | Merge | Carry | Deliver | AnswerOpened | AnswerSynced | AnswerClosed | Fail | Wake | Keep | Finish
+    Send
+    | Fetch
+    | Verify
+    | Merge
+    | Carry
+    | Deliver
+    | AnswerOpened
+    | AnswerSynced
+    | AnswerClosed
+    | Fail
+    | Wake
+    | Keep
+    | Finish
 )

@@ -67,6 +67,7 @@ from swarmlearning.rounds.events import (
     Refused,
     SessionAsked,
     Timer,
+    Verify,
     Woke,
 )
 from swarmlearning.rounds.leading import Leading
@@ -141,6 +142,7 @@ class RoundMachine:
         self._carried: tuple[str, Handed | None] | None = None
         self._carrying: tuple[str, str] | None = None
         self._tried: dict[str, frozenset[str]] = {}
+        self._doubted: tuple[str, tuple[str, ...]] | None = None
         self._kept: tuple[str, ...] = ()
         self._finished = False
 
@@ -179,7 +181,7 @@ class RoundMachine:
                 work.fetching.discard(digest)
                 yield from self._leading.hindered()
                 yield from work.pause(digest)
-            case Dropped(digest):
+            case Dropped(digest) if digest in work.held:
                 work.held.discard(digest)
                 self._tried.pop(digest, None)
                 self._leading.dropped()
@@ -311,6 +313,7 @@ class RoundMachine:
     def _take_result(self, me: Member) -> Iterator[Action]:
         """Fetches each new result at once, delivers it when the ML process waits, and answers the ML process."""
         result, latest = self._training.result, self._latest()
+        yield from self._check(result)
         if self._delivering is not None:
             return
         if latest[1] and latest[1] not in self._work.held:
@@ -336,6 +339,15 @@ class RoundMachine:
             return
         fresh = self._has in (latest, NO_MODEL)  # else the ML process still trains from an older one
         yield from self._work.send(ReportPerformance(latest[0], None, None, *self._epochs, loaded=fresh))
+
+    def _check(self, result: Result | None) -> Iterator[Action]:
+        """Where others can get the result from nobody although it is here, the copy here may be damaged."""
+        others = tuple(uid for uid in result.missing if uid != self._uid) if result else ()
+        if result and others and result.digest in self._work.held:
+            doubt = (result.digest, others)
+            if doubt != self._doubted:
+                self._doubted = doubt
+                yield Verify(result.digest)
 
     def _worth_carrying(self, me: Member, waiting: Handed, latest: Model) -> bool:
         """Whether the ML process has trained from an earlier result, what no round has taken yet and one still may."""

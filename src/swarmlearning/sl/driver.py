@@ -52,6 +52,7 @@ from swarmlearning.rounds.events import (
     Send,
     SessionAsked,
     Timer,
+    Verify,
     Wake,
     Woke,
 )
@@ -239,6 +240,8 @@ class Driver:
                 self._start(self._send(body))
             case Fetch():
                 self._start(self._fetch(action))
+            case Verify(digest):
+                self._start(self._verify(digest))
             case Merge():
                 self._start(self._merge(action))
             case Carry():
@@ -318,6 +321,15 @@ class Driver:
             before = held
 
         return moved
+
+    def missed(self, digest: str) -> None:
+        """A peer has asked for a model that is not in the store."""
+        if self._machine is not None and not self._events.full():
+            self._events.put_nowait(Dropped(digest))
+
+    async def _verify(self, digest: str) -> None:
+        if not await self._store.verify(digest):
+            await self._events.put(Dropped(digest))
 
     async def _merge(self, task: Merge) -> None:
         state = state_of(self._follower.chain.world, self._contract)

@@ -40,6 +40,7 @@ _RANGE: Final = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
 Headers = list[tuple[bytes, bytes]]
 MayRead = Callable[[str, str], bool]
+OnMissing = Callable[[str], None]
 
 
 class RangeError(Exception):
@@ -71,8 +72,13 @@ def parse_range(value: bytes, size: int) -> tuple[int, int]:
     return start, end
 
 
-def file_app(store: TensorStore, may_read: MayRead, stall_seconds: float = 60.0) -> ASGIApp:
-    """The application. `may_read(thumbprint, digest)` says whether the holder of a certificate may have a model."""
+def file_app(
+    store: TensorStore, may_read: MayRead, on_missing: OnMissing = lambda digest: None, stall_seconds: float = 60.0
+) -> ASGIApp:
+    """The application. `may_read(thumbprint, digest)` says whether the holder of a certificate may have a model.
+
+    `on_missing` is told of each model that was asked for and is not here: its node may believe that it is.
+    """
     readers = ThreadPoolExecutor(_READERS, "file-server")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,6 +99,7 @@ def file_app(store: TensorStore, may_read: MayRead, stall_seconds: float = 60.0)
         try:
             file, info = store.open(digest)
         except NotHeldError as error:
+            on_missing(digest)
             await send_error(send, 404, f"{error}; ask another peer")
             return
         with file:

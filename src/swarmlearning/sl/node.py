@@ -96,9 +96,8 @@ async def _take_part(
         progress=lambda: (driver.steps, driver.moved),
         on_superseded=lambda why: loop.call_soon_threadsafe(superseded.put_nowait, why),
     )
-    server = Server(
-        file_app(store, _may_read(follower)), server_context(identity), settings.host, settings.fs_port, Limits()
-    )
+    files = file_app(store, _may_read(follower), driver.missed)
+    server = Server(files, server_context(identity), settings.host, settings.fs_port, Limits())
     height = await _contact(follower)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -8,7 +8,8 @@ that is stale or made twice is refused and does no harm. The lease of a node tha
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from swarmlearning.ledger.bodies import Back, Body, Depose, Lost, Void
 from swarmlearning.ledger.chain import Chain
@@ -30,6 +31,66 @@ Propose = Callable[[str, Body], Awaitable[int]]
 """Signs and submits a transaction of this SN: (contract, body)."""
 
 
+class Proposal(NamedTuple):
+    """What should be on the chain, and how people say it."""
+
+    contract: str
+    body: Body
+    what: str
+
+
+class Judgement:
+    """What one SN makes of leases and chain. Pure: `now` is in seconds of any clock that never goes back."""
+
+    def __init__(self) -> None:
+        self._granted: set[tuple[str, int]] = set()
+        self._heard: dict[str, tuple[Depose, float]] = {}
+
+    def grants(self, chain: Chain) -> list[Lease]:
+        """The leases to grant: a registration counts as the first heartbeat; so does a restart of this SN for the
+        nodes it knows."""
+        found = []
+        for node in _watched(chain):
+            start = (node.uid, node.incarnation)
+            if start not in self._granted:
+                self._granted = {known for known in self._granted if known[0] != node.uid} | {start}
+                if node.alive:
+                    found.append(Lease(*start, steps=0, moved=0))
+        return found
+
+    def hear(self, chain: Chain, now: float) -> None:
+        """Notes since when each training's leader has been quiet, as the report that would be made of it."""
+        for training in chain.world.area("training/", Training):
+            report = _report(chain, training)
+            if report is None:
+                self._heard.pop(training.name, None)
+            elif training.name not in self._heard or self._heard[training.name][0] != report:
+                self._heard[training.name] = (report, now)
+
+    def proposals(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> Iterator[Proposal]:
+        """All that should be said now."""
+        for node in _watched(chain):
+            lease = leases.get(node.uid)
+            here = lease is not None and lease.incarnation == node.incarnation
+            if node.alive and not here and (node.uid, node.incarnation) in self._granted:
+                yield Proposal(network.CONTRACT, Lost(node.uid, node.incarnation), f"{node.name} is lost")
+            elif here and not node.alive:
+                yield Proposal(network.CONTRACT, Back(node.uid, node.incarnation), f"{node.name} is back")
+        for training in chain.world.area("training/", Training):
+            if training.result is not None and _nobody_holds(training):
+                number = training.result.closed.number
+                yield Proposal(training.name, Void(number), f"nobody holds the result of round {number}")
+            if self.seconds_left(training, now) == 0:
+                report = self._heard[training.name][0]
+                yield Proposal(training.name, report, f"the leader of round {report.round} makes no progress")
+
+    def seconds_left(self, training: Training, now: float) -> float | None:
+        """Until a report against the leader would be seconded; None where there is none."""
+        if training.round is None or not training.round.no_progress or training.name not in self._heard:
+            return None
+        return max(0.0, self._heard[training.name][1] + QUIET_SECONDS - now)
+
+
 class Watchdog:
     """Watches presence and chain of one SN."""
 
@@ -38,9 +99,8 @@ class Watchdog:
         self._presence = presence
         self._propose = propose
         self._votes = votes
+        self._judgement = Judgement()
         self._leases: dict[str, Lease] = {}
-        self._granted: set[tuple[str, int]] = set()
-        self._heard: dict[str, tuple[Depose, float]] = {}
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -60,67 +120,32 @@ class Watchdog:
         while True:
             await self._miner.reached(height + 1)
             height = self._miner.chain.height
-            self._hear(self._miner.chain)
+            self._judgement.hear(self._miner.chain, asyncio.get_running_loop().time())
             await self._grant(self._miner.chain)
             self._changed.set()
 
-    def _hear(self, chain: Chain) -> None:
-        """Notes since when each training's leader has been quiet, as the report that would be made of it."""
-        now = asyncio.get_running_loop().time()
-        for training in chain.world.area("training/", Training):
-            report = _report(chain, training)
-            if report is None:
-                self._heard.pop(training.name, None)
-            elif training.name not in self._heard or self._heard[training.name][0] != report:
-                self._heard[training.name] = (report, now)
-
     async def _grant(self, chain: Chain) -> None:
-        """A registration counts as the first heartbeat; so does a restart of this SN for the nodes it knows."""
-        for node in _watched(chain):
-            start = (node.uid, node.incarnation)
-            if start not in self._granted:
-                self._granted = {known for known in self._granted if known[0] != node.uid} | {start}
-                if node.alive:
-                    lease = Lease(*start, steps=0, moved=0)
-                    self._leases = {**self._leases, node.uid: lease}  # known here before anybody tells us of it
-                    try:
-                        await self._presence.announce(lease)
-                    except OrderingError as error:
-                        logger.debug("no lease for %s yet: %s", node.name, error)
+        for lease in self._judgement.grants(chain):
+            self._leases = {**self._leases, lease.uid: lease}  # known here before anybody tells us of it
+            try:
+                await self._presence.announce(lease)
+            except OrderingError as error:
+                logger.debug("no lease for %s yet: %s", lease.uid, error)
 
     async def _reconcile(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await self._changed.wait()
             self._changed.clear()
             if not self._votes():
                 continue  # without a vote this SN cannot tell who is there
             chain = self._miner.chain
-            for node in _watched(chain):
-                lease = self._leases.get(node.uid)
-                here = lease is not None and lease.incarnation == node.incarnation
-                if node.alive and not here and (node.uid, node.incarnation) in self._granted:
-                    await self._say(network.CONTRACT, Lost(node.uid, node.incarnation), f"{node.name} is lost")
-                elif here and not node.alive:
-                    await self._say(network.CONTRACT, Back(node.uid, node.incarnation), f"{node.name} is back")
+            for proposal in self._judgement.proposals(chain, self._leases, loop.time()):
+                await self._say(proposal)
             await self._end_leases(chain)
             for training in chain.world.area("training/", Training):
-                if _nobody_holds(training):
-                    assert training.result is not None
-                    number = training.result.closed.number
-                    await self._say(training.name, Void(number), f"nobody holds the result of round {number}")
-                if training.round is not None and training.round.no_progress:
-                    await self._second(training)
-
-    async def _second(self, training: Training) -> None:
-        loop = asyncio.get_running_loop()
-        report, since = self._heard.get(training.name, (None, 0.0))
-        if report is None:
-            return
-        rest = since + QUIET_SECONDS - loop.time()
-        if rest > 0:
-            loop.call_later(rest, self._changed.set)
-        else:
-            await self._say(training.name, report, f"the leader of round {report.round} makes no progress")
+                if rest := self._judgement.seconds_left(training, loop.time()):
+                    loop.call_later(rest, self._changed.set)
 
     async def _end_leases(self, chain: Chain) -> None:
         for node in network.nodes(chain.world):
@@ -131,14 +156,14 @@ class Watchdog:
                 except OrderingError as error:
                     logger.debug("the lease of %s, which has left, runs out by itself: %s", node.name, error)
 
-    async def _say(self, contract: str, body: Body, what: str) -> None:
+    async def _say(self, proposal: Proposal) -> None:
         try:
-            await self._propose(contract, body)
-            logger.warning("%s", what)
+            await self._propose(proposal.contract, proposal.body)
+            logger.warning("%s", proposal.what)
         except Rejection as rejection:
-            logger.debug("%s: %s", what, rejection)
+            logger.debug("%s: %s", proposal.what, rejection)
         except OrderingError as error:
-            logger.error("cannot record that %s: %s", what, error)
+            logger.error("cannot record that %s: %s", proposal.what, error)
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
 
 
