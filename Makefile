@@ -5,13 +5,14 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools lint bench-round
+.PHONY: help install demo test tools lint bench-round soak-sns
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
 	@echo "make test         all checks and tests"
 	@echo "make lint         style, types and layering only"
 	@echo "make bench-round  time of a round: N=3 MB=1 (JSON=1 for one JSON line)"
+	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
 
 install: $(STAMP)
 
@@ -32,9 +33,11 @@ lint: $(STAMP)
 	@$(RUN)/lint-imports --no-logo
 
 # What real tests need beyond Python: fetched where that is possible, else named in pytest's summary.
+PACKAGES := etcd-server iproute2 iptables nginx libnginx-mod-stream
 tools:
-	@command -v etcd >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
-		{ apt-get update -qq && apt-get install -qq -y --no-install-recommends etcd-server; } >/dev/null 2>&1 || true
+	@test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || dpkg --status $(PACKAGES) >/dev/null 2>&1 || \
+		{ apt-get update -qq; for package in $(PACKAGES); do \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$package; done; } >/dev/null 2>&1 || true
 
 test: lint tools
 	@$(RUN)/python -m pytest
@@ -44,3 +47,9 @@ MB ?= 1
 JSON ?=
 bench-round: $(STAMP)
 	@$(RUN)/python bench/round.py --nodes $(N) --mb $(MB) $(if $(JSON),--json)
+
+SECONDS ?= 120
+SNS ?= 4
+SEED ?=
+soak-sns: $(STAMP) tools
+	@PYTHONPATH=tests $(RUN)/python -m support.soak --seconds $(SECONDS) --sns $(SNS) $(if $(SEED),--seed $(SEED))
