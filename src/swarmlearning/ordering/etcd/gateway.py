@@ -15,6 +15,8 @@ import msgspec
 from swarmlearning.ordering.protocols import UnavailableError
 
 ANSWER_SECONDS = 5.0
+CHANGE_SECONDS = 2.0
+"""For changes: a leader that dies takes along what it was asked, and nobody answers; a new one is there by then."""
 MAX_LINE = 4 * 1024 * 1024
 
 
@@ -72,7 +74,7 @@ class Gateway:
 
     async def transact(self, compare: Sequence[Operation], then: Sequence[Operation]) -> bool:
         """All of `then` if all of `compare` hold, as one step; whether they did."""
-        answer = await self._call("/kv/txn", {"compare": list(compare), "success": list(then)})
+        answer = await self._call("/kv/txn", {"compare": list(compare), "success": list(then)}, CHANGE_SECONDS)
         return bool(answer.get("succeeded"))
 
     async def get(self, key: bytes) -> bytes | None:
@@ -167,10 +169,10 @@ class Gateway:
         """Whether the member knows a leader: without one there is no majority, or it is not in it."""
         return int((await self.status()).get("leader", 0)) != 0
 
-    async def _call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _call(self, path: str, body: dict[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         try:
             url = f"http://etcd/v3{path}"
-            async with asyncio.timeout(ANSWER_SECONDS), self._session.post(url, json=body) as response:
+            async with asyncio.timeout(seconds), self._session.post(url, json=body) as response:
                 raw = await response.read()
                 answer: dict[str, Any] = msgspec.json.decode(raw)
                 status = response.status
