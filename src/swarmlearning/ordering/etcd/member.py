@@ -16,6 +16,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, Gateway
@@ -104,7 +105,7 @@ class EtcdMember:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=partial(_die_with, os.getpid()) if sys.platform == "linux" else None,
             )
 
     async def answers(self) -> None:
@@ -170,6 +171,8 @@ class EtcdMember:
         return " | ".join(lines[-3:])[-800:]
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """An SN that is killed takes its member along; a member without its SN would vote for nobody's machine."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != parent:  # killed between the fork and this line
+        os._exit(1)
