@@ -266,7 +266,7 @@ async def test_a_damaged_block_is_named(path: Path) -> None:
     damage(path, "UPDATE blocks SET raw = x'00' WHERE height = 1")
     log = LocalLog(path)
     assert await log.read(0, 1) == [b"genesis"]
-    with pytest.raises(OrderingError, match="block 1 has been altered since it was stored. Stop this SN"):
+    with pytest.raises(OrderingError, match=r"block 1 has been altered since it was stored\. Stop this SN"):
         await log.read(0, 10)
     log.close()
     with pytest.raises(OrderingError, match="block 1 has been altered"):
@@ -279,7 +279,7 @@ async def test_a_missing_block_is_named(path: Path) -> None:
     log.close()
     damage(path, "DELETE FROM blocks WHERE height = 1")
     log = LocalLog(path)
-    with pytest.raises(OrderingError, match="block 1 is missing. Stop this SN"):
+    with pytest.raises(OrderingError, match=r"block 1 is missing\. Stop this SN"):
         await log.read(0, 10)
     log.close()
     with pytest.raises(OrderingError, match="block 1 is missing"):

@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
+from support.network import Ledger
 from swarmlearning.api.client import SnClient
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import EMPTY
@@ -44,6 +45,23 @@ async def test_a_stream_behind_what_this_sn_has_ordered_itself_stores_nothing_tw
     voter.shown.set()
     await file.grown(head.height)
     assert await file.read(0, 10) == [b"first", b"second", b"third"]
+    copying.cancel()
+    await asyncio.gather(copying, return_exceptions=True)
+    file.close()
+
+
+async def test_blocks_of_another_chain_are_not_stored(tmp_path: Path) -> None:
+    file, ours, fork = LocalLog(tmp_path / "chain.sqlite"), Voter(), Voter()
+    ledger = Ledger()
+    await file.append(EMPTY, ledger.blocks[0])
+    fork.entries = [*Ledger().blocks, Ledger().seal()]
+    ours.entries = [*ledger.blocks, ledger.seal()]
+    fork.shown.set()
+    ours.shown.set()
+    log = RemoteLog(file, lambda: [cast(SnClient, fork), cast(SnClient, ours)])
+    copying = asyncio.create_task(log.run())
+    await file.grown(0)
+    assert await file.read(0, 10) == ours.entries
     copying.cancel()
     await asyncio.gather(copying, return_exceptions=True)
     file.close()

@@ -78,6 +78,15 @@ def read(raw: bytes) -> Block:
     )
 
 
+def follows(raw: bytes, height: int, previous: str) -> bool:
+    """Whether a block may be that of this height. One that cannot be read may be: a void slot has any bytes."""
+    try:
+        header = read(raw).header
+    except MalformedError:
+        return True
+    return (header.height, header.previous) == (height, previous)
+
+
 def transaction_root(ids: Sequence[str]) -> str:
     """Merkle root over transaction ids (RFC 6962: leaves and nodes are hashed with different prefixes)."""
     if not ids:

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
+from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import ForkError, UnsupportedRulesError
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
@@ -176,23 +177,9 @@ class _Sn:
         if not network.admits(chain.world, uid):
             return False
         recovery = await fenced(uid, chain, self._peers())
-        if recovery is None:
-            return True
-        if not await self._is_shared(chain.height, chain.hash):
-            raise NodeError(
-                f"an operator has restarted the network without this SN at block {recovery.height}, and this SN has "
-                "blocks that are not part of it. `swarm sn repair` takes over the network's chain and keeps a copy"
-            )
-        logger.warning("The network was restarted without this SN at block %d; it joins anew", recovery.height)
-        return False
-
-    async def _is_shared(self, height: int, block_hash: str) -> bool:
-        for client in self._peers():
-            try:
-                return bool((await client.state(height))["hash"] == block_hash)
-            except (Unavailable, Refusal) as error:
-                logger.debug("%s", error)
-        return False
+        if recovery is not None:
+            logger.warning("The network was restarted without this SN at block %d", recovery.height)
+        return recovery is None
 
     async def _follow_others(self) -> None:
         """Copies the chain of a network that is there; its genesis is pinned before anything else is believed."""
@@ -201,19 +188,31 @@ class _Sn:
             for client in self._peers():
                 try:
                     status = await client.status()
+                    self._place.pin(status["network_id"], status["network"])
+                    await self._check_shared(client, int(status["height"]))
                 except (Unavailable, Refusal) as error:
                     logger.warning("%s", error)
                     continue
                 if status["ordering"] == "local":
                     raise NodeError(f"SN {client.address}: {LOCAL_HINT}")
                 logger.info("Sentinel Node is UP! Joining network %s through %s", status["network"], client.address)
-                self._place.pin(status["network_id"], status["network"])
                 await self._copy_until(int(status["height"]))
                 return
             logger.info("Failed to connect to the API server. Retrying %d of %d", attempt, CONTACT_ATTEMPTS)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         raise NodeError("no SN of the network can be reached; check --sentinel-ip and --sentinel-api-port")
+
+    async def _check_shared(self, client: SnClient, height: int) -> None:
+        """An SN that has blocks of its own must not mix them with the network's. Raises `NodeError`."""
+        own = self._miner.chain
+        if own.height < 0 or own.height > height:
+            return
+        if sha256(await client.block(own.height)) != own.hash:
+            raise NodeError(
+                f"this SN's block {own.height} is not the network's, as SN {client.address} has it (was the network "
+                "restarted without this SN?). `swarm sn repair` takes over the network's chain and keeps a copy"
+            )
 
     async def _copy_until(self, height: int) -> None:
         while self._miner.chain.height < height:

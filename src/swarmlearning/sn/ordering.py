@@ -12,6 +12,7 @@ from contextlib import aclosing, suppress
 from typing import Protocol
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.ledger.block import follows
 from swarmlearning.ordering.etcd.gateway import Member
 from swarmlearning.ordering.local import LocalLog, LocalPresence
 from swarmlearning.ordering.protocols import ConflictError, Head, Lease, Log, OrderingError, Presence
@@ -84,6 +85,8 @@ class RemoteLog:
         """Unless the other way here, `run` or `append`, was faster."""
         head = await self._file.head()
         if head.height + 1 == height:
+            if not follows(entry, height, head.hash):
+                raise OrderingError(f"an SN offers another block {height} than one that follows this SN's chain")
             with suppress(ConflictError):
                 await self._file.append(head, entry)
 

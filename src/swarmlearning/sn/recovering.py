@@ -48,7 +48,7 @@ class Survey(NamedTuple):
     def statement(self) -> str:
         """What an operator must know before."""
         ended = datetime.fromtimestamp(self.chain.time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        names = ", ".join(sn.name for sn in self.lost)
+        names = ", ".join(sorted(sn.name for sn in self.lost))
         return (
             f"The network would go on from this SN ({self.me.name}) alone, from block {self.chain.height} of {ended}\n"
             "or a later one, if its etcd holds any.\n"
