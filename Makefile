@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools lint bench-round soak-sns
+.PHONY: help install demo test tools lint bench-round soak-sns bench-ledger
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint         style, types and layering only"
 	@echo "make bench-round  time of a round: N=3 MB=1 (JSON=1 for one JSON line)"
 	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
+	@echo "make bench-ledger time and rate of commits, one SN and three with etcd (JSON=1)"
 
 install: $(STAMP)
 
@@ -53,3 +54,6 @@ SNS ?= 4
 SEED ?=
 soak-sns: $(STAMP) tools
 	@PYTHONPATH=tests $(RUN)/python -m support.soak --seconds $(SECONDS) --sns $(SNS) $(if $(SEED),--seed $(SEED))
+
+bench-ledger: $(STAMP)
+	@$(RUN)/python bench/ledger.py $(if $(JSON),--json)

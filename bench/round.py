@@ -10,27 +10,23 @@ import asyncio
 import math
 import os
 import statistics
-import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
 import msgspec
-import psutil
 
 from fleet import fleet
 from floor import floor_seconds
+from machine import MEGABYTE, busy_seconds, run_benchmark
 from participant import Done
 from phases import phase_seconds
-from swarmlearning.cli.processes import Processes, RunError
+from swarmlearning.cli.processes import Processes
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.sn.node import CHAIN_FILE
 
-MEGABYTE = 10**6
 WARM_UP = 2
 LIMIT_SECONDS = 900.0
-RUNS = Path(__file__).parent.parent / "runs"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -100,12 +96,6 @@ def round_seconds(done: Sequence[Done]) -> float:
     return max(one.end for one in done) - min(one.begin for one in done)
 
 
-def busy_seconds() -> float:
-    """CPU time of the whole machine that was not idle, so far."""
-    times: dict[str, float] = psutil.cpu_times()._asdict()
-    return sum(times[kind] for kind in ("user", "nice", "system", "irq", "softirq", "steal") if kind in times)
-
-
 def table(measured: Measured) -> str:
     """For people."""
     outcome = measured.outcome
@@ -131,7 +121,7 @@ def table(measured: Measured) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=3, help="SL nodes, at least 2 (default %(default)s)")
     parser.add_argument("--mb", type=int, default=1, help="model size in MB, 10^6 bytes (default %(default)s)")
@@ -141,19 +131,9 @@ def main() -> int:
     rounds = options.rounds or max(3, min(20, 1000 // options.mb // options.nodes))
     if options.nodes < 2 or options.mb < 1 or rounds < 1:
         parser.error("a round needs at least 2 nodes, 1 MB and 1 round")
-    failures: list[BaseException] = []
-    RUNS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=RUNS) as folder:
-        try:
-            measured = asyncio.run(measure(Path(folder), options.nodes, options.mb, rounds))
-        except* (RunError, TimeoutError, KeyboardInterrupt) as group:
-            failures += group.exceptions
-    if failures:
-        print(f"bench-round: {str(failures[0]) or type(failures[0]).__name__}", file=sys.stderr)
-        return 1
+    measured = run_benchmark("bench-round", lambda folder: measure(folder, options.nodes, options.mb, rounds))
     print(msgspec.json.encode(measured.outcome).decode() if options.json else table(measured))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,0 +1,68 @@
+"""Processes of a benchmark: nodes with certificates of one CA, each linked to the benchmark by a socket pair."""
+
+import asyncio
+import socket
+import sys
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarmlearning.cli.processes import Child, Processes
+from swarmlearning.identity.ca import create_authority, issue
+from swarmlearning.identity.workspace import Workspace
+
+HOST = "127.0.0.1"
+SWARM = [sys.executable, "-m", "swarmlearning.cli.main"]
+
+
+@dataclass(frozen=True)
+class Linked:
+    """A process and our end of its socket."""
+
+    child: Child
+    reader: StreamReader
+    writer: StreamWriter
+
+
+def make_identities(root: Path, names: Sequence[str]) -> Workspace:
+    """A CA and a certificate for each of these nodes, below `root`."""
+    workspace = Workspace(root)
+    authority = create_authority("CA-1", days=2)
+    workspace.save_authority("CA-1", authority)
+    for name in names:
+        workspace.save_node(name, issue(authority, name, [], [HOST], days=1))
+    return workspace
+
+
+def numbered(kind: str, count: int) -> list[str]:
+    """`SL-1`, `SL-2`, …"""
+    return [f"{kind}-{number}" for number in range(1, count + 1)]
+
+
+async def start_node(
+    processes: Processes, folder: Path, workspace: Workspace, name: str, options: Sequence[str]
+) -> Linked:
+    """Starts `swarm OPTIONS` as the node of this name, with its data in `folder`; it says when it is ready."""
+    identity = ["--capath", workspace.capath, "--cert", workspace.certificate(name), "--key", workspace.key(name)]
+    place = ["--host-ip", HOST, "--node-name", name, "--data-dir", folder / name]
+    return await start(processes, name, [*SWARM, *options, *map(str, [*identity, *place])], "--ready-fd")
+
+
+async def start(processes: Processes, name: str, command: Sequence[str], link_option: str = "--link") -> Linked:
+    """Starts a process with one end of a socket pair, whose descriptor goes to `link_option`."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        descriptor = theirs.fileno()
+        child = await processes.start(
+            name, [*command, link_option, str(descriptor)], lasting=True, inherited=[descriptor]
+        )
+    return Linked(child, *await asyncio.open_unix_connection(sock=ours))
+
+
+async def hear(processes: Processes, linked: Linked) -> bytes:
+    """The next line of a process. Raises `RunError` when it has ended."""
+    line = await linked.reader.readline()
+    if not line:
+        await processes.until_ended([linked.child])
+    return line

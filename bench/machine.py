@@ -1,0 +1,70 @@
+"""What a benchmark asks of the machine it runs on, and how it runs there."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from swarmlearning.cli.processes import RunError
+from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, find_binary
+from swarmlearning.ordering.protocols import OrderingError
+
+MEGABYTE = 10**6
+RUNS = Path(__file__).parent.parent / "runs"
+
+T = TypeVar("T")
+
+
+def run_benchmark(name: str, measure: Callable[[Path], Coroutine[Any, Any, T]]) -> T:
+    """What `measure` finds in a folder of its own, which is removed afterwards.
+
+    Ends this process with one line to say why when it fails.
+    """
+    failures: list[BaseException] = []
+    RUNS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=RUNS) as folder:
+        try:
+            return asyncio.run(measure(Path(folder)))
+        except* (RunError, TimeoutError, KeyboardInterrupt) as group:
+            failures += group.exceptions
+    while isinstance(failures[0], BaseExceptionGroup):
+        failures = list(failures[0].exceptions)
+    sys.exit(f"{name}: {str(failures[0]) or type(failures[0]).__name__}")
+
+
+def require_etcd(name: str) -> None:
+    """Ends this process with status 2, and one line to say what to do, when there is no etcd that can be used."""
+    try:
+        binary = find_binary(os.environ)
+        if binary is None:
+            raise OrderingError(f"etcd is not in PATH: {HOW_TO_INSTALL}")
+        asyncio.run(check_version(binary))
+    except OrderingError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def busy_seconds() -> float:
+    """CPU time of the whole machine that was not idle, so far."""
+    times: dict[str, float] = psutil.cpu_times()._asdict()
+    return sum(times[kind] for kind in ("user", "nice", "system", "irq", "softirq", "steal") if kind in times)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far, user and system."""
+    spent = psutil.Process(pid).cpu_times()
+    return spent.user + spent.system
+
+
+def peak_bytes(pid: int) -> int:
+    """The largest resident memory of a process so far."""
+    status = Path(f"/proc/{pid}/status")
+    if status.exists():
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].removesuffix("kB")) * 1024
+    return int(psutil.Process(pid).memory_info().rss)  # not Linux: no peak, what it holds now

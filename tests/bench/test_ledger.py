@@ -1,0 +1,52 @@
+"""The benchmark of the ledger runs and says what it promises; how fast it was is nobody's business here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from support.tools import needs
+
+LEDGER = Path(__file__).parents[2] / "bench" / "ledger.py"
+
+
+class Line(msgspec.Struct, forbid_unknown_fields=True):
+    ordering: str
+    sns: int
+    p50_s: float
+    p99_s: float
+    floor_p50_s: float
+    tps: float
+
+
+def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(LEDGER), *options]
+    variables = os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=variables)
+
+
+@needs("etcd")
+def test_a_json_line_for_each_engine() -> None:
+    done = run("--samples", "3", "--senders", "4", "--seconds", "0.5", "--json")
+    assert done.returncode == 0, done.stderr
+    lines = [msgspec.json.decode(line, type=Line) for line in done.stdout.splitlines()]
+    assert [(line.ordering, line.sns) for line in lines] == [("local", 1), ("etcd", 3)]
+    for line in lines:
+        assert 0 < line.p50_s <= line.p99_s
+        assert min(line.floor_p50_s, line.tps) > 0
+
+
+def test_without_etcd_it_says_how_to_get_it(tmp_path: Path) -> None:
+    done = run(PATH=str(tmp_path), SWARM_ETCD="")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("bench-ledger: etcd is not in PATH: install it")
+    assert done.stderr.count("\n") == 1
+
+
+def test_no_sample_is_too_few() -> None:
+    done = run("--samples", "0")
+    assert done.returncode == 2
+    assert "at least 1 sample" in done.stderr
