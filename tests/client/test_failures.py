@@ -169,7 +169,7 @@ def test_an_sl_that_stops_reading_does_not_hold_training_up_and_the_next_sync_sa
     tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("swarmlearning.client.session.monotonic", itertools.count(0, 2).__next__)
-    monkeypatch.setattr("swarmlearning.client.session.SEND_TIMEOUT", 0.05)
+    monkeypatch.setattr("swarmlearning.client.connection.SEND_TIMEOUT", 0.05)
     deaf = threading.Event()
 
     def answers(message: FromML) -> list[Reply] | None:

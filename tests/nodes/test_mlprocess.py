@@ -77,3 +77,17 @@ async def test_cancelled_just_as_the_command_ends(tmp_path: Path, monkeypatch: p
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work
+
+
+async def test_killed_the_sl_takes_its_command_along(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = script(f"import signal; pipe = open({str(pipe)!r}, 'wb', 0); pipe.write(b'up'); signal.pause()")
+    run = f"asyncio.run(run_ml({command!r}, pathlib.Path('ml.sock')))"
+    sl = f"import asyncio, pathlib; from swarmlearning.sl.mlprocess import run_ml; {run}"
+    process = await asyncio.create_subprocess_exec(*script(sl))
+    with await asyncio.to_thread(pipe.open, "rb", 0) as reader:
+        assert await asyncio.to_thread(reader.read, 2) == b"up"
+        process.kill()
+        assert await asyncio.to_thread(reader.read) == b""  # the end: nobody holds it any more
+    await process.wait()

@@ -1,6 +1,7 @@
 """For tests of the client: the smallest platform, a log that can be read, and callbacks joined to a fake SL."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -62,6 +63,8 @@ class Join:
     def __call__(self, sl: FakeSL, kind: Callable[..., C], **keywords: Any) -> C:
         self._monkeypatch.delenv("SWARM_LOOPBACK", raising=False)
         self._monkeypatch.setenv("SWARM_CHANNEL", str(sl.path))
+        if "SWARM_RECONNECT_SECONDS" not in os.environ:
+            self._monkeypatch.setenv("SWARM_RECONNECT_SECONDS", "0")
         callback = kind(**{"syncFrequency": 4, "minPeers": 1, "logger": self._log.logger} | keywords)
         self.made.append(callback)
         return callback

@@ -40,7 +40,8 @@ class FakeSL:
 
     `intervals` are the answers to the syncs in turn, then the frequency asked for; `over_at` is the number of the
     sync (from 1) that is told that training is over; `merges` and `merges_at_close` how often a merged model is
-    sent in a sync and a close. `answers` may answer a message in another way; None from it means the usual way.
+    sent in a sync and a close. After it has hung up it comes back `returns` times, as a restarted SL node does: without
+    the files of its life before. `answers` may answer a message in another way; None from it means the usual way.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class FakeSL:
         merge: Callable[[Arrays], Arrays] = lambda arrays: arrays,
         merges: int = 1,
         merges_at_close: int = 1,
+        returns: int = 0,
         answers: Callable[[FromML], Iterable[Reply] | None] = lambda message: None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -60,10 +62,12 @@ class FakeSL:
         self.models: list[Arrays] = []  # what each Sync and Close handed over
         self.headers: list[tensor_file.Header] = []
         self.error: BaseException | None = None
+        self.hung_up = threading.Event()
         self._intervals = iter(intervals)
         self._over_at = over_at
         self._merge, self._merges, self._merges_at_close = merge, merges, merges_at_close
         self._answers = answers
+        self._lives = returns + 1
         self._frequency = 0
         self._left_to_merge = 0
         self._asked: Sync | Close | None = None
@@ -100,17 +104,21 @@ class FakeSL:
             raise self.error
 
     def _run(self) -> None:
-        try:
-            self._connection, _ = self._listener.accept()
-        except OSError:
-            return  # nobody came
-        with self._connection:
+        for life in range(self._lives):
+            for left in self.path.parent.glob("*.safetensors") if life else ():
+                left.unlink()
             try:
-                self._serve(self._connection)
-            except ConnectionError:
-                pass  # the client left, as some tests mean it to
-            except BaseException as error:  # noqa: BLE001 - raised again where the test leaves the block
-                self.error = error
+                self._connection, _ = self._listener.accept()
+            except OSError:
+                return  # nobody came
+            with self._connection:
+                try:
+                    self._serve(self._connection)
+                except ConnectionError:
+                    pass  # the client left, as some tests mean it to
+                except BaseException as error:  # noqa: BLE001 - raised again where the test leaves the block
+                    self.error = error
+            self.hung_up.set()
 
     def _serve(self, connection: socket.socket) -> None:
         while True:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from swarmlearning.channel.messages import Open, TensorSpec
-from swarmlearning.client import session
+from swarmlearning.client import handover
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.session import Evaluation, Session
 from swarmlearning.tensors.file import Array, Tensor, read, write
@@ -76,9 +76,9 @@ def _meet(options: argparse.Namespace, done: int) -> None:
     if done == options.leave_at:
         sys.exit(0)
     if done == options.truncate_at:
-        session.tensor_file.write = _write_truncated  # type: ignore[attr-defined]
+        handover.tensor_file.write = _write_truncated  # type: ignore[attr-defined]
     if done == options.alter_at:
-        session.tensor_file.write = _write_altered  # type: ignore[attr-defined]
+        handover.tensor_file.write = _write_altered  # type: ignore[attr-defined]
 
 
 def _write_truncated(path: Path, tensors: dict[str, Tensor]) -> None:

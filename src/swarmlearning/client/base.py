@@ -12,6 +12,7 @@ each sync may name another interval for the next. An adapter for a platform writ
 """
 
 import logging
+import math
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -26,12 +27,13 @@ import numpy as np
 from swarmlearning.channel.messages import Open, TensorSpec
 from swarmlearning.client import parameters
 from swarmlearning.client.errors import SwarmError
-from swarmlearning.client.session import HOW_TO_START, Evaluation, Session
+from swarmlearning.client.session import HOW_TO_START, RECONNECT_SECONDS, Evaluation, Session
 from swarmlearning.tensors.file import Array, Tensor, TensorFileError, read, read_header
 from swarmlearning.tensors.structure import Spec, describe_difference
 
 CHANNEL = "SWARM_CHANNEL"
 LOOPBACK = "SWARM_LOOPBACK"
+RECONNECT = "SWARM_RECONNECT_SECONDS"
 LOG_FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
 OVER_BEFORE_LOCAL = "Swarm training is over before local training. Exit gracefully."
 
@@ -42,7 +44,8 @@ class SwarmCallbackBase(ABC):
     """Joins a training script to the SL node beside it.
 
     Environment: `SWARM_CHANNEL` is the path of the SL node's Unix socket (`swarm run` and `swarm sl` set it);
-    `SWARM_LOOPBACK=True` trains without a swarm: parameters are checked, nothing else happens.
+    `SWARM_LOOPBACK=True` trains without a swarm: parameters are checked, nothing else happens;
+    `SWARM_RECONNECT_SECONDS` is how long an SL node that went away is waited for (600; 0: not at all).
 
     Every method raises `SwarmError`, after logging it, when training cannot go on. One training session: after
     `on_train_end` the callback is used up.
@@ -156,7 +159,7 @@ class SwarmCallbackBase(ABC):
                 ml_platform=known.ml_platform,
                 structure=tuple(TensorSpec(*spec) for spec in self._structure),
             )
-            return Session(Path(channel), request, on_waiting=self.logger.info)
+            return Session(Path(channel), request, self.logger.info, _reconnect_seconds())
 
     def _sync(self, session: Session) -> None:
         self.logger.info("Starting Swarm merging round ...")
@@ -291,6 +294,19 @@ class SwarmCallbackBase(ABC):
 def _specs(tensors: Mapping[str, Tensor]) -> list[Spec]:
     """Sorted by name."""
     return [(name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)]
+
+
+def _reconnect_seconds() -> float:
+    given = os.getenv(RECONNECT)
+    if not given:
+        return RECONNECT_SECONDS
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise SwarmError(f"environment variable {RECONNECT} has to be a number of seconds, 0 or more; it is {given!r}")
+    return seconds
 
 
 def _logger(given: Any) -> Logger:

@@ -4,19 +4,24 @@ The training process asks (`Open`, `Sync`, `Close`) and then reads until the ans
 is sent and logs who is waited for. Reading has no time-out of its own: a swarm below its minimum of peers waits by
 design, the SL says for whom, and its death ends the stream. Sending has one: an SL that does not read is broken.
 
-Once an exchange has failed, the two sides may disagree about what comes next, so the session is over and says why.
+An SL that dies is waited for: when it is there again, the session is opened anew and the request at hand repeated, to
+the byte. While training goes on between two requests nothing waits for it, but the session is opened anew all the same,
+so that the swarm knows of this process.
+
+Once an exchange has failed otherwise, the two sides may disagree about what comes next, so the session is over and says
+why.
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import NamedTuple, TypeVar
 
-from swarmlearning.channel import framing
-from swarmlearning.channel.address import connect
+from swarmlearning.channel.framing import ChannelError
 from swarmlearning.channel.messages import (
     Close,
     Closed,
@@ -24,7 +29,6 @@ from swarmlearning.channel.messages import (
     EvaluationFailed,
     Failed,
     FromML,
-    FromSL,
     Kill,
     Merged,
     Open,
@@ -34,11 +38,14 @@ from swarmlearning.channel.messages import (
     Synced,
     Waiting,
 )
+from swarmlearning.client.connection import Connection
 from swarmlearning.client.errors import SwarmError
-from swarmlearning.tensors import file as tensor_file
+from swarmlearning.client.handover import HandOver
+from swarmlearning.tensors.file import Tensor
 
-SEND_TIMEOUT = 5.0  # seconds; the socket is local and the messages are small
 PROGRESS_INTERVAL = 1.0  # seconds between two reports of progress
+RECONNECT_SECONDS = 600.0  # how long an SL that went away is waited for
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two attempts to reach it
 
 HOW_TO_START = (
     "Start the script with `swarm run -n N -- python train.py`, or beside a node with "
@@ -48,9 +55,12 @@ SEE_ITS_LOG = (
     "Its log says why: under `swarm run` in the run folder (runs/latest), otherwise where `swarm sl` was started"
 )
 
+ENDED = "it was closed; make a new SwarmCallback to train again"
+
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}")
 
 A = TypeVar("A", Opened, Synced, Closed)
+T = TypeVar("T")
 
 
 class Evaluation(NamedTuple):
@@ -67,48 +77,55 @@ OnWaiting = Callable[[str], None]
 
 
 class Session:
-    """An open training session. All but `progress` raise `SwarmError` when the SL refuses, fails or leaves."""
+    """An open training session. All but `progress` raise `SwarmError` when the SL refuses, fails or stays away."""
 
-    def __init__(self, address: Path, request: Open, on_waiting: OnWaiting) -> None:
-        """Connects to the SL's socket at `address` and opens the session. `on_waiting` gets lines for the log."""
+    def __init__(
+        self, address: Path, request: Open, on_waiting: OnWaiting, reconnect_seconds: float = RECONNECT_SECONDS
+    ) -> None:
+        """Connects to the SL's socket at `address` and opens the session. `on_waiting` gets lines for the log.
+
+        An SL that goes away later is waited for so many seconds; with 0 that ends the session.
+        """
         self._address = address
+        self._request = request
         self._on_waiting = on_waiting
+        self._reconnect_seconds = reconnect_seconds
         self._over: str | None = None  # why nothing more can be asked
-        self._id = ""
-        self._sequence = 0
+        self._connection: Connection | None = None
+        self._id = ""  # empty until the SL that is connected has opened the session
+        self._sequence = self._files = 0
         self._last_progress = -math.inf
+        self._give_up_at: float | None = None  # while an SL that went away is waited for
         try:
-            self._socket = connect(address)
+            self._connect()
         except OSError as error:
             raise SwarmError(f"no SL node answers at SWARM_CHANNEL={address}: {error}. {HOW_TO_START}") from error
-        self._id = self._exchange(request, Opened).session
+        self._serve(lambda: None)
 
-    def sync(
-        self, tensors: Mapping[str, tensor_file.Tensor], node_weightage: int, on_merged: OnMerged
-    ) -> tuple[int, bool]:
+    def sync(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> tuple[int, bool]:
         """Hands over the parameters and loads what the swarm made of them.
 
         Returns the batches until the next sync (>= 1) and whether the swarm's training is over.
         """
-        name = self._hand_over(tensors)
-        synced = self._exchange(Sync(self._id, self._sequence, node_weightage, name), Synced, on_merged)
+        synced = self._hand_over(
+            tensors, lambda name: Sync(self._id, self._sequence, node_weightage, name), Synced, on_merged
+        )
         return synced.next_interval, synced.training_over
 
-    def close(self, tensors: Mapping[str, tensor_file.Tensor], node_weightage: int, on_merged: OnMerged) -> None:
+    def close(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> None:
         """Ends local training and goes on loading merged models until training is over everywhere."""
-        name = self._hand_over(tensors)
-        self._exchange(Close(self._id, self._sequence, node_weightage, name), Closed, on_merged)
-        self._end("it was closed; make a new SwarmCallback to train again")
+        self._hand_over(tensors, lambda name: Close(self._id, self._sequence, node_weightage, name), Closed, on_merged)
+        self._end(ENDED)
 
     def kill(self, ok: bool, message: str) -> None:
         """Leaves without waiting for the swarm. One-way; the session is over whether or not the SL heard it."""
         self._require_open()
         try:
-            self._send(Kill(self._id, ok, message))
+            self._connected.send(Kill(self._id, ok, message))
         except OSError as error:
             raise SwarmError(f"the SL node was not told that training ended here: {error}") from error
         finally:
-            self._end("it was closed; make a new SwarmCallback to train again")
+            self._end(ENDED)
 
     def progress(self, steps: int, epochs: int) -> None:
         """Tells how far local training is, at most once a second. Never raises: the next exchange does."""
@@ -117,44 +134,54 @@ class Session:
             return
         self._last_progress = now
         try:
-            self._send(Progress(self._id, steps, epochs))
+            if self._is_open():
+                self._connected.send(Progress(self._id, steps, epochs))
         except ConnectionError:
-            return  # the next exchange fails on the same connection, and can still read why the SL left
-        except OSError as error:  # part of a message may have been sent
+            self._part()
+        except (OSError, ChannelError, SwarmError) as error:  # part of a message may have been sent
             self._end(f"progress could not be reported: {error}. {SEE_ITS_LOG}")
 
-    def _hand_over(self, tensors: Mapping[str, tensor_file.Tensor]) -> str:
-        """Writes the parameters into the channel's directory, under a name never used before."""
+    # --- exchanges
+
+    def _hand_over(
+        self,
+        tensors: Mapping[str, Tensor],
+        request: Callable[[str], Sync | Close],
+        answer: type[A],
+        on_merged: OnMerged,
+    ) -> A:
+        """Writes the parameters, asks, and serves the SL until its answer; `request` takes the file's name."""
         self._require_open()
         self._sequence += 1
-        name = f"trained-{self._id}-{self._sequence}.safetensors"
-        path, part = self._address.with_name(name), self._address.with_name(f".{name}.part")
-        try:
-            tensor_file.write(part, tensors)
-            part.rename(path)
-        except (OSError, tensor_file.TensorFileError) as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise SwarmError(f"cannot write the parameters to {path}: {error}. The model is unharmed") from error
-        return name
+        with HandOver(self._address.parent, tensors, self._new_name()) as handed:
+            asked = ""
 
-    def _exchange(self, request: Open | Sync | Close, answer: type[A], on_merged: OnMerged | None = None) -> A:
-        """Sends `request` and serves the SL until its answer. A failure of any kind ends the session."""
+            def ask() -> A:
+                nonlocal asked
+                if asked:
+                    handed.again(self._new_name())
+                asked = handed.name
+                self._say(request(asked))
+                return self._await(answer, on_merged)
+
+            return self._serve(ask)
+
+    def _new_name(self) -> str:
+        """A name for a file that was never used before."""
+        self._files += 1
+        return f"trained-{os.getpid()}-{self._files}.safetensors"
+
+    def _serve(self, exchange: Callable[[], T]) -> T:
+        """The exchange, repeated when the SL went away and is back. A failure of any other kind ends the session."""
         self._require_open()
         try:
-            self._say(request)
-            while not isinstance(message := self._receive(), answer):
-                match message:
-                    case Waiting():
-                        self._on_waiting(message.text)
-                    case Merged() if on_merged is not None:
-                        self._load(message, on_merged)
-                    case Failed():
-                        raise SwarmError(f"SL error: {message.message}")
-                    case _:
-                        raise SwarmError(f"the SL node sent {type(message).__name__}, not {answer.__name__}")
-            self._check(message)
-        except (OSError, framing.ChannelError) as error:
+            while True:
+                try:
+                    self._reopen()
+                    return exchange()
+                except ConnectionError as error:
+                    self._wait_for_its_return(error)
+        except (OSError, ChannelError) as error:
             what = "went away" if isinstance(error, OSError) else "does not follow the protocol"
             lost = f"the SL node at {self._address} {what}: {error}. {SEE_ITS_LOG}"
             self._end(lost)
@@ -162,6 +189,20 @@ class Session:
         except BaseException as error:  # an interrupt too: the two sides no longer agree about what comes next
             self._end(str(error) or type(error).__name__)
             raise
+
+    def _await(self, answer: type[A], on_merged: OnMerged | None = None) -> A:
+        """Serves the SL until its answer."""
+        while not isinstance(message := self._connected.receive(), answer):
+            match message:
+                case Waiting():
+                    self._on_waiting(message.text)
+                case Merged() if on_merged is not None:
+                    self._load(message, on_merged)
+                case Failed():
+                    raise SwarmError(f"SL error: {message.message}")
+                case _:
+                    raise SwarmError(f"the SL node sent {type(message).__name__}, not {answer.__name__}")
+        self._check(message)
         return message
 
     def _load(self, merged: Merged, on_merged: OnMerged) -> None:
@@ -171,8 +212,10 @@ class Session:
             loss, metric, epochs, total = on_merged(self._address.with_name(_plain(merged.file)))
             answer = Evaluated(self._id, self._sequence, _finite(loss), _finite(metric), epochs, total)
         except Exception as error:
+            if self._reconnect_seconds and self._connected.left():
+                raise ConnectionError("it left while its model was being loaded") from error  # and took the file along
             with suppress(OSError):  # the error at hand says more than that of a connection
-                self._send(EvaluationFailed(self._id, self._sequence, f"{type(error).__name__}: {error}"))
+                self._connected.send(EvaluationFailed(self._id, self._sequence, f"{type(error).__name__}: {error}"))
             raise SwarmError(f"the merged model {merged.file} could not be loaded and evaluated: {error}") from error
         self._say(answer)
 
@@ -190,25 +233,63 @@ class Session:
     def _say(self, message: FromML) -> None:
         """Sends within an exchange. Where the SL has left, what it said before tells more: that is read next."""
         with suppress(ConnectionError):
-            self._send(message)
+            self._connected.send(message)
 
-    def _send(self, message: FromML) -> None:
-        self._socket.settimeout(SEND_TIMEOUT)
-        self._socket.sendall(framing.encode(message))
+    # --- the connection, and the SL that goes away and comes back
 
-    def _receive(self) -> FromSL:
-        self._socket.settimeout(None)
-        length = framing.body_length(self._read(framing.LENGTH.size))
-        return framing.decode_from_sl(self._read(length))
+    @property
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            raise ConnectionError("it closed the connection")
+        return self._connection
 
-    def _read(self, count: int) -> bytes:
-        received = bytearray()
-        while len(received) < count:
-            chunk = self._socket.recv(count - len(received))
-            if not chunk:
-                raise ConnectionError("it closed the connection")
-            received += chunk
-        return bytes(received)
+    def _connect(self) -> None:
+        """Connects and asks for the session; `_reopen` and `_is_open` hear the answer."""
+        self._connection = Connection(self._address)
+        self._say(self._request)
+
+    def _reopen(self) -> None:
+        """Waits until the SL has opened the session."""
+        if not self._id:
+            self._id = self._await(Opened).session
+            if self._give_up_at is not None:
+                self._on_waiting("The SL node is back")
+            self._give_up_at = None
+
+    def _is_open(self) -> bool:
+        """Whether the session is open; goes on to open it where it is not, without waiting."""
+        if self._connection is None and self._reconnect_seconds:
+            with suppress(OSError):
+                self._connect()
+        if self._connection and not self._id and self._connection.pending():
+            self._reopen()
+        return bool(self._id)
+
+    def _wait_for_its_return(self, why: ConnectionError) -> None:
+        """Connects again. Raises `why` when the SL stays away for too long."""
+        self._disconnect()
+        if self._give_up_at is None:
+            self._give_up_at = monotonic() + self._reconnect_seconds
+            if self._reconnect_seconds:
+                seconds = f"{self._reconnect_seconds:.0f} s at most"
+                self._on_waiting(f"The SL node went away ({why}). Waiting for its return, {seconds}")
+        pause = FIRST_PAUSE
+        while (left := self._give_up_at - monotonic()) > 0:
+            sleep(min(pause, left))
+            pause = min(2 * pause, LONGEST_PAUSE)
+            with suppress(OSError):
+                self._connect()
+                return
+        raise why
+
+    def _part(self) -> None:
+        """The SL has left between two exchanges: for good if it said why."""
+        try:
+            while not isinstance(message := self._connected.receive(), Failed):
+                pass
+            self._end(f"SL error: {message.message}")
+        except (OSError, ChannelError):
+            self._disconnect()
 
     def _require_open(self) -> None:
         if self._over is not None:
@@ -216,7 +297,12 @@ class Session:
 
     def _end(self, reason: str) -> None:
         self._over = reason
-        self._socket.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._id = None, ""
 
 
 def _plain(name: str) -> str:

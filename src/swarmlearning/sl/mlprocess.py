@@ -1,4 +1,7 @@
-"""Running the user's training command beside this SL node: `swarm sl … -- python train.py`."""
+"""Running the user's training command beside this SL node: `swarm sl … -- python train.py`.
+
+The command does not outlive the SL: when that is killed, it dies too, and whoever starts the SL again starts both.
+"""
 
 import asyncio
 import logging
@@ -9,10 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from swarmlearning.node.errors import NodeError
+from swarmlearning.orphans import dying_with_this_process
 
 logger = logging.getLogger("swarm.mlApp")
 
 CHANNEL_VARIABLE = "SWARM_CHANNEL"
+RECONNECT_VARIABLE = "SWARM_RECONNECT_SECONDS"
 STOP_SECONDS = 10.0
 
 
@@ -21,9 +26,12 @@ async def run_ml(command: Sequence[str], channel: Path) -> int:
 
     Raises `NodeError` when the command cannot be started.
     """
-    environment = os.environ | {CHANNEL_VARIABLE: str(channel)}
+    # No return to another SL: what a killed command leaves behind must not take the place of the one started anew.
+    environment = os.environ | {CHANNEL_VARIABLE: str(channel), RECONNECT_VARIABLE: "0"}
     try:
-        process = await asyncio.create_subprocess_exec(*command, env=environment, start_new_session=True)
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, start_new_session=True, preexec_fn=dying_with_this_process()
+        )
     except OSError as error:
         raise NodeError(f"cannot start the training command {command[0]!r}: {error.strerror}") from error
     try:

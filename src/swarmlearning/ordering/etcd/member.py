@@ -7,7 +7,6 @@ that crosses the network is the tunnel's mutual TLS with the SN's own identity (
 
 import asyncio
 import contextlib
-import ctypes
 import hashlib
 import ipaddress
 import logging
@@ -16,11 +15,11 @@ import secrets
 import signal
 import sys
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, Gateway
 from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.orphans import dying_with_this_process
 
 logger = logging.getLogger("swarm.etcd")
 
@@ -105,7 +104,7 @@ class EtcdMember:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=partial(_die_with, os.getpid()) if sys.platform == "linux" else None,
+                preexec_fn=dying_with_this_process(),  # a member without its SN would vote for nobody's machine
             )
 
     async def answers(self) -> None:
@@ -169,10 +168,3 @@ class EtcdMember:
         except OSError as error:
             return f"no log ({error.strerror})"
         return " | ".join(lines[-3:])[-800:]
-
-
-def _die_with(parent: int) -> None:
-    """An SN that is killed takes its member along; a member without its SN would vote for nobody's machine."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    if os.getppid() != parent:  # killed between the fork and this line
-        os._exit(1)

@@ -1,0 +1,50 @@
+"""The training process' end of the local channel: whole messages over a blocking Unix socket."""
+
+import select
+import socket
+from pathlib import Path
+
+from swarmlearning.channel import framing
+from swarmlearning.channel.address import connect
+from swarmlearning.channel.messages import FromML, FromSL
+
+SEND_TIMEOUT = 5.0  # seconds; the socket is local and the messages are small
+
+
+class Connection:
+    """Connected to the SL's socket at `address`. All raise `OSError`: `ConnectionError` when the SL has left."""
+
+    def __init__(self, address: Path) -> None:
+        self._socket = connect(address)
+
+    def send(self, message: FromML) -> None:
+        """Sends it; raises `TimeoutError` when the SL does not read."""
+        self._socket.settimeout(SEND_TIMEOUT)
+        self._socket.sendall(framing.encode(message))
+
+    def receive(self) -> FromSL:
+        """Waits for the next message, without limit. Raises `ChannelError` for what is none."""
+        self._socket.settimeout(None)
+        length = framing.body_length(self._read(framing.LENGTH.size))
+        return framing.decode_from_sl(self._read(length))
+
+    def pending(self) -> bool:
+        """Whether there is something to receive: a message, or that the SL has left."""
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def left(self) -> bool:
+        """Whether the SL has left, and nothing it said before is still to be read."""
+        return self.pending() and not self._socket.recv(1, socket.MSG_PEEK)
+
+    def close(self) -> None:
+        """Closes it; a second time does nothing."""
+        self._socket.close()
+
+    def _read(self, count: int) -> bytes:
+        received = bytearray()
+        while len(received) < count:
+            chunk = self._socket.recv(count - len(received))
+            if not chunk:
+                raise ConnectionError("it closed the connection")
+            received += chunk
+        return bytes(received)

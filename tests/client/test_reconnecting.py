@@ -1,0 +1,168 @@
+"""The SL node goes away and comes back: the training process goes on as if nothing had happened."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support.callbacks import Join, Log
+from support.fake_sl import HANG_UP, Arrays, FakeSL, Reply
+from swarmlearning.channel.messages import Close, Evaluated, Failed, FromML, Open, Progress, Sync
+from swarmlearning.client.errors import SwarmError
+
+Answers = Callable[[FromML], list[Reply] | None]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWARM_RECONNECT_SECONDS", "60")
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is told after every batch."""
+    monkeypatch.setattr("swarmlearning.client.session.PROGRESS_INTERVAL", 0.0)
+
+
+def model(value: float = 0.0) -> dict[str, Any]:
+    return {"w": np.full(6, value, np.float32)}
+
+
+def once(kind: type[Any], *replies: Reply) -> Answers:
+    """These replies to the first message of that kind; the usual ones to all others."""
+    left = iter([list(replies)])
+    return lambda message: next(left, None) if isinstance(message, kind) else None
+
+
+def plus_one(arrays: Arrays) -> Arrays:
+    return {"w": arrays["w"] + 1}
+
+
+@pytest.mark.parametrize("kind", [Open, Sync, Evaluated, Close])
+def test_whenever_it_goes_away_the_request_is_repeated_to_the_byte(
+    tmp_path: Path, join: Join, log: Log, kind: type[Any]
+) -> None:
+    with FakeSL(tmp_path, merge=plus_one, merges=2, returns=1, answers=once(kind, HANG_UP)) as sl:
+        callback = join.arrays(sl, syncFrequency=1, model=model(3))
+        callback.on_train_begin()
+        callback.model["w"] *= 10
+        callback.on_train_end()
+        sl.wait_until_left()
+        assert len(sl.of(Open)) == 2
+        # a merged model that was loaded before the SL went away is not what is handed over again
+        assert {tuple(arrays["w"]) for arrays in sl.models} == {(3,) * 6, (40,) * 6}
+        assert (callback.model["w"] == 41).all()
+        assert [path.name for path in tmp_path.iterdir()] == [sl.path.name]
+    told = [text for text in log.texts("INFO") if text.startswith("The SL node")]
+    assert told == [
+        "The SL node went away (it closed the connection). Waiting for its return, 60 s at most",
+        "The SL node is back",
+    ]
+
+
+def test_it_goes_away_as_often_as_it_likes(tmp_path: Path, join: Join) -> None:
+    goings = itertools.count(1)
+
+    def answers(message: FromML) -> list[Reply] | None:
+        return [HANG_UP] if isinstance(message, Sync) and next(goings) % 4 else None
+
+    with FakeSL(tmp_path, merge=plus_one, returns=6, answers=answers) as sl:
+        callback = join.arrays(sl, syncFrequency=1, model=model())
+        callback.on_train_begin()
+        callback.on_batch_end()
+        callback.on_train_end()
+        assert len(sl.of(Open)) == 7
+        assert (callback.model["w"] == 3).all()
+
+
+def test_between_two_requests_training_does_not_wait_and_the_session_is_opened_anew(
+    tmp_path: Path, join: Join, log: Log, eager: None
+) -> None:
+    with FakeSL(tmp_path, returns=1, answers=once(Progress, HANG_UP)) as sl:
+        callback = join.arrays(sl, syncFrequency=1_000_000, model=model())
+        callback.on_train_begin()
+        while len(sl.of(Progress)) < 2:  # the second is heard by the SL that came back
+            callback.on_batch_end()
+        assert len(sl.of(Open)) == 2
+        assert log.texts("INFO")[-1].startswith("Merge Done")  # nothing was waited for
+        callback.on_train_end()
+
+
+def test_what_fails_because_it_went_away_is_not_the_scripts_fault(tmp_path: Path, join: Join) -> None:
+    """A restarted SL node removes the files it finds, also one that is just being loaded."""
+
+    loading = itertools.count()
+
+    def answers(message: FromML) -> list[Reply] | None:
+        return [*sl.usual(message), HANG_UP] if isinstance(message, Sync) and len(sl.of(Sync)) == 1 else None
+
+    def evaluate(model: Any) -> tuple[None, None]:
+        if not next(loading):
+            assert sl.hung_up.wait(60)
+            raise FileNotFoundError("the merged model is gone")
+        return None, None
+
+    with FakeSL(tmp_path, returns=1, answers=answers) as sl:
+        callback = join.arrays(sl, model=model(3), evaluate=evaluate)
+        callback.on_train_begin()
+        assert next(loading) == 2
+        callback.on_train_end()
+
+
+def test_one_that_stays_away_is_given_up(tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWARM_RECONNECT_SECONDS", "0.2")
+
+    def answers(message: FromML) -> list[Reply] | None:
+        if not isinstance(message, Sync):
+            return None
+        sl.path.unlink()
+        return [HANG_UP]
+
+    with FakeSL(tmp_path, answers=answers) as sl:
+        callback = join.arrays(sl, model=model())
+        with pytest.raises(SwarmError, match=r"the SL node at .* went away: it closed the connection\. Its log"):
+            callback.on_train_begin()
+
+
+def test_one_that_dies_again_and_again_before_it_opens_the_session_is_given_up(
+    tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWARM_RECONNECT_SECONDS", "0.3")
+    opened = itertools.count()
+
+    def answers(message: FromML) -> list[Reply] | None:
+        return [HANG_UP] if isinstance(message, Sync) or (isinstance(message, Open) and next(opened)) else None
+
+    with FakeSL(tmp_path, returns=1000, answers=answers) as sl:
+        callback = join.arrays(sl, model=model())
+        with pytest.raises(SwarmError, match="went away"):
+            callback.on_train_begin()
+
+
+def test_what_it_says_after_its_return_counts(tmp_path: Path, join: Join) -> None:
+    opened = itertools.count()
+
+    def answers(message: FromML) -> list[Reply] | None:
+        if isinstance(message, Sync):
+            return [HANG_UP]
+        return [Failed("training is over")] if isinstance(message, Open) and next(opened) else None
+
+    with FakeSL(tmp_path, returns=1, answers=answers) as sl:
+        callback = join.arrays(sl, model=model())
+        with pytest.raises(SwarmError, match="SL error: training is over"):
+            callback.on_train_begin()
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan", "inf"])
+def test_the_variable_has_to_be_a_number_of_seconds(
+    tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("SWARM_RECONNECT_SECONDS", given)
+    with (
+        FakeSL(tmp_path) as sl,
+        pytest.raises(SwarmError, match=f"SWARM_RECONNECT_SECONDS has to be .* it is '{given}'"),
+    ):
+        join.arrays(sl, model=model())
