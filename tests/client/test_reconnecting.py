@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.callbacks import Join, Log
+from support.callbacks import ArrayCallback, Join, Log
 from support.fake_sl import HANG_UP, Arrays, FakeSL, Reply
 from swarmlearning.channel.messages import Close, Evaluated, Failed, FromML, Open, Progress, Sync
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.session import Evaluation
 
 Answers = Callable[[FromML], list[Reply] | None]
 
@@ -91,24 +92,31 @@ def test_between_two_requests_training_does_not_wait_and_the_session_is_opened_a
         callback.on_train_end()
 
 
-def test_what_fails_because_it_went_away_is_not_the_scripts_fault(tmp_path: Path, join: Join) -> None:
-    """A restarted SL node removes the files it finds, also one that is just being loaded."""
+class Slow(ArrayCallback):
+    """Comes to loading a merged model only once the SL node has gone away."""
 
-    loading = itertools.count()
+    sl: FakeSL
+
+    def _accept(self, path: Path) -> Evaluation:
+        assert self.sl.hung_up.wait(60)
+        return super()._accept(path)
+
+
+def test_the_merged_model_goes_with_it(tmp_path: Path, join: Join) -> None:
+    """A restarted SL node removes the files it finds."""
 
     def answers(message: FromML) -> list[Reply] | None:
-        return [*sl.usual(message), HANG_UP] if isinstance(message, Sync) and len(sl.of(Sync)) == 1 else None
-
-    def evaluate(model: Any) -> tuple[None, None]:
-        if not next(loading):
-            assert sl.hung_up.wait(60)
-            raise FileNotFoundError("the merged model is gone")
-        return None, None
+        if not isinstance(message, Sync) or len(sl.of(Sync)) > 1:
+            return None
+        replies = list(sl.usual(message))
+        sl.merged_path.unlink()
+        return [*replies, HANG_UP]
 
     with FakeSL(tmp_path, returns=1, answers=answers) as sl:
-        callback = join.arrays(sl, model=model(3), evaluate=evaluate)
+        callback = join(sl, Slow, model=model(3))
+        callback.sl = sl
         callback.on_train_begin()
-        assert next(loading) == 2
+        assert len(sl.of(Sync)) == 2
         callback.on_train_end()
 
 
