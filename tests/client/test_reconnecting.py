@@ -92,6 +92,21 @@ def test_between_two_requests_training_does_not_wait_and_the_session_is_opened_a
         callback.on_train_end()
 
 
+def test_it_says_from_which_merged_model_it_trains(tmp_path: Path, join: Join) -> None:
+    """Not one that it has only loaded: an exchange without an answer begins again with what it has trained."""
+    goings = {2: Sync, 3: Evaluated}  # at the second sync, and in its repetition
+
+    def answers(message: FromML) -> list[Reply] | None:
+        return [HANG_UP] if isinstance(message, goings.get(len(sl.of(type(message))), ())) else None
+
+    with FakeSL(tmp_path, returns=2, answers=answers) as sl:
+        callback = join.arrays(sl, syncFrequency=1, model=model())
+        for step in (callback.on_train_begin, callback.on_batch_end, callback.on_batch_end):
+            step()
+        assert [asked.holds for asked in sl.of(Open)] == ["", "merged-0", "merged-1"]
+        callback.on_train_end()
+
+
 class Slow(ArrayCallback):
     """Comes to loading a merged model only once the SL node has gone away."""
 

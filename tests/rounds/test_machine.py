@@ -413,6 +413,19 @@ def test_a_result_that_is_in_the_store_is_not_fetched() -> None:
     assert node.hand() == [Deliver(merged(0))]
 
 
+@pytest.mark.parametrize(("holds", "goes_on"), [(merged(0), True), (merged(7), False), ("", False)])
+def test_an_ml_process_that_trains_from_the_result_contributes_to_a_restarted_node(holds: str, goes_on: bool) -> None:
+    play = Play("a", "b")
+    play.complete_round("a", "b")
+    node = Node(play, "b", held=[merged(0)])
+    node.tell(SessionAsked(SESSION, holds))
+    play.open("b")
+    assert node.accept(SESSION) == [AnswerOpened()]
+    node.show()
+    submit = Submit(1, merged(0), "trained", model("b", 1), 1, 1)
+    assert node.hand(1) == [Send(submit) if goes_on else Deliver(merged(0))]
+
+
 def test_a_newcomer_that_holds_the_result_says_so() -> None:
     play = Play("a", "b")
     play.complete_round("a", "b")

@@ -165,7 +165,7 @@ class FakeSL:
     def merged(self) -> Merged:
         """The message that offers `merged_path` to the exchange that is open."""
         assert self._asked is not None
-        return Merged(SESSION, self._asked.sequence, self.merged_path.name)
+        return Merged(SESSION, self._asked.sequence, self.merged_path.name, f"merged-{len(self.of(Evaluated))}")
 
     def _take(self, message: Sync | Close) -> None:
         assert message.session == SESSION

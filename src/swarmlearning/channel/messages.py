@@ -42,7 +42,10 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Open(Message, frozen=True, tag=True):
-    """Opens the training session; sent once, before anything else."""
+    """Opens the training session; sent once on each connection, before anything else.
+
+    `holds` is the digest of the merged model that the ML process trains from; empty when it starts.
+    """
 
     training_contract: str
     sync_frequency: int
@@ -54,6 +57,7 @@ class Open(Message, frozen=True, tag=True):
     total_epochs: int
     ml_platform: str
     structure: tuple[TensorSpec, ...]
+    holds: str = ""
     version: int = VERSION
 
 
@@ -117,11 +121,12 @@ class Opened(Message, frozen=True, tag=True):
 
 
 class Merged(Message, frozen=True, tag=True):
-    """Load the merged model in `file`, evaluate it, and answer."""
+    """Load the merged model in `file`, whose digest is `model`, evaluate it, and answer."""
 
     session: str
     sequence: int
     file: str
+    model: str = ""
 
 
 class Synced(Message, frozen=True, tag=True):

@@ -21,6 +21,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from swarmlearning.channel.framing import ChannelError
 from swarmlearning.channel.messages import (
     Close,
@@ -93,6 +95,8 @@ class Session:
         self._over: str | None = None  # why nothing more can be asked
         self._connection: Connection | None = None
         self._id = ""  # empty until the SL that is connected has opened the session
+        self._holds = ""  # the merged model to train from: that of the last exchange with an answer
+        self._loaded = ""
         self._sequence = self._files = 0
         self._last_progress = -math.inf
         self._give_up_at: float | None = None  # while an SL that went away is waited for
@@ -164,7 +168,9 @@ class Session:
                 self._say(request(asked))
                 return self._await(answer, on_merged)
 
-            return self._serve(ask)
+            answered = self._serve(ask)
+        self._holds = self._loaded
+        return answered
 
     def _new_name(self) -> str:
         """A name for a file that was never used before."""
@@ -217,6 +223,7 @@ class Session:
             with suppress(OSError):  # the error at hand says more than that of a connection
                 self._connected.send(EvaluationFailed(self._id, self._sequence, f"{type(error).__name__}: {error}"))
             raise SwarmError(f"the merged model {merged.file} could not be loaded and evaluated: {error}") from error
+        self._loaded = merged.model
         self._say(answer)
 
     def _check(self, message: Opened | Merged | Synced | Closed) -> None:
@@ -246,7 +253,7 @@ class Session:
     def _connect(self) -> None:
         """Connects and asks for the session; `_reopen` and `_is_open` hear the answer."""
         self._connection = Connection(self._address)
-        self._say(self._request)
+        self._say(msgspec.structs.replace(self._request, holds=self._holds))
 
     def _reopen(self) -> None:
         """Waits until the SL has opened the session."""

@@ -35,9 +35,10 @@ class ChainAdvanced(_Frozen, frozen=True):
 
 
 class SessionAsked(_Frozen, frozen=True):
-    """The ML process opened its channel and states its parameters."""
+    """The ML process opened its channel and states its parameters, and which merged model it trains from, if any."""
 
     session: OpenSession
+    holds: str = ""
 
 
 class ParametersHanded(_Frozen, frozen=True):

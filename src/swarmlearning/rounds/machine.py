@@ -205,10 +205,12 @@ class RoundMachine:
 
     def _note_ml(self, event: SessionAsked | ParametersHanded | Evaluated | MLLeft) -> Iterator[Action]:
         match event:
-            case SessionAsked(session):
+            case SessionAsked(session, holds):
                 self._session, self._joined, self._opened, self._failed = session, False, False, False
                 self._waiting = self._closed = None
-                self._has, self._delivering, self._run = NO_MODEL, None, self._training.run
+                latest = self._latest()
+                self._has = latest if holds and holds == latest[1] else NO_MODEL
+                self._delivering, self._run = None, self._training.run
                 self._work.sent.pop(session, None)  # a refusal of the session before says nothing about this one
             case ParametersHanded(digest, size, closing):
                 self._work.held.add(digest)

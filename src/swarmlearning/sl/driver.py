@@ -175,7 +175,8 @@ class Driver:
                     adaptive=message.use_adaptive_sync,
                     may_lead=self._settings.make_me_admin,
                     initial=self._settings.initial,
-                )
+                ),
+                message.holds,
             )
         )
         await self._events.put(self._advanced(chain))
@@ -386,7 +387,7 @@ class Driver:
         except (OSError, StoreError) as error:
             await self._fail(f"cannot hand the merged model over: {error}")
             return
-        await self.channel.send(messages.Merged(self._session_id, self._sequence, path.name))
+        await self.channel.send(messages.Merged(self._session_id, self._sequence, path.name, digest))
 
     async def _fail(self, text: str) -> None:
         logger.error("%s", text)
