@@ -30,7 +30,12 @@ def urls(admitted: str) -> dict[str, str]:
         ("abcd", "", "abcde", "abcde", "", Step("add", "e", 0)),
         ("abc", "", "abc", "ab", "c", None),
         ("abc", "", "abcd", "abd", "", None),
-        ("abc", "", "abcd", "abd", "c", Step("remove", "c", ord("c"))),
+        ("abc", "", "abcd", "abd", "c", Step("add", "d", 0)),
+        ("abc", "d", "abcd", "abd", "c", Step("remove", "c", ord("c"))),
+        ("ab", "d", "abcd", "abd", "c", Step("promote", "d", ord("d"))),
+        ("abc", "d", "abcd", "abcd", "", None),
+        ("abc", "d", "abcd", "ab", "cd", Step("remove", "d", ord("d"))),
+        ("abc", "d", "abcde", "abcde", "", Step("promote", "d", ord("d"))),
         ("ab", "", "abcd", "abd", "c", Step("add", "d", 0)),
         ("ab", "", "abc", "ac", "b", None),
         ("abc", "", "ab", "ab", "", Step("remove", "", ord("c"))),
@@ -40,6 +45,11 @@ def urls(admitted: str) -> dict[str, str]:
 )
 def test_next_step(voters: str, learner: str, admitted: str, present: str, gone: str, expected: Step | None) -> None:
     assert next_step(members(voters, learner), urls(admitted), set(present), set(gone)) == expected
+
+
+def test_nobody_is_removed_for_a_learner_that_does_not_run_yet() -> None:
+    added = Member(ord("d"), "", URLS["d"], learner=True)
+    assert next_step([*members("abc"), added], urls("abcd"), set("abd"), {"c"}) is None
 
 
 @pytest.mark.parametrize(("voters", "crashes"), [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (7, 3)])

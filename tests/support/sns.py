@@ -199,7 +199,7 @@ class Network(Swarm):
                 return False
             finally:
                 await gateway.close()
-        return bool(status["leader"] == status["header"]["member_id"])
+        return bool(status.get("leader") == status["header"]["member_id"])
 
     def height(self, number: int) -> int:
         return int(self.until_status(number, lambda status: True)["height"])

@@ -44,9 +44,10 @@ class Votes:
         while True:
             await asyncio.sleep(PACE_SECONDS)
             try:
-                step = await self._next_step()
-                if step is not None:
+                while (step := await self._next_step()) is not None:
                     await self._carry_out(step)
+                    if step.action != "remove":
+                        break  # only who takes a removed voter's place does so at once
             except OrderingError as error:
                 logger.debug("%s", error)
 

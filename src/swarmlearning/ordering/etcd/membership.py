@@ -4,8 +4,9 @@ Theory. A cluster of n voters survives the crash of (n - 1) // 2 of them, so an 
 odd one below it, and a dead voter that stays in the list costs one survivable crash. Therefore:
 
 - a newcomer enters as a learner, one at a time, and becomes a voter when it has caught up (etcd refuses before);
-- a voter that is gone for long is replaced, not outnumbered: removed first, then a spare enters in its place; without
-  a spare it stays, since it may come back;
+- a voter that is gone for long is replaced, not outnumbered: a spare enters as a learner; once it runs, the dead voter
+  is removed and the spare promoted at once, because in between one failure less is survived. Without a spare the dead
+  voter stays, since it may come back; when it does before it was removed, the spare remains a learner;
 - voters are kept odd, up to seven: a fourth SN is a spare until there is a fifth. Two is the exception: the second
   voter brings a second copy of the order, though it survives no crash.
 """
@@ -40,18 +41,19 @@ def next_step(
     for uid, member in known:
         if not uid and (member.learner or len(voters) > 1):
             return Step("remove", "", member.id)  # no longer admitted by the ledger
-    for uid, member in known:
-        if member.learner:
-            return _with_learner(uid, member, present, gone)
     spares = sorted(uid for uid in urls if uid in present and uid not in {uid for uid, _ in known})
-    if not spares:
-        return None
     dead = sorted((uid, member.id) for uid, member in voters if uid in gone)
-    if dead and len(voters) > 2:
-        return Step("remove", *dead[0])
-    if dead or not _one_more_is_worth_it(len(voters), len(spares)):
-        return None
-    return Step("add", spares[0], 0)
+    for uid, member in known:
+        if not member.learner:
+            continue
+        if uid not in present:
+            return Step("remove", uid, member.id) if uid in gone else None
+        if dead and len(voters) > 2:
+            return Step("remove", *dead[0]) if member.name else None  # a member has its name once it runs
+        return Step("promote", uid, member.id) if _one_more_is_worth_it(len(voters), len(spares) + 1) else None
+    replace = bool(dead) and len(voters) > 2
+    grow = not dead and _one_more_is_worth_it(len(voters), len(spares))
+    return Step("add", spares[0], 0) if spares and (replace or grow) else None
 
 
 def survives(voters: int) -> int:
@@ -69,12 +71,6 @@ def describe(voters: int) -> str:
     count = survives(voters)
     text = f"{names}: survives {count} failure{'' if count == 1 else 's'}"
     return text if voters % 2 else f"{text}, no more than {voters - 1} would"
-
-
-def _with_learner(uid: str, member: Member, present: Collection[str], gone: Collection[str]) -> Step | None:
-    if uid in present:
-        return Step("promote", uid, member.id)
-    return Step("remove", uid, member.id) if uid in gone else None
 
 
 def _one_more_is_worth_it(voters: int, spares: int) -> bool:
