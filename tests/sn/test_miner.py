@@ -235,6 +235,11 @@ async def test_a_void_block_of_another_sn_is_skipped() -> None:
 # --- the log fails --------------------------------------------------------------------------------------------------
 
 
+def no_majority(entry: bytes) -> None:
+    """A step of a script: the log does not answer."""
+    raise UnavailableError("no majority")
+
+
 async def test_while_the_log_fails_every_caller_is_told_and_afterwards_the_same_bytes_succeed() -> None:
     site = Site()
     signed = [site.announcement() for _ in range(3)]
@@ -278,6 +283,7 @@ async def test_while_the_log_is_unavailable_transactions_wait(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = Site()
+    site.log.script = [no_majority]
     async with site.miner() as miner:
         failures, read_log = [UnavailableError("no majority")] * 2, site.log.read
 
@@ -290,7 +296,31 @@ async def test_while_the_log_is_unavailable_transactions_wait(
         monkeypatch.setattr(site.log, "read", hindered)
         assert await miner.submit(site.announcement().raw) == len(site.log.entries) - 1
     assert failures == []
-    assert caplog.text.count("no majority; transactions wait") == 2
+    assert caplog.text.count("no majority; transactions wait") == 3
+
+
+async def test_a_block_that_was_written_while_the_log_became_unavailable_answers_who_waits() -> None:
+    site = Site()
+    mine = site.announcement()
+
+    def write_and_fail(entry: bytes) -> None:
+        site.log.entries.append(entry)
+        no_majority(entry)
+
+    site.log.script = [write_and_fail]
+    async with site.miner() as miner:
+        assert await miner.submit(mine.raw) == len(site.log.entries) - 1
+    assert [tx for _, tx in site.committed()].count(mine.id) == 1
+
+
+async def test_nothing_is_read_for_ones_own_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read of etcd's log asks the majority."""
+    site = Site()
+    async with site.miner() as miner:
+        await miner.submit(site.announcement().raw)
+        monkeypatch.setattr(site.log, "read", None)
+        await miner.submit(site.announcement().raw)
+        await miner.submit(site.announcement().raw)
 
 
 async def test_a_log_that_is_damaged_ends_the_work_with_its_error() -> None:
@@ -302,6 +332,7 @@ async def test_a_log_that_is_damaged_ends_the_work_with_its_error() -> None:
         raise OrderingError("block 7 is damaged")
 
     site.log.read = broken  # type: ignore[method-assign]
+    site.log.script = [rival(site, site.announcement())]
     work = asyncio.create_task(miner.run())
     waiting = asyncio.create_task(miner.submit(site.announcement().raw))
     with pytest.raises(OrderingError, match="block 7 is damaged"):

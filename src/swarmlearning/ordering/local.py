@@ -73,13 +73,18 @@ class LocalLog:
         self._connection = open_chain_file(path)
         # One thread does everything in turn: no reader sees a block before its commit, no close meets a commit.
         self._thread = ThreadPoolExecutor(1, "chain-file")
-        self._height = self._head().height
+        self._newest = self._head()
         self._grown = asyncio.Condition()
 
     def close(self) -> None:
         """Closes the file, after the commit under way if there is one."""
         self._thread.shutdown()
         self._connection.close()
+
+    @property
+    def newest(self) -> Head:
+        """The newest entry that was committed through this object, without a look at the file."""
+        return self._newest
 
     async def head(self) -> Head:
         """The newest entry."""
@@ -89,7 +94,6 @@ class LocalLog:
         """Commits `entry` to the disk. Raises `ConflictError`, or `OrderingError` when the disk refuses."""
         head = await asyncio.get_running_loop().run_in_executor(self._thread, self._append, expected, entry)
         async with self._grown:
-            self._height = head.height
             self._grown.notify_all()
         return head
 
@@ -100,7 +104,7 @@ class LocalLog:
     async def grown(self, height: int) -> None:
         """Waits for the next append: with one SN, only its own."""
         async with self._grown:
-            await self._grown.wait_for(lambda: self._height > height)
+            await self._grown.wait_for(lambda: self._newest.height > height)
 
     def _head(self) -> Head:
         rows = self._select("SELECT height, hash FROM blocks ORDER BY height DESC LIMIT 1")
@@ -124,6 +128,7 @@ class LocalLog:
                 f"{self._path}: cannot write block {head.height} ({error}). Make room on its disk; nothing is lost, "
                 "and the next transaction is tried again"
             ) from error
+        self._newest = head  # here, in the thread: who asked for it may have been cancelled meanwhile
         return head
 
     def _read(self, start: int, limit: int) -> list[bytes]:

@@ -111,29 +111,40 @@ class Miner:
 
     async def run(self) -> None:
         """Follows the log and seals, until cancelled."""
-        growth = asyncio.ensure_future(self._log.grown(self.chain.height))
-        pause = FIRST_PAUSE
+        behind, pause = False, FIRST_PAUSE
         try:
             while True:
-                wanted = asyncio.ensure_future(self._wanted.wait())
-                await asyncio.wait((growth, wanted), return_when=asyncio.FIRST_COMPLETED)
-                wanted.cancel()
                 try:
-                    await self.load()
+                    if behind or await self._log_has_grown():
+                        await self.load()
+                        behind = False
+                    else:
+                        behind = not await self._seal()
+                    pause = FIRST_PAUSE
                 except UnavailableError as error:
                     logger.warning("%s; transactions wait", error)
+                    behind = True
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
-                    continue
-                pause = FIRST_PAUSE
-                await self._seal()
-                if growth.done():
-                    growth.result()
-                    growth = asyncio.ensure_future(self._log.grown(self.chain.height))
         finally:
-            growth.cancel()
             for answer in list(self._answers.values()):
                 answer.cancel()
+
+    async def _log_has_grown(self) -> bool:
+        """Waits until the log has grown, or transactions wait; which of them.
+
+        The log is read only in the first case: that this SN's chain is the newest is tried by sealing on it.
+        """
+        growth = asyncio.ensure_future(self._log.grown(self.chain.height))
+        wanted = asyncio.ensure_future(self._wanted.wait())
+        try:
+            await asyncio.wait((growth, wanted), return_when=asyncio.FIRST_COMPLETED)
+            if growth.done():
+                growth.result()
+            return growth.done()
+        finally:
+            growth.cancel()
+            wanted.cancel()
 
     async def block(self, height: int) -> bytes | None:
         """The raw block of this height, None beyond the head."""
@@ -165,30 +176,38 @@ class Miner:
                 await self._doubt.wait()
         self._doubt.clear()
 
-    async def _seal(self) -> None:
-        while self._pending:
-            batch, world, time_ms = self._judge()
-            if not batch:
-                continue
-            transactions = [pending.signed for pending in batch]
-            raw = self.chain.seal(transactions, world, time_ms, self._uid, self._signer)
-            step = self.chain.append(raw)  # judged before it is written, as every node will
-            try:
-                if step.void is not None:
-                    raise OrderingError(f"this SN cannot seal block {step.chain.height}: {step.void}")
-                await self._log.append(Head(self.chain.height, self.chain.hash), raw)
-            except ConflictError:  # `run` reads what took the height, then judges these again
-                self._pending.extendleft(reversed(batch))
-                return
-            except OrderingError as error:
-                logger.error("%s", error)
-                for pending in batch:
-                    pending.answer.set_exception(error)
-                continue
-            await self._take(raw, step)
+    async def _seal(self) -> bool:
+        """Seals one block of what waits; False when the log has to be read before the next.
+
+        What could not be sealed, because another SN was faster or the log is unavailable (raises `UnavailableError`),
+        waits on. It may be on the chain all the same: then `load` finds it.
+        """
+        batch, world, time_ms = self._judge()
+        if not self._pending:
+            self._wanted.clear()
+        if not batch:
+            return True
+        raw = self.chain.seal([pending.signed for pending in batch], world, time_ms, self._uid, self._signer)
+        step = self.chain.append(raw)  # judged before it is written, as every node will
+        try:
+            if step.void is not None:
+                raise OrderingError(f"this SN cannot seal block {step.chain.height}: {step.void}")
+            await self._log.append(Head(self.chain.height, self.chain.hash), raw)
+        except (ConflictError, UnavailableError) as error:
+            self._pending.extendleft(reversed(batch))
+            self._wanted.set()
+            if isinstance(error, UnavailableError):
+                raise
+            return False
+        except OrderingError as error:
+            logger.error("%s", error)
             for pending in batch:
-                pending.answer.set_result(self.chain.height)
-        self._wanted.clear()
+                pending.answer.set_exception(error)
+            return False
+        await self._take(raw, step)
+        for pending in batch:
+            pending.answer.set_result(self.chain.height)
+        return True
 
     def _judge(self) -> tuple[list[_Pending], World, int]:
         """The next batch of pending transactions that still hold, and the world after them."""

@@ -5,16 +5,19 @@
 
 An append is one transaction: if the head still is what the sealer saw, it becomes the new block's, together with the
 block itself. Every block read is stored in this SN's own chain file first, so etcd may forget it later.
+
+The watch brings the blocks of others themselves, so that a new one costs this SN no question to etcd. Only what the
+watch has missed is read from etcd, where the majority answers.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 
 import msgspec
 
-from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, Gateway, put, value_is
+from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, Gateway, KeyValue, put, value_is
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, OrderingError
 
@@ -22,6 +25,10 @@ logger = logging.getLogger("swarm.etcd")
 
 HEAD_KEY = b"/head"
 BLOCK_PREFIX = b"/block/"
+BLOCKS_END = b"/block0"
+"""The key after all blocks."""
+MAX_WATCHED = 16
+"""Blocks that the watch has brought and that are not in the chain file yet; later ones are read."""
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 
@@ -37,6 +44,8 @@ class EtcdLog:
         self._file = file
         self._archive = archive
         self._top = EMPTY.height
+        self._watching = False
+        self._watched: dict[int, bytes] = {}
         self._grown = asyncio.Condition()
 
     async def begin(self) -> None:
@@ -71,62 +80,78 @@ class EtcdLog:
             if not done and await self.head() == expected:
                 raise
         if not done:
+            self._top = max(self._top, head.height)
             raise ConflictError(f"height {head.height} has been taken by another SN")
         return head
 
     async def read(self, start: int, limit: int) -> list[bytes]:
         """At most `limit` entries from `start` on: from the chain file, then from etcd, then from other SNs."""
-        found = await self._file.read(start, limit)
-        if found:
-            return found
-        head = await self._file.head()
-        if start != head.height + 1:
+        head = self._file.newest
+        if start <= head.height:
+            return await self._file.read(start, limit)
+        if start > head.height + 1 or (self._watching and start > self._top):
             return []
-        entries = await self._newer(head.height + 1, limit)
+        watched = self._watched.pop(start, None)
+        entries = [watched] if watched is not None else await self._newer(start, limit)
         for entry in entries:
             head = await self._file.append(head, entry)
         return entries
 
     async def grown(self, height: int) -> None:
         """Waits until an entry above `height` has been heard of."""
-        if (await self._file.head()).height > height:
+        if self._file.newest.height > height:
             return
         async with self._grown:
             await self._grown.wait_for(lambda: self._top > height)
 
     async def run(self) -> None:
-        """Watches the head until cancelled; reads it once each time the watch stands, for what was missed before."""
+        """Watches the blocks until cancelled; asks for the head each time the watch stands, for what was missed."""
         pause = FIRST_PAUSE
         while True:
             try:
-                async for changes in self._gateway.watch(HEAD_KEY, None):
-                    head = _decode(changes[-1].value) if changes else await self.head()
+                async for changes in self._gateway.watch(BLOCK_PREFIX, BLOCKS_END):
                     pause = FIRST_PAUSE
-                    async with self._grown:
-                        self._top = max(self._top, head.height)
-                        self._grown.notify_all()
+                    await self._hear(changes or [KeyValue(_key((await self.head()).height), b"", 0)])
+                    self._watching = True
             except OrderingError as error:
                 logger.debug("%s", error)
+            finally:
+                self._watching = False
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _hear(self, changes: Sequence[KeyValue]) -> None:
+        """Takes notice of blocks; one without a value is only known to be there (or, long ago, forgotten)."""
+        for change in changes:
+            height = _height(change.key)
+            if change.value and len(self._watched) < MAX_WATCHED:
+                self._watched[height] = change.value
+            self._top = max(self._top, height)
+        self._watched = {at: entry for at, entry in self._watched.items() if at > self._file.newest.height}
+        async with self._grown:
+            self._grown.notify_all()
 
     async def prune(self, below: int) -> None:
         """Lets etcd forget the blocks below this height: every voter has them in its chain file."""
         await self._gateway.delete(_key(0), _key(below))
 
     async def _newer(self, start: int, limit: int) -> list[bytes]:
-        stored = await self._gateway.range(_key(start), BLOCK_PREFIX + b"~", min(limit, 32))
+        stored = await self._gateway.range(_key(start), BLOCKS_END, min(limit, 32))
         if not stored:
             if (await self.head()).height >= start:
                 return await self._archive(start, limit)
             return []
         if stored[0].key != _key(start):
-            return await self._archive(start, min(limit, int(stored[0].key[len(BLOCK_PREFIX) :]) - start))
+            return await self._archive(start, min(limit, _height(stored[0].key) - start))
         return [found.value for found in stored]
 
 
 def _key(height: int) -> bytes:
     return BLOCK_PREFIX + b"%016d" % height
+
+
+def _height(key: bytes) -> int:
+    return int(key[len(BLOCK_PREFIX) :])
 
 
 def _encode(head: Head) -> bytes:
