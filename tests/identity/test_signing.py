@@ -1,5 +1,6 @@
 import base64
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwk, jws
 
+from swarmlearning.identity import signing
 from swarmlearning.identity.ca import Key
 from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.identity.signing import (
@@ -21,6 +23,7 @@ from swarmlearning.identity.signing import (
     signer_thumbprint,
     unverified_payload,
     verify,
+    verify_once,
 )
 
 MAKERS: dict[str, Callable[[], Key]] = {
@@ -277,3 +280,38 @@ class TestRefusal:
         for reading in (signer_thumbprint, unverified_payload, lambda text: verify(text, ES256.certificate)):
             with pytest.raises(SignatureError, match=f"at most {MAX_LENGTH}"):
                 reading(message)
+
+
+# --- what was verified before ---------------------------------------------------------------------------------------
+
+
+@every_algorithm
+def test_what_was_signed_or_verified_before_is_right_for_its_certificate_only(algorithm: str) -> None:
+    signer = SIGNERS[algorithm]
+    signed = signer.sign(b"payload")
+    for _ in range(2):
+        verify_once(signed, signer.certificate)
+    other = Signer(certify(KEYS[algorithm]), KEYS[algorithm])  # the same key, another certificate
+    with pytest.raises(SignatureError, match="signed with certificate"):
+        verify_once(signed, other.certificate)
+
+
+@every_algorithm
+def test_nothing_else_is_right_because_something_was(algorithm: str) -> None:
+    signer = SIGNERS[algorithm]
+    header, payload, signature = signer.sign(b"payload").split(".")
+    _, other, _ = signer.sign(b"another").split(".")
+    for altered in (f"{header}.{other}.{signature}", f"{header}.{payload}.{signature[:-4]}AAAA"):
+        for _ in range(2):
+            with pytest.raises(SignatureError):
+                verify_once(altered, signer.certificate)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing, "_right", OrderedDict())
+    monkeypatch.setattr(signing, "MAX_REMEMBERED", 3)
+    messages = [ES256.sign(b"%d" % number) for number in range(5)]
+    assert len(signing._right) == 3
+    for message in messages:
+        verify_once(message, ES256.certificate)
+    assert len(signing._right) == 3

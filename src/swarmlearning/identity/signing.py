@@ -14,7 +14,9 @@ keys exported to PEM or JWK and parses the header again. The tests check that bo
 """
 
 import base64
+import hashlib
 import re
+from collections import OrderedDict
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -29,6 +31,9 @@ from swarmlearning.identity.certificates import thumbprint
 
 MAX_LENGTH = 2 * 1024 * 1024
 """Characters of a JWS: a block of 1 MB in base64url, with room."""
+
+MAX_REMEMBERED = 4096
+"""Signatures that need no second look: under 1 MB of memory."""
 
 _HEADER = re.compile(rb'\{"alg":"(ES256|ES384|Ed25519|PS256)","x5t#S256":"([A-Za-z0-9_-]{43})"\}')
 _CURVES: dict[str, tuple[str, hashes.HashAlgorithm]] = {
@@ -60,6 +65,7 @@ class Signer:
         jws = f"{signing_input}.{_encode(_signature(self._key, signing_input.encode('ascii')))}"
         if len(jws) > MAX_LENGTH:
             raise SignatureError(f"cannot sign {len(payload)} bytes: over {MAX_LENGTH} characters when signed")
+        _remember(jws)
         return jws
 
 
@@ -92,6 +98,31 @@ def verify(jws: str, certificate: x509.Certificate) -> bytes:
     if not _fits(verifier.key, _decode(signature, "signature"), f"{header}.{payload}".encode("ascii")):
         raise SignatureError(f"the signature does not fit: altered, or not signed by {_name(certificate)}")
     return data
+
+
+def verify_once(jws: str, certificate: x509.Certificate) -> None:
+    """As `verify`, but without the arithmetic for what this process has verified or signed not long ago.
+
+    A node meets most messages twice: a transaction when it is sent and in its block, a block when it is sealed.
+    """
+    if _digest(jws) in _right and jws.startswith(f"{_verifier(certificate).header}."):
+        return
+    verify(jws, certificate)
+    _remember(jws)
+
+
+_right: OrderedDict[bytes, None] = OrderedDict()
+"""Digests of messages that have been signed with the certificate they name; the newest `MAX_REMEMBERED`."""
+
+
+def _remember(jws: str) -> None:
+    _right[_digest(jws)] = None
+    if len(_right) > MAX_REMEMBERED:
+        _right.popitem(last=False)
+
+
+def _digest(jws: str) -> bytes:
+    return hashlib.sha256(jws.encode()).digest()
 
 
 class _Verifier(NamedTuple):

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from cryptography import x509
+
 from swarmlearning.identity.certificates import CertificateError, load_bundle, verify_chain
-from swarmlearning.identity.signing import SignatureError, verify
+from swarmlearning.identity.signing import SignatureError, verify_once
 from swarmlearning.ledger.bodies import (
     AddAuthority,
     Announce,
@@ -121,15 +123,15 @@ def _certificate(world: World, signed: SignedTransaction) -> Certificate:
 
 def _check_signature(signed: SignedTransaction, stored: Certificate) -> None:
     try:
-        _verify_once(signed.raw, stored.pem)
+        verify_once(signed.raw, leaf(stored.pem))
     except SignatureError as error:
         raise Rejection("bad-signature", str(error)) from error
 
 
-@lru_cache(maxsize=8192)
-def _verify_once(raw: str, pem: str) -> None:
-    """A node meets each transaction twice, when it is sent and in its block; the arithmetic is done once."""
-    verify(raw, load_bundle(pem)[0])
+@lru_cache(maxsize=1024)
+def leaf(pem: str) -> x509.Certificate:
+    """The node's own certificate in a stored bundle."""
+    return load_bundle(pem)[0]
 
 
 def _check_trust(stored: Certificate, authorities: tuple[str, ...], time_ms: int) -> None:

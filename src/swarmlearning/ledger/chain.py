@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from swarmlearning.identity.certificates import load_bundle
-from swarmlearning.identity.signing import SignatureError, Signer, verify
-from swarmlearning.ledger.apply import apply, check_trusted
+from swarmlearning.identity.signing import SignatureError, Signer, verify_once
+from swarmlearning.ledger.apply import apply, check_trusted, leaf
 from swarmlearning.ledger.block import Block, Header, read, seal, transaction_root
 from swarmlearning.ledger.bodies import Genesis
 from swarmlearning.ledger.canonical import sha256
@@ -143,8 +142,8 @@ class Chain:
 
     def _advance(self, block_hash: str, time_ms: int, world: World) -> Self:
         height = self.height + 1
-        recent = {at: known for at, known in self.hashes.items() if at > height - WINDOW - 1}
-        recent[height] = block_hash
+        recent = {**self.hashes, height: block_hash}
+        recent.pop(height - WINDOW - 1, None)
         return replace(
             self,
             network_id=self.network_id or block_hash,
@@ -207,6 +206,6 @@ def _check_seal(block: Block, world: World) -> None:
     if stored.thumbprint != block.signer:
         raise Rejection("sealer", f"sealed with another certificate than that of {uid}")
     try:
-        verify(block.signed_header, load_bundle(stored.pem)[0])
+        verify_once(block.signed_header, leaf(stored.pem))
     except SignatureError as error:
         raise Rejection("seal", str(error)) from error
