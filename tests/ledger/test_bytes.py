@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,9 @@ from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger import block
 from swarmlearning.ledger.block import MAX_BLOCK, Header, read, transaction_root
 from swarmlearning.ledger.bodies import Publish, Receipt, ReportPerformance, Submit
-from swarmlearning.ledger.canonical import canonical, sha256
+from swarmlearning.ledger.canonical import Writer, canonical, sha256
 from swarmlearning.ledger.contracts.network import Authority, Certificate, Network, Node, Window
+from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.ledger.transaction import MAX_TRANSACTION, Anchor, MalformedError, Transaction, parse, sign
 from swarmlearning.ledger.world import World
 
@@ -102,6 +104,52 @@ def test_canonical_json(value: object, text: str) -> None:
 def test_what_has_no_json_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical({"loss": value})
+
+
+def plays() -> Iterator[Training]:
+    """The states of a training with all that can be in it, one transaction after another."""
+    play = Play("a", "b", "ç", min_peers=2)
+    yield play.state
+    for loss in (0.5, 1e-7, None):
+        for uid in play.state.members:
+            play.submit(uid)
+            yield play.state
+        play.publish(without={"b": "non-finite"})
+        yield play.state
+        for uid in play.state.members:
+            play.report(uid, loss=loss)
+            yield play.state
+    play.close("b")
+    yield play.state
+    play.attend("a", "lost")
+    yield play.state
+
+
+def test_what_has_stayed_is_not_written_again_and_the_bytes_are_the_same() -> None:
+    states = list(plays())
+    writer = Writer()
+    for state in (*states, *reversed(states), *states[::3]):
+        assert writer.canonical(state) == canonical(state)
+
+
+def test_parts_that_come_go_and_change_their_form() -> None:
+    writer = Writer()
+    window, said = Window(1, 2, 3, 4), Submit(0, "", "trained", "0" * 64, 1, 1)
+    values: list[Any] = [
+        {"b": window, "a": said},
+        {"b": Window(1, 2, 3, 5), "a": said},
+        {"b": said},
+        {"b": window, 'é"': window},
+        {"b": 1.5},
+        {},
+        {"b": {"c": window}},
+        window,
+        said,
+        None,
+        (window, said),
+    ]
+    for value in (*values, *reversed(values)):
+        assert writer.canonical(value) == canonical(value)
 
 
 def leaf(name: str) -> bytes:

@@ -1,6 +1,7 @@
 """The world state: named entries, each an immutable structure. A change makes a new `World`; the old one stays valid.
 
-`state_hash` covers every entry; only entries that changed since the last hash are encoded again.
+Entries lie in areas, the part of the key up to the first slash, and a change copies only its area. `state_hash` covers
+every entry; only what has changed since it was last hashed is written again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,7 +9,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from swarmlearning.ledger.canonical import canonical, sha256
+from swarmlearning.ledger.canonical import Writer, sha256
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -16,41 +17,70 @@ T = TypeVar("T", bound=msgspec.Struct)
 class World:
     """Immutable mapping of `area/name` to a frozen structure."""
 
-    __slots__ = ("_digests", "_entries")
+    __slots__ = ("_areas", "_lines")
 
     def __init__(self) -> None:
-        self._entries: dict[str, msgspec.Struct] = {}
-        self._digests: dict[str, str] = {}
+        self._areas: dict[str, dict[str, msgspec.Struct]] = {}
+        self._lines: dict[str, _Line] = {}  # shared by all worlds that come from one another
 
     def get(self, key: str, kind: type[T]) -> T | None:
         """The entry, or None."""
-        entry = self._entries.get(key)
+        entry = self._areas.get(_area(key), {}).get(key)
         if entry is not None and not isinstance(entry, kind):
             raise TypeError(f"{key} holds a {type(entry).__name__}, not a {kind.__name__}")
         return entry
 
     def area(self, prefix: str, kind: type[T]) -> Iterator[T]:
-        """The entries whose key starts with `prefix`, by key."""
-        for key in sorted(self._entries):
-            if key.startswith(prefix):
-                entry = self.get(key, kind)
-                assert entry is not None
-                yield entry
+        """The entries of the area with this prefix (`node/`), by key."""
+        for key in sorted(self._areas.get(_area(prefix), {})):
+            entry = self.get(key, kind)
+            assert entry is not None
+            yield entry
 
     def with_entries(self, changes: Mapping[str, msgspec.Struct]) -> Self:
         """A copy with these entries set."""
-        changed = {key: entry for key, entry in changes.items() if self._entries.get(key) is not entry}
-        if not changed:
+        areas: dict[str, dict[str, msgspec.Struct]] = {}
+        for key, entry in changes.items():
+            name = _area(key)
+            present = self._areas.get(name, {})
+            if present.get(key) is not entry:
+                areas.setdefault(name, dict(present))[key] = entry
+        if not areas:
             return self
         copy = type(self)()
-        copy._entries = {**self._entries, **changed}
-        copy._digests = {key: digest for key, digest in self._digests.items() if key not in changed}
+        copy._areas = self._areas | areas
+        copy._lines = self._lines
         return copy
 
     def state_hash(self) -> str:
         """SHA-256 over all keys and entry digests, as lower-case hex."""
-        for key, entry in self._entries.items():
-            if key not in self._digests:
-                self._digests[key] = sha256(canonical(entry))
-        lines = "".join(f"{key} {self._digests[key]}\n" for key in sorted(self._entries))
-        return sha256(lines.encode())
+        entries = {key: entry for area in self._areas.values() for key, entry in area.items()}
+        return sha256("".join(self._line(key, entries[key]) for key in sorted(entries)).encode())
+
+    def _line(self, key: str, entry: msgspec.Struct) -> str:
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line(key)
+        return line.of(entry)
+
+
+class _Line:
+    """The line of one key, of the entry that was hashed last."""
+
+    __slots__ = ("_entry", "_key", "_text", "_writer")
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._writer = Writer()
+        self._entry: msgspec.Struct | None = None
+        self._text = ""
+
+    def of(self, entry: msgspec.Struct) -> str:
+        if entry is not self._entry:
+            self._text = f"{self._key} {sha256(self._writer.canonical(entry))}\n"
+            self._entry = entry
+        return self._text
+
+
+def _area(key: str) -> str:
+    return key.partition("/")[0]
