@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from support.certs import expired, make_workspace, stranger
@@ -28,6 +28,7 @@ from swarmlearning.api.server import (
     Limits,
     Server,
     ServerError,
+    Shortcut,
     peer_certificate,
     peer_thumbprint,
     send_error,
@@ -425,6 +426,27 @@ async def test_bodies_are_limited(request_bytes: bytes, received: int | None, id
         else:
             assert (status, answer["received"]) == (200, received)
         assert (await client.ask())[0] == 200  # the connection is as good as before
+
+
+async def test_a_shortcut_answers_post_to_its_path_and_nothing_else(identities: Identities) -> None:
+    async def measured(body: bytes) -> ASGIApp:
+        return JSONResponse({"shortcut": len(body)})
+
+    async with (
+        serving(BodyLimit(Shortcut(hello, "/short", measured), 1000), identities["SN-1"]) as server,
+        Client.connected(server, as_client(identities, "SL-1")) as client,
+    ):
+        for request, answers in (
+            (post(7).replace(b"/", b"/short", 1), True),
+            (post(7).replace(b"/", b"/short?x=1", 1), True),
+            (post(0).replace(b"/", b"/short", 1), True),
+            (post(7).replace(b"/", b"/short/", 1), False),
+            (post(7), False),
+            (GET.replace(b"/", b"/short", 1), False),
+        ):
+            status, answer = await client.ask(request)
+            assert (status, "shortcut" in answer) == (200, answers), request
+        assert (await client.ask(post(1001).replace(b"/", b"/short", 1)))[0] == 413
 
 
 async def test_fastapi_application(identities: Identities) -> None:

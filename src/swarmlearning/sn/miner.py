@@ -93,9 +93,12 @@ class Miner:
     async def submit(self, raw: str) -> int:
         """Height of the committed block with this transaction; the same bytes again give the same answer.
 
-        Raises `MalformedError`, `Rejection`, `BusyError` or `BehindError`.
+        Raises `MalformedError`, and what `commit` raises.
         """
-        signed = parse(raw)
+        return await self.commit(parse(raw))
+
+    async def commit(self, signed: SignedTransaction) -> int:
+        """The same for a transaction that has been parsed. Raises `Rejection`, or `OrderingError` (`BusyError`, `BehindError`)."""
         if (height := self._heights.get(signed.id)) is not None:
             return height
         answer = self._answers.get(signed.id)
