@@ -98,7 +98,8 @@ class Miner:
         return await self.commit(parse(raw))
 
     async def commit(self, signed: SignedTransaction) -> int:
-        """The same for a transaction that has been parsed. Raises `Rejection`, or `OrderingError` (`BusyError`, `BehindError`)."""
+        """The same for a transaction that has been parsed. Raises `Rejection`, `BusyError`, `BehindError`, or
+        `OrderingError`."""
         if (height := self._heights.get(signed.id)) is not None:
             return height
         answer = self._answers.get(signed.id)
