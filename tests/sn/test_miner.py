@@ -6,7 +6,7 @@ import pytest
 
 from support.mining import MemoryLog, Site, Step, full_disk
 from swarmlearning.ledger.block import MAX_BLOCK, read
-from swarmlearning.ledger.bodies import Register
+from swarmlearning.ledger.bodies import Announce, Register
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -339,6 +339,52 @@ async def test_a_log_that_is_damaged_ends_the_work_with_its_error() -> None:
         await work
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+# --- turns ----------------------------------------------------------------------------------------------------------
+
+
+def sealers(site: Site, count: int) -> list[str]:
+    """Who has sealed the newest blocks."""
+    return [read(raw).header.sealer for raw in site.log.entries[-count:]]
+
+
+async def test_where_many_wait_at_several_sns_they_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TURN_SECONDS", 1000.0)
+    monkeypatch.setattr(module, "CROWD", 3)
+    site = Site(sls=9)
+    site.ledger.join("sn-3", "SN")
+    site.ledger.join("sn-2b", "SN")  # a witness: it has no API and seals nothing
+    for uid in ("sn-1", "sn-2", "sn-3"):
+        site.ledger.say(uid, Announce({"api": uid}), network.CONTRACT)
+    signed = [site.announcement(f"sl-{n}") for n in range(9)]
+    async with site.miner("sn-1") as one, site.miner("sn-2") as two, site.miner("sn-3") as three:
+        await asyncio.gather(
+            *(
+                miner.submit(signed[number].raw)
+                for first, miner in enumerate((one, three, two))
+                for number in range(first, 9, 3)
+            )
+        )
+    assert sealers(site, 4) == ["sn-1", "sn-2", "sn-3", "sn-1"]  # first what they have announced
+
+
+async def test_where_few_wait_no_turn_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TURN_SECONDS", 1000.0)
+    site = Site()
+    async with site.miner("sn-1") as miner:
+        for _ in range(2):
+            await miner.submit(site.announcement().raw)
+    assert sealers(site, 2) == ["sn-1", "sn-1"]
+
+
+async def test_the_turn_of_an_sn_that_is_not_there_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "CROWD", 3)
+    site = Site(sls=9)
+    async with site.miner("sn-1") as miner:
+        await asyncio.gather(*(miner.submit(site.announcement(f"sl-{n}").raw) for n in range(9)))
+    assert sealers(site, 1) == ["sn-1"]
 
 
 # --- what it serves -------------------------------------------------------------------------------------------------

@@ -32,6 +32,10 @@ HEADER_ROOM = 4096
 READ_BATCH = 256
 RECENT_BLOCKS = 64
 RECENT_STATES = 1024
+CROWD = 8
+"""So many waiting transactions are many."""
+TURN_SECONDS = 0.02
+"""About as long as it takes a block to be sealed and to reach the others."""
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 
@@ -72,6 +76,7 @@ class Miner:
         self._heights: OrderedDict[str, int] = OrderedDict()
         self._recent: OrderedDict[int, bytes] = OrderedDict()
         self._states: OrderedDict[int, State] = OrderedDict()
+        self._sealer, self._took_at = "", 0.0
         self._doubt = asyncio.Event()
         self._wanted = asyncio.Event()
         self._advanced = asyncio.Condition()
@@ -135,20 +140,33 @@ class Miner:
                 answer.cancel()
 
     async def _log_has_grown(self) -> bool:
-        """Waits until the log has grown, or transactions wait; which of them.
+        """Waits until the log has grown, or it is time to seal what waits; which of them.
 
         The log is read only in the first case: that this SN's chain is the newest is tried by sealing on it.
         """
         growth = asyncio.ensure_future(self._log.grown(self.chain.height))
-        wanted = asyncio.ensure_future(self._wanted.wait())
+        turn = asyncio.ensure_future(self._turn())
         try:
-            await asyncio.wait((growth, wanted), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((growth, turn), return_when=asyncio.FIRST_COMPLETED)
             if growth.done():
                 growth.result()
             return growth.done()
         finally:
             growth.cancel()
-            wanted.cancel()
+            turn.cancel()
+
+    async def _turn(self) -> None:
+        """Waits for transactions. Where many come the SNs take turns, by UID after who has sealed last: a lost race
+        costs all of them time, and without turns the fastest SN would win every one."""
+        await self._wanted.wait()
+        if len(self._pending) >= CROWD:
+            await asyncio.sleep(self._took_at + self._rank() * TURN_SECONDS - asyncio.get_running_loop().time())
+
+    def _rank(self) -> int:
+        """How many SNs' turn comes before this one's; a witness, which has no API, has none."""
+        sns = [sn.uid for sn in network.admitted(self.chain.world) if "api" in sn.addresses]
+        after = [*(uid for uid in sns if uid > self._sealer), *(uid for uid in sns if uid <= self._sealer)]
+        return after.index(self._uid) if self._uid in after else len(after)
 
     async def block(self, height: int) -> bytes | None:
         """The raw block of this height, None beyond the head."""
@@ -250,6 +268,7 @@ class Miner:
         else:
             assert step.block is not None
             self._remember(chain.height, step.block.transactions)
+            self._sealer, self._took_at = step.block.header.sealer, asyncio.get_running_loop().time()
             state_hash = step.block.header.state_hash
         self._states[chain.height] = State(chain.height, chain.hash, state_hash)
         if len(self._states) > RECENT_STATES:
