@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools lint bench-round soak-sns bench-ledger
+.PHONY: help install demo test tools lint bench-round soak-sns bench-ledger bench-failover
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench-round  time of a round: N=3 MB=1 (JSON=1 for one JSON line)"
 	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
 	@echo "make bench-ledger time and rate of commits, one SN and three with etcd (JSON=1)"
+	@echo "make bench-failover  standstill when the sentinel is killed: KILLS=10 (JSON=1)"
 
 install: $(STAMP)
 
@@ -57,3 +58,7 @@ soak-sns: $(STAMP) tools
 
 bench-ledger: $(STAMP)
 	@$(RUN)/python bench/ledger.py $(if $(JSON),--json)
+
+KILLS ?= 10
+bench-failover: $(STAMP)
+	@$(RUN)/python bench/failover.py --kills $(KILLS) $(if $(JSON),--json)

@@ -1,0 +1,47 @@
+"""The benchmark of a failover runs and says what it promises; how long it took is nobody's business here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from support.tools import needs
+
+FAILOVER = Path(__file__).parents[2] / "bench" / "failover.py"
+
+
+class Line(msgspec.Struct, forbid_unknown_fields=True):
+    kills: int
+    median_s: float
+    max_s: float
+
+
+def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(FAILOVER), *options]
+    variables = os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=variables)
+
+
+@needs("etcd")
+def test_one_json_line() -> None:
+    done = run("--kills", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    line = msgspec.json.decode(done.stdout, type=Line)
+    assert line.kills == 1
+    assert 0 < line.median_s <= line.max_s
+
+
+def test_without_etcd_it_says_how_to_get_it(tmp_path: Path) -> None:
+    done = run(PATH=str(tmp_path), SWARM_ETCD="")
+    assert done.returncode == 2
+    assert done.stderr.startswith("bench-failover: etcd is not in PATH: install it")
+    assert done.stderr.count("\n") == 1
+
+
+def test_no_kill_is_too_few() -> None:
+    done = run("--kills", "0")
+    assert done.returncode == 2
+    assert "at least 1 kill" in done.stderr
