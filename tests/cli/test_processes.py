@@ -165,6 +165,23 @@ def test_the_words_for_an_end(code: int, text: str) -> None:
     assert describe(code) == text
 
 
+async def test_one_that_is_sacrificed_has_not_failed(running: Processes) -> None:
+    victim = await running.start("site-1", WAIT)
+    await running.sacrifice(victim)
+    assert victim.end.result() == -signal.SIGKILL
+    other = await running.start("site-2", ["true"])
+    await running.until_ended([other])
+
+
+async def test_one_that_fails_is_noticed_although_it_was_started_later(running: Processes) -> None:
+    await running.start("site-1", WAIT)
+    watching = asyncio.create_task(running.watch())
+    await asyncio.sleep(0)
+    await running.start("site-2", ["sh", "-c", "exit 3"])
+    with pytest.raises(ProcessFailed, match="site-2 ended with exit code 3"):
+        await watching
+
+
 # --- a node says that it is ready
 
 
@@ -174,19 +191,19 @@ def node(code: str) -> list[str]:
 
 
 async def test_a_node_that_is_ready(running: Processes) -> None:
-    said = """os.write(fd, b'{"channel": "/run/ml.sock", "more": "is ignored"}\\n'); os.close(fd); signal.pause()"""
-    started = await launcher._start_node(running, "SL-1", node(said))
-    assert await started.ready(SlFacts) == SlFacts(channel="/run/ml.sock")
+    facts = b'{"channel": "/run/ml.sock", "fs": "h:1", "more": "is ignored"}\n'
+    started = await launcher.start_node(running, "SL-1", node(f"os.write(fd, {facts!r}); os.close(fd); signal.pause()"))
+    assert await started.ready(SlFacts) == SlFacts(channel="/run/ml.sock", fs="h:1")
 
 
 async def test_a_node_that_ends_before_it_is_ready(running: Processes) -> None:
-    started = await launcher._start_node(running, "SL-1", node("sys.exit('swarm sl: no such SN')"))
+    started = await launcher.start_node(running, "SL-1", node("sys.exit('swarm sl: no such SN')"))
     with pytest.raises(ProcessFailed, match=r"(?s)SL-1 ended with exit code 1 before it was ready.*no such SN"):
         await started.ready(SlFacts)
 
 
 async def test_a_node_that_never_is_ready(running: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launcher, "READY_SECONDS", 0.05)
-    started = await launcher._start_node(running, "SL-1", node("signal.pause()"))
+    started = await launcher.start_node(running, "SL-1", node("signal.pause()"))
     with pytest.raises(ProcessFailed, match="SL-1 was not ready after"):
         await started.ready(SlFacts)

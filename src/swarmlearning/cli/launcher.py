@@ -32,16 +32,18 @@ Facts = TypeVar("Facts", bound=msgspec.Struct)
 
 
 class SnFacts(msgspec.Struct, frozen=True):
-    """What an SN says when it is ready: its API as `host:port`, the hash of its genesis."""
+    """What an SN says when it is ready: its API as `host:port`, where that listens, the hash of its genesis."""
 
     api: str
+    listens: str
     network: str
 
 
 class SlFacts(msgspec.Struct, frozen=True):
-    """What an SL says when it is ready: the socket for its script."""
+    """What an SL says when it is ready: the socket for its script, where its file server listens (`host:port`)."""
 
     channel: str
+    fs: str
 
 
 def environment(inherited: Mapping[str, str]) -> dict[str, str]:
@@ -70,17 +72,17 @@ async def train(processes: Processes, folder: RunFolder, command: Sequence[str],
     The SN still runs then; the end of `processes` stops it. `show` gets every newer state of the ledger, verified here.
     Raises `RunError`, or `NodeError` when the ledger breaks its rules.
     """
-    sn = await _start_node(processes, "SN-1", _sn_command(folder), lasting=True)
+    sn = await start_node(processes, "SN-1", sn_command(folder), lasting=True)
     sn_facts = await sn.ready(SnFacts)
     processes.next_wave()
     sls = [
-        await _start_node(processes, f"SL-{number}", _sl_command(folder, number, sn_facts.api))
+        await start_node(processes, f"SL-{number}", sl_command(folder, number, sn_facts.api))
         for number in range(1, count + 1)
     ]
     channels = [(await sl.ready(SlFacts)).channel for sl in sls]
-    follower = Follower([sn_facts.api], client_context(folder.identity.identity(OBSERVER)), _only(sn_facts.network))
+    follower = Follower([sn_facts.api], client_context(folder.identity.identity(OBSERVER)), only(sn_facts.network))
     try:
-        await _with_beside(
+        await with_beside(
             _run_scripts(processes, folder, command, channels, [sl.child for sl in sls], follower),
             follower.run(),
             observe(follower.chains(), show),
@@ -103,8 +105,15 @@ async def _run_scripts(
     for index, channel in enumerate(channels):
         variables = {**script_environment(folder, index, len(channels)), "SWARM_CHANNEL": channel}
         scripts.append(await processes.start(variables["SWARM_SITE"], command, variables))
+    await see_out(processes, folder, scripts, sls, follower)
+
+
+async def see_out(
+    processes: Processes, folder: RunFolder, scripts: Sequence[Child], sls: Sequence[Child], follower: Follower
+) -> None:
+    """Waits until scripts and SLs have ended well, and the follower has the whole ledger. Raises `RunError`."""
     await processes.until_ended(scripts)
-    await _catch_up(follower)
+    await catch_up(follower)
     if not contract_in(follower.chain.world):
         raise RunError(
             "the scripts have ended, but none has taken part in the swarm: make a SwarmCallback in the script; "
@@ -119,10 +128,10 @@ async def _run_scripts(
             f"the scripts have ended, but {LEAVE_SECONDS:.0f} s later {late} not. Does every script call "
             f"on_train_end()? The logs are in {folder.logs}"
         ) from None
-    await _catch_up(follower)
+    await catch_up(follower)
 
 
-async def _catch_up(follower: Follower) -> None:
+async def catch_up(follower: Follower) -> None:
     """Until the follower has every block that the SN has now. Raises `RunError`."""
     try:
         async with asyncio.timeout(CATCH_UP_SECONDS):
@@ -131,8 +140,8 @@ async def _catch_up(follower: Follower) -> None:
         raise RunError(f"the SN does not tell the end of its ledger: {error!r}") from error
 
 
-def _only(expected: str) -> Pin:
-    """Refuses every network but this one."""
+def only(expected: str) -> Pin:
+    """For a follower: refuses every network but this one."""
 
     def pin(found: str, name: str) -> None:
         if found != expected:
@@ -141,7 +150,7 @@ def _only(expected: str) -> Pin:
     return pin
 
 
-async def _with_beside(work: Coroutine[Any, Any, None], *beside: Coroutine[Any, Any, None]) -> None:
+async def with_beside(work: Coroutine[Any, Any, None], *beside: Coroutine[Any, Any, None]) -> None:
     """Runs `work` to its end, with the endless others beside it; an error of any ends all."""
     tasks = [asyncio.create_task(each) for each in (work, *beside)]
     try:
@@ -157,7 +166,7 @@ async def _with_beside(work: Coroutine[Any, Any, None], *beside: Coroutine[Any, 
 # --- the nodes
 
 
-class _Node:
+class Node:
     """A started node. `reader` is the read end of the pipe on which it says that it is ready."""
 
     def __init__(self, child: Child, reader: int) -> None:
@@ -177,27 +186,31 @@ class _Node:
             raise ProcessFailed(name, f"was not ready after {READY_SECONDS:.0f} s", log) from None
 
 
-async def _start_node(processes: Processes, name: str, command: Sequence[str], *, lasting: bool = False) -> _Node:
+async def start_node(processes: Processes, name: str, command: Sequence[str], *, lasting: bool = False) -> Node:
+    """Starts a node; it is not ready yet."""
     reader, writer = os.pipe()
     try:
         child = await processes.start(name, [*command, "--ready-fd", str(writer)], lasting=lasting, inherited=[writer])
     finally:
         os.close(writer)
-    return _Node(child, reader)
+    return Node(child, reader)
 
 
-def _sn_command(folder: RunFolder) -> list[str]:
+def sn_command(folder: RunFolder, **more: str) -> list[str]:
+    """The command of a run's SN; `more` are options."""
     options: dict[str, str | Path] = {
         "network-name": folder.root.name,
         "node-name": "SN-1",
         "sn-api-port": "0",
         "ordering": "local",
         "data-dir": folder.sn,
+        **_named(more),
     }
     return _node_command("sn", folder.identity, "SN-1", options, "--sentinel")
 
 
-def _sl_command(folder: RunFolder, number: int, sn: str) -> list[str]:
+def sl_command(folder: RunFolder, number: int, sn: str, **more: str) -> list[str]:
+    """The command of the SL of site `number`, which finds the SN's API at `sn`; `more` are options."""
     host, _, port = sn.rpartition(":")
     site = f"site-{number}"
     options: dict[str, str | Path] = {
@@ -206,6 +219,7 @@ def _sl_command(folder: RunFolder, number: int, sn: str) -> list[str]:
         "sl-fs-port": "0",
         "node-name": site,
         "data-dir": folder.site(site),
+        **_named(more),
     }
     return _node_command("sl", folder.identity, f"SL-{number}", options)
 
@@ -223,6 +237,10 @@ def _node_command(
     words = [word for name, value in every.items() for word in (f"--{name}", str(value))]
     # -P: a file of the user's that is called like a module of ours or Python's must not take its place.
     return [sys.executable, "-P", "-m", "swarmlearning.cli.main", kind, *flags, *words]
+
+
+def _named(options: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in options.items()}
 
 
 async def _read_all(descriptor: int) -> bytes:

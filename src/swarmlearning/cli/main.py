@@ -3,6 +3,7 @@
 import typer
 
 from swarmlearning.cli import cert, demo, ledger, nodes, run, status
+from swarmlearning.cli.chaos import command as chaos
 
 app = typer.Typer(
     name="swarm",
@@ -13,6 +14,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run", context_settings=run.CONTEXT_SETTINGS)(run.run)
+app.command("chaos", context_settings=run.CONTEXT_SETTINGS)(chaos.chaos)
 app.command("sl", context_settings={"allow_extra_args": True})(nodes.sl)
 app.command("status")(status.status)
 app.add_typer(nodes.sn_app, name="sn")

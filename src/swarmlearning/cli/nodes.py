@@ -177,6 +177,7 @@ def sl(
     sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
     sn_api_service: Annotated[str, typer.Option(help="The same behind a proxy: FQDN[:port], port 443.")] = "",
     sl_fs_port: Annotated[int, typer.Option(help="Port of this node's file server.")] = 30305,
+    sl_fs_service: Annotated[str, typer.Option(help="FQDN[:port] under which other SLs reach it.")] = "",
     node_name: Annotated[str, typer.Option(help="Name of this node in lists and logs.")] = "SL-1",
     data_dir: Annotated[Path, typer.Option(help="Where this node keeps its UID and models.")] = STATE / "sl",
     cacert: CaCert = None,
@@ -198,8 +199,9 @@ def sl(
         environment = SlEnvironment()
         settings = SlSettings(
             name=node_name,
-            host=_mandatory(host_ip),
+            host=(host_ip or "0.0.0.0") if sl_fs_service else _mandatory(host_ip),
             fs_port=sl_fs_port,
+            fs_service=_service(sl_fs_service, 30305),
             sn_address=f"{sn_ip}:{sn_api_port}" if sn_ip else _service(sn_api_service, 443),
             data_dir=data_dir.absolute(),
             rounds=RoundSettings(

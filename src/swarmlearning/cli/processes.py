@@ -65,6 +65,7 @@ class Processes:
         self._environment = environment
         self._waves: list[list[Child]] = [[]]
         self._ended: list[int] = []
+        self._one_ended = asyncio.Event()
         self._guard: Process | None = None
         self._to_guard = -1
 
@@ -125,6 +126,7 @@ class Processes:
         except OSError as error:
             raise RunError(f"cannot start {name}: {error}") from error
         child = Child(name, process.pid, path, lasting, asyncio.create_task(self._follow(process)))
+        child.end.add_done_callback(lambda _: self._one_ended.set())
         self._waves[-1].append(child)
         return child
 
@@ -132,9 +134,27 @@ class Processes:
         """Waits until all of these have ended well. Raises `ProcessFailed` as soon as any process has failed."""
         self._raise_first_failure()
         while not all(child.end.done() for child in awaited):
-            running = [child.end for child in self._all() if not child.end.done()]
-            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            self._raise_first_failure()
+            await self._next_end()
+
+    async def watch(self) -> None:
+        """Without end. Raises `ProcessFailed` as soon as any process has failed."""
+        self._raise_first_failure()
+        while True:
+            await self._next_end()
+
+    async def sacrifice(self, child: Child) -> None:
+        """Kills it on purpose (SIGKILL): its end is no failure. Returns when it has ended."""
+        for wave in self._waves:
+            if child in wave:
+                wave.remove(child)
+        _signal([child], signal.SIGKILL)
+        await child.end
+
+    async def _next_end(self) -> None:
+        """Waits until another process has ended. Raises `ProcessFailed` when it has failed."""
+        self._one_ended.clear()
+        await self._one_ended.wait()
+        self._raise_first_failure()
 
     def _all(self) -> list[Child]:
         return [child for wave in self._waves for child in wave]

@@ -86,8 +86,8 @@ def make_report(folder: RunFolder, sites: Sequence[str], wall_seconds: float) ->
     )
 
 
-def save(report: Report, *paths: Path | None) -> None:
-    """Writes the JSON file to each path; a half-written one is never seen. Raises `RunError`."""
+def save(report: object, *paths: Path | None) -> None:
+    """Writes a report as a JSON file to each path; a half-written one is never seen. Raises `RunError`."""
     for path in paths:
         if path is None:
             continue

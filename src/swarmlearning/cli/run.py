@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,7 +64,7 @@ def run(
     console = Console()
     began = time.monotonic()
     try:
-        _check_command(command)
+        check_command(command)
         folder = make_run_folder(runs_dir, _label(command), sites)
         log_to(folder)
         names = site_names(sites)
@@ -116,7 +116,8 @@ def show_folder(console: Console, folder: RunFolder) -> None:
     console.print(f"run folder {folder.root}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
-def _check_command(command: list[str]) -> None:
+def check_command(command: Sequence[str]) -> None:
+    """Raises `RunError` when there is no such program."""
     if shutil.which(command[0]) is None:
         raise RunError(f"there is no program {command[0]!r}: give the command of your script, as: -- python train.py")
 

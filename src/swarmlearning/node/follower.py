@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
@@ -90,7 +90,7 @@ class Follower:
             await self._advanced.wait_for(lambda: self.chain.height >= height)
         return self.chain
 
-    async def chains(self) -> AsyncIterator[Chain]:
+    async def chains(self) -> AsyncGenerator[Chain, None]:
         """The newest chain now, and after every change; a slow reader skips states, never blocks the follower."""
         seen: Chain | None = None
         while True:

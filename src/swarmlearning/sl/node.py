@@ -45,11 +45,13 @@ CONTACT_HINT = (
 
 @dataclass(frozen=True)
 class SlSettings:
-    """What an operator says about one SL."""
+    """What an operator says about one SL. `fs_service` is how others reach its file server when that is not `host` and
+    the port it listens on."""
 
     name: str
     host: str
     fs_port: int
+    fs_service: str
     sn_address: str
     data_dir: Path
     rounds: RoundSettings
@@ -108,7 +110,7 @@ async def _take_part(
             await server.start()
             address = f"{settings.host}:{server.port}"
             logger.info("File server is at %s", address)
-            await _say(sender, Announce({"fs": address}))
+            await _say(sender, Announce({"fs": settings.fs_service or address}))
             background.append(tasks.create_task(server.wait()))
             status = await _train(settings, driver, ready, {"uid": place.uid, "fs": address})
             await asyncio.to_thread(heartbeat.stop)

@@ -121,6 +121,7 @@ class _Sn:
         self._miner = Miner(self._engine.switch, place.uid, signer, lambda: time.time_ns() // 1_000_000)
         author = Author(signer, place.uid, place.incarnation)
         self._registration = Registration(settings.name, identity, author, self._miner, self._peers)
+        self._listens = ""  # where the API is, even when others reach it elsewhere
         self._agreement = Agreement(place.uid, self._miner, self._peers)
 
     async def run(self, ready: Ready) -> None:
@@ -257,7 +258,8 @@ class _Sn:
                     await asyncio.wait((placing,), timeout=PLACE_SECONDS)
                     running.append(tasks.create_task(self._beat()))
                     logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
-                    ready.tell({**addresses, "network": chain.network_id, "uid": self._place.uid})
+                    facts = {"listens": self._listens, "network": chain.network_id, "uid": self._place.uid}
+                    ready.tell({**addresses, **facts})
                     await asyncio.Event().wait()
             finally:
                 for task in running:
@@ -286,7 +288,8 @@ class _Sn:
         tasks.create_task(server.wait())  # raises what breaks the serving
         try:
             logging.getLogger("swarm.blCnt").info("Starting SWARM-API-SERVER on port: %d", server.port)
-            yield {**addresses, "api": settings.api_service or f"{settings.host}:{server.port}"}
+            self._listens = f"{settings.host}:{server.port}"
+            yield {**addresses, "api": settings.api_service or self._listens}
         finally:
             await server.stop(STOP_SECONDS)
 

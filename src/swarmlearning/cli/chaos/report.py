@@ -1,0 +1,94 @@
+"""What faults did to a swarm: the resilience report."""
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+import msgspec
+
+from swarmlearning.cli.chaos.inject import Injected
+from swarmlearning.cli.chaos.plan import Plan
+from swarmlearning.cli.live import contract_in
+from swarmlearning.cli.report import Report
+from swarmlearning.ledger.apply import state_of
+from swarmlearning.ledger.bodies import Publish, Void
+from swarmlearning.ledger.chain import Step
+from swarmlearning.ledger.contracts.training import Training, awaited
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """Seconds from a fault to the next merge, over all faults; null where there was none."""
+
+    median: float | None
+    max: float | None
+
+
+class ResilienceReport(msgspec.Struct, frozen=True):
+    """`faults` and `rounds` are counts; `participation` is in how many rounds each site contributed."""
+
+    plan: str
+    seed: int
+    faults: int
+    recovery_s: Recovery
+    rounds: int
+    rounds_lost: int
+    participation: dict[str, int]
+    digests_equal: bool
+    ledger_verified: bool
+
+
+def resilience(
+    plan: Plan, seed: int, injected: Sequence[Injected], walked: Sequence[Step], run: Report
+) -> ResilienceReport:
+    """The report; `walked` is the verified chain, `run` the ordinary report of the run."""
+    recoveries = [each.recovery_s for each in injected]
+    return ResilienceReport(
+        plan=plan.name,
+        seed=seed,
+        faults=len(injected),
+        recovery_s=Recovery(round(median(recoveries), 3), max(recoveries)) if recoveries else Recovery(None, None),
+        rounds=len(run.rounds),
+        rounds_lost=lost_rounds(walked),
+        participation={site: sum(site in each.contributors for each in run.rounds) for site in run.digests},
+        digests_equal=bool(run.model) and set(run.digests.values()) == {run.model},
+        ledger_verified=run.ledger_verified,
+    )
+
+
+def problems(report: ResilienceReport, plan: Plan, run: Report) -> list[str]:
+    """What a swarm that has survived does not show; empty when all is well. Lost rounds are a figure, no failure."""
+    found = [] if run.over and run.ledger_verified else [run.status]
+    if not report.digests_equal:
+        held = ", ".join(f"{name} {digest or 'none'}" for name, digest in run.digests.items())
+        found.append(f"the sites do not hold the ledger's final model {run.model}: {held}")
+    if report.faults < plan.faults:
+        found.append(f"training was over after {report.faults} of {plan.faults} faults; train longer, or plan fewer")
+    return found
+
+
+def lost_rounds(walked: Iterable[Step]) -> int:
+    """Rounds whose result was void, and rounds that closed with fewer than the members that were up.
+
+    Up is who was there and waited for when the contributors were fixed, and has been there ever since.
+    """
+    lost, before, up = 0, None, frozenset[str]()
+    for step in walked:
+        contract = contract_in(step.chain.world)
+        after = state_of(step.chain.world, contract)
+        bodies = (
+            [tx.content.body for tx in step.block.transactions if tx.content.contract == contract] if step.block else []
+        )
+        if before is not None and step.void is None:
+            up = _still_up(before, after, up)
+            for body in bodies:
+                if isinstance(body, Publish) and body.result:
+                    lost += bool(up - {part.uid for part in body.receipt.contributions})
+                lost += isinstance(body, Void)
+        before = after
+    return lost
+
+
+def _still_up(before: Training, after: Training, up: frozenset[str]) -> frozenset[str]:
+    there = {uid for uid, member in after.members.items() if member.present}
+    if after.round and after.round.frozen and not (before.round and before.round.frozen):
+        up = frozenset({*after.round.submissions, *awaited(before)})
+    return up & there

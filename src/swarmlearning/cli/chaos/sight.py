@@ -1,0 +1,83 @@
+"""What the ledger shows of a training, for somebody who wants to hit it. Pure.
+
+The phases of a round, as far as the ledger can tell them apart:
+
+    collecting     somebody's model is in, others are awaited
+    merging        the contributors are fixed, the leader merges
+    publishing     the result is on the ledger, its leader alone has said that it holds it
+    distributing   others hold it too, but not everybody
+
+In the last two the leader is that of the result, for the next round has a leader of its own already.
+"""
+
+from swarmlearning.cli.chaos.plan import Fault, Phase
+from swarmlearning.ledger.contracts.training import Result, Training
+
+
+def is_in(state: Training, phase: Phase) -> bool:
+    """Whether a round is in that phase now, with a leader who could be hit."""
+    current, result = state.round, state.result
+    if current is None or not current.leader:
+        return False
+    there = {uid for uid, member in state.members.items() if member.present}
+    held = there & set(result.holders) if result else set()
+    match phase:
+        case "any":
+            return True
+        case "collecting":
+            return bool(current.submissions) and not current.frozen
+        case "merging":
+            return current.frozen
+        case "publishing":
+            return result is not None and held == {result.leader} and len(there) > 1
+        case "distributing":
+            return result is not None and result.leader in held and 1 < len(held) < len(there)
+
+
+def is_whole(state: Training, sites: int) -> bool:
+    """Whether all sites take part again: there, with their scripts, and waited for."""
+    return len(state.members) == sites and all(member.present and member.awaited for member in state.members.values())
+
+
+def leader(state: Training, phase: Phase) -> str:
+    """UID of the leader of a round in that phase."""
+    if phase in ("publishing", "distributing") and state.result:
+        return state.result.leader
+    return state.round.leader if state.round else ""
+
+
+def chosen(state: Training, fault: Fault) -> str:
+    """UID of the member to hit; empty where the fault does not concern one."""
+    leading = leader(state, fault.phase)
+    if fault.target in ("leader", "sn"):
+        return leading if fault.target == "leader" else ""
+    others = [uid for uid in sorted(state.members) if fault.target == "ml" or uid != leading]
+    return others[fault.pick % len(others)]
+
+
+def model_of(state: Training, uid: str) -> str:
+    """Digest of the model of that member which the others need now: its own for the round, else the result."""
+    if state.round and not state.round.frozen and uid in state.round.submissions:
+        return state.round.submissions[uid].digest
+    return state.result.digest if state.result else ""
+
+
+def is_newer(result: Result | None, before: Result | None) -> bool:
+    """Whether a merge has been published since; also when a void one was merged again."""
+    return result is not None and (before is None or _merge(result) != _merge(before))
+
+
+def came_too_late(fault: Fault, before: Training, after: Training) -> bool:
+    """Whether the leader that was to be killed before it publishes has published all the same, just before."""
+    current, result = before.round, after.result
+    if (fault.kind, fault.target) != ("kill", "leader") or fault.phase not in ("collecting", "merging"):
+        return False
+    return (
+        current is not None
+        and result is not None
+        and (result.closed.number, result.closed.term) == (current.number, current.term)
+    )
+
+
+def _merge(result: Result) -> tuple[int, int, str]:
+    return result.closed.number, result.closed.term, result.digest
