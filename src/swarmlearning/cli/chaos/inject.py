@@ -38,6 +38,11 @@ class Injected(msgspec.Struct, frozen=True):
     recovery_s: float
     too_late: int
 
+    @property
+    def took_down(self) -> bool:
+        """Whether the site took no part any more."""
+        return self.fault.kind in ("kill", "freeze", "partition")
+
     def __str__(self) -> str:
         fault = self.fault
         whom = f"{fault.target} {self.site}".rstrip()

@@ -89,7 +89,7 @@ class Relay:
         except asyncio.CancelledError:
             return  # asyncio's server reports a cancelled handler as an error
         finally:
-            writer.close()
+            await _close(writer)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         lines = [] if self._line is None else [self._line]
@@ -112,7 +112,7 @@ class Relay:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            there_writer.close()
+            await _close(there_writer)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lines: Sequence[Line]) -> None:
@@ -122,6 +122,12 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line
             await line.carry(len(data))
         writer.write(data)
         await writer.drain()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def owner(port: int, pids: Sequence[int]) -> int | None:

@@ -1,13 +1,13 @@
 """What faults did to a swarm: the resilience report."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from statistics import median
 
 import msgspec
 
 from swarmlearning.cli.chaos.inject import Injected
 from swarmlearning.cli.chaos.plan import Plan
-from swarmlearning.cli.live import contract_in
+from swarmlearning.cli.live import contract_in, sl_names
 from swarmlearning.cli.report import Report
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Publish, Void
@@ -47,7 +47,7 @@ def resilience(
         faults=len(injected),
         recovery_s=Recovery(round(median(recoveries), 3), max(recoveries)) if recoveries else Recovery(None, None),
         rounds=len(run.rounds),
-        rounds_lost=lost_rounds(walked),
+        rounds_lost=lost_rounds(walked, {(each.round, each.site) for each in injected if each.took_down}),
         participation={site: sum(site in each.contributors for each in run.rounds) for site in run.digests},
         digests_equal=bool(run.model) and set(run.digests.values()) == {run.model},
         ledger_verified=run.ledger_verified,
@@ -65,15 +65,16 @@ def problems(report: ResilienceReport, plan: Plan, run: Report) -> list[str]:
     return found
 
 
-def lost_rounds(walked: Iterable[Step]) -> int:
+def lost_rounds(walked: Iterable[Step], struck: Collection[tuple[int, str]] = ()) -> int:
     """Rounds whose result was void, and rounds that closed with fewer than the members that were up.
 
-    Up is who was there and waited for when the contributors were fixed, and has been there ever since.
+    Up is who was there and waited for when the contributors were fixed, and has been there ever since. The ledger
+    learns of a death only after a while; `struck` says which site went down in which round.
     """
     lost, before, up = 0, None, frozenset[str]()
     for step in walked:
         contract = contract_in(step.chain.world)
-        after = state_of(step.chain.world, contract)
+        after, names = state_of(step.chain.world, contract), sl_names(step.chain.world)
         bodies = (
             [tx.content.body for tx in step.block.transactions if tx.content.contract == contract] if step.block else []
         )
@@ -81,7 +82,8 @@ def lost_rounds(walked: Iterable[Step]) -> int:
             up = _still_up(before, after, up)
             for body in bodies:
                 if isinstance(body, Publish) and body.result:
-                    lost += bool(up - {part.uid for part in body.receipt.contributions})
+                    missed = up - {part.uid for part in body.receipt.contributions}
+                    lost += any((body.round, names[uid]) not in struck for uid in missed)
                 lost += isinstance(body, Void)
         before = after
     return lost

@@ -47,12 +47,20 @@ def leader(state: Training, phase: Phase) -> str:
 
 
 def chosen(state: Training, fault: Fault) -> str:
-    """UID of the member to hit; empty where the fault does not concern one."""
+    """UID of the member to hit; empty where the fault does not concern one.
+
+    A follower has not led the last round either, whose result perhaps nobody else holds yet.
+    """
     leading = leader(state, fault.phase)
-    if fault.target in ("leader", "sn"):
-        return leading if fault.target == "leader" else ""
-    others = [uid for uid in sorted(state.members) if fault.target == "ml" or uid != leading]
-    return others[fault.pick % len(others)]
+    if fault.target == "sn":
+        return ""
+    if fault.target == "leader":
+        return leading
+    members = sorted(state.members)
+    others = [uid for uid in members if uid != leading]
+    followers = [uid for uid in others if state.result is None or uid != state.result.leader]
+    candidates = members if fault.target == "ml" else followers or others
+    return candidates[fault.pick % len(candidates)]
 
 
 def model_of(state: Training, uid: str) -> str:
