@@ -16,7 +16,7 @@ from swarmlearning.node.errors import NodeError
 logger = logging.getLogger("swarm.chain")
 
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 3.0
+LONGEST_PAUSE = 1.0
 
 MOVES = (Announce, Leave, Recover)
 """Transactions that change where SNs are."""

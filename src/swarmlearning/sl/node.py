@@ -21,7 +21,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, Superseded
-from swarmlearning.node.follower import FIRST_PAUSE, LONGEST_PAUSE, Follower
+from swarmlearning.node.follower import FIRST_PAUSE, Follower
 from swarmlearning.node.heartbeat import Heartbeat
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.ready import Ready
@@ -36,6 +36,7 @@ from swarmlearning.sl.transfer import Fetcher
 logger = logging.getLogger("swarm.SL")
 
 CONTACT_ATTEMPTS = 12
+LONGEST_PAUSE = 3.0
 LEAVE_SECONDS = 2.0
 CONTACT_HINT = (
     "Check that the SN runs, that --sn-ip and --sn-api-port are its address, and that it trusts the CA of this node's "
