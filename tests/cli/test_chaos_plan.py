@@ -108,6 +108,7 @@ def recipe(more: str) -> str:
         (recipe('fault = "kill"\ntarget = "leader"\nphases = ["lunch"]'), "'lunch' - at `$.recipes[0].phases[0]`"),
         (recipe('fault = "kill"\ntarget = "leader"\nfrequency = 1'), "unknown field `frequency`"),
         (recipe('fault = "kill"\ntarget = "leader"\nseconds = [2, 1]'), "2.0 to 1.0 is not a range"),
+        (recipe('fault = "freeze"\ntarget = "leader"\nseconds = [1, 4]'), "a freeze lasts longer than a lease: 3 s or"),
         (recipe('fault = "partition"\ntarget = "sn"'), "a sn can be killed or frozen, not hit by partition"),
     ],
 )
@@ -187,14 +188,15 @@ def test_a_merge_is_newer_when_it_is_of_a_later_round_or_term() -> None:
     assert sight.is_newer(play.result, first)
 
 
-def test_a_kill_comes_too_late_when_the_killed_leader_has_published() -> None:
+def test_a_blow_comes_too_late_when_the_leader_has_published() -> None:
     play = Play("a", "b")
     play.submit("a", "b")
     before = play.state
     play.publish()
     assert sight.came_too_late(fault(phase="merging"), before, play.state)
     assert not sight.came_too_late(fault(target="follower", phase="merging"), before, play.state)
-    assert not sight.came_too_late(fault("freeze", phase="merging"), before, play.state)
+    assert sight.came_too_late(fault("freeze", phase="merging"), before, play.state)
+    assert not sight.came_too_late(fault("partition", phase="merging"), before, play.state)
 
 
 def test_the_damaged_model_is_the_one_that_others_need() -> None:

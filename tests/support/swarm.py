@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, TypeVar
@@ -72,10 +72,18 @@ class Swarm:
         self.sn = self.processes.node(f"{self.name}-SN", "sn", options, flags or ["--sentinel"])
         return self.sn
 
-    def start_sl(self, index: int, *ml: str, identity: str = "", **changes: str | Path) -> Process:
+    def start_sl(
+        self,
+        index: int,
+        *ml: str,
+        identity: str = "",
+        environment: Mapping[str, str] | None = None,
+        **changes: str | Path,
+    ) -> Process:
         """Starts SL number `index`, with an ML stand-in if there are arguments `ml` for one; `changes` are options."""
         options = self.sl_options(index, identity, **changes)
-        return self.processes.node(f"SL-{index}", "sl", options, ml=self._script(index, ml) if ml else ())
+        script = self._script(index, ml) if ml else ()
+        return self.processes.node(f"SL-{index}", "sl", options, ml=script, environment=environment)
 
     def sl_options(self, index: int, identity: str = "", **changes: str | Path) -> dict[str, str | Path]:
         """The options of SL number `index`; `changes` by option names with underscores."""

@@ -33,6 +33,8 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=600)]
 
 ON_THE_NETWORK = ("partition", "slow-link")
 PROCESSES_ONLY = ("kill", "freeze")
+SHORTEST_FREEZE = 3.0
+"""Seconds; a shorter one is no fault, only a pause."""
 PICKS = 1 << 16
 
 
@@ -91,6 +93,8 @@ def load(path: Path) -> Plan:
     for recipe in plan.recipes:
         if recipe.target in ("sn", "ml") and recipe.fault not in PROCESSES_ONLY:
             raise RunError(f"{path} is no plan: a {recipe.target} can be killed or frozen, not hit by {recipe.fault}")
+        if recipe.fault == "freeze" and recipe.seconds[0] < SHORTEST_FREEZE:
+            raise RunError(f"{path} is no plan: a freeze lasts longer than a lease: {SHORTEST_FREEZE:.0f} s or more")
     for low, high in (plan.pause_rounds, *(recipe.seconds for recipe in plan.recipes)):
         if low > high:
             raise RunError(f"{path} is no plan: {low} to {high} is not a range")

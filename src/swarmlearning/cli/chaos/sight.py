@@ -76,9 +76,9 @@ def is_newer(result: Result | None, before: Result | None) -> bool:
 
 
 def came_too_late(fault: Fault, before: Training, after: Training) -> bool:
-    """Whether the leader that was to be killed before it publishes has published all the same, just before."""
+    """Whether the leader that was to be stopped before it publishes has published all the same, just before."""
     current, result = before.round, after.result
-    if (fault.kind, fault.target) != ("kill", "leader") or fault.phase not in ("collecting", "merging"):
+    if fault.target != "leader" or fault.kind not in ("kill", "freeze") or fault.phase not in ("collecting", "merging"):
         return False
     return (
         current is not None
