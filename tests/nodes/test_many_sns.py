@@ -21,11 +21,10 @@ def stop(sn: Process) -> None:
 
 def test_the_sentinel_dies_in_a_round_a_fourth_joins_and_the_sentinel_returns(net: Network, gate: Gate) -> None:
     sentinel, *_ = net.found(3)
-    sites = [
-        net.start_site(1, "--rounds", "3", *PAIR),
-        net.start_site(2, "--rounds", "3", *PAIR, "--hold-at", "1", "--gate", str(gate.path)),
-    ]
-    net.until_training(2, has_models(1, 1))
+    ml = ("--rounds", "3", "--min-peers", "4")
+    sites = [net.start_site(index, *ml, at=1 + index % 3) for index in (1, 2, 3)]
+    sites.append(net.start_site(4, *ml, "--hold-at", "1", "--gate", str(gate.path)))
+    net.until_training(2, has_models(3, 1))
     sentinel.kill()
     joined = net.start(4, through=3)
     assert joined.ready["network"]
