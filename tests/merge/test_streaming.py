@@ -71,7 +71,9 @@ def test_tensors_of_one_dtype_are_one_run(tmp_path: Path) -> None:
     assert cut(read_header(path), 10_000) == [Block("F32", 0, 4 * 4950)]
 
 
-@pytest.mark.parametrize(("models", "elements"), [(1, 2**19), (4, 2**17), (16, 2**15), (1000, 2**15)])
+@pytest.mark.parametrize(
+    ("models", "elements"), [(1, 2**19), (4, 2**17), (16, 2**15), (32, 2**15), (1000, 2**20 // 1000), (2**21, 1)]
+)
 def test_blocks_shrink_with_the_number_of_models_to_a_floor(models: int, elements: int) -> None:
     assert block_elements(models) == elements
 

@@ -10,6 +10,7 @@ magnitude before it. Equal models give exactly that model. For F64 each product 
 wins and a tie gives False.
 """
 
+import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -38,21 +39,46 @@ def weighted_mean(dtype: str, rows: Sequence[Array] | Array, coefficients: Seque
     """
     if dtype not in FLOATS:
         return _integer_mean(dtype, rows, coefficients)
-    total: Float64 | None = None
+    size = len(rows[0]) * (2 if dtype == "C64" else 1)
+    total, values = spare(size, 0), spare(size, 1)
+    empty = True
     for row, coefficient in zip(rows, coefficients, strict=True):
-        values = widen(dtype, row)
+        target = total if empty and coefficient else values
+        widen(dtype, row, target)
         if coefficient == 0:
             # Only looked at: adding 0·x would turn a result of -0.0 into 0.0.
-            check_finite(values)
-        elif total is None:
-            total = np.multiply(values, coefficient, out=values)
-        else:
-            np.multiply(values, coefficient, out=values)
+            check_finite(target)
+            continue
+        if coefficient != 1:
+            np.multiply(target, coefficient, out=target)
+        if not empty:
             np.add(total, values, out=total)
-    assert total is not None
+        empty = False
     np.divide(total, sum(coefficients), out=total)
     check_finite(total)
     return narrow(dtype, total)
+
+
+class _Memory(threading.local):
+    """Each thread's own."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, Float64] = {}
+
+
+_memory = _Memory()
+
+
+def spare(size: int, number: int) -> Float64:
+    """This thread's array of that number, (size,), with whatever is in it.
+
+    Used again for every block: new memory of this size would come as pages to be zeroed, which takes longer than the
+    arithmetic in it. Numbers 0 and 1 are `weighted_mean`'s.
+    """
+    kept = _memory.kept.get(number)
+    if kept is None or len(kept) < size:
+        kept = _memory.kept[number] = np.empty(size)
+    return kept[:size]
 
 
 def check_finite(values: Float64) -> None:
@@ -61,13 +87,16 @@ def check_finite(values: Float64) -> None:
         raise NonFinite
 
 
-def widen(dtype: str, stored: Array) -> Float64:
-    """A new float64 array of the same values; two for each complex number."""
+def widen(dtype: str, stored: Array, out: Float64 | None = None) -> Float64:
+    """The same values as float64, two for each complex number: in `out`, or else a new array."""
     if dtype == "BF16":
         stored = (stored.astype(np.uint32) << 16).view(np.float32)
     elif dtype == "C64":
         stored = stored.view(np.float32)
-    return stored.astype(np.float64)
+    if out is None:
+        return stored.astype(np.float64)
+    out[:] = stored
+    return out
 
 
 def narrow(dtype: str, values: Float64) -> Array:

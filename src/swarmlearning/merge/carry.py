@@ -16,7 +16,7 @@ from pathlib import Path
 
 from swarmlearning.merge.arithmetic import FLOATS, narrow, widen
 from swarmlearning.merge.merging import MergeError, Source, opened
-from swarmlearning.merge.streaming import ModelUnreadable, OnRead, build
+from swarmlearning.merge.streaming import ModelUnreadable, OnRead, build, processors
 from swarmlearning.tensors.file import Array, TensorFileError, read_header
 
 
@@ -29,7 +29,7 @@ def carry(trained: Path, base: Path, newer: Path, out: Path, missed: int, on_rea
             if read_header(path) != header:
                 raise MergeError(f"the {name} model has another structure than the latest result")
         sources = [Source(name, 1, path) for name, path in paths.items()]
-        with opened(sources, header, None, threads=2, on_read=on_read) as models:
+        with opened(sources, header, None, threads=processors(), on_read=on_read) as models:
             build(models, partial(_carried, scale=damping(missed)), out)
     except ModelUnreadable as error:
         raise MergeError(f"the {error.uid} model cannot be read: {error.reason}") from error

@@ -9,12 +9,12 @@ fast, and exact about what the comparison of floats leaves open: -0.0 lies below
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
-from swarmlearning.merge.arithmetic import FLOATS, check_finite, weighted_mean, widen
+from swarmlearning.merge.arithmetic import FLOATS, NonFinite, narrow, weighted_mean
 from swarmlearning.merge.streaming import Models, Plan
 from swarmlearning.tensors.file import DTYPES, Array
 
@@ -25,35 +25,32 @@ def coordmedian(models: Models) -> Plan:
     return Plan(partial(_median, weights=models.weights))
 
 
-class _Selected(NamedTuple):
-    """Of each coordinate's keys: the two that the median is the average of (often the same), and the extremes."""
+class _Pair(NamedTuple):
+    """Of each coordinate's keys the two that the median is the average of, often the same."""
 
     low: Array
     high: Array
-    least: Array
-    greatest: Array
 
 
 def _median(dtype: str, rows: Array, weights: Sequence[int]) -> Array:
-    """`rows` (n, m) in the stored dtype, which may be overwritten -> (m,); raises NonFinite."""
+    """`rows` (n, m) in the stored dtype -> (m,); raises NonFinite."""
     if dtype == "C64":  # the components are coordinates of their own
         return _median("F32", rows.view(np.float32), weights).view(DTYPES[dtype])
     keys = _to_keys(dtype, rows)
-    selected = _middle_of_equals(keys) if len(set(weights)) == 1 else _middle(keys, weights)
-    low, high, least, greatest = (_from_keys(dtype, row) for row in selected)
     if dtype in FLOATS:
-        check_finite(widen(dtype, least))
-        check_finite(widen(dtype, greatest))
-    if np.array_equal(selected.low, selected.high):
-        return low
-    return weighted_mean(dtype, (low, high), (1, 1))
+        _check_finite(dtype, keys)
+    equal = len(set(weights)) == 1
+    low, high = _middle_of_equals(keys) if equal else _middle(keys, weights)
+    if low is high or np.array_equal(low, high):
+        return _from_keys(dtype, low)
+    return weighted_mean(dtype, (_from_keys(dtype, low), _from_keys(dtype, high)), (1, 1))
 
 
 def _to_keys(dtype: str, rows: Array) -> Array:
-    """Integers in the order of the values."""
+    """Integers in the order of the values, as a new array."""
     if dtype in FLOATS:
         return _turned(rows.view(_KEYS[dtype]))
-    return np.not_equal(rows.view(np.uint8), 0).view(np.uint8) if dtype == "BOOL" else rows
+    return np.not_equal(rows.view(np.uint8), 0).view(np.uint8) if dtype == "BOOL" else rows.copy()
 
 
 def _from_keys(dtype: str, keys: Array) -> Array:
@@ -63,20 +60,47 @@ def _from_keys(dtype: str, keys: Array) -> Array:
 
 def _turned(bits: Array) -> Array:
     """Sign and magnitude into two's complement, or back: in negative numbers all bits but the sign change."""
-    magnitude = np.iinfo(bits.dtype).max
-    turned: Array = bits ^ ((bits >> (8 * bits.itemsize - 1)) & magnitude)
+    turned: Array = bits >> (8 * bits.itemsize - 1)
+    turned &= np.iinfo(bits.dtype).max
+    turned ^= bits
     return turned
 
 
-def _middle_of_equals(keys: Array) -> _Selected:
-    """For equal weights: sorted by a network of minima and maxima, each over a whole block."""
+def _check_finite(dtype: str, keys: Array) -> None:
+    """Raises NonFinite when there is a NaN or an infinity."""
+    infinity = _to_keys(dtype, narrow(dtype, np.array([np.inf])))[0]
+    if keys.max() >= infinity or keys.min() <= ~infinity:
+        raise NonFinite
+
+
+def _middle_of_equals(keys: Array) -> _Pair:
+    """For equal weights: minima and maxima over whole blocks, as far as the middle depends on them; uses up `keys`."""
+    count = len(keys)
     rows = list(keys)
     spare = np.empty_like(rows[0])
-    for i, j in _sorting_network(len(rows)):
-        np.minimum(rows[i], rows[j], out=spare)
-        np.maximum(rows[i], rows[j], out=rows[j])
-        rows[i], spare = spare, rows[i]
-    return _Selected(rows[(len(rows) - 1) // 2], rows[len(rows) // 2], rows[0], rows[-1])
+    for i, j, lower, upper in _selection_network(count):
+        if lower and upper:
+            np.minimum(rows[i], rows[j], out=spare)
+            np.maximum(rows[i], rows[j], out=rows[j])
+            rows[i], spare = spare, rows[i]
+        elif lower:
+            np.minimum(rows[i], rows[j], out=rows[i])
+        else:
+            np.maximum(rows[i], rows[j], out=rows[j])
+    return _Pair(rows[(count - 1) // 2], rows[count // 2])
+
+
+@cache
+def _selection_network(count: int) -> tuple[tuple[int, int, bool, bool], ...]:
+    """The steps (i, j, whether the minimum at i is needed, whether the maximum at j is) of a sorting network on which
+    the one or two values in the middle depend."""
+    needed = {(count - 1) // 2, count // 2}
+    steps = []
+    for i, j in reversed(list(_sorting_network(count))):
+        if {i, j} & needed:
+            steps.append((i, j, i in needed, j in needed))
+            needed |= {i, j}
+    return tuple(reversed(steps))
 
 
 def _sorting_network(count: int) -> Iterator[tuple[int, int]]:
@@ -96,7 +120,7 @@ def _sorting_network(count: int) -> Iterator[tuple[int, int]]:
         power >>= 1
 
 
-def _middle(keys: Array, weights: Sequence[int]) -> _Selected:
+def _middle(keys: Array, weights: Sequence[int]) -> _Pair:
     """For any weights: the network carries them along with their keys; twice their sum fits 32 bits (`GRID`).
 
     Values are chosen by a ^ (a ^ b)·mask: np.where takes ten times as long on masks that no processor can predict.
@@ -116,4 +140,4 @@ def _middle(keys: Array, weights: Sequence[int]) -> _Selected:
         low ^= (low ^ row) * (twice_above <= total)  # at least half of the weight lies up to here
         high ^= (high ^ row) * (twice_above < total)  # more than half
         twice_above += 2 * weight
-    return _Selected(low, high, rows[0], rows[-1])
+    return _Pair(low, high)

@@ -22,8 +22,9 @@ from typing import Final
 
 import numpy as np
 
-from swarmlearning.merge.arithmetic import GRID, Float64, NonFinite, weighted_mean, widen
-from swarmlearning.merge.streaming import Block, Models, Plan
+from swarmlearning.merge.arithmetic import GRID, Float64, NonFinite, spare, weighted_mean, widen
+from swarmlearning.merge.products import gram_matrix
+from swarmlearning.merge.streaming import Block, Models, Plan, values_in
 
 TOLERANCE: Final = 1e-12
 """The iteration ends when no coefficient (they sum to 1) moves by more than this, or after `STEPS`."""
@@ -71,28 +72,25 @@ def _shares(models: Models) -> Float64:
 def _gram(models: Models, centre: Float64 | None) -> Float64:
     """Inner products (n, n) of the models about `centre`: shares of the models, or None for the previous result."""
     count = len(models.files)
-    pairs = [(i, j) for i in range(count) for j in range(i, count)]
 
     def lane(blocks: Sequence[Block]) -> Float64:
         gram = np.zeros((count, count))
         buffer = models.buffer(blocks)
         for block in blocks:
-            rows = [widen(block.dtype, row) for row in models.rows(block, buffer)]
+            rows = spare(count * values_in(block), 2).reshape(count, -1)
+            for stored, row in zip(models.rows(block, buffer), rows, strict=True):
+                widen(block.dtype, stored, row)
             if centre is None:
-                origin = widen(block.dtype, models.previous_row(block))
+                rows -= widen(block.dtype, models.previous_row(block), spare(values_in(block), 1))
             else:
-                origin = sum(share * row for share, row in zip(centre, rows, strict=True) if share)
-            for row in rows:
-                row -= origin
-            for i, j in pairs:
-                gram[i, j] += np.einsum("m,m->", rows[i], rows[j])
+                rows -= sum(share * row for share, row in zip(centre, rows, strict=True) if share)
+            gram += gram_matrix(rows)
         return gram
 
-    upper = sum(models.in_lanes(lane, models.float_blocks), np.zeros((count, count)))
-    if not np.isfinite(upper).all():
+    total: Float64 = sum(models.in_lanes(lane, models.float_blocks), np.zeros((count, count)))
+    if not np.isfinite(total).all():
         raise NonFinite
-    gram: Float64 = upper + np.triu(upper, 1).T
-    return gram
+    return total
 
 
 def minimise(gram: Float64, weights: Float64) -> Float64:

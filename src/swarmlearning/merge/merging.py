@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from swarmlearning.merge.arithmetic import GRID, MERGEABLE, NonFinite
+from swarmlearning.merge.influence import Influence, influences, tally
 from swarmlearning.merge.methods import METHODS
-from swarmlearning.merge.streaming import Models, ModelUnreadable, OnRead, build, find_non_finite
+from swarmlearning.merge.streaming import Models, ModelUnreadable, OnRead, Plan, build, find_non_finite, processors
 from swarmlearning.tensors.file import Header, TensorFileError, read_header
 from swarmlearning.tensors.structure import describe_difference, label
 
@@ -43,6 +45,14 @@ class TooFewModels(MergeError):
         self.excluded = excluded
 
 
+class _NonFiniteModels(Exception):
+    """`tensors`: UID -> the first tensor with NaN or infinity, of each model that has one."""
+
+    def __init__(self, tensors: dict[str, str]) -> None:
+        super().__init__(tensors)
+        self.tensors = tensors
+
+
 @dataclass(frozen=True)
 class Source:
     """One node's model; weight 0 means that it is left out."""
@@ -55,6 +65,7 @@ class Source:
 @dataclass(frozen=True)
 class MergeReceipt:
     """What was merged: UIDs in order; the coefficient of each, unless the method has none; and who was left out.
+    `influences`, one a contributor, are empty unless they were asked for.
 
     Each element of the result is Σ kᵢ·xᵢ / Σ kᵢ in that order (see `arithmetic`), where there are coefficients.
     """
@@ -63,6 +74,7 @@ class MergeReceipt:
     contributors: tuple[str, ...]
     coefficients: tuple[int, ...]
     excluded: tuple[Exclusion, ...]
+    influences: tuple[Influence, ...] = ()
 
 
 def merge(
@@ -72,14 +84,16 @@ def merge(
     out: Path,
     *,
     minimum: int = 1,
-    threads: int = 2,
+    influence: bool = False,
+    threads: int | None = None,
     on_read: OnRead = lambda size: None,
 ) -> MergeReceipt:
     """Merge the sources' files into `out`, which is overwritten in place if it exists and must not be one of them.
 
     `previous`: the last merged model, None in the first round; its structure is what is expected (otherwise the
     most common one among the sources), and geomedian measures from it. `minimum`: how many models must be merged
-    (never less than one); those of weight 0 do not count. Memory stays at a few tens of MB. `on_read` sees progress.
+    (never less than one); those of weight 0 do not count. `influence`: whether to measure that too. `threads`: None
+    for as many as pay here. Memory stays below 256 MB for any number and size of models. `on_read` sees progress.
 
     Raises NothingToMerge, TooFewModels, and MergeError for everything else, a full disk among it.
     """
@@ -97,10 +111,17 @@ def merge(
             left = [source for source in weighted if source.uid not in excluded]
             if header is None or len(left) < max(minimum, 1):
                 raise TooFewModels(len(left), minimum, _listed(excluded))
-            coefficients, faulty = _attempt(method, left, header, previous, out, threads, on_read)
-            if not faulty:
-                return MergeReceipt(method, tuple(source.uid for source in left), coefficients, _listed(excluded))
-            excluded |= faulty
+            try:
+                with opened(left, header, previous, threads or processors(), on_read) as models:
+                    plan, measured = _built(method, models, out, influence)
+            except ModelUnreadable as error:
+                if error.uid is None:
+                    raise MergeError(f"{previous}: cannot be read: {error.reason}") from error
+                excluded[error.uid] = f"unreadable: {error.reason}"
+            except _NonFiniteModels as error:
+                excluded |= {uid: f"non-finite: {tensor}" for uid, tensor in error.tensors.items()}
+            else:
+                return MergeReceipt(method, models.uids, plan.coefficients, _listed(excluded), measured)
     except TensorFileError as error:
         raise MergeError(str(error)) from error
 
@@ -145,33 +166,17 @@ def _common_header(sources: Sequence[Source], previous: Path | None) -> tuple[He
     return common, unusable
 
 
-def _attempt(
-    method: str,
-    sources: Sequence[Source],
-    header: Header,
-    previous: Path | None,
-    out: Path,
-    threads: int,
-    on_read: OnRead,
-) -> tuple[tuple[int, ...], dict[str, str]]:
-    """Merge these; gives the coefficients, or else who has to be left out and why."""
+def _built(method: str, models: Models, out: Path, influence: bool) -> tuple[Plan, tuple[Influence, ...]]:
+    """Merge these into `out`. Raises _NonFiniteModels and ModelUnreadable: those have to be left out."""
     try:
-        with opened(sources, header, previous, threads, on_read) as models:
-            try:
-                plan = METHODS[method](models)
-                build(models, plan.combine, out)
-                return plan.coefficients, {}
-            except NonFinite:
-                faulty = find_non_finite(models)
-            if not faulty:
-                raise MergeError(
-                    f"{method}: float64 overflows, though all models are finite; their values are too large"
-                )
-            return (), {uid: f"non-finite: {name}" for uid, name in faulty.items()}
-    except ModelUnreadable as error:
-        if error.uid is None:
-            raise MergeError(f"{previous}: cannot be read: {error.reason}") from error
-        return (), {error.uid: f"unreadable: {error.reason}"}
+        plan = METHODS[method](models)
+        sums = build(models, plan.combine, out, partial(tally, models) if influence else None)
+        return plan, () if sums is None else influences(sums)
+    except NonFinite:
+        tensors = find_non_finite(models)
+    if tensors:
+        raise _NonFiniteModels(tensors)
+    raise MergeError(f"{method}: float64 overflows, though all models are finite; their values are too large")
 
 
 @contextmanager

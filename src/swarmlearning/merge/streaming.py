@@ -8,16 +8,17 @@ A pass is cut into a fixed number of lanes of consecutive blocks. Threads take l
 combined in the order of the lanes, so a pass gives the same for any number of threads.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from swarmlearning.merge.arithmetic import FLOATS, widen
+from swarmlearning.merge.arithmetic import FLOATS, Float64, widen
 from swarmlearning.tensors.file import DTYPES, Array, Header, overwrite, read_at, write_at
 
 Result = TypeVar("Result")
@@ -26,8 +27,12 @@ OnRead = Callable[[int], None]
 """Called with the bytes read since the last time, in any thread: how a merge shows that it gets on."""
 
 LANES: Final = 8
+THREADS: Final = 4
+"""At most: beyond, memory is the limit, and each thread has blocks of its own."""
+
 _ELEMENTS: Final = 2**19  # of all models together: a few MB, near the caches
 _FEWEST: Final = 2**15  # of one model: below, two threads hinder each other more than they help
+_MOST: Final = 2**20  # of all models together, so that memory stays bounded for any number of them
 
 
 class ModelUnreadable(Exception):
@@ -45,6 +50,11 @@ class Block(NamedTuple):
     dtype: str
     start: int
     size: int
+
+
+def values_in(block: Block) -> int:
+    """Real numbers of one model in a block: two for each complex one."""
+    return block.size // DTYPES[block.dtype].itemsize * (2 if block.dtype == "C64" else 1)
 
 
 @dataclass(frozen=True)
@@ -116,8 +126,11 @@ class Models:
 
 
 Combine = Callable[[str, Array], Array]
-"""(dtype tag, rows (n, m) of the stored dtype, one a model) -> (m,) of the stored dtype. It may overwrite the
-rows, and raises NonFinite when they hold NaN or infinity."""
+"""(dtype tag, rows (n, m) of the stored dtype, one a model) -> (m,) of the stored dtype. The rows are not to be
+changed. It raises NonFinite when they hold NaN or infinity."""
+
+Tally = Callable[[Block, Array, Array], Float64]
+"""(block, its rows (n, m), the merged (m,)) -> sums over the block."""
 
 
 class Plan(NamedTuple):
@@ -129,7 +142,12 @@ class Plan(NamedTuple):
 
 def block_elements(models: int) -> int:
     """Elements of one model in a block."""
-    return max(_FEWEST, _ELEMENTS // models)
+    return max(1, min(max(_FEWEST, _ELEMENTS // models), _MOST // models))
+
+
+def processors() -> int:
+    """Threads to merge with on this machine."""
+    return max(1, min(THREADS, os.cpu_count() or 1))
 
 
 def cut(header: Header, elements: int) -> list[Block]:
@@ -143,17 +161,26 @@ def cut(header: Header, elements: int) -> list[Block]:
     return blocks
 
 
-def build(models: Models, combine: Combine, out: Path) -> None:
-    """Write the merged model. Raises NonFinite, ModelUnreadable, and TensorFileError when `out` fails."""
+def build(models: Models, combine: Combine, out: Path, tally: Tally | None = None) -> Float64 | None:
+    """Write the merged model, and give the sum of `tally` over all blocks (None: there is none).
+
+    Raises NonFinite, ModelUnreadable, and TensorFileError when `out` fails.
+    """
     with overwrite(out, models.header.specs) as (fd, header):
 
-        def lane(blocks: Sequence[Block]) -> None:
+        def lane(blocks: Sequence[Block]) -> list[Float64]:
             buffer = models.buffer(blocks)
+            sums: list[Float64] = []
             for block in blocks:
-                merged = combine(block.dtype, models.rows(block, buffer))
+                rows = models.rows(block, buffer)
+                merged = combine(block.dtype, rows)
                 write_at(fd, merged.view(np.uint8).data, header.data_start + block.start)
+                if tally is not None:
+                    sums = [sum(sums, tally(block, rows, merged))]
+            return sums
 
-        models.in_lanes(lane, models.blocks)
+        tallied = list(chain.from_iterable(models.in_lanes(lane, models.blocks)))
+    return sum(tallied[1:], tallied[0]) if tallied else None
 
 
 def find_non_finite(models: Models) -> dict[str, str]:
