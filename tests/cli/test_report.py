@@ -16,6 +16,7 @@ from support.network import Ledger
 from support.rounds import SITES, UNUSABLE, finish, publish, report_all, submit, three_sites
 from swarmlearning.cli.processes import RunError
 from swarmlearning.cli.report import (
+    Influence,
     LedgerReport,
     Report,
     RoundReport,
@@ -122,6 +123,17 @@ def test_the_part_that_each_took_in_a_round(folder: RunFolder, ledger: Ledger) -
         f"not over: 0/4 rounds with 3/3, the others with at least 2/3: round 0 without {late} (late), "
         "round 1 without site-3 (excluded), round 2 without site-2 (lost), round 3 without site-2 (absent)"
     )
+
+
+def test_what_each_contributor_had_to_do_with_a_round_is_in_the_report(folder: RunFolder, ledger: Ledger) -> None:
+    submit(ledger, *SITES)
+    current = ledger.training.round
+    assert current is not None
+    stated = {"site-1": (0.25, 0.9), "site-2": (0.5, None), "site-3": (None, None)}
+    parts = tuple(Contribution(uid, uid[-1] * 64, 1, 1, *figures) for uid, figures in stated.items())
+    ledger.say(current.leader, Publish(0, 0, "0" * 64, 1, Receipt("mean", parts, ())))
+    (found,) = read(folder, ledger).rounds
+    assert found.influence == {name: Influence(*figures) for name, figures in stated.items()}
 
 
 def test_who_has_not_reported_to_hold_the_final_model_holds_none(folder: RunFolder, ledger: Ledger) -> None:
@@ -240,9 +252,9 @@ def test_metrics_that_are_no_object(tmp_path: Path, text: str) -> None:
 
 def a_report(**changes: Any) -> Report:
     rounds = [
-        RoundReport(0, "site-1", ["site-1", "site-2"], [], ["site-3"], [], {}),
-        RoundReport(1, "site-2", ["site-1", "site-2"], ["site-3"], [], [], {}),
-        RoundReport(2, "site-3", ["site-1"], [], [], ["site-2"], {"site-3": "digest: differs"}),
+        RoundReport(0, "site-1", ["site-1", "site-2"], [], ["site-3"], [], {}, {}),
+        RoundReport(1, "site-2", ["site-1", "site-2"], ["site-3"], [], [], {}, {}),
+        RoundReport(2, "site-3", ["site-1"], [], [], ["site-2"], {"site-3": "digest: differs"}, {}),
     ]
     report = Report(
         status="partial: 0/3 rounds with 3/3",
@@ -306,7 +318,7 @@ def test_the_summary_of_a_ledger_that_does_not_verify() -> None:
 
 
 def test_the_summary_of_a_long_training_shows_the_newest_rounds() -> None:
-    rounds = [RoundReport(number, "site-1", SITES, [], [], [], {}) for number in range(500)]
+    rounds = [RoundReport(number, "site-1", SITES, [], [], [], {}, {}) for number in range(500)]
     shown = text(a_report(rounds=rounds))
     assert "rounds 460 to 499" in shown
     assert "500/500" in shown

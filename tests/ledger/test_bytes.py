@@ -15,7 +15,7 @@ from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger import block
 from swarmlearning.ledger.block import MAX_BLOCK, Header, read, transaction_root
-from swarmlearning.ledger.bodies import Publish, Receipt, ReportPerformance, Submit
+from swarmlearning.ledger.bodies import Contribution, Publish, Receipt, ReportPerformance, Submit
 from swarmlearning.ledger.canonical import Writer, canonical, sha256
 from swarmlearning.ledger.contracts.network import Authority, Certificate, Network, Node, Window
 from swarmlearning.ledger.contracts.training import Training
@@ -82,6 +82,20 @@ def test_the_bytes_of_nested_bodies() -> None:
     assert canonical(nested) == (
         b'{"kind":"Publish","receipt":{"contributions":[],"exclusions":[],"method":"mean"},'
         b'"result":"","round":0,"size":0,"term":1}'
+    )
+
+
+def test_what_a_contribution_does_not_say_leaves_no_byte() -> None:
+    # Chains from before there were influences have to replay to the same hashes.
+    silent = Contribution("sl-1", "e" * 64, 2, 3)
+    plain = b'{"coefficient":3,"digest":"' + b"e" * 64 + b'","uid":"sl-1","weight":2}'
+    assert canonical(silent) == plain
+    assert canonical(Receipt("mean", (silent,), ())) == (
+        b'{"contributions":[' + plain + b'],"exclusions":[],"method":"mean"}'
+    )
+    stated = Contribution("sl-1", "e" * 64, 2, 3, distance=0.125, cosine=-0.5)
+    assert canonical(stated) == b'{"coefficient":3,"cosine":-0.5,"digest":"' + b"e" * 64 + (
+        b'","distance":0.125,"uid":"sl-1","weight":2}'
     )
 
 

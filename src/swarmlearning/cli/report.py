@@ -25,8 +25,17 @@ from swarmlearning.ordering.protocols import OrderingError
 SHOWN_GAPS = 8
 
 
+class Influence(msgspec.Struct, frozen=True):
+    """As the round's leader states: how far a site's model lay from the merged one, and the cosine of the angle
+    between its update and the merged update; null is not said. An outlier has the largest distance of all."""
+
+    distance: float | None
+    cosine: float | None
+
+
 class RoundReport(msgspec.Struct, frozen=True):
-    """A round with a result. Each site that had a session is in exactly one of the five; `excluded` says why."""
+    """A round with a result. Each site that had a session is in exactly one of the five; `excluded` says why, and
+    `influence` has an entry for each contributor."""
 
     number: int
     leader: str
@@ -35,6 +44,7 @@ class RoundReport(msgspec.Struct, frozen=True):
     lost: list[str]
     absent: list[str]
     excluded: dict[str, str]
+    influence: dict[str, Influence]
 
 
 class LedgerReport(msgspec.Struct, frozen=True):
@@ -210,4 +220,5 @@ def _round_report(record: RoundRecord, names: dict[str, str]) -> RoundReport:
         lost=named(record.lost),
         absent=named(record.absent),
         excluded={names[part.uid]: f"{part.reason}: {part.detail}" for part in record.excluded},
+        influence={names[part.uid]: Influence(part.distance, part.cosine) for part in record.contributions},
     )

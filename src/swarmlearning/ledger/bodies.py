@@ -19,6 +19,9 @@ Weight: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=100)]
 Measure: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 """Bounded so that an exact sum over all members cannot overflow; non-finite is no report."""
 
+Distance: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
+Cosine: TypeAlias = Annotated[float, msgspec.Meta(ge=-1, le=1)]
+
 NodeType: TypeAlias = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
 MergeMethod: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
 CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
@@ -159,13 +162,19 @@ class Progress(_Body, frozen=True):
     term: Count
 
 
-class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model of a merge and the integer coefficient it had in it (see `merge/`)."""
+class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One model of a merge and the integer coefficient it had in it (see `merge/`).
+
+    `distance` of the model from the result and `cosine` of its update with the merged one (`merge/influence.py`) are
+    the leader's statements, for people; None is not said. Nothing follows from them.
+    """
 
     uid: Name
     digest: Digest
     weight: Weight
     coefficient: Count
+    distance: Distance | None = None
+    cosine: Cosine | None = None
 
 
 class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ import msgspec
 
 from swarmlearning.errors import UserError
 from swarmlearning.ledger.apply import state_of
-from swarmlearning.ledger.bodies import Exclusion, Publish
+from swarmlearning.ledger.bodies import Contribution, Exclusion, Publish
 from swarmlearning.ledger.chain import Chain, ForkError, Step, UnsupportedRulesError
 from swarmlearning.ledger.transaction import MalformedError
 
@@ -32,6 +32,7 @@ class RoundRecord(msgspec.Struct, frozen=True):
     leader: str
     result: str
     contributed: tuple[str, ...]
+    contributions: tuple[Contribution, ...]
     late: tuple[str, ...]
     lost: tuple[str, ...]
     absent: tuple[str, ...]
@@ -83,6 +84,7 @@ def _record(chain: Chain, contract: str, body: Publish) -> RoundRecord:
         leader=closed.leader,
         result=body.result,
         contributed=contributed,
+        contributions=body.receipt.contributions,
         late=tuple(sorted(closed.late)),
         lost=tuple(member.uid for member in others if not member.present),
         absent=tuple(member.uid for member in others if member.present),

@@ -6,6 +6,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, MergeMethod, Receipt
@@ -42,11 +43,12 @@ async def merge_round(task: Merge, method: MergeMethod, min_peers: int, store: T
         if task.single:
             done = await asyncio.to_thread(_take_first, sources, out, minimum, on_read)
         else:
-            done = await asyncio.to_thread(merge, method, sources, previous, out, minimum=minimum, on_read=on_read)
+            work = partial(merge, method, sources, previous, out, minimum=minimum, influence=True, on_read=on_read)
+            done = await asyncio.to_thread(work)
         info = await store.adopt(out)
     except NothingToMerge:
         out.unlink(missing_ok=True)
-        receipt = _receipt(method, task.submissions, {}, known)
+        receipt = _receipt(method, task.submissions, None, known)
         return Merged(task.round, task.term, task.base, _size(store, task.base), receipt)
     except TooFewModels as failure:
         out.unlink(missing_ok=True)
@@ -54,9 +56,7 @@ async def merge_round(task: Merge, method: MergeMethod, min_peers: int, store: T
     except BaseException:
         out.unlink(missing_ok=True)
         raise
-    coefficients = done.coefficients or tuple(1 for _ in done.contributors)
-    found = (*known, *_excluded(done.excluded))
-    receipt = _receipt(method, task.submissions, dict(zip(done.contributors, coefficients, strict=True)), found)
+    receipt = _receipt(method, task.submissions, done, (*known, *_excluded(done.excluded)))
     return Merged(task.round, task.term, info.root, info.size, receipt)
 
 
@@ -86,20 +86,30 @@ def _take_first(sources: Sequence[Source], out: Path, minimum: int, on_read: OnR
 def _receipt(
     method: MergeMethod,
     submissions: tuple[Submission, ...],
-    coefficients: dict[str, int],
+    done: MergeReceipt | None,
     exclusions: tuple[Exclusion, ...],
 ) -> Receipt:
+    """`done`: what was merged, None when nothing was. Methods without coefficients have 1 for each contributor."""
+    merged = done.contributors if done else ()
+    coefficients = dict(zip(merged, (done and done.coefficients) or (1,) * len(merged), strict=True))
+    influences = dict(zip(merged, done.influences, strict=False)) if done else {}
     left_out = {entry.uid for entry in exclusions}
-    contributions = tuple(
-        Contribution(entry.uid, entry.digest, entry.weight, coefficients.get(entry.uid, 0))
+    contributions = (
+        Contribution(
+            entry.uid,
+            entry.digest,
+            entry.weight,
+            coefficients.get(entry.uid, 0),
+            *influences.get(entry.uid, (None, None)),
+        )
         for entry in submissions
         if entry.uid not in left_out
     )
-    return Receipt(method, contributions, exclusions)
+    return Receipt(method, tuple(contributions), exclusions)
 
 
 def _without_result(task: Merge, method: MergeMethod, exclusions: tuple[Exclusion, ...]) -> Merged:
-    return Merged(task.round, task.term, "", 0, _receipt(method, task.submissions, {}, exclusions))
+    return Merged(task.round, task.term, "", 0, _receipt(method, task.submissions, None, exclusions))
 
 
 def _excluded(found: tuple[tuple[str, str], ...]) -> tuple[Exclusion, ...]:
