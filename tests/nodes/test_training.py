@@ -95,6 +95,35 @@ def test_sites_that_fail_say_why_and_harm_no_other(swarm: Swarm, gate: Gate) -> 
     assert {training.members[uid].attendance for uid in members} <= {"ml-lost", "lost"}
 
 
+def test_a_nan_is_left_out_and_its_user_told_and_training_goes_on(swarm: Swarm, gate: Gate) -> None:
+    swarm.start_sn()
+    ml = ("--rounds", "3", *PAIR, "--hold-at", "0", "--gate", str(gate.path))
+    sites = [swarm.start_sl(1, *ml), swarm.start_sl(2, *ml), swarm.start_sl(3, *ml, "--poison-at", "1")]
+    swarm.until(lambda state: len(state.members) == 3)
+    gate.let(3)
+    assert_complete(sites)
+    uid, training = sites[2].ready["uid"], swarm.training(swarm.chain())
+    contributed = {member.uid: member.contributed for member in training.members.values()}
+    assert contributed == dict.fromkeys(contributed, 4) | {uid: 3}
+    told = "Round 1: the model of this site was left out of the merge: non-finite, layer.bias. NaN or infinity: "
+    assert sites[2].output.count(told) == 2  # in the node's log, and by the script
+    for site in sites[:2]:
+        assert "Round 1: the model of site-3 was left out of the merge: non-finite, layer.bias" in site.output
+    assert training.result is not None
+    assert all(part.distance is not None for part in training.result.receipt.contributions)
+
+
+def test_a_nan_that_leaves_too_few_ends_that_site_and_started_again_it_completes(swarm: Swarm, gate: Gate) -> None:
+    swarm.start_sn()
+    sound = swarm.start_sl(1, "--rounds", "3", *PAIR)
+    poisoned = swarm.start_sl(2, "--rounds", "3", *PAIR, "--poison-at", "1")
+    assert poisoned.wait() == 1
+    assert "the model of this site is unusable (NaN, infinity or another structure)" in poisoned.output
+    assert "SwarmError: SL error: Round 1: " in poisoned.output
+    again = swarm.start_sl(2, "--rounds", "2", *PAIR)
+    assert_complete([sound, again])
+
+
 def test_sites_that_do_not_agree_are_refused_by_what_differs_and_harm_no_other(swarm: Swarm, gate: Gate) -> None:
     swarm.start_sn()
     ml = ("--rounds", "2", *PAIR)

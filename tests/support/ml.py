@@ -1,7 +1,7 @@
 """A training script without a framework, which starts in a quarter of a second: `python ml.py --index 1 --rounds 3 …`.
 
 Its model is a dict of NumPy arrays that every step changes in a way of this site's own. It prints the digest of the
-model it ends with. Options make it wait at a gate, fail, leave early, or hand over a damaged file.
+model it ends with. Options make it wait at a gate, fail, leave early, or hand over a damaged file or a NaN.
 """
 
 import argparse
@@ -55,6 +55,8 @@ def main() -> None:
         _meet(options, steps)
         for array in model.values():
             array += noise.integers(1, 100, array.shape).astype(array.dtype)
+        if steps == options.poison_at:
+            model["layer.bias"][-1] = np.nan
         steps += 1
         _, over = swarm.sync(tensors(), 1, load)
         print(f"SYNC {steps}", flush=True)
@@ -100,7 +102,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=16)
     parser.add_argument("--gate", type=Path)
     parser.add_argument("--hold-at", type=int, action="append", default=[])
-    for event in ("fail", "leave", "truncate", "alter"):
+    for event in ("fail", "leave", "truncate", "alter", "poison"):
         parser.add_argument(f"--{event}-at", type=int, default=-1)
     return parser.parse_args()
 

@@ -146,7 +146,7 @@ class Closed(Message, frozen=True, tag=True):
 
 
 class Waiting(Message, frozen=True, tag=True):
-    """A line for the training log: who is waited for and since when."""
+    """A line for the training log: who is waited for and since when, or what came of this site's model."""
 
     text: str
 

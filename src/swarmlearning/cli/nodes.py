@@ -209,6 +209,7 @@ def sl(
                 full_quorum_seconds=environment.sl_wait_for_full_quorum_seconds,
                 leader_failure_seconds=environment.sl_leader_failure_base_timeout,
                 initial=environment.sl_initial_sync,
+                non_finite=environment.sl_non_finite,
             ),
             command=context.args,
         )

@@ -4,6 +4,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from swarmlearning.ledger.bodies import InitialSync
+from swarmlearning.rounds.settings import OnNonFinite
 
 
 class SlEnvironment(BaseSettings):
@@ -15,9 +16,15 @@ class SlEnvironment(BaseSettings):
                                       the latest in a round's first term (see `rounds/settings.py`; a dead one is
                                       noticed by its lease)
     SL_INITIAL_SYNC                   what all start from: `merged`, or `one`, a single contributor's model (ours)
+    SL_NON_FINITE                     what a model with NaN or infinity, anybody's, means for this site's training:
+                                      `exclude`, it goes on without that model, or `fail`, it ends (ours)
+    SL_RAM_INTENSIVE                  accepted, without effect: the original merged in memory or from files; here
+                                      merging reads files, at the speed of memory, in a few tens of MB
     """
 
     sl_make_me_admin: bool = True
     sl_wait_for_full_quorum_seconds: float = Field(default=30.0, ge=0)
     sl_leader_failure_base_timeout: float = Field(default=600.0, gt=0)
     sl_initial_sync: InitialSync = "merged"
+    sl_non_finite: OnNonFinite = "exclude"
+    sl_ram_intensive: str = ""

@@ -19,7 +19,7 @@ from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Depose, Lost, OpenSession, Publish, Submit, TrainingBody
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training import participation_text
+from swarmlearning.ledger.contracts.training import Training, participation_text
 from swarmlearning.merge.merging import MergeError
 from swarmlearning.node.errors import Superseded
 from swarmlearning.node.follower import Follower
@@ -60,6 +60,7 @@ from swarmlearning.rounds.machine import PASSING, RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlchannel import MLChannel
+from swarmlearning.sl.remarks import Remarks
 from swarmlearning.sl.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.sl.transfer import Fetcher, TransferError
 from swarmlearning.tensors.file import TensorFileError, read_header
@@ -96,6 +97,7 @@ class Driver:
         self._fetcher = fetcher
         self._contract = ""
         self._machine: RoundMachine | None = None
+        self._remarks: Remarks | None = None
         self._open: Open | None = None
         self._sessions = 0
         self._sequence = 0
@@ -126,7 +128,20 @@ class Driver:
     async def _follow(self) -> None:
         async for chain in self._follower.chains():
             if self._machine is not None:
-                await self._events.put(self._advanced(chain))
+                advanced = self._advanced(chain)
+                await self._remark(chain, advanced.training)
+                await self._events.put(advanced)
+
+    async def _remark(self, chain: Chain, state: Training) -> None:
+        """Tells the user what the ledger says about merges, before the ML process goes on from the result."""
+        for remark in self._remarks.new(state) if self._remarks else []:
+            text = network.with_names(chain.world, remark.text)
+            if remark.fatal:
+                await self._fail(text)
+                continue
+            logger.warning("%s", text)
+            if remark.own:
+                await self.channel.send(messages.Waiting(text))
 
     def _advanced(self, chain: Chain) -> ChainAdvanced:
         state = state_of(chain.world, self._contract)
@@ -158,6 +173,7 @@ class Driver:
         if self._machine is None or self._contract != message.training_contract:
             self._contract = message.training_contract
             training, held = state_of(chain.world, self._contract), self._store.held()
+            self._remarks = Remarks(uid, self._settings.non_finite, training)
             self._machine = RoundMachine(uid, incarnation, training, self._settings, held)
         self._open, self._well, self._sequence, self.ml_served = message, False, 0, False
         self._sessions += 1
@@ -290,8 +306,6 @@ class Driver:
         match body:
             case Publish(round=number, result=result, receipt=receipt) if result:
                 logger.info("Round %d: merged %d models into %s", number, len(receipt.contributions), result[:16])
-                for entry in receipt.exclusions:
-                    logger.warning("Round %d: left out %s: %s, %s", number, entry.uid, entry.reason, entry.detail)
             case Submit(round=number, submission=kind, digest=digest):
                 logger.info("Round %d: checked in %s model %s", number, kind, digest[:16])
 

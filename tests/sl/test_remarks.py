@@ -1,0 +1,104 @@
+"""What a user is told about merges: once, to whom it concerns, and when it is the end."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+import pytest
+
+from support.play import Play, model
+from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, MergeMethod, Receipt
+from swarmlearning.rounds.settings import OnNonFinite
+from swarmlearning.sl.remarks import Remark, Remarks
+
+
+def receipt(
+    weights: Mapping[str, int],
+    method: MergeMethod = "mean",
+    without: Mapping[str, ExclusionReason] = MappingProxyType({}),
+) -> Receipt:
+    parts = tuple(Contribution(uid, model(uid, 0), weight, weight) for uid, weight in weights.items())
+    return Receipt(method, parts, tuple(Exclusion(uid, reason, "fc.weight") for uid, reason in without.items()))
+
+
+def published(without: Mapping[str, ExclusionReason]) -> Play:
+    play = Play("a", "b", "c")
+    play.submit("a", "b", "c")
+    play.publish(receipt=receipt({uid: 1 for uid in "abc" if uid not in without}, without=without))
+    return play
+
+
+def said(play: Play, uid: str, policy: OnNonFinite = "exclude") -> list[Remark]:
+    return Remarks(uid, policy, Play().state).new(play.state)
+
+
+def test_a_merge_of_all_models_is_no_news() -> None:
+    assert said(published({}), "a") == []
+
+
+def test_who_was_left_out_is_told_in_its_training_log_and_the_others_in_theirs() -> None:
+    play = published({"c": "non-finite"})
+    (own,) = said(play, "c")
+    assert own.text.startswith("Round 0: the model of this site was left out of the merge: non-finite, fc.weight. NaN ")
+    assert (own.own, own.fatal) == (True, False)
+    (other,) = said(play, "a")
+    assert other == Remark("Round 0: the model of c was left out of the merge: non-finite, fc.weight")
+
+
+def test_everything_is_said_once_and_what_was_known_before_not_at_all() -> None:
+    play = published({"c": "non-finite"})
+    remarks = Remarks("c", "fail", Play().state)
+    assert len(remarks.new(play.state)) == 1
+    assert remarks.new(play.state) == []
+    assert Remarks("c", "fail", play.state).new(play.state) == []
+
+
+@pytest.mark.parametrize("uid", ["a", "c"])
+@pytest.mark.parametrize(
+    ("policy", "reason", "fatal"),
+    [("fail", "non-finite", True), ("fail", "unreachable", False), ("exclude", "non-finite", False)],
+)
+def test_with_fail_a_model_that_is_not_finite_ends_training_whosever_it_is(
+    uid: str, policy: OnNonFinite, reason: ExclusionReason, fatal: bool
+) -> None:
+    (remark,) = said(published({"c": reason}), uid, policy)
+    assert remark.fatal == fatal
+    assert ("SL_NON_FINITE=fail" in remark.text) == fatal
+
+
+def test_a_model_without_which_there_are_too_few_ends_its_own_training_only() -> None:
+    play = Play("a", "b")
+    play.submit("a", "b")
+    play.publish(without={"b": "non-finite"})
+    assert said(play, "a") == []
+    (remark,) = said(play, "b")
+    assert remark.own
+    assert remark.fatal
+    assert "fewer than minPeers" in remark.text
+    remarks = Remarks("b", "exclude", play.state)
+    assert remarks.new(play.state) == []
+    play.submit("b", digest="e" * 64)
+    play.publish(without={"b": "non-finite"})
+    assert len(remarks.new(play.state)) == 1  # another model, and another time
+
+
+@pytest.mark.parametrize(
+    ("method", "weights", "alone"),
+    [
+        ("geomedian", {"a": 1, "b": 1}, ""),
+        ("geomedian", {"a": 1, "b": 2}, "b"),
+        ("geomedian", {"a": 2, "b": 1, "c": 1}, "a"),
+        ("geomedian", {"a": 2, "b": 2, "c": 1}, ""),
+        ("geomedian", {"a": 1, "b": 0}, ""),
+        ("mean", {"a": 1, "b": 2}, ""),
+    ],
+)
+def test_a_geometric_median_that_is_one_node_s_model_is_called_that(
+    method: MergeMethod, weights: dict[str, int], alone: str
+) -> None:
+    state = published({}).state
+    result = msgspec.structs.replace(published({}).result, receipt=receipt(weights, method))
+    state = msgspec.structs.replace(state, result=result)
+    found = Remarks("a", "exclude", Play().state).new(state)
+    assert [remark.text.split(" alone")[0].rpartition(" ")[2] for remark in found] == [alone] * bool(alone)
+    assert all(remark.own and not remark.fatal for remark in found)
