@@ -32,9 +32,12 @@ from swarmlearning.cli.summary import summary
 from swarmlearning.ledger.bodies import (
     Back,
     CloseSession,
+    Contribution,
     Freeze,
     Lost,
     Missing,
+    Publish,
+    Receipt,
     ReportPerformance,
     Void,
 )
@@ -252,9 +255,9 @@ def test_metrics_that_are_no_object(tmp_path: Path, text: str) -> None:
 
 def a_report(**changes: Any) -> Report:
     rounds = [
-        RoundReport(0, "site-1", ["site-1", "site-2"], [], ["site-3"], [], {}, {}),
-        RoundReport(1, "site-2", ["site-1", "site-2"], ["site-3"], [], [], {}, {}),
-        RoundReport(2, "site-3", ["site-1"], [], [], ["site-2"], {"site-3": "digest: differs"}, {}),
+        RoundReport(0, "site-1", ["site-1", "site-2"], [], ["site-3"], [], {}),
+        RoundReport(1, "site-2", ["site-1", "site-2"], ["site-3"], [], [], {}),
+        RoundReport(2, "site-3", ["site-1"], [], [], ["site-2"], {"site-3": "digest: differs"}),
     ]
     report = Report(
         status="partial: 0/3 rounds with 3/3",
@@ -318,7 +321,7 @@ def test_the_summary_of_a_ledger_that_does_not_verify() -> None:
 
 
 def test_the_summary_of_a_long_training_shows_the_newest_rounds() -> None:
-    rounds = [RoundReport(number, "site-1", SITES, [], [], [], {}, {}) for number in range(500)]
+    rounds = [RoundReport(number, "site-1", SITES, [], [], [], {}) for number in range(500)]
     shown = text(a_report(rounds=rounds))
     assert "rounds 460 to 499" in shown
     assert "500/500" in shown

@@ -44,7 +44,7 @@ class RoundReport(msgspec.Struct, frozen=True):
     lost: list[str]
     absent: list[str]
     excluded: dict[str, str]
-    influence: dict[str, Influence]
+    influence: dict[str, Influence] = {}
 
 
 class LedgerReport(msgspec.Struct, frozen=True):
