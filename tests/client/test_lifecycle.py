@@ -12,6 +12,7 @@ import pytest
 from support.callbacks import ArrayCallback, Join, Log
 from support.fake_sl import SESSION, Arrays, FakeSL, Reply
 from swarmlearning.channel.messages import (
+    SPARE,
     Close,
     Evaluated,
     FromML,
@@ -393,3 +394,18 @@ for _ in range(3):
     assert rest == ["SwarmCallback", "INFO", "hello"]
     assert len(stamp) == len("2025-01-01 00:00:00,000")
     assert run.stderr == ""
+
+
+def test_a_spare_file_takes_the_next_model(tmp_path: Any, join: Join) -> None:
+    with FakeSL(tmp_path) as sl:
+        callback = join.arrays(sl, syncFrequency=1, model=model(1))
+        spare = tmp_path / SPARE
+        spare.write_bytes(b"x" * 10_000)  # longer than the model
+        with spare.open("rb") as same:
+            callback.on_train_begin()
+            assert not spare.exists()
+            content = same.read()
+            assert model(1)["w"].tobytes() in content
+            assert b"x" * 100 not in content
+        callback.on_batch_end()  # without a spare
+    assert [arrays["w"].tolist() for arrays in sl.models] == [model(1)["w"].tolist()] * 2

@@ -328,7 +328,8 @@ async def test_damaged_partial_file_is_not_trusted(
 
 async def test_complete_partial_file_needs_no_source(digest: str, fetcher: Fetcher, store: TensorStore) -> None:
     chunks = tuple(blake3(CONTENT[at : at + CHUNK]).digest() for at in range(0, SIZE, CHUNK))
-    with store.open_partial(ModelDigest(SIZE, chunks)) as file:
+    file, _ = store.open_partial(ModelDigest(SIZE, chunks))
+    with file:
         file.write(CONTENT)
     path = await fetcher.fetch(digest, [("127.0.0.1", free_port())])
     assert path.read_bytes() == CONTENT

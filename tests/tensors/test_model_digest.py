@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmlearning.tensors import digest
-from swarmlearning.tensors.digest import CHUNK, DigestError, ModelDigest, StreamingDigest, digest_file
+from swarmlearning.tensors.digest import CHUNK, DigestError, ModelDigest, digest_file
 
 
 def pattern(size: int) -> bytes:
@@ -31,7 +31,7 @@ def test_the_root_stays_what_it_is(tmp_path: Path) -> None:
 
 def test_an_empty_file_has_a_digest(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b"")
-    assert digest_file(tmp_path / "m") == StreamingDigest().finish() == ModelDigest(0, ())
+    assert digest_file(tmp_path / "m") == ModelDigest(0, ())
 
 
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 31, 32, 33, 160, 161])
@@ -40,17 +40,9 @@ def test_any_number_of_threads_and_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, threads: int
 ) -> None:
     monkeypatch.setattr(digest, "CHUNK", 16)
+    monkeypatch.setattr(digest, "_PIECE", 7)  # does not divide a chunk
     (tmp_path / "m").write_bytes(pattern(size))
     assert digest_file(tmp_path / "m", threads) == expected(pattern(size), 16)
-
-
-@given(st.lists(st.binary(max_size=50), max_size=10))
-def test_streaming_in_any_pieces_gives_the_digest_of_the_whole(pieces: list[bytes]) -> None:
-    with mock.patch.object(digest, "CHUNK", 16):
-        streaming = StreamingDigest()
-        for piece in pieces:
-            streaming.update(memoryview(piece))
-        assert streaming.finish() == expected(b"".join(pieces), 16)
 
 
 @given(st.binary(max_size=100), st.data())
@@ -82,22 +74,6 @@ def test_a_chunk_list_survives_storage_and_every_change_shows(data: bytes, draw:
 def test_bytes_that_are_no_chunk_list_are_refused(data: bytes, message: str) -> None:
     with pytest.raises(DigestError, match=message):
         ModelDigest.from_bytes(data)
-
-
-def test_chunks_are_checked_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digest, "CHUNK", 16)
-    data = pattern(40)
-    known = expected(data, 16)
-    assert [known.chunk_size(index) for index in range(3)] == [16, 16, 8]
-    for index in range(3):
-        known.check_chunk(index, memoryview(data)[16 * index : 16 * index + 16])
-    with pytest.raises(DigestError, match="chunk 1: the bytes are not those"):
-        known.check_chunk(1, data[:16])
-    with pytest.raises(DigestError, match="chunk 2: 16 bytes, expected 8"):
-        known.check_chunk(2, data[16:32])
-    for index in (-1, 3):
-        with pytest.raises(DigestError, match=f"no chunk {index}: the model has 3"):
-            known.check_chunk(index, data[:16])
 
 
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ training log). `Progress` and `Kill` are one-way.
 
 File names are plain names inside the directory that holds the socket, so both sides may see that directory under
 different paths (containers). The SL owns a file named in `Sync` or `Close` from the moment it reads the message; a
-file named in `Merged` stays until the ML process has answered.
+file named in `Merged` stays until the ML process has answered. When there is a file `SPARE`, the ML process may rename
+it and write the next model into it, which is faster than a new file.
 """
 
 from typing import Literal, TypeAlias
@@ -24,6 +25,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 VERSION = 1
+SPARE = "spare.safetensors"
 
 MergeMethodName: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
 CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]

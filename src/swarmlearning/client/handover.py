@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from swarmlearning.channel.messages import SPARE
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.tensors import file as tensor_file
 
@@ -25,6 +26,8 @@ class HandOver:
         self.name = name
         part = self._part(name)
         try:
+            with suppress(FileNotFoundError):
+                (directory / SPARE).rename(part)
             tensor_file.write(part, tensors)
             part.rename(directory / name)
             self._bytes = (directory / name).open("rb")

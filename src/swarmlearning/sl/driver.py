@@ -388,6 +388,7 @@ class Driver:
     async def _tidy(self) -> None:
         async with self._tidying:
             await self._store.retain(self._keep | self._fresh)
+            self._store.lend(self.channel.file(messages.SPARE))
 
     async def _deliver(self, digest: str) -> None:
         self._delivery().unlink(missing_ok=True)

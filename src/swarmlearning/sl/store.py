@@ -3,7 +3,7 @@
     <digest>.safetensors    a held model
     <digest>.chunks         its chunk list (`ModelDigest.to_bytes`); written first, so it also serves a download
     <digest>.partial        a download that has not ended; its bytes are checked again before they are used
-    <anything>.tmp          work in progress, removed at the next start
+    <anything>.tmp          work in progress, and spares (`spares.py`); removed at the next start
 
 A model is *held* when its file is there and as long as its chunk list says. Anything else (lost, truncated, without
 a list) is simply "not held" and can be fetched again; models are therefore never fsynced. A power loss may even leave
@@ -29,11 +29,14 @@ from pathlib import Path
 from typing import Final
 
 from swarmlearning.errors import UserError
+from swarmlearning.sl.spares import Spares
 from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_file
 
 logger = logging.getLogger(__name__)
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_SPARE_BYTES: Final = 2**30
+_LEAST_SPARES: Final = 2  # a round needs at least a file to hand over and one for the result
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -55,6 +58,8 @@ class TensorStore:
         """
         self._directory = directory
         self._held: dict[str, ModelDigest] = {}
+        self._most_held = 0
+        self._spares = Spares(directory)
         with self.writing(directory, 0):
             directory.mkdir(parents=True, exist_ok=True)
             self._take_up()
@@ -110,27 +115,41 @@ class TensorStore:
             self._write_list(info)
             self._move(path, self._model(digest))
         self._held[digest] = info
+        self._most_held = max(self._most_held, len(self._held))
         return self._model(digest)
 
     def temporary(self) -> Path:
-        """A new empty file in the store's directory for a model in the making, to be given to `commit`."""
-        with self.writing(self._directory, 0):
-            handle, name = tempfile.mkstemp(suffix=".tmp", dir=self._directory)
-            os.close(handle)
-            return Path(name)
+        """A file in the store's directory for a model in the making, to be given to `commit`.
 
-    def open_partial(self, info: ModelDigest) -> FileIO:
-        """The partial file of a download, unbuffered, read and write, created when missing; `commit` completes it.
+        It may hold old bytes, which are to be overwritten in place: that is faster than emptying it first.
+        """
+        return self._spares.take() or self._empty_file()
 
-        Raises `StoreError` at once when the disk has no room for the rest of it.
+    def lend(self, path: Path) -> None:
+        """Puts a spare file, if there is one, at `path`: for the process that writes the next model to `adopt`."""
+        if not path.exists() and (spare := self._spares.take()) is not None:
+            try:
+                spare.replace(path)
+            except OSError:  # another file system
+                spare.unlink(missing_ok=True)
+
+    def open_partial(self, info: ModelDigest) -> tuple[FileIO, bool]:
+        """The partial file of a download, unbuffered, read and write, and whether it was begun before.
+
+        `commit` completes it. When it was not begun before, it may hold old bytes, but no more of them than the model
+        has. Raises `StoreError` at once when the disk has no room for the rest of it.
         """
         path = self.partial(info.root)
         with self.writing(path, info.size):
-            missing = info.size - (_size(path) or 0)
-            if missing > shutil.disk_usage(self._directory).free:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            resumed = path.exists()
+            if not resumed and (spare := self._spares.take()) is not None:
+                spare.replace(path)
+            self._require_room(info.size - (_size(path) or 0))
             self._write_list(info)
-            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
+            if file.seek(0, os.SEEK_END) > info.size:
+                file.truncate(info.size)
+            return file, resumed
 
     def partial(self, digest: str) -> Path:
         """Where the unfinished download of a model lies, if there is one."""
@@ -162,9 +181,8 @@ class TensorStore:
         except OSError as error:
             if error.errno not in _NO_SPACE:
                 raise StoreError(f"cannot use {path}: {error.strerror}; check the data directory") from error
-            free = shutil.disk_usage(self._directory).free
             raise StoreError(
-                f"no room for {path}: the model needs {needed} bytes, the disk has {free} free; "
+                f"no room for {path}: the model needs {needed} bytes, the disk has {self._free()} free; "
                 "free some space or move the data directory to a larger disk"
             ) from error
 
@@ -210,7 +228,7 @@ class TensorStore:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            copy = self.temporary()
+            copy = self._empty_file()
             try:
                 shutil.copyfile(source, copy)
                 copy.replace(target)
@@ -218,10 +236,25 @@ class TensorStore:
                 copy.unlink(missing_ok=True)
             source.unlink()
 
+    def _empty_file(self) -> Path:
+        with self.writing(self._directory, 0):
+            handle, name = tempfile.mkstemp(suffix=".tmp", dir=self._directory)
+            os.close(handle)
+            return Path(name)
+
+    def _require_room(self, size: int) -> None:
+        if size > self._free():
+            self._spares.clear()
+        if size > self._free():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self._directory).free
+
     def _write_list(self, info: ModelDigest) -> None:
         digest = info.root
         if self._read_list(digest) is None:
-            temporary = self.temporary()
+            temporary = self._empty_file()
             temporary.write_bytes(info.to_bytes())
             temporary.replace(self._list(digest))
 
@@ -246,7 +279,21 @@ class TensorStore:
 
     def _retain(self, keep: frozenset[str]) -> None:
         for digest in self._known() - keep:
+            self._recycle(digest)
             self.forget(digest)
+
+    def _recycle(self, digest: str) -> None:
+        """Makes the file of a held model a spare.
+
+        Not when that would be more than each round needs or `_SPARE_BYTES`, or the disk is nearly full.
+        """
+        info = self._held.pop(digest, None)
+        if info is None:
+            return
+        enough = max(_LEAST_SPARES, min(self._most_held - len(self._held), _SPARE_BYTES // max(info.size, 1)))
+        if len(self._spares) < enough and info.size < self._free():
+            with contextlib.suppress(OSError):  # then it is removed
+                self._spares.put(self._model(digest))
 
 
 def _checked(digest: str) -> str:

@@ -13,11 +13,12 @@ from typing import Final
 
 from blake3 import blake3
 
-from swarmlearning.tensors.file import as_bytes, read_at
+from swarmlearning.tensors.file import read_at
 
 CHUNK: Final = 8 * 2**20
 _DOMAIN: Final = b"swarm-model-1"
 _DIGEST: Final = 32
+_PIECE: Final = 2**18  # read and digested while it is in the processor's cache
 
 
 class DigestError(Exception):
@@ -51,52 +52,9 @@ class ModelDigest:
             raise DigestError(f"chunk list of {len(data)} bytes does not fit a model of {size} bytes")
         return cls(size, tuple(body[at : at + _DIGEST] for at in range(8, len(body), _DIGEST)))
 
-    def chunk_size(self, index: int) -> int:
-        """Bytes of chunk `index`; raises DigestError when there is no such chunk."""
-        if not 0 <= index < len(self.chunks):
-            raise DigestError(f"no chunk {index}: the model has {len(self.chunks)}")
-        return min(CHUNK, self.size - index * CHUNK)
-
-    def check_chunk(self, index: int, data: memoryview | bytes) -> None:
-        """Raises DigestError unless `data` is exactly chunk `index`."""
-        expected = self.chunk_size(index)
-        if memoryview(data).nbytes != expected:
-            raise DigestError(f"chunk {index}: {memoryview(data).nbytes} bytes, expected {expected}")
-        if blake3(data).digest() != self.chunks[index]:
-            raise DigestError(f"chunk {index}: the bytes are not those that the digest names")
-
-
-class StreamingDigest:
-    """Digests a model while its bytes pass by, in order, in pieces of any size."""
-
-    def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-        self._chunk = blake3()
-        self._size = 0
-
-    def update(self, data: memoryview | bytes) -> None:
-        rest = as_bytes(data)
-        while rest:
-            piece = rest[: CHUNK - self._size % CHUNK]
-            self._chunk.update(piece)
-            self._size += len(piece)
-            rest = rest[len(piece) :]
-            if self._size % CHUNK == 0:
-                self._close_chunk()
-
-    def finish(self) -> ModelDigest:
-        """The digest of all bytes given so far; the object is used up."""
-        if self._size % CHUNK:
-            self._close_chunk()
-        return ModelDigest(self._size, tuple(self._chunks))
-
-    def _close_chunk(self) -> None:
-        self._chunks.append(self._chunk.digest())
-        self._chunk = blake3()
-
 
 def digest_file(path: Path, threads: int = 2) -> ModelDigest:
-    """Digest a file chunk by chunk in `threads` threads, with one chunk of memory each.
+    """Digest a file chunk by chunk in `threads` threads, with one piece of memory each.
 
     Raises OSError, and DigestError when the file becomes shorter meanwhile.
     """
@@ -107,14 +65,17 @@ def digest_file(path: Path, threads: int = 2) -> ModelDigest:
         lanes = max(1, min(threads, count))
 
         def lane(first: int) -> list[bytes]:
-            buffer = memoryview(bytearray(min(CHUNK, size)))
-            digests = []
-            for index in range(first, count, lanes):
-                piece = buffer[: min(CHUNK, size - index * CHUNK)]
-                if not read_at(fd, piece, index * CHUNK):
+            buffer = memoryview(bytearray(min(_PIECE, size)))
+            return [chunk(index * CHUNK, buffer) for index in range(first, count, lanes)]
+
+        def chunk(start: int, buffer: memoryview) -> bytes:
+            hasher, end = blake3(), min(start + CHUNK, size)
+            for at in range(start, end, _PIECE):
+                piece = buffer[: end - at]
+                if not read_at(fd, piece, at):
                     raise DigestError(f"{path}: became shorter while it was read")
-                digests.append(blake3(piece).digest())
-            return digests
+                hasher.update(piece)
+            return hasher.digest()
 
         if lanes == 1:
             return ModelDigest(size, tuple(lane(0)))

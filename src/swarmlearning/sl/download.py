@@ -1,0 +1,260 @@
+"""One model on its way from the file servers that hold it, one after another.
+
+It runs in a thread with blocking sockets, which moves several times what asyncio HTTP clients do. When a source stops
+in the middle, the next one goes on at that byte. When the download ends early, a later one (even after a restart)
+does.
+
+A chunk that one source sent whole and that does not fit its digest is that source's fault. A chunk that somebody else
+had begun is fetched again from its start before anyone is blamed.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from swarmlearning.sl.assembly import Assembly, WrongChunk
+from swarmlearning.sl.connections import Connection, Connections, Source, reason
+from swarmlearning.sl.fileserver import LIST_HEADER
+from swarmlearning.sl.store import StoreError, TensorStore
+from swarmlearning.sl.tlsstream import TlsStream
+from swarmlearning.tensors.digest import DigestError, ModelDigest
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int], None]
+
+_MAX_LIST_BYTES: Final = 4 * 2**20  # the chunk list of a model of one terabyte
+_MAX_DETAIL_BYTES: Final = 4096
+_REPORT_SECONDS: Final = 0.1
+
+
+class TransferError(Exception):
+    """A model could not be fetched; the message lists each source and what went wrong there."""
+
+
+class _SourceError(Exception):
+    """What went wrong at one source."""
+
+
+class Download:
+    """One model on its way. `run` works in a thread; what is public otherwise belongs to the event loop."""
+
+    result: asyncio.Future[Path]
+
+    def __init__(self, digest: str, sources: Sequence[Source], store: TensorStore, connections: Connections) -> None:
+        self.stopped = threading.Event()
+        self._digest = digest
+        self._sources = list(sources)  # may grow while `run` walks along it
+        self._store = store
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._callers = 0
+        self._listeners: list[Progress] = []
+        self._assembly: Assembly | None = None
+        self._reported = 0.0
+        self._lock = threading.Lock()
+        self._stream: TlsStream | None = None
+
+    @contextlib.contextmanager
+    def joined(self, sources: Sequence[Source], progress: Progress | None) -> Iterator[None]:
+        """Counts a caller in, and out; the last one out stops the download."""
+        self._callers += 1
+        self._sources += [source for source in sources if source not in self._sources]
+        if progress is not None:
+            self._listeners.append(progress)
+        try:
+            yield
+        finally:
+            if progress is not None:
+                self._listeners.remove(progress)
+            self._callers -= 1
+            if not self._callers:
+                self.stop()
+
+    def stop(self) -> None:
+        """Makes `run` end soon: its connection is shut down under it."""
+        self.stopped.set()
+        with self._lock:
+            if self._stream is not None:
+                self._stream.shutdown()
+
+    def run(self) -> Path:
+        try:
+            return self._run()
+        except StoreError:
+            self._store.forget(self._digest)  # on a full disk others need the room
+            raise
+        finally:
+            if self._assembly is not None:
+                self._assembly.close()
+
+    def _run(self) -> Path:
+        info = self._store.partial_info(self._digest)
+        if info is not None:
+            self._assembly = Assembly(self._store, info)
+        faults: list[str] = []
+        for source in self._sources:
+            if self.stopped.is_set():
+                break
+            try:
+                assembly = self._take_from(source)
+            except _SourceError as error:
+                logger.info("model %s from %s:%d: %s", self._digest, *source, error)
+                faults.append(f"{source[0]}:{source[1]} {error}")
+            else:
+                path = assembly.commit()
+                self._report(assembly.offset)
+                return path
+        if self.stopped.is_set():
+            raise TransferError(f"model {self._digest}: fetching has been stopped")
+        raise TransferError(
+            f"model {self._digest} cannot be fetched: {'; '.join(faults) or 'no node is known to hold it'}"
+        )
+
+    def _take_from(self, source: Source) -> Assembly:
+        """Everything that is missing, from one source. Raises `_SourceError`."""
+        while True:
+            try:
+                if self._assembly is None:
+                    return self._take_bundle(source)
+                return self._take_rest(source, self._assembly)
+            except WrongChunk as error:
+                if not error.mixed:
+                    raise _SourceError(f"sent wrong bytes, {error}") from error
+                logger.info("model %s: a chunk begun by another source is wrong, fetched again", self._digest)
+
+    def _take_bundle(self, source: Source) -> Assembly:
+        with self._exchange(source, "/bundle", {}) as response:
+            info = self._read_list(response)
+            assembly = self._assembly = Assembly(self._store, info)
+            self._receive(response, assembly)
+        return assembly
+
+    def _take_rest(self, source: Source, assembly: Assembly) -> Assembly:
+        assembly.new_origin()
+        if not assembly.complete:
+            with self._exchange(source, "", {"Range": f"bytes={assembly.offset}-"}) as response:
+                self._receive(response, assembly)
+        return assembly
+
+    def _read_list(self, response: http.client.HTTPResponse) -> ModelDigest:
+        length = response.getheader(LIST_HEADER, "")
+        if not length.isdecimal() or int(length) > _MAX_LIST_BYTES:
+            raise _SourceError("sent no usable chunk list")
+        data = bytearray(int(length))
+        filled = 0
+        while filled < len(data):
+            filled += _receive_some(response, memoryview(data)[filled:])
+        try:
+            info = ModelDigest.from_bytes(bytes(data))
+        except DigestError as error:
+            raise _SourceError(f"sent no usable chunk list: {error}") from error
+        if info.root != self._digest:
+            raise _SourceError("sent the chunk list of another model")
+        return info
+
+    def _receive(self, response: http.client.HTTPResponse, assembly: Assembly) -> None:
+        missing = assembly.info.size - assembly.offset
+        if response.length != missing:
+            raise _SourceError(f"announces {response.length} bytes where {missing} are missing")
+        while not assembly.complete:
+            _fill_room(response, assembly)
+            now = time.monotonic()
+            if now - self._reported >= _REPORT_SECONDS:
+                self._reported = now
+                self._report(assembly.offset)
+
+    def _report(self, held: int) -> None:
+        self._loop.call_soon_threadsafe(self._tell, held)
+
+    def _tell(self, held: int) -> None:
+        for listener in self._listeners:
+            listener(held)
+
+    @contextlib.contextmanager
+    def _exchange(self, source: Source, part: str, headers: dict[str, str]) -> Iterator[http.client.HTTPResponse]:
+        """A successful answer to a request for the model. Its connection is kept if the answer is read to its end."""
+        connection, response = self._ask(source, f"/models/{self._digest}{part}", headers)
+        try:
+            if response.status not in (200, 206):
+                raise _SourceError(f"answered {response.status}: {_detail(response)}")
+            yield response
+        finally:
+            with self._lock:
+                self._stream = None
+            read_to_its_end = response.length == 0
+            response.close()
+            if not read_to_its_end:
+                connection.stream.abort()
+            elif response.will_close:
+                connection.close()
+            else:
+                self._connections.keep(source, connection)
+
+    def _ask(self, source: Source, path: str, headers: dict[str, str]) -> tuple[Connection, http.client.HTTPResponse]:
+        kept = self._connections.take(source)
+        if kept is not None:
+            # The server may have closed it meanwhile; then a new one answers the same request.
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                return kept, self._send(kept, path, headers)
+        try:
+            connection = self._connections.connect(source)
+            return connection, self._send(connection, path, headers)
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
+            # The last two: an address that none can be; it is what another node says of itself.
+            raise _SourceError(reason(error)) from error
+
+    def _send(self, connection: Connection, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+        with self._lock:
+            self._stream = connection.stream
+        try:
+            if self.stopped.is_set():
+                raise _SourceError("stopped")
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse()
+        except BaseException:
+            with self._lock:
+                self._stream = None
+            connection.close()
+            raise
+
+
+def _fill_room(response: http.client.HTTPResponse, assembly: Assembly) -> None:
+    """The next piece of the model; what came before a failure is kept."""
+    room, filled = assembly.room, 0
+    try:
+        while filled < len(room):
+            filled += _receive_some(response, room[filled:])
+    finally:
+        assembly.advance(filled)
+
+
+def _receive_some(response: http.client.HTTPResponse, room: memoryview) -> int:
+    """The next bytes of a body, at least one; unlike `response.readinto`, keeps what came before a failure."""
+    missing = response.length or 0
+    try:
+        count = response.fp.readinto1(room[:missing])
+    except OSError as error:
+        raise _SourceError(f"stopped {missing} bytes before the end: {reason(error)}") from error
+    if not count:
+        raise _SourceError(f"closed the connection {missing} bytes before the end")
+    response.length = missing - count
+    return count
+
+
+def _detail(response: http.client.HTTPResponse) -> str:
+    """What a server says about an error: a stranger's text, so it is cut and quoted."""
+    try:
+        body = response.read(_MAX_DETAIL_BYTES)
+    except (OSError, http.client.HTTPException):
+        return response.reason
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return repr(str(json.loads(body)["detail"])[:300])
+    return repr(body[:100])
