@@ -6,7 +6,7 @@ Identity, license, registration with an SN, file server and its announcement, th
 import asyncio
 import logging
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
 from swarmlearning.ledger.bodies import Announce, Leave, Register
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, Superseded
 from swarmlearning.node.follower import FIRST_PAUSE, Follower
@@ -30,6 +29,7 @@ from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.fileserver import file_app
 from swarmlearning.sl.mlprocess import run_ml
+from swarmlearning.sl.readers import may_read
 from swarmlearning.sl.store import TensorStore
 from swarmlearning.sl.transfer import Fetcher
 
@@ -99,7 +99,11 @@ async def _take_part(
         progress=lambda: (driver.steps, driver.moved),
         on_superseded=lambda why: loop.call_soon_threadsafe(superseded.put_nowait, why),
     )
-    files = file_app(store, _may_read(follower), driver.missed)
+    files = file_app(
+        store,
+        lambda thumbprint, digest: may_read(follower.chain.world, place.uid, thumbprint, digest),
+        driver.missed,
+    )
     server = Server(files, server_context(identity), settings.host, settings.fs_port, Limits())
     height = await _contact(follower)
     try:
@@ -188,17 +192,6 @@ async def _leave(sender: Sender) -> None:
 
 async def _end_when(superseded: asyncio.Queue[str]) -> None:
     raise Superseded(await superseded.get())
-
-
-def _may_read(follower: Follower) -> Callable[[str, str], bool]:
-    """A model may be read by the nodes that take part in a training, known by their certificates."""
-
-    def may_read(thumbprint: str, digest: str) -> bool:
-        world = follower.chain.world
-        members = {uid for state in world.area("training/", Training) for uid in state.members}
-        return any(node.certificate == thumbprint for node in network.nodes(world) if node.uid in members)
-
-    return may_read
 
 
 def _bundle(identity: Identity) -> str:

@@ -1,0 +1,29 @@
+"""Who may have a model of this node: the nodes that take part in its training, known by their certificates."""
+
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.world import World
+
+
+def may_read(world: World, uid: str, thumbprint: str, digest: str) -> bool:
+    """Whether the holder of a certificate may have a model that the node `uid` holds.
+
+    Its training is the one whose state names it. A model that no training of this node names (not yet, when this node
+    is a block behind the one that asks) is any of theirs: the node serves one training at a time.
+    """
+    own = [state for state in world.area("training/", Training) if uid in state.members]
+    trainings = [state for state in own if digest in _named(state)] or own
+    readers = {member for state in trainings for member in state.members}
+    return any(node.certificate == thumbprint for node in network.nodes(world) if node.uid in readers)
+
+
+def _named(state: Training) -> set[str]:
+    """The models that a training speaks of at present."""
+    rounds = [state.round] if state.round else []
+    named = set()
+    if state.result:
+        rounds.append(state.result.closed)
+        named.add(state.result.digest)
+    for one in rounds:
+        named |= {one.base, *(entry.digest for entry in (*one.submissions.values(), *one.late.values()))}
+    return named
