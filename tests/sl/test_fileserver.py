@@ -7,13 +7,13 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
-from swarmlearning.api.server import Server
+from swarmlearning.api.server import Limits, Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.sl.fileserver import RangeError, file_app, parse_range
@@ -319,6 +319,55 @@ async def test_slow_reader_is_cut_off(identities: Identities, tmp_path: Path) ->
             assert await asyncio.to_thread(rest, tls) < size
     finally:
         logging.getLogger("swarmlearning.sl.fileserver").removeHandler(logged)
+
+
+async def test_a_crowd_of_slow_readers_keeps_nobody_waiting(identities: Identities, tmp_path: Path) -> None:
+    """Nor does it cost the memory of what it asked for."""
+    count, size = 30, 64_000_000
+    store = TensorStore(tmp_path / "store")
+    (tmp_path / "model").write_bytes(bytes(size))
+    info = await store.adopt(tmp_path / "model")
+    sent = 0
+    app = file_app(store, lambda thumbprint, digest: True)
+
+    async def watched(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        async def counting(message) -> None:  # type: ignore[no-untyped-def]
+            nonlocal sent
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        await app(scope, receive, counting)
+
+    server = Server(watched, server_context(identities["SL-1"]), "127.0.0.1", 0)
+    await server.start()
+    async with AsyncExitStack() as crowd:
+        for _ in range(count):
+            await crowd.enter_async_context(reading_nothing(server, identities["SL-3"], f"/models/{info.root}"))
+        status, _, body = await ask(server, identities["SL-2"], f"/models/{info.root}", {"Range": "bytes=-1000"})
+        assert (status, len(body)) == (206, 1000)
+        assert sent < count * 2**23  # what the kernel buffers of a connection, and a piece
+    await server.stop(grace=0.1)
+
+
+async def test_a_flood_of_connections_leaves_the_server_to_the_others(
+    identities: Identities, store: TensorStore, info: ModelDigest
+) -> None:
+    server = Server(
+        file_app(store, lambda thumbprint, digest: True),
+        server_context(identities["SL-1"]),
+        "127.0.0.1",
+        0,
+        Limits(connections_per_peer=5),
+    )
+    await server.start()
+    async with AsyncExitStack() as flood:
+        connections = [
+            await flood.enter_async_context(reading_nothing(server, identities["SL-3"], "/is_up")) for _ in range(8)
+        ]
+        answers = await asyncio.gather(*[asyncio.to_thread(tls.recv, 12) for tls in connections])
+        assert sorted(answers) == [b"HTTP/1.1 200"] * 5 + [b"HTTP/1.1 503"] * 3
+        assert (await ask(server, identities["SL-2"], f"/models/{info.root}"))[2] == CONTENT
+    await server.stop(grace=0.1)
 
 
 async def test_server_stops_sending_to_a_client_that_has_gone(

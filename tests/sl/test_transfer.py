@@ -1,8 +1,11 @@
 """Fetching models over real mTLS from file servers that work, and from such that do not."""
 
 import asyncio
+import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +15,7 @@ import pytest
 from blake3 import blake3
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from support.certs import stranger
+from support.certs import make_workspace, stranger
 from support.gencert import gen_cert
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
@@ -272,6 +275,30 @@ async def test_server_that_dies_is_an_error_and_the_bytes_are_kept(
     path = await fetcher.fetch(digest, [good.source])
     assert path.read_bytes() == CONTENT
     assert good.asked == [f"bytes={held}-"]
+
+
+async def test_server_process_killed_in_the_middle(digest: str, hold: Hold, store: TensorStore, tmp_path: Path) -> None:
+    identities = make_workspace(tmp_path / "cert", ["SL-1", "SL-2"])
+    (tmp_path / "content").write_bytes(CONTENT)
+    await TensorStore(tmp_path / "there").adopt(tmp_path / "content")
+    folders = [str(tmp_path / "cert"), "SL-1", str(tmp_path / "there")]
+    command = [sys.executable, "-m", "support.holder", *folders, str(CHUNK + 100)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    port = int(await process.stdout.readline())
+    got_some = asyncio.Event()
+    good = await hold(identity=identities["SL-1"])
+    async with fetching(identities["SL-2"], store) as fetcher:
+        sources = [("127.0.0.1", port), good.source]
+        fetch = asyncio.create_task(fetcher.fetch(digest, sources, lambda held: got_some.set()))
+        assert await process.stdout.readline() == b"stalled\n"
+        await got_some.wait()
+        process.kill()
+        assert (await fetch).read_bytes() == CONTENT
+    await process.wait()
+    (asked,) = good.asked
+    assert good.sent == SIZE - int(asked.removeprefix("bytes=").removesuffix("-")) < SIZE
 
 
 async def test_altered_byte_names_source_and_chunk(

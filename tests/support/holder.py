@@ -1,0 +1,44 @@
+"""A file server in a process of its own that stops sending in the middle, to be killed there.
+
+Writes its port on a line, and `stalled` on another.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import uvloop
+from starlette.types import Message, Receive, Scope, Send
+
+from swarmlearning.api.server import Server
+from swarmlearning.identity.tls import server_context
+from swarmlearning.identity.workspace import Workspace
+from swarmlearning.sl.fileserver import file_app
+from swarmlearning.sl.store import TensorStore
+
+
+async def serve(workspace: Path, name: str, store: Path, stall: int) -> None:
+    """Serves `store` as this node; sends no more than about `stall` bytes of an answer."""
+    files = file_app(TensorStore(store), lambda thumbprint, digest: True)
+
+    async def stalling(scope: Scope, receive: Receive, send: Send) -> None:
+        sent = 0
+
+        async def counted(message: Message) -> None:
+            nonlocal sent
+            await send(message)
+            sent += len(message.get("body", b""))
+            if sent >= stall:
+                print("stalled", flush=True)
+                await asyncio.Event().wait()
+
+        await files(scope, receive, counted)
+
+    server = Server(stalling, server_context(Workspace(workspace).identity(name)), "127.0.0.1", 0)
+    await server.start()
+    print(server.port, flush=True)
+    await server.wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])))
