@@ -1,4 +1,7 @@
-"""A whole swarm for a benchmark: one SN, N SLs and N participants, each a process of its own on this machine."""
+"""A whole swarm for a benchmark on this machine: one SN and N SLs with a participant each.
+
+In a fleet each of them is a process of its own; in a crowd (see `sites.py`) many SLs and participants share a process.
+"""
 
 import asyncio
 import contextlib
@@ -13,7 +16,9 @@ from launch import HOST, Linked, hear, make_identities, numbered, start, start_n
 from machine import cpu_seconds, peak_bytes
 from participant import Done
 from swarmlearning.cli.processes import Processes, RunError
+from swarmlearning.identity.workspace import Workspace
 
+SITES = [sys.executable, str(Path(__file__).with_name("sites.py"))]
 PARTICIPANT = [sys.executable, str(Path(__file__).with_name("participant.py"))]
 
 
@@ -34,6 +39,10 @@ class Fleet:
             done = [await self._round() for _ in range(count)]
             watch.cancel()
         return done
+
+    def pid(self, name: str) -> int:
+        """Process id of the process of this name."""
+        return next(child.pid for child in self._children if child.name == name)
 
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time (user and system) of each process so far, by its name."""
@@ -57,11 +66,7 @@ async def fleet(processes: Processes, folder: Path, nodes: int, size: int) -> As
     """Starts a swarm of `nodes` SLs for models of `size` bytes. Raises `RunError` when a process fails."""
     workspace = make_identities(folder / "cert", ["SN-1", *numbered("SL", nodes)])
     begin = monotonic()
-    sn = await start_node(
-        processes, folder, workspace, "SN-1", ["sn", "--sentinel", "--sn-api-port", "0", "--ordering", "local"]
-    )
-    api = msgspec.json.decode(await hear(processes, sn))["api"]
-    port = api.rpartition(":")[2]
+    sn, port = await _start_sn(processes, folder, workspace)
     options = ["sl", "--sn-ip", HOST, "--sn-api-port", port, "--sl-fs-port", "0"]
     sls = [await start_node(processes, folder, workspace, name, options) for name in numbered("SL", nodes)]
     channels = [msgspec.json.decode(await hear(processes, sl))["channel"] for sl in sls]
@@ -79,3 +84,34 @@ async def fleet(processes: Processes, folder: Path, nodes: int, size: int) -> As
     finally:
         for linked in (*sites, *sls, sn):
             linked.writer.close()
+
+
+@contextlib.asynccontextmanager
+async def crowd(processes: Processes, folder: Path, nodes: int, size: int, count: int) -> AsyncIterator[Fleet]:
+    """The same with all SLs and participants in `count` processes."""
+    names = numbered("SL", nodes)
+    workspace = make_identities(folder / "cert", ["SN-1", *names])
+    begin = monotonic()
+    sn, port = await _start_sn(processes, folder, workspace)
+    processes.next_wave()
+    common = ["--folder", str(folder), "--sn", f"{HOST}:{port}", "--peers", str(nodes), "--size", str(size)]
+    sites = [
+        await start(processes, f"sites-{number + 1}", [*SITES, *common, *names[number::count]])
+        for number in range(min(count, nodes))
+    ]
+    for site in sites:
+        await hear(processes, site)
+    try:
+        yield Fleet(processes, [sn], sites, monotonic() - begin)
+    finally:
+        for linked in (*sites, sn):
+            linked.writer.close()
+
+
+async def _start_sn(processes: Processes, folder: Path, workspace: Workspace) -> tuple[Linked, str]:
+    """The SN and the port of its API."""
+    sn = await start_node(
+        processes, folder, workspace, "SN-1", ["sn", "--sentinel", "--sn-api-port", "0", "--ordering", "local"]
+    )
+    api: str = msgspec.json.decode(await hear(processes, sn))["api"]
+    return sn, api.rpartition(":")[2]

@@ -63,8 +63,22 @@ def cpu_seconds(pid: int) -> float:
 
 def peak_bytes(pid: int) -> int:
     """The largest resident memory of a process so far."""
+    return _status(pid, "VmHWM") or _resident(pid)
+
+
+def own_bytes(pid: int) -> int:
+    """Resident memory of a process that is not a clean page of some file."""
+    return _status(pid, "RssAnon") + _status(pid, "RssShmem") or _resident(pid)
+
+
+def _status(pid: int, field: str) -> int:
+    """Bytes in a field of Linux' `/proc/PID/status`; 0 elsewhere."""
     status = Path(f"/proc/{pid}/status")
-    if status.exists():
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].removesuffix("kB")) * 1024
-    return int(psutil.Process(pid).memory_info().rss)  # not Linux: no peak, what it holds now
+    if not status.exists():
+        return 0
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields[field].removesuffix("kB")) * 1024
+
+
+def _resident(pid: int) -> int:
+    return int(psutil.Process(pid).memory_info().rss)

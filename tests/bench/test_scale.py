@@ -1,0 +1,38 @@
+"""The benchmark of many SLs runs and says what it promises; how fast it was is nobody's business here."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+SCALE = Path(__file__).parents[2] / "bench" / "scale.py"
+
+
+class Line(msgspec.Struct, forbid_unknown_fields=True):
+    sls: int
+    rounds: int
+    median_s: float
+    sn_rss_start_mb: float
+    sn_rss_end_mb: float
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCALE), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_one_json_line() -> None:
+    done = run("--sls", "5", "--warm-up", "1", "--rounds", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    line = msgspec.json.decode(done.stdout, type=Line)
+    assert (line.sls, line.rounds) == (5, 2)
+    assert line.median_s > 0
+    assert min(line.sn_rss_start_mb, line.sn_rss_end_mb) > 1
+
+
+def test_a_round_needs_two_sls() -> None:
+    done = run("--sls", "1")
+    assert done.returncode == 2
+    assert "at least 2 SLs" in done.stderr
