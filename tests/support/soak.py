@@ -11,6 +11,8 @@ import itertools
 import logging
 import random
 import shutil
+import signal
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -172,6 +174,7 @@ def main() -> None:
     parser.add_argument("--sns", type=int, choices=(3, 4, 5), default=4, help="with 4 one is a spare")
     options = parser.parse_args()
     logging.getLogger("swarm").setLevel(logging.ERROR)  # that clients move from SN to SN is what they are here for
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # not without ending what has been started
     RUNS.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="soak-sns-", dir=RUNS))
     print(f"seed {options.seed}, {options.sns} SNs, {options.seconds:.0f} s, files in {folder} until all is well")
