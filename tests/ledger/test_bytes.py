@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,6 +147,11 @@ def test_what_has_stayed_is_not_written_again_and_the_bytes_are_the_same() -> No
         assert writer.canonical(state) == canonical(state)
 
 
+class Sparse(msgspec.Struct, frozen=True, omit_defaults=True):
+    parts: dict[str, Window]
+    rest: int = 0
+
+
 def test_parts_that_come_go_and_change_their_form() -> None:
     writer = Writer()
     window, said = Window(1, 2, 3, 4), Submit(0, "", "trained", "0" * 64, 1, 1)
@@ -161,6 +167,8 @@ def test_parts_that_come_go_and_change_their_form() -> None:
         said,
         None,
         (window, said),
+        Sparse({"b": window}),
+        Sparse({"b": window}, 1),
     ]
     for value in (*values, *reversed(values)):
         assert writer.canonical(value) == canonical(value)

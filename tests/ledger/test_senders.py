@@ -536,7 +536,7 @@ def test_a_node_that_leaves_is_lost_to_its_trainings_at_once_and_back_with_its_n
     ledger.say("sl-1", Leave(), NETWORK)
     after = ledger.training
     assert after.round is not None
-    assert (after.members["sl-1"].attendance, after.round.leader) == ("lost", "sl-2")
+    assert (after.members["sl-1"].attendance, after.round.leader) == ("left", "sl-2")
     with pytest.raises(Rejection, match="has-left"):
         ledger.say("sl-1", Submit(0, "", "trained", "a" * 64, 1, 1))
     ledger.actors["sl-1"].incarnation = 2

@@ -266,6 +266,77 @@ def test_a_report_takes_the_statement_back() -> None:
     assert (play.result.missing, play.result.holders, play.member("b").awaited) == ((), ("a", "b"), True)
 
 
+def over() -> Play:
+    """Training is over; `a`, who led, has the final result."""
+    play = Play("a", "b")
+    play.close("a")
+    play.close("b")
+    play.submit("a", "b", kind="snapshot")
+    play.publish()
+    return play
+
+
+def test_a_final_result_is_settled_when_all_that_are_there_hold_it() -> None:
+    play = Play("a", "b")
+    play.complete_round("a", "b")
+    with pytest.raises(Rejection, match="not-over"):
+        play.settle()
+    play = over()
+    with pytest.raises(Rejection, match="not all live members hold it yet"):
+        play.settle()
+    play.report("b")
+    play.settle()
+    assert play.state.settled
+    with pytest.raises(Rejection, match="settled already"):
+        play.settle()
+
+
+def test_what_is_settled_is_never_void() -> None:
+    play = over()
+    play.attend("b", "lost")
+    play.settle()
+    play.attend("a", "left")
+    play.attend("b", "present")
+    play.missing("b")
+    with pytest.raises(Rejection, match="all live members held its final model"):
+        play.void()
+
+
+def test_until_then_a_member_that_was_restarted_is_taken_back_and_nobody_else() -> None:
+    play = over()
+    play.attend("b", "restarted", incarnation=2)
+    play.open("b", incarnation=2)
+    assert (play.state.over, play.state.round, play.member("b").attendance) == (True, None, "present")
+    with pytest.raises(Rejection, match="training-over"):
+        play.open("c")
+    play.report("b")
+    play.settle()
+    with pytest.raises(Rejection, match="training-over"):
+        play.open("b", incarnation=2)
+
+
+def test_with_their_ml_processes_gone_those_who_hold_it_settle_it() -> None:
+    play = over()
+    play.attend("a", "ml-lost")
+    play.attend("b", "lost")
+    play.settle()
+
+
+def test_when_the_model_before_is_nowhere_either_all_begin_with_what_they_have() -> None:
+    play = Play("a", "b")
+    play.complete_round("a", "b")
+    play.close("a", "inactive")
+    play.close("b", "inactive")
+    play.submit("a", "b", kind="inactive")
+    play.publish(result=merged(0))
+    play.missing("a", "b")
+    play.void()
+    assert (play.round.number, play.round.base) == (1, "")
+    play.submit("a", "b", kind="inactive")
+    play.publish()
+    assert [part.weight for part in play.result.receipt.contributions] == [1, 1]
+
+
 def test_a_result_that_nobody_holds_is_void_and_its_round_collected_again() -> None:
     play = Play("a", "b", "c")
     play.complete_round("a", "b", "c")

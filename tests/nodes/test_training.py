@@ -92,7 +92,7 @@ def test_sites_that_fail_say_why_and_harm_no_other(swarm: Swarm, gate: Gate) -> 
     gate.let(2)
     assert_complete(sites)
     training = swarm.training(swarm.chain())
-    assert {training.members[uid].attendance for uid in members} <= {"ml-lost", "lost"}
+    assert {training.members[uid].attendance for uid in members} <= {"ml-lost", "lost", "left"}
 
 
 def test_a_nan_is_left_out_and_its_user_told_and_training_goes_on(swarm: Swarm, gate: Gate) -> None:

@@ -52,7 +52,7 @@ from swarmlearning.rounds.events import (
     Wake,
     Woke,
 )
-from swarmlearning.rounds.machine import PASSING, RoundMachine
+from swarmlearning.rounds.machine import MISSED_THE_END, PASSING, RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
 
 SESSION = session()
@@ -166,7 +166,7 @@ def test_the_next_ml_process_has_its_own_session_judged() -> None:
     assert node.refuse(other, "other-terms") == [Fail("the reason (other-terms)")]
 
 
-@pytest.mark.parametrize("code", ["other-terms", "not-allowed", "training-over"])
+@pytest.mark.parametrize("code", ["other-terms", "not-allowed"])
 def test_a_refused_session_ends_the_ml_process_with_the_reason(code: str) -> None:
     node = Node(Play(), "a")
     node.tell(SessionAsked(SESSION))
@@ -176,11 +176,28 @@ def test_a_refused_session_ends_the_ml_process_with_the_reason(code: str) -> Non
     assert node.show() == []
 
 
+def test_who_comes_when_all_is_over_is_told_so_once_nothing_can_become_void_any_more() -> None:
+    play = Play("a", "b")
+    for uid in ("a", "b"):
+        play.close(uid)
+    play.submit("a", "b", kind="snapshot")
+    node = Node(play, "c")
+    assert node.tell(SessionAsked(SESSION)) == [Send(SESSION)]
+    play.publish()
+    assert node.refuse(SESSION, "training-over") == []
+    assert node.show() == []
+    play.report("b")
+    play.settle()
+    (failed,) = node.show()
+    assert isinstance(failed, Fail)
+    assert "RESET CONTRACT" in failed.text
+
+
 def test_an_ml_process_that_tries_again_is_heard_at_once() -> None:
     """Without waiting for a block, that may never come."""
     node = Node(Play(), "a")
     node.tell(SessionAsked(SESSION))
-    node.refuse(SESSION, "training-over")
+    node.refuse(SESSION, "other-terms")
     node.tell(MLLeft(well=False))
     assert node.tell(SessionAsked(SESSION)) == [Send(SESSION)]
 
@@ -863,7 +880,7 @@ def test_what_the_ml_process_left_behind_is_contributed_though_it_has_died() -> 
 
 
 def test_the_end() -> None:
-    """Delivered, answered, and finished when everybody who is there holds the final model."""
+    """Delivered, answered when it cannot be void any more, and finished when nothing is under way."""
     node = closing("snapshot")
     (sent,) = node.show()
     assert isinstance(sent, Send)
@@ -876,8 +893,13 @@ def test_the_end() -> None:
     node.show()
     assert node.tell(Fetched("8" * 64)) == [Deliver("8" * 64)]
     report = ReportPerformance(1, 0.5, None, 1, 1)
-    assert node.tell(LOADED) == [Send(report), AnswerClosed()]
-    assert node.tell(MLLeft(well=True)) == [Finish()]
+    assert node.tell(LOADED) == [Send(report)]
+    node.play.report("b")
+    assert node.show() == []
+    node.play.settle()
+    assert node.show() == [AnswerClosed()]
+    assert node.tell(MLLeft(well=True)) == [], "its report has no answer yet"
+    assert node.accept(report) == [Finish()]
     assert node.show() == []
 
 
@@ -889,9 +911,32 @@ def test_nobody_finishes_before_all_hold_the_final_model() -> None:
     play.publish()
     play.report("b")
     node = Node(play, "b", held=[merged(0)])
+    node.tell(SessionAsked(SESSION))
+    node.refuse(SESSION, "training-over")
+    node.tell(MLLeft(well=False))
     assert node.show() == []
     play.attend("c", "ml-lost")
+    assert node.show() == []
+    play.settle()
     assert node.show() == [Finish()]
+
+
+def test_who_comes_back_when_the_others_have_ended_is_told_that_it_missed_the_end() -> None:
+    node = submitted("c", "a", "b", "c")
+    play = node.play
+    for uid in ("a", "b"):
+        play.close(uid)
+    play.attend("c", "lost")
+    play.publish()
+    play.report("a", "b")
+    play.settle()
+    for uid in ("a", "b"):
+        play.attend(uid, "left")
+    play.attend("c", "present")
+    (failed,) = node.show()
+    assert isinstance(failed, Fail)
+    assert failed.text == MISSED_THE_END
+    assert node.tell(MLLeft(well=False)) == [Finish()]
 
 
 def test_who_trains_still_is_told_at_its_next_sync_that_training_is_over() -> None:
@@ -905,7 +950,10 @@ def test_who_trains_still_is_told_at_its_next_sync_that_training_is_over() -> No
     node.show()
     assert Send(ReportPerformance(1, None, None, 1, 1, loaded=False)) in node.tell(Fetched(merged(1)))
     assert node.hand(1) == [Deliver(merged(1))]
-    assert node.tell(LOADED)[-1] == AnswerSynced(8, True)
+    assert AnswerSynced(8, True) not in node.tell(LOADED)
+    node.play.report("b", "c")
+    node.play.settle()
+    assert node.show() == [AnswerSynced(8, True)]
     assert node.hand(2, closing=True) == [AnswerClosed()]
 
 

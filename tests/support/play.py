@@ -20,6 +20,7 @@ from swarmlearning.ledger.bodies import (
     Publish,
     Receipt,
     ReportPerformance,
+    Settle,
     SubmissionKind,
     Submit,
     Void,
@@ -128,6 +129,9 @@ class Play:
     def void(self, number: int | None = None) -> None:
         body = Void(self.result.closed.number if number is None else number)
         self.state = rules.void(self.state, body, self._tick())
+
+    def settle(self) -> None:
+        self.state = rules.settle(self.state, Settle(self.result.closed.number))
 
     def depose(self, *uids: str, by_sn: bool = False, spoke: int = 0, **changes: object) -> None:
         """These depose the leader, which runs as incarnation 1 and spoke last at height `spoke`."""

@@ -41,6 +41,7 @@ from swarmlearning.ledger.bodies import (
     Publish,
     Receipt,
     ReportPerformance,
+    Settle,
     Submit,
     TrainingBody,
     Void,
@@ -210,7 +211,7 @@ class Swarm:
 
     def start_ml(self, uid: str) -> None:
         site = self.sites[uid]
-        if site.process is None and site.life:
+        if site.process is None and site.life and not site.finished:  # an SL that has finished has ended
             site.born += 1
             site.deserted = False
             site.process, site.failed = Process(f"{uid}.{site.born}", site.plan.rounds), None
@@ -237,6 +238,8 @@ class Swarm:
     def restart(self, uid: str) -> None:
         """The SL's process dies and takes its ML process with it; both start again, the store is as it was."""
         site = self.sites[uid]
+        if site.finished:
+            return
         site.process = None
         site.parked.clear()
         self.start(uid)
@@ -267,10 +270,12 @@ class Swarm:
 
     # --- the SN -----------------------------------------------------------------------------------------------------
 
-    def propose(self, body: Depose | Void) -> None:
+    def propose(self, body: Depose | Void | Settle) -> None:
         """The SN says something; the contract judges."""
         try:
-            if isinstance(body, Void):
+            if isinstance(body, Settle):
+                self._commit(rules.settle(self.state, body))
+            elif isinstance(body, Void):
                 self._commit(rules.void(self.state, body, self.height))
             else:
                 self._commit(self._depose(body, SN))
@@ -346,6 +351,9 @@ class Swarm:
         if state.result and state.result.missing:
             number = state.result.closed.number
             self.later(lambda: self.propose(Void(number)))
+        if state.result and state.over and not state.settled and contract.all_hold(state):
+            settled = Settle(state.result.closed.number)
+            self.later(lambda: self.propose(settled))
         due = [trigger for trigger in self._triggers if trigger[0](state)]
         self._triggers = [trigger for trigger in self._triggers if trigger not in due]
         for _, then in due:
@@ -405,7 +413,9 @@ class Swarm:
                 site.store &= {*digests, *site.fresh}
             case Finish():
                 assert self.state.over
-                site.finished = True
+                site.finished = True  # the SL ends, and an ML process that has just been started again sees that
+                site.deserted = site.deserted or site.process is not None
+                site.process = None
             case _ if process is not None and process is site.speaker:
                 self._answer(site, process, action)
 

@@ -27,6 +27,7 @@ ATTENDANCE = {
     "lost": "is lost",
     "restarted": "was restarted",
     "ml-lost": "has lost its script",
+    "left": "has left",
 }
 
 Show = Callable[[Chain], None]

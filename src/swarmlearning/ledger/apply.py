@@ -33,6 +33,7 @@ from swarmlearning.ledger.bodies import (
     Reset,
     RetireAuthority,
     Revoke,
+    Settle,
     Submit,
     SwitchRules,
     Void,
@@ -222,7 +223,7 @@ def _presence(world: World, body: Lost | Back, said: Said) -> World:
 
 def _leave(world: World, body: Leave, said: Said) -> World:
     world = network.leave(world, body, said)
-    return _attend_everywhere(world, said.sender, "lost", said.incarnation, said)
+    return _attend_everywhere(world, said.sender, "left", said.incarnation, said)
 
 
 def _attend_everywhere(world: World, uid: str, attendance: training.Attendance, incarnation: int, said: Said) -> World:
@@ -273,6 +274,11 @@ def _void(world: World, contract: str, body: Void, said: Said) -> World:
     return world.with_entries({f"training/{contract}": state})
 
 
+def _settle(world: World, contract: str, body: Settle, said: Said) -> World:
+    network.require_type(world, said, "SN")
+    return world.with_entries({f"training/{contract}": training_rules.settle(state_of(world, contract), body)})
+
+
 def _reset(world: World, contract: str, body: Reset, said: Said) -> World:
     network.require_type(world, said, *network.OPERATORS)
     return world.with_entries({f"training/{contract}": training_rules.reset(state_of(world, contract), body.forced)})
@@ -303,6 +309,7 @@ _TRAINING: dict[type, Callable[[World, str, Any, Said], World]] = {
     Depose: _depose,
     Missing: _in_training(lambda state, body, said: training_rules.missing(state, body, said.sender)),
     Void: _void,
+    Settle: _settle,
     CloseSession: _in_training(lambda state, body, said: training_rules.close_session(state, body, said.sender)),
     Reset: _reset,
 }

@@ -239,6 +239,12 @@ class Void(_Body, frozen=True):
     round: Count
 
 
+class Settle(_Body, frozen=True):
+    """Training is over and every live member holds its result, that of `round`: it cannot be void any more."""
+
+    round: Count
+
+
 class CloseSession(_Body, frozen=True):
     """Local training has ended; the member goes on contributing by this check-in mode."""
 
@@ -274,6 +280,7 @@ TrainingBody: TypeAlias = (
     | Depose
     | Missing
     | Void
+    | Settle
     | CloseSession
     | Reset
 )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -61,10 +62,22 @@ def _parts(value: Any) -> Mapping[str, Any]:
     if isinstance(value, dict):
         return value if any(isinstance(part, msgspec.Struct) for part in value.values()) else {}
     if isinstance(value, msgspec.Struct) and value.__struct_config__.tag is None:
-        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+        fields = _fields(value)
         if any(isinstance(part, msgspec.Struct) or _parts(part) for part in fields.values()):
             return fields
     return {}
+
+
+def _fields(value: msgspec.Struct) -> dict[str, Any]:
+    """The fields that are written; msgspec, too, tells a default by identity."""
+    omitted = _defaults(type(value)) if value.__struct_config__.omit_defaults else {}
+    fields = {name: getattr(value, name) for name in value.__struct_fields__}
+    return {name: part for name, part in fields.items() if part is not omitted.get(name, _NOTHING)}
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct]) -> dict[str, object]:
+    return {field.name: field.default for field in msgspec.structs.fields(kind)}
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode

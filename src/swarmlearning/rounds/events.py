@@ -16,9 +16,9 @@ class _Frozen(msgspec.Struct, frozen=True):
 
 
 class Timer(_Frozen, frozen=True):
-    """What a wake-up is for. `subject`: the digest of a `retry`, the height that `patience` counts from."""
+    """What a wake-up is for. `subject`: the digest of a `fetch` or `retry`, the height that `patience` counts from."""
 
-    purpose: Literal["grace", "patience", "word", "pace", "retry"]
+    purpose: Literal["grace", "patience", "word", "pace", "fetch", "retry"]
     key: Key
     subject: str = ""
 

@@ -123,7 +123,7 @@ class Leading:
             (entry.uid, self._unusable[entry.digest]) for entry in entries if entry.digest in self._unusable
         )
         terms = work.training.terms
-        single = terms is not None and terms.initial == "one" and not current.base
+        single = terms is not None and terms.initial == "one" and current.number == 0
         yield Merge(current.number, current.term, current.base, usable, unusable, single)
 
     def _speak(self, current: Round) -> Iterator[Action]:

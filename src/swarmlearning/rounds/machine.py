@@ -71,8 +71,8 @@ from swarmlearning.rounds.events import (
     Woke,
 )
 from swarmlearning.rounds.leading import Leading
-from swarmlearning.rounds.settings import RoundSettings
-from swarmlearning.rounds.work import Work
+from swarmlearning.rounds.settings import QUIET_SECONDS, RoundSettings
+from swarmlearning.rounds.work import NEVER, Work
 
 NOTHING = -1
 """Round number of "no result yet"."""
@@ -81,6 +81,11 @@ Model = tuple[int, str]
 """A merged model: the round it is the result of, and its digest (a round may have several, when one got lost)."""
 
 NO_MODEL: Model = (NOTHING, "")
+
+TOO_LATE = "training of contract {} is over; an operator resets it (RESET CONTRACT) before the next one"
+MISSED_THE_END = (
+    "training is over: the other sites have ended with the final model while this one was away. Copy it from there"
+)
 
 PASSING = frozenset(
     {
@@ -110,11 +115,10 @@ PASSING = frozenset(
 
 @dataclass(frozen=True)
 class Handed:
-    """A model in the store that the ML process handed over; `before`: in how many rounds it had contributed then."""
+    """A model in the store that the ML process handed over."""
 
     digest: str
     size: int
-    before: int
 
 
 class RoundMachine:
@@ -129,6 +133,7 @@ class RoundMachine:
         self._settings = settings
         # the ML process
         self._session: OpenSession | None = None
+        self._begun = False
         self._joined = False
         self._opened = False
         self._run = training.run
@@ -139,9 +144,12 @@ class RoundMachine:
         self._served = False
         self._epochs = (0, 0)
         self._failed = False
+        self._submitted: set[int] = set()
+        self._merged_in = NOTHING
         self._carried: tuple[str, Handed | None] | None = None
         self._carrying: tuple[str, str] | None = None
         self._tried: dict[str, frozenset[str]] = {}
+        self._moved_then = 0
         self._doubted: tuple[str, tuple[str, ...]] | None = None
         self._kept: tuple[str, ...] = ()
         self._finished = False
@@ -200,13 +208,12 @@ class RoundMachine:
                 work.answered(body, max(height, work.height + 1))
                 if code not in PASSING and isinstance(body, OpenSession | Submit | CloseSession):
                     yield from self._fail(f"{detail} ({code})")
-                elif code == "training-over" and isinstance(body, OpenSession):
-                    yield from self._fail(detail)
 
     def _note_ml(self, event: SessionAsked | ParametersHanded | Evaluated | MLLeft) -> Iterator[Action]:
         match event:
             case SessionAsked(session, holds):
                 self._session, self._joined, self._opened, self._failed = session, False, False, False
+                self._begun = True
                 self._waiting = self._closed = None
                 latest = self._latest()
                 self._has = latest if holds and holds == latest[1] else NO_MODEL
@@ -214,8 +221,8 @@ class RoundMachine:
                 self._work.sent.pop(session, None)  # a refusal of the session before says nothing about this one
             case ParametersHanded(digest, size, closing):
                 self._work.held.add(digest)
-                me = self._training.members.get(self._uid)
-                self._waiting, self._served = Handed(digest, size, me.contributed if me else 0), False
+                self._waiting, self._served = Handed(digest, size), False
+                self._submitted, self._merged_in = set(), NOTHING
                 self._carried = self._carrying = None
                 if closing:
                     self._closed = self._waiting
@@ -227,7 +234,7 @@ class RoundMachine:
     def _note_carried(self, digest: str, onto: str, result: str, size: int) -> None:
         if self._carrying == (digest, onto) and self._waiting:
             self._carrying = None
-            self._carried = (onto, Handed(result, size, self._waiting.before) if result else None)
+            self._carried = (onto, Handed(result, size) if result else None)
             if result:
                 self._work.held.add(result)
 
@@ -248,12 +255,15 @@ class RoundMachine:
     # --- decisions --------------------------------------------------------------------------------------------------
 
     def _decide(self) -> Iterator[Action]:
+        if self._finished:
+            return
         if self._run != self._training.run and self._session:
             yield from self._fail("the training contract was reset by an operator; start the training again")
             return
         me = self._training.members.get(self._uid)
         yield from self._attend(me)
         if me and me.incarnation == self._work.incarnation:
+            self._see_what_became_of_it()
             yield from self._contribute(me)
             yield from self._take_result(me)
             yield from self._leading.decide()
@@ -264,8 +274,11 @@ class RoundMachine:
         """Opens the session, and says when the ML process is gone."""
         mine = me is not None and me.incarnation == self._work.incarnation
         if self._session and not self._failed:
-            if not self._joined or not mine or (me and self._undone(me)):
-                yield from self._work.send(self._session)
+            if not self._joined and self._training.settled:
+                yield from self._fail(TOO_LATE.format(self._training.name))
+            elif not self._joined or not mine or (me and self._undone(me)):
+                if me or not self._training.over:  # else wait: its result may be void yet
+                    yield from self._work.send(self._session)
             elif me and me.present and not self._opened:
                 self._opened = True
                 yield AnswerOpened()
@@ -295,15 +308,29 @@ class RoundMachine:
         else:
             return
         if model and current.barred.get(self._uid) != model.digest:
+            self._submitted.add(current.number)
             weight = contract.weight_in(current, me, kind)
             yield from self._work.send(Submit(current.number, current.base, kind, model.digest, model.size, weight))
 
+    def _see_what_became_of_it(self) -> None:
+        """Which round has merged what the ML process handed over; one whose result was not seen may have."""
+        latest, result = self._latest()[0], self._training.result
+        if latest < self._merged_in:
+            self._merged_in = NOTHING  # its result is void
+        if result and latest in self._submitted:
+            self._submitted.discard(latest)
+            if any(part.uid == self._uid for part in result.receipt.contributions):
+                self._merged_in = latest
+        self._merged_in = max([self._merged_in, *(number for number in self._submitted if number < latest)])
+
     def _checkin(self, me: Member, closed: Handed) -> Handed | None:
         """What a finished member contributes; `active` is the latest merged model, None while that is on its way."""
-        result = self._training.result
-        if me.checkin != "active" or result is None or self._uid in result.missing:
+        result, digest = self._training.result, self._latest()[1]
+        if me.checkin != "active" or not digest or (result and self._uid in result.missing):
             return closed
-        return Handed(result.digest, result.size, closed.before) if result.digest in self._work.held else None
+        if digest in self._work.held:
+            return Handed(digest, result.size if result else 0)
+        return None if result else closed
 
     def _latest(self) -> Model:
         """The merged model to train on from: the standing result; when that is void, the one before."""
@@ -316,18 +343,21 @@ class RoundMachine:
         """Fetches each new result at once, delivers it when the ML process waits, and answers the ML process."""
         result, latest = self._training.result, self._latest()
         yield from self._check(result)
-        if self._delivering is not None:
-            return
         if latest[1] and latest[1] not in self._work.held:
             yield from self._fetch_latest(latest[1], result)
+        elif self._delivering is not None:
+            if self._delivering != latest:
+                yield from self._say_held(me, latest)
         elif self._waiting and latest[1] and self._has != latest:
-            if self._worth_carrying(me, self._waiting, latest):
+            if self._worth_carrying(latest):
                 yield from self._carry(self._waiting, latest)
                 yield from self._say_held(me, latest)
             else:
                 self._delivering = latest
                 yield Deliver(latest[1])
         elif self._waiting:
+            if self._has == latest:
+                yield from self._say_held(me, latest)  # a statement that it misses it may have come later
             yield from self._answer(me, result)
         else:
             yield from self._say_held(me, latest)
@@ -335,11 +365,11 @@ class RoundMachine:
     def _say_held(self, me: Member, latest: Model) -> Iterator[Action]:
         """Reports that the result is in the store, where the ML process will not soon do so with its loss."""
         result = self._training.result
-        if result is None or not me.present or self._reporting(latest[0]):
+        if result is None or me.attendance not in ("present", "ml-lost") or self._reporting(latest[0]):
             return
         if self._uid in result.holders and me.performance and me.performance.round == latest[0]:
             return
-        fresh = self._has in (latest, NO_MODEL)  # else the ML process still trains from an older one
+        fresh = self._has in (latest, NO_MODEL) and self._delivering is None  # else the ML process has an older one
         yield from self._work.send(ReportPerformance(latest[0], None, None, *self._epochs, loaded=fresh))
 
     def _check(self, result: Result | None) -> Iterator[Action]:
@@ -351,12 +381,12 @@ class RoundMachine:
                 self._doubted = doubt
                 yield Verify(result.digest)
 
-    def _worth_carrying(self, me: Member, waiting: Handed, latest: Model) -> bool:
+    def _worth_carrying(self, latest: Model) -> bool:
         """Whether the ML process has trained from an earlier result, what no round has taken yet and one still may."""
         result, base = self._training.result, self._has[1]
         if self._closed or self._served or self._training.over or result is None:
             return False
-        if not base or base not in self._work.held or self._has[0] >= latest[0] or me.contributed > waiting.before:
+        if not base or base not in self._work.held or self._has[0] >= latest[0] or self._merged_in > NOTHING:
             return False
         unusable = any(part.uid == self._uid for part in result.receipt.exclusions)
         return not unusable and self._carried != (latest[1], None)
@@ -367,24 +397,20 @@ class RoundMachine:
             yield Carry(waiting.digest, self._has[1], latest[1], latest[0] - self._has[0])
 
     def _answer(self, me: Member, result: Result | None) -> Iterator[Action]:
-        """Lets the ML process go on once it has been served a result, or has the final one already.
+        """Lets the ML process go on once it has been served a result; end, once the final one is settled.
 
         With an adaptive interval that waits for all contributors' losses, as long as a leader would wait for them.
         """
-        if self._closed:
-            if self._training.over:
-                self._waiting = None
-                yield AnswerClosed()
+        over = self._training.over
+        if (over and not self._training.settled) or (self._closed and not over) or (not over and not self._served):
             return
-        if not (self._training.over or self._served):
-            return
-        if me.adaptive and result and not result.paced and not self._training.over:
+        if me.adaptive and result and not result.paced and not over:
             current = self._training.round
             pace = Timer("pace", self._work.key_of(current)) if current else None
             if pace is None or not (yield from self._work.elapsed(pace, self._settings.full_quorum_seconds)):
                 return
         self._waiting = None
-        yield AnswerSynced(me.interval, self._training.over)
+        yield AnswerClosed() if self._closed else AnswerSynced(me.interval, over)
 
     def _fetch_latest(self, digest: str, result: Result | None) -> Iterator[Action]:
         """States `Missing` once all who have the result were asked in vain, and goes on asking: they may come back.
@@ -392,6 +418,10 @@ class RoundMachine:
         Who has the model before a void result is not recorded: everybody is asked.
         """
         if digest in self._work.fetching:
+            yield from self._watch_fetch(digest, result)
+            return
+        if self._missed_the_end():
+            yield from self._fail(MISSED_THE_END)
             return
         holders = frozenset(result.holders if result else self._training.members) - {self._uid}
         if result and self._uid not in result.missing and holders <= self._tried.get(digest, frozenset()):
@@ -400,6 +430,16 @@ class RoundMachine:
             self._tried[digest] = holders
             likeliest = sorted(holders, key=lambda uid: (result is None or uid != result.leader, uid))
             yield from self._work.fetch(digest, result.size if result else 0, tuple(likeliest))
+
+    def _watch_fetch(self, digest: str, result: Result | None) -> Iterator[Action]:
+        """A fetch that hangs here is as good as none: the others must not wait for this node's statement."""
+        timer = Timer("fetch", NEVER, digest)
+        if (yield from self._work.elapsed(timer, QUIET_SECONDS)):
+            self._work.again(timer)
+            yield from self._work.elapsed(timer, QUIET_SECONDS)
+            if self._work.moved == self._moved_then and result and self._uid not in result.missing:
+                yield from self._work.send(Missing(result.closed.number))
+            self._moved_then = self._work.moved
 
     def _keep(self) -> Iterator[Action]:
         """Names the models still needed whenever that changes."""
@@ -424,13 +464,23 @@ class RoundMachine:
 
     def _finish(self) -> Iterator[Action]:
         result = self._training.result
-        if not self._training.over or result is None or self._session or self._finished:
+        if not self._training.settled or result is None or self._session or not self._begun:
             return
-        if all(uid in result.holders for uid, member in self._training.members.items() if member.present):
+        if None in self._work.sent.values():
+            return  # the last report has to arrive
+        lacking = [uid for uid, one in self._training.members.items() if one.present and uid not in result.holders]
+        if not lacking or self._missed_the_end():
             self._finished = True
             yield Finish()
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _missed_the_end(self) -> bool:
+        """Whether the others have ended with the final model, and nobody is there who could give it."""
+        result = self._training.result
+        if result is None or result.digest in self._work.held or not self._training.settled:
+            return False
+        return not any(self._training.members[uid].attendance in ("present", "ml-lost") for uid in result.holders)
 
     def _reporting(self, number: int) -> bool:
         """Whether a report on this round's result is on its way."""

@@ -1,9 +1,10 @@
 """The watchdog: turns what the leases show into transactions.
 
 A node whose lease is gone is proposed as lost, one whose lease is there again as back; a result that every live member
-misses is proposed as void. A member's report that a leader makes no progress is seconded when this SN, too, has not
-heard of that leader for a while: so two members are enough to replace one of them. The contracts judge: a proposal
-that is stale or made twice is refused and does no harm. The lease of a node that has left is ended.
+misses is proposed as void, a final one that every live member holds as settled. A member's report that a leader makes
+no progress is seconded when this SN, too, has not heard of that leader for a while: so two members are enough to
+replace one of them. The contracts judge: a proposal that is stale or made twice is refused and does no harm. The lease
+of a node that has left is ended.
 """
 
 import asyncio
@@ -11,12 +12,12 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from swarmlearning.ledger.bodies import Back, Body, Depose, Lost, Void
+from swarmlearning.ledger.bodies import Back, Body, Depose, Lost, Settle, Void
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training import Training, all_hold
 from swarmlearning.ordering.protocols import Lease, OrderingError, Presence
 from swarmlearning.sn.miner import Miner
 
@@ -80,6 +81,9 @@ class Judgement:
             if training.result is not None and _nobody_holds(training):
                 number = training.result.closed.number
                 yield Proposal(training.name, Void(number), f"nobody holds the result of round {number}")
+            if training.result is not None and training.over and not training.settled and all_hold(training):
+                number = training.result.closed.number
+                yield Proposal(training.name, Settle(number), f"all live members hold the result of {training.name}")
             if self.seconds_left(training, now) == 0:
                 report = self._heard[training.name][0]
                 yield Proposal(training.name, report, f"the leader of round {report.round} makes no progress")
@@ -184,4 +188,5 @@ def _report(chain: Chain, training: Training) -> Depose | None:
 def _nobody_holds(training: Training) -> bool:
     result = training.result
     present = [member.uid for member in training.members.values() if member.present]
-    return result is not None and bool(present) and all(uid in result.missing for uid in present)
+    missed = bool(present) and result is not None and all(uid in result.missing for uid in present)
+    return missed and not training.settled

@@ -28,11 +28,13 @@ whatever the old one still publishes carries a stale term and is refused. Progre
 ledger: while its merge takes long it says `Progress`, as long as bytes move; that clears every report against it.
 
 A result *stands* until the next one. Whoever holds it says so (`ReportPerformance`) and may serve it; only when every
-live member has said that it can get it from nobody (`Missing`) is it void and its round collected again.
+live member has said that it can get it from nobody (`Missing`) is it void and its round collected again. The final
+result is *settled* when all live members hold it (`Settle`): only then do ML processes end with it, and it is never
+void any more. Who comes back when all others have ended has missed it.
 
 Training is over when, as a round closes, at least minPeers members have closed their session. Members that closed go
-on contributing by their check-in mode until then; they count to minPeers, an inactive one with weight 0 (in round 0,
-where no previous model could stand instead, with its own).
+on contributing by their check-in mode until then; they count to minPeers, an inactive one with weight 0 (where no
+previous model could stand instead, in round 0 or when nobody has it any more, with its own).
 
 In round 0 all start from one model: the merged one, or (initial sync `one`) that of a single contributor.
 
@@ -49,7 +51,7 @@ import msgspec
 from swarmlearning.ledger.bodies import CheckinMode, InitialSync, MergeMethod, Receipt, SubmissionKind
 from swarmlearning.ledger.contracts.adaptive import Pace
 
-Attendance = Literal["present", "lost", "restarted", "ml-lost"]
+Attendance = Literal["present", "lost", "restarted", "ml-lost", "left"]
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -137,8 +139,8 @@ class Result(msgspec.Struct, frozen=True):
     paced: bool
 
 
-class Training(msgspec.Struct, frozen=True):
-    """One training contract. `run` counts its resets; `over` once training is."""
+class Training(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One training contract. `run` counts its resets; `over` once training is, `settled` once its result is final."""
 
     name: str
     run: int
@@ -149,6 +151,7 @@ class Training(msgspec.Struct, frozen=True):
     over: bool
     rounds: int
     pace: Pace
+    settled: bool = False
 
 
 def empty(name: str, run: int = 0) -> Training:
@@ -178,6 +181,13 @@ def awaited(state: Training) -> list[str]:
         for uid, member in sorted(state.members.items())
         if member.present and member.awaited and uid not in state.round.submissions
     ]
+
+
+def all_hold(state: Training) -> bool:
+    """Whether every member that is there holds the standing result, and one that lives (with or without its ML)."""
+    holders = state.result.holders if state.result else ()
+    kept = any(state.members[uid].attendance in ("present", "ml-lost") for uid in holders)
+    return kept and all(uid in holders for uid, member in state.members.items() if member.present)
 
 
 def present(state: Training) -> int:

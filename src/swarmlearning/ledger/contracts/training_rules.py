@@ -15,6 +15,7 @@ from swarmlearning.ledger.bodies import (
     Publish,
     Receipt,
     ReportPerformance,
+    Settle,
     Submit,
     Void,
 )
@@ -29,6 +30,7 @@ from swarmlearning.ledger.contracts.training import (
     Submission,
     Terms,
     Training,
+    all_hold,
     awaited,
     empty,
     present,
@@ -55,8 +57,8 @@ from swarmlearning.ledger.contracts.training_course import (
 
 
 def open_session(state: Training, body: OpenSession, uid: str, incarnation: int, now_ms: int) -> Training:
-    """Adds a member, or takes one back whose process or ML process was restarted."""
-    if state.over:
+    """Adds a member, or takes one back whose process or ML process was restarted; the latter until all is settled."""
+    if state.over and (state.settled or uid not in state.members):
         raise Rejection(
             "training-over",
             f"training of contract {state.name} is over; an operator resets it (RESET CONTRACT) before the next one",
@@ -85,7 +87,7 @@ def open_session(state: Training, body: OpenSession, uid: str, incarnation: int,
         performance=known.performance if known else None,
     )
     state = msgspec.structs.replace(state, terms=terms, members={**state.members, uid: member})
-    if state.round is None and present(state) >= terms.min_peers:
+    if state.round is None and not state.over and present(state) >= terms.min_peers:
         state = open_round(state, number=0, base="", now_ms=now_ms)
     return freeze_if_complete(seat_leader(state))
 
@@ -116,7 +118,7 @@ def attend(state: Training, uid: str, attendance: Attendance, incarnation: int, 
     )
     if state.round is None and state.terms and not state.over and present(state) >= state.terms.min_peers:
         state = open_round(state, number=0, base="", now_ms=now_ms)
-    if attendance in ("lost", "restarted") and state.round and state.round.leader == uid:
+    if attendance in ("lost", "restarted", "left") and state.round and state.round.leader == uid:
         state = next_term(state)
     return freeze_if_complete(seat_leader(pace_if_complete(state)))
 
@@ -197,7 +199,7 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
         raise Rejection("no-weight", "no contributor has weight: the previous model stands")
     if not body.result:
         raise Rejection("no-result", "a merge of enough models has a result")
-    if terms_of(state).initial == "one" and not current.base:
+    if terms_of(state).initial == "one" and current.number == 0:
         _check_initial(body)
     same = state.result if body.result == current.base else None  # whoever held it, holds it
     result = Result(
@@ -296,6 +298,8 @@ def void(state: Training, body: Void, now_ms: int) -> Training:
     holding = [uid for uid in alive if uid not in result.missing]
     if holding or not alive:
         raise Rejection("still-held", f"not every live member misses the result: {', '.join(holding) or 'none live'}")
+    if state.settled:
+        raise Rejection("settled", "training has ended, all live members held its final model")
     contributed = {part.uid for part in result.receipt.contributions}
     members = {
         uid: msgspec.structs.replace(
@@ -306,13 +310,31 @@ def void(state: Training, body: Void, now_ms: int) -> Training:
         )
         for uid, member in state.members.items()
     }
+    gone = result.digest == result.closed.base  # then the model before is nowhere either: all begin with what they have
     again = msgspec.structs.replace(
-        result.closed, frozen=False, opened_ms=now_ms, submissions={}, late={}, barred={}, no_progress=()
+        result.closed,
+        base="" if gone else result.closed.base,
+        frozen=False,
+        opened_ms=now_ms,
+        submissions={},
+        late={},
+        barred={},
+        no_progress=(),
     )
     state = msgspec.structs.replace(
         state, members=members, result=None, round=again, over=False, rounds=result.closed.number
     )
     return seat_leader(next_term(state))
+
+
+def settle(state: Training, body: Settle) -> Training:
+    """All live members hold the final result: from now on it is."""
+    standing_result(state, body.round)
+    if not state.over:
+        raise Rejection("not-over", f"training of contract {state.name} is not over")
+    if state.settled or not all_hold(state):
+        raise Rejection("no-change", "it is settled already" if state.settled else "not all live members hold it yet")
+    return msgspec.structs.replace(state, settled=True)
 
 
 # --- inside ---------------------------------------------------------------------------------------------------------
