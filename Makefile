@@ -5,12 +5,13 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools lint bench-round soak-sns bench-ledger bench-failover bench-scale
+.PHONY: help install demo test tools lint simulate bench-round soak-sns bench-ledger bench-failover bench-scale
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
 	@echo "make test         all checks and tests"
 	@echo "make lint         style, types and layering only"
+	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
 	@echo "make bench-round  time of a round: N=3 MB=1 (JSON=1 for one JSON line)"
 	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
 	@echo "make bench-ledger time and rate of commits, one SN and three with etcd (JSON=1)"
@@ -44,6 +45,12 @@ tools:
 
 test: lint tools
 	@$(RUN)/python -m pytest
+
+SEEDS ?= 2000
+FIRST ?= 0
+TRACE ?=
+simulate: $(STAMP)
+	@PYTHONPATH=tests $(RUN)/python -m simulation --first $(FIRST) --seeds $(SEEDS) $(if $(TRACE),--trace)
 
 N ?= 3
 MB ?= 1

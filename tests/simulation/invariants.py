@@ -1,0 +1,135 @@
+"""What must hold whatever happens, looked at with every block and every action; `Violation` says what does not."""
+
+from typing import TYPE_CHECKING
+
+from simulation.ledger import CONTRACT, Log
+from swarmlearning.ledger.bodies import Lost, Publish, Register, Submit, TrainingBody, Void
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.rounds.events import Carry
+from swarmlearning.rounds.machine import MISSED_THE_END, PASSING
+
+if TYPE_CHECKING:
+    from simulation.site import Site
+
+TOO_LATE = ("is over; an operator resets it", MISSED_THE_END)
+EXPECTED = PASSING | {"no-change", "training-over"}
+OF_A_PUBLISH = {"wrong-contributors", "wrong-contribution"}
+"""A leader may publish what a newer state of its own term has overtaken."""
+
+
+class Violation(AssertionError):
+    """Something that must always hold does not."""
+
+
+def require(holds: bool, what: str) -> None:
+    if not holds:
+        raise Violation(what)
+
+
+class Witness:
+    """Knows of each model what it was truly made from, and has seen every block."""
+
+    def __init__(self, log: Log, min_peers: int) -> None:
+        self._log = log
+        self._min_peers = min_peers
+        self.made_from: dict[str, str] = {}
+        self.handed: dict[str, str] = {}
+        self.poisoned: set[str] = set()
+        self._standing: dict[tuple[int, int], str] = {}
+        self._taken: dict[str, int] = {}
+        self._terms: dict[tuple[int, int], int] = {}
+
+    def block(self, entry: SignedTransaction) -> None:
+        """The newest block."""
+        height = self._log.head.height
+        before, after = self._log.training(height - 1), self._log.training(height)
+        sender, body = entry.content.sender, entry.content.body
+        match body:
+            case Publish(result=result) if result:
+                self._published(before, after, sender, body)
+            case Submit(submission="trained" | "carried"):
+                self._submitted(sender, body)
+            case Void(round=number) if entry.content.contract == CONTRACT:
+                self._voided(before, after, number)
+        self._advanced(before, after)
+
+    def _published(self, before: Training, after: Training, sender: str, body: Publish) -> None:
+        current = before.round
+        require(current is not None, "a result without a round")
+        assert current is not None
+        what = f"the result of round {body.round}, term {body.term}, by {sender}"
+        require(current.number == body.round, f"{what} while round {current.number} is in progress")
+        require(current.term == body.term, f"{what} wins although the term is {current.term}")
+        require(current.leader == sender, f"{what} wins although {current.leader} leads")
+        require(len(body.receipt.contributions) >= self._min_peers, f"{what} has too few contributors")
+        key = (after.run, body.round)
+        require(key not in self._standing, f"{what} stands beside another of the same round")
+        self._standing[key] = body.result
+        for part in body.receipt.contributions:
+            entry = current.submissions[part.uid]
+            if entry.kind in ("trained", "carried"):
+                base = self.made_from[part.digest]
+                require(not current.base or base == current.base, f"{what} takes a model of {part.uid} on another base")
+                require(part.digest not in self.poisoned, f"{what} takes a model of {part.uid} that is not finite")
+                origin = self.handed[part.digest]
+                require(origin not in self._taken, f"{what} takes what {part.uid} handed over a second time")
+                self._taken[origin] = body.round
+
+    def _submitted(self, sender: str, body: Submit) -> None:
+        if body.base:  # without one everybody hands in what it has
+            require(self.made_from[body.digest] == body.base, f"{sender} submits to round {body.round} on a false base")
+
+    def _voided(self, before: Training, after: Training, number: int) -> None:
+        assert before.result is not None
+        alive = [uid for uid, one in before.members.items() if one.attendance in ("present", "ml-lost")]
+        holding = [uid for uid in alive if uid not in before.result.missing]
+        require(not holding, f"round {number} is void although {holding} have not said that they miss it")
+        del self._standing[before.run, number]
+        self._terms.pop((before.run, number + 1), None)
+        kept = number if after.round and after.round.base else 0  # without a base all that was learned is lost
+        self._taken = {digest: taken for digest, taken in self._taken.items() if taken < kept}
+
+    def _advanced(self, before: Training, after: Training) -> None:
+        was, now = before.round, after.round
+        if now is not None:
+            key = (after.run, now.number)
+            require(now.term >= self._terms.get(key, 0), f"round {now.number} goes back to term {now.term}")
+            self._terms[key] = now.term
+        if was is not None and now is not None and was.number != now.number:
+            onward = now.number == was.number + 1 and now.term == 0
+            again = now.number == was.number - 1 and after.result is None
+            require(onward or again, f"round {was.number} is followed by {now.number}")
+        if after.over and not before.over:
+            finished = sum(member.finished for member in after.members.values())
+            require(finished >= self._min_peers, f"training is over though only {finished} have finished")
+        leader = after.members[now.leader].attendance if now and now.leader else "present"
+        require(leader in ("present", "ml-lost"), f"the leader is {leader}")
+        for member in after.members.values():
+            require(0 <= member.contributed <= after.rounds, f"{member.uid} is credited with {member.contributed}")
+            require(member.present or not member.awaited, f"{member.uid} is awaited though {member.attendance}")
+
+    # --- what a site does -------------------------------------------------------------------------------------------
+
+    def refused(self, site: "Site", body: object, why: Rejection) -> None:
+        """A live process is only refused what the chain has overtaken."""
+        expected = EXPECTED | OF_A_PUBLISH if isinstance(body, Publish) else EXPECTED
+        require(why.code in expected, f"{site.uid} is refused {type(body).__name__}: {why}")
+
+    def acknowledged(self, entry: SignedTransaction, height: int) -> None:
+        """What is said to be on the chain is there."""
+        require(
+            self._log.entries[height] is entry, f"{entry.content.body} was acknowledged at {height} and is not there"
+        )
+
+    def carried(self, site: "Site", task: Carry) -> None:
+        require(
+            self.made_from[task.digest] == task.base, f"{site.uid} carries its change since a model it did not have"
+        )
+
+    def failed(self, site: "Site", text: str) -> None:
+        require(any(known in text for known in TOO_LATE), f"the ML process of {site.uid} is failed: {text}")
+
+
+Body = TrainingBody | Lost | Register

@@ -1,0 +1,255 @@
+"""The ordered log, who is present, and the SNs: a simple model around the real chain, contracts and watchdog.
+
+The log is durable and gives each height to one transaction; whether an SN can use it depends on who else is up. Leases
+are kept as etcd (several SNs) or one SN's memory keeps them. What an SN makes of them is the real `Judgement`.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from simulation.clock import Thunk
+from simulation.unsigned import papers, signed
+from swarmlearning.ledger.apply import state_of
+from swarmlearning.ledger.bodies import Body, Genesis, Register
+from swarmlearning.ledger.chain import RULES_VERSION, Chain
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.transaction import WINDOW, SignedTransaction, Transaction
+from swarmlearning.ordering.protocols import Lease
+from swarmlearning.sn.watchdog import RETRY_SECONDS, Judgement
+
+if TYPE_CHECKING:
+    from simulation.swarm import Swarm
+
+CONTRACT = "simulated"
+LEASE_SECONDS = 2.5
+ORDER_SECONDS = 30.0
+"""How long an SN tries to order a transaction."""
+
+Answer = Callable[[int | Rejection | None, int], None]
+"""(height, why not, or None for "cannot now"; the height that was judged on)."""
+
+
+class Author:
+    """Writes transactions of one node incarnation."""
+
+    def __init__(self, log: "Log", kind: str, uid: str, incarnation: int) -> None:
+        self._log, self._kind = log, kind
+        self.uid, self.incarnation = uid, incarnation
+        self._sequence = 0
+
+    def write(self, chain: Chain, contract: str, body: Body) -> SignedTransaction:
+        self._sequence += 1
+        content = Transaction(
+            network=chain.network_id,
+            sender=self.uid,
+            incarnation=self.incarnation,
+            sequence=self._sequence,
+            anchor=chain.anchor,
+            expires_at_height=chain.height + WINDOW,
+            contract=contract,
+            body=body,
+        )
+        return signed(content, self._kind, self._log.next_id())
+
+
+class Log:
+    """Every state of the chain, one transaction a block."""
+
+    def __init__(self) -> None:
+        self.chains: list[Chain] = []
+        self.entries: list[SignedTransaction] = []
+        self.heights: dict[str, int] = {}
+        self._ids = 0
+        self._hashes: dict[int, str] = {}
+
+    @property
+    def head(self) -> Chain:
+        return self.chains[-1]
+
+    def training(self, height: int) -> Training:
+        return state_of(self.chains[height].world, CONTRACT)
+
+    def next_id(self) -> str:
+        self._ids += 1
+        return str(self._ids)
+
+    def found(self, author: Author) -> None:
+        known = papers()
+        genesis = Genesis("simulated", "SN-1", (known.authority,), known.sn, "0", RULES_VERSION, 0)
+        self.append(author.write(Chain(), network.CONTRACT, genesis), 0)
+
+    def append(self, entry: SignedTransaction, now_ms: int) -> int:
+        """Height of the entry, also when it stands already. Raises `Rejection`."""
+        if entry.id in self.heights:
+            return self.heights[entry.id]
+        before = self.head if self.chains else Chain(hashes=self._hashes)
+        time_ms = before.next_time(papers().valid_from_ms + 3_600_000 + now_ms)
+        world = before.try_transaction(before.world, entry, time_ms)
+        height = before.height + 1
+        self._hashes[height] = f"{height:064x}"
+        network_id = before.network_id or self._hashes[0]
+        self.chains.append(
+            replace(
+                before, network_id=network_id, height=height, hash=self._hashes[height], time_ms=time_ms, world=world
+            )
+        )
+        self.entries.append(entry)
+        self.heights[entry.id] = height
+        return height
+
+
+class Presence:
+    """Leases by UID, each with the time at which it ends."""
+
+    def __init__(self, swarm: "Swarm") -> None:
+        self._swarm = swarm
+        self.leases: dict[str, Lease] = {}
+        self._ends: dict[str, float] = {}
+
+    def renew(self, uid: str, incarnation: int) -> None:
+        known = self.leases.get(uid)
+        if known and known.incarnation > incarnation:
+            return
+        fresh = known is None or known.incarnation != incarnation
+        if uid not in self._ends:
+            self._swarm.clock.after(LEASE_SECONDS, lambda: self._look(uid))
+        self._ends[uid] = self._swarm.clock.now + LEASE_SECONDS
+        if fresh:
+            self.leases[uid] = Lease(uid, incarnation, 0, 0)
+            self._swarm.leases_changed()
+
+    def leave(self, uid: str) -> None:
+        if self.leases.pop(uid, None):
+            self._swarm.leases_changed()
+
+    def extend(self) -> None:
+        """Who keeps the leases has changed: all begin anew."""
+        for uid in self._ends:
+            self._ends[uid] = self._swarm.clock.now + LEASE_SECONDS
+
+    def forget(self) -> None:
+        """They were in one SN's memory."""
+        self.leases.clear()
+
+    def _look(self, uid: str) -> None:
+        left = self._ends[uid] - self._swarm.clock.now
+        if left > 0:
+            self._swarm.clock.after(left, lambda: self._look(uid))
+        elif not self._swarm.can_order():
+            self._swarm.clock.after(0.5, lambda: self._look(uid))  # who cannot order cannot end a lease either
+        else:
+            del self._ends[uid]
+            self.leave(uid)
+
+
+class Sn:
+    """One SN: takes transactions, shows blocks, and watches."""
+
+    def __init__(self, swarm: "Swarm", name: str, skew_ms: int) -> None:
+        self.swarm, self.name, self.skew_ms = swarm, name, skew_ms
+        self.author = Author(swarm.log, "SN", name, 1)
+        self.up, self.frozen, self.isolated = True, False, False
+        self.height = -1
+        self.parked: list[Thunk] = []
+        self._life = 0
+        self._judgement = Judgement()
+        self._reconciling = False
+
+    @property
+    def works(self) -> bool:
+        return self.up and not self.frozen
+
+    @property
+    def orders(self) -> bool:
+        """Whether it can use the log."""
+        return self.works and not self.isolated and self.swarm.can_order()
+
+    def at(self, seconds: float, thunk: Thunk) -> None:
+        """Later, if this process still lives; after it was frozen, when it goes on."""
+        life = self._life
+
+        def due() -> None:
+            if not self.up or self._life != life:
+                return
+            if self.frozen:
+                self.parked.append(due)
+            else:
+                thunk()
+
+        self.swarm.clock.after(seconds, due)
+
+    def register(self) -> None:
+        """Joins the network; the founder has by its genesis."""
+        body = Register("SN", self.name, papers().sn, "0")
+        self.swarm.log.append(self.author.write(self.swarm.log.head, network.CONTRACT, body), 0)
+
+    def crash(self) -> None:
+        self.up = False
+        self._life += 1
+        self.parked.clear()
+
+    def restart(self) -> None:
+        """Its chain is on its disk; what it knew of leases is not."""
+        self.up, self.frozen = True, False
+        self._judgement, self._reconciling = Judgement(), False
+        self.advance()
+
+    def thaw(self) -> None:
+        self.frozen = False
+        for thunk in self.parked:
+            self.swarm.clock.after(0.0, thunk)
+        self.parked.clear()
+
+    def take(self, entry: SignedTransaction, answer: Answer, until: float | None = None) -> None:
+        """A transaction arrives; `answer` is called when it is judged, or cannot be."""
+        until = until or self.swarm.clock.now + ORDER_SECONDS
+        if not self.orders:
+            if self.swarm.clock.now > until:
+                answer(None, self.height)
+            else:
+                self.at(0.3, lambda: self.take(entry, answer, until))
+            return
+        try:
+            height = self.swarm.append(entry, self)
+        except Rejection as refusal:
+            answer(refusal, len(self.swarm.log.chains) - 1)
+        else:
+            answer(height, height)
+
+    def advance(self) -> None:
+        """Takes note of all blocks there are, if it can see them."""
+        if not self.works or self.isolated:
+            return
+        self.height = len(self.swarm.log.chains) - 1
+        chain = self.swarm.log.head
+        self._judgement.hear(chain, self.swarm.clock.now)
+        for lease in self._judgement.grants(chain):
+            self.swarm.presence.renew(lease.uid, lease.incarnation)
+        self.swarm.shown(self)
+        self.look()
+
+    def look(self, seconds: float = 0.01) -> None:
+        """Reconciles soon."""
+        if not self._reconciling:
+            self._reconciling = True
+            self.at(seconds, self._reconcile)
+
+    def _reconcile(self) -> None:
+        self._reconciling = False
+        if not self.orders:
+            self.look(RETRY_SECONDS)
+            return
+        chain, now = self.swarm.log.chains[self.height], self.swarm.clock.now
+        for proposal in self._judgement.proposals(chain, self.swarm.presence.leases, now):
+            try:
+                self.swarm.append(self.author.write(chain, proposal.contract, proposal.body), self)
+            except Rejection:
+                pass  # stale or made twice
+            else:
+                self.swarm.note(self.name, proposal.what)
+        for training in chain.world.area("training/", Training):
+            if rest := self._judgement.seconds_left(training, now):
+                self.at(rest + 0.001, self.look)

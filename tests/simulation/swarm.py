@@ -1,0 +1,316 @@
+"""A whole swarm in virtual time: its SNs and SLs, the network between them, and what a seed lets happen to it.
+
+Real are the chain with its contracts (but for signatures), every SL's round machine, and what an SN makes of leases.
+A model of them are the ordered log, leases, SNs, the network, stores, transfers, merges and ML processes.
+
+`run` ends when every site has ended, or when those that are left wait for sites that are gone for good and say so.
+"""
+
+import random
+from collections.abc import Callable
+
+import msgspec
+
+from simulation.clock import Clock
+from simulation.faults import MOMENTS, Scenario, in_moment, schedule
+from simulation.invariants import Violation, Witness, require
+from simulation.ledger import Log, Presence, Sn
+from simulation.site import SILENCE_SECONDS, Site
+from swarmlearning.ledger.bodies import Receipt
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training import Training, waiting_text
+from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.rounds.events import Carry
+
+ROUND_BOUND = 600.0
+"""Seconds in which a round must close, or training end, once all faults are over: several slow trainings (a straggler's
+with the longest adaptive interval takes 4 minutes), graces and doubled time-outs."""
+LOST_SECONDS = 10.0
+"""Until the loss of a site is on the ledger, in a network without other faults."""
+LOOK_SECONDS = 10.0
+FAILOVER_SECONDS = 2.0
+STEPS = 16
+"""Things done between two looks at whether all is over."""
+MAX_STEPS = 1_000_000
+UNINTERESTING = {
+    "certificate",
+    "version",
+    "structure",
+    "authorities",
+    "size",
+    "loss",
+    "metric",
+    "epochs",
+    "total_epochs",
+}
+
+
+class Swarm:
+    """`trace` is called with (seconds, who, what)."""
+
+    def __init__(self, seed: int, trace: Callable[[float, str, str], None] | None = None) -> None:
+        scenario = Scenario(seed)
+        self.dice = random.Random(f"order {seed}")
+        self.clock = Clock(self.dice)
+        self.log = Log()
+        self.min_peers = scenario.min_peers
+        self.witness = Witness(self.log, self.min_peers)
+        self.made_from, self.handed = self.witness.made_from, self.witness.handed
+        self._trace = trace
+        self._scenario = scenario
+        self._blocked_until = 0.0
+        self._cuts: list[tuple[set[str], set[str]]] = []
+        self._on: list[tuple[str, int, Callable[[Site], None]]] = []
+        self._healed_at = 0.0
+        self._progress: tuple[tuple[int, bool], float] = ((0, False), 0.0)
+        self.presence = Presence(self)
+        self.sns: list[Sn] = []
+        for index in range(scenario.sns):
+            self.sns.append(Sn(self, f"sn-{index + 1}", self.dice.randint(-60_000, 60_000)))
+        self.log.found(self.sns[0].author)
+        for sn in self.sns[1:]:
+            sn.register()
+        self.sites = {
+            uid: Site(self, uid, scenario.plan(index), self.dice.randrange(scenario.sns))
+            for index, uid in enumerate(f"sl-{number + 1}" for number in range(scenario.count))
+        }
+        for sn in self.sns:
+            sn.advance()
+        for site in self.sites.values():
+            self.until_healed(site.plan.joins)
+            self.clock.after(site.plan.joins, site.start)
+        schedule(self, scenario)
+        self.clock.after(LOOK_SECONDS, self._look)
+
+    def note(self, who: str, what: str) -> None:
+        if self._trace:
+            self._trace(self.clock.now, who, what)
+
+    # --- the network ------------------------------------------------------------------------------------------------
+
+    @property
+    def healed(self) -> bool:
+        return self.clock.now > self._healed_at
+
+    def until_healed(self, seconds: float) -> None:
+        """Something lasts so long from now."""
+        self._healed_at = max(self._healed_at, self.clock.now + seconds)
+
+    def reach(self, one: str, other: str) -> bool:
+        return not any((one in a and other in b) or (one in b and other in a) for a, b in self._cuts)
+
+    def delay(self) -> float:
+        return self.dice.expovariate(1 / self._scenario.latency)
+
+    def loses(self) -> bool:
+        return not self.healed and self.dice.random() < self._scenario.loss
+
+    def doubles(self) -> int:
+        return int(self.dice.random() < self._scenario.doubling)
+
+    def cut(self, part: set[str], others: set[str], seconds: float) -> None:
+        """Nothing passes between these for a while."""
+        self.note("network", f"{sorted(part)} and {sorted(others)} do not hear each other")
+        gap = (part, others)
+        self._cuts.append(gap)
+        self.clock.after(seconds, lambda: self._cuts.remove(gap))
+        self._streams_break(SILENCE_SECONDS)
+
+    def _streams_break(self, seconds: float) -> None:
+        """Who follows an SN that it cannot hear any more notices after a while."""
+        for site in self.sites.values():
+            if site.alive:
+                site.at(seconds, site.look_for_sn)
+
+    # --- SNs --------------------------------------------------------------------------------------------------------
+
+    def can_order(self) -> bool:
+        working = sum(sn.works and not sn.isolated for sn in self.sns)
+        return 2 * working > len(self.sns) and self.clock.now >= self._blocked_until
+
+    def append(self, entry: SignedTransaction, sn: Sn) -> int:
+        """Orders a transaction by way of this SN. Raises `Rejection`."""
+        known = len(self.log.chains)
+        height = self.log.append(entry, int(self.clock.now * 1000) + sn.skew_ms)
+        if height == known:
+            self.note(entry.content.sender, f"[{height}] {_short(entry.content.body)}")
+            self.witness.block(entry)
+            for other in self.sns:
+                other.at(0.0 if other is sn else self.delay(), other.advance)
+            training = self.log.training(height)
+            for moment in MOMENTS:
+                if in_moment(moment, training):
+                    leader = training.round.leader if training.round and moment == "collecting" else None
+                    leader = leader or (training.result.leader if training.result else "")
+                    if leader in self.sites:
+                        self.moment(moment, self.sites[leader])
+        return height
+
+    def shown(self, sn: Sn) -> None:
+        """This SN has new blocks for those who follow it."""
+        for site in self.sites.values():
+            if site.alive and site.sn is sn:
+                site.see()
+
+    def leases_changed(self) -> None:
+        for sn in self.sns:
+            sn.look()
+
+    def crash_sn(self, sn: Sn) -> None:
+        self.note(sn.name, "crashes")
+        sn.crash()
+        if len(self.sns) == 1:
+            self.presence.forget()
+        self._fail_over()
+        self._streams_break(0.1)
+
+    def restart_sn(self, sn: Sn) -> None:
+        self.note(sn.name, "is there again")
+        sn.restart()
+
+    def freeze_sn(self, sn: Sn) -> None:
+        self.note(sn.name, "is frozen")
+        sn.frozen = True
+        self._fail_over()
+        self._streams_break(SILENCE_SECONDS)
+
+    def thaw_sn(self, sn: Sn) -> None:
+        self.note(sn.name, "goes on")
+        sn.thaw()
+        sn.at(0.0, sn.advance)
+        sn.at(0.0, sn.look)
+
+    def join_sn(self, sn: Sn) -> None:
+        self.note(sn.name, "hears the others")
+        sn.isolated = False
+        sn.at(0.0, sn.advance)
+
+    def _fail_over(self) -> None:
+        """It may have been the one that leads etcd: nothing is ordered until the others have elected another."""
+        if len(self.sns) > 1 and self.dice.random() < 1 / len(self.sns):
+            self._blocked_until = self.clock.now + self.dice.uniform(0.5, FAILOVER_SECONDS)
+            self.presence.extend()
+
+    # --- moments ----------------------------------------------------------------------------------------------------
+
+    def on(self, moment: str, number: int, strike: Callable[[Site], None]) -> None:
+        """Strikes the leader in this moment of round `number` or a later one, once."""
+        self._on.append((moment, number, strike))
+
+    def moment(self, moment: str, site: Site) -> None:
+        training = self.log.training(len(self.log.chains) - 1)
+        for trigger in [one for one in self._on if one[0] == moment and one[1] <= training.rounds]:
+            self._on.remove(trigger)
+            trigger[2](site)
+
+    def unjam(self, site: Site) -> None:
+        self.note(site.uid, "gets on again")
+        site.jammed = False
+        self.until_healed(0.0)
+
+    # --- what sites report ------------------------------------------------------------------------------------------
+
+    def check_refusal(self, site: Site, body: object, why: Rejection) -> None:
+        self.witness.refused(site, body, why)
+
+    def acknowledged(self, entry: SignedTransaction, height: int) -> None:
+        self.witness.acknowledged(entry, height)
+
+    def check_carry(self, site: Site, task: Carry) -> None:
+        self.witness.carried(site, task)
+
+    def check_failure(self, site: Site, text: str) -> None:
+        self.note(site.uid, f"fails its ML process: {text}")
+        self.witness.failed(site, text)
+
+    def check_finish(self, site: Site) -> None:
+        require(self.log.training(site.height).over, f"{site.uid} finishes though training is not over")
+
+    # --- the run ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> str:
+        """How it ended: `complete`, `waits` (for who is gone) or `gone` (all are). Raises `Violation`."""
+        while not (outcome := self._outcome()):
+            for _ in range(STEPS):
+                require(self.clock.step(), "nothing happens any more, and training is not over")
+            if self.clock.steps > MAX_STEPS:
+                raise Violation(f"it goes round in circles: {self._text()}")
+        if outcome == "complete":
+            self._check_end()
+        return outcome
+
+    def _outcome(self) -> str:
+        if self._waits:
+            return "waits"
+        if all(site.dead for site in self.sites.values()):
+            return "gone"
+        if all(site.dead or (site.finished and not site.alive) for site in self.sites.values()):
+            return "complete"
+        return ""
+
+    _waits = False
+
+    def _look(self) -> None:
+        """Whether it gets on, now and then."""
+        self.clock.after(LOOK_SECONDS, self._look)
+        training = self.log.training(len(self.log.chains) - 1)
+        state = (training.rounds, training.over)
+        if state != self._progress[0]:
+            self._progress = (state, self.clock.now)
+        since = self.clock.now - max(self._progress[1], self._healed_at)
+        if since > ROUND_BOUND:
+            require(not self._able(training), f"no progress for {since:.0f} s: {self._text()}")
+            if not any(site.jammed for site in self.sites.values()):
+                self._check_waiting()
+        if since > LOST_SECONDS:
+            gone = [uid for uid, site in self.sites.items() if site.dead and uid in training.members]
+            missed = [uid for uid in gone if training.members[uid].present]
+            require(not missed, f"nobody has noticed that {missed} are gone")
+
+    def _able(self, training: Training) -> bool:
+        """Whether those who are left can go on: enough of them, one who may lead, and the model to go on from."""
+        here = [site for site in self.sites.values() if not site.dead and not site.jammed]
+        if training.over and len(here) < len(self.sites) and any(site.jammed for site in self.sites.values()):
+            return False  # who is there has to have the final model
+        base = training.round.base if training.round and training.result is None else ""
+        model = not base or any(base in site.store - site.corrupt for site in here if site.alive)
+        return len(here) >= self.min_peers and any(site.plan.settings.make_me_admin for site in here) and model
+
+    def _check_waiting(self) -> None:
+        """Too few are left: whoever waits is told for whom."""
+        gone = [uid for uid, site in self.sites.items() if site.dead]
+        for site in self.sites.values():
+            if site.process is not None and site.machine is not None:
+                text = site.machine.waiting_text or ""
+                told = any(f"{uid} (lost" in text or uid not in text for uid in gone) or "can lead" in text
+                require(told, f"{site.uid} waits and is told: {text}")
+        self._waits = True
+
+    def _check_end(self) -> None:
+        training = self.log.training(len(self.log.chains) - 1)
+        require(training.over and training.result is not None, "all have ended though training is not over")
+        assert training.result is not None
+        for site in self.sites.values():
+            if not site.dead and site.failed is None and not site.deserted and site.final:
+                require(site.final == training.result.digest, f"{site.uid} ends with another model")
+
+    def _text(self) -> str:
+        return waiting_text(self.log.training(len(self.log.chains) - 1))
+
+
+def _short(body: msgspec.Struct) -> str:
+    """A transaction as people read it: digests by their first digits, no certificates."""
+    shown = {name: value for name, value in msgspec.structs.asdict(body).items() if name not in UNINTERESTING}
+    fields = ", ".join(f"{name} {_brief(value)}" for name, value in shown.items())
+    return f"{type(body).__name__} {fields}"
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, Receipt):
+        left_out = "".join(f", without {one.uid} ({one.reason})" for one in value.exclusions)
+        return "+".join(part.uid for part in value.contributions) + left_out
+    text = str(value)
+    return text[:6] if len(text) == 64 else text
+
+
+__all__ = ["Swarm", "Violation"]

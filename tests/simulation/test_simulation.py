@@ -1,0 +1,38 @@
+"""Thousands of swarms in virtual time, each with its own faults: `make simulate` runs more of them, or one again."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from simulation.__main__ import simulate, trace
+from swarmlearning.ledger.contracts import training_course, training_rules
+from swarmlearning.ledger.contracts.training import Round, Training
+
+SEEDS = 2000
+CHUNK = 200
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_whatever_happens_the_swarm_holds_its_invariants(first: int, seeds_per_second: Counter[str]) -> None:
+    outcomes = simulate(first, CHUNK, seeds_per_second)
+    assert outcomes["complete"] > CHUNK * 0.9
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    assert trace(3) == trace(3)
+
+
+def test_a_violation_names_the_seed_and_shows_its_last_steps_and_how_to_see_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def led_by_anybody(state: Training, number: int, term: int, uid: str) -> Round:
+        return training_course.round_in_progress(state, number)
+
+    monkeypatch.setattr(training_rules, "round_led", led_by_anybody)
+    with pytest.raises(AssertionError) as found:
+        simulate(0, 200)
+    text = str(found.value)
+    assert re.search(r"^seed \d+: Violation: the result of round \d+", text)
+    assert re.search(r"^ +\d+\.\d{3} sl-\d+ +\[\d+\] Submit round \d+", text, re.MULTILINE)
+    assert re.search(r"make simulate FIRST=\d+ SEEDS=1 TRACE=1$", text)
