@@ -24,16 +24,15 @@ A straggler's model is carried over anew for each result until a round has taken
 After local training has ended (`closing`) the node submits by its check-in mode in every round, and each new result
 is delivered, until training is over.
 
-The leader's side is in `leading.py`; the facts, and what is under way, are in `work.py`.
+The leader's side is in `leading.py`, getting a result and saying so in `results.py`, what becomes of a handed model in
+`carrying.py`; the facts, and what is under way, are in `work.py`.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from swarmlearning.ledger.bodies import (
     CloseSession,
     Lost,
-    Missing,
     OpenSession,
     Publish,
     ReportPerformance,
@@ -41,7 +40,8 @@ from swarmlearning.ledger.bodies import (
     Submit,
 )
 from swarmlearning.ledger.contracts import training as contract
-from swarmlearning.ledger.contracts.training import Member, Result, Training
+from swarmlearning.ledger.contracts.training import Member, Round, Training
+from swarmlearning.rounds.carrying import Carrying, Handed
 from swarmlearning.rounds.events import (
     Accepted,
     Action,
@@ -49,7 +49,6 @@ from swarmlearning.rounds.events import (
     AnswerOpened,
     AnswerSynced,
     Carried,
-    Carry,
     ChainAdvanced,
     Deliver,
     Dropped,
@@ -67,20 +66,12 @@ from swarmlearning.rounds.events import (
     Refused,
     SessionAsked,
     Timer,
-    Verify,
     Woke,
 )
 from swarmlearning.rounds.leading import Leading
-from swarmlearning.rounds.settings import QUIET_SECONDS, RoundSettings
-from swarmlearning.rounds.work import NEVER, Work
-
-NOTHING = -1
-"""Round number of "no result yet"."""
-
-Model = tuple[int, str]
-"""A merged model: the round it is the result of, and its digest (a round may have several, when one got lost)."""
-
-NO_MODEL: Model = (NOTHING, "")
+from swarmlearning.rounds.results import NO_MODEL, Model, Results
+from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.rounds.work import Work
 
 TOO_LATE = "training of contract {} is over; an operator resets it (RESET CONTRACT) before the next one"
 MISSED_THE_END = (
@@ -113,14 +104,6 @@ PASSING = frozenset(
 """Refusals that only say that the chain has moved on meanwhile: the next block shows what to do instead."""
 
 
-@dataclass(frozen=True)
-class Handed:
-    """A model in the store that the ML process handed over."""
-
-    digest: str
-    size: int
-
-
 class RoundMachine:
     """One SL node's part in one training contract. `handle` is its only door."""
 
@@ -130,6 +113,8 @@ class RoundMachine:
         self._uid = uid
         self._work = Work(uid, incarnation, training, held)
         self._leading = Leading(self._work, settings)
+        self._results = Results(self._work)
+        self._carrying = Carrying(self._work)
         self._settings = settings
         # the ML process
         self._session: OpenSession | None = None
@@ -144,13 +129,6 @@ class RoundMachine:
         self._served = False
         self._epochs = (0, 0)
         self._failed = False
-        self._submitted: set[int] = set()
-        self._merged_in = NOTHING
-        self._carried: tuple[str, Handed | None] | None = None
-        self._carrying: tuple[str, str] | None = None
-        self._tried: dict[str, frozenset[str]] = {}
-        self._moved_then = 0
-        self._doubted: tuple[str, tuple[str, ...]] | None = None
         self._kept: tuple[str, ...] = ()
         self._finished = False
 
@@ -191,14 +169,14 @@ class RoundMachine:
                 yield from work.pause(digest)
             case Dropped(digest) if digest in work.held:
                 work.held.discard(digest)
-                self._tried.pop(digest, None)
+                self._results.dropped(digest)
                 self._leading.dropped()
                 if self._delivering and self._delivering[1] == digest:
                     self._delivering = None
             case Merged():
                 yield from self._leading.merged(event)
-            case Carried(digest, onto, result, size):
-                self._note_carried(digest, onto, result, size)
+            case Carried() if self._waiting:
+                self._carrying.carried(event)
             case Woke(timer, moved):
                 work.woke(timer, moved)
             case Accepted(body, height):
@@ -215,28 +193,20 @@ class RoundMachine:
                 self._session, self._joined, self._opened, self._failed = session, False, False, False
                 self._begun = True
                 self._waiting = self._closed = None
-                latest = self._latest()
+                latest = self._results.latest()
                 self._has = latest if holds and holds == latest[1] else NO_MODEL
                 self._delivering, self._run = None, self._training.run
                 self._work.sent.pop(session, None)  # a refusal of the session before says nothing about this one
             case ParametersHanded(digest, size, closing):
                 self._work.held.add(digest)
                 self._waiting, self._served = Handed(digest, size), False
-                self._submitted, self._merged_in = set(), NOTHING
-                self._carried = self._carrying = None
+                self._carrying.begin()
                 if closing:
                     self._closed = self._waiting
             case Evaluated(loss, metric, epochs, total_epochs):
                 yield from self._evaluated(loss, metric, epochs, total_epochs)
             case MLLeft():
                 self._session, self._waiting, self._delivering = None, None, None
-
-    def _note_carried(self, digest: str, onto: str, result: str, size: int) -> None:
-        if self._carrying == (digest, onto) and self._waiting:
-            self._carrying = None
-            self._carried = (onto, Handed(result, size) if result else None)
-            if result:
-                self._work.held.add(result)
 
     def _fail(self, text: str) -> Iterator[Action]:
         if self._session and not self._failed:
@@ -263,7 +233,7 @@ class RoundMachine:
         me = self._training.members.get(self._uid)
         yield from self._attend(me)
         if me and me.incarnation == self._work.incarnation:
-            self._see_what_became_of_it()
+            self._carrying.see_what_became_of_it(self._results.latest())
             yield from self._contribute(me)
             yield from self._take_result(me)
             yield from self._leading.decide()
@@ -298,59 +268,45 @@ class RoundMachine:
         current = self._training.round
         if current is None or self._uid in current.submissions or self._uid in current.late:
             return
-        kind: SubmissionKind = me.checkin if self._closed else "trained"
-        if self._closed:
-            model = self._checkin(me, self._closed)
-        elif self._waiting and not self._served and (self._has == self._latest() or not current.base):
-            model = self._waiting
-        elif self._waiting and not self._served and self._carried and self._carried[0] == current.base:
-            kind, model = "carried", self._carried[1]
-        else:
-            return
+        kind, model = self._model_for(me, current)
         if model and current.barred.get(self._uid) != model.digest:
-            self._submitted.add(current.number)
+            self._carrying.submitted(current.number)
             weight = contract.weight_in(current, me, kind)
             yield from self._work.send(Submit(current.number, current.base, kind, model.digest, model.size, weight))
 
-    def _see_what_became_of_it(self) -> None:
-        """Which round has merged what the ML process handed over; one whose result was not seen may have."""
-        latest, result = self._latest()[0], self._training.result
-        if latest < self._merged_in:
-            self._merged_in = NOTHING  # its result is void
-        if result and latest in self._submitted:
-            self._submitted.discard(latest)
-            if any(part.uid == self._uid for part in result.receipt.contributions):
-                self._merged_in = latest
-        self._merged_in = max([self._merged_in, *(number for number in self._submitted if number < latest)])
+    def _model_for(self, me: Member, current: Round) -> tuple[SubmissionKind, Handed | None]:
+        if self._closed:
+            return me.checkin, self._checkin(me, self._closed)
+        if self._waiting is None or self._served:
+            return "trained", None
+        if self._has == self._results.latest() or not current.base:
+            return "trained", self._waiting
+        return "carried", self._carrying.model_onto(current.base)
 
     def _checkin(self, me: Member, closed: Handed) -> Handed | None:
         """What a finished member contributes; `active` is the latest merged model, None while that is on its way."""
-        result, digest = self._training.result, self._latest()[1]
+        result, digest = self._training.result, self._results.latest()[1]
         if me.checkin != "active" or not digest or (result and self._uid in result.missing):
             return closed
         if digest in self._work.held:
             return Handed(digest, result.size if result else 0)
         return None if result else closed
 
-    def _latest(self) -> Model:
-        """The merged model to train on from: the standing result; when that is void, the one before."""
-        result, current = self._training.result, self._training.round
-        if result:
-            return result.closed.number, result.digest
-        return (current.number - 1, current.base) if current else NO_MODEL
-
     def _take_result(self, me: Member) -> Iterator[Action]:
         """Fetches each new result at once, delivers it when the ML process waits, and answers the ML process."""
-        result, latest = self._training.result, self._latest()
-        yield from self._check(result)
+        latest = self._results.latest()
+        yield from self._results.check()
         if latest[1] and latest[1] not in self._work.held:
-            yield from self._fetch_latest(latest[1], result)
+            if latest[1] not in self._work.fetching and self._results.ended_elsewhere():
+                yield from self._fail(MISSED_THE_END)
+            else:
+                yield from self._results.fetch()
         elif self._delivering is not None:
             if self._delivering != latest:
                 yield from self._say_held(me, latest)
         elif self._waiting and latest[1] and self._has != latest:
             if self._worth_carrying(latest):
-                yield from self._carry(self._waiting, latest)
+                yield from self._carrying.carry(self._waiting, self._has, latest)
                 yield from self._say_held(me, latest)
             else:
                 self._delivering = latest
@@ -358,50 +314,24 @@ class RoundMachine:
         elif self._waiting:
             if self._has == latest:
                 yield from self._say_held(me, latest)  # a statement that it misses it may have come later
-            yield from self._answer(me, result)
+            yield from self._answer(me)
         else:
             yield from self._say_held(me, latest)
 
     def _say_held(self, me: Member, latest: Model) -> Iterator[Action]:
-        """Reports that the result is in the store, where the ML process will not soon do so with its loss."""
-        result = self._training.result
-        if result is None or me.attendance not in ("present", "ml-lost") or self._reporting(latest[0]):
-            return
-        if self._uid in result.holders and me.performance and me.performance.round == latest[0]:
-            return
-        fresh = self._has in (latest, NO_MODEL) and self._delivering is None  # else the ML process has an older one
-        yield from self._work.send(ReportPerformance(latest[0], None, None, *self._epochs, loaded=fresh))
-
-    def _check(self, result: Result | None) -> Iterator[Action]:
-        """Where others can get the result from nobody although it is here, the copy here may be damaged."""
-        others = tuple(uid for uid in result.missing if uid != self._uid) if result else ()
-        if result and others and result.digest in self._work.held:
-            doubt = (result.digest, others)
-            if doubt != self._doubted:
-                self._doubted = doubt
-                yield Verify(result.digest)
+        fresh = self._has in (latest, NO_MODEL) and self._delivering is None
+        yield from self._results.say_held(me, self._epochs, fresh=fresh)
 
     def _worth_carrying(self, latest: Model) -> bool:
-        """Whether the ML process has trained from an earlier result, what no round has taken yet and one still may."""
-        result, base = self._training.result, self._has[1]
-        if self._closed or self._served or self._training.over or result is None:
-            return False
-        if not base or base not in self._work.held or self._has[0] >= latest[0] or self._merged_in > NOTHING:
-            return False
-        unusable = any(part.uid == self._uid for part in result.receipt.exclusions)
-        return not unusable and self._carried != (latest[1], None)
+        due = not (self._closed or self._served or self._training.over)
+        return due and self._carrying.is_worth_it(self._has, latest)
 
-    def _carry(self, waiting: Handed, latest: Model) -> Iterator[Action]:
-        if (self._carried is None or self._carried[0] != latest[1]) and self._carrying != (waiting.digest, latest[1]):
-            self._carrying = (waiting.digest, latest[1])
-            yield Carry(waiting.digest, self._has[1], latest[1], latest[0] - self._has[0])
-
-    def _answer(self, me: Member, result: Result | None) -> Iterator[Action]:
+    def _answer(self, me: Member) -> Iterator[Action]:
         """Lets the ML process go on once it has been served a result; end, once the final one is settled.
 
         With an adaptive interval that waits for all contributors' losses, as long as a leader would wait for them.
         """
-        over = self._training.over
+        over, result = self._training.over, self._training.result
         if (over and not self._training.settled) or (self._closed and not over) or (not over and not self._served):
             return
         if me.adaptive and result and not result.paced and not over:
@@ -412,40 +342,11 @@ class RoundMachine:
         self._waiting = None
         yield AnswerClosed() if self._closed else AnswerSynced(me.interval, over)
 
-    def _fetch_latest(self, digest: str, result: Result | None) -> Iterator[Action]:
-        """States `Missing` once all who have the result were asked in vain, and goes on asking: they may come back.
-
-        Who has the model before a void result is not recorded: everybody is asked.
-        """
-        if digest in self._work.fetching:
-            yield from self._watch_fetch(digest, result)
-            return
-        if self._missed_the_end():
-            yield from self._fail(MISSED_THE_END)
-            return
-        holders = frozenset(result.holders if result else self._training.members) - {self._uid}
-        if result and self._uid not in result.missing and holders <= self._tried.get(digest, frozenset()):
-            yield from self._work.send(Missing(result.closed.number))
-        if holders and not self._work.pausing(digest):
-            self._tried[digest] = holders
-            likeliest = sorted(holders, key=lambda uid: (result is None or uid != result.leader, uid))
-            yield from self._work.fetch(digest, result.size if result else 0, tuple(likeliest))
-
-    def _watch_fetch(self, digest: str, result: Result | None) -> Iterator[Action]:
-        """A fetch that hangs here is as good as none: the others must not wait for this node's statement."""
-        timer = Timer("fetch", NEVER, digest)
-        if (yield from self._work.elapsed(timer, QUIET_SECONDS)):
-            self._work.again(timer)
-            yield from self._work.elapsed(timer, QUIET_SECONDS)
-            if self._work.moved == self._moved_then and result and self._uid not in result.missing:
-                yield from self._work.send(Missing(result.closed.number))
-            self._moved_then = self._work.moved
-
     def _keep(self) -> Iterator[Action]:
         """Names the models still needed whenever that changes."""
         needed = {handed.digest for handed in (self._waiting, self._closed) if handed}
-        if self._carried and self._carried[1]:
-            needed.add(self._carried[1].digest)
+        if self._carrying.model:
+            needed.add(self._carrying.model.digest)
         if self._session:
             needed.add(self._has[1])
         needed |= {body.result for body in self._work.sent if isinstance(body, Publish)}
@@ -457,7 +358,7 @@ class RoundMachine:
         kept = tuple(sorted(needed - {""}))
         if kept != self._kept:
             self._kept = kept
-            self._tried = {digest: asked for digest, asked in self._tried.items() if digest in needed}
+            self._results.keep(needed)
             self._work.held &= needed | self._work.fetching
             self._work.forget_pauses(needed)
             yield Keep(kept)
@@ -469,22 +370,11 @@ class RoundMachine:
         if None in self._work.sent.values():
             return  # the last report has to arrive
         lacking = [uid for uid, one in self._training.members.items() if one.present and uid not in result.holders]
-        if not lacking or self._missed_the_end():
+        if not lacking or self._results.ended_elsewhere():
             self._finished = True
             yield Finish()
 
     # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _missed_the_end(self) -> bool:
-        """Whether the others have ended with the final model, and nobody is there who could give it."""
-        result = self._training.result
-        if result is None or result.digest in self._work.held or not self._training.settled:
-            return False
-        return not any(self._training.members[uid].attendance in ("present", "ml-lost") for uid in result.holders)
-
-    def _reporting(self, number: int) -> bool:
-        """Whether a report on this round's result is on its way."""
-        return any(isinstance(body, ReportPerformance) and body.round == number for body in self._work.sent)
 
     def _asked_in_vain(self) -> bool:
         return self._session is not None and not self._opened and not self._failed

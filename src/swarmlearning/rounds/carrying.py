@@ -1,0 +1,84 @@
+"""What the ML process handed over: which round has taken it, and carrying it over where none has (a straggler's)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from swarmlearning.rounds.events import Action, Carried, Carry
+from swarmlearning.rounds.results import NOTHING, Model
+from swarmlearning.rounds.work import Work
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A model in the store that the ML process handed over."""
+
+    digest: str
+    size: int
+
+
+class Carrying:
+    """Follows the model that was handed over last."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._submitted: set[int] = set()
+        self._merged_in = NOTHING
+        self._carried: tuple[str, Handed | None] | None = None
+        self._carrying: tuple[str, str] | None = None
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The ML process has handed over another model."""
+        self._submitted, self._merged_in = set(), NOTHING
+        self._carried = self._carrying = None
+
+    def submitted(self, number: int) -> None:
+        """The model, or what was carried over of it, goes to the round of this number."""
+        self._submitted.add(number)
+
+    def carried(self, done: Carried) -> None:
+        """What was asked for is in the store, or cannot be made."""
+        if self._carrying == (done.digest, done.onto):
+            self._carrying = None
+            self._carried = (done.onto, Handed(done.result, done.size) if done.result else None)
+            if done.result:
+                self._work.held.add(done.result)
+
+    def see_what_became_of_it(self, latest: Model) -> None:
+        """Which round has merged it; one whose result was not seen may have."""
+        number, result = latest[0], self._work.training.result
+        if number < self._merged_in:
+            self._merged_in = NOTHING  # its result is void
+        if result and number in self._submitted:
+            self._submitted.discard(number)
+            if any(part.uid == self._work.uid for part in result.receipt.contributions):
+                self._merged_in = number
+        self._merged_in = max([self._merged_in, *(earlier for earlier in self._submitted if earlier < number)])
+
+    # --- decisions --------------------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> Handed | None:
+        """What was carried over last."""
+        return self._carried[1] if self._carried else None
+
+    def model_onto(self, base: str) -> Handed | None:
+        """What was carried over to this result."""
+        return self.model if self._carried and self._carried[0] == base else None
+
+    def is_worth_it(self, has: Model, latest: Model) -> bool:
+        """Whether it was trained from an earlier result, and no round has taken it yet but one still may."""
+        result = self._work.training.result
+        if result is None or not has[1] or has[1] not in self._work.held:
+            return False
+        if has[0] >= latest[0] or self._merged_in > NOTHING:
+            return False
+        unusable = any(part.uid == self._work.uid for part in result.receipt.exclusions)
+        return not unusable and self._carried != (latest[1], None)
+
+    def carry(self, waiting: Handed, has: Model, latest: Model) -> Iterator[Action]:
+        """Asks for it once, for each result anew."""
+        if (self._carried is None or self._carried[0] != latest[1]) and self._carrying != (waiting.digest, latest[1]):
+            self._carrying = (waiting.digest, latest[1])
+            yield Carry(waiting.digest, has[1], latest[1], latest[0] - has[0])
