@@ -133,15 +133,15 @@ def freeze(swarm: "Swarm", site: Site | None, lasts: float) -> None:
 def lose_ml(swarm: "Swarm", site: Site | None, lasts: float) -> None:
     assert site is not None
     if site.alive and not site.finished:
-        site.lose_ml()
-        swarm.clock.after(lasts, lambda: None if site.finished else site.start_ml())
+        site.script.lose()
+        swarm.clock.after(lasts, lambda: None if site.finished else site.script.start())
 
 
 def hang_ml(swarm: "Swarm", site: Site | None, lasts: float) -> None:
     assert site is not None
     swarm.note(site.uid, "its ML process hangs")
-    site.hang_ml(True)
-    swarm.clock.after(lasts, lambda: site.hang_ml(False))
+    site.script.hang(True)
+    swarm.clock.after(lasts, lambda: site.script.hang(False))
 
 
 def cut(swarm: "Swarm", site: Site | None, lasts: float) -> None:
@@ -163,29 +163,29 @@ def stick(swarm: "Swarm", site: Site | None, lasts: float) -> None:
     """The site's disk and transfers stand still, though it is alive."""
     assert site is not None
     swarm.note(site.uid, "is stuck")
-    site.stuck = True
-    swarm.clock.after(lasts, site.unstick)
+    site.store.stuck = True
+    swarm.clock.after(lasts, site.store.unstick)
 
 
 def fill(swarm: "Swarm", site: Site | None, lasts: float) -> None:
     """The site's disk is full."""
     assert site is not None
     swarm.note(site.uid, "has a full disk")
-    site.full = True
-    swarm.clock.after(lasts, lambda: setattr(site, "full", False))
+    site.store.full = True
+    swarm.clock.after(lasts, lambda: setattr(site.store, "full", False))
 
 
 def poison(swarm: "Swarm", site: Site | None, lasts: float) -> None:
     """What the ML process trains is not finite, until somebody notices and starts it again."""
     assert site is not None
     swarm.note(site.uid, "trains a model that is not finite")
-    site.poisoned = True
+    site.script.poisoned = True
 
     def cure() -> None:
-        site.poisoned = False
+        site.script.poisoned = False
         if site.alive and not site.finished:
-            site.lose_ml()
-            site.at(1.0, site.start_ml)
+            site.script.lose()
+            site.at(1.0, site.script.start)
 
     swarm.until_healed(lasts + 1.0)
     swarm.clock.after(lasts, cure)
@@ -194,19 +194,19 @@ def poison(swarm: "Swarm", site: Site | None, lasts: float) -> None:
 def lose_file(swarm: "Swarm", site: Site | None, lasts: float) -> None:
     """A file of the site is gone, or has other bytes; of a merged model somebody else has a copy, or it can be void."""
     assert site is not None
-    merged = sorted(digest for digest in site.store if digest not in swarm.witness.handed)
+    merged = sorted(digest for digest in site.store.held if digest not in swarm.witness.handed)
     if merged:
         digest = swarm.dice.choice(merged)
         swarm.note(site.uid, f"model {digest[:6]} is lost or damaged")
         if swarm.dice.random() < 0.5:
-            site.store.discard(digest)
+            site.store.held.discard(digest)
         else:
-            site.corrupt.add(digest)
+            site.store.corrupt.add(digest)
 
 
 def crash_sn(swarm: "Swarm", site: Site | None, lasts: float) -> None:
     sn = swarm.dice.choice(swarm.sns)
-    if sn.up:
+    if sn.alive:
         swarm.crash_sn(sn)
         swarm.clock.after(lasts, lambda: swarm.restart_sn(sn))
 

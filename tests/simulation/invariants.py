@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from simulation.ledger import CONTRACT, Log
-from swarmlearning.ledger.bodies import Lost, Publish, Register, Submit, TrainingBody, Void
+from swarmlearning.ledger.bodies import Publish, Submit, Void
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.ledger.transaction import SignedTransaction
@@ -117,6 +117,9 @@ class Witness:
         expected = EXPECTED | OF_A_PUBLISH if isinstance(body, Publish) else EXPECTED
         require(why.code in expected, f"{site.uid} is refused {type(body).__name__}: {why}")
 
+    def finished(self, site: "Site") -> None:
+        require(self._log.training(site.link.height).over, f"{site.uid} finishes though training is not over")
+
     def acknowledged(self, entry: SignedTransaction, height: int) -> None:
         """What is said to be on the chain is there."""
         require(
@@ -130,6 +133,3 @@ class Witness:
 
     def failed(self, site: "Site", text: str) -> None:
         require(any(known in text for known in TOO_LATE), f"the ML process of {site.uid} is failed: {text}")
-
-
-Body = TrainingBody | Lost | Register

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from simulation.clock import Thunk
+from simulation.life import Living
 from simulation.unsigned import papers, signed
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Body, Genesis, Register
@@ -145,63 +145,38 @@ class Presence:
             self.leave(uid)
 
 
-class Sn:
+class Sn(Living):
     """One SN: takes transactions, shows blocks, and watches."""
 
     def __init__(self, swarm: "Swarm", name: str, skew_ms: int) -> None:
+        super().__init__(swarm.clock)
         self.swarm, self.name, self.skew_ms = swarm, name, skew_ms
         self.author = Author(swarm.log, "SN", name, 1)
-        self.up, self.frozen, self.isolated = True, False, False
+        self.isolated = False
         self.height = -1
-        self.parked: list[Thunk] = []
-        self._life = 0
         self._judgement = Judgement()
         self._reconciling = False
+        self.begin()
 
     @property
     def works(self) -> bool:
-        return self.up and not self.frozen
+        return self.alive and not self.frozen
 
     @property
     def orders(self) -> bool:
         """Whether it can use the log."""
         return self.works and not self.isolated and self.swarm.can_order()
 
-    def at(self, seconds: float, thunk: Thunk) -> None:
-        """Later, if this process still lives; after it was frozen, when it goes on."""
-        life = self._life
-
-        def due() -> None:
-            if not self.up or self._life != life:
-                return
-            if self.frozen:
-                self.parked.append(due)
-            else:
-                thunk()
-
-        self.swarm.clock.after(seconds, due)
-
     def register(self) -> None:
         """Joins the network; the founder has by its genesis."""
         body = Register("SN", self.name, papers().sn, "0")
         self.swarm.log.append(self.author.write(self.swarm.log.head, network.CONTRACT, body), 0)
 
-    def crash(self) -> None:
-        self.up = False
-        self._life += 1
-        self.parked.clear()
-
     def restart(self) -> None:
         """Its chain is on its disk; what it knew of leases is not."""
-        self.up, self.frozen = True, False
+        self.begin()
         self._judgement, self._reconciling = Judgement(), False
         self.advance()
-
-    def thaw(self) -> None:
-        self.frozen = False
-        for thunk in self.parked:
-            self.swarm.clock.after(0.0, thunk)
-        self.parked.clear()
 
     def take(self, entry: SignedTransaction, answer: Answer, until: float | None = None) -> None:
         """A transaction arrives; `answer` is called when it is judged, or cannot be."""

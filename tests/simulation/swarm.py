@@ -15,12 +15,10 @@ from simulation.clock import Clock
 from simulation.faults import MOMENTS, Scenario, in_moment, schedule
 from simulation.invariants import Violation, Witness, require
 from simulation.ledger import Log, Presence, Sn
-from simulation.site import SILENCE_SECONDS, Site
+from simulation.site import Site
 from swarmlearning.ledger.bodies import Receipt
-from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import Training, waiting_text
 from swarmlearning.ledger.transaction import SignedTransaction
-from swarmlearning.rounds.events import Carry
 
 ROUND_BOUND = 600.0
 """Seconds in which a round must close, or training end, once all faults are over: several slow trainings (a straggler's
@@ -28,6 +26,8 @@ with the longest adaptive interval takes 4 minutes), graces and doubled time-out
 LOST_SECONDS = 10.0
 """Until the loss of a site is on the ledger, in a network without other faults."""
 LOOK_SECONDS = 10.0
+SILENCE_SECONDS = 6.0
+"""Until one who follows an SN notices that it hears nothing any more."""
 FAILOVER_SECONDS = 2.0
 STEPS = 16
 """Things done between two looks at whether all is over."""
@@ -55,7 +55,6 @@ class Swarm:
         self.log = Log()
         self.min_peers = scenario.min_peers
         self.witness = Witness(self.log, self.min_peers)
-        self.made_from, self.handed = self.witness.made_from, self.witness.handed
         self._trace = trace
         self._scenario = scenario
         self._blocked_until = 0.0
@@ -120,7 +119,7 @@ class Swarm:
         """Who follows an SN that it cannot hear any more notices after a while."""
         for site in self.sites.values():
             if site.alive:
-                site.at(seconds, site.look_for_sn)
+                site.at(seconds, site.link.look_for_sn)
 
     # --- SNs --------------------------------------------------------------------------------------------------------
 
@@ -149,8 +148,8 @@ class Swarm:
     def shown(self, sn: Sn) -> None:
         """This SN has new blocks for those who follow it."""
         for site in self.sites.values():
-            if site.alive and site.sn is sn:
-                site.see()
+            if site.alive and site.link.sn is sn:
+                site.link.see()
 
     def leases_changed(self) -> None:
         for sn in self.sns:
@@ -158,7 +157,7 @@ class Swarm:
 
     def crash_sn(self, sn: Sn) -> None:
         self.note(sn.name, "crashes")
-        sn.crash()
+        sn.alive = False
         if len(self.sns) == 1:
             self.presence.forget()
         self._fail_over()
@@ -176,7 +175,7 @@ class Swarm:
 
     def thaw_sn(self, sn: Sn) -> None:
         self.note(sn.name, "goes on")
-        sn.thaw()
+        sn.wake()
         sn.at(0.0, sn.advance)
         sn.at(0.0, sn.look)
 
@@ -207,24 +206,6 @@ class Swarm:
         self.note(site.uid, "gets on again")
         site.jammed = False
         self.until_healed(0.0)
-
-    # --- what sites report ------------------------------------------------------------------------------------------
-
-    def check_refusal(self, site: Site, body: object, why: Rejection) -> None:
-        self.witness.refused(site, body, why)
-
-    def acknowledged(self, entry: SignedTransaction, height: int) -> None:
-        self.witness.acknowledged(entry, height)
-
-    def check_carry(self, site: Site, task: Carry) -> None:
-        self.witness.carried(site, task)
-
-    def check_failure(self, site: Site, text: str) -> None:
-        self.note(site.uid, f"fails its ML process: {text}")
-        self.witness.failed(site, text)
-
-    def check_finish(self, site: Site) -> None:
-        require(self.log.training(site.height).over, f"{site.uid} finishes though training is not over")
 
     # --- the run ----------------------------------------------------------------------------------------------------
 
@@ -273,14 +254,14 @@ class Swarm:
         if training.over and len(here) < len(self.sites) and any(site.jammed for site in self.sites.values()):
             return False  # who is there has to have the final model
         base = training.round.base if training.round and training.result is None else ""
-        model = not base or any(base in site.store - site.corrupt for site in here if site.alive)
+        model = not base or any(base in site.store.whole for site in here if site.alive)
         return len(here) >= self.min_peers and any(site.plan.settings.make_me_admin for site in here) and model
 
     def _check_waiting(self) -> None:
         """Too few are left: whoever waits is told for whom."""
         gone = [uid for uid, site in self.sites.items() if site.dead]
         for site in self.sites.values():
-            if site.process is not None and site.machine is not None:
+            if site.script.process is not None and site.machine is not None:
                 text = site.machine.waiting_text or ""
                 told = any(f"{uid} (lost" in text or uid not in text for uid in gone) or "can lead" in text
                 require(told, f"{site.uid} waits and is told: {text}")
@@ -291,8 +272,8 @@ class Swarm:
         require(training.over and training.result is not None, "all have ended though training is not over")
         assert training.result is not None
         for site in self.sites.values():
-            if not site.dead and site.failed is None and not site.deserted and site.final:
-                require(site.final == training.result.digest, f"{site.uid} ends with another model")
+            if not site.dead and site.script.failed is None and site.script.final:
+                require(site.script.final == training.result.digest, f"{site.uid} ends with another model")
 
     def _text(self) -> str:
         return waiting_text(self.log.training(len(self.log.chains) - 1))

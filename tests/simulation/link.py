@@ -1,0 +1,160 @@
+"""A site's link with the ledger: the SN it follows, what it says there, and its heartbeats."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from simulation.ledger import CONTRACT, Author, Sn
+from simulation.unsigned import papers
+from swarmlearning.ledger.bodies import Leave, Lost, Register, TrainingBody
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.rounds.events import Accepted, Refused
+from swarmlearning.rounds.settings import FIRST_PAUSE, LONGEST_PAUSE
+
+if TYPE_CHECKING:
+    from simulation.site import Site
+
+BEAT_SECONDS = 0.8
+ANSWER_SECONDS = 40.0
+
+Said: TypeAlias = TrainingBody | Lost | Register | Leave
+
+
+@dataclass
+class Offer:
+    """A transaction on its way to the ledger; `tries` counts how often it was sent."""
+
+    entry: SignedTransaction
+    body: Said
+    tries: int = 0
+    pause: float = FIRST_PAUSE
+    height: int | None = None
+
+
+class Link:
+    """Lives as long as the SL's process; begins with SN number `sn`."""
+
+    def __init__(self, site: "Site", sn: int) -> None:
+        self.site, self.swarm = site, site.swarm
+        self.number = sn
+        self.height = -1
+        self.ready = False
+        self._author = Author(site.swarm.log, "SL", site.uid, site.life)
+        self._offers: dict[str, Offer] = {}
+        self._seeing = self._registered = self._searching = False
+
+    @property
+    def sn(self) -> Sn:
+        return self.swarm.sns[self.number % len(self.swarm.sns)]
+
+    @property
+    def heard(self) -> bool:
+        """Whether the SN in use can be heard."""
+        return self.swarm.reach(self.site.uid, self.sn.name) and self.sn.works
+
+    # --- following --------------------------------------------------------------------------------------------------
+
+    def look_for_sn(self) -> None:
+        """Follows the SN in use as long as it can be heard, else turns to the next."""
+        if not self._searching:
+            self._searching = True
+            self._search(FIRST_PAUSE)
+
+    def _search(self, pause: float) -> None:
+        if self.heard:
+            self._searching = False
+            self.see()
+            return
+        self.number += 1
+        for offer in list(self._offers.values()):
+            if offer.height is None:
+                self._offer(offer)
+        self.site.at(pause, lambda: self._search(min(2 * pause, LONGEST_PAUSE)))
+
+    def see(self) -> None:
+        """The SN in use has a new block; what comes in quick succession is seen at once."""
+        if not self._seeing:
+            self._seeing = True
+            self.site.at(self.swarm.delay(), self._seen)
+
+    def _seen(self) -> None:
+        self._seeing = False
+        if not self.heard or self.sn.height <= self.height:
+            return
+        self.height = self.sn.height
+        if not self._registered:
+            self._registered = True
+            self.send(Register("SL", self.site.uid, papers().sl, "0"))
+        self.site.advanced()
+        for offer in [one for one in self._offers.values() if one.height is not None and one.height <= self.height]:
+            self._settled(offer)
+
+    def _beat(self) -> None:
+        for sn in [self.sn, *self.swarm.sns]:
+            if self.swarm.reach(self.site.uid, sn.name) and sn.orders:
+                self.swarm.presence.renew(self.site.uid, self.site.life)
+                break
+        self.site.at(BEAT_SECONDS, self._beat)
+
+    # --- saying -----------------------------------------------------------------------------------------------------
+
+    def send(self, body: Said) -> None:
+        contract = network.CONTRACT if isinstance(body, Lost | Register | Leave) else CONTRACT
+        entry = self._author.write(self.swarm.log.chains[self.height], contract, body)
+        self._offers[entry.id] = offer = Offer(entry, body)
+        self._offer(offer)
+
+    def _offer(self, offer: Offer) -> None:
+        """The same bytes, to the SN in use; without an answer they are offered again."""
+        offer.tries += 1
+        tries, sn = offer.tries, self.sn
+
+        def arrive() -> None:
+            if not sn.alive:
+                self.site.at(0.05, lambda: self._unanswered(offer, tries))
+            elif self.swarm.reach(self.site.uid, sn.name):
+                sn.at(0.0, lambda: sn.take(offer.entry, answer))
+
+        def answer(found: int | Rejection | None, judged_on: int) -> None:
+            if self.swarm.reach(self.site.uid, sn.name) and not self.swarm.loses():
+                self.site.at(self.swarm.delay(), lambda: self._answered(offer, tries, found, judged_on))
+
+        for _ in range(1 + self.swarm.doubles()):
+            if not self.swarm.loses():
+                self.site.at(self.swarm.delay(), arrive)
+        self.site.at(ANSWER_SECONDS, lambda: self._unanswered(offer, tries))
+
+    def _unanswered(self, offer: Offer, tries: int) -> None:
+        if offer.entry.id in self._offers and offer.height is None and offer.tries == tries:
+            offer.tries += 1  # whatever is still on its way is too late
+            offer.pause, pause = min(2 * offer.pause, LONGEST_PAUSE), offer.pause
+            self.site.at(pause, lambda: self._offer(offer) if offer.entry.id in self._offers else None)
+
+    def _answered(self, offer: Offer, tries: int, found: int | Rejection | None, judged_on: int) -> None:
+        if offer.entry.id not in self._offers or offer.height is not None:
+            return
+        if found is None:
+            self._unanswered(offer, tries)
+        elif isinstance(found, Rejection):
+            del self._offers[offer.entry.id]
+            self.swarm.witness.refused(self.site, offer.body, found)
+            if not isinstance(offer.body, Register | Leave):
+                self.site.tell(Refused(offer.body, found.code, found.detail, judged_on))
+        else:
+            self.swarm.witness.acknowledged(offer.entry, found)
+            offer.height = found
+            if found <= self.height:
+                self._settled(offer)
+
+    def _settled(self, offer: Offer) -> None:
+        assert offer.height is not None
+        del self._offers[offer.entry.id]
+        if isinstance(offer.body, Register):
+            self.ready = True
+            self._beat()
+            self.site.script.start()
+        elif isinstance(offer.body, Leave):
+            self.site.alive = False
+        else:
+            self.site.tell(Accepted(offer.body, offer.height))
