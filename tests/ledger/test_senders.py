@@ -521,6 +521,15 @@ def test_an_sn_says_who_is_lost_and_back(ledger: Ledger) -> None:
     assert ledger.training.members["sl-1"].present
 
 
+def test_nobody_is_back_that_has_left(ledger: Ledger) -> None:
+    """An SN that has not seen yet that a node has left, may believe it back; nobody would notice that it is gone."""
+    ledger.say("sl-1", session())
+    ledger.say("sl-1", Leave(), NETWORK)
+    with pytest.raises(Rejection, match="has-left: node sl-1 has left"):
+        ledger.say("sn-1", Back("sl-1", 1), NETWORK)
+    assert ledger.training.members["sl-1"].attendance == "left"
+
+
 def test_a_node_says_that_its_ml_process_is_lost_and_is_alive_itself(ledger: Ledger) -> None:
     ledger.say("sl-1", session())
     ledger.say("sl-1", Lost("sl-1", 1), NETWORK)

@@ -357,6 +357,8 @@ def presence(world: World, body: Lost | Back, said: Said) -> World:
     alive = isinstance(body, Back)
     if body.uid == said.sender:
         return world  # a node that speaks is alive; what it says concerns its trainings only
+    if known.left:  # an SN that has not seen that yet may believe it back
+        raise Rejection("has-left", f"node {body.uid} has left the network")
     if known.alive == alive:
         raise Rejection("no-change", f"node {body.uid} is already {'alive' if alive else 'lost'}")
     return world.with_entries({f"node/{body.uid}": msgspec.structs.replace(known, alive=alive)})
