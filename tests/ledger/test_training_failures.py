@@ -124,6 +124,21 @@ def test_two_reporters_of_no_progress_depose_one_does_not(first_is_sn: bool) -> 
     assert (play.round.term, play.leader, play.round.no_progress) == (1, "b", ())
 
 
+def test_who_was_deposed_does_not_lead_again_at_once() -> None:
+    """Its turn may come twice in a row, as others have gone meanwhile."""
+    play = Play("a", "b", "c", "d")
+    play.depose("b", "c")
+    assert play.leader == "b"
+    play.attend("a", "lost")
+    play.attend("d", "lost")
+    play.depose("a", "c")
+    assert play.round.term == 2
+    assert play.leader == "c"
+    play.attend("b", "lost")
+    play.depose("c")
+    assert play.leader == "c", "nobody else can"
+
+
 def test_reports_of_one_term_do_not_count_in_the_next() -> None:
     play = Play("a", "b", "c")
     play.depose("b")

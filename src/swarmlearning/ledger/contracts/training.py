@@ -23,9 +23,10 @@ any other model built on that result.
 
 The leader is the member at position (round + term) among the *eligible*: alive, willing, by UID. A leader that is lost
 is followed at once by the next (term + 1); one that is alive but makes no progress is deposed by an SN whose lease for
-it is gone, by two reporters, or by itself. What has been submitted stays, so the next leader goes on from there, and
-whatever the old one still publishes carries a stale term and is refused. Progress is what the leader says on the
-ledger: while its merge takes long it says `Progress`, as long as bytes move; that clears every report against it.
+it is gone, by two reporters, or by itself; then it is passed over in the next election. What has been submitted stays,
+so the next leader goes on from there, and whatever the old one still publishes carries a stale term and is refused.
+Progress is what the leader says on the ledger: while its merge takes long it says `Progress`, as long as bytes move;
+that clears every report against it.
 
 A result *stands* until the next one. Whoever holds it says so (`ReportPerformance`) and may serve it; only when every
 live member has said that it can get it from nobody (`Missing`) is it void and its round collected again. The final

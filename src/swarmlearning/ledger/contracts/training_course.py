@@ -41,8 +41,11 @@ def next_term(state: Training) -> Training:
     return msgspec.structs.replace(state, round=following)
 
 
-def seat_leader(state: Training) -> Training:
-    """Elects where there is no leader; members without a living ML process lead only if nobody else can."""
+def seat_leader(state: Training, deposed: str = "") -> Training:
+    """Elects where there is no leader; members without a living ML process lead only if nobody else can.
+
+    The one just `deposed` is passed over: as members come and go, its turn may come twice in a row.
+    """
     current = state.round
     if current is None or current.leader:
         return state
@@ -52,7 +55,10 @@ def seat_leader(state: Training) -> Training:
         eligible = sorted(member.uid for member in willing if member.attendance == "ml-lost")
     if not eligible:
         return state
-    leader = eligible[(current.number + current.term) % len(eligible)]
+    position = current.number + current.term
+    leader = eligible[position % len(eligible)]
+    if leader == deposed:
+        leader = eligible[(position + 1) % len(eligible)]
     return msgspec.structs.replace(state, round=msgspec.structs.replace(current, leader=leader))
 
 

@@ -265,15 +265,15 @@ def depose(
     if body.cause == "lease":
         if not by_sn:
             raise Rejection("not-allowed", "only an SN can tell that a lease is gone")
-        return seat_leader(next_term(state))
+        return seat_leader(next_term(state), deposed=current.leader)
     if uid == current.leader:
-        return seat_leader(next_term(state))
+        return seat_leader(next_term(state), deposed=uid)
     if uid in current.no_progress:
         raise Rejection("no-change", f"{uid} has reported this already")
     reporters = (*current.no_progress, uid)
     if len(reporters) < 2:
         return msgspec.structs.replace(state, round=msgspec.structs.replace(current, no_progress=reporters))
-    return seat_leader(next_term(state))
+    return seat_leader(next_term(state), deposed=current.leader)
 
 
 def missing(state: Training, body: Missing, uid: str) -> Training:
