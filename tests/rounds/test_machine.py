@@ -48,6 +48,7 @@ from swarmlearning.rounds.events import (
     Send,
     SessionAsked,
     Timer,
+    Undelivered,
     Verify,
     Wake,
     Woke,
@@ -220,6 +221,24 @@ def test_a_word_of_the_last_ml_process_that_comes_late_is_made_good() -> None:
     node = joined("a")
     node.play.close("a")
     assert node.show() == [Send(SESSION)]
+
+
+def test_such_a_word_is_no_matter_once_the_final_result_is_settled() -> None:
+    """No session is opened any more, but this one was; it ends with the final model."""
+    play = Play("a", "b")
+    for uid in ("a", "b"):
+        play.close(uid)
+    play.submit("a", "b", kind="snapshot")
+    play.publish()
+    play.attend("b", "ml-lost")
+    node = Node(play, "b", held=[merged(0)])
+    assert Send(SESSION) in node.tell(SessionAsked(SESSION))
+    node.accept(SESSION)
+    play.open("b")
+    play.attend("b", "ml-lost")
+    play.settle()
+    assert AnswerOpened() in node.show()
+    assert node.hand() == [Deliver(merged(0))]
 
 
 def test_a_lost_node_waits_to_be_heard_again() -> None:
@@ -493,6 +512,7 @@ def test_the_last_who_had_it_says_that_it_is_gone() -> None:
     node.play.missing("a")
     assert node.show() == [Verify(merged(0))], "is its own copy damaged?"
     assert node.show() == []
+    assert node.wake("check") == [Verify(merged(0))], "it may have been damaged since"
     assert node.tell(Dropped(merged(0))) == [Send(Missing(0))]
 
 
@@ -501,8 +521,26 @@ def test_a_model_that_is_gone_when_it_should_be_delivered_is_fetched_again() -> 
     node.play.publish()
     node.show()
     assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
-    assert node.tell(Dropped(merged(0))) == [Fetch(merged(0), 1, ("a",))]
+    assert node.tell(Undelivered(merged(0))) == [Fetch(merged(0), 1, ("a",))]
     assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
+
+
+def test_an_ml_process_is_given_one_model_at_a_time() -> None:
+    """What it says of the first would else be taken for the second, which it has not loaded yet."""
+    node = submitted("c", "a", "b", "c")
+    node.play.publish()
+    node.show()
+    assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
+    assert node.tell(Dropped(merged(0))) == [Fetch(merged(0), 1, ("a",))]
+    assert node.tell(FetchFailed(merged(0), "gone")) == [Send(Missing(0))]
+    node.accept(Missing(0))
+    node.play.missing("a", "b", "c")
+    node.play.void(0)
+    node.play.submit("a", "b", "c")
+    node.play.publish("b", result="9" * 64)
+    assert node.show() == [Fetch("9" * 64, 1, ("b",))]
+    assert Deliver("9" * 64) not in node.tell(Fetched("9" * 64))
+    assert node.tell(LOADED) == [Deliver("9" * 64)]
 
 
 def test_an_adaptive_ml_process_trains_on_when_its_interval_is_known() -> None:

@@ -13,13 +13,13 @@ from swarmlearning.rounds.events import (
     AnswerOpened,
     AnswerSynced,
     Deliver,
-    Dropped,
     Evaluated,
     Event,
     Fail,
     MLLeft,
     ParametersHanded,
     SessionAsked,
+    Undelivered,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Process:
     loaded: str = ""
     handed: int = 0
     waits: bool = False
+    loading: bool = False
     closing: bool = False
     hung: bool = False
     parked: list[Thunk] = field(default_factory=list)
@@ -127,10 +128,12 @@ class Script:
                 self._after(process, 0.1, lambda: self._hand_over(process))
             case Deliver(digest):
                 assert process.waits, f"{self.site.uid} delivers to an ML process that does not wait"
+                assert not process.loading, f"{self.site.uid} delivers a second model before the first is loaded"
                 if digest in self.site.store.held:
+                    process.loading = True
                     self._after(process, 0.2, lambda: self._load(process, digest))
                 else:
-                    self.site.tell(Dropped(digest))
+                    self.site.tell(Undelivered(digest))
             case AnswerSynced(interval, over):
                 assert process.waits, f"{self.site.uid} answers an ML process that does not wait"
                 assert interval >= 1
@@ -183,5 +186,5 @@ class Script:
         self._says(process, ParametersHanded(digest, 1, process.closing))
 
     def _load(self, process: Process, digest: str) -> None:
-        process.loaded = digest
+        process.loaded, process.loading = digest, False
         self._says(process, Evaluated(self.swarm.dice.random(), None, 1, 1))

@@ -251,10 +251,12 @@ class Swarm:
     def _able(self, training: Training) -> bool:
         """Whether those who are left can go on: enough of them, one who may lead, and the model to go on from."""
         here = [site for site in self.sites.values() if not site.dead and not site.jammed]
-        if training.over and len(here) < len(self.sites) and any(site.jammed for site in self.sites.values()):
+        result, jammed = training.result, any(site.jammed for site in self.sites.values())
+        base = training.round.base if training.round and result is None else ""
+        needed = result.digest if result and jammed else base  # else all can say that they miss it
+        if training.over and jammed:
             return False  # who is there has to have the final model
-        base = training.round.base if training.round and training.result is None else ""
-        model = not base or any(base in site.store.whole for site in here if site.alive)
+        model = not needed or any(needed in site.store.whole for site in here if site.alive)
         return len(here) >= self.min_peers and any(site.plan.settings.make_me_admin for site in here) and model
 
     def _check_waiting(self) -> None:

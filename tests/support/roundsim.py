@@ -76,6 +76,7 @@ from swarmlearning.rounds.events import (
     Refused,
     Send,
     SessionAsked,
+    Undelivered,
     Wake,
     Woke,
 )
@@ -494,7 +495,7 @@ class Swarm:
                 if digest in site.store:
                     self._beside(site, process, lambda: self._load(site, process, digest))
                 else:
-                    self._tell(site, Dropped(digest), site.life)
+                    self._tell(site, Undelivered(digest), site.life)
             case AnswerSynced(interval, over):
                 assert process.waits
                 assert not process.closing

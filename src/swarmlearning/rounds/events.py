@@ -16,9 +16,12 @@ class _Frozen(msgspec.Struct, frozen=True):
 
 
 class Timer(_Frozen, frozen=True):
-    """What a wake-up is for. `subject`: the digest of a `fetch` or `retry`, the height that `patience` counts from."""
+    """What a wake-up is for.
 
-    purpose: Literal["grace", "patience", "word", "pace", "fetch", "retry"]
+    `subject`: the digest of a `fetch`, `retry` or `check`, the height that `patience` counts from.
+    """
+
+    purpose: Literal["grace", "patience", "word", "pace", "fetch", "retry", "check"]
     key: Key
     subject: str = ""
 
@@ -83,6 +86,12 @@ class Dropped(_Frozen, frozen=True):
     digest: str
 
 
+class Undelivered(_Frozen, frozen=True):
+    """What should be delivered is not in the local store: the ML process has not got it."""
+
+    digest: str
+
+
 class Hindered(_Frozen, frozen=True):
     """This node itself cannot fetch the model (or merge: no digest) now, as with a full disk."""
 
@@ -140,6 +149,7 @@ Event: TypeAlias = (
     | Fetched
     | FetchFailed
     | Dropped
+    | Undelivered
     | Hindered
     | Merged
     | Carried
@@ -196,7 +206,7 @@ class Carry(_Frozen, frozen=True):
 
 
 class Deliver(_Frozen, frozen=True):
-    """Hand the model to the ML process and await `Evaluated`."""
+    """Hand the model to the ML process and await `Evaluated`, or say `Undelivered`; one at a time."""
 
     digest: str
 

@@ -66,6 +66,7 @@ from swarmlearning.rounds.events import (
     Refused,
     SessionAsked,
     Timer,
+    Undelivered,
     Woke,
 )
 from swarmlearning.rounds.leading import Leading
@@ -168,11 +169,10 @@ class RoundMachine:
                 yield from self._leading.hindered()
                 yield from work.pause(digest)
             case Dropped(digest) if digest in work.held:
-                work.held.discard(digest)
-                self._results.dropped(digest)
-                self._leading.dropped()
-                if self._delivering and self._delivering[1] == digest:
-                    self._delivering = None
+                self._drop(digest)
+            case Undelivered(digest):
+                self._delivering = None
+                self._drop(digest)
             case Merged():
                 yield from self._leading.merged(event)
             case Carried() if self._waiting:
@@ -207,6 +207,12 @@ class RoundMachine:
                 yield from self._evaluated(loss, metric, epochs, total_epochs)
             case MLLeft():
                 self._session, self._waiting, self._delivering = None, None, None
+
+    def _drop(self, digest: str) -> None:
+        """Not what is being delivered: that has left the store for the ML process, which will answer."""
+        self._work.held.discard(digest)
+        self._results.dropped(digest)
+        self._leading.dropped()
 
     def _fail(self, text: str) -> Iterator[Action]:
         if self._session and not self._failed:
@@ -246,10 +252,10 @@ class RoundMachine:
         if self._session and not self._failed:
             if not self._joined and self._training.settled:
                 yield from self._fail(TOO_LATE.format(self._training.name))
-            elif not self._joined or not mine or (me and self._undone(me)):
+            elif not self._training.settled and (not self._joined or not mine or (me and self._undone(me))):
                 if me or not self._training.over:  # else wait: its result may be void yet
                     yield from self._work.send(self._session)
-            elif me and me.present and not self._opened:
+            elif me and (me.present or self._training.settled) and not self._opened:
                 self._opened = True
                 yield AnswerOpened()
         elif mine and me and me.present and not self._session and not self._training.over:

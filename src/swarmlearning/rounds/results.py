@@ -45,12 +45,16 @@ class Results:
     # --- having it --------------------------------------------------------------------------------------------------
 
     def check(self) -> Iterator[Action]:
-        """Where others can get the result from nobody although it is here, the copy here may be damaged."""
+        """Where others can get the result from nobody although it is here, the copy here may be damaged: looks at it
+        with each that says so, and now and then as long as any does."""
         result = self._work.training.result
         others = tuple(uid for uid in result.missing if uid != self._work.uid) if result else ()
         if result and others and result.digest in self._work.held:
-            doubt = (result.digest, others)
-            if doubt != self._doubted:
+            doubt, timer = (result.digest, others), Timer("check", NEVER, result.digest)
+            if again := (yield from self._work.elapsed(timer, QUIET_SECONDS)):
+                self._work.again(timer)
+                yield from self._work.elapsed(timer, QUIET_SECONDS)
+            if again or doubt != self._doubted:
                 self._doubted = doubt
                 yield Verify(result.digest)
 

@@ -52,6 +52,7 @@ from swarmlearning.rounds.events import (
     Send,
     SessionAsked,
     Timer,
+    Undelivered,
     Verify,
     Wake,
     Woke,
@@ -397,7 +398,7 @@ class Driver:
         try:
             os.link(self._store.path(digest), path)
         except NotHeldError:
-            await self._events.put(Dropped(digest))
+            await self._events.put(Undelivered(digest))
             return
         except (OSError, StoreError) as error:
             await self._fail(f"cannot hand the merged model over: {error}")
