@@ -4,29 +4,58 @@ import argparse
 import sys
 import time
 from collections import Counter
+from typing import NamedTuple
 
+from simulation.scenario import OF_A_LEADER
 from simulation.swarm import Swarm
 from simulation.unsigned import signatures_unchecked
 
 SHOWN = 60
 
 
-def simulate(first: int, seeds: int, times: Counter[str] | None = None) -> Counter[str]:
-    """How the swarms of these seeds ended. Raises `AssertionError` with seed, reason and the last steps.
+class Findings(NamedTuple):
+    """How swarms ended, how often each fault struck, and how long it took."""
 
-    `times` counts `seeds` and `cpu_ms`.
-    """
+    outcomes: Counter[str]
+    struck: Counter[str]
+    cpu_seconds: float
+
+    @property
+    def seeds(self) -> int:
+        return self.outcomes.total()
+
+    def __str__(self) -> str:
+        ends = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.outcomes.items()))
+        return f"{self.seeds} seeds, {self.seeds / self.cpu_seconds:.0f} a second of CPU time: {ends}"
+
+    def census(self) -> str:
+        """The faults by kind, and how many of them struck who led."""
+        return ", ".join(
+            f"{kind} {count}" + (f" ({led} of leaders)" if (led := self.struck[f"{kind}{OF_A_LEADER}"]) else "")
+            for kind, count in sorted(self.struck.items())
+            if not kind.endswith(OF_A_LEADER)
+        )
+
+    def __add__(self, other: object) -> "Findings":
+        assert isinstance(other, Findings)
+        times = self.cpu_seconds + other.cpu_seconds
+        return Findings(self.outcomes + other.outcomes, self.struck + other.struck, times)
+
+
+def simulate(first: int, seeds: int) -> Findings:
+    """The swarms of these seeds. Raises `AssertionError` with seed, reason and the last steps."""
     outcomes: Counter[str] = Counter()
+    struck: Counter[str] = Counter()
     begun = time.process_time()
     with signatures_unchecked():
         for seed in range(first, first + seeds):
             try:
-                outcomes[Swarm(seed).run()] += 1
+                swarm = Swarm(seed)
+                outcomes[swarm.run()] += 1
             except Exception as error:
                 raise AssertionError(report(seed, error)) from error
-    if times is not None:
-        times.update(seeds=seeds, cpu_ms=int(1000 * (time.process_time() - begun)))
-    return outcomes
+            struck += swarm.struck
+    return Findings(outcomes, struck, time.process_time() - begun)
 
 
 def report(seed: int, error: Exception) -> str:
@@ -59,15 +88,13 @@ def main() -> int:
         for seed in range(asked.first, asked.first + asked.seeds):
             print("\n".join(trace(seed)))
         return 0
-    begun = time.perf_counter()
     try:
-        outcomes = simulate(asked.first, asked.seeds)
+        found = simulate(asked.first, asked.seeds)
     except AssertionError as error:
         print(error)
         return 1
-    taken = time.perf_counter() - begun
-    ends = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-    print(f"{asked.seeds} seeds from {asked.first} in {taken:.1f} s, {asked.seeds / taken:.0f} a second: {ends}")
+    print(f"struck: {found.census()}")
+    print(f"{found} (from {asked.first})")
     return 0
 
 

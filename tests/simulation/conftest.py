@@ -1,23 +1,23 @@
-"""Says at the end how fast the simulation was."""
+"""Says at the end what was simulated, and how fast."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-TIMES = pytest.StashKey[Counter[str]]()
+from simulation.__main__ import Findings
+
+FOUND = pytest.StashKey[list[Findings]]()
 
 
 @pytest.fixture(scope="session")
-def seeds_per_second(pytestconfig: pytest.Config) -> Iterator[Counter[str]]:
-    """Counts seeds and milliseconds of CPU time."""
-    times: Counter[str] = Counter()
-    yield times
-    pytestconfig.stash[TIMES] = times
+def simulated(pytestconfig: pytest.Config) -> Iterator[list[Findings]]:
+    """What every test has found."""
+    found: list[Findings] = []
+    yield found
+    pytestconfig.stash[FOUND] = found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    times = config.stash.get(TIMES, Counter())
-    if times["seeds"]:
-        rate = 1000 * times["seeds"] / max(1, times["cpu_ms"])
-        terminalreporter.write_line(f"simulation: {times['seeds']} seeds, {rate:.0f} a second of CPU time")
+    if found := config.stash.get(FOUND, []):
+        first, *others = found
+        terminalreporter.write_line(f"simulation: {sum(others, first)}")

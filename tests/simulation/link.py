@@ -53,6 +53,9 @@ class Link:
         """Whether the SN in use can be heard."""
         return self.swarm.reach(self.site.uid, self.sn.name) and self.sn.works
 
+    def _delay(self) -> float:
+        return self.swarm.delay() + self.swarm.lag(self.site)
+
     # --- following --------------------------------------------------------------------------------------------------
 
     def look_for_sn(self) -> None:
@@ -76,7 +79,7 @@ class Link:
         """The SN in use has a new block; what comes in quick succession is seen at once."""
         if not self._seeing:
             self._seeing = True
-            self.site.at(self.swarm.delay(), self._seen)
+            self.site.at(self._delay(), self._seen)
 
     def _seen(self) -> None:
         self._seeing = False
@@ -105,6 +108,12 @@ class Link:
         self._offers[entry.id] = offer = Offer(entry, body)
         self._offer(offer)
 
+    def leave(self) -> None:
+        """Says that this node ends; what else it has said is left to itself."""
+        self.ready = False
+        self._offers.clear()
+        self.send(Leave())
+
     def _offer(self, offer: Offer) -> None:
         """The same bytes, to the SN in use; without an answer they are offered again."""
         offer.tries += 1
@@ -118,11 +127,11 @@ class Link:
 
         def answer(found: int | Rejection | None, judged_on: int) -> None:
             if self.swarm.reach(self.site.uid, sn.name) and not self.swarm.loses():
-                self.site.at(self.swarm.delay(), lambda: self._answered(offer, tries, found, judged_on))
+                self.site.at(self._delay(), lambda: self._answered(offer, tries, found, judged_on))
 
         for _ in range(1 + self.swarm.doubles()):
             if not self.swarm.loses():
-                self.site.at(self.swarm.delay(), arrive)
+                self.site.at(self._delay(), arrive)
         self.site.at(ANSWER_SECONDS, lambda: self._unanswered(offer, tries))
 
     def _unanswered(self, offer: Offer, tries: int) -> None:

@@ -11,7 +11,7 @@ from simulation.life import Living
 from simulation.link import Link
 from simulation.script import Script
 from simulation.store import Store
-from swarmlearning.ledger.bodies import CheckinMode, Leave
+from swarmlearning.ledger.bodies import CheckinMode
 from swarmlearning.ledger.contracts import network
 from swarmlearning.rounds.events import (
     Action,
@@ -42,12 +42,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Plan:
     """How a site trains. `rounds` hand-overs with `train` seconds between, then the closing one; `work` seconds a
-    merge, `transfer` seconds a model."""
+    merge, `transfer` seconds a model; `lag` more seconds for each of its messages, on average."""
 
     rounds: int
     train: float
     work: float
     transfer: float
+    lag: float
     checkin: CheckinMode
     adaptive: bool
     weightage: int
@@ -85,6 +86,24 @@ class Site(Living):
         self.script.process = None
         self.swarm.note(self.uid, "crashes")
 
+    @property
+    def may_leave(self) -> bool:
+        """Whether a signal to end reaches a node that is there."""
+        return self.alive and not self.frozen and not self.finished and self.link.ready
+
+    def leave(self) -> None:
+        """It is told to end: its ML process is gone, and it says good-bye."""
+        self.swarm.note(self.uid, "is told to leave")
+        self.machine = self.script.process = None
+        self._say_good_bye()
+
+    def _say_good_bye(self) -> None:
+        self.link.leave()
+        self.at(LEAVE_SECONDS, self._stop)
+
+    def _stop(self) -> None:
+        self.alive = False
+
     def freeze(self) -> None:
         self.frozen = True
         self.swarm.note(self.uid, "is frozen")
@@ -94,6 +113,12 @@ class Site(Living):
             self.swarm.note(self.uid, "goes on")
             self.wake()
             self.link.look_for_sn()
+
+    @property
+    def leads(self) -> bool:
+        """Whether it leads, as the ledger has it."""
+        current = self.swarm.log.training(-1).round
+        return current is not None and current.leader == self.uid
 
     # --- its machine ------------------------------------------------------------------------------------------------
 
@@ -149,8 +174,4 @@ class Site(Living):
         self.swarm.witness.finished(self)
         self.finished = True
         self.swarm.note(self.uid, "has finished")
-        self.link.send(Leave())
-        self.at(LEAVE_SECONDS, self._stop)
-
-    def _stop(self) -> None:
-        self.alive = False
+        self._say_good_bye()

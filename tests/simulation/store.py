@@ -14,6 +14,7 @@ class Store:
         self.held: set[str] = set()
         self.corrupt: set[str] = set()
         self.full = self.stuck = False
+        self.slowness = 1
         self.begin()
 
     def begin(self) -> None:
@@ -59,7 +60,7 @@ class Store:
                 self._busy -= 1
                 thunk()
 
-        self._life.at(seconds, done)
+        self._life.at(self.slowness * seconds, done)
 
     def unstick(self) -> None:
         """The disk works again."""

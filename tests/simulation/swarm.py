@@ -7,14 +7,15 @@ A model of them are the ordered log, leases, SNs, the network, stores, transfers
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 
 import msgspec
 
 from simulation.clock import Clock
-from simulation.faults import MOMENTS, Scenario, in_moment, schedule
 from simulation.invariants import Violation, Witness, require
 from simulation.ledger import Log, Presence, Sn
+from simulation.scenario import MOMENTS, Scenario, in_moment, schedule, traits
 from simulation.site import Site
 from swarmlearning.ledger.bodies import Receipt
 from swarmlearning.ledger.contracts.training import Training, waiting_text
@@ -29,6 +30,8 @@ LOOK_SECONDS = 10.0
 SILENCE_SECONDS = 6.0
 """Until one who follows an SN notices that it hears nothing any more."""
 FAILOVER_SECONDS = 2.0
+LATE_SECONDS = 20.0
+SKEW_MS = 60_000
 STEPS = 16
 """Things done between two looks at whether all is over."""
 MAX_STEPS = 1_000_000
@@ -55,6 +58,7 @@ class Swarm:
         self.log = Log()
         self.min_peers = scenario.min_peers
         self.witness = Witness(self.log, self.min_peers)
+        self.struck: Counter[str] = Counter()
         self._trace = trace
         self._scenario = scenario
         self._blocked_until = 0.0
@@ -65,7 +69,8 @@ class Swarm:
         self.presence = Presence(self)
         self.sns: list[Sn] = []
         for index in range(scenario.sns):
-            self.sns.append(Sn(self, f"sn-{index + 1}", self.dice.randint(-60_000, 60_000)))
+            self.sns.append(Sn(self, f"sn-{index + 1}", self.dice.randint(-SKEW_MS, SKEW_MS)))
+            self.struck["skewed clock"] += 1
         self.log.found(self.sns[0].author)
         for sn in self.sns[1:]:
             sn.register()
@@ -76,6 +81,7 @@ class Swarm:
         for sn in self.sns:
             sn.advance()
         for site in self.sites.values():
+            self.struck.update(traits(site.plan))
             self.until_healed(site.plan.joins)
             self.clock.after(site.plan.joins, site.start)
         schedule(self, scenario)
@@ -96,16 +102,28 @@ class Swarm:
         self._healed_at = max(self._healed_at, self.clock.now + seconds)
 
     def reach(self, one: str, other: str) -> bool:
-        return not any((one in a and other in b) or (one in b and other in a) for a, b in self._cuts)
+        return not self._cuts or not any((one in a and other in b) or (one in b and other in a) for a, b in self._cuts)
 
     def delay(self) -> float:
-        return self.dice.expovariate(1 / self._scenario.latency)
+        """How long a message takes; others overtake it, sometimes many."""
+        late = self._happens("late message", self._scenario.lateness) and self.dice.uniform(0.0, LATE_SECONDS)
+        return self.dice.expovariate(1 / self._scenario.latency) + late
+
+    def lag(self, site: Site) -> float:
+        """How much longer it takes on this site's link."""
+        return self.dice.expovariate(1 / site.plan.lag) if site.plan.lag else 0.0
 
     def loses(self) -> bool:
-        return not self.healed and self.dice.random() < self._scenario.loss
+        return self._happens("lost message", self._scenario.loss)
 
-    def doubles(self) -> int:
-        return int(self.dice.random() < self._scenario.doubling)
+    def doubles(self) -> bool:
+        return self._happens("doubled message", self._scenario.doubling)
+
+    def _happens(self, what: str, probability: float) -> bool:
+        """Whether this befalls a message, while there are faults."""
+        befalls = probability > 0 and not self.healed and self.dice.random() < probability
+        self.struck[what] += befalls
+        return befalls
 
     def cut(self, part: set[str], others: set[str], seconds: float) -> None:
         """Nothing passes between these for a while."""
@@ -265,7 +283,8 @@ class Swarm:
         for site in self.sites.values():
             if site.script.process is not None and site.machine is not None:
                 text = site.machine.waiting_text or ""
-                told = any(f"{uid} (lost" in text or uid not in text for uid in gone) or "can lead" in text
+                told = any(f"{uid} ({how}" in text or uid not in text for uid in gone for how in ("lost", "left"))
+                told = told or "can lead" in text
                 require(told, f"{site.uid} waits and is told: {text}")
         self._waits = True
 

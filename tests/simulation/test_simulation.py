@@ -1,22 +1,35 @@
 """Thousands of swarms in virtual time, each with its own faults: `make simulate` runs more of them, or one again."""
 
 import re
-from collections import Counter
 
 import pytest
 
-from simulation.__main__ import simulate, trace
+from simulation.__main__ import Findings, simulate, trace
+from simulation.faults import FAULTS
 from swarmlearning.ledger.contracts import training_course, training_rules
 from swarmlearning.ledger.contracts.training import Round, Training
 
 SEEDS = 2000
 CHUNK = 200
+LASTING = {
+    "doubled message",
+    "jam",
+    "late joiner",
+    "late message",
+    "lost message",
+    "skewed clock",
+    "slow disk",
+    "slow link",
+    "slow training",
+}
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
-def test_whatever_happens_the_swarm_holds_its_invariants(first: int, seeds_per_second: Counter[str]) -> None:
-    outcomes = simulate(first, CHUNK, seeds_per_second)
-    assert outcomes["complete"] > CHUNK * 0.9
+def test_whatever_happens_the_swarm_holds_its_invariants(first: int, simulated: list[Findings]) -> None:
+    found = simulate(first, CHUNK)
+    simulated.append(found)
+    assert found.outcomes["complete"] > CHUNK * 0.9
+    assert {fault.__name__.replace("_", " ") for fault in FAULTS} | LASTING < found.struck.keys(), "nothing is left out"
 
 
 def test_the_same_seed_is_the_same_run() -> None:
