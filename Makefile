@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools lint simulate bench-round soak-sns bench-ledger bench-failover bench-scale
+.PHONY: help install demo test tools lint simulate bench-round soak-sns bench-ledger bench-failover bench-scale bench-adaptive
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
@@ -16,6 +16,7 @@ help:
 	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
 	@echo "make bench-ledger time and rate of commits, one SN and three with etcd (JSON=1)"
 	@echo "make bench-failover  standstill when the sentinel is killed: KILLS=10 (JSON=1)"
+	@echo "make bench-adaptive  rounds and accuracy of the digits demo, fixed and adaptive sync: RUNS=5 (JSON=1)"
 	@echo "make bench-scale  rounds of many SLs on one SN, and its memory: SLS=64 ROUNDS=200 (JSON=1)"
 
 install: $(STAMP)
@@ -75,3 +76,7 @@ SLS ?= 64
 ROUNDS ?= 200
 bench-scale: $(STAMP)
 	@$(RUN)/python bench/scale.py --sls $(SLS) --rounds $(ROUNDS) $(if $(JSON),--json)
+
+RUNS ?= 5
+bench-adaptive: $(STAMP)
+	@$(RUN)/python bench/adaptive.py --runs $(RUNS) $(if $(JSON),--json)

@@ -73,7 +73,7 @@ def accuracy(model: nn.Module, data: TensorDataset) -> float:
 
 def main() -> None:
     index, count = int(os.getenv("SWARM_INDEX", "0")), int(os.getenv("SWARM_COUNT", "1"))
-    torch.manual_seed(index)
+    torch.manual_seed(index + 100 * int(os.getenv("SEED", "0")))
     train_data, test_data = split(index, count)
     loader = DataLoader(train_data, batch_size=-(-len(train_data) // BATCHES), shuffle=True)
     model = make_model()
@@ -81,6 +81,7 @@ def main() -> None:
     loss_function = nn.CrossEntropyLoss()
     callback = SwarmCallback(  # swarm
         syncFrequency=5,
+        useAdaptiveSync=os.getenv("ADAPTIVE_SYNC") == "True",
         minPeers=int(os.getenv("MIN_PEERS", "2")),
         model=model,
         totalEpochs=EPOCHS,
