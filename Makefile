@@ -5,7 +5,8 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools lint simulate bench-round soak-sns bench-ledger bench-failover bench-scale bench-adaptive
+.PHONY: help install demo test tools lint simulate bench-round soak-sns bench-ledger bench-failover bench-scale bench-adaptive bench-merge \
+	bench-merge-large bench-peers
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
@@ -13,6 +14,8 @@ help:
 	@echo "make lint         style, types and layering only"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
 	@echo "make bench-round  time of a round: N=3 MB=1 (JSON=1 for one JSON line)"
+	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
+	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
 	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
 	@echo "make bench-ledger time and rate of commits, one SN and three with etcd (JSON=1)"
 	@echo "make bench-failover  standstill when the sentinel is killed: KILLS=10 (JSON=1)"
@@ -80,3 +83,21 @@ bench-scale: $(STAMP)
 RUNS ?= 5
 bench-adaptive: $(STAMP)
 	@$(RUN)/python bench/adaptive.py --runs $(RUNS) $(if $(JSON),--json)
+
+NODES ?= 2,4,8,16,32
+PARAMS ?= 1,25,100
+bench-merge: $(STAMP) bench-peers
+	@$(RUN)/python bench/merge.py --nodes $(NODES) --params $(PARAMS) $(if $(JSON),--json)
+
+# 16 models of 1 GB, as a round merges them: with influence. What does not fit into memory is read from the disk.
+bench-merge-large: $(STAMP)
+	@$(RUN)/python bench/merge.py --nodes 16 --params 250 --repeats 1 --influence --uncached $(if $(JSON),--json)
+
+# Other frameworks to compare with (some GB, never in .venv): fetched once where that is possible, else left out.
+PEERS := .tools/peers
+bench-peers: $(PEERS)/fetched
+$(PEERS)/fetched:
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@for peer in flwr geom-median byzfl; do $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		$$peer torch==2.13.0 || echo "bench-merge: $$peer cannot be installed; it is left out" >&2; done
+	@touch $@

@@ -1,0 +1,67 @@
+"""The benchmark of merging runs and says what it promises; how fast it was is nobody's business here."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+MERGE = Path(__file__).parents[2] / "bench" / "merge.py"
+
+
+class Line(msgspec.Struct, forbid_unknown_fields=True):
+    method: str
+    nodes: int
+    params: int
+    seconds: float
+    floor_s: float
+    extra_rss_mb: float
+    peers: dict[str, float]
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(MERGE), "--peers", "/nonexistent", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_a_json_line_for_each_method_and_size_and_how_to_get_peers() -> None:
+    done = run("--nodes", "2,3", "--params", "0.1", "--repeats", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    lines = [msgspec.json.decode(line, type=Line) for line in done.stdout.splitlines()]
+    methods = ["mean", "coordmedian", "geomedian"]
+    assert [(line.nodes, line.method, line.params) for line in lines] == [
+        (nodes, method, 100_000) for nodes in (2, 3) for method in methods
+    ]
+    for line in lines:
+        assert min(line.seconds, line.floor_s) > 0
+        assert line.extra_rss_mb < 256
+        assert line.peers == {}
+    assert done.stderr == "bench-merge: no peers are installed: `make bench-peers` gets them (some GB)\n"
+
+
+def test_a_size_that_does_not_fit_is_skipped_with_a_line() -> None:
+    done = run("--nodes", "2", "--params", "100000000", "--json")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "2 nodes, 100000000000000 parameters: skipped, needs 1600002.0 GB of disk" in done.stderr
+
+
+def test_a_method_that_does_not_exist() -> None:
+    done = run("--methods", "mean,mode")
+    assert done.returncode == 2
+    assert "unknown methods mode; there are mean, coordmedian, geomedian" in done.stderr
+
+
+def test_what_memory_cannot_cache_is_left_out_unless_the_disk_may_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Free:
+        available = 2_400_000_000
+
+    monkeypatch.setattr(psutil, "virtual_memory", Free)
+    shortage = runpy.run_path(str(MERGE.with_name("mergemodels.py")))["shortage"]
+    assert shortage(tmp_path, 8, 10**7, uncached=False) == ""
+    assert shortage(tmp_path, 9, 10**7, uncached=False) == "needs 2.4 GB of memory, 2.4 GB are free"
+    assert shortage(tmp_path, 9, 10**7, uncached=True) == ""
