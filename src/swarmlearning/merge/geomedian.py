@@ -78,11 +78,14 @@ def _gram(models: Models, centre: Float64 | None) -> Float64:
         buffer = models.buffer(blocks)
         for block in blocks:
             rows = spare(count * values_in(block), 2).reshape(count, -1)
+            about: Float64 | float = 0.0
+            if centre is None:
+                about = widen(block.dtype, models.previous_row(block), spare(values_in(block), 1))
             for stored, row in zip(models.rows(block, buffer), rows, strict=True):
                 widen(block.dtype, stored, row)
-            if centre is None:
-                rows -= widen(block.dtype, models.previous_row(block), spare(values_in(block), 1))
-            else:
+                if centre is None:
+                    row -= about  # at once, while it is in the cache
+            if centre is not None:
                 rows -= sum(share * row for share, row in zip(centre, rows, strict=True) if share)
             gram += gram_matrix(rows)
         return gram
