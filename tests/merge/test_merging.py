@@ -8,7 +8,7 @@ import pytest
 
 from merge.model_files import FLOAT_BITS, random_models, save, sources, stored
 from swarmlearning.merge import merging, streaming
-from swarmlearning.merge.arithmetic import GRID, weighted_mean
+from swarmlearning.merge.arithmetic import GRID
 from swarmlearning.merge.merging import (
     Exclusion,
     MergeError,
@@ -19,7 +19,7 @@ from swarmlearning.merge.merging import (
 )
 from swarmlearning.merge.methods import METHODS
 from swarmlearning.merge.streaming import Models, Plan
-from swarmlearning.tensors.file import DTYPES, Array, Header, Tensor, read, read_header, write
+from swarmlearning.tensors.file import Array, Header, Tensor, read, read_header, write
 
 every_method = pytest.mark.parametrize("method", METHODS)
 
@@ -308,20 +308,3 @@ def test_booleans_stored_as_other_numbers_count_as_true(tmp_path: Path) -> None:
     for method in METHODS:
         merge(method, sources(tmp_path, models), None, tmp_path / "out")
         assert read(tmp_path / "out")["m"].tolist() == [True, False]
-
-
-def test_a_method_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example for newcomers: the mean without the least and the greatest value of each coordinate."""
-
-    def trimmed(models: Models) -> Plan:
-        def combine(dtype: str, rows: Array) -> Array:
-            kept = np.sort(rows, axis=0)[1:-1]
-            return weighted_mean(dtype, kept, [1] * len(kept))
-
-        return Plan(combine)
-
-    monkeypatch.setitem(METHODS, "trimmed", trimmed)
-    values = [{"w": np.full(2, value, DTYPES["F32"])} for value in (1.0, 2.0, 3.0, 1e9)]
-    receipt = merge("trimmed", sources(tmp_path, values), None, tmp_path / "out")
-    assert read(tmp_path / "out")["w"].tolist() == [2.5, 2.5]
-    assert (receipt.method, receipt.coefficients) == ("trimmed", ())

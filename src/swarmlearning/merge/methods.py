@@ -1,4 +1,7 @@
-"""The merge methods by name. To add one: write a function from open models to a plan, and enter it here."""
+"""The merge methods by name. To add one: write a function from open models to a plan, and enter it here.
+
+`docs/extending.md` has an example, and says where else its name has to be known.
+"""
 
 from collections.abc import Callable
 from typing import Final
