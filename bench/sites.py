@@ -79,7 +79,15 @@ def _settings(name: str, folder: Path, sn: str) -> SlSettings:
         make_me_admin=True, full_quorum_seconds=QUORUM_SECONDS, leader_failure_seconds=600.0, initial="merged"
     )
     return SlSettings(
-        name, HOST, fs_port=0, fs_service="", sn_address=sn, data_dir=folder / name, rounds=rounds, command=()
+        name,
+        HOST,
+        fs_port=0,
+        fs_service="",
+        sn_address=sn,
+        data_dir=folder / name,
+        rounds=rounds,
+        compress_below=0,
+        command=(),
     )
 
 

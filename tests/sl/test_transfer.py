@@ -281,8 +281,8 @@ async def test_server_process_killed_in_the_middle(digest: str, hold: Hold, stor
     identities = make_workspace(tmp_path / "cert", ["SL-1", "SL-2"])
     (tmp_path / "content").write_bytes(CONTENT)
     await TensorStore(tmp_path / "there").adopt(tmp_path / "content")
-    folders = [str(tmp_path / "cert"), "SL-1", str(tmp_path / "there")]
-    command = [sys.executable, "-m", "support.holder", *folders, str(CHUNK + 100)]
+    options = [str(tmp_path / "cert"), "SL-1", "127.0.0.1", str(tmp_path / "there"), str(CHUNK + 100)]
+    command = [sys.executable, "-m", "support.holder", *options]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE)
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""A file server in a process of its own that stops sending in the middle, to be killed there.
+"""A file server in a process of its own, which can stop sending in the middle, to be killed there.
 
 Writes its port on a line, and `stalled` on another.
 """
@@ -17,9 +17,9 @@ from swarmlearning.sl.fileserver import file_app
 from swarmlearning.sl.store import TensorStore
 
 
-async def serve(workspace: Path, name: str, store: Path, stall: int) -> None:
-    """Serves `store` as this node; sends no more than about `stall` bytes of an answer."""
-    files = file_app(TensorStore(store), lambda thumbprint, digest: True)
+async def serve(workspace: Path, name: str, host: str, store: Path, stall: int) -> None:
+    """Serves `store` as this node at the address `host`; sends no more than about `stall` bytes of an answer."""
+    files = file_app(TensorStore(store), lambda thumbprint, digest: True, compress_below=2**30)
 
     async def stalling(scope: Scope, receive: Receive, send: Send) -> None:
         sent = 0
@@ -34,11 +34,11 @@ async def serve(workspace: Path, name: str, store: Path, stall: int) -> None:
 
         await files(scope, receive, counted)
 
-    server = Server(stalling, server_context(Workspace(workspace).identity(name)), "127.0.0.1", 0)
+    server = Server(stalling, server_context(Workspace(workspace).identity(name)), host, 0)
     await server.start()
     print(server.port, flush=True)
     await server.wait()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])))
+    uvloop.run(serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4]), int(sys.argv[5])))

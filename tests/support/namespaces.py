@@ -18,6 +18,8 @@ from typing import Self
 
 CLONE_NEWNET = 0x40000000
 MASK = 24
+SLOW_QDISC = ["root", "tbf", "burst", "32kb", "latency", "50ms"]
+"""How the kernel makes a link slow, but for the rate (a token bucket)."""
 
 
 class Namespaces:
@@ -51,6 +53,11 @@ class Namespaces:
             for host in side:
                 for hidden in beyond:
                     self._run(host, "iptables", "--wait", "-A", "INPUT", "-s", self.address(hidden), "-j", "DROP")
+
+    def slow_down(self, host: int, megabits: int) -> None:
+        """From now on a host sends only so many megabits per second."""
+        rate = f"{megabits}mbit"
+        self._run(host, "tc", "qdisc", "replace", "dev", "net", *SLOW_QDISC, "rate", rate)
 
     def heal(self) -> None:
         """Everybody reaches everybody again."""

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from support.namespaces import SLOW_QDISC
+
 missing: dict[str, list[str]] = {}
 """What was asked for and is not there, with the tests that did not run for it."""
 
 
 def needs(tool: str) -> pytest.MarkDecorator:
-    """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces)."""
+    """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces), `tbf` (slow
+    links between them)."""
     return pytest.mark.needs(tool)
 
 
@@ -62,4 +65,12 @@ def _netns() -> str | None:
     return None
 
 
-CHECKS: dict[str, Callable[[], str | None]] = {"etcd": _etcd, "nginx": _nginx, "netns": _netns}
+def _tbf() -> str | None:
+    if why := _netns():
+        return why
+    command = ["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", *SLOW_QDISC, "rate", "1mbit"]
+    tried = subprocess.run(command, capture_output=True, text=True)
+    return f"links cannot be slowed down here ({tried.stderr.strip()})" if tried.returncode else None
+
+
+CHECKS: dict[str, Callable[[], str | None]] = {"etcd": _etcd, "nginx": _nginx, "netns": _netns, "tbf": _tbf}

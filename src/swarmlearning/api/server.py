@@ -67,6 +67,11 @@ def peer_certificate(scope: Scope) -> x509.Certificate:
     return load_der(_tls_extension(scope)["client_cert"])
 
 
+def peer_socket(scope: Scope) -> socket.socket:
+    """The connection that an ASGI request came by, to be asked about and nothing else."""
+    return cast(socket.socket, _tls_extension(scope)["socket"])
+
+
 def _tls_extension(scope: Scope) -> dict[str, Any]:
     try:
         return cast(dict[str, Any], scope["extensions"]["tls"])
@@ -141,7 +146,8 @@ class Shortcut:
 class PeerProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol, with the limits it lacks and with the peer's identity.
 
-    `scope["extensions"]["tls"]` holds the certificate, `client_cert` (DER bytes), and its `thumbprint` (hex).
+    `scope["extensions"]["tls"]` holds the certificate, `client_cert` (DER bytes), its `thumbprint` (hex), and the
+    `socket`.
     """
 
     def __init__(
@@ -171,7 +177,7 @@ class PeerProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         thumbprint = thumbprint_of_der(der)
-        self._tls = {"client_cert": der, "thumbprint": thumbprint}
+        self._tls = {"client_cert": der, "thumbprint": thumbprint, "socket": transport.get_extra_info("socket")}
         self._peers[thumbprint] += 1
         allowed = self._limits.connections_per_peer
         # A refused connection lives on until its answer is read: twice the number is therefore the end.

@@ -211,6 +211,7 @@ def sl(
                 initial=environment.sl_initial_sync,
                 non_finite=environment.sl_non_finite,
             ),
+            compress_below=int(environment.sl_model_params_compression_threshold_mb * 10**6),
             command=context.args,
         )
         identity = load_identity(cacert, capath, cert, key)

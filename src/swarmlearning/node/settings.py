@@ -15,6 +15,9 @@ class SlEnvironment(BaseSettings):
     SL_LEADER_FAILURE_BASE_TIMEOUT    seconds after which a leader that is alive but makes no progress is replaced at
                                       the latest in a round's first term (see `rounds/settings.py`; a dead one is
                                       noticed by its lease)
+    SL_MODEL_PARAMS_COMPRESSION_THRESHOLD_MB
+                                      models smaller than this many MB are sent compressed, where the link is so
+                                      slow that it pays; 0: never
     SL_INITIAL_SYNC                   what all start from: `merged`, or `one`, a single contributor's model (ours)
     SL_NON_FINITE                     what a model with NaN or infinity, anybody's, means for this site's training:
                                       `exclude`, it goes on without that model, or `fail`, it ends (ours)
@@ -25,6 +28,7 @@ class SlEnvironment(BaseSettings):
     sl_make_me_admin: bool = True
     sl_wait_for_full_quorum_seconds: float = Field(default=30.0, ge=0)
     sl_leader_failure_base_timeout: float = Field(default=600.0, gt=0)
+    sl_model_params_compression_threshold_mb: float = Field(default=250.0, ge=0)
     sl_initial_sync: InitialSync = "merged"
     sl_non_finite: OnNonFinite = "exclude"
     sl_ram_intensive: str = ""

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from swarmlearning.sl.assembly import Assembly, WrongChunk
+from swarmlearning.sl.body import Body, SourceError, body_of
+from swarmlearning.sl.compression import CODING
 from swarmlearning.sl.connections import Connection, Connections, Source, reason
 from swarmlearning.sl.fileserver import LIST_HEADER
 from swarmlearning.sl.store import StoreError, TensorStore
@@ -37,10 +39,6 @@ _REPORT_SECONDS: Final = 0.1
 
 class TransferError(Exception):
     """A model could not be fetched; the message lists each source and what went wrong there."""
-
-
-class _SourceError(Exception):
-    """What went wrong at one source."""
 
 
 class Download:
@@ -105,7 +103,7 @@ class Download:
                 break
             try:
                 assembly = self._take_from(source)
-            except _SourceError as error:
+            except SourceError as error:
                 logger.info("model %s from %s:%d: %s", self._digest, *source, error)
                 faults.append(f"{source[0]}:{source[1]} {error}")
             else:
@@ -119,7 +117,7 @@ class Download:
         )
 
     def _take_from(self, source: Source) -> Assembly:
-        """Everything that is missing, from one source. Raises `_SourceError`."""
+        """Everything that is missing, from one source. Raises `SourceError`."""
         while True:
             try:
                 if self._assembly is None:
@@ -127,49 +125,49 @@ class Download:
                 return self._take_rest(source, self._assembly)
             except WrongChunk as error:
                 if not error.mixed:
-                    raise _SourceError(f"sent wrong bytes, {error}") from error
+                    raise SourceError(f"sent wrong bytes, {error}") from error
                 logger.info("model %s: a chunk begun by another source is wrong, fetched again", self._digest)
 
     def _take_bundle(self, source: Source) -> Assembly:
-        with self._exchange(source, "/bundle", {}) as response:
-            info = self._read_list(response)
+        with self._exchange(source, "/bundle", {"Accept-Encoding": CODING}) as response:
+            body = body_of(response)
+            info = self._read_list(response, body)
             assembly = self._assembly = Assembly(self._store, info)
-            self._receive(response, assembly)
+            self._receive(body, assembly)
         return assembly
 
     def _take_rest(self, source: Source, assembly: Assembly) -> Assembly:
         assembly.new_origin()
         if not assembly.complete:
             with self._exchange(source, "", {"Range": f"bytes={assembly.offset}-"}) as response:
-                self._receive(response, assembly)
+                self._receive(body_of(response), assembly)
         return assembly
 
-    def _read_list(self, response: http.client.HTTPResponse) -> ModelDigest:
+    def _read_list(self, response: http.client.HTTPResponse, body: Body) -> ModelDigest:
         length = response.getheader(LIST_HEADER, "")
         if not length.isdecimal() or int(length) > _MAX_LIST_BYTES:
-            raise _SourceError("sent no usable chunk list")
+            raise SourceError("sent no usable chunk list")
         data = bytearray(int(length))
         filled = 0
         while filled < len(data):
-            filled += _receive_some(response, memoryview(data)[filled:])
+            filled += body.receive(memoryview(data)[filled:])
         try:
             info = ModelDigest.from_bytes(bytes(data))
         except DigestError as error:
-            raise _SourceError(f"sent no usable chunk list: {error}") from error
+            raise SourceError(f"sent no usable chunk list: {error}") from error
         if info.root != self._digest:
-            raise _SourceError("sent the chunk list of another model")
+            raise SourceError("sent the chunk list of another model")
         return info
 
-    def _receive(self, response: http.client.HTTPResponse, assembly: Assembly) -> None:
-        missing = assembly.info.size - assembly.offset
-        if response.length != missing:
-            raise _SourceError(f"announces {response.length} bytes where {missing} are missing")
+    def _receive(self, body: Body, assembly: Assembly) -> None:
+        body.expect(assembly.info.size - assembly.offset)
         while not assembly.complete:
-            _fill_room(response, assembly)
+            _fill_room(body, assembly)
             now = time.monotonic()
             if now - self._reported >= _REPORT_SECONDS:
                 self._reported = now
                 self._report(assembly.offset)
+        body.finish()
 
     def _report(self, held: int) -> None:
         self._loop.call_soon_threadsafe(self._tell, held)
@@ -184,12 +182,12 @@ class Download:
         connection, response = self._ask(source, f"/models/{self._digest}{part}", headers)
         try:
             if response.status not in (200, 206):
-                raise _SourceError(f"answered {response.status}: {_detail(response)}")
+                raise SourceError(f"answered {response.status}: {_detail(response)}")
             yield response
         finally:
             with self._lock:
                 self._stream = None
-            read_to_its_end = response.length == 0
+            read_to_its_end = response.length == 0 or response.isclosed()
             response.close()
             if not read_to_its_end:
                 connection.stream.abort()
@@ -209,14 +207,14 @@ class Download:
             return connection, self._send(connection, path, headers)
         except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
             # The last two: an address that none can be; it is what another node says of itself.
-            raise _SourceError(reason(error)) from error
+            raise SourceError(reason(error)) from error
 
     def _send(self, connection: Connection, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         with self._lock:
             self._stream = connection.stream
         try:
             if self.stopped.is_set():
-                raise _SourceError("stopped")
+                raise SourceError("stopped")
             connection.request("GET", path, headers=headers)
             return connection.getresponse()
         except BaseException:
@@ -226,27 +224,14 @@ class Download:
             raise
 
 
-def _fill_room(response: http.client.HTTPResponse, assembly: Assembly) -> None:
+def _fill_room(body: Body, assembly: Assembly) -> None:
     """The next piece of the model; what came before a failure is kept."""
     room, filled = assembly.room, 0
     try:
         while filled < len(room):
-            filled += _receive_some(response, room[filled:])
+            filled += body.receive(room[filled:])
     finally:
         assembly.advance(filled)
-
-
-def _receive_some(response: http.client.HTTPResponse, room: memoryview) -> int:
-    """The next bytes of a body, at least one; unlike `response.readinto`, keeps what came before a failure."""
-    missing = response.length or 0
-    try:
-        count = response.fp.readinto1(room[:missing])
-    except OSError as error:
-        raise _SourceError(f"stopped {missing} bytes before the end: {reason(error)}") from error
-    if not count:
-        raise _SourceError(f"closed the connection {missing} bytes before the end")
-    response.length = missing - count
-    return count
 
 
 def _detail(response: http.client.HTTPResponse) -> str:

@@ -6,6 +6,10 @@
                                      `x-chunk-list-bytes` is the length of the first part
     GET  /is_up                      OK
 
+A bundle smaller than the setting SL_MODEL_PARAMS_COMPRESSION_THRESHOLD_MB comes with `content-encoding: zstd` to those
+who accept that, when it pays (`compression.py`). The rest of a model, after an interruption, comes as it is: ranges
+count its own bytes.
+
 HEAD works everywhere; a model's ETag is its digest. Errors are `{"detail": text}`: 403 when the client's certificate
 takes no part in the contract (asked first, so that strangers do not learn what is held), 404 when the model is not
 held here.
@@ -26,7 +30,9 @@ from typing import Final, NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from swarmlearning.api.server import peer_thumbprint, send_error
+from swarmlearning.api.server import peer_socket, peer_thumbprint, send_error
+from swarmlearning.sl.compression import CODING, Encode, Encoder, identity, pays
+from swarmlearning.sl.links import Links
 from swarmlearning.sl.store import NotHeldError, TensorStore
 from swarmlearning.tensors.digest import ModelDigest
 
@@ -73,13 +79,19 @@ def parse_range(value: bytes, size: int) -> tuple[int, int]:
 
 
 def file_app(
-    store: TensorStore, may_read: MayRead, on_missing: OnMissing = lambda digest: None, stall_seconds: float = 60.0
+    store: TensorStore,
+    may_read: MayRead,
+    on_missing: OnMissing = lambda digest: None,
+    stall_seconds: float = 60.0,
+    compress_below: int = 0,
 ) -> ASGIApp:
     """The application. `may_read(thumbprint, digest)` says whether the holder of a certificate may have a model.
 
-    `on_missing` is told of each model that was asked for and is not here: its node may believe that it is.
+    `on_missing` is told of each model that was asked for and is not here: its node may believe that it is. Models of
+    fewer than `compress_below` bytes may be compressed.
     """
     readers = ThreadPoolExecutor(_READERS, "file-server")
+    links = Links()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -96,6 +108,7 @@ def file_app(
             await send_model(route[1], route[2], scope, receive, send)
 
     async def send_model(digest: str, part: str | None, scope: Scope, receive: Receive, send: Send) -> None:
+        host = scope["client"][0]
         try:
             file, info = store.open(digest)
         except NotHeldError as error:
@@ -112,24 +125,37 @@ def file_app(
                 content_range = (b"content-range", b"bytes */%d" % info.size)
                 await send_error(send, error.status, str(error), [content_range])
                 return
-            start = answer.start if scope["method"] == "GET" else answer.end
-            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-            await send({"type": "http.response.body", "body": answer.prefix, "more_body": start < answer.end})
-            await stream(file, start, answer.end, receive, send)
+            encode: Encode = identity
+            if scope["method"] == "HEAD":
+                answer = answer._replace(start=answer.end)
+            elif part == "/bundle" and info.size < compress_below and _accepts_compression(scope["headers"]):
+                loop, speed = asyncio.get_running_loop(), links.speed(host)
+                if speed and await loop.run_in_executor(readers, pays, file.fileno(), info.size, speed):
+                    answer, encode = _compressed(answer), Encoder()
+            with links.watched(host, peer_socket(scope)):
+                await stream(file, answer, encode, receive, send)
 
-    async def stream(file: FileIO, start: int, end: int, receive: Receive, send: Send) -> None:
-        """Sends the bytes [start, end); returns early, which makes the server close the connection, when it cannot."""
+    async def stream(file: FileIO, answer: "_Answer", encode: Encode, receive: Receive, send: Send) -> None:
+        """Returns early, which makes the server close the connection, when the answer cannot be sent."""
         loop = asyncio.get_running_loop()
         gone = asyncio.create_task(_disconnected(receive))  # send() does not tell
+        start = answer.start
+
+        async def send_on(body: bytes, more: bool = True) -> None:
+            async with asyncio.timeout(stall_seconds):
+                await send({"type": "http.response.body", "body": body, "more_body": more})
+
         try:
-            while start < end and not gone.done():
-                piece = await loop.run_in_executor(readers, os.pread, file.fileno(), min(_PIECE, end - start), start)
-                if not piece:
+            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+            await send_on(encode(answer.prefix, start == answer.end))
+            while start < answer.end and not gone.done():
+                count, body = await loop.run_in_executor(readers, _read, file, start, answer.end, encode)
+                if not count:
                     logger.error("%s has become shorter while it was sent", file.name)
                     return
-                start += len(piece)
-                async with asyncio.timeout(stall_seconds):
-                    await send({"type": "http.response.body", "body": piece, "more_body": start < end})
+                start += count
+                await send_on(body)
+            await send_on(b"", more=False)  # returns when the kernel has taken what was sent before
         except TimeoutError:
             logger.warning("a client took less than %d bytes in %g s: cut off", _PIECE, stall_seconds)
         finally:
@@ -163,6 +189,23 @@ def _answer(digest: str, info: ModelDigest, bundle: bool, request: Headers) -> _
             headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, info.size)))
     headers.append((b"content-length", b"%d" % (len(prefix) + end - start)))
     return _Answer(status, headers, prefix, start, end)
+
+
+def _accepts_compression(request: Headers) -> bool:
+    values = (value for name, value in request if name == b"accept-encoding")
+    return any(token.strip() == CODING.encode() for value in values for token in value.split(b","))
+
+
+def _compressed(answer: _Answer) -> _Answer:
+    """The same answer, compressed: how long that gets nobody knows yet, and the ETag is that of other bytes."""
+    headers = [header for header in answer.headers if header[0] not in (b"content-length", b"etag")]
+    return answer._replace(headers=[*headers, (b"content-encoding", CODING.encode())])
+
+
+def _read(file: FileIO, start: int, end: int, encode: Encode) -> tuple[int, bytes]:
+    """How many bytes the next piece of [start, end) has, none when the file is shorter, and what to send for it."""
+    piece = os.pread(file.fileno(), min(_PIECE, end - start), start)
+    return len(piece), encode(piece, start + len(piece) == end)
 
 
 async def _disconnected(receive: Receive) -> None:

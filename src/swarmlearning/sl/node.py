@@ -47,7 +47,7 @@ CONTACT_HINT = (
 @dataclass(frozen=True)
 class SlSettings:
     """What an operator says about one SL. `fs_service` is how others reach its file server when that is not `host` and
-    the port it listens on."""
+    the port it listens on. `compress_below`: bytes of the smallest model that is never sent compressed."""
 
     name: str
     host: str
@@ -56,6 +56,7 @@ class SlSettings:
     sn_address: str
     data_dir: Path
     rounds: RoundSettings
+    compress_below: int
     command: Sequence[str]
 
 
@@ -103,6 +104,7 @@ async def _take_part(
         store,
         lambda thumbprint, digest: may_read(follower.chain.world, place.uid, thumbprint, digest),
         driver.missed,
+        compress_below=settings.compress_below,
     )
     server = Server(files, server_context(identity), settings.host, settings.fs_port, Limits())
     height = await _contact(follower)

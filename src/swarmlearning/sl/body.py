@@ -1,0 +1,94 @@
+"""What comes in answer to a request for a model, as it was before the sender may have compressed it."""
+
+import http.client
+from typing import Final, Protocol
+
+from zstandard import ZstdDecompressor, ZstdError
+
+from swarmlearning.sl.compression import CODING, WINDOW
+from swarmlearning.sl.connections import reason
+
+_IN: Final = 2**16
+
+
+class SourceError(Exception):
+    """What went wrong at one source."""
+
+
+class Body(Protocol):
+    """Everything raises `SourceError`."""
+
+    def expect(self, size: int) -> None:
+        """Says that `size` bytes have to come and no more. Called once, before the last of them are taken."""
+        ...
+
+    def receive(self, room: memoryview) -> int:
+        """Puts the next bytes into `room`; how many, at least one."""
+        ...
+
+    def finish(self) -> None:
+        """Called when all is there."""
+        ...
+
+
+def body_of(response: http.client.HTTPResponse) -> Body:
+    """The body of a successful answer."""
+    match response.getheader("content-encoding"):
+        case None:
+            return _Plain(response)
+        case "zstd":
+            return _Compressed(response)
+        case other:
+            raise SourceError(f"sent a content coding that was not asked for: {other[:50]!r}")
+
+
+class _Plain:
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self._response = response
+
+    def expect(self, size: int) -> None:
+        if self._response.length != size:
+            raise SourceError(f"announces {self._response.length} bytes where {size} are missing")
+
+    def receive(self, room: memoryview) -> int:
+        """Unlike `response.readinto`, keeps what came before a failure."""
+        missing = self._response.length or 0
+        try:
+            count = self._response.fp.readinto1(room[:missing])
+        except OSError as error:
+            raise SourceError(f"stopped {missing} bytes before the end: {reason(error)}") from error
+        if not count:
+            raise SourceError(f"closed the connection {missing} bytes before the end")
+        self._response.length = missing - count
+        return count
+
+    def finish(self) -> None:
+        pass
+
+
+class _Compressed:
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self._response = response
+        self._decoder = ZstdDecompressor(max_window_size=WINDOW).stream_reader(response, read_size=_IN)
+
+    def expect(self, size: int) -> None:
+        """The compressed size says nothing: `finish` finds what is too much."""
+
+    def receive(self, room: memoryview) -> int:
+        try:
+            count = self._decoder.readinto1(room)
+        except (OSError, http.client.HTTPException) as error:
+            raise SourceError(f"stopped before the end: {reason(error)}") from error
+        except ZstdError as error:
+            raise SourceError(f"sent no valid {CODING} data: {error}") from error
+        if not count:
+            raise SourceError("closed the connection before the end")
+        return count
+
+    def finish(self) -> None:
+        try:
+            surplus = self._decoder.read(1) or self._response.read(1)
+        except (OSError, http.client.HTTPException, ZstdError) as error:
+            raise SourceError(f"does not end its answer: {error}") from error
+        if surplus:
+            raise SourceError("sent more than the model has")
