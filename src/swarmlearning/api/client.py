@@ -18,6 +18,8 @@ ANSWER_SECONDS = 40.0
 """A transaction is ordered or refused within this time, else the SN says that it cannot."""
 SILENCE_SECONDS = 6.0
 """An SN sends at least a comment every 2 seconds on a block stream; a longer silence is a dead or frozen SN."""
+CONNECTIONS = 4
+"""To one SN: the stream of blocks, and what is said or asked meanwhile. An SN bears 512 of all nodes together."""
 MAX_LINE = 2 * 1024 * 1024
 
 
@@ -54,7 +56,7 @@ class SnClient:
         self.address = address
         self._base = f"https://{address}"
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, limit=16),
+            connector=aiohttp.TCPConnector(ssl=tls, limit=CONNECTIONS),
             timeout=aiohttp.ClientTimeout(total=answer_seconds, sock_connect=min(5.0, answer_seconds)),
             read_bufsize=MAX_LINE,
         )
