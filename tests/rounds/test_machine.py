@@ -301,6 +301,17 @@ def test_a_refusal_on_a_state_that_was_seen_already_is_not_answered_by_the_same_
     assert node.show() == [Send(submit)]
 
 
+def test_a_refusal_on_an_older_state_is_answered_soon_even_without_another_block() -> None:
+    node = joined("b")
+    node.show()
+    node.hand()
+    submit = submit_of("b", 0)
+    assert node.tell(Refused(submit, "other-round", "", node.height - 1)) == []
+    assert node.wake("retry") == [Send(submit)]
+    assert node.tell(Refused(submit, "other-round", "", node.height - 1)) == []
+    assert [wake.seconds for wake in node.wakes if wake.timer.purpose == "retry"] == [0.1, 0.2]
+
+
 @pytest.mark.parametrize("code", ["untrusted", "other-chain", "revoked"])
 def test_any_other_refusal_ends_the_ml_process_with_the_reason(code: str) -> None:
     node = joined("b")

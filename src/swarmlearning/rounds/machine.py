@@ -181,9 +181,9 @@ class RoundMachine:
                 work.woke(timer, moved)
             case Accepted(body, height):
                 self._joined = self._joined or body == self._session
-                work.answered(body, height)
+                work.accepted(body, height)
             case Refused(body, code, detail, height):
-                work.answered(body, max(height, work.height + 1))
+                yield from work.refused(body, height)
                 if code not in PASSING and isinstance(body, OpenSession | Submit | CloseSession):
                     yield from self._fail(f"{detail} ({code})")
 

@@ -43,17 +43,29 @@ class Work:
         self._timers = {timer: woke for timer, woke in self._timers.items() if timer.key in (present, NEVER)}
 
     def send(self, body: TrainingBody | Lost) -> Iterator[Send]:
-        """Once, until its answer's block has been seen."""
-        if body not in self.sent:
+        """Once, until its answer's block has been seen; after a refusal, unless it shall be tried again only later."""
+        if body not in self.sent and not self.pausing(_kind(body)):
             self.sent[body] = None
             yield Send(body)
 
-    def answered(self, body: TrainingBody | Lost, height: int) -> None:
-        """A sent transaction has its answer; it counts as under way until its block has been seen."""
+    def accepted(self, body: TrainingBody | Lost, height: int) -> None:
+        """A sent transaction stands; it counts as under way until its block has been seen."""
+        self.unpause(_kind(body))
         if height > self.height:
             self.sent[body] = height
         else:
             self.sent.pop(body, None)
+
+    def refused(self, body: TrainingBody | Lost, height: int) -> Iterator[Wake]:
+        """What was judged on the state that is known here, or a newer one, may be said again with a newer one still.
+
+        What was judged on an older state may hold now, and there may be no newer one: soon.
+        """
+        if height < self.height:
+            self.sent.pop(body, None)
+            yield from self.pause(_kind(body))
+        else:
+            self.sent[body] = max(height, self.height + 1)
 
     def publishes(self, current: Round) -> bool:
         """Whether the result of this term is on its way to the ledger."""
@@ -98,7 +110,10 @@ class Work:
             self._timers[timer] = True
 
     def pause(self, subject: str) -> Iterator[Wake]:
-        """What has failed (a fetch by digest, a merge: empty) is tried again after a while, longer each time."""
+        """What has failed is tried again after a while, longer each time.
+
+        `subject`: a fetch's digest, nothing for a merge, the kind of a transaction.
+        """
         seconds = self._pauses.get(subject, FIRST_PAUSE)
         self._pauses[subject] = min(2 * seconds, LONGEST_PAUSE)
         yield from self.elapsed(Timer("retry", NEVER, subject), seconds)
@@ -114,3 +129,7 @@ class Work:
     def forget_pauses(self, needed: set[str]) -> None:
         """Models that nobody needs any more are not tried again."""
         self._pauses = {subject: seconds for subject, seconds in self._pauses.items() if subject in needed | {""}}
+
+
+def _kind(body: TrainingBody | Lost) -> str:
+    return type(body).__name__
