@@ -13,9 +13,9 @@ help:
 	@echo "make test         all checks and tests"
 	@echo "make lint         style, types and layering only"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
-	@echo "make bench-round  time of a round: N=3 MB=1 (JSON=1 for one JSON line)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
+	@echo "make bench-round  time of a round beside its floor: N=\"2 4 8\" MB=\"1 10 100 400\" (JSON=1 for JSON lines)"
 	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
 	@echo "make bench-ledger time and rate of commits, one SN and three with etcd (JSON=1)"
 	@echo "make bench-failover  standstill when the sentinel is killed: KILLS=10 (JSON=1)"
@@ -56,8 +56,8 @@ TRACE ?=
 simulate: $(STAMP)
 	@PYTHONPATH=tests $(RUN)/python -m simulation --first $(FIRST) --seeds $(SEEDS) $(if $(TRACE),--trace)
 
-N ?= 3
-MB ?= 1
+N ?= 2 4 8
+MB ?= 1 10 100 400
 JSON ?=
 bench-round: $(STAMP)
 	@$(RUN)/python bench/round.py --nodes $(N) --mb $(MB) $(if $(JSON),--json)

@@ -16,10 +16,14 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     rounds: int
     median_s: float
     p95_s: float
+    best_s: float
     floor_s: float
+    phases_s: dict[str, float]
     cpu_s_per_round: float
+    cpu_s: dict[str, float]
     peak_rss_mb: dict[str, float]
     startup_s: float
+    other_cores: float
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
@@ -27,16 +31,18 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
-def test_one_json_line() -> None:
-    done = run("--nodes", "2", "--mb", "1", "--rounds", "3", "--json")
+def test_a_json_line_for_each_swarm() -> None:
+    done = run("--nodes", "2", "3", "--mb", "1", "--rounds", "3", "--json")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == 1
-    line = msgspec.json.decode(done.stdout, type=Line)
-    assert (line.nodes, line.mb, line.rounds) == (2, 1, 3)
-    assert 0 < line.median_s <= line.p95_s
-    assert min(line.floor_s, line.cpu_s_per_round, line.startup_s) > 0
-    assert set(line.peak_rss_mb) == {"SN-1", "SL-1", "SL-2", "ML-1", "ML-2"}
-    assert min(line.peak_rss_mb.values()) > 1
+    lines = [msgspec.json.decode(line, type=Line) for line in done.stdout.splitlines()]
+    assert [(line.nodes, line.mb, line.rounds) for line in lines] == [(2, 1, 3), (3, 1, 3)]
+    for line in lines:
+        assert 0 < line.best_s <= line.median_s <= line.p95_s
+        assert min(line.floor_s, line.cpu_s_per_round, line.startup_s) > 0
+        processes = {"SN-1", *(f"{kind}-{number}" for kind in ("SL", "ML") for number in range(1, line.nodes + 1))}
+        assert set(line.peak_rss_mb) == set(line.cpu_s) == processes
+        assert min(line.peak_rss_mb.values()) > 1
+        assert set(line.phases_s) == {"submit", "merge", "deliver"}
 
 
 def test_a_round_needs_two_nodes() -> None:
