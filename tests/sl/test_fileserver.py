@@ -136,7 +136,13 @@ async def test_whole_model(identities: Identities, store: TensorStore, info: Mod
 
 @pytest.mark.parametrize(
     ("value", "start", "end"),
-    [("bytes=0-0", 0, 1), ("bytes=1048575-1048577", 1048575, 1048578), ("bytes=-7", SIZE - 7, SIZE)],
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=1048575-1048577", 1048575, 1048578),
+        ("bytes=-7", SIZE - 7, SIZE),
+        ("bytes=5-9223372036854775807", 5, SIZE),
+        ("bytes=-9999999999999999999", 0, SIZE),
+    ],
 )
 async def test_part_of_a_model(
     value: str, start: int, end: int, identities: Identities, store: TensorStore, info: ModelDigest
@@ -147,7 +153,16 @@ async def test_part_of_a_model(
     assert headers["content-range"] == f"bytes {start}-{end - 1}/{SIZE}"
 
 
-@pytest.mark.parametrize(("value", "status"), [("bytes=0-1,3-4", 400), (f"bytes={SIZE}-", 416)])
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        ("bytes=0-1,3-4", 400),
+        ("bytes=" + ",".join(["0-"] * 5000), 400),  # a few bytes that ask for gigabytes
+        ("bytes=0-" + "9" * 5000, 400),
+        (f"bytes={SIZE}-", 416),
+        ("bytes=9999999999999999999-", 416),
+    ],
+)
 async def test_bad_range(
     value: str, status: int, identities: Identities, store: TensorStore, info: ModelDigest
 ) -> None:
