@@ -22,12 +22,12 @@ def eighths(*losses: float) -> list[int]:
 
 def test_the_table() -> None:
     assert eighths(9, 8, 7, 6, 5, 4, 3, 2, 1, 0) == [8, 10, 13, 17, 22, 28, 32, 32, 32, 32]
-    assert eighths(1, 1, 2, 3, 4, 5, 6, 7) == [8, 6, 4, 3, 2, 2, 2, 2]
-    assert eighths(3, 2, 2.5, 1.9) == [8, 10, 8, 10]
+    assert eighths(1, 1, 2, 3, 4, 5, 6, 7) == [8, 4, 2, 2, 2, 2, 2, 2]
+    assert eighths(3, 2, 2.5, 1.9) == [8, 10, 5, 7]
 
 
 def test_an_equal_loss_is_no_better_one() -> None:
-    assert eighths(1.0, 1.0) == [8, 6]
+    assert eighths(1.0, 1.0) == [8, 4]
 
 
 def test_the_best_loss_is_kept_over_worse_ones() -> None:
@@ -73,5 +73,5 @@ def test_no_order_of_reports_changes_the_contract(order: tuple[str, ...]) -> Non
         for uid in order:
             play.report(uid, loss=losses[uid])
     assert play.state.pace.best_loss == 1e16 / 3
-    assert [play.member(uid).interval for uid in "abc"] == [6, 6, 6]
+    assert [play.member(uid).interval for uid in "abc"] == [4, 4, 4]
     assert play.result.holders == ("a", "b", "c")

@@ -3,11 +3,13 @@
 After each round the mean validation loss over its contributors is compared with the best so far:
 
     better      eighths = min(32, ceil(eighths * 5/4))
-    not better  eighths = max(2, floor(eighths * 4/5))
+    not better  eighths = max(2, eighths // 2)
     interval    = max(1, syncFrequency * eighths // 8)
 
-so the interval stays between a quarter and four times the member's own syncFrequency. All arithmetic but the mean is
-on integers; the mean sums exactly (`math.fsum`), so every node finds the same.
+so the interval stays between a quarter and four times the member's own syncFrequency. It grows slowly and is halved at
+once, as in TCP's congestion control: models that have trained apart for too long cost more than a round that was not
+needed (docs/performance.md has figures). All arithmetic but the mean is on integers; the mean sums exactly
+(`math.fsum`), so every node finds the same.
 """
 
 import math
@@ -32,7 +34,7 @@ class Pace(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(self, best_loss=loss)
         if loss < self.best_loss:
             return msgspec.structs.replace(self, best_loss=loss, eighths=min(SLOWEST, -(-self.eighths * 5 // 4)))
-        return msgspec.structs.replace(self, eighths=max(FASTEST, self.eighths * 4 // 5))
+        return msgspec.structs.replace(self, eighths=max(FASTEST, self.eighths // 2))
 
 
 def mean_loss(losses: Mapping[str, float]) -> float | None:
