@@ -372,6 +372,30 @@ def test_it_is_carried_over_anew_when_it_comes_too_late_again() -> None:
     assert node.tell(Fetched(merged(2)))[0] == Carry(model("d", 1), merged(0), merged(2), 2)
 
 
+@pytest.mark.parametrize("last_seen", [1, 2])
+def test_what_a_round_has_taken_that_was_collected_again_is_not_carried_over(last_seen: int) -> None:
+    """Its first result was made without it, and void; its second was made with it, and may have been skipped."""
+    node = served("d", "a", "b", "c", "d")
+    play = node.play
+    assert node.hand(1) == [Send(submit_of("d", 1, merged(0)))]
+    play.submit("a", "b", "c")
+    play.freeze(stragglers=("d",))
+    play.publish()
+    node.show()
+    assert node.tell(FetchFailed(merged(1), "gone")) == [Send(Missing(1))]
+    play.missing("a", "b", "c", "d")
+    play.void(1)
+    play.submit("a", "b", "c", "d")
+    play.publish(result="9" * 64)
+    if last_seen == 2:
+        play.report("a", "b", "c", number=1)
+        play.submit("a", "b", "c")
+        play.freeze(stragglers=("d",))
+        play.publish()
+    node.show()
+    assert node.tell(Fetched(play.result.digest)) == [Deliver(play.result.digest)]
+
+
 def test_what_cannot_be_carried_over_or_is_unusable_is_given_up_for_the_latest_model() -> None:
     assert straggler().tell(Carried(model("d", 1), merged(1), "", 0)) == [Deliver(merged(1))]
     node = straggler()
@@ -967,6 +991,25 @@ def test_nobody_finishes_before_all_hold_the_final_model() -> None:
     play.attend("c", "ml-lost")
     assert node.show() == []
     play.settle()
+    assert node.show() == [Finish()]
+
+
+def test_who_has_ended_stays_for_those_who_have_come_back_without_the_final_model() -> None:
+    play = Play("a", "b", "c")
+    for uid in ("a", "b", "c"):
+        play.close(uid)
+    play.submit("a", "b", "c", kind="snapshot")
+    play.attend("c", "lost")
+    play.publish()
+    play.report("b")
+    node = Node(play, "b", held=[merged(0)])
+    node.tell(SessionAsked(SESSION))
+    node.refuse(SESSION, "training-over")
+    node.tell(MLLeft(well=False))
+    play.settle()
+    play.attend("c", "present")
+    assert node.show() == []
+    play.report("c")
     assert node.show() == [Finish()]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from swarmlearning.rounds.events import Action, Carried, Carry
-from swarmlearning.rounds.results import NOTHING, Model
+from swarmlearning.rounds.results import NO_MODEL, NOTHING, Model
 from swarmlearning.rounds.work import Work
 
 
@@ -21,7 +21,9 @@ class Carrying:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._submitted: set[int] = set()
+        self._rounds: set[int] = set()
+        self._digests: set[str] = set()
+        self._without = NO_MODEL
         self._merged_in = NOTHING
         self._carried: tuple[str, Handed | None] | None = None
         self._carrying: tuple[str, str] | None = None
@@ -30,12 +32,13 @@ class Carrying:
 
     def begin(self) -> None:
         """The ML process has handed over another model."""
-        self._submitted, self._merged_in = set(), NOTHING
+        self._rounds, self._digests, self._without, self._merged_in = set(), set(), NO_MODEL, NOTHING
         self._carried = self._carrying = None
 
-    def submitted(self, number: int) -> None:
+    def submitted(self, number: int, digest: str) -> None:
         """The model, or what was carried over of it, goes to the round of this number."""
-        self._submitted.add(number)
+        self._rounds.add(number)
+        self._digests.add(digest)
 
     def carried(self, done: Carried) -> None:
         """What was asked for is in the store, or cannot be made."""
@@ -46,15 +49,20 @@ class Carrying:
                 self._work.held.add(done.result)
 
     def see_what_became_of_it(self, latest: Model) -> None:
-        """Which round has merged it; one whose result was not seen may have."""
+        """Which round has merged it. One whose result was not seen may have; so may one whose result without it was
+        void afterwards, as is known when the next one builds on another."""
         number, result = latest[0], self._work.training.result
         if number < self._merged_in:
             self._merged_in = NOTHING  # its result is void
-        if result and number in self._submitted:
-            self._submitted.discard(number)
-            if any(part.uid == self._work.uid for part in result.receipt.contributions):
-                self._merged_in = number
-        self._merged_in = max([self._merged_in, *(earlier for earlier in self._submitted if earlier < number)])
+        parts = result.receipt.contributions if result else ()
+        if any(part.uid == self._work.uid and part.digest in self._digests for part in parts):
+            self._merged_in = number
+        elif result:
+            if self._without == (number - 1, result.closed.base):
+                self._rounds.discard(number - 1)
+            if number in self._rounds:
+                self._without = latest
+        self._merged_in = max([self._merged_in, *(earlier for earlier in self._rounds if earlier < number)])
 
     # --- decisions --------------------------------------------------------------------------------------------------
 

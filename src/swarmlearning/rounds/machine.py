@@ -276,7 +276,7 @@ class RoundMachine:
             return
         kind, model = self._model_for(me, current)
         if model and current.barred.get(self._uid) != model.digest:
-            self._carrying.submitted(current.number)
+            self._carrying.submitted(current.number, model.digest)
             weight = contract.weight_in(current, me, kind)
             yield from self._work.send(Submit(current.number, current.base, kind, model.digest, model.size, weight))
 
