@@ -14,10 +14,11 @@ SHOWN = 60
 
 
 class Findings(NamedTuple):
-    """How swarms ended, how often each fault struck, and how long it took."""
+    """How swarms ended, how often each fault struck, what was said on their ledgers, and how long it took."""
 
     outcomes: Counter[str]
     struck: Counter[str]
+    said: Counter[str]
     cpu_seconds: float
 
     @property
@@ -29,23 +30,26 @@ class Findings(NamedTuple):
         return f"{self.seeds} seeds, {self.seeds / self.cpu_seconds:.0f} a second of CPU time: {ends}"
 
     def census(self) -> str:
-        """The faults by kind, and how many of them struck who led."""
-        return ", ".join(
+        """The faults by kind, and how many of them struck who led; and the transactions."""
+        faults = ", ".join(
             f"{kind} {count}" + (f" ({led} of leaders)" if (led := self.struck[f"{kind}{OF_A_LEADER}"]) else "")
             for kind, count in sorted(self.struck.items())
             if not kind.endswith(OF_A_LEADER)
         )
+        words = ", ".join(f"{kind} {count}" for kind, count in sorted(self.said.items()))
+        return f"struck: {faults}\nsaid: {words}"
 
     def __add__(self, other: object) -> "Findings":
         assert isinstance(other, Findings)
         times = self.cpu_seconds + other.cpu_seconds
-        return Findings(self.outcomes + other.outcomes, self.struck + other.struck, times)
+        return Findings(self.outcomes + other.outcomes, self.struck + other.struck, self.said + other.said, times)
 
 
 def simulate(first: int, seeds: int) -> Findings:
     """The swarms of these seeds. Raises `AssertionError` with seed, reason and the last steps."""
     outcomes: Counter[str] = Counter()
     struck: Counter[str] = Counter()
+    said: Counter[str] = Counter()
     begun = time.process_time()
     with signatures_unchecked():
         for seed in range(first, first + seeds):
@@ -55,7 +59,8 @@ def simulate(first: int, seeds: int) -> Findings:
             except Exception as error:
                 raise AssertionError(report(seed, error)) from error
             struck += swarm.struck
-    return Findings(outcomes, struck, time.process_time() - begun)
+            said += swarm.log.said()
+    return Findings(outcomes, struck, said, time.process_time() - begun)
 
 
 def report(seed: int, error: Exception) -> str:
@@ -93,7 +98,7 @@ def main() -> int:
     except AssertionError as error:
         print(error)
         return 1
-    print(f"struck: {found.census()}")
+    print(found.census())
     print(f"{found} (from {asked.first})")
     return 0
 

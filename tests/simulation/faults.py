@@ -225,6 +225,8 @@ def isolate_sn(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 JAMS: tuple[Fault, ...] = (stick, stick, fill, hang_ml)
 """With these the leader goes on living for long, but does not get on; everybody else has to."""
 OF_SNS: tuple[Fault, ...] = (crash_sn, freeze_sn, isolate_sn)
+OF_THE_NETWORK: tuple[Fault, ...] = (cut, split, *OF_SNS)
+"""Whatever one site may notice of them."""
 FOR_GOOD: tuple[Fault, ...] = (die, retire)
 FAULTS: tuple[Fault, ...] = (
     crash, crash, crash, leave, freeze, freeze, lose_ml, lose_ml, hang_ml, cut, cut, split, stick, stick, drag, fill,

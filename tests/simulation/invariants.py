@@ -118,7 +118,11 @@ class Witness:
         require(why.code in expected, f"{site.uid} is refused {type(body).__name__}: {why}")
 
     def finished(self, site: "Site") -> None:
-        require(self._log.training(site.link.height).over, f"{site.uid} finishes though training is not over")
+        require(self._log.training(site.link.height).settled, f"{site.uid} finishes though nothing is settled")
+
+    def ended(self, site: "Site") -> None:
+        """An ML process has ended well."""
+        require(self._log.training(-1).settled, f"{site.uid} ends with a model that may still be void")
 
     def acknowledged(self, entry: SignedTransaction, height: int) -> None:
         """What is said to be on the chain is there."""
@@ -132,4 +136,6 @@ class Witness:
         )
 
     def failed(self, site: "Site", text: str) -> None:
-        require(any(known in text for known in TOO_LATE), f"the ML process of {site.uid} is failed: {text}")
+        what = f"the ML process of {site.uid} is failed: {text}"
+        require(any(known in text for known in TOO_LATE), what)
+        require(site.uid in site.swarm.harmed, f"though nothing has befallen it, {what}")

@@ -4,6 +4,7 @@ The log is durable and gives each height to one transaction; whether an SN can u
 are kept as etcd (several SNs) or one SN's memory keeps them. What an SN makes of them is the real `Judgement`.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -71,6 +72,11 @@ class Log:
 
     def training(self, height: int) -> Training:
         return state_of(self.chains[height].world, CONTRACT)
+
+    def said(self) -> Counter[str]:
+        """How many transactions there are of each kind; those with a model by where it comes from."""
+        bodies = [entry.content.body for entry in self.entries]
+        return Counter(f"{type(one).__name__}{getattr(one, 'submission', '').title()}" for one in bodies)
 
     def next_id(self) -> str:
         self._ids += 1

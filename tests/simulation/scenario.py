@@ -8,7 +8,7 @@ import random
 from functools import partial
 from typing import TYPE_CHECKING
 
-from simulation.faults import FAULTS, FOR_GOOD, JAM_SECONDS, JAMS, OF_SNS, Fault
+from simulation.faults import FAULTS, FOR_GOOD, JAM_SECONDS, JAMS, OF_SNS, OF_THE_NETWORK, Fault
 from simulation.site import Plan, Site
 from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.rounds.settings import RoundSettings
@@ -22,6 +22,8 @@ FIRST_FAULTS = 60.0
 """Seconds in which faults begin."""
 SLOW_SECONDS = 20.0
 """What takes so long is slow: training, a merge, a model's transfer."""
+LONG_GRACE = 30.0
+"""Longer than any trains that is not slow."""
 LARGE = 400
 """One swarm in so many is large."""
 
@@ -41,10 +43,16 @@ class Scenario:
         self.latency = dice.choice((0.002, 0.01, 0.1, 0.5))
         self.faults = 0 if dice.random() < 0.1 else dice.randint(1, 3 if large else 8)
         self.initial = "one" if dice.random() < 0.2 else "merged"
-        self.grace = dice.choice((0.0, 2.0, 30.0))
+        self.grace = dice.choice((0.0, 2.0, LONG_GRACE))
         self.base = dice.choice((5.0, 600.0, 600.0))
         self.rounds = dice.randint(1, 2 if large else 4)
+        self.silent = dice.random() < 0.05
         self.jam: Fault | None = dice.choice(JAMS) if dice.random() < 0.15 else None
+
+    @property
+    def calm(self) -> bool:
+        """Nothing is going to happen, and the leader waits for everybody."""
+        return not (self.faults or self.jam or self.loss or self.lateness) and self.grace == LONG_GRACE
 
     def plan(self, index: int) -> Plan:
         """How site number `index` trains; the first may always lead."""
@@ -53,7 +61,8 @@ class Scenario:
         return Plan(
             rounds=max(1, self.rounds + dice.choice((-1, 0, 0, 1))),
             train=dice.uniform(1.0, 3.0) * slow,
-            work=dice.choice((0.01, 0.1, 1.0, 40.0 if dice.random() < 0.2 else 0.1)),
+            work=40.0 if self.silent else dice.choice((0.01, 0.1, 1.0, 40.0 if dice.random() < 0.2 else 0.1)),
+            silent=self.silent,
             transfer=dice.choice((0.01, 0.05, 0.5, 20.0 if dice.random() < 0.2 else 0.05)),
             lag=dice.choice((0.0, 0.0, 0.0, 0.0, 2.0 if dice.random() < 0.5 else 0.3)),
             checkin=dice.choice(("snapshot", "active", "inactive")),
@@ -75,6 +84,7 @@ def traits(plan: Plan) -> list[str]:
         "late joiner": plan.joins > 0,
         "slow link": plan.lag > 0,
         "slow disk": plan.work >= SLOW_SECONDS or plan.transfer >= SLOW_SECONDS,
+        "silent merges": plan.silent,
         "slow training": plan.train >= SLOW_SECONDS,
     }
     return [trait for trait, there in found.items() if there]
@@ -116,6 +126,7 @@ def strike(swarm: "Swarm", fault: Fault, site: Site | None, lasts: float) -> Non
         kind = fault.__name__.replace("_", " ")
         swarm.struck[kind] += 1
         swarm.struck[f"{kind}{OF_A_LEADER}"] += leads
+        swarm.harmed |= {site.uid} if site and fault not in OF_THE_NETWORK else set(swarm.sites)
 
 
 def jam(swarm: "Swarm", fault: Fault, site: Site) -> None:
@@ -123,6 +134,7 @@ def jam(swarm: "Swarm", fault: Fault, site: Site) -> None:
     swarm.note(site.uid, "is jammed")
     swarm.struck["jam"] += 1
     swarm.struck[f"jam{OF_A_LEADER}"] += 1
+    swarm.harmed.add(site.uid)
     site.jammed = True
     fault(swarm, site, JAM_SECONDS)
     swarm.clock.after(JAM_SECONDS, lambda: swarm.unjam(site))

@@ -141,6 +141,7 @@ class Script:
                 process.left -= 1
                 if over:
                     self.final = process.loaded
+                    self.swarm.witness.ended(self.site)
                     self._after(process, 0.5, lambda: self._end(well=True))
                 else:
                     seconds = self.site.plan.train * interval / 8 if process.left else 0.1
@@ -149,6 +150,7 @@ class Script:
                 assert process.waits
                 assert process.closing
                 self.final = process.loaded
+                self.swarm.witness.ended(self.site)
                 self._end(well=True)
             case Fail(text):
                 self.failed = text

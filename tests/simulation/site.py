@@ -42,13 +42,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Plan:
     """How a site trains. `rounds` hand-overs with `train` seconds between, then the closing one; `work` seconds a
-    merge, `transfer` seconds a model; `lag` more seconds for each of its messages, on average."""
+    merge, `transfer` seconds a model; `lag` more seconds for each of its messages, on average. `silent`:
+    its merges cannot be seen to move."""
 
     rounds: int
     train: float
     work: float
     transfer: float
     lag: float
+    silent: bool
     checkin: CheckinMode
     adaptive: bool
     weightage: int
@@ -156,9 +158,9 @@ class Site(Living):
                 models.fetch(self, action, list(action.holders))
             case Merge():
                 self.swarm.moment("merging", self)
-                self.store.job(self.plan.work, lambda: models.merge(self, action))
+                self.store.job(self.plan.work, lambda: models.merge(self, action), self.plan.silent)
             case Carry():
-                self.store.job(self.plan.work, lambda: models.carry(self, action))
+                self.store.job(self.plan.work, lambda: models.carry(self, action), self.plan.silent)
             case Verify(digest):
                 self.store.job(self.plan.work, lambda: models.verify(self, digest))
             case Wake(timer, seconds):

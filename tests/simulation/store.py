@@ -1,4 +1,4 @@
-"""A site's disk: which models are on it, and work that takes time and can be seen to move, or stands still."""
+"""A site's disk: which models are on it, and work that takes time, or stands still."""
 
 import random
 
@@ -49,15 +49,15 @@ class Store:
 
     # --- work -------------------------------------------------------------------------------------------------------
 
-    def job(self, seconds: float, thunk: Thunk) -> None:
-        """Work with disk or network that can be seen to move."""
-        self._busy += 1
+    def job(self, seconds: float, thunk: Thunk, silent: bool = False) -> None:
+        """Work with disk or network that can be seen to move, if it is not `silent`."""
+        self._busy += not silent
 
         def done() -> None:
             if self.stuck:
                 self._stalled.append(done)
             else:
-                self._busy -= 1
+                self._busy -= not silent
                 thunk()
 
         self._life.at(self.slowness * seconds, done)

@@ -18,7 +18,7 @@ from simulation.ledger import Log, Presence, Sn
 from simulation.scenario import MOMENTS, Scenario, in_moment, schedule, traits
 from simulation.site import Site
 from swarmlearning.ledger.bodies import Receipt
-from swarmlearning.ledger.contracts.training import Training, waiting_text
+from swarmlearning.ledger.contracts.training import Training, participation_text, waiting_text
 from swarmlearning.ledger.transaction import SignedTransaction
 
 ROUND_BOUND = 600.0
@@ -59,6 +59,7 @@ class Swarm:
         self.min_peers = scenario.min_peers
         self.witness = Witness(self.log, self.min_peers)
         self.struck: Counter[str] = Counter()
+        self.harmed: set[str] = set()
         self._trace = trace
         self._scenario = scenario
         self._blocked_until = 0.0
@@ -80,10 +81,15 @@ class Swarm:
         }
         for sn in self.sns:
             sn.advance()
+        ordinary = True
         for site in self.sites.values():
             self.struck.update(traits(site.plan))
+            ordinary = ordinary and not traits(site.plan)
+            if scenario.loss or scenario.lateness or site.plan.lag or site.plan.joins:
+                self.harmed.add(site.uid)  # the others may have begun and ended without it
             self.until_healed(site.plan.joins)
             self.clock.after(site.plan.joins, site.start)
+        self._calm = scenario.calm and ordinary
         schedule(self, scenario)
         self.clock.after(LOOK_SECONDS, self._look)
 
@@ -292,6 +298,8 @@ class Swarm:
         training = self.log.training(len(self.log.chains) - 1)
         require(training.over and training.result is not None, "all have ended though training is not over")
         assert training.result is not None
+        participation = participation_text(training)
+        require(not self._calm or participation.startswith("complete"), f"though nothing has happened: {participation}")
         for site in self.sites.values():
             if not site.dead and site.script.failed is None and site.script.final:
                 require(site.script.final == training.result.digest, f"{site.uid} ends with another model")
