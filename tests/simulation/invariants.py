@@ -104,6 +104,10 @@ class Witness:
         if after.over and not before.over:
             finished = sum(member.finished for member in after.members.values())
             require(finished >= self._min_peers, f"training is over though only {finished} have finished")
+        if after.settled and not before.settled:
+            holders = after.result.holders if after.result else ()
+            lacking = [uid for uid, member in after.members.items() if member.present and uid not in holders]
+            require(after.over and not lacking, f"the final model is settled though {lacking} have not got it")
         leader = after.members[now.leader].attendance if now and now.leader else "present"
         require(leader in ("present", "ml-lost"), f"the leader is {leader}")
         for member in after.members.values():

@@ -12,6 +12,7 @@ from support.virtual_time import run_in_virtual_time
 from swarmlearning.ledger.bodies import (
     Announce,
     Body,
+    CloseSession,
     Contribution,
     Depose,
     Leave,
@@ -20,6 +21,8 @@ from swarmlearning.ledger.bodies import (
     Progress,
     Publish,
     Receipt,
+    ReportPerformance,
+    Settle,
     Submit,
 )
 from swarmlearning.ledger.contracts import network
@@ -167,18 +170,42 @@ def test_what_could_not_be_recorded_is_proposed_again(hindrance: str, monkeypatc
     run_in_virtual_time(scenario())
 
 
+def merged(closing: bool) -> Site:
+    """Round 0 of two sites, sl-0 leads, has a result; the last, where both are `closing`."""
+    site = Site(sls=2)
+    members = ("sl-0", "sl-1")
+    for uid in members:
+        site.ledger.say(uid, session(min_peers=2))
+        if closing:
+            site.ledger.say(uid, CloseSession("snapshot"))
+    for number, uid in enumerate(members):
+        state = site.ledger.say(uid, Submit(0, "", "snapshot" if closing else "trained", f"{number}" * 64, 10, 1))
+    assert state.round is not None
+    assert state.round.leader == "sl-0"
+    receipt = Receipt("mean", tuple(Contribution(uid, f"{n}" * 64, 1, 1) for n, uid in enumerate(members)), ())
+    site.ledger.say("sl-0", Publish(0, 0, "a" * 64, 10, receipt))
+    return site
+
+
+def test_a_final_result_that_every_live_member_holds_is_proposed_as_settled() -> None:
+    async def scenario() -> None:
+        site = merged(closing=True)
+        async with watching(site) as sn:
+            await sn.at(1.0)
+            assert sn.proposed == []
+            site.ledger.chain = sn.miner.chain
+            await sn.miner.submit(site.ledger.write("sl-1", CONTRACT, ReportPerformance(0, None, None, 1, 1)).raw)
+            await sn.at(1.0)
+            assert [body for _, body in sn.proposed] == [Settle(0)]
+            (training,) = sn.miner.chain.world.area("training/", Training)
+            assert training.settled
+
+    run_in_virtual_time(scenario())
+
+
 def test_a_result_that_every_live_member_misses_is_proposed_as_void() -> None:
     async def scenario() -> None:
-        site = Site(sls=2)
-        members = ("sl-0", "sl-1")
-        result = "a" * 64
-        for uid in members:
-            site.ledger.say(uid, session(min_peers=2))
-        for number, uid in enumerate(members):
-            state = site.ledger.say(uid, Submit(0, "", "trained", f"{number}" * 64, 10, 1))
-        assert state.round is not None
-        receipt = Receipt("mean", tuple(Contribution(uid, f"{n}" * 64, 1, 1) for n, uid in enumerate(members)), ())
-        state = site.ledger.say(state.round.leader, Publish(0, 0, result, 10, receipt))
+        site = merged(closing=False)
         site.ledger.say("sl-0", Missing(0))
         async with watching(site) as sn:
             await sn.at(1.0)
