@@ -75,7 +75,8 @@ class Witness:
                 require(part.digest not in self.poisoned, f"{what} takes a model of {part.uid} that is not finite")
                 origin = self.handed[part.digest]
                 require(origin not in self._taken, f"{what} takes what {part.uid} handed over a second time")
-                self._taken[origin] = body.round
+                if part.coefficient:  # with initial sync `one` the others' models are not in the result
+                    self._taken[origin] = body.round
 
     def _submitted(self, sender: str, body: Submit) -> None:
         if body.base:  # without one everybody hands in what it has
