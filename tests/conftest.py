@@ -1,8 +1,13 @@
 """Real tests name the programs they need; where one is missing the summary says which, and what was not run."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.tools import lacks, missing
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -120,10 +120,10 @@ def test_integers_are_no_float_blocks(mixed: list[Source]) -> None:
     opened(mixed[0].path, check)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     order=st.permutations(range(5)),
-    elements=st.integers(50, 3000),
+    elements=st.integers(200, 3000),
     threads=st.integers(1, 4),
     method=st.sampled_from(list(METHODS)),
 )
