@@ -62,6 +62,8 @@ def _shares(models: Models) -> Float64:
     single = majority(models.weights)
     if single is not None:
         return vertices[single]
+    if len(weights) == 2:  # of equal weight: each point between them is a median, and the mean is preferred
+        return weights
     gram = _gram(models, None if models.previous is not None else vertices[0])
     shares = minimise(gram, weights)
     if _squared_distances(gram, shares).min() < _RECENTRE * gram.max():
@@ -101,7 +103,7 @@ def minimise(gram: Float64, weights: Float64) -> Float64:
 
     `gram` (n, n): inner products of the xᵢ about any centre; `weights` (n,) sum to 1.
     """
-    # Where there are many medians, as with two models, the mean is preferred. A median that is one of the models
+    # Where there are many medians, as of models on a line, the mean is preferred. A median that is one of the models
     # would be approached ever more slowly.
     candidates: list[Float64] = [weights, *np.eye(len(weights))]
     for candidate in candidates:

@@ -4,30 +4,41 @@ They choose coefficients and describe contributors; no element of a result is co
 tiles: BLAS starts no threads of its own for products so small, and the GIL is released once for all of them.
 """
 
+from itertools import combinations_with_replacement
 from typing import Final
 
 import numpy as np
 
 from swarmlearning.merge.arithmetic import Float64
 
-_LONGEST: Final = 2048  # elements of a vector in a tile
-_SHORTEST: Final = 64
+_TILE: Final = 2048  # elements of a vector, at most
 _PRODUCTS: Final = 2**17  # in a tile: with twice as many, OpenBLAS wakes threads, which wait for work at full speed
+_GROUP: Final = 32  # vectors
 
 
 def inner(a: Float64, b: Float64) -> float:
     """Σ aᵢ·bᵢ of two vectors (m,)."""
-    whole = len(a) - len(a) % _LONGEST
-    tiles = np.vecdot(a[:whole].reshape(-1, _LONGEST), b[:whole].reshape(-1, _LONGEST))
+    whole = len(a) - len(a) % _TILE
+    tiles = np.vecdot(a[:whole].reshape(-1, _TILE), b[:whole].reshape(-1, _TILE))
     return float(tiles.sum() + np.vecdot(a[whole:], b[whole:]))
 
 
 def gram_matrix(rows: Float64) -> Float64:
     """The inner products (n, n) of vectors (n, m) with each other."""
-    count, size = rows.shape
-    tile = min(_LONGEST, max(_SHORTEST, _PRODUCTS // count**2))
+    count = len(rows)
+    gram = np.empty((count, count))
+    groups = [slice(start, start + _GROUP) for start in range(0, count, _GROUP)]
+    for one, other in combinations_with_replacement(groups, 2):
+        products = _products(rows[one], rows[other])
+        gram[one, other], gram[other, one] = products, products.T
+    return gram
+
+
+def _products(a: Float64, b: Float64) -> Float64:
+    """The inner products (n, k) of vectors (n, m) and (k, m)."""
+    size = a.shape[1]
+    tile = min(_TILE, _PRODUCTS // (len(a) * len(b)))
     whole = size - size % tile
-    tiles = rows[:, :whole].reshape(count, -1, tile).transpose(1, 0, 2)
-    rest = rows[:, whole:]
-    products: Float64 = np.matmul(tiles, tiles.transpose(0, 2, 1)).sum(axis=0) + rest @ rest.T
+    left, right = (rows[:, :whole].reshape(len(rows), -1, tile).transpose(1, 0, 2) for rows in (a, b))
+    products: Float64 = np.matmul(left, right.transpose(0, 2, 1)).sum(axis=0) + a[:, whole:] @ b[:, whole:].T
     return products

@@ -1,0 +1,20 @@
+"""Products in tiles and groups are those of the whole vectors."""
+
+import numpy as np
+import pytest
+
+from swarmlearning.merge.products import gram_matrix, inner
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 5), (3, 7000), (7, 0), (32, 5000), (33, 4097), (100, 1000)])
+def test_gram_matrix(count: int, size: int) -> None:
+    rows = np.random.default_rng(0).standard_normal((count, size))
+    gram = gram_matrix(rows)
+    np.testing.assert_allclose(gram, np.einsum("im,jm->ij", rows, rows), rtol=0, atol=1e-10)
+    assert gram.tobytes() == gram.T.tobytes()
+
+
+@pytest.mark.parametrize("size", [0, 1, 2048, 5000])
+def test_inner(size: int) -> None:
+    a, b = np.random.default_rng(0).standard_normal((2, size))
+    assert inner(a, b) == pytest.approx(float(np.einsum("m,m->", a, b)), abs=1e-10)
