@@ -51,8 +51,9 @@ class Scenario:
 
     @property
     def calm(self) -> bool:
-        """Nothing is going to happen, and the leader waits for everybody."""
-        return not (self.faults or self.jam or self.loss or self.lateness) and self.grace == LONG_GRACE
+        """Nothing is going to happen, and nobody begins without the others or leaves one behind."""
+        patient = self.grace == LONG_GRACE and self.min_peers == self.count
+        return patient and not (self.faults or self.jam or self.loss or self.lateness)
 
     def plan(self, index: int) -> Plan:
         """How site number `index` trains; the first may always lead."""
