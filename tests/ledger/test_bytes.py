@@ -245,7 +245,7 @@ def test_a_transaction_is_read_as_it_was_signed() -> None:
 
 def test_a_block_is_read_as_it_was_sealed() -> None:
     transactions = [sign(TRANSACTION, SIGNER) for _ in range(3)]
-    raw = block.seal(HEADER, transactions, SIGNER)
+    raw = block.seal(HEADER, transactions, SIGNER).raw
     found = read(raw)
     assert (found.header, found.transactions, found.signer) == (HEADER, tuple(transactions), SIGNER.thumbprint)
     assert (found.raw, found.hash) == (raw, hashlib.sha256(raw).hexdigest())

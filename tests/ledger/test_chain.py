@@ -47,7 +47,7 @@ def resealed(
     """The next block with these transactions, its header changed and then signed by the key of `signer`."""
     raw = ledger.seal(*transactions)
     header = msgspec.structs.replace(read(raw).header, sealer=by, **changes)
-    return block.seal(header, transactions, ledger.actors[signer or by].signer)
+    return block.seal(header, transactions, ledger.actors[signer or by].signer).raw
 
 
 # --- replay ---------------------------------------------------------------------------------------------------------
@@ -212,20 +212,20 @@ def with_refused_transaction(ledger: Ledger) -> bytes:
     """A block with a transaction that does not hold."""
     wrong = ledger.write("sl-1", CONTRACT, Submit(0, "", "trained", "a" * 64, 1, 1))
     header = msgspec.structs.replace(read(ledger.seal()).header, transaction_root=transaction_root([wrong.id]))
-    return block.seal(header, [wrong], ledger.actors["sn-1"].signer)
+    return block.seal(header, [wrong], ledger.actors["sn-1"].signer).raw
 
 
 def with_unsealed_transaction(ledger: Ledger) -> bytes:
     """A good transaction that the header does not speak of."""
     extra = ledger.write("sl-1", network.CONTRACT, Announce({}))
-    return block.seal(read(ledger.seal()).header, [extra], ledger.actors["sn-1"].signer)
+    return block.seal(read(ledger.seal()).header, [extra], ledger.actors["sn-1"].signer).raw
 
 
 def twice(ledger: Ledger) -> bytes:
     """The same transaction two times."""
     one = ledger.write("sl-1", network.CONTRACT, Announce({}))
     header = msgspec.structs.replace(read(ledger.seal(one)).header, transaction_root=transaction_root([one.id, one.id]))
-    return block.seal(header, [one, one], ledger.actors["sn-1"].signer)
+    return block.seal(header, [one, one], ledger.actors["sn-1"].signer).raw
 
 
 VOID: dict[str, tuple[Forge, str]] = {
@@ -349,7 +349,7 @@ def founded(ledger: Ledger, body: Genesis, **changes: object) -> bytes:
         transaction_root=transaction_root([signed.id]),
         **changes,
     )
-    return block.seal(header, [signed], ledger.actors["sn-1"].signer)
+    return block.seal(header, [signed], ledger.actors["sn-1"].signer).raw
 
 
 def test_a_genesis_of_another_name_is_another_network(ledger: Ledger) -> None:
@@ -365,11 +365,11 @@ def founded_by_an_sl(ledger: Ledger) -> bytes:
     )
     signed = sign(content, sl.signer)
     header = msgspec.structs.replace(read(ledger.blocks[0]).header, transaction_root=transaction_root([signed.id]))
-    return block.seal(header, [signed], sl.signer)
+    return block.seal(header, [signed], sl.signer).raw
 
 
 def empty(ledger: Ledger) -> bytes:
-    return block.seal(Header("", 0, "", 1, "sn-1", transaction_root([]), "", 1), [], ledger.actors["sn-1"].signer)
+    return block.seal(Header("", 0, "", 1, "sn-1", transaction_root([]), "", 1), [], ledger.actors["sn-1"].signer).raw
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def sealed_wrongly(site: Site) -> bytes:
     """A block of sn-1 with a state that is not that of its transactions."""
     good = read(site.ledger.seal())
     header = msgspec.structs.replace(good.header, state_hash="0" * 64)
-    return block.seal(header, [], site.ledger.actors["sn-1"].signer)
+    return block.seal(header, [], site.ledger.actors["sn-1"].signer).raw
 
 
 async def test_an_sn_that_all_others_contradict_ends_at_the_next_void_block() -> None:

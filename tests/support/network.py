@@ -1,6 +1,6 @@
 """A ledger in memory for tests: nodes that sign, a chain that grows by what they say."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from swarmlearning.identity.ca import KeyPair, create_authority, issue
 from swarmlearning.identity.certificates import to_pem
@@ -96,7 +96,12 @@ class Ledger:
         world = self.chain.world
         for signed in transactions:
             world = self.chain.try_transaction(world, signed, time_ms)
-        return self.chain.seal(transactions, world, time_ms, sealer, self.actors[sealer].signer)
+        block = self.chain.seal(transactions, world, time_ms, sealer, self.actors[sealer].signer)
+        sealed, read = self.chain.extend(block, world), self.chain.append(block.raw)
+        assert (sealed.block, sealed.void) == (read.block, read.void), "the sealer and all others see the same block"
+        assert sealed.chain.world.state_hash() == read.chain.world.state_hash()
+        assert replace(sealed.chain, world=world) == replace(read.chain, world=world)
+        return block.raw
 
     def append(self, raw: bytes) -> str | None:
         """Appends a block; returns why it is void, None when it is not."""

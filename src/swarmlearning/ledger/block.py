@@ -49,11 +49,11 @@ _document = msgspec.json.Decoder(_Document)
 _header = msgspec.json.Decoder(Header)
 
 
-def seal(header: Header, transactions: Sequence[SignedTransaction], signer: Signer) -> bytes:
-    """The bytes of a block with this header, signed."""
-    return canonical(
-        _Document(header=signer.sign(canonical(header)), transactions=tuple(tx.raw for tx in transactions))
-    )
+def seal(header: Header, transactions: Sequence[SignedTransaction], signer: Signer) -> Block:
+    """A block with this header, signed; `read` finds the same in its bytes."""
+    signed_header = signer.sign(canonical(header))
+    raw = canonical(_Document(header=signed_header, transactions=tuple(tx.raw for tx in transactions)))
+    return Block(raw, sha256(raw), header, signed_header, signer.thumbprint, tuple(transactions))
 
 
 def read(raw: bytes) -> Block:

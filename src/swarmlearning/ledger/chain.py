@@ -69,7 +69,7 @@ class Chain:
         time_ms: int,
         sealer: str,
         signer: Signer,
-    ) -> bytes:
+    ) -> Block:
         """The next block with these transactions, which lead to `world`. Raises `UnsupportedRulesError`."""
         self._check_rules()
         header = Header(
@@ -83,6 +83,16 @@ class Chain:
             rules_version=RULES_VERSION if self.height < 0 else network.network(self.world).rules_version,
         )
         return seal(header, transactions, signer)
+
+    def extend(self, sealed: Block, world: World) -> "Step":
+        """As `append` for a block that `seal` has just made: only whether its sealer may is still to be judged."""
+        try:
+            if self.height >= 0:
+                _require_sn(self.world, sealed.header.sealer)
+            _check_seal(sealed, world)
+        except Rejection as broken:
+            return self._void(sealed.raw, sealed, str(broken))
+        return Step(self._advance(sealed.hash, sealed.header.time_ms, world), sealed, void=None)
 
     def append(self, raw: bytes) -> "Step":
         """The chain one height further.

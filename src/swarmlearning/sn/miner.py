@@ -91,7 +91,7 @@ class Miner:
         """Writes block 0. Raises `Rejection`."""
         time_ms = self._clock()
         world = self.chain.try_transaction(World(), genesis, time_ms)
-        raw = self.chain.seal([genesis], world, time_ms, self._uid, self._signer)
+        raw = self.chain.seal([genesis], world, time_ms, self._uid, self._signer).raw
         await self._log.append(Head(self.chain.height, self.chain.hash), raw)
         await self._take(raw, self.chain.append(raw))
 
@@ -209,12 +209,12 @@ class Miner:
             self._wanted.clear()
         if not batch:
             return True
-        raw = self.chain.seal([pending.signed for pending in batch], world, time_ms, self._uid, self._signer)
-        step = self.chain.append(raw)  # judged before it is written, as every node will
+        block = self.chain.seal([pending.signed for pending in batch], world, time_ms, self._uid, self._signer)
+        step = self.chain.extend(block, world)
         try:
             if step.void is not None:
                 raise OrderingError(f"this SN cannot seal block {step.chain.height}: {step.void}")
-            await self._log.append(Head(self.chain.height, self.chain.hash), raw)
+            await self._log.append(Head(self.chain.height, self.chain.hash), block.raw)
         except (ConflictError, UnavailableError) as error:
             self._pending.extendleft(reversed(batch))
             self._wanted.set()
@@ -226,7 +226,7 @@ class Miner:
             for pending in batch:
                 pending.answer.set_exception(error)
             return False
-        await self._take(raw, step)
+        await self._take(block.raw, step)
         for pending in batch:
             pending.answer.set_result(self.chain.height)
         return True
