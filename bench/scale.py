@@ -26,7 +26,7 @@ from swarmlearning.cli.processes import Processes
 
 PROCESSES = 4
 KILOBYTES = 100
-WARM_UP = 100
+WARM_UP = 160
 LOOKS = 10
 LIMIT_SECONDS = 3600.0
 
