@@ -5,7 +5,7 @@ Each imports its own room when it is called: a node starts a third faster withou
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import Level, banner, start_logging
 from swarmlearning.node.ready import Ready
 from swarmlearning.ordering.protocols import EngineChoice
+
+if TYPE_CHECKING:
+    from swarmlearning.bridge.bridge import BridgeSettings
 
 STATE = Path.home() / ".local" / "state" / "swarmlearning"
 
@@ -184,6 +187,15 @@ def sl(
     capath: CaPath = None,
     cert: Cert = None,
     key: Key = None,
+    bridge: Annotated[
+        bool,
+        typer.Option(
+            "--bridge", help="Serve the original's client too; so do SL_REQUEST_CHANNEL, SL_RESPONSE_CHANNEL."
+        ),
+    ] = False,
+    bridge_dir: Annotated[
+        Path, typer.Option(help="Folder shared with that client, which has this one built in.")
+    ] = Path("/tmp/hpe-swarm"),
     log_level: LogLevel = "INFO",
     ready_fd: ReadyFd = None,
 ) -> None:
@@ -213,6 +225,7 @@ def sl(
             ),
             compress_below=int(environment.sl_model_params_compression_threshold_mb * 10**6),
             command=context.args,
+            bridge=_bridge(bridge, bridge_dir, environment.sl_request_channel, environment.sl_response_channel),
         )
         identity = load_identity(cacert, capath, cert, key)
         print(banner("SL"), flush=True)
@@ -222,6 +235,22 @@ def sl(
         fail("swarm sl", error)
     else:
         raise typer.Exit(status or 0)
+
+
+def _bridge(wanted: bool, directory: Path, request: str, response: str) -> "BridgeSettings | None":
+    """Its FIFOs are in its folder unless the environment names others."""
+    from swarmlearning.bridge.bridge import REQUEST_VARIABLE, RESPONSE_VARIABLE, BridgeSettings
+
+    if not (wanted or request or response):
+        return None
+    if bool(request) != bool(response):
+        missing = RESPONSE_VARIABLE if request else REQUEST_VARIABLE
+        raise NodeError(f"{missing}: bad environment variable; cannot create bridge. Set both pipes, or neither")
+    return BridgeSettings(
+        request=Path(request or directory / "request.channel").absolute(),
+        response=Path(response or directory / "response.channel").absolute(),
+        directory=directory.absolute(),
+    )
 
 
 def _mandatory(host_ip: str) -> str:

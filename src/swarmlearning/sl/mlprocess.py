@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,13 +21,15 @@ RECONNECT_VARIABLE = "SWARM_RECONNECT_SECONDS"
 STOP_SECONDS = 10.0
 
 
-async def run_ml(command: Sequence[str], channel: Path) -> int:
+async def run_ml(command: Sequence[str], channel: Path, variables: Mapping[str, str] | None = None) -> int:
     """Exit status of the command (128 + signal number when killed). Cancelled, it stops the command first.
+
+    `variables` are added to its environment.
 
     Raises `NodeError` when the command cannot be started.
     """
     # No return to another SL: what a killed command leaves behind must not take the place of the one started anew.
-    environment = os.environ | {CHANNEL_VARIABLE: str(channel), RECONNECT_VARIABLE: "0"}
+    environment = os.environ | {CHANNEL_VARIABLE: str(channel), RECONNECT_VARIABLE: "0"} | dict(variables or {})
     try:
         process = await asyncio.create_subprocess_exec(
             *command, env=environment, start_new_session=True, preexec_fn=dying_with_this_process()

@@ -6,13 +6,15 @@ Identity, license, registration with an SN, file server and its announcement, th
 import asyncio
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from swarmlearning import __version__
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.api.server import Limits, Server
+from swarmlearning.bridge.bridge import Bridge, BridgeSettings
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
@@ -47,7 +49,8 @@ CONTACT_HINT = (
 @dataclass(frozen=True)
 class SlSettings:
     """What an operator says about one SL. `fs_service` is how others reach its file server when that is not `host` and
-    the port it listens on. `compress_below`: bytes of the smallest model that is never sent compressed."""
+    the port it listens on. `compress_below`: bytes of the smallest model that is never sent compressed. `bridge`: also
+    serve the original's client."""
 
     name: str
     host: str
@@ -58,6 +61,7 @@ class SlSettings:
     rounds: RoundSettings
     compress_below: int
     command: Sequence[str]
+    bridge: BridgeSettings | None = None
 
 
 async def run_sl(settings: SlSettings, identity: Identity, ready: Ready) -> int:
@@ -133,12 +137,12 @@ async def _take_part(
 async def _train(settings: SlSettings, driver: Driver, ready: Ready, facts: dict[str, str]) -> int:
     """Waits for the ML process and takes part until training is over."""
     await driver.channel.start()
-    async with asyncio.TaskGroup() as tasks:
+    async with asyncio.TaskGroup() as tasks, _bridged(settings, driver.channel.path) as variables:
         work = tasks.create_task(driver.run())
         logger.info("Waiting for the ML process on %s", driver.channel.path)
         ready.tell({"channel": str(driver.channel.path), **facts})
         if settings.command:
-            status = await run_ml(settings.command, driver.channel.path)
+            status = await run_ml(settings.command, driver.channel.path, variables)
             if status:
                 work.cancel()
                 return status
@@ -149,6 +153,23 @@ async def _train(settings: SlSettings, driver: Driver, ready: Ready, facts: dict
                 )
         await work
         return 0
+
+
+@asynccontextmanager
+async def _bridged(settings: SlSettings, channel: Path) -> AsyncIterator[dict[str, str]]:
+    """Inside the block the original's client is served too, if that is asked for; the variables that lead it here.
+
+    Raises `BridgeError` when the bridge cannot be set up.
+    """
+    if settings.bridge is None:
+        yield {}
+        return
+    bridge = Bridge(settings.bridge, channel, settings.data_dir / "bridge")
+    bridge.prepare()
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(bridge.run())
+        yield settings.bridge.variables
+        serving.cancel()
 
 
 async def _contact(follower: Follower) -> int:

@@ -79,14 +79,19 @@ class Tensor(NamedTuple):
 
         Raises TensorFileError, naming `name`, when the file format has no such dtype.
         """
-        little = array.dtype.newbyteorder("<")
-        tag = _TAGS.get(little)
-        if tag is None:
-            raise TensorFileError(
-                f"tensor {label(name)}: dtype {array.dtype} cannot be stored; use one of {', '.join(_TAGS.values())}"
-            )
-        flat = np.ascontiguousarray(array, dtype=little).reshape(-1)
+        tag = tag_of(array.dtype, name)
+        flat = np.ascontiguousarray(array, dtype=DTYPES[tag]).reshape(-1)
         return cls(tag, array.shape, flat.view(np.uint8).data)
+
+
+def tag_of(dtype: np.dtype[Any], name: str = "?") -> str:
+    """The file format's tag for a NumPy dtype of any byte order. Raises TensorFileError, naming `name`, without one."""
+    tag = _TAGS.get(dtype.newbyteorder("<"))
+    if tag is None:
+        raise TensorFileError(
+            f"tensor {label(name)}: dtype {dtype} cannot be stored; use one of {', '.join(_TAGS.values())}"
+        )
+    return tag
 
 
 class Entry(NamedTuple):

@@ -1,0 +1,199 @@
+"""The two FIFOs between the original's client and its SL, opened and used without ever blocking.
+
+The client opens the response FIFO to read and then the request FIFO to write, and each of the two waits for the other
+end. So both ends are there from the beginning: the response FIFO is open for reading and writing here (fifo(7)), and
+the request FIFO has a writer of ours until a client is there. From then on the end of that stream means that the client
+is gone, and only that.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import select
+import stat
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from swarmlearning.bridge.errors import BridgeError, Left, LostTrack, OutOfTurn
+
+logger = logging.getLogger("swarm.mlApp")
+
+STALL_SECONDS: Final = 60.0
+"""How long the rest of a message that has begun may stay away, in either direction."""
+_PIECE: Final = 2**20
+_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Pipes:
+    """The FIFOs `request` (from the ML process) and `response` (to it). One task uses them at a time."""
+
+    def __init__(self, request: Path, response: Path, stall_seconds: float = STALL_SECONDS) -> None:
+        self._paths = (request, response)
+        self._stall_seconds = stall_seconds
+        self._request = self._response = self._placeholder = -1
+
+    def create(self) -> None:
+        """Makes the FIFOs that are not there, for any user, as the original does. Raises `BridgeError`."""
+        for path in self._paths:
+            try:
+                os.mkfifo(path)
+                path.chmod(0o777)
+            except FileExistsError:
+                if not stat.S_ISFIFO(path.lstat().st_mode):
+                    raise BridgeError(f"{path}: cannot create pipe: there is something else of that name") from None
+            except OSError as error:
+                raise BridgeError(f"{path}: cannot create pipe: {error.strerror}") from error
+            print(f"{datetime.now().isoformat()} {path}: pipe created", flush=True)
+
+    def open(self) -> bool:
+        """Opens both; whether an ML process had them open already. Raises `BridgeError`."""
+        request, response = self._paths
+        try:
+            there = _is_read(response)
+            self._response = os.open(response, os.O_RDWR | _FLAGS)
+            self._request = os.open(request, os.O_RDONLY | _FLAGS)
+            self._placeholder = os.open(request, os.O_WRONLY | _FLAGS)
+        except OSError as error:
+            self.close()
+            raise BridgeError(f"{error.filename}: cannot open pipe: {error.strerror}") from error
+        if there:
+            self._met()  # it has the other end of both, and its leaving must be seen
+        return there
+
+    def close(self) -> None:
+        """An ML process that is there sees the end of its streams."""
+        for descriptor in (self._request, self._response, self._placeholder):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._request = self._response = self._placeholder = -1
+
+    def reopen(self) -> None:
+        """For the next ML process. What the one before has not read is gone with it. Raises `BridgeError`."""
+        self.close()
+        self.open()
+
+    def renew(self) -> None:
+        """Cuts off an ML process that still has the FIFOs open: others take their place. Raises `BridgeError`."""
+        self.close()
+        for path in self._paths:
+            with suppress(OSError):
+                path.unlink()
+        self.create()
+        self.open()
+
+    # --- what comes
+
+    async def read(self, count: int, *, begun: bool = True) -> memoryview:
+        """Exactly so many bytes. Where no message has `begun`, the first may take any time.
+
+        Raises `Left`, and `LostTrack` when the rest stays away.
+        """
+        received = bytearray()
+        while len(received) < count:
+            try:
+                piece = os.read(self._request, min(count - len(received), _PIECE))
+            except BlockingIOError:
+                whole = f"wanted: {count} bytes, got {len(received)} bytes"
+                await self._wait_for_bytes(whole if begun or received else None)
+                continue
+            if not piece:
+                raise Left(f"wanted: {count} bytes, got {len(received)} bytes: pipe closed?")
+            received += piece
+            self._met()
+        return memoryview(received)
+
+    async def disturbed(self) -> None:
+        """While it is the SL's turn: waits for what must not happen, and raises `Left` or `OutOfTurn`."""
+        while True:
+            await self._ready(to_write=False)
+            self._check_silence()
+
+    # --- what goes
+
+    async def write(self, *pieces: bytes | memoryview) -> None:
+        """All of it.
+
+        Raises `Left` or `OutOfTurn` when the ML process does not wait for it, `LostTrack` when it does not read on.
+        """
+        for piece in pieces:
+            rest = memoryview(piece)
+            while rest:
+                try:
+                    rest = rest[os.write(self._response, rest[:_PIECE]) :]
+                except BlockingIOError:
+                    self._check_silence()
+                    await self._wait_for_room()
+
+    def write_now(self, message: bytes) -> None:
+        """As much of it as there is room for; for last words."""
+        with suppress(OSError):
+            os.write(self._response, message)
+
+    def drain(self) -> None:
+        """Takes back what an ML process before has not read."""
+        with suppress(BlockingIOError):
+            while os.read(self._response, _PIECE):
+                pass
+
+    # --- inside
+
+    def _met(self) -> None:
+        if self._placeholder >= 0:
+            os.close(self._placeholder)
+            self._placeholder = -1
+
+    def _check_silence(self) -> None:
+        poll = select.poll()
+        poll.register(self._request, select.POLLIN)
+        for _, events in poll.poll(0):
+            if events & select.POLLIN:
+                raise OutOfTurn("the ML process sends while it should wait for an answer")
+            raise Left("the ML process has closed its pipes")
+
+    async def _wait_for_bytes(self, incomplete: str | None) -> None:
+        """`incomplete` says what has begun; None: without limit."""
+        try:
+            async with asyncio.timeout(self._stall_seconds if incomplete else None):
+                await self._ready(to_write=False)
+        except TimeoutError:
+            raise LostTrack(f"{incomplete}: nothing more came for {self._stall_seconds:.0f} s") from None
+
+    async def _wait_for_room(self) -> None:
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                await self._ready(to_write=True)
+        except TimeoutError:
+            raise LostTrack(f"the ML process has not read on for {self._stall_seconds:.0f} s") from None
+
+    async def _ready(self, *, to_write: bool) -> None:
+        """Until there is something to be read, or that the other end is gone; or room, if that is asked for."""
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        loop.add_reader(self._request, wake)
+        if to_write:
+            loop.add_writer(self._response, wake)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(self._request)
+            if to_write:
+                loop.remove_writer(self._response)
+
+
+def _is_read(fifo: Path) -> bool:
+    """Whether a process has it open to read, or waits for that."""
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | _FLAGS))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return False
+        raise
+    return True
