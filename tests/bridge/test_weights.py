@@ -3,6 +3,7 @@
 import io
 import pickle
 import pickletools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def stored(path: Path) -> list[str]:
     return list(MODEL)
 
 
-def assert_same(arrays: dict[str, Array]) -> None:
+def assert_same(arrays: Mapping[str, Array]) -> None:
     for name, expected in MODEL.items():
         assert (arrays[name].dtype, arrays[name].shape) == (expected.dtype, expected.shape), name
         np.testing.assert_array_equal(arrays[name], expected)

@@ -41,7 +41,8 @@ class FakeSL:
     `intervals` are the answers to the syncs in turn, then the frequency asked for; `over_at` is the number of the
     sync (from 1) that is told that training is over; `merges` and `merges_at_close` how often a merged model is
     sent in a sync and a close. After it has hung up it comes back `returns` times, as a restarted SL node does: without
-    the files of its life before. `answers` may answer a message in another way; None from it means the usual way.
+    the files of its life before, unless it `keeps` them as one that serves the next ML process. `answers` may answer a
+    message in another way; None from it means the usual way.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class FakeSL:
         merges: int = 1,
         merges_at_close: int = 1,
         returns: int = 0,
+        keeps: bool = False,
         answers: Callable[[FromML], Iterable[Reply] | None] = lambda message: None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -68,6 +70,7 @@ class FakeSL:
         self._merge, self._merges, self._merges_at_close = merge, merges, merges_at_close
         self._answers = answers
         self._lives = returns + 1
+        self._keeps = keeps
         self._frequency = 0
         self._left_to_merge = 0
         self._asked: Sync | Close | None = None
@@ -105,7 +108,7 @@ class FakeSL:
 
     def _run(self) -> None:
         for life in range(self._lives):
-            for left in self.path.parent.glob("*.safetensors") if life else ():
+            for left in self.path.parent.glob("*.safetensors") if life and not self._keeps else ():
                 left.unlink()
             try:
                 self._connection, _ = self._listener.accept()

@@ -15,13 +15,13 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
+Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 OnMerged = Callable[[Arrays], tuple[float, float, int, int]]
 TYPES = {"status": 1, "open": 2, "opened": 3, "close": 4, "closed": 5, "sync": 6, "synced": 7, "ask": 8, "loss": 9}
 KILL = 10
@@ -135,7 +135,7 @@ class Client:
         if self.in_message:
             return b"".join(data(1, text(1, name) + data(2, nd_array(array))) for name, array in sorted(arrays.items()))
         with (self.folder / "trained_weights.pkl").open("wb", buffering=4 * 2**20) as file:
-            pickle.dump(arrays, file, protocol=5)
+            pickle.dump(dict(arrays), file, protocol=5)
         return b"trained_weights.pkl"
 
     def merged(self, field: bytes) -> Arrays:
@@ -143,7 +143,7 @@ class Client:
             with (self.folder / field.decode()).open("rb") as file:
                 loaded: Arrays = pickle.load(file)  # noqa: S301 - as the original does
             return loaded
-        arrays: Arrays = {}
+        arrays = {}
         for number_, entry in pairs(field):
             assert number_ == 1
             named = dict(pairs(entry))

@@ -128,7 +128,7 @@ class Bridge:
         except Left as left:
             logger.info("The ML process has left (%s)", left)
             self._end_session()
-            self._pipes.reopen()
+            self._pipes.expect()
         except LostTrack as error:
             logger.error("%s. The pipes are made anew", error)
             self._pipes.write_now(messages.status(Code.ERROR_OTHERS, str(error)))

@@ -70,10 +70,12 @@ class Pipes:
                 os.close(descriptor)
         self._request = self._response = self._placeholder = -1
 
-    def reopen(self) -> None:
-        """For the next ML process. What the one before has not read is gone with it. Raises `BridgeError`."""
-        self.close()
-        self.open()
+    def expect(self) -> None:
+        """Another ML process, after one has left. Nothing is closed: it may be there already. Raises `BridgeError`."""
+        try:
+            self._placeholder = os.open(self._paths[0], os.O_WRONLY | _FLAGS)
+        except OSError:  # somebody has removed the FIFO
+            self.renew()
 
     def renew(self) -> None:
         """Cuts off an ML process that still has the FIFOs open: others take their place. Raises `BridgeError`."""

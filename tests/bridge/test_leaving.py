@@ -1,0 +1,353 @@
+"""Clients that die, hang or talk nonsense, SLs that are started again: nothing blocks, and the next one is served."""
+
+import asyncio
+import os
+import stat
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bridge.conftest import Loading, Stand, beside, model
+from support.fake_sl import Arrays, FakeSL, Reply
+from support.original_client import TYPES, Client, SwarmError, header
+from swarmlearning.bridge import bridge as bridge_module
+from swarmlearning.bridge.errors import BridgeError, LostTrack
+from swarmlearning.bridge.pipes import Pipes
+from swarmlearning.channel.messages import FromML, Open, Sync
+
+LARGE: Arrays = {"w": np.zeros(500_000)}
+"""More than a pipe holds."""
+
+
+def trains(stand: Stand, in_message: bool = False) -> None:
+    """A client that comes, syncs and leaves in good order."""
+    client = stand.client(in_message)
+    client.open()
+    client.sync(model(), Loading())
+    client.leave()
+
+
+HALVES = {
+    "nothing": b"",
+    "a byte": b"\x0a",
+    "half a header": header(TYPES["sync"], 50)[:11],
+    "a header": header(TYPES["sync"], 50),
+    "half a message": header(TYPES["sync"], 50) + bytes(20),
+}
+
+
+@pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
+async def test_a_client_that_dies_in_the_middle_of_a_message(stand: Stand, tmp_path: Path, half: bytes) -> None:
+    def dies() -> None:
+        client = stand.client()
+        client.open()
+        client.sync(model(), Loading())
+        client.request.write(half)
+        client.leave()
+
+    with FakeSL(tmp_path / "sl", returns=1, keeps=True) as sl:
+        async with stand.bridge(sl):
+            await beside(dies)
+            await beside(sl.hung_up.wait)  # the SL is told
+            await beside(lambda: trains(stand))
+            await beside(sl.wait_until_left)
+    assert len(sl.of(Sync)) == 2
+
+
+async def test_a_client_that_dies_while_the_swarm_is_waited_for(stand: Stand, tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def answers(message: FromML) -> Iterable[Reply] | None:
+        if isinstance(message, Sync) and not asked.is_set():
+            asked.set()
+            return []
+        return None
+
+    def dies() -> None:
+        client = stand.client()
+        client.open()
+        client.ask("sync", client.weights(model()))
+        assert asked.wait(60)
+        client.leave()
+
+    with FakeSL(tmp_path / "sl", returns=1, keeps=True, answers=answers) as sl:
+        async with stand.bridge(sl):
+            await beside(dies)
+            await beside(sl.hung_up.wait)
+            await beside(lambda: trains(stand))
+
+
+async def test_a_client_that_dies_while_it_is_sent_weights(stand: Stand, tmp_path: Path) -> None:
+    def dies() -> None:
+        client = stand.client(in_message=True)
+        client.open()
+        client.ask("sync", client.weights(LARGE))
+        client.read(22)
+        client.leave()
+
+    with FakeSL(tmp_path / "sl", returns=1, keeps=True) as sl:
+        async with stand.bridge(sl):
+            await beside(dies)
+            await beside(sl.hung_up.wait)
+            await beside(lambda: trains(stand, in_message=True))
+
+
+async def test_what_a_dead_client_has_not_read_is_not_the_next_one_s(stand: Stand, tmp_path: Path) -> None:
+    def dies() -> None:
+        client = stand.client()
+        client.open(interval=0)
+        client.leave()
+
+    async with stand.bridge(tmp_path / "nobody"):
+        for _ in range(3):
+            with pytest.raises(SwarmError, match="syncFrequency"):
+                await beside(dies)
+        await beside(lambda: leaves_unread(stand))
+        with FakeSL(tmp_path / "nobody-else"):
+            await beside(lambda: opens_alone(stand))
+
+
+def leaves_unread(stand: Stand) -> None:
+    client = stand.client()
+    client.send(TYPES["sync"], b"\x08\x01")
+    client.leave()
+
+
+def opens_alone(stand: Stand) -> None:
+    assert len(stand.client().open()) == 16
+
+
+async def test_another_client_takes_the_place_of_one_whose_end_was_not_seen(stand: Stand, tmp_path: Path) -> None:
+    """A worker process that inherited the pipes keeps them open: the new client's first message comes instead."""
+    asked = threading.Event()
+
+    def answers(message: FromML) -> Iterable[Reply] | None:
+        if isinstance(message, Sync) and not asked.is_set():
+            asked.set()
+            return []
+        return None
+
+    def hangs() -> None:
+        client = stand.client()
+        client.open()
+        client.ask("sync", client.weights(model()))
+        assert asked.wait(60)
+
+    def evaluates_for_ever() -> None:
+        client = stand.client()
+        client.open()
+        client.ask("sync", client.weights(model()))
+        client.receive()
+
+    with FakeSL(tmp_path / "sl", returns=2, keeps=True, answers=answers) as sl:
+        async with stand.bridge(sl):
+            await beside(hangs)
+            await beside(evaluates_for_ever)
+            await beside(lambda: trains(stand))
+    assert len(sl.of(Open)) == 3
+
+
+@pytest.mark.parametrize(
+    ("bytes_sent", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", "these bytes are not the header of a message: 474554"),
+        (header(TYPES["open"], 2**16 + 1), "a message of 65537 bytes is announced; type 2 has at most 65536"),
+        (header(TYPES["sync"], 2**31), "a message of 2147483648 bytes is announced; type 6 has at most 2147483647"),
+    ],
+)
+async def test_a_stream_without_sense_is_cut_and_the_next_client_is_served(
+    stand: Stand, tmp_path: Path, bytes_sent: bytes, reason: str
+) -> None:
+    def talks_nonsense() -> None:
+        client = stand.client()
+        client.request.write(bytes_sent)
+        client.request.flush()
+        with pytest.raises(SwarmError, match=f"SL error: 3 {reason}"):
+            client.receive()
+        with pytest.raises(SwarmError, match="got 0 bytes: pipe closed"):
+            client.receive()
+
+    with FakeSL(tmp_path / "sl") as sl:
+        async with stand.bridge(sl):
+            await beside(talks_nonsense)
+            await beside(lambda: trains(stand))
+
+
+# --- the SL is started again
+
+
+async def test_a_client_that_trains_does_not_notice_that_its_sl_is_started_again(stand: Stand, tmp_path: Path) -> None:
+    load = Loading()
+    clients: list[Client] = []
+
+    def begins() -> None:
+        clients.append(stand.client())
+        clients[0].open(interval=4)
+        clients[0].sync(model(1), load)
+
+    def goes_on() -> None:
+        clients[0].sync(model(2), load)
+        clients[0].close(model(3), load)
+
+    with FakeSL(tmp_path / "sl", returns=1, keeps=True, merges_at_close=1) as sl:
+        async with stand.bridge(sl):
+            await beside(begins)
+        await beside(sl.hung_up.wait)
+        async with stand.bridge(sl):
+            await beside(goes_on)
+    before, after = sl.of(Open)
+    assert before.holds == ""
+    assert after == Open(**{name: getattr(before, name) for name in before.__struct_fields__} | {"holds": "merged-0"})
+    assert load.values == [1, 2, 3]
+
+
+async def test_a_client_that_died_while_the_sl_was_away_is_forgotten(stand: Stand, tmp_path: Path) -> None:
+    def begins() -> None:
+        client = stand.client()
+        client.open()
+        client.sync(model(), Loading())
+
+    with FakeSL(tmp_path / "sl", returns=1, keeps=True) as sl:
+        async with stand.bridge(sl):
+            await beside(begins)
+        assert (stand.state / "session.json").exists()
+        assert (stand.state / "merged.safetensors").exists()
+        stand.clients[0].leave()
+        async with stand.bridge(sl):
+            await beside(lambda: trains(stand))
+        await beside(sl.wait_until_left)
+    assert [message.holds for message in sl.of(Open)] == ["", ""]
+
+
+async def test_a_client_that_dies_after_its_sl_was_started_again(stand: Stand, tmp_path: Path) -> None:
+    def begins() -> None:
+        client = stand.client()
+        client.open()
+        client.sync(model(), Loading())
+
+    with FakeSL(tmp_path / "sl", returns=2, keeps=True) as sl:
+        async with stand.bridge(sl):
+            await beside(begins)
+        async with stand.bridge(sl):
+            await beside(lambda: wait_for_session(sl))
+            stand.clients[0].leave()
+            await beside(lambda: trains(stand))
+    assert len(sl.of(Open)) == 3
+
+
+def wait_for_session(sl: FakeSL) -> None:
+    """Until the bridge has taken its client's session up again."""
+    while len(sl.of(Open)) < 2:
+        threading.Event().wait(0.01)
+
+
+async def test_a_damaged_memory_is_no_memory(stand: Stand, tmp_path: Path) -> None:
+    stand.state.mkdir(parents=True)
+    (stand.state / "session.json").write_text('{"id": "x"')
+    with FakeSL(tmp_path / "sl") as sl:
+        async with stand.bridge(sl):
+            await beside(lambda: trains(stand))
+
+
+async def test_a_client_in_the_middle_of_an_exchange_is_told_by_the_end_of_its_stream(
+    stand: Stand, tmp_path: Path
+) -> None:
+    client: list[Client] = []
+
+    def asks() -> None:
+        client.append(stand.client())
+        client[0].open()
+        client[0].ask("sync", client[0].weights(model()))
+
+    with FakeSL(tmp_path / "sl", answers=lambda message: [] if isinstance(message, Sync) else None) as sl:
+        async with stand.bridge(sl):
+            await beside(asks)
+        with pytest.raises(SwarmError, match="wanted: 22 bytes, got 0 bytes: pipe closed"):
+            await beside(client[0].receive)
+
+
+# --- the pipes and the folder
+
+
+async def test_nobody_comes_and_the_bridge_ends_at_once(stand: Stand, tmp_path: Path) -> None:
+    async with stand.bridge(tmp_path / "nobody"):
+        await asyncio.sleep(0)
+
+
+def test_what_the_client_looks_for_is_there_for_any_user(
+    stand: Stand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = bridge_module.BridgeSettings(stand.request, stand.response, stand.folder)
+    mask = os.umask(0o077)
+    try:
+        bridge_module.Bridge(settings, tmp_path / "ml.sock", stand.state).prepare()
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(stand.folder.stat().st_mode) == 0o1777
+    for path in (stand.request, stand.response):
+        assert stat.S_ISFIFO(path.stat().st_mode)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o777
+    for name in ("trained_weights.pkl", "merged_weights.pkl"):
+        assert stat.S_IMODE((stand.folder / name).stat().st_mode) == 0o777
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith(f" {stand.request}: pipe created")
+    assert second.endswith(f" {stand.response}: pipe created")
+
+
+async def test_two_sls_do_not_share_a_folder(stand: Stand, tmp_path: Path) -> None:
+    async with stand.bridge(tmp_path / "nobody"):
+        with pytest.raises(BridgeError, match=r"is in use by another SL node: .*--bridge-dir"):
+            async with stand.bridge(tmp_path / "nobody"):
+                pass
+
+
+@pytest.mark.parametrize("name", ["request.channel", "trained_weights.pkl", "merged_weights.pkl"])
+async def test_something_else_of_that_name(stand: Stand, tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    stand.folder.mkdir()
+    (stand.folder / name).symlink_to(victim)
+    with pytest.raises(BridgeError, match=f"{name}"):
+        async with stand.bridge(tmp_path / "nobody"):
+            pass
+    assert not victim.exists()
+
+
+async def test_a_folder_that_is_a_link_is_not_followed(stand: Stand, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    stand.folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BridgeError, match="hpe-swarm: cannot create file"):
+        async with stand.bridge(tmp_path / "nobody"):
+            pass
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.fixture
+def pipes(tmp_path: Path) -> Iterable[Pipes]:
+    made = Pipes(tmp_path / "request", tmp_path / "response", stall_seconds=0.05)
+    made.create()
+    made.open()
+    yield made
+    made.close()
+
+
+async def test_the_rest_of_a_message_that_stays_away(pipes: Pipes, tmp_path: Path) -> None:
+    with (tmp_path / "request").open("wb", buffering=0) as client:
+        client.write(b"abc")
+        with pytest.raises(LostTrack, match="wanted: 22 bytes, got 3 bytes: nothing more came for"):
+            await pipes.read(22, begun=False)
+
+
+async def test_a_client_that_does_not_read(pipes: Pipes, tmp_path: Path) -> None:
+    with (tmp_path / "request").open("wb"), pytest.raises(LostTrack, match="the ML process has not read on for"):
+        await pipes.write(bytes(2**20))
+
+
+async def test_fifos_that_were_removed_are_made_again(pipes: Pipes, tmp_path: Path) -> None:
+    (tmp_path / "request").unlink()
+    pipes.expect()
+    with (tmp_path / "response").open("rb"), (tmp_path / "request").open("wb", buffering=0) as client:
+        client.write(b"ab")
+        assert bytes(await pipes.read(2, begun=False)) == b"ab"
