@@ -13,7 +13,6 @@ import pytest
 from bridge.conftest import Loading, Stand, beside, model
 from support.fake_sl import Arrays, FakeSL, Reply
 from support.original_client import TYPES, Client, SwarmError, header
-from swarmlearning.bridge import bridge as bridge_module
 from swarmlearning.bridge.errors import BridgeError, LostTrack
 from swarmlearning.bridge.pipes import Pipes
 from swarmlearning.channel.messages import FromML, Open, Sync
@@ -98,26 +97,16 @@ async def test_a_client_that_dies_while_it_is_sent_weights(stand: Stand, tmp_pat
 async def test_what_a_dead_client_has_not_read_is_not_the_next_one_s(stand: Stand, tmp_path: Path) -> None:
     def dies() -> None:
         client = stand.client()
-        client.open(interval=0)
+        client.open()
+        client.sync(model(), Loading())
+        client.send(TYPES["sync"], b"\x08\x01")  # has an answer
         client.leave()
 
-    async with stand.bridge(tmp_path / "nobody"):
-        for _ in range(3):
-            with pytest.raises(SwarmError, match="syncFrequency"):
-                await beside(dies)
-        await beside(lambda: leaves_unread(stand))
-        with FakeSL(tmp_path / "nobody-else"):
-            await beside(lambda: opens_alone(stand))
-
-
-def leaves_unread(stand: Stand) -> None:
-    client = stand.client()
-    client.send(TYPES["sync"], b"\x08\x01")
-    client.leave()
-
-
-def opens_alone(stand: Stand) -> None:
-    assert len(stand.client().open()) == 16
+    with FakeSL(tmp_path / "sl", returns=1, keeps=True) as sl:
+        async with stand.bridge(sl):
+            await beside(dies)
+            await beside(sl.hung_up.wait)
+            await beside(lambda: trains(stand))
 
 
 async def test_another_client_takes_the_place_of_one_whose_end_was_not_seen(stand: Stand, tmp_path: Path) -> None:
@@ -277,13 +266,13 @@ async def test_nobody_comes_and_the_bridge_ends_at_once(stand: Stand, tmp_path: 
         await asyncio.sleep(0)
 
 
-def test_what_the_client_looks_for_is_there_for_any_user(
+async def test_what_the_client_looks_for_is_there_for_any_user(
     stand: Stand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = bridge_module.BridgeSettings(stand.request, stand.response, stand.folder)
     mask = os.umask(0o077)
     try:
-        bridge_module.Bridge(settings, tmp_path / "ml.sock", stand.state).prepare()
+        async with stand.bridge(tmp_path / "nobody"):
+            pass
     finally:
         os.umask(mask)
     assert stat.S_IMODE(stand.folder.stat().st_mode) == 0o1777

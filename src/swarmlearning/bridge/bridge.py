@@ -29,7 +29,7 @@ import msgspec
 
 from swarmlearning.bridge import messages
 from swarmlearning.bridge.dialogue import Dialogue
-from swarmlearning.bridge.errors import Aborted, Left, LostTrack, OutOfTurn, Refused, Unusable
+from swarmlearning.bridge.errors import Aborted, BridgeError, Left, LostTrack, OutOfTurn, Refused, Unusable
 from swarmlearning.bridge.local import Local
 from swarmlearning.bridge.messages import OK, Code, Evaluated, HandOver, KillSession, OpenSession, Status
 from swarmlearning.bridge.pipes import Pipes
@@ -81,18 +81,24 @@ class Bridge:
         self._memory = Memory(state)
         self._session: Session | None = None
         self._local: Local | None = None
+        self._there = False  # whether an ML process had the pipes open before
         self._files = self._losses = 0
 
     def prepare(self) -> None:
-        """Makes the FIFOs and files that the client looks for. Raises `BridgeError`."""
+        """Makes and opens what the client looks for; `run` has to follow. Raises `BridgeError`."""
         logger.info("Opening pipes to communicate with user container ...")
         self._place.prepare()
-        self._pipes.create()
+        try:
+            self._pipes.create()
+            self._there = self._pipes.open()
+        except BridgeError:
+            self._place.close()
+            raise
 
     async def run(self) -> None:
         """Serves until it is cancelled. Raises `BridgeError` and `OSError` where it cannot go on."""
         try:
-            await self._take_up(there=self._pipes.open())
+            await self._take_up()
             while True:
                 await self._serve()
         finally:
@@ -102,10 +108,10 @@ class Bridge:
 
     # --- one client after the other
 
-    async def _take_up(self, there: bool) -> None:
+    async def _take_up(self) -> None:
         """Goes on with the session of an ML process that has trained while the SL was away."""
         session = self._memory.load()
-        if session is None or not there:
+        if session is None or not self._there:
             self._memory.forget()
             return
         logger.info("The ML process is still there, its session goes on")
@@ -148,7 +154,6 @@ class Bridge:
 
     async def _open_session(self, request: OpenSession) -> None:
         self._end_session()
-        self._pipes.drain()
         if problem := _objection(request):
             await self._client.say(messages.session_response(Status(Code.ERROR_IN_USER, problem), ""))
             return

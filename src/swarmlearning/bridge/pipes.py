@@ -71,7 +71,11 @@ class Pipes:
         self._request = self._response = self._placeholder = -1
 
     def expect(self) -> None:
-        """Another ML process, after one has left. Nothing is closed: it may be there already. Raises `BridgeError`."""
+        """Another ML process, after one has left: what that has not read is taken back. Nothing is closed, since the
+        next one may be there already. Raises `BridgeError`."""
+        with suppress(BlockingIOError):
+            while os.read(self._response, _PIECE):
+                pass
         try:
             self._placeholder = os.open(self._paths[0], os.O_WRONLY | _FLAGS)
         except OSError:  # somebody has removed the FIFO
@@ -133,12 +137,6 @@ class Pipes:
         """As much of it as there is room for; for last words."""
         with suppress(OSError):
             os.write(self._response, message)
-
-    def drain(self) -> None:
-        """Takes back what an ML process before has not read."""
-        with suppress(BlockingIOError):
-            while os.read(self._response, _PIECE):
-                pass
 
     # --- inside
 
