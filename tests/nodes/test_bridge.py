@@ -1,12 +1,16 @@
 """Scripts with the original's client beside our SLs: real processes that meet in one training."""
 
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from support import original_client
+import pytest
+
+from support import original_client, torch_site
 from support.processes import Process
-from support.swarm import Swarm, assert_complete
+from support.swarm import Gate, Swarm, assert_complete, digest
+from swarmlearning.ledger.contracts.training import Training
 
 CLIENT = Path(original_client.__file__)
 
@@ -35,14 +39,123 @@ def script(swarm: Swarm, index: int, arguments: Sequence[str]) -> list[str | Pat
     return [sys.executable, CLIENT, "--index", str(index), "--folder", folder(swarm, index), *arguments]
 
 
-def test_clients_of_both_dialects_and_one_of_ours_end_with_the_same_model(swarm: Swarm) -> None:
+def has_models(count: int, number: int) -> Callable[[Training], bool]:
+    """Round `number` is in progress and has `count` models."""
+    return lambda state: (
+        state.round is not None and state.round.number == number and len(state.round.submissions) == count
+    )
+
+
+def has_returned(uid: str) -> Callable[[Training], bool]:
+    """The member was started again, and its ML process has a session."""
+    return lambda state: uid in state.members and state.members[uid].incarnation == 2 and state.members[uid].present
+
+
+def test_clients_of_both_dialects_and_a_pytorch_script_with_our_callback_end_with_the_same_model(swarm: Swarm) -> None:
     swarm.start_sn()
+    client = ("--structure", torch_site.structure(), "--min-peers", "3")
+    options = swarm.sl_options(3)
+    ours = [sys.executable, torch_site.__file__, "2", "3"]
     sites = [
-        start_bridge(swarm, 1, "--rounds", "2", "--min-peers", "3"),
-        start_bridge(swarm, 2, "--rounds", "3", "--min-peers", "3", "--in-message"),
-        swarm.start_sl(3, "--rounds", "4"),
+        start_bridge(swarm, 1, "--rounds", "3", *client),
+        start_bridge(swarm, 2, "--rounds", "4", "--in-message", *client),
+        swarm.processes.node("SL-3", "sl", options, ml=ours),
     ]
     assert_complete(sites)
     training = swarm.training(swarm.chain())
     assert training.over
-    assert all(member.contributed >= 3 for member in training.members.values())
+    assert {member.contributed for member in training.members.values()} == {training.rounds}
+    for index in (1, 2):
+        assert all((folder(swarm, index) / f"{kind}.channel").is_fifo() for kind in ("request", "response"))
+
+
+@pytest.mark.parametrize("dialect", [(), ("--in-message",)], ids=["in files", "in messages"])
+def test_a_client_that_trains_does_not_notice_that_its_sl_is_killed_and_started_again(
+    swarm: Swarm, gate: Gate, dialect: tuple[str, ...]
+) -> None:
+    swarm.start_sn()
+    sl = start_bridge(swarm, 1)
+    assert sl.ready
+    site = start_client(swarm, 1, "--rounds", "4", "--hold-at", "2", "--gate", str(gate.path), *dialect)
+    other = swarm.start_sl(2, "--rounds", "4", "--min-peers", "2")
+    uid = sl.ready["uid"]
+    swarm.until(has_models(1, 2))
+    sl.kill()
+    swarm.until(lambda state: uid in state.members and state.members[uid].attendance == "lost")
+    again = start_bridge(swarm, 1)
+    swarm.until(has_returned(uid))  # before its client has said anything
+    gate.let()
+    assert (site.wait(), again.wait()) == (0, 0)
+    assert_complete([other])
+    assert digest(site) == digest(other)
+    training = swarm.training(swarm.chain())
+    assert {member.contributed for member in training.members.values()} == {training.rounds}
+
+
+def test_a_client_that_waits_is_told_that_its_sl_was_killed_and_started_again_it_completes(swarm: Swarm) -> None:
+    swarm.start_sn()
+    sl = start_bridge(swarm, 1)
+    assert sl.ready
+    site = start_client(swarm, 1, "--rounds", "2")
+    swarm.until(lambda state: len(state.members) == 1)
+    sl.kill()
+    assert site.wait() == 1
+    assert "SwarmError: wanted: 22 bytes, got 0 bytes: pipe closed?" in site.output
+    again = start_bridge(swarm, 1)
+    assert again.ready
+    site = start_client(swarm, 1, "--rounds", "2")
+    other = swarm.start_sl(2, "--rounds", "2", "--min-peers", "2")
+    assert (site.wait(), again.wait()) == (0, 0)
+    assert_complete([other])
+    assert digest(site) == digest(other)
+
+
+def test_a_killed_client_is_named_as_lost_and_started_again_it_completes(swarm: Swarm, gate: Gate) -> None:
+    swarm.start_sn()
+    sl = start_bridge(swarm, 1)
+    uid = sl.ready["uid"]
+    three = ("--min-peers", "3")
+    site = start_client(swarm, 1, "--rounds", "4", "--hold-at", "2", "--gate", str(gate.path), *three)
+    others = [swarm.start_sl(index, "--rounds", "4", *three) for index in (2, 3)]
+    swarm.until(has_models(2, 2))
+    site.kill()
+    swarm.until(lambda state: uid in state.members and state.members[uid].attendance == "ml-lost")
+    (folder(swarm, 1) / "trained_weights.pkl").write_bytes(b"half a file")
+    again = start_client(swarm, 1, "--rounds", "3", *three)
+    assert_complete(others)
+    assert (again.wait(), sl.wait()) == (0, 0)
+    assert digest(again) == digest(others[0])
+
+
+def test_what_the_swarm_refuses_the_client_is_told(swarm: Swarm) -> None:
+    swarm.start_sn()
+    other = swarm.start_sl(2, "--rounds", "2", "--min-peers", "1")
+    assert other.wait() == 0
+    refused = start_bridge(swarm, 1, "--rounds", "1", "--min-peers", "1")
+    assert refused.wait() == 1
+    assert "SwarmError: SL error: training of contract defaultbb.cqdb.sml.hpe is over; an operator" in refused.output
+    assert "Traceback" not in refused.output
+
+
+def test_sigterm_stops_an_sl_to_which_no_client_came(swarm: Swarm) -> None:
+    swarm.start_sn()
+    variables = {f"SL_{kind.upper()}_CHANNEL": str(swarm.directory / kind) for kind in ("request", "response")}
+    options = swarm.sl_options(1, bridge_dir=folder(swarm, 1))
+    sl = swarm.processes.node("SL-1", "sl", options, environment=variables)  # these alone start the bridge
+    assert sl.ready
+    assert (swarm.directory / "request").is_fifo()
+    second = swarm.processes.node("SL-2", "sl", swarm.sl_options(2, bridge_dir=folder(swarm, 1)), ["--bridge"])
+    assert f"swarm sl: {folder(swarm, 1)} is in use by another SL node" in second.complaint()
+    sl.signal(signal.SIGTERM)
+    assert sl.wait(15) == 0
+    assert "Traceback" not in sl.output
+
+
+def test_one_pipe_alone_is_no_bridge(swarm: Swarm) -> None:
+    swarm.start_sn()
+    options = swarm.sl_options(1)
+    sl = swarm.processes.node("SL-1", "sl", options, environment={"SL_REQUEST_CHANNEL": "/tmp/request"})
+    complaint = sl.complaint()
+    assert (
+        "SL_RESPONSE_CHANNEL: bad environment variable; cannot create bridge. Set both pipes, or neither" in complaint
+    )
