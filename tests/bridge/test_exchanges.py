@@ -114,6 +114,22 @@ async def test_a_client_that_is_shown_nothing_new_at_the_end_sees_the_last_model
     assert len(sl.of(Evaluated)) == 1  # the SL has not asked for it again
 
 
+async def test_a_client_that_cannot_use_the_last_model_when_it_is_shown_again(stand: Stand, tmp_path: Path) -> None:
+    def fail(merged: Arrays) -> tuple[float, float, int, int]:
+        raise ValueError("no such layer")
+
+    def train() -> None:
+        client = opened(stand)
+        client.sync(model(1), Loading())
+        with pytest.raises(SwarmError, match="no such layer"):
+            client.close(model(7), fail)
+
+    with FakeSL(tmp_path / "sl", answers=closes_at_once) as sl:
+        async with stand.bridge(sl):
+            await beside(train)
+            await beside(sl.wait_until_left)
+
+
 def closes_at_once(message: FromML) -> Iterable[Reply] | None:
     return [Closed(SESSION, message.sequence)] if isinstance(message, Close) else None
 
@@ -180,6 +196,17 @@ async def test_parameters_that_are_wrong(stand: Stand, tmp_path: Path, wrong: di
     with FakeSL(tmp_path / "sl") as sl:
         async with stand.bridge(sl):
             await beside(attempt)
+
+
+async def test_an_sl_that_cannot_keep_a_session(stand: Stand, tmp_path: Path) -> None:
+    (stand.state / "session.part").mkdir(parents=True)
+
+    def attempt() -> None:
+        with pytest.raises(SwarmError, match=r"SL error: .*session.part.* \(1\)"):
+            stand.client().open()
+
+    async with stand.bridge(tmp_path / "nobody"):
+        await beside(attempt)
 
 
 async def test_requests_that_cannot_be_understood_leave_the_session_as_it_is(stand: Stand, tmp_path: Path) -> None:
@@ -290,6 +317,16 @@ async def test_what_the_swarm_refuses(stand: Stand, tmp_path: Path, at: type[Fro
     with FakeSL(tmp_path / "sl", answers=answers) as sl:
         async with stand.bridge(sl):
             await beside(attempt)
+
+
+async def test_an_sl_that_does_not_answer(stand: Stand, tmp_path: Path) -> None:
+    def attempt() -> None:
+        with pytest.raises(SwarmError, match=r"SL error: the SL node does not answer at .*ml.sock: .* \(1\)"):
+            opened(stand).sync(model(), Loading())
+
+    (tmp_path / "sl").mkdir()
+    async with stand.bridge(tmp_path / "sl" / "ml.sock"):
+        await beside(attempt)
 
 
 async def test_an_sl_that_ends_the_session(stand: Stand, tmp_path: Path) -> None:

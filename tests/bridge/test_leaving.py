@@ -304,6 +304,19 @@ async def test_something_else_of_that_name(stand: Stand, tmp_path: Path, name: s
     assert not victim.exists()
 
 
+async def test_a_pipe_where_a_file_should_be(stand: Stand, tmp_path: Path) -> None:
+    stand.folder.mkdir()
+    os.mkfifo(stand.folder / "merged_weights.pkl")
+    with pytest.raises(BridgeError, match=r"merged_weights.pkl: cannot create file: there is something else"):
+        async with stand.bridge(tmp_path / "nobody"):
+            pass
+
+
+async def test_pipes_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BridgeError, match="nowhere/request: cannot create pipe: No such file or directory"):
+        Pipes(tmp_path / "nowhere" / "request", tmp_path / "response").create()
+
+
 async def test_a_folder_that_is_a_link_is_not_followed(stand: Stand, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     stand.folder.symlink_to(tmp_path / "elsewhere")

@@ -157,9 +157,12 @@ class Bridge:
         if problem := _objection(request):
             await self._client.say(messages.session_response(Status(Code.ERROR_IN_USER, problem), ""))
             return
-        self._session = Session(secrets.token_hex(8), request)
-        self._memory.save(self._session)
-        await self._client.say(messages.session_response(OK, self._session.id))
+        try:
+            session = self._remember(Session(secrets.token_hex(8), request))
+        except OSError as error:
+            await self._client.say(messages.session_response(Status(Code.ERROR_IN_SL, str(error)), ""))
+        else:
+            await self._client.say(messages.session_response(OK, session.id))
 
     async def _kill(self, message: KillSession) -> None:
         """The client leaves without waiting for an answer."""
@@ -296,8 +299,8 @@ class Bridge:
     # --- sessions
 
     def _remember(self, session: Session) -> Session:
-        self._session = session
         self._memory.save(session)
+        self._session = session
         return session
 
     def _end_session(self) -> None:

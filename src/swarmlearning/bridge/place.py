@@ -64,10 +64,10 @@ class Place:
 
     def _open(self, name: str, flags: int, mode: str) -> BinaryIO:
         descriptor = os.open(name, flags | _SAFE, dir_fd=self._descriptor)
-        file: BinaryIO = os.fdopen(descriptor, mode)  # type: ignore[assignment]
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            file.close()
+            os.close(descriptor)
             raise OSError(0, "it is not a plain file", name)
+        file: BinaryIO = os.fdopen(descriptor, mode)  # type: ignore[assignment]
         return file
 
     def _make(self, name: str) -> None:
@@ -75,7 +75,7 @@ class Place:
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise BridgeError(f"{self._directory / name}: cannot create file: there is something else of that name")
+                raise OSError(0, "there is something else of that name", name)
             if found.st_uid == os.geteuid():
                 os.fchmod(descriptor, 0o777)
         finally:

@@ -307,8 +307,6 @@ def _set_state(target: _Object, state: _Object) -> None:
             target.order = order
         case _Array(stored=None), (1, tuple() as shape, _Dtype() as dtype, bool() as columns_first, _Bytes() as data):
             target.stored = _stored(dtype, shape, columns_first, data)
-        case _Array(), (_, _, _, _, list()):
-            raise Unusable("it has an array of Python objects")
         case _:
             raise Unusable("it sets the state of an object in another way than NumPy does")
 

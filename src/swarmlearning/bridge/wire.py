@@ -31,9 +31,6 @@ class Fields:
         for number, value in _fields(memoryview(message)):
             self._found.setdefault(number, []).append(value)
 
-    def __contains__(self, number: int) -> bool:
-        return number in self._found
-
     def integer(self, number: int) -> int:
         """An int32."""
         value = self._number(number) & 0xFFFF_FFFF
