@@ -71,6 +71,17 @@ async def test_a_whole_training(stand: Stand, tmp_path: Path, in_message: bool) 
     assert not (stand.state / "session.json").exists()
 
 
+@DIALECTS
+async def test_weights_larger_than_any_pipe(stand: Stand, tmp_path: Path, in_message: bool) -> None:
+    load = Loading()
+    large = {"a.bias": np.arange(1_000_000.0), "b": np.asfortranarray(np.arange(600_000, dtype=">f4").reshape(2, -1))}
+    with FakeSL(tmp_path / "sl") as sl:
+        async with stand.bridge(sl):
+            await beside(lambda: opened(stand, in_message).sync(large, load))
+    for name, array in large.items():
+        np.testing.assert_array_equal(load.seen[0][name], array)
+
+
 @pytest.mark.parametrize(
     ("figures", "told"),
     [
