@@ -50,7 +50,7 @@ async def test_a_client_that_dies_in_the_middle_of_a_message(stand: Stand, tmp_p
     with FakeSL(tmp_path / "sl", returns=1, keeps=True) as sl:
         async with stand.bridge(sl):
             await beside(dies)
-            await beside(sl.hung_up.wait)  # the SL is told
+            assert await beside(lambda: sl.hung_up.wait(60))  # the SL is told
             await beside(lambda: trains(stand))
             await beside(sl.wait_until_left)
     assert len(sl.of(Sync)) == 2
@@ -75,7 +75,7 @@ async def test_a_client_that_dies_while_the_swarm_is_waited_for(stand: Stand, tm
     with FakeSL(tmp_path / "sl", returns=1, keeps=True, answers=answers) as sl:
         async with stand.bridge(sl):
             await beside(dies)
-            await beside(sl.hung_up.wait)
+            assert await beside(lambda: sl.hung_up.wait(60))
             await beside(lambda: trains(stand))
 
 
@@ -90,7 +90,7 @@ async def test_a_client_that_dies_while_it_is_sent_weights(stand: Stand, tmp_pat
     with FakeSL(tmp_path / "sl", returns=1, keeps=True) as sl:
         async with stand.bridge(sl):
             await beside(dies)
-            await beside(sl.hung_up.wait)
+            assert await beside(lambda: sl.hung_up.wait(60))
             await beside(lambda: trains(stand, in_message=True))
 
 
@@ -105,7 +105,7 @@ async def test_what_a_dead_client_has_not_read_is_not_the_next_one_s(stand: Stan
     with FakeSL(tmp_path / "sl", returns=1, keeps=True) as sl:
         async with stand.bridge(sl):
             await beside(dies)
-            await beside(sl.hung_up.wait)
+            assert await beside(lambda: sl.hung_up.wait(60))
             await beside(lambda: trains(stand))
 
 
@@ -184,7 +184,7 @@ async def test_a_client_that_trains_does_not_notice_that_its_sl_is_started_again
     with FakeSL(tmp_path / "sl", returns=1, keeps=True, merges_at_close=1) as sl:
         async with stand.bridge(sl):
             await beside(begins)
-        await beside(sl.hung_up.wait)
+        assert await beside(lambda: sl.hung_up.wait(60))
         async with stand.bridge(sl):
             await beside(goes_on)
     before, after = sl.of(Open)
@@ -212,25 +212,28 @@ async def test_a_client_that_died_while_the_sl_was_away_is_forgotten(stand: Stan
 
 
 async def test_a_client_that_dies_after_its_sl_was_started_again(stand: Stand, tmp_path: Path) -> None:
+    taken_up = threading.Event()
+
     def begins() -> None:
         client = stand.client()
         client.open()
         client.sync(model(), Loading())
 
-    with FakeSL(tmp_path / "sl", returns=2, keeps=True) as sl:
+    def note(message: FromML) -> None:
+        if isinstance(message, Open) and message.holds:
+            sl.hung_up.clear()  # of the first life
+            taken_up.set()
+
+    sl = FakeSL(tmp_path / "sl", returns=2, keeps=True, answers=note)
+    with sl:
         async with stand.bridge(sl):
             await beside(begins)
         async with stand.bridge(sl):
-            await beside(lambda: wait_for_session(sl))
+            assert await beside(lambda: taken_up.wait(60))
             stand.clients[0].leave()
+            assert await beside(lambda: sl.hung_up.wait(60))
             await beside(lambda: trains(stand))
     assert len(sl.of(Open)) == 3
-
-
-def wait_for_session(sl: FakeSL) -> None:
-    """Until the bridge has taken its client's session up again."""
-    while len(sl.of(Open)) < 2:
-        threading.Event().wait(0.01)
 
 
 async def test_a_damaged_memory_is_no_memory(stand: Stand, tmp_path: Path) -> None:
@@ -345,6 +348,14 @@ async def test_the_rest_of_a_message_that_stays_away(pipes: Pipes, tmp_path: Pat
 async def test_a_client_that_does_not_read(pipes: Pipes, tmp_path: Path) -> None:
     with (tmp_path / "request").open("wb"), pytest.raises(LostTrack, match="the ML process has not read on for"):
         await pipes.write(bytes(2**20))
+
+
+async def test_a_link_in_the_place_of_a_fifo_is_not_followed(pipes: Pipes, tmp_path: Path) -> None:
+    pipes.close()
+    (tmp_path / "response").rename(tmp_path / "other")
+    (tmp_path / "response").symlink_to("other")
+    with pytest.raises(BridgeError, match="response: cannot open pipe"):
+        pipes.open()
 
 
 async def test_fifos_that_were_removed_are_made_again(pipes: Pipes, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_a_model_as_a_pickle_that_python_itself_reads_and_any_numpy(path: Path) 
     model_to_pickle(path, stored(path), target)
     pickled = target.getvalue()
     arrays = pickle.loads(pickled)  # noqa: S301
+    assert pickled.endswith(b"tbs.")
     assert list(arrays) == list(MODEL)
     assert_same(arrays)
     assert all(array.flags.writeable for array in arrays.values())
