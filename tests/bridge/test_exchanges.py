@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.conftest import Loading, Stand, beside, model
+from support.bridging import Loading, Stand, beside, model
 from support.fake_sl import HANG_UP, SESSION, Arrays, FakeSL, Reply
 from support.original_client import TYPES, Client, SwarmError, data, number, text
 from swarmlearning.channel.messages import (

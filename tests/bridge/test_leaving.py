@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.conftest import Loading, Stand, beside, model
+from support.bridging import Loading, Stand, beside, model
 from support.fake_sl import Arrays, FakeSL, Reply
 from support.original_client import TYPES, Client, SwarmError, header
 from swarmlearning.bridge.errors import BridgeError, LostTrack
