@@ -76,10 +76,13 @@ def test_a_client_that_trains_does_not_notice_that_its_sl_is_killed_and_started_
     swarm.start_sn()
     sl = start_bridge(swarm, 1)
     assert sl.ready
-    site = start_client(swarm, 1, "--rounds", "4", "--hold-at", "2", "--gate", str(gate.path), *dialect)
+    arrived = Gate(swarm.directory / "arrived")
+    hold = ("--hold-at", "2", "--gate", str(gate.path), "--arrived", str(arrived.path))
+    site = start_client(swarm, 1, "--rounds", "4", *hold, *dialect)
     other = swarm.start_sl(2, "--rounds", "4", "--min-peers", "2")
     uid = sl.ready["uid"]
-    swarm.until(has_models(1, 2))
+    arrived.wait()
+    arrived.close()
     sl.kill()
     swarm.until(lambda state: uid in state.members and state.members[uid].attendance == "lost")
     again = start_bridge(swarm, 1)

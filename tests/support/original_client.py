@@ -283,6 +283,8 @@ def main() -> None:
     over = False
     for rounds in range(options.rounds):
         if rounds in options.hold_at:
+            if options.arrived:
+                options.arrived.write_bytes(b".")
             with options.gate.open("rb", buffering=0) as gate:
                 gate.read(1)
         for array in model.values():
@@ -313,6 +315,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--in-message", action="store_true")
     parser.add_argument("--structure", default=STRUCTURE)
     parser.add_argument("--gate", type=Path)
+    parser.add_argument("--arrived", type=Path)
     parser.add_argument("--hold-at", type=int, action="append", default=[])
     return parser.parse_args()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -39,6 +40,11 @@ class Gate:
     def let(self, count: int = 1) -> None:
         """`count` of those who wait, or will come, may go on."""
         os.write(self._end, b"." * count)
+
+    def wait(self) -> None:
+        """The other way round: until somebody has written a byte."""
+        assert select.select([self._end], [], [], SECONDS)[0], f"nobody came to {self.path}"
+        os.read(self._end, 1)
 
     def close(self) -> None:
         os.close(self._end)
