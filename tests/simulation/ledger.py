@@ -17,7 +17,7 @@ from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import Training
-from swarmlearning.ledger.transaction import WINDOW, SignedTransaction, Transaction
+from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.watchdog import RETRY_SECONDS, Judgement
 
@@ -43,16 +43,7 @@ class Author:
 
     def write(self, chain: Chain, contract: str, body: Body) -> SignedTransaction:
         self._sequence += 1
-        content = Transaction(
-            network=chain.network_id,
-            sender=self.uid,
-            incarnation=self.incarnation,
-            sequence=self._sequence,
-            anchor=chain.anchor,
-            expires_at_height=chain.height + WINDOW,
-            contract=contract,
-            body=body,
-        )
+        content = chain.compose(self.uid, self.incarnation, self._sequence, contract, body)
         return signed(content, self._kind, self._log.next_id())
 
 

@@ -10,7 +10,7 @@ from swarmlearning.ledger.bodies import Body, Genesis, NodeType, OpenSession, Re
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training import Training
-from swarmlearning.ledger.transaction import WINDOW, SignedTransaction, Transaction, sign
+from swarmlearning.ledger.transaction import SignedTransaction, sign
 
 CONTRACT = "defaultbb.cqdb.sml.hpe"
 STRUCTURE = "5" * 64
@@ -78,16 +78,7 @@ class Ledger:
     def write(self, uid: str, contract: str, body: Body) -> SignedTransaction:
         actor = self.actors[uid]
         actor.sequence += 1
-        content = Transaction(
-            network=self.chain.network_id,
-            sender=uid,
-            incarnation=actor.incarnation,
-            sequence=actor.sequence,
-            anchor=self.chain.anchor,
-            expires_at_height=self.chain.height + WINDOW,
-            contract=contract,
-            body=body,
-        )
+        content = self.chain.compose(uid, actor.incarnation, actor.sequence, contract, body)
         return sign(content, actor.signer)
 
     def seal(self, *transactions: SignedTransaction, sealer: str = "sn-1") -> bytes:

@@ -12,11 +12,11 @@ from typing import Self
 from swarmlearning.identity.signing import SignatureError, Signer, verify_once
 from swarmlearning.ledger.apply import apply, check_trusted, leaf
 from swarmlearning.ledger.block import Block, Header, read, seal, transaction_root
-from swarmlearning.ledger.bodies import Genesis
+from swarmlearning.ledger.bodies import Body, Genesis
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.transaction import WINDOW, Anchor, MalformedError, SignedTransaction
+from swarmlearning.ledger.transaction import WINDOW, Anchor, MalformedError, SignedTransaction, Transaction
 from swarmlearning.ledger.world import World
 
 RULES_VERSION = 1
@@ -46,6 +46,19 @@ class Chain:
     def anchor(self) -> Anchor:
         """What a transaction signed now refers to."""
         return Anchor(height=self.height, hash=self.hash)
+
+    def compose(self, sender: str, incarnation: int, sequence: int, contract: str, body: Body) -> Transaction:
+        """What a node signs now: anchored at this head, valid for as long as a transaction may wait."""
+        return Transaction(
+            network=self.network_id,
+            sender=sender,
+            incarnation=incarnation,
+            sequence=sequence,
+            anchor=self.anchor,
+            expires_at_height=self.height + WINDOW,
+            contract=contract,
+            body=body,
+        )
 
     def next_time(self, now_ms: int) -> int:
         """Block time of the next block for a sealer whose clock shows `now_ms`."""

@@ -8,7 +8,7 @@ from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Chain
-from swarmlearning.ledger.transaction import WINDOW, SignedTransaction, Transaction, sign
+from swarmlearning.ledger.transaction import SignedTransaction, sign
 from swarmlearning.node.follower import FIRST_PAUSE, LONGEST_PAUSE, Follower
 
 logger = logging.getLogger("swarm.ledger")
@@ -26,16 +26,7 @@ class Author:
     def write(self, chain: Chain, contract: str, body: Body) -> SignedTransaction:
         """A new transaction anchored at the head of `chain`."""
         self._sequence += 1
-        content = Transaction(
-            network=chain.network_id,
-            sender=self.uid,
-            incarnation=self.incarnation,
-            sequence=self._sequence,
-            anchor=chain.anchor,
-            expires_at_height=chain.height + WINDOW,
-            contract=contract,
-            body=body,
-        )
+        content = chain.compose(self.uid, self.incarnation, self._sequence, contract, body)
         return sign(content, self._signer)
 
 
