@@ -1,15 +1,12 @@
 """The benchmark of a failover runs and says what it promises; how long it took is nobody's business here."""
 
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from support.benchmarks import run_script
 from support.tools import needs
-
-FAILOVER = Path(__file__).parents[2] / "bench" / "failover.py"
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -18,10 +15,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     max_s: float
 
 
-def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(FAILOVER), *options]
-    variables = os.environ | environment
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=variables)
+run = partial(run_script, "failover.py")
 
 
 @needs("etcd")

@@ -1,15 +1,12 @@
 """The benchmark of the ledger runs and says what it promises; how fast it was is nobody's business here."""
 
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from support.benchmarks import run_script
 from support.tools import needs
-
-LEDGER = Path(__file__).parents[2] / "bench" / "ledger.py"
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -21,10 +18,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     tps: float
 
 
-def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(LEDGER), *options]
-    variables = os.environ | environment
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=variables)
+run = partial(run_script, "ledger.py")
 
 
 @needs("etcd")

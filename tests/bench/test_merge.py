@@ -1,13 +1,14 @@
 """The benchmark of merging runs and says what it promises; how fast it was is nobody's business here."""
 
 import runpy
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import psutil
 import pytest
+
+from support.benchmarks import run_script
 
 MERGE = Path(__file__).parents[2] / "bench" / "merge.py"
 
@@ -22,9 +23,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     peers: dict[str, float]
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(MERGE), "--peers", "/nonexistent", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+run = partial(run_script, "merge.py", "--peers", "/nonexistent")
 
 
 def test_a_json_line_for_each_method_and_size_and_how_to_get_peers() -> None:

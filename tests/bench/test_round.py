@@ -1,13 +1,13 @@
 """The benchmark of a round runs and says what it promises; how fast it was is nobody's business here."""
 
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from support.benchmarks import run_script
+
 ROOT = Path(__file__).parents[2]
-ROUND = ROOT / "bench" / "round.py"
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -26,9 +26,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     other_cores: float
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROUND), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+run = partial(run_script, "round.py")
 
 
 def test_a_json_line_for_each_swarm() -> None:

@@ -1,12 +1,10 @@
 """The benchmark of many SLs runs and says what it promises; how fast it was is nobody's business here."""
 
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import msgspec
 
-SCALE = Path(__file__).parents[2] / "bench" / "scale.py"
+from support.benchmarks import run_script
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -17,9 +15,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     sn_rss_end_mb: float
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCALE), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+run = partial(run_script, "scale.py")
 
 
 def test_one_json_line() -> None:
