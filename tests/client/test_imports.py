@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+import swarmlearning
+
 HEAVY = ("asyncio", "aiohttp", "fastapi", "uvicorn", "cryptography", "pydantic", "blake3", "ssl", "torch")
 OURS = ("sn", "sl", "api", "cli", "ledger", "rounds", "merge", "identity", "ordering")
 
@@ -24,3 +28,14 @@ def test_the_pytorch_callback_imports_no_server_code() -> None:
     modules = imported_by("from swarmlearning.pyt import SwarmCallback, SwarmError")
     servers = {"aiohttp", "fastapi", "uvicorn", "cryptography", "torchmetrics"}
     assert not modules & {*servers, *(f"swarmlearning.{room}" for room in OURS)}
+
+
+def test_the_package_itself_and_plain_functions_import_nothing_heavy() -> None:
+    assert not imported_by("import swarmlearning") & {"numpy", "swarmlearning.client"}
+    modules = imported_by("from swarmlearning import Swarm, SwarmError")
+    assert not modules & {*HEAVY, *(f"swarmlearning.{room}" for room in OURS)}
+
+
+def test_a_name_that_the_package_does_not_have() -> None:
+    with pytest.raises(AttributeError, match="module 'swarmlearning' has no attribute 'Swam'"):
+        swarmlearning.Swam  # noqa: B018

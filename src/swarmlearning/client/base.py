@@ -17,7 +17,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -134,6 +134,15 @@ class SwarmCallbackBase(ABC):
             self._finish(self._session)
         self._merged = None
         self.logger.info("All peers and Swarm training rounds finished. Final Swarm model was loaded.")
+
+    def abandon(self, reason: str) -> None:
+        """Leaves without waiting for the swarm, because training failed here; the swarm goes on without this site.
+
+        A script that simply ends by an exception need not call it. Never raises.
+        """
+        if self._session is not None:
+            with suppress(SwarmError):  # it is over already, or nobody is there to hear it
+                self._session.kill(ok=False, message=reason)
 
     # --- the exchanges with the SL node
 

@@ -1,0 +1,151 @@
+"""Swarm learning for plain functions: a training loop in NumPy, JAX or anything else whose parameters are arrays."""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from swarmlearning.channel.messages import CheckinMode, MergeMethodName
+from swarmlearning.client import parameters as known
+from swarmlearning.client.arrays import like, tensor_of
+from swarmlearning.client.base import SwarmCallbackBase
+from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.nested import leaves, rebuilt
+from swarmlearning.tensors.file import Array, Tensor
+
+P = TypeVar("P")
+
+Evaluate: TypeAlias = Callable[[P], "float | tuple[float | None, float | None]"]
+"""Parameters to their loss on validation data (smaller is better), or to loss and metric."""
+
+
+class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
+    """A training loop that is a member of a swarm.
+
+        with Swarm(parameters, sync_frequency=100, min_peers=3) as swarm:
+            parameters = swarm.parameters  # all sites start from the same
+            for batch in batches:
+                parameters = update(parameters, batch)
+                parameters = swarm.step(parameters)
+        parameters = swarm.parameters  # the swarm's
+
+    `parameters` are arrays (NumPy, JAX, or others of the array API standard) and numbers in dicts, lists and tuples,
+    nested as you like. They are never changed in place: after a merge `step` returns new ones of the same kind,
+    otherwise what it was given.
+
+    Entering the block merges the sites' first parameters. Leaving it waits until training is over everywhere and takes
+    the final ones; when it is left by an exception, the swarm goes on without this site. Everything raises `SwarmError`
+    when training cannot go on. The environment is that of `SwarmCallbackBase`: with `SWARM_LOOPBACK=True` the same loop
+    runs without a swarm.
+    """
+
+    parameters: P
+    """The newest: merged ones, or those of the last step."""
+
+    def __init__(
+        self,
+        parameters: P,
+        *,
+        sync_frequency: int,
+        min_peers: int,
+        training_contract: str = known.DEFAULT_CONTRACT,
+        total_epochs: int | None = None,
+        checkin_model_on_train_end: CheckinMode = "snapshot",
+        node_weightage: int = 1,
+        merge_method: MergeMethodName = "mean",
+        evaluate: Evaluate[P] | None = None,
+        use_adaptive_sync: bool = False,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        """Opens the session with the SL node.
+
+        sync_frequency: steps from one merge to the next.
+        min_peers: sites without which no merge takes place.
+        training_contract: name of the training that all sites join.
+        total_epochs: epochs planned, for showing progress.
+        checkin_model_on_train_end: what this site contributes after its own training, while others still train:
+            "snapshot" its own last parameters, "active" the last merged ones, "inactive" nothing.
+        node_weightage: this site's weight in a merge, 1 to 100.
+        merge_method: "mean", "coordmedian" or "geomedian"; the same at all sites.
+        evaluate: called with merged parameters; returns the loss on validation data, or (loss, metric).
+        use_adaptive_sync: let the swarm choose the steps between merges by the mean loss.
+        logger: default is one of its own, to stdout.
+        """
+        if use_adaptive_sync and evaluate is None:
+            raise SwarmError("use_adaptive_sync needs evaluate: the mean loss decides the interval")
+        self.parameters = parameters
+        self._evaluate = evaluate
+        self._callback = _Callback(
+            sync_frequency,
+            min_peers,
+            training_contract,
+            swarm=self,
+            totalEpochs=total_epochs,
+            checkinModelOnTrainEnd=checkin_model_on_train_end,
+            nodeWeightage=node_weightage,
+            mergeMethod=merge_method,
+            adsValData=evaluate,
+            useAdaptiveSync=use_adaptive_sync,
+            logger=logger,
+        )
+
+    @property
+    def training_over(self) -> bool:
+        """Whether the swarm's training is over: later steps are not merged any more, a loop may stop early."""
+        return self._callback.training_over
+
+    def step(self, parameters: P) -> P:
+        """Call after every step of training with its result; go on from what is returned."""
+        self.parameters = parameters
+        self._callback.on_batch_end()
+        return self.parameters
+
+    def end_epoch(self) -> None:
+        """Call after every epoch, if there are epochs; counts it, for showing progress."""
+        self._callback.on_epoch_end()
+
+    def evaluate(self) -> tuple[float | None, float | None]:
+        """Loss and metric of `parameters` by the function given; None where there is none."""
+        result = None if self._evaluate is None else self._evaluate(self.parameters)
+        loss, metric = result if isinstance(result, tuple) else (result, None)
+        return _number(loss), _number(metric)
+
+    def __enter__(self) -> "Swarm[P]":
+        self._callback.on_train_begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._callback.on_train_end()
+        else:
+            self._callback.abandon(f"{kind.__name__}: {error}")
+
+
+class _Callback(SwarmCallbackBase):
+    """The life cycle of a callback on the parameters that a `Swarm` holds."""
+
+    ml_platforms = ("PLAIN",)
+    platform_keywords = frozenset({"swarm"})
+
+    def _prepare(self, options: Mapping[str, Any]) -> None:
+        self._swarm: Swarm[Any] = options["swarm"]
+
+    def _model_tensors(self) -> dict[str, Tensor]:
+        return {name: tensor_of(leaf, name) for name, leaf in leaves(self._swarm.parameters).items()}
+
+    def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
+        self._swarm.parameters = rebuilt(self._swarm.parameters, lambda name, leaf: like(leaf, arrays[name]))
+
+    def _evaluate(self) -> tuple[float | None, float | None]:
+        return self._swarm.evaluate()
+
+
+def _number(value: Any) -> float | None:
+    """A loss may be any scalar that becomes a float."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        raise SwarmError(f"evaluate has to return a number or two; it returned a {type(value).__name__}") from error
