@@ -1,5 +1,6 @@
 """How the examples split their data, and that they run by themselves."""
 
+import json
 import os
 import runpy
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.processes import COMMAND
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -77,7 +80,7 @@ def test_the_hospitals_differ_in_size_and_make_the_same_number_of_steps(breast_c
     assert [batches(each, breast_cancer["BATCHES"]) for each in data] == [breast_cancer["BATCHES"]] * 5
 
 
-@pytest.mark.parametrize("name", ["digits", "breast_cancer"])
+@pytest.mark.parametrize("name", ["digits", "breast_cancer", "scikit_learn"])
 def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
     shown = subprocess.run(
         [sys.executable, EXAMPLES / name / "train.py"],
@@ -89,3 +92,22 @@ def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     assert "accuracy 0.9" in shown.stdout.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["scikit_learn"])
+def test_an_example_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
+    """The script itself fails where its model is not as good as it says."""
+    script: list[str | Path] = [sys.executable, EXAMPLES / name / "train.py"]
+    shown = subprocess.run(
+        [*COMMAND, "run", "-n", "3", "--no-live", "--runs-dir", tmp_path / "runs", "--", *script],
+        env={**os.environ, "MAX_EPOCHS": "10"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert shown.returncode == 0, shown.stdout
+    report = json.loads((tmp_path / "runs" / "latest" / "report.json").read_text())
+    assert set(report["digests"].values()) == {report["model"]}
+    assert report["ledger_verified"] is True
+    assert all(len(each["contributors"]) == 3 for each in report["rounds"])

@@ -118,11 +118,14 @@ def test_evaluate_sees_the_merged_parameters(tmp_path: Path, at: Any, log: Log, 
 
 
 def test_evaluate_that_returns_no_number(tmp_path: Path, at: Any, log: Log) -> None:
+    def words(_: Any) -> Any:
+        return "good"
+
     with FakeSL(tmp_path) as sl:
         at(sl)
         with (
             pytest.raises(SwarmError, match=r"evaluate has to return a number or two; it returned a str"),
-            Swarm([0.0], sync_frequency=1, min_peers=1, evaluate=lambda _: "good", logger=log.logger),  # type: ignore[return-value]
+            Swarm([0.0], sync_frequency=1, min_peers=1, evaluate=words, logger=log.logger),
         ):
             pass
 
