@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools lint simulate bench-round soak-sns bench-ledger bench-failover bench-scale bench-adaptive bench-merge \
+.PHONY: help install demo test tools frameworks lint simulate bench-round soak-sns bench-ledger bench-failover bench-scale bench-adaptive bench-merge \
 	bench-merge-large bench-peers
 
 help:
@@ -47,7 +47,13 @@ tools:
 		{ apt-get update -qq; for package in $(PACKAGES); do \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$package; done; } >/dev/null 2>&1 || true
 
-test: lint tools
+# What callbacks are for besides PyTorch and scikit-learn (2.5 GB): fetched once where that is possible, else named too.
+frameworks: $(VENV)/frameworks
+$(VENV)/frameworks: $(STAMP)
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --retries 1 --group frameworks && touch $@ || \
+		echo "the frameworks cannot be installed: tests of their callbacks will not run" >&2
+
+test: lint tools frameworks
 	@$(RUN)/python -m pytest
 
 SEEDS ?= 2000

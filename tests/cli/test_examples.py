@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.processes import COMMAND
+from support.tools import needs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -80,7 +81,11 @@ def test_the_hospitals_differ_in_size_and_make_the_same_number_of_steps(breast_c
     assert [batches(each, breast_cancer["BATCHES"]) for each in data] == [breast_cancer["BATCHES"]] * 5
 
 
-@pytest.mark.parametrize("name", ["digits", "breast_cancer", "scikit_learn"])
+NEEDING = [pytest.param("jax", marks=needs("jax"))]
+"""Examples that run where their framework is."""
+
+
+@pytest.mark.parametrize("name", ["digits", "breast_cancer", "scikit_learn", *NEEDING])
 def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
     shown = subprocess.run(
         [sys.executable, EXAMPLES / name / "train.py"],
@@ -94,7 +99,7 @@ def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["scikit_learn"])
+@pytest.mark.parametrize("name", ["scikit_learn", *NEEDING])
 def test_an_example_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
     """The script itself fails where its model is not as good as it says."""
     script: list[str | Path] = [sys.executable, EXAMPLES / name / "train.py"]

@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ missing: dict[str, list[str]] = {}
 
 def needs(tool: str) -> pytest.MarkDecorator:
     """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces), `tbf` (slow
-    links between them)."""
+    links between them), or of the machine-learning frameworks in `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
 
 
@@ -73,4 +74,24 @@ def _tbf() -> str | None:
     return f"links cannot be slowed down here ({tried.stderr.strip()})" if tried.returncode else None
 
 
-CHECKS: dict[str, Callable[[], str | None]] = {"etcd": _etcd, "nginx": _nginx, "netns": _netns, "tbf": _tbf}
+FRAMEWORKS = {
+    "jax": ("jax",),
+    "keras": ("keras", "tensorflow"),
+    "huggingface": ("transformers", "accelerate", "peft"),
+    "lightning": ("lightning",),
+}
+"""What a test asks for, and the packages that this takes; `make test` installs them where it can."""
+
+
+def _framework(name: str) -> str | None:
+    absent = [package for package in FRAMEWORKS[name] if find_spec(package) is None]
+    return f"{', '.join(absent)} cannot be imported: make frameworks" if absent else None
+
+
+CHECKS: dict[str, Callable[[], str | None]] = {
+    "etcd": _etcd,
+    "nginx": _nginx,
+    "netns": _netns,
+    "tbf": _tbf,
+    **{name: partial(_framework, name) for name in FRAMEWORKS},
+}

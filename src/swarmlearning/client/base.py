@@ -63,23 +63,39 @@ class SwarmCallbackBase(ABC):
         trainingContract: Any = parameters.DEFAULT_CONTRACT,  # noqa: N803
         **keywords: Any,
     ) -> None:
+        options = self._configure(syncFrequency, minPeers, trainingContract, keywords)
+        with self._reported():
+            self._prepare(options)
+        self._join()
+
+    def _configure(
+        self, sync_frequency: Any, min_peers: Any, training_contract: Any, keywords: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Checks and keeps what all platforms have in common; returns `keywords`, each under its one spelling."""
         self.logger = _logger(keywords.get("logger"))
+        self._session: Session | None = None
         self._merged: dict[str, Array] | None = None  # the last merged model
         self._holds_merged = False  # the platform's model is that one
         self._begun = False
         self._training_over = False
         self._merged_while_training = False
         self._steps = self._epochs = self._since_sync = 0
+        self._loopback = os.getenv(LOOPBACK, "").lower() == "true"
         with self._reported():
             options = parameters.known(keywords, self.platform_keywords)
-            self._parameters = parameters.check(syncFrequency, minPeers, trainingContract, options, self.ml_platforms)
+            self._parameters = parameters.check(
+                sync_frequency, min_peers, training_contract, options, self.ml_platforms
+            )
             self._interval = self._parameters.sync_frequency
             self._log_parameters(options)
-            loopback = os.getenv(LOOPBACK, "").lower() == "true"
-            if loopback:
+            if self._loopback:
                 self._log_box(f"{LOOPBACK} is set: training goes on alone, nothing is merged")
-            self._prepare(options)
-        self._session = None if loopback else self._open()
+        return options
+
+    def _join(self) -> None:
+        """Opens the session, unless training goes on alone."""
+        if not self._loopback:
+            self._session = self._open()
 
     @property
     def training_over(self) -> bool:
