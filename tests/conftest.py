@@ -24,4 +24,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for program, tests in sorted(missing.items()):
-        terminalreporter.write_line(f"NOT RUN: {len(tests)} tests, because {lacks(program)}", red=True)
+        terminalreporter.write_line(
+            f"NOT RUN: {len(tests)} tests or files of tests, because {lacks(program)}", red=True
+        )

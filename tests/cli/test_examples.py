@@ -81,7 +81,7 @@ def test_the_hospitals_differ_in_size_and_make_the_same_number_of_steps(breast_c
     assert [batches(each, breast_cancer["BATCHES"]) for each in data] == [breast_cancer["BATCHES"]] * 5
 
 
-NEEDING = [pytest.param("jax", marks=needs("jax"))]
+NEEDING = [pytest.param("jax", marks=needs("jax")), pytest.param("keras_tabular", marks=needs("keras"))]
 """Examples that run where their framework is."""
 
 

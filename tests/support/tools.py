@@ -24,6 +24,13 @@ def needs(tool: str) -> pytest.MarkDecorator:
     return pytest.mark.needs(tool)
 
 
+def require(tool: str) -> None:
+    """The same for a whole file of tests, which cannot be imported without it: call it before that import."""
+    if reason := lacks(tool):
+        missing.setdefault(tool, []).append("a file")
+        pytest.skip(reason, allow_module_level=True)
+
+
 @cache
 def lacks(tool: str) -> str | None:
     """Why a test that needs this cannot run, None when it can."""

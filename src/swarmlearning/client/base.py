@@ -7,8 +7,8 @@
                      everywhere, and leaves the final model in place
 
 A sync comes at the end of batch N, 2N, 3N, … exactly (the original product's first one came at the end of batch N+1);
-each sync may name another interval for the next. An adapter for a platform writes the four methods at the end of
-`SwarmCallbackBase`.
+each sync may name another interval for the next. An adapter for a platform writes the four abstract methods at the
+end of `SwarmCallbackBase`.
 """
 
 import logging
@@ -195,7 +195,7 @@ class SwarmCallbackBase(ABC):
         self.logger.info("Merge Done: RVInt [cur: %d Nxt: %d]", self._interval, interval)
         self._interval, self._since_sync = interval, 0
         if self._training_over:
-            self.logger.info("Swarm training is over. The batches that follow are not merged any more")
+            self._on_training_over()
 
     def _finish(self, session: Session) -> None:
         """Training goes on elsewhere: contribute by the check-in mode and follow the swarm to its end."""
@@ -314,6 +314,10 @@ class SwarmCallbackBase(ABC):
 
         Nothing that training depends on may change: modes, random numbers, gradients.
         """
+
+    def _on_training_over(self) -> None:
+        """Called once, where training is over everywhere else: a platform that runs the loop ends it."""
+        self.logger.info("Swarm training is over. The batches that follow are not merged any more")
 
 
 def _specs(tensors: Mapping[str, Tensor]) -> list[Spec]:

@@ -71,8 +71,8 @@ def check(
     Raises `SwarmError` with the documented text at the first parameter that is wrong.
     """
     return Parameters(
-        sync_frequency=_positive(sync_frequency, "syncFrequency has to be a positive integer"),
-        min_peers=_positive(min_peers, "minPeers have to be a positive integer"),
+        sync_frequency=positive(sync_frequency, "syncFrequency has to be a positive integer"),
+        min_peers=positive(min_peers, "minPeers have to be a positive integer"),
         training_contract=_contract(training_contract),
         total_epochs=_total_epochs(options.get("totalEpochs")),
         checkin_model_on_train_end=_checkin_mode(options.get("checkinModelOnTrainEnd", "snapshot")),
@@ -98,7 +98,7 @@ def _integer(value: Any) -> int | None:
         return None
 
 
-def _positive(value: Any, otherwise: str) -> int:
+def positive(value: Any, otherwise: str) -> int:
     number = _integer(value)
     if number is None or number < 1:
         raise SwarmError(otherwise)
@@ -112,7 +112,7 @@ def _contract(value: Any) -> str:
 
 
 def _total_epochs(value: Any) -> int:
-    return 0 if value is None else _positive(value, "totalEpochs value is not a positive integer")
+    return 0 if value is None else positive(value, "totalEpochs value is not a positive integer")
 
 
 def _checkin_mode(value: Any) -> CheckinMode:
@@ -143,7 +143,7 @@ def _adaptive(options: Mapping[str, Any]) -> bool:
     if value and options.get("adsValData") is None:
         raise SwarmError(otherwise)
     if value and batch_size is not None:
-        _positive(batch_size, otherwise)
+        positive(batch_size, otherwise)
     return bool(value)
 
 

@@ -1,0 +1,87 @@
+"""The callback for Keras 3, and for sessions of TensorFlow 1."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from swarmlearning.client.base import SwarmCallbackBase
+from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.keras_evaluation import Validation
+from swarmlearning.client.keras_weights import KerasWeights, SessionWeights
+from swarmlearning.tensors.file import Array, Tensor
+
+BACKENDS = ("tensorflow", "torch")  # with the others, `fit` keeps the weights to itself while it runs
+
+
+class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignore[misc]  # Any where Keras is missing
+    """Swarm learning in `fit`:
+
+        model.fit(x, y, callbacks=[SwarmCallback(syncFrequency=128, minPeers=2, totalEpochs=epochs)])
+
+    Put it last: callbacks after it that restore weights when training ends would replace the swarm's model.
+
+    Parameters beside those of all platforms (see `swarmlearning.pyt`):
+        adsValData: what `model.evaluate` takes: (x, y), (x, y, sample_weight), or a dataset; or a generator that ends.
+        adsValBatchSize: batch size for the tuples.
+        onlyTrainable: leave frozen weights out of merges; they have to be the same at all sites. Default False.
+        ml_platform (or mlPlatform): "KERAS", or "TF" for a session of TensorFlow 1, which takes `tf` and `sess` and has
+            its script call the hooks.
+
+    All weights are merged, those of batch normalisation too; the optimizer's stay local. After a merge the loss and the
+    first metric that the model was compiled with are computed. When training is over everywhere else, `fit` is stopped.
+    """
+
+    ml_platforms = ("KERAS", "TF")
+    platform_keywords = frozenset({"onlyTrainable", "sess", "tf"})
+
+    _weights: KerasWeights | SessionWeights | None  # None until the model is known
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        keras.callbacks.Callback.__init__(self)
+        SwarmCallbackBase.__init__(self, *arguments, **keywords)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """As for all platforms. Keras tells of the model only when `fit` begins, so the session is opened here."""
+        if self._weights is None:
+            self._weights = KerasWeights(self.model, self._only_trainable)
+            SwarmCallbackBase._join(self)
+        super().on_train_begin(logs)
+
+    def _prepare(self, options: Mapping[str, Any]) -> None:
+        self._only_trainable = bool(options.get("onlyTrainable"))
+        self._validation = Validation.of(options.get("adsValData"), options.get("adsValBatchSize"))
+        self._weights = None
+        if self._parameters.ml_platform == "TF":
+            if options.get("tf") is None or options.get("sess") is None:
+                raise SwarmError("tf and sess params are must for Tensorflow platform")
+            self._weights = SessionWeights(options["tf"], options["sess"])
+        elif keras.backend.backend() not in BACKENDS:
+            raise SwarmError(
+                f"Keras with the backend {keras.backend.backend()} keeps a model's weights to itself during fit: "
+                f"use one of {', '.join(BACKENDS)} (KERAS_BACKEND)"
+            )
+
+    def _join(self) -> None:
+        if self._weights is not None:
+            super()._join()
+
+    def _model_tensors(self) -> dict[str, Tensor]:
+        assert self._weights is not None
+        return self._weights.tensors()
+
+    def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
+        assert self._weights is not None
+        self._weights.load(arrays)
+
+    def _evaluate(self) -> tuple[float | None, float | None]:
+        if self._validation is None or not isinstance(self._weights, KerasWeights):
+            return None, None
+        return self._validation.evaluate(self.model)
+
+    def _on_training_over(self) -> None:
+        if isinstance(self._weights, KerasWeights):
+            self.model.stop_training = True
+            self.logger.info("Swarm training is over. Stopping local training")
+        else:
+            super()._on_training_over()

@@ -1,0 +1,78 @@
+"""The weights of a Keras model, or the variables of a TensorFlow session, as named tensors and back."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+
+from swarmlearning.client.arrays import like, tensor_of
+from swarmlearning.tensors.file import Array, Tensor
+
+
+class KerasWeights:
+    """All weights of a model, or without the frozen ones.
+
+    Names are places and names in the layer, as "4.kernel": those of layers count up with each model made in a process.
+    """
+
+    def __init__(self, model: Any, only_trainable: bool) -> None:
+        kept = {id(weight) for weight in _not_frozen(model)} if only_trainable else None
+        self._weights = {
+            f"{place}.{weight.name}": weight
+            for place, weight in enumerate(model.weights)
+            if kept is None or id(weight) in kept
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: tensor_of(_values(weight), name) for name, weight in self._weights.items()}
+
+    def load(self, arrays: Mapping[str, Array]) -> None:
+        for name, weight in self._weights.items():
+            weight.assign(like(_values(weight), arrays[name]))
+
+
+class SessionWeights:
+    """The trainable variables of a session of TensorFlow 1."""
+
+    def __init__(self, tf: Any, session: Any) -> None:
+        collection = tf.compat.v1.GraphKeys.TRAINABLE_VARIABLES
+        with session.graph.as_default():
+            self._variables = {variable.name: variable for variable in tf.compat.v1.get_collection(collection)}
+            self._values = {
+                name: tf.compat.v1.placeholder(variable.dtype.base_dtype, variable.shape)
+                for name, variable in self._variables.items()
+            }
+            self._assignments = [variable.assign(self._values[name]) for name, variable in self._variables.items()]
+        self._session = session
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: tensor_of(value, name) for name, value in self._session.run(self._variables).items()}
+
+    def load(self, arrays: Mapping[str, Array]) -> None:
+        dtypes = {name: variable.dtype.base_dtype.as_numpy_dtype for name, variable in self._variables.items()}
+        fed = {self._values[name]: array.view(dtypes[name]) for name, array in arrays.items()}
+        self._session.run(self._assignments, fed)
+
+
+def _values(weight: Any) -> Any:
+    if keras.backend.backend() == "tensorflow":
+        return weight.value.numpy()  # Keras' own way warns with NumPy 2.4
+    return keras.ops.convert_to_numpy(weight)
+
+
+def _not_frozen(model: Any) -> Iterator[Any]:
+    """Trainable weights, and those that training changes otherwise: the statistics of layers that are not frozen."""
+    yield from model.trainable_weights
+    for layer in _layers(model):
+        if layer.trainable:
+            yield from layer.non_trainable_weights
+
+
+def _layers(layer: Any) -> Iterator[Any]:
+    """The innermost layers."""
+    inner = getattr(layer, "layers", None)
+    if inner is None:
+        yield layer
+    else:
+        for each in inner:
+            yield from _layers(each)

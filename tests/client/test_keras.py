@@ -1,0 +1,244 @@
+"""A Keras model's weights go out and come back in `fit`, and nothing else of the training changes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support.callbacks import Join, Log
+from support.fake_sl import Arrays, FakeSL
+from support.tools import require
+from swarmlearning.channel.messages import Evaluated, Open
+
+require("keras")
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from swarmlearning.tf import SwarmCallback, SwarmError  # noqa: E402
+
+X = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
+Y = X[:, :2] * 2
+ALL = [
+    ("0.kernel", (4, 3)), ("1.bias", (3,)), ("2.gamma", (3,)), ("3.beta", (3,)), ("4.moving_mean", (3,)),
+    ("5.moving_variance", (3,)), ("6.kernel", (3, 2)), ("7.bias", (2,)),
+]  # fmt: skip
+
+
+def make_model(dropout: float = 0.0) -> Any:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.layers.Input((4,)),
+            keras.layers.Dense(3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(dropout),
+            keras.layers.Dense(2),
+        ]
+    )
+    model.compile("adam", "mse", metrics=["mae"])
+    return model
+
+
+def fit(model: Any, callback: Any, epochs: int = 1, **more: Any) -> Any:
+    return model.fit(X, Y, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=[callback], **more)
+
+
+def plus_one(arrays: Arrays) -> Arrays:
+    return {name: array + 1 for name, array in arrays.items()}
+
+
+def test_all_weights_go_out_and_come_back(tmp_path: Path, join: Join) -> None:
+    keras.layers.Dense(1)  # names of layers count up in a process; those of merged entries do not
+    model = make_model()
+    first = model.get_weights()
+    with FakeSL(tmp_path, merge=plus_one) as sl:
+        fit(model, join(sl, SwarmCallback, syncFrequency=2, totalEpochs=2), epochs=2)
+        [opened] = sl.of(Open)
+        assert [(spec.name, spec.shape) for spec in opened.structure] == ALL
+        assert (opened.ml_platform, opened.total_epochs) == ("KERAS", 2)
+        assert [np.array_equal(sent, own) for sent, own in zip(sl.models[0].values(), first, strict=True)] == [True] * 8
+        assert len(sl.models) == 1 + 3 + 1  # at the beginning, every two of six batches, at the end
+        assert [message.epochs for message in sl.of(Evaluated)] == [0, 0, 1, 1, 2]
+        last = [sl.models[-1][name] + 1 for name, _ in ALL]
+    assert [np.array_equal(own, sent) for own, sent in zip(model.get_weights(), last, strict=True)] == [True] * 8
+
+
+def test_the_optimizer_goes_on(tmp_path: Path, join: Join) -> None:
+    model = make_model()
+    with FakeSL(tmp_path, merge=lambda arrays: {name: array * 0 for name, array in arrays.items()}) as sl:
+        fit(model, join(sl, SwarmCallback, syncFrequency=1))
+        assert int(model.optimizer.iterations) == 3
+        assert any(np.any(moment.value.numpy()) for moment in model.optimizer.variables[2:])
+        assert np.any(sl.models[1]["7.bias"])  # the step moved what was loaded
+    assert not np.any(model.get_weights()[-1])
+
+
+DATASET = tf.data.Dataset.from_tensor_slices((X, Y)).batch(5)
+WEIGHTS = np.linspace(0, 1, len(X))
+
+
+@pytest.mark.parametrize(
+    ("data", "batch_size", "expected"),
+    [
+        (lambda: (X, Y), 5, {}),
+        (lambda: (X, Y), None, {}),
+        (lambda: (X, Y, WEIGHTS), 7, {"sample_weight": WEIGHTS}),
+        (lambda: DATASET, None, {}),
+        (lambda: (pair for pair in [(X[:9], Y[:9]), (X[9:], Y[9:])]), None, {}),
+    ],
+    ids=["pair", "pair-default", "weights", "dataset", "generator"],
+)
+def test_validation_data(tmp_path: Path, join: Join, data: Any, batch_size: Any, expected: Any) -> None:
+    model = make_model()
+    with FakeSL(tmp_path) as sl:
+        fit(model, join(sl, SwarmCallback, syncFrequency=2, adsValData=data(), adsValBatchSize=batch_size))
+        found = sl.of(Evaluated)
+    assert len(found) == 3
+    loss, metric = model.evaluate(X, Y, verbose=0, **expected)
+    assert found[-1].loss == pytest.approx(loss, rel=1e-5)
+    assert found[-1].metric == pytest.approx(metric, rel=1e-5)
+    assert found[0].loss != found[-1].loss
+
+
+def test_a_model_without_metrics_has_a_loss_only(tmp_path: Path, join: Join) -> None:
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    with FakeSL(tmp_path) as sl:
+        fit(model, join(sl, SwarmCallback, adsValData=(X, Y)))
+        assert [(message.loss is None, message.metric) for message in sl.of(Evaluated)] == [(False, None)] * 2
+
+
+def test_monitoring_does_not_change_training(tmp_path: Path, join: Join) -> None:
+    weights, logs = [], []
+    for name, more in [("without", {}), ("with", {"adsValData": (X, Y), "adsValBatchSize": 3})]:
+        model = make_model(dropout=0.5)
+        with FakeSL(tmp_path / name) as sl:
+            history = fit(model, join(sl, SwarmCallback, syncFrequency=1, **more), epochs=2, validation_data=(X, Y))
+        weights.append([array.tobytes() for array in model.get_weights()])
+        logs.append(history.history)
+    assert weights[0] == weights[1]
+    assert logs[0] == logs[1]  # the running means of the epoch too, which evaluating begins by resetting
+
+
+def test_fit_is_stopped_when_training_is_over(tmp_path: Path, join: Join, log: Log) -> None:
+    model = make_model()
+    with FakeSL(tmp_path, merge=plus_one, over_at=2) as sl:
+        history = fit(model, join(sl, SwarmCallback, syncFrequency=4), epochs=9)
+        merged = [sl.models[-1][name] + 1 for name, _ in ALL]
+    assert len(history.epoch) == 2  # stopped within the second: at batch 4 of 27
+    assert int(model.optimizer.iterations) == 4
+    assert [np.array_equal(own, sent) for own, sent in zip(model.get_weights(), merged, strict=True)] == [True] * 8
+    assert "Swarm training is over. Stopping local training" in log.texts("INFO")
+
+
+def test_only_trainable_weights(tmp_path: Path, join: Join) -> None:
+    """Transfer learning: of frozen layers neither weights nor statistics are merged; other statistics are."""
+    base = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization()])
+    base.trainable = False
+    model = keras.Sequential([base, keras.layers.BatchNormalization(), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    frozen = [array.tobytes() for array in base.get_weights()]
+    with FakeSL(tmp_path, merge=plus_one) as sl:
+        fit(model, join(sl, SwarmCallback, onlyTrainable=True))
+        assert sorted(name.split(".")[1] for name in sl.models[0]) == [
+            "beta", "bias", "gamma", "kernel", "moving_mean", "moving_variance",
+        ]  # fmt: skip
+    assert [array.tobytes() for array in base.get_weights()] == frozen
+
+
+def test_bfloat16_weights(tmp_path: Path, join: Join) -> None:
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, dtype="bfloat16")])
+    model.compile("sgd", "mse")
+    with FakeSL(tmp_path) as sl:
+        fit(model, join(sl, SwarmCallback, syncFrequency=1))
+        assert {spec.dtype for spec in sl.of(Open)[0].structure} == {"BF16"}
+        kernel = model.weights[0]
+        assert kernel.dtype == "bfloat16"
+        assert kernel.value.numpy().tobytes() == sl.models[-1]["0.kernel"].tobytes()
+
+
+def test_mixed_precision(tmp_path: Path, join: Join) -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = make_model()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with FakeSL(tmp_path) as sl:
+        fit(model, join(sl, SwarmCallback, syncFrequency=1))
+        assert {spec.dtype for spec in sl.of(Open)[0].structure} == {"F32"}
+
+
+def test_a_callback_serves_one_training(tmp_path: Path, join: Join) -> None:
+    model = make_model()
+    with FakeSL(tmp_path) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=1)
+        fit(model, callback)
+        with pytest.raises(SwarmError, match="make a new SwarmCallback to train again"):
+            fit(model, callback)
+
+
+@pytest.mark.usefixtures("loopback")
+def test_loopback(log: Log) -> None:
+    model, alone = make_model(), make_model()
+    fit(model, SwarmCallback(1, 2, logger=log.logger, adsValData=(X, Y)))
+    alone.fit(X, Y, batch_size=8, shuffle=False, verbose=0)
+    assert [array.tobytes() for array in model.get_weights()] == [array.tobytes() for array in alone.get_weights()]
+
+
+def test_a_session_of_tensorflow_1(tmp_path: Path, join: Join) -> None:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        with v1.variable_scope("net", use_resource=True):
+            weights = v1.get_variable("w", (2, 3), initializer=v1.ones_initializer())
+            narrow = v1.get_variable("b", (), tf.bfloat16, initializer=v1.ones_initializer())
+            v1.get_variable("steps", (), trainable=False)
+        session.run(v1.global_variables_initializer())
+        with FakeSL(tmp_path, over_at=2, merge=lambda arrays: {n: a + 1 for n, a in arrays.items()}) as sl:
+            callback = join(sl, SwarmCallback, syncFrequency=1, ml_platform="TF", tf=tf, sess=session)
+            callback.on_train_begin()
+            assert sorted(sl.models[0]) == ["net/b:0", "net/w:0"]
+            assert session.run(weights).tolist() == [[2.0] * 3] * 2
+            assert session.run(narrow).view(np.uint16) == sl.models[0]["net/b:0"] + 1
+            callback.on_batch_end()
+            assert callback.training_over
+            callback.on_train_end()
+            assert session.run(weights).tolist() == [[3.0] * 3] * 2
+
+
+# --- parameters of this platform
+
+
+def iter_nothing() -> Iterator[Any]:
+    yield from ()
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"ml_platform": "PYTORCH"}, "Invalid ml platform type: PYTORCH. Allowed values: ['KERAS', 'TF']"),
+    ({"ml_platform": "TF"}, "tf and sess params are must for Tensorflow platform"),
+    ({"mlPlatform": "TF", "tf": tf}, "tf and sess params are must for Tensorflow platform"),
+    ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
+    ({"adsValData": (X,)}, "adsValData has 1 parts. It has to be (x, y) or (x, y, sample_weight)"),
+    ({"adsValData": (X, Y), "adsValBatchSize": 0}, "adsValBatchSize has to be a positive integer"),
+    ({"adsValData": iter_nothing()}, "adsValData has to generate 1 to 10000 batches; it generated 0"),
+    ({"adsValData": ((X, Y) for _ in range(10**9))}, "it generated 10001"),
+    ({"model": None}, "Unknown parameter model."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("keywords", "text"), WRONG, ids=[text[:30] for _, text in WRONG])
+@pytest.mark.usefixtures("loopback")
+def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
+    with pytest.raises(SwarmError) as caught:
+        SwarmCallback(4, 2, logger=log.logger, **keywords)
+    assert text in str(caught.value)
+    assert log.texts("ERROR") == [str(caught.value)]
+
+
+@pytest.mark.usefixtures("loopback")
+def test_a_backend_that_keeps_the_weights_to_itself(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(SwarmError, match="Keras with the backend jax keeps a model's weights to itself during fit"):
+        SwarmCallback(4, 2, logger=log.logger)
