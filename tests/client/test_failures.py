@@ -28,6 +28,7 @@ from swarmlearning.channel.messages import (
     Synced,
 )
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.session import Session
 
 Answers = Callable[[FromML], list[Reply] | None]
 
@@ -180,7 +181,7 @@ def test_an_sl_that_stops_reading_does_not_hold_training_up_and_the_next_sync_sa
     with FakeSL(tmp_path, answers=answers) as sl:
         callback = join.arrays(sl, syncFrequency=1_000_000, model=model())
         callback.on_train_begin()
-        assert callback._session is not None
+        assert isinstance(callback._session, Session)
         for _ in range(100_000):
             callback.on_batch_end()
             if callback._session._over is not None:

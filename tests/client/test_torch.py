@@ -176,6 +176,64 @@ def test_training_over_restores_the_last_merged_model(tmp_path: Path, join: Join
         assert values_of(zoo) == values_of(other)
 
 
+def test_only_trainable_parameters(tmp_path: Path, join: Join) -> None:
+    """Transfer learning: frozen parameters stay local, statistics are merged all the same."""
+    base = nn.Linear(3, 4)
+    model = nn.Sequential(base, nn.BatchNorm1d(4), nn.Linear(4, 1))
+    base.requires_grad_(False)
+    frozen = bits(base.weight)
+    with FakeSL(tmp_path, merge=lambda arrays: {name: array + 1 for name, array in arrays.items()}) as sl:
+        callback = join(sl, SwarmCallback, model=model, onlyTrainable=True)
+        callback.on_train_begin()
+        assert sorted(sl.models[0]) == [
+            "1.bias", "1.num_batches_tracked", "1.running_mean", "1.running_var", "1.weight", "2.bias", "2.weight",
+        ]  # fmt: skip
+        assert bits(base.weight) == frozen
+        base.requires_grad_(True)  # gradual unfreezing: what is merged stays the same
+        callback.on_train_end()
+    assert model[1].num_batches_tracked == 2
+
+
+class Wrapper(nn.Module):
+    """As `torch.compile` wraps a module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._orig_mod = module
+
+
+@pytest.mark.parametrize("wrap", [Wrapper, nn.DataParallel, lambda module: Wrapper(nn.DataParallel(module))])
+def test_wrapped_models_have_the_names_of_the_users_own(tmp_path: Path, join: Join, wrap: Any) -> None:
+    model = nn.Linear(2, 1)
+    with FakeSL(tmp_path, merge=lambda arrays: {name: array * 0 + 3 for name, array in arrays.items()}) as sl:
+        callback = join(sl, SwarmCallback, model=wrap(model))
+        callback.on_train_begin()
+        assert sorted(sl.models[0]) == ["bias", "weight"]
+    assert model.bias.tolist() == [3]
+
+
+def test_mixed_precision_and_gradient_accumulation(tmp_path: Path, join: Join) -> None:
+    """Under autocast the parameters keep their precision; hooks are called after the optimizer's steps."""
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu")
+    with FakeSL(tmp_path) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=2, model=model)
+        callback.on_train_begin()
+        for part in range(8):
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = model(torch.ones(2, 3)).square().mean() / 2
+            torch.autograd.backward(scaler.scale(loss))
+            if part % 2:
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad()
+                callback.on_batch_end()
+        assert {entry.dtype for header in sl.headers for entry in header.entries} == {"F32"}
+        assert len({arrays["weight"].tobytes() for arrays in sl.models}) == len(sl.models) == 3
+        callback.on_train_end()
+
+
 class WithExtra(nn.Linear):
     """Extra state: `extra` may be anything."""
 

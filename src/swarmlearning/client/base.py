@@ -27,7 +27,7 @@ import numpy as np
 from swarmlearning.channel.messages import Open, TensorSpec
 from swarmlearning.client import parameters
 from swarmlearning.client.errors import SwarmError
-from swarmlearning.client.session import HOW_TO_START, RECONNECT_SECONDS, Evaluation, Session
+from swarmlearning.client.session import HOW_TO_START, RECONNECT_SECONDS, Evaluation, Exchanges, Session
 from swarmlearning.tensors.file import Array, Tensor, TensorFileError, read, read_header
 from swarmlearning.tensors.structure import Spec, describe_difference
 
@@ -73,7 +73,7 @@ class SwarmCallbackBase(ABC):
     ) -> dict[str, Any]:
         """Checks and keeps what all platforms have in common; returns `keywords`, each under its one spelling."""
         self.logger = _logger(keywords.get("logger"))
-        self._session: Session | None = None
+        self._session: Exchanges | None = None
         self._merged: dict[str, Array] | None = None  # the last merged model
         self._holds_merged = False  # the platform's model is that one
         self._begun = False
@@ -162,11 +162,8 @@ class SwarmCallbackBase(ABC):
 
     # --- the exchanges with the SL node
 
-    def _open(self) -> Session:
+    def _open(self) -> Exchanges:
         with self._reported("Init Swarm call to SL container failed - "):
-            channel = os.getenv(CHANNEL)
-            if not channel:
-                raise SwarmError(f"environment variable {CHANNEL} is not set. {HOW_TO_START}")
             tensors = self._model_tensors()
             if not tensors:
                 raise SwarmError("the model has no parameters to merge")
@@ -184,9 +181,15 @@ class SwarmCallbackBase(ABC):
                 ml_platform=known.ml_platform,
                 structure=tuple(TensorSpec(*spec) for spec in self._structure),
             )
-            return Session(Path(channel), request, self.logger.info, _reconnect_seconds())
+            return self._connect(request)
 
-    def _sync(self, session: Session) -> None:
+    def _connect(self, request: Open) -> Exchanges:
+        channel = os.getenv(CHANNEL)
+        if not channel:
+            raise SwarmError(f"environment variable {CHANNEL} is not set. {HOW_TO_START}")
+        return Session(Path(channel), request, self.logger.info, _reconnect_seconds())
+
+    def _sync(self, session: Exchanges) -> None:
         self.logger.info("Starting Swarm merging round ...")
         with self._reported("Sync Swarm call to SL container failed - "):
             interval, self._training_over = session.sync(
@@ -197,7 +200,7 @@ class SwarmCallbackBase(ABC):
         if self._training_over:
             self._on_training_over()
 
-    def _finish(self, session: Session) -> None:
+    def _finish(self, session: Exchanges) -> None:
         """Training goes on elsewhere: contribute by the check-in mode and follow the swarm to its end."""
         mode = self._parameters.checkin_model_on_train_end
         weightage = 0 if mode == "inactive" else self._parameters.node_weightage
@@ -207,7 +210,7 @@ class SwarmCallbackBase(ABC):
             if not self._holds_merged:  # no merge since: the last one is the swarm's model
                 self._load_last_merged()
 
-    def _leave(self, session: Session) -> None:
+    def _leave(self, session: Exchanges) -> None:
         """Training is over everywhere else: what was trained here since is dropped for the swarm's model."""
         self.logger.warning(OVER_BEFORE_LOCAL)
         self.logger.info("Loading the last merged swarm model")

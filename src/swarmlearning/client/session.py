@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -76,6 +76,18 @@ class Evaluation(NamedTuple):
 
 OnMerged = Callable[[Path], Evaluation]
 OnWaiting = Callable[[str], None]
+
+
+class Exchanges(Protocol):
+    """What a callback asks of an open session; `Session` is it."""
+
+    def sync(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> tuple[int, bool]: ...
+
+    def close(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> None: ...
+
+    def kill(self, ok: bool, message: str) -> None: ...
+
+    def progress(self, steps: int, epochs: int) -> None: ...
 
 
 class Session:

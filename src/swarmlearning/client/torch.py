@@ -1,4 +1,4 @@
-"""The callback for PyTorch: a model's `state_dict` as named tensors, and back."""
+"""The callback for PyTorch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,21 +6,37 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from swarmlearning.channel.messages import Open
 from swarmlearning.client.base import SwarmCallbackBase
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.session import Exchanges
 from swarmlearning.client.torch_evaluation import Validation
+from swarmlearning.client.torch_model import TorchModel
+from swarmlearning.client.torch_ranks import for_this_rank
 from swarmlearning.tensors.file import Array, Tensor
 
-# dtypes that NumPy does not have: their tag, and the integer dtype that shows the same bits
-RAW = {
-    torch.bfloat16: ("BF16", torch.int16),
-    torch.float8_e4m3fn: ("F8_E4M3", torch.uint8),
-    torch.float8_e5m2: ("F8_E5M2", torch.uint8),
-}
-EXTRA_STATE = "_extra_state"  # the name PyTorch gives to what a module's get_extra_state() returns
+
+class TorchCallback(SwarmCallbackBase):
+    """What callbacks on a PyTorch model have in common; `_prepare` sets `_model`."""
+
+    _model: TorchModel
+
+    def _model_tensors(self) -> dict[str, Tensor]:
+        return self._model.tensors()
+
+    def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
+        self._model.load(arrays)
+
+    def _connect(self, request: Open) -> Exchanges:
+        return for_this_rank(lambda: super(TorchCallback, self)._connect(request))
+
+    def _name_local_entries(self) -> None:
+        if self._model.local:
+            local = self._model.local
+            self.logger.warning("These entries of the model are not merged, each site keeps its own: %s", local)
 
 
-class SwarmCallback(SwarmCallbackBase):
+class SwarmCallback(TorchCallback):
     """Swarm learning in a PyTorch training loop.
 
         callback = SwarmCallback(syncFrequency=128, minPeers=2, model=model, totalEpochs=epochs)
@@ -47,16 +63,24 @@ class SwarmCallback(SwarmCallbackBase):
         adsValBatchSize: accepted for compatibility; the DataLoader has its own batch size.
         lossFunction, lossFunctionArgs: name of a class in `torch.nn` and a dict of its arguments.
         metricFunction, metricFunctionArgs: the same for `torchmetrics` (install it to use this).
+        onlyTrainable: leave out parameters that need no gradient when the callback is made (transfer learning); they
+            have to be the same at all sites. Buffers are merged all the same. Default False.
         logger: a `logging.Logger`; default: one of its own, to stdout.
         ml_platform (or mlPlatform): "PYTORCH".
 
     Loading copies values in place: optimizers keep their parameters, tied weights stay tied. Optimizer state stays
     local. Entries that are not tensors, and extra state, stay local too (a warning names them).
     Modes, random numbers and gradients are after a merge what they were before it.
+
+    With DistributedDataParallel (or Accelerate) make the callback on every rank, after the process group, and call its
+    hooks on every rank: rank 0 has the SL node, all ranks get what is merged. With gradient accumulation call
+    `on_batch_end` after the optimizer's step, not after each part of a batch.
     """
 
     ml_platforms = ("PYTORCH",)
-    platform_keywords = frozenset({"model", "lossFunction", "lossFunctionArgs", "metricFunction", "metricFunctionArgs"})
+    platform_keywords = frozenset(
+        {"lossFunction", "lossFunctionArgs", "metricFunction", "metricFunctionArgs", "model", "onlyTrainable"}
+    )
 
     def _prepare(self, options: Mapping[str, Any]) -> None:
         model, data = options.get("model"), options.get("adsValData")
@@ -68,38 +92,9 @@ class SwarmCallback(SwarmCallbackBase):
             raise SwarmError(f"adsValData type passed is {type(data)}. It has to be a torch.utils.data.DataLoader")
         if options.get("useAdaptiveSync") and options.get("lossFunction") is None:
             raise SwarmError("For adaptive sync, lossFunction is mandatory: the mean loss decides the interval")
-        self._model = model
+        self._model = TorchModel(model, bool(options.get("onlyTrainable")))
         self._validation = None if data is None else Validation.of(data, options)
-        local = [name for name, value in model.state_dict().items() if not _is_merged(name, value)]
-        if local:
-            self.logger.warning("These entries of the model are not merged, each site keeps its own: %s", local)
-
-    def _model_tensors(self) -> dict[str, Tensor]:
-        state = self._model.state_dict()
-        return {name: _tensor(name, value) for name, value in state.items() if _is_merged(name, value)}
-
-    def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
-        state = self._model.state_dict()
-        for name, array in arrays.items():
-            state[name] = torch.from_numpy(array).view(state[name].dtype)  # to the same width: the same bits
-        # The model's own way in: copies in place without gradients, and heeds modules that load in a way of their own.
-        self._model.load_state_dict(state)
+        self._name_local_entries()
 
     def _evaluate(self) -> tuple[float | None, float | None]:
-        return (None, None) if self._validation is None else self._validation.evaluate(self._model)
-
-
-def _is_merged(name: str, value: object) -> bool:
-    # A module's extra state may be a tensor, but then of pickled bytes: no mean of those makes sense.
-    return isinstance(value, torch.Tensor) and name.rpartition(".")[2] != EXTRA_STATE
-
-
-def _tensor(name: str, value: torch.Tensor) -> Tensor:
-    """Shares the memory of a contiguous tensor on the CPU. Raises `SwarmError` for what has no array of values."""
-    try:
-        if value.dtype in RAW:
-            tag, bits = RAW[value.dtype]
-            return Tensor.of(value.view(bits).numpy(force=True), name)._replace(dtype=tag)
-        return Tensor.of(value.numpy(force=True), name)
-    except (TypeError, ValueError, RuntimeError) as error:  # quantized, sparse, meta, lazy, float4, …
-        raise SwarmError(f"model entry {name!r} of type {type(value).__name__} cannot be merged: {error}") from error
+        return (None, None) if self._validation is None else self._validation.evaluate(self._model.module)

@@ -1,0 +1,109 @@
+"""Several ranks of one training are one site: one of them has the SL node, all get what is merged."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.fake_sl import HANG_UP, Arrays, FakeSL, Reply
+from swarmlearning.channel.messages import Close, FromML, Kill, Open, Sync
+
+RANK = Path(__file__).parents[1] / "support" / "rank.py"
+
+
+class Ranks:
+    """Starts the ranks of one training; only the first knows of the SL node."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._started: list[subprocess.Popen[str]] = []
+
+    def run(self, sl: FakeSL, syncs: int = 2, size: int = 2) -> list[tuple[int, str]]:
+        """Exit status and output of each."""
+        shared = {name: value for name, value in os.environ.items() if not name.startswith("SWARM_")}
+        for rank in range(size):
+            own = {"SWARM_CHANNEL": str(sl.path), "SWARM_RECONNECT_SECONDS": "0"} if rank == 0 else {}
+            command = [sys.executable, *map(str, (RANK, rank, size, self._directory / "rendezvous", syncs))]
+            self._started.append(
+                subprocess.Popen(command, env=shared | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            )
+        outputs = [process.communicate(timeout=100)[0] for process in self._started]
+        return [(process.returncode, output) for process, output in zip(self._started, outputs, strict=True)]
+
+    def end(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def ranks(tmp_path: Path) -> Iterator[Ranks]:
+    made = Ranks(tmp_path)
+    yield made
+    made.end()
+
+
+def lines(output: str, word: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith(word)]
+
+
+def plus_one(arrays: Arrays) -> Arrays:
+    return {name: array + array.dtype.type(1) for name, array in arrays.items()}
+
+
+def test_one_rank_syncs_and_all_get_the_result(tmp_path: Path, ranks: Ranks) -> None:
+    with FakeSL(tmp_path / "sl", merge=plus_one) as sl:
+        (first, output), (second, other) = ranks.run(sl)
+        assert (first, second) == (0, 0), output + other
+        assert len(sl.of(Open)) == 1
+        assert len(sl.of(Sync)) == 3
+        assert len(sl.of(Close)) == 1
+        names = [spec.name for spec in sl.of(Open)[0].structure]
+    assert not any(name.startswith("module.") for name in names)
+    assert lines(output, "NAMES") == lines(other, "NAMES")
+    assert lines(output, "DIGEST") == lines(other, "DIGEST") != []
+    assert lines(output, "LOSS") == lines(other, "LOSS")  # all evaluate, at the same time
+    assert len(lines(output, "LOSS")) == 4
+    assert "Final Swarm model was loaded" in other
+
+
+def test_the_end_of_the_training_reaches_all(tmp_path: Path, ranks: Ranks) -> None:
+    with FakeSL(tmp_path / "sl", merge=plus_one, over_at=2) as sl:
+        (first, output), (second, other) = ranks.run(sl)
+        assert (first, second) == (0, 0), output + other
+        assert len(sl.of(Sync)) == 2
+        assert len(sl.of(Kill)) == 1
+    assert lines(output, "OVER") == lines(other, "OVER") == ["OVER True"]
+    assert lines(output, "DIGEST") == lines(other, "DIGEST") != []
+
+
+@pytest.mark.parametrize("at", [Open, Sync])
+def test_a_failure_reaches_all(tmp_path: Path, ranks: Ranks, at: Any) -> None:
+    def answers(message: FromML) -> list[Reply] | None:
+        return [HANG_UP] if isinstance(message, at) else None
+
+    with FakeSL(tmp_path / "sl", answers=answers) as sl:
+        (first, output), (second, other) = ranks.run(sl)
+    assert (first, second) == (1, 1), output + other
+    [told] = lines(other, "SwarmError: ")
+    assert "rank 0: " in told
+    assert "went away" in told
+
+
+def test_a_merged_model_that_nobody_can_read_ends_all(tmp_path: Path, ranks: Ranks) -> None:
+    def answers(message: FromML) -> list[Reply] | None:
+        if not isinstance(message, Sync):
+            return None
+        sl.merged_path.write_bytes(b"this is no model")
+        return [sl.merged()]
+
+    with FakeSL(tmp_path / "sl", answers=answers) as sl:
+        (first, output), (second, other) = ranks.run(sl)
+    assert (first, second) == (1, 1), output + other
+    for text in (output, other):
+        [told] = lines(text, "SwarmError: ")
+        assert "announces a header of" in told

@@ -1,0 +1,54 @@
+"""One rank of a DistributedDataParallel training: `python rank.py RANK SIZE RENDEZVOUS SYNCS`.
+
+It prints the loss that it computed for each merged model and the digest of the model that it ends with.
+"""
+
+import hashlib
+import sys
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, TensorDataset
+
+from swarmlearning.pyt import SwarmCallback, SwarmError
+
+
+class Callback(SwarmCallback):
+    """Tells of its evaluations."""
+
+    def _evaluate(self) -> tuple[float | None, float | None]:
+        found = super()._evaluate()
+        print("LOSS", found[0])
+        return found
+
+
+def main(rank: int, size: int, rendezvous: str, syncs: int) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=size)
+    torch.manual_seed(0)
+    model = DistributedDataParallel(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    data = DataLoader(TensorDataset(torch.ones(4, 3), torch.ones(4, 1)), batch_size=4)
+    try:
+        callback = Callback(2, 1, model=model, adsValData=data, lossFunction="MSELoss", totalEpochs=1)
+        callback.on_train_begin()
+        torch.manual_seed(rank)  # each rank has data of its own
+        for _ in range(2 * syncs + 1):
+            optimizer.zero_grad()
+            model(torch.randn(8, 3)).square().mean().backward()
+            optimizer.step()
+            callback.on_batch_end()
+        callback.on_train_end()
+    except SwarmError as error:
+        sys.exit(f"SwarmError: {error}")
+    state = model.module.state_dict()
+    print("NAMES", *state)
+    print("DIGEST", hashlib.sha256(b"".join(value.numpy().tobytes() for value in state.values())).hexdigest())
+    print("OVER", callback.training_over)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
