@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from support.processes import COMMAND
 from support.tools import needs
+from swarmlearning.tensors import file as tensor_file
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -81,7 +83,11 @@ def test_the_hospitals_differ_in_size_and_make_the_same_number_of_steps(breast_c
     assert [batches(each, breast_cancer["BATCHES"]) for each in data] == [breast_cancer["BATCHES"]] * 5
 
 
-NEEDING = [pytest.param("jax", marks=needs("jax")), pytest.param("keras_tabular", marks=needs("keras"))]
+NEEDING = [
+    pytest.param("jax", marks=needs("jax")),
+    pytest.param("keras_tabular", marks=needs("keras")),
+    pytest.param("huggingface", marks=needs("huggingface")),
+]
 """Examples that run where their framework is."""
 
 
@@ -95,17 +101,30 @@ def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
         text=True,
     )
     assert shown.returncode == 0, shown.stderr
-    assert "accuracy 0.9" in shown.stdout.splitlines()[-1]
+    assert re.search(r"accuracy (0\.9|1\.0)", shown.stdout.splitlines()[-1])
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["scikit_learn", *NEEDING])
 def test_an_example_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
     """The script itself fails where its model is not as good as it says."""
+    run_as_three(name, tmp_path)
+
+
+@needs("huggingface")
+def test_an_adapter_as_a_swarm_of_three(tmp_path: Path) -> None:
+    report = run_as_three("huggingface", tmp_path, HF_MODE="peft")
+    model = tmp_path / "runs" / "latest" / "sites" / "site-1" / "model.safetensors"
+    assert all("lora_" in name or "classifier" in name for name, _, _ in tensor_file.read_header(model).specs)
+    assert report["digests"]["site-1"] == report["model"]
+
+
+def run_as_three(name: str, tmp_path: Path, **more: str) -> Any:
+    """`swarm run -n 3` with an example; the report."""
     script: list[str | Path] = [sys.executable, EXAMPLES / name / "train.py"]
     shown = subprocess.run(
         [*COMMAND, "run", "-n", "3", "--no-live", "--runs-dir", tmp_path / "runs", "--", *script],
-        env={**os.environ, "MAX_EPOCHS": "10"},
+        env={**os.environ, "MAX_EPOCHS": "10", **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -116,3 +135,4 @@ def test_an_example_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
     assert set(report["digests"].values()) == {report["model"]}
     assert report["ledger_verified"] is True
     assert all(len(each["contributors"]) == 3 for each in report["rounds"])
+    return report

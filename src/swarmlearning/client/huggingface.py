@@ -1,0 +1,152 @@
+"""The callback for the Trainer of Hugging Face's transformers: whole models, or only the adapter of peft."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.torch import TorchCallback
+from swarmlearning.client.torch_evaluation import undisturbed
+from swarmlearning.client.torch_model import TorchModel
+
+MODES = ("full", "peft")
+ELSEWHERE = ("lossFunction", "lossFunctionArgs", "metricFunctionArgs")  # parameters that PyTorch's callback has
+PREFIX = "eval"
+
+
+class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # Any where transformers is missing
+    """Swarm learning in the Trainer:
+
+        trainer = Trainer(model=model, args=args, train_dataset=data)
+        trainer.add_callback(SwarmCallback(syncFrequency=16, minPeers=2, model=model, trainer=trainer))
+        trainer.train()
+
+    Parameters beside those of all platforms (see `swarmlearning.pyt`):
+        syncFrequency: counts steps of the optimizer: with gradient accumulation, several batches.
+        model: the model that the Trainer has.
+        hfMode: "full" (default): all of the model is merged; "peft": only the active adapter of a `PeftModel`, and the
+            modules that are saved with it. All the rest has to be the same at all sites.
+        trainer: the Trainer, for validation: loss and metric come from its own evaluation. It may be set later:
+            `callback.trainer = trainer`.
+        adsValData: the dataset for that.
+        metricFunction: which of the values of the Trainer's `compute_metrics` is the metric; default the first.
+        onlyTrainable: leave out frozen parameters. Default False.
+        ml_platform (or mlPlatform): "HF_TRANSFORMER".
+
+    When training is over everywhere else, the Trainer is stopped. Several processes (`torchrun`, `accelerate launch`)
+    are one site: rank 0 has the SL node. The swarm's model is loaded last, after the Trainer's own best one if it was
+    told to load that.
+    """
+
+    ml_platforms = ("HF_TRANSFORMER",)
+    platform_keywords = frozenset({"metricFunction", "model", "onlyTrainable", "trainer", *ELSEWHERE})
+
+    trainer: Any
+
+    def _prepare(self, options: Mapping[str, Any]) -> None:
+        model, mode = options.get("model"), options.get("hfMode", "full")
+        if model is None:
+            raise SwarmError("Hugging Face model is None")
+        if not isinstance(model, torch.nn.Module):
+            raise SwarmError(f"model has to be a torch.nn.Module; it is a {type(model).__name__}")
+        if mode not in MODES:
+            raise SwarmError(f"Invalid Hugging Face model type: {mode}. Allowed values: {list(MODES)}")
+        unused = [name for name in ELSEWHERE if options.get(name) is not None]
+        if unused:
+            self.logger.info("%s: not used here, the Trainer computes loss and metrics", ", ".join(unused))
+        only_trainable = bool(options.get("onlyTrainable"))
+        self._model = Adapter(model) if mode == "peft" else TorchModel(model, only_trainable)
+        self._name_local_entries()
+        self._data, self._metric = options.get("adsValData"), options.get("metricFunction")
+        self.trainer = options.get("trainer")
+
+    # --- the Trainer's events
+
+    def on_train_begin(  # type: ignore[override]
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """As for all platforms."""
+        super().on_train_begin()
+        self._stop_if_over(control)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """After every step of the optimizer."""
+        self.on_batch_end()
+        self._stop_if_over(control)
+
+    def on_epoch_end(  # type: ignore[override]
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """As for all platforms."""
+        super().on_epoch_end()
+
+    def on_train_end(  # type: ignore[override]
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """As for all platforms."""
+        super().on_train_end()
+
+    def _stop_if_over(self, control: TrainerControl) -> None:
+        if self.training_over:
+            control.should_training_stop = True
+
+    def _on_training_over(self) -> None:
+        self.logger.info("Swarm training is over. Stopping local training")
+
+    def _evaluate(self) -> tuple[float | None, float | None]:
+        """By the loop of `Trainer.evaluate`, without what that tells to other callbacks and the Trainer's log."""
+        if self._data is None:
+            return None, None
+        trainer = self.trainer
+        if trainer is None:
+            raise SwarmError(
+                "adsValData is evaluated by the Trainer: give trainer=, or set callback.trainer before train()"
+            )
+        loader = trainer.get_eval_dataloader(self._data)
+        with undisturbed(self._model.module, loader):
+            values = dict(
+                trainer.evaluation_loop(
+                    loader,
+                    description="Swarm",
+                    prediction_loss_only=True if trainer.compute_metrics is None else None,
+                    metric_key_prefix=PREFIX,
+                ).metrics
+            )
+        loss = values.pop(f"{PREFIX}_loss", None)
+        values.pop(f"{PREFIX}_model_preparation_time", None)
+        if self._metric is None:
+            return loss, next(iter(values.values()), None)
+        if f"{PREFIX}_{self._metric}" not in values:
+            known = [name.removeprefix(f"{PREFIX}_") for name in values]
+            raise SwarmError(f"Invalid value metricFunction: {self._metric}. It has to be one of {known}")
+        return loss, values[f"{PREFIX}_{self._metric}"]
+
+
+class Adapter(TorchModel):
+    """The active adapter of a `PeftModel`, by the names of its own files."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        try:
+            self._peft = importlib.import_module("peft")
+        except ImportError as error:
+            raise SwarmError(f"hfMode peft needs peft, which cannot be imported: {error}. pip install peft") from error
+        super().__init__(module)
+
+    def entries(self) -> dict[str, Any]:
+        if not isinstance(self.module, self._peft.PeftModel):
+            raise SwarmError(
+                f"hfMode peft needs a model of peft.get_peft_model; this is a {type(self.module).__name__}"
+            )
+        # "auto" would ask the hub whether the vocabulary has grown; trained embeddings belong to modules_to_save.
+        state: dict[str, Any] = self._peft.get_peft_model_state_dict(
+            self.module, adapter_name=self.module.active_adapter, save_embedding_layers=False
+        )
+        return state
+
+    def put(self, state: dict[str, Any]) -> None:
+        result = self._peft.set_peft_model_state_dict(self.module, state, adapter_name=self.module.active_adapter)
+        if result.unexpected_keys:
+            raise SwarmError(f"peft has no place for these entries of the adapter: {result.unexpected_keys}")

@@ -1,0 +1,277 @@
+"""A model in the Trainer goes out and comes back, whole or as an adapter only; nothing else of the training changes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from support.callbacks import Join, Log
+from support.fake_sl import Arrays, FakeSL
+from support.tools import require
+from swarmlearning.channel.messages import Evaluated, Open
+
+require("huggingface")
+
+import peft  # noqa: E402
+import transformers  # noqa: E402
+
+from swarmlearning.hf_transformers import SwarmCallback, SwarmError  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's use of it
+torch.set_num_threads(1)
+VOCABULARY = 20
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fetched from a hub."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def make_model(dropout: float = 0.0) -> Any:
+    """The smallest BERT, made here."""
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=8,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        num_labels=2,
+    )
+    return transformers.BertForSequenceClassification(config)
+
+
+def with_adapter(model: Any) -> Any:
+    torch.manual_seed(1)
+    lora = peft.LoraConfig(task_type="SEQ_CLS", r=2, lora_alpha=4, target_modules=["query", "value"])
+    return peft.get_peft_model(model, lora)
+
+
+def sentences(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    random = np.random.default_rng(seed)
+    words = random.integers(1, VOCABULARY, (count, 5))
+    return [{"input_ids": row.tolist(), "labels": int(row[0] > VOCABULARY // 2)} for row in words]
+
+
+def count_right(predicted: Any) -> dict[str, float]:
+    right = predicted.predictions.argmax(1) == predicted.label_ids
+    return {"right": float(right.sum()), "accuracy": float(right.mean())}
+
+
+def make_trainer(model: Any, folder: Path, **more: Any) -> Any:
+    settings = {
+        "output_dir": str(folder / "out"),
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 0.01,
+        "report_to": [],
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "logging_strategy": "no",
+    } | more.pop("settings", {})
+    args = transformers.TrainingArguments(**settings)
+    return transformers.Trainer(model=model, args=args, train_dataset=sentences(16), **more)
+
+
+def bits(model: Any) -> dict[str, bytes]:
+    return {name: value.numpy().tobytes() for name, value in model.state_dict().items()}
+
+
+def plus(number: float) -> Callable[[Arrays], Arrays]:
+    return lambda arrays: {name: array + array.dtype.type(number) for name, array in arrays.items()}
+
+
+def test_the_whole_model(tmp_path: Path, join: Join) -> None:
+    model = make_model()
+    first = bits(model)
+    with FakeSL(tmp_path, merge=plus(1 / 64)) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=3, model=model, totalEpochs=2)
+        make_trainer(model, tmp_path, callbacks=[callback]).train()
+        [opened] = sl.of(Open)
+        assert opened.ml_platform == "HF_TRANSFORMER"
+        assert {name: array.tobytes() for name, array in sl.models[0].items()} == first
+        assert len(sl.models) == 1 + 8 // 3 + 1
+        assert [message.epochs for message in sl.of(Evaluated)] == [0, 0, 1, 2]
+        last = plus(1 / 64)(sl.models[-1])
+    assert bits(model) == {name: array.tobytes() for name, array in last.items()}
+
+
+def test_steps_of_the_optimizer_are_counted(tmp_path: Path, join: Join) -> None:
+    model = make_model()
+    with FakeSL(tmp_path) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=1, model=model)
+        make_trainer(
+            model, tmp_path, callbacks=[callback], settings={"gradient_accumulation_steps": 2, "bf16": True}
+        ).train()
+        assert len(sl.models) == 1 + 4 + 1  # of 8 batches
+        assert {entry.dtype for entry in sl.headers[0].entries} == {"F32"}  # parameters, under mixed precision
+
+
+def test_only_the_adapter_travels_and_really_is_loaded(tmp_path: Path, join: Join) -> None:
+    model = with_adapter(make_model())
+    before = bits(model)
+    with FakeSL(tmp_path, merge=plus(1)) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=4, model=model, hfMode="peft")
+        make_trainer(model, tmp_path, callbacks=[callback]).train()
+        layer = "base_model.model.bert.encoder.layer.0.attention.self"
+        assert sorted(sl.models[0]) == sorted(
+            [
+                *(f"{layer}.{part}.lora_{side}.weight" for part in ("query", "value") for side in "AB"),
+                "base_model.model.classifier.weight",
+                "base_model.model.classifier.bias",
+            ]
+        )
+        sent, merged = sl.models[-1], plus(1)(sl.models[-1])
+        assert any((sent[name] != sl.models[0][name] + 1).any() for name in sent)  # trained in between
+    after = bits(model)
+    changed = {name for name in after if after[name] != before[name]}
+    assert all("lora_" in name or "modules_to_save" in name for name in changed)
+    assert len(changed) == len(merged)
+    loaded = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    assert {name: value.numpy().tobytes() for name, value in loaded.items()} == {
+        name: array.tobytes() for name, array in merged.items()
+    }
+
+
+def test_the_adapter_keeps_its_optimizer(tmp_path: Path, join: Join) -> None:
+    model = with_adapter(make_model())
+    parameters = [id(parameter) for parameter in model.parameters() if parameter.requires_grad]
+    with FakeSL(tmp_path, merge=lambda arrays: {name: array * 0 for name, array in arrays.items()}) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=1, model=model, hfMode="peft")
+        make_trainer(model, tmp_path, callbacks=[callback]).train()
+        assert any(np.any(array) for array in sl.models[2].values())  # the step moved what was loaded
+    assert [id(parameter) for parameter in model.parameters() if parameter.requires_grad] == parameters
+
+
+def test_only_trainable_parameters(tmp_path: Path, join: Join) -> None:
+    model = make_model()
+    model.bert.requires_grad_(False)
+    with FakeSL(tmp_path) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=4, model=model, onlyTrainable=True)
+        make_trainer(model, tmp_path, callbacks=[callback]).train()
+        assert sorted(sl.models[0]) == ["classifier.bias", "classifier.weight"]
+
+
+# --- loss and metric
+
+
+@pytest.mark.parametrize(("name", "key"), [(None, "eval_right"), ("accuracy", "eval_accuracy")])
+def test_the_trainers_own_evaluation(tmp_path: Path, join: Join, name: str | None, key: str) -> None:
+    model, data = make_model(), sentences(9, seed=1)
+    trainer = make_trainer(model, tmp_path, compute_metrics=count_right)
+    with FakeSL(tmp_path) as sl:
+        trainer.add_callback(
+            join(
+                sl,
+                SwarmCallback,
+                syncFrequency=4,
+                model=model,
+                trainer=trainer,
+                adsValData=data,
+                metricFunction=name,
+                useAdaptiveSync=True,
+            )
+        )
+        trainer.train()
+        found = sl.of(Evaluated)
+    expected = trainer.evaluate(data)
+    assert found[-1].loss == pytest.approx(expected["eval_loss"], rel=1e-5)
+    assert found[-1].metric == pytest.approx(expected[key], rel=1e-5)
+    assert found[0].loss != found[-1].loss
+
+
+def test_monitoring_does_not_change_training(tmp_path: Path, join: Join) -> None:
+    models, logs = [], []
+    for name in ("without", "with"):
+        model = make_model(dropout=0.5)
+        transformers.set_seed(0)
+        trainer = make_trainer(model, tmp_path / name, eval_dataset=sentences(4), settings={"eval_strategy": "epoch"})
+        data = {"adsValData": sentences(9, seed=1)} if name == "with" else {}
+        with FakeSL(tmp_path / name) as sl:
+            trainer.add_callback(join(sl, SwarmCallback, syncFrequency=1, model=model, trainer=trainer, **data))
+            trainer.train()
+            assert {message.loss is not None for message in sl.of(Evaluated)} == {name == "with"}
+        models.append(bits(model))
+        logs.append([entry.get("eval_loss") for entry in trainer.state.log_history])
+    assert models[0] == models[1]
+    assert logs[0] == logs[1]
+
+
+def test_a_trainer_that_is_not_known(tmp_path: Path, join: Join) -> None:
+    model = make_model()
+    with FakeSL(tmp_path) as sl:
+        callback = join(sl, SwarmCallback, model=model, adsValData=sentences(2))
+        with pytest.raises(SwarmError, match=r"give trainer=, or set callback\.trainer before train\(\)"):
+            make_trainer(model, tmp_path, callbacks=[callback]).train()
+
+
+def test_a_metric_that_the_trainer_does_not_compute(tmp_path: Path, join: Join) -> None:
+    model = make_model()
+    trainer = make_trainer(model, tmp_path, compute_metrics=count_right)
+    with FakeSL(tmp_path) as sl:
+        callback = join(sl, SwarmCallback, model=model, adsValData=sentences(2), metricFunction="f1")
+        callback.trainer = trainer
+        trainer.add_callback(callback)
+        with pytest.raises(SwarmError, match=r"metricFunction: f1\. It has to be one of \['right', 'accuracy'\]"):
+            trainer.train()
+
+
+# --- the end
+
+
+def test_the_trainer_is_stopped_when_training_is_over(tmp_path: Path, join: Join, log: Log) -> None:
+    model = make_model()
+    with FakeSL(tmp_path, over_at=2, merge=plus(1 / 64)) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=3, model=model)
+        trainer = make_trainer(model, tmp_path, callbacks=[callback])
+        trainer.train()
+        merged = plus(1 / 64)(sl.models[-1])
+    assert trainer.state.global_step == 3
+    assert bits(model) == {name: array.tobytes() for name, array in merged.items()}
+    assert "Swarm training is over. Stopping local training" in log.texts("INFO")
+
+
+@pytest.mark.usefixtures("loopback")
+def test_loopback(tmp_path: Path, log: Log) -> None:
+    model = make_model()
+    callback = SwarmCallback(1, 2, model=model, logger=log.logger, adsValData=sentences(2))
+    trainer = make_trainer(model, tmp_path, callbacks=[callback])
+    trainer.train()
+    assert trainer.state.global_step == 8
+
+
+# --- parameters of this platform
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"model": None}, "Hugging Face model is None"),
+    ({"model": "bert"}, "model has to be a torch.nn.Module; it is a str"),
+    ({"hfMode": "lora"}, "Invalid Hugging Face model type: lora. Allowed values: ['full', 'peft']"),
+    ({"hfMode": None}, "Invalid Hugging Face model type: None"),
+    ({"hfMode": "peft"}, "hfMode peft needs a model of peft.get_peft_model; this is a BertForSequenceClassification"),
+    ({"ml_platform": "PYTORCH"}, "Invalid ml platform type: PYTORCH. Allowed values: ['HF_TRANSFORMER']"),
+    ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
+    ({"hfmode": "peft"}, "Unknown parameter hfmode. Did you mean hfMode?"),
+]
+
+
+@pytest.mark.parametrize(("keywords", "text"), WRONG, ids=[text[:30] for _, text in WRONG])
+@pytest.mark.usefixtures("loopback")
+def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
+    with pytest.raises(SwarmError) as caught:
+        SwarmCallback(4, 2, logger=log.logger, **{"model": make_model()} | keywords)
+    assert text in str(caught.value)
+    assert log.texts("ERROR") == [str(caught.value)]
+
+
+@pytest.mark.usefixtures("loopback")
+def test_parameters_of_pytorchs_callback_are_named_as_not_used(log: Log) -> None:
+    SwarmCallback(4, 2, logger=log.logger, model=make_model(), lossFunction="MSELoss", metricFunctionArgs={})
+    assert "lossFunction, metricFunctionArgs: not used here, the Trainer computes loss and metrics" in log.texts("INFO")
