@@ -1,0 +1,80 @@
+"""The callback for Lightning's Trainer: PyTorch's callback, made when `fit` begins and called by it."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from swarmlearning.client import parameters, torch
+from swarmlearning.client.parameters import DEFAULT_CONTRACT
+
+
+class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is missing
+    """Swarm learning in Lightning:
+
+        Trainer(max_epochs=5, callbacks=[SwarmCallback(syncFrequency=128, minPeers=2, totalEpochs=5)]).fit(module, data)
+
+    Parameters are those of `swarmlearning.pyt` without `model`, which is the LightningModule; `adsValData` with
+    `lossFunction` and `metricFunction` are evaluated on its `forward`. `syncFrequency` counts batches after which the
+    optimizer has made a step. When training is over everywhere else, the Trainer is stopped. Several devices of a
+    strategy like "ddp" are one site: rank 0 has the SL node.
+    """
+
+    def __init__(
+        self,
+        syncFrequency: Any,  # noqa: N803
+        minPeers: Any,  # noqa: N803
+        trainingContract: Any = DEFAULT_CONTRACT,  # noqa: N803
+        **keywords: Any,
+    ) -> None:
+        options = parameters.known(keywords, _Member.platform_keywords - {"model"})
+        parameters.check(syncFrequency, minPeers, trainingContract, options, _Member.ml_platforms)
+        self._arguments = (syncFrequency, minPeers, trainingContract)
+        self._options = options
+        self._member: _Member | None = None
+        self._steps = 0  # of the optimizer
+
+    @property
+    def training_over(self) -> bool:
+        """Whether the swarm's training is over."""
+        return self._member is not None and self._member.training_over
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the session: the model has its place and the ranks know each other."""
+        if self._member is None:
+            self._member = _Member(*self._arguments, model=pl_module, **self._options)
+        self._steps = trainer.global_step
+        self._member.on_train_begin()
+        self._stop_if_over(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """With gradients accumulated, not every batch ends with a step."""
+        if self._member is not None and trainer.global_step > self._steps:
+            self._steps = trainer.global_step
+            self._member.on_batch_end()
+            self._stop_if_over(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Counts the epoch."""
+        if self._member is not None:
+            self._member.on_epoch_end()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Waits for the end of the swarm's training and leaves its model in place."""
+        if self._member is not None:
+            self._member.on_train_end()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """The swarm goes on without this site."""
+        if self._member is not None:
+            self._member.abandon(f"{type(exception).__name__}: {exception}")
+
+    def _stop_if_over(self, trainer: Trainer) -> None:
+        if self.training_over:
+            trainer.should_stop = True
+
+
+class _Member(torch.SwarmCallback):
+    def _on_training_over(self) -> None:
+        self.logger.info("Swarm training is over. Stopping local training")

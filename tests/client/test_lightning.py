@@ -1,0 +1,158 @@
+"""A LightningModule goes out and comes back in `fit`, and the Trainer is stopped when training is over."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from support.callbacks import Log
+from support.fake_sl import Arrays, FakeSL
+from support.tools import require
+from swarmlearning.channel.messages import Close, Evaluated, Kill, Open
+
+require("lightning")
+
+import lightning.pytorch as pl  # noqa: E402
+
+from swarmlearning.lightning import SwarmCallback, SwarmError  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning:lightning"),  # advice about workers and log intervals
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+torch.set_num_threads(1)
+
+DATA = DataLoader(TensorDataset(torch.ones(24, 3), torch.zeros(24, 1)), batch_size=4)
+
+
+class Net(pl.LightningModule):  # type: ignore[misc]
+    def __init__(self, fail_at: int = -1) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.Dropout(0.5), nn.Linear(2, 1))
+        self._fail_at = fail_at
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.layers(x)
+        return out
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor:
+        if index == self._fail_at:
+            raise ValueError("the data of this site is broken")
+        x, y = batch
+        return nn.functional.mse_loss(self(x), y)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.fixture
+def joined(monkeypatch: pytest.MonkeyPatch, log: Log) -> Any:
+    """Makes a callback that will meet this SL."""
+
+    def make(sl: FakeSL, **keywords: Any) -> SwarmCallback:
+        monkeypatch.delenv("SWARM_LOOPBACK", raising=False)
+        monkeypatch.setenv("SWARM_CHANNEL", str(sl.path))
+        monkeypatch.setenv("SWARM_RECONNECT_SECONDS", "0")
+        return SwarmCallback(**{"syncFrequency": 4, "minPeers": 1, "logger": log.logger} | keywords)
+
+    return make
+
+
+def fit(net: Net, callback: Any, **more: Any) -> pl.Trainer:
+    trainer = pl.Trainer(
+        **{
+            "max_epochs": 2,
+            "callbacks": [callback],
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        }
+        | more
+    )
+    trainer.fit(net, DATA)
+    return trainer
+
+
+def bits(net: Net) -> dict[str, bytes]:
+    return {name: value.numpy().tobytes() for name, value in net.state_dict().items()}
+
+
+def plus_one(arrays: Arrays) -> Arrays:
+    return {name: array + array.dtype.type(1) for name, array in arrays.items()}
+
+
+def test_the_whole_module(tmp_path: Path, joined: Any) -> None:
+    net = Net()
+    first = bits(net)
+    with FakeSL(tmp_path, merge=plus_one) as sl:
+        callback = joined(sl, totalEpochs=2, adsValData=DATA, lossFunction="MSELoss")
+        assert sl.received == []  # the model is known when `fit` begins
+        fit(net, callback)
+        assert {name: array.tobytes() for name, array in sl.models[0].items()} == first
+        assert len(sl.models) == 1 + 3 + 1  # at the beginning, every four of twelve batches, at the end
+        assert [message.epochs for message in sl.of(Evaluated)] == [0, 0, 1, 1, 2]
+        assert all(message.loss is not None for message in sl.of(Evaluated))
+        assert bits(net) == {name: array.tobytes() for name, array in plus_one(sl.models[-1]).items()}
+
+
+def test_steps_of_the_optimizer_are_counted(tmp_path: Path, joined: Any) -> None:
+    with FakeSL(tmp_path) as sl:
+        fit(Net(), joined(sl, syncFrequency=1), accumulate_grad_batches=3)
+        assert len(sl.models) == 1 + 4 + 1  # of twelve batches
+
+
+def test_the_trainer_is_stopped_when_training_is_over(tmp_path: Path, joined: Any, log: Log) -> None:
+    net = Net()
+    with FakeSL(tmp_path, merge=plus_one, over_at=2) as sl:
+        callback = joined(sl)
+        trainer = fit(net, callback)
+        assert bits(net) == {name: array.tobytes() for name, array in plus_one(sl.models[-1]).items()}
+    assert callback.training_over
+    assert trainer.global_step == 4
+    assert "Swarm training is over. Stopping local training" in log.texts("INFO")
+
+
+def test_a_training_that_fails_leaves_the_swarm(tmp_path: Path, joined: Any) -> None:
+    with FakeSL(tmp_path) as sl:
+        with pytest.raises(ValueError, match="the data of this site is broken"):
+            fit(Net(fail_at=2), joined(sl))
+        sl.wait_until_left()
+        assert sl.received[-1] == Kill("session-1", False, "ValueError: the data of this site is broken")
+        assert sl.of(Close) == []
+
+
+def test_a_second_fit_needs_another_callback(tmp_path: Path, joined: Any) -> None:
+    net = Net()
+    with FakeSL(tmp_path) as sl:
+        callback = joined(sl)
+        fit(net, callback)
+        with pytest.raises(SwarmError, match="make a new SwarmCallback to train again"):
+            fit(net, callback)
+        assert len(sl.of(Open)) == 1
+
+
+@pytest.mark.usefixtures("loopback")
+def test_loopback(log: Log) -> None:
+    trainer = fit(Net(), SwarmCallback(1, 2, logger=log.logger))
+    assert trainer.global_step == 12
+
+
+@pytest.mark.parametrize(
+    ("keywords", "text"),
+    [
+        ({"syncFrequency": 0}, "syncFrequency has to be a positive integer"),
+        ({"model": 1}, "Unknown parameter model."),
+        ({"mlPlatform": "KERAS"}, "Invalid ml platform type: KERAS"),
+        ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
+    ],
+)
+def test_wrong_values_are_found_before_fit(keywords: dict[str, Any], text: str) -> None:
+    with pytest.raises(SwarmError, match=text):
+        SwarmCallback(**{"syncFrequency": 1, "minPeers": 2} | keywords)
