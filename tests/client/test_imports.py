@@ -30,6 +30,11 @@ def test_the_pytorch_callback_imports_no_server_code() -> None:
     assert not modules & {*servers, *(f"swarmlearning.{room}" for room in OURS)}
 
 
+def test_the_callback_for_scikit_learn_imports_no_other_framework() -> None:
+    modules = imported_by("from swarmlearning.sklearn import SwarmCallback, SwarmError")
+    assert not modules & {"torch", "keras", "tensorflow", "transformers", *(f"swarmlearning.{room}" for room in OURS)}
+
+
 def test_the_package_itself_and_plain_functions_import_nothing_heavy() -> None:
     assert not imported_by("import swarmlearning") & {"numpy", "swarmlearning.client"}
     modules = imported_by("from swarmlearning import Swarm, SwarmError")

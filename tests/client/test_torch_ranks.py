@@ -1,6 +1,7 @@
 """Several ranks of one training are one site: one of them has the SL node, all get what is merged."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 from support.fake_sl import HANG_UP, Arrays, FakeSL, Reply
+from support.tools import needs
 from swarmlearning.channel.messages import Close, FromML, Kill, Open, Sync
 
-RANK = Path(__file__).parents[1] / "support" / "rank.py"
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 class Ranks:
@@ -24,10 +26,32 @@ class Ranks:
 
     def run(self, sl: FakeSL, syncs: int = 2, size: int = 2) -> list[tuple[int, str]]:
         """Exit status and output of each."""
+        rendezvous = self._directory / "rendezvous"
+        return self._run(sl, [(["rank.py", rank, size, rendezvous, syncs], {}) for rank in range(size)])
+
+    def run_framework(self, sl: FakeSL, name: str) -> list[tuple[int, str]]:
+        """The same for two ranks that a framework brings together."""
+        with socket.socket() as free:  # taken by rank 0 a moment later
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared = {
+            "WORLD_SIZE": 2,
+            "LOCAL_WORLD_SIZE": 2,
+            "NODE_RANK": 0,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
+        return self._run(
+            sl, [(["framework_rank.py", name], {**shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in range(2)]
+        )
+
+    def _run(self, sl: FakeSL, ranks: list[tuple[list[Any], dict[str, Any]]]) -> list[tuple[int, str]]:
         shared = {name: value for name, value in os.environ.items() if not name.startswith("SWARM_")}
-        for rank in range(size):
+        for rank, (arguments, variables) in enumerate(ranks):
             own = {"SWARM_CHANNEL": str(sl.path), "SWARM_RECONNECT_SECONDS": "0"} if rank == 0 else {}
-            command = [sys.executable, *map(str, (RANK, rank, size, self._directory / "rendezvous", syncs))]
+            own |= {name: str(value) for name, value in variables.items()}
+            script, *rest = map(str, arguments)
+            command = [sys.executable, str(SUPPORT / script), *rest]
             self._started.append(
                 subprocess.Popen(command, env=shared | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             )
@@ -107,3 +131,24 @@ def test_a_merged_model_that_nobody_can_read_ends_all(tmp_path: Path, ranks: Ran
     for text in (output, other):
         [told] = lines(text, "SwarmError: ")
         assert "announces a header of" in told
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("huggingface", marks=needs("huggingface")),
+        pytest.param("accelerate", marks=needs("huggingface")),
+        pytest.param("lightning", marks=needs("lightning")),
+    ],
+)
+def test_ranks_of_frameworks(tmp_path: Path, ranks: Ranks, name: str) -> None:
+    """Those of the Trainer evaluate together: had only one of them begun to, it would wait for the other for ever."""
+    with FakeSL(tmp_path / "sl", merge=plus_one) as sl:
+        (first, output), (second, other) = ranks.run_framework(sl, name)
+        assert (first, second) == (0, 0), output + other
+        assert len(sl.of(Open)) == 1
+        assert len(sl.of(Sync)) == 1 + 2  # each rank has half of the batches: 2 epochs of 4
+    assert lines(output, "DIGEST") == lines(other, "DIGEST") != []
+    if name != "lightning":
+        assert lines(output, "LOSS") == lines(other, "LOSS")
+        assert len(lines(output, "LOSS")) == 4
