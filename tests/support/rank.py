@@ -42,6 +42,7 @@ def main(rank: int, size: int, rendezvous: str, syncs: int) -> None:
             callback.on_batch_end()
         callback.on_train_end()
     except SwarmError as error:
+        dist.destroy_process_group()  # its threads would make the exit an abort
         sys.exit(f"SwarmError: {error}")
     state = model.module.state_dict()
     print("NAMES", *state)
