@@ -8,12 +8,12 @@ import os
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-import jax
 from swarmlearning import Swarm
 from swarmlearning.tensors import file as tensor_file
 
