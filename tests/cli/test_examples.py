@@ -87,6 +87,7 @@ NEEDING = [
     pytest.param("jax", marks=needs("jax")),
     pytest.param("keras_tabular", marks=needs("keras")),
     pytest.param("huggingface", marks=needs("huggingface")),
+    pytest.param("lightning", marks=needs("lightning")),
 ]
 """Examples that run where their framework is."""
 

@@ -1,5 +1,6 @@
 """A model in the Trainer goes out and comes back, whole or as an adapter only; nothing else of the training changes."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,14 @@ def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
         SwarmCallback(4, 2, logger=log.logger, **{"model": make_model()} | keywords)
     assert text in str(caught.value)
     assert log.texts("ERROR") == [str(caught.value)]
+
+
+@pytest.mark.usefixtures("loopback")
+def test_adapters_need_peft(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = with_adapter(make_model())
+    monkeypatch.setitem(sys.modules, "peft", None)  # an import of it fails
+    with pytest.raises(SwarmError, match=r"hfMode peft needs peft, which cannot be imported: .*pip install peft"):
+        SwarmCallback(4, 2, logger=log.logger, model=model, hfMode="peft")
 
 
 @pytest.mark.usefixtures("loopback")
