@@ -92,9 +92,8 @@ def test_progress_is_reported_once_a_second_at_most(tmp_path: Any, join: Join, m
         for _ in range(3):
             callback.on_batch_end()
         callback.on_train_end()  # by its answer all earlier messages have been read
-        assert sl.of(Progress) == [
-            Progress(SESSION, steps, epochs) for steps, epochs in [(1, 0), (4, 0), (6, 0), (8, 1)]
-        ]
+        assert [(said.steps, said.epochs) for said in sl.of(Progress)] == [(1, 0), (4, 0), (6, 0), (8, 1)]
+        assert all(said.batches_per_second > 0 for said in sl.of(Progress))
 
 
 # --- what is said
@@ -178,7 +177,10 @@ def test_several_merged_models_in_one_exchange(tmp_path: Any, join: Join) -> Non
         assert [m.sequence for m in sl.of(Evaluated)] == [1, 1, 2, 2, 2]
 
 
-def test_the_log_of_a_training(tmp_path: Any, join: Join, log: Log) -> None:
+def test_the_log_of_a_training(tmp_path: Any, join: Join, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    half_seconds = itertools.count()
+    monkeypatch.setattr("swarmlearning.client.pace.monotonic", lambda: next(half_seconds) / 2)
+
     def answers(message: FromML) -> list[Reply] | None:
         if isinstance(message, Sync) and message.sequence == 2:
             return [Waiting("waiting for 1 of 3 peers (site-b) since 12:00:00"), *sl.usual(message)]
@@ -188,8 +190,8 @@ def test_the_log_of_a_training(tmp_path: Any, join: Join, log: Log) -> None:
         callback = join.arrays(sl, totalEpochs=1, model=model())
         log.lines.clear()
         callback.on_train_begin()
-        callback.on_batch_end()
-        callback.on_batch_end()
+        callback.on_batch_end(logs={"size": 32})
+        callback.on_batch_end(logs={"size": 32})
         callback.on_train_end()
     assert log.lines == [
         ("INFO", "Starting Swarm merging round ..."),
@@ -197,6 +199,7 @@ def test_the_log_of_a_training(tmp_path: Any, join: Join, log: Log) -> None:
         ("INFO", "Starting Swarm merging round ..."),
         ("INFO", "waiting for 1 of 3 peers (site-b) since 12:00:00"),
         ("INFO", "Merge Done: RVInt [cur: 2 Nxt: 3]"),
+        ("INFO", "Local training: epoch 1 of 1, 64 samples/s"),
         ("INFO", "Finished local training !!!"),
         ("INFO", "Swarm training may continue till trainings in min peers are done!"),
         ("INFO", "Final merging starts at training end. Waiting for other peers to complete ..."),
@@ -243,7 +246,9 @@ def test_check_in_modes(tmp_path: Any, join: Join, mode: str, batches: int, sent
         assert mine["w"][0, 0] == sent + 10  # whatever was sent, the final model is loaded
 
 
-def test_training_over(tmp_path: Any, join: Join, log: Log) -> None:
+def test_training_over(tmp_path: Any, join: Join, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr("swarmlearning.client.pace.monotonic", lambda: float(next(seconds)))
     with FakeSL(tmp_path, over_at=2, merge=plus(10)) as sl:
         mine = model(1)
         callback = join.arrays(sl, syncFrequency=2, totalEpochs=1, model=mine)
@@ -264,6 +269,7 @@ def test_training_over(tmp_path: Any, join: Join, log: Log) -> None:
     assert log.lines == [
         ("INFO", "Starting Swarm merging round ..."),
         ("INFO", "Merge Done: RVInt [cur: 2 Nxt: 2]"),
+        ("INFO", "Local training: epoch 1 of 1, 1.0 batches/s"),
         ("INFO", "Swarm training is over. The batches that follow are not merged any more"),
         ("INFO", "Finished local training !!!"),
         ("INFO", "Swarm training may continue till trainings in min peers are done!"),
@@ -350,7 +356,7 @@ def test_loopback_needs_no_node(log: Log) -> None:
         callback.on_epoch_end(epoch)
     callback.on_train_end()
     assert not callback.training_over
-    assert callback._epochs == 2
+    assert callback._pace.epochs == 2
     assert {level for level, _ in log.lines} == {"DEBUG"}
     assert (mine["w"] == 3).all()
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from support.swarm import fixed_port
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.node import heartbeat as module
-from swarmlearning.node.heartbeat import Heartbeat
+from swarmlearning.node.heartbeat import Heartbeat, Progress
 
 Identities = dict[str, Identity]
 
@@ -46,7 +47,7 @@ def nothing(why: str) -> None:
 def beating(
     identity: Identity,
     address: str,
-    progress: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    progress: Progress = lambda: (0, 0, None),
     on_superseded: Callable[[str], None] = nothing,
 ) -> Iterator[threading.Thread]:
     """The first start of `sl-1` at work; its thread."""
@@ -63,7 +64,7 @@ class Beats:
     """A script for an SN: it takes every heartbeat; `enough` is set after some."""
 
     def __init__(self, count: int) -> None:
-        self.received: list[dict[str, int]] = []
+        self.received: list[dict[str, Any]] = []
         self.enough = asyncio.Event()
         self._count = count
 
@@ -92,9 +93,11 @@ async def test_the_thread_ends_and_says_why_when_a_newer_start_has_registered(
 async def test_it_states_the_progress_of_the_moment(identities: Identities) -> None:
     beats, steps = Beats(3), itertools.count()
     async with scripted_sn(identities["SN-1"], [], answers=[beats] * 1000) as sn:
-        with beating(identities["SL-1"], sn.address, lambda: (next(steps), 7)):
+        with beating(identities["SL-1"], sn.address, lambda: (next(steps), 7, {"epochs": 2})):
             await beats.enough.wait()
-    assert beats.received[:3] == [{"incarnation": 1, "steps": step, "moved": 7} for step in range(3)]
+    assert beats.received[:3] == [
+        {"incarnation": 1, "steps": step, "moved": 7, "training": {"epochs": 2}} for step in range(3)
+    ]
 
 
 async def test_it_outlives_an_sn_that_is_away(identities: Identities) -> None:

@@ -28,6 +28,8 @@ def test_the_sentinel_dies_in_a_round_a_fourth_joins_and_the_sentinel_returns(ne
     sentinel.kill()
     joined = net.start(4, through=3)
     assert joined.ready["network"]
+    status = net.until_status(4, lambda status: sum(bool(node["training"]) for node in status["nodes"]) == 4)
+    assert {node["training"]["total_epochs"] for node in status["nodes"] if node["type"] == "SL"} == {3}
     gate.let()
     assert_complete(sites)
     net.assert_one_chain(2, 3, 4)

@@ -17,7 +17,7 @@ from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError
 from swarmlearning.ordering.etcd.log import EtcdLog
 from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.etcd.presence import EtcdPresence
-from swarmlearning.ordering.protocols import EMPTY, ConflictError, Lease
+from swarmlearning.ordering.protocols import EMPTY, ConflictError, Lease, TrainingProgress
 
 pytestmark = needs("etcd")
 
@@ -121,7 +121,9 @@ async def test_a_lease_outlives_the_one_who_made_it(cluster: Cluster) -> None:
     async for leases in EtcdPresence(observed.gateway).observe():
         assert leases["site"].incarnation == 1
         break
-    await other.announce(Lease("site", 2, 0, 0))
+    how_far = TrainingProgress(2, 10, 61.5, None, 9.0)
+    await other.announce(Lease("site", 2, 0, 0, how_far))
+    assert (await one.leases())["site"].training == how_far
     async for leases in EtcdPresence(observed.gateway).observe():
         assert leases["site"].incarnation == 2
         break

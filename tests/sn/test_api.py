@@ -153,6 +153,14 @@ async def test_only_a_nodes_own_certificate_renews_its_lease(sl: Member, identit
             assert refusal.value.code == "unknown-node"
 
 
+async def test_the_status_tells_how_far_a_nodes_training_is(sl: Member) -> None:
+    said = {"epochs": 2, "total_epochs": 10, "batches_per_second": 61.5, "samples_per_second": None, "eta_seconds": 9.0}
+    for training in (said, None):
+        await sl.client.announce("sl-1", 1, steps=3, moved=5, training=training)
+        [shown] = [node["training"] for node in (await sl.client.status())["nodes"] if node["uid"] == "sl-1"]
+        assert shown == training
+
+
 async def test_only_the_newest_start_of_a_node_renews_its_lease(sl: Member, identities: Identities) -> None:
     with pytest.raises(Refusal) as refusal:
         await sl.client.announce("sl-1", 2, steps=0, moved=0)
@@ -165,7 +173,17 @@ async def test_only_the_newest_start_of_a_node_renews_its_lease(sl: Member, iden
     assert refusal.value.code == "old-incarnation"
 
 
-@pytest.mark.parametrize("body", [{}, {"incarnation": 0, "steps": 0, "moved": 0}, {"incarnation": "x"}, [], "x"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"incarnation": 0, "steps": 0, "moved": 0},
+        {"incarnation": "x"},
+        {"incarnation": 1, "steps": 0, "moved": 0, "training": {}},
+        [],
+        "x",
+    ],
+)
 async def test_a_heartbeat_that_is_none_is_refused(sl: Member, identities: Identities, body: Any) -> None:
     status, _, text = await fetch(sl.client.address, identities["SL-1"], "/presence/sl-1", method="PUT", json=body)
     assert status == 422
@@ -233,7 +251,8 @@ OPERATIONS = {
 """What other programs may rely on: operations, and the models of their answers."""
 
 FIELDS = {
-    "Beat": {"incarnation", "steps", "moved"},
+    "Beat": {"incarnation", "steps", "moved", "training"},
+    "TrainingProgress": {"epochs", "total_epochs", "batches_per_second", "samples_per_second", "eta_seconds"},
     "Committed": {"height"},
     "Refused": {"code", "detail", "height"},
     "Status": {"network", "network_id", "sn", "version", "height", "hash", "ordering"}
@@ -243,7 +262,7 @@ FIELDS = {
     "BlockState": {"height", "hash", "state_hash"},
     "ClusterMember": {"id", "name", "peer_url", "learner"},
     "Ordered": {"height", "hash"},
-    "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "left", "version", "addresses"},
+    "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "left", "version", "addresses", "training"},
     "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text"},
 }
 

@@ -5,7 +5,7 @@
 
 import io
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -80,9 +80,11 @@ class SnClient:
         height: int = msgspec.json.decode(answer)["height"]
         return height
 
-    async def announce(self, uid: str, incarnation: int, steps: int, moved: int) -> None:
-        """One heartbeat. Raises as `submit` does."""
-        body = {"incarnation": incarnation, "steps": steps, "moved": moved}
+    async def announce(
+        self, uid: str, incarnation: int, steps: int, moved: int, training: Mapping[str, Any] | None = None
+    ) -> None:
+        """One heartbeat; `training` is how far that is, as the API has it. Raises as `submit` does."""
+        body = {"incarnation": incarnation, "steps": steps, "moved": moved, "training": training}
         await self._request("PUT", f"/presence/{uid}", msgspec.json.encode(body))
 
     async def append(self, height: int, block_hash: str, entry: bytes) -> tuple[int, str]:

@@ -109,11 +109,17 @@ class EvaluationFailed(Message, frozen=True, tag=True):
 
 
 class Progress(Message, frozen=True, tag=True):
-    """How far local training is: batches and epochs since the start; one-way, at most one a second."""
+    """How far local training is: batches and epochs since the start; one-way, at most one a second.
+
+    The speeds are those of training alone, without syncs; `eta_seconds` is the time left, with them. None: not known.
+    """
 
     session: str
     steps: int
     epochs: int
+    batches_per_second: float | None = None
+    samples_per_second: float | None = None
+    eta_seconds: float | None = None
 
 
 class Opened(Message, frozen=True, tag=True):

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from swarmlearning.api.client import SnClient
 from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, fail, load_identity
+from swarmlearning.client.pace import describe
 from swarmlearning.identity.tls import client_context
 
 
@@ -52,12 +53,13 @@ def _show(found: dict[str, Any]) -> None:
     if found["ordering"] == "etcd":
         console.print(_sns(found))
     nodes = Table(box=None, pad_edge=False)
-    for column in ("type", "name", "state", "start", "addresses", "uid"):
+    for column in ("type", "name", "state", "start", "addresses", "training", "uid"):
         nodes.add_column(column)
     for node in sorted(found["nodes"], key=lambda node: (node["type"] != "SN", node["name"])):
         addresses = ", ".join(f"{service} {address}" for service, address in sorted(node["addresses"].items()))
         state = "[green]alive[/]" if node["alive"] else "[dim]left[/]" if node["left"] else "[red]lost[/]"
-        nodes.add_row(node["type"], node["name"], state, str(node["incarnation"]), addresses, node["uid"])
+        training = describe(**node["training"]) if node["training"] else ""
+        nodes.add_row(node["type"], node["name"], state, str(node["incarnation"]), addresses, training, node["uid"])
     console.print(nodes)
     for training in found["trainings"]:
         console.print(f"\nTraining [bold]{training['name']}[/]: {training['rounds']} rounds, {training['text']}")

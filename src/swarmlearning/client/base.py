@@ -27,6 +27,7 @@ import numpy as np
 from swarmlearning.channel.messages import Open, TensorSpec
 from swarmlearning.client import parameters
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import HOW_TO_START, RECONNECT_SECONDS, Evaluation, Exchanges, Session
 from swarmlearning.tensors.file import Array, Tensor, TensorFileError, read, read_header
 from swarmlearning.tensors.structure import Spec, describe_difference
@@ -79,7 +80,7 @@ class SwarmCallbackBase(ABC):
         self._begun = False
         self._training_over = False
         self._merged_while_training = False
-        self._steps = self._epochs = self._since_sync = 0
+        self._since_sync = 0
         self._loopback = os.getenv(LOOPBACK, "").lower() == "true"
         with self._reported():
             options = parameters.known(keywords, self.platform_keywords)
@@ -87,6 +88,7 @@ class SwarmCallbackBase(ABC):
                 sync_frequency, min_peers, training_contract, options, self.ml_platforms
             )
             self._interval = self._parameters.sync_frequency
+            self._pace = Pace(self._parameters.total_epochs)
             self._log_parameters(options)
             if self._loopback:
                 self._log_box(f"{LOOPBACK} is set: training goes on alone, nothing is merged")
@@ -106,13 +108,17 @@ class SwarmCallbackBase(ABC):
         """Call once before the first batch: merges the sites' initial parameters and loads the result."""
         if self._session is None:
             self.logger.debug("%s: no merge at the beginning", LOOPBACK)
+            self._pace.resume()
             return
         self._begun = True
         self._sync(self._session)
 
     def on_batch_end(self, batch: Any = None, logs: Any = None) -> None:
-        """Call after every batch (after the optimizer's step). A sync when it is due, else only a count."""
-        self._steps += 1
+        """Call after every batch (after the optimizer's step). A sync when it is due, else only a count.
+
+        `logs` may say how many samples the batch had, `{"size": 32}`, for showing how many are trained a second.
+        """
+        self._pace.step(logs.get("size", 0) if isinstance(logs, Mapping) else 0)
         if self._session is None or self._training_over:
             return
         self._require_begun("on_batch_end")
@@ -122,11 +128,11 @@ class SwarmCallbackBase(ABC):
             self._sync(self._session)
             self._merged_while_training = True
         else:
-            self._session.progress(self._steps, self._epochs)
+            self._session.progress(self._pace)
 
     def on_epoch_end(self, epoch: Any = None, logs: Any = None) -> None:
         """Call after every epoch; counts it."""
-        self._epochs += 1
+        self._pace.epoch()
 
     def on_train_end(self, logs: Any = None) -> None:
         """Call once after the last batch: returns with the swarm's final model loaded.
@@ -197,6 +203,9 @@ class SwarmCallbackBase(ABC):
             )
         self.logger.info("Merge Done: RVInt [cur: %d Nxt: %d]", self._interval, interval)
         self._interval, self._since_sync = interval, 0
+        if self._pace.steps:
+            self.logger.info("Local training: %s", self._pace)
+        self._pace.resume()
         if self._training_over:
             self._on_training_over()
 
@@ -231,7 +240,8 @@ class SwarmCallbackBase(ABC):
         self._load_tensors(self._merged)
         self._holds_merged = True
         loss, metric = self._evaluate()
-        return Evaluation(loss, metric, self._epochs, self._parameters.total_epochs)
+        self._log_evaluation(loss, metric)
+        return Evaluation(loss, metric, self._pace.epochs, self._pace.total_epochs)
 
     def _load_last_merged(self) -> None:
         if self._merged is None:
@@ -281,6 +291,12 @@ class SwarmCallbackBase(ABC):
             self.logger.info("hfMode is for Hugging Face models; it is not used here")
         values = (f"{name}={value}" for name, value in msgspec.to_builtins(known).items())
         self.logger.info("Swarm parameters: %s", ", ".join(values))
+
+    def _log_evaluation(self, loss: float | None, metric: float | None) -> None:
+        known = (("loss", loss), ("metric", metric))
+        text = ", ".join(f"{name} {value:.4g}" for name, value in known if value is not None)
+        if text:
+            self.logger.info("Merged model on the validation data: %s", text)
 
     def _log_box(self, *lines: str) -> None:
         width = max(map(len, lines))

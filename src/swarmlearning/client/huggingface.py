@@ -74,7 +74,8 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """After every step of the optimizer."""
-        self.on_batch_end()
+        samples = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        self.on_batch_end(logs={"size": samples})
         self._stop_if_over(control)
 
     def on_epoch_end(  # type: ignore[override]

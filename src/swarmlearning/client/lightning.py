@@ -52,7 +52,7 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
         """With gradients accumulated, not every batch ends with a step."""
         if self._member is not None and trainer.global_step > self._steps:
             self._steps = trainer.global_step
-            self._member.on_batch_end()
+            self._member.on_batch_end(batch_idx, {"size": _samples(trainer)})
             self._stop_if_over(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -73,6 +73,12 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
     def _stop_if_over(self, trainer: Trainer) -> None:
         if self.training_over:
             trainer.should_stop = True
+
+
+def _samples(trainer: Trainer) -> int:
+    """Between two steps of the optimizer, at all ranks; 0 where batches have no one size."""
+    batch = getattr(trainer.train_dataloader, "batch_size", None) or 0
+    return int(batch * trainer.accumulate_grad_batches * trainer.world_size)
 
 
 class _Member(torch.SwarmCallback):

@@ -95,10 +95,13 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         """Whether the swarm's training is over: later steps are not merged any more, a loop may stop early."""
         return self._callback.training_over
 
-    def step(self, parameters: P) -> P:
-        """Call after every step of training with its result; go on from what is returned."""
+    def step(self, parameters: P, samples: int = 0) -> P:
+        """Call after every step of training with its result; go on from what is returned.
+
+        How many `samples` the step took is for showing the speed.
+        """
         self.parameters = parameters
-        self._callback.on_batch_end()
+        self._callback.on_batch_end(logs={"size": samples})
         return self.parameters
 
     def end_epoch(self) -> None:

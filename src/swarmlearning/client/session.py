@@ -43,6 +43,7 @@ from swarmlearning.channel.messages import (
 from swarmlearning.client.connection import Connection
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.handover import HandOver
+from swarmlearning.client.pace import Pace
 from swarmlearning.tensors.file import Tensor
 
 PROGRESS_INTERVAL = 1.0  # seconds between two reports of progress
@@ -87,7 +88,7 @@ class Exchanges(Protocol):
 
     def kill(self, ok: bool, message: str) -> None: ...
 
-    def progress(self, steps: int, epochs: int) -> None: ...
+    def progress(self, pace: Pace) -> None: ...
 
 
 class Session:
@@ -143,7 +144,7 @@ class Session:
         finally:
             self._end(ENDED)
 
-    def progress(self, steps: int, epochs: int) -> None:
+    def progress(self, pace: Pace) -> None:
         """Tells how far local training is, at most once a second. Never raises: the next exchange does."""
         now = monotonic()
         if self._over is not None or now - self._last_progress < PROGRESS_INTERVAL:
@@ -151,11 +152,16 @@ class Session:
         self._last_progress = now
         try:
             if self._is_open():
-                self._connected.send(Progress(self._id, steps, epochs))
+                self._connected.send(self._progress(pace))
         except ConnectionError:
             self._part()
         except (OSError, ChannelError, SwarmError) as error:  # part of a message may have been sent
             self._end(f"progress could not be reported: {error}. {SEE_ITS_LOG}")
+
+    def _progress(self, pace: Pace) -> Progress:
+        return Progress(
+            self._id, pace.steps, pace.epochs, pace.batches_per_second, pace.samples_per_second, pace.eta_seconds
+        )
 
     # --- exchanges
 

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import Evaluation, Exchanges, OnMerged
 from swarmlearning.tensors.file import Tensor
 
@@ -122,8 +123,8 @@ class Speaker:
     def kill(self, ok: bool, message: str) -> None:
         self._session.kill(ok, message)
 
-    def progress(self, steps: int, epochs: int) -> None:
-        self._session.progress(steps, epochs)
+    def progress(self, pace: Pace) -> None:
+        self._session.progress(pace)
 
     def _shared(self, on_merged: OnMerged) -> OnMerged:
         def share(path: Path) -> Evaluation:
@@ -159,7 +160,7 @@ class Listener:
     def kill(self, ok: bool, message: str) -> None:
         """Rank 0 tells the SL node."""
 
-    def progress(self, steps: int, epochs: int) -> None:
+    def progress(self, pace: Pace) -> None:
         """Rank 0 tells the SL node."""
 
     def _follow(self, on_merged: OnMerged | None) -> Answer:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 
@@ -14,8 +15,8 @@ INTERVAL_SECONDS = 0.8
 ANSWER_SECONDS = 1.0
 """An SN that takes longer is passed over for this beat: the lease must not run out for its sake."""
 
-Progress = Callable[[], tuple[int, int]]
-"""Steps trained and bytes moved so far."""
+Progress = Callable[[], tuple[int, int, Mapping[str, Any] | None]]
+"""Steps trained and bytes moved so far, and how far the training is (the API's `TrainingProgress`)."""
 
 
 class Heartbeat:

@@ -168,6 +168,10 @@ class LocalPresence:
         if self._drop(uid, incarnation):
             await self._notify()
 
+    def leases(self) -> dict[str, Lease]:
+        """Who is there now, by UID."""
+        return dict(self._leases)
+
     async def observe(self) -> AsyncIterator[dict[str, Lease]]:
         """The leases now and after every change."""
         seen = -1
@@ -175,7 +179,7 @@ class LocalPresence:
             async with self._changed:
                 while self._changes == seen:
                     await self._changed.wait()
-                seen, leases = self._changes, dict(self._leases)
+                seen, leases = self._changes, self.leases()
             yield leases
 
     def _restart_timer(self, lease: Lease) -> None:

@@ -1,6 +1,7 @@
 """What an ordering engine does for an SN."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from swarmlearning.errors import UserError
@@ -51,6 +52,17 @@ class Log(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TrainingProgress:
+    """How far an SL's local training is. 0 epochs in all, and None: not known; the speeds are without syncs."""
+
+    epochs: int
+    total_epochs: int
+    batches_per_second: float | None
+    samples_per_second: float | None
+    eta_seconds: float | None
+
+
 class Lease(NamedTuple):
     """A node that is there: which start of it, and the progress it stated last (steps trained, bytes moved)."""
 
@@ -58,6 +70,7 @@ class Lease(NamedTuple):
     incarnation: int
     steps: int
     moved: int
+    training: TrainingProgress | None = None
 
 
 class Presence(Protocol):

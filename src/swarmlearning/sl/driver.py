@@ -88,7 +88,7 @@ class Driver:
         channel_directory: Path,
     ) -> None:
         self.channel = MLChannel(channel_directory, self._heard, self._ml_left)
-        self.steps = 0
+        self._trained = messages.Progress(session="", steps=0, epochs=0)
         self.moved = 0
         self.ml_served = False  # whether the ML process has been told that training is over
         self._settings = settings
@@ -110,6 +110,20 @@ class Driver:
         self._tidying = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def progress(self) -> tuple[int, int, dict[str, Any] | None]:
+        """For heartbeats, from any thread: steps trained, bytes moved, and how far the training is, if there is one."""
+        said, session = self._trained, self._open
+        training = None
+        if session is not None:
+            training = {
+                "epochs": said.epochs,
+                "total_epochs": session.total_epochs,
+                "batches_per_second": said.batches_per_second,
+                "samples_per_second": said.samples_per_second,
+                "eta_seconds": said.eta_seconds,
+            }
+        return said.steps, self.moved, training
 
     async def run(self) -> None:
         """Takes part until training is over. Raises `Superseded` when this node was started again elsewhere."""
@@ -160,8 +174,8 @@ class Driver:
                 await self._events.put(Evaluated(loss, metric, epochs, total))
             case messages.EvaluationFailed(message=text):
                 logger.error("The ML process cannot use the merged model: %s", text)
-            case messages.Progress(steps=steps):
-                self.steps = steps
+            case messages.Progress():
+                self._trained = message
             case messages.Kill(ok=ok, message=text):
                 logger.info("The ML process leaves: %s", text)
                 self._well = ok
@@ -317,7 +331,7 @@ class Driver:
         async with self._tidying:
             pass  # a tidying that began before this model was wanted must not remove it
         try:
-            await self._fetcher.fetch(action.digest, sources, self._progress())
+            await self._fetcher.fetch(action.digest, sources, self._count_moved())
         except TransferError as error:
             logger.warning("Cannot get model %s: %s", action.digest[:16], error)
             await self._events.put(FetchFailed(action.digest, str(error)))
@@ -327,7 +341,7 @@ class Driver:
         else:
             await self._events.put(Fetched(action.digest))
 
-    def _progress(self) -> Callable[[int], None]:
+    def _count_moved(self) -> Callable[[int], None]:
         """Counts the bytes of one file on its way."""
         before = 0
 

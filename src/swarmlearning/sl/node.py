@@ -101,7 +101,7 @@ async def _take_part(
         client_context(identity),
         place.uid,
         place.incarnation,
-        progress=lambda: (driver.steps, driver.moved),
+        progress=driver.progress,
         on_superseded=lambda why: loop.call_soon_threadsafe(superseded.put_nowait, why),
     )
     files = file_app(

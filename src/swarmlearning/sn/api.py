@@ -19,7 +19,7 @@ from swarmlearning.ledger.bodies import Register
 from swarmlearning.ledger.contracts import network, training
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError, Transaction, parse
-from swarmlearning.ordering.protocols import ConflictError, Head, Lease, OrderingError
+from swarmlearning.ordering.protocols import ConflictError, Head, Lease, OrderingError, TrainingProgress
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.ordering import LOCAL_ONLY, Engine
 from swarmlearning.sn.status import Status, status_of
@@ -53,6 +53,7 @@ class Beat(BaseModel):
     incarnation: int = Field(ge=1)
     steps: int = Field(ge=0)
     moved: int = Field(ge=0)
+    training: TrainingProgress | None = None
 
 
 class ClusterMember(BaseModel):
@@ -189,7 +190,7 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
             return refused("old-incarnation", f"{detail}; incarnation {beat.incarnation} must stop")
         if known.incarnation < beat.incarnation:
             return refused("unknown-incarnation", f"node {node} has not registered incarnation {beat.incarnation} yet")
-        await presence.announce(Lease(node, beat.incarnation, beat.steps, beat.moved))
+        await presence.announce(Lease(node, beat.incarnation, beat.steps, beat.moved, beat.training))
         return Response(status_code=204)
 
     @app.get("/status", response_model=Status)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import asdict
 from typing import Protocol
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
@@ -102,7 +103,7 @@ class RemotePresence:
         reasons = []
         for client in self._others():
             try:
-                await client.announce(lease.uid, lease.incarnation, lease.steps, lease.moved)
+                await client.announce(*lease[:4], training=asdict(lease.training) if lease.training else None)
                 return
             except (Unavailable, Refusal) as error:
                 reasons.append(str(error))
@@ -165,6 +166,7 @@ class LocalEngine:
 
     def __init__(self, log: Log, presence: LocalPresence) -> None:
         self.switch = Switch(log, presence)
+        self._presence = presence
 
     async def run(self) -> None:
         """There is nothing to look after."""
@@ -186,8 +188,8 @@ class LocalEngine:
         return []
 
     async def leases(self) -> dict[str, Lease]:
-        """Not kept for SNs: there is one."""
-        return {}
+        """Who is there."""
+        return self._presence.leases()
 
     async def alarms(self) -> list[str]:
         """What is wrong ends this SN, with the reason."""

@@ -13,12 +13,12 @@ from swarmlearning.ledger.world import World
 from swarmlearning.ordering.etcd.gateway import Member
 from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.etcd.membership import describe
-from swarmlearning.ordering.protocols import Lease
+from swarmlearning.ordering.protocols import Lease, TrainingProgress
 from swarmlearning.sn.ordering import Engine
 
 
 class NodeStatus(BaseModel):
-    """A registered node."""
+    """A registered node; `training`: as its last heartbeats said it, where it has a script that trains."""
 
     uid: str
     type: str
@@ -28,6 +28,7 @@ class NodeStatus(BaseModel):
     left: bool
     version: str
     addresses: dict[str, str]
+    training: TrainingProgress | None
 
 
 class TrainingStatus(BaseModel):
@@ -101,15 +102,26 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str) -> Statu
         bears=_bears(engine, members),
         alarms=[text for text in (*_quarantines(world), fault, *await engine.alarms()) if text],
         sns=[_sn(world, known, members, leases) for known in network.nodes(world) if _is_here(known)],
-        nodes=[
-            NodeStatus(**{field: getattr(known, field) for field in NodeStatus.model_fields})
-            for known in network.nodes(world)
-        ],
+        nodes=[_node(known, leases.get(known.uid)) for known in network.nodes(world)],
         trainings=[_training(names, state) for state in world.area("training/", Training)],
         recoveries=[
             RecoveryStatus(height=entry.height, by=entry.by, lost=list(entry.lost))
             for entry in network.recoveries(world)
         ],
+    )
+
+
+def _node(known: Node, lease: Lease | None) -> NodeStatus:
+    return NodeStatus(
+        uid=known.uid,
+        type=known.type,
+        name=known.name,
+        incarnation=known.incarnation,
+        alive=known.alive,
+        left=known.left,
+        version=known.version,
+        addresses=known.addresses,
+        training=lease.training if lease else None,
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from swarmlearning.channel.messages import Open, TensorSpec
 from swarmlearning.cli.chaos import ENOUGH
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import Evaluation, Session
 from swarmlearning.tensors.file import Array, Tensor, read, write
 
@@ -57,13 +58,13 @@ def main() -> None:
     folder = Path(os.environ["SWARM_RUN_DIR"])
     training = Training(options.mb, int(os.environ["SWARM_INDEX"]))
     session = Session(Path(os.environ["SWARM_CHANNEL"]), _request(training), on_waiting=_say)
-    over, syncs = False, 0
+    pace, over = Pace(total_epochs=0), False
     while not over and not (folder / ENOUGH).exists():
         training.step()
         time.sleep(options.rest)
         _, over = session.sync(training.tensors, 1, training.load)
-        syncs += 1
-        session.progress(syncs, 0)
+        pace.step(samples=0)
+        session.progress(pace)
     if over:
         session.kill(ok=True, message="training is over everywhere")
     else:

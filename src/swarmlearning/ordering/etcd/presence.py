@@ -1,6 +1,6 @@
 """Presence on etcd: one key for each node incarnation, on a lease of its own that any SN may renew.
 
-    /presence/<uid>  {"incarnation": i, "steps": s, "moved": m}
+    /presence/<uid>  {"incarnation": i, "steps": s, "moved": m, "training": t}
 
 The lease belongs to the node, not to the SN that made it: the death of an SN lets no node die with it.
 """
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from swarmlearning.ordering.etcd.gateway import Gateway, put
-from swarmlearning.ordering.protocols import Lease, OrderingError
+from swarmlearning.ordering.protocols import Lease, OrderingError, TrainingProgress
 
 logger = logging.getLogger("swarm.presence")
 
@@ -30,6 +30,7 @@ class _Held(msgspec.Struct, frozen=True):
     incarnation: int
     steps: int
     moved: int
+    training: TrainingProgress | None = None
 
 
 class EtcdPresence:
@@ -86,7 +87,7 @@ class EtcdPresence:
     async def _store(self, key: bytes, lease: Lease, number: int, stored_at: float) -> None:
         now = time.monotonic()
         if now - stored_at >= STATE_SECONDS:
-            value = msgspec.json.encode(_Held(lease.incarnation, lease.steps, lease.moved))
+            value = msgspec.json.encode(_Held(*lease[1:]))
             await self._gateway.transact([], [put(key, value, number)])
             stored_at = now
         self._known[lease.uid] = (number, lease, stored_at)
@@ -97,5 +98,5 @@ class EtcdPresence:
         for entry in found:
             uid = entry.key[len(PREFIX) :].decode()
             held = msgspec.json.decode(entry.value, type=_Held)
-            leases[uid] = Lease(uid, held.incarnation, held.steps, held.moved)
+            leases[uid] = Lease(uid, held.incarnation, held.steps, held.moved, held.training)
         return leases
