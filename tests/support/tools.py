@@ -20,7 +20,7 @@ missing: dict[str, list[str]] = {}
 
 def needs(tool: str) -> pytest.MarkDecorator:
     """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces), `tbf` (slow
-    links between them), or of the machine-learning frameworks in `FRAMEWORKS`."""
+    links between them), `cuda`, or of the machine-learning frameworks in `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
 
 
@@ -95,10 +95,20 @@ def _framework(name: str) -> str | None:
     return f"{', '.join(absent)} cannot be imported: make frameworks" if absent else None
 
 
+def _cuda() -> str | None:
+    if find_spec("torch"):
+        import torch
+
+        if torch.cuda.is_available():
+            return None
+    return "a GPU that PyTorch can use is missing: run the tests on a machine that has one"
+
+
 CHECKS: dict[str, Callable[[], str | None]] = {
     "etcd": _etcd,
     "nginx": _nginx,
     "netns": _netns,
     "tbf": _tbf,
+    "cuda": _cuda,
     **{name: partial(_framework, name) for name in FRAMEWORKS},
 }
