@@ -5,6 +5,8 @@ from hypothesis import HealthCheck, settings
 
 from support.tools import lacks, missing
 
+pytest_plugins = ["support.apart"]
+
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")

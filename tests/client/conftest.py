@@ -1,12 +1,37 @@
 """Callbacks that are closed when a test ends, and their log."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from support.callbacks import Join, Log
+from support.fake_sl import FakeSL
 from swarmlearning.client.errors import SwarmError
+
+EXTENDING = Path(__file__).parents[2] / "docs" / "extending.md"
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    """The one example of docs/extending.md that begins with these words, as a file."""
+
+    def write(beginning: str) -> Path:
+        (example,) = re.findall(rf'```python\n("""{beginning}.*?)```', EXTENDING.read_text(), re.DOTALL)
+        path = tmp_path / "example.py"
+        path.write_text(example)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def in_a_swarm(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeSL], None]:
+    """Names the SL node to what is made next."""
+    monkeypatch.delenv("SWARM_LOOPBACK", raising=False)
+    return lambda sl: monkeypatch.setenv("SWARM_CHANNEL", str(sl.path))
 
 
 @pytest.fixture
