@@ -1,6 +1,6 @@
 """Articles of clothing: each site sells some kinds more than others, and trains on a GPU where it has one.
 
-    swarm run -n 3 -- python examples/fashion_mnist/train.py
+swarm run -n 3 -- python examples/fashion_mnist/train.py
 """
 
 import gzip
@@ -27,7 +27,7 @@ REQUIRED = 0.75
 
 
 def load() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Images of 1 x 28 x 28 and their classes (0 to 9), for training and held out: digits where there are no clothes."""
+    """Images of 1 x 28 x 28 and their classes (0 to 9), to train on and held out; digits where there are no clothes."""
     if FOLDER.is_dir():
         images, labels = read("train")
         held_out, their_labels = read("t10k")
