@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SPARE_BYTES: Final = 2**30
 _LEAST_SPARES: Final = 2  # a round needs at least a file to hand over and one for the result
+_LENT: Final = 1  # lies where the next model is written, even while the others are needed here
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -290,7 +291,8 @@ class TensorStore:
         info = self._held.pop(digest, None)
         if info is None:
             return
-        enough = max(_LEAST_SPARES, min(self._most_held - len(self._held), _SPARE_BYTES // max(info.size, 1)))
+        most = self._most_held - len(self._held) + _LENT
+        enough = max(_LEAST_SPARES, min(most, _SPARE_BYTES // max(info.size, 1)))
         if len(self._spares) < enough and info.size < self._free():
             with contextlib.suppress(OSError):  # then it is removed
                 self._spares.put(self._model(digest))
