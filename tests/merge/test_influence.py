@@ -86,6 +86,13 @@ def test_an_outlier_of_single_precision_has_a_distance_and_one_beyond_all_has_no
     assert receipt.influences[2] == Influence(None, None)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e25])
+def test_squares_beyond_single_precision_are_measured_all_the_same(tmp_path: Path, scale: float) -> None:
+    models = [{"w": np.array([value, 0], np.float32) * np.float32(scale)} for value in (2, 4, 9)]
+    receipt, _ = measured(tmp_path, "mean", models, {"w": np.zeros(2, np.float32)})
+    assert receipt.influences == tuple(Influence(rounded(apart * scale), 1.0) for apart in (3, 1, 4))
+
+
 def test_measuring_changes_no_bit_and_is_left_out_unless_asked_for(tmp_path: Path) -> None:
     models = [{"w": row} for row in random_models("F32", 3, 1000)]
     receipt, result = measured(tmp_path, "mean", models, None)
