@@ -267,6 +267,27 @@ async def test_client_that_leaves_everything_unread_is_cut(identities: Identitie
             await ended.wait()
 
 
+async def test_a_body_is_taken_when_it_is_sent(identities: Identities) -> None:
+    """The file server uses its buffer again at once; here the client reads only when that has been overwritten."""
+    size, overwritten = 8_000_000, asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        buffer = memoryview(bytearray(b"1" * size))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+        await send({"type": "http.response.body", "body": buffer, "more_body": True})
+        buffer[:] = bytes(size)
+        overwritten.set()
+
+    async with (
+        serving(app, identities["SN-1"]) as server,
+        Client.connected(server, as_client(identities, "SL-1")) as client,
+    ):
+        client.writer.write(GET)
+        await overwritten.wait()
+        await client.reader.readuntil(b"\r\n\r\n")
+        assert await client.reader.readexactly(size) == b"1" * size
+
+
 async def test_nothing_is_put_into_an_answer_under_way(identities: Identities) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})

@@ -8,7 +8,7 @@ time by measurement: `pays`.
 import os
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from zstandard import ZstdCompressor
 
@@ -22,11 +22,13 @@ _SAMPLE: Final = 2**15
 _ENDS: Final = 2  # restoring costs the receiver at most what compressing costs the sender
 
 
-Encode = Callable[[bytes, bool], bytes]
+Buffer: TypeAlias = bytes | memoryview
+
+Encode = Callable[[Buffer, bool], Buffer]
 """(piece, whether it is the last) -> what to send for it."""
 
 
-def identity(piece: bytes, last: bool) -> bytes:
+def identity(piece: Buffer, last: bool) -> Buffer:
     """No compression."""
     return piece
 
@@ -37,7 +39,7 @@ class Encoder:
     def __init__(self) -> None:
         self._stream = ZstdCompressor(level=_LEVEL).compressobj()
 
-    def __call__(self, piece: bytes, last: bool) -> bytes:
+    def __call__(self, piece: Buffer, last: bool) -> bytes:
         data = self._stream.compress(piece)
         return data + self._stream.flush() if last else data
 

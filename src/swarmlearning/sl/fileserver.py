@@ -21,7 +21,6 @@ off; it can resume.
 
 import asyncio
 import logging
-import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,10 +30,11 @@ from typing import Final, NamedTuple
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from swarmlearning.api.server import peer_socket, peer_thumbprint, send_error
-from swarmlearning.sl.compression import CODING, Encode, Encoder, identity, pays
+from swarmlearning.sl.compression import CODING, Buffer, Encode, Encoder, identity, pays
 from swarmlearning.sl.links import Links
 from swarmlearning.sl.store import NotHeldError, TensorStore
 from swarmlearning.tensors.digest import ModelDigest
+from swarmlearning.tensors.file import read_at
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +140,9 @@ def file_app(
         loop = asyncio.get_running_loop()
         gone = asyncio.create_task(_disconnected(receive))  # send() does not tell
         start = answer.start
+        buffer = memoryview(bytearray(min(_PIECE, answer.end - start)))  # sending is encrypting: then it is free
 
-        async def send_on(body: bytes, more: bool = True) -> None:
+        async def send_on(body: Buffer, more: bool = True) -> None:
             async with asyncio.timeout(stall_seconds):
                 await send({"type": "http.response.body", "body": body, "more_body": more})
 
@@ -149,11 +150,12 @@ def file_app(
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
             await send_on(encode(answer.prefix, start == answer.end))
             while start < answer.end and not gone.done():
-                count, body = await loop.run_in_executor(readers, _read, file, start, answer.end, encode)
-                if not count:
+                piece = buffer[: answer.end - start]
+                body = await loop.run_in_executor(readers, _read, file, start, piece, encode, answer.end)
+                if body is None:
                     logger.error("%s has become shorter while it was sent", file.name)
                     return
-                start += count
+                start += len(piece)
                 await send_on(body)
             await send_on(b"", more=False)  # returns when the kernel has taken what was sent before
         except TimeoutError:
@@ -202,10 +204,11 @@ def _compressed(answer: _Answer) -> _Answer:
     return answer._replace(headers=[*headers, (b"content-encoding", CODING.encode())])
 
 
-def _read(file: FileIO, start: int, end: int, encode: Encode) -> tuple[int, bytes]:
-    """How many bytes the next piece of [start, end) has, none when the file is shorter, and what to send for it."""
-    piece = os.pread(file.fileno(), min(_PIECE, end - start), start)
-    return len(piece), encode(piece, start + len(piece) == end)
+def _read(file: FileIO, start: int, piece: memoryview, encode: Encode, end: int) -> Buffer | None:
+    """What to send for the next piece of the file, which is read into `piece`; None when the file is shorter."""
+    if not read_at(file.fileno(), piece, start):
+        return None
+    return encode(piece, start + len(piece) == end)
 
 
 async def _disconnected(receive: Receive) -> None:
