@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools frameworks lint simulate bench-round soak-sns bench-ledger bench-failover bench-scale bench-adaptive bench-merge \
+.PHONY: help install demo test tools frameworks lint simulate bench-round bench-handoff soak-sns bench-ledger bench-failover bench-scale bench-adaptive bench-merge \
 	bench-merge-large bench-peers
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
 	@echo "make bench-round  time of a round beside its floor: N=\"2 4 8\" MB=\"1 10 100 400\" (JSON=1 for JSON lines)"
+	@echo "make bench-handoff  time of handing a model to the SL and back beside copying it: MODEL_MB=1000 (JSON=1)"
 	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
 	@echo "make bench-ledger time and rate of commits, one SN and three with etcd (JSON=1)"
 	@echo "make bench-failover  standstill when the sentinel is killed: KILLS=10 (JSON=1)"
@@ -67,6 +68,10 @@ MB ?= 1 10 100 400
 JSON ?=
 bench-round: $(STAMP)
 	@$(RUN)/python bench/round.py --nodes $(N) --mb $(MB) $(if $(JSON),--json)
+
+MODEL_MB ?= 1000
+bench-handoff: $(STAMP)
+	@$(RUN)/python bench/handoff.py --mb $(MODEL_MB) $(if $(JSON),--json)
 
 SECONDS ?= 120
 SNS ?= 4
