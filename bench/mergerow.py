@@ -14,7 +14,7 @@ from swarmlearning.merge.streaming import processors
 from swarmlearning.tensors.file import Array
 
 READS = {"mean": 1, "coordmedian": 1, "geomedian": 2}
-"""How often a method reads every model; geomedian reads the previous result too."""
+"""How often a method reads every model."""
 
 _COPIED = 2**26  # bytes each thread copies to measure the bandwidth: more than the caches hold
 _PIECE = 2**20
@@ -50,7 +50,7 @@ def measure_merge(
 
 def floor_seconds(method: str, nodes: int, size: int, repeats: int) -> float:
     """The time in which this machine's memory copies as many bytes as a merge has to read and write."""
-    moved = READS[method] * nodes * size + size + (size if method == "geomedian" else 0)
+    moved = READS[method] * nodes * size + size
     return moved / max(_copied_per_second() for _ in range(repeats))
 
 

@@ -14,6 +14,19 @@ def test_gram_matrix(count: int, size: int) -> None:
     assert gram.tobytes() == gram.T.tobytes()
 
 
+@pytest.mark.parametrize("draw", ["noise", "steps of one size"])
+@pytest.mark.parametrize(("count", "size"), [(3, 128), (3, 400_000), (33, 4097)])
+def test_gram_matrix_of_single_precision(draw: str, count: int, size: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((count, size)).astype(np.float32)
+    if draw == "steps of one size":  # the roundings of their products all go the same way
+        rows = np.sign(rows) * (1 + rng.random((count, 1), np.float32))
+    wide = rows.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1)
+    error = np.abs(gram_matrix(rows) - wide @ wide.T) / np.outer(lengths, lengths)
+    assert error.max() < (2.5e-6 if draw == "steps of one size" else 5e-7)
+
+
 @pytest.mark.parametrize("size", [0, 1, 2048, 5000])
 def test_inner(size: int) -> None:
     a, b = np.random.default_rng(0).standard_normal((2, size))

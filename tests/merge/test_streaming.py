@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from merge.model_files import INTEGERS, random_models, save, sources, stored
 from swarmlearning.merge import streaming
-from swarmlearning.merge.arithmetic import MERGEABLE
+from swarmlearning.merge.arithmetic import GRID, MERGEABLE
 from swarmlearning.merge.merging import MergeReceipt, Source, merge
 from swarmlearning.merge.methods import METHODS
 from swarmlearning.merge.streaming import THREADS, Block, Models, ModelUnreadable, block_elements, cut
@@ -135,10 +135,11 @@ def test_order_of_arrival_block_size_and_threads_change_no_bit(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "block_elements", lambda models: elements)
         receipt, content = merged_bytes(method, [five[index] for index in order], folder / "out", threads)
-    # Of a geometric median the Gram matrix is summed by blocks: a coefficient may be one unit of 2^29 away, and what
-    # the receipt's coefficients give is the same to the bit.
+    # Of a geometric median the Gram matrix is summed in tiles, which depend on the blocks: that moves coefficients a
+    # little, and what the receipt's coefficients give is the same to the bit.
     pairs = zip(receipt.coefficients, expected.coefficients, strict=True)
-    assert max((abs(one - other) for one, other in pairs), default=0) <= (method == "geomedian")
+    moved = max((abs(one - other) for one, other in pairs), default=0)
+    assert moved <= (1e-7 * GRID if method == "geomedian" else 0)
     if receipt.coefficients == expected.coefficients:
         assert content == plain
 

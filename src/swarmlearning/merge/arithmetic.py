@@ -18,6 +18,7 @@ import numpy as np
 
 from swarmlearning.tensors.file import DTYPES, Array
 
+Float32 = np.ndarray[Any, np.dtype[np.float32]]
 Float64 = np.ndarray[Any, np.dtype[np.float64]]
 
 GRID: Final = 2**29
@@ -89,14 +90,20 @@ def check_finite(values: Float64) -> None:
 
 def widen(dtype: str, stored: Array, out: Float64 | None = None) -> Float64:
     """The same values as float64, two for each complex number: in `out`, or else a new array."""
-    if dtype == "BF16":
-        stored = (stored.astype(np.uint32) << 16).view(np.float32)
-    elif dtype == "C64":
-        stored = stored.view(np.float32)
+    values = components(dtype, stored)
     if out is None:
-        return stored.astype(np.float64)
-    out[:] = stored
+        return values.astype(np.float64)
+    out[:] = values
     return out
+
+
+def components(dtype: str, stored: Array) -> Array:
+    """The same values in a type of NumPy's: two for each complex number, bfloat16 as float32 in a new array."""
+    if dtype == "BF16":
+        bits = stored.astype(np.uint32)
+        bits <<= 16
+        return bits.view(np.float32)
+    return stored.view(np.float32) if dtype == "C64" else stored
 
 
 def narrow(dtype: str, values: Float64) -> Array:

@@ -5,12 +5,15 @@ are merged with the same coefficients). Every iterate of Weiszfeld's method is a
 models, so distances follow from their Gram matrix: one pass over the files gives it, an iteration then costs
 O(n²), and one last pass builds the result from n coefficients.
 
-The Gram matrix is taken about the previous result (in the first round: about the first model by UID), since the
-models lie close together and far from zero. When the estimate comes to lie so near a model that its distance is
-lost in the rounding of the Gram matrix, that is taken once more, about the estimate.
+Models lie close together and far from zero, so the Gram matrix is taken of their differences from a point among
+them: the coordinate-wise median of the first three by UID, which no single outlier draws away. Of models that are not
+float64, differences are rounded to float32 and multiplied there, and the products summed in float64. That is enough
+where the estimate stands apart from all models; where rounding might decide (`_stands_out`, `_STEADY`), the Gram matrix
+is taken once more, in float64 and about the estimate.
 
-The coefficients are exact to about 1e-9 (`arithmetic.GRID`); the result follows from them to the bit. The Gram
-matrix may differ in its last bits between machines, and with it, rarely, a coefficient by one unit.
+The coefficients are good to 1e-6, usually to 1e-8, and written down as integers (`arithmetic.GRID`); the result follows
+from them to the bit. The Gram matrix differs in its last bits between machines, and with it the coefficients that two
+machines would find.
 
 E. Weiszfeld, F. Plastria: On the point for which the sum of the distances to n given points is minimum (2009).
 Y. Vardi, C.-H. Zhang: The multivariate L1-median and associated data depth (2000).
@@ -18,19 +21,24 @@ Y. Vardi, C.-H. Zhang: The multivariate L1-median and associated data depth (200
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from swarmlearning.merge.arithmetic import GRID, Float64, NonFinite, spare, weighted_mean, widen
+from swarmlearning.merge.arithmetic import GRID, Float64, NonFinite, components, spare, weighted_mean
 from swarmlearning.merge.products import gram_matrix
 from swarmlearning.merge.streaming import Block, Models, Plan, values_in
+from swarmlearning.tensors.file import Array
+
+Real: TypeAlias = type[np.float32] | type[np.float64]
 
 TOLERANCE: Final = 1e-12
 """The iteration ends when no coefficient (they sum to 1) moves by more than this, or after `STEPS`."""
 STEPS: Final = 2000
 
-_RECENTRE: Final = 1e-6  # smallest squared distance against largest Gram entry: leaves 9 digits of it
+_NEAR: Final = 0.01  # squared distance against the square of what it is a difference of: rounding counts 100 times
+_STEADY: Final = 200  # steps to `TOLERANCE`: errors of the Gram matrix count up to 7 times in the coefficients
+_LOST: Final = 2.0**-120  # a squared distance for each value: float32 keeps 29 bits of a mean product so small
 _ROUNDING: Final = 1e-14  # of a squared distance against the squares it is the difference of
 
 
@@ -58,37 +66,42 @@ def on_grid(shares: Float64) -> tuple[int, ...]:
 
 def _shares(models: Models) -> Float64:
     weights: Float64 = np.array(models.weights, np.float64) / sum(models.weights)
-    vertices: list[Float64] = list(np.eye(len(weights)))
     single = majority(models.weights)
     if single is not None:
-        return vertices[single]
+        vertex: Float64 = np.eye(len(weights))[single]
+        return vertex
     if len(weights) == 2:  # of equal weight: each point between them is a median, and the mean is preferred
         return weights
-    gram = _gram(models, None if models.previous is not None else vertices[0])
-    shares = minimise(gram, weights)
-    if _squared_distances(gram, shares).min() < _RECENTRE * gram.max():
-        shares = minimise(_gram(models, shares), weights)
+    try:
+        gram = _gram(models, np.float32)
+    except NonFinite:  # or finite, with squares beyond float32
+        gram = _gram(models, np.float64)
+    shares, steps = minimise(gram, weights)
+    values = sum(values_in(block) for block in models.float_blocks)
+    if steps > _STEADY or not _stands_out(gram, shares, values * _LOST):
+        shares, _ = minimise(_gram(models, np.float64, shares), weights)
     return shares
 
 
-def _gram(models: Models, centre: Float64 | None) -> Float64:
-    """Inner products (n, n) of the models about `centre`: shares of the models, or None for the previous result."""
+def _gram(models: Models, real: Real, about: Float64 | None = None) -> Float64:
+    """Inner products (n, n) of the models about the point of these shares, or about the median of three of them.
+
+    `real`: what differences and products are rounded to, but for models of float64. Raises NonFinite, also when they
+    overflow.
+    """
     count = len(models.files)
 
     def lane(blocks: Sequence[Block]) -> Float64:
         gram = np.zeros((count, count))
         buffer = models.buffer(blocks)
         for block in blocks:
-            rows = spare(count * values_in(block), 2).reshape(count, -1)
-            about: Float64 | float = 0.0
-            if centre is None:
-                about = widen(block.dtype, models.previous_row(block), spare(values_in(block), 1))
-            for stored, row in zip(models.rows(block, buffer), rows, strict=True):
-                widen(block.dtype, stored, row)
-                if centre is None:
-                    row -= about  # at once, while it is in the cache
-            if centre is not None:
-                rows -= sum(share * row for share, row in zip(centre, rows, strict=True) if share)
+            rows = _reals(models, block, buffer, real)
+            if about is None:
+                centre = _median_of_three(*rows[:3])
+            else:  # no BLAS: for a product so large it would start threads of its own
+                centre = sum(share * row for share, row in zip(about, rows, strict=True) if share)
+            for row in rows:
+                row -= centre
             gram += gram_matrix(rows)
         return gram
 
@@ -98,8 +111,33 @@ def _gram(models: Models, centre: Float64 | None) -> Float64:
     return total
 
 
-def minimise(gram: Float64, weights: Float64) -> Float64:
-    """Shares (n,), summing to 1, of the point with the least Σ weightᵢ·‖xᵢ − point‖.
+def _reals(models: Models, block: Block, buffer: Array, real: Real) -> Array:
+    """The block of each model (n, m) as `real` or, of float64, as it is; to be changed at will."""
+    values = components(block.dtype, models.rows(block, buffer))
+    if values.dtype in (real, np.float64):
+        return values
+    rows = spare(values.size, 2).view(real)[: values.size].reshape(values.shape)
+    rows[:] = values
+    return rows
+
+
+def _median_of_three(a: Array, b: Array, c: Array) -> Array:
+    median: Array = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+    return median
+
+
+def _stands_out(gram: Float64, shares: Float64, lost: float) -> bool:
+    """Whether the squared distance of each model from the point of these shares exceeds the errors of its parts.
+
+    Those are rounded in proportion to the lengths that are multiplied; and what underflows is `lost`.
+    """
+    lengths = np.sqrt(np.diag(gram))
+    squared = _squared_distances(gram, shares)
+    return bool((squared > _NEAR * (lengths + shares @ lengths) ** 2 + lost).all())
+
+
+def minimise(gram: Float64, weights: Float64) -> tuple[Float64, int]:
+    """Shares (n,), summing to 1, of the point with the least Σ weightᵢ·‖xᵢ − point‖; and the steps it took.
 
     `gram` (n, n): inner products of the xᵢ about any centre; `weights` (n,) sum to 1.
     """
@@ -108,13 +146,12 @@ def minimise(gram: Float64, weights: Float64) -> Float64:
     candidates: list[Float64] = [weights, *np.eye(len(weights))]
     for candidate in candidates:
         if _moved(candidate, _step(gram, weights, candidate)) <= TOLERANCE:
-            return candidate
-    shares = weights
-    for _ in range(STEPS):
+            return candidate, 0
+    shares, steps, moved = weights, 0, np.inf
+    while steps < STEPS and moved > TOLERANCE:
         before, shares = shares, _step(gram, weights, shares)
-        if _moved(before, shares) <= TOLERANCE:
-            break
-    return shares
+        steps, moved = steps + 1, _moved(before, shares)
+    return shares, steps
 
 
 def _moved(before: Float64, after: Float64) -> float:

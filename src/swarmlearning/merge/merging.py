@@ -91,7 +91,7 @@ def merge(
     """Merge the sources' files into `out`, which is overwritten in place if it exists and must not be one of them.
 
     `previous`: the last merged model, None in the first round; its structure is what is expected (otherwise the
-    most common one among the sources), and geomedian measures from it. `minimum`: how many models must be merged
+    most common one among the sources), and influence is measured from it. `minimum`: how many models must be merged
     (never less than one); those of weight 0 do not count. `influence`: whether to measure that too. `threads`: None
     for as many as pay here. Memory stays below 256 MB for any number and size of models. `on_read` sees progress.
 
