@@ -15,7 +15,7 @@ def test_gram_matrix(count: int, size: int) -> None:
 
 
 @pytest.mark.parametrize("draw", ["noise", "steps of one size"])
-@pytest.mark.parametrize(("count", "size"), [(3, 128), (3, 400_000), (33, 4097)])
+@pytest.mark.parametrize(("count", "size"), [(3, 128), (8, 5000), (3, 400_000), (33, 4097)])
 def test_gram_matrix_of_single_precision(draw: str, count: int, size: int) -> None:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((count, size)).astype(np.float32)
