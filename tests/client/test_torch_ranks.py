@@ -1,7 +1,6 @@
 """Several ranks of one training are one site: one of them has the SL node, all get what is merged."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from support.fake_sl import HANG_UP, Arrays, FakeSL, Reply
 from support.tools import needs
@@ -31,15 +31,15 @@ class Ranks:
 
     def run_framework(self, sl: FakeSL, name: str) -> list[tuple[int, str]]:
         """The same for two ranks that a framework brings together."""
-        with socket.socket() as free:  # taken by rank 0 a moment later
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        # as torchrun's: at a port that is free
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         shared = {
+            "TORCHELASTIC_USE_AGENT_STORE": True,  # no rank opens one
             "WORLD_SIZE": 2,
             "LOCAL_WORLD_SIZE": 2,
             "NODE_RANK": 0,
             "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
+            "MASTER_PORT": store.port,
         }
         return self._run(
             sl, [(["framework_rank.py", name], {**shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in range(2)]

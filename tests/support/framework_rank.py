@@ -1,10 +1,11 @@
 """One rank of a training that a framework distributes: `python framework_rank.py huggingface|accelerate|lightning`.
 
-The ranks find each other by the environment that `torchrun` sets. It prints the losses of merged models and the digest
-of the model that it ends with.
+The ranks find each other by the environment that `torchrun` sets, at a store that is somebody else's. It prints the
+losses of merged models and the digest of the model that it ends with.
 """
 
 import hashlib
+import os
 import sys
 import tempfile
 from typing import Any
@@ -126,5 +127,5 @@ if __name__ == "__main__":
     {"huggingface": huggingface, "accelerate": accelerate, "lightning": lightning}[sys.argv[1]](regression)
     values = b"".join(value.numpy().tobytes() for value in regression.state_dict().values())
     print("DIGEST", hashlib.sha256(values).hexdigest())
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # see rank.py
