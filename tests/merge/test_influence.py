@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from merge.model_files import merge_models, random_models, save, sources, stored
-from swarmlearning.merge import streaming
+from swarmlearning.merge import influence, streaming
 from swarmlearning.merge.influence import Influence, influences
 from swarmlearning.merge.merging import merge
 from swarmlearning.merge.methods import METHODS
@@ -91,6 +91,20 @@ def test_squares_beyond_single_precision_are_measured_all_the_same(tmp_path: Pat
     models = [{"w": np.array([value, 0], np.float32) * np.float32(scale)} for value in (2, 4, 9)]
     receipt, _ = measured(tmp_path, "mean", models, {"w": np.zeros(2, np.float32)})
     assert receipt.influences == tuple(Influence(rounded(apart * scale), 1.0) for apart in (3, 1, 4))
+
+
+def test_layers_that_nobody_has_changed_are_measured_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used, sums = [], influence._sums
+
+    def noted(real: influence.Real, *rest: Any) -> Any:
+        used.append(real)
+        return sums(real, *rest)
+
+    monkeypatch.setattr(influence, "_sums", noted)
+    model = {"w": random_models("F32", 1, 1000)[0]}
+    receipt, _ = measured(tmp_path, "mean", [model, model], model)
+    assert receipt.influences == (Influence(0.0, None),) * 2
+    assert used == [np.float32]
 
 
 def test_measuring_changes_no_bit_and_is_left_out_unless_asked_for(tmp_path: Path) -> None:

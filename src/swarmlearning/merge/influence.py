@@ -46,10 +46,15 @@ def tally(models: Models, block: Block, rows: Array, merged: Array) -> Float64:
     previous = None if models.previous is None else models.previous_row(block)
     if block.dtype != "F64":
         sums = _sums(np.float32, block, rows, merged, previous)
-        squares = sums[:, 0] if previous is None else sums[:, ::2]
-        if np.isfinite(squares).all() and squares.min() > _LEAST:
+        kept = all(_kept(own, row, merged) for own, row in zip(sums[:, 0], rows, strict=True))
+        if kept and (previous is None or _kept(sums[0, 2], merged, previous)):
             return sums
     return _sums(np.float64, block, rows, merged, previous)
+
+
+def _kept(square: float, a: Array, b: Array) -> bool:
+    """Whether float32 has room for this squared distance of two vectors."""
+    return _LEAST < square < np.inf or np.array_equal(a, b)
 
 
 def _sums(real: Real, block: Block, rows: Array, merged: Array, previous: Array | None) -> Float64:
