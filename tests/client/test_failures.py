@@ -15,6 +15,7 @@ import pytest
 from support.callbacks import ArrayCallback, Join, Log
 from support.fake_sl import HANG_UP, SESSION, Arrays, FakeSL, Reply
 from swarmlearning.channel.messages import (
+    Close,
     Closed,
     Evaluated,
     EvaluationFailed,
@@ -34,6 +35,7 @@ Answers = Callable[[FromML], list[Reply] | None]
 
 INIT = "Init Swarm call to SL container failed - "
 SYNC = "Sync Swarm call to SL container failed - "
+END = "End Swarm call to SL container failed - "
 WENT_AWAY = "went away: it closed the connection"
 LOG = "Its log says why: under `swarm run` in the run folder (runs/latest), otherwise where `swarm sl` was started"
 
@@ -105,6 +107,16 @@ def test_a_session_that_cannot_be_opened(
         assert str(caught.value).startswith(INIT)
         assert log.texts("ERROR") == [str(caught.value)]
         sl.wait_until_left()
+
+
+def test_an_end_that_fails(tmp_path: Path, join: Join, log: Log) -> None:
+    with FakeSL(tmp_path, answers=to(Close, Failed("the disk is full"))) as sl:
+        callback = join.arrays(sl, model=model())
+        callback.on_train_begin()
+        with pytest.raises(SwarmError) as caught:
+            callback.on_train_end()
+    assert str(caught.value) == f"{END}SL error: the disk is full"
+    assert log.texts("ERROR") == [str(caught.value)]
 
 
 def test_a_model_without_parameters(tmp_path: Path, join: Join) -> None:

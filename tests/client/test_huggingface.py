@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from support.callbacks import Join, Log
+from support.documented import of_platforms
 from support.fake_sl import Arrays, FakeSL
 from support.tools import require
 from swarmlearning.channel.messages import Evaluated, Open
@@ -257,8 +258,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"hfMode": "lora"}, "Invalid Hugging Face model type: lora. Allowed values: ['full', 'peft']"),
     ({"hfMode": None}, "Invalid Hugging Face model type: None"),
     ({"hfMode": "peft"}, "hfMode peft needs a model of peft.get_peft_model; this is a BertForSequenceClassification"),
-    ({"ml_platform": "PYTORCH"}, "Invalid ml platform type: PYTORCH. Allowed values: ['HF_TRANSFORMER']"),
-    ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
     ({"hfmode": "peft"}, "Unknown parameter hfmode. Did you mean hfMode?"),
 ]
 
@@ -284,3 +283,12 @@ def test_adapters_need_peft(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parameters_of_pytorchs_callback_are_named_as_not_used(log: Log) -> None:
     SwarmCallback(4, 2, logger=log.logger, model=make_model(), lossFunction="MSELoss", metricFunctionArgs={})
     assert "lossFunction, metricFunctionArgs: not used here, the Trainer computes loss and metrics" in log.texts("INFO")
+
+
+@pytest.mark.parametrize(("keywords", "text"), of_platforms("HF_TRANSFORMER"), ids=str)
+@pytest.mark.usefixtures("loopback")
+def test_documented_texts(log: Log, keywords: dict[str, Any], text: str) -> None:
+    with pytest.raises(SwarmError) as caught:
+        SwarmCallback(**{"syncFrequency": 4, "minPeers": 2, "logger": log.logger, "model": make_model()} | keywords)
+    assert str(caught.value) == text
+    assert log.texts("ERROR") == [text]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from support.callbacks import Join, Log
+from support.documented import of_platforms
 from support.fake_sl import Arrays, FakeSL
 from support.tools import require
 from swarmlearning.channel.messages import Evaluated, Open
@@ -216,10 +217,8 @@ def iter_nothing() -> Iterator[Any]:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"ml_platform": "PYTORCH"}, "Invalid ml platform type: PYTORCH. Allowed values: ['KERAS', 'TF']"),
     ({"ml_platform": "TF"}, "tf and sess params are must for Tensorflow platform"),
     ({"mlPlatform": "TF", "tf": tf}, "tf and sess params are must for Tensorflow platform"),
-    ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
     ({"adsValData": (X,)}, "adsValData has 1 parts. It has to be (x, y) or (x, y, sample_weight)"),
     ({"adsValData": (X, Y), "adsValBatchSize": 0}, "adsValBatchSize has to be a positive integer"),
     ({"adsValData": iter_nothing()}, "adsValData has to generate 1 to 10000 batches; it generated 0"),
@@ -242,3 +241,12 @@ def test_a_backend_that_keeps_the_weights_to_itself(log: Log, monkeypatch: pytes
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(SwarmError, match="Keras with the backend jax keeps a model's weights to itself during fit"):
         SwarmCallback(4, 2, logger=log.logger)
+
+
+@pytest.mark.parametrize(("keywords", "text"), of_platforms("KERAS", "TF"), ids=str)
+@pytest.mark.usefixtures("loopback")
+def test_documented_texts(log: Log, keywords: dict[str, Any], text: str) -> None:
+    with pytest.raises(SwarmError) as caught:
+        SwarmCallback(**{"syncFrequency": 4, "minPeers": 2, "logger": log.logger} | keywords)
+    assert str(caught.value) == text
+    assert log.texts("ERROR") == [text]

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from support.callbacks import Log
+from support.documented import of_platforms
 from support.fake_sl import Arrays, FakeSL
 from support.tools import require
 from swarmlearning.channel.messages import Close, Evaluated, Kill, Open
@@ -144,15 +145,15 @@ def test_loopback(log: Log) -> None:
     assert trainer.global_step == 12
 
 
-@pytest.mark.parametrize(
-    ("keywords", "text"),
-    [
-        ({"syncFrequency": 0}, "syncFrequency has to be a positive integer"),
-        ({"model": 1}, "Unknown parameter model."),
-        ({"mlPlatform": "KERAS"}, "Invalid ml platform type: KERAS"),
-        ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
-    ],
-)
-def test_wrong_values_are_found_before_fit(keywords: dict[str, Any], text: str) -> None:
-    with pytest.raises(SwarmError, match=text):
-        SwarmCallback(**{"syncFrequency": 1, "minPeers": 2} | keywords)
+def test_the_model_is_no_parameter() -> None:
+    with pytest.raises(SwarmError, match=r"Unknown parameter model\."):
+        SwarmCallback(1, 2, model=1)
+
+
+@pytest.mark.parametrize(("keywords", "text"), of_platforms("PYTORCH"), ids=str)
+@pytest.mark.usefixtures("loopback")
+def test_documented_texts(log: Log, keywords: dict[str, Any], text: str) -> None:
+    with pytest.raises(SwarmError) as caught:
+        SwarmCallback(**{"syncFrequency": 4, "minPeers": 2, "logger": log.logger} | keywords)
+    assert str(caught.value) == text
+    assert log.texts("ERROR") == [text]

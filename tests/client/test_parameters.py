@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from support.callbacks import ArrayCallback, Log
+from support.documented import ADAPTIVE, of_platforms
 from swarmlearning.client.errors import SwarmError
 
 pytestmark = pytest.mark.usefixtures("loopback")
@@ -17,41 +18,9 @@ def make(log: Log, **keywords: Any) -> ArrayCallback:
     return ArrayCallback(**defaults | keywords)
 
 
-ADAPTIVE = "For adaptive sync, valid adsValData is mandatory and a positive adsValBatchSize if applicable"
-TWICE = "Parameter ml_platform is given twice, under two spellings"
-
 WRONG: list[tuple[dict[str, Any], str]] = [
-    *(({"syncFrequency": x}, "syncFrequency has to be a positive integer") for x in (0, -1, None, "x", float("inf"))),
-    *(({"minPeers": x}, "minPeers have to be a positive integer") for x in (0, -3, None, "", [2])),
-    *(({"trainingContract": x}, "Invalid Training Contract") for x in (None, "", "  ", 5)),
-    *(({"totalEpochs": x}, "totalEpochs value is not a positive integer") for x in (0, -1, "many")),
-    *(
-        (
-            {"checkinModelOnTrainEnd": x},
-            f"Invalid value checkinModelOnTrainEnd: {x}. Allowed values: ['inactive', 'active', 'snapshot']",
-        )
-        for x in ("Snapshot", "", None, 3)
-    ),
-    *(
-        ({"nodeWeightage": x}, f"Node weightage should be a number between 1-100. Provided value: {x}")
-        for x in (0, 101, None, "heavy")
-    ),
-    *(
-        (
-            {"mergeMethod": x},
-            f"Invalid value mergeMethod: {x}. Allowed values: ['mean', 'coordmedian', 'geomedian']",
-        )
-        for x in ("median", "", None)
-    ),
-    ({"useAdaptiveSync": "False"}, "useAdaptiveSync has to be True or False. Provided value: 'False'"),
-    ({"useAdaptiveSync": True}, ADAPTIVE),
+    *of_platforms("ARRAYS", "NUMPY"),
     *(({"useAdaptiveSync": True, "adsValData": [1], "adsValBatchSize": x}, ADAPTIVE) for x in (0, -2, "all")),
-    ({"ml_platform": "TF"}, "Invalid ml platform type: TF. Allowed values: ['ARRAYS', 'NUMPY']"),
-    ({"mlPlatform": "keras"}, "Invalid ml platform type: keras. Allowed values: ['ARRAYS', 'NUMPY']"),
-    ({"mlPlatform": "NUMPY", "ml_platform": "NUMPY"}, TWICE),
-    ({"nodeWeigthage": 3}, "Unknown parameter nodeWeigthage. Did you mean nodeWeightage?"),
-    ({"total_epochs": 3}, "Unknown parameter total_epochs. Did you mean totalEpochs?"),
-    ({"MERGEMETHOD": "mean"}, "Unknown parameter MERGEMETHOD. Did you mean mergeMethod?"),
 ]
 
 

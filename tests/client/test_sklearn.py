@@ -20,6 +20,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from support.callbacks import Join, Log
+from support.documented import of_platforms
 from support.fake_sl import Arrays, FakeSL
 from swarmlearning.channel.messages import Evaluated, Open
 from swarmlearning.sklearn import SwarmCallback, SwarmError
@@ -247,10 +248,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"weight_attrs": "coef_"}, "weight_attrs has to be a list of names of attributes; it is 'coef_'"),
     ({"weight_attrs": []}, "weight_attrs has to be a list of names of attributes; it is []"),
     ({"weight_attrs": ["coef"], "initData": INIT}, "after partial_fit, SGDClassifier has no attribute coef"),
-    ({"ml_platform": "PYTORCH"}, "Invalid ml platform type: PYTORCH. Allowed values: ['SKLEARN']"),
     ({"adsValData": X}, "adsValData type passed is <class 'numpy.ndarray'>. It has to be (X, y)"),
     ({"adsValData": (X[:0], Y[:0])}, "adsValData has no samples"),
-    ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
     (DATA | {"useAdaptiveSync": True}, "For adaptive sync, lossFunction is mandatory"),
     ({"lossFunction": "hinge"}, "Invalid value lossFunction: hinge. It has to be the name of a function in sklearn.m"),
     ({"metricFunction": len}, "Invalid value metricFunction: <built-in function len>."),
@@ -273,3 +272,15 @@ def test_the_platform_is_named(tmp_path: Path, join: Join) -> None:
     with FakeSL(tmp_path) as sl:
         join(sl, SwarmCallback, model=SGDRegressor(), initData=INIT)
         assert [message.ml_platform for message in sl.of(Open)] == ["SKLEARN"]
+
+
+@pytest.mark.parametrize(("keywords", "text"), of_platforms("SKLEARN"), ids=str)
+@pytest.mark.usefixtures("loopback")
+def test_documented_texts(log: Log, keywords: dict[str, Any], text: str) -> None:
+    with pytest.raises(SwarmError) as caught:
+        SwarmCallback(
+            **{"syncFrequency": 4, "minPeers": 2, "logger": log.logger, "model": SGDRegressor(), "initData": INIT}
+            | keywords
+        )
+    assert str(caught.value) == text
+    assert log.texts("ERROR") == [text]

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from support.callbacks import Join, Log
+from support.documented import of_platforms
 from support.fake_sl import Arrays, FakeSL
 from swarmlearning.pyt import SwarmCallback, SwarmError
 
@@ -317,8 +318,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model": None}, "Pytorch model is None"),
     ({"model": [1]}, "model has to be a torch.nn.Module; it is a list"),
     ({"adsValData": (1, 2)}, "adsValData type passed is <class 'tuple'>"),
-    ({"ml_platform": "KERAS"}, "Invalid ml platform type: KERAS"),
-    ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
     (DATA | {"useAdaptiveSync": True}, "For adaptive sync, lossFunction is mandatory"),
     (DATA | {"lossFunction": "MSELos"}, "lossFunction: MSELos. It has to be the name of a class in torch.nn"),
     (DATA | {"lossFunction": nn.MSELoss()}, "Invalid value lossFunction: MSELoss()."),
@@ -357,3 +356,12 @@ def test_documented_call(log: Log) -> None:
     callback.on_batch_end()
     callback.on_epoch_end(0)
     callback.on_train_end()
+
+
+@pytest.mark.parametrize(("keywords", "text"), of_platforms("PYTORCH"), ids=str)
+@pytest.mark.usefixtures("loopback")
+def test_documented_texts(log: Log, keywords: dict[str, Any], text: str) -> None:
+    with pytest.raises(SwarmError) as caught:
+        SwarmCallback(**{"syncFrequency": 4, "minPeers": 2, "logger": log.logger, "model": nn.Linear(2, 1)} | keywords)
+    assert str(caught.value) == text
+    assert log.texts("ERROR") == [text]

@@ -17,7 +17,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -73,7 +73,7 @@ class SwarmCallbackBase(ABC):
         self, sync_frequency: Any, min_peers: Any, training_contract: Any, keywords: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Checks and keeps what all platforms have in common; returns `keywords`, each under its one spelling."""
-        self.logger = _logger(keywords.get("logger"))
+        self.logger = logger_for(keywords.get("logger"))
         self._session: Exchanges | None = None
         self._merged: dict[str, Array] | None = None  # the last merged model
         self._holds_merged = False  # the platform's model is that one
@@ -266,14 +266,8 @@ class SwarmCallbackBase(ABC):
 
     # --- the training log
 
-    @contextmanager
-    def _reported(self, prefix: str = "") -> Iterator[None]:
-        """What goes wrong inside is one `SwarmError`, in the log and to the caller."""
-        try:
-            yield
-        except (SwarmError, TensorFileError) as error:
-            self.logger.error("%s%s", prefix, error)
-            raise SwarmError(f"{prefix}{error}") from error.__cause__
+    def _reported(self, prefix: str = "") -> AbstractContextManager[None]:
+        return reported(self.logger, prefix)
 
     def _require_begun(self, hook: str) -> None:
         with self._reported():
@@ -339,6 +333,16 @@ class SwarmCallbackBase(ABC):
         self.logger.info("Swarm training is over. The batches that follow are not merged any more")
 
 
+@contextmanager
+def reported(logger: Logger, prefix: str = "") -> Iterator[None]:
+    """What goes wrong inside is one `SwarmError`, in the log and to the caller."""
+    try:
+        yield
+    except (SwarmError, TensorFileError) as error:
+        logger.error("%s%s", prefix, error)
+        raise SwarmError(f"{prefix}{error}") from error.__cause__
+
+
 def _specs(tensors: Mapping[str, Tensor]) -> list[Spec]:
     """Sorted by name."""
     return [(name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)]
@@ -357,7 +361,7 @@ def _reconnect_seconds() -> float:
     return seconds
 
 
-def _logger(given: Any) -> Logger:
+def logger_for(given: Any) -> Logger:
     """The script's logger, or the documented one: `SwarmCallback`, INFO, to stdout, each line once."""
     if isinstance(given, logging.Logger | logging.LoggerAdapter):
         return given

@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from swarmlearning.client import parameters, torch
+from swarmlearning.client.base import logger_for, reported
 from swarmlearning.client.parameters import DEFAULT_CONTRACT
 
 
@@ -26,8 +27,9 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
         trainingContract: Any = DEFAULT_CONTRACT,  # noqa: N803
         **keywords: Any,
     ) -> None:
-        options = parameters.known(keywords, _Member.platform_keywords - {"model"})
-        parameters.check(syncFrequency, minPeers, trainingContract, options, _Member.ml_platforms)
+        with reported(logger_for(keywords.get("logger"))):
+            options = parameters.known(keywords, _Member.platform_keywords - {"model"})
+            parameters.check(syncFrequency, minPeers, trainingContract, options, _Member.ml_platforms)
         self._arguments = (syncFrequency, minPeers, trainingContract)
         self._options = options
         self._member: _Member | None = None

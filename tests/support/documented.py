@@ -1,0 +1,38 @@
+"""What every callback refuses, with the whole documented text: (keyword arguments, text)."""
+
+from typing import Any
+
+ADAPTIVE = "For adaptive sync, valid adsValData is mandatory and a positive adsValBatchSize if applicable"
+MODES = "Allowed values: ['inactive', 'active', 'snapshot']"
+METHODS = "Allowed values: ['mean', 'coordmedian', 'geomedian']"
+WEIGHTAGE = "Node weightage should be a number between 1-100. Provided value: "
+
+COMMON: list[tuple[dict[str, Any], str]] = [
+    *(({"syncFrequency": x}, "syncFrequency has to be a positive integer") for x in (0, -1, None, "x", float("inf"))),
+    *(({"minPeers": x}, "minPeers have to be a positive integer") for x in (0, -3, None, "", [2])),
+    *(({"trainingContract": x}, "Invalid Training Contract") for x in (None, "", "  ", 5)),
+    *(({"totalEpochs": x}, "totalEpochs value is not a positive integer") for x in (0, -1, "many")),
+    *(
+        ({"checkinModelOnTrainEnd": x}, f"Invalid value checkinModelOnTrainEnd: {x}. {MODES}")
+        for x in ("Snapshot", "", None, 3)
+    ),
+    *(({"nodeWeightage": x}, f"{WEIGHTAGE}{x}") for x in (0, 101, None, "heavy")),
+    *(({"mergeMethod": x}, f"Invalid value mergeMethod: {x}. {METHODS}") for x in ("median", "", None)),
+    ({"useAdaptiveSync": True}, ADAPTIVE),
+    ({"useAdaptiveSync": "False"}, "useAdaptiveSync has to be True or False. Provided value: 'False'"),
+    ({"nodeWeigthage": 3}, "Unknown parameter nodeWeigthage. Did you mean nodeWeightage?"),
+    ({"total_epochs": 3}, "Unknown parameter total_epochs. Did you mean totalEpochs?"),
+    ({"MERGEMETHOD": "mean"}, "Unknown parameter MERGEMETHOD. Did you mean mergeMethod?"),
+]
+
+
+def of_platforms(*allowed: str) -> list[tuple[dict[str, Any], str]]:
+    """What every callback refuses; this one is for these platforms."""
+    invalid = "Invalid ml platform type: {}. Allowed values: " + str(list(allowed))
+    twice = "Parameter ml_platform is given twice, under two spellings"
+    return [
+        *COMMON,
+        ({"ml_platform": "CAFFE"}, invalid.format("CAFFE")),
+        ({"mlPlatform": allowed[0].lower()}, invalid.format(allowed[0].lower())),
+        ({"mlPlatform": allowed[0], "ml_platform": allowed[0]}, twice),
+    ]
