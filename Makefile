@@ -5,13 +5,14 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools frameworks lint simulate bench-round bench-handoff soak-sns bench-ledger bench-failover bench-scale bench-adaptive bench-merge \
-	bench-merge-large bench-peers
+.PHONY: help install demo test tools frameworks lint coverage-client simulate soak-sns \
+	bench-round bench-handoff bench-ledger bench-failover bench-scale bench-adaptive bench-merge bench-merge-large bench-peers
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
 	@echo "make test         all checks and tests"
 	@echo "make lint         style, types and layering only"
+	@echo "make coverage-client  the lines of the client library that its tests run, of which 95 % have to"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
@@ -56,6 +57,13 @@ $(VENV)/frameworks: $(STAMP)
 
 test: lint tools frameworks
 	@$(RUN)/python -m pytest
+
+# Nearly all of the client library is run by its tests, in pytest's process and in those that it starts.
+coverage-client: $(STAMP) frameworks
+	@$(RUN)/coverage erase
+	@$(RUN)/coverage run -m pytest --quiet tests/client
+	@$(RUN)/coverage combine --quiet
+	@$(RUN)/coverage report
 
 SEEDS ?= 2000
 FIRST ?= 0
