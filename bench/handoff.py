@@ -21,6 +21,7 @@ import torch
 from machine import MEGABYTE, run_benchmark
 from swarmlearning.channel.messages import SPARE, Open
 from swarmlearning.client.handover import HandOver
+from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import OnMerged
 from swarmlearning.pyt import SwarmCallback
 from swarmlearning.tensors.file import Tensor
@@ -66,7 +67,7 @@ class Folder:
     def kill(self, ok: bool, message: str) -> None:
         pass
 
-    def progress(self, steps: int, epochs: int) -> None:
+    def progress(self, pace: Pace) -> None:
         pass
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def make_model() -> nn.Module:
     )
 
 
-def accuracy(model: nn.Module, data: DataLoader, device: str) -> float:
+def accuracy(model: nn.Module, data: DataLoader[Any], device: str) -> float:
     """Fraction of the images that the model names right."""
     model.eval()
     with torch.no_grad():
@@ -104,7 +105,7 @@ def main() -> None:
             optimizer.zero_grad()
             with torch.autocast(device, enabled=device == "cuda"):
                 loss = nn.functional.cross_entropy(model(x.to(device)), y.to(device))
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             swarm.on_batch_end(logs={"size": len(x)})
         swarm.on_epoch_end(epoch)
