@@ -83,19 +83,27 @@ def test_the_hospitals_differ_in_size_and_make_the_same_number_of_steps(breast_c
     assert [batches(each, breast_cancer["BATCHES"]) for each in data] == [breast_cancer["BATCHES"]] * 5
 
 
-NEEDING = [
-    pytest.param("jax", marks=needs("jax")),
-    pytest.param("keras_tabular", marks=needs("keras")),
-    pytest.param("huggingface", marks=needs("huggingface")),
-    pytest.param("lightning", marks=needs("lightning")),
-]
+FRAMEWORK = {"jax": "jax", "keras_tabular": "keras", "huggingface": "huggingface", "lightning": "lightning"}
 """Examples that run where their framework is."""
 
 SMALL = {"fashion_mnist": {"IMAGES": "4000", "MAX_EPOCHS": "3"}}
 """Examples that take long are made smaller."""
 
+NAMES = [
+    pytest.param(name, marks=[needs(FRAMEWORK[name])] if name in FRAMEWORK else [])
+    for name in sorted(script.parent.name for script in EXAMPLES.glob("*/train.py"))
+]
+"""All there are: a new one is not forgotten."""
 
-@pytest.mark.parametrize("name", ["digits", "breast_cancer", "scikit_learn", "fashion_mnist", *NEEDING])
+
+def stated_bar(name: str) -> float:
+    """The accuracy below which, says the example's README, it has failed."""
+    expected = (EXAMPLES / name / "README.md").read_text().partition("\nExpected: an accuracy ")[2]
+    [bar] = re.findall(r"fails? below (0\.\d+)", expected)
+    return float(bar)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
     shown = subprocess.run(
         [sys.executable, EXAMPLES / name / "train.py"],
@@ -105,14 +113,28 @@ def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
         text=True,
     )
     assert shown.returncode == 0, shown.stderr
-    assert re.search(r"accuracy (0\.[89]|1\.0)", shown.stdout.splitlines()[-1])
+    [reached] = re.findall(r"accuracy ([01]\.\d+)", shown.stdout.splitlines()[-1])
+    assert float(reached) >= stated_bar(name)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["scikit_learn", "fashion_mnist", *NEEDING])
+@pytest.mark.timeout(300)  # nine processes, of which three import a framework
+@pytest.mark.parametrize("name", NAMES)
 def test_an_example_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
-    """The script itself fails where its model is not as good as it says."""
     run_as_three(name, tmp_path, **SMALL.get(name, {}))
+    written = list((tmp_path / "runs" / "latest" / "sites").glob("*/metrics.json"))
+    assert len(written) == 3
+    assert all(json.loads(path.read_text())["accuracy"] >= stated_bar(name) for path in written)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_explained(name: str) -> None:
+    """How to run it, in a swarm and without one, and what to expect."""
+    text = (EXAMPLES / name / "README.md").read_text()
+    assert len(text.splitlines()) <= 15
+    assert f"-- python examples/{name}/train.py" in text
+    assert f"SWARM_LOOPBACK=True python examples/{name}/train.py" in text
+    assert stated_bar(name) > 0.5
 
 
 @needs("huggingface")
