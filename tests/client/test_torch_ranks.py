@@ -24,10 +24,10 @@ class Ranks:
         self._directory = directory
         self._started: list[subprocess.Popen[str]] = []
 
-    def run(self, sl: FakeSL, syncs: int = 2, size: int = 2) -> list[tuple[int, str]]:
+    def run(self, sl: FakeSL, syncs: int = 2, size: int = 2, **variables: Any) -> list[tuple[int, str]]:
         """Exit status and output of each."""
         rendezvous = self._directory / "rendezvous"
-        return self._run(sl, [(["rank.py", rank, size, rendezvous, syncs], {}) for rank in range(size)])
+        return self._run(sl, [(["rank.py", rank, size, rendezvous, syncs], variables) for rank in range(size)])
 
     def run_framework(self, sl: FakeSL, name: str) -> list[tuple[int, str]]:
         """The same for two ranks that a framework brings together."""
@@ -131,6 +131,17 @@ def test_a_merged_model_that_nobody_can_read_ends_all(tmp_path: Path, ranks: Ran
     for text in (output, other):
         [told] = lines(text, "SwarmError: ")
         assert "announces a header of" in told
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_rank_that_cannot_evaluate_ends_all(tmp_path: Path, ranks: Ranks, failing: int) -> None:
+    with FakeSL(tmp_path / "sl") as sl:
+        outcomes = ranks.run(sl, FAILING_RANK=failing)
+    assert [status for status, _ in outcomes] == [1, 1], outcomes
+    [own] = lines(outcomes[failing][1], "SwarmError: ")
+    assert "could not be loaded and evaluated: no evaluation here" in own
+    [heard] = lines(outcomes[1 - failing][1], "SwarmError: ")
+    assert ("rank 0: " if failing == 0 else "another rank of this training has failed or ended") in heard
 
 
 @pytest.mark.parametrize(

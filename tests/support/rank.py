@@ -18,9 +18,11 @@ from swarmlearning.pyt import SwarmCallback, SwarmError
 
 
 class Callback(SwarmCallback):
-    """Tells of its evaluations."""
+    """Tells of its evaluations; that of one rank may fail."""
 
     def _evaluate(self) -> tuple[float | None, float | None]:
+        if str(dist.get_rank()) == os.getenv("FAILING_RANK"):
+            raise ValueError("no evaluation here")
         found = super()._evaluate()
         print("LOSS", found[0])
         return found
@@ -45,6 +47,9 @@ def main(rank: int, size: int, rendezvous: str, syncs: int) -> None:
         callback.on_train_end()
     except SwarmError as error:
         print(f"SwarmError: {error}")
+        store = dist.FileStore(f"{rendezvous}.failed", size)  # type: ignore[attr-defined]
+        store.set(str(rank), "")
+        store.wait([str(each) for each in range(size)])  # all have heard of it while all are there
         end(1)
     state = model.module.state_dict()
     print("NAMES", *state)

@@ -21,7 +21,7 @@ from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import Evaluation, Exchanges, OnMerged
 from swarmlearning.tensors.file import Tensor
 
-LONGEST_WAIT = timedelta(days=30)  # for other sites; the death of a rank ends it at once
+LONGEST_WAIT = timedelta(days=30)  # for other sites; a rank that dies or fails ends it at once
 CHUNK = 64 * 2**20  # bytes sent at a time
 
 
@@ -60,10 +60,10 @@ def for_this_rank(connect: Callable[[], Exchanges]) -> Exchanges:
 
 
 class Channel:
-    """From rank 0 to all others."""
+    """From rank 0 to all others. Raises `SwarmError` when another rank has left it."""
 
     def __init__(self) -> None:
-        self._group = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+        self._group: dist.ProcessGroup | None = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
 
     def say(self, word: Word) -> None:
         encoded = torch.frombuffer(bytearray(msgspec.json.encode(word)), dtype=torch.uint8)
@@ -96,8 +96,19 @@ class Channel:
                 file.write(chunk.numpy().data)
                 size -= len(chunk)
 
+    def leave(self) -> None:
+        """The others hear of it when they speak or listen next."""
+        if self._group is not None:
+            dist.destroy_process_group(self._group)
+        self._group = None  # its connections close with the last reference
+
     def _broadcast(self, tensor: torch.Tensor) -> None:
-        dist.broadcast(tensor, src=0, group=self._group)
+        if self._group is None:
+            raise SwarmError("this training session is over: its last merged model could not be used")
+        try:
+            dist.broadcast(tensor, src=0, group=self._group)
+        except RuntimeError as error:
+            raise SwarmError(f"another rank of this training has failed or ended ({error})") from error
 
 
 class Speaker:
@@ -138,7 +149,7 @@ class Speaker:
         try:
             yield
         except Exception as error:
-            with suppress(RuntimeError):  # a rank that has failed as well does not listen any more
+            with suppress(SwarmError):  # a rank that has failed as well does not listen any more
                 self._channel.say(Failure(str(error)))
             raise
 
@@ -170,8 +181,15 @@ class Listener:
                 match self._channel.hear():
                     case Model(size=size) if on_merged is not None:
                         self._channel.receive_file(size, path)
-                        on_merged(path)
+                        self._load(path, on_merged)
                     case Answer() as answer:
                         return answer
                     case Failure(text=text):
                         raise SwarmError(f"rank 0: {text}")
+
+    def _load(self, path: Path, on_merged: OnMerged) -> None:
+        try:
+            on_merged(path)
+        except Exception as error:
+            self._channel.leave()  # else rank 0 would wait for this one
+            raise SwarmError(f"the merged model could not be loaded and evaluated: {error}") from error
