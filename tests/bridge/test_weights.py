@@ -16,7 +16,7 @@ from swarmlearning.bridge.errors import Unusable
 from swarmlearning.bridge.unpickling import read_weights
 from swarmlearning.bridge.weights import model_from_message, model_from_pickle, model_to_message, model_to_pickle
 from swarmlearning.channel.messages import TensorSpec
-from swarmlearning.tensors.file import Array, Tensor, read_header, write
+from swarmlearning.tensors.file import Array, Tensor, TensorFileError, read_header, write
 
 MODEL: dict[str, Array] = {
     "z": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -155,3 +155,15 @@ def test_a_file_that_is_cut_while_it_is_read(path: Path, tmp_path: Path, monkeyp
     with pickled.open("rb") as file, pytest.raises(Unusable, match="became shorter while it was read"):
         model_from_pickle(file, path)
     assert path.stat().st_size == 0
+
+
+def test_a_file_that_cannot_be_written_is_no_fault_of_the_client(tmp_path: Path) -> None:
+    path = tmp_path / "absent" / "model.safetensors"
+    client = original_client.Client.__new__(original_client.Client)
+    client.in_message = True
+    with pytest.raises(TensorFileError, match="cannot be written"):
+        model_from_message(memoryview(client.weights(MODEL)), path)
+    pickled = tmp_path / "weights.pkl"
+    pickled.write_bytes(pickle.dumps(MODEL, protocol=5))
+    with pickled.open("rb") as file, pytest.raises(TensorFileError, match="cannot be written"):
+        model_from_pickle(file, path)

@@ -13,7 +13,8 @@ import math
 import os
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -33,28 +34,30 @@ _NUMBERS: Final = "biufc"
 
 
 def model_from_pickle(source: BinaryIO, path: Path) -> tuple[TensorSpec, ...]:
-    """Writes the model file `path` from a pickle; its structure in the pickle's order. Raises `Unusable`."""
-    try:
+    """Writes the model file `path` from a pickle; its structure in the pickle's order.
+
+    Raises `Unusable`, and `TensorFileError` when the file cannot be written.
+    """
+    with _refused():
         arrays = read_weights(source, os.fstat(source.fileno()).st_size)
         structure = tuple(TensorSpec(name, tag_of(stored.dtype, name), stored.shape) for name, stored in arrays.items())
         with tensor_file.overwrite(path, ((spec.name, spec.dtype, spec.shape) for spec in structure)) as (fd, header):
             for entry in header.entries:
                 _copy_array(source, arrays[entry.name], fd, header.data_start + entry.start)
-    except TensorFileError as error:
-        raise Unusable(str(error)) from error
     return structure
 
 
 def model_from_message(weights: memoryview, path: Path) -> tuple[TensorSpec, ...]:
-    """Writes the model file `path` from encoded `Weights`; its structure in their order. Raises `Unusable`."""
+    """Writes the model file `path` from encoded `Weights`; its structure in their order.
+
+    Raises as `model_from_pickle`.
+    """
     tensors: dict[str, Tensor] = {}
-    try:
+    with _refused():
         for entry in Fields(weights).messages(1):
             name = entry.text(1)
             tensors[name] = Tensor.of(_array(entry.message(2), name), name)
         tensor_file.write(path, tensors)
-    except TensorFileError as error:
-        raise Unusable(str(error)) from error
     return tuple(TensorSpec(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items())
 
 
@@ -91,6 +94,17 @@ def model_to_message(path: Path, names: Iterable[str]) -> list[bytes | memoryvie
         pieces.append(wire.announced(1, len(entry) + length) + entry + head)
         pieces.append(array.reshape(-1).view(np.uint8).data)
     return pieces
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Tensors that make no model file are the client's fault; a file that cannot be written is not."""
+    try:
+        yield
+    except TensorFileError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        raise Unusable(str(error)) from error
 
 
 def _copy_array(source: BinaryIO, stored: Stored, fd: int, offset: int) -> None:
