@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from swarmlearning.ledger.bodies import Receipt
 from swarmlearning.ledger.contracts.training import Result, Training
+from swarmlearning.merge.geomedian import majority
 from swarmlearning.rounds.settings import OnNonFinite
 
 
@@ -74,13 +75,13 @@ def _unusable(state: Training, uid: str) -> _Keyed:
 def _alone(state: Training, receipt: Receipt) -> _Keyed:
     """At least half of the weight makes one model the geometric median, whatever the others are."""
     parts = [part for part in receipt.contributions if part.weight]
-    total = sum(part.weight for part in parts)
-    heavy = [part.uid for part in parts if 2 * part.weight >= total]
-    if receipt.method == "geomedian" and len(parts) > 1 and len(heavy) == 1:
+    alone = majority([part.weight for part in parts])
+    if receipt.method == "geomedian" and len(parts) > 1 and alone is not None:
+        uid = parts[alone].uid
         yield (
-            (state.run, "alone", heavy[0]),
+            (state.run, "alone", uid),
             Remark(
-                f"The geometric median is the model of {heavy[0]} alone, which has at least half of the weight: the "
+                f"The geometric median is the model of {uid} alone, which has at least half of the weight: the "
                 "other models are without effect. Choose other weights (nodeWeightage), or the method mean",
                 own=True,
             ),
