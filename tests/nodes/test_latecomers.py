@@ -60,4 +60,5 @@ def test_a_site_twenty_times_slower_is_not_waited_for_and_its_work_is_carried_ov
         for signed in (step.block.transactions if step.block else ())
         if signed.content.sender == uid
     ]
-    assert [body.round for body in said if isinstance(body, Submit) and body.submission == "carried"] == [MISSED + 1]
+    carried = [body.round for body in said if isinstance(body, Submit) and body.submission == "carried"]
+    assert carried[0] == MISSED + 1  # nothing for the rounds before; without a grace it may miss a later one too
