@@ -8,6 +8,7 @@ import pytest
 
 from merge.model_files import merge_models, random_models, save, sources, stored
 from swarmlearning.merge import influence, streaming
+from swarmlearning.merge.arithmetic import Real
 from swarmlearning.merge.influence import Influence, influences
 from swarmlearning.merge.merging import merge
 from swarmlearning.merge.methods import METHODS
@@ -96,7 +97,7 @@ def test_squares_beyond_single_precision_are_measured_all_the_same(tmp_path: Pat
 def test_layers_that_nobody_has_changed_are_measured_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used, sums = [], influence._sums
 
-    def noted(real: influence.Real, *rest: Any) -> Any:
+    def noted(real: Real, *rest: Any) -> Any:
         used.append(real)
         return sums(real, *rest)
 

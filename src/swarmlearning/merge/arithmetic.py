@@ -12,7 +12,7 @@ wins and a tie gives False.
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from swarmlearning.tensors.file import DTYPES, Array
 
 Float32 = np.ndarray[Any, np.dtype[np.float32]]
 Float64 = np.ndarray[Any, np.dtype[np.float64]]
+Real: TypeAlias = type[np.float32] | type[np.float64]
 
 GRID: Final = 2**29
 """Largest sum of coefficients: 24 bits of a float32 and 29 bits of a coefficient fill the 53 bits of a float64."""
@@ -104,6 +105,16 @@ def components(dtype: str, stored: Array) -> Array:
         bits <<= 16
         return bits.view(np.float32)
     return stored.view(np.float32) if dtype == "C64" else stored
+
+
+def reals(dtype: str, stored: Array, real: Real, number: int) -> Array:
+    """The same values as `real`, of float64 as they are; what has to be converted lies in `spare` memory `number`."""
+    values = components(dtype, stored)
+    if values.dtype in (real, np.float64):
+        return values
+    converted = spare(values.size, number).view(real)[: values.size].reshape(values.shape)
+    converted[:] = values
+    return converted
 
 
 def narrow(dtype: str, values: Float64) -> Array:

@@ -22,16 +22,14 @@ Y. Vardi, C.-H. Zhang: The multivariate L1-median and associated data depth (200
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
-from swarmlearning.merge.arithmetic import GRID, Float64, NonFinite, components, spare, weighted_mean
+from swarmlearning.merge.arithmetic import GRID, Float64, NonFinite, Real, reals, weighted_mean
 from swarmlearning.merge.products import gram_matrix
 from swarmlearning.merge.streaming import Block, Models, Plan, values_in
 from swarmlearning.tensors.file import Array
-
-Real: TypeAlias = type[np.float32] | type[np.float64]
 
 TOLERANCE: Final = 1e-12
 """The iteration ends when no coefficient (they sum to 1) moves by more than this, or after `STEPS`."""
@@ -96,7 +94,7 @@ def _gram(models: Models, real: Real, about: Float64 | None = None) -> Float64:
         gram = np.zeros((count, count))
         buffer = models.buffer(blocks)
         for block in blocks:
-            rows = _reals(models, block, buffer, real)
+            rows = reals(block.dtype, models.rows(block, buffer), real, 2)  # a copy of the files in either case
             if about is None:
                 centre = _median_of_three(*rows[:3])
             else:  # no BLAS: for a product so large it would start threads of its own
@@ -110,16 +108,6 @@ def _gram(models: Models, real: Real, about: Float64 | None = None) -> Float64:
     if not np.isfinite(total).all():
         raise NonFinite
     return total
-
-
-def _reals(models: Models, block: Block, buffer: Array, real: Real) -> Array:
-    """The block of each model (n, m) as `real` or, of float64, as it is; to be changed at will."""
-    values = components(block.dtype, models.rows(block, buffer))
-    if values.dtype in (real, np.float64):
-        return values
-    rows = spare(values.size, 2).view(real)[: values.size].reshape(values.shape)
-    rows[:] = values
-    return rows
 
 
 def _median_of_three(a: Array, b: Array, c: Array) -> Array:

@@ -11,16 +11,14 @@ models that are not float64, and takes half the time; where squares leave its ra
 """
 
 import math
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from swarmlearning.merge.arithmetic import FLOATS, Float64, spare, widen
+from swarmlearning.merge.arithmetic import FLOATS, Float64, Real, reals, spare
 from swarmlearning.merge.products import inner
 from swarmlearning.merge.streaming import Block, Models, values_in
 from swarmlearning.tensors.file import Array
-
-Real: TypeAlias = type[np.float32] | type[np.float64]
 
 DIGITS: Final = 3
 
@@ -65,9 +63,7 @@ def _sums(real: Real, block: Block, rows: Array, merged: Array, previous: Array 
         return spare(size, number).view(real)[:size]
 
     def values(stored: Array, number: int) -> Array:
-        if block.dtype in ("F32", "C64") and real is np.float32:
-            return stored.view(np.float32)
-        return widen(block.dtype, stored, memory(number))
+        return reals(block.dtype, stored, real, number)
 
     sums = np.full((len(rows), 3), np.nan)
     result, apart, update = values(merged, 0), memory(1), memory(2)
