@@ -29,6 +29,19 @@ def trains(stand: Stand, in_message: bool = False) -> None:
     client.leave()
 
 
+class HangingSync:
+    """Answers for a `FakeSL` that leaves the first sync without one."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+
+    def __call__(self, message: FromML) -> Iterable[Reply] | None:
+        if isinstance(message, Sync) and not self.begun.is_set():
+            self.begun.set()
+            return []
+        return None
+
+
 HALVES = {
     "nothing": b"",
     "a byte": b"\x0a",
@@ -57,22 +70,16 @@ async def test_a_client_that_dies_in_the_middle_of_a_message(stand: Stand, tmp_p
 
 
 async def test_a_client_that_dies_while_the_swarm_is_waited_for(stand: Stand, tmp_path: Path) -> None:
-    asked = threading.Event()
-
-    def answers(message: FromML) -> Iterable[Reply] | None:
-        if isinstance(message, Sync) and not asked.is_set():
-            asked.set()
-            return []
-        return None
+    hanging = HangingSync()
 
     def dies() -> None:
         client = stand.client()
         client.open()
         client.ask("sync", client.weights(model()))
-        assert asked.wait(60)
+        assert hanging.begun.wait(60)
         client.leave()
 
-    with FakeSL(tmp_path / "sl", returns=1, keeps=True, answers=answers) as sl:
+    with FakeSL(tmp_path / "sl", returns=1, keeps=True, answers=hanging) as sl:
         async with stand.bridge(sl):
             await beside(dies)
             assert await beside(lambda: sl.hung_up.wait(60))
@@ -111,19 +118,13 @@ async def test_what_a_dead_client_has_not_read_is_not_the_next_one_s(stand: Stan
 
 async def test_another_client_takes_the_place_of_one_whose_end_was_not_seen(stand: Stand, tmp_path: Path) -> None:
     """A worker process that inherited the pipes keeps them open: the new client's first message comes instead."""
-    asked = threading.Event()
-
-    def answers(message: FromML) -> Iterable[Reply] | None:
-        if isinstance(message, Sync) and not asked.is_set():
-            asked.set()
-            return []
-        return None
+    hanging = HangingSync()
 
     def hangs() -> None:
         client = stand.client()
         client.open()
         client.ask("sync", client.weights(model()))
-        assert asked.wait(60)
+        assert hanging.begun.wait(60)
 
     def evaluates_for_ever() -> None:
         client = stand.client()
@@ -131,7 +132,7 @@ async def test_another_client_takes_the_place_of_one_whose_end_was_not_seen(stan
         client.ask("sync", client.weights(model()))
         client.receive()
 
-    with FakeSL(tmp_path / "sl", returns=2, keeps=True, answers=answers) as sl:
+    with FakeSL(tmp_path / "sl", returns=2, keeps=True, answers=hanging) as sl:
         async with stand.bridge(sl):
             await beside(hangs)
             await beside(evaluates_for_ever)
