@@ -69,7 +69,7 @@ class Gateway:
         )
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Closes all connections; whoever goes on asking is answered `EtcdUnavailableError`."""
         await self._session.close()
 
     async def transact(self, compare: Sequence[Operation], then: Sequence[Operation]) -> bool:
@@ -97,6 +97,7 @@ class Gateway:
     async def watch(self, start: bytes, end: bytes | None) -> AsyncGenerator[list[KeyValue], None]:
         """What is stored under these keys from now on (an empty value: deleted). First yields an empty list, when the
         watch stands. Ends with `EtcdUnavailableError`. Only a hint: reading is the truth."""
+        self._require_open()
         create: dict[str, Any] = {"key": _out(start)}
         if end is not None:
             create["range_end"] = _out(end)
@@ -170,6 +171,7 @@ class Gateway:
         return int((await self.status()).get("leader", 0)) != 0
 
     async def _call(self, path: str, body: dict[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+        self._require_open()
         try:
             url = f"http://etcd/v3{path}"
             async with asyncio.timeout(seconds), self._session.post(url, json=body) as response:
@@ -184,6 +186,11 @@ class Gateway:
         if status in (408, 499, 500, 503, 504):
             raise EtcdUnavailableError(f"etcd cannot answer: {text}")
         raise EtcdRefusedError(f"etcd refuses: {text}")
+
+    def _require_open(self) -> None:
+        """The engine may be changed under those who use it; they are to find out as from any etcd that has ended."""
+        if self._session.closed:
+            raise EtcdUnavailableError("this etcd member is no longer used")
 
 
 def _key_value(found: dict[str, Any]) -> KeyValue:
