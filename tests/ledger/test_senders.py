@@ -496,6 +496,7 @@ NOT_ALLOWED: list[tuple[str, Body, str, str]] = [
         NETWORK,
         "too-many-addresses: 9 addresses; at most 8",
     ),
+    ("sl-1", Announce({"fs": "host:1", "api": "host"}), NETWORK, "bad-address: 'host' is no address"),
 ]
 
 

@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 
 from support.processes import COMMAND, Process, Processes
-from support.sns import Network, has_models
+from support.sns import Network, ThisHost, has_models
 from support.swarm import Gate, assert_complete, identity_options
 from support.tools import needs
 
@@ -51,6 +51,17 @@ def test_all_are_killed_in_a_round_and_started_again(net: Network, gate: Gate) -
     gate.let()
     assert_complete(sites)
     net.assert_one_chain(1, 2, 3)
+
+
+@needs("ipv6")
+def test_a_network_of_ipv6_addresses(processes: Processes, tmp_path: Path) -> None:
+    net = Network(processes, tmp_path, ThisHost("::1"))
+    net.found(3)
+    sites = [net.start_site(index, "--rounds", "2", *PAIR, at=index) for index in (1, 2)]
+    assert sites[0].ready["fs"].startswith("[::1]:")
+    assert_complete(sites)
+    net.assert_one_chain(1, 2, 3)
+    net.kill_sns()
 
 
 def test_a_local_chain_is_carried_over_and_a_second_sn_is_told_so(net: Network) -> None:

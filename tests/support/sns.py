@@ -9,6 +9,7 @@ from support.certs import make_workspace
 from support.local_sn import member
 from support.processes import Process, Processes
 from support.swarm import SECONDS, Swarm, fixed_port, identity_options, run
+from swarmlearning.address import join
 from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.channel.address import short_path
 from swarmlearning.identity.tls import client_context
@@ -42,9 +43,12 @@ class Hosts(Protocol):
 class ThisHost:
     """All of them are this machine."""
 
+    def __init__(self, loopback: str = "127.0.0.1") -> None:
+        self._loopback = loopback
+
     def address(self, host: int) -> str:
         """The loopback address."""
-        return "127.0.0.1"
+        return self._loopback
 
     def command(self, host: int) -> Sequence[str]:
         """Nothing is needed."""
@@ -123,7 +127,7 @@ class Network(Swarm):
 
     def api(self, number: int) -> str:
         """The address of SN `number`'s API."""
-        return f"{self.hosts.address(number)}:{self.ports[number]}"
+        return join(self.hosts.address(number), self.ports[number])
 
     def until_status(self, number: int, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """What SN `number` says once it is `reached`."""

@@ -4,6 +4,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable
 from functools import cache, partial
@@ -20,7 +21,7 @@ missing: dict[str, list[str]] = {}
 
 def needs(tool: str) -> pytest.MarkDecorator:
     """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces), `tbf` (slow
-    links between them), `cuda`, or of the machine-learning frameworks in `FRAMEWORKS`."""
+    links between them), `ipv6`, `cuda`, or of the machine-learning frameworks in `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
 
 
@@ -81,6 +82,14 @@ def _tbf() -> str | None:
     return f"links cannot be slowed down here ({tried.stderr.strip()})" if tried.returncode else None
 
 
+def _ipv6() -> str | None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        return f"IPv6's loopback address is missing: sysctl net.ipv6.conf.lo.disable_ipv6=0 ({error.strerror})"
+    return None
+
+
 FRAMEWORKS = {
     "jax": ("jax",),
     "keras": ("keras", "tensorflow"),
@@ -109,6 +118,7 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "nginx": _nginx,
     "netns": _netns,
     "tbf": _tbf,
+    "ipv6": _ipv6,
     "cuda": _cuda,
     **{name: partial(_framework, name) for name in FRAMEWORKS},
 }

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from swarmlearning.address import join
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import load_der, thumbprint_of_der
 
@@ -383,7 +384,7 @@ def _error_body(detail: str) -> bytes:
 
 
 def _name(address: tuple[str, int] | None) -> str:
-    return f"{address[0]}:{address[1]}" if address else "an unknown address"
+    return join(*address[:2]) if address else "an unknown address"
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -397,6 +398,6 @@ def _listen(host: str, port: int) -> socket.socket:
             reason = "no permission; choose a port above 1023"
         else:
             reason = f"{error.strerror or error}; choose an address of this machine"
-        raise ServerError(f"cannot listen on {host}:{port}: {reason}") from error
+        raise ServerError(f"cannot listen on {join(host, port)}: {reason}") from error
     listener.setblocking(False)
     return listener

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from swarmlearning.address import split
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.cli.live import Show, contract_in, observe
 from swarmlearning.cli.processes import Child, Processes, ProcessFailed, RunError, describe
@@ -211,11 +212,11 @@ def sn_command(folder: RunFolder, **more: str) -> list[str]:
 
 def sl_command(folder: RunFolder, number: int, sn: str, **more: str) -> list[str]:
     """The command of the SL of site `number`, which finds the SN's API at `sn`; `more` are options."""
-    host, _, port = sn.rpartition(":")
+    host, port = split(sn)
     site = f"site-{number}"
     options: dict[str, str | Path] = {
         "sn-ip": host,
-        "sn-api-port": port,
+        "sn-api-port": str(port),
         "sl-fs-port": "0",
         "node-name": site,
         "data-dir": folder.site(site),

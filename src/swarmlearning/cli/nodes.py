@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swarmlearning.address import join, with_port
 from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, ReadyFd, fail, load_identity, run_node
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import Level, banner, start_logging
@@ -62,7 +63,7 @@ def sn(
             raise NodeError("a --witness joins a network with --sentinel-ip; it cannot found one or order alone")
         if not (sn_api_service and sn_p2p_service):
             _mandatory(host_ip)
-        join = f"{sentinel_ip}:{sentinel_api_port}" if sentinel_ip else ""
+        through = join(sentinel_ip, sentinel_api_port) if sentinel_ip else ""
         settings = SnSettings(
             name=node_name,
             host=host_ip or "0.0.0.0",  # behind a proxy it is reached by its service names
@@ -71,7 +72,7 @@ def sn(
             data_dir=data_dir.absolute(),
             network_name=network_name,
             sentinel=sentinel,
-            sentinel_address=join or _service(sentinel_api_service, 443),
+            sentinel_address=through or _service(sentinel_api_service, 443),
             ordering=ordering,
             api_service=_service(sn_api_service, 443),
             p2p_service=_service(sn_p2p_service, 30303),
@@ -126,7 +127,7 @@ def repair(
         identity = load_identity(cacert, capath, cert, key)
         start_logging("WARNING")
         with DataDirectory(data_dir.absolute()) as place:
-            named = f"{sentinel_ip}:{sentinel_api_port}" if sentinel_ip else ""
+            named = join(sentinel_ip, sentinel_api_port) if sentinel_ip else ""
             done = run_node(repair_chain(place, identity, named))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm sn repair", error)
@@ -214,7 +215,7 @@ def sl(
             host=(host_ip or "0.0.0.0") if sl_fs_service else _mandatory(host_ip),
             fs_port=sl_fs_port,
             fs_service=_service(sl_fs_service, 30305),
-            sn_address=f"{sn_ip}:{sn_api_port}" if sn_ip else _service(sn_api_service, 443),
+            sn_address=join(sn_ip, sn_api_port) if sn_ip else _service(sn_api_service, 443),
             data_dir=data_dir.absolute(),
             rounds=RoundSettings(
                 make_me_admin=environment.sl_make_me_admin,
@@ -261,4 +262,4 @@ def _mandatory(host_ip: str) -> str:
 
 def _service(name: str, port: int) -> str:
     """`FQDN[:port]` with the documented default port."""
-    return name if not name or ":" in name else f"{name}:{port}"
+    return with_port(name, port) if name else ""

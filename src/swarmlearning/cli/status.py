@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from swarmlearning.address import join
 from swarmlearning.api.client import SnClient
 from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, fail, load_identity
 from swarmlearning.client.pace import describe
@@ -25,7 +26,7 @@ def status(
 ) -> None:
     """Show nodes and trainings, and for whom a round waits. Any node's certificate will do."""
     try:
-        found = asyncio.run(_ask(f"{sn_ip}:{sn_api_port}", cacert, capath, cert, key))
+        found = asyncio.run(_ask(join(sn_ip, sn_api_port), cacert, capath, cert, key))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm status", error)
     else:

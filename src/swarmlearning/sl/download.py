@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from swarmlearning.address import join
 from swarmlearning.sl.assembly import Assembly, WrongChunk
 from swarmlearning.sl.body import Body, SourceError, body_of
 from swarmlearning.sl.compression import CODING
@@ -104,8 +105,8 @@ class Download:
             try:
                 assembly = self._take_from(source)
             except SourceError as error:
-                logger.info("model %s from %s:%d: %s", self._digest, *source, error)
-                faults.append(f"{source[0]}:{source[1]} {error}")
+                logger.info("model %s from %s: %s", self._digest, join(*source), error)
+                faults.append(f"{join(*source)} {error}")
             else:
                 path = assembly.commit()
                 self._report(assembly.offset)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from swarmlearning.address import split
 from swarmlearning.api.client import Refusal
 from swarmlearning.channel import messages
 from swarmlearning.channel.framing import ChannelError
@@ -327,7 +328,7 @@ class Driver:
     async def _fetch(self, action: Fetch) -> None:
         world = self._follower.chain.world
         known = (network.node(world, uid) for uid in action.holders)
-        sources = [_host_and_port(node.addresses["fs"]) for node in known if node and "fs" in node.addresses]
+        sources = [split(node.addresses["fs"]) for node in known if node and "fs" in node.addresses]
         async with self._tidying:
             pass  # a tidying that began before this model was wanted must not remove it
         try:
@@ -442,8 +443,3 @@ class Driver:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self._failure.done():
             self._failure.set_exception(error)
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host, int(port)

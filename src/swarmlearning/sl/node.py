@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarmlearning import __version__
+from swarmlearning.address import join
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.api.server import Limits, Server
 from swarmlearning.bridge.bridge import Bridge, BridgeSettings
@@ -119,7 +120,7 @@ async def _take_part(
             await _say(sender, Register("SL", settings.name, _bundle(identity), __version__))
             heartbeat.start(lambda: follower.addresses)
             await server.start()
-            address = f"{settings.host}:{server.port}"
+            address = join(settings.host, server.port)
             logger.info("File server is at %s", address)
             await _say(sender, Announce({"fs": settings.fs_service or address}))
             background.append(tasks.create_task(server.wait()))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from swarmlearning.address import split
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
@@ -288,8 +289,7 @@ class Cluster:
     def _find(self, address: str) -> Peer | None:
         for node in network.admitted(self._chain().world):
             if peer_address(node.uid) == address and "p2p" in node.addresses:
-                host, _, port = node.addresses["p2p"].rpartition(":")
-                return Peer(host, int(port), node.certificate)
+                return Peer(*split(node.addresses["p2p"]), node.certificate)
         return None
 
     def _admits(self, thumbprint: str) -> bool:

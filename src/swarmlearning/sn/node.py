@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarmlearning.address import join
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
@@ -270,7 +271,7 @@ class _Sn:
         """Serves the API, unless this is a witness; where this SN is reached (`api`, `p2p`)."""
         settings, addresses = self._settings, dict[str, str]()
         if isinstance(self._engine, Cluster):
-            addresses["p2p"] = settings.p2p_service or f"{settings.host}:{self._engine.port}"
+            addresses["p2p"] = settings.p2p_service or join(settings.host, self._engine.port)
         if settings.witness:
             yield addresses
             return
@@ -288,7 +289,7 @@ class _Sn:
         tasks.create_task(server.wait())  # raises what breaks the serving
         try:
             logging.getLogger("swarm.blCnt").info("Starting SWARM-API-SERVER on port: %d", server.port)
-            self._listens = f"{settings.host}:{server.port}"
+            self._listens = join(settings.host, server.port)
             yield {**addresses, "api": settings.api_service or self._listens}
         finally:
             await server.stop(STOP_SECONDS)

@@ -13,6 +13,8 @@ from contextlib import suppress
 
 import psutil
 
+from swarmlearning.address import join, split
+
 PIECE = 64 * 1024
 CONNECT_SECONDS = 10.0
 HOST = "127.0.0.1"
@@ -68,7 +70,7 @@ class Relay:
     async def start(self) -> str:
         """Listens; the address, `host:port`."""
         self._server = await asyncio.start_server(self._accept, HOST, 0)
-        return f"{HOST}:{self._server.sockets[0].getsockname()[1]}"
+        return join(HOST, self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Closes everything."""
@@ -97,11 +99,10 @@ class Relay:
             port: int = writer.get_extra_info("peername")[1]
             dialler = await asyncio.to_thread(self._who_dials, port)
             lines += [dialler] if dialler and dialler is not self._line else []
-        host, _, port_there = self.target.rpartition(":")
-        if not host:
+        if not self.target:
             return
         async with asyncio.timeout(CONNECT_SECONDS):
-            there_reader, there_writer = await asyncio.open_connection(host, int(port_there))
+            there_reader, there_writer = await asyncio.open_connection(*split(self.target))
         ways = [
             asyncio.ensure_future(_pump(reader, there_writer, lines)),
             asyncio.ensure_future(_pump(there_reader, writer, lines)),

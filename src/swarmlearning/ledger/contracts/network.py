@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from swarmlearning.address import AddressError, split
 from swarmlearning.identity.certificates import (
     CertificateError,
     is_authority,
@@ -307,6 +308,11 @@ def announce(world: World, body: Announce, said: Said) -> World:
     """Stores where the sender can be reached."""
     if len(body.addresses) > MAX_ADDRESSES:
         raise Rejection("too-many-addresses", f"{len(body.addresses)} addresses; at most {MAX_ADDRESSES} are kept")
+    for address in body.addresses.values():
+        try:
+            split(address)  # whoever connects there takes it for one
+        except AddressError as error:
+            raise Rejection("bad-address", str(error)) from error
     known = node(world, said.sender)
     assert known is not None
     return world.with_entries({f"node/{said.sender}": msgspec.structs.replace(known, addresses=dict(body.addresses))})

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from swarmlearning.address import join
 from swarmlearning.identity.certificates import thumbprint_of_der
 from swarmlearning.ordering.protocols import OrderingError
 
@@ -155,7 +156,8 @@ class Gate(_Half):
             )
         except OSError as error:
             raise OrderingError(
-                f"cannot listen on P2P port {host}:{port}: {error.strerror}; stop what holds it, or use --sn-p2p-port"
+                f"cannot listen on P2P port {join(host, port)}: {error.strerror}; stop what holds it, or use "
+                "--sn-p2p-port"
             ) from error
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -184,7 +186,7 @@ async def _connect(peer: Peer, tls: ssl.SSLContext) -> Streams:
         reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=tls, server_hostname=peer.host)
     if _peer_thumbprint(writer) != peer.thumbprint:
         await _drop(writer)
-        raise OrderingError(f"{peer.host}:{peer.port} shows another certificate than the SN registered there")
+        raise OrderingError(f"{join(peer.host, peer.port)} shows another certificate than the SN registered there")
     return reader, writer
 
 

@@ -1,0 +1,47 @@
+"""Addresses as text, there and back."""
+
+import pytest
+
+from swarmlearning.address import AddressError, join, split, with_port
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "address"),
+    [
+        ("10.0.0.1", 30305, "10.0.0.1:30305"),
+        ("sl-1.hospital_a.example", 1, "sl-1.hospital_a.example:1"),
+        ("fd00::1", 65535, "[fd00::1]:65535"),
+        ("::ffff:10.0.0.1", 443, "[::ffff:10.0.0.1]:443"),
+    ],
+)
+def test_there_and_back(host: str, port: int, address: str) -> None:
+    assert join(host, port) == address
+    assert split(address) == (host, port)
+
+
+def test_brackets_may_be_given() -> None:
+    assert join("[fd00::1]", 443) == "[fd00::1]:443"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "host", ":1", "host:", "host:0", "host:65536", "host:-1", "host:x", "host:1\n", "a:b:1", "a/path:1", "fd::1"],
+)
+def test_what_is_no_address_is_told_what_one_is(text: str) -> None:
+    with pytest.raises(AddressError, match="is no address: it has the form host:port") as told:
+        split(text)
+    assert repr(text) in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("service", "address"),
+    [("sn.example", "sn.example:443"), ("sn.example:8443", "sn.example:8443"), ("[fd00::1]", "[fd00::1]:443")],
+)
+def test_a_service_may_be_named_without_its_port(service: str, address: str) -> None:
+    assert with_port(service, 443) == address
+
+
+@pytest.mark.parametrize("service", ["fd00::1", "sn.example:x", "https://sn.example"])
+def test_a_service_that_is_no_address_is_refused(service: str) -> None:
+    with pytest.raises(AddressError, match="is no address"):
+        with_port(service, 443)
