@@ -1,5 +1,6 @@
 """One half of a site is killed beside the living other: the training goes on with both, and nothing of it is lost."""
 
+import signal
 from collections import defaultdict
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from support.processes import Process
 from support.swarm import Gate, Swarm, assert_complete
 from swarmlearning.ledger.bodies import Submit
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.ledger.history import rounds, steps
 from swarmlearning.ordering.local import read_chain_file
@@ -53,6 +55,20 @@ def test_an_sl_killed_beside_its_living_script(swarm: Swarm, gate: Gate, index: 
     if index == 2:
         assert "The SL node went away" in mls[2].output
         assert "The SL node is back" in mls[2].output
+
+
+def test_an_sl_stopped_by_its_operator_is_not_waited_for_and_comes_back(swarm: Swarm, gate: Gate) -> None:
+    sls, mls = start(swarm, gate)
+    swarm.until(waits_for_site_1)
+    sls[2].signal(signal.SIGTERM)
+    assert sls[2].wait() == 0
+    stopped = network.node(swarm.chain().world, sls[2].ready["uid"])
+    assert stopped is not None
+    assert stopped.left  # it has said so: its lease has not ended yet
+    swarm.start_sl(2)
+    gate.let()
+    assert_complete(list(mls.values()))
+    assert list(trained(swarm).values()) == [set(range(ROUNDS))] * 3
 
 
 def test_a_script_killed_beside_its_living_sl(swarm: Swarm, gate: Gate) -> None:

@@ -124,9 +124,11 @@ async def _take_part(
             logger.info("File server is at %s", address)
             await _say(sender, Announce({"fs": settings.fs_service or address}))
             background.append(tasks.create_task(server.wait()))
-            status = await _train(settings, driver, ready, {"uid": place.uid, "fs": address})
-            await asyncio.to_thread(heartbeat.stop)
-            await _leave(sender)
+            try:
+                status = await _train(settings, driver, ready, {"uid": place.uid, "fs": address})
+            finally:  # also where an operator stops it: the others need not wait for its lease to end
+                await asyncio.to_thread(heartbeat.stop)
+                await _leave(sender)
             for task in background:
                 task.cancel()
             return status
@@ -206,7 +208,7 @@ async def _say(sender: Sender, body: Register | Announce) -> None:
 
 
 async def _leave(sender: Sender) -> None:
-    """Says that this node ends in good order, so that nobody has to find out by its lease."""
+    """Says that this node ends, so that nobody has to find out by its lease; a registration brings it back."""
     try:
         async with asyncio.timeout(LEAVE_SECONDS):
             await sender.send(network.CONTRACT, Leave())
