@@ -49,8 +49,8 @@ async def run_ml(command: Sequence[str], channel: Path, variables: Mapping[str, 
 async def _stop(process: asyncio.subprocess.Process) -> None:
     _signal_group(process, signal.SIGTERM)
     try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await process.wait()
+        # In a task that is being cancelled asyncio.timeout raises no TimeoutError before Python 3.11.3.
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
     except TimeoutError:
         logger.warning("The training command ignores SIGTERM: it is killed")
     _signal_group(process, signal.SIGKILL)  # what it has started and left behind, too

@@ -210,8 +210,7 @@ async def _say(sender: Sender, body: Register | Announce) -> None:
 async def _leave(sender: Sender) -> None:
     """Says that this node ends, so that nobody has to find out by its lease; a registration brings it back."""
     try:
-        async with asyncio.timeout(LEAVE_SECONDS):
-            await sender.send(network.CONTRACT, Leave())
+        await asyncio.wait_for(sender.send(network.CONTRACT, Leave()), LEAVE_SECONDS)
     except (Refusal, TimeoutError) as error:
         logger.warning("The SN was not told that this node ends: %s", str(error) or "no answer")
 

@@ -134,8 +134,8 @@ class EtcdMember:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
             try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await process.wait()
+                # In a task that is being cancelled asyncio.timeout raises no TimeoutError before Python 3.11.3.
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
             except TimeoutError:
                 process.kill()
                 await process.wait()
