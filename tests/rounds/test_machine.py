@@ -465,7 +465,7 @@ def test_a_result_is_fetched_from_its_leader_first_and_delivered() -> None:
         node.play.depose("sn", by_sn=True, cause="lease")
     node.play.publish("c")
     node.play.report("b")
-    fetch = Fetch(merged(0), 1, ("c", "b"))
+    fetch = Fetch(merged(0), ("c", "b"))
     assert node.show() == [fetch]
     assert node.show() == []
     assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
@@ -504,7 +504,7 @@ def test_a_newcomer_that_holds_the_result_says_so() -> None:
     node.tell(SessionAsked(SESSION))
     play.open("c")
     node.accept(SESSION)
-    assert node.show() == [AnswerOpened(), Fetch(merged(0), 1, ("a", "b"))]
+    assert node.show() == [AnswerOpened(), Fetch(merged(0), ("a", "b"))]
     report = ReportPerformance(0, None, None, 0, 0)
     assert node.tell(Fetched(merged(0))) == [Send(report)]
 
@@ -512,7 +512,7 @@ def test_a_newcomer_that_holds_the_result_says_so() -> None:
 def test_nobody_has_it_is_said_once_and_it_is_asked_for_again() -> None:
     node = submitted("b")
     node.play.publish()
-    fetch = Fetch(merged(0), 1, ("a",))
+    fetch = Fetch(merged(0), ("a",))
     assert node.show() == [fetch]
     assert node.tell(FetchFailed(merged(0), "gone")) == [Send(Missing(0))]
     assert node.wake("retry") == [fetch]
@@ -534,7 +534,7 @@ def test_new_holders_are_asked_before_anything_is_said() -> None:
     node.play.report("c")
     node.show()
     assert node.tell(FetchFailed(merged(0), "gone")) == []
-    assert node.wake("retry") == [Fetch(merged(0), 1, ("a", "c"))]
+    assert node.wake("retry") == [Fetch(merged(0), ("a", "c"))]
 
 
 def test_the_last_who_had_it_says_that_it_is_gone() -> None:
@@ -556,7 +556,7 @@ def test_a_model_that_is_gone_when_it_should_be_delivered_is_fetched_again() -> 
     node.play.publish()
     node.show()
     assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
-    assert node.tell(Undelivered(merged(0))) == [Fetch(merged(0), 1, ("a",))]
+    assert node.tell(Undelivered(merged(0))) == [Fetch(merged(0), ("a",))]
     assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
 
 
@@ -566,14 +566,14 @@ def test_an_ml_process_is_given_one_model_at_a_time() -> None:
     node.play.publish()
     node.show()
     assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
-    assert node.tell(Dropped(merged(0))) == [Fetch(merged(0), 1, ("a",))]
+    assert node.tell(Dropped(merged(0))) == [Fetch(merged(0), ("a",))]
     assert node.tell(FetchFailed(merged(0), "gone")) == [Send(Missing(0))]
     node.accept(Missing(0))
     node.play.missing("a", "b", "c")
     node.play.void(0)
     node.play.submit("a", "b", "c")
     node.play.publish("b", result="9" * 64)
-    assert node.show() == [Fetch("9" * 64, 1, ("b",))]
+    assert node.show() == [Fetch("9" * 64, ("b",))]
     assert Deliver("9" * 64) not in node.tell(Fetched("9" * 64))
     assert node.tell(LOADED) == [Deliver("9" * 64)]
 
@@ -651,7 +651,7 @@ def published_by(node: Node, result: str = merged(0)) -> Publish:
 def test_a_leader_fetches_at_once_waits_for_all_then_freezes_merges_and_publishes() -> None:
     node = leading("b", "c")
     node.play.submit("b")
-    assert node.show() == [Fetch(model("b", 0), 1, ("b",))]
+    assert node.show() == [Fetch(model("b", 0), ("b",))]
     assert node.show() == []
     assert node.tell(Fetched(model("b", 0))) == []
     freeze = Freeze(0, 0, ("c",))
@@ -698,7 +698,7 @@ def test_a_model_that_is_gone_when_it_should_be_merged_is_fetched_again() -> Non
     node.play.submit("b")
     node.show()
     assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
-    assert node.tell(Dropped(model("b", 0))) == [Fetch(model("b", 0), 1, ("b",))]
+    assert node.tell(Dropped(model("b", 0))) == [Fetch(model("b", 0), ("b",))]
     assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
 
 
@@ -719,7 +719,7 @@ def test_a_round_that_collects_again_is_merged_again_though_the_models_are_the_s
         node.height += 1
     node.play.submit("b")
     assert node.show() == []
-    assert node.wake("retry") == [Fetch(model("b", 0), 1, ("b",))]
+    assert node.wake("retry") == [Fetch(model("b", 0), ("b",))]
     assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
 
 
@@ -757,7 +757,7 @@ def test_the_next_leader_goes_on_with_what_is_there() -> None:
     node = submitted("b")
     assert node.show() == []
     node.play.attend("a", "lost")
-    assert node.show() == [Fetch(model("a", 0), 1, ("a",))]
+    assert node.show() == [Fetch(model("a", 0), ("a",))]
     assert node.tell(Fetched(model("a", 0))) == [merge_of(node)]
 
 
@@ -765,7 +765,7 @@ def test_a_leader_that_fetches_the_previous_model_merges_when_it_has_it() -> Non
     node = submitted("b")
     node.play.publish()
     node.play.report("a")
-    assert node.show() == [Fetch(merged(0), 1, ("a",))]
+    assert node.show() == [Fetch(merged(0), ("a",))]
     node.play.open("c")
     node.play.report("c", loss=None)
     node.play.submit("a", "c")
@@ -802,7 +802,7 @@ def test_a_leader_without_the_model_that_stands_fetches_it_from_those_who_have_i
     node.play.freeze("b")
     node.show()
     node.tell(FetchFailed(merged(0), "refused"))
-    assert Fetch(merged(0), 1, ("a", "c")) in node.wake("retry")
+    assert Fetch(merged(0), ("a", "c")) in node.wake("retry")
     stands = merged_by(node, merged(0))
     assert Send(published_by(node, merged(0))) in node.tell(stands)
     node.play.publish("b", result=merged(0))
@@ -814,7 +814,7 @@ def test_a_leader_does_not_fetch_from_itself() -> None:
     node = leading("b")
     node.play.submit("b")
     node.show()
-    assert node.tell(Dropped(model("a", 0))) == [Fetch(model("a", 0), 1, ())]
+    assert node.tell(Dropped(model("a", 0))) == [Fetch(model("a", 0), ())]
 
 
 def test_a_leader_that_cannot_do_its_work_deposes_itself_and_tries_again_later() -> None:
@@ -929,7 +929,7 @@ def test_an_active_one_waits_until_it_has_the_latest_model() -> None:
     node.play.submit("a")
     node.play.submit("b", kind="active")
     node.play.publish("a")
-    assert node.show() == [Fetch(merged(1), 1, ("a",))]
+    assert node.show() == [Fetch(merged(1), ("a",))]
     submit = Submit(2, merged(1), "active", merged(1), 1, 1)
     assert node.tell(Fetched(merged(1))) == [Send(submit), Deliver(merged(1))]
 

@@ -608,3 +608,15 @@ async def test_full_disk_is_named_and_freed(
     assert list((tmp_path / "store").iterdir()) == []
     await fetcher.fetch(digest, [holder.source])  # with room again
     assert store.has(digest)
+
+
+async def test_a_model_of_another_size_is_not_taken(
+    digest: str, hold: Hold, fetcher: Fetcher, store: TensorStore
+) -> None:
+    """Whoever says that it has a model of this training could fill the disks of the others."""
+    holder = await hold()
+    too_large = f":{holder.source[1]} has a model of {SIZE} bytes; those of this training have {SIZE - 1}$"
+    with pytest.raises(TransferError, match=too_large):
+        await fetcher.fetch(digest, [holder.source], size=SIZE - 1)
+    assert not store.partial(digest).exists()
+    assert (await fetcher.fetch(digest, [holder.source], size=SIZE)).read_bytes() == CONTENT

@@ -169,10 +169,9 @@ class Send(_Frozen, frozen=True):
 
 
 class Fetch(_Frozen, frozen=True):
-    """Get the model from one of these members, the likeliest first. `size` is 0 when it is not known."""
+    """Get the model from one of these members, the likeliest first."""
 
     digest: str
-    size: int
     holders: tuple[str, ...]
 
 

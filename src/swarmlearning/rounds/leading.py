@@ -98,7 +98,7 @@ class Leading:
         for digest, uids in holders.items():
             if digest not in work.held and digest not in self._unusable:
                 others = tuple(uid for uid in uids if uid != work.uid)
-                yield from work.fetch(digest, current.submissions[uids[0]].size, others)
+                yield from work.fetch(digest, others)
 
     def _wait_for_others(self, current: Round) -> Iterator[Action]:
         work = self._work

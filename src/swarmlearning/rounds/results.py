@@ -83,7 +83,7 @@ class Results:
         if holders and not work.pausing(digest):
             self._tried[digest] = holders
             likeliest = sorted(holders, key=lambda uid: (result is None or uid != result.leader, uid))
-            yield from work.fetch(digest, result.size if result else 0, tuple(likeliest))
+            yield from work.fetch(digest, tuple(likeliest))
 
     def _watch(self, digest: str, result: Result | None) -> Iterator[Action]:
         """A fetch that hangs here is as good as none: the others must not wait for this node's statement."""

@@ -76,11 +76,11 @@ class Work:
 
     # --- models -----------------------------------------------------------------------------------------------------
 
-    def fetch(self, digest: str, size: int, holders: tuple[str, ...]) -> Iterator[Fetch]:
+    def fetch(self, digest: str, holders: tuple[str, ...]) -> Iterator[Fetch]:
         """Unless it is being fetched, or shall be tried again only later."""
         if digest not in self.fetching and not self.pausing(digest):
             self.fetching.add(digest)
-            yield Fetch(digest, size, holders)
+            yield Fetch(digest, holders)
 
     def fetched(self, digest: str) -> None:
         """The model is here."""

@@ -47,9 +47,17 @@ class Download:
 
     result: asyncio.Future[Path]
 
-    def __init__(self, digest: str, sources: Sequence[Source], store: TensorStore, connections: Connections) -> None:
+    def __init__(
+        self,
+        digest: str,
+        size: int | None,
+        sources: Sequence[Source],
+        store: TensorStore,
+        connections: Connections,
+    ) -> None:
         self.stopped = threading.Event()
         self._digest = digest
+        self._size = size
         self._sources = list(sources)  # may grow while `run` walks along it
         self._store = store
         self._connections = connections
@@ -158,6 +166,8 @@ class Download:
             raise SourceError(f"sent no usable chunk list: {error}") from error
         if info.root != self._digest:
             raise SourceError("sent the chunk list of another model")
+        if self._size not in (None, info.size):
+            raise SourceError(f"has a model of {info.size} bytes; those of this training have {self._size}")
         return info
 
     def _receive(self, body: Body, assembly: Assembly) -> None:

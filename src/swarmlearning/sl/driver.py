@@ -65,7 +65,7 @@ from swarmlearning.sl.mlchannel import MLChannel
 from swarmlearning.sl.remarks import Remarks
 from swarmlearning.sl.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.sl.transfer import Fetcher, TransferError
-from swarmlearning.tensors.file import TensorFileError, read_header
+from swarmlearning.tensors.file import TensorFileError, file_size, read_header
 from swarmlearning.tensors.structure import describe_difference, structure_digest
 
 logger = logging.getLogger("swarm.SL")
@@ -101,6 +101,7 @@ class Driver:
         self._machine: RoundMachine | None = None
         self._remarks: Remarks | None = None
         self._open: Open | None = None
+        self._model_size = 0
         self._sessions = 0
         self._sequence = 0
         self._deliveries = 0
@@ -184,6 +185,11 @@ class Driver:
     async def _session_asked(self, message: Open) -> None:
         if message.version != messages.VERSION:
             raise ChannelError(f"local channel version {message.version}; this SL node speaks {messages.VERSION}")
+        specs = [(spec.name, spec.dtype, spec.shape) for spec in message.structure]
+        try:
+            self._model_size = file_size(specs)
+        except TensorFileError as error:
+            raise ChannelError(f"no model can have this structure: {error}") from error
         chain = self._follower.chain
         uid, incarnation = self._sender.author.uid, self._sender.author.incarnation
         if self._machine is None or self._contract != message.training_contract:
@@ -193,7 +199,6 @@ class Driver:
             self._machine = RoundMachine(uid, incarnation, training, self._settings, held)
         self._open, self._well, self._sequence, self.ml_served = message, False, 0, False
         self._sessions += 1
-        specs = [(spec.name, spec.dtype, spec.shape) for spec in message.structure]
         await self._events.put(
             SessionAsked(
                 OpenSession(
@@ -332,7 +337,7 @@ class Driver:
         async with self._tidying:
             pass  # a tidying that began before this model was wanted must not remove it
         try:
-            await self._fetcher.fetch(action.digest, sources, self._count_moved())
+            await self._fetcher.fetch(action.digest, sources, self._count_moved(), self._model_size)
         except TransferError as error:
             logger.warning("Cannot get model %s: %s", action.digest[:16], error)
             await self._events.put(FetchFailed(action.digest, str(error)))

@@ -39,9 +39,12 @@ class Fetcher:
         self._threads = ThreadPoolExecutor(workers, "fetch")
         self._downloads: dict[str, Download] = {}
 
-    async def fetch(self, digest: str, sources: Sequence[Source], progress: Progress | None = None) -> Path:
+    async def fetch(
+        self, digest: str, sources: Sequence[Source], progress: Progress | None = None, size: int | None = None
+    ) -> Path:
         """The file of model `digest`, fetched unless it is held; each of `sources`, (host, port), is asked once.
 
+        `size`, where it is known, bounds what is taken: a source that offers a model of another size has none.
         `progress` is called in the event loop with the bytes held so far, at most ten times a second and at the end.
         Callers that want the same model share one download and their sources; it stops soon after the last of them
         is cancelled. Raises `TransferError`, and `StoreError` when the disk is full.
@@ -51,7 +54,7 @@ class Fetcher:
         if self._store.has(digest):
             return self._store.path(digest)
         if download is None:
-            download = self._begin(digest, sources)
+            download = self._begin(digest, sources, size)
         with download.joined(sources, progress):
             return await asyncio.shield(download.result)
 
@@ -65,8 +68,8 @@ class Fetcher:
         self._threads.shutdown()
         self._connections.close()
 
-    def _begin(self, digest: str, sources: Sequence[Source]) -> "Download":
-        download = Download(digest, sources, self._store, self._connections)
+    def _begin(self, digest: str, sources: Sequence[Source], size: int | None) -> "Download":
+        download = Download(digest, size, sources, self._store, self._connections)
         download.result = asyncio.get_running_loop().run_in_executor(self._threads, download.run)
         self._downloads[digest] = download
 

@@ -232,6 +232,11 @@ def _opened(path: Path) -> Iterator[int]:
         raise TensorFileError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def file_size(specs: Iterable[Spec]) -> int:
+    """Bytes of a model file with these tensors: there is one way to write it. Raises `TensorFileError`."""
+    return _layout(specs)[0].file_size
+
+
 def _layout(specs: Iterable[Spec]) -> tuple[Header, bytes]:
     """The one header for these tensors, and its bytes."""
     sizes = {spec: _checked_size(*spec) for spec in specs}
