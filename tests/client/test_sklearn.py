@@ -110,7 +110,7 @@ def test_training_goes_on_from_what_was_merged(tmp_path: Path, join: Join) -> No
         assert model._optimizer.t == step + 1  # the optimizer is the same, with its own state
         callback.on_batch_end()
         assert model.coefs_[0].ravel().tolist() == [5.0] * 12
-        assert 0 < abs(sl.models[1]["coefs__0"] - 5).max() < 1e-6
+        assert 0 < np.max(abs(sl.models[1]["coefs__0"] - 5)) < 1e-6
 
 
 @pytest.mark.parametrize("average", [True, 1000])
