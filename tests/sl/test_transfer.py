@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -469,7 +470,7 @@ async def test_address_that_none_can_be(address: Source, digest: str, hold: Hold
 async def test_untrusted_client_is_told_so(digest: str, hold: Hold, store: TensorStore, tmp_path: Path) -> None:
     holder = await hold()
     context = client_context(stranger(tmp_path, "SL-2"))
-    context.verify_mode = context.verify_mode.CERT_NONE
+    context.verify_mode = ssl.CERT_NONE
     fetcher = Fetcher(context, store)
     with pytest.raises(TransferError, match="may not trust this node's certificate"):
         await fetcher.fetch(digest, [holder.source])

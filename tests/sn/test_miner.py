@@ -357,7 +357,7 @@ async def test_where_many_wait_at_several_sns_they_take_turns(monkeypatch: pytes
     site.ledger.join("sn-3", "SN")
     site.ledger.join("sn-2b", "SN")  # a witness: it has no API and seals nothing
     for uid in ("sn-1", "sn-2", "sn-3"):
-        site.ledger.say(uid, Announce({"api": uid}), network.CONTRACT)
+        site.ledger.say(uid, Announce({"api": f"{uid}:1"}), network.CONTRACT)
     signed = [site.announcement(f"sl-{n}") for n in range(9)]
     async with site.miner("sn-1") as one, site.miner("sn-2") as two, site.miner("sn-3") as three:
         await asyncio.gather(

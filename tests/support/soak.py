@@ -157,7 +157,7 @@ class Soak:
 
     async def _lane(self, sender: Sender, numbers: Iterator[int]) -> None:
         while not self._ends.is_set():
-            address = f"site:{next(numbers)}"
+            address = f"site-{next(numbers)}:1"
             height = await sender.send(network.CONTRACT, Announce({"fs": address}))
             self.acknowledged[sender.author.uid, address] = height
             gap, self._last = monotonic() - self._last, monotonic()
