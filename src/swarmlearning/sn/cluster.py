@@ -104,11 +104,12 @@ class Cluster:
 
     async def remove(self, uid: str) -> None:
         """Ends the vote of an SN that asks for it. Raises `OrderingError`."""
-        if self._gateway is None:
+        gateway = self._gateway
+        if gateway is None:
             raise OrderingError("this SN has no vote on the order either; ask another one")
-        for member in await self._gateway.members():
+        for member in await gateway.members():
             if member.peer_url == peer_url(uid):
-                await self._gateway.remove(member.id)
+                await gateway.remove(member.id)
 
     async def stop(self) -> None:
         """Stops everything in good order."""
@@ -145,31 +146,34 @@ class Cluster:
 
     async def leases(self) -> dict[str, Lease]:
         """Who is there, as this SN sees it; empty while it has no vote or there is no majority."""
-        if self._gateway is None:
+        gateway = self._gateway  # it may be another one, or none, when etcd has answered
+        if gateway is None:
             return {}
         try:
-            return await EtcdPresence(self._gateway).leases() if await self._gateway.led() else {}
+            return await EtcdPresence(gateway).leases() if await gateway.led() else {}
         except OrderingError:
             return {}
 
     async def members(self) -> list[Member]:
         """The cluster's members; empty while this SN has no vote or there is no majority."""
-        if self._gateway is None:
+        gateway = self._gateway
+        if gateway is None:
             return []
         try:
-            if not await self._gateway.led():
+            if not await gateway.led():
                 return []
-            await self._gateway.get(HEAD_KEY)  # by agreement, so that the list, which is the member's own, is not old
-            return await self._gateway.members()
+            await gateway.get(HEAD_KEY)  # by agreement, so that the list, which is the member's own, is not old
+            return await gateway.members()
         except OrderingError:
             return []
 
     async def alarms(self) -> list[str]:
         """What is wrong with the etcd cluster."""
-        if self._gateway is None:
+        gateway = self._gateway
+        if gateway is None:
             return []
         try:
-            raised, used = await self._gateway.alarms(), await self._gateway.used_bytes()
+            raised, used = await gateway.alarms(), await gateway.used_bytes()
         except OrderingError:
             return []
         found = [f"etcd has raised the alarm {alarm}: writes may be refused" for alarm in sorted(set(raised))]

@@ -1,0 +1,73 @@
+"""What an SN says of the etcd cluster, and does for others in it, when its own member ends meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.tools import needs
+from swarmlearning.identity.identity import Identity
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ordering.etcd.gateway import Gateway
+from swarmlearning.ordering.local import LocalLog
+from swarmlearning.ordering.protocols import UnavailableError
+from swarmlearning.sn.cluster import Cluster
+
+pytestmark = needs("etcd")
+
+
+async def no_archive(start: int, limit: int) -> list[bytes]:
+    return []
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path, identities: dict[str, Identity]) -> AsyncIterator[Cluster]:
+    """Founded by this SN alone."""
+    file = LocalLog(tmp_path / "chain.sqlite")
+    made = Cluster("a", identities["SN-1"], Path("etcd"), tmp_path / "etcd", file, Chain, list, no_archive)
+    await made.start("127.0.0.1", 0)
+    await made.found()
+    yield made
+    await made.stop()
+    file.close()
+
+
+def end_after_one_answer(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The member ends, and its gateway is closed, as soon as it has answered the task that calls this once."""
+    ask: Callable[..., Awaitable[dict[str, Any]]] = Gateway._call
+    asker = asyncio.current_task()
+
+    async def ask_once(gateway: Gateway, *what: Any) -> dict[str, Any]:
+        answer = await ask(gateway, *what)
+        if asyncio.current_task() is asker:
+            await cluster.stop()
+        return answer
+
+    monkeypatch.setattr(Gateway, "_call", ask_once)
+
+
+async def test_who_asks_hears_that_nobody_can_tell(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_after_one_answer(cluster, monkeypatch)
+    assert await cluster.members() == []
+    assert not cluster.votes
+
+
+async def test_who_asks_for_the_leases_hears_of_none(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_after_one_answer(cluster, monkeypatch)
+    assert await cluster.leases() == {}
+    assert not cluster.votes
+
+
+async def test_who_asks_for_alarms_hears_of_none(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_after_one_answer(cluster, monkeypatch)
+    assert await cluster.alarms() == []
+    assert not cluster.votes
+
+
+async def test_who_wants_a_vote_to_end_is_told_to_try_again(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_after_one_answer(cluster, monkeypatch)
+    with pytest.raises(UnavailableError, match="no longer used"):
+        await cluster.remove("a")
+    assert not cluster.votes
