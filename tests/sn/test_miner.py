@@ -324,6 +324,24 @@ async def test_nothing_is_read_for_ones_own_blocks(monkeypatch: pytest.MonkeyPat
         await miner.submit(site.announcement().raw)
 
 
+async def test_who_waits_when_the_miner_stops_is_told_to_try_again_and_so_is_who_comes_later() -> None:
+    site, tried = Site(), asyncio.Event()
+
+    def refuse(entry: bytes) -> None:
+        tried.set()
+        raise UnavailableError("no majority")
+
+    site.log.script = [refuse] * 1000
+    async with site.miner() as miner:
+        waiting = asyncio.create_task(miner.commit(site.announcement()))
+        await tried.wait()
+    async with asyncio.timeout(30):
+        with pytest.raises(UnavailableError, match="this SN stops"):
+            await waiting
+        with pytest.raises(UnavailableError, match="this SN stops"):
+            await miner.commit(site.announcement(address="there:1"))
+
+
 async def test_a_log_that_is_damaged_ends_the_work_with_its_error() -> None:
     site = Site()
     miner = Miner(site.log, "sn-1", site.ledger.actors["sn-1"].signer, lambda: 0)
@@ -338,7 +356,7 @@ async def test_a_log_that_is_damaged_ends_the_work_with_its_error() -> None:
     waiting = asyncio.create_task(miner.submit(site.announcement().raw))
     with pytest.raises(OrderingError, match="block 7 is damaged"):
         await work
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(UnavailableError, match="this SN stops"):
         await waiting
 
 

@@ -1,7 +1,9 @@
 """How an SN starts, continues, and what keeps it from starting."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from support.certs import make_workspace
 from support.local_sn import member, running_sn
 from support.network import Ledger
 from support.swarm import fixed_port
+from swarmlearning.api.client import Unavailable
 from swarmlearning.api.server import ServerError
 from swarmlearning.cli.options import first_cause
 from swarmlearning.errors import UserError
@@ -18,7 +21,9 @@ from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.datadir import DataDirectory
-from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.ordering.local import LocalLog, read_chain_file
+from swarmlearning.ordering.protocols import Head, UnavailableError
+from swarmlearning.sn import node as node_module
 from swarmlearning.sn.node import CHAIN_FILE
 
 Identities = dict[str, Identity]
@@ -45,6 +50,27 @@ async def test_it_founds_a_network_and_registers_where_it_is(tmp_path: Path, ide
         founder = network.node(chain.world, sn["uid"])
         assert founder is not None
         assert (founder.incarnation, founder.addresses) == (1, {"api": sn["api"]})
+
+
+async def test_who_waits_for_a_block_when_it_stops_is_told_so(
+    tmp_path: Path, identities: Identities, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(node_module, "STOP_SECONDS", 30.0)
+    tried = asyncio.Event()
+
+    async def no_majority(log: LocalLog, expected: Head, entry: bytes) -> Head:
+        tried.set()
+        raise UnavailableError("no majority")
+
+    async with AsyncExitStack() as nodes:
+        async with running_sn(tmp_path, identities["SN-1"]) as sn:
+            sl = await nodes.enter_async_context(member(sn["api"], identities["SL-1"]))
+            monkeypatch.setattr(LocalLog, "append", no_majority)
+            offer = asyncio.create_task(sl.register())
+            await tried.wait()
+        with pytest.raises(Unavailable, match="this SN stops"):
+            await offer
+    assert "Traceback" not in caplog.text
 
 
 async def test_it_continues_its_chain_after_a_restart(tmp_path: Path, identities: Identities) -> None:

@@ -11,6 +11,7 @@ a connection lies idle.
 """
 
 import asyncio
+import contextlib
 import errno
 import json
 import logging
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 MAX_HEAD_BYTES: Final = 64 * 1024
 _BACKLOG: Final = 128
 _SHUTDOWN_SECONDS: Final = 5.0
+_NOTICE_SECONDS: Final = 0.5
 _ABANDON_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 0.2
 _SCARCITY: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -266,7 +268,7 @@ class Server:
         self._port = port
         self._limits = limits or Limits()
         self._config = uvicorn.Config(
-            app,
+            _cancellable(app),
             interface="asgi3",
             ws="none",
             lifespan="off",
@@ -300,9 +302,10 @@ class Server:
         await asyncio.shield(self._over)
 
     async def stop(self, grace: float = 2.0) -> None:
-        """Stops listening, gives requests under way `grace` seconds, then cuts what is left (event streams).
+        """Stops listening, gives requests under way `grace` seconds, then cuts what is left (event streams, and what
+        waits for others).
 
-        Ends within `grace` + 10 seconds whatever the application does. Raises what had broken the serving.
+        Ends within `grace` + 6 seconds whatever the application does. Raises what had broken the serving.
         """
         listener, self._listener = self._listener, None
         if listener is None or self._over is None:
@@ -318,11 +321,12 @@ class Server:
         await _finish(answering, grace)
         for connection in list(connections):
             connection.transport.abort()
-        await _finish(self._state.tasks, _ABANDON_SECONDS)  # an application notices the disconnect
+        await _finish(self._state.tasks, _NOTICE_SECONDS)  # streams notice the disconnect
         for task in self._state.tasks:
-            logger.error("a request handler ignores that its connection has been closed: it is cancelled")
             task.cancel()
         await _finish([*self._state.tasks, *self._handshakes], _ABANDON_SECONDS)
+        for _ in self._state.tasks:
+            logger.error("a request handler goes on although its connection is closed and it was cancelled")
         if not self._over.done():
             self._over.set_result(None)
         await self.wait()
@@ -371,6 +375,16 @@ class Server:
             )
         except OSError as error:  # every TLS failure is one
             logger.warning("TLS handshake with %s failed: %s", _name(address), error)
+
+
+def _cancellable(app: ASGIApp) -> ASGIApp:
+    """The application; a request that is cancelled when the server stops just ends. uvicorn would log a traceback."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
+    return call
 
 
 async def _finish(futures: Iterable[asyncio.Future[None]], seconds: float) -> None:

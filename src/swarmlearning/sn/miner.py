@@ -38,6 +38,7 @@ TURN_SECONDS = 0.02
 """About as long as it takes a block to be sealed and to reach the others."""
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
+STOPS = "this SN stops before the transaction is ordered, or just then; send it to another one, or again"
 
 
 class BusyError(OrderingError):
@@ -80,6 +81,7 @@ class Miner:
         self._doubt = asyncio.Event()
         self._wanted = asyncio.Event()
         self._advanced = asyncio.Condition()
+        self._stopped = False
 
     async def load(self) -> None:
         """Replays the whole log: the state this SN left, whatever ended it."""
@@ -109,6 +111,8 @@ class Miner:
             return height
         answer = self._answers.get(signed.id)
         if answer is None:
+            if self._stopped:
+                raise UnavailableError(STOPS)
             if len(self._answers) >= MAX_PENDING:
                 raise BusyError(f"{MAX_PENDING} transactions are waiting already; send it again in a moment")
             answer = asyncio.get_running_loop().create_future()
@@ -119,7 +123,7 @@ class Miner:
         return await asyncio.shield(answer)
 
     async def run(self) -> None:
-        """Follows the log and seals, until cancelled."""
+        """Follows the log and seals, until cancelled; then whoever waits is told to ask another SN."""
         behind, pause = False, FIRST_PAUSE
         try:
             while True:
@@ -136,8 +140,10 @@ class Miner:
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
         finally:
-            for answer in list(self._answers.values()):
-                answer.cancel()
+            self._stopped = True
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_exception(UnavailableError(STOPS))
 
     async def _log_has_grown(self) -> bool:
         """Waits until the log has grown, or it is time to seal what waits; which of them.

@@ -248,22 +248,21 @@ class _Sn:
         chain, engine, settings = self._miner.chain, self._engine, self._settings
         name = network.network(chain.world).name
         self._place.pin(chain.network_id, name)
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks, self._reachable(tasks) as addresses:
             running = [tasks.create_task(work) for work in (self._miner.run(), engine.run(), self._agreement.run())]
             if not settings.witness:
                 watchdog = Watchdog(self._miner, engine.switch, self._registration.propose, lambda: engine.votes)
                 running.append(tasks.create_task(watchdog.run()))
             try:
-                async with self._reachable(tasks) as addresses:
-                    running.append(placing := tasks.create_task(self._registration.take_place(addresses)))
-                    await asyncio.wait((placing,), timeout=PLACE_SECONDS)
-                    running.append(tasks.create_task(self._beat()))
-                    logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
-                    facts = {"listens": self._listens, "network": chain.network_id, "uid": self._place.uid}
-                    ready.tell({**addresses, **facts})
-                    await asyncio.Event().wait()
+                running.append(placing := tasks.create_task(self._registration.take_place(addresses)))
+                await asyncio.wait((placing,), timeout=PLACE_SECONDS)
+                running.append(tasks.create_task(self._beat()))
+                logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
+                facts = {"listens": self._listens, "network": chain.network_id, "uid": self._place.uid}
+                ready.tell({**addresses, **facts})
+                await asyncio.Event().wait()
             finally:
-                for task in running:
+                for task in running:  # before the API: who waits there for a block is told that none will come
                     task.cancel()
 
     @asynccontextmanager
