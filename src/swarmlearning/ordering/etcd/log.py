@@ -93,8 +93,11 @@ class EtcdLog:
             return []
         watched = self._watched.pop(start, None)
         entries = [watched] if watched is not None else await self._newer(start, limit)
-        for entry in entries:
-            head = await self._file.append(head, entry)
+        try:
+            for entry in entries:
+                head = await self._file.append(head, entry)
+        except ConflictError:  # the engine that was used before, or is used by now, has stored one of them meanwhile
+            return await self._file.read(start, limit)
         return entries
 
     async def grown(self, height: int) -> None:
