@@ -1,6 +1,7 @@
 """The SL node goes away and comes back: the training process goes on as if nothing had happened."""
 
 import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,25 @@ from support.callbacks import ArrayCallback, Join, Log
 from support.fake_sl import HANG_UP, Arrays, FakeSL, Reply
 from swarmlearning.channel.messages import Close, Evaluated, Failed, FromML, Open, Progress, Sync
 from swarmlearning.client.errors import SwarmError
-from swarmlearning.client.session import Evaluation
+from swarmlearning.client.pace import Pace
+from swarmlearning.client.session import Evaluation, Session
+from swarmlearning.tensors import file as tensor_file
+from swarmlearning.tensors.file import Tensor
 
 Answers = Callable[[FromML], list[Reply] | None]
+
+OPEN = Open(
+    training_contract="contract",
+    sync_frequency=1,
+    min_peers=1,
+    merge_method="mean",
+    checkin_model_on_train_end="snapshot",
+    node_weightage=1,
+    use_adaptive_sync=False,
+    total_epochs=0,
+    ml_platform="PLAIN",
+    structure=(),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +150,52 @@ def test_the_merged_model_goes_with_it(tmp_path: Path, join: Join) -> None:
         callback.on_train_begin()
         assert len(sl.of(Sync)) == 2
         callback.on_train_end()
+
+
+def test_what_is_handed_over_while_it_is_away_is_there_when_it_is_back(
+    tmp_path: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It removes the files it finds, and it is missed between two requests."""
+    waited_for = threading.Event()
+
+    def answers(message: FromML) -> list[Reply] | None:
+        if not isinstance(message, Progress):
+            return None
+        sl.leave()
+        assert waited_for.wait(60)
+        return [HANG_UP]
+
+    with FakeSL(tmp_path, merge=plus_one, returns=1, answers=answers) as sl:
+        session = Session(sl.path, OPEN, lambda text: waited_for.set(), reconnect_seconds=60)
+        pace = Pace(total_epochs=0)
+        while session._connection is not None:
+            session.progress(pace)
+        tensors = {"w": Tensor.of(model(3)["w"], "w")}
+        assert session.sync(tensors, 1, lambda path: Evaluation(None, None, 0, 0)) == (1, False)
+        session.kill(True, "the test has ended")
+    assert [tuple(arrays["w"]) for arrays in sl.models] == [(3,) * 6]
+
+
+def test_a_file_that_is_removed_while_it_is_written_is_written_again(
+    tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An SL node that comes back removes the files it finds, unfinished ones too."""
+    write, removed = tensor_file.write, list[Path]()
+
+    def write_and_lose(path: Path, tensors: Any) -> None:
+        write(path, tensors)
+        if not removed:
+            removed.append(path)
+            path.unlink()
+
+    with FakeSL(tmp_path, merge=plus_one) as sl:
+        callback = join.arrays(sl, syncFrequency=1, model=model(3))
+        monkeypatch.setattr("swarmlearning.client.handover.tensor_file.write", write_and_lose)
+        callback.on_train_begin()
+        monkeypatch.undo()
+        callback.on_train_end()
+    assert len(removed) == 1
+    assert [tuple(arrays["w"]) for arrays in sl.models] == [(3,) * 6, (4,) * 6]
 
 
 def test_one_that_stays_away_is_given_up(tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,11 @@ class FakeSL:
         """The messages of this kind received so far."""
         return [message for message in self.received if isinstance(message, kind)]
 
+    def leave(self) -> None:
+        """Cuts the connection before the answer to the message at hand."""
+        assert self._connection is not None
+        self._connection.shutdown(socket.SHUT_RDWR)
+
     def wait_until_left(self) -> None:
         """Until the other side has closed the connection and everything it sent is recorded."""
         self._thread.join(60)

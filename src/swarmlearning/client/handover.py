@@ -1,15 +1,17 @@
 """Parameters in a file for the SL node, which may have to be handed over more than once."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Final, Self
 
 from swarmlearning.channel.messages import SPARE
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.tensors import file as tensor_file
+
+ATTEMPTS: Final = 3
 
 
 class HandOver:
@@ -24,28 +26,41 @@ class HandOver:
         """Writes the file. Raises `SwarmError` when that fails."""
         self._directory = directory
         self.name = name
-        part = self._part(name)
-        try:
-            with suppress(FileNotFoundError):
-                (directory / SPARE).rename(part)
-            tensor_file.write(part, tensors)
-            part.rename(directory / name)
-            self._bytes = (directory / name).open("rb")
-        except (OSError, tensor_file.TensorFileError) as error:
-            raise self._failure(part, error) from error
+        self._bytes = self._make(name, lambda part: self._write(part, tensors))
 
     def again(self, name: str) -> None:
         """Writes the same bytes under another name, in place of the file before. Raises `SwarmError`."""
-        part = self._part(name)
-        try:
-            self._bytes.seek(0)
-            with part.open("wb") as copy:
-                shutil.copyfileobj(self._bytes, copy, 2**20)
-            (self._directory / self.name).unlink(missing_ok=True)
-            part.rename(self._directory / name)
-        except OSError as error:
-            raise self._failure(part, error) from error
+        self._make(name, self._copy).close()
         self.name = name
+
+    def _make(self, name: str, write: Callable[[Path], None]) -> BinaryIO:
+        """The file of that name, written and open. It is begun anew where an SL that starts just now has removed it."""
+        part = self._directory / f".{name}.part"
+        for attempt in range(ATTEMPTS):
+            try:
+                write(part)
+                part.rename(self._directory / name)
+                return (self._directory / name).open("rb")
+            except (OSError, tensor_file.TensorFileError) as error:
+                with suppress(OSError):
+                    part.unlink(missing_ok=True)
+                if not isinstance(error, FileNotFoundError) or attempt == ATTEMPTS - 1:
+                    path = self._directory / name
+                    raise SwarmError(
+                        f"cannot write the parameters to {path}: {error}. The model is unharmed"
+                    ) from error
+        raise AssertionError("unreachable")
+
+    def _write(self, part: Path, tensors: Mapping[str, tensor_file.Tensor]) -> None:
+        with suppress(FileNotFoundError):
+            (self._directory / SPARE).rename(part)
+        tensor_file.write(part, tensors)
+
+    def _copy(self, part: Path) -> None:
+        self._bytes.seek(0)
+        with part.open("wb") as copy:
+            shutil.copyfileobj(self._bytes, copy, 2**20)
+        (self._directory / self.name).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -54,12 +69,3 @@ class HandOver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bytes.close()
-
-    def _part(self, name: str) -> Path:
-        return self._directory / f".{name}.part"
-
-    def _failure(self, part: Path, error: Exception) -> SwarmError:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        path = self._directory / part.name.removeprefix(".").removesuffix(".part")
-        return SwarmError(f"cannot write the parameters to {path}: {error}. The model is unharmed")
