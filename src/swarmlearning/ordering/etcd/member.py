@@ -84,15 +84,20 @@ class EtcdMember:
         """Starts the process. `cluster` (UID to peer URL) is needed the first time; `alone`: the data on disk is to be
         that of a cluster of this member only, for ever.
 
-        Raises `OrderingError` with the end of its log when it cannot start.
+        Raises `OrderingError` when it cannot be started (its program is just being replaced, say).
         """
+        try:
+            await self._start(cluster or {self._uid: peer_url(self._uid)}, new, alone)
+        except OSError as error:
+            raise OrderingError(f"cannot start {self._binary} in {self._directory}: {error}") from error
+
+    async def _start(self, members: Mapping[str, str], new: bool, alone: bool) -> None:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory.chmod(0o700)
         if self._folder < 0:
             self._folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         for name in (CLIENT_SOCKET, PEER_SOCKET):
             (self._directory / name).unlink(missing_ok=True)
-        members = cluster or {self._uid: peer_url(self._uid)}
         with (self._directory / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 str(self._binary),
