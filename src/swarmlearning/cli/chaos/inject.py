@@ -104,6 +104,7 @@ class Injector:
             await ending
         finally:
             ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)
         return after, seconds
 
     # --- a fault, and its end
