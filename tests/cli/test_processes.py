@@ -173,6 +173,18 @@ async def test_one_that_is_sacrificed_has_not_failed(running: Processes) -> None
     await running.until_ended([other])
 
 
+async def test_who_does_not_wait_for_the_end_of_one_that_is_sacrificed_leaves_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    async with Processes(tmp_path, os.environ) as running:
+        victim = await running.start("site-1", WAIT)
+        sacrificing = asyncio.create_task(running.sacrifice(victim))
+        await asyncio.sleep(0)
+        sacrificing.cancel()
+        await asyncio.wait((sacrificing,))
+    assert victim.end.result() == -signal.SIGKILL
+
+
 async def test_one_that_fails_is_noticed_although_it_was_started_later(running: Processes) -> None:
     await running.start("site-1", WAIT)
     watching = asyncio.create_task(running.watch())
@@ -207,3 +219,14 @@ async def test_a_node_that_never_is_ready(running: Processes, monkeypatch: pytes
     started = await launcher.start_node(running, "SL-1", node("signal.pause()"))
     with pytest.raises(ProcessFailed, match="SL-1 was not ready after"):
         await started.ready(SlFacts)
+
+
+async def test_a_node_that_ends_too_slowly_to_be_waited_for_is_still_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "READY_SECONDS", 1.0)
+    async with Processes(tmp_path, os.environ) as running:
+        started = await launcher.start_node(running, "SL-1", node("os.close(fd); signal.pause()"))
+        with pytest.raises(ProcessFailed, match="SL-1 was not ready after"):
+            await started.ready(SlFacts)
+    assert started.child.end.result() == -signal.SIGTERM

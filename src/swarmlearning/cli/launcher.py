@@ -182,7 +182,7 @@ class Node:
                 said = await _read_all(self._reader)
                 if said:
                     return msgspec.json.decode(said, type=facts)
-                raise ProcessFailed(name, f"{describe(await self.child.end)} before it was ready", log)
+                raise ProcessFailed(name, f"{describe(await self.child.ended())} before it was ready", log)
         except TimeoutError:
             raise ProcessFailed(name, f"was not ready after {READY_SECONDS:.0f} s", log) from None
 

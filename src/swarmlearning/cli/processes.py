@@ -49,6 +49,10 @@ class Child:
     lasting: bool
     end: asyncio.Task[int]
 
+    async def ended(self) -> int:
+        """Waits for its end; the return code. Who is cancelled meanwhile leaves `end` as it is."""
+        return await asyncio.shield(self.end)
+
     def failure(self) -> ProcessFailed | None:
         """Why the way it ended is a failure, None when it is not."""
         code = self.end.result()
@@ -64,6 +68,7 @@ class Processes:
         self._logs = logs
         self._environment = environment
         self._waves: list[list[Child]] = [[]]
+        self._sacrificed: list[Child] = []
         self._ended: list[int] = []
         self._one_ended = asyncio.Event()
         self._guard: Process | None = None
@@ -147,8 +152,9 @@ class Processes:
         for wave in self._waves:
             if child in wave:
                 wave.remove(child)
+                self._sacrificed.append(child)
         _signal([child], signal.SIGKILL)
-        await child.end
+        await child.ended()
 
     async def _next_end(self) -> None:
         """Waits until another process has ended. Raises `ProcessFailed` when it has failed."""
@@ -176,7 +182,7 @@ class Processes:
         return code
 
     async def _end_all(self) -> None:
-        for wave in reversed(self._waves):
+        for wave in (*reversed(self._waves), self._sacrificed):
             await stop(wave)
         os.close(self._to_guard)
         if self._guard is not None:
