@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarmlearning.address import join, with_port
-from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, ReadyFd, fail, load_identity, run_node
+from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, ReadyFd, fail, load_identity, run_node, run_to_the_end
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import Level, banner, start_logging
 from swarmlearning.node.ready import Ready
@@ -102,7 +102,7 @@ def leave(
         identity = load_identity(cacert, capath, cert, key)
         start_logging("WARNING")
         with DataDirectory(data_dir.absolute()) as place:
-            run_node(leave_network(place, identity))
+            run_to_the_end(leave_network(place, identity))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm sn leave", error)
     else:
@@ -128,14 +128,14 @@ def repair(
         start_logging("WARNING")
         with DataDirectory(data_dir.absolute()) as place:
             named = join(sentinel_ip, sentinel_api_port) if sentinel_ip else ""
-            done = run_node(repair_chain(place, identity, named))
+            done = run_to_the_end(repair_chain(place, identity, named))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm sn repair", error)
     else:
-        if done is not None and done.old is not None:
+        if done.old is not None:
             print(done.fault)
             print(f"Repaired: {done.kept} blocks kept, {done.fetched} fetched. The old file is in {done.old}")
-        elif done is not None:
+        else:
             print(f"Nothing to repair: {done.kept} blocks, all verified and the network's.")
 
 
@@ -158,13 +158,11 @@ def recover(
         start_logging("WARNING")
         with DataDirectory(data_dir.absolute()) as place:
             binary = require_binary(os.environ)
-            found = run_node(recovering.survey(place, identity))
-            if found is None:
-                raise typer.Abort
+            found = run_to_the_end(recovering.survey(place, identity))
             print(found.statement())
             if not yes:
                 typer.confirm("Go on?", abort=True)
-            height = run_node(recovering.recover(place, identity, binary, found))
+            height = run_to_the_end(recovering.recover(place, identity, binary, found))
     except typer.Abort:
         print("Nothing was changed.")
         raise

@@ -12,6 +12,7 @@ import typer
 
 from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity, identity_from_options
+from swarmlearning.node.errors import NodeError
 
 CaCert = Annotated[Path | None, typer.Option("--cacert", help="File with the CA certificates to trust.")]
 CaPath = Annotated[Path | None, typer.Option("--capath", help="Folder with the CA certificates of all organisations.")]
@@ -30,13 +31,24 @@ def load_identity(cacert: Path | None, capath: Path | None, cert: Path | None, k
 
 
 def run_node(work: Coroutine[Any, Any, T]) -> T | None:
-    """Runs a node until it ends; SIGTERM and SIGINT stop it in good order (None)."""
+    """Runs a node until it ends; SIGTERM and SIGINT stop it in good order (None).
+
+    A second signal changes nothing: it would cut the stop short, and leave behind what the node has started.
+    """
 
     async def main() -> T | None:
         task = asyncio.ensure_future(work)
+        stopping = False
+
+        def stop() -> None:
+            nonlocal stopping
+            if not stopping:
+                task.cancel()
+            stopping = True
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(number, stop)
         try:
             return await task
         except asyncio.CancelledError:
@@ -45,6 +57,14 @@ def run_node(work: Coroutine[Any, Any, T]) -> T | None:
     import uvloop
 
     return uvloop.run(main())
+
+
+def run_to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """The same for a command with an end. Raises `NodeError` when a signal has stopped it before."""
+    done = run_node(work)
+    if done is None:
+        raise NodeError("stopped by a signal before it was done; run it again")
+    return done
 
 
 def first_cause(error: BaseException) -> BaseException:

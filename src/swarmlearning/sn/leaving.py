@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
 
 from swarmlearning import __version__
 from swarmlearning.api.client import Refusal
@@ -25,8 +24,11 @@ logger = logging.getLogger("swarm.SN")
 SECONDS = 60.0
 
 
-async def leave(place: DataDirectory, identity: Identity) -> None:
-    """Records that the SN of this data directory has left; the voters then remove it. Raises `NodeError`."""
+async def leave(place: DataDirectory, identity: Identity) -> int:
+    """Records that the SN of this data directory has left, which the voters then remove; the height of the block.
+
+    Raises `NodeError`.
+    """
     chain = [step.chain for step in steps(read_chain_file(place.path / CHAIN_FILE))][-1]
     me = network.node(chain.world, place.uid)
     if me is None:
@@ -36,25 +38,25 @@ async def leave(place: DataDirectory, identity: Identity) -> None:
         raise NodeError("this is the network's only SN; without it there is no network")
     follower = Follower(others, client_context(identity), place.pin)
     sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
-    following = asyncio.create_task(follower.run())
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(follower.run())  # what breaks it is why the others cannot be told
             await follower.reached(chain.height)
-            await _say(sender, [registration(me, identity), Leave()])
+            await _say(sender, registration(me, identity))
+            height = await _say(sender, Leave())
+            following.cancel()
     except TimeoutError:
         raise NodeError(f"none of the other SNs ({', '.join(others)}) answered within {SECONDS:.0f} s") from None
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
         await follower.close()
+    return height
 
 
-async def _say(sender: Sender, bodies: Sequence[Body]) -> None:
-    for body in bodies:
-        try:
-            await sender.send(network.CONTRACT, body)
-        except Refusal as refusal:
-            raise NodeError(f"the network refuses it: {refusal}") from refusal
+async def _say(sender: Sender, body: Body) -> int:
+    try:
+        return await sender.send(network.CONTRACT, body)
+    except Refusal as refusal:
+        raise NodeError(f"the network refuses it: {refusal}") from refusal
 
 
 def registration(me: Node, identity: Identity) -> Register:
