@@ -120,3 +120,17 @@ async def test_other_refusals_are_logged_and_do_not_end_it(
         with caplog.at_level(logging.WARNING), beating(identities["SL-1"], sn.address):
             await beats.enough.wait()
     assert "heartbeat refused: who? (unknown-node)" in caplog.text
+
+
+async def test_it_stops_while_none_of_many_sns_answers(identities: Identities) -> None:
+    tried = threading.Event()
+
+    def progress() -> tuple[int, int, None]:
+        tried.set()
+        return 0, 0, None
+
+    heart = Heartbeat(client_context(identities["SL-1"]), "sl-1", 1, progress, nothing)
+    heart.start(lambda: [f"127.0.0.1:{fixed_port()}"] * 10**6)
+    await asyncio.to_thread(tried.wait, 60)
+    heart.stop()
+    assert not heart._thread.is_alive()

@@ -59,6 +59,8 @@ class Heartbeat:
         try:
             while not self._stopped.is_set():
                 for address in self._addresses():
+                    if self._stopped.is_set():
+                        break
                     if address not in clients:
                         clients[address] = SnClient(address, self._tls, answer_seconds=ANSWER_SECONDS)
                     if await self._announce(clients[address]):
