@@ -1,6 +1,7 @@
 """Telling whoever started this process that it is ready: one JSON line on a file descriptor, then the end of it."""
 
 import os
+from contextlib import suppress
 
 import msgspec
 
@@ -14,9 +15,9 @@ class Ready:
             os.set_inheritable(fd, False)
 
     def tell(self, facts: dict[str, str]) -> None:
-        """Writes the line and closes the descriptor."""
+        """Writes the line and closes the descriptor; that whoever asked is gone by now does not concern the node."""
         if self._fd is None:
             return
-        with os.fdopen(self._fd, "wb") as file:
+        with suppress(BrokenPipeError), os.fdopen(self._fd, "wb") as file:
             file.write(msgspec.json.encode(facts) + b"\n")
         self._fd = None
