@@ -5,9 +5,11 @@
 """
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, MergeMethod, Receipt
 from swarmlearning.ledger.contracts.training import Submission
@@ -17,6 +19,8 @@ from swarmlearning.merge.streaming import OnRead
 from swarmlearning.rounds.events import Carry, Merge, Merged
 from swarmlearning.sl.store import TensorStore
 from swarmlearning.tensors.digest import ModelDigest
+
+T = TypeVar("T")
 
 _REASONS: dict[str, ExclusionReason] = {
     "structure": "structure",
@@ -41,10 +45,10 @@ async def merge_round(task: Merge, method: MergeMethod, min_peers: int, store: T
     out, minimum = store.temporary(), max(1, min_peers - len(silent))
     try:
         if task.single:
-            done = await asyncio.to_thread(_take_first, sources, out, minimum, on_read)
+            done = await _in_thread(lambda read: _take_first(sources, out, minimum, read), on_read)
         else:
-            work = partial(merge, method, sources, previous, out, minimum=minimum, influence=True, on_read=on_read)
-            done = await asyncio.to_thread(work)
+            work = partial(merge, method, sources, previous, out, minimum=minimum, influence=True)
+            done = await _in_thread(lambda read: work(on_read=read), on_read)
         info = await store.adopt(out)
     except NothingToMerge:
         out.unlink(missing_ok=True)
@@ -65,10 +69,30 @@ async def carry_over(task: Carry, store: TensorStore, on_read: OnRead) -> ModelD
     trained, base, onto = (store.path(digest) for digest in (task.digest, task.base, task.onto))
     out = store.temporary()
     try:
-        await asyncio.to_thread(carry, trained, base, onto, out, task.missed, on_read)
+        await _in_thread(lambda read: carry(trained, base, onto, out, task.missed, read), on_read)
         return await store.adopt(out)
     finally:
         out.unlink(missing_ok=True)
+
+
+async def _in_thread(work: Callable[[OnRead], T], on_read: OnRead) -> T:
+    """`work` in a thread. That ends soon when this is cancelled: a node that stops would wait for a whole merge."""
+    unwanted = threading.Event()
+
+    def read(size: int) -> None:
+        if unwanted.is_set():
+            raise _Unwanted
+        on_read(size)
+
+    try:
+        return await asyncio.to_thread(work, read)
+    except asyncio.CancelledError:
+        unwanted.set()
+        raise
+
+
+class _Unwanted(Exception):
+    """Nobody waits for the result any more."""
 
 
 def _take_first(sources: Sequence[Source], out: Path, minimum: int, on_read: OnRead) -> MergeReceipt:
