@@ -5,7 +5,8 @@ Keys and values are bytes here and base64 on the wire; numbers are integers here
 
 import asyncio
 from base64 import b64decode, b64encode
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ ANSWER_SECONDS = 5.0
 CHANGE_SECONDS = 2.0
 """For changes: a leader that dies takes along what it was asked, and nobody answers; a new one is there by then."""
 MAX_LINE = 4 * 1024 * 1024
+MAX_REQUESTS = 32
+"""At once; watches do not count."""
+CLOSED = "this etcd member is no longer used"
 
 
 class EtcdUnavailableError(UnavailableError):
@@ -64,12 +68,17 @@ class Gateway:
     """Requests to the member whose socket lies at `socket`."""
 
     def __init__(self, socket: Path) -> None:
+        # The limit is ours: aiohttp's cancels the tasks that wait for a connection when the session is closed.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(str(socket), limit=32), read_bufsize=MAX_LINE
+            connector=aiohttp.UnixConnector(str(socket), limit=0), read_bufsize=MAX_LINE
         )
+        self._turns = asyncio.Semaphore(MAX_REQUESTS)
+        self._watches: set[aiohttp.StreamReader] = set()
 
     async def close(self) -> None:
-        """Closes all connections; whoever goes on asking is answered `EtcdUnavailableError`."""
+        """Closes all connections; whoever waits or goes on asking is answered `EtcdUnavailableError`."""
+        for watch in self._watches:
+            watch.set_exception(EtcdUnavailableError(CLOSED))  # aiohttp would leave it waiting
         await self._session.close()
 
     async def transact(self, compare: Sequence[Operation], then: Sequence[Operation]) -> bool:
@@ -106,11 +115,12 @@ class Gateway:
             async with self._session.post(
                 "http://etcd/v3/watch", json={"create_request": create}, timeout=timeout
             ) as response:
-                async for line in response.content:
-                    result = msgspec.json.decode(line).get("result", {})
-                    if result.get("canceled"):
-                        break
-                    yield [_key_value(event["kv"]) for event in result.get("events", [])]
+                with self._watched(response.content):
+                    async for line in response.content:
+                        result = msgspec.json.decode(line).get("result", {})
+                        if result.get("canceled"):
+                            break
+                        yield [_key_value(event["kv"]) for event in result.get("events", [])]
         except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.DecodeError) as error:
             raise EtcdUnavailableError(f"etcd watch has ended: {_text(error)}") from error
         raise EtcdUnavailableError("etcd watch has ended")
@@ -171,13 +181,13 @@ class Gateway:
         return int((await self.status()).get("leader", 0)) != 0
 
     async def _call(self, path: str, body: dict[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
-        self._require_open()
         try:
-            url = f"http://etcd/v3{path}"
-            async with asyncio.timeout(seconds), self._session.post(url, json=body) as response:
-                raw = await response.read()
-                answer: dict[str, Any] = msgspec.json.decode(raw)
-                status = response.status
+            async with asyncio.timeout(seconds), self._turns:
+                self._require_open()
+                async with self._session.post(f"http://etcd/v3{path}", json=body) as response:
+                    raw = await response.read()
+                    answer: dict[str, Any] = msgspec.json.decode(raw)
+                    status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
             raise EtcdUnavailableError(f"etcd does not answer: {_text(error)}") from error
         if status == 200:
@@ -190,7 +200,15 @@ class Gateway:
     def _require_open(self) -> None:
         """The engine may be changed under those who use it; they are to find out as from any etcd that has ended."""
         if self._session.closed:
-            raise EtcdUnavailableError("this etcd member is no longer used")
+            raise EtcdUnavailableError(CLOSED)
+
+    @contextmanager
+    def _watched(self, stream: aiohttp.StreamReader) -> Iterator[None]:
+        self._watches.add(stream)
+        try:
+            yield
+        finally:
+            self._watches.discard(stream)
 
 
 def _key_value(found: dict[str, Any]) -> KeyValue:
