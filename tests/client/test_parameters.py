@@ -147,6 +147,13 @@ def test_hf_mode_is_for_hugging_face_only(log: Log) -> None:
     assert any("hfMode" in text for text in log.texts("INFO"))
 
 
+def test_a_limit_to_the_number_of_peers_is_not_heeded_and_that_is_said(log: Log) -> None:
+    make(log, maxPeers=7)
+    assert log.texts("WARNING") == ["maxPeers is not used: there is no limit to the number of peers"]
+    make(log, maxPeers=0)  # as the original has it
+    assert len(log.texts("WARNING")) == 1
+
+
 def test_a_logger_adapter_will_do(log: Log) -> None:
     make(log, logger=logging.LoggerAdapter(log.logger, {}), totalEpochs=1)
     assert log.texts("INFO")

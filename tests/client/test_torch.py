@@ -318,6 +318,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model": None}, "Pytorch model is None"),
     ({"model": [1]}, "model has to be a torch.nn.Module; it is a list"),
     ({"adsValData": (1, 2)}, "adsValData type passed is <class 'tuple'>"),
+    ({"adsValData": LOADER.dataset, "adsValBatchSize": 0}, "adsValBatchSize has to be a positive integer"),
     (DATA | {"useAdaptiveSync": True}, "For adaptive sync, lossFunction is mandatory"),
     (DATA | {"lossFunction": "MSELos"}, "lossFunction: MSELos. It has to be the name of a class in torch.nn"),
     (DATA | {"lossFunction": nn.MSELoss()}, "Invalid value lossFunction: MSELoss()."),

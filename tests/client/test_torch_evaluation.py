@@ -122,6 +122,17 @@ def test_without_torchmetrics_only_a_metric_is_refused(
         join(sl, SwarmCallback, model=model, adsValData=data, metricFunction="F1Score")
 
 
+def test_a_dataset_is_read_in_batches_of_the_size_given(tmp_path: Path, join: Join) -> None:
+    model, data = nn.Linear(3, 2), samples(10)
+    sizes: list[int] = []
+    model.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    loader = evaluated(tmp_path / "loader", join, model, DataLoader(data, batch_size=4), lossFunction="MSELoss")
+    sizes.clear()
+    found = evaluated(tmp_path / "dataset", join, model, data, lossFunction="MSELoss", adsValBatchSize=4)
+    assert sizes == [4, 4, 2] * 2
+    assert found.loss == loader.loss
+
+
 def test_data_without_functions_reports_nothing(tmp_path: Path, join: Join) -> None:
     found = evaluated(tmp_path, join, nn.Linear(3, 2), DataLoader(samples()))
     assert (found.loss, found.metric) == (None, None)

@@ -283,6 +283,8 @@ class SwarmCallbackBase(ABC):
             )
         if options.get("hfMode") is not None and "HF_TRANSFORMER" not in self.ml_platforms:
             self.logger.info("hfMode is for Hugging Face models; it is not used here")
+        if options.get("maxPeers"):  # scripts give it, though the original never heeded it
+            self.logger.warning("maxPeers is not used: there is no limit to the number of peers")
         values = (f"{name}={value}" for name, value in msgspec.to_builtins(known).items())
         self.logger.info("Swarm parameters: %s", ", ".join(values))
 

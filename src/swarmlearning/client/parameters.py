@@ -25,6 +25,7 @@ COMMON_KEYWORDS = frozenset(
         "checkinModelOnTrainEnd",
         "hfMode",
         "logger",
+        "maxPeers",
         "mergeMethod",
         "ml_platform",
         "nodeWeightage",

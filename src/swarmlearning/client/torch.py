@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from swarmlearning.channel.messages import Open
 from swarmlearning.client.base import SwarmCallbackBase
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.parameters import positive
 from swarmlearning.client.session import Exchanges
 from swarmlearning.client.torch_evaluation import Validation
 from swarmlearning.client.torch_model import TorchModel
@@ -59,8 +60,10 @@ class SwarmCallback(TorchCallback):
         nodeWeightage: 1 (default) to 100, this site's weight in a merge.
         mergeMethod: "mean" (default), "coordmedian" or "geomedian"; the same at all sites.
         useAdaptiveSync: let the swarm choose the interval by the mean validation loss; default False.
-        adsValData: a `DataLoader` of (x, y) batches, for the validation loss and metric after each merge.
-        adsValBatchSize: accepted for compatibility; the DataLoader has its own batch size.
+        adsValData: a `DataLoader` of (x, y) batches, for the validation loss and metric after each merge; or a
+            `Dataset` of such samples.
+        adsValBatchSize: batch size for a Dataset, default 1; a DataLoader has its own.
+        maxPeers: accepted for compatibility; there is no limit.
         lossFunction, lossFunctionArgs: name of a class in `torch.nn` and a dict of its arguments.
         metricFunction, metricFunctionArgs: the same for `torchmetrics` (install it to use this).
         onlyTrainable: leave out parameters that need no gradient when the callback is made (transfer learning); they
@@ -88,6 +91,8 @@ class SwarmCallback(TorchCallback):
             raise SwarmError("Pytorch model is None")
         if not isinstance(model, torch.nn.Module):
             raise SwarmError(f"model has to be a torch.nn.Module; it is a {type(model).__name__}")
+        if isinstance(data, Dataset):  # as scripts for release 2.0 have it
+            data = DataLoader(data, batch_size=_batch_size(options.get("adsValBatchSize")))
         if data is not None and not isinstance(data, DataLoader):
             raise SwarmError(f"adsValData type passed is {type(data)}. It has to be a torch.utils.data.DataLoader")
         if options.get("useAdaptiveSync") and options.get("lossFunction") is None:
@@ -98,3 +103,7 @@ class SwarmCallback(TorchCallback):
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         return (None, None) if self._validation is None else self._validation.evaluate(self._model.module)
+
+
+def _batch_size(given: Any) -> int:
+    return 1 if given is None else positive(given, "adsValBatchSize has to be a positive integer")
