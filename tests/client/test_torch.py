@@ -235,6 +235,17 @@ def test_mixed_precision_and_gradient_accumulation(tmp_path: Path, join: Join) -
         callback.on_train_end()
 
 
+def test_within_autocast_the_merged_parameters_are_used_at_once(tmp_path: Path, join: Join) -> None:
+    """Autocast keeps the narrow copies of parameters that it made before the merge."""
+    model, x = nn.Linear(3, 2), torch.ones(1, 3)
+    with FakeSL(tmp_path, merge=lambda arrays: {name: 0 * array for name, array in arrays.items()}) as sl:
+        callback = join(sl, SwarmCallback, model=model)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model(x).any()
+            callback.on_train_begin()
+            assert not model(x).any()
+
+
 class WithExtra(nn.Linear):
     """Extra state: `extra` may be anything."""
 

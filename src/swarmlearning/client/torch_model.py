@@ -45,6 +45,7 @@ class TorchModel:
         for name, array in arrays.items():
             state[name] = torch.from_numpy(array).view(state[name].dtype)  # to the same width: the same bits
         self.put(state)
+        torch.clear_autocast_cache()  # within autocast, the model would go on with its parameters of before
 
     def put(self, state: dict[str, Any]) -> None:
         """Takes `entries()` with other values."""
