@@ -44,6 +44,8 @@ class Outcome(msgspec.Struct, frozen=True):
 class Folder:
     """The session with an SL that is but a folder."""
 
+    over = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.out_s: list[float] = []

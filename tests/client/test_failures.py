@@ -75,6 +75,15 @@ def test_nobody_at_the_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         ArrayCallback(1, 2, model=model(), logger=log.logger)
 
 
+def test_an_sl_that_has_ended_serves_no_second_callback(tmp_path: Path, join: Join) -> None:
+    with FakeSL(tmp_path) as sl:
+        callback = join.arrays(sl, model=model())
+        callback.on_train_begin()
+        callback.on_train_end()
+    with pytest.raises(SwarmError, match=r"the SL node at SWARM_CHANNEL=.* has ended\. .*do all epochs in it"):
+        join.arrays(sl, model=model())
+
+
 def test_a_channel_in_a_long_directory(tmp_path: Path, join: Join) -> None:
     with FakeSL(tmp_path / ("a" * 100) / ("b" * 100)) as sl:
         callback = join.arrays(sl, model=model())
@@ -196,7 +205,7 @@ def test_an_sl_that_stops_reading_does_not_hold_training_up_and_the_next_sync_sa
         assert isinstance(callback._session, Session)
         for _ in range(100_000):
             callback.on_batch_end()
-            if callback._session._over is not None:
+            if callback._session.over:
                 break
         with pytest.raises(SwarmError, match="progress could not be reported: timed out"):
             callback.on_train_end()
@@ -353,11 +362,14 @@ def test_an_evaluation_that_raises(tmp_path: Path, join: Join) -> None:
 
     with FakeSL(tmp_path) as sl:
         callback = join.arrays(sl, model=model(), evaluate=evaluate)
-        with pytest.raises(SwarmError, match="could not be loaded and evaluated: no samples") as caught:
+        with pytest.raises(
+            SwarmError, match="could not be loaded and evaluated: on the validation data, ZeroDivisionError: no samples"
+        ) as caught:
             callback.on_train_begin()
         assert isinstance(caught.value.__cause__, ZeroDivisionError)  # with the traceback of the user's code
         sl.wait_until_left()
-        assert sl.of(EvaluationFailed) == [EvaluationFailed(SESSION, 1, "ZeroDivisionError: no samples")]
+        told = "SwarmError: on the validation data, ZeroDivisionError: no samples"
+        assert sl.of(EvaluationFailed) == [EvaluationFailed(SESSION, 1, told)]
 
 
 @pytest.mark.parametrize("loss", ["low", np.zeros(2)])

@@ -177,8 +177,21 @@ def test_a_callback_serves_one_training(tmp_path: Path, join: Join) -> None:
     with FakeSL(tmp_path) as sl:
         callback = join(sl, SwarmCallback, syncFrequency=1)
         fit(model, callback)
-        with pytest.raises(SwarmError, match="make a new SwarmCallback to train again"):
+        with pytest.raises(SwarmError, match="serve one training: do all epochs in it, or start the script anew"):
             fit(model, callback)
+
+
+@pytest.mark.usefixtures("loopback")
+def test_a_loop_of_ones_own_that_has_not_named_the_model(log: Log) -> None:
+    callback = SwarmCallback(1, 2, logger=log.logger)
+    with pytest.raises(SwarmError, match=r"a keras\.Model of Keras 3.*is a NoneType.*call set_model\(model\) first"):
+        callback.on_train_begin()
+    assert len(log.texts("ERROR")) == 1
+
+
+def test_validation_data_that_keras_cannot_evaluate_are_named(tmp_path: Path, join: Join) -> None:
+    with FakeSL(tmp_path) as sl, pytest.raises(SwarmError, match="and evaluated: on the validation data, "):
+        fit(make_model(), join(sl, SwarmCallback, adsValData=[X, Y]))
 
 
 @pytest.mark.usefixtures("loopback")

@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -326,7 +327,7 @@ def test_after_the_end_the_callback_is_used_up(tmp_path: Any, join: Join) -> Non
         callback.on_train_begin()
         callback.on_train_end()
         for hook in (callback.on_train_begin, callback.on_batch_end, callback.on_train_end):
-            with pytest.raises(SwarmError, match="make a new SwarmCallback to train again"):
+            with pytest.raises(SwarmError, match="serve one training: do all epochs in it, or start the script anew"):
                 hook()
 
 
@@ -399,6 +400,40 @@ for _ in range(3):
     stamp, *rest = hello[0].split(" : ")
     assert rest == ["SwarmCallback", "INFO", "hello"]
     assert len(stamp) == len("2025-01-01 00:00:00,000")
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize("calls_it", [True, False])
+def test_a_script_that_does_not_call_on_train_end_is_told(tmp_path: Path, calls_it: bool) -> None:
+    """Once: neither a process forked from it nor the callback's end in a function has a say of its own."""
+    script = f"""
+import os, sys
+import numpy as np
+from support.callbacks import ArrayCallback
+
+def main():
+    callback = ArrayCallback(1, 1, model={{"w": np.zeros(2)}}, totalEpochs=3)
+    callback.on_train_begin()
+    if child := os.fork():
+        os.waitpid(child, 0)
+    else:
+        sys.exit()
+    if {calls_it}:
+        callback.on_train_end()
+
+main()
+"""
+    with FakeSL(tmp_path) as sl:
+        run = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=100,
+            env={"PYTHONPATH": ":".join(sys.path), "SWARM_CHANNEL": str(sl.path)},
+        )
+    told = " : WARNING : on_train_end() was not called: the swarm takes this site's training for interrupted"
+    assert run.stdout.count(told) == (0 if calls_it else 1)
     assert run.stderr == ""
 
 

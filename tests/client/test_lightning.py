@@ -134,7 +134,7 @@ def test_a_second_fit_needs_another_callback(tmp_path: Path, joined: Any) -> Non
     with FakeSL(tmp_path) as sl:
         callback = joined(sl)
         fit(net, callback)
-        with pytest.raises(SwarmError, match="make a new SwarmCallback to train again"):
+        with pytest.raises(SwarmError, match="serve one training: do all epochs in it, or start the script anew"):
             fit(net, callback)
         assert len(sl.of(Open)) == 1
 

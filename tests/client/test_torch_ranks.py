@@ -139,7 +139,7 @@ def test_a_rank_that_cannot_evaluate_ends_all(tmp_path: Path, ranks: Ranks, fail
         outcomes = ranks.run(sl, FAILING_RANK=failing)
     assert [status for status, _ in outcomes] == [1, 1], outcomes
     [own] = lines(outcomes[failing][1], "SwarmError: ")
-    assert "could not be loaded and evaluated: no evaluation here" in own
+    assert "could not be loaded and evaluated: on the validation data, ValueError: no evaluation here" in own
     [heard] = lines(outcomes[1 - failing][1], "SwarmError: ")
     assert ("rank 0: " if failing == 0 else "another rank of this training has failed or ended") in heard
 

@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import sys
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -98,6 +99,7 @@ class SwarmCallbackBase(ABC):
         """Opens the session, unless training goes on alone."""
         if not self._loopback:
             self._session = self._open()
+            weakref.finalize(self, _tell_if_left_open, self._session, self.logger, os.getpid())
 
     @property
     def training_over(self) -> bool:
@@ -239,7 +241,12 @@ class SwarmCallbackBase(ABC):
         self._merged = read(path)
         self._load_tensors(self._merged)
         self._holds_merged = True
-        loss, metric = self._evaluate()
+        try:
+            loss, metric = self._evaluate()
+        except SwarmError:
+            raise
+        except Exception as error:  # whatever the framework raises
+            raise SwarmError(f"on the validation data, {type(error).__name__}: {error}") from error
         self._log_evaluation(loss, metric)
         return Evaluation(loss, metric, self._pace.epochs, self._pace.total_epochs)
 
@@ -343,6 +350,12 @@ def reported(logger: Logger, prefix: str = "") -> Iterator[None]:
     except (SwarmError, TensorFileError) as error:
         logger.error("%s%s", prefix, error)
         raise SwarmError(f"{prefix}{error}") from error.__cause__
+
+
+def _tell_if_left_open(session: Exchanges, logger: Logger, pid: int) -> None:
+    """When a callback, or its whole script, comes to its end. A process forked from it (another PID) ends unheard."""
+    if not session.over and os.getpid() == pid:
+        logger.warning("on_train_end() was not called: the swarm takes this site's training for interrupted")
 
 
 def _specs(tensors: Mapping[str, Tensor]) -> list[Spec]:

@@ -44,6 +44,12 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
     def on_train_begin(self, logs: Any = None) -> None:
         """As for all platforms. Keras tells of the model only when `fit` begins, so the session is opened here."""
         if self._weights is None:
+            with self._reported():
+                if not isinstance(self.model, keras.Model):
+                    raise SwarmError(
+                        f"the model has to be a keras.Model of Keras {keras.__version__}; it is a "
+                        f"{type(self.model).__name__}. Outside of fit() call set_model(model) first"
+                    )
             self._weights = KerasWeights(self.model, self._only_trainable)
             SwarmCallbackBase._join(self)
         super().on_train_begin(logs)

@@ -58,7 +58,8 @@ SEE_ITS_LOG = (
     "Its log says why: under `swarm run` in the run folder (runs/latest), otherwise where `swarm sl` was started"
 )
 
-ENDED = "it was closed; make a new SwarmCallback to train again"
+ONE_TRAINING = "A SwarmCallback and its SL node serve one training: do all epochs in it, or start the script anew"
+ENDED = f"it was closed. {ONE_TRAINING}"
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}")
 
@@ -81,6 +82,9 @@ OnWaiting = Callable[[str], None]
 
 class Exchanges(Protocol):
     """What a callback asks of an open session; `Session` is it."""
+
+    @property
+    def over(self) -> bool: ...
 
     def sync(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> tuple[int, bool]: ...
 
@@ -105,7 +109,7 @@ class Session:
         self._request = request
         self._on_waiting = on_waiting
         self._reconnect_seconds = reconnect_seconds
-        self._over: str | None = None  # why nothing more can be asked
+        self._why_over: str | None = None  # why nothing more can be asked
         self._connection: Connection | None = None
         self._id = ""  # empty until the SL that is connected has opened the session
         self._holds = ""  # the merged model to train from: that of the last exchange with an answer
@@ -115,9 +119,16 @@ class Session:
         self._give_up_at: float | None = None  # while an SL that went away is waited for
         try:
             self._connect()
+        except ConnectionRefusedError as error:
+            raise SwarmError(f"the SL node at SWARM_CHANNEL={address} has ended. {ONE_TRAINING}") from error
         except OSError as error:
             raise SwarmError(f"no SL node answers at SWARM_CHANNEL={address}: {error}. {HOW_TO_START}") from error
         self._serve(lambda: None)
+
+    @property
+    def over(self) -> bool:
+        """Whether it was closed, or has failed: nothing more can be asked."""
+        return self._why_over is not None
 
     def sync(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> tuple[int, bool]:
         """Hands over the parameters and loads what the swarm made of them.
@@ -147,7 +158,7 @@ class Session:
     def progress(self, pace: Pace) -> None:
         """Tells how far local training is, at most once a second. Never raises: the next exchange does."""
         now = monotonic()
-        if self._over is not None or now - self._last_progress < PROGRESS_INTERVAL:
+        if self.over or now - self._last_progress < PROGRESS_INTERVAL:
             return
         self._last_progress = now
         try:
@@ -240,7 +251,8 @@ class Session:
                 raise ConnectionError("it left while its model was being loaded") from error  # and took the file along
             with suppress(OSError):  # the error at hand says more than that of a connection
                 self._connected.send(EvaluationFailed(self._id, self._sequence, f"{type(error).__name__}: {error}"))
-            raise SwarmError(f"the merged model {merged.file} could not be loaded and evaluated: {error}") from error
+            cause = error.__cause__ if isinstance(error, SwarmError) else error
+            raise SwarmError(f"the merged model {merged.file} could not be loaded and evaluated: {error}") from cause
         self._loaded = merged.model
         self._say(answer)
 
@@ -317,11 +329,11 @@ class Session:
             self._disconnect()
 
     def _require_open(self) -> None:
-        if self._over is not None:
-            raise SwarmError(f"this training session is over: {self._over}")
+        if self._why_over is not None:
+            raise SwarmError(f"this training session is over: {self._why_over}")
 
     def _end(self, reason: str) -> None:
-        self._over = reason
+        self._why_over = reason
         self._disconnect()
 
     def _disconnect(self) -> None:

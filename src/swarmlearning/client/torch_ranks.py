@@ -120,6 +120,10 @@ class Speaker:
             self._session = connect()
         channel.say(Answer())
 
+    @property
+    def over(self) -> bool:
+        return self._session.over
+
     def sync(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> tuple[int, bool]:
         with self._failures_told():
             interval, over = self._session.sync(tensors, node_weightage, self._shared(on_merged))
@@ -160,6 +164,11 @@ class Listener:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._follow(None)
+
+    @property
+    def over(self) -> bool:
+        """Rank 0 says when it was left open."""
+        return True
 
     def sync(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> tuple[int, bool]:
         answer = self._follow(on_merged)

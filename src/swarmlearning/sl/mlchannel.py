@@ -19,6 +19,7 @@ logger = logging.getLogger("swarm.mlApp")
 
 SOCKET = "ml.sock"
 SEND_SECONDS = 30.0
+TAKEN = "another SwarmCallback or ML process is connected to this SL node; each needs an SL of its own"
 
 OnMessage = Callable[[FromML], Coroutine[Any, Any, None]]
 OnLeft = Callable[[], None]
@@ -81,7 +82,7 @@ class MLChannel:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._writer is not None:
-            writer.write(encode(Failed("another ML process is connected to this SL node; each needs an SL of its own")))
+            writer.write(encode(Failed(TAKEN)))
             writer.close()
             return
         self._writer = writer
