@@ -143,6 +143,15 @@ def test_a_script_that_raises_makes_the_run_fail(launch: Launch, tmp_path: Path)
     assert not (tmp_path / "runs" / "latest" / "report.json").exists()
 
 
+def test_a_script_that_leaves_its_session_open_makes_the_run_fail(launch: Launch) -> None:
+    """It ends with status 0, and the others would wait for it without end."""
+    leaves_at_site_2 = f'[ $SWARM_INDEX = 1 ] && more="--leave-at 1"; exec {sys.executable} {ML} --rounds 3 $more'
+    launcher = launch("sh", "-c", leaves_at_site_2)
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 1
+    assert "swarm run: site-2 ended without on_train_end(), which every script has to call" in output
+
+
 def test_a_script_that_takes_no_part_makes_the_run_fail(launch: Launch) -> None:
     launcher = launch("true")
     output, _ = launcher.communicate(timeout=SECONDS)

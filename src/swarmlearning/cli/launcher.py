@@ -16,11 +16,12 @@ import msgspec
 
 from swarmlearning.address import split
 from swarmlearning.api.client import Refusal, Unavailable
-from swarmlearning.cli.live import Show, contract_in, observe
+from swarmlearning.cli.live import Show, contract_in, observe, sl_names
 from swarmlearning.cli.processes import Child, Processes, ProcessFailed, RunError, describe
 from swarmlearning.cli.runfolder import OBSERVER, RunFolder, site_names
 from swarmlearning.identity.tls import client_context
 from swarmlearning.identity.workspace import Workspace
+from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower, Pin
 
@@ -106,7 +107,26 @@ async def _run_scripts(
     for index, channel in enumerate(channels):
         variables = {**script_environment(folder, index, len(channels)), "SWARM_CHANNEL": channel}
         scripts.append(await processes.start(variables["SWARM_SITE"], command, variables))
-    await see_out(processes, folder, scripts, sls, follower)
+    await with_beside(see_out(processes, folder, scripts, sls, follower), watch_sessions(scripts, follower))
+
+
+async def watch_sessions(scripts: Sequence[Child], follower: Follower) -> None:
+    """Without end. Raises `RunError` when a script has ended as if all were well but left its training session open.
+
+    The others would wait for it without end.
+    """
+    async for chain in follower.chains():
+        names = sl_names(chain.world)
+        members = [member for state in chain.world.area("training/", Training) for member in state.members.values()]
+        left = {names[member.uid] for member in members if member.attendance == "ml-lost"}
+        for script in scripts:
+            if script.name in left:
+                await asyncio.wait([script.end])  # its session ends a little before
+                if script.end.result() == 0:
+                    raise RunError(
+                        f"{script.name} ended without on_train_end(), which every script has to call after its last "
+                        f"batch; the others wait for it. Its log is {script.log}"
+                    )
 
 
 async def see_out(
