@@ -189,6 +189,16 @@ def test_a_loop_of_ones_own_that_has_not_named_the_model(log: Log) -> None:
     assert len(log.texts("ERROR")) == 1
 
 
+@pytest.mark.usefixtures("loopback")
+def test_a_model_that_its_first_batch_would_build(log: Log) -> None:
+    model = keras.Sequential([keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    with pytest.raises(SwarmError, match=r"no weights before its first batch: call model\.build"):
+        fit(model, SwarmCallback(1, 2, logger=log.logger))
+    model.build((None, 4))
+    fit(model, SwarmCallback(1, 2, logger=log.logger))
+
+
 def test_validation_data_that_keras_cannot_evaluate_are_named(tmp_path: Path, join: Join) -> None:
     with FakeSL(tmp_path) as sl, pytest.raises(SwarmError, match="and evaluated: on the validation data, "):
         fit(make_model(), join(sl, SwarmCallback, adsValData=[X, Y]))

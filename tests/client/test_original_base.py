@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.callbacks import Join, Log
+from support.callbacks import ArrayCallback, Join, Log
 from support.fake_sl import Arrays, FakeSL
 from swarmlearning.channel.messages import Close, Evaluated, Kill, Open, Sync
 from swarmlearning.client import swarm
@@ -193,3 +193,14 @@ def test_names_and_values_that_such_classes_use() -> None:
         "HFMode": {"full": 1, "peft": 2},
     }
     assert (swarm.NUMBER_OF_NODES, swarm.MAX_PEERS) == (1, 0)
+
+
+@pytest.mark.usefixtures("loopback")
+def test_a_subclass_of_another_callback_that_overrides_methods_of_the_original_is_refused(log: Log) -> None:
+    class Mine(ArrayCallback):
+        def _swarmOnBatchEnd(self) -> None: ...
+
+    text = "Mine has _swarmOnBatchEnd, which nothing calls here: override on_batch_end and the other hooks"
+    with pytest.raises(SwarmError, match=text):
+        Mine(1, 2, model=model(), logger=log.logger)
+    assert len(log.texts("ERROR")) == 1

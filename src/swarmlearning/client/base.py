@@ -39,6 +39,17 @@ RECONNECT = "SWARM_RECONNECT_SECONDS"
 LOG_FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
 OVER_BEFORE_LOCAL = "Swarm training is over before local training. Exit gracefully."
 
+METHODS_OF_THE_ORIGINAL = (  # product, which subclasses of its callbacks override
+    "_swarmOnTrainBegin",
+    "_swarmOnBatchEnd",
+    "_swarmOnEpochEnd",
+    "_swarmOnTrainEnd",
+    "_saveModelWeightsToDict",
+    "_loadModelWeightsFromDict",
+    "_calculateLocalLossAndMetrics",
+    "_calculateLocalLoss",
+)
+
 Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 
 
@@ -67,6 +78,7 @@ class SwarmCallbackBase(ABC):
     ) -> None:
         options = self._configure(syncFrequency, minPeers, trainingContract, keywords)
         with self._reported():
+            self._refuse_methods_of_the_original()
             self._prepare(options)
         self._join()
 
@@ -167,6 +179,14 @@ class SwarmCallbackBase(ABC):
         if self._session is not None:
             with suppress(SwarmError):  # it is over already, or nobody is there to hear it
                 self._session.kill(ok=False, message=reason)
+
+    def _refuse_methods_of_the_original(self) -> None:
+        found = [name for name in METHODS_OF_THE_ORIGINAL if hasattr(self, name)]
+        if found:
+            raise SwarmError(
+                f"{type(self).__name__} has {', '.join(found)}, which nothing calls here: override on_batch_end and the "
+                "other hooks, or derive it from swarmlearning.client.swarm.SwarmCallbackBase"
+            )
 
     # --- the exchanges with the SL node
 

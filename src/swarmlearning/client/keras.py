@@ -50,6 +50,11 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
                         f"the model has to be a keras.Model of Keras {keras.__version__}; it is a "
                         f"{type(self.model).__name__}. Outside of fit() call set_model(model) first"
                     )
+                if not self.model.weights:
+                    raise SwarmError(
+                        "the model has no weights before its first batch: call model.build(input_shape), or the model "
+                        "on some data, before fit()"
+                    )
             self._weights = KerasWeights(self.model, self._only_trainable)
             SwarmCallbackBase._join(self)
         super().on_train_begin(logs)
