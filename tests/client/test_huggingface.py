@@ -262,6 +262,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.usefixtures("loopback")
+def test_a_trainer_that_trains_another_model_is_refused(tmp_path: Path, log: Log) -> None:
+    callback = SwarmCallback(1, 2, model=make_model(), logger=log.logger)
+    with pytest.raises(SwarmError, match="the Trainer trains another model than the callback's"):
+        make_trainer(make_model(), tmp_path, callbacks=[callback]).train()
+
+
 @pytest.mark.parametrize(("keywords", "text"), WRONG, ids=[text[:30] for _, text in WRONG])
 @pytest.mark.usefixtures("loopback")
 def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:

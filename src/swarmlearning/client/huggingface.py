@@ -69,6 +69,8 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """As for all platforms."""
+        with self._reported():
+            self._require_own(kwargs.get("model"))
         super().on_train_begin()
         self._stop_if_over(control)
 
@@ -89,6 +91,12 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
     ) -> None:
         """As for all platforms."""
         super().on_train_end()
+
+    def _require_own(self, trained: torch.nn.Module | None) -> None:
+        """Wrappers have the parameters of what they wrap."""
+        own = set(map(id, self._model.module.parameters()))
+        if trained is not None and own.isdisjoint(map(id, trained.parameters())):
+            raise SwarmError("the Trainer trains another model than the callback's: give both the same (no model_init)")
 
     def _stop_if_over(self, control: TrainerControl) -> None:
         if self.training_over:
