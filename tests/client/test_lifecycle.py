@@ -309,6 +309,20 @@ def test_closing_without_another_merge_leaves_the_last_merged_model(tmp_path: An
         assert mine["w"][0, 0] == 11
 
 
+def test_without_a_merge_at_the_end_the_last_one_is_loaded_though_no_batch_came_after_it(
+    tmp_path: Any, join: Join
+) -> None:
+    """Between the last batch and the end, trainers restore the best model they have seen."""
+    with FakeSL(tmp_path, merge=plus(10), merges_at_close=0) as sl:
+        mine = model()
+        callback = join.arrays(sl, syncFrequency=1, model=mine)
+        callback.on_train_begin()
+        callback.on_batch_end()
+        mine["w"][...] = 5
+        callback.on_train_end()
+    assert (mine["w"] == 20).all()
+
+
 @pytest.mark.parametrize("over_at", [None, 1])
 def test_no_success_is_claimed_where_nothing_was_ever_merged(
     tmp_path: Any, join: Join, log: Log, over_at: int | None

@@ -89,7 +89,7 @@ class SwarmCallbackBase(ABC):
         self.logger = logger_for(keywords.get("logger"))
         self._session: Exchanges | None = None
         self._merged: dict[str, Array] | None = None  # the last merged model
-        self._holds_merged = False  # the platform's model is that one
+        self._merged_at_end = False  # one came after this site's own training
         self._begun = False
         self._training_over = False
         self._merged_while_training = False
@@ -136,7 +136,6 @@ class SwarmCallbackBase(ABC):
         if self._session is None or self._training_over:
             return
         self._require_begun("on_batch_end")
-        self._holds_merged = False
         self._since_sync += 1
         if self._since_sync >= self._interval:  # beyond it when the script went on after a failed sync
             self._sync(self._session)
@@ -184,8 +183,8 @@ class SwarmCallbackBase(ABC):
         found = [name for name in METHODS_OF_THE_ORIGINAL if hasattr(self, name)]
         if found:
             raise SwarmError(
-                f"{type(self).__name__} has {', '.join(found)}, which nothing calls here: override on_batch_end and the "
-                "other hooks, or derive it from swarmlearning.client.swarm.SwarmCallbackBase"
+                f"{type(self).__name__} has {', '.join(found)}, which nothing calls here: override on_batch_end and "
+                "the other hooks, or derive it from swarmlearning.client.swarm.SwarmCallbackBase"
             )
 
     # --- the exchanges with the SL node
@@ -236,9 +235,10 @@ class SwarmCallbackBase(ABC):
         mode = self._parameters.checkin_model_on_train_end
         weightage = 0 if mode == "inactive" else self._parameters.node_weightage
         self.logger.info("Final merging starts at training end. Waiting for other peers to complete ...")
+        self._merged_at_end = False
         with self._reported("End Swarm call to SL container failed - "):
             session.close(self._merged_model() if mode == "active" else self._local_model(), weightage, self._accept)
-            if not self._holds_merged:  # no merge since: the last one is the swarm's model
+            if not self._merged_at_end:  # the last one is the swarm's model, and ours may be a best one of the script's
                 self._load_last_merged()
 
     def _leave(self, session: Exchanges) -> None:
@@ -260,7 +260,7 @@ class SwarmCallbackBase(ABC):
             raise SwarmError(f"it does not fit the model: {difference}")
         self._merged = read(path)
         self._load_tensors(self._merged)
-        self._holds_merged = True
+        self._merged_at_end = True
         try:
             loss, metric = self._evaluate()
         except SwarmError:
@@ -274,7 +274,6 @@ class SwarmCallbackBase(ABC):
         if self._merged is None:
             raise SwarmError("the SL node never sent a merged model; the model is the locally trained one")
         self._load_tensors(self._merged)
-        self._holds_merged = True
 
     def _local_model(self) -> dict[str, Tensor]:
         tensors = self._model_tensors()
