@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from simulation.scenario import OF_A_LEADER
-from simulation.swarm import Swarm
+from simulation.chance import random_swarm
+from simulation.faults import OF_A_LEADER
 from simulation.unsigned import signatures_unchecked
 
 SHOWN = 60
@@ -54,7 +54,7 @@ def simulate(first: int, seeds: int) -> Findings:
     with signatures_unchecked():
         for seed in range(first, first + seeds):
             try:
-                swarm = Swarm(seed)
+                swarm = random_swarm(seed)
                 outcomes[swarm.run()] += 1
             except Exception as error:
                 raise AssertionError(report(seed, error)) from error
@@ -76,7 +76,7 @@ def trace(seed: int) -> list[str]:
     lines: list[str] = []
     with signatures_unchecked():
         try:
-            swarm = Swarm(seed, lambda now, who, what: lines.append(f"{now:9.3f} {who:8} {what}"))
+            swarm = random_swarm(seed, lambda now, who, what: lines.append(f"{now:9.3f} {who:8} {what}"))
             lines.append(swarm.run())
         except Exception as error:  # noqa: BLE001 - it is shown
             lines.append(f"{type(error).__name__}: {error}")

@@ -9,18 +9,22 @@ Thunk = Callable[[], None]
 
 
 class Clock:
-    """`now` is in seconds since the swarm's beginning."""
+    """`now` is in seconds since the swarm's beginning; `haste` is the chance that what a process does comes early."""
 
-    def __init__(self, dice: random.Random) -> None:
+    def __init__(self, dice: random.Random, haste: float) -> None:
         self.now = 0.0
         self.steps = 0
-        self._dice = dice
+        self._dice, self._haste = dice, haste
         self._heap: list[tuple[float, float, int, Thunk]] = []
         self._count = count()
 
     def after(self, seconds: float, thunk: Thunk) -> None:
         """Does `thunk` so much later."""
         heapq.heappush(self._heap, (self.now + seconds, self._dice.random(), next(self._count), thunk))
+
+    def hurried(self, seconds: float) -> float:
+        """These seconds, or fewer."""
+        return seconds * self._dice.random() if self._haste and self._dice.random() < self._haste else seconds
 
     def step(self) -> bool:
         """Does the next thing; False when there is none."""

@@ -1,9 +1,12 @@
 """What may go wrong: each fault strikes, lasts for a while and heals. Says whether it has struck."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from simulation.ledger import CONTRACT
 from simulation.site import Site
+from swarmlearning.ledger.bodies import Reset
 
 if TYPE_CHECKING:
     from simulation.swarm import Swarm
@@ -13,6 +16,9 @@ JAM_SECONDS = 800.0
 
 DRAG = 10
 """How many times longer everything takes with a slow disk."""
+
+OF_A_LEADER = " of a leader"
+"""What the census adds."""
 
 Fault: TypeAlias = Callable[["Swarm", Site | None, float], bool]
 """The site that it strikes, if it strikes one, and the seconds that it lasts."""
@@ -183,6 +189,25 @@ def cut(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     return True
 
 
+def vanish(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
+    """The site lives on, but is not heard of any more, for good."""
+    assert site is not None
+    if not site.alive or site.finished:
+        return False
+    site.dead = True
+    swarm.cut({site.uid}, {sn.name for sn in swarm.sns} | set(swarm.sites) - {site.uid}, math.inf)
+    return True
+
+
+def shield(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
+    """Nobody can get at the site's models, though it can get at those of others (a firewall)."""
+    assert site is not None
+    swarm.note(site.uid, "is shielded")
+    site.shielded = True
+    swarm.clock.after(lasts, lambda: setattr(site, "shielded", False))
+    return True
+
+
 def split(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     """The network falls into two parts."""
     names = [sn.name for sn in swarm.sns] + list(swarm.sites)
@@ -220,17 +245,40 @@ def isolate_sn(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     return True
 
 
+# --- operators ------------------------------------------------------------------------------------------------------
+
+
+def reset(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
+    """The training is ended while it is under way; whoever is told so starts again."""
+    training, sn = swarm.log.training(-1), swarm.sns[0]
+    if training.over or not training.members:
+        return False
+    swarm.append(sn.author.write(swarm.log.head, CONTRACT, Reset(forced=True)), sn)
+    return True
+
+
 # --- all of them ----------------------------------------------------------------------------------------------------
 
 JAMS: tuple[Fault, ...] = (stick, stick, fill, hang_ml)
 """With these the leader goes on living for long, but does not get on; everybody else has to."""
 OF_SNS: tuple[Fault, ...] = (crash_sn, freeze_sn, isolate_sn)
-OF_THE_NETWORK: tuple[Fault, ...] = (cut, split, *OF_SNS)
+OF_THE_NETWORK: tuple[Fault, ...] = (cut, split, shield, *OF_SNS)
 """Whatever one site may notice of them."""
-FOR_GOOD: tuple[Fault, ...] = (die, retire)
+OF_NO_SITE: tuple[Fault, ...] = (*OF_SNS, reset)
+FOR_GOOD: tuple[Fault, ...] = (die, vanish, retire)
 FAULTS: tuple[Fault, ...] = (
     crash, crash, crash, leave, freeze, freeze, lose_ml, lose_ml, hang_ml, cut, cut, split, stick, stick, drag, fill,
-    lose_file, poison,
+    shield, lose_file, poison,
     *FOR_GOOD,
-    *OF_SNS,
+    *OF_NO_SITE,
 )  # fmt: skip
+
+
+def strike(swarm: "Swarm", fault: Fault, site: Site | None, lasts: float) -> None:
+    """Counts it, if it strikes."""
+    leads = site is not None and site.leads
+    if fault(swarm, site, lasts):
+        kind = fault.__name__.replace("_", " ")
+        swarm.struck[kind] += 1
+        swarm.struck[f"{kind}{OF_A_LEADER}"] += leads
+        swarm.harmed |= {site.uid} if site and fault not in OF_THE_NETWORK else set(swarm.sites)

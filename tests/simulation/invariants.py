@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from simulation.site import Site
 
 TOO_LATE = ("is over; an operator resets it", MISSED_THE_END)
+RESET = "was reset by an operator"
 EXPECTED = PASSING | {"no-change", "training-over"}
 OF_A_PUBLISH = {"wrong-contributors", "wrong-contribution"}
 """A leader may publish what a newer state of its own term has overtaken."""
@@ -37,6 +38,7 @@ class Witness:
         self.made_from: dict[str, str] = {}
         self.handed: dict[str, str] = {}
         self.poisoned: set[str] = set()
+        self.failures: list[tuple[str, str]] = []
         self._standing: dict[tuple[int, int], str] = {}
         self._taken: dict[str, int] = {}
         self._terms: dict[tuple[int, int], int] = {}
@@ -142,5 +144,6 @@ class Witness:
 
     def failed(self, site: "Site", text: str) -> None:
         what = f"the ML process of {site.uid} is failed: {text}"
-        require(any(known in text for known in TOO_LATE), what)
+        require(any(known in text for known in (*TOO_LATE, RESET)), what)
         require(site.uid in site.swarm.harmed, f"though nothing has befallen it, {what}")
+        self.failures.append((site.uid, text))

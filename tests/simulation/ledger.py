@@ -7,6 +7,7 @@ are kept as etcd (several SNs) or one SN's memory keeps them. What an SN makes o
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from simulation.life import Living
@@ -19,7 +20,7 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ordering.protocols import Lease
-from swarmlearning.sn.watchdog import RETRY_SECONDS, Judgement
+from swarmlearning.sn.watchdog import RETRY_SECONDS, Judgement, Proposal
 
 if TYPE_CHECKING:
     from simulation.swarm import Swarm
@@ -216,12 +217,19 @@ class Sn(Living):
             return
         chain, now = self.swarm.log.chains[self.height], self.swarm.clock.now
         for proposal in self._judgement.proposals(chain, self.swarm.presence.leases, now):
-            try:
-                self.swarm.append(self.author.write(chain, proposal.contract, proposal.body), self)
-            except Rejection:
-                pass  # stale or made twice
-            else:
-                self.swarm.note(self.name, proposal.what)
+            self.at(self.swarm.delay(), partial(self._propose, chain, proposal))
         for training in chain.world.area("training/", Training):
             if rest := self._judgement.seconds_left(training, now):
                 self.at(rest + 0.001, self.look)
+
+    def _propose(self, chain: Chain, proposal: Proposal) -> None:
+        """What was seen on this chain is said on a later one."""
+        if not self.orders:
+            self.look(RETRY_SECONDS)
+            return
+        try:
+            self.swarm.append(self.author.write(chain, proposal.contract, proposal.body), self)
+        except Rejection:
+            pass  # stale or made twice
+        else:
+            self.swarm.note(self.name, proposal.what)

@@ -1,6 +1,7 @@
 """A site's link with the ledger: the SN it follows, what it says there, and its heartbeats."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from simulation.ledger import CONTRACT, Author, Sn
@@ -89,7 +90,9 @@ class Link:
         if not self._registered:
             self._registered = True
             self.send(Register("SL", self.site.uid, papers().sl, "0"))
-        self.site.advanced()
+        self.site.advanced(self.height)
+        if self.swarm.doubles():  # the machine is told once more, perhaps when it knows of newer ones
+            self.site.at(self._delay(), partial(self.site.advanced, self.height))
         for offer in [one for one in self._offers.values() if one.height is not None and one.height <= self.height]:
             self._settled(offer)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from simulation.clock import Thunk
+from simulation.invariants import RESET
 from simulation.models import name
 from swarmlearning.ledger.bodies import OpenSession
 from swarmlearning.rounds.events import (
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from simulation.site import Site
 
 STRUCTURE = "5" * 64
+AGAIN_SECONDS = 5.0
+"""Until an operator, who has reset the contract, starts the training again."""
 
 
 @dataclass
@@ -136,6 +139,7 @@ class Script:
                     self.site.tell(Undelivered(digest))
             case AnswerSynced(interval, over):
                 assert process.waits, f"{self.site.uid} answers an ML process that does not wait"
+                assert not process.closing, f"{self.site.uid} lets an ML process go on that has closed"
                 assert interval >= 1
                 process.waits = False
                 process.left -= 1
@@ -157,6 +161,8 @@ class Script:
                 self.swarm.note(self.site.uid, f"fails its ML process: {text}")
                 self.swarm.witness.failed(self.site, text)
                 self._end(well=False)
+                if RESET in text:
+                    self.site.at(AGAIN_SECONDS, self.start)
 
     # --- what it does -----------------------------------------------------------------------------------------------
 

@@ -38,33 +38,36 @@ from swarmlearning.sl.node import LEAVE_SECONDS
 if TYPE_CHECKING:
     from simulation.swarm import Swarm
 
+SETTINGS = RoundSettings(make_me_admin=True, full_quorum_seconds=30.0, leader_failure_seconds=600.0, initial="merged")
+
 
 @dataclass(frozen=True)
 class Plan:
     """How a site trains. `rounds` hand-overs with `train` seconds between, then the closing one; `work` seconds a
     merge, `transfer` seconds a model; `lag` more seconds for each of its messages, on average. `silent`:
-    its merges cannot be seen to move."""
+    its merges cannot be seen to move. It `joins` after so many seconds, or without them when it is told to."""
 
-    rounds: int
-    train: float
-    work: float
-    transfer: float
-    lag: float
-    silent: bool
-    checkin: CheckinMode
-    adaptive: bool
-    weightage: int
-    settings: RoundSettings
-    joins: float
+    rounds: int = 2
+    train: float = 1.0
+    work: float = 0.1
+    transfer: float = 0.05
+    lag: float = 0.0
+    silent: bool = False
+    checkin: CheckinMode = "snapshot"
+    adaptive: bool = False
+    weightage: int = 1
+    settings: RoundSettings = SETTINGS
+    joins: float = 0.0
 
 
 class Site(Living):
-    """An SL by its UID. `finished`: it has left as it should; `dead`: nobody starts it again."""
+    """An SL by its UID. `finished`: it has left as it should; `dead`: it is gone for good; `shielded`: others cannot
+    get at its models."""
 
     def __init__(self, swarm: "Swarm", uid: str, plan: Plan, sn: int) -> None:
         super().__init__(swarm.clock)
         self.swarm, self.uid, self.plan = swarm, uid, plan
-        self.finished = self.dead = self.jammed = False
+        self.finished = self.dead = self.jammed = self.shielded = False
         self.machine: RoundMachine | None = None
         self.store = Store(self, swarm.dice)
         self.script = Script(self)
@@ -130,15 +133,13 @@ class Site(Living):
             training = self.swarm.log.training(self.link.height)
             self.machine = RoundMachine(self.uid, self.life, training, self.plan.settings, self.store.held)
         self.tell(event)
-        self.advanced()
+        self.advanced(self.link.height)
 
-    def advanced(self) -> None:
-        """There is a newer block."""
-        if self.machine is not None:
-            training = self.swarm.log.training(self.link.height)
-            leader = training.round.leader if training.round else ""
-            world = self.swarm.log.chains[self.link.height].world
-            self.tell(ChainAdvanced(training, self.link.height, network.last_height(world, leader)))
+    def advanced(self, height: int) -> None:
+        """Tells of the block at this height."""
+        training = self.swarm.log.training(height)
+        leader = training.round.leader if training.round else ""
+        self.tell(ChainAdvanced(training, height, network.last_height(self.swarm.log.chains[height].world, leader)))
 
     def tell(self, event: Event) -> None:
         """An event, and what the machine makes of it."""

@@ -6,16 +6,19 @@ A model of them are the ordered log, leases, SNs, the network, stores, transfers
 `run` ends when every site has ended, or when those that are left wait for sites that are gone for good and say so.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
 from simulation.clock import Clock
 from simulation.invariants import Violation, Witness, require
 from simulation.ledger import Log, Presence, Sn
-from simulation.scenario import MOMENTS, Scenario, in_moment, schedule, traits
+from simulation.moments import Moments
+from simulation.scenario import Scenario, traits
 from simulation.site import Site
 from swarmlearning.ledger.bodies import Receipt
 from swarmlearning.ledger.contracts.training import Training, participation_text, waiting_text
@@ -48,23 +51,25 @@ UNINTERESTING = {
 }
 
 
-class Swarm:
-    """`trace` is called with (seconds, who, what)."""
+Trace: TypeAlias = Callable[[float, str, str], None]
 
-    def __init__(self, seed: int, trace: Callable[[float, str, str], None] | None = None) -> None:
-        scenario = Scenario(seed)
+
+class Swarm:
+    """`seed` decides in what order things happen. `trace` is called with (seconds, who, what)."""
+
+    def __init__(self, scenario: Scenario, seed: int, trace: Trace | None = None) -> None:
         self.dice = random.Random(f"order {seed}")
-        self.clock = Clock(self.dice)
+        self.clock = Clock(self.dice, scenario.haste)
         self.log = Log()
         self.min_peers = scenario.min_peers
         self.witness = Witness(self.log, self.min_peers)
+        self.moments = Moments()
         self.struck: Counter[str] = Counter()
         self.harmed: set[str] = set()
         self._trace = trace
         self._scenario = scenario
         self._blocked_until = 0.0
         self._cuts: list[tuple[set[str], set[str]]] = []
-        self._on: list[tuple[str, int, Callable[[Site], None]]] = []
         self._healed_at = 0.0
         self._progress: tuple[tuple[int, bool], float] = ((0, False), 0.0)
         self.presence = Presence(self)
@@ -76,22 +81,25 @@ class Swarm:
         for sn in self.sns[1:]:
             sn.register()
         self.sites = {
-            uid: Site(self, uid, scenario.plan(index), self.dice.randrange(scenario.sns))
-            for index, uid in enumerate(f"sl-{number + 1}" for number in range(scenario.count))
+            uid: Site(self, uid, plan, self.dice.randrange(scenario.sns))
+            for uid, plan in ((f"sl-{number}", plan) for number, plan in enumerate(scenario.plans, 1))
         }
         for sn in self.sns:
             sn.advance()
-        ordinary = True
         for site in self.sites.values():
             self.struck.update(traits(site.plan))
-            ordinary = ordinary and not traits(site.plan)
-            if scenario.loss or scenario.lateness or site.plan.lag or site.plan.joins:
+            if scenario.loss or scenario.lateness or scenario.haste or site.plan.lag or site.plan.joins:
                 self.harmed.add(site.uid)  # the others may have begun and ended without it
-            self.until_healed(site.plan.joins)
-            self.clock.after(site.plan.joins, site.start)
-        self._calm = scenario.calm and ordinary
-        schedule(self, scenario)
+            if site.plan.joins < math.inf:
+                self.until_healed(site.plan.joins)
+                self.clock.after(site.plan.joins, site.start)
+        self.struck["haste"] += scenario.haste > 0
         self.clock.after(LOOK_SECONDS, self._look)
+
+    @property
+    def training(self) -> Training:
+        """The newest state."""
+        return self.log.training(-1)
 
     def note(self, who: str, what: str) -> None:
         if self._trace:
@@ -160,13 +168,7 @@ class Swarm:
             self.witness.block(entry)
             for other in self.sns:
                 other.at(0.0 if other is sn else self.delay(), other.advance)
-            training = self.log.training(height)
-            for moment in MOMENTS:
-                if in_moment(moment, training):
-                    leader = training.round.leader if training.round and moment == "collecting" else None
-                    leader = leader or (training.result.leader if training.result else "")
-                    if leader in self.sites:
-                        self.moment(moment, self.sites[leader])
+            self.moments.block(self.log.training(height), self.sites)
         return height
 
     def shown(self, sn: Sn) -> None:
@@ -214,24 +216,16 @@ class Swarm:
             self._blocked_until = self.clock.now + self.dice.uniform(0.5, FAILOVER_SECONDS)
             self.presence.extend()
 
-    # --- moments ----------------------------------------------------------------------------------------------------
-
-    def on(self, moment: str, number: int, strike: Callable[[Site], None]) -> None:
-        """Strikes the leader in this moment of round `number` or a later one, once."""
-        self._on.append((moment, number, strike))
+    # --- the run ----------------------------------------------------------------------------------------------------
 
     def moment(self, moment: str, site: Site) -> None:
-        training = self.log.training(len(self.log.chains) - 1)
-        for trigger in [one for one in self._on if one[0] == moment and one[1] <= training.rounds]:
-            self._on.remove(trigger)
-            trigger[2](site)
+        """This moment of a leader's has come."""
+        self.moments.at(moment, self.training.rounds, site)
 
     def unjam(self, site: Site) -> None:
         self.note(site.uid, "gets on again")
         site.jammed = False
         self.until_healed(0.0)
-
-    # --- the run ----------------------------------------------------------------------------------------------------
 
     def run(self) -> str:
         """How it ended: `complete`, `waits` (for who is gone) or `gone` (all are). Raises `Violation`."""
@@ -258,7 +252,7 @@ class Swarm:
     def _look(self) -> None:
         """Whether it gets on, now and then."""
         self.clock.after(LOOK_SECONDS, self._look)
-        training = self.log.training(len(self.log.chains) - 1)
+        training = self.training
         state = (training.rounds, training.over)
         if state != self._progress[0]:
             self._progress = (state, self.clock.now)
@@ -287,7 +281,7 @@ class Swarm:
         """Too few are left: whoever waits is told for whom."""
         gone = [uid for uid, site in self.sites.items() if site.dead]
         for site in self.sites.values():
-            if site.script.process is not None and site.machine is not None:
+            if not site.dead and site.script.process is not None and site.machine is not None:
                 text = site.machine.waiting_text or ""
                 told = any(f"{uid} ({how}" in text or uid not in text for uid in gone for how in ("lost", "left"))
                 told = told or "can lead" in text
@@ -295,17 +289,20 @@ class Swarm:
         self._waits = True
 
     def _check_end(self) -> None:
-        training = self.log.training(len(self.log.chains) - 1)
+        training = self.training
         require(training.over and training.result is not None, "all have ended though training is not over")
         assert training.result is not None
         participation = participation_text(training)
-        require(not self._calm or participation.startswith("complete"), f"though nothing has happened: {participation}")
+        require(
+            not self._scenario.calm or participation.startswith("complete"),
+            f"though nothing has happened: {participation}",
+        )
         for site in self.sites.values():
             if not site.dead and site.script.failed is None and site.script.final:
                 require(site.script.final == training.result.digest, f"{site.uid} ends with another model")
 
     def _text(self) -> str:
-        return waiting_text(self.log.training(len(self.log.chains) - 1))
+        return waiting_text(self.training)
 
 
 def _short(body: msgspec.Struct) -> str:
@@ -321,6 +318,3 @@ def _brief(value: object) -> str:
         return "+".join(part.uid for part in value.contributions) + left_out
     text = str(value)
     return text[:6] if len(text) == 64 else text
-
-
-__all__ = ["Swarm", "Violation"]

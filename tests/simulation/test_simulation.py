@@ -13,6 +13,7 @@ SEEDS = 2000
 CHUNK = 200
 LASTING = {
     "doubled message",
+    "haste",
     "jam",
     "late joiner",
     "late message",
