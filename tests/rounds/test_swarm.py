@@ -1,28 +1,44 @@
-"""Whole trainings in virtual time, in random order: what round machines do together, and when things go wrong."""
+"""Whole trainings in virtual time, in many orders of events: what round machines do together, and what becomes of one
+thing that goes wrong at one moment. Anything at any time is in `tests/simulation`.
+"""
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 
-from support.mishaps import KINDS, Kind, Mishaps, random_swarm
-from support.roundsim import Plan, Swarm
-from swarmlearning.ledger.bodies import CheckinMode
+from simulation.faults import Fault, crash, cut, lose_ml, poison, reset, shield, strike, vanish
+from simulation.scenario import Scenario
+from simulation.site import SETTINGS, Plan
+from simulation.swarm import Swarm
+from simulation.unsigned import signatures_unchecked
+from swarmlearning.ledger.bodies import CheckinMode, Publish, Submit
 from swarmlearning.ledger.contracts.training import Result, Training
 
 SEEDS = range(25)
 """Orders of events for each story."""
+LATENCIES = (0.01, 0.1, 0.5)
+"""From quick to as slow as training."""
+FOR_A_WHILE = 60.0
+LATE = math.inf
+CANNOT_LEAD = replace(SETTINGS, make_me_admin=False)
 
 
-def swarms(*plans: Plan, min_peers: int, seeds: Iterable[int] = SEEDS, late: Iterable[str] = ()) -> Iterable[Swarm]:
-    """The same swarm (`sl-1`, `sl-2`, …) in as many orders of events; who is `late` is not started."""
-    for seed in seeds:
-        swarm = Swarm({f"sl-{index}": plan for index, plan in enumerate(plans, 1)}, min_peers, seed)
-        for uid in swarm.sites:
-            if uid not in late:
-                swarm.start_later(uid)
+@pytest.fixture(autouse=True)
+def unsigned() -> Iterator[None]:
+    with signatures_unchecked():
+        yield
+
+
+def swarms(*plans: Plan, min_peers: int) -> Iterator[Swarm]:
+    """The same swarm (`sl-1`, `sl-2`, …) in as many orders of events; who joins `LATE` is not started."""
+    for seed in SEEDS:
+        scenario = Scenario(plans, min_peers, latency=LATENCIES[seed % len(LATENCIES)], doubling=0.1)
+        swarm = Swarm(scenario, seed)
+        swarm.until_healed(FOR_A_WHILE)  # so long messages come twice
         yield swarm
 
 
@@ -45,33 +61,48 @@ def held_by_two(state: Training) -> bool:
 
 
 def standing(swarm: Swarm) -> Result:
-    assert swarm.state.result is not None
-    return swarm.state.result
+    assert swarm.training.result is not None
+    return swarm.training.result
 
 
-def holds_its_own(swarm: Swarm, uid: str, reader: str, holder: str, digest: str) -> bool:
-    """Nobody can fetch from `uid` what it has trained itself."""
-    return holder == uid and digest in swarm.made_from
+def submits(swarm: Swarm) -> list[tuple[str, Submit]]:
+    """Who submitted what, in order."""
+    said = [entry.content for entry in swarm.log.entries]
+    return [(one.sender, one.body) for one in said if isinstance(one.body, Submit)]
 
 
-def fails_twice(swarm: Swarm, reader: str, holder: str, digest: str) -> bool:
-    """Every fetch succeeds at the third attempt only."""
-    return swarm.failures[reader, digest] < 2
+def published_by_all(swarm: Swarm) -> list[Publish]:
+    """Every merge that was published, also those of too few models, which have no result."""
+    bodies = [entry.content.body for entry in swarm.log.entries]
+    return [body for body in bodies if isinstance(body, Publish)]
 
 
-def cut_off(uids: Iterable[str], swarm: Swarm) -> None:
-    for uid in uids:
-        swarm.cut(uid)
+def results(swarm: Swarm) -> list[Publish]:
+    return [body for body in published_by_all(swarm) if body.result]
 
 
-def come_back(swarm: Swarm, uid: str) -> None:
-    swarm.cut(uid)
-    swarm.timers.append(lambda: swarm.heal(uid))
+def left_out(swarm: Swarm) -> set[tuple[str, str]]:
+    """Whose models were not merged, and why."""
+    return {(part.uid, part.reason) for body in results(swarm) for part in body.receipt.exclusions}
 
 
-def lose_ml_for_a_while(swarm: Swarm, uid: str) -> None:
-    swarm.lose_ml(uid)
-    swarm.timers.append(lambda: swarm.start_ml(uid))
+def reasons(swarm: Swarm) -> dict[str, str]:
+    """What each waiting ML process is told."""
+    told = {uid: site.machine.waiting_text for uid, site in swarm.sites.items() if site.machine}
+    return {uid: text for uid, text in told.items() if text}
+
+
+def strikes(swarm: Swarm, fault: Fault, uid: str, lasts: float = FOR_A_WHILE) -> Callable[[], None]:
+    """Lets the fault strike this site, later."""
+    return lambda: strike(swarm, fault, swarm.sites[uid], lasts)
+
+
+def run(swarm: Swarm, without: Iterable[str] = ()) -> None:
+    """Until all have ended: well and with the final model, but those `without` an ML process or who came too late."""
+    assert swarm.run() == "complete"
+    for uid, site in swarm.sites.items():
+        if not site.dead and uid not in without and site.script.failed is None:
+            assert site.script.final == standing(swarm).digest, uid
 
 
 # --- all is well ----------------------------------------------------------------------------------------------------
@@ -80,27 +111,25 @@ def lose_ml_for_a_while(swarm: Swarm, uid: str) -> None:
 def test_all_end_with_the_same_model_and_every_round_has_all_contributors() -> None:
     for count in (1, 2, 3, 5):
         for swarm in swarms(*[Plan(rounds=3)] * count, min_peers=count):
-            swarm.run()
-            swarm.assert_complete()
-            assert [body.round for body in swarm.results] == [0, 1, 2, 3]
-            assert {len(body.receipt.contributions) for body in swarm.results} == {count}
+            run(swarm)
+            assert [body.round for body in results(swarm)] == [0, 1, 2, 3]
+            assert {len(body.receipt.contributions) for body in results(swarm)} == {count}
 
 
 def test_every_hand_over_is_contributed_once() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(), min_peers=3):
-        swarm.run()
-        trained = [body.digest for _, body in swarm.submits if body.submission == "trained"]
+        run(swarm)
+        trained = [body.digest for _, body in submits(swarm) if body.submission == "trained"]
         assert len(trained) == len(set(trained)) == 2 * 3
 
 
 @pytest.mark.parametrize("checkin", get_args(CheckinMode))
 def test_sites_that_finish_early_go_on_until_all_are_done(checkin: CheckinMode) -> None:
-    for swarm in swarms(*(Plan(rounds, checkin) for rounds in (1, 2, 4)), min_peers=3):
-        swarm.run()
-        swarm.assert_complete()
-        assert {len(body.receipt.contributions) for body in swarm.results} == {3}
+    for swarm in swarms(*(Plan(rounds, checkin=checkin) for rounds in (1, 2, 4)), min_peers=3):
+        run(swarm)
+        assert {len(body.receipt.contributions) for body in results(swarm)} == {3}
         after_closing = defaultdict(list)
-        for uid, body in swarm.submits:
+        for uid, body in submits(swarm):
             if body.submission != "trained":
                 assert body.submission == checkin
                 assert body.weight == (0 if checkin == "inactive" else 1)
@@ -113,41 +142,39 @@ def test_sites_that_finish_early_go_on_until_all_are_done(checkin: CheckinMode) 
 
 def test_when_all_are_inactive_the_last_model_stands() -> None:
     for swarm in swarms(*[Plan(rounds=1, checkin="inactive")] * 3, min_peers=3):
-        swarm.run()
-        swarm.assert_complete()
-        assert [body.round for body in swarm.results] == [0, 1]
-        assert swarm.results[0].result == swarm.results[1].result
+        run(swarm)
+        first, last = results(swarm)
+        assert (first.round, last.round) == (0, 1)
+        assert first.result == last.result
 
 
 @pytest.mark.parametrize("checkin", get_args(CheckinMode))
 def test_who_only_closes_ends_too(checkin: CheckinMode) -> None:
     for swarm in swarms(*[Plan(rounds=0, checkin=checkin)] * 2, min_peers=2):
-        swarm.run()
-        swarm.assert_complete()
+        run(swarm)
 
 
 def test_training_is_over_with_min_peers_and_the_others_are_told() -> None:
     for swarm in swarms(Plan(rounds=1), Plan(rounds=1), Plan(rounds=99), min_peers=2):
-        swarm.run()
-        swarm.assert_complete()
-        assert len(swarm.results) < 10
+        run(swarm)
+        assert len(results(swarm)) < 10
 
 
 def test_a_latecomer_takes_the_latest_model_before_it_contributes() -> None:
-    for swarm in swarms(Plan(rounds=4), Plan(rounds=4), Plan(rounds=1), min_peers=2, late=["sl-3"]):
-        swarm.when(published(0), lambda swarm: swarm.start("sl-3"))
-        swarm.run()
-        swarm.assert_complete()
-        assert all(body.base for uid, body in swarm.submits if uid == "sl-3")
-        assert swarm.state.members["sl-3"].contributed > 0
+    for swarm in swarms(Plan(rounds=4), Plan(rounds=4), Plan(rounds=1, joins=LATE), min_peers=2):
+        swarm.moments.when(published(0), swarm.sites["sl-3"].start)
+        run(swarm)
+        assert all(body.base for uid, body in submits(swarm) if uid == "sl-3")
+        assert swarm.training.members["sl-3"].contributed > 0
 
 
 def test_who_comes_when_all_is_over_is_told_so() -> None:
-    for swarm in swarms(Plan(), Plan(), Plan(), min_peers=2, late=["sl-3"]):
-        swarm.when(lambda state: state.over, lambda swarm: swarm.start("sl-3"))
-        swarm.run()
-        swarm.assert_complete()
-        assert "RESET CONTRACT" in (swarm.sites["sl-3"].failed or "")
+    for swarm in swarms(Plan(), Plan(), Plan(joins=LATE), min_peers=2):
+        swarm.moments.when(lambda state: state.over, swarm.sites["sl-3"].start)
+        run(swarm)
+        [(uid, text)] = swarm.witness.failures
+        assert uid == "sl-3"
+        assert "RESET CONTRACT" in text
 
 
 # --- somebody goes away ---------------------------------------------------------------------------------------------
@@ -157,171 +184,148 @@ MOMENTS = {
     "frozen": round_open(1, submitted=4, frozen=True),
     "published": published(1),
 }
-FATES: dict[str, Callable[[Swarm, str], None]] = {
-    "is lost for ever": Swarm.cut,
-    "is lost and comes back": come_back,
-    "is restarted": Swarm.restart,
-    "loses its ML process": Swarm.lose_ml,
-    "loses its ML process, which returns": lose_ml_for_a_while,
+FATES: dict[str, tuple[Fault, float]] = {
+    "is lost for ever": (vanish, LATE),
+    "is lost and comes back": (cut, 8.0),
+    "is restarted": (crash, 0.1),
+    "loses its ML process": (lose_ml, LATE),
+    "loses its ML process, which returns": (lose_ml, 0.5),
 }
 
 
 @pytest.mark.parametrize("fate", FATES)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_leader_that_goes_away_is_replaced(moment: str, fate: str) -> None:
-    def strike(swarm: Swarm) -> None:
-        now = swarm.state.round
-        assert now is not None
-        FATES[fate](swarm, standing(swarm).leader if moment == "published" else now.leader)
-
+    fault, lasts = FATES[fate]
     for swarm in swarms(*[Plan(rounds=3)] * 4, min_peers=3):
-        swarm.when(MOMENTS[moment], strike)
-        swarm.run()
-        swarm.assert_complete()
+        struck: list[str] = []
+
+        def strike_leader(swarm: Swarm = swarm, struck: list[str] = struck) -> None:
+            now = swarm.training.round
+            assert now is not None
+            struck.append(standing(swarm).leader if moment == "published" else now.leader)
+            strikes(swarm, fault, struck[0], lasts)()
+
+        swarm.moments.when(MOMENTS[moment], strike_leader)
+        run(swarm, without=struck if (fault, lasts) == (lose_ml, LATE) else ())
+        assert struck
 
 
 def test_a_result_that_went_away_with_its_leader_is_made_again() -> None:
     for swarm in swarms(*[Plan(rounds=3)] * 4, min_peers=3):
-        swarm.when(published(1), lambda swarm: swarm.cut(standing(swarm).leader))
-        swarm.run()
-        swarm.assert_complete()
-        again = [body for body in swarm.results if body.round == 1]
+
+        def leave(swarm: Swarm = swarm) -> None:
+            strikes(swarm, vanish, standing(swarm).leader)()
+
+        swarm.moments.when(published(1), leave)
+        run(swarm)
+        again = [body for body in results(swarm) if body.round == 1]
         assert [(len(body.receipt.contributions), body.term) for body in again] == [(4, 0), (3, 1)]
 
 
 def test_below_min_peers_the_swarm_waits_for_those_who_are_away_and_says_so() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(), min_peers=3):
-        swarm.when(round_open(1), lambda swarm: swarm.cut("sl-2"))
-        swarm.run()
-        assert swarm.reasons().keys() == {"sl-1", "sl-2", "sl-3"}
-        assert "sl-2 (lost since" in swarm.reasons()["sl-1"]
-        swarm.heal("sl-2")
-        swarm.run()
-        swarm.assert_complete()
+        told: dict[str, str] = {}
+
+        def leave_alone(swarm: Swarm = swarm, told: dict[str, str] = told) -> None:
+            swarm.cut({"sl-2"}, {"sn-1", "sl-1", "sl-3"}, FOR_A_WHILE)
+            swarm.clock.after(FOR_A_WHILE, lambda: told.update(reasons(swarm)))
+
+        swarm.moments.when(round_open(1), leave_alone)
+        run(swarm)
+        assert told.keys() == {"sl-1", "sl-2", "sl-3"}
+        assert "sl-2 (lost since" in told["sl-1"]
 
 
 def test_an_ml_process_that_died_is_not_waited_for_and_returns_to_the_latest_model() -> None:
     for swarm in swarms(*[Plan(rounds=4)] * 3, min_peers=2):
-        swarm.when(round_open(1), lambda swarm: swarm.lose_ml("sl-2"))
-        swarm.when(round_open(3), lambda swarm: swarm.start_ml("sl-2"))
-        swarm.run()
-        swarm.assert_complete()
-        assert swarm.state.members["sl-2"].contributed >= 1
+        swarm.moments.when(round_open(1), strikes(swarm, lose_ml, "sl-2", LATE))
+        swarm.moments.when(round_open(3), swarm.sites["sl-2"].script.start)
+        run(swarm)
+        assert swarm.training.members["sl-2"].contributed >= 1
 
 
 # --- models that cannot be had, or cannot be used -------------------------------------------------------------------
 
 
 def test_a_contributor_whose_model_nobody_can_fetch_is_left_out_and_gets_the_result() -> None:
-    for swarm in swarms(Plan(), Plan(), Plan(), min_peers=2):
-        swarm.unreachable = partial(holds_its_own, swarm, "sl-3")
-        swarm.run()
-        swarm.assert_complete()
-        left_out = {(part.uid, part.reason) for body in swarm.results for part in body.receipt.exclusions}
-        assert left_out == {("sl-3", "unreachable")}
+    for swarm in swarms(Plan(), Plan(), Plan(settings=CANNOT_LEAD), min_peers=2):
+        strikes(swarm, shield, "sl-3", LATE)()
+        run(swarm)
+        assert left_out(swarm) == {("sl-3", "unreachable")}
 
 
 def test_a_round_that_lost_too_many_models_collects_them_again() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(), min_peers=3):
-        swarm.unreachable = partial(fails_twice, swarm)
-        swarm.run()
-        swarm.assert_complete()
-        assert {len(body.receipt.contributions) for body in swarm.results} == {3}
+        for uid in swarm.sites:
+            swarm.moments.when(round_open(1), strikes(swarm, shield, uid, 20.0))
+        run(swarm)
+        assert {len(body.receipt.contributions) for body in results(swarm)} == {3}
+        assert len(published_by_all(swarm)) > len(results(swarm))
 
 
 def test_a_file_that_is_gone_is_fetched_again() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(), min_peers=3):
-        swarm.when(held_by_two, lambda swarm: swarm.drop(standing(swarm).leader, standing(swarm).digest))
-        swarm.run()
-        swarm.assert_complete()
+
+        def drop(swarm: Swarm = swarm) -> None:
+            swarm.sites[standing(swarm).leader].store.drop(standing(swarm).digest)
+
+        swarm.moments.when(held_by_two, drop)
+        run(swarm)
 
 
 def test_a_result_that_all_have_lost_is_made_again_from_the_model_before() -> None:
-    def drop(swarm: Swarm) -> None:
-        for uid in swarm.sites:
-            swarm.drop(uid, standing(swarm).digest)
-
+    again = 0
     for swarm in swarms(*[Plan(rounds=3)] * 3, min_peers=3):
-        swarm.when(lambda state: published(1)(state) and held_by_two(state), drop)
-        swarm.run()
-        swarm.assert_complete()
+
+        def drop(swarm: Swarm = swarm) -> None:
+            for site in swarm.sites.values():
+                site.store.drop(standing(swarm).digest)
+
+        swarm.moments.when(lambda state: published(1)(state) and held_by_two(state), drop)
+        run(swarm)
+        again += swarm.log.said()["Void"]
+    assert again > 0  # not where all have loaded it
 
 
 def test_a_model_that_is_not_finite_is_left_out_and_its_site_gets_the_result() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(), min_peers=2):
-        swarm.sites["sl-2"].poisoned = True
-        swarm.run()
-        swarm.assert_complete()
-        left_out = {(part.uid, part.reason) for body in swarm.results for part in body.receipt.exclusions}
-        assert left_out == {("sl-2", "non-finite")}
+        swarm.sites["sl-2"].script.poisoned = True
+        run(swarm)
+        assert left_out(swarm) == {("sl-2", "non-finite")}
 
 
 def test_without_a_usable_model_of_everybody_needed_the_swarm_waits_and_says_why() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(), min_peers=3):
-        swarm.sites["sl-2"].poisoned = True
-        swarm.run()
-        assert swarm.reasons().keys() == {"sl-1", "sl-2", "sl-3"}
-        assert "sl-2 (its model cannot be used)" in swarm.reasons()["sl-2"]
-        swarm.sites["sl-2"].poisoned = False
-        swarm.lose_ml("sl-2")
-        swarm.start_ml("sl-2")
-        swarm.run()
-        swarm.assert_complete()
+        told: dict[str, str] = {}
+
+        def listen(swarm: Swarm = swarm, told: dict[str, str] = told) -> None:
+            told.update(reasons(swarm))
+
+        swarm.clock.after(FOR_A_WHILE, listen)
+        strikes(swarm, poison, "sl-2", FOR_A_WHILE)()
+        run(swarm)
+        assert told.keys() == {"sl-1", "sl-2", "sl-3"}
+        assert "sl-2 (its model cannot be used)" in told["sl-2"]
 
 
 # --- states that no time heals --------------------------------------------------------------------------------------
 
 
 def test_nobody_who_may_lead_is_a_state_with_a_text() -> None:
-    for swarm in swarms(*[Plan(may_lead=False)] * 3, min_peers=2):
-        swarm.run()
-        assert set(swarm.reasons()) == {"sl-1", "sl-2", "sl-3"}
-        assert "no member can lead" in swarm.reasons()["sl-1"]
+    for swarm in swarms(*[Plan(settings=CANNOT_LEAD)] * 3, min_peers=2):
+        assert swarm.run() == "waits"
+        assert set(reasons(swarm)) == {"sl-1", "sl-2", "sl-3"}
+        assert "no member can lead" in reasons(swarm)["sl-1"]
 
 
 def test_a_reset_ends_every_ml_process_with_the_reason() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(), min_peers=2):
-        swarm.when(round_open(1, submitted=1), Swarm.reset)
-        swarm.run()
-        assert all("reset by an operator" in (site.failed or "") for site in swarm.sites.values())
-        for uid in swarm.sites:
-            swarm.start_ml(uid)
-        swarm.run()
-        swarm.assert_complete()
 
+        def end(swarm: Swarm = swarm) -> None:
+            strike(swarm, reset, None, 0.0)
 
-# --- anything, at any time ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_after_mishaps_of_one_kind_all_end_with_the_same_model(kind: Kind) -> None:
-    for seed in range(200):
-        swarm = random_swarm(seed)
-        Mishaps(swarm, seed, kinds=(kind,), count=8)
-        swarm.run()
-        swarm.assert_complete()
-
-
-def test_after_mishaps_of_all_kinds_all_end_with_the_same_model() -> None:
-    for seed in range(1000):
-        swarm = random_swarm(seed)
-        Mishaps(swarm, seed)
-        swarm.run()
-        swarm.assert_complete()
-
-
-def test_who_is_left_ends_or_is_told_whom_it_waits_for() -> None:
-    ended = 0
-    for seed in range(300):
-        swarm = random_swarm(seed)
-        gone = [uid for uid in swarm.sites if swarm.random.random() < 0.3]
-        Mishaps(swarm, seed, kinds=("ml-dies", "restart", "fetch"))
-        swarm.when(round_open(1), partial(cut_off, gone))
-        swarm.run()
-        away = [uid for uid in swarm.sites if swarm.sites[uid].cut]
-        ended += swarm.state.over
-        for site in swarm.sites.values():
-            if site.process and not site.cut:
-                reason = swarm.reasons()[site.uid]
-                assert any(f"{uid} (lost since" in reason for uid in away) or "no member can lead" in reason
-    assert 100 < ended < 300
+        swarm.moments.when(round_open(1, submitted=1), end)
+        run(swarm)
+        assert {uid for uid, _ in swarm.witness.failures} == swarm.sites.keys()
+        assert all("reset by an operator" in text for _, text in swarm.witness.failures)
