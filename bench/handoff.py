@@ -52,7 +52,7 @@ class Folder:
         self.in_s: list[float] = []
         self.copy_s: list[float] = []
 
-    def sync(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> tuple[int, bool]:
+    def sync(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> tuple[int, bool]:
         begin = perf_counter()
         with HandOver(self.path, tensors, "model.safetensors") as handed:
             self.out_s.append(perf_counter() - begin)
@@ -63,8 +63,8 @@ class Folder:
         (self.path / handed.name).rename(self.path / SPARE)
         return 1, False
 
-    def close(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> None:
-        self.sync(tensors, node_weightage, on_merged)
+    def close(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> None:
+        self.sync(tensors, on_merged)
 
     def kill(self, ok: bool, message: str) -> None:
         pass

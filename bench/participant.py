@@ -60,7 +60,7 @@ class Participant:
         for array in self._parameters.values():
             array.flat[0] = self._random.standard_normal()
         begin = monotonic()
-        self._session.sync(self._tensors(), 1, self._take)
+        self._session.sync(self._tensors(), self._take)
         return Done(begin, self._end, float(next(iter(self._parameters.values())).flat[0]))
 
     def _take(self, merged: Path) -> Evaluation:

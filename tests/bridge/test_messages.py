@@ -9,8 +9,8 @@ from swarmlearning.bridge.errors import LostTrack, Refused, Unusable
 from swarmlearning.bridge.messages import OK, Code, Evaluated, HandOver, Header, KillSession, OpenSession, Status, Type
 from swarmlearning.bridge.wire import Fields
 
-SYNC = HandOver(False, "s1", 3, 1, "trained_weights.pkl")
-CLOSE = HandOver(True, "s1", 1, 1, "trained_weights.pkl")
+SYNC = HandOver(False, "s1", 3, "trained_weights.pkl")
+CLOSE = HandOver(True, "s1", 1, "trained_weights.pkl")
 
 
 def body(hexadecimal: str) -> bytes:

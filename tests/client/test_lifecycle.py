@@ -155,7 +155,7 @@ def test_parameters_go_out_and_merged_ones_come_in(tmp_path: Any, join: Join) ->
         assert [int(sent["steps"]) for sent in sl.models] == [0, 11, 22, 32]
         assert (weights == 43).all()
         assert mine["steps"] == 42
-        assert [(m.sequence, m.node_weightage) for m in sl.of(Sync) + sl.of(Close)] == [(1, 5), (2, 5), (3, 5), (4, 5)]
+        assert [m.sequence for m in sl.of(Sync) + sl.of(Close)] == [1, 2, 3, 4]
         assert len({m.file for m in sl.of(Sync) + sl.of(Close)}) == 4
         assert sl.of(Evaluated) == [
             Evaluated(SESSION, 1, 1.5, 0.25, 0, 9),
@@ -221,28 +221,27 @@ def test_a_warning_when_nothing_was_merged_during_training(tmp_path: Any, join: 
 
 
 @pytest.mark.parametrize(
-    ("mode", "batches", "sent", "weightage"),
+    ("mode", "batches", "sent"),
     [
         # The parameters are 1, merged 11, trained 12 and 13, merged 23, trained 24.
-        ("snapshot", 3, 24, 5),
-        ("active", 3, 23, 5),
-        ("inactive", 3, 24, 0),
-        ("active", 0, 11, 5),  # the merge at the beginning
-        ("active", 1, 11, 5),
-        ("snapshot", 1, 12, 5),
+        ("snapshot", 3, 24),
+        ("active", 3, 23),
+        ("inactive", 3, 24),
+        ("active", 0, 11),  # the merge at the beginning
+        ("active", 1, 11),
+        ("snapshot", 1, 12),
     ],
 )
-def test_check_in_modes(tmp_path: Any, join: Join, mode: str, batches: int, sent: int, weightage: int) -> None:
+def test_check_in_modes(tmp_path: Any, join: Join, mode: str, batches: int, sent: int) -> None:
     with FakeSL(tmp_path, merge=plus(10)) as sl:
         mine = model(1)
-        callback = join.arrays(sl, syncFrequency=2, checkinModelOnTrainEnd=mode, nodeWeightage=5, model=mine)
+        callback = join.arrays(sl, syncFrequency=2, checkinModelOnTrainEnd=mode, model=mine)
         callback.on_train_begin()
         for _ in range(batches):
             mine["w"] += 1
             callback.on_batch_end()
         callback.on_train_end()
-        [close] = sl.of(Close)
-        assert close.node_weightage == weightage
+        assert len(sl.of(Close)) == 1
         assert {float(x) for x in sl.models[-1]["w"].flat} == {sent}
         assert mine["w"][0, 0] == sent + 10  # whatever was sent, the final model is loaded
 

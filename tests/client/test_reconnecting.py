@@ -171,7 +171,7 @@ def test_what_is_handed_over_while_it_is_away_is_there_when_it_is_back(
         while session._connection is not None:
             session.progress(pace)
         tensors = {"w": Tensor.of(model(3)["w"], "w")}
-        assert session.sync(tensors, 1, lambda path: Evaluation(None, None, 0, 0)) == (1, False)
+        assert session.sync(tensors, lambda path: Evaluation(None, None, 0, 0)) == (1, False)
         session.kill(True, "the test has ended")
     assert [tuple(arrays["w"]) for arrays in sl.models] == [(3,) * 6]
 

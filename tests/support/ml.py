@@ -58,13 +58,13 @@ def main() -> None:
         if steps == options.poison_at:
             model["layer.bias"][-1] = np.nan
         steps += 1
-        _, over = swarm.sync(tensors(), 1, load)
+        _, over = swarm.sync(tensors(), load)
         print(f"SYNC {steps}", flush=True)
         if over:
             swarm.kill(ok=True, message="training is over")
             break
     else:
-        swarm.close(tensors(), 1, load)
+        swarm.close(tensors(), load)
     print("DIGEST", hashlib.sha256(b"".join(model[name].tobytes() for name in sorted(model))).hexdigest())
 
 

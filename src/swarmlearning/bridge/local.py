@@ -70,7 +70,7 @@ class Local:
         """The model file `file`, for the next round or for all that follow."""
         self._sequence += 1
         kind = messages.Close if request.closing else messages.Sync
-        await self._send(kind(self.session, self._sequence, request.weightage, file))
+        await self._send(kind(self.session, self._sequence, file))
 
     async def evaluated(self, answer: Evaluated, loss: float | None, metric: float | None) -> None:
         await self._send(

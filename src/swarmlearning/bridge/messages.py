@@ -102,7 +102,6 @@ class HandOver:
     closing: bool
     session: str
     sequence: int
-    weightage: int
     weights: str | memoryview
 
 
@@ -160,7 +159,6 @@ def decode(kind: int, body: memoryview | bytes) -> FromClient:
                 closing=kind == Type.CLOSE_REQUEST,
                 session=fields.text(1),
                 sequence=fields.integer(2),
-                weightage=fields.integer(3),
                 weights=_file_name(fields.data(5)) or fields.data(5),
             )
         case Type.LOSS_RESPONSE:

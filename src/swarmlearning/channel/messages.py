@@ -68,7 +68,6 @@ class Sync(Message, frozen=True, tag=True):
 
     session: str
     sequence: int
-    node_weightage: int
     file: str
 
 
@@ -77,7 +76,6 @@ class Close(Message, frozen=True, tag=True):
 
     session: str
     sequence: int
-    node_weightage: int
     file: str
 
 

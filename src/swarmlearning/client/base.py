@@ -219,9 +219,7 @@ class SwarmCallbackBase(ABC):
     def _sync(self, session: Exchanges) -> None:
         self.logger.info("Starting Swarm merging round ...")
         with self._reported("Sync Swarm call to SL container failed - "):
-            interval, self._training_over = session.sync(
-                self._local_model(), self._parameters.node_weightage, self._accept
-            )
+            interval, self._training_over = session.sync(self._local_model(), self._accept)
         self.logger.info("Merge Done: RVInt [cur: %d Nxt: %d]", self._interval, interval)
         self._interval, self._since_sync = interval, 0
         if self._pace.steps:
@@ -233,11 +231,10 @@ class SwarmCallbackBase(ABC):
     def _finish(self, session: Exchanges) -> None:
         """Training goes on elsewhere: contribute by the check-in mode and follow the swarm to its end."""
         mode = self._parameters.checkin_model_on_train_end
-        weightage = 0 if mode == "inactive" else self._parameters.node_weightage
         self.logger.info("Final merging starts at training end. Waiting for other peers to complete ...")
         self._merged_at_end = False
         with self._reported("End Swarm call to SL container failed - "):
-            session.close(self._merged_model() if mode == "active" else self._local_model(), weightage, self._accept)
+            session.close(self._merged_model() if mode == "active" else self._local_model(), self._accept)
             if not self._merged_at_end:  # the last one is the swarm's model, and ours may be a best one of the script's
                 self._load_last_merged()
 

@@ -86,9 +86,9 @@ class Exchanges(Protocol):
     @property
     def over(self) -> bool: ...
 
-    def sync(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> tuple[int, bool]: ...
+    def sync(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> tuple[int, bool]: ...
 
-    def close(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> None: ...
+    def close(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> None: ...
 
     def kill(self, ok: bool, message: str) -> None: ...
 
@@ -130,19 +130,17 @@ class Session:
         """Whether it was closed, or has failed: nothing more can be asked."""
         return self._why_over is not None
 
-    def sync(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> tuple[int, bool]:
+    def sync(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> tuple[int, bool]:
         """Hands over the parameters and loads what the swarm made of them.
 
         Returns the batches until the next sync (>= 1) and whether the swarm's training is over.
         """
-        synced = self._hand_over(
-            tensors, lambda name: Sync(self._id, self._sequence, node_weightage, name), Synced, on_merged
-        )
+        synced = self._hand_over(tensors, lambda name: Sync(self._id, self._sequence, name), Synced, on_merged)
         return synced.next_interval, synced.training_over
 
-    def close(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> None:
+    def close(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> None:
         """Ends local training and goes on loading merged models until training is over everywhere."""
-        self._hand_over(tensors, lambda name: Close(self._id, self._sequence, node_weightage, name), Closed, on_merged)
+        self._hand_over(tensors, lambda name: Close(self._id, self._sequence, name), Closed, on_merged)
         self._end(ENDED)
 
     def kill(self, ok: bool, message: str) -> None:

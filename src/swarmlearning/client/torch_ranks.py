@@ -124,15 +124,15 @@ class Speaker:
     def over(self) -> bool:
         return self._session.over
 
-    def sync(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> tuple[int, bool]:
+    def sync(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> tuple[int, bool]:
         with self._failures_told():
-            interval, over = self._session.sync(tensors, node_weightage, self._shared(on_merged))
+            interval, over = self._session.sync(tensors, self._shared(on_merged))
         self._channel.say(Answer(interval, over))
         return interval, over
 
-    def close(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> None:
+    def close(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> None:
         with self._failures_told():
-            self._session.close(tensors, node_weightage, self._shared(on_merged))
+            self._session.close(tensors, self._shared(on_merged))
         self._channel.say(Answer())
 
     def kill(self, ok: bool, message: str) -> None:
@@ -170,11 +170,11 @@ class Listener:
         """Rank 0 says when it was left open."""
         return True
 
-    def sync(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> tuple[int, bool]:
+    def sync(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> tuple[int, bool]:
         answer = self._follow(on_merged)
         return answer.interval, answer.training_over
 
-    def close(self, tensors: Mapping[str, Tensor], node_weightage: int, on_merged: OnMerged) -> None:
+    def close(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> None:
         self._follow(on_merged)
 
     def kill(self, ok: bool, message: str) -> None:

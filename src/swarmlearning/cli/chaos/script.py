@@ -62,13 +62,13 @@ def main() -> None:
     while not over and not (folder / ENOUGH).exists():
         training.step()
         time.sleep(options.rest)
-        _, over = session.sync(training.tensors, 1, training.load)
+        _, over = session.sync(training.tensors, training.load)
         pace.step(samples=0)
         session.progress(pace)
     if over:
         session.kill(ok=True, message="training is over everywhere")
     else:
-        session.close(training.tensors, 1, training.load)
+        session.close(training.tensors, training.load)
     write(folder / "sites" / os.environ["SWARM_SITE"] / "model.safetensors", training.tensors)
 
 
