@@ -112,7 +112,8 @@ def test_a_run_that_ends_well(launch: Launch, tmp_path: Path) -> None:
 
 
 def test_a_script_finds_its_place_in_its_environment(launch: Launch, tmp_path: Path) -> None:
-    names = ["SWARM_INDEX", "SWARM_COUNT", "SWARM_SITE", "SWARM_RUN_DIR", "MIN_PEERS", "NODE_ID", "OMP_NUM_THREADS"]
+    names = ["SWARM_INDEX", "SWARM_COUNT", "SWARM_SITE", "SWARM_RUN_DIR", "MIN_PEERS", "NODE_ID"]
+    names += ["OMP_NUM_THREADS", "SCRATCH_DIR"]
     tell = f"echo {' '.join(f'{name}=${name}' for name in names)}; test -S $SWARM_CHANNEL"
     launcher = launch("sh", "-c", tell)
     output, _ = launcher.communicate(timeout=SECONDS)
@@ -128,6 +129,7 @@ def test_a_script_finds_its_place_in_its_environment(launch: Launch, tmp_path: P
             "MIN_PEERS": "3",
             "NODE_ID": site,
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+            "SCRATCH_DIR": os.environ.get("SCRATCH_DIR") or str(folder / "sites" / site),
         }
 
 

@@ -65,6 +65,7 @@ def script_environment(folder: RunFolder, index: int, count: int) -> dict[str, s
         "SWARM_RUN_DIR": str(folder.root),
         "MIN_PEERS": str(count),
         "NODE_ID": site,
+        "SCRATCH_DIR": os.getenv("SCRATCH_DIR") or str(folder.site(site)),
     }
 
 

@@ -50,6 +50,7 @@ def run(
     SWARM_RUN_DIR    the run folder; write into sites/$SWARM_SITE/ in it
     MIN_PEERS        the same as SWARM_COUNT
     NODE_ID          the same as SWARM_SITE
+    SCRATCH_DIR      sites/$SWARM_SITE/ in the run folder unless you set it
     OMP_NUM_THREADS  1 unless you set it: the processes share the cores
 
     Two files in sites/$SWARM_SITE/ go into the report: metrics.json, a JSON
