@@ -44,6 +44,7 @@ class SwarmCallback(SwarmCallbackBase):
             estimator that was never fitted. Cluster centers begin as they say: start all sites from the same ones.
         classes: all labels, for classifiers; the same at all sites, whichever labels a site has.
         weight_attrs: names of the attributes to merge: arrays, or lists of arrays (merged as `coefs__0`, …).
+        weight_attrs_is_list: accepted for compatibility; lists are told from arrays.
         adsValData: validation data (X, y), or (X, y, sample_weight).
         lossFunction, lossFunctionArgs: name of a function in `sklearn.metrics` whose value is smaller for better
             models, and a dict of its arguments. It gets what it asks for: labels, probabilities or decisions.
@@ -64,6 +65,7 @@ class SwarmCallback(SwarmCallbackBase):
             "metricFunctionArgs",
             "model",
             "weight_attrs",
+            "weight_attrs_is_list",
         }
     )
 
@@ -83,6 +85,11 @@ class SwarmCallback(SwarmCallbackBase):
         for name in self._attributes:
             if not hasattr(model, name):
                 raise SwarmError(f"weight_attrs: after partial_fit, {type(model).__name__} has no attribute {name}")
+
+    @property
+    def model(self) -> Any:
+        """The estimator."""
+        return self._model
 
     def _model_tensors(self) -> dict[str, Tensor]:
         return {name: Tensor.of(array, name) for name, array in self._arrays()}
