@@ -95,6 +95,8 @@ class MLChannel:
         except ChannelError as error:
             logger.error("ML process: %s", error)
             await self.send(Failed(str(error)))
+        except asyncio.CancelledError:
+            return  # the node ends; asyncio's server reports a cancelled handler as an error
         finally:
             self._writer = None
             writer.close()
