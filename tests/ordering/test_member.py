@@ -1,10 +1,11 @@
-"""An etcd member that cannot be started."""
+"""An etcd member that cannot be started, or is not ready yet."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from swarmlearning.ordering.etcd.member import EtcdMember
+from swarmlearning.ordering.etcd.member import CLIENT_SOCKET, EtcdMember
 from swarmlearning.ordering.protocols import OrderingError
 
 
@@ -14,4 +15,27 @@ async def test_a_program_that_is_gone_is_an_error_of_ordering(tmp_path: Path) ->
     with pytest.raises(OrderingError, match=r"cannot start .*etcd in .*data: .*No such file"):
         await member.start(None, new=True)
     assert not member.running
+    await member.stop()
+
+
+async def test_one_that_is_to_be_written_to_has_to_know_a_leader(tmp_path: Path) -> None:
+    """An etcd that has just started answers before it has elected itself."""
+    program, leaders = tmp_path / "etcd", ["0", "0", "1"]
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"leader": "%b"}' % leaders.pop(0).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        writer.close()
+
+    member = EtcdMember(program, tmp_path / "data", "a", "http://127.0.0.1:1")
+    await member.start(None, new=True)
+    server = await asyncio.start_unix_server(answer, str(tmp_path / "data" / CLIENT_SOCKET))
+    await member.answers()
+    assert len(leaders) == 2
+    await member.answers(led=True)
+    assert leaders == []
+    server.close()
     await member.stop()

@@ -90,7 +90,7 @@ class Cluster:
     async def found(self) -> None:
         """A new cluster of this SN alone, going on where its chain file ends."""
         await self._member.start(None, new=True)
-        await self._member.answers()
+        await self._member.answers(led=True)
         log = self._use_etcd()
         await log.begin()
 

@@ -106,7 +106,7 @@ async def _take_over(file: LocalLog, place: DataDirectory, identity: Identity, b
             shutil.copytree(place.path / ETCD_FOLDER, copy, ignore=shutil.ignore_patterns("*:0"))
         if member.has_data:
             await member.start(None, new=False, alone=True)
-            await member.answers()
+            await member.answers(led=True)
             gateway = Gateway(member.client_socket)
             try:
                 await _loaded(EtcdLog(gateway, file, _no_archive), place, identity)

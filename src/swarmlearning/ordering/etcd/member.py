@@ -112,8 +112,11 @@ class EtcdMember:
                 preexec_fn=dying_with_this_process(),  # a member without its SN would vote for nobody's machine
             )
 
-    async def answers(self) -> None:
-        """Waits until the member answers its SN. Raises `OrderingError` when it ends before, or takes too long."""
+    async def answers(self, *, led: bool = False) -> None:
+        """Waits until the member answers its SN, `led`: and knows a leader, without which nothing can be written.
+
+        Raises `OrderingError` when it ends before, or takes too long.
+        """
         gateway = Gateway(self.client_socket)
         pause = FIRST_PAUSE
         try:
@@ -122,11 +125,12 @@ class EtcdMember:
                     if self._process is None or self._process.returncode is not None:
                         raise OrderingError(f"etcd has ended: {self.last_words()}")
                     try:
-                        await gateway.status()
-                        return
+                        if await gateway.led() or not led:
+                            return
                     except EtcdUnavailableError:
-                        await asyncio.sleep(pause)
-                        pause = min(2 * pause, LONGEST_PAUSE)
+                        pass
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
         except TimeoutError:
             raise OrderingError(f"etcd does not answer after {START_SECONDS:.0f} s: {self.last_words()}") from None
         finally:
