@@ -13,6 +13,7 @@ from support.certs import make_workspace
 from support.local_sn import member, running_sn
 from support.network import Ledger
 from support.swarm import fixed_port
+from support.tools import needs
 from swarmlearning.api.client import Unavailable
 from swarmlearning.api.server import ServerError
 from swarmlearning.cli.options import first_cause
@@ -22,7 +23,7 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.ordering.local import LocalLog, read_chain_file
-from swarmlearning.ordering.protocols import Head, UnavailableError
+from swarmlearning.ordering.protocols import Head, OrderingError, UnavailableError
 from swarmlearning.sn import node as node_module
 from swarmlearning.sn.node import CHAIN_FILE
 
@@ -50,6 +51,22 @@ async def test_it_founds_a_network_and_registers_where_it_is(tmp_path: Path, ide
         founder = network.node(chain.world, sn["uid"])
         assert founder is not None
         assert (founder.incarnation, founder.addresses) == (1, {"api": sn["api"]})
+
+
+@needs("etcd")
+async def test_it_founds_its_network_once_although_it_was_killed_meanwhile(
+    tmp_path: Path, identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Etcd had the genesis, the chain file had not."""
+
+    async def killed(log: LocalLog, expected: Head, entry: bytes) -> Head:
+        raise OrderingError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalLog, "append", killed)
+        assert str(await failure(tmp_path, identities["SN-1"], ordering="etcd")) == "killed"
+    async with running_sn(tmp_path, identities["SN-1"], ordering="etcd") as sn:
+        assert sha256(read_chain_file(tmp_path / CHAIN_FILE)[0]).hexdigest() == sn["network"]
 
 
 async def test_who_waits_for_a_block_when_it_stops_is_told_so(

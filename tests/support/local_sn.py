@@ -16,6 +16,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.node.ready import Ready
 from swarmlearning.node.sender import Author
+from swarmlearning.ordering.protocols import EngineChoice
 from swarmlearning.sn.node import SnSettings, run_sn
 
 
@@ -32,7 +33,13 @@ class _Told(Ready):
 
 @asynccontextmanager
 async def running_sn(
-    data_dir: Path, identity: Identity, *, port: int = 0, name: str = "test", sentinel: bool = True
+    data_dir: Path,
+    identity: Identity,
+    *,
+    port: int = 0,
+    name: str = "test",
+    sentinel: bool = True,
+    ordering: EngineChoice = "local",
 ) -> AsyncIterator[dict[str, str]]:
     """An SN at work; what it said when it was ready (`api` is its address). Raises what ended it."""
     told = _Told()
@@ -45,7 +52,7 @@ async def running_sn(
         network_name=name,
         sentinel=sentinel,
         sentinel_address="",
-        ordering="local",
+        ordering=ordering,
         api_service="",
         p2p_service="",
         witness=False,

@@ -156,7 +156,9 @@ class _Sn:
         if chain.height < 0 and not self._settings.sentinel_address:
             self._check_founding()
             await cluster.found()
-            await self._found()
+            await self._load()  # it may have been killed when etcd had the genesis and the chain file had not
+            if self._miner.chain.height < 0:
+                await self._found()
         elif cluster.voted_before and await self._may_return():
             await cluster.return_to()
         elif not cluster.voted_before and [sn.uid for sn in network.admitted(chain.world)] == [uid]:
