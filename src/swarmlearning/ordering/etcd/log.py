@@ -114,7 +114,7 @@ class EtcdLog:
             try:
                 async for changes in self._gateway.watch(BLOCK_PREFIX, BLOCKS_END):
                     pause = FIRST_PAUSE
-                    await self._hear(changes or [KeyValue(_key((await self.head()).height), b"", 0)])
+                    await self._hear(changes or [KeyValue(_key((await self._first_head()).height), b"", 0)])
                     self._watching = True
             except OrderingError as error:
                 logger.debug("%s", error)
@@ -122,6 +122,13 @@ class EtcdLog:
                 self._watching = False
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _first_head(self) -> Head:
+        """The head, when this SN begins to watch; it may have been killed in the middle of founding the cluster."""
+        head = await self.head()
+        if head == EMPTY:
+            await self.begin()
+        return head
 
     async def _hear(self, changes: Sequence[KeyValue]) -> None:
         """Takes notice of blocks; one without a value is only known to be there (or, long ago, forgotten)."""
