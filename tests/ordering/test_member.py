@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -39,3 +40,29 @@ async def test_one_that_is_to_be_written_to_has_to_know_a_leader(tmp_path: Path)
     assert leaders == []
     server.close()
     await member.stop()
+
+
+class EndsJustThen:
+    """A process that has ended when it is to be killed because it had not."""
+
+    returncode: int | None = None
+
+    async def wait(self) -> int:
+        while self.returncode is None:
+            await asyncio.Event().wait()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        pass
+
+    def kill(self) -> None:
+        self.returncode = 0
+        raise ProcessLookupError
+
+
+async def test_one_that_ends_when_it_is_to_be_killed_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swarmlearning.ordering.etcd.member.STOP_SECONDS", 0.0)
+    member = EtcdMember(tmp_path / "etcd", tmp_path / "data", "a", "http://127.0.0.1:1")
+    member._process = cast(asyncio.subprocess.Process, EndsJustThen())
+    await member.stop()
+    assert not member.running

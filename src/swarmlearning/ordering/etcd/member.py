@@ -146,7 +146,8 @@ class EtcdMember:
                 # In a task that is being cancelled asyncio.timeout raises no TimeoutError before Python 3.11.3.
                 await asyncio.wait_for(process.wait(), STOP_SECONDS)
             except TimeoutError:
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):  # it has ended just now
+                    process.kill()
                 await process.wait()
         if self._folder >= 0:
             os.close(self._folder)
