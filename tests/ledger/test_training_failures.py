@@ -244,7 +244,8 @@ def test_sessions_of_lost_members_do_not_open_round_0_until_they_are_back() -> N
     play.attend("a", "lost")
     play.open("b")
     assert play.state.round is None
-    assert play.text == f"1 of 2 sessions are open; round 0 waits for 1 more; waiting for a (lost since {OPEN})"
+    lost = f"; waiting for a (lost since {OPEN})"
+    assert play.text == f"1 of 2 sessions of contract contract are open; round 0 waits for 1 more{lost}"
     play.attend("a", "present")
     assert play.round.number == 0
 
@@ -420,7 +421,7 @@ def test_the_final_result_can_be_void_too() -> None:
 def test_the_text_names_how_many_and_whom() -> None:
     assert Play().text == "no session is open yet"
     play = Play("a", "b", min_peers=4)
-    assert play.text == "2 of 4 sessions are open; round 0 waits for 2 more"
+    assert play.text == "2 of 4 sessions of contract contract are open; round 0 waits for 2 more"
     play.open("c")
     play.open("d")
     play.submit("a", "b")

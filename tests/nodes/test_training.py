@@ -29,7 +29,7 @@ def test_below_min_peers_it_waits_and_with_the_last_of_them_all_end_with_the_sam
     sites = [swarm.start_sl(index, "--rounds", "2") for index in (1, 2)]
     swarm.until(lambda state: len(state.members) == 2)
     (status,) = swarm.status()["trainings"]
-    assert "2 of 3 sessions are open" in status["text"]
+    assert "2 of 3 sessions of contract defaultbb.cqdb.sml.hpe are open" in status["text"]
     assert (set(status["members"]), status["min_peers"], status["leader"]) == ({"site-1", "site-2"}, 3, None)
     sites.append(swarm.start_sl(3, "--rounds", "2"))
     assert_complete(sites)

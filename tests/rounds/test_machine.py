@@ -1087,7 +1087,7 @@ def test_whoever_waits_is_told_for_whom() -> None:
     node = Node(play, "a")
     assert node.machine.waiting_text is None
     node.tell(SessionAsked(SESSION))
-    assert node.machine.waiting_text == "1 of 2 sessions are open; round 0 waits for 1 more"
+    assert node.machine.waiting_text == "1 of 2 sessions of contract contract are open; round 0 waits for 1 more"
     play.open("a")
     node.accept(SESSION)
     node.show()

@@ -204,7 +204,9 @@ async def test_status_shows_the_network_its_nodes_and_what_is_waited_for(sl: Mem
         "sl-1": ("SL", True),
     }
     (training,) = status["trainings"]
-    assert training["text"].startswith("1 of 2 sessions are open; round 0 waits for ")
+    assert training["text"].startswith(
+        "1 of 2 sessions of contract defaultbb.cqdb.sml.hpe are open; round 0 waits for "
+    )
     assert (training["members"], training["min_peers"], training["over"]) == (["sl-1"], 2, False)
 
 

@@ -7,7 +7,7 @@ classes have less to write with `swarmlearning.client.base`: see `docs/extending
 """
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import IntEnum
 from typing import Any, NoReturn
 
 import msgspec
@@ -32,10 +32,10 @@ __all__ = [
 NUMBER_OF_NODES = 1
 MAX_PEERS = 0
 
-CheckinModel = Enum("CheckinModel", ["inactive", "active", "snapshot"])
-SLPlatforms = Enum("SLPlatforms", ["TF", "KERAS", "PYTORCH", "HF_TRANSFORMER", "SKLEARN"])
-SLMergeMethod = Enum("SLMergeMethod", ["mean", "coordmedian", "geomedian"])
-HFMode = Enum("HFMode", ["full", "peft"])
+CheckinModel = IntEnum("CheckinModel", ["inactive", "active", "snapshot"])
+SLPlatforms = IntEnum("SLPlatforms", ["TF", "KERAS", "PYTORCH", "HF_TRANSFORMER", "SKLEARN"])
+SLMergeMethod = IntEnum("SLMergeMethod", ["mean", "coordmedian", "geomedian"])
+HFMode = IntEnum("HFMode", ["full", "peft"])
 
 UNDERSTOOD = (COMMON_KEYWORDS | OTHER_SPELLINGS.keys()) - {"ml_platform", "mlPlatform"}
 

@@ -223,7 +223,8 @@ def waiting_text(state: Training) -> str:
     if state.round is None:
         more = state.terms.min_peers - present(state)
         away = _listed(uid + _absence(one) for uid, one in state.members.items() if not one.present)
-        return f"{present(state)} of {state.terms.min_peers} sessions are open; round 0 waits for {more} more" + away
+        opened = f"{present(state)} of {state.terms.min_peers} sessions of contract {state.name} are open"
+        return f"{opened}; round 0 waits for {more} more{away}"
     current = state.round
     if not current.leader:
         return f"round {current.number}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
