@@ -139,6 +139,10 @@ def test_sites_that_do_not_agree_are_refused_by_what_differs_and_harm_no_other(s
         assert difference in site.output
         assert "All sites must agree" in site.output
         assert "Traceback" not in site.output
+    ours, other = (swarm.directory / f"sl-{index}" / "structure.txt" for index in (1, 5))
+    assert "listed in " + str(other) in refused["model structure is "].output
+    here, there = (set(file.read_text().splitlines()) for file in (ours, other))
+    assert here ^ there == {'"layer.weight" F32 [16, 8]', '"layer.weight" F32 [17, 8]'}
     gate.let(2)
     assert_complete(sites)
     assert len(swarm.training(swarm.chain()).members) == 2

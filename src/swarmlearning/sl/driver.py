@@ -66,7 +66,7 @@ from swarmlearning.sl.remarks import Remarks
 from swarmlearning.sl.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.sl.transfer import Fetcher, TransferError
 from swarmlearning.tensors.file import TensorFileError, file_size, read_header
-from swarmlearning.tensors.structure import describe_difference, structure_digest
+from swarmlearning.tensors.structure import describe_difference, structure_digest, structure_text
 
 logger = logging.getLogger("swarm.SL")
 
@@ -86,9 +86,11 @@ class Driver:
         sender: Sender,
         store: TensorStore,
         fetcher: Fetcher,
-        channel_directory: Path,
+        directory: Path,
     ) -> None:
-        self.channel = MLChannel(channel_directory, self._heard, self._ml_left)
+        """`directory`: for the channel, and the list of the model's tensors."""
+        self.channel = MLChannel(directory / "channel", self._heard, self._ml_left)
+        self._structure_file = directory / "structure.txt"
         self._trained = messages.Progress(session="", steps=0, epochs=0)
         self.moved = 0
         self.ml_served = False  # whether the ML process has been told that training is over
@@ -199,12 +201,13 @@ class Driver:
             self._machine = RoundMachine(uid, incarnation, training, self._settings, held)
         self._open, self._well, self._sequence, self.ml_served = message, False, 0, False
         self._sessions += 1
+        structure = structure_digest(specs)
         await self._events.put(
             SessionAsked(
                 OpenSession(
                     merge_method=message.merge_method,
                     min_peers=message.min_peers,
-                    structure=structure_digest(specs),
+                    structure=structure,
                     weightage=message.node_weightage,
                     sync_frequency=message.sync_frequency,
                     checkin=message.checkin_model_on_train_end,
@@ -218,12 +221,16 @@ class Driver:
         )
         await self._events.put(self._advanced(chain))
         logger.info(
-            "Opening session of contract %s: %d tensors, minPeers %d, syncFrequency %d",
+            "Opening session of contract %s: minPeers %d, syncFrequency %d",
             self._contract,
-            len(specs),
             message.min_peers,
             message.sync_frequency,
         )
+        logger.info("Model structure %s: %d tensors, listed in %s", structure, len(specs), self._structure_file)
+        try:
+            self._structure_file.write_text(structure_text(specs), encoding="utf-8")
+        except OSError as error:
+            logger.warning("%s cannot be written: %s", self._structure_file, error.strerror)
 
     async def _parameters_handed(self, message: messages.Sync | messages.Close) -> None:
         if self._open is None or message.session != self._session_id:

@@ -95,7 +95,7 @@ async def _take_part(
     follower: Follower,
 ) -> int:
     sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
-    driver = Driver(settings.rounds, follower, sender, store, fetcher, settings.data_dir / "channel")
+    driver = Driver(settings.rounds, follower, sender, store, fetcher, settings.data_dir)
     superseded: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     heartbeat = Heartbeat(

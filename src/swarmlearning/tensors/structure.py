@@ -22,6 +22,11 @@ def structure_digest(specs: Iterable[Spec]) -> str:
     return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode("ascii")).hexdigest()
 
 
+def structure_text(specs: Iterable[Spec]) -> str:
+    """For people: one line a tensor, by name, so that those of two sites can be compared line by line."""
+    return "".join(f"{json.dumps(name)} {dtype} {list(shape)}\n" for name, dtype, shape in sorted(specs))
+
+
 def describe_difference(ours: Iterable[Spec], theirs: Iterable[Spec]) -> str:
     """For people: which tensors differ, the first few by name. Empty when the structures are the same."""
     mine = {name: (dtype, shape) for name, dtype, shape in ours}
