@@ -1,16 +1,18 @@
 """Real etcd members joined by the real tunnel, all in this process' event loop."""
 
 import asyncio
+import contextlib
 import shutil
 from pathlib import Path
 
 from support.certs import make_workspace
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
-from swarmlearning.ordering.etcd.gateway import EtcdRefusedError, Gateway
+from swarmlearning.ordering.etcd.gateway import Gateway
 from swarmlearning.ordering.etcd.member import EtcdMember, peer_address, peer_url
 from swarmlearning.ordering.etcd.tunnel import Gate, Peer, Proxy
 from swarmlearning.ordering.local import LocalLog
+from swarmlearning.ordering.protocols import UnavailableError
 
 ETCD = shutil.which("etcd")
 
@@ -37,11 +39,6 @@ class Host:
     async def start(self, cluster: dict[str, str] | None, *, new: bool) -> None:
         await self.member.start(cluster, new=new)
         self.gateway = Gateway(self.member.client_socket)
-
-    async def stop(self) -> None:
-        """Ends the tunnel; the members must have ended before, so that nobody dials while it goes."""
-        await self.gate.stop()
-        await self.proxy.stop()
 
 
 class Cluster:
@@ -70,7 +67,7 @@ class Cluster:
         for host in self.hosts:
             await host.prepare()
         await first.start(None, new=True)
-        await first.member.answers()
+        await first.member.answers(led=True)
         members = {first.uid: peer_url(first.uid)}
         for host in self.hosts[1:]:
             members[host.uid] = peer_url(host.uid)
@@ -78,15 +75,18 @@ class Cluster:
             await host.start(members, new=False)
             await host.member.answers()
             await self._promote(first, number)
+            await host.member.answers(led=True)  # the cluster needs its vote from now on
 
     async def _promote(self, by: Host, number: int) -> None:
-        """As soon as the learner has caught up: etcd refuses before."""
+        """As soon as the learner has caught up: etcd refuses before. An answer that stays away may be a yes."""
         async with asyncio.timeout(30):
             while True:
-                try:
-                    return await by.gateway.promote(number)
-                except EtcdRefusedError:
-                    await asyncio.sleep(0.05)
+                with contextlib.suppress(UnavailableError):
+                    await by.gateway.promote(number)
+                with contextlib.suppress(UnavailableError):
+                    if any(member.id == number and not member.learner for member in await by.gateway.members()):
+                        return
+                await asyncio.sleep(0.05)
 
     def file(self, path: Path) -> LocalLog:
         """A chain file, closed with the cluster."""
@@ -100,4 +100,6 @@ class Cluster:
             await host.gateway.close()
             await host.member.stop()
         for host in self.hosts:
-            await host.stop()
+            await host.proxy.stop()  # nobody dials any more: no handshake is left when the gates go
+        for host in self.hosts:
+            await host.gate.stop()
