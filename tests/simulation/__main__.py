@@ -6,8 +6,10 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from simulation.chance import random_swarm
+from simulation.chance import varied_swarm
 from simulation.faults import OF_A_LEADER
+from simulation.hectic import hectic_swarm
+from simulation.swarm import Swarm, Trace
 from simulation.unsigned import signatures_unchecked
 
 SHOWN = 60
@@ -43,6 +45,11 @@ class Findings(NamedTuple):
         assert isinstance(other, Findings)
         times = self.cpu_seconds + other.cpu_seconds
         return Findings(self.outcomes + other.outcomes, self.struck + other.struck, self.said + other.said, times)
+
+
+def random_swarm(seed: int, trace: Trace | None = None) -> Swarm:
+    """Every other swarm is a hectic one."""
+    return hectic_swarm(seed, trace) if seed % 2 else varied_swarm(seed, trace)
 
 
 def simulate(first: int, seeds: int) -> Findings:

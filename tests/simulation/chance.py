@@ -1,4 +1,4 @@
-"""A random swarm and what goes wrong in it, all from one seed.
+"""A swarm of any kind and what goes wrong in it, all from one seed.
 
 Most faults heal: a process is started again, a partition ends, a disk works again. Some sites are gone for good, mostly
 so few that the others can finish; where they cannot, they have to say for whom they wait.
@@ -22,7 +22,7 @@ LARGE = 400
 """One swarm in so many is large."""
 
 
-def random_swarm(seed: int, trace: Trace | None = None) -> Swarm:
+def varied_swarm(seed: int, trace: Trace | None = None) -> Swarm:
     """The swarm that this seed means, with its faults."""
     chance = Chance(seed)
     swarm = Swarm(chance.scenario(), seed, trace)

@@ -166,15 +166,28 @@ def lose_file(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     """A file of the site is gone, or has other bytes; of a merged model somebody else has a copy, or it can be void."""
     assert site is not None
     merged = sorted(digest for digest in site.store.held if digest not in swarm.witness.handed)
-    if not merged:
+    spare = [digest for digest in merged if _can_be_missed(swarm, site, digest)]
+    if not spare:
         return False
-    digest = swarm.dice.choice(merged)
+    digest = swarm.dice.choice(spare)
     swarm.note(site.uid, f"model {digest[:6]} is lost or damaged")
+    swarm.witness.damaged.add((site.uid, digest))
     if swarm.dice.random() < 0.5:
         site.store.held.discard(digest)
     else:
         site.store.corrupt.add(digest)
     return True
+
+
+def _can_be_missed(swarm: "Swarm", site: Site, digest: str) -> bool:
+    """Whether there is another copy, or it is the standing result and there is the model before to make it again."""
+    holders = {uid for uid, other in swarm.sites.items() if digest in other.store.whole}
+    if holders - {site.uid}:
+        return True
+    result = swarm.training.result
+    if result is None or result.digest != digest or result.closed.base == digest:
+        return False
+    return not result.closed.base or any(result.closed.base in other.store.whole for other in swarm.sites.values())
 
 
 # --- the network and SNs --------------------------------------------------------------------------------------------
@@ -266,6 +279,8 @@ OF_THE_NETWORK: tuple[Fault, ...] = (cut, split, shield, *OF_SNS)
 """Whatever one site may notice of them."""
 OF_NO_SITE: tuple[Fault, ...] = (*OF_SNS, reset)
 FOR_GOOD: tuple[Fault, ...] = (die, vanish, retire)
+BRIEF: tuple[Fault, ...] = (crash, leave, lose_ml, cut, shield, lose_file, poison, reset)
+"""With none of these a leader lives on and yet stands still."""
 FAULTS: tuple[Fault, ...] = (
     crash, crash, crash, leave, freeze, freeze, lose_ml, lose_ml, hang_ml, cut, cut, split, stick, stick, drag, fill,
     shield, lose_file, poison,

@@ -1,9 +1,10 @@
 """What must hold whatever happens, looked at with every block and every action; `Violation` says what does not."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from simulation.ledger import CONTRACT, Log
-from swarmlearning.ledger.bodies import Publish, Submit, Void
+from swarmlearning.ledger.bodies import Depose, Publish, Submit, Void
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.ledger.transaction import SignedTransaction
@@ -32,12 +33,15 @@ def require(holds: bool, what: str) -> None:
 class Witness:
     """Knows of each model what it was truly made from, and has seen every block."""
 
-    def __init__(self, log: Log, min_peers: int) -> None:
+    def __init__(self, log: Log, min_peers: int, sites: Mapping[str, "Site"], prompt: bool) -> None:
         self._log = log
         self._min_peers = min_peers
+        self._sites = sites
+        self._prompt = prompt
         self.made_from: dict[str, str] = {}
         self.handed: dict[str, str] = {}
         self.poisoned: set[str] = set()
+        self.damaged: set[tuple[str, str]] = set()
         self.failures: list[tuple[str, str]] = []
         self._standing: dict[tuple[int, int], str] = {}
         self._taken: dict[str, int] = {}
@@ -53,6 +57,8 @@ class Witness:
                 self._published(before, after, sender, body)
             case Submit(submission="trained" | "carried"):
                 self._submitted(sender, body)
+            case Depose(cause="progress"):
+                self._deposed(before, after, sender)
             case Void(round=number) if entry.content.contract == CONTRACT:
                 self._voided(before, after, number)
         self._advanced(before, after)
@@ -69,6 +75,8 @@ class Witness:
         key = (after.run, body.round)
         require(key not in self._standing, f"{what} stands beside another of the same round")
         self._standing[key] = body.result
+        kept = body.result in self._sites[sender].store.held or (sender, body.result) in self.damaged
+        require(kept or body.result == current.base, f"{what} is not kept by {sender}")
         for part in body.receipt.contributions:
             entry = current.submissions[part.uid]
             if entry.kind in ("trained", "carried"):
@@ -83,6 +91,13 @@ class Witness:
     def _submitted(self, sender: str, body: Submit) -> None:
         if body.base:  # without one everybody hands in what it has
             require(self.made_from[body.digest] == body.base, f"{sender} submits to round {body.round} on a false base")
+
+    def _deposed(self, before: Training, after: Training, sender: str) -> None:
+        was, now = before.round, after.round
+        assert was is not None
+        assert now is not None
+        own = sender == was.leader
+        require(own or was.term == now.term or not self._prompt, f"{was.leader} stands still in round {was.number}")
 
     def _voided(self, before: Training, after: Training, number: int) -> None:
         assert before.result is not None

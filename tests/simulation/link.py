@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS = 0.8
 ANSWER_SECONDS = 40.0
+RETRANSMIT_SECONDS = 1.0
+"""Until TCP sends again what did not arrive."""
 
 Said: TypeAlias = TrainingBody | Lost | Register | Leave
 
@@ -127,9 +129,13 @@ class Link:
                 self.site.at(0.05, lambda: self._unanswered(offer, tries))
             elif self.swarm.reach(self.site.uid, sn.name):
                 sn.at(0.0, lambda: sn.take(offer.entry, answer))
+            elif offer.tries == tries:
+                self.site.at(RETRANSMIT_SECONDS, arrive)
 
         def answer(found: int | Rejection | None, judged_on: int) -> None:
-            if self.swarm.reach(self.site.uid, sn.name) and not self.swarm.loses():
+            if not self.swarm.reach(self.site.uid, sn.name) and offer.tries == tries:
+                self.site.at(RETRANSMIT_SECONDS, lambda: answer(found, judged_on))
+            elif not self.swarm.loses():
                 self.site.at(self._delay(), lambda: self._answered(offer, tries, found, judged_on))
 
         for _ in range(1 + self.swarm.doubles()):

@@ -7,13 +7,16 @@ from simulation.site import Plan
 SLOW_SECONDS = 20.0
 """What takes so long is slow: training, a merge, a model's transfer."""
 
+SLOW_LATENCY = 0.5
+
 
 @dataclass(frozen=True)
 class Scenario:
     """A swarm. `latency` is a message's mean delay in seconds. The others are probabilities: that a message is lost,
     comes twice, or late by seconds, and that a process does something before its time (`haste`).
 
-    `calm`: nothing is going to happen, and nobody begins without the others or leaves one behind.
+    `calm`: nothing is going to happen, and nobody begins without the others or leaves one behind. `prompt`: whoever
+    works gets on, so no leader has to be deposed because it does not.
     """
 
     plans: tuple[Plan, ...]
@@ -25,6 +28,13 @@ class Scenario:
     lateness: float = 0.0
     haste: float = 0.0
     calm: bool = False
+    prompt: bool = False
+
+    @property
+    def leaves_behind(self) -> bool:
+        """Whether some may begin, and even end, before others have come, though nothing befalls those."""
+        slow = self.latency >= SLOW_LATENCY and self.min_peers < len(self.plans)
+        return slow or max(self.loss, self.lateness, self.haste) > 0
 
 
 def traits(plan: Plan) -> list[str]:

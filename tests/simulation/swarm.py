@@ -62,7 +62,8 @@ class Swarm:
         self.clock = Clock(self.dice, scenario.haste)
         self.log = Log()
         self.min_peers = scenario.min_peers
-        self.witness = Witness(self.log, self.min_peers)
+        self.sites: dict[str, Site] = {}
+        self.witness = Witness(self.log, self.min_peers, self.sites, scenario.prompt)
         self.moments = Moments()
         self.struck: Counter[str] = Counter()
         self.harmed: set[str] = set()
@@ -80,16 +81,14 @@ class Swarm:
         self.log.found(self.sns[0].author)
         for sn in self.sns[1:]:
             sn.register()
-        self.sites = {
-            uid: Site(self, uid, plan, self.dice.randrange(scenario.sns))
-            for uid, plan in ((f"sl-{number}", plan) for number, plan in enumerate(scenario.plans, 1))
-        }
+        for uid, plan in ((f"sl-{number}", plan) for number, plan in enumerate(scenario.plans, 1)):
+            self.sites[uid] = Site(self, uid, plan, self.dice.randrange(scenario.sns))
         for sn in self.sns:
             sn.advance()
         for site in self.sites.values():
             self.struck.update(traits(site.plan))
-            if scenario.loss or scenario.lateness or scenario.haste or site.plan.lag or site.plan.joins:
-                self.harmed.add(site.uid)  # the others may have begun and ended without it
+            if scenario.leaves_behind or site.plan.lag or site.plan.joins:
+                self.harmed.add(site.uid)
             if site.plan.joins < math.inf:
                 self.until_healed(site.plan.joins)
                 self.clock.after(site.plan.joins, site.start)

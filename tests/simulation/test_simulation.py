@@ -9,8 +9,8 @@ from simulation.faults import FAULTS
 from swarmlearning.ledger.contracts import training_course, training_rules
 from swarmlearning.ledger.contracts.training import Round, Training
 
-SEEDS = 2000
-CHUNK = 200
+SEEDS = 3000
+CHUNK = 300
 LASTING = {
     "doubled message",
     "haste",
