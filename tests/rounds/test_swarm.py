@@ -168,6 +168,13 @@ def test_a_latecomer_takes_the_latest_model_before_it_contributes() -> None:
         assert swarm.training.members["sl-3"].contributed > 0
 
 
+def test_who_holds_the_latest_model_is_waited_for_though_it_has_only_begun() -> None:
+    for swarm in swarms(Plan(rounds=6), Plan(rounds=6), Plan(joins=LATE, begins=20.0), min_peers=2):
+        swarm.moments.when(published(0), swarm.sites["sl-3"].start)
+        run(swarm)
+        assert swarm.training.members["sl-3"].contributed > 1
+
+
 def test_who_comes_when_all_is_over_is_told_so() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(joins=LATE), min_peers=2):
         swarm.moments.when(lambda state: state.over, swarm.sites["sl-3"].start)

@@ -35,6 +35,7 @@ def _plan(dice: random.Random, index: int, *, may_come_late: bool) -> Plan:
     return Plan(
         rounds=dice.randint(1, 3),
         train=dice.choice((0.1, 0.5, 2.0)),
+        begins=dice.choice((0.1, 2.0)),
         work=dice.choice((0.1, 0.5)),
         transfer=dice.choice((0.1, 0.5)),
         checkin=dice.choice(("snapshot", "active", "inactive")),

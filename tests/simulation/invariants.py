@@ -1,10 +1,11 @@
 """What must hold whatever happens, looked at with every block and every action; `Violation` says what does not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from simulation.ledger import CONTRACT, Log
 from swarmlearning.ledger.bodies import Depose, Publish, Submit, Void
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.ledger.transaction import SignedTransaction
@@ -43,6 +44,7 @@ class Witness:
         self.poisoned: set[str] = set()
         self.damaged: set[tuple[str, str]] = set()
         self.failures: list[tuple[str, str]] = []
+        self._publisher = ("", 0)
         self._standing: dict[tuple[int, int], str] = {}
         self._taken: dict[str, int] = {}
         self._terms: dict[tuple[int, int], int] = {}
@@ -55,6 +57,7 @@ class Witness:
         match body:
             case Publish(result=result) if result:
                 self._published(before, after, sender, body)
+                self._publisher = (sender, entry.content.incarnation)
             case Submit(submission="trained" | "carried"):
                 self._submitted(sender, body)
             case Depose(cause="progress"):
@@ -131,6 +134,9 @@ class Witness:
         for member in after.members.values():
             require(0 <= member.contributed <= after.rounds, f"{member.uid} is credited with {member.contributed}")
             require(member.present or not member.awaited, f"{member.uid} is awaited though {member.attendance}")
+            node = network.node(self._log.head.world, member.uid)
+            current = node is not None and node.incarnation == member.incarnation
+            require(current or not member.present, f"{member.uid} was started again and has not opened a session yet")
 
     # --- what a site does -------------------------------------------------------------------------------------------
 
@@ -138,6 +144,11 @@ class Witness:
         """A live process is only refused what the chain has overtaken."""
         expected = EXPECTED | OF_A_PUBLISH if isinstance(body, Publish) else EXPECTED
         require(why.code in expected, f"{site.uid} is refused {type(body).__name__}: {why}")
+
+    def tidies(self, site: "Site", kept: Iterable[str]) -> None:
+        result = self._log.training(-1).result
+        if result is not None and self._publisher == (site.uid, site.life):
+            require(result.digest in kept, f"{site.uid} tidies away the result that it has published")
 
     def finished(self, site: "Site") -> None:
         require(self._log.training(site.link.height).settled, f"{site.uid} finishes though nothing is settled")

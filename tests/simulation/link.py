@@ -92,7 +92,10 @@ class Link:
         if not self._registered:
             self._registered = True
             self.send(Register("SL", self.site.uid, papers().sl, "0"))
-        self.site.advanced(self.height)
+        if self.swarm.dice.random() < 0.5:  # a driver tells of a block and of what was accepted with it in either order
+            self.site.advanced(self.height)
+        else:
+            self.site.at(self._delay(), partial(self.site.advanced, self.height))
         if self.swarm.doubles():  # the machine is told once more, perhaps when it knows of newer ones
             self.site.at(self._delay(), partial(self.site.advanced, self.height))
         for offer in [one for one in self._offers.values() if one.height is not None and one.height <= self.height]:

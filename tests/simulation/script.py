@@ -128,7 +128,7 @@ class Script:
     def _answer(self, process: Process, action: Action) -> None:
         match action:
             case AnswerOpened():
-                self._after(process, 0.1, lambda: self._hand_over(process))
+                self._after(process, self.site.plan.begins, lambda: self._hand_over(process))
             case Deliver(digest):
                 assert process.waits, f"{self.site.uid} delivers to an ML process that does not wait"
                 assert not process.loading, f"{self.site.uid} delivers a second model before the first is loaded"

@@ -43,12 +43,13 @@ SETTINGS = RoundSettings(make_me_admin=True, full_quorum_seconds=30.0, leader_fa
 
 @dataclass(frozen=True)
 class Plan:
-    """How a site trains. `rounds` hand-overs with `train` seconds between, then the closing one; `work` seconds a
-    merge, `transfer` seconds a model; `lag` more seconds for each of its messages, on average. `silent`:
-    its merges cannot be seen to move. It `joins` after so many seconds, or without them when it is told to."""
+    """How a site trains. `rounds` hand-overs with `train` seconds between, the first after it `begins`, then the
+    closing one; `work` seconds a merge, `transfer` seconds a model; `lag` more seconds for each of its messages, on
+    average. `silent`: its merges cannot be seen to move. It `joins` after so many seconds, or (infinity) when told."""
 
     rounds: int = 2
     train: float = 1.0
+    begins: float = 0.1
     work: float = 0.1
     transfer: float = 0.05
     lag: float = 0.0
@@ -167,6 +168,7 @@ class Site(Living):
             case Wake(timer, seconds):
                 self.at(seconds, lambda: self.tell(Woke(timer, self.store.moved)))
             case Keep(digests):
+                self.swarm.witness.tidies(self, digests)
                 self.store.keep(set(digests))
             case Finish():
                 self._finish()
