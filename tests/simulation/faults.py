@@ -213,7 +213,7 @@ def vanish(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def shield(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """Nobody can get at the site's models, though it can get at those of others (a firewall)."""
+    """Others are refused the site's models, though it can get at theirs (a firewall)."""
     assert site is not None
     swarm.note(site.uid, "is shielded")
     site.shielded = True
@@ -275,11 +275,11 @@ def reset(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 JAMS: tuple[Fault, ...] = (stick, stick, fill, hang_ml)
 """With these the leader goes on living for long, but does not get on; everybody else has to."""
 OF_SNS: tuple[Fault, ...] = (crash_sn, freeze_sn, isolate_sn)
-OF_THE_NETWORK: tuple[Fault, ...] = (cut, split, shield, *OF_SNS)
-"""Whatever one site may notice of them."""
 OF_NO_SITE: tuple[Fault, ...] = (*OF_SNS, reset)
+FELT_BY_ALL: tuple[Fault, ...] = (cut, split, shield, *OF_NO_SITE)
+"""Whichever site they strike."""
 FOR_GOOD: tuple[Fault, ...] = (die, vanish, retire)
-BRIEF: tuple[Fault, ...] = (crash, leave, lose_ml, cut, shield, lose_file, poison, reset)
+BRIEF: tuple[Fault, ...] = (crash, crash, leave, lose_ml, cut, cut, shield, shield, lose_file, poison, reset)
 """With none of these a leader lives on and yet stands still."""
 FAULTS: tuple[Fault, ...] = (
     crash, crash, crash, leave, freeze, freeze, lose_ml, lose_ml, hang_ml, cut, cut, split, stick, stick, drag, fill,
@@ -296,4 +296,4 @@ def strike(swarm: "Swarm", fault: Fault, site: Site | None, lasts: float) -> Non
         kind = fault.__name__.replace("_", " ")
         swarm.struck[kind] += 1
         swarm.struck[f"{kind}{OF_A_LEADER}"] += leads
-        swarm.harmed |= {site.uid} if site and fault not in OF_THE_NETWORK else set(swarm.sites)
+        swarm.harmed |= {site.uid} if site and fault not in FELT_BY_ALL else set(swarm.sites)

@@ -4,9 +4,11 @@ wrong at once. So their events come in every order, and a leader that stands sti
 
 import random
 from dataclasses import replace
+from functools import partial
 
-from simulation.chance import strike_at
+from simulation.chance import strike_at, strike_leader
 from simulation.faults import BRIEF, OF_NO_SITE
+from simulation.moments import MOMENTS
 from simulation.scenario import Scenario
 from simulation.site import SETTINGS, Plan, Site
 from simulation.swarm import Swarm, Trace
@@ -25,9 +27,13 @@ def hectic_swarm(seed: int, trace: Trace | None = None) -> Swarm:
     swarm = Swarm(Scenario(plans, min_peers, latency=latency, doubling=0.2, prompt=True), seed, trace)
     kinds = (dice.choice(BRIEF),) if dice.random() < 0.5 else BRIEF
     for _ in range(dice.randint(2, 10)):
-        fault = dice.choice(kinds)
-        site: Site | None = None if fault in OF_NO_SITE else dice.choice(list(swarm.sites.values()))
-        strike_at(swarm, dice.uniform(0.0, pace * FAULTS_SECONDS), fault, site, dice.choice((0.1, 1.0, 5.0)))
+        fault, lasts = dice.choice(kinds), dice.choice((0.1, 1.0, 5.0))
+        if dice.random() < 0.5:
+            site: Site | None = None if fault in OF_NO_SITE else dice.choice(list(swarm.sites.values()))
+            strike_at(swarm, dice.uniform(0.0, pace * FAULTS_SECONDS), fault, site, lasts)
+        else:
+            strike = partial(strike_leader, swarm, dice.choice((0.0, latency)), fault, lasts)
+            swarm.moments.on(dice.choice(MOMENTS), dice.randint(0, 3), strike)
     return swarm
 
 
@@ -36,7 +42,7 @@ def _plan(dice: random.Random, index: int, *, may_come_late: bool) -> Plan:
         rounds=dice.randint(1, 3),
         train=dice.choice((0.1, 0.5, 2.0)),
         begins=dice.choice((0.1, 2.0)),
-        work=dice.choice((0.1, 0.5)),
+        work=dice.choice((0.1, 2.0)),
         transfer=dice.choice((0.1, 0.5)),
         checkin=dice.choice(("snapshot", "active", "inactive")),
         adaptive=dice.random() < 0.4,

@@ -27,9 +27,9 @@ def fetch(site: "Site", task: Fetch, holders: list[str]) -> None:
         site.tell(FetchFailed(task.digest, "nobody could give it"))
         return
     holder, rest = site.swarm.sites[holders[0]], holders[1:]
-    if not holder.alive:
+    if not holder.alive or holder.shielded:
         site.at(REFUSED_SECONDS, lambda: fetch(site, task, rest))
-    elif holder.frozen or holder.shielded or not site.swarm.reach(site.uid, holder.uid) or site.swarm.loses():
+    elif holder.frozen or not site.swarm.reach(site.uid, holder.uid) or site.swarm.loses():
         site.at(CONNECT_SECONDS, lambda: fetch(site, task, rest))
     elif task.digest not in holder.store.held:
         holder.at(0.0, lambda: holder.tell(Dropped(task.digest)))

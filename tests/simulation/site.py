@@ -62,8 +62,8 @@ class Plan:
 
 
 class Site(Living):
-    """An SL by its UID. `finished`: it has left as it should; `dead`: it is gone for good; `shielded`: others cannot
-    get at its models."""
+    """An SL by its UID. `finished`: it has left as it should; `dead`: it is gone for good; `shielded`: others are
+    refused its models."""
 
     def __init__(self, swarm: "Swarm", uid: str, plan: Plan, sn: int) -> None:
         super().__init__(swarm.clock)
