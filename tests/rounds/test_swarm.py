@@ -116,6 +116,12 @@ def test_all_end_with_the_same_model_and_every_round_has_all_contributors() -> N
             assert {len(body.receipt.contributions) for body in results(swarm)} == {count}
 
 
+def test_rounds_wait_for_all_whose_session_is_open_though_fewer_would_do() -> None:
+    for swarm in swarms(*[Plan(begins=10.0)] * 4, min_peers=2):
+        run(swarm)
+        assert [len(body.receipt.contributions) for body in results(swarm)] == [4, 4, 4]
+
+
 def test_every_hand_over_is_contributed_once() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(), min_peers=3):
         run(swarm)
