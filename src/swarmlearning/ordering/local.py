@@ -26,9 +26,13 @@ def open_chain_file(path: Path) -> sqlite3.Connection:
     """The SQLite connection of a chain file, made when missing. Raises `OrderingError` naming the file."""
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(SCHEMA)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(SCHEMA)
+        except sqlite3.Error:
+            connection.close()
+            raise
     except sqlite3.Error as error:
         raise OrderingError(f"{path}: cannot open the chain file ({error})") from error
     return connection
@@ -73,7 +77,11 @@ class LocalLog:
         self._connection = open_chain_file(path)
         # One thread does everything in turn: no reader sees a block before its commit, no close meets a commit.
         self._thread = ThreadPoolExecutor(1, "chain-file")
-        self._newest = self._head()
+        try:
+            self._newest = self._head()
+        except OrderingError:
+            self.close()
+            raise
         self._grown = asyncio.Condition()
 
     def close(self) -> None:
