@@ -62,6 +62,11 @@ class Open(Message, frozen=True, tag=True):
     holds: str = ""
     version: int = VERSION
 
+    @property
+    def specs(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        """Name, dtype tag and shape of each entry of `structure`."""
+        return [(spec.name, spec.dtype, spec.shape) for spec in self.structure]
+
 
 class Sync(Message, frozen=True, tag=True):
     """The ML process reached a sync point; its parameters are in `file`."""

@@ -89,7 +89,6 @@ class SwarmCallbackBase(ABC):
         self.logger = logger_for(keywords.get("logger"))
         self._session: Exchanges | None = None
         self._merged: dict[str, Array] | None = None  # the last merged model
-        self._merged_at_end = False  # one came after this site's own training
         self._begun = False
         self._training_over = False
         self._merged_while_training = False
@@ -232,10 +231,10 @@ class SwarmCallbackBase(ABC):
         """Training goes on elsewhere: contribute by the check-in mode and follow the swarm to its end."""
         mode = self._parameters.checkin_model_on_train_end
         self.logger.info("Final merging starts at training end. Waiting for other peers to complete ...")
-        self._merged_at_end = False
+        last = self._merged
         with self._reported("End Swarm call to SL container failed - "):
             session.close(self._merged_model() if mode == "active" else self._local_model(), self._accept)
-            if not self._merged_at_end:  # the last one is the swarm's model, and ours may be a best one of the script's
+            if self._merged is last:  # none came since: it is the swarm's model, ours may be a best one of the script's
                 self._load_last_merged()
 
     def _leave(self, session: Exchanges) -> None:
@@ -257,7 +256,6 @@ class SwarmCallbackBase(ABC):
             raise SwarmError(f"it does not fit the model: {difference}")
         self._merged = read(path)
         self._load_tensors(self._merged)
-        self._merged_at_end = True
         try:
             loss, metric = self._evaluate()
         except SwarmError:

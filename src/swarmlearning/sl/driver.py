@@ -187,7 +187,7 @@ class Driver:
     async def _session_asked(self, message: Open) -> None:
         if message.version != messages.VERSION:
             raise ChannelError(f"local channel version {message.version}; this SL node speaks {messages.VERSION}")
-        specs = [(spec.name, spec.dtype, spec.shape) for spec in message.structure]
+        specs = message.specs
         try:
             self._model_size = file_size(specs)
         except TensorFileError as error:
@@ -248,8 +248,7 @@ class Driver:
         await self._events.put(ParametersHanded(info.root, info.size, isinstance(message, messages.Close)))
 
     def _check_structure(self, path: Path, session: Open) -> None:
-        ours = [(spec.name, spec.dtype, spec.shape) for spec in session.structure]
-        if difference := describe_difference(ours, read_header(path).specs):
+        if difference := describe_difference(session.specs, read_header(path).specs):
             raise TensorFileError(f"the parameters do not have the structure of this session: {difference}")
 
     def _ml_left(self) -> None:

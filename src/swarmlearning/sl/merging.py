@@ -7,7 +7,6 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,8 +46,10 @@ async def merge_round(task: Merge, method: MergeMethod, min_peers: int, store: T
         if task.single:
             done = await _in_thread(lambda read: _take_first(sources, out, minimum, read), on_read)
         else:
-            work = partial(merge, method, sources, previous, out, minimum=minimum, influence=True)
-            done = await _in_thread(lambda read: work(on_read=read), on_read)
+            done = await _in_thread(
+                lambda read: merge(method, sources, previous, out, minimum=minimum, influence=True, on_read=read),
+                on_read,
+            )
         info = await store.adopt(out)
     except NothingToMerge:
         out.unlink(missing_ok=True)
