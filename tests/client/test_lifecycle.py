@@ -37,6 +37,18 @@ def plus(number: float) -> Callable[[Arrays], Arrays]:
     return lambda arrays: {name: array + array.dtype.type(number) for name, array in arrays.items()}
 
 
+def run_alone(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The script in a Python of its own, which has to end well."""
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+        env={"PYTHONPATH": ":".join(sys.path), **environment},
+    )
+
+
 # --- when a sync happens
 
 
@@ -400,14 +412,7 @@ from support.callbacks import ArrayCallback
 for _ in range(3):
     ArrayCallback(1, 2, model={}, totalEpochs=3).logger.info("hello")
 """
-    run = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=100,
-        env={"PYTHONPATH": ":".join(sys.path)},
-    )
+    run = run_alone(script)
     hello = [line for line in run.stdout.splitlines() if line.endswith("hello")]
     assert len(hello) == 3
     stamp, *rest = hello[0].split(" : ")
@@ -437,14 +442,7 @@ def main():
 main()
 """
     with FakeSL(tmp_path) as sl:
-        run = subprocess.run(
-            [sys.executable, "-c", script],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=100,
-            env={"PYTHONPATH": ":".join(sys.path), "SWARM_CHANNEL": str(sl.path)},
-        )
+        run = run_alone(script, SWARM_CHANNEL=str(sl.path))
     told = " : WARNING : on_train_end() was not called: the swarm takes this site's training for interrupted"
     assert run.stdout.count(told) == (0 if calls_it else 1)
     assert run.stderr == ""
