@@ -1,16 +1,24 @@
-"""How a node or a command ends on a signal."""
+"""How a node or a command ends on a signal, and what its event loop reports."""
 
 import asyncio
 import os
+import select
 import signal
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from support.certs import make_workspace
 from swarmlearning.cli.options import run_node, run_to_the_end
+from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.node.errors import NodeError
 
 TURNS = 100
 """Of the event loop: a signal needs two or three."""
+SECONDS = 20  # only ends a test that would hang
 
 
 def test_a_second_signal_does_not_cut_the_stop_short() -> None:
@@ -45,3 +53,50 @@ def test_a_command_that_is_not_stopped_has_its_result() -> None:
         return 1
 
     assert run_to_the_end(command()) == 1
+
+
+def test_a_connect_that_is_cancelled_as_it_is_made_is_nothing_to_report(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    identities = make_workspace(tmp_path, ["SN-1", "SL-1"])
+    accepting, connecting = server_context(identities["SN-1"]), client_context(identities["SL-1"])
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, pytest.raises((ConnectionError, ssl.SSLError)):
+            accepting.wrap_socket(connection, server_side=True)  # sends its part; there is no answer
+
+    async def connect(address: tuple[str, int]) -> None:
+        loop = asyncio.get_running_loop()
+        client = socket.create_connection(address)
+        making = loop.create_connection(asyncio.Protocol, sock=client, ssl=connecting, server_hostname="")
+        task = asyncio.create_task(making)
+        await asyncio.sleep(0)  # the transport is made; in the next turn it sends the client's hello
+        loop.call_soon(cancel_late, task, client.dup())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0)
+
+    def cancel_late(task: "asyncio.Task[object]", client: socket.socket) -> None:
+        with client:
+            assert select.select([client], [], [], SECONDS)[0]  # the server's part is there; nobody has read it yet
+        task.cancel()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(serve, listener)
+        run_node(connect(listener.getsockname()))
+        serving.result(SECONDS)
+    assert caplog.text == ""
+
+
+def test_what_else_the_event_loop_reports_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise ValueError("something else")
+
+    async def node() -> None:
+        asyncio.get_running_loop().call_soon(fail)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+
+    run_node(node())
+    assert "something else" in caplog.text

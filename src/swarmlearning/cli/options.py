@@ -13,6 +13,7 @@ import typer
 from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity, identity_from_options
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.logs import report
 
 CaCert = Annotated[Path | None, typer.Option("--cacert", help="File with the CA certificates to trust.")]
 CaPath = Annotated[Path | None, typer.Option("--capath", help="Folder with the CA certificates of all organisations.")]
@@ -47,6 +48,7 @@ def run_node(work: Coroutine[Any, Any, T]) -> T | None:
             stopping = True
 
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(report)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
         try:

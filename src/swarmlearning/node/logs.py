@@ -1,8 +1,9 @@
 """Logging as users of the original know it: `2026-11-21 22:50:25,123 : swarm.SN : INFO : message`."""
 
+import asyncio
 import logging
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
 WIDTH = 58
@@ -15,6 +16,18 @@ def start_logging(level: Level) -> None:
     logging.basicConfig(format=FORMAT, level=level, stream=sys.stdout, force=True)
     for chatty in ("asyncio", "aiohttp", "uvicorn", "filelock"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The event loop's exception handler: asyncio's own, without what nobody can act on.
+
+    uvloop (0.23) closes the transport of a connection whose making is cancelled, and if the peer's part of the TLS
+    handshake arrives in the same turn, it then reports as an error that the end of the handshake cannot be sent.
+    """
+    error = context.get("exception")
+    if context["message"] == "Fatal error on SSL protocol" and str(error).endswith("the handler is closed"):
+        return
+    loop.default_exception_handler(context)
 
 
 def banner(kind: str) -> str:
