@@ -174,8 +174,9 @@ def assert_complete(sites: list[Process]) -> None:
 
 def digest(process: Process) -> str:
     """The digest of the model that an ML stand-in ended with."""
-    (found,) = [line for line in process.output.splitlines() if line.startswith("DIGEST ")]
-    return found.removeprefix("DIGEST ")
+    found = [line.removeprefix("DIGEST ") for line in process.output.splitlines() if line.startswith("DIGEST ")]
+    assert len(found) == 1, f"{process.name} has said {len(found)} digests\n{process.output}"
+    return found[0]
 
 
 def identity_options(identity: Identity) -> dict[str, str | Path]:
