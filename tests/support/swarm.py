@@ -26,6 +26,9 @@ ML = Path(__file__).with_name("ml.py")
 SECONDS = 60.0
 """Until what a test waits for must have happened, on a machine under heavy load."""
 
+_PORTS = iter(SystemRandom().sample(range(20_000, 30_000), 10_000))
+"""In an order of its own, so that two runs of the tests on one machine seldom meet."""
+
 T = TypeVar("T")
 
 
@@ -191,11 +194,10 @@ def identity_options(identity: Identity) -> dict[str, str | Path]:
 def fixed_port() -> int:
     """A free port outside the range from which the kernel takes the ports of outgoing connections.
 
-    Such a port is still free for a server that is started again: no client can have got it meanwhile.
+    Such a port is still free for a server that is started again: no client can have got it meanwhile. And no port is
+    given twice, for whoever has got one may not listen there yet.
     """
-    candidates = list(range(20_000, 30_000))
-    SystemRandom().shuffle(candidates)
-    for port in candidates:
+    for port in _PORTS:
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
