@@ -1,5 +1,7 @@
 """Real tests name the programs they need; where one is missing the summary says which, and what was not run."""
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -14,6 +16,8 @@ settings.load_profile("unhurried")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(program): a real test that needs this program")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts by `&`
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # else all that tests start would inherit that
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
