@@ -37,10 +37,13 @@ def test_a_site_twenty_times_slower_is_not_waited_for_and_its_work_is_carried_ov
 ) -> None:
     swarm.start_sn()
     others = Gate(tmp_path / "others")
-    ml = ("--rounds", str(MISSED + 3), *PAIR, "--hold-at", str(MISSED + 1), "--gate", str(others.path))
+    holds = ("--hold-at", "1", "--hold-at", str(MISSED + 1), "--gate", str(others.path))
+    ml = ("--rounds", str(MISSED + 3), *PAIR, *holds)
     sites = [swarm.start_sl(index, *ml, environment=AT_ONCE) for index in (1, 2)]
     slow = swarm.start_sl(3, "--rounds", "3", *PAIR, "--hold-at", "1", "--gate", str(gate.path), environment=AT_ONCE)
     uid = slow.ready["uid"]
+    swarm.until(lambda state: state.result is not None and uid in state.result.holders)
+    others.let(2)
     swarm.until(lambda state: state.rounds == MISSED + 1)
 
     def is_in(state: Training) -> bool:
