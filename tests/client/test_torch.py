@@ -213,6 +213,16 @@ def test_wrapped_models_have_the_names_of_the_users_own(tmp_path: Path, join: Jo
     assert model.bias.tolist() == [3]
 
 
+def test_a_compiled_part_has_the_names_of_the_users_own(tmp_path: Path, join: Join) -> None:
+    """One site may compile what another cannot."""
+    part = nn.Linear(2, 1)
+    with FakeSL(tmp_path, merge=lambda arrays: {name: array * 0 + 3 for name, array in arrays.items()}) as sl:
+        callback = join(sl, SwarmCallback, model=nn.Sequential(Wrapper(nn.Sequential(part)), nn.Tanh()))
+        callback.on_train_begin()
+        assert sorted(sl.models[0]) == ["0.0.bias", "0.0.weight"]
+    assert part.bias.tolist() == [3]
+
+
 def test_mixed_precision_and_gradient_accumulation(tmp_path: Path, join: Join) -> None:
     """Under autocast the parameters keep their precision; hooks are called after the optimizer's steps."""
     model = nn.Linear(3, 1)

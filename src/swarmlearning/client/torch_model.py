@@ -14,6 +14,7 @@ RAW = {
     torch.float8_e4m3fn: ("F8_E4M3", torch.uint8),
     torch.float8_e5m2: ("F8_E5M2", torch.uint8),
 }
+COMPILED = "_orig_mod."  # what torch.compile puts before the names of a module's entries
 EXTRA_STATE = "_extra_state"  # the name PyTorch gives to what a module's get_extra_state() returns
 
 
@@ -37,12 +38,14 @@ class TorchModel:
 
     def tensors(self) -> dict[str, Tensor]:
         """Shares the memory of what is contiguous on the CPU. Raises `SwarmError`."""
-        return {name: tensor_of(value, name) for name, value in self.entries().items() if name in self._merged}
+        return {_own(name): tensor_of(value, name) for name, value in self.entries().items() if name in self._merged}
 
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Copies in place."""
         state = self.entries()
-        for name, array in arrays.items():
+        names = {_own(name): name for name in state}
+        for own, array in arrays.items():
+            name = names[own]
             state[name] = torch.from_numpy(array).view(state[name].dtype)  # to the same width: the same bits
         self.put(state)
         torch.clear_autocast_cache()  # within autocast, the model would go on with its parameters of before
@@ -63,6 +66,11 @@ def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
                 module = compiled
             case _:
                 return module
+
+
+def _own(name: str) -> str:
+    """The same name whether the module, or any part of it, is compiled or not."""
+    return name.replace(COMPILED, "")
 
 
 def tensor_of(value: torch.Tensor, name: str) -> Tensor:
