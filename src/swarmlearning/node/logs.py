@@ -25,7 +25,7 @@ def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     handshake arrives in the same turn, it then reports as an error that the end of the handshake cannot be sent.
     """
     error = context.get("exception")
-    if context["message"] == "Fatal error on SSL protocol" and str(error).endswith("the handler is closed"):
+    if context.get("message") == "Fatal error on SSL protocol" and str(error).endswith("the handler is closed"):
         return
     loop.default_exception_handler(context)
 
