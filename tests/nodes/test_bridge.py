@@ -9,7 +9,7 @@ import pytest
 
 from support import original_client, torch_site
 from support.processes import Process
-from support.swarm import Gate, Swarm, assert_complete, digest
+from support.swarm import Gate, Swarm, assert_complete, digest, has_models
 from swarmlearning.ledger.contracts.training import Training
 
 CLIENT = Path(original_client.__file__)
@@ -37,13 +37,6 @@ def folder(swarm: Swarm, index: int) -> Path:
 
 def script(swarm: Swarm, index: int, arguments: Sequence[str]) -> list[str | Path]:
     return [sys.executable, CLIENT, "--index", str(index), "--folder", folder(swarm, index), *arguments]
-
-
-def has_models(count: int, number: int) -> Callable[[Training], bool]:
-    """Round `number` is in progress and has `count` models."""
-    return lambda state: (
-        state.round is not None and state.round.number == number and len(state.round.submissions) == count
-    )
 
 
 def has_returned(uid: str) -> Callable[[Training], bool]:

@@ -4,8 +4,8 @@ import signal
 from pathlib import Path
 
 from support.processes import COMMAND, Process, Processes
-from support.sns import Network, ThisHost, has_models
-from support.swarm import Gate, assert_complete, identity_options
+from support.sns import Network, ThisHost
+from support.swarm import Gate, assert_complete, has_models, identity_options
 from support.tools import needs
 
 pytestmark = needs("etcd")

@@ -7,8 +7,8 @@ import pytest
 
 from support.namespaces import Namespaces
 from support.processes import Process, Processes
-from support.sns import Network, has_models
-from support.swarm import Gate, assert_complete
+from support.sns import Network
+from support.swarm import Gate, assert_complete, has_models
 from support.tools import needs, nginx_stream
 from swarmlearning.ledger.contracts import network
 

@@ -1,7 +1,7 @@
 """SNs that die or hang while a training runs: it goes on, and whoever comes back has the same chain."""
 
-from support.sns import Network, has_models
-from support.swarm import Gate, assert_complete
+from support.sns import Network
+from support.swarm import Gate, assert_complete, has_models
 from support.tools import needs
 from swarmlearning.ledger.bodies import Publish, Submit
 

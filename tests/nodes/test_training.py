@@ -2,26 +2,15 @@
 
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from support.gencert import gen_cert
 from support.processes import Processes
-from support.swarm import Gate, Swarm, assert_complete, fixed_port
-from swarmlearning.ledger.contracts.training import Training
+from support.swarm import Gate, Swarm, assert_complete, fixed_port, has_models
 
 PAIR = ("--min-peers", "2")
-
-
-def has_models(count: int, number: int) -> Callable[[Training], bool]:
-    """Round `number` is in progress and has `count` models."""
-
-    def reached(state: Training) -> bool:
-        return state.round is not None and state.round.number == number and len(state.round.submissions) == count
-
-    return reached
 
 
 def test_below_min_peers_it_waits_and_with_the_last_of_them_all_end_with_the_same_model(swarm: Swarm) -> None:

@@ -231,12 +231,3 @@ class Network(Swarm):
         chains = [self.blocks(number)[: top + 1] for number in numbers]
         assert all(chain == chains[0] for chain in chains)
         assert self.verified(numbers[0])
-
-
-def has_models(count: int, number: int) -> Callable[[Training], bool]:
-    """Round `number` is in progress and has `count` models."""
-
-    def reached(state: Training) -> bool:
-        return state.round is not None and state.round.number == number and len(state.round.submissions) == count
-
-    return reached

@@ -169,6 +169,15 @@ class Swarm:
         return walked[-1].chain
 
 
+def has_models(count: int, number: int) -> Callable[[Training], bool]:
+    """Round `number` is in progress and has `count` models."""
+
+    def reached(state: Training) -> bool:
+        return state.round is not None and state.round.number == number and len(state.round.submissions) == count
+
+    return reached
+
+
 def assert_complete(sites: list[Process]) -> None:
     """All have ended with 0, and with the same model."""
     assert [site.wait() for site in sites] == [0] * len(sites), [site.name for site in sites if site.wait()]
