@@ -1,9 +1,8 @@
 """Several SNs by real processes and real etcd members: they may be killed, joined and started again at any time."""
 
-import signal
 from pathlib import Path
 
-from support.processes import COMMAND, Process, Processes
+from support.processes import COMMAND, Processes
 from support.sns import Network, ThisHost
 from support.swarm import Gate, assert_complete, has_models, identity_options
 from support.tools import needs
@@ -11,12 +10,6 @@ from support.tools import needs
 pytestmark = needs("etcd")
 
 PAIR = ("--min-peers", "2")
-
-
-def stop(sn: Process) -> None:
-    """As an operator does: SIGTERM."""
-    sn.signal(signal.SIGTERM)
-    assert sn.wait() == 0
 
 
 def test_the_sentinel_dies_in_a_round_a_fourth_joins_and_the_sentinel_returns(net: Network, gate: Gate) -> None:
@@ -71,7 +64,7 @@ def test_a_local_chain_is_carried_over_and_a_second_sn_is_told_so(net: Network) 
     assert "--ordering etcd" in complaint
     assert "apt-get install etcd-server" in complaint
     before = net.height(1)
-    stop(alone)
+    alone.stop()
     again = net.start(1)
     assert again.ready["network"] == network
     assert net.start(2, through=1).ready["network"] == network
@@ -86,7 +79,7 @@ def test_an_sn_of_another_network_is_refused_with_both_names(
     net.start(1)
     second = net.start(2, through=1)
     assert second.ready
-    stop(second)
+    second.stop()
     other = Network(processes, tmp_path / "other")
     other.identities = net.identities
     other.name = "banks"
@@ -100,7 +93,7 @@ def test_an_sn_of_another_network_is_refused_with_both_names(
 
 def test_who_leaves_is_removed_and_who_starts_it_again_joins_anew(net: Network) -> None:
     sns = net.found(3)
-    stop(sns[2])
+    sns[2].stop()
     identity = identity_options(net.identities["SN-3"])
     words = [word for option, value in identity.items() for word in (f"--{option}", value)]
     left = net.processes.start("leave", *COMMAND, "sn", "leave", "--data-dir", net.directory / "sn-3", *words)

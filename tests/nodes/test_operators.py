@@ -15,12 +15,6 @@ from support.tools import needs
 pytestmark = needs("etcd")
 
 
-def stop(sn: Process) -> None:
-    """As an operator does: SIGTERM."""
-    sn.signal(signal.SIGTERM)
-    assert sn.wait() == 0
-
-
 def command(net: Network, number: int, name: str, *flags: str) -> Process:
     """`swarm sn NAME` on the data directory of SN `number`."""
     identity = identity_options(net.identities[f"SN-{number}"])
@@ -42,7 +36,7 @@ def flip_a_byte(file: Path, height: int) -> None:
 def test_a_flipped_byte_is_named_and_repaired_from_the_others(net: Network) -> None:
     sns = net.found(2)
     file = net.directory / "sn-2" / "chain.sqlite"
-    stop(sns[1])
+    sns[1].stop()
     flip_a_byte(file, 2)
     complaint = net.start(2).complaint()
     assert "chain.sqlite: block 2 has been altered" in complaint
@@ -58,7 +52,7 @@ def test_a_flipped_byte_is_named_and_repaired_from_the_others(net: Network) -> N
 
 def test_a_chain_that_holds_is_left_as_it_is(net: Network) -> None:
     sns = net.found(2)
-    stop(sns[1])
+    sns[1].stop()
     checked = command(net, 2, "repair")
     assert checked.wait() == 0
     assert "Nothing to repair" in checked.output
@@ -67,7 +61,7 @@ def test_a_chain_that_holds_is_left_as_it_is(net: Network) -> None:
 def test_without_another_sn_nothing_is_changed(net: Network) -> None:
     sns = net.found(2)
     for sn in sns:
-        stop(sn)
+        sn.stop()
     file = net.directory / "sn-2" / "chain.sqlite"
     flip_a_byte(file, 1)
     before = file.read_bytes()
@@ -85,7 +79,7 @@ def test_the_network_is_restarted_from_one_survivor_and_the_others_join_anew(net
     for sn in sns[:2]:
         sn.kill()
     net.until_status(3, lambda status: status["bears"].startswith("no majority"))
-    stop(sns[2])
+    sns[2].stop()
     recovered = command(net, 3, "recover", "--yes")
     assert recovered.wait() == 0, recovered.output
     assert "SN-1, SN-2 have no part in the network any more" in recovered.output
@@ -103,7 +97,7 @@ def test_the_network_is_restarted_from_one_survivor_and_the_others_join_anew(net
 def test_the_old_majority_is_fenced_and_its_blocks_are_repaired_away(net: Network) -> None:
     """The operator was wrong: the others live, and have gone on alone."""
     sns = net.found(3)
-    stop(sns[2])
+    sns[2].stop()
     net.write(1)  # registers a node
     for sn in sns[:2]:
         sn.signal(signal.SIGSTOP)
@@ -124,7 +118,7 @@ def test_the_old_majority_is_fenced_and_its_blocks_are_repaired_away(net: Networ
 
 def test_recovery_is_refused_while_there_is_a_majority(net: Network) -> None:
     sns = net.found(3)
-    stop(sns[2])
+    sns[2].stop()
     complaint = command(net, 3, "recover", "--yes").complaint()
     assert "recovery is not needed" in complaint
     assert net.start(3).ready

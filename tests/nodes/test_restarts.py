@@ -1,6 +1,5 @@
 """One half of a site is killed beside the living other: the training goes on with both, and nothing of it is lost."""
 
-import signal
 from collections import defaultdict
 
 import pytest
@@ -60,8 +59,7 @@ def test_an_sl_killed_beside_its_living_script(swarm: Swarm, gate: Gate, index: 
 def test_an_sl_stopped_by_its_operator_is_not_waited_for_and_comes_back(swarm: Swarm, gate: Gate) -> None:
     sls, mls = start(swarm, gate)
     swarm.until(waits_for_site_1)
-    sls[2].signal(signal.SIGTERM)
-    assert sls[2].wait() == 0
+    sls[2].stop()
     stopped = network.node(swarm.chain().world, sls[2].ready["uid"])
     assert stopped is not None
     assert stopped.left  # it has said so: its lease has not ended yet

@@ -81,6 +81,11 @@ class Process:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
+    def stop(self) -> None:
+        """As an operator does, by SIGTERM: it ends in good order."""
+        self.signal(signal.SIGTERM)
+        assert self.wait() == 0, self.output
+
     def kill(self) -> None:
         """As a power failure would end it: nothing of it runs when this returns."""
         self.signal(signal.SIGKILL)
