@@ -5,14 +5,14 @@ from collections import defaultdict
 import pytest
 
 from support.processes import Process
-from support.swarm import Gate, Swarm, assert_complete
+from support.swarm import Gate, Swarm, assert_complete, has_models
 from swarmlearning.ledger.bodies import Submit
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training import Training
 from swarmlearning.ledger.history import rounds, steps
 from swarmlearning.ordering.local import read_chain_file
 
 ROUNDS = 4
+WAITS_FOR_SITE_1 = has_models(2, 2)
 
 
 def start(swarm: Swarm, gate: Gate) -> tuple[dict[int, Process], dict[int, Process]]:
@@ -23,10 +23,6 @@ def start(swarm: Swarm, gate: Gate) -> tuple[dict[int, Process], dict[int, Proce
     mls = {index: swarm.train(index, sl, *ml) for index, sl in sls.items() if index != 1}
     mls[1] = swarm.train(1, sls[1], *ml, "--gate", str(gate.path), "--hold-at", "2")
     return sls, mls
-
-
-def waits_for_site_1(state: Training) -> bool:
-    return state.round is not None and state.round.number == 2 and len(state.round.submissions) == 2
 
 
 def trained(swarm: Swarm) -> dict[str, set[int]]:
@@ -45,7 +41,7 @@ def trained(swarm: Swarm) -> dict[str, set[int]]:
 @pytest.mark.parametrize("index", [1, 2], ids=["while its script trains", "while its script waits"])
 def test_an_sl_killed_beside_its_living_script(swarm: Swarm, gate: Gate, index: int) -> None:
     sls, mls = start(swarm, gate)
-    swarm.until(waits_for_site_1)
+    swarm.until(WAITS_FOR_SITE_1)
     sls[index].kill()
     swarm.start_sl(index)
     gate.let()
@@ -58,7 +54,7 @@ def test_an_sl_killed_beside_its_living_script(swarm: Swarm, gate: Gate, index: 
 
 def test_an_sl_stopped_by_its_operator_is_not_waited_for_and_comes_back(swarm: Swarm, gate: Gate) -> None:
     sls, mls = start(swarm, gate)
-    swarm.until(waits_for_site_1)
+    swarm.until(WAITS_FOR_SITE_1)
     sls[2].stop()
     stopped = network.node(swarm.chain().world, sls[2].ready["uid"])
     assert stopped is not None
@@ -71,7 +67,7 @@ def test_an_sl_stopped_by_its_operator_is_not_waited_for_and_comes_back(swarm: S
 
 def test_a_script_killed_beside_its_living_sl(swarm: Swarm, gate: Gate) -> None:
     sls, mls = start(swarm, gate)
-    swarm.until(waits_for_site_1)
+    swarm.until(WAITS_FOR_SITE_1)
     mls[1].kill()
     uid = sls[1].ready["uid"]
     swarm.until(lambda state: uid in state.members and state.members[uid].attendance == "ml-lost")
