@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from support.processes import COMMAND, Processes
+from support.processes import Processes
 from support.sns import Network, ThisHost
-from support.swarm import Gate, assert_complete, has_models, identity_options
+from support.swarm import Gate, assert_complete, has_models
 from support.tools import needs
 
 pytestmark = needs("etcd")
@@ -94,10 +94,7 @@ def test_an_sn_of_another_network_is_refused_with_both_names(
 def test_who_leaves_is_removed_and_who_starts_it_again_joins_anew(net: Network) -> None:
     sns = net.found(3)
     sns[2].stop()
-    identity = identity_options(net.identities["SN-3"])
-    words = [word for option, value in identity.items() for word in (f"--{option}", value)]
-    left = net.processes.start("leave", *COMMAND, "sn", "leave", "--data-dir", net.directory / "sn-3", *words)
-    assert left.wait() == 0
+    assert net.operate(3, "leave").wait() == 0
     net.until_status(1, lambda status: status["bears"].startswith("2 voters") and len(status["sns"]) == 2)
     net.start(3, through=2)
     net.until_status(1, lambda status: status["bears"].startswith("3 voters"))

@@ -7,21 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import COMMAND, Process
+from support.processes import COMMAND
 from support.sns import Network
-from support.swarm import assert_complete, identity_options
+from support.swarm import assert_complete
 from support.tools import needs
 
 pytestmark = needs("etcd")
-
-
-def command(net: Network, number: int, name: str, *flags: str) -> Process:
-    """`swarm sn NAME` on the data directory of SN `number`."""
-    identity = identity_options(net.identities[f"SN-{number}"])
-    words = [word for option, value in identity.items() for word in (f"--{option}", value)]
-    return net.processes.start(
-        f"{name}-{number}", *COMMAND, "sn", name, "--data-dir", net.directory / f"sn-{number}", *words, *flags
-    )
 
 
 def flip_a_byte(file: Path, height: int) -> None:
@@ -41,7 +32,7 @@ def test_a_flipped_byte_is_named_and_repaired_from_the_others(net: Network) -> N
     complaint = net.start(2).complaint()
     assert "chain.sqlite: block 2 has been altered" in complaint
     assert "swarm sn repair" in complaint
-    repaired = command(net, 2, "repair")
+    repaired = net.operate(2, "repair")
     assert repaired.wait() == 0
     assert "block 2 has been altered" in repaired.output
     assert "Repaired: 2 blocks kept, " in repaired.output
@@ -53,7 +44,7 @@ def test_a_flipped_byte_is_named_and_repaired_from_the_others(net: Network) -> N
 def test_a_chain_that_holds_is_left_as_it_is(net: Network) -> None:
     sns = net.found(2)
     sns[1].stop()
-    checked = command(net, 2, "repair")
+    checked = net.operate(2, "repair")
     assert checked.wait() == 0
     assert "Nothing to repair" in checked.output
 
@@ -65,7 +56,7 @@ def test_without_another_sn_nothing_is_changed(net: Network) -> None:
     file = net.directory / "sn-2" / "chain.sqlite"
     flip_a_byte(file, 1)
     before = file.read_bytes()
-    complaint = command(net, 2, "repair").complaint()
+    complaint = net.operate(2, "repair").complaint()
     assert "no other SN can be asked" in complaint
     assert file.read_bytes() == before
 
@@ -80,7 +71,7 @@ def test_the_network_is_restarted_from_one_survivor_and_the_others_join_anew(net
         sn.kill()
     net.until_status(3, lambda status: status["bears"].startswith("no majority"))
     sns[2].stop()
-    recovered = command(net, 3, "recover", "--yes")
+    recovered = net.operate(3, "recover", "--yes")
     assert recovered.wait() == 0, recovered.output
     assert "SN-1, SN-2 have no part in the network any more" in recovered.output
     assert net.start(3).ready
@@ -101,7 +92,7 @@ def test_the_old_majority_is_fenced_and_its_blocks_are_repaired_away(net: Networ
     net.write(1)  # registers a node
     for sn in sns[:2]:
         sn.signal(signal.SIGSTOP)
-    assert command(net, 3, "recover", "--yes").wait() == 0
+    assert net.operate(3, "recover", "--yes").wait() == 0
     assert net.start(3).ready
     for sn in sns[:2]:
         sn.signal(signal.SIGCONT)
@@ -110,7 +101,7 @@ def test_the_old_majority_is_fenced_and_its_blocks_are_repaired_away(net: Networ
     again = net.start(1)
     assert again.wait() == 1
     assert "`swarm sn repair`" in again.output.splitlines()[-1]  # it has a block that is not part of the network
-    assert command(net, 1, "repair").wait() == 0
+    assert net.operate(1, "repair").wait() == 0
     assert net.start(1).ready
     net.until_status(3, lambda status: status["bears"].startswith("2 voters"))
     net.assert_one_chain(1, 3)
@@ -119,7 +110,7 @@ def test_the_old_majority_is_fenced_and_its_blocks_are_repaired_away(net: Networ
 def test_recovery_is_refused_while_there_is_a_majority(net: Network) -> None:
     sns = net.found(3)
     sns[2].stop()
-    complaint = command(net, 3, "recover", "--yes").complaint()
+    complaint = net.operate(3, "recover", "--yes").complaint()
     assert "recovery is not needed" in complaint
     assert net.start(3).ready
     net.assert_one_chain(1, 2, 3)

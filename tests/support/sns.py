@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from support.certs import make_workspace
 from support.local_sn import member
-from support.processes import Process, Processes
+from support.processes import COMMAND, Process, Processes
 from support.swarm import SECONDS, Swarm, fixed_port, identity_options, run
 from swarmlearning.address import join
 from swarmlearning.api.client import SnClient, Unavailable
@@ -86,6 +86,13 @@ class Network(Swarm):
         if number == 1:
             self.sn = sn
         return sn
+
+    def operate(self, number: int, act: str, *flags: str) -> Process:
+        """`swarm sn ACT` on the data directory of SN `number`, which has been stopped."""
+        identity = identity_options(self.identities[f"SN-{number}"])
+        words = [word for option, value in identity.items() for word in (f"--{option}", value)]
+        place = self.directory / f"sn-{number}"
+        return self.processes.start(f"{act}-{number}", *COMMAND, "sn", act, "--data-dir", place, *words, *flags)
 
     def place(self, number: int) -> dict[str, str]:
         """The options that say where SN `number` is."""
