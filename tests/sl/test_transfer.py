@@ -154,6 +154,14 @@ def digest(tmp_path: Path) -> str:
     return ModelDigest(SIZE, chunks).root
 
 
+async def begin(fetcher: Fetcher, digest: str, sources: list[Source]) -> "asyncio.Task[Path]":
+    """A fetch of which some bytes have arrived."""
+    got_some = asyncio.Event()
+    fetch = asyncio.create_task(fetcher.fetch(digest, sources, lambda held: got_some.set()))
+    await got_some.wait()
+    return fetch
+
+
 async def test_fetch_takes_one_request(digest: str, hold: Hold, fetcher: Fetcher, store: TensorStore) -> None:
     holder = await hold()
     path = await fetcher.fetch(digest, [holder.source])
@@ -258,10 +266,8 @@ async def test_server_that_dies_is_an_error_and_the_bytes_are_kept(
     dying, good = await hold(stall=CHUNK + 100), await hold()
     server = Server(dying.app(), server_context(identities["SL-1"]), "127.0.0.1", 0)
     await server.start()
-    got_some = asyncio.Event()
-    fetch = asyncio.create_task(fetcher.fetch(digest, [("127.0.0.1", server.port)], lambda held: got_some.set()))
+    fetch = await begin(fetcher, digest, [("127.0.0.1", server.port)])
     await dying.stalled.wait()
-    await got_some.wait()
     await server.stop(grace=0.1)
     with pytest.raises(TransferError, match=rf"{server.port} (closed the connection|stopped) .*bytes before the end"):
         await fetch
@@ -282,13 +288,10 @@ async def test_server_process_killed_in_the_middle(digest: str, hold: Hold, stor
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE)
     assert process.stdout is not None
     port = int(await process.stdout.readline())
-    got_some = asyncio.Event()
     good = await hold(identity=identities["SL-1"])
     async with fetching(identities["SL-2"], store) as fetcher:
-        sources = [("127.0.0.1", port), good.source]
-        fetch = asyncio.create_task(fetcher.fetch(digest, sources, lambda held: got_some.set()))
+        fetch = await begin(fetcher, digest, [("127.0.0.1", port), good.source])
         assert await process.stdout.readline() == b"stalled\n"
-        await got_some.wait()
         process.kill()
         assert (await fetch).read_bytes() == CONTENT
     await process.wait()
@@ -508,10 +511,8 @@ async def test_host_that_does_not_answer_is_left(
 
 async def test_cancelled_fetch_stops_and_the_next_one_resumes(digest: str, hold: Hold, fetcher: Fetcher) -> None:
     stalling, good = await hold(stall=CHUNK + 2_000_000), await hold()
-    got_some = asyncio.Event()
-    fetch = asyncio.create_task(fetcher.fetch(digest, [stalling.source], lambda held: got_some.set()))
+    fetch = await begin(fetcher, digest, [stalling.source])
     await stalling.stalled.wait()
-    await got_some.wait()
     fetch.cancel()
     with pytest.raises(asyncio.CancelledError):
         await fetch
@@ -533,10 +534,8 @@ async def test_download_goes_on_while_somebody_waits_and_asks_everybodys_sources
     digest: str, hold: Hold, fetcher: Fetcher
 ) -> None:
     stalling, good = await hold(stall=1_000_000), await hold()
-    got_some = asyncio.Event()
-    first = asyncio.create_task(fetcher.fetch(digest, [stalling.source], lambda held: got_some.set()))
+    first = await begin(fetcher, digest, [stalling.source])
     await stalling.stalled.wait()
-    await got_some.wait()
     second = asyncio.create_task(fetcher.fetch(digest, [good.source]))
     await asyncio.sleep(0)  # it has joined
     first.cancel()
