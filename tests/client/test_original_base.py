@@ -87,7 +87,7 @@ def test_its_whole_life(tmp_path: Path, join: Join, log: Log) -> None:
         )
         [opened] = sl.of(Open)
         assert (opened.ml_platform, opened.training_contract, opened.total_epochs) == ("PYTORCH", "c", 2)
-        assert [(spec.name, spec.dtype, spec.shape) for spec in opened.structure] == [
+        assert opened.specs == [
             ("n", "I64", ()),
             ("w", "F32", (3,)),
         ]

@@ -203,24 +203,23 @@ class Wrapper(nn.Module):
         self._orig_mod = module
 
 
-@pytest.mark.parametrize("wrap", [Wrapper, nn.DataParallel, lambda module: Wrapper(nn.DataParallel(module))])
-def test_wrapped_models_have_the_names_of_the_users_own(tmp_path: Path, join: Join, wrap: Any) -> None:
+@pytest.mark.parametrize(
+    ("wrap", "prefix"),
+    [
+        (Wrapper, ""),
+        (nn.DataParallel, ""),
+        (lambda module: Wrapper(nn.DataParallel(module)), ""),
+        (lambda module: nn.Sequential(Wrapper(nn.Sequential(module)), nn.Tanh()), "0.0."),  # one part of the model
+    ],
+)
+def test_wrapped_models_have_the_names_of_the_users_own(tmp_path: Path, join: Join, wrap: Any, prefix: str) -> None:
+    """One site may wrap what another does not."""
     model = nn.Linear(2, 1)
     with FakeSL(tmp_path, merge=lambda arrays: {name: array * 0 + 3 for name, array in arrays.items()}) as sl:
         callback = join(sl, SwarmCallback, model=wrap(model))
         callback.on_train_begin()
-        assert sorted(sl.models[0]) == ["bias", "weight"]
+        assert sorted(sl.models[0]) == [f"{prefix}bias", f"{prefix}weight"]
     assert model.bias.tolist() == [3]
-
-
-def test_a_compiled_part_has_the_names_of_the_users_own(tmp_path: Path, join: Join) -> None:
-    """One site may compile what another cannot."""
-    part = nn.Linear(2, 1)
-    with FakeSL(tmp_path, merge=lambda arrays: {name: array * 0 + 3 for name, array in arrays.items()}) as sl:
-        callback = join(sl, SwarmCallback, model=nn.Sequential(Wrapper(nn.Sequential(part)), nn.Tanh()))
-        callback.on_train_begin()
-        assert sorted(sl.models[0]) == ["0.0.bias", "0.0.weight"]
-    assert part.bias.tolist() == [3]
 
 
 def test_mixed_precision_and_gradient_accumulation(tmp_path: Path, join: Join) -> None:
