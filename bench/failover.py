@@ -19,7 +19,7 @@ import msgspec
 from clients import Client, clients
 from machine import require_etcd, run_benchmark
 from sns import Sns
-from swarmlearning.cli.processes import Processes
+from swarmlearning.supervise.processes import Processes
 
 SNS = 3
 KILL_SECONDS = 120.0

@@ -15,8 +15,8 @@ import msgspec
 from launch import HOST, Linked, hear, make_identities, numbered, start, start_node
 from machine import cpu_seconds, peak_bytes
 from participant import Done
-from swarmlearning.cli.processes import Processes, RunError
 from swarmlearning.identity.workspace import Workspace
+from swarmlearning.supervise.processes import Processes, RunError
 
 SITES = [sys.executable, str(Path(__file__).with_name("sites.py"))]
 PARTICIPANT = [sys.executable, str(Path(__file__).with_name("participant.py"))]

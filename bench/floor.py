@@ -21,7 +21,7 @@ from time import perf_counter
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.sl.tlsstream import TlsStream
+from swarmlearning.models.tlsstream import TlsStream
 
 HOST = "127.0.0.1"
 PIECE = 2**18  # received into a buffer that stays in the processor's cache

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmlearning.cli.processes import Child, Processes
 from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.identity.workspace import Workspace
+from swarmlearning.supervise.processes import Child, Processes
 
 HOST = "127.0.0.1"
 SWARM = [sys.executable, "-m", "swarmlearning.cli.main"]

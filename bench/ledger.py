@@ -24,7 +24,7 @@ from clients import clients
 from commitfloor import etcd_floor, signature_seconds, sqlite_floor
 from machine import busy_seconds, cpu_seconds, require_etcd, run_benchmark
 from sns import Ordering, Sns
-from swarmlearning.cli.processes import Processes
+from swarmlearning.supervise.processes import Processes
 
 WARM_UP = 20
 LIMIT_SECONDS = 300.0

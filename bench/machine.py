@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import psutil
 
-from swarmlearning.cli.processes import RunError
 from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, find_binary
 from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.supervise.processes import RunError
 
 MEGABYTE = 10**6
 RUNS = Path(__file__).parent.parent / "runs"

@@ -24,9 +24,9 @@ from launch import numbered
 from machine import MEGABYTE, busy_seconds, run_benchmark
 from participant import Done
 from phases import phase_seconds
-from swarmlearning.cli.processes import Processes
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.sn.node import CHAIN_FILE
+from swarmlearning.supervise.processes import Processes
 
 WARM_UP = 2  # times that each site leads before, until it has enough files to recycle
 LIMIT_SECONDS = 900.0

@@ -22,7 +22,7 @@ import msgspec
 from fleet import crowd
 from machine import MEGABYTE, busy_seconds, own_bytes, run_benchmark
 from round import round_seconds
-from swarmlearning.cli.processes import Processes
+from swarmlearning.supervise.processes import Processes
 
 PROCESSES = 4
 KILOBYTES = 100

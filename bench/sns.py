@@ -17,10 +17,10 @@ from launch import HOST, Linked, hear, make_identities, numbered, start_node
 from machine import cpu_seconds
 from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.channel.address import short_path
-from swarmlearning.cli.processes import Processes
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ordering.etcd.member import CLIENT_SOCKET
+from swarmlearning.supervise.processes import Processes
 
 Ordering = Literal["local", "etcd"]
 

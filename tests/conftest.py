@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from support.tools import lacks, missing
 
-pytest_plugins = ["support.apart"]
+pytest_plugins = ["support.apart", "support.fixtures"]
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,7 +9,7 @@ from support.play import Play
 from swarmlearning.cli.chaos import sight
 from swarmlearning.cli.chaos.plan import Fault, Kind, Phase, Plan, Recipe, Target, load, schedule
 from swarmlearning.cli.chaos.plans import READY
-from swarmlearning.cli.processes import RunError
+from swarmlearning.supervise.processes import RunError
 
 KILLS = Plan(
     name="kills",
@@ -170,7 +170,7 @@ def test_good_order_is_when_all_are_there_and_waited_for() -> None:
     play = Play("a", "b", "c")
     assert sight.is_whole(play.state, 3)
     assert not sight.is_whole(play.state, 4)
-    play.attend("b", "ml-lost")
+    play.set_attendance("b", "ml-lost")
     assert not sight.is_whole(play.state, 3)
 
 

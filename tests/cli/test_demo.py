@@ -10,9 +10,9 @@ import pytest
 
 from support.processes import COMMAND
 from swarmlearning.cli import demo
-from swarmlearning.cli.processes import RunError
 from swarmlearning.cli.report import Report
 from swarmlearning.cli.runfolder import RunFolder
+from swarmlearning.supervise.processes import RunError
 
 SITES = ["site-1", "site-2", "site-3"]
 MODEL = "a" * 64

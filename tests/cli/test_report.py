@@ -14,7 +14,6 @@ from rich.console import Console
 
 from support.network import Ledger
 from support.rounds import SITES, UNUSABLE, finish, publish, report_all, submit, three_sites
-from swarmlearning.cli.processes import RunError
 from swarmlearning.cli.report import (
     Influence,
     LedgerReport,
@@ -44,6 +43,7 @@ from swarmlearning.ledger.bodies import (
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ordering.local import open_chain_file
+from swarmlearning.supervise.processes import RunError
 from swarmlearning.tensors.file import Tensor, write
 
 

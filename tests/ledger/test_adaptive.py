@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.play import Play
-from swarmlearning.ledger.contracts.adaptive import FASTEST, SLOWEST, Pace, mean_loss, next_interval
+from swarmlearning.ledger.contracts.training.adaptive import FASTEST, SLOWEST, Pace, mean_loss, next_interval
 
 START = Pace(best_loss=None, eighths=8)
 

@@ -19,7 +19,7 @@ from swarmlearning.ledger.block import MAX_BLOCK, Header, read, transaction_root
 from swarmlearning.ledger.bodies import Contribution, Publish, Receipt, ReportPerformance, Submit
 from swarmlearning.ledger.canonical import Writer, canonical, sha256
 from swarmlearning.ledger.contracts.network import Authority, Certificate, Network, Node, Window
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import MAX_TRANSACTION, Anchor, MalformedError, Transaction, parse, sign
 from swarmlearning.ledger.world import World
 
@@ -136,7 +136,7 @@ def plays() -> Iterator[Training]:
             yield play.state
     play.close("b")
     yield play.state
-    play.attend("a", "lost")
+    play.set_attendance("a", "lost")
     yield play.state
 
 
@@ -216,7 +216,7 @@ def test_the_state_hash_of_a_training() -> None:
     play.complete_round("a", "b")
     play.submit("a")
     play.close("b", "inactive")
-    play.attend("c", "lost")
+    play.set_attendance("c", "lost")
     play.depose("sn", by_sn=True)
     world = World().with_entries({"training/contract": play.state})
     assert world.state_hash() == "8530a45027d5257a717433ea092ccb0f5c75046c19bc65dc727cb62cff86d2aa"

@@ -35,7 +35,7 @@ from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.chain import Chain, replay
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import Training, weight_in
+from swarmlearning.ledger.contracts.training.state import Training, weight_in
 
 SLS = ("sl-1", "sl-2", "sl-3", "sl-4")
 UNWILLING = "sl-2"
@@ -113,7 +113,7 @@ class Script:
             return member, CONTRACT, self.submit(member, state)
         if kind < 0.75:
             return state.round.leader or member, CONTRACT, self.lead(state)
-        return member, CONTRACT, self.attend(state)
+        return member, CONTRACT, self.set_attendance(state)
 
     def operate(self, uid: str, state: Training) -> tuple[str, str, Body]:
         dice, incarnation = self.dice, self.ledger.actors[uid].incarnation
@@ -165,7 +165,7 @@ class Script:
         enough = len(weights) >= self.min_peers
         return Publish(now.number, term, result if enough or dice.random() < 0.1 else "", 1, receipt)
 
-    def attend(self, state: Training) -> ReportPerformance | Missing | CloseSession:
+    def set_attendance(self, state: Training) -> ReportPerformance | Missing | CloseSession:
         dice = self.dice
         number = state.result.closed.number if state.result else 0
         loss = dice.choice((None, dice.random()))

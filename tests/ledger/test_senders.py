@@ -31,7 +31,7 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.chain import replay
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network import REPLAY_BITS, Said
+from swarmlearning.ledger.contracts.network import REPLAY_BITS, TxContext
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import WINDOW, Anchor, SignedTransaction, parse, sign
 from swarmlearning.ledger.world import World
@@ -373,12 +373,12 @@ def test_in_whatever_order_each_sequence_number_is_accepted_at_most_once(numbers
     world, accepted = World(), list[int]()
     for height, number in enumerate(numbers):
         expected = number not in accepted and number > max(accepted, default=0) - REPLAY_BITS
-        said = Said("sl-1", 1, "", height, 0)
+        said = TxContext("sl-1", 1, "", height, 0)
         if not expected:
             with pytest.raises(Rejection, match="replayed"):
-                network.take_sequence(world, said, number)
+                network.use_sequence(world, said, number)
             continue
-        world = network.take_sequence(world, said, number)
+        world = network.use_sequence(world, said, number)
         accepted.append(number)
         assert network.last_height(world, "sl-1") == height
 
@@ -387,13 +387,13 @@ def test_in_whatever_order_each_sequence_number_is_accepted_at_most_once(numbers
 def test_transactions_may_overtake_one_another_within_the_window(numbers: list[int]) -> None:
     world = World()
     for number in numbers:
-        world = network.take_sequence(world, Said("sl-1", 1, "", 1, 0), number)
+        world = network.use_sequence(world, TxContext("sl-1", 1, "", 1, 0), number)
 
 
 def test_a_sequence_number_far_ahead_forgets_all_before_it() -> None:
-    world = network.take_sequence(World(), Said("sl-1", 1, "", 1, 0), 2**31 - 1)
+    world = network.use_sequence(World(), TxContext("sl-1", 1, "", 1, 0), 2**31 - 1)
     with pytest.raises(Rejection, match="replayed"):
-        network.take_sequence(world, Said("sl-1", 1, "", 1, 0), 5)
+        network.use_sequence(world, TxContext("sl-1", 1, "", 1, 0), 5)
 
 
 def test_each_incarnation_counts_anew_and_each_node_for_itself(ledger: Ledger) -> None:

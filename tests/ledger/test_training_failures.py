@@ -7,7 +7,7 @@ import pytest
 from support.play import Play, merged
 from swarmlearning.ledger.bodies import ExclusionReason
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import Attendance
+from swarmlearning.ledger.contracts.training.state import Attendance
 
 OPEN = "1970-01-01 00:00:00Z"
 AWAY: list[Attendance] = ["lost", "restarted", "ml-lost"]
@@ -68,11 +68,11 @@ def test_nobody_eligible_is_a_state_with_a_text_and_ends_when_somebody_is() -> N
 
 def test_without_a_living_ml_process_a_member_leads_only_if_nobody_else_can() -> None:
     play = Play("a", "b", "c")
-    play.attend("a", "ml-lost")
-    play.attend("b", "ml-lost")
+    play.set_attendance("a", "ml-lost")
+    play.set_attendance("b", "ml-lost")
     play.depose("sn", by_sn=True, cause="lease")
     assert play.leader == "c"
-    play.attend("c", "lost")
+    play.set_attendance("c", "lost")
     assert play.leader in ("a", "b")
 
 
@@ -80,22 +80,22 @@ def test_without_a_living_ml_process_a_member_leads_only_if_nobody_else_can() ->
 def test_a_leader_that_goes_away_is_followed_at_once(attendance: Attendance) -> None:
     play = Play("a", "b")
     play.submit("b")
-    play.attend("a", attendance)
+    play.set_attendance("a", attendance)
     assert (play.round.term, play.leader, list(play.round.submissions)) == (1, "b", ["b"])
 
 
 def test_a_leader_that_loses_its_ml_process_goes_on_leading() -> None:
     play = Play("a", "b")
-    play.attend("a", "ml-lost")
+    play.set_attendance("a", "ml-lost")
     assert (play.round.term, play.leader) == (0, "a")
 
 
 def test_when_all_are_lost_the_first_to_come_back_leads() -> None:
     play = Play("a", "b")
-    play.attend("a", "lost")
-    play.attend("b", "lost")
+    play.set_attendance("a", "lost")
+    play.set_attendance("b", "lost")
     assert play.leader == ""
-    play.attend("b", "present")
+    play.set_attendance("b", "present")
     assert play.leader == "b"
 
 
@@ -129,12 +129,12 @@ def test_who_was_deposed_does_not_lead_again_at_once() -> None:
     play = Play("a", "b", "c", "d")
     play.depose("b", "c")
     assert play.leader == "b"
-    play.attend("a", "lost")
-    play.attend("d", "lost")
+    play.set_attendance("a", "lost")
+    play.set_attendance("d", "lost")
     play.depose("a", "c")
     assert play.round.term == 2
     assert play.leader == "c"
-    play.attend("b", "lost")
+    play.set_attendance("b", "lost")
     play.depose("c")
     assert play.leader == "c", "nobody else can"
 
@@ -185,7 +185,7 @@ def test_a_leader_that_has_spoken_since_is_not_deposed() -> None:
 def test_who_is_away_is_not_waited_for(attendance: Attendance) -> None:
     play = Play("a", "b", "c")
     play.submit("a", "b")
-    play.attend("c", attendance)
+    play.set_attendance("c", attendance)
     assert play.round.frozen
 
 
@@ -193,7 +193,7 @@ def test_who_is_away_is_not_waited_for(attendance: Attendance) -> None:
 def test_but_never_is_a_round_closed_below_min_peers(attendance: Attendance) -> None:
     play = Play("a", "b", "c", min_peers=3)
     play.submit("a", "b")
-    play.attend("c", attendance)
+    play.set_attendance("c", attendance)
     assert not play.round.frozen
     assert (
         play.text == f"round 0, open since {OPEN}: 2 models in, minPeers 3; waiting for c ({attendance} since {OPEN})"
@@ -203,16 +203,16 @@ def test_but_never_is_a_round_closed_below_min_peers(attendance: Attendance) -> 
 def test_who_comes_back_with_the_latest_model_is_waited_for_at_once() -> None:
     play = Play("a", "b", "c")
     play.complete_round("a", "b", "c")
-    play.attend("c", "lost")
-    play.attend("c", "present")
+    play.set_attendance("c", "lost")
+    play.set_attendance("c", "present")
     assert play.member("c").awaited
 
 
 def test_who_comes_back_without_it_is_waited_for_when_it_has_it() -> None:
     play = Play("a", "b", "c")
     play.complete_round("a", "b")
-    play.attend("c", "lost")
-    play.attend("c", "present")
+    play.set_attendance("c", "lost")
+    play.set_attendance("c", "present")
     assert not play.member("c").awaited
     assert play.text.endswith("waiting for a, b, c (joins once it holds the latest model)")
     play.report("c", loss=None)
@@ -221,19 +221,19 @@ def test_who_comes_back_without_it_is_waited_for_when_it_has_it() -> None:
 
 def test_before_the_first_result_who_comes_back_is_waited_for_at_once() -> None:
     play = Play("a", "b", "c")
-    play.attend("c", "lost")
-    play.attend("c", "present")
+    play.set_attendance("c", "lost")
+    play.set_attendance("c", "present")
     play.submit("a", "b")
     assert not play.round.frozen
 
 
 def test_a_process_that_was_started_again_is_back_with_its_session_only() -> None:
     play = Play("a", "b", "c")
-    play.attend("c", "restarted", incarnation=2)
+    play.set_attendance("c", "restarted", incarnation=2)
     for attendance in ("lost", "present", "ml-lost", "present"):
-        play.attend("c", attendance, incarnation=2)
+        play.set_attendance("c", attendance, incarnation=2)
     assert play.member("c").attendance == "restarted"
-    play.attend("c", "lost", incarnation=2)
+    play.set_attendance("c", "lost", incarnation=2)
     assert play.member("c").attendance == "lost"
     play.open("c", incarnation=2)
     assert play.member("c").present
@@ -241,20 +241,20 @@ def test_a_process_that_was_started_again_is_back_with_its_session_only() -> Non
 
 def test_sessions_of_lost_members_do_not_open_round_0_until_they_are_back() -> None:
     play = Play("a", min_peers=2)
-    play.attend("a", "lost")
+    play.set_attendance("a", "lost")
     play.open("b")
     assert play.state.round is None
     lost = f"; waiting for a (lost since {OPEN})"
     assert play.text == f"1 of 2 sessions of contract contract are open; round 0 waits for 1 more{lost}"
-    play.attend("a", "present")
+    play.set_attendance("a", "present")
     assert play.round.number == 0
 
 
 def test_attendance_of_strangers_changes_nothing() -> None:
     play = Play("a", "b")
     before = play.state
-    play.attend("x", "lost")
-    play.attend("a", "present")
+    play.set_attendance("x", "lost")
+    play.set_attendance("a", "present")
     assert play.state is before
 
 
@@ -309,10 +309,10 @@ def test_a_final_result_is_settled_when_all_that_are_there_hold_it() -> None:
 
 def test_what_is_settled_is_never_void() -> None:
     play = over()
-    play.attend("b", "lost")
+    play.set_attendance("b", "lost")
     play.settle()
-    play.attend("a", "left")
-    play.attend("b", "present")
+    play.set_attendance("a", "left")
+    play.set_attendance("b", "present")
     play.missing("b")
     with pytest.raises(Rejection, match="all live members held its final model"):
         play.void()
@@ -320,7 +320,7 @@ def test_what_is_settled_is_never_void() -> None:
 
 def test_until_then_a_member_that_was_restarted_is_taken_back_and_nobody_else() -> None:
     play = over()
-    play.attend("b", "restarted", incarnation=2)
+    play.set_attendance("b", "restarted", incarnation=2)
     play.open("b", incarnation=2)
     assert (play.state.over, play.state.round, play.member("b").attendance) == (True, None, "present")
     with pytest.raises(Rejection, match="training-over"):
@@ -333,8 +333,8 @@ def test_until_then_a_member_that_was_restarted_is_taken_back_and_nobody_else() 
 
 def test_with_their_ml_processes_gone_those_who_hold_it_settle_it() -> None:
     play = over()
-    play.attend("a", "ml-lost")
-    play.attend("b", "lost")
+    play.set_attendance("a", "ml-lost")
+    play.set_attendance("b", "lost")
     play.settle()
 
 
@@ -364,7 +364,7 @@ def test_a_result_that_nobody_holds_is_void_and_its_round_collected_again() -> N
     play.missing("a", "c")
     with pytest.raises(Rejection, match="still-held: not every live member misses the result: b"):
         play.void()
-    play.attend("b", "lost")
+    play.set_attendance("b", "lost")
     play.void()
     assert (play.round.number, play.round.base, play.round.submissions) == (1, merged(0), {})
     assert (play.round.term, play.leader, play.round.frozen) == (1, "a", False)
@@ -381,7 +381,7 @@ def test_a_node_without_its_ml_process_is_alive_and_may_hold_the_result() -> Non
     play = Play("a", "b")
     play.submit("a", "b")
     play.publish()
-    play.attend("a", "ml-lost")
+    play.set_attendance("a", "ml-lost")
     play.missing("b")
     with pytest.raises(Rejection, match="still-held"):
         play.void()
@@ -395,8 +395,8 @@ def test_with_nobody_alive_nothing_is_void() -> None:
     play.submit("a", "b")
     play.publish()
     play.missing("a", "b")
-    play.attend("a", "lost")
-    play.attend("b", "lost")
+    play.set_attendance("a", "lost")
+    play.set_attendance("b", "lost")
     with pytest.raises(Rejection, match="none live"):
         play.void()
 
@@ -425,7 +425,7 @@ def test_the_text_names_how_many_and_whom() -> None:
     play.open("c")
     play.open("d")
     play.submit("a", "b")
-    play.attend("d", "ml-lost")
+    play.set_attendance("d", "ml-lost")
     assert play.text == f"round 0, open since {OPEN}: 2 models in, minPeers 4; waiting for c, d (ml-lost since {OPEN})"
     play.open("d")
     play.submit("c", "d")

@@ -8,7 +8,7 @@ import pytest
 from support.play import Play, merged, model, receipt_of
 from swarmlearning.ledger.bodies import Contribution, Receipt
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import participation_text
+from swarmlearning.ledger.contracts.training.state import participation_text
 
 Act = Callable[[Play], object]
 
@@ -374,7 +374,7 @@ def test_a_late_model_counts_when_its_round_collects_again() -> None:
     play.publish(without={"b": "non-finite"})
     assert (sorted(play.round.submissions), play.round.late) == (["a", "c"], {})
     assert not play.round.frozen
-    play.attend("b", "ml-lost")
+    play.set_attendance("b", "ml-lost")
     assert play.round.frozen
 
 
@@ -382,7 +382,7 @@ def test_when_only_lost_members_are_left_out_the_late_ones_complete_the_round() 
     play = three()
     play.freeze()
     play.submit("c")
-    play.attend("b", "lost")
+    play.set_attendance("b", "lost")
     play.publish(without={"b": "unreachable"})
     assert play.round.frozen
     assert sorted(play.round.submissions) == ["a", "c"]
@@ -485,7 +485,7 @@ def test_the_interval_does_not_wait_for_a_contributor_that_went_away(attendance:
     play = adaptive("a", "b", "c")
     play.report("a", "b")
     assert not play.result.paced
-    play.attend("c", attendance)  # type: ignore[arg-type]
+    play.set_attendance("c", attendance)  # type: ignore[arg-type]
     assert play.result.paced
 
 

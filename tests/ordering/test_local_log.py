@@ -122,8 +122,8 @@ async def test_close_waits_for_the_commit_under_way(path: Path) -> None:
 
 async def test_grown_returns_with_the_next_entry_and_not_before(log: LocalLog) -> None:
     head = await append_all(log, ENTRIES)
-    await log.grown(1)
-    waiting = asyncio.create_task(log.grown(head.height))
+    await log.wait_for_append(1)
+    waiting = asyncio.create_task(log.wait_for_append(head.height))
     await log.head()  # a round trip in which it could have returned
     assert not waiting.done()
     await log.append(head, b"three")
@@ -135,7 +135,7 @@ async def test_grown_knows_the_height_of_a_file_that_was_there(path: Path) -> No
     await append_all(first, ENTRIES)
     first.close()
     second = LocalLog(path)
-    await second.grown(1)
+    await second.wait_for_append(1)
     second.close()
 
 

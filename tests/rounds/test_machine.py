@@ -30,6 +30,7 @@ from swarmlearning.rounds.events import (
     Carry,
     ChainAdvanced,
     Deliver,
+    DeliveryFailed,
     Dropped,
     Evaluated,
     Event,
@@ -38,22 +39,21 @@ from swarmlearning.rounds.events import (
     Fetched,
     FetchFailed,
     Finish,
-    Hindered,
     Keep,
+    LocalFailure,
     Merge,
     Merged,
-    MLLeft,
-    ParametersHanded,
+    MLDisconnected,
+    ModelReceived,
     Refused,
     Send,
-    SessionAsked,
+    SessionRequested,
+    SetTimer,
     Timer,
-    Undelivered,
+    TimerFired,
     Verify,
-    Wake,
-    Woke,
 )
-from swarmlearning.rounds.machine import MISSED_THE_END, PASSING, RoundMachine
+from swarmlearning.rounds.machine import MISSED_THE_END, TRANSIENT_CODES, RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
 
 SESSION = session()
@@ -68,14 +68,14 @@ class Node:
         self.play = play
         self.uid = uid
         self.height = 0
-        self.wakes: list[Wake] = []
+        self.wakes: list[SetTimer] = []
         self.machine = RoundMachine(uid, 1, play.state, SETTINGS, held)
 
     def tell(self, event: Event) -> list[Action]:
         """What it asks for; what is to be kept is left out, and wake-ups are noted apart."""
         actions = self.machine.handle(event)
-        self.wakes += [action for action in actions if isinstance(action, Wake)]
-        return [action for action in actions if not isinstance(action, Keep | Wake)]
+        self.wakes += [action for action in actions if isinstance(action, SetTimer)]
+        return [action for action in actions if not isinstance(action, Keep | SetTimer)]
 
     def show(self, spoke: int = 0) -> list[Action]:
         """The chain has advanced to the present state; its leader `spoke` last at this height."""
@@ -85,7 +85,7 @@ class Node:
     def wake(self, purpose: str, moved: int = 0) -> list[Action]:
         """The newest time of this purpose is over."""
         newest = [wake.timer for wake in self.wakes if wake.timer.purpose == purpose][-1]
-        return self.tell(Woke(newest, moved))
+        return self.tell(TimerFired(newest, moved))
 
     def accept(self, body: TrainingBody | Lost) -> list[Action]:
         """The next block has what it said."""
@@ -95,13 +95,13 @@ class Node:
         return self.tell(Refused(body, code, "the reason", self.height + 1))
 
     def hand(self, number: int = 0, closing: bool = False) -> list[Action]:
-        return self.tell(ParametersHanded(model(self.uid, number), 1, closing))
+        return self.tell(ModelReceived(model(self.uid, number), 1, closing))
 
 
 def joined(uid: str, *members: str, min_peers: int = 2) -> Node:
     """The node has opened its session among these."""
     node = Node(Play(min_peers=min_peers), uid)
-    node.tell(SessionAsked(SESSION))
+    node.tell(SessionRequested(SESSION))
     for member in members or ("a", "b"):
         node.play.open(member)
     node.accept(SESSION)
@@ -141,7 +141,7 @@ def submit_of(uid: str, number: int, base: str = "") -> Submit:
 def test_a_session_is_opened_once_and_answered_when_the_chain_shows_it() -> None:
     play = Play()
     node = Node(play, "a")
-    assert node.tell(SessionAsked(SESSION)) == [Send(SESSION)]
+    assert node.tell(SessionRequested(SESSION)) == [Send(SESSION)]
     assert node.show() == []
     assert node.accept(SESSION) == []
     play.open("a")
@@ -152,7 +152,7 @@ def test_a_session_is_opened_once_and_answered_when_the_chain_shows_it() -> None
 def test_it_is_no_matter_whether_the_block_or_the_answer_comes_first() -> None:
     play = Play()
     node = Node(play, "a")
-    node.tell(SessionAsked(SESSION))
+    node.tell(SessionRequested(SESSION))
     play.open("a")
     assert node.show() == []
     assert node.tell(Accepted(SESSION, node.height)) == [AnswerOpened()]
@@ -162,15 +162,15 @@ def test_the_next_ml_process_has_its_own_session_judged() -> None:
     """Its model may be another; that the member is there already says nothing about it."""
     node = joined("a")
     other = session(structure="6" * 64)
-    node.tell(MLLeft(well=False))
-    assert node.tell(SessionAsked(other)) == [Send(other)]
+    node.tell(MLDisconnected(well=False))
+    assert node.tell(SessionRequested(other)) == [Send(other)]
     assert node.refuse(other, "other-terms") == [Fail("the reason (other-terms)")]
 
 
 @pytest.mark.parametrize("code", ["other-terms", "not-allowed"])
 def test_a_refused_session_ends_the_ml_process_with_the_reason(code: str) -> None:
     node = Node(Play(), "a")
-    node.tell(SessionAsked(SESSION))
+    node.tell(SessionRequested(SESSION))
     (failed,) = node.refuse(SESSION, code)
     assert isinstance(failed, Fail)
     assert failed.text.startswith("the reason")
@@ -183,7 +183,7 @@ def test_who_comes_when_all_is_over_is_told_so_once_nothing_can_become_void_any_
         play.close(uid)
     play.submit("a", "b", kind="snapshot")
     node = Node(play, "c")
-    assert node.tell(SessionAsked(SESSION)) == [Send(SESSION)]
+    assert node.tell(SessionRequested(SESSION)) == [Send(SESSION)]
     play.publish()
     assert node.refuse(SESSION, "training-over") == []
     assert node.show() == []
@@ -197,26 +197,26 @@ def test_who_comes_when_all_is_over_is_told_so_once_nothing_can_become_void_any_
 def test_an_ml_process_that_tries_again_is_heard_at_once() -> None:
     """Without waiting for a block, that may never come."""
     node = Node(Play(), "a")
-    node.tell(SessionAsked(SESSION))
+    node.tell(SessionRequested(SESSION))
     node.refuse(SESSION, "other-terms")
-    node.tell(MLLeft(well=False))
-    assert node.tell(SessionAsked(SESSION)) == [Send(SESSION)]
+    node.tell(MLDisconnected(well=False))
+    assert node.tell(SessionRequested(SESSION)) == [Send(SESSION)]
 
 
 def test_an_ml_process_that_leaves_is_reported_once() -> None:
     node = joined("a")
     lost = Lost("a", 1)
-    assert node.tell(MLLeft(well=False)) == [Send(lost)]
+    assert node.tell(MLDisconnected(well=False)) == [Send(lost)]
     assert node.show() == []
     node.accept(lost)
-    node.play.attend("a", "ml-lost")
+    node.play.set_attendance("a", "ml-lost")
     assert node.show() == []
-    assert node.tell(SessionAsked(SESSION)) == [Send(SESSION)]
+    assert node.tell(SessionRequested(SESSION)) == [Send(SESSION)]
 
 
 def test_a_word_of_the_last_ml_process_that_comes_late_is_made_good() -> None:
     node = joined("a")
-    node.play.attend("a", "ml-lost")
+    node.play.set_attendance("a", "ml-lost")
     assert node.show() == [Send(SESSION)]
     node = joined("a")
     node.play.close("a")
@@ -230,12 +230,12 @@ def test_such_a_word_is_no_matter_once_the_final_result_is_settled() -> None:
         play.close(uid)
     play.submit("a", "b", kind="snapshot")
     play.publish()
-    play.attend("b", "ml-lost")
+    play.set_attendance("b", "ml-lost")
     node = Node(play, "b", held=[merged(0)])
-    assert Send(SESSION) in node.tell(SessionAsked(SESSION))
+    assert Send(SESSION) in node.tell(SessionRequested(SESSION))
     node.accept(SESSION)
     play.open("b")
-    play.attend("b", "ml-lost")
+    play.set_attendance("b", "ml-lost")
     play.settle()
     assert AnswerOpened() in node.show()
     assert node.hand() == [Deliver(merged(0))]
@@ -243,7 +243,7 @@ def test_such_a_word_is_no_matter_once_the_final_result_is_settled() -> None:
 
 def test_a_lost_node_waits_to_be_heard_again() -> None:
     node = joined("a")
-    node.play.attend("a", "lost")
+    node.play.set_attendance("a", "lost")
     assert node.show() == []
 
 
@@ -251,7 +251,7 @@ def test_a_session_of_an_earlier_incarnation_is_none() -> None:
     play = Play("a", "b")
     machine = RoundMachine("a", 2, play.state, SETTINGS)
     assert machine.handle(ChainAdvanced(play.state, 1, 0)) == []
-    assert machine.handle(SessionAsked(SESSION)) == [Send(SESSION)]
+    assert machine.handle(SessionRequested(SESSION)) == [Send(SESSION)]
 
 
 def test_after_a_reset_the_ml_process_ends_with_the_reason() -> None:
@@ -260,8 +260,8 @@ def test_after_a_reset_the_ml_process_ends_with_the_reason() -> None:
     (failed,) = node.show()
     assert isinstance(failed, Fail)
     assert "reset by an operator" in failed.text
-    node.tell(MLLeft(well=False))
-    assert node.tell(SessionAsked(SESSION)) == [Send(SESSION)]
+    node.tell(MLDisconnected(well=False))
+    assert node.tell(SessionRequested(SESSION)) == [Send(SESSION)]
 
 
 # --- handing in -----------------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_it_waits_for_the_round_to_open() -> None:
     assert node.show() == [Send(submit_of("b", 0))]
 
 
-@pytest.mark.parametrize("code", sorted(PASSING))
+@pytest.mark.parametrize("code", sorted(TRANSIENT_CODES))
 def test_a_refusal_in_passing_ends_nothing_and_the_next_block_shows_what_to_do(code: str) -> None:
     node = joined("b")
     submit = submit_of("b", 0)
@@ -420,12 +420,12 @@ def test_a_straggler_whose_model_before_is_gone_takes_the_latest() -> None:
 
 def test_a_result_of_the_same_round_that_was_made_again_is_another_model() -> None:
     node = served("b", "a", "b", "c")
-    node.play.attend("b", "lost")
+    node.play.set_attendance("b", "lost")
     node.play.missing("a", "c")
     node.play.void()
     node.play.submit("a", "c")
     node.play.publish(result="9" * 64)
-    node.play.attend("b", "present")
+    node.play.set_attendance("b", "present")
     node.show()
     assert node.hand(1) == []
     assert node.tell(Fetched("9" * 64)) == [Deliver("9" * 64)]
@@ -478,7 +478,7 @@ def test_a_result_that_is_in_the_store_is_not_fetched() -> None:
     play = Play("a", "b")
     play.complete_round("a", "b")
     node = Node(play, "b", held=[merged(0)])
-    node.tell(SessionAsked(SESSION))
+    node.tell(SessionRequested(SESSION))
     node.accept(SESSION)
     node.show()
     assert node.hand() == [Deliver(merged(0))]
@@ -489,7 +489,7 @@ def test_an_ml_process_that_trains_from_the_result_contributes_to_a_restarted_no
     play = Play("a", "b")
     play.complete_round("a", "b")
     node = Node(play, "b", held=[merged(0)])
-    node.tell(SessionAsked(SESSION, holds))
+    node.tell(SessionRequested(SESSION, holds))
     play.open("b")
     assert node.accept(SESSION) == [AnswerOpened()]
     node.show()
@@ -501,7 +501,7 @@ def test_a_newcomer_that_holds_the_result_says_so() -> None:
     play = Play("a", "b")
     play.complete_round("a", "b")
     node = Node(play, "c")
-    node.tell(SessionAsked(SESSION))
+    node.tell(SessionRequested(SESSION))
     play.open("c")
     node.accept(SESSION)
     assert node.show() == [AnswerOpened(), Fetch(merged(0), ("a", "b"))]
@@ -556,7 +556,7 @@ def test_a_model_that_is_gone_when_it_should_be_delivered_is_fetched_again() -> 
     node.play.publish()
     node.show()
     assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
-    assert node.tell(Undelivered(merged(0))) == [Fetch(merged(0), ("a",))]
+    assert node.tell(DeliveryFailed(merged(0))) == [Fetch(merged(0), ("a",))]
     assert node.tell(Fetched(merged(0))) == [Deliver(merged(0))]
 
 
@@ -583,7 +583,7 @@ def test_an_adaptive_ml_process_trains_on_when_its_interval_is_known() -> None:
     for uid in ("a", "b"):
         play.open(uid, adaptive=True)
     node = Node(play, "b")
-    node.tell(SessionAsked(SESSION))
+    node.tell(SessionRequested(SESSION))
     node.accept(SESSION)
     node.show()
     node.hand()
@@ -603,7 +603,7 @@ def test_but_not_for_ever() -> None:
     for uid in ("a", "b"):
         play.open(uid, adaptive=True)
     node = Node(play, "b")
-    node.tell(SessionAsked(SESSION))
+    node.tell(SessionRequested(SESSION))
     node.accept(SESSION)
     node.show()
     node.hand()
@@ -673,8 +673,8 @@ def test_the_wait_of_another_term_is_over_for_nobody() -> None:
     node.show()
     (grace,) = [wake.timer for wake in node.wakes if wake.timer.purpose == "grace"]
     for key in ((0, 0, 1), (0, 1, 0), (1, 0, 0)):
-        assert node.tell(Woke(Timer("grace", key), 0)) == []
-    assert node.tell(Woke(grace, 0)) == [Send(Freeze(0, 0, ("c",)))]
+        assert node.tell(TimerFired(Timer("grace", key), 0)) == []
+    assert node.tell(TimerFired(grace, 0)) == [Send(Freeze(0, 0, ("c",)))]
 
 
 def test_the_merge_waits_for_every_model_with_weight() -> None:
@@ -756,7 +756,7 @@ def test_a_merge_of_a_term_that_has_passed_is_not_published() -> None:
 def test_the_next_leader_goes_on_with_what_is_there() -> None:
     node = submitted("b")
     assert node.show() == []
-    node.play.attend("a", "lost")
+    node.play.set_attendance("a", "lost")
     assert node.show() == [Fetch(model("a", 0), ("a",))]
     assert node.tell(Fetched(model("a", 0))) == [merge_of(node)]
 
@@ -823,13 +823,13 @@ def test_a_leader_that_cannot_do_its_work_deposes_itself_and_tries_again_later()
     node.show()
     assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
     depose = Depose(0, 0, 1, node.height, "progress")
-    assert node.tell(Hindered("")) == [Send(depose)]
+    assert node.tell(LocalFailure("")) == [Send(depose)]
     assert node.show() == [], "it does not merge before its time"
     node.play.depose("a")
     node.accept(depose)
     assert node.play.leader == "b"
     node.show()
-    node.play.attend("b", "lost")
+    node.play.set_attendance("b", "lost")
     assert node.play.leader == "a"
     assert node.show() == []
     assert node.wake("retry") == [merge_of(node)]
@@ -841,22 +841,22 @@ def test_a_leader_at_work_says_so_as_long_as_bytes_move() -> None:
     node.show()
     node.tell(Fetched(model("b", 0)))
     progress = Progress(0, 0)
-    assert node.wake("word", moved=10) == [Send(progress)]
-    assert node.wake("word", moved=20) == [], "what it said is not on the chain yet"
+    assert node.wake("progress", moved=10) == [Send(progress)]
+    assert node.wake("progress", moved=20) == [], "what it said is not on the chain yet"
     node.accept(progress)
     node.show()
-    assert node.wake("word", moved=30) == [Send(progress)]
+    assert node.wake("progress", moved=30) == [Send(progress)]
     node.accept(progress)
     node.show()
-    assert node.wake("word", moved=30) == [], "nothing has moved"
+    assert node.wake("progress", moved=30) == [], "nothing has moved"
 
 
 def test_a_leader_that_waits_for_the_others_says_so() -> None:
     node = leading("b", "c")
-    assert [wake for wake in node.wakes if wake.timer.purpose == "word"] == [], "its round is not due"
+    assert [wake for wake in node.wakes if wake.timer.purpose == "progress"] == [], "its round is not due"
     node.play.submit("b")
     node.show()
-    assert node.wake("word") == [Send(Progress(0, 0))]
+    assert node.wake("progress") == [Send(Progress(0, 0))]
 
 
 def watching() -> Node:
@@ -883,7 +883,7 @@ def test_patience_begins_anew_when_the_leader_speaks_and_grows_with_the_term() -
     node = watching()
     first = node.wakes[-1]
     node.show(spoke=6)
-    assert node.tell(Woke(first.timer, 0)) == []
+    assert node.tell(TimerFired(first.timer, 0)) == []
     assert node.wake("patience") == [Send(Depose(0, 0, 1, 6, "progress"))]
     node.play.depose("sn", by_sn=True, cause="lease")
     node.show(spoke=6)
@@ -948,7 +948,7 @@ def test_an_active_one_that_cannot_get_it_contributes_what_it_has() -> None:
 
 def test_what_the_ml_process_left_behind_is_contributed_though_it_has_died() -> None:
     node = closing("snapshot")
-    node.tell(MLLeft(well=False))
+    node.tell(MLDisconnected(well=False))
     assert Send(Submit(1, merged(0), "snapshot", model("b", 1), 1, 1)) in node.show()
 
 
@@ -971,7 +971,7 @@ def test_the_end() -> None:
     assert node.show() == []
     node.play.settle()
     assert node.show() == [AnswerClosed()]
-    assert node.tell(MLLeft(well=True)) == [], "its report has no answer yet"
+    assert node.tell(MLDisconnected(well=True)) == [], "its report has no answer yet"
     assert node.accept(report) == [Finish()]
     assert node.show() == []
 
@@ -984,11 +984,11 @@ def test_nobody_finishes_before_all_hold_the_final_model() -> None:
     play.publish()
     play.report("b")
     node = Node(play, "b", held=[merged(0)])
-    node.tell(SessionAsked(SESSION))
+    node.tell(SessionRequested(SESSION))
     node.refuse(SESSION, "training-over")
-    node.tell(MLLeft(well=False))
+    node.tell(MLDisconnected(well=False))
     assert node.show() == []
-    play.attend("c", "ml-lost")
+    play.set_attendance("c", "ml-lost")
     assert node.show() == []
     play.settle()
     assert node.show() == [Finish()]
@@ -999,15 +999,15 @@ def test_who_has_ended_stays_for_those_who_have_come_back_without_the_final_mode
     for uid in ("a", "b", "c"):
         play.close(uid)
     play.submit("a", "b", "c", kind="snapshot")
-    play.attend("c", "lost")
+    play.set_attendance("c", "lost")
     play.publish()
     play.report("b")
     node = Node(play, "b", held=[merged(0)])
-    node.tell(SessionAsked(SESSION))
+    node.tell(SessionRequested(SESSION))
     node.refuse(SESSION, "training-over")
-    node.tell(MLLeft(well=False))
+    node.tell(MLDisconnected(well=False))
     play.settle()
-    play.attend("c", "present")
+    play.set_attendance("c", "present")
     assert node.show() == []
     play.report("c")
     assert node.show() == [Finish()]
@@ -1018,17 +1018,17 @@ def test_who_comes_back_when_the_others_have_ended_is_told_that_it_missed_the_en
     play = node.play
     for uid in ("a", "b"):
         play.close(uid)
-    play.attend("c", "lost")
+    play.set_attendance("c", "lost")
     play.publish()
     play.report("a", "b")
     play.settle()
     for uid in ("a", "b"):
-        play.attend(uid, "left")
-    play.attend("c", "present")
+        play.set_attendance(uid, "left")
+    play.set_attendance("c", "present")
     (failed,) = node.show()
     assert isinstance(failed, Fail)
     assert failed.text == MISSED_THE_END
-    assert node.tell(MLLeft(well=False)) == [Finish()]
+    assert node.tell(MLDisconnected(well=False)) == [Finish()]
 
 
 def test_who_trains_still_is_told_at_its_next_sync_that_training_is_over() -> None:
@@ -1073,7 +1073,7 @@ def test_models_are_kept_as_long_as_anybody_may_want_them() -> None:
     assert step(ChainAdvanced(node.play.state, node.height, 0)) == {model("a", 0), merged(0)}
     step(Accepted(published_by(node), node.height))
     assert step(LOADED) == {merged(0)}
-    step(ParametersHanded(model("a", 1), 1, closing=False))
+    step(ModelReceived(model("a", 1), 1, closing=False))
     node.play.report("a", "b")
     node.play.submit("a", "b")
     node.play.publish("b")
@@ -1086,7 +1086,7 @@ def test_whoever_waits_is_told_for_whom() -> None:
     play = Play("b")
     node = Node(play, "a")
     assert node.machine.waiting_text is None
-    node.tell(SessionAsked(SESSION))
+    node.tell(SessionRequested(SESSION))
     assert node.machine.waiting_text == "1 of 2 sessions of contract contract are open; round 0 waits for 1 more"
     play.open("a")
     node.accept(SESSION)
@@ -1094,11 +1094,11 @@ def test_whoever_waits_is_told_for_whom() -> None:
     assert node.machine.waiting_text is None
     node.hand()
     assert node.machine.waiting_text == play.text
-    node.tell(MLLeft(well=False))
+    node.tell(MLDisconnected(well=False))
     assert node.machine.waiting_text is None
 
 
 def test_an_unwilling_session_is_passed_on_as_it_is() -> None:
     asked = session(may_lead=False, weightage=9)
     assert isinstance(asked, OpenSession)
-    assert Node(Play(), "a").tell(SessionAsked(asked)) == [Send(asked)]
+    assert Node(Play(), "a").tell(SessionRequested(asked)) == [Send(asked)]

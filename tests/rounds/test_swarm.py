@@ -16,7 +16,7 @@ from simulation.site import SETTINGS, Plan
 from simulation.swarm import Swarm
 from simulation.unsigned import signatures_unchecked
 from swarmlearning.ledger.bodies import CheckinMode, Publish, Submit
-from swarmlearning.ledger.contracts.training import Result, Training
+from swarmlearning.ledger.contracts.training.state import Result, Training
 
 SEEDS = range(12)
 """Orders of events for each story."""

@@ -7,17 +7,17 @@ from simulation.ledger import CONTRACT, Log
 from swarmlearning.ledger.bodies import Depose, Publish, Submit, Void
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.rounds.events import Carry
-from swarmlearning.rounds.machine import MISSED_THE_END, PASSING
+from swarmlearning.rounds.machine import MISSED_THE_END, TRANSIENT_CODES
 
 if TYPE_CHECKING:
     from simulation.site import Site
 
 TOO_LATE = ("is over; an operator resets it", MISSED_THE_END)
 RESET = "was reset by an operator"
-EXPECTED = PASSING | {"no-change", "training-over"}
+EXPECTED = TRANSIENT_CODES | {"no-change", "training-over"}
 OF_A_PUBLISH = {"wrong-contributors", "wrong-contribution"}
 """A leader may publish what a newer state of its own term has overtaken."""
 

@@ -17,7 +17,7 @@ from swarmlearning.ledger.bodies import Body, Genesis, Register
 from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.watchdog import RETRY_SECONDS, Judgement, Proposal

@@ -21,7 +21,7 @@ ANSWER_SECONDS = 40.0
 RETRANSMIT_SECONDS = 1.0
 """Until TCP sends again what did not arrive."""
 
-Said: TypeAlias = TrainingBody | Lost | Register | Leave
+TxContext: TypeAlias = TrainingBody | Lost | Register | Leave
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Offer:
     """A transaction on its way to the ledger; `tries` counts how often it was sent."""
 
     entry: SignedTransaction
-    body: Said
+    body: TxContext
     tries: int = 0
     pause: float = FIRST_PAUSE
     height: int | None = None
@@ -110,7 +110,7 @@ class Link:
 
     # --- saying -----------------------------------------------------------------------------------------------------
 
-    def send(self, body: Said) -> None:
+    def send(self, body: TxContext) -> None:
         contract = network.CONTRACT if isinstance(body, Lost | Register | Leave) else CONTRACT
         entry = self._author.write(self.swarm.log.chains[self.height], contract, body)
         self._offers[entry.id] = offer = Offer(entry, body)

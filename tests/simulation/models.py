@@ -7,7 +7,17 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from swarmlearning.ledger.bodies import Contribution, Exclusion, Receipt
-from swarmlearning.rounds.events import Carried, Carry, Dropped, Fetch, Fetched, FetchFailed, Hindered, Merge, Merged
+from swarmlearning.rounds.events import (
+    Carried,
+    Carry,
+    Dropped,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    LocalFailure,
+    Merge,
+    Merged,
+)
 
 if TYPE_CHECKING:
     from simulation.site import Site
@@ -40,7 +50,7 @@ def fetch(site: "Site", task: Fetch, holders: list[str]) -> None:
 
 def _fetched(site: "Site", task: Fetch, holder: "Site", rest: list[str]) -> None:
     if site.store.full:
-        site.tell(Hindered(task.digest))
+        site.tell(LocalFailure(task.digest))
     elif (
         not holder.alive
         or holder.frozen
@@ -84,7 +94,7 @@ def merge(site: "Site", task: Merge) -> None:
         return
     if site.store.full:
         swarm.note(site.uid, "cannot merge: its disk is full")
-        site.tell(Hindered(""))
+        site.tell(LocalFailure(""))
         return
     excluded = [Exclusion(uid, "unreachable", why) for uid, why in task.unusable]
     poisoned = swarm.witness.poisoned

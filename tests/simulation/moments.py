@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from simulation.clock import Thunk
 from simulation.site import Site
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 
 MOMENTS = ("collecting", "merging", "publishing", "distributing")
 

@@ -14,13 +14,13 @@ from swarmlearning.rounds.events import (
     AnswerOpened,
     AnswerSynced,
     Deliver,
+    DeliveryFailed,
     Evaluated,
     Event,
     Fail,
-    MLLeft,
-    ParametersHanded,
-    SessionAsked,
-    Undelivered,
+    MLDisconnected,
+    ModelReceived,
+    SessionRequested,
 )
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Script:
             may_lead=plan.settings.make_me_admin,
             initial=plan.settings.initial,
         )
-        self._says(self.process, SessionAsked(session))
+        self._says(self.process, SessionRequested(session))
 
     def lose(self) -> None:
         if self.process is not None:
@@ -103,7 +103,7 @@ class Script:
 
     def _end(self, well: bool) -> None:
         if self.process is not None:
-            self._says(self.process, MLLeft(well))
+            self._says(self.process, MLDisconnected(well))
             self.process = None
 
     # --- between it and the SL --------------------------------------------------------------------------------------
@@ -115,8 +115,8 @@ class Script:
 
     def _listen(self) -> None:
         self._speaker, event = self._said.popleft()
-        if isinstance(event, SessionAsked):
-            self.site.attend(event)
+        if isinstance(event, SessionRequested):
+            self.site.set_attendance(event)
         else:
             self.site.tell(event)
 
@@ -136,7 +136,7 @@ class Script:
                     process.loading = True
                     self._after(process, 0.2, lambda: self._load(process, digest))
                 else:
-                    self.site.tell(Undelivered(digest))
+                    self.site.tell(DeliveryFailed(digest))
             case AnswerSynced(interval, over):
                 assert process.waits, f"{self.site.uid} answers an ML process that does not wait"
                 assert not process.closing, f"{self.site.uid} lets an ML process go on that has closed"
@@ -191,7 +191,7 @@ class Script:
         if self.poisoned:
             witness.poisoned.add(digest)
         self.site.store.put(digest)
-        self._says(process, ParametersHanded(digest, 1, process.closing))
+        self._says(process, ModelReceived(digest, 1, process.closing))
 
     def _load(self, process: Process, digest: str) -> None:
         process.loaded, process.loading = digest, False

@@ -24,12 +24,12 @@ from swarmlearning.rounds.events import (
     Keep,
     Merge,
     Merged,
-    ParametersHanded,
+    ModelReceived,
     Send,
-    SessionAsked,
+    SessionRequested,
+    SetTimer,
+    TimerFired,
     Verify,
-    Wake,
-    Woke,
 )
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
@@ -128,7 +128,7 @@ class Site(Living):
 
     # --- its machine ------------------------------------------------------------------------------------------------
 
-    def attend(self, event: SessionAsked) -> None:
+    def set_attendance(self, event: SessionRequested) -> None:
         """An ML process asks for a session; with the first one the machine begins."""
         if self.machine is None:
             training = self.swarm.log.training(self.link.height)
@@ -149,7 +149,7 @@ class Site(Living):
         for action in self.machine.handle(event):
             self._perform(action)
         match event:
-            case ParametersHanded(digest=digest) | Merged(result=digest) | Carried(result=digest):
+            case ModelReceived(digest=digest) | Merged(result=digest) | Carried(result=digest):
                 self.store.known(digest)
 
     def _perform(self, action: Action) -> None:
@@ -165,8 +165,8 @@ class Site(Living):
                 self.store.job(self.plan.work, lambda: models.carry(self, action), self.plan.silent)
             case Verify(digest):
                 self.store.job(self.plan.work, lambda: models.verify(self, digest))
-            case Wake(timer, seconds):
-                self.at(seconds, lambda: self.tell(Woke(timer, self.store.moved)))
+            case SetTimer(timer, seconds):
+                self.at(seconds, lambda: self.tell(TimerFired(timer, self.store.moved)))
             case Keep(digests):
                 self.swarm.witness.tidies(self, digests)
                 self.store.keep(set(digests))

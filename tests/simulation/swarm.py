@@ -21,7 +21,7 @@ from simulation.moments import Moments
 from simulation.scenario import Scenario, traits
 from simulation.site import Site
 from swarmlearning.ledger.bodies import Receipt
-from swarmlearning.ledger.contracts.training import Training, participation_text, waiting_text
+from swarmlearning.ledger.contracts.training.state import Training, participation_text, waiting_text
 from swarmlearning.ledger.transaction import SignedTransaction
 
 ROUND_BOUND = 600.0

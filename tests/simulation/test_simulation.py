@@ -6,8 +6,8 @@ import pytest
 
 from simulation.__main__ import Findings, simulate, trace
 from simulation.faults import FAULTS
-from swarmlearning.ledger.contracts import training_course, training_rules
-from swarmlearning.ledger.contracts.training import Round, Training
+from swarmlearning.ledger.contracts.training import transactions, transitions
+from swarmlearning.ledger.contracts.training.state import Round, Training
 
 SEEDS = 3000
 CHUNK = 300
@@ -24,7 +24,7 @@ LASTING = {
     "slow link",
     "slow training",
 }
-WORDS = {
+REPORTS_PER_PATIENCE = {
     *("Register", "OpenSession", "CloseSession", "Leave"),
     *("SubmitTrained", "SubmitCarried", "SubmitSnapshot", "SubmitActive", "SubmitInactive"),
     *("Freeze", "Progress", "Publish", "ReportPerformance", "Depose"),
@@ -40,7 +40,7 @@ def test_whatever_happens_the_swarm_holds_its_invariants(first: int, simulated: 
     assert {fault.__name__.replace("_", " ") for fault in FAULTS} | LASTING <= found.struck.keys(), (
         "nothing is left out"
     )
-    assert found.said.keys() >= WORDS, "everything that can be said has its occasion"
+    assert found.said.keys() >= REPORTS_PER_PATIENCE, "everything that can be said has its occasion"
 
 
 def test_the_same_seed_is_the_same_run() -> None:
@@ -51,9 +51,9 @@ def test_a_violation_names_the_seed_and_shows_its_last_steps_and_how_to_see_it_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def led_by_anybody(state: Training, number: int, term: int, uid: str) -> Round:
-        return training_course.round_in_progress(state, number)
+        return transitions.round_in_progress(state, number)
 
-    monkeypatch.setattr(training_rules, "round_led", led_by_anybody)
+    monkeypatch.setattr(transactions, "round_led", led_by_anybody)
     with pytest.raises(AssertionError) as found:
         simulate(0, 200)
     text = str(found.value)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swarmlearning.ledger.contracts.training import Submission
+from swarmlearning.ledger.contracts.training.state import Submission
 from swarmlearning.merge.streaming import LANES, processors
+from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Merge
 from swarmlearning.sl.merging import merge_round
-from swarmlearning.sl.store import TensorStore
 from swarmlearning.tensors.file import Tensor, write
 
 VALUES = 2**23

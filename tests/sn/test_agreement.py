@@ -12,7 +12,7 @@ from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.ledger import block
 from swarmlearning.ledger.block import read
 from swarmlearning.node.errors import NodeError
-from swarmlearning.sn.agreement import Agreement, fenced, judge
+from swarmlearning.sn.agreement import Agreement, judge, recovery_excluding
 from swarmlearning.sn.miner import State
 
 MINE = State(7, "a" * 64, "1" * 64)
@@ -100,4 +100,4 @@ async def test_a_recovery_is_believed_only_with_its_sealed_block() -> None:
     site = Site()
     claim = {"height": 2, "by": "sn-1", "lost": ["sn-2"]}
     liar = Sn(None, [claim], site.log.entries)
-    assert await fenced("sn-2", site.ledger.chain, as_clients(liar)) is None
+    assert await recovery_excluding("sn-2", site.ledger.chain, as_clients(liar)) is None

@@ -43,7 +43,7 @@ async def test_a_stream_behind_what_this_sn_has_ordered_itself_stores_nothing_tw
         head = await log.append(head, entry)
     voter.entries.append(b"third")
     voter.shown.set()
-    await file.grown(head.height)
+    await file.wait_for_append(head.height)
     assert await file.read(0, 10) == [b"first", b"second", b"third"]
     copying.cancel()
     await asyncio.gather(copying, return_exceptions=True)
@@ -60,7 +60,7 @@ async def test_blocks_of_another_chain_are_not_stored(tmp_path: Path) -> None:
     ours.shown.set()
     log = RemoteLog(file, lambda: [cast(SnClient, fork), cast(SnClient, ours)])
     copying = asyncio.create_task(log.run())
-    await file.grown(0)
+    await file.wait_for_append(0)
     assert await file.read(0, 10) == ours.entries
     copying.cancel()
     await asyncio.gather(copying, return_exceptions=True)

@@ -27,7 +27,7 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ordering.local import LocalPresence
 from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.miner import BusyError, Miner

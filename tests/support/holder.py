@@ -13,8 +13,8 @@ from starlette.types import Message, Receive, Scope, Send
 from swarmlearning.api.server import Server
 from swarmlearning.identity.tls import server_context
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.sl.fileserver import file_app
-from swarmlearning.sl.store import TensorStore
+from swarmlearning.models.fileserver import file_app
+from swarmlearning.models.store import TensorStore
 
 
 async def serve(workspace: Path, name: str, host: str, store: Path, stall: int) -> None:

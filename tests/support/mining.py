@@ -47,7 +47,7 @@ class MemoryLog:
         await asyncio.sleep(0)
         return self.entries[start : start + limit]
 
-    async def grown(self, height: int) -> None:
+    async def wait_for_append(self, height: int) -> None:
         async with self._grown:
             await self._grown.wait_for(lambda: len(self.entries) - 1 > height)
 

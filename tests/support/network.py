@@ -9,7 +9,7 @@ from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Body, Genesis, NodeType, OpenSession, Register
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction, sign
 
 CONTRACT = "defaultbb.cqdb.sml.hpe"

@@ -25,9 +25,9 @@ from swarmlearning.ledger.bodies import (
     Submit,
     Void,
 )
-from swarmlearning.ledger.contracts import training as contract
-from swarmlearning.ledger.contracts import training_rules as rules
-from swarmlearning.ledger.contracts.training import Attendance, Member, Result, Round, Training
+from swarmlearning.ledger.contracts.training import state as contract
+from swarmlearning.ledger.contracts.training import transactions as rules
+from swarmlearning.ledger.contracts.training.state import Attendance, Member, Result, Round, Training
 
 
 class Play:
@@ -146,8 +146,8 @@ class Play:
         for uid in uids:
             self.state = rules.depose(self.state, body, uid, by_sn=by_sn, leader_incarnation=1, leader_height=spoke)
 
-    def attend(self, uid: str, attendance: Attendance, incarnation: int = 1) -> None:
-        self.state = rules.attend(self.state, uid, attendance, incarnation, self._tick())
+    def set_attendance(self, uid: str, attendance: Attendance, incarnation: int = 1) -> None:
+        self.state = rules.set_attendance(self.state, uid, attendance, incarnation, self._tick())
 
     def reset(self, forced: bool = False) -> None:
         self.state = rules.reset(self.state, forced)

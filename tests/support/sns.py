@@ -16,7 +16,7 @@ from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.block import Header
 from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.chain import Chain, Step
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.history import steps
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ordering.etcd.gateway import Gateway

@@ -18,7 +18,7 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.chain import Chain
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.history import steps
 from swarmlearning.ordering.local import read_chain_file
 

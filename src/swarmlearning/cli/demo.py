@@ -12,11 +12,11 @@ from rich.console import Console
 from swarmlearning.cli.launcher import environment, script_environment, train
 from swarmlearning.cli.live import screen
 from swarmlearning.cli.options import fail
-from swarmlearning.cli.processes import Processes, RunError
 from swarmlearning.cli.report import Report, make_report, metrics, save, succeeded
 from swarmlearning.cli.run import LiveView, ReportFile, RunsDir, run_until_signal, show_folder
 from swarmlearning.cli.runfolder import RunFolder, log_to, make_run_folder, site_names
 from swarmlearning.cli.summary import accuracies, summary
+from swarmlearning.supervise.processes import Processes, RunError
 
 SITES = 3
 POOLED = "pooled"

@@ -17,13 +17,13 @@ import msgspec
 from swarmlearning.address import split
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.cli.live import Show, contract_in, observe, sl_names
-from swarmlearning.cli.processes import Child, Processes, ProcessFailed, RunError, describe
 from swarmlearning.cli.runfolder import OBSERVER, RunFolder, site_names
 from swarmlearning.identity.tls import client_context
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower, Pin
+from swarmlearning.supervise.processes import Child, Processes, ProcessFailed, RunError, describe
 
 HOST = "127.0.0.1"
 READY_SECONDS = 60.0

@@ -16,7 +16,7 @@ from rich.text import Text
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training import Member, Training, waiting_text
+from swarmlearning.ledger.contracts.training.state import Member, Training, waiting_text
 from swarmlearning.ledger.world import World
 
 BAR_WIDTH = 28

@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 
 from swarmlearning.cli.live import contract_in, sl_names
-from swarmlearning.cli.processes import RunError
 from swarmlearning.cli.runfolder import RunFolder
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.history import BrokenChainError, RoundRecord, rounds, steps
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.supervise.processes import RunError
 
 SHOWN_GAPS = 8
 

@@ -15,10 +15,10 @@ from rich.console import Console
 from swarmlearning.cli.launcher import environment, train
 from swarmlearning.cli.live import screen
 from swarmlearning.cli.options import fail
-from swarmlearning.cli.processes import Processes, RunError
 from swarmlearning.cli.report import make_report, save, succeeded
 from swarmlearning.cli.runfolder import RunFolder, log_to, make_run_folder, site_names
 from swarmlearning.cli.summary import summary
+from swarmlearning.supervise.processes import Processes, RunError
 
 MAX_SITES = 64
 

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmlearning.cli.processes import RunError
 from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.node.logs import FORMAT
 from swarmlearning.sn.node import CHAIN_FILE
+from swarmlearning.supervise.processes import RunError
 
 LATEST = "latest"
 CERTIFICATE_DAYS = 30

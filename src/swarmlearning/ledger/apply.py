@@ -38,10 +38,12 @@ from swarmlearning.ledger.bodies import (
     SwitchRules,
     Void,
 )
-from swarmlearning.ledger.contracts import network, training, training_rules
-from swarmlearning.ledger.contracts.network import Certificate, Said
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Certificate, TxContext
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training import state as training
+from swarmlearning.ledger.contracts.training import transactions
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import WINDOW, SignedTransaction
 from swarmlearning.ledger.world import World
 
@@ -60,16 +62,16 @@ def apply(
     Raises `Rejection`: nothing changed, and why.
     """
     content = signed.content
-    said = Said(content.sender, content.incarnation, signed.signer, height, time_ms)
+    tx = TxContext(content.sender, content.incarnation, signed.signer, height, time_ms)
     _check_place(signed, network_id, height, hashes)
     _check_signature(signed, _certificate(world, signed))
     if isinstance(content.body, Genesis):
-        return network.take_sequence(_found(world, content.body, said), said, content.sequence)
+        return network.use_sequence(_found(world, content.body, tx), tx, content.sequence)
     _check_trust(_certificate(world, signed), network.authorities(world), time_ms)
     if not isinstance(content.body, Register):
-        _check_sender(world, said)
-    world = _change(world, signed, said)
-    return network.take_sequence(world, said, content.sequence)
+        _check_sender(world, tx)
+    world = _change(world, signed, tx)
+    return network.use_sequence(world, tx, content.sequence)
 
 
 def check_trusted(world: World, uid: str, time_ms: int) -> Certificate:
@@ -166,69 +168,71 @@ def _trust_fault(pem: str, authorities: tuple[str, ...], span: int) -> str | Non
     return None
 
 
-def _check_sender(world: World, said: Said) -> None:
-    sender = network.node(world, said.sender)
+def _check_sender(world: World, tx: TxContext) -> None:
+    sender = network.node(world, tx.sender)
     if sender is None:
-        raise Rejection("unknown-node", f"node {said.sender} is not registered; register it first")
-    signer = network.certificate(world, said.signer)
+        raise Rejection("unknown-node", f"node {tx.sender} is not registered; register it first")
+    signer = network.certificate(world, tx.signer)
     if signer is None or signer.subject != sender.subject:
-        raise Rejection("other-subject", f"node {said.sender} belongs to {sender.subject}")
+        raise Rejection("other-subject", f"node {tx.sender} belongs to {sender.subject}")
     if sender.left:
-        raise Rejection("has-left", f"node {said.sender} has left the network; start it again to register it anew")
+        raise Rejection("has-left", f"node {tx.sender} has left the network; start it again to register it anew")
     if network.quarantine(world, sender):
-        raise Rejection("quarantine", f"SN {said.sender} has sealed a void block; stop it, repair it, start it again")
-    if said.incarnation != sender.incarnation:
+        raise Rejection("quarantine", f"SN {tx.sender} has sealed a void block; stop it, repair it, start it again")
+    if tx.incarnation != sender.incarnation:
         raise Rejection(
             "old-incarnation",
-            f"node {said.sender} was started again and now runs as incarnation {sender.incarnation}; "
-            f"incarnation {said.incarnation} must stop",
+            f"node {tx.sender} was started again and now runs as incarnation {sender.incarnation}; "
+            f"incarnation {tx.incarnation} must stop",
         )
 
 
 # --- what it changes ------------------------------------------------------------------------------------------------
 
 
-def _found(world: World, body: Genesis, said: Said) -> World:
-    if said.height != 0:
+def _found(world: World, body: Genesis, tx: TxContext) -> World:
+    if tx.height != 0:
         raise Rejection("founded-already", "a network has one genesis, in block 0")
     founder = network.read_certificate(body.certificate)
-    _check_trust(founder, body.authorities, said.time_ms)
-    return network.genesis(body, said)
+    _check_trust(founder, body.authorities, tx.time_ms)
+    return network.genesis(body, tx)
 
 
-def _change(world: World, signed: SignedTransaction, said: Said) -> World:
+def _change(world: World, signed: SignedTransaction, tx: TxContext) -> World:
     body = signed.content.body
     contract = signed.content.contract
     if type(body) in _NETWORK:
         if contract != network.CONTRACT:
             raise Rejection("wrong-contract", f"{signed.kind} belongs to contract {network.CONTRACT}")
-        return _NETWORK[type(body)](world, body, said)
+        return _NETWORK[type(body)](world, body, tx)
     if contract == network.CONTRACT:
         raise Rejection("wrong-contract", f"{signed.kind} needs the name of a training contract, not {contract!r}")
-    return _TRAINING[type(body)](world, contract, body, said)
+    return _TRAINING[type(body)](world, contract, body, tx)
 
 
-def _register(world: World, body: Register, said: Said) -> World:
-    world = network.register(world, body, said)
-    return _attend_everywhere(world, said.sender, "restarted", said.incarnation, said)
+def _register(world: World, body: Register, tx: TxContext) -> World:
+    world = network.register(world, body, tx)
+    return _update_attendance(world, tx.sender, "restarted", tx.incarnation, tx)
 
 
-def _presence(world: World, body: Lost | Back, said: Said) -> World:
-    world = network.presence(world, body, said)
+def _presence(world: World, body: Lost | Back, tx: TxContext) -> World:
+    world = network.presence(world, body, tx)
     if isinstance(body, Back):
-        return _attend_everywhere(world, body.uid, "present", body.incarnation, said)
-    attendance: training.Attendance = "ml-lost" if body.uid == said.sender else "lost"
-    return _attend_everywhere(world, body.uid, attendance, body.incarnation, said)
+        return _update_attendance(world, body.uid, "present", body.incarnation, tx)
+    attendance: training.Attendance = "ml-lost" if body.uid == tx.sender else "lost"
+    return _update_attendance(world, body.uid, attendance, body.incarnation, tx)
 
 
-def _leave(world: World, body: Leave, said: Said) -> World:
-    world = network.leave(world, body, said)
-    return _attend_everywhere(world, said.sender, "left", said.incarnation, said)
+def _leave(world: World, body: Leave, tx: TxContext) -> World:
+    world = network.leave(world, body, tx)
+    return _update_attendance(world, tx.sender, "left", tx.incarnation, tx)
 
 
-def _attend_everywhere(world: World, uid: str, attendance: training.Attendance, incarnation: int, said: Said) -> World:
+def _update_attendance(
+    world: World, uid: str, attendance: training.Attendance, incarnation: int, tx: TxContext
+) -> World:
     changes = {
-        f"training/{state.name}": training_rules.attend(state, uid, attendance, incarnation, said.time_ms)
+        f"training/{state.name}": transactions.set_attendance(state, uid, attendance, incarnation, tx.time_ms)
         for state in world.area("training/", Training)
         if uid in state.members
     }
@@ -240,27 +244,27 @@ def state_of(world: World, contract: str) -> Training:
     return world.get(f"training/{contract}", Training) or training.empty(contract)
 
 
-def _in_training(step: Callable[[Training, Any, Said], Training]) -> Callable[[World, str, Any, Said], World]:
-    def change(world: World, contract: str, body: Any, said: Said) -> World:
-        return world.with_entries({f"training/{contract}": step(state_of(world, contract), body, said)})
+def _in_training(step: Callable[[Training, Any, TxContext], Training]) -> Callable[[World, str, Any, TxContext], World]:
+    def change(world: World, contract: str, body: Any, tx: TxContext) -> World:
+        return world.with_entries({f"training/{contract}": step(state_of(world, contract), body, tx)})
 
     return change
 
 
-def _open_session(world: World, contract: str, body: OpenSession, said: Said) -> World:
-    network.require_type(world, said, "SL")
-    state = training_rules.open_session(state_of(world, contract), body, said.sender, said.incarnation, said.time_ms)
+def _open_session(world: World, contract: str, body: OpenSession, tx: TxContext) -> World:
+    network.require_type(world, tx, "SL")
+    state = transactions.open_session(state_of(world, contract), body, tx.sender, tx.incarnation, tx.time_ms)
     return world.with_entries({f"training/{contract}": state})
 
 
-def _depose(world: World, contract: str, body: Depose, said: Said) -> World:
+def _depose(world: World, contract: str, body: Depose, tx: TxContext) -> World:
     state = state_of(world, contract)
     leader = network.node(world, state.round.leader) if state.round else None
-    sender = network.node(world, said.sender)
-    state = training_rules.depose(
+    sender = network.node(world, tx.sender)
+    state = transactions.depose(
         state,
         body,
-        said.sender,
+        tx.sender,
         by_sn=sender is not None and sender.type == "SN",
         leader_incarnation=leader.incarnation if leader else 0,
         leader_height=network.last_height(world, leader.uid) if leader else 0,
@@ -268,23 +272,23 @@ def _depose(world: World, contract: str, body: Depose, said: Said) -> World:
     return world.with_entries({f"training/{contract}": state})
 
 
-def _void(world: World, contract: str, body: Void, said: Said) -> World:
-    network.require_type(world, said, "SN")
-    state = training_rules.void(state_of(world, contract), body, said.time_ms)
+def _void(world: World, contract: str, body: Void, tx: TxContext) -> World:
+    network.require_type(world, tx, "SN")
+    state = transactions.void(state_of(world, contract), body, tx.time_ms)
     return world.with_entries({f"training/{contract}": state})
 
 
-def _settle(world: World, contract: str, body: Settle, said: Said) -> World:
-    network.require_type(world, said, "SN")
-    return world.with_entries({f"training/{contract}": training_rules.settle(state_of(world, contract), body)})
+def _settle(world: World, contract: str, body: Settle, tx: TxContext) -> World:
+    network.require_type(world, tx, "SN")
+    return world.with_entries({f"training/{contract}": transactions.settle(state_of(world, contract), body)})
 
 
-def _reset(world: World, contract: str, body: Reset, said: Said) -> World:
-    network.require_type(world, said, *network.OPERATORS)
-    return world.with_entries({f"training/{contract}": training_rules.reset(state_of(world, contract), body.forced)})
+def _reset(world: World, contract: str, body: Reset, tx: TxContext) -> World:
+    network.require_type(world, tx, *network.OPERATORS)
+    return world.with_entries({f"training/{contract}": transactions.reset(state_of(world, contract), body.forced)})
 
 
-_NETWORK: dict[type, Callable[[World, Any, Said], World]] = {
+_NETWORK: dict[type, Callable[[World, Any, TxContext], World]] = {
     Register: _register,
     Announce: network.announce,
     Leave: _leave,
@@ -297,19 +301,17 @@ _NETWORK: dict[type, Callable[[World, Any, Said], World]] = {
     Back: _presence,
 }
 
-_TRAINING: dict[type, Callable[[World, str, Any, Said], World]] = {
+_TRAINING: dict[type, Callable[[World, str, Any, TxContext], World]] = {
     OpenSession: _open_session,
-    Submit: _in_training(lambda state, body, said: training_rules.submit(state, body, said.sender, said.time_ms)),
-    Freeze: _in_training(lambda state, body, said: training_rules.freeze(state, body, said.sender)),
-    Progress: _in_training(lambda state, body, said: training_rules.progress(state, body, said.sender)),
-    Publish: _in_training(lambda state, body, said: training_rules.publish(state, body, said.sender, said.time_ms)),
-    ReportPerformance: _in_training(
-        lambda state, body, said: training_rules.report_performance(state, body, said.sender)
-    ),
+    Submit: _in_training(lambda state, body, tx: transactions.submit(state, body, tx.sender, tx.time_ms)),
+    Freeze: _in_training(lambda state, body, tx: transactions.freeze(state, body, tx.sender)),
+    Progress: _in_training(lambda state, body, tx: transactions.progress(state, body, tx.sender)),
+    Publish: _in_training(lambda state, body, tx: transactions.publish(state, body, tx.sender, tx.time_ms)),
+    ReportPerformance: _in_training(lambda state, body, tx: transactions.report_performance(state, body, tx.sender)),
     Depose: _depose,
-    Missing: _in_training(lambda state, body, said: training_rules.missing(state, body, said.sender)),
+    Missing: _in_training(lambda state, body, tx: transactions.missing(state, body, tx.sender)),
     Void: _void,
     Settle: _settle,
-    CloseSession: _in_training(lambda state, body, said: training_rules.close_session(state, body, said.sender)),
+    CloseSession: _in_training(lambda state, body, tx: transactions.close_session(state, body, tx.sender)),
     Reset: _reset,
 }

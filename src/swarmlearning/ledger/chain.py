@@ -182,7 +182,7 @@ class Chain:
             raise MalformedError(f"block 0 is not the genesis of a network: {reason}")
         world = self.world
         if block is not None and is_sealed(block, world):
-            world = network.set_apart(world, block.header.sealer, self.height + 1)
+            world = network.quarantine_sealer(world, block.header.sealer, self.height + 1)
         return Step(self._advance(sha256(raw), self.time_ms, world), block, void=reason)
 
 

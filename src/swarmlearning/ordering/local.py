@@ -109,7 +109,7 @@ class LocalLog:
         """At most `limit` entries from height `start` on. Raises `OrderingError` when one is damaged."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, start, limit)
 
-    async def grown(self, height: int) -> None:
+    async def wait_for_append(self, height: int) -> None:
         """Waits for the next append: with one SN, only its own."""
         async with self._grown:
             await self._grown.wait_for(lambda: self._newest.height > height)

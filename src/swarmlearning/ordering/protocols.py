@@ -47,7 +47,7 @@ class Log(Protocol):
         """At most `limit` entries from height `start` on."""
         ...
 
-    async def grown(self, height: int) -> None:
+    async def wait_for_append(self, height: int) -> None:
         """Returns when there may be an entry above `height`. Only a hint; reading is the truth."""
         ...
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from swarmlearning.rounds.events import Action, Carried, Carry
 from swarmlearning.rounds.results import NO_MODEL, NOTHING, Model
-from swarmlearning.rounds.work import Work
+from swarmlearning.rounds.work import RoundFacts
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Handed:
 class Carrying:
     """Follows the model that was handed over last."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: RoundFacts) -> None:
         self._work = work
         self._rounds: set[int] = set()
         self._digests: set[str] = set()
@@ -48,7 +48,7 @@ class Carrying:
             if done.result:
                 self._work.held.add(done.result)
 
-    def see_what_became_of_it(self, latest: Model) -> None:
+    def update_merge_status(self, latest: Model) -> None:
         """Which round has merged it. One whose result was not seen may have; so may one whose result without it was
         void afterwards, as is known when the next one builds on another."""
         number, result = latest[0], self._work.training.result

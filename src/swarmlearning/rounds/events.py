@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from swarmlearning.ledger.bodies import Lost, OpenSession, Receipt, TrainingBody
-from swarmlearning.ledger.contracts.training import Submission, Training
+from swarmlearning.ledger.contracts.training.state import Submission, Training
 
 Key: TypeAlias = tuple[int, int, int]
 """Run, round and term."""
@@ -21,7 +21,7 @@ class Timer(_Frozen, frozen=True):
     `subject`: the digest of a `fetch`, `retry` or `check`, the height that `patience` counts from.
     """
 
-    purpose: Literal["grace", "patience", "word", "pace", "fetch", "retry", "check"]
+    purpose: Literal["grace", "patience", "progress", "pace", "fetch", "retry", "check"]
     key: Key
     subject: str = ""
 
@@ -37,14 +37,14 @@ class ChainAdvanced(_Frozen, frozen=True):
     leader_height: int
 
 
-class SessionAsked(_Frozen, frozen=True):
+class SessionRequested(_Frozen, frozen=True):
     """The ML process opened its channel and states its parameters, and which merged model it trains from, if any."""
 
     session: OpenSession
     holds: str = ""
 
 
-class ParametersHanded(_Frozen, frozen=True):
+class ModelReceived(_Frozen, frozen=True):
     """The ML process handed over a model; it waits for the merged one. `closing`: local training has ended."""
 
     digest: str
@@ -61,7 +61,7 @@ class Evaluated(_Frozen, frozen=True):
     total_epochs: int
 
 
-class MLLeft(_Frozen, frozen=True):
+class MLDisconnected(_Frozen, frozen=True):
     """The ML process is gone; `well` when it said good-bye."""
 
     well: bool
@@ -86,13 +86,13 @@ class Dropped(_Frozen, frozen=True):
     digest: str
 
 
-class Undelivered(_Frozen, frozen=True):
+class DeliveryFailed(_Frozen, frozen=True):
     """What should be delivered is not in the local store: the ML process has not got it."""
 
     digest: str
 
 
-class Hindered(_Frozen, frozen=True):
+class LocalFailure(_Frozen, frozen=True):
     """This node itself cannot fetch the model (or merge: no digest) now, as with a full disk."""
 
     digest: str
@@ -117,8 +117,8 @@ class Carried(_Frozen, frozen=True):
     size: int
 
 
-class Woke(_Frozen, frozen=True):
-    """The time that `Wake` asked for is over. `moved`: bytes fetched and merged at this node since its start."""
+class TimerFired(_Frozen, frozen=True):
+    """The time that `SetTimer` asked for is over. `moved`: bytes fetched and merged at this node since its start."""
 
     timer: Timer
     moved: int
@@ -142,18 +142,18 @@ class Refused(_Frozen, frozen=True):
 
 Event: TypeAlias = (
     ChainAdvanced
-    | SessionAsked
-    | ParametersHanded
+    | SessionRequested
+    | ModelReceived
     | Evaluated
-    | MLLeft
+    | MLDisconnected
     | Fetched
     | FetchFailed
     | Dropped
-    | Undelivered
-    | Hindered
+    | DeliveryFailed
+    | LocalFailure
     | Merged
     | Carried
-    | Woke
+    | TimerFired
     | Accepted
     | Refused
 )
@@ -205,7 +205,7 @@ class Carry(_Frozen, frozen=True):
 
 
 class Deliver(_Frozen, frozen=True):
-    """Hand the model to the ML process and await `Evaluated`, or say `Undelivered`; one at a time."""
+    """Hand the model to the ML process and await `Evaluated`, or say `DeliveryFailed`; one at a time."""
 
     digest: str
 
@@ -231,8 +231,8 @@ class Fail(_Frozen, frozen=True):
     text: str
 
 
-class Wake(_Frozen, frozen=True):
-    """Say `Woke` after this many seconds."""
+class SetTimer(_Frozen, frozen=True):
+    """Say `TimerFired` after this many seconds."""
 
     timer: Timer
     seconds: float
@@ -259,7 +259,7 @@ Action: TypeAlias = (
     | AnswerSynced
     | AnswerClosed
     | Fail
-    | Wake
+    | SetTimer
     | Keep
     | Finish
 )

@@ -10,10 +10,10 @@ that (`Depose`); two such reports depose it. A leader that cannot do its work (a
 from collections.abc import Iterator
 
 from swarmlearning.ledger.bodies import Depose, Freeze, Progress, Publish
-from swarmlearning.ledger.contracts.training import Round, awaited
+from swarmlearning.ledger.contracts.training.state import Round, awaited
 from swarmlearning.rounds.events import Action, Key, Merge, Merged, Timer
-from swarmlearning.rounds.settings import WORDS, RoundSettings
-from swarmlearning.rounds.work import Work
+from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.rounds.work import RoundFacts
 
 MERGING = ""
 """Subject of a pause in merging."""
@@ -22,7 +22,7 @@ MERGING = ""
 class Leading:
     """Decides as leader, or about the leader, of the round in progress."""
 
-    def __init__(self, work: Work, settings: RoundSettings) -> None:
+    def __init__(self, work: RoundFacts, settings: RoundSettings) -> None:
         self._work = work
         self._settings = settings
         self._unusable: dict[str, str] = {}
@@ -82,7 +82,7 @@ class Leading:
         yield from self._collect(current)
         if not due:
             return
-        yield from self._speak(current)
+        yield from self._report_progress(current)
         if current.frozen:
             yield from self._merge(current)
         else:
@@ -126,13 +126,13 @@ class Leading:
         single = terms is not None and terms.initial == "one" and current.number == 0
         yield Merge(current.number, current.term, current.base, usable, unusable, single)
 
-    def _speak(self, current: Round) -> Iterator[Action]:
+    def _report_progress(self, current: Round) -> Iterator[Action]:
         """Says `Progress` now and then, if there is any; waiting for the others is the leader's work too."""
         work = self._work
-        word, every = Timer("word", work.key_of(current)), self._settings.patience(current.term) / WORDS
-        if (yield from work.elapsed(word, every)):
-            work.again(word)
-            yield from work.elapsed(word, every)
+        report, every = Timer("progress", work.key_of(current)), self._settings.report_seconds(current.term)
+        if (yield from work.elapsed(report, every)):
+            work.again(report)
+            yield from work.elapsed(report, every)
             if not current.frozen or work.moved > self._moved_said:
                 self._moved_said = work.moved
                 yield from work.send(Progress(current.number, current.term))

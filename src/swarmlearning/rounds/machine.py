@@ -6,8 +6,8 @@ The machine holds two kinds of facts: the training contract as the verified chai
 node (what the ML process waits for, which models are in the store, what is under way). Every event updates the facts;
 then `_decide` looks at them and says what is to be done *now*. It is level-triggered: nothing depends on having seen
 every intermediate state, so a restart, a reconnection that skips twenty blocks, or an event that comes twice leads to
-the same decisions. Time is an event too: what is to be done later is asked for by `Wake` and looked at again when the
-node `Woke`.
+the same decisions. Time is an event too: what is to be done later is asked for by `SetTimer` and
+looked at again at `TimerFired`.
 
 The ML process' side:
 
@@ -39,8 +39,8 @@ from swarmlearning.ledger.bodies import (
     SubmissionKind,
     Submit,
 )
-from swarmlearning.ledger.contracts import training as contract
-from swarmlearning.ledger.contracts.training import Member, Round, Training
+from swarmlearning.ledger.contracts.training import state as contract
+from swarmlearning.ledger.contracts.training.state import Member, Round, Training
 from swarmlearning.rounds.carrying import Carrying, Handed
 from swarmlearning.rounds.events import (
     Accepted,
@@ -51,6 +51,7 @@ from swarmlearning.rounds.events import (
     Carried,
     ChainAdvanced,
     Deliver,
+    DeliveryFailed,
     Dropped,
     Evaluated,
     Event,
@@ -58,28 +59,27 @@ from swarmlearning.rounds.events import (
     Fetched,
     FetchFailed,
     Finish,
-    Hindered,
     Keep,
+    LocalFailure,
     Merged,
-    MLLeft,
-    ParametersHanded,
+    MLDisconnected,
+    ModelReceived,
     Refused,
-    SessionAsked,
+    SessionRequested,
     Timer,
-    Undelivered,
-    Woke,
+    TimerFired,
 )
 from swarmlearning.rounds.leading import Leading
 from swarmlearning.rounds.results import NO_MODEL, Model, Results
 from swarmlearning.rounds.settings import RoundSettings
-from swarmlearning.rounds.work import Work
+from swarmlearning.rounds.work import RoundFacts
 
 TOO_LATE = "training of contract {} is over; an operator resets it (RESET CONTRACT) before the next one"
 MISSED_THE_END = (
     "training is over: the other sites have ended with the final model while this one was away. Copy it from there"
 )
 
-PASSING = frozenset(
+TRANSIENT_CODES = frozenset(
     {
         "closed-already",
         "collecting",
@@ -112,7 +112,7 @@ class RoundMachine:
         self, uid: str, incarnation: int, training: Training, settings: RoundSettings, held: Iterable[str] = ()
     ) -> None:
         self._uid = uid
-        self._work = Work(uid, incarnation, training, held)
+        self._work = RoundFacts(uid, incarnation, training, held)
         self._leading = Leading(self._work, settings)
         self._results = Results(self._work)
         self._carrying = Carrying(self._work)
@@ -136,7 +136,7 @@ class RoundMachine:
     @property
     def waiting_text(self) -> str | None:
         """What the ML process waits for, None while it does not."""
-        return contract.waiting_text(self._training) if self._waiting or self._asked_in_vain() else None
+        return contract.waiting_text(self._training) if self._waiting or self._waiting_to_join() else None
 
     def handle(self, event: Event) -> list[Action]:
         """Takes note of the event and says what is to be done now."""
@@ -155,7 +155,7 @@ class RoundMachine:
         match event:
             case ChainAdvanced(training, height, leader_height) if height >= work.height:
                 work.advance(training, height, leader_height)
-            case SessionAsked() | ParametersHanded() | Evaluated() | MLLeft():
+            case SessionRequested() | ModelReceived() | Evaluated() | MLDisconnected():
                 yield from self._note_ml(event)
             case Fetched(digest):
                 work.fetched(digest)
@@ -164,32 +164,32 @@ class RoundMachine:
                 work.fetching.discard(digest)
                 self._leading.fetch_failed(digest, reason)
                 yield from work.pause(digest)
-            case Hindered(digest):
+            case LocalFailure(digest):
                 work.fetching.discard(digest)
                 yield from self._leading.hindered()
                 yield from work.pause(digest)
             case Dropped(digest) if digest in work.held:
                 self._drop(digest)
-            case Undelivered(digest):
+            case DeliveryFailed(digest):
                 self._delivering = None
                 self._drop(digest)
             case Merged():
                 yield from self._leading.merged(event)
             case Carried() if self._waiting:
                 self._carrying.carried(event)
-            case Woke(timer, moved):
+            case TimerFired(timer, moved):
                 work.woke(timer, moved)
             case Accepted(body, height):
                 self._joined = self._joined or body == self._session
                 work.accepted(body, height)
             case Refused(body, code, detail, height):
                 yield from work.refused(body, height)
-                if code not in PASSING and isinstance(body, OpenSession | Submit | CloseSession):
+                if code not in TRANSIENT_CODES and isinstance(body, OpenSession | Submit | CloseSession):
                     yield from self._fail(f"{detail} ({code})")
 
-    def _note_ml(self, event: SessionAsked | ParametersHanded | Evaluated | MLLeft) -> Iterator[Action]:
+    def _note_ml(self, event: SessionRequested | ModelReceived | Evaluated | MLDisconnected) -> Iterator[Action]:
         match event:
-            case SessionAsked(session, holds):
+            case SessionRequested(session, holds):
                 self._session, self._joined, self._opened, self._failed = session, False, False, False
                 self._begun = True
                 self._waiting = self._closed = None
@@ -197,7 +197,7 @@ class RoundMachine:
                 self._has = latest if holds and holds == latest[1] else NO_MODEL
                 self._delivering, self._run = None, self._training.run
                 self._work.sent.pop(session, None)  # a refusal of the session before says nothing about this one
-            case ParametersHanded(digest, size, closing):
+            case ModelReceived(digest, size, closing):
                 self._work.held.add(digest)
                 self._waiting, self._served = Handed(digest, size), False
                 self._carrying.begin()
@@ -205,7 +205,7 @@ class RoundMachine:
                     self._closed = self._waiting
             case Evaluated(loss, metric, epochs, total_epochs):
                 yield from self._evaluated(loss, metric, epochs, total_epochs)
-            case MLLeft():
+            case MLDisconnected():
                 self._session, self._waiting, self._delivering = None, None, None
 
     def _drop(self, digest: str) -> None:
@@ -239,7 +239,7 @@ class RoundMachine:
         me = self._training.members.get(self._uid)
         yield from self._attend(me)
         if me and me.incarnation == self._work.incarnation:
-            self._carrying.see_what_became_of_it(self._results.latest())
+            self._carrying.update_merge_status(self._results.latest())
             yield from self._contribute(me)
             yield from self._take_result(me)
             yield from self._leading.decide()
@@ -252,7 +252,7 @@ class RoundMachine:
         if self._session and not self._failed:
             if not self._joined and self._training.settled:
                 yield from self._fail(TOO_LATE.format(self._training.name))
-            elif not self._training.settled and (not self._joined or not mine or (me and self._undone(me))):
+            elif not self._training.settled and (not self._joined or not mine or (me and self._session_superseded(me))):
                 if me or not self._training.over:  # else wait: its result may be void yet
                     yield from self._work.send(self._session)
             elif me and (me.present or self._training.settled) and not self._opened:
@@ -261,7 +261,7 @@ class RoundMachine:
         elif mine and me and me.present and not self._session and not self._training.over:
             yield from self._work.send(Lost(self._uid, self._work.incarnation))
 
-    def _undone(self, me: Member) -> bool:
+    def _session_superseded(self, me: Member) -> bool:
         """Whether a late word of the ML process before has taken back what this one's session is."""
         closed = me.finished and not self._closed and not self._training.over
         return closed or me.attendance in ("restarted", "ml-lost")
@@ -382,5 +382,5 @@ class RoundMachine:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _asked_in_vain(self) -> bool:
+    def _waiting_to_join(self) -> bool:
         return self._session is not None and not self._opened and not self._failed

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from swarmlearning.ledger.bodies import Missing, ReportPerformance
-from swarmlearning.ledger.contracts.training import Member, Result
+from swarmlearning.ledger.contracts.training.state import Member, Result
 from swarmlearning.rounds.events import Action, Timer, Verify
 from swarmlearning.rounds.settings import QUIET_SECONDS
-from swarmlearning.rounds.work import NEVER, Work
+from swarmlearning.rounds.work import NEVER, RoundFacts
 
 NOTHING = -1
 """Round number of "no result yet"."""
@@ -20,7 +20,7 @@ NO_MODEL: Model = (NOTHING, "")
 class Results:
     """What is to be done about the standing result, whatever the ML process does."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: RoundFacts) -> None:
         self._work = work
         self._tried: dict[str, frozenset[str]] = {}
         self._moved_then = 0

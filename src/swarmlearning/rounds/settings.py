@@ -7,7 +7,7 @@ from swarmlearning.ledger.bodies import InitialSync
 
 QUIET_SECONDS = 30.0
 """How long a leader at work may be quiet in term 0, where the operator does not want it shorter."""
-WORDS = 3
+REPORTS_PER_PATIENCE = 3
 """How often a leader at work says so within the time that the others have patience."""
 DOUBLINGS = 10
 
@@ -33,3 +33,7 @@ class RoundSettings:
         """Seconds that a leader may be quiet while its round is due: doubled with each term, so that even a merge
         whose progress cannot be seen comes to its end under some leader."""
         return min(QUIET_SECONDS, self.leader_failure_seconds) * 2.0 ** min(term, DOUBLINGS)
+
+    def report_seconds(self, term: int) -> float:
+        """Seconds between two `Progress` of a leader at work."""
+        return self.patience(term) / REPORTS_PER_PATIENCE

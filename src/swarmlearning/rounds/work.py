@@ -3,8 +3,8 @@
 from collections.abc import Generator, Iterable, Iterator
 
 from swarmlearning.ledger.bodies import Lost, Publish, TrainingBody
-from swarmlearning.ledger.contracts.training import Round, Training
-from swarmlearning.rounds.events import Fetch, Key, Send, Timer, Wake
+from swarmlearning.ledger.contracts.training.state import Round, Training
+from swarmlearning.rounds.events import Fetch, Key, Send, SetTimer, Timer
 from swarmlearning.rounds.settings import FIRST_PAUSE, LONGEST_PAUSE
 
 NEVER: Key = (-1, -1, -1)
@@ -13,7 +13,7 @@ BEFORE = -1
 """Height before the first block."""
 
 
-class Work:
+class RoundFacts:
     """Facts and what is under way. What is under way is remembered only to keep it from being started twice."""
 
     def __init__(self, uid: str, incarnation: int, training: Training, held: Iterable[str]) -> None:
@@ -56,7 +56,7 @@ class Work:
         else:
             self.sent.pop(body, None)
 
-    def refused(self, body: TrainingBody | Lost, height: int) -> Iterator[Wake]:
+    def refused(self, body: TrainingBody | Lost, height: int) -> Iterator[SetTimer]:
         """What was judged on the state that is known here, or a newer one, may be said again with a newer one still.
 
         What was judged on an older state may hold now, and there may be no newer one: soon.
@@ -90,11 +90,11 @@ class Work:
 
     # --- time -------------------------------------------------------------------------------------------------------
 
-    def elapsed(self, timer: Timer, seconds: float) -> Generator[Wake, None, bool]:
+    def elapsed(self, timer: Timer, seconds: float) -> Generator[SetTimer, None, bool]:
         """Whether so much time has passed since this was asked first."""
         if timer not in self._timers:
             self._timers[timer] = False
-            yield Wake(timer, seconds)
+            yield SetTimer(timer, seconds)
         return self._timers[timer]
 
     def again(self, timer: Timer) -> None:
@@ -109,7 +109,7 @@ class Work:
         elif timer in self._timers:
             self._timers[timer] = True
 
-    def pause(self, subject: str) -> Iterator[Wake]:
+    def pause(self, subject: str) -> Iterator[SetTimer]:
         """What has failed is tried again after a while, longer each time.
 
         `subject`: a fetch's digest, nothing for a merge, the kind of a transaction.

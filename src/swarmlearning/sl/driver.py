@@ -20,8 +20,10 @@ from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Depose, Lost, OpenSession, Publish, Submit, TrainingBody
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training import Training, participation_text
+from swarmlearning.ledger.contracts.training.state import Training, participation_text
 from swarmlearning.merge.merging import MergeError
+from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
+from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.node.errors import Superseded
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Sender
@@ -35,6 +37,7 @@ from swarmlearning.rounds.events import (
     Carry,
     ChainAdvanced,
     Deliver,
+    DeliveryFailed,
     Dropped,
     Evaluated,
     Event,
@@ -43,28 +46,25 @@ from swarmlearning.rounds.events import (
     Fetched,
     FetchFailed,
     Finish,
-    Hindered,
     Keep,
+    LocalFailure,
     Merge,
     Merged,
-    MLLeft,
-    ParametersHanded,
+    MLDisconnected,
+    ModelReceived,
     Refused,
     Send,
-    SessionAsked,
+    SessionRequested,
+    SetTimer,
     Timer,
-    Undelivered,
+    TimerFired,
     Verify,
-    Wake,
-    Woke,
 )
-from swarmlearning.rounds.machine import PASSING, RoundMachine
+from swarmlearning.rounds.machine import TRANSIENT_CODES, RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlchannel import MLChannel
 from swarmlearning.sl.remarks import Remarks
-from swarmlearning.sl.store import NotHeldError, StoreError, TensorStore
-from swarmlearning.sl.transfer import Fetcher, TransferError
 from swarmlearning.tensors.file import TensorFileError, file_size, read_header
 from swarmlearning.tensors.structure import describe_difference, structure_digest, structure_text
 
@@ -203,7 +203,7 @@ class Driver:
         self._sessions += 1
         structure = structure_digest(specs)
         await self._events.put(
-            SessionAsked(
+            SessionRequested(
                 OpenSession(
                     merge_method=message.merge_method,
                     min_peers=message.min_peers,
@@ -245,7 +245,7 @@ class Driver:
         except (StoreError, TensorFileError) as error:
             await self._fail(f"the model handed over by the ML process cannot be used: {error}")
             return
-        await self._events.put(ParametersHanded(info.root, info.size, isinstance(message, messages.Close)))
+        await self._events.put(ModelReceived(info.root, info.size, isinstance(message, messages.Close)))
 
     def _check_structure(self, path: Path, session: Open) -> None:
         if difference := describe_difference(session.specs, read_header(path).specs):
@@ -254,7 +254,7 @@ class Driver:
     def _ml_left(self) -> None:
         if self._open is not None:
             self._open = None
-            self._events.put_nowait(MLLeft(self._well))
+            self._events.put_nowait(MLDisconnected(self._well))
 
     async def _handle_events(self) -> None:
         while True:
@@ -263,7 +263,7 @@ class Driver:
             for action in self._machine.handle(event):
                 await self._perform(action)
             match event:
-                case ParametersHanded(digest=digest) | Merged(result=digest) | Carried(result=digest):
+                case ModelReceived(digest=digest) | Merged(result=digest) | Carried(result=digest):
                     self._fresh.discard(digest)
 
     async def _tell_waiting(self) -> None:
@@ -290,7 +290,7 @@ class Driver:
                 self._start(self._merge(action))
             case Carry():
                 self._start(self._carry(action))
-            case Wake(timer, seconds):
+            case SetTimer(timer, seconds):
                 self._start(self._wake(timer, seconds))
             case Keep(digests):
                 self._keep = frozenset(digests)
@@ -322,7 +322,7 @@ class Driver:
         except Refusal as refusal:
             if refusal.code == "old-incarnation" and not isinstance(body, Lost | Depose):
                 raise Superseded(refusal.detail) from refusal
-            level = logging.DEBUG if refusal.code in PASSING else logging.WARNING
+            level = logging.DEBUG if refusal.code in TRANSIENT_CODES else logging.WARNING
             logger.log(level, "%s refused: %s", type(body).__name__, refusal)
             await self._events.put(Refused(body, refusal.code, refusal.detail, refusal.height))
         else:
@@ -349,7 +349,7 @@ class Driver:
             await self._events.put(FetchFailed(action.digest, str(error)))
         except StoreError as error:
             logger.error("%s", error)
-            await self._events.put(Hindered(action.digest))
+            await self._events.put(LocalFailure(action.digest))
         else:
             await self._events.put(Fetched(action.digest))
 
@@ -388,7 +388,7 @@ class Driver:
                 self._fresh.add(merged.result)
         except (MergeError, StoreError) as error:
             logger.error("%s", error)
-            await self._events.put(Hindered(""))
+            await self._events.put(LocalFailure(""))
         else:
             await self._events.put(merged)
 
@@ -410,7 +410,7 @@ class Driver:
 
     async def _wake(self, timer: Timer, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        await self._events.put(Woke(timer, self.moved))
+        await self._events.put(TimerFired(timer, self.moved))
 
     async def _tidy(self) -> None:
         async with self._tidying:
@@ -424,7 +424,7 @@ class Driver:
         try:
             os.link(self._store.path(digest), path)
         except NotHeldError:
-            await self._events.put(Undelivered(digest))
+            await self._events.put(DeliveryFailed(digest))
             return
         except (OSError, StoreError) as error:
             await self._fail(f"cannot hand the merged model over: {error}")

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, MergeMethod, Receipt
-from swarmlearning.ledger.contracts.training import Submission
+from swarmlearning.ledger.contracts.training.state import Submission
 from swarmlearning.merge.carry import carry
 from swarmlearning.merge.merging import MergeReceipt, NothingToMerge, Source, TooFewModels, merge
 from swarmlearning.merge.streaming import OnRead
+from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Carry, Merge, Merged
-from swarmlearning.sl.store import TensorStore
 from swarmlearning.tensors.digest import ModelDigest
 
 T = TypeVar("T")

@@ -21,6 +21,9 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
 from swarmlearning.ledger.bodies import Announce, Leave, Register
 from swarmlearning.ledger.contracts import network
+from swarmlearning.models.fileserver import file_app
+from swarmlearning.models.store import TensorStore
+from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, Superseded
 from swarmlearning.node.follower import FIRST_PAUSE, Follower
@@ -30,11 +33,8 @@ from swarmlearning.node.ready import Ready
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
-from swarmlearning.sl.fileserver import file_app
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.readers import may_read
-from swarmlearning.sl.store import TensorStore
-from swarmlearning.sl.transfer import Fetcher
 
 logger = logging.getLogger("swarm.SL")
 

@@ -1,7 +1,7 @@
 """Who may have a model of this node: the nodes that take part in its training, known by their certificates."""
 
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
 
 

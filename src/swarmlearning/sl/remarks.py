@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
 from swarmlearning.ledger.bodies import Receipt
-from swarmlearning.ledger.contracts.training import Result, Training
+from swarmlearning.ledger.contracts.training.state import Result, Training
 from swarmlearning.merge.geomedian import majority
 from swarmlearning.rounds.settings import OnNonFinite
 

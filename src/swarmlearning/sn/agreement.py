@@ -41,9 +41,9 @@ class Agreement:
     async def run(self) -> None:
         """Until cancelled. Raises `NodeError` when this SN must not go on."""
         while True:
-            await self._miner.doubted(COMPARE_SECONDS)
+            await self._miner.wait_for_void_block(COMPARE_SECONDS)
             clients = self._others()
-            recovery = await fenced(self._uid, self._miner.chain, clients)
+            recovery = await recovery_excluding(self._uid, self._miner.chain, clients)
             if recovery is not None:
                 raise NodeError(
                     f"{_without(self._miner.chain, recovery)}. This SN has no part in it: start it again to join anew"
@@ -81,7 +81,7 @@ def judge(mine: State, others: Sequence[State]) -> Fault:
     return Fault(f"an SN is at fault, and there is no majority against one: {text}. Verify their chains", final=False)
 
 
-async def fenced(uid: str, chain: Chain, clients: Sequence[SnClient]) -> Recovery | None:
+async def recovery_excluding(uid: str, chain: Chain, clients: Sequence[SnClient]) -> Recovery | None:
     """The recovery that has restarted the network without the SN `uid`, proved by its sealed block; None without."""
     known = {recovery.height for recovery in network.recoveries(chain.world)}
     for client, recovery in await _recoveries(clients):

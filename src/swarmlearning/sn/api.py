@@ -16,8 +16,9 @@ from swarmlearning.identity.certificates import subject_of
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.block import MAX_BLOCK, read
 from swarmlearning.ledger.bodies import Register
-from swarmlearning.ledger.contracts import network, training
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training import state as training
 from swarmlearning.ledger.transaction import MalformedError, Transaction, parse
 from swarmlearning.ordering.protocols import ConflictError, Head, Lease, OrderingError, TrainingProgress
 from swarmlearning.sn.miner import Miner

@@ -129,7 +129,7 @@ class Cluster:
             if self._member.running:
                 pause = await self._look_at_member()
             elif self._member.has_data:
-                pause = await self._revive(pause)
+                pause = await self._restart_member(pause)
             else:
                 pause = await self._enter_if_added(pause)
 
@@ -274,7 +274,7 @@ class Cluster:
         self._use_remote()
         self.forget()
 
-    async def _revive(self, pause: float) -> float:
+    async def _restart_member(self, pause: float) -> float:
         words = self._member.last_words()
         await self._end_member()
         self._use_remote()

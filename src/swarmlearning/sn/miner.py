@@ -146,11 +146,11 @@ class Miner:
                     answer.set_exception(UnavailableError(STOPS))
 
     async def _log_has_grown(self) -> bool:
-        """Waits until the log has grown, or it is time to seal what waits; which of them.
+        """Waits until the log has wait_for_append, or it is time to seal what waits; which of them.
 
         The log is read only in the first case: that this SN's chain is the newest is tried by sealing on it.
         """
-        growth = asyncio.ensure_future(self._log.grown(self.chain.height))
+        growth = asyncio.ensure_future(self._log.wait_for_append(self.chain.height))
         turn = asyncio.ensure_future(self._turn())
         try:
             await asyncio.wait((growth, turn), return_when=asyncio.FIRST_COMPLETED)
@@ -197,7 +197,7 @@ class Miner:
         """What stood at a height; None beyond the head and for old blocks."""
         return self._states.get(height)
 
-    async def doubted(self, seconds: float) -> None:
+    async def wait_for_void_block(self, seconds: float) -> None:
         """Returns after the next void block, or after so many seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

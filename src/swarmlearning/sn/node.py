@@ -25,7 +25,7 @@ from swarmlearning.node.sender import Author
 from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, find_binary
 from swarmlearning.ordering.local import LocalLog, LocalPresence
 from swarmlearning.ordering.protocols import EngineChoice, Lease, OrderingError
-from swarmlearning.sn.agreement import Agreement, fenced
+from swarmlearning.sn.agreement import Agreement, recovery_excluding
 from swarmlearning.sn.cluster import Cluster
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.ordering import LocalEngine
@@ -180,7 +180,7 @@ class _Sn:
         chain, uid = self._miner.chain, self._place.uid
         if not network.admits(chain.world, uid):
             return False
-        recovery = await fenced(uid, chain, self._peers())
+        recovery = await recovery_excluding(uid, chain, self._peers())
         if recovery is not None:
             logger.warning("The network was restarted without this SN at block %d", recovery.height)
         return recovery is None
@@ -220,7 +220,7 @@ class _Sn:
 
     async def _copy_until(self, height: int) -> None:
         while self._miner.chain.height < height:
-            await self._engine.switch.grown(self._miner.chain.height)
+            await self._engine.switch.wait_for_append(self._miner.chain.height)
             await self._load()
         if self._miner.chain.network_id != self._place.network:
             raise NodeError("the SN has sent the chain of another network than it said")

@@ -59,9 +59,9 @@ class RemoteLog:
         """Entries of the chain file, which `run` keeps up to date."""
         return await self._file.read(start, limit)
 
-    async def grown(self, height: int) -> None:
+    async def wait_for_append(self, height: int) -> None:
         """Waits for the chain file to grow."""
-        await self._file.grown(height)
+        await self._file.wait_for_append(height)
 
     async def run(self) -> None:
         """Copies the others' blocks into the chain file until cancelled; the miner judges each as it reads it."""
@@ -228,10 +228,10 @@ class Switch:
         """See `Log`."""
         return await self._log.read(start, limit)
 
-    async def grown(self, height: int) -> None:
+    async def wait_for_append(self, height: int) -> None:
         """See `Log`; a change of the engine counts as a sign of growth."""
         changed = asyncio.ensure_future(self._changed.wait())
-        growth = asyncio.ensure_future(self._log.grown(height))
+        growth = asyncio.ensure_future(self._log.wait_for_append(height))
         try:
             await asyncio.wait((changed, growth), return_when=asyncio.FIRST_COMPLETED)
             if growth.done():

@@ -56,10 +56,10 @@ class Registration:
 
     async def take_place(self, addresses: Mapping[str, str]) -> None:
         """Registers this start and announces where it is reached. Raises `NodeError` when the network refuses it."""
-        await self._insist(self._register)
+        await self._retry_until_accepted(self._register)
         known = network.node(self._miner.chain.world, self._author.uid)
         if known is None or known.addresses != addresses:
-            await self._insist(lambda: self.propose(network.CONTRACT, Announce(dict(addresses))))
+            await self._retry_until_accepted(lambda: self.propose(network.CONTRACT, Announce(dict(addresses))))
 
     async def propose(self, contract: str, body: Body) -> int:
         """Signs and submits; the height at which it stands. Raises `Rejection` or `OrderingError`."""
@@ -89,7 +89,7 @@ class Registration:
                 raise NodeError(f"the network refuses this SN: {refusal}") from refusal
         raise OrderingError(f"no other SN registers this one: {'; '.join(reasons) or 'none is known'}")
 
-    async def _insist(self, say: Callable[[], Awaitable[object]]) -> None:
+    async def _retry_until_accepted(self, say: Callable[[], Awaitable[object]]) -> None:
         pause = FIRST_PAUSE
         while True:
             try:

@@ -6,9 +6,10 @@ from pydantic import BaseModel
 
 from swarmlearning import __version__
 from swarmlearning.ledger.chain import Chain
-from swarmlearning.ledger.contracts import network, training
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training import state as training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
 from swarmlearning.ordering.etcd.gateway import Member
 from swarmlearning.ordering.etcd.member import peer_url

@@ -17,7 +17,7 @@ from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import Training, all_hold
+from swarmlearning.ledger.contracts.training.state import Training, all_hold
 from swarmlearning.ordering.protocols import Lease, OrderingError, Presence
 from swarmlearning.sn.miner import Miner
 

@@ -20,12 +20,12 @@ from swarmlearning.cli.chaos.report import ResilienceReport, problems, resilienc
 from swarmlearning.cli.chaos.swarm import ChaosSwarm
 from swarmlearning.cli.launcher import environment, see_out, with_beside
 from swarmlearning.cli.options import fail
-from swarmlearning.cli.processes import Processes, RunError
 from swarmlearning.cli.report import make_report, save
 from swarmlearning.cli.run import MAX_SITES, RunsDir, check_command, run_until_signal, show_folder
 from swarmlearning.cli.runfolder import RunFolder, log_to, make_run_folder, site_names
 from swarmlearning.ledger.history import steps
 from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.supervise.processes import Processes, RunError
 
 FAULTS_FILE = "faults.json"
 

@@ -16,11 +16,11 @@ from swarmlearning.cli.chaos import sight
 from swarmlearning.cli.chaos.plan import Fault
 from swarmlearning.cli.chaos.swarm import ChaosSwarm, Part, Site
 from swarmlearning.cli.live import contract_in, sl_names
-from swarmlearning.cli.processes import RunError
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training import Training, waiting_text
+from swarmlearning.ledger.contracts.training.state import Training, waiting_text
+from swarmlearning.supervise.processes import RunError
 
 PATIENCE_SECONDS = 180.0
 """For a swarm to get into good order again; longer than any fault of a ready plan lasts."""

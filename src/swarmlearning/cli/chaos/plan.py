@@ -23,7 +23,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from swarmlearning.cli.processes import RunError
+from swarmlearning.supervise.processes import RunError
 
 Kind = Literal["kill", "freeze", "partition", "slow-link", "corrupt-file"]
 Target = Literal["leader", "follower", "sn", "ml"]

@@ -12,7 +12,7 @@ from swarmlearning.cli.report import Report
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Publish, Void
 from swarmlearning.ledger.chain import Step
-from swarmlearning.ledger.contracts.training import Training, awaited
+from swarmlearning.ledger.contracts.training.state import Training, awaited
 
 
 class Recovery(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ In the last two the leader is that of the result, for the next round has a leade
 """
 
 from swarmlearning.cli.chaos.plan import Fault, Phase
-from swarmlearning.ledger.contracts.training import Result, Training
+from swarmlearning.ledger.contracts.training.state import Result, Training
 
 
 def is_in(state: Training, phase: Phase) -> bool:

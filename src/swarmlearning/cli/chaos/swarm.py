@@ -20,10 +20,10 @@ from swarmlearning.cli.launcher import (
     sn_command,
     start_node,
 )
-from swarmlearning.cli.processes import Child, Processes
 from swarmlearning.cli.runfolder import OBSERVER, RunFolder, site_names
 from swarmlearning.identity.tls import client_context
 from swarmlearning.node.follower import Follower
+from swarmlearning.supervise.processes import Child, Processes
 
 
 class Part:

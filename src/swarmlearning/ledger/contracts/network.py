@@ -113,7 +113,7 @@ class Recovery(msgspec.Struct, frozen=True):
     lost: tuple[str, ...]
 
 
-class Said(NamedTuple):
+class TxContext(NamedTuple):
     """Who says something, on which block: what every contract may know besides state and body."""
 
     sender: str
@@ -204,12 +204,12 @@ def read_certificate(pem: str) -> Certificate:
         raise Rejection("bad-certificate", str(error)) from error
 
 
-def take_sequence(world: World, said: Said, sequence: int) -> World:
+def use_sequence(world: World, tx: TxContext, sequence: int) -> World:
     """Marks the sequence number as used. Raises `Rejection` when it was, or is too old to tell."""
-    key = f"window/{said.sender}"
+    key = f"window/{tx.sender}"
     window = world.get(key, Window)
-    if window is None or window.incarnation != said.incarnation:
-        window = Window(incarnation=said.incarnation, highest=0, seen=0, last_height=0)
+    if window is None or window.incarnation != tx.incarnation:
+        window = Window(incarnation=tx.incarnation, highest=0, seen=0, last_height=0)
     if sequence > window.highest:
         shift = sequence - window.highest
         seen = ((window.seen << shift) | 1) & ((1 << REPLAY_BITS) - 1) if shift < REPLAY_BITS else 1
@@ -219,11 +219,11 @@ def take_sequence(world: World, said: Said, sequence: int) -> World:
         if bit >= REPLAY_BITS or window.seen >> bit & 1:
             raise Rejection(
                 "replayed",
-                f"sequence number {sequence} of node {said.sender} was used already "
+                f"sequence number {sequence} of node {tx.sender} was used already "
                 f"(highest {window.highest}); every transaction needs a new one",
             )
         window = msgspec.structs.replace(window, seen=window.seen | 1 << bit)
-    return world.with_entries({key: msgspec.structs.replace(window, last_height=said.height)})
+    return world.with_entries({key: msgspec.structs.replace(window, last_height=tx.height)})
 
 
 def last_height(world: World, uid: str) -> int:
@@ -232,7 +232,7 @@ def last_height(world: World, uid: str) -> int:
     return window.last_height if window else 0
 
 
-def genesis(body: Genesis, said: Said) -> World:
+def genesis(body: Genesis, tx: TxContext) -> World:
     """The world after block 0: the network, its authorities and its founding SN."""
     founder = read_certificate(body.certificate)
     if founder.role != "SN":
@@ -244,19 +244,19 @@ def genesis(body: Genesis, said: Said) -> World:
         {
             "network": Network(
                 name=body.network_name,
-                founder=said.sender,
+                founder=tx.sender,
                 created_ms=body.created_ms,
                 rules_version=body.rules_version,
             ),
             **{f"authority/{root.thumbprint}": root for root in roots},
             f"certificate/{founder.thumbprint}": founder,
-            f"node/{said.sender}": Node(
-                uid=said.sender,
+            f"node/{tx.sender}": Node(
+                uid=tx.sender,
                 type="SN",
                 name=body.founder_name,
                 subject=founder.subject,
                 certificate=founder.thumbprint,
-                incarnation=said.incarnation,
+                incarnation=tx.incarnation,
                 alive=True,
                 left=False,
                 version=body.version,
@@ -266,45 +266,44 @@ def genesis(body: Genesis, said: Said) -> World:
     )
 
 
-def register(world: World, body: Register, said: Said) -> World:
+def register(world: World, body: Register, tx: TxContext) -> World:
     """Binds a UID to its certificate subject, or raises its incarnation."""
-    stored = certificate(world, said.signer) or read_certificate(body.certificate)
+    stored = certificate(world, tx.signer) or read_certificate(body.certificate)
     if stored.role != body.node_type:
         raise Rejection(
             "bad-role",
             f"certificate {stored.subject} is for the role {stored.role}, but a {body.node_type} registers with it; "
             f"use a certificate whose name begins with {body.node_type}-",
         )
-    known = node(world, said.sender)
+    known = node(world, tx.sender)
     if known is not None:
         if known.subject != stored.subject:
             raise Rejection(
                 "other-subject",
-                f"UID {said.sender} belongs to {known.subject}, not to {stored.subject}; "
+                f"UID {tx.sender} belongs to {known.subject}, not to {stored.subject}; "
                 "each node needs a data directory of its own",
             )
-        if said.incarnation <= known.incarnation:
+        if tx.incarnation <= known.incarnation:
             raise Rejection(
                 "old-incarnation",
-                f"node {said.sender} is registered with incarnation {known.incarnation}; "
-                f"{said.incarnation} is not newer",
+                f"node {tx.sender} is registered with incarnation {known.incarnation}; {tx.incarnation} is not newer",
             )
     entry = Node(
-        uid=said.sender,
+        uid=tx.sender,
         type=body.node_type,
         name=body.name,
         subject=stored.subject,
-        certificate=said.signer,
-        incarnation=said.incarnation,
+        certificate=tx.signer,
+        incarnation=tx.incarnation,
         alive=True,
         left=False,
         version=body.version,
         addresses=known.addresses if known else {},
     )
-    return world.with_entries({f"certificate/{said.signer}": stored, f"node/{said.sender}": entry})
+    return world.with_entries({f"certificate/{tx.signer}": stored, f"node/{tx.sender}": entry})
 
 
-def announce(world: World, body: Announce, said: Said) -> World:
+def announce(world: World, body: Announce, tx: TxContext) -> World:
     """Stores where the sender can be reached."""
     if len(body.addresses) > MAX_ADDRESSES:
         raise Rejection("too-many-addresses", f"{len(body.addresses)} addresses; at most {MAX_ADDRESSES} are kept")
@@ -313,34 +312,34 @@ def announce(world: World, body: Announce, said: Said) -> World:
             split(address)  # whoever connects there takes it for one
         except AddressError as error:
             raise Rejection("bad-address", str(error)) from error
-    known = node(world, said.sender)
+    known = node(world, tx.sender)
     assert known is not None
-    return world.with_entries({f"node/{said.sender}": msgspec.structs.replace(known, addresses=dict(body.addresses))})
+    return world.with_entries({f"node/{tx.sender}": msgspec.structs.replace(known, addresses=dict(body.addresses))})
 
 
-def leave(world: World, body: Leave, said: Said) -> World:
+def leave(world: World, body: Leave, tx: TxContext) -> World:
     """The sender is no member of the network any more; an SN is neither admitted nor believed. Never the last SN."""
-    known = node(world, said.sender)
+    known = node(world, tx.sender)
     assert known is not None
-    if known.type == "SN" and all(other.uid == said.sender for other in admitted(world)):
+    if known.type == "SN" and all(other.uid == tx.sender for other in admitted(world)):
         raise Rejection("last-sn", "this is the network's only SN; without it there is no network")
-    return world.with_entries({f"node/{said.sender}": msgspec.structs.replace(known, left=True, alive=False)})
+    return world.with_entries({f"node/{tx.sender}": msgspec.structs.replace(known, left=True, alive=False)})
 
 
-def recover(world: World, body: Recover, said: Said) -> World:
+def recover(world: World, body: Recover, tx: TxContext) -> World:
     """The named SNs are taken as having left: an operator has restarted the network without them."""
-    require_type(world, said, "SN")
+    require_type(world, tx, "SN")
     changes = {}
     for uid in body.lost:
         known = node(world, uid)
-        if known is None or known.type != "SN" or uid == said.sender:
+        if known is None or known.type != "SN" or uid == tx.sender:
             raise Rejection("unknown-node", f"{uid} is no other SN of this network")
         changes[f"node/{uid}"] = msgspec.structs.replace(known, left=True, alive=False)
-    entry = Recovery(height=said.height, by=said.sender, lost=body.lost)
-    return world.with_entries({**changes, f"recovery/{said.height}": entry})
+    entry = Recovery(height=tx.height, by=tx.sender, lost=body.lost)
+    return world.with_entries({**changes, f"recovery/{tx.height}": entry})
 
 
-def set_apart(world: World, uid: str, height: int) -> World:
+def quarantine_sealer(world: World, uid: str, height: int) -> World:
     """The sealer of the void block of this height in quarantine; never the last SN that may seal."""
     known = node(world, uid)
     if known is None or [other.uid for other in admitted(world)] == [uid]:
@@ -348,20 +347,20 @@ def set_apart(world: World, uid: str, height: int) -> World:
     return world.with_entries({f"quarantine/{uid}": Quarantine(incarnation=known.incarnation, height=height)})
 
 
-def presence(world: World, body: Lost | Back, said: Said) -> World:
-    """Marks a node lost or back. Said by an SN of any node, or by a node of itself."""
+def presence(world: World, body: Lost | Back, tx: TxContext) -> World:
+    """Marks a node lost or back. TxContext by an SN of any node, or by a node of itself."""
     known = node(world, body.uid)
     if known is None:
         raise Rejection("unknown-node", f"no node {body.uid} is registered")
-    if body.uid != said.sender:
-        require_type(world, said, "SN")
+    if body.uid != tx.sender:
+        require_type(world, tx, "SN")
     if known.incarnation != body.incarnation:
         raise Rejection(
             "old-incarnation",
             f"node {body.uid} now runs as incarnation {known.incarnation}, not {body.incarnation}",
         )
     alive = isinstance(body, Back)
-    if body.uid == said.sender:
+    if body.uid == tx.sender:
         return world  # a node that speaks is alive; what it says concerns its trainings only
     if known.left:  # an SN that has not seen that yet may believe it back
         raise Rejection("has-left", f"node {body.uid} has left the network")
@@ -370,16 +369,16 @@ def presence(world: World, body: Lost | Back, said: Said) -> World:
     return world.with_entries({f"node/{body.uid}": msgspec.structs.replace(known, alive=alive)})
 
 
-def add_authority(world: World, body: AddAuthority, said: Said) -> World:
+def add_authority(world: World, body: AddAuthority, tx: TxContext) -> World:
     """Trusts one more authority; a retired one is trusted again."""
-    require_type(world, said, *OPERATORS)
+    require_type(world, tx, *OPERATORS)
     root = _authority(body.certificate)
     return world.with_entries({f"authority/{root.thumbprint}": root})
 
 
-def retire_authority(world: World, body: RetireAuthority, said: Said) -> World:
+def retire_authority(world: World, body: RetireAuthority, tx: TxContext) -> World:
     """Stops trusting an authority; never the last one."""
-    require_type(world, said, *OPERATORS)
+    require_type(world, tx, *OPERATORS)
     root = world.get(f"authority/{body.thumbprint}", Authority)
     if root is None or not root.active:
         raise Rejection("unknown-authority", f"no active authority {body.thumbprint}")
@@ -388,30 +387,30 @@ def retire_authority(world: World, body: RetireAuthority, said: Said) -> World:
     return world.with_entries({f"authority/{body.thumbprint}": msgspec.structs.replace(root, active=False)})
 
 
-def revoke(world: World, body: Revoke, said: Said) -> World:
+def revoke(world: World, body: Revoke, tx: TxContext) -> World:
     """Stops trusting a node certificate."""
-    require_type(world, said, *OPERATORS)
+    require_type(world, tx, *OPERATORS)
     stored = certificate(world, body.thumbprint)
     if stored is None or stored.revoked:
         raise Rejection("unknown-certificate", f"no certificate {body.thumbprint} that could be revoked")
     return world.with_entries({f"certificate/{body.thumbprint}": msgspec.structs.replace(stored, revoked=True)})
 
 
-def switch_rules(world: World, body: SwitchRules, said: Said) -> World:
+def switch_rules(world: World, body: SwitchRules, tx: TxContext) -> World:
     """Sets the rules of the blocks after this one."""
-    require_type(world, said, *OPERATORS)
+    require_type(world, tx, *OPERATORS)
     present = network(world)
     if body.rules_version <= present.rules_version:
         raise Rejection("old-rules", f"rules version {present.rules_version} is in force already")
     return world.with_entries({"network": msgspec.structs.replace(present, rules_version=body.rules_version)})
 
 
-def require_type(world: World, said: Said, *allowed: NodeType) -> None:
+def require_type(world: World, tx: TxContext, *allowed: NodeType) -> None:
     """Raises `Rejection` unless the sender is a node of one of these types."""
-    sender = node(world, said.sender)
+    sender = node(world, tx.sender)
     if sender is None or sender.type not in allowed:
         kind = sender.type if sender else "stranger"
-        raise Rejection("not-allowed", f"only {', '.join(allowed)} may do this; {said.sender} is a {kind}")
+        raise Rejection("not-allowed", f"only {', '.join(allowed)} may do this; {tx.sender} is a {kind}")
 
 
 def _authority(pem: str) -> Authority:

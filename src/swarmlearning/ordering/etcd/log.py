@@ -100,7 +100,7 @@ class EtcdLog:
             return await self._file.read(start, limit)
         return entries
 
-    async def grown(self, height: int) -> None:
+    async def wait_for_append(self, height: int) -> None:
         """Waits until an entry above `height` has been heard of."""
         if self._file.newest.height > height:
             return

@@ -5,8 +5,8 @@ from typing import Final, Protocol
 
 from zstandard import ZstdDecompressor, ZstdError
 
-from swarmlearning.sl.compression import CODING, WINDOW
-from swarmlearning.sl.connections import reason
+from swarmlearning.models.compression import CODING, WINDOW
+from swarmlearning.models.connections import reason
 
 _IN: Final = 2**16
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from swarmlearning.cli import launcher, processes
+from swarmlearning.cli import launcher
 from swarmlearning.cli.launcher import SlFacts
-from swarmlearning.cli.processes import Child, Processes, ProcessFailed, RunError, describe
+from swarmlearning.supervise import processes
+from swarmlearning.supervise.processes import Child, Processes, ProcessFailed, RunError, describe
 
 WaitUntilGone = Callable[[Iterable[int]], None]
 

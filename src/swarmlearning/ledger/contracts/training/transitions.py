@@ -4,9 +4,9 @@ round freezes, the adaptive interval is set. And what most transactions look up 
 
 import msgspec
 
-from swarmlearning.ledger.contracts.adaptive import mean_loss, next_interval
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import (
+from swarmlearning.ledger.contracts.training.adaptive import mean_loss, next_interval
+from swarmlearning.ledger.contracts.training.state import (
     Member,
     Result,
     Round,
@@ -31,17 +31,17 @@ def open_round(state: Training, number: int, base: str, now_ms: int) -> Training
         barred={},
         no_progress=(),
     )
-    return seat_leader(msgspec.structs.replace(state, round=opened))
+    return elect_leader(msgspec.structs.replace(state, round=opened))
 
 
 def next_term(state: Training) -> Training:
-    """The round goes on without a leader; `seat_leader` finds the next."""
+    """The round goes on without a leader; `elect_leader` finds the next."""
     assert state.round is not None
     following = msgspec.structs.replace(state.round, term=state.round.term + 1, leader="", no_progress=())
     return msgspec.structs.replace(state, round=following)
 
 
-def seat_leader(state: Training, deposed: str = "") -> Training:
+def elect_leader(state: Training, deposed: str = "") -> Training:
     """Elects where there is no leader; members without a living ML process lead only if nobody else can.
 
     The one just `deposed` is passed over: as members come and go, its turn may come twice in a row.

@@ -19,9 +19,9 @@ from support.certs import make_workspace
 from support.namespaces import Namespaces
 from support.tools import needs
 from swarmlearning.identity.tls import client_context
-from swarmlearning.sl.links import Links
-from swarmlearning.sl.store import TensorStore
-from swarmlearning.sl.transfer import Fetcher
+from swarmlearning.models.links import Links
+from swarmlearning.models.store import TensorStore
+from swarmlearning.models.transfer import Fetcher
 from swarmlearning.tensors.digest import ModelDigest
 
 SIZE = 5_000_000

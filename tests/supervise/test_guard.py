@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from swarmlearning.cli import guard
+from swarmlearning.supervise import guard
 
 WaitUntilGone = Callable[[Iterable[int]], None]
 
@@ -20,7 +20,7 @@ GUARD = [sys.executable, "-I", "-S", guard.__file__]
 # Starts the guard and a process with a child of its own, tells their PIDs, and waits to be killed.
 LAUNCHER = f"""
 import os, signal, subprocess, sys
-from swarmlearning.cli import guard
+from swarmlearning.supervise import guard
 reader, writer = os.pipe()
 watching = subprocess.Popen({GUARD!r}, stdin=reader, start_new_session=True)
 os.close(reader)
@@ -65,7 +65,7 @@ def test_what_has_been_reported_as_ended_is_left_alone() -> None:
 def test_signals_do_not_end_the_guard() -> None:
     code = """
 import os, signal, sys
-from swarmlearning.cli import guard
+from swarmlearning.supervise import guard
 class Input:
     def __iter__(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from swarmlearning.sl.spares import Spares
-from swarmlearning.sl.store import StoreError, TensorStore
+from swarmlearning.models.spares import Spares
+from swarmlearning.models.store import StoreError, TensorStore
 from swarmlearning.tensors.digest import ModelDigest, digest_file
 
 SIZE = 5000
@@ -119,7 +119,7 @@ async def test_there_is_but_one_file_more_than_models_were_needed_at_once(store:
 async def test_spares_of_large_models_are_few(
     store: TensorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("swarmlearning.sl.store._SPARE_BYTES", 3 * SIZE)
+    monkeypatch.setattr("swarmlearning.models.store._SPARE_BYTES", 3 * SIZE)
     await dropped(store, tmp_path, 7)
     assert len(list((tmp_path / "store").glob("*.tmp"))) == 3
 

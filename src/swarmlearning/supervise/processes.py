@@ -17,15 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from swarmlearning.cli import guard
-from swarmlearning.node.errors import NodeError
+from swarmlearning.errors import UserError
+from swarmlearning.supervise import guard
 
 STOP_SECONDS = 5.0
 LAST_LINES = 20
 LAST_BYTES = 64 * 1024
 
 
-class RunError(NodeError):
+class RunError(UserError):
     """The run has failed; the message says what, where and what to do."""
 
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from swarmlearning.sl.connections import Connections, Source
-from swarmlearning.sl.download import Download, Progress, TransferError
-from swarmlearning.sl.store import TensorStore
+from swarmlearning.models.connections import Connections, Source
+from swarmlearning.models.download import Download, Progress, TransferError
+from swarmlearning.models.store import TensorStore
 
 __all__ = ["Fetcher", "Source", "TransferError"]
 

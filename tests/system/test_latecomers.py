@@ -4,7 +4,7 @@ from pathlib import Path
 
 from support.swarm import Gate, Swarm, assert_complete
 from swarmlearning.ledger.bodies import Submit
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.history import rounds, steps
 from swarmlearning.ordering.local import read_chain_file
 

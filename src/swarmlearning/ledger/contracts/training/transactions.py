@@ -1,6 +1,6 @@
 """The transactions of a training contract: one function each, from (state, body, sender) to the state after it.
 
-Each raises `Rejection` when the transaction does not hold; then nothing has changed. `training.py` has the theory.
+Each raises `Rejection` when the transaction does not hold; then nothing has changed. `state.py` has the theory.
 """
 
 import msgspec
@@ -19,9 +19,9 @@ from swarmlearning.ledger.bodies import (
     Submit,
     Void,
 )
-from swarmlearning.ledger.contracts.adaptive import next_interval
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import (
+from swarmlearning.ledger.contracts.training.adaptive import next_interval
+from swarmlearning.ledger.contracts.training.state import (
     Attendance,
     Member,
     Performance,
@@ -36,7 +36,8 @@ from swarmlearning.ledger.contracts.training import (
     present,
     weight_in,
 )
-from swarmlearning.ledger.contracts.training_course import (
+from swarmlearning.ledger.contracts.training.transitions import (
+    elect_leader,
     freeze_if_complete,
     holds,
     is_round_zero,
@@ -46,7 +47,6 @@ from swarmlearning.ledger.contracts.training_course import (
     pace_if_complete,
     round_in_progress,
     round_led,
-    seat_leader,
     shortened,
     standing_result,
     terms_of,
@@ -89,7 +89,7 @@ def open_session(state: Training, body: OpenSession, uid: str, incarnation: int,
     state = msgspec.structs.replace(state, terms=terms, members={**state.members, uid: member})
     if state.round is None and not state.over and present(state) >= terms.min_peers:
         state = open_round(state, number=0, base="", now_ms=now_ms)
-    return freeze_if_complete(seat_leader(state))
+    return freeze_if_complete(elect_leader(state))
 
 
 def close_session(state: Training, body: CloseSession, uid: str) -> Training:
@@ -100,7 +100,7 @@ def close_session(state: Training, body: CloseSession, uid: str) -> Training:
     return with_member(state, msgspec.structs.replace(member, finished=True, checkin=body.checkin))
 
 
-def attend(state: Training, uid: str, attendance: Attendance, incarnation: int, now_ms: int) -> Training:
+def set_attendance(state: Training, uid: str, attendance: Attendance, incarnation: int, now_ms: int) -> Training:
     """A member went away or came back; a lost leader is followed by the next at once.
 
     One whose process was started again since is `restarted` until it opens its session again.
@@ -120,7 +120,7 @@ def attend(state: Training, uid: str, attendance: Attendance, incarnation: int, 
         state = open_round(state, number=0, base="", now_ms=now_ms)
     if attendance in ("lost", "restarted", "left") and state.round and state.round.leader == uid:
         state = next_term(state)
-    return freeze_if_complete(seat_leader(pace_if_complete(state)))
+    return freeze_if_complete(elect_leader(pace_if_complete(state)))
 
 
 def reset(state: Training, forced: bool) -> Training:
@@ -265,15 +265,15 @@ def depose(
     if body.cause == "lease":
         if not by_sn:
             raise Rejection("not-allowed", "only an SN can tell that a lease is gone")
-        return seat_leader(next_term(state), deposed=current.leader)
+        return elect_leader(next_term(state), deposed=current.leader)
     if uid == current.leader:
-        return seat_leader(next_term(state), deposed=uid)
+        return elect_leader(next_term(state), deposed=uid)
     if uid in current.no_progress:
         raise Rejection("no-change", f"{uid} has reported this already")
     reporters = (*current.no_progress, uid)
     if len(reporters) < 2:
         return msgspec.structs.replace(state, round=msgspec.structs.replace(current, no_progress=reporters))
-    return seat_leader(next_term(state), deposed=current.leader)
+    return elect_leader(next_term(state), deposed=current.leader)
 
 
 def missing(state: Training, body: Missing, uid: str) -> Training:
@@ -324,7 +324,7 @@ def void(state: Training, body: Void, now_ms: int) -> Training:
     state = msgspec.structs.replace(
         state, members=members, result=None, round=again, over=False, rounds=result.closed.number
     )
-    return seat_leader(next_term(state))
+    return elect_leader(next_term(state))
 
 
 def settle(state: Training, body: Settle) -> Training:

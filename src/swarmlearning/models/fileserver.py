@@ -30,9 +30,9 @@ from typing import Final, NamedTuple
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from swarmlearning.api.server import peer_socket, peer_thumbprint, send_error
-from swarmlearning.sl.compression import CODING, Buffer, Encode, Encoder, identity, pays
-from swarmlearning.sl.links import Links
-from swarmlearning.sl.store import NotHeldError, TensorStore
+from swarmlearning.models.compression import CODING, Buffer, Encode, Encoder, identity, pays
+from swarmlearning.models.links import Links
+from swarmlearning.models.store import NotHeldError, TensorStore
 from swarmlearning.tensors.digest import ModelDigest
 from swarmlearning.tensors.file import read_at
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from swarmlearning.sl.store import NotHeldError, StoreError, TensorStore
+from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.tensors.digest import CHUNK, ModelDigest, digest_file
 
 NOT_DIGESTS = ["", "x", "../" + "a" * 61, "A" * 64, "a" * 63, "a" * 65, "a" * 63 + "\n", "a" * 64 + "\n", "á" * 64]

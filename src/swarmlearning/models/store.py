@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from swarmlearning.errors import UserError
-from swarmlearning.sl.spares import Spares
+from swarmlearning.models.spares import Spares
 from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_file
 
 logger = logging.getLogger(__name__)

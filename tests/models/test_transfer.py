@@ -21,9 +21,9 @@ from support.swarm import fixed_port
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
-from swarmlearning.sl.fileserver import file_app
-from swarmlearning.sl.store import StoreError, TensorStore
-from swarmlearning.sl.transfer import Fetcher, Source, TransferError
+from swarmlearning.models.fileserver import file_app
+from swarmlearning.models.store import StoreError, TensorStore
+from swarmlearning.models.transfer import Fetcher, Source, TransferError
 from swarmlearning.tensors.digest import CHUNK, ModelDigest
 
 Identities = dict[str, Identity]

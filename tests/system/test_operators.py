@@ -78,7 +78,7 @@ def test_the_network_is_restarted_from_one_survivor_and_the_others_join_anew(net
     status = net.until_status(3, lambda status: status["bears"].startswith("1 voter"))
     assert [len(recovery["lost"]) for recovery in status["recoveries"]] == [2]
     assert net.blocks(3)[: len(before)] == before
-    # the others come back: fenced, they join anew by themselves
+    # the others come back: fenced out, they join anew by themselves
     assert net.start(1).ready
     assert net.start(2).ready
     net.until_status(3, lambda status: status["bears"].startswith("3 voters"))

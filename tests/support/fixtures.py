@@ -1,10 +1,12 @@
-"""What tests of processes share: waiting until a process is gone, and a console that can be read."""
+"""Fixtures that several rooms' tests share."""
 
 import os
+import resource
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -35,3 +37,19 @@ def _wait_until_gone(pids: Iterable[int]) -> None:
 @pytest.fixture
 def wait_until_gone() -> Callable[[Iterable[int]], None]:
     return _wait_until_gone
+
+
+@pytest.fixture
+def largest_file() -> Callable[[int], AbstractContextManager[None]]:
+    """Makes the kernel refuse to let a file grow beyond so many bytes, as on a full disk."""
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

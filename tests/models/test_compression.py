@@ -9,16 +9,16 @@ from blake3 import blake3
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from zstandard import ZstdCompressionParameters, ZstdCompressor, ZstdDecompressor
 
-from sl.test_fileserver import ask
+from models.test_fileserver import ask
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
-from swarmlearning.sl.compression import pays
-from swarmlearning.sl.connections import Source
-from swarmlearning.sl.fileserver import file_app
-from swarmlearning.sl.links import Links
-from swarmlearning.sl.store import TensorStore
-from swarmlearning.sl.transfer import Fetcher, TransferError
+from swarmlearning.models.compression import pays
+from swarmlearning.models.connections import Source
+from swarmlearning.models.fileserver import file_app
+from swarmlearning.models.links import Links
+from swarmlearning.models.store import TensorStore
+from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.tensors.digest import CHUNK, ModelDigest
 
 Identities = dict[str, Identity]

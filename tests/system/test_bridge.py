@@ -10,7 +10,7 @@ import pytest
 from support import original_client, torch_site
 from support.processes import Process
 from support.swarm import Gate, Swarm, assert_complete, digest, has_models
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 
 CLIENT = Path(original_client.__file__)
 

@@ -40,7 +40,7 @@ previous model could stand instead, in round 0 or when nobody has it any more, w
 In round 0 all start from one model: the merged one, or (initial sync `one`) that of a single contributor.
 
 Timers live outside: the contract knows heights and terms, never seconds. This module holds its state and what a reader
-asks of it; `training_rules` has one function a transaction, `training_course` what follows by itself.
+asks of it; `transactions.py` has one function a transaction, `transitions.py` what follows by itself.
 """
 
 from collections.abc import Iterable
@@ -50,7 +50,7 @@ from typing import Literal
 import msgspec
 
 from swarmlearning.ledger.bodies import CheckinMode, InitialSync, MergeMethod, Receipt, SubmissionKind
-from swarmlearning.ledger.contracts.adaptive import Pace
+from swarmlearning.ledger.contracts.training.adaptive import Pace
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left"]
 

@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from blake3 import blake3
 
-from swarmlearning.sl.store import TensorStore
+from swarmlearning.models.store import TensorStore
 from swarmlearning.tensors.digest import CHUNK, ModelDigest
 from swarmlearning.tensors.file import write_at
 

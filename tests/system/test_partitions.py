@@ -10,7 +10,7 @@ from support.processes import Processes
 from support.sns import Network
 from support.swarm import Gate, assert_complete
 from support.tools import needs
-from swarmlearning.ledger.contracts.training import Training
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.history import rounds, steps
 
 pytestmark = [needs("etcd"), needs("netns")]

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Final
 
-from swarmlearning.sl.tlsstream import TlsStream
+from swarmlearning.models.tlsstream import TlsStream
 
 Source = tuple[str, int]
 """Host and port of a file server."""

@@ -16,8 +16,8 @@ from blake3 import blake3
 from swarmlearning.api.server import Limits, Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
-from swarmlearning.sl.fileserver import RangeError, file_app, parse_range
-from swarmlearning.sl.store import TensorStore
+from swarmlearning.models.fileserver import RangeError, file_app, parse_range
+from swarmlearning.models.store import TensorStore
 from swarmlearning.tensors.digest import ModelDigest
 
 Identities = dict[str, Identity]
@@ -324,7 +324,7 @@ async def test_slow_reader_is_cut_off(identities: Identities, tmp_path: Path) ->
     (tmp_path / "model").write_bytes(bytes(size))
     info = await store.adopt(tmp_path / "model")
     logged = Logged("took less than")
-    logging.getLogger("swarmlearning.sl.fileserver").addHandler(logged)
+    logging.getLogger("swarmlearning.models.fileserver").addHandler(logged)
     try:
         async with (
             serving(identities, store, stall_seconds=0.2) as server,
@@ -333,7 +333,7 @@ async def test_slow_reader_is_cut_off(identities: Identities, tmp_path: Path) ->
             await logged.seen.wait()
             assert await asyncio.to_thread(rest, tls) < size
     finally:
-        logging.getLogger("swarmlearning.sl.fileserver").removeHandler(logged)
+        logging.getLogger("swarmlearning.models.fileserver").removeHandler(logged)
 
 
 async def test_a_crowd_of_slow_readers_keeps_nobody_waiting(identities: Identities, tmp_path: Path) -> None:

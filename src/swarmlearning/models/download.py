@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Final
 
 from swarmlearning.address import join
-from swarmlearning.sl.assembly import Assembly, WrongChunk
-from swarmlearning.sl.body import Body, SourceError, body_of
-from swarmlearning.sl.compression import CODING
-from swarmlearning.sl.connections import Connection, Connections, Source, reason
-from swarmlearning.sl.fileserver import LIST_HEADER
-from swarmlearning.sl.store import StoreError, TensorStore
-from swarmlearning.sl.tlsstream import TlsStream
+from swarmlearning.models.assembly import Assembly, WrongChunk
+from swarmlearning.models.body import Body, SourceError, body_of
+from swarmlearning.models.compression import CODING
+from swarmlearning.models.connections import Connection, Connections, Source, reason
+from swarmlearning.models.fileserver import LIST_HEADER
+from swarmlearning.models.store import StoreError, TensorStore
+from swarmlearning.models.tlsstream import TlsStream
 from swarmlearning.tensors.digest import DigestError, ModelDigest
 
 logger = logging.getLogger(__name__)

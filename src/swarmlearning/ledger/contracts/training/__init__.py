@@ -1,0 +1,1 @@
+"""The training contract: `state.py` has its theory of operation."""
