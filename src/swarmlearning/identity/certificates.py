@@ -9,12 +9,13 @@ time, because the ledger judges a certificate at *block time*.
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal, TypeVar, get_args
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, NameOID
@@ -170,22 +171,30 @@ def verify_chain(
 
 
 def _load(load: Callable[[bytes], _Loaded], data: bytes) -> _Loaded:
-    try:
+    with _malformed():
         return load(data)
-    except ValueError as error:
-        raise CertificateError(f"malformed certificate: {error}") from error
 
 
 def _check_readable(certificate: x509.Certificate) -> None:
-    """The library decodes each part on first use; all are used once here, so that none can fail later."""
+    """Decodes every part that this system reads, so that none can fail later: the library does so on first use only."""
+    with _malformed():
+        certificate.extensions, certificate.version, certificate.public_key()
+        certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+        _unix_ms(certificate.not_valid_before_utc), _unix_ms(certificate.not_valid_after_utc)
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
+    """Raises `CertificateError` for whatever the library raises.
+
+    The bytes may be a stranger's, and the library's exceptions for them have no common base: `InvalidVersion`,
+    `TypeError` and `DuplicateExtension` are no `ValueError`. One that got through would end every node that meets
+    the certificate.
+    """
     try:
-        certificate.extensions, certificate.subject, certificate.issuer  # noqa: B018
-        certificate.not_valid_before_utc, certificate.not_valid_after_utc  # noqa: B018
-        certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"malformed certificate: {error}") from error
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise CertificateError(f"malformed certificate: {error}") from error
+        yield
+    except Exception as error:
+        raise CertificateError(f"malformed certificate: {str(error) or type(error).__name__}") from error
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
@@ -252,18 +261,19 @@ def _issuer_fault(issuer: x509.Certificate, below: int) -> str | None:
 def _signature_fault(issuer: x509.Certificate, certificate: x509.Certificate) -> str | None:
     """What is wrong with the signature of `certificate`, which names `issuer` as its issuer."""
     try:
-        digest = certificate.signature_hash_algorithm  # None for Ed25519, which has its own
-        if digest is not None and not isinstance(digest, _SOUND_HASHES):
-            return f"{_name(certificate)} is signed with {digest.name}, which can be forged: it needs SHA-256"
-        certificate.verify_directly_issued_by(issuer)
-    except InvalidSignature:
+        with _malformed():
+            digest = certificate.signature_hash_algorithm  # None for Ed25519, which has its own
+            if digest is not None and not isinstance(digest, _SOUND_HASHES):
+                return f"{_name(certificate)} is signed with {digest.name}, which can be forged: it needs SHA-256"
+            certificate.verify_directly_issued_by(issuer)
+    except CertificateError as error:
+        if not isinstance(error.__cause__, InvalidSignature):
+            return f"{_name(certificate)} has a signature that cannot be checked: {error}"
         return (
             f"{_name(certificate)} has a bad signature: it is not from the CA "
             f"{issuer.subject.rfc4514_string()!r} known here ({thumbprint(issuer)[:16]}…); "
             "if another CA uses that name too, trust its certificate or rename it"
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        return f"{_name(certificate)} has a signature that cannot be checked: {error}"
     return None
 
 
