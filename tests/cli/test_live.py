@@ -8,7 +8,7 @@ from rich.console import Console
 
 from support.network import Ledger, session
 from swarmlearning.cli import live
-from swarmlearning.cli.live import RunView, SiteView, contract_in, line, observe, render, screen
+from swarmlearning.cli.live import RunView, SiteView, line, observe, render, screen
 from swarmlearning.ledger.bodies import (
     CloseSession,
     Contribution,
@@ -23,6 +23,7 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.views.training import main_contract
 
 SITES = ["site-1", "site-2", "site-10"]
 
@@ -62,7 +63,7 @@ def site_digest(site: str) -> str:
 
 
 def view(ledger: Ledger) -> RunView:
-    return RunView.from_world(ledger.chain.world, contract_in(ledger.chain.world))
+    return RunView.from_world(ledger.chain.world, main_contract(ledger.chain.world))
 
 
 def statuses(ledger: Ledger) -> dict[str, str]:
@@ -176,7 +177,7 @@ def test_the_live_view_fits_a_terminal_of_80_columns() -> None:
 def test_before_anything_is_known() -> None:
     shown = text(render(RunView.before(["site-1", "site-2"])))
     assert shown.count("starting") == 3
-    assert contract_in(Chain().world) == ""
+    assert main_contract(Chain().world) == ""
 
 
 def test_a_line_holds_the_means(ledger: Ledger) -> None:

@@ -8,7 +8,8 @@ import pytest
 from support.play import Play, merged, model, receipt_of
 from swarmlearning.ledger.bodies import Contribution, Receipt
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.state import participation_text
+from swarmlearning.views.render import participation_text
+from swarmlearning.views.training import participation
 
 Act = Callable[[Play], object]
 
@@ -102,7 +103,7 @@ REFUSED: list[tuple[str, Play, Act, str, str]] = [
     ("open when over", over(), lambda p: p.open("c"), "training-over", "RESET CONTRACT"),
     # Submit
     ("a stranger's", two(), lambda p: p.submit("x"), "not-a-member", "open one first"),
-    ("before round 0", Play("a"), lambda p: p.submit("a"), "no-round", "round 0 waits for 1 more"),
+    ("before round 0", Play("a"), lambda p: p.submit("a"), "no-round", "1 of 2 sessions are open"),
     ("an older round", standing(), lambda p: p.submit("a", round=0), "other-round", "round 1 is in progress"),
     ("a later round", two(), lambda p: p.submit("a", round=1), "other-round", "round 0 is in progress"),
     ("when over", over(), lambda p: p.submit("a"), "training-over", "is over"),
@@ -614,10 +615,10 @@ def test_all_have_to_agree_on_the_initial_sync() -> None:
 def test_participation_is_complete_or_says_who_was_not_in_all_rounds() -> None:
     play = Play("a", "b", "c")
     play.complete_round("a", "b", "c")
-    assert participation_text(play.state) == "complete: 1/1 rounds with 3/3"
+    assert participation_text(participation(play.state), {}) == "complete: 1/1 rounds with 3/3"
     play.submit("a", "b")
     play.freeze()
     play.submit("c")
     play.publish()
     text = "partial: of 2 rounds with 3 members c in 1 (late for 1); all others in 2"
-    assert participation_text(play.state) == text
+    assert participation_text(participation(play.state), {}) == text

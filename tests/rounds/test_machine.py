@@ -55,6 +55,7 @@ from swarmlearning.rounds.events import (
 )
 from swarmlearning.rounds.machine import MISSED_THE_END, TRANSIENT_CODES, RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.views.render import waiting_text
 
 SESSION = session()
 LOADED = Evaluated(0.5, None, 1, 1)
@@ -96,6 +97,11 @@ class Node:
 
     def hand(self, number: int = 0, closing: bool = False) -> list[Action]:
         return self.tell(ModelReceived(model(self.uid, number), 1, closing))
+
+
+def told(node: Node) -> str:
+    """What its ML process is told that it waits for, empty while it does not."""
+    return waiting_text(node.machine.waiting, {}) if node.machine.waiting else ""
 
 
 def joined(uid: str, *members: str, min_peers: int = 2) -> Node:
@@ -326,7 +332,7 @@ def test_a_state_that_is_told_late_changes_nothing() -> None:
     node.play.submit("b")
     node.show()
     assert node.tell(old) == []
-    assert node.machine.waiting_text == node.play.text
+    assert told(node) == node.play.text
 
 
 def test_the_next_model_says_what_it_was_trained_from() -> None:
@@ -1085,17 +1091,17 @@ def test_models_are_kept_as_long_as_anybody_may_want_them() -> None:
 def test_whoever_waits_is_told_for_whom() -> None:
     play = Play("b")
     node = Node(play, "a")
-    assert node.machine.waiting_text is None
+    assert node.machine.waiting is None
     node.tell(SessionRequested(SESSION))
-    assert node.machine.waiting_text == "1 of 2 sessions of contract contract are open; round 0 waits for 1 more"
+    assert told(node) == "1 of 2 sessions of contract contract are open; round 0 waits for 1 more"
     play.open("a")
     node.accept(SESSION)
     node.show()
-    assert node.machine.waiting_text is None
+    assert node.machine.waiting is None
     node.hand()
-    assert node.machine.waiting_text == play.text
+    assert told(node) == play.text
     node.tell(MLDisconnected(well=False))
-    assert node.machine.waiting_text is None
+    assert node.machine.waiting is None
 
 
 def test_an_unwilling_session_is_passed_on_as_it_is() -> None:

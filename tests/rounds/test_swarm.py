@@ -17,6 +17,7 @@ from simulation.swarm import Swarm
 from simulation.unsigned import signatures_unchecked
 from swarmlearning.ledger.bodies import CheckinMode, Publish, Submit
 from swarmlearning.ledger.contracts.training.state import Result, Training
+from swarmlearning.views.render import waiting_text
 
 SEEDS = range(12)
 """Orders of events for each story."""
@@ -88,8 +89,8 @@ def left_out(swarm: Swarm) -> set[tuple[str, str]]:
 
 def reasons(swarm: Swarm) -> dict[str, str]:
     """What each waiting ML process is told."""
-    told = {uid: site.machine.waiting_text for uid, site in swarm.sites.items() if site.machine}
-    return {uid: text for uid, text in told.items() if text}
+    told = {uid: site.machine.waiting for uid, site in swarm.sites.items() if site.machine}
+    return {uid: waiting_text(facts, {}) for uid, facts in told.items() if facts}
 
 
 def strikes(swarm: Swarm, fault: Fault, uid: str, lasts: float = FOR_A_WHILE) -> Callable[[], None]:

@@ -21,8 +21,11 @@ from simulation.moments import Moments
 from simulation.scenario import Scenario, traits
 from simulation.site import Site
 from swarmlearning.ledger.bodies import Receipt
-from swarmlearning.ledger.contracts.training.state import Training, participation_text, waiting_text
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.rounds.machine import RoundMachine
+from swarmlearning.views.render import participation_text, waiting_text
+from swarmlearning.views.training import participation, waiting
 
 ROUND_BOUND = 600.0
 """Seconds in which a round must close, or training end, once all faults are over: several slow trainings (a straggler's
@@ -281,7 +284,7 @@ class Swarm:
         gone = [uid for uid, site in self.sites.items() if site.dead]
         for site in self.sites.values():
             if not site.dead and site.script.process is not None and site.machine is not None:
-                text = site.machine.waiting_text or ""
+                text = _waits(site.machine)
                 told = any(f"{uid} ({how}" in text or uid not in text for uid in gone for how in ("lost", "left"))
                 told = told or "can lead" in text
                 require(told, f"{site.uid} waits and is told: {text}")
@@ -291,17 +294,21 @@ class Swarm:
         training = self.training
         require(training.over and training.result is not None, "all have ended though training is not over")
         assert training.result is not None
-        participation = participation_text(training)
+        text = participation_text(participation(training), {})
         require(
-            not self._scenario.calm or participation.startswith("complete"),
-            f"though nothing has happened: {participation}",
+            not self._scenario.calm or text.startswith("complete"),
+            f"though nothing has happened: {text}",
         )
         for site in self.sites.values():
             if not site.dead and site.script.failed is None and site.script.final:
                 require(site.script.final == training.result.digest, f"{site.uid} ends with another model")
 
     def _text(self) -> str:
-        return waiting_text(self.training)
+        return waiting_text(waiting(self.training), {})
+
+
+def _waits(machine: RoundMachine) -> str:
+    return waiting_text(machine.waiting, {}) if machine.waiting else ""
 
 
 def _short(body: msgspec.Struct) -> str:

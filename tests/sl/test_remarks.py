@@ -29,7 +29,7 @@ def published(without: Mapping[str, ExclusionReason]) -> Play:
 
 
 def said(play: Play, uid: str, policy: OnNonFinite = "exclude") -> list[Remark]:
-    return Remarks(uid, policy, Play().state).new(play.state)
+    return Remarks(uid, policy, Play().state).new(play.state, {})
 
 
 def test_a_merge_of_all_models_is_no_news() -> None:
@@ -48,9 +48,9 @@ def test_who_was_left_out_is_told_in_its_training_log_and_the_others_in_theirs()
 def test_everything_is_said_once_and_what_was_known_before_not_at_all() -> None:
     play = published({"c": "non-finite"})
     remarks = Remarks("c", "fail", Play().state)
-    assert len(remarks.new(play.state)) == 1
-    assert remarks.new(play.state) == []
-    assert Remarks("c", "fail", play.state).new(play.state) == []
+    assert len(remarks.new(play.state, {})) == 1
+    assert remarks.new(play.state, {}) == []
+    assert Remarks("c", "fail", play.state).new(play.state, {}) == []
 
 
 @pytest.mark.parametrize("uid", ["a", "c"])
@@ -76,10 +76,10 @@ def test_a_model_without_which_there_are_too_few_ends_its_own_training_only() ->
     assert remark.fatal
     assert "fewer than minPeers" in remark.text
     remarks = Remarks("b", "exclude", play.state)
-    assert remarks.new(play.state) == []
+    assert remarks.new(play.state, {}) == []
     play.submit("b", digest="e" * 64)
     play.publish(without={"b": "non-finite"})
-    assert len(remarks.new(play.state)) == 1  # another model, and another time
+    assert len(remarks.new(play.state, {})) == 1  # another model, and another time
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,6 @@ def test_a_geometric_median_that_is_one_node_s_model_is_called_that(
     state = published({}).state
     result = msgspec.structs.replace(published({}).result, receipt=receipt(weights, method))
     state = msgspec.structs.replace(state, result=result)
-    found = Remarks("a", "exclude", Play().state).new(state)
+    found = Remarks("a", "exclude", Play().state).new(state, {})
     assert [remark.text.split(" alone")[0].rpartition(" ")[2] for remark in found] == [alone] * bool(alone)
     assert all(remark.own and not remark.fatal for remark in found)

@@ -264,8 +264,8 @@ FIELDS = {
     "BlockState": {"height", "hash", "state_hash"},
     "ClusterMember": {"id", "name", "peer_url", "learner"},
     "Ordered": {"height", "hash"},
-    "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "left", "version", "addresses", "training"},
-    "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text"},
+    "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "left", "state", "version", "addresses", "training"},
+    "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text", "waiting"},
 }
 
 

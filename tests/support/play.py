@@ -25,16 +25,17 @@ from swarmlearning.ledger.bodies import (
     Submit,
     Void,
 )
-from swarmlearning.ledger.contracts.training import state as contract
 from swarmlearning.ledger.contracts.training import transactions as rules
-from swarmlearning.ledger.contracts.training.state import Attendance, Member, Result, Round, Training
+from swarmlearning.ledger.contracts.training.state import Attendance, Member, Result, Round, Training, empty, weight_in
+from swarmlearning.views.render import waiting_text
+from swarmlearning.views.training import waiting
 
 
 class Play:
     """A training contract. `clock` counts the transactions, as block time and as height."""
 
     def __init__(self, *members: str, min_peers: int = 2) -> None:
-        self.state: Training = contract.empty("contract")
+        self.state: Training = empty("contract")
         self.min_peers = min_peers
         self.clock = 0
         for uid in members:
@@ -58,7 +59,7 @@ class Play:
 
     @property
     def text(self) -> str:
-        return contract.waiting_text(self.state)
+        return waiting_text(waiting(self.state), {})
 
     def member(self, uid: str) -> Member:
         return self.state.members[uid]
@@ -81,7 +82,7 @@ class Play:
                 "submission": kind,
                 "digest": model(uid, now.number if now else 0),
                 "size": 1,
-                "weight": contract.weight_in(now, self.member(uid), kind) if now and uid in self.state.members else 1,
+                "weight": weight_in(now, self.member(uid), kind) if now and uid in self.state.members else 1,
             }
             body = Submit(**(values | changes))  # type: ignore[arg-type]
             self.state = rules.submit(self.state, body, uid, self._tick())

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from support.processes import COMMAND
-from swarmlearning.cli.live import sl_names
 from swarmlearning.ledger.history import RoundRecord, rounds, steps
 from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.views.nodes import sl_names
 
 SECONDS = 400.0
 """A machine under heavy load included; a minute otherwise."""

@@ -16,7 +16,7 @@ import msgspec
 
 from swarmlearning.address import split
 from swarmlearning.api.client import Refusal, Unavailable
-from swarmlearning.cli.live import Show, contract_in, observe, sl_names
+from swarmlearning.cli.live import Show, observe
 from swarmlearning.cli.runfolder import OBSERVER, RunFolder, site_names
 from swarmlearning.identity.tls import client_context
 from swarmlearning.identity.workspace import Workspace
@@ -24,6 +24,8 @@ from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower, Pin
 from swarmlearning.supervise.processes import Child, Processes, ProcessFailed, RunError, describe
+from swarmlearning.views.nodes import sl_names
+from swarmlearning.views.training import main_contract
 
 HOST = "127.0.0.1"
 READY_SECONDS = 60.0
@@ -136,7 +138,7 @@ async def see_out(
     """Waits until scripts and SLs have ended well, and the follower has the whole ledger. Raises `RunError`."""
     await processes.until_ended(scripts)
     await catch_up(follower)
-    if not contract_in(follower.chain.world):
+    if not main_contract(follower.chain.world):
         raise RunError(
             "the scripts have ended, but none has taken part in the swarm: make a SwarmCallback in the script; "
             f"the logs are in {folder.logs}"

@@ -15,20 +15,15 @@ from rich.text import Text
 
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.chain import Chain
-from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.state import Member, Training, waiting_text
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
+from swarmlearning.views.nodes import sl_names
+from swarmlearning.views.render import activity_text, waiting_text
+from swarmlearning.views.training import activity, main_contract, waiting
 
 BAR_WIDTH = 28
 FRAMES_PER_SECOND = 8
 SECONDS_BETWEEN_LINES = 1.0
-
-ATTENDANCE = {
-    "lost": "is lost",
-    "restarted": "was restarted",
-    "ml-lost": "has lost its script",
-    "left": "has left",
-}
 
 Show = Callable[[Chain], None]
 """Called with each newer state of the chain."""
@@ -36,7 +31,8 @@ Show = Callable[[Chain], None]
 
 @dataclass(frozen=True)
 class SiteView:
-    """One site. Loss and metric are of its last report, None without; `rounds` is how often it contributed."""
+    """One site. Loss and metric are of its last report, None without; `rounds` is how often it contributed; `away`: its
+    SL or its script is not there."""
 
     name: str
     epochs: int = 0
@@ -45,6 +41,7 @@ class SiteView:
     metric: float | None = None
     rounds: int = 0
     status: str = "starting"
+    away: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,29 +77,14 @@ class RunView:
         """What `world` says about the training contract; the sites are its SLs, by name."""
         state = state_of(world, contract)
         names = sl_names(world)
-        waiting = waiting_text(state)
-        for uid, name in names.items():
-            waiting = waiting.replace(uid, name)
         return cls(
             sites=tuple(_site(name, state, uid) for uid, name in names.items()),
             round=state.round.number if state.round else None,
             term=state.round.term if state.round else 0,
             leader=names.get(state.round.leader, "") if state.round else "",
             closed=state.rounds,
-            waiting=waiting,
+            waiting=waiting_text(waiting(state), names),
         )
-
-
-def sl_names(world: World) -> dict[str, str]:
-    """UID to name of the registered SLs, in the order of the names (site-2 before site-10)."""
-    found = [(node.name, node.uid) for node in network.nodes(world) if node.type == "SL"]
-    return {uid: name for name, uid in sorted(found, key=lambda pair: (len(pair[0]), pair))}
-
-
-def contract_in(world: World) -> str:
-    """The training contract of a run: of several, the one with the most rounds."""
-    found = sorted(world.area("training/", Training), key=lambda state: state.rounds)
-    return found[-1].name if found else ""
 
 
 def render(view: RunView, metric: str = "metric") -> RenderableType:
@@ -117,9 +99,8 @@ def render(view: RunView, metric: str = "metric") -> RenderableType:
         total = max(site.total_epochs, 1)
         bar = ProgressBar(total=total, completed=min(site.epochs, total))
         epochs = f"{site.epochs}/{site.total_epochs or '?'}"
-        table.add_row(
-            site.name, bar, epochs, _number(site.loss), _number(site.metric), str(site.rounds), Text(site.status)
-        )
+        numbers = (_number(site.loss), _number(site.metric), str(site.rounds))
+        table.add_row(Text(site.name), bar, epochs, *numbers, Text(site.status))
     return Group(table, Text(_headline(view), style="dim"))
 
 
@@ -131,7 +112,7 @@ def line(view: RunView, sites: int, metric: str = "metric") -> str:
         f"round {view.closed - 1} is merged",
         f"loss {_number(fmean(losses))}" if losses else "",
         f"{metric} {_number(fmean(metrics))}" if metrics else "",
-        *(f"{site.name} {site.status}" for site in view.sites if site.status in ATTENDANCE.values()),
+        *(f"{site.name} {site.status}" for site in view.sites if site.away),
         f"{len(view.sites)} of {sites} sites are there" if len(view.sites) < sites else "",
     ]
     return ", ".join(part for part in parts if part)
@@ -148,7 +129,7 @@ def screen(console: Console, sites: Sequence[str], live: bool | None, metric: st
 
     def show(chain: Chain) -> None:
         nonlocal view
-        if contract := contract_in(chain.world):
+        if contract := main_contract(chain.world):
             view = RunView.from_world(chain.world, contract).keeping(view)
             if not shown_live:
                 lines.show(view)
@@ -186,7 +167,7 @@ def _site(name: str, state: Training, uid: str) -> SiteView:
     member = state.members.get(uid)
     if member is None:
         return SiteView(name, status="waiting for its script")
-    report = member.performance
+    report, now = member.performance, activity(state, member)
     return SiteView(
         name=name,
         epochs=report.epochs if report else 0,
@@ -194,27 +175,9 @@ def _site(name: str, state: Training, uid: str) -> SiteView:
         loss=report.loss if report else None,
         metric=report.metric if report else None,
         rounds=member.contributed,
-        status=_status(state, member),
+        status=activity_text(now, state.round.number if state.round else None),
+        away=not member.present and now != "done",
     )
-
-
-def _status(state: Training, member: Member) -> str:
-    current = state.round
-    if state.over and state.result and member.uid in state.result.holders:
-        return "done"
-    if not member.present:
-        return ATTENDANCE[member.attendance]
-    if state.over:
-        return "takes the final model"
-    if current and current.frozen and current.leader == member.uid:
-        return f"merging round {current.number}"
-    if member.finished:
-        return "finished, the others still train"
-    if current and member.uid in current.submissions:
-        return "waits for the others"
-    if current and member.uid in current.late:
-        return f"late for round {current.number}"
-    return "training"
 
 
 def _headline(view: RunView) -> str:

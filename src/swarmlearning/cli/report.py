@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from swarmlearning.cli.live import contract_in, sl_names
 from swarmlearning.cli.runfolder import RunFolder
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.chain import Chain, Step
@@ -21,6 +20,8 @@ from swarmlearning.ledger.history import BrokenChainError, RoundRecord, rounds, 
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.supervise.processes import RunError
+from swarmlearning.views.nodes import sl_names
+from swarmlearning.views.training import main_contract
 
 SHOWN_GAPS = 8
 
@@ -188,7 +189,7 @@ def own_digest(site: Path) -> str | None:
 
 def _ledger_report(walked: Sequence[Step], problem: str) -> LedgerReport:
     world = (walked[-1].chain if walked else Chain()).world
-    contract = contract_in(world)
+    contract = main_contract(world)
     state, names = state_of(world, contract), sl_names(world)
     members = {uid: name for uid, name in names.items() if uid in state.members}
     # A round that was voided and merged again is there twice: the later one stands.

@@ -73,6 +73,7 @@ from swarmlearning.rounds.leading import Leading
 from swarmlearning.rounds.results import NO_MODEL, Model, Results
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.rounds.work import RoundFacts
+from swarmlearning.views.training import Waiting, waiting
 
 TOO_LATE = "training of contract {} is over; an operator resets it (RESET CONTRACT) before the next one"
 MISSED_THE_END = (
@@ -134,9 +135,9 @@ class RoundMachine:
         self._finished = False
 
     @property
-    def waiting_text(self) -> str | None:
+    def waiting(self) -> Waiting | None:
         """What the ML process waits for, None while it does not."""
-        return contract.waiting_text(self._training) if self._waiting or self._waiting_to_join() else None
+        return waiting(self._training) if self._waiting or self._waiting_to_join() else None
 
     def handle(self, event: Event) -> list[Action]:
         """Takes note of the event and says what is to be done now."""

@@ -20,7 +20,7 @@ from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Depose, Lost, OpenSession, Publish, Submit, TrainingBody
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.state import Training, participation_text
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.merge.merging import MergeError
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.models.transfer import Fetcher, TransferError
@@ -67,6 +67,9 @@ from swarmlearning.sl.mlchannel import MLChannel
 from swarmlearning.sl.remarks import Remarks
 from swarmlearning.tensors.file import TensorFileError, file_size, read_header
 from swarmlearning.tensors.structure import describe_difference, structure_digest, structure_text
+from swarmlearning.views.names import node_names
+from swarmlearning.views.render import participation_text, waiting_text
+from swarmlearning.views.training import participation
 
 logger = logging.getLogger("swarm.SL")
 
@@ -153,14 +156,13 @@ class Driver:
 
     async def _remark(self, chain: Chain, state: Training) -> None:
         """Tells the user what the ledger says about merges, before the ML process goes on from the result."""
-        for remark in self._remarks.new(state) if self._remarks else []:
-            text = network.with_names(chain.world, remark.text)
+        for remark in self._remarks.new(state, node_names(chain.world)) if self._remarks else []:
             if remark.fatal:
-                await self._fail(text)
+                await self._fail(remark.text)
                 continue
-            logger.warning("%s", text)
+            logger.warning("%s", remark.text)
             if remark.own:
-                await self.channel.send(messages.Waiting(text))
+                await self.channel.send(messages.Waiting(remark.text))
 
     def _advanced(self, chain: Chain) -> ChainAdvanced:
         state = state_of(chain.world, self._contract)
@@ -270,9 +272,8 @@ class Driver:
         """The user sees in the training log who is waited for."""
         while True:
             await asyncio.sleep(WAITING_SECONDS)
-            text = self._machine.waiting_text if self._machine else None
-            if text:
-                text = network.with_names(self._follower.chain.world, text)
+            if waiting := self._machine.waiting if self._machine else None:
+                text = waiting_text(waiting, node_names(self._follower.chain.world))
                 logger.info("%s", text)
                 await self.channel.send(messages.Waiting(text))
 
@@ -309,7 +310,7 @@ class Driver:
                 await self._fail(text)
             case Finish():
                 world = self._follower.chain.world
-                text = network.with_names(world, participation_text(state_of(world, self._contract)))
+                text = participation_text(participation(state_of(world, self._contract)), node_names(world))
                 logger.info("Training of contract %s is over and every live member holds the model", self._contract)
                 logger.info("Participation %s", text)
                 if not self._failure.done():

@@ -12,10 +12,11 @@ from swarmlearning.ledger.bodies import Receipt
 from swarmlearning.ledger.contracts.training.state import Result, Training
 from swarmlearning.merge.geomedian import majority
 from swarmlearning.rounds.settings import OnNonFinite
+from swarmlearning.views.names import Names, name_of
 
 
 class Remark(NamedTuple):
-    """A line with UIDs in it. `own`: about this site, so for its training log too; `fatal`: training ends here."""
+    """A line for people. `own`: about this site, so for its training log too; `fatal`: training ends here."""
 
     text: str
     own: bool = False
@@ -29,14 +30,14 @@ class Remarks:
         self._uid = uid
         self._fail = on_non_finite == "fail"
         self._said: set[tuple[object, ...]] = set()
-        self.new(known)
+        self.new(known, {})
 
-    def new(self, state: Training) -> list[Remark]:
-        """What has not been said yet."""
+    def new(self, state: Training, names: Names) -> list[Remark]:
+        """Returns the remarks that were not returned before."""
         found: dict[tuple[object, ...], Remark] = dict(_unusable(state, self._uid))
         if state.result is not None:
-            found |= _left_out(state, state.result, self._uid, self._fail)
-            found |= _alone(state, state.result.receipt)
+            found |= _left_out(state, state.result, self._uid, self._fail, names)
+            found |= _alone(state, state.result.receipt, names)
         fresh = [remark for key, remark in found.items() if key not in self._said]
         self._said |= found.keys()
         return fresh
@@ -45,11 +46,11 @@ class Remarks:
 _Keyed: TypeAlias = Iterator[tuple[tuple[object, ...], Remark]]
 
 
-def _left_out(state: Training, result: Result, uid: str, fail: bool) -> _Keyed:
+def _left_out(state: Training, result: Result, uid: str, fail: bool, names: Names) -> _Keyed:
     number = result.closed.number
     for entry in result.receipt.exclusions:
         own, ends = entry.uid == uid, fail and entry.reason == "non-finite"
-        whose = f"the model of {'this site' if own else entry.uid} was left out of the merge"
+        whose = f"the model of {'this site' if own else name_of(names, entry.uid)} was left out of the merge"
         text = f"Round {number}: {whose}: {entry.reason}, {entry.detail}"
         if own and entry.reason == "non-finite":
             text += ". NaN or infinity: a learning rate that is too high, or data to look at"
@@ -72,7 +73,7 @@ def _unusable(state: Training, uid: str) -> _Keyed:
         )
 
 
-def _alone(state: Training, receipt: Receipt) -> _Keyed:
+def _alone(state: Training, receipt: Receipt, names: Names) -> _Keyed:
     """At least half of the weight makes one model the geometric median, whatever the others are."""
     parts = [part for part in receipt.contributions if part.weight]
     alone = majority([part.weight for part in parts])
@@ -81,8 +82,8 @@ def _alone(state: Training, receipt: Receipt) -> _Keyed:
         yield (
             (state.run, "alone", uid),
             Remark(
-                f"The geometric median is the model of {uid} alone, which has at least half of the weight: the "
-                "other models are without effect. Choose other weights (nodeWeightage), or the method mean",
+                f"The geometric median is the model of {name_of(names, uid)} alone, which has at least half of the "
+                "weight: the other models are without effect. Choose other weights (nodeWeightage), or the method mean",
                 own=True,
             ),
         )

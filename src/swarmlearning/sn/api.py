@@ -18,12 +18,14 @@ from swarmlearning.ledger.block import MAX_BLOCK, read
 from swarmlearning.ledger.bodies import Register
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import state as training
 from swarmlearning.ledger.transaction import MalformedError, Transaction, parse
 from swarmlearning.ordering.protocols import ConflictError, Head, Lease, OrderingError, TrainingProgress
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.ordering import LOCAL_ONLY, Engine
 from swarmlearning.sn.status import Status, status_of
+from swarmlearning.views.names import node_names
+from swarmlearning.views.render import waiting_text
+from swarmlearning.views.training import waiting
 
 COMMENT_SECONDS = 2.0
 STREAM_BATCH = 64
@@ -204,7 +206,7 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
         """The whole state of a training contract."""
         state = state_of(miner.chain.world, name)
         body: dict[str, Any] = msgspec.to_builtins(state)
-        return JSONResponse(body | {"text": training.waiting_text(state)})
+        return JSONResponse(body | {"text": waiting_text(waiting(state), node_names(miner.chain.world))})
 
     @app.get("/health")
     async def health() -> dict[str, Any]:

@@ -23,6 +23,7 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import WINDOW, SignedTransaction, parse
 from swarmlearning.ledger.world import World
 from swarmlearning.ordering.protocols import ConflictError, Head, Log, OrderingError, UnavailableError
+from swarmlearning.views.names import name_of, node_names
 
 logger = logging.getLogger("swarm.blCnt")
 
@@ -296,4 +297,4 @@ class Miner:
 
 def _by(step: Step) -> str:
     """Who has sealed the block, as far as it says so."""
-    return f", sealed by {network.with_names(step.chain.world, step.block.header.sealer)}," if step.block else ""
+    return f", sealed by {name_of(node_names(step.chain.world), step.block.header.sealer)}," if step.block else ""

@@ -1,7 +1,8 @@
 """The network as one SN sees it: who is there, what it bears, what is wrong, and for whom each training waits."""
 
-from collections.abc import Mapping
+from typing import Any
 
+import msgspec
 from pydantic import BaseModel
 
 from swarmlearning import __version__
@@ -16,6 +17,10 @@ from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.etcd.membership import describe
 from swarmlearning.ordering.protocols import Lease, TrainingProgress
 from swarmlearning.sn.ordering import Engine
+from swarmlearning.views.names import Names, name_of, node_names
+from swarmlearning.views.nodes import node_view
+from swarmlearning.views.render import waiting_text
+from swarmlearning.views.training import waiting
 
 
 class NodeStatus(BaseModel):
@@ -27,13 +32,14 @@ class NodeStatus(BaseModel):
     incarnation: int
     alive: bool
     left: bool
+    state: str
     version: str
     addresses: dict[str, str]
     training: TrainingProgress | None
 
 
 class TrainingStatus(BaseModel):
-    """A training contract in short."""
+    """A training contract in short; `waiting` has the facts of `text`: see `views.training.Waiting`."""
 
     name: str
     rounds: int
@@ -43,6 +49,7 @@ class TrainingStatus(BaseModel):
     leader: str | None
     waiting_for: list[str]
     text: str
+    waiting: dict[str, Any]
 
 
 class VoterStatus(BaseModel):
@@ -89,7 +96,7 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str) -> Statu
     """The status at this head; `fault` is what the comparison with the other SNs has found."""
     members, leases = await engine.members(), await engine.leases()
     world = chain.world
-    names = {known.uid: known.name for known in network.nodes(world)}
+    names = node_names(world)
     present = network.network(world)
     return Status(
         network=present.name,
@@ -103,7 +110,7 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str) -> Statu
         bears=_bears(engine, members),
         alarms=[text for text in (*_quarantines(world), fault, *await engine.alarms()) if text],
         sns=[_sn(world, known, members, leases) for known in network.nodes(world) if _is_here(known)],
-        nodes=[_node(known, leases.get(known.uid)) for known in network.nodes(world)],
+        nodes=[_node(world, known, leases.get(known.uid)) for known in network.nodes(world)],
         trainings=[_training(names, state) for state in world.area("training/", Training)],
         recoveries=[
             RecoveryStatus(height=entry.height, by=entry.by, lost=list(entry.lost))
@@ -112,7 +119,7 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str) -> Statu
     )
 
 
-def _node(known: Node, lease: Lease | None) -> NodeStatus:
+def _node(world: World, known: Node, lease: Lease | None) -> NodeStatus:
     return NodeStatus(
         uid=known.uid,
         type=known.type,
@@ -120,6 +127,7 @@ def _node(known: Node, lease: Lease | None) -> NodeStatus:
         incarnation=known.incarnation,
         alive=known.alive,
         left=known.left,
+        state=node_view(world, known).state,
         version=known.version,
         addresses=known.addresses,
         training=lease.training if lease else None,
@@ -166,17 +174,16 @@ def _bears(engine: Engine, members: list[Member]) -> str:
     return "no majority of voters answers: writes wait" if engine.votes else "this SN has no vote; ask a voter"
 
 
-def _training(names: Mapping[str, str], state: Training) -> TrainingStatus:
-    text = training.waiting_text(state)
-    for uid in state.members:
-        text = text.replace(uid, names[uid])
+def _training(names: Names, state: Training) -> TrainingStatus:
+    facts = waiting(state)
     return TrainingStatus(
         name=state.name,
         rounds=state.rounds,
         over=state.over,
         min_peers=state.terms.min_peers if state.terms else None,
         members=[names[uid] for uid in sorted(state.members)],
-        leader=names.get(state.round.leader) if state.round else None,
+        leader=name_of(names, state.round.leader) if state.round else None,
         waiting_for=[names[uid] for uid in training.awaited(state)],
-        text=text,
+        text=waiting_text(facts, names),
+        waiting=msgspec.to_builtins(facts),
     )

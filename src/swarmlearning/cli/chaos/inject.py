@@ -15,12 +15,14 @@ import msgspec
 from swarmlearning.cli.chaos import sight
 from swarmlearning.cli.chaos.plan import Fault
 from swarmlearning.cli.chaos.swarm import ChaosSwarm, Part, Site
-from swarmlearning.cli.live import contract_in, sl_names
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.chain import Chain
-from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.state import Training, waiting_text
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.supervise.processes import RunError
+from swarmlearning.views.names import node_names
+from swarmlearning.views.nodes import sl_names
+from swarmlearning.views.render import waiting_text
+from swarmlearning.views.training import main_contract, waiting
 
 PATIENCE_SECONDS = 180.0
 """For a swarm to get into good order again; longer than any fault of a ready plan lasts."""
@@ -169,7 +171,7 @@ class Injector:
                     if state.over or reached(state):
                         return state
         except TimeoutError:
-            waits = network.with_names(self._chain.world, waiting_text(state))
+            waits = waiting_text(waiting(state), node_names(self._chain.world))
             raise RunError(
                 f"{PATIENCE_SECONDS:.0f} s after {self._last} the swarm is not {what}: {waits}. "
                 f"The logs are in {self._swarm.folder.logs}"
@@ -179,7 +181,7 @@ class Injector:
 
 def training(chain: Chain) -> Training:
     """The training of a run, as the chain shows it."""
-    return state_of(chain.world, contract_in(chain.world))
+    return state_of(chain.world, main_contract(chain.world))
 
 
 def flip_byte(path: Path) -> bool:

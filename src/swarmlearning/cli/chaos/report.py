@@ -7,12 +7,13 @@ import msgspec
 
 from swarmlearning.cli.chaos.inject import Injected
 from swarmlearning.cli.chaos.plan import Plan
-from swarmlearning.cli.live import contract_in, sl_names
 from swarmlearning.cli.report import Report
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Publish, Void
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.contracts.training.state import Training, awaited
+from swarmlearning.views.nodes import sl_names
+from swarmlearning.views.training import main_contract
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -73,7 +74,7 @@ def lost_rounds(walked: Iterable[Step], struck: Collection[tuple[int, str]] = ()
     """
     lost, before, up = 0, None, frozenset[str]()
     for step in walked:
-        contract = contract_in(step.chain.world)
+        contract = main_contract(step.chain.world)
         after, names = state_of(step.chain.world, contract), sl_names(step.chain.world)
         bodies = (
             [tx.content.body for tx in step.block.transactions if tx.content.contract == contract] if step.block else []

@@ -172,13 +172,6 @@ def recoveries(world: World) -> list[Recovery]:
     return sorted(world.area("recovery/", Recovery), key=lambda recovery: recovery.height)
 
 
-def with_names(world: World, text: str) -> str:
-    """A text for people: every UID in it replaced by its node's name."""
-    for known in nodes(world):
-        text = text.replace(known.uid, known.name)
-    return text
-
-
 def certificate(world: World, thumb: str) -> Certificate | None:
     """The stored certificate of this thumbprint."""
     return world.get(f"certificate/{thumb}", Certificate)

@@ -14,7 +14,7 @@ A round has two phases, and a leader from the moment it opens, so that models ca
 
 *Awaited* are the members that are alive, whose ML process is, and that hold the latest result; a newcomer or one who
 returns without it becomes awaited when it reports that it does. A round never waits for anybody else, and never closes
-below minPeers: then it waits without limit, and `waiting_text` says for whom and since when.
+below minPeers: then it waits without limit; `views/` shows for whom and since when.
 
 A *straggler* is a member that made the leader wait its full grace in vain: the leader's Freeze names it, and no round
 waits for it until it has taken a result again. What it trained meanwhile is not lost: it comes as a `carried` model,
@@ -43,8 +43,6 @@ Timers live outside: the contract knows heights and terms, never seconds. This m
 asks of it; `transactions.py` has one function a transaction, `transitions.py` what follows by itself.
 """
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -199,65 +197,3 @@ def present(state: Training) -> int:
 def weight_in(current: Round, member: Member, kind: SubmissionKind) -> int:
     """Weight of a member's model: none when inactive, unless there is no previous model that could stand instead."""
     return 0 if kind == "inactive" and current.base else member.weightage
-
-
-def participation_text(state: Training) -> str:
-    """One line: `complete: 12/12 rounds with 4/4`, or which members are not in all rounds."""
-    total, count = state.rounds, len(state.members)
-    fewer = [
-        f"{uid} in {member.contributed}" + (f" (late for {member.late})" if member.late else "")
-        for uid, member in sorted(state.members.items())
-        if member.contributed < total
-    ]
-    if not fewer:
-        return f"complete: {total}/{total} rounds with {count}/{count}"
-    return f"partial: of {total} rounds with {count} members {', '.join(fewer)}; all others in {total}"
-
-
-def waiting_text(state: Training) -> str:
-    """One line: what the training waits for, for whom, and since when (block times)."""
-    if state.over:
-        return f"training is over, {participation_text(state)}"
-    if state.terms is None:
-        return "no session is open yet"
-    if state.round is None:
-        more = state.terms.min_peers - present(state)
-        away = _listed(uid + _absence(one) for uid, one in state.members.items() if not one.present)
-        opened = f"{present(state)} of {state.terms.min_peers} sessions of contract {state.name} are open"
-        return f"{opened}; round 0 waits for {more} more{away}"
-    current = state.round
-    if not current.leader:
-        return f"round {current.number}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
-    if current.frozen:
-        return f"round {current.number}: {current.leader} is merging {len(current.submissions)} models"
-    absent = _listed(uid + _hindrance(state, uid) for uid in state.members if uid not in current.submissions)
-    return (
-        f"round {current.number}, open since {_clock(current.opened_ms)}: "
-        f"{len(current.submissions)} models in, minPeers {state.terms.min_peers}" + absent
-    )
-
-
-def _listed(names: Iterable[str]) -> str:
-    found = sorted(names)
-    return f"; waiting for {', '.join(found)}" if found else ""
-
-
-def _hindrance(state: Training, uid: str) -> str:
-    """Why the round has no model of this member; empty while it is merely expected."""
-    assert state.round is not None
-    member = state.members[uid]
-    if not member.present:
-        return _absence(member)
-    if uid in state.round.barred:
-        return " (its model cannot be used)"
-    if state.result is not None and uid in state.result.missing:
-        return " (can get the latest model from nobody)"
-    return "" if member.awaited else " (joins once it holds the latest model)"
-
-
-def _absence(member: Member) -> str:
-    return f" ({member.attendance} since {_clock(member.since_ms)})"
-
-
-def _clock(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

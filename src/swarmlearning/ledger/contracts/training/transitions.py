@@ -13,7 +13,7 @@ from swarmlearning.ledger.contracts.training.state import (
     Terms,
     Training,
     awaited,
-    waiting_text,
+    present,
 )
 
 
@@ -128,10 +128,16 @@ def round_in_progress(state: Training, number: int) -> Round:
     if state.over:
         raise Rejection("training-over", f"training of contract {state.name} is over")
     if state.round is None:
-        raise Rejection("no-round", waiting_text(state))
+        raise Rejection("no-round", _no_round(state))
     if state.round.number != number:
         raise Rejection("other-round", f"round {state.round.number} is in progress, not {number}")
     return state.round
+
+
+def _no_round(state: Training) -> str:
+    if state.terms is None:
+        return f"contract {state.name} has no session yet"
+    return f"round 0 has not begun: {present(state)} of {state.terms.min_peers} sessions are open"
 
 
 def round_led(state: Training, number: int, term: int, uid: str) -> Round:

@@ -1,0 +1,38 @@
+"""Names of nodes as they may be shown: a name is free text that another organisation has chosen."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.world import World
+
+LONGEST = 64
+UID_DIGITS = 8
+
+Names: TypeAlias = Mapping[str, str]
+"""UID to the name to show."""
+
+
+def node_names(world: World) -> dict[str, str]:
+    """The names of all registered nodes, safe to show; nodes that share a name are told apart by their UIDs."""
+    shown = {known.uid: displayed(known.name) for known in network.nodes(world)}
+    times = Counter(shown.values())
+    return {uid: name if times[name] == 1 else f"{name} ({displayed(uid)[:UID_DIGITS]})" for uid, name in shown.items()}
+
+
+def name_of(names: Names, uid: str) -> str:
+    """The name to show for this UID; a UID without one is shown itself."""
+    return names.get(uid) or displayed(uid)
+
+
+def displayed(text: str) -> str:
+    r"""One short line from untrusted text: control, format and bidirectional marks escaped (`\u202e`), the rest cut."""
+    cut = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+    if cut.isprintable():
+        return cut
+    return "".join(each if each.isprintable() else _escaped(each) for each in cut)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

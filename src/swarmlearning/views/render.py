@@ -1,0 +1,93 @@
+"""The only place where facts become text for people. Names are safe already (`names`); the text is plain, no markup."""
+
+from datetime import UTC, datetime
+
+from swarmlearning.views.names import Names, displayed, name_of
+from swarmlearning.views.training import Activity, Awaited, Participation, Waiting
+
+LONGEST_LIST = 20
+
+REASONS = {
+    "lost": "lost",
+    "restarted": "restarted",
+    "ml-lost": "ml-lost",
+    "left": "left",
+    "unusable": "its model cannot be used",
+    "no-base": "can get the latest model from nobody",
+    "joining": "joins once it holds the latest model",
+}
+
+ACTIVITIES: dict[Activity, str] = {
+    "training": "training",
+    "submitted": "waits for the others",
+    "late": "late for round {}",
+    "merging": "merging round {}",
+    "finished": "finished, the others still train",
+    "loading": "takes the final model",
+    "done": "done",
+    "lost": "is lost",
+    "restarted": "was restarted",
+    "ml-lost": "has lost its script",
+    "left": "has left",
+}
+
+
+def waiting_text(facts: Waiting, names: Names) -> str:
+    """One line: what a training waits for, for whom, since when and why."""
+    match facts.phase:
+        case "over":
+            return f"training is over, {participation_text(facts.participation, names)}"
+        case "empty":
+            return "no session is open yet"
+        case "opening":
+            opened = f"{facts.have} of {facts.need} sessions of contract {displayed(facts.contract)} are open"
+            return f"{opened}; round 0 waits for {facts.need - facts.have} more{_awaited_text(facts, names)}"
+        case "leaderless":
+            return f"round {facts.round}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
+        case "merging":
+            return f"round {facts.round}: {name_of(names, facts.leader)} is merging {facts.have} models"
+        case "collecting":
+            since = f", open since {clock(facts.since_ms)}" if facts.since_ms is not None else ""
+            counts = f"{facts.have} models in, minPeers {facts.need}"
+            return f"round {facts.round}{since}: {counts}{_awaited_text(facts, names)}"
+
+
+def participation_text(facts: Participation, names: Names) -> str:
+    """One line: `complete: 12/12 rounds with 4/4`, or which members are not in all rounds."""
+    total, count = facts.rounds, len(facts.members)
+    if facts.complete:
+        return f"complete: {total}/{total} rounds with {count}/{count}"
+    fewer = [
+        f"{name_of(names, one.uid)} in {one.contributed}" + (f" (late for {one.late})" if one.late else "")
+        for one in facts.members
+        if one.contributed < total
+    ]
+    return f"partial: of {total} rounds with {count} members {listed(fewer)}; all others in {total}"
+
+
+def activity_text(activity: Activity, number: int | None) -> str:
+    """A few words: what a member does; `number` is the round in progress."""
+    return ACTIVITIES[activity].format(number)
+
+
+def clock(milliseconds: int) -> str:
+    """A block time in UTC: `2026-01-31 23:59:59Z`."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def listed(parts: list[str]) -> str:
+    """A list for a sentence; of a long one the first, and how many more there are."""
+    more = len(parts) - LONGEST_LIST
+    return ", ".join(parts[:LONGEST_LIST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _awaited_text(facts: Waiting, names: Names) -> str:
+    found = sorted(name_of(names, each.uid) + _reason(each) for each in facts.awaited)
+    return f"; waiting for {listed(found)}" if found else ""
+
+
+def _reason(each: Awaited) -> str:
+    if each.reason == "expected":
+        return ""
+    since = f" since {clock(each.since_ms)}" if each.since_ms is not None else ""
+    return f" ({REASONS[each.reason]}{since})"

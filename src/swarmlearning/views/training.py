@@ -1,0 +1,146 @@
+"""Facts about a training, from its contract's state: what it waits for, what each member does, who took part.
+
+Members are named by UID and instants are block times in milliseconds; `render` makes text of them.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from swarmlearning.ledger.contracts.training.state import Attendance, Member, Training, present
+from swarmlearning.ledger.world import World
+
+Phase: TypeAlias = Literal["empty", "opening", "leaderless", "collecting", "merging", "over"]
+"""`empty`: no session yet; `opening`: fewer than minPeers; `leaderless`: nobody may lead the round in progress."""
+
+Reason: TypeAlias = Literal["expected", "lost", "restarted", "ml-lost", "left", "unusable", "no-base", "joining"]
+"""Why a member's model is not in: it is merely expected; the member is away (an attendance); its model cannot be used;
+it can get the latest model from nobody; it joins once it holds the latest model."""
+
+Activity: TypeAlias = Literal[
+    "training", "submitted", "late", "merging", "finished", "loading", "done", "lost", "restarted", "ml-lost", "left"
+]
+"""`submitted`: its model is in and it waits; `finished`: its local training has ended; `loading`: training is over and
+it takes over the final model; `done`: it holds the final model."""
+
+
+class Awaited(msgspec.Struct, frozen=True):
+    """A member that a training waits for; `since_ms` is set for one that is away."""
+
+    uid: str
+    reason: Reason
+    since_ms: int | None = None
+
+
+class MemberRounds(msgspec.Struct, frozen=True):
+    """In how many rounds a member's model was merged, and for how many it came too late."""
+
+    uid: str
+    contributed: int
+    late: int
+
+
+class Participation(msgspec.Struct, frozen=True):
+    """Who took part in how many of the closed rounds."""
+
+    rounds: int
+    members: tuple[MemberRounds, ...]
+
+    @property
+    def complete(self) -> bool:
+        """True when every member was in all rounds."""
+        return all(member.contributed >= self.rounds for member in self.members)
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What a training waits for.
+
+    `have` of `need` (minPeers) sessions are open while `opening`; from then on `have` models are in. `since_ms` is when
+    the round opened; `leader` is empty while there is none.
+    """
+
+    contract: str
+    phase: Phase
+    have: int
+    need: int
+    participation: Participation
+    round: int | None = None
+    term: int = 0
+    leader: str = ""
+    since_ms: int | None = None
+    awaited: tuple[Awaited, ...] = ()
+
+
+def main_contract(world: World) -> str:
+    """The training contract with the most rounds, empty where there is none."""
+    found = sorted(world.area("training/", Training), key=lambda state: state.rounds)
+    return found[-1].name if found else ""
+
+
+def waiting(state: Training) -> Waiting:
+    """What this training waits for now, for whom, since when and why."""
+    need = state.terms.min_peers if state.terms else 0
+    part = participation(state)
+    if state.over or state.terms is None:
+        return Waiting(state.name, "over" if state.over else "empty", present(state), need, part)
+    if state.round is None:
+        away = tuple(_away(member) for _, member in sorted(state.members.items()) if not member.present)
+        return Waiting(state.name, "opening", present(state), need, part, awaited=away)
+    current = state.round
+    phase: Phase = "merging" if current.frozen else "collecting"
+    return Waiting(
+        contract=state.name,
+        phase=phase if current.leader else "leaderless",
+        have=len(current.submissions),
+        need=need,
+        participation=part,
+        round=current.number,
+        term=current.term,
+        leader=current.leader,
+        since_ms=current.opened_ms,
+        awaited=tuple(_awaited(state, uid) for uid in sorted(state.members) if uid not in current.submissions),
+    )
+
+
+def participation(state: Training) -> Participation:
+    """In how many rounds each member took part."""
+    members = sorted(state.members.items())
+    return Participation(state.rounds, tuple(MemberRounds(uid, one.contributed, one.late) for uid, one in members))
+
+
+def activity(state: Training, member: Member) -> Activity:
+    """What this member does now."""
+    current, away = state.round, _absence(member.attendance)
+    if state.over and state.result and member.uid in state.result.holders:
+        return "done"
+    if away:
+        return away
+    if state.over:
+        return "loading"
+    if current and current.frozen and current.leader == member.uid:
+        return "merging"
+    if member.finished:
+        return "finished"
+    if current and member.uid in current.submissions:
+        return "submitted"
+    return "late" if current and member.uid in current.late else "training"
+
+
+def _awaited(state: Training, uid: str) -> Awaited:
+    assert state.round is not None
+    member = state.members[uid]
+    if not member.present:
+        return _away(member)
+    if uid in state.round.barred:
+        return Awaited(uid, "unusable")
+    if state.result is not None and uid in state.result.missing:
+        return Awaited(uid, "no-base")
+    return Awaited(uid, "expected" if member.awaited else "joining")
+
+
+def _away(member: Member) -> Awaited:
+    return Awaited(member.uid, _absence(member.attendance) or "expected", member.since_ms)
+
+
+def _absence(attendance: Attendance) -> Literal["lost", "restarted", "ml-lost", "left"] | None:
+    return None if attendance == "present" else attendance

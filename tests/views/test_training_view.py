@@ -1,0 +1,114 @@
+"""Facts about trainings and their text, from contracts played by hand."""
+
+from typing import get_args
+
+import msgspec
+
+from support.play import Play
+from swarmlearning.views import render
+from swarmlearning.views.render import LONGEST_LIST, clock, listed, participation_text, waiting_text
+from swarmlearning.views.training import Activity, Awaited, Reason, Waiting, activity, participation, waiting
+
+
+def round_with_a_model_of_a() -> Play:
+    play = Play("a", "b", "c", min_peers=3)
+    play.submit("a")
+    return play
+
+
+def test_an_empty_contract_waits_for_a_session() -> None:
+    assert waiting(Play().state).phase == "empty"
+
+
+def test_before_round_0_the_facts_count_open_sessions_and_name_who_is_away() -> None:
+    play = Play("a", "b", min_peers=4)
+    play.set_attendance("b", "lost")
+    facts = waiting(play.state)
+    assert (facts.phase, facts.have, facts.need, facts.round) == ("opening", 1, 4, None)
+    assert facts.awaited == (Awaited("b", "lost", play.member("b").since_ms),)
+
+
+def test_while_models_are_collected_the_facts_name_every_member_without_one() -> None:
+    play = round_with_a_model_of_a()
+    play.set_attendance("c", "ml-lost")
+    facts = waiting(play.state)
+    assert (facts.phase, facts.round, facts.have, facts.need) == ("collecting", 0, 1, 3)
+    assert facts.since_ms == play.round.opened_ms
+    assert facts.awaited == (Awaited("b", "expected"), Awaited("c", "ml-lost", play.member("c").since_ms))
+
+
+def test_a_frozen_round_is_merging_and_an_ended_training_is_over() -> None:
+    play = Play("a", "b")
+    play.submit("a", "b")
+    assert (waiting(play.state).phase, waiting(play.state).leader) == ("merging", play.leader)
+    over = msgspec.structs.replace(play.state, round=None, over=True)
+    assert waiting(over).phase == "over"
+
+
+def test_a_round_that_nobody_may_lead_is_leaderless() -> None:
+    play = Play(min_peers=1)
+    play.open("a", may_lead=False)
+    assert waiting(play.state).phase == "leaderless"
+
+
+def test_facts_survive_json() -> None:
+    facts = waiting(round_with_a_model_of_a().state)
+    assert msgspec.json.decode(msgspec.json.encode(facts), type=Waiting) == facts
+
+
+def test_an_activity_is_what_the_member_does_now() -> None:
+    play = round_with_a_model_of_a()
+    play.set_attendance("c", "lost")
+    assert [activity(play.state, play.member(uid)) for uid in "abc"] == ["submitted", "training", "lost"]
+
+
+def test_every_activity_and_every_reason_has_its_words() -> None:
+    assert set(render.ACTIVITIES) == set(get_args(Activity))
+    assert set(render.REASONS) == set(get_args(Reason)) - {"expected"}
+
+
+def test_a_text_has_names_in_place_of_uids() -> None:
+    play = round_with_a_model_of_a()
+    text = waiting_text(waiting(play.state), {"b": "SL-2", "c": "SL-3"})
+    assert text.endswith("1 models in, minPeers 3; waiting for SL-2, SL-3")
+
+
+def test_names_that_contain_other_uids_are_not_substituted_again() -> None:
+    members = "aeio"
+    play = Play(*members, min_peers=4)
+    names = {uid: 160 * members[(index + 1) % 4] for index, uid in enumerate(members)}
+    text = waiting_text(waiting(play.state), names)
+    assert len(text) < 4 * 170 + 100
+    assert text.count(160 * "e") == 1
+
+
+def test_a_long_list_names_the_first_and_counts_the_others() -> None:
+    names = [f"SL-{number}" for number in range(LONGEST_LIST + 5)]
+    assert listed(names).endswith(f"SL-{LONGEST_LIST - 1} and 5 more")
+    assert listed(names[:2]) == "SL-0, SL-1"
+
+
+def test_a_participation_counts_each_member_and_names_who_was_not_in_all_rounds() -> None:
+    play = Play("a", "b", "c")
+    play.submit("a", "b")
+    play.freeze()
+    play.submit("c")
+    play.publish()
+    facts = participation(play.state)
+    assert not facts.complete
+    assert [(one.uid, one.contributed, one.late) for one in facts.members] == [("a", 1, 0), ("b", 1, 0), ("c", 0, 1)]
+    assert participation_text(facts, {"c": "SL-3"}) == (
+        "partial: of 1 rounds with 3 members SL-3 in 0 (late for 1); all others in 1"
+    )
+
+
+def test_a_clock_shows_seconds_in_utc() -> None:
+    assert clock(0) == "1970-01-01 00:00:00Z"
+    assert clock(1_795_861_229_999) == "2026-11-28 10:20:29Z"
+
+
+def test_sessions_with_hostile_contract_names_are_shown_on_one_line() -> None:
+    play = Play(min_peers=2)
+    play.state = msgspec.structs.replace(play.state, name="a\u202eb")
+    play.open("x", min_peers=2)
+    assert "\\u202e" in waiting_text(waiting(play.state), {})
