@@ -20,6 +20,7 @@ from swarmlearning.ledger.bodies import (
     Submit,
     TrainingBody,
 )
+from swarmlearning.ledger.codes import Code
 from swarmlearning.rounds.events import (
     Accepted,
     Action,
@@ -53,7 +54,7 @@ from swarmlearning.rounds.events import (
     TimerFired,
     Verify,
 )
-from swarmlearning.rounds.machine import MISSED_THE_END, TRANSIENT_CODES, RoundMachine
+from swarmlearning.rounds.machine import MISSED_THE_END, RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.views.render import waiting_text
 
@@ -290,7 +291,7 @@ def test_it_waits_for_the_round_to_open() -> None:
     assert node.show() == [Send(submit_of("b", 0))]
 
 
-@pytest.mark.parametrize("code", sorted(TRANSIENT_CODES))
+@pytest.mark.parametrize("code", [code for code in Code if code.transient])
 def test_a_refusal_in_passing_ends_nothing_and_the_next_block_shows_what_to_do(code: str) -> None:
     node = joined("b")
     submit = submit_of("b", 0)

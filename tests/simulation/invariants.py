@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING
 
 from simulation.ledger import CONTRACT, Log
 from swarmlearning.ledger.bodies import Depose, Publish, Submit, Void
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.rounds.events import Carry
-from swarmlearning.rounds.machine import MISSED_THE_END, TRANSIENT_CODES
+from swarmlearning.rounds.machine import MISSED_THE_END
 
 if TYPE_CHECKING:
     from simulation.site import Site
 
 TOO_LATE = ("is over; an operator resets it", MISSED_THE_END)
 RESET = "was reset by an operator"
-EXPECTED = TRANSIENT_CODES | {"no-change", "training-over"}
+EXPECTED = frozenset(code for code in Code if code.transient)
 OF_A_PUBLISH = {"wrong-contributors", "wrong-contribution"}
 """A leader may publish what a newer state of its own term has overtaken."""
 

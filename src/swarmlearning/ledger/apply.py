@@ -38,6 +38,7 @@ from swarmlearning.ledger.bodies import (
     SwitchRules,
     Void,
 )
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Certificate, TxContext
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -79,7 +80,7 @@ def check_trusted(world: World, uid: str, time_ms: int) -> Certificate:
     sender = network.node(world, uid)
     stored = network.certificate(world, sender.certificate) if sender else None
     if stored is None:
-        raise Rejection("unknown-node", f"no node {uid} is registered")
+        raise Rejection(Code.UNKNOWN_NODE, f"no node {uid} is registered")
     _check_trust(stored, network.authorities(world), time_ms)
     return stored
 
@@ -91,19 +92,19 @@ def _check_place(signed: SignedTransaction, network_id: str, height: int, hashes
     content = signed.content
     if content.network != network_id:
         raise Rejection(
-            "other-network",
+            Code.OTHER_NETWORK,
             f"the transaction is for network {content.network[:12]}, this is {network_id[:12]}",
         )
     if isinstance(content.body, Genesis):
         return
     anchor = content.anchor
     if anchor.height < height - WINDOW or content.expires_at_height < height:
-        raise Rejection("expired", f"signed at height {anchor.height}, now {height}; sign it again")
+        raise Rejection(Code.EXPIRED, f"signed at height {anchor.height}, now {height}; sign it again")
     if content.expires_at_height > anchor.height + WINDOW:
-        raise Rejection("malformed", f"a transaction may wait {WINDOW} blocks at most")
+        raise Rejection(Code.MALFORMED, f"a transaction may wait {WINDOW} blocks at most")
     if hashes.get(anchor.height) != anchor.hash:
         raise Rejection(
-            "other-chain",
+            Code.OTHER_CHAIN,
             f"the sender has seen block {anchor.height} as {anchor.hash[:12]}, here it is "
             f"{hashes.get(anchor.height, 'unknown')[:12]}: somebody shows different chains to different nodes",
         )
@@ -118,9 +119,9 @@ def _certificate(world: World, signed: SignedTransaction) -> Certificate:
         sent = network.read_certificate(body.certificate)
         if sent.thumbprint == signed.signer:
             return sent
-        raise Rejection("bad-certificate", "the transaction is signed with another certificate than it states")
+        raise Rejection(Code.BAD_CERTIFICATE, "the transaction is signed with another certificate than it states")
     raise Rejection(
-        "unknown-certificate", f"no certificate {signed.signer[:12]} on this ledger; register the node first"
+        Code.UNKNOWN_CERTIFICATE, f"no certificate {signed.signer[:12]} on this ledger; register the node first"
     )
 
 
@@ -128,7 +129,7 @@ def _check_signature(signed: SignedTransaction, stored: Certificate) -> None:
     try:
         verify_once(signed.raw, leaf(stored.pem))
     except SignatureError as error:
-        raise Rejection("bad-signature", str(error)) from error
+        raise Rejection(Code.BAD_SIGNATURE, str(error)) from error
 
 
 @lru_cache(maxsize=1024)
@@ -139,10 +140,10 @@ def leaf(pem: str) -> x509.Certificate:
 
 def _check_trust(stored: Certificate, authorities: tuple[str, ...], time_ms: int) -> None:
     if stored.revoked:
-        raise Rejection("revoked", f"the certificate of {stored.subject} has been revoked")
+        raise Rejection(Code.REVOKED, f"the certificate of {stored.subject} has been revoked")
     fault = _trust_fault(stored.pem, authorities, bisect_right(_boundaries(stored.pem, authorities), time_ms))
     if fault:
-        raise Rejection("untrusted", fault)
+        raise Rejection(Code.UNTRUSTED, fault)
 
 
 @lru_cache(maxsize=1024)
@@ -171,17 +172,17 @@ def _trust_fault(pem: str, authorities: tuple[str, ...], span: int) -> str | Non
 def _check_sender(world: World, tx: TxContext) -> None:
     sender = network.node(world, tx.sender)
     if sender is None:
-        raise Rejection("unknown-node", f"node {tx.sender} is not registered; register it first")
+        raise Rejection(Code.UNKNOWN_NODE, f"node {tx.sender} is not registered; register it first")
     signer = network.certificate(world, tx.signer)
     if signer is None or signer.subject != sender.subject:
-        raise Rejection("other-subject", f"node {tx.sender} belongs to {sender.subject}")
+        raise Rejection(Code.OTHER_SUBJECT, f"node {tx.sender} belongs to {sender.subject}")
     if sender.left:
-        raise Rejection("has-left", f"node {tx.sender} has left the network; start it again to register it anew")
+        raise Rejection(Code.HAS_LEFT, f"node {tx.sender} has left the network; start it again to register it anew")
     if network.quarantine(world, sender):
-        raise Rejection("quarantine", f"SN {tx.sender} has sealed a void block; stop it, repair it, start it again")
+        raise Rejection(Code.QUARANTINE, f"SN {tx.sender} has sealed a void block; stop it, repair it, start it again")
     if tx.incarnation != sender.incarnation:
         raise Rejection(
-            "old-incarnation",
+            Code.OLD_INCARNATION,
             f"node {tx.sender} was started again and now runs as incarnation {sender.incarnation}; "
             f"incarnation {tx.incarnation} must stop",
         )
@@ -192,7 +193,7 @@ def _check_sender(world: World, tx: TxContext) -> None:
 
 def _found(world: World, body: Genesis, tx: TxContext) -> World:
     if tx.height != 0:
-        raise Rejection("founded-already", "a network has one genesis, in block 0")
+        raise Rejection(Code.FOUNDED_ALREADY, "a network has one genesis, in block 0")
     founder = network.read_certificate(body.certificate)
     _check_trust(founder, body.authorities, tx.time_ms)
     return network.genesis(body, tx)
@@ -203,10 +204,10 @@ def _change(world: World, signed: SignedTransaction, tx: TxContext) -> World:
     contract = signed.content.contract
     if type(body) in _NETWORK:
         if contract != network.CONTRACT:
-            raise Rejection("wrong-contract", f"{signed.kind} belongs to contract {network.CONTRACT}")
+            raise Rejection(Code.WRONG_CONTRACT, f"{signed.kind} belongs to contract {network.CONTRACT}")
         return _NETWORK[type(body)](world, body, tx)
     if contract == network.CONTRACT:
-        raise Rejection("wrong-contract", f"{signed.kind} needs the name of a training contract, not {contract!r}")
+        raise Rejection(Code.WRONG_CONTRACT, f"{signed.kind} needs the name of a training contract, not {contract!r}")
     return _TRAINING[type(body)](world, contract, body, tx)
 
 

@@ -14,6 +14,7 @@ from swarmlearning.ledger.apply import apply, check_trusted, leaf
 from swarmlearning.ledger.block import Block, Header, read, seal, transaction_root
 from swarmlearning.ledger.bodies import Body, Genesis
 from swarmlearning.ledger.canonical import sha256
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import WINDOW, Anchor, MalformedError, SignedTransaction, Transaction
@@ -142,25 +143,25 @@ class Chain:
     def _replay(self, block: Block) -> World:
         header = block.header
         if header.network != self.network_id:
-            raise Rejection("other-network", f"the block is of network {header.network[:12]}")
+            raise Rejection(Code.OTHER_NETWORK, f"the block is of network {header.network[:12]}")
         if header.time_ms <= self.time_ms:
-            raise Rejection("time", "block time must grow")
+            raise Rejection(Code.TIME, "block time must grow")
         if not _is_whole(block):
-            raise Rejection("transaction-root", "the transactions are not those that were sealed")
+            raise Rejection(Code.TRANSACTION_ROOT, "the transactions are not those that were sealed")
         if self.height >= 0:
             _require_sn(self.world, header.sealer)
             if header.rules_version != network.network(self.world).rules_version:
-                raise Rejection("rules-version", f"sealed under rules version {header.rules_version}")
+                raise Rejection(Code.RULES_VERSION, f"sealed under rules version {header.rules_version}")
         elif [type(tx.content.body) for tx in block.transactions] != [Genesis]:
-            raise Rejection("no-genesis", "block 0 holds exactly the genesis")
+            raise Rejection(Code.NO_GENESIS, "block 0 holds exactly the genesis")
         world = self.world
         for signed in block.transactions:
             world = self.try_transaction(world, signed, header.time_ms)
         _check_seal(block, world)
         if self.height < 0 and header.rules_version != network.network(world).rules_version:
-            raise Rejection("rules-version", "block and genesis name different rules")
+            raise Rejection(Code.RULES_VERSION, "block and genesis name different rules")
         if header.state_hash != world.state_hash():
-            raise Rejection("state-hash", "the sealer came to another state from the same transactions")
+            raise Rejection(Code.STATE_HASH, "the sealer came to another state from the same transactions")
         return world
 
     def _advance(self, block_hash: str, time_ms: int, world: World) -> Self:
@@ -205,7 +206,7 @@ def replay(blocks: Iterable[bytes], chain: Chain | None = None) -> Chain:
 
 def _require_sn(world: World, uid: str) -> None:
     if not network.admits(world, uid):
-        raise Rejection("sealer", f"{uid} is no SN of this network")
+        raise Rejection(Code.SEALER, f"{uid} is no SN of this network")
 
 
 def _is_whole(block: Block) -> bool:
@@ -227,8 +228,8 @@ def _check_seal(block: Block, world: World) -> None:
     _require_sn(world, uid)
     stored = check_trusted(world, uid, block.header.time_ms)
     if stored.thumbprint != block.signer:
-        raise Rejection("sealer", f"sealed with another certificate than that of {uid}")
+        raise Rejection(Code.SEALER, f"sealed with another certificate than that of {uid}")
     try:
         verify_once(block.signed_header, leaf(stored.pem))
     except SignatureError as error:
-        raise Rejection("seal", str(error)) from error
+        raise Rejection(Code.SEAL, str(error)) from error

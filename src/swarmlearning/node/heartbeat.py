@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.ledger.codes import Code
 
 logger = logging.getLogger("swarm.heartbeat")
 
@@ -78,7 +79,7 @@ class Heartbeat:
             logger.debug("%s", error)
             return False
         except Refusal as refusal:
-            if refusal.code == "old-incarnation":
+            if refusal.code == Code.OLD_INCARNATION:
                 self._stopped.set()
                 self._on_superseded(refusal.detail)
             else:

@@ -8,6 +8,7 @@ from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.transaction import SignedTransaction, sign
 from swarmlearning.node.follower import FIRST_PAUSE, LONGEST_PAUSE, Follower
 
@@ -54,7 +55,7 @@ class Sender:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             except Refusal as refusal:
-                if refusal.code != "expired":
+                if refusal.code != Code.EXPIRED:
                     raise
                 signed = self.author.write(self._follower.chain, contract, body)
         await self._follower.reached(height)

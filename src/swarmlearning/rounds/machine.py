@@ -39,6 +39,7 @@ from swarmlearning.ledger.bodies import (
     SubmissionKind,
     Submit,
 )
+from swarmlearning.ledger.codes import is_transient
 from swarmlearning.ledger.contracts.training import state as contract
 from swarmlearning.ledger.contracts.training.state import Member, Round, Training
 from swarmlearning.rounds.carrying import Carrying, Handed
@@ -79,31 +80,6 @@ TOO_LATE = "training of contract {} is over; an operator resets it (RESET CONTRA
 MISSED_THE_END = (
     "training is over: the other sites have ended with the final model while this one was away. Copy it from there"
 )
-
-TRANSIENT_CODES = frozenset(
-    {
-        "closed-already",
-        "collecting",
-        "excluded",
-        "frozen-already",
-        "below-min-peers",
-        "no-change",
-        "finished",
-        "no-round",
-        "not-a-member",
-        "not-closed",
-        "not-leader",
-        "old-incarnation",
-        "other-round",
-        "progress",
-        "stale-base",
-        "stale-term",
-        "submitted-already",
-        "training-over",
-        "wrong-weight",
-    }
-)
-"""Refusals that only say that the chain has moved on meanwhile: the next block shows what to do instead."""
 
 
 class RoundMachine:
@@ -185,7 +161,7 @@ class RoundMachine:
                 work.accepted(body, height)
             case Refused(body, code, detail, height):
                 yield from work.refused(body, height)
-                if code not in TRANSIENT_CODES and isinstance(body, OpenSession | Submit | CloseSession):
+                if not is_transient(code) and isinstance(body, OpenSession | Submit | CloseSession):
                     yield from self._fail(f"{detail} ({code})")
 
     def _note_ml(self, event: SessionRequested | ModelReceived | Evaluated | MLDisconnected) -> Iterator[Action]:

@@ -19,6 +19,7 @@ from swarmlearning.channel.messages import FromML, Open
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Depose, Lost, OpenSession, Publish, Submit, TrainingBody
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.merge.merging import MergeError
@@ -60,7 +61,7 @@ from swarmlearning.rounds.events import (
     TimerFired,
     Verify,
 )
-from swarmlearning.rounds.machine import TRANSIENT_CODES, RoundMachine
+from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlchannel import MLChannel
@@ -321,9 +322,9 @@ class Driver:
         try:
             height = await self._sender.send(contract, body)
         except Refusal as refusal:
-            if refusal.code == "old-incarnation" and not isinstance(body, Lost | Depose):
+            if refusal.code == Code.OLD_INCARNATION and not isinstance(body, Lost | Depose):
                 raise Superseded(refusal.detail) from refusal
-            level = logging.DEBUG if refusal.code in TRANSIENT_CODES else logging.WARNING
+            level = logging.DEBUG if is_transient(refusal.code) else logging.WARNING
             logger.log(level, "%s refused: %s", type(body).__name__, refusal)
             await self._events.put(Refused(body, refusal.code, refusal.detail, refusal.height))
         else:

@@ -20,6 +20,7 @@ from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
 from swarmlearning.ledger.bodies import Announce, Leave, Register
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
@@ -202,7 +203,7 @@ async def _say(sender: Sender, body: Register | Announce) -> None:
     try:
         await sender.send(network.CONTRACT, body)
     except Refusal as refusal:
-        if refusal.code == "old-incarnation":
+        if refusal.code == Code.OLD_INCARNATION:
             raise Superseded(refusal.detail) from refusal
         raise NodeError(f"the SN refuses this node: {refusal}") from refusal
 

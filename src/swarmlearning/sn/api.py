@@ -16,6 +16,7 @@ from swarmlearning.identity.certificates import subject_of
 from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.block import MAX_BLOCK, read
 from swarmlearning.ledger.bodies import Register
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError, Transaction, parse
@@ -102,8 +103,8 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
             case Rejection(code=code, detail=detail):
                 return refused(code, detail)
             case MalformedError():
-                return refused("malformed", str(error), status=400)
-        return refused("unavailable", str(error), status=503)
+                return refused(Code.MALFORMED, str(error), status=400)
+        return refused(Code.UNAVAILABLE, str(error), status=503)
 
     async def failed(request: Request, error: Exception) -> JSONResponse:
         return answer_to(error)
@@ -141,7 +142,7 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
         try:
             head = await engine.order(Head(height - 1, previous), raw)
         except ConflictError as conflict:
-            return refused("conflict", str(conflict))
+            return refused(Code.CONFLICT, str(conflict))
         return JSONResponse({"height": head.height, "hash": head.hash})
 
     @app.get("/cluster")
@@ -154,7 +155,7 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
         """Ends the vote of an SN that has lost what its etcd member had on disk; only at its own word."""
         known = network.node(miner.chain.world, sn)
         if known is None or known.type != "SN" or known.certificate != peer_thumbprint(request.scope):
-            return refused("not-allowed", f"only SN {sn} itself may ask this", status=403)
+            return refused(Code.NOT_ALLOWED, f"only SN {sn} itself may ask this", status=403)
         await engine.remove(sn)
         return Response(status_code=204)
 
@@ -168,7 +169,7 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
         """One block, its exact bytes."""
         raw = await miner.block(height) if height >= 0 else None
         if raw is None:
-            return refused("no-block", f"the chain ends at block {miner.chain.height}", status=404)
+            return refused(Code.NO_BLOCK, f"the chain ends at block {miner.chain.height}", status=404)
         return Response(raw, media_type="application/json")
 
     @app.get("/blocks/{height}/state", response_model=BlockState, responses=_refusals(404))
@@ -179,7 +180,7 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
                 await miner.reached(height)
         found = miner.state(height)
         if found is None:
-            return refused("no-block", f"block {height} is too old, or not here yet", status=404)
+            return refused(Code.NO_BLOCK, f"block {height} is too old, or not here yet", status=404)
         return JSONResponse(found._asdict())
 
     @app.put("/presence/{node}", status_code=204, responses=_refusals(403, 409))
@@ -187,12 +188,14 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
         """Renews a node's lease; only with a certificate of that node, and only for its latest start."""
         known = network.node(miner.chain.world, node)
         if known is None or known.subject != subject_of(peer_certificate(request.scope)):
-            return refused("unknown-node", f"no node {node} is registered with this certificate", status=403)
+            return refused(Code.UNKNOWN_NODE, f"no node {node} is registered with this certificate", status=403)
         if known.incarnation > beat.incarnation:
             detail = f"node {node} was started again and now runs as incarnation {known.incarnation}"
-            return refused("old-incarnation", f"{detail}; incarnation {beat.incarnation} must stop")
+            return refused(Code.OLD_INCARNATION, f"{detail}; incarnation {beat.incarnation} must stop")
         if known.incarnation < beat.incarnation:
-            return refused("unknown-incarnation", f"node {node} has not registered incarnation {beat.incarnation} yet")
+            return refused(
+                Code.UNKNOWN_INCARNATION, f"node {node} has not registered incarnation {beat.incarnation} yet"
+            )
         await presence.announce(Lease(node, beat.incarnation, beat.steps, beat.moved, beat.training))
         return Response(status_code=204)
 
@@ -241,9 +244,9 @@ async def _events(miner: Miner, start: int) -> AsyncIterator[bytes]:
 def _require_sn(miner: Miner, request: Request) -> None:
     thumbprint = peer_thumbprint(request.scope)
     if all(sn.certificate != thumbprint for sn in network.admitted(miner.chain.world)):
-        raise Rejection("not-allowed", "only an SN that the ledger admits may ask this")
+        raise Rejection(Code.NOT_ALLOWED, "only an SN that the ledger admits may ask this")
 
 
 def _refuse_second_sn(content: Transaction, uid: str) -> None:
     if isinstance(content.body, Register) and content.body.node_type == "SN" and content.sender != uid:
-        raise Rejection("local-ordering", LOCAL_ONLY)
+        raise Rejection(Code.LOCAL_ORDERING, LOCAL_ONLY)

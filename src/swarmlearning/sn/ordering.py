@@ -14,6 +14,7 @@ from typing import Protocol
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger.block import follows
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ordering.etcd.gateway import Member
 from swarmlearning.ordering.local import LocalLog, LocalPresence
 from swarmlearning.ordering.protocols import ConflictError, Head, Lease, Log, OrderingError, Presence
@@ -47,7 +48,7 @@ class RemoteLog:
             except Unavailable as error:
                 reasons.append(str(error))
             except Refusal as refusal:
-                if refusal.code == "conflict":
+                if refusal.code == Code.CONFLICT:
                     raise ConflictError(refusal.detail) from refusal
                 reasons.append(str(refusal))
             else:

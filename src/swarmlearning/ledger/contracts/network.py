@@ -38,6 +38,7 @@ from swarmlearning.ledger.bodies import (
     Revoke,
     SwitchRules,
 )
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.world import World
 
@@ -127,7 +128,7 @@ def network(world: World) -> Network:
     """The network's entry. Raises `Rejection` on an empty ledger."""
     entry = world.get("network", Network)
     if entry is None:
-        raise Rejection("no-network", "this ledger has no genesis yet")
+        raise Rejection(Code.NO_NETWORK, "this ledger has no genesis yet")
     return entry
 
 
@@ -194,7 +195,7 @@ def read_certificate(pem: str) -> Certificate:
             revoked=False,
         )
     except CertificateError as error:
-        raise Rejection("bad-certificate", str(error)) from error
+        raise Rejection(Code.BAD_CERTIFICATE, str(error)) from error
 
 
 def use_sequence(world: World, tx: TxContext, sequence: int) -> World:
@@ -211,7 +212,7 @@ def use_sequence(world: World, tx: TxContext, sequence: int) -> World:
         bit = window.highest - sequence
         if bit >= REPLAY_BITS or window.seen >> bit & 1:
             raise Rejection(
-                "replayed",
+                Code.REPLAYED,
                 f"sequence number {sequence} of node {tx.sender} was used already "
                 f"(highest {window.highest}); every transaction needs a new one",
             )
@@ -229,10 +230,10 @@ def genesis(body: Genesis, tx: TxContext) -> World:
     """The world after block 0: the network, its authorities and its founding SN."""
     founder = read_certificate(body.certificate)
     if founder.role != "SN":
-        raise Rejection("bad-role", f"a network is founded by an SN; {founder.subject} is a {founder.role}")
+        raise Rejection(Code.BAD_ROLE, f"a network is founded by an SN; {founder.subject} is a {founder.role}")
     roots = [_authority(pem) for pem in body.authorities]
     if not roots:
-        raise Rejection("no-authority", "a network needs at least one certificate authority")
+        raise Rejection(Code.NO_AUTHORITY, "a network needs at least one certificate authority")
     return World().with_entries(
         {
             "network": Network(
@@ -264,7 +265,7 @@ def register(world: World, body: Register, tx: TxContext) -> World:
     stored = certificate(world, tx.signer) or read_certificate(body.certificate)
     if stored.role != body.node_type:
         raise Rejection(
-            "bad-role",
+            Code.BAD_ROLE,
             f"certificate {stored.subject} is for the role {stored.role}, but a {body.node_type} registers with it; "
             f"use a certificate whose name begins with {body.node_type}-",
         )
@@ -272,13 +273,13 @@ def register(world: World, body: Register, tx: TxContext) -> World:
     if known is not None:
         if known.subject != stored.subject:
             raise Rejection(
-                "other-subject",
+                Code.OTHER_SUBJECT,
                 f"UID {tx.sender} belongs to {known.subject}, not to {stored.subject}; "
                 "each node needs a data directory of its own",
             )
         if tx.incarnation <= known.incarnation:
             raise Rejection(
-                "old-incarnation",
+                Code.OLD_INCARNATION,
                 f"node {tx.sender} is registered with incarnation {known.incarnation}; {tx.incarnation} is not newer",
             )
     entry = Node(
@@ -299,12 +300,12 @@ def register(world: World, body: Register, tx: TxContext) -> World:
 def announce(world: World, body: Announce, tx: TxContext) -> World:
     """Stores where the sender can be reached."""
     if len(body.addresses) > MAX_ADDRESSES:
-        raise Rejection("too-many-addresses", f"{len(body.addresses)} addresses; at most {MAX_ADDRESSES} are kept")
+        raise Rejection(Code.TOO_MANY_ADDRESSES, f"{len(body.addresses)} addresses; at most {MAX_ADDRESSES} are kept")
     for address in body.addresses.values():
         try:
             split(address)  # whoever connects there takes it for one
         except AddressError as error:
-            raise Rejection("bad-address", str(error)) from error
+            raise Rejection(Code.BAD_ADDRESS, str(error)) from error
     known = node(world, tx.sender)
     assert known is not None
     return world.with_entries({f"node/{tx.sender}": msgspec.structs.replace(known, addresses=dict(body.addresses))})
@@ -315,7 +316,7 @@ def leave(world: World, body: Leave, tx: TxContext) -> World:
     known = node(world, tx.sender)
     assert known is not None
     if known.type == "SN" and all(other.uid == tx.sender for other in admitted(world)):
-        raise Rejection("last-sn", "this is the network's only SN; without it there is no network")
+        raise Rejection(Code.LAST_SN, "this is the network's only SN; without it there is no network")
     return world.with_entries({f"node/{tx.sender}": msgspec.structs.replace(known, left=True, alive=False)})
 
 
@@ -326,7 +327,7 @@ def recover(world: World, body: Recover, tx: TxContext) -> World:
     for uid in body.lost:
         known = node(world, uid)
         if known is None or known.type != "SN" or uid == tx.sender:
-            raise Rejection("unknown-node", f"{uid} is no other SN of this network")
+            raise Rejection(Code.UNKNOWN_NODE, f"{uid} is no other SN of this network")
         changes[f"node/{uid}"] = msgspec.structs.replace(known, left=True, alive=False)
     entry = Recovery(height=tx.height, by=tx.sender, lost=body.lost)
     return world.with_entries({**changes, f"recovery/{tx.height}": entry})
@@ -344,21 +345,21 @@ def presence(world: World, body: Lost | Back, tx: TxContext) -> World:
     """Marks a node lost or back. TxContext by an SN of any node, or by a node of itself."""
     known = node(world, body.uid)
     if known is None:
-        raise Rejection("unknown-node", f"no node {body.uid} is registered")
+        raise Rejection(Code.UNKNOWN_NODE, f"no node {body.uid} is registered")
     if body.uid != tx.sender:
         require_type(world, tx, "SN")
     if known.incarnation != body.incarnation:
         raise Rejection(
-            "old-incarnation",
+            Code.OLD_INCARNATION,
             f"node {body.uid} now runs as incarnation {known.incarnation}, not {body.incarnation}",
         )
     alive = isinstance(body, Back)
     if body.uid == tx.sender:
         return world  # a node that speaks is alive; what it says concerns its trainings only
     if known.left:  # an SN that has not seen that yet may believe it back
-        raise Rejection("has-left", f"node {body.uid} has left the network")
+        raise Rejection(Code.HAS_LEFT, f"node {body.uid} has left the network")
     if known.alive == alive:
-        raise Rejection("no-change", f"node {body.uid} is already {'alive' if alive else 'lost'}")
+        raise Rejection(Code.NO_CHANGE, f"node {body.uid} is already {'alive' if alive else 'lost'}")
     return world.with_entries({f"node/{body.uid}": msgspec.structs.replace(known, alive=alive)})
 
 
@@ -374,9 +375,9 @@ def retire_authority(world: World, body: RetireAuthority, tx: TxContext) -> Worl
     require_type(world, tx, *OPERATORS)
     root = world.get(f"authority/{body.thumbprint}", Authority)
     if root is None or not root.active:
-        raise Rejection("unknown-authority", f"no active authority {body.thumbprint}")
+        raise Rejection(Code.UNKNOWN_AUTHORITY, f"no active authority {body.thumbprint}")
     if len(authorities(world)) == 1:
-        raise Rejection("last-authority", "this is the network's only authority; add its successor first")
+        raise Rejection(Code.LAST_AUTHORITY, "this is the network's only authority; add its successor first")
     return world.with_entries({f"authority/{body.thumbprint}": msgspec.structs.replace(root, active=False)})
 
 
@@ -385,7 +386,7 @@ def revoke(world: World, body: Revoke, tx: TxContext) -> World:
     require_type(world, tx, *OPERATORS)
     stored = certificate(world, body.thumbprint)
     if stored is None or stored.revoked:
-        raise Rejection("unknown-certificate", f"no certificate {body.thumbprint} that could be revoked")
+        raise Rejection(Code.UNKNOWN_CERTIFICATE, f"no certificate {body.thumbprint} that could be revoked")
     return world.with_entries({f"certificate/{body.thumbprint}": msgspec.structs.replace(stored, revoked=True)})
 
 
@@ -394,7 +395,7 @@ def switch_rules(world: World, body: SwitchRules, tx: TxContext) -> World:
     require_type(world, tx, *OPERATORS)
     present = network(world)
     if body.rules_version <= present.rules_version:
-        raise Rejection("old-rules", f"rules version {present.rules_version} is in force already")
+        raise Rejection(Code.OLD_RULES, f"rules version {present.rules_version} is in force already")
     return world.with_entries({"network": msgspec.structs.replace(present, rules_version=body.rules_version)})
 
 
@@ -403,16 +404,16 @@ def require_type(world: World, tx: TxContext, *allowed: NodeType) -> None:
     sender = node(world, tx.sender)
     if sender is None or sender.type not in allowed:
         kind = sender.type if sender else "stranger"
-        raise Rejection("not-allowed", f"only {', '.join(allowed)} may do this; {tx.sender} is a {kind}")
+        raise Rejection(Code.NOT_ALLOWED, f"only {', '.join(allowed)} may do this; {tx.sender} is a {kind}")
 
 
 def _authority(pem: str) -> Authority:
     try:
         found = load_bundle(pem)
     except CertificateError as error:
-        raise Rejection("bad-certificate", str(error)) from error
+        raise Rejection(Code.BAD_CERTIFICATE, str(error)) from error
     if len(found) != 1:
-        raise Rejection("bad-certificate", f"one authority at a time; this file holds {len(found)} certificates")
+        raise Rejection(Code.BAD_CERTIFICATE, f"one authority at a time; this file holds {len(found)} certificates")
     if not is_authority(found[0]):
-        raise Rejection("bad-certificate", f"{subject_of(found[0])} is no certificate authority (CA:TRUE)")
+        raise Rejection(Code.BAD_CERTIFICATE, f"{subject_of(found[0])} is no certificate authority (CA:TRUE)")
     return Authority(thumbprint=thumbprint(found[0]), pem=pem, active=True)

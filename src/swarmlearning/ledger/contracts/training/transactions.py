@@ -19,6 +19,7 @@ from swarmlearning.ledger.bodies import (
     Submit,
     Void,
 )
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.adaptive import next_interval
 from swarmlearning.ledger.contracts.training.state import (
@@ -60,7 +61,7 @@ def open_session(state: Training, body: OpenSession, uid: str, incarnation: int,
     """Adds a member, or takes one back whose process or ML process was restarted; the latter until all is settled."""
     if state.over and (state.settled or uid not in state.members):
         raise Rejection(
-            "training-over",
+            Code.TRAINING_OVER,
             f"training of contract {state.name} is over; an operator resets it (RESET CONTRACT) before the next one",
         )
     terms = Terms(
@@ -96,7 +97,7 @@ def close_session(state: Training, body: CloseSession, uid: str) -> Training:
     """The member's local training has ended; it stays and contributes by its check-in mode."""
     member = member_of(state, uid)
     if member.finished:
-        raise Rejection("closed-already", f"the session of {uid} is closed already")
+        raise Rejection(Code.CLOSED_ALREADY, f"the session of {uid} is closed already")
     return with_member(state, msgspec.structs.replace(member, finished=True, checkin=body.checkin))
 
 
@@ -126,7 +127,7 @@ def set_attendance(state: Training, uid: str, attendance: Attendance, incarnatio
 def reset(state: Training, forced: bool) -> Training:
     """An empty contract for the next run."""
     if not (state.over or forced or not state.members):
-        raise Rejection("not-over", f"training of contract {state.name} is not over; force the reset to end it")
+        raise Rejection(Code.NOT_OVER, f"training of contract {state.name} is not over; force the reset to end it")
     return empty(state.name, run=state.run + 1)
 
 
@@ -139,26 +140,26 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
     current = round_in_progress(state, body.round)
     if body.submission in ("trained", "carried"):
         if member.finished:
-            raise Rejection("finished", f"the session of {uid} is closed; it contributes by its check-in mode only")
+            raise Rejection(Code.FINISHED, f"the session of {uid} is closed; it contributes by its check-in mode only")
         if body.base != current.base:
             raise Rejection(
-                "stale-base",
+                Code.STALE_BASE,
                 f"round {current.number} builds on {shortened(current.base)}, this model on {shortened(body.base)}; "
                 "take the latest merged model first",
             )
     elif not member.finished or body.submission != member.checkin:
         raise Rejection(
-            "not-closed",
+            Code.NOT_CLOSED,
             f"a {body.submission} model comes from a member that closed its session in that mode; {uid} has not",
         )
     weight = weight_in(current, member, body.submission)
     if body.weight != weight:
-        raise Rejection("wrong-weight", f"the weight of {uid} in this round is {weight}, not {body.weight}")
+        raise Rejection(Code.WRONG_WEIGHT, f"the weight of {uid} in this round is {weight}, not {body.weight}")
     if uid in current.submissions or uid in current.late:
-        raise Rejection("submitted-already", f"{uid} has submitted to round {current.number} already")
+        raise Rejection(Code.SUBMITTED_ALREADY, f"{uid} has submitted to round {current.number} already")
     if current.barred.get(uid) == body.digest:
         raise Rejection(
-            "excluded", f"model {shortened(body.digest)} of {uid} was found unusable in round {current.number}"
+            Code.EXCLUDED, f"model {shortened(body.digest)} of {uid} was found unusable in round {current.number}"
         )
     entry = Submission(uid=uid, kind=body.submission, digest=body.digest, size=body.size, weight=weight, at_ms=now_ms)
     if current.frozen:
@@ -172,10 +173,12 @@ def freeze(state: Training, body: Freeze, uid: str) -> Training:
     """The leader closes the list of contributors; the stragglers it names are not waited for until they are back."""
     current = round_led(state, body.round, body.term, uid)
     if current.frozen:
-        raise Rejection("frozen-already", f"the contributors of round {current.number} are fixed already")
+        raise Rejection(Code.FROZEN_ALREADY, f"the contributors of round {current.number} are fixed already")
     needed = terms_of(state).min_peers
     if len(current.submissions) < needed:
-        raise Rejection("below-min-peers", f"round {current.number} has {len(current.submissions)} of {needed} models")
+        raise Rejection(
+            Code.BELOW_MIN_PEERS, f"round {current.number} has {len(current.submissions)} of {needed} models"
+        )
     for straggler in set(body.stragglers).intersection(awaited(state)):
         state = with_member(state, msgspec.structs.replace(state.members[straggler], awaited=False))
     return msgspec.structs.replace(state, round=msgspec.structs.replace(current, frozen=True))
@@ -191,14 +194,14 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
     """The leader's merged model becomes the standing result and the next round opens, or training is over."""
     current = round_led(state, body.round, body.term, uid)
     if not current.frozen:
-        raise Rejection("collecting", f"round {current.number} is still collecting; freeze it first")
+        raise Rejection(Code.COLLECTING, f"round {current.number} is still collecting; freeze it first")
     _check_receipt(state, current, body.receipt)
     if len(body.receipt.contributions) < terms_of(state).min_peers:
         return _collect_again(state, current, body)
     if not any(part.weight for part in body.receipt.contributions) and body.result != current.base:
-        raise Rejection("no-weight", "no contributor has weight: the previous model stands")
+        raise Rejection(Code.NO_WEIGHT, "no contributor has weight: the previous model stands")
     if not body.result:
-        raise Rejection("no-result", "a merge of enough models has a result")
+        raise Rejection(Code.NO_RESULT, "a merge of enough models has a result")
     if terms_of(state).initial == "one" and current.number == 0:
         _check_initial(body)
     same = state.result if body.result == current.base else None  # whoever held it, holds it
@@ -255,21 +258,21 @@ def depose(
     """Replaces a leader: at an SN's word that its lease is gone, at its own, or at two reporters' of no progress."""
     current = round_in_progress(state, body.round)
     if body.term != current.term or not current.leader:
-        raise Rejection("stale-term", f"round {current.number} is in term {current.term}, not {body.term}")
+        raise Rejection(Code.STALE_TERM, f"round {current.number} is in term {current.term}, not {body.term}")
     if not by_sn:
         member_of(state, uid)
     if body.incarnation != leader_incarnation:
-        raise Rejection("old-incarnation", f"the leader now runs as incarnation {leader_incarnation}")
+        raise Rejection(Code.OLD_INCARNATION, f"the leader now runs as incarnation {leader_incarnation}")
     if leader_height > body.seen_height:
-        raise Rejection("progress", f"the leader spoke at height {leader_height}, after {body.seen_height}")
+        raise Rejection(Code.PROGRESS, f"the leader spoke at height {leader_height}, after {body.seen_height}")
     if body.cause == "lease":
         if not by_sn:
-            raise Rejection("not-allowed", "only an SN can tell that a lease is gone")
+            raise Rejection(Code.NOT_ALLOWED, "only an SN can tell that a lease is gone")
         return elect_leader(next_term(state), deposed=current.leader)
     if uid == current.leader:
         return elect_leader(next_term(state), deposed=uid)
     if uid in current.no_progress:
-        raise Rejection("no-change", f"{uid} has reported this already")
+        raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
     reporters = (*current.no_progress, uid)
     if len(reporters) < 2:
         return msgspec.structs.replace(state, round=msgspec.structs.replace(current, no_progress=reporters))
@@ -281,7 +284,7 @@ def missing(state: Training, body: Missing, uid: str) -> Training:
     member = member_of(state, uid)
     result = standing_result(state, body.round)
     if uid in result.missing:
-        raise Rejection("no-change", f"{uid} has stated so already")
+        raise Rejection(Code.NO_CHANGE, f"{uid} has stated so already")
     result = msgspec.structs.replace(
         result,
         missing=tuple(sorted((*result.missing, uid))),
@@ -297,9 +300,11 @@ def void(state: Training, body: Void, now_ms: int) -> Training:
     alive = [member.uid for member in state.members.values() if member.attendance in ("present", "ml-lost")]
     holding = [uid for uid in alive if uid not in result.missing]
     if holding or not alive:
-        raise Rejection("still-held", f"not every live member misses the result: {', '.join(holding) or 'none live'}")
+        raise Rejection(
+            Code.STILL_HELD, f"not every live member misses the result: {', '.join(holding) or 'none live'}"
+        )
     if state.settled:
-        raise Rejection("settled", "training has ended, all live members held its final model")
+        raise Rejection(Code.SETTLED, "training has ended, all live members held its final model")
     contributed = {part.uid for part in result.receipt.contributions}
     members = {
         uid: msgspec.structs.replace(
@@ -331,9 +336,11 @@ def settle(state: Training, body: Settle) -> Training:
     """All live members hold the final result: from now on it is."""
     standing_result(state, body.round)
     if not state.over:
-        raise Rejection("not-over", f"training of contract {state.name} is not over")
+        raise Rejection(Code.NOT_OVER, f"training of contract {state.name} is not over")
     if state.settled or not all_hold(state):
-        raise Rejection("no-change", "it is settled already" if state.settled else "not all live members hold it yet")
+        raise Rejection(
+            Code.NO_CHANGE, "it is settled already" if state.settled else "not all live members hold it yet"
+        )
     return msgspec.structs.replace(state, settled=True)
 
 
@@ -356,13 +363,13 @@ def _same_terms(state: Training, terms: Terms) -> None:
         if getattr(fixed, name) != getattr(terms, name)
     ]
     if differences:
-        raise Rejection("other-terms", f"contract {state.name}: {'; '.join(differences)}. All sites must agree")
+        raise Rejection(Code.OTHER_TERMS, f"contract {state.name}: {'; '.join(differences)}. All sites must agree")
 
 
 def _collect_again(state: Training, current: Round, body: Publish) -> Training:
     if body.result:
         raise Rejection(
-            "below-min-peers",
+            Code.BELOW_MIN_PEERS,
             f"{len(body.receipt.contributions)} usable models are fewer than minPeers "
             f"{terms_of(state).min_peers}: the round collects again, without a result",
         )
@@ -385,17 +392,17 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
 
 def _check_receipt(state: Training, current: Round, receipt: Receipt) -> None:
     if receipt.method != terms_of(state).merge_method:
-        raise Rejection("wrong-method", f"the contract merges by {terms_of(state).merge_method}")
+        raise Rejection(Code.WRONG_METHOD, f"the contract merges by {terms_of(state).merge_method}")
     named = [part.uid for part in receipt.contributions] + [part.uid for part in receipt.exclusions]
     if sorted(named) != sorted(current.submissions):
         raise Rejection(
-            "wrong-contributors", "the receipt must name every contributor of the frozen round exactly once"
+            Code.WRONG_CONTRIBUTORS, "the receipt must name every contributor of the frozen round exactly once"
         )
     for part in receipt.contributions:
         entry = current.submissions[part.uid]
         if (part.digest, part.weight) != (entry.digest, entry.weight):
             raise Rejection(
-                "wrong-contribution",
+                Code.WRONG_CONTRIBUTION,
                 f"{part.uid} submitted {shortened(entry.digest)} with weight {entry.weight}",
             )
 
@@ -404,7 +411,7 @@ def _check_initial(body: Publish) -> None:
     """All start from the model of one contributor, the one with a coefficient."""
     chosen = [part.digest for part in body.receipt.contributions if part.coefficient]
     if chosen != [body.result]:
-        raise Rejection("not-initial", "with initial sync `one` the result of round 0 is one contributor's model")
+        raise Rejection(Code.NOT_INITIAL, "with initial sync `one` the result of round 0 is one contributor's model")
 
 
 def _credited(state: Training, current: Round, receipt: Receipt) -> dict[str, Member]:

@@ -4,6 +4,7 @@ round freezes, the adaptive interval is set. And what most transactions look up 
 
 import msgspec
 
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.adaptive import mean_loss, next_interval
 from swarmlearning.ledger.contracts.training.state import (
@@ -106,7 +107,7 @@ def _reported(state: Training, uid: str) -> bool:
 def terms_of(state: Training) -> Terms:
     """What all sessions share. Raises `Rejection` before the first."""
     if state.terms is None:
-        raise Rejection("no-session", f"contract {state.name} has no open session")
+        raise Rejection(Code.NO_SESSION, f"contract {state.name} has no open session")
     return state.terms
 
 
@@ -114,7 +115,7 @@ def member_of(state: Training, uid: str) -> Member:
     """The sender's session. Raises `Rejection` when it has none."""
     member = state.members.get(uid)
     if member is None:
-        raise Rejection("not-a-member", f"{uid} has no open session in contract {state.name}; open one first")
+        raise Rejection(Code.NOT_A_MEMBER, f"{uid} has no open session in contract {state.name}; open one first")
     return member
 
 
@@ -126,11 +127,11 @@ def with_member(state: Training, member: Member) -> Training:
 def round_in_progress(state: Training, number: int) -> Round:
     """The round in progress. Raises `Rejection` when it is not that of `number`."""
     if state.over:
-        raise Rejection("training-over", f"training of contract {state.name} is over")
+        raise Rejection(Code.TRAINING_OVER, f"training of contract {state.name} is over")
     if state.round is None:
-        raise Rejection("no-round", _no_round(state))
+        raise Rejection(Code.NO_ROUND, _no_round(state))
     if state.round.number != number:
-        raise Rejection("other-round", f"round {state.round.number} is in progress, not {number}")
+        raise Rejection(Code.OTHER_ROUND, f"round {state.round.number} is in progress, not {number}")
     return state.round
 
 
@@ -144,9 +145,9 @@ def round_led(state: Training, number: int, term: int, uid: str) -> Round:
     """The same, for the leader of that term."""
     current = round_in_progress(state, number)
     if current.term != term:
-        raise Rejection("stale-term", f"round {number} is in term {current.term}, not {term}")
+        raise Rejection(Code.STALE_TERM, f"round {number} is in term {current.term}, not {term}")
     if current.leader != uid:
-        raise Rejection("not-leader", f"round {number} is led by {current.leader or 'nobody'}, not {uid}")
+        raise Rejection(Code.NOT_LEADER, f"round {number} is led by {current.leader or 'nobody'}, not {uid}")
     return current
 
 
@@ -154,7 +155,7 @@ def standing_result(state: Training, number: int) -> Result:
     """The standing result. Raises `Rejection` when it is not that of round `number`."""
     if state.result is None or state.result.closed.number != number:
         latest = "none" if state.result is None else str(state.result.closed.number)
-        raise Rejection("other-round", f"the standing result is of round {latest}, not {number}")
+        raise Rejection(Code.OTHER_ROUND, f"the standing result is of round {latest}, not {number}")
     return state.result
 
 

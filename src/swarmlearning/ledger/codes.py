@@ -1,0 +1,126 @@
+"""The codes of refusals: what programs act on when the ledger or an SN refuses something.
+
+The values go over the wire and stay as they are; people read the detail beside them. A *transient* refusal only
+reports that the chain has moved on meanwhile: the next block shows what to do instead.
+"""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Why something was refused."""
+
+    # the transaction, before it is looked into
+    MALFORMED = "malformed"
+    OTHER_NETWORK = "other-network"
+    OTHER_CHAIN = "other-chain"
+    EXPIRED = "expired"
+    REPLAYED = "replayed"
+    WRONG_CONTRACT = "wrong-contract"
+
+    # its sender
+    BAD_SIGNATURE = "bad-signature"
+    BAD_CERTIFICATE = "bad-certificate"
+    UNKNOWN_CERTIFICATE = "unknown-certificate"
+    UNTRUSTED = "untrusted"
+    REVOKED = "revoked"
+    UNKNOWN_NODE = "unknown-node"
+    OTHER_SUBJECT = "other-subject"
+    HAS_LEFT = "has-left"
+    QUARANTINE = "quarantine"
+    OLD_INCARNATION = "old-incarnation"
+    UNKNOWN_INCARNATION = "unknown-incarnation"
+    BAD_ROLE = "bad-role"
+    NOT_ALLOWED = "not-allowed"
+
+    # the network
+    NO_NETWORK = "no-network"
+    NO_GENESIS = "no-genesis"
+    FOUNDED_ALREADY = "founded-already"
+    NO_AUTHORITY = "no-authority"
+    UNKNOWN_AUTHORITY = "unknown-authority"
+    LAST_AUTHORITY = "last-authority"
+    LAST_SN = "last-sn"
+    TOO_MANY_ADDRESSES = "too-many-addresses"
+    BAD_ADDRESS = "bad-address"
+    OLD_RULES = "old-rules"
+    NO_CHANGE = "no-change"
+
+    # a training
+    NO_SESSION = "no-session"
+    OTHER_TERMS = "other-terms"
+    TRAINING_OVER = "training-over"
+    NOT_OVER = "not-over"
+    SETTLED = "settled"
+    NOT_A_MEMBER = "not-a-member"
+    CLOSED_ALREADY = "closed-already"
+    NOT_CLOSED = "not-closed"
+    FINISHED = "finished"
+    NO_ROUND = "no-round"
+    OTHER_ROUND = "other-round"
+    STALE_TERM = "stale-term"
+    NOT_LEADER = "not-leader"
+    PROGRESS = "progress"
+    COLLECTING = "collecting"
+    FROZEN_ALREADY = "frozen-already"
+    BELOW_MIN_PEERS = "below-min-peers"
+    STALE_BASE = "stale-base"
+    SUBMITTED_ALREADY = "submitted-already"
+    EXCLUDED = "excluded"
+    WRONG_WEIGHT = "wrong-weight"
+    WRONG_METHOD = "wrong-method"
+    WRONG_CONTRIBUTORS = "wrong-contributors"
+    WRONG_CONTRIBUTION = "wrong-contribution"
+    NO_WEIGHT = "no-weight"
+    NO_RESULT = "no-result"
+    NOT_INITIAL = "not-initial"
+    STILL_HELD = "still-held"
+
+    # a block
+    TIME = "time"
+    TRANSACTION_ROOT = "transaction-root"
+    RULES_VERSION = "rules-version"
+    STATE_HASH = "state-hash"
+    SEALER = "sealer"
+    SEAL = "seal"
+
+    # a request to an SN
+    NO_BLOCK = "no-block"
+    CONFLICT = "conflict"
+    LOCAL_ORDERING = "local-ordering"
+    UNAVAILABLE = "unavailable"
+
+    @property
+    def transient(self) -> bool:
+        """True if the chain has merely moved on meanwhile, so that the refusal calls for no remedy."""
+        return self in _TRANSIENT
+
+
+_TRANSIENT = frozenset(
+    {
+        Code.BELOW_MIN_PEERS,
+        Code.CLOSED_ALREADY,
+        Code.COLLECTING,
+        Code.EXCLUDED,
+        Code.FINISHED,
+        Code.FROZEN_ALREADY,
+        Code.NO_CHANGE,
+        Code.NO_ROUND,
+        Code.NOT_A_MEMBER,
+        Code.NOT_CLOSED,
+        Code.NOT_LEADER,
+        Code.OLD_INCARNATION,
+        Code.OTHER_ROUND,
+        Code.PROGRESS,
+        Code.STALE_BASE,
+        Code.STALE_TERM,
+        Code.SUBMITTED_ALREADY,
+        Code.TRAINING_OVER,
+        Code.WRONG_WEIGHT,
+    }
+)
+
+
+def is_transient(code: str) -> bool:
+    """`Code.transient` of a code as it came over the wire; False for one this program does not know."""
+    return code in _TRANSIENT
