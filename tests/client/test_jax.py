@@ -38,6 +38,16 @@ def test_plain_functions_of_jax(tmp_path: Path, in_a_swarm: Callable[[FakeSL], N
     assert [leaf.sharding for leaf in leaves] == [leaf.sharding for leaf in jax.tree.leaves(first)]
 
 
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "float8_e4m3b11fnuz", "int4"])
+def test_a_session_is_not_opened_with_an_array_that_cannot_be_merged(
+    tmp_path: Path, in_a_swarm: Callable[[FakeSL], None], log: Log, dtype: str
+) -> None:
+    with FakeSL(tmp_path) as sl:
+        in_a_swarm(sl)
+        with pytest.raises(SwarmError, match=f"model entry 'a' of type .* cannot be merged: .*dtype {dtype} cannot"):
+            Swarm({"a": jnp.zeros(2, dtype), "b": jnp.zeros(2)}, sync_frequency=1, min_peers=1, logger=log.logger)
+
+
 @pytest.fixture
 def jax_callback(written: Callable[[str], Path]) -> Any:
     path = written("Swarm learning for JAX")

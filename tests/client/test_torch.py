@@ -23,8 +23,6 @@ DTYPES = {
     torch.float32: "F32",
     torch.float16: "F16",
     torch.bfloat16: "BF16",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.float8_e5m2: "F8_E5M2",
     torch.complex64: "C64",
     torch.int64: "I64",
     torch.int32: "I32",
@@ -306,22 +304,39 @@ def test_modules_that_load_in_their_own_way(tmp_path: Path, join: Join) -> None:
     assert model[0].value == 3.0
 
 
+EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
+
+
 @pytest.mark.parametrize(
     ("entry", "text"),
     [
         (torch.eye(3).to_sparse(), "'odd'"),
         (torch.zeros(3, dtype=torch.complex128), "tensor 'odd': dtype complex128 cannot be stored"),
         (torch.zeros(3, device="meta"), "'odd'"),
-        (torch.zeros(3).to(torch.float8_e4m3fnuz), "'odd'"),
+        *((torch.zeros(3).to(dtype), "model entry 'odd' of type Tensor cannot be merged: ") for dtype in EIGHT_BITS),
     ],
-    ids=["sparse", "complex128", "meta", "float8_e4m3fnuz"],
+    ids=["sparse", "complex128", "meta", *map(str, EIGHT_BITS)],
 )
-def test_entries_that_cannot_be_merged_are_named(tmp_path: Path, join: Join, entry: torch.Tensor, text: str) -> None:
+def test_a_session_is_not_opened_with_an_entry_that_cannot_be_merged(tmp_path: Path, join: Join, entry: torch.Tensor, text: str) -> None:
     model = nn.Linear(1, 1)
     model.register_buffer("odd", entry)
     with FakeSL(tmp_path) as sl, pytest.raises(SwarmError, match="Init Swarm call to SL container failed - ") as caught:
         join(sl, SwarmCallback, model=model)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_constants_that_are_not_finite_are_named_when_the_session_opens(
+    tmp_path: Path, join: Join, log: Log, dtype: torch.dtype, value: float
+) -> None:
+    model = nn.Linear(1, 1)
+    model.register_buffer("mask", torch.full((6, 6), value, dtype=dtype).triu(1))
+    model.register_buffer("sound", torch.full((6, 6), 1e4, dtype=dtype))
+    with FakeSL(tmp_path) as sl:
+        join(sl, SwarmCallback, model=model)
+    [warning] = log.texts("WARNING")
+    assert "hold infinity or NaN: 'mask'. " in warning
 
 
 def test_a_lazy_module_is_named(tmp_path: Path, join: Join) -> None:

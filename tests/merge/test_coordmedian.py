@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merge.model_files import FLOAT_BITS, INTEGERS, bfloat16, merge_arrays, merge_models, random_models, stored
-from swarmlearning.merge.arithmetic import MERGEABLE
 from swarmlearning.merge.coordmedian import _sorting_network
-from swarmlearning.tensors.file import DTYPES
+from swarmlearning.tensors.file import DTYPES, MERGEABLE
 
 
 def reference(values: list[Fraction], weights: list[int]) -> Fraction:

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merge.model_files import Model, merge_arrays, merge_models, random_models, save, stored
-from swarmlearning.merge.arithmetic import MERGEABLE
 from swarmlearning.merge.merging import Source, merge
-from swarmlearning.tensors.file import read
+from swarmlearning.tensors.file import MERGEABLE, read
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from merge.model_files import INTEGERS, random_models, save, sources, stored
 from swarmlearning.merge import streaming
-from swarmlearning.merge.arithmetic import GRID, MERGEABLE
+from swarmlearning.merge.arithmetic import GRID
 from swarmlearning.merge.merging import MergeReceipt, Source, merge
 from swarmlearning.merge.methods import METHODS
 from swarmlearning.merge.streaming import THREADS, Block, Models, ModelUnreadable, block_elements, cut
-from swarmlearning.tensors.file import read_header
+from swarmlearning.tensors.file import MERGEABLE, read_header
 
 
 @pytest.fixture

@@ -10,29 +10,35 @@ import numpy as np
 
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.tensors.file import Array, Tensor, TensorFileError
+from swarmlearning.tensors.structure import label
 
-# dtypes that NumPy has by the package ml_dtypes only: their tag, and the integer dtype that shows the same bits
-RAW = {"bfloat16": ("BF16", "u2"), "float8_e4m3fn": ("F8_E4M3", "u1"), "float8_e5m2": ("F8_E5M2", "u1")}
+BFLOAT16 = "bfloat16"  # which NumPy has by the package ml_dtypes only
+MERGED_KINDS = "what is merged are dense arrays of booleans, integers, floats of 16 to 64 bits, or complex64"
 
 
 def tensor_of(value: Any, name: str) -> Tensor:
     """The tensor of an array or number; shares memory where it can. Raises `SwarmError`, naming `name`."""
     try:
         array = np.asarray(value)
-        tag, bits = RAW.get(array.dtype.name, ("", ""))
-        if tag:
-            return Tensor.of(array.view(bits), name)._replace(dtype=tag)
+        if array.dtype.name == BFLOAT16:
+            return Tensor.of(array.view("u2"), name)._replace(dtype="BF16")
         return Tensor.of(array, name)
     except (TypeError, ValueError, RuntimeError, TensorFileError) as error:
-        raise SwarmError(f"model entry {name!r} of type {type(value).__name__} cannot be merged: {error}") from error
+        raise not_mergeable(name, value, error) from error
+
+
+def not_mergeable(name: str, value: Any, error: Exception) -> SwarmError:
+    """The error for a model entry that cannot become a tensor of a model file."""
+    kinds = "" if isinstance(error, TensorFileError) else f" ({MERGED_KINDS})"
+    return SwarmError(f"model entry {label(name)} of type {type(value).__name__} cannot be merged: {error}{kinds}")
 
 
 def like(value: Any, stored: Array) -> Any:
     """What is `stored`, copied into a new array (or number) of the kind, dtype and device of `value`."""
     if isinstance(value, bool | int | float):
         return type(value)(stored.item())
-    raw = value.dtype.name in RAW
-    array = stored.view(value.dtype).copy() if raw else stored.astype(value.dtype)
+    same_bits = value.dtype.name == BFLOAT16
+    array = stored.view(value.dtype).copy() if same_bits else stored.astype(value.dtype)
     if isinstance(value, np.ndarray):
         return array
     if isinstance(value, np.generic):

@@ -11,16 +11,14 @@ each sync may name another interval for the next. An adapter for a platform writ
 end of `SwarmCallbackBase`.
 """
 
-import logging
 import math
 import os
-import sys
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -28,15 +26,16 @@ import numpy as np
 from swarmlearning.channel.messages import Open, TensorSpec
 from swarmlearning.client import parameters
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.log import Logger, log_box, logger_for, reported
 from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import HOW_TO_START, RECONNECT_SECONDS, Evaluation, Exchanges, Session
-from swarmlearning.tensors.file import Array, Tensor, TensorFileError, read, read_header
-from swarmlearning.tensors.structure import Spec, describe_difference
+from swarmlearning.tensors.file import Array, Tensor, read, read_header, require_mergeable
+from swarmlearning.tensors.finite import non_finite
+from swarmlearning.tensors.structure import Spec, describe_difference, labels
 
 CHANNEL = "SWARM_CHANNEL"
 LOOPBACK = "SWARM_LOOPBACK"
 RECONNECT = "SWARM_RECONNECT_SECONDS"
-LOG_FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
 OVER_BEFORE_LOCAL = "Swarm training is over before local training. Exit gracefully."
 
 METHODS_OF_THE_ORIGINAL = (  # product, which subclasses of its callbacks override
@@ -49,8 +48,6 @@ METHODS_OF_THE_ORIGINAL = (  # product, which subclasses of its callbacks overri
     "_calculateLocalLossAndMetrics",
     "_calculateLocalLoss",
 )
-
-Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 
 
 class SwarmCallbackBase(ABC):
@@ -103,7 +100,7 @@ class SwarmCallbackBase(ABC):
             self._pace = Pace(self._parameters.total_epochs)
             self._log_parameters(options)
             if self._loopback:
-                self._log_box(f"{LOOPBACK} is set: training goes on alone, nothing is merged")
+                log_box(self.logger, f"{LOOPBACK} is set: training goes on alone, nothing is merged")
         return options
 
     def _join(self) -> None:
@@ -194,6 +191,8 @@ class SwarmCallbackBase(ABC):
             if not tensors:
                 raise SwarmError("the model has no parameters to merge")
             self._structure = _specs(tensors)
+            require_mergeable(self._structure)
+            self._warn_of_non_finite(tensors)
             known = self._parameters
             request = Open(
                 training_contract=known.training_contract,
@@ -285,6 +284,14 @@ class SwarmCallbackBase(ABC):
             for name, dtype, shape in self._structure
         }
 
+    def _warn_of_non_finite(self, tensors: Mapping[str, Tensor]) -> None:
+        if names := non_finite(tensors):
+            self.logger.warning(
+                "These entries of the model hold infinity or NaN: %s. A constant like that is merged only where all "
+                "sites have the same values in it; a site whose values differ is left out of the merge",
+                labels(names),
+            )
+
     # --- the training log
 
     def _reported(self, prefix: str = "") -> AbstractContextManager[None]:
@@ -298,7 +305,8 @@ class SwarmCallbackBase(ABC):
     def _log_parameters(self, options: Mapping[str, Any]) -> None:
         known = self._parameters
         if not known.total_epochs:
-            self._log_box(
+            log_box(
+                self.logger,
                 "WARNING: totalEpochs is not given",
                 "how far training is can be shown in epochs done only",
             )
@@ -314,11 +322,6 @@ class SwarmCallbackBase(ABC):
         text = ", ".join(f"{name} {value:.4g}" for name, value in known if value is not None)
         if text:
             self.logger.info("Merged model on the validation data: %s", text)
-
-    def _log_box(self, *lines: str) -> None:
-        width = max(map(len, lines))
-        for line in ("*" * (width + 8), *(f"*** {line:{width}} ***" for line in lines), "*" * (width + 8)):
-            self.logger.info(line)
 
     # --- what an adapter for a platform writes
 
@@ -340,7 +343,7 @@ class SwarmCallbackBase(ABC):
     def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
         """Copies the values into the model: exactly the names and shapes of `_model_tensors`.
 
-        BF16 comes as uint16 and F8_* as uint8 arrays of the same bits. The arrays are kept by the caller and must
+        BF16 comes as uint16 arrays of the same bits. The arrays are kept by the caller and must
         not be changed.
         """
 
@@ -354,16 +357,6 @@ class SwarmCallbackBase(ABC):
     def _on_training_over(self) -> None:
         """Called once, where training is over everywhere else: a platform that runs the loop ends it."""
         self.logger.info("Swarm training is over. The batches that follow are not merged any more")
-
-
-@contextmanager
-def reported(logger: Logger, prefix: str = "") -> Iterator[None]:
-    """What goes wrong inside is one `SwarmError`, in the log and to the caller."""
-    try:
-        yield
-    except (SwarmError, TensorFileError) as error:
-        logger.error("%s%s", prefix, error)
-        raise SwarmError(f"{prefix}{error}") from error.__cause__
 
 
 def _tell_if_left_open(session: Exchanges, logger: Logger, pid: int) -> None:
@@ -388,19 +381,3 @@ def _reconnect_seconds() -> float:
     if not 0 <= seconds < math.inf:
         raise SwarmError(f"environment variable {RECONNECT} has to be a number of seconds, 0 or more; it is {given!r}")
     return seconds
-
-
-def logger_for(given: Any) -> Logger:
-    """The script's logger, or the documented one: `SwarmCallback`, INFO, to stdout, each line once."""
-    if isinstance(given, logging.Logger | logging.LoggerAdapter):
-        return given
-    if given is not None:
-        raise SwarmError(f"logger has to be a logging.Logger; it is a {type(given).__name__}")
-    logger = logging.getLogger("SwarmCallback")
-    if not logger.handlers:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter(LOG_FORMAT))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False  # a root handler of the script would print each line a second time
-    return logger

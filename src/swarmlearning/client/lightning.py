@@ -5,7 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from swarmlearning.client import parameters, torch
-from swarmlearning.client.base import logger_for, reported
+from swarmlearning.client.log import logger_for, reported
 from swarmlearning.client.parameters import DEFAULT_CONTRACT
 
 

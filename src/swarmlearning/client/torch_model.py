@@ -5,15 +5,9 @@ from typing import Any
 
 import torch
 
-from swarmlearning.client.errors import SwarmError
-from swarmlearning.tensors.file import Array, Tensor
+from swarmlearning.client.arrays import not_mergeable
+from swarmlearning.tensors.file import Array, Tensor, TensorFileError
 
-# dtypes that NumPy does not have: their tag, and the integer dtype that shows the same bits
-RAW = {
-    torch.bfloat16: ("BF16", torch.int16),
-    torch.float8_e4m3fn: ("F8_E4M3", torch.uint8),
-    torch.float8_e5m2: ("F8_E5M2", torch.uint8),
-}
 COMPILED = "_orig_mod."  # what torch.compile puts before the names of a module's entries
 EXTRA_STATE = "_extra_state"  # the name PyTorch gives to what a module's get_extra_state() returns
 
@@ -76,12 +70,11 @@ def _own(name: str) -> str:
 def tensor_of(value: torch.Tensor, name: str) -> Tensor:
     """Shares the memory of a contiguous tensor on the CPU. Raises `SwarmError` for what has no array of values."""
     try:
-        if value.dtype in RAW:
-            tag, bits = RAW[value.dtype]
-            return Tensor.of(value.view(bits).numpy(force=True), name)._replace(dtype=tag)
+        if value.dtype == torch.bfloat16:  # which NumPy does not have
+            return Tensor.of(value.view(torch.int16).numpy(force=True), name)._replace(dtype="BF16")
         return Tensor.of(value.numpy(force=True), name)
-    except (TypeError, ValueError, RuntimeError) as error:  # quantized, sparse, meta, lazy, float4, …
-        raise SwarmError(f"model entry {name!r} of type {type(value).__name__} cannot be merged: {error}") from error
+    except (TypeError, ValueError, RuntimeError, TensorFileError) as error:  # quantized, sparse, meta, lazy, float8, …
+        raise not_mergeable(name, value, error) from error
 
 
 def _is_merged(name: str, value: object) -> bool:

@@ -26,7 +26,6 @@ GRID: Final = 2**29
 """Largest sum of coefficients: 24 bits of a float32 and 29 bits of a coefficient fill the 53 bits of a float64."""
 
 FLOATS: Final = frozenset({"F64", "C64", "F32", "BF16", "F16"})
-MERGEABLE: Final = frozenset(DTYPES) - {"F8_E4M3", "F8_E5M2"}
 
 
 class NonFinite(Exception):

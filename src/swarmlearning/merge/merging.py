@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from swarmlearning.merge.arithmetic import GRID, MERGEABLE, NonFinite
+from swarmlearning.merge.arithmetic import GRID, NonFinite
 from swarmlearning.merge.influence import Influence, influences, tally
 from swarmlearning.merge.methods import METHODS
 from swarmlearning.merge.streaming import Models, ModelUnreadable, OnRead, Plan, build, find_non_finite, processors
-from swarmlearning.tensors.file import Header, TensorFileError, read_header
-from swarmlearning.tensors.structure import describe_difference, label
+from swarmlearning.tensors.file import Header, TensorFileError, read_header, require_mergeable
+from swarmlearning.tensors.structure import describe_difference
 
 
 class MergeError(Exception):
@@ -155,11 +155,7 @@ def _common_header(sources: Sequence[Source], previous: Path | None) -> tuple[He
         common = Counter(headers.values()).most_common(1)[0][0]
     else:
         return None, unusable
-    for entry in common.entries:
-        if entry.dtype not in MERGEABLE:
-            raise MergeError(
-                f"tensor {label(entry.name)} is {entry.dtype}, which cannot be merged; keep it in BF16 or F16"
-            )
+    require_mergeable(common.specs)
     for uid, header in headers.items():
         if header != common:
             unusable[uid] = "structure: " + describe_difference(common.specs, header.specs)

@@ -66,7 +66,7 @@ from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlchannel import MLChannel
 from swarmlearning.sl.remarks import Remarks
-from swarmlearning.tensors.file import TensorFileError, file_size, read_header
+from swarmlearning.tensors.file import TensorFileError, file_size, read_header, require_mergeable
 from swarmlearning.tensors.structure import describe_difference, structure_digest, structure_text
 from swarmlearning.views.names import node_names
 from swarmlearning.views.render import participation_text, waiting_text
@@ -193,6 +193,7 @@ class Driver:
         specs = message.specs
         try:
             self._model_size = file_size(specs)
+            require_mergeable(specs)
         except TensorFileError as error:
             raise ChannelError(f"no model can have this structure: {error}") from error
         chain = self._follower.chain

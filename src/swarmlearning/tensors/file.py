@@ -52,6 +52,9 @@ DTYPES: Final[Mapping[str, np.dtype[Any]]] = MappingProxyType(
 """Tag -> NumPy dtype of the stored bytes, in the order of the file. BF16 and F8_*, which NumPy does not have, are
 handled as unsigned integers of the same width."""
 
+MERGEABLE: Final = frozenset(DTYPES) - {"F8_E4M3", "F8_E5M2"}
+"""Tags of what models can be merged from: 8-bit floats are too coarse for a mean of them to be one."""
+
 _RAW: Final = frozenset({"BF16", "F8_E4M3", "F8_E5M2"})
 _TAGS: Final = {dtype: tag for tag, dtype in DTYPES.items() if tag not in _RAW}
 _RANK: Final = {tag: rank for rank, tag in enumerate(DTYPES)}
@@ -92,6 +95,13 @@ def tag_of(dtype: np.dtype[Any], name: str = "?") -> str:
             f"tensor {label(name)}: dtype {dtype} cannot be stored; use one of {', '.join(_TAGS.values())}"
         )
     return tag
+
+
+def require_mergeable(specs: Iterable[Spec]) -> None:
+    """Raises TensorFileError, naming the first tensor whose dtype is not in `MERGEABLE`."""
+    for name, dtype, _ in specs:
+        if dtype not in MERGEABLE:
+            raise TensorFileError(f"tensor {label(name)} is {dtype}, which cannot be merged; keep it in BF16 or F16")
 
 
 class Entry(NamedTuple):

@@ -7,13 +7,20 @@ from collections.abc import Iterable
 Spec = tuple[str, str, tuple[int, ...]]
 """Name, dtype tag (a key of `tensors.file.DTYPES`) and shape of one tensor."""
 
-_NAMED_DIFFERENCES = 5
+_NAMED = 5
 _LABEL_LENGTH = 100
 
 
 def label(name: str) -> str:
     """A tensor's name for messages: quoted, and cut where a hostile file makes it long."""
     return repr(name) if len(name) <= _LABEL_LENGTH else f"{name[:_LABEL_LENGTH]!r}…"
+
+
+def labels(names: Iterable[str]) -> str:
+    """Tensors' names for messages: the first few, and how many more there are."""
+    found = list(names)
+    more = len(found) - _NAMED
+    return ", ".join(map(label, found[:_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def structure_digest(specs: Iterable[Spec]) -> str:
@@ -36,8 +43,8 @@ def describe_difference(ours: Iterable[Spec], theirs: Iterable[Spec]) -> str:
         for name in sorted(mine.keys() | other.keys())
         if mine.get(name) != other.get(name)
     ]
-    more = len(texts) - _NAMED_DIFFERENCES
-    return "; ".join(texts[:_NAMED_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
+    more = len(texts) - _NAMED
+    return "; ".join(texts[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _difference(name: str, ours: tuple[str, tuple[int, ...]] | None, theirs: tuple[str, tuple[int, ...]] | None) -> str:
