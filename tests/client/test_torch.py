@@ -317,7 +317,9 @@ EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, tor
     ],
     ids=["sparse", "complex128", "meta", *map(str, EIGHT_BITS)],
 )
-def test_a_session_is_not_opened_with_an_entry_that_cannot_be_merged(tmp_path: Path, join: Join, entry: torch.Tensor, text: str) -> None:
+def test_a_session_is_not_opened_with_an_entry_that_cannot_be_merged(
+    tmp_path: Path, join: Join, entry: torch.Tensor, text: str
+) -> None:
     model = nn.Linear(1, 1)
     model.register_buffer("odd", entry)
     with FakeSL(tmp_path) as sl, pytest.raises(SwarmError, match="Init Swarm call to SL container failed - ") as caught:
