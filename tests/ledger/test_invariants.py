@@ -205,8 +205,8 @@ def check(state: Training) -> None:
         assert now.number == state.rounds
         assert not now.submissions.keys() & now.late.keys()
         assert {*now.submissions, *now.late} <= state.members.keys()
-        assert not now.frozen or len(now.submissions) >= state.terms.min_peers
-        assert not now.late or now.frozen
+        assert now.phase == "collecting" or len(now.submissions) >= state.terms.min_peers
+        assert not now.late or now.phase == "frozen"
         assert not now.leader or state.members[now.leader].may_lead
         assert not state.result or now.base == state.result.digest
         if not now.leader:

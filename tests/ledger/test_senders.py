@@ -307,7 +307,7 @@ def test_one_certificate_of_the_original_serves_all_sls_of_a_host(identifier: bo
     assert ledger.training.round is not None
     for uid in ("sl-1", "sl-2"):
         ledger.say(uid, Submit(0, "", "trained", "a" * 64, 1, 1))
-    assert ledger.training.round.frozen
+    assert ledger.training.round.phase == "frozen"
     replay(ledger.blocks)
 
 

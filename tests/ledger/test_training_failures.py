@@ -60,7 +60,7 @@ def test_nobody_eligible_is_a_state_with_a_text_and_ends_when_somebody_is() -> N
     with pytest.raises(Rejection, match="stale-term"):
         play.depose("a")
     play.submit("a", "b")
-    assert play.round.frozen
+    assert play.frozen
     play.open("c")
     assert play.leader == "c"
     play.publish()
@@ -186,7 +186,7 @@ def test_who_is_away_is_not_waited_for(attendance: Attendance) -> None:
     play = Play("a", "b", "c")
     play.submit("a", "b")
     play.set_attendance("c", attendance)
-    assert play.round.frozen
+    assert play.frozen
 
 
 @pytest.mark.parametrize("attendance", AWAY)
@@ -194,7 +194,7 @@ def test_but_never_is_a_round_closed_below_min_peers(attendance: Attendance) -> 
     play = Play("a", "b", "c", min_peers=3)
     play.submit("a", "b")
     play.set_attendance("c", attendance)
-    assert not play.round.frozen
+    assert not play.frozen
     assert (
         play.text == f"round 0, open since {OPEN}: 2 models in, minPeers 3; waiting for c ({attendance} since {OPEN})"
     )
@@ -224,7 +224,7 @@ def test_before_the_first_result_who_comes_back_is_waited_for_at_once() -> None:
     play.set_attendance("c", "lost")
     play.set_attendance("c", "present")
     play.submit("a", "b")
-    assert not play.round.frozen
+    assert not play.frozen
 
 
 def test_a_process_that_was_started_again_is_back_with_its_session_only() -> None:
@@ -266,7 +266,7 @@ def test_missing_is_a_statement_and_takes_the_member_out_of_the_waiting() -> Non
     play.complete_round("a", "b", "c")
     play.submit("a", "b")
     play.missing("c")
-    assert play.round.frozen
+    assert play.frozen
     assert (play.result.missing, play.result.holders) == (("c",), ("a", "b"))
 
 
@@ -367,7 +367,7 @@ def test_a_result_that_nobody_holds_is_void_and_its_round_collected_again() -> N
     play.set_attendance("b", "lost")
     play.void()
     assert (play.round.number, play.round.base, play.round.submissions) == (1, merged(0), {})
-    assert (play.round.term, play.leader, play.round.frozen) == (1, "a", False)
+    assert (play.round.term, play.leader, play.round.phase) == (1, "a", "collecting")
     assert (play.state.result, play.state.rounds) == (None, 1)
     assert [play.member(uid).contributed for uid in "abc"] == [1, 1, 1]
     assert play.member("c").late == 0

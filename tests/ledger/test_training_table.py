@@ -255,7 +255,7 @@ def test_round_0_opens_when_min_peers_sessions_are_open() -> None:
     play = Play("a", "b", min_peers=3)
     assert play.state.round is None
     play.open("c")
-    assert (play.round.number, play.round.term, play.round.base, play.round.frozen) == (0, 0, "", False)
+    assert (play.round.number, play.round.term, play.round.base, play.round.phase) == (0, 0, "", "collecting")
 
 
 def test_the_first_session_fixes_what_all_share_and_each_keeps_its_own() -> None:
@@ -281,7 +281,7 @@ def test_who_joins_in_round_0_is_awaited_at_once() -> None:
     play = two()
     play.open("c")
     play.submit("a", "b")
-    assert not play.round.frozen
+    assert not play.frozen
 
 
 def test_a_session_opened_again_begins_anew_but_keeps_its_record() -> None:
@@ -296,9 +296,9 @@ def test_a_round_does_not_wait_for_the_session_that_was_opened_again() -> None:
     play = Play("a", "b", "c")
     play.complete_round("a", "b", "c")
     play.submit("a", "b")
-    assert not play.round.frozen
+    assert not play.frozen
     play.open("c")
-    assert play.round.frozen
+    assert play.frozen
 
 
 # --- a round --------------------------------------------------------------------------------------------------------
@@ -307,15 +307,15 @@ def test_a_round_does_not_wait_for_the_session_that_was_opened_again() -> None:
 def test_a_round_freezes_by_itself_when_all_awaited_are_in() -> None:
     play = Play("a", "b", "c")
     play.submit("a", "b")
-    assert not play.round.frozen
+    assert not play.frozen
     play.submit("c")
-    assert play.round.frozen
+    assert play.frozen
 
 
 def test_the_leader_may_freeze_with_min_peers() -> None:
     play = three()
     play.freeze()
-    assert play.round.frozen
+    assert play.frozen
     assert sorted(play.round.submissions) == ["a", "b"]
 
 
@@ -351,12 +351,12 @@ def test_too_few_usable_models_return_the_round_to_collecting_in_the_same_term()
     play = Play("a", "b", "c", min_peers=3)
     play.submit("a", "b", "c")
     play.publish(without={"b": "non-finite", "c": "unreachable"})
-    assert (play.round.number, play.round.term, play.round.frozen, play.state.result) == (0, 0, False, None)
+    assert (play.round.number, play.round.term, play.round.phase, play.state.result) == (0, 0, "collecting", None)
     assert list(play.round.submissions) == ["a"]
     assert play.round.barred == {"b": model("b", 0)}
     play.submit("c")
     play.submit("b", digest="7" * 64)
-    assert play.round.frozen
+    assert play.frozen
 
 
 def test_what_could_not_be_used_once_cannot_be_used_later() -> None:
@@ -374,9 +374,9 @@ def test_a_late_model_counts_when_its_round_collects_again() -> None:
     play.submit("c")
     play.publish(without={"b": "non-finite"})
     assert (sorted(play.round.submissions), play.round.late) == (["a", "c"], {})
-    assert not play.round.frozen
+    assert not play.frozen
     play.set_attendance("b", "ml-lost")
-    assert play.round.frozen
+    assert play.frozen
 
 
 def test_when_only_lost_members_are_left_out_the_late_ones_complete_the_round() -> None:
@@ -385,7 +385,7 @@ def test_when_only_lost_members_are_left_out_the_late_ones_complete_the_round() 
     play.submit("c")
     play.set_attendance("b", "lost")
     play.publish(without={"b": "unreachable"})
-    assert play.round.frozen
+    assert play.frozen
     assert sorted(play.round.submissions) == ["a", "c"]
 
 
@@ -420,7 +420,7 @@ def test_a_finished_member_contributes_by_its_check_in_mode(checkin: str, weight
     play.close("b", checkin)  # type: ignore[arg-type]
     play.submit("b", kind=checkin, base="", weight=weight)  # type: ignore[arg-type]
     play.submit("a")
-    assert play.round.frozen
+    assert play.frozen
 
 
 # --- the end --------------------------------------------------------------------------------------------------------
@@ -542,7 +542,7 @@ def test_a_straggler_is_not_waited_for_until_it_has_loaded_a_result() -> None:
     play.report("c", loaded=False)
     assert (play.member("c").awaited, "c" in play.result.holders) == (False, True)
     play.submit("a", "b")
-    assert play.round.frozen
+    assert play.frozen
     play.publish()
     play.report("c")
     assert play.member("c").awaited
@@ -563,7 +563,7 @@ def test_a_carried_model_builds_on_the_standing_result_and_counts_like_any_other
     entry = play.round.submissions["c"]
     assert (entry.kind, entry.weight) == ("carried", 1)
     play.submit("a", "b")
-    assert play.round.frozen
+    assert play.frozen
     play.publish()
     assert play.member("c").contributed == 2
 

@@ -27,6 +27,7 @@ from swarmlearning.rounds.events import (
     AnswerClosed,
     AnswerOpened,
     AnswerSynced,
+    Cancel,
     Carried,
     Carry,
     ChainAdvanced,
@@ -372,7 +373,7 @@ def test_what_was_trained_from_an_older_model_is_carried_over_and_submitted() ->
 def test_it_is_carried_over_anew_when_it_comes_too_late_again() -> None:
     node = straggler()
     node.play.submit("a", "b", "c")
-    assert node.play.round.frozen
+    assert node.play.frozen
     node.play.publish()
     node.show()
     assert node.tell(Carried(model("d", 1), merged(1), CARRIED, 1)) == []
@@ -705,7 +706,8 @@ def test_a_model_that_is_gone_when_it_should_be_merged_is_fetched_again() -> Non
     node.play.submit("b")
     node.show()
     assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
-    assert node.tell(Dropped(model("b", 0))) == [Fetch(model("b", 0), ("b",))]
+    unwanted = Cancel(merge_of(node))
+    assert node.tell(Dropped(model("b", 0))) == [unwanted, Fetch(model("b", 0), ("b",))]
     assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
 
 
@@ -755,8 +757,9 @@ def test_a_merge_of_a_term_that_has_passed_is_not_published() -> None:
     node.show()
     node.tell(Fetched(model("b", 0)))
     done = merged_by(node)
+    unwanted = Cancel(merge_of(node))
     node.play.depose("sn", by_sn=True, cause="lease")
-    assert node.show() == []
+    assert node.show() == [unwanted]
     assert node.tell(done) == []
 
 
@@ -830,7 +833,7 @@ def test_a_leader_that_cannot_do_its_work_deposes_itself_and_tries_again_later()
     node.show()
     assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
     depose = Depose(0, 0, 1, node.height, "progress")
-    assert node.tell(LocalFailure("")) == [Send(depose)]
+    assert node.tell(LocalFailure(merge_of(node), "the disk is full")) == [Send(depose)]
     assert node.show() == [], "it does not merge before its time"
     node.play.depose("a")
     node.accept(depose)
@@ -840,6 +843,82 @@ def test_a_leader_that_cannot_do_its_work_deposes_itself_and_tries_again_later()
     assert node.play.leader == "a"
     assert node.show() == []
     assert node.wake("retry") == [merge_of(node)]
+
+
+def test_a_fetch_that_a_newer_result_supersedes_is_cancelled_so_one_is_under_way_at_a_time() -> None:
+    node = submitted("d", "a", "b", "c", "d")
+    under_way: list[Fetch] = []
+    for number in range(3):
+        node.play.publish(result=merged(number))
+        actions = node.show()
+        fetch = Fetch(merged(number), (node.play.result.leader,))
+        assert actions == [*map(Cancel, under_way), fetch]
+        under_way = [fetch]
+        node.play.report("a", "b")
+        node.play.submit("a", "b")
+        node.play.freeze()
+
+
+def test_a_failure_of_a_superseded_fetch_does_not_depose_the_leader_and_changes_nothing() -> None:
+    node = submitted("b", "a", "b", "c")
+    node.play.publish()
+    (stale,) = node.show()
+    node.play.report("a", "c")
+    node.play.submit("a", "c")
+    node.play.freeze()
+    node.play.publish(result=merged(1))
+    assert node.play.leader == "c"
+    node.play.depose("c")
+    assert node.play.leader == "a"
+    node.play.depose("a")
+    assert node.play.leader == "b"
+    assert isinstance(stale, Fetch)
+    assert Cancel(stale) in node.show()
+    assert node.tell(LocalFailure(stale, "the disk is full")) == []
+
+
+def test_a_leader_that_cannot_store_the_standing_result_is_not_deposed_for_that() -> None:
+    node = submitted("b", "a", "b", "c")
+    node.play.publish()
+    assert node.play.leader == "b"
+    (fetch,) = node.show()
+    assert isinstance(fetch, Fetch)
+    assert node.tell(LocalFailure(fetch, "the disk is full")) == [Send(Missing(0))]
+
+
+def test_a_leader_that_cannot_store_a_contribution_deposes_itself() -> None:
+    node = leading("b")
+    node.play.submit("b")
+    (fetch,) = node.show()
+    assert isinstance(fetch, Fetch)
+    assert node.tell(LocalFailure(fetch, "the disk is full")) == [Send(Depose(0, 0, 1, node.height, "progress"))]
+
+
+def test_a_merge_that_can_never_succeed_ends_the_ml_process_with_the_reason() -> None:
+    node = leading("b")
+    node.play.submit("b")
+    node.show()
+    (merge,) = node.tell(Fetched(model("b", 0)))
+    assert isinstance(merge, Merge)
+    actions = node.tell(LocalFailure(merge, "tensor w is F8_E4M3, which cannot be merged", permanent=True))
+    assert Fail("tensor w is F8_E4M3, which cannot be merged") in actions
+    assert Send(Depose(0, 0, 1, node.height, "progress")) in actions
+
+
+def test_carrying_over_to_a_result_that_was_superseded_is_cancelled() -> None:
+    node = served("b", "a", "b", "c")
+    node.play.submit("a", "c")
+    node.play.freeze()
+    node.play.publish(result=merged(1))
+    node.show()
+    node.tell(Fetched(merged(1)))
+    carry = Carry(model("b", 1), merged(0), merged(1), 1)
+    assert carry in node.hand(1)
+    node.play.report("a", "c")
+    node.play.submit("a", "c")
+    node.play.freeze()
+    node.play.publish(result=merged(2))
+    assert Cancel(carry) in node.show()
 
 
 def test_a_leader_at_work_says_so_as_long_as_bytes_move() -> None:

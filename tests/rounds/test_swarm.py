@@ -16,7 +16,7 @@ from simulation.site import SETTINGS, Plan
 from simulation.swarm import Swarm
 from simulation.unsigned import signatures_unchecked
 from swarmlearning.ledger.bodies import CheckinMode, Publish, Submit
-from swarmlearning.ledger.contracts.training.state import Result, Training
+from swarmlearning.ledger.contracts.training.state import Phase, Result, Training
 from swarmlearning.views.render import waiting_text
 
 SEEDS = range(12)
@@ -43,12 +43,12 @@ def swarms(*plans: Plan, min_peers: int) -> Iterator[Swarm]:
         yield swarm
 
 
-def round_open(number: int, submitted: int = 0, frozen: bool = False) -> Callable[[Training], bool]:
-    """Whether this round is in progress, with so many models, and frozen or not."""
+def round_open(number: int, submitted: int = 0, phase: Phase = "collecting") -> Callable[[Training], bool]:
+    """Whether this round is in progress, with so many models, in this phase."""
 
     def reached(state: Training) -> bool:
         now = state.round
-        return now is not None and (now.number, len(now.submissions), now.frozen) == (number, submitted, frozen)
+        return now is not None and (now.number, len(now.submissions), now.phase) == (number, submitted, phase)
 
     return reached
 
@@ -195,7 +195,7 @@ def test_who_comes_when_all_is_over_is_told_so() -> None:
 
 MOMENTS = {
     "collecting": round_open(1, submitted=1),
-    "frozen": round_open(1, submitted=4, frozen=True),
+    "frozen": round_open(1, submitted=4, phase="frozen"),
     "published": published(1),
 }
 FATES: dict[str, tuple[Fault, float]] = {

@@ -10,7 +10,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
-from swarmlearning.rounds.events import Carry
+from swarmlearning.rounds.events import Carry, Fetch, Work
 from swarmlearning.rounds.machine import MISSED_THE_END
 
 if TYPE_CHECKING:
@@ -146,7 +146,17 @@ class Witness:
         expected = EXPECTED | OF_A_PUBLISH if isinstance(body, Publish) else EXPECTED
         require(why.code in expected, f"{site.uid} is refused {type(body).__name__}: {why}")
 
+    def begins(self, site: "Site", work: Work) -> None:
+        """A site does one thing once, and merges or carries over one model at a time."""
+        if isinstance(work, Fetch):
+            twice = work.digest in site.fetching
+        else:
+            twice = any(isinstance(one, type(work)) for one in site.work)
+        require(not twice, f"{site.uid} begins {type(work).__name__} beside another: {work}")
+
     def tidies(self, site: "Site", kept: Iterable[str]) -> None:
+        stale = site.fetching.difference(kept)
+        require(not stale, f"{site.uid} tidies away what it is fetching: {stale}")
         result = self._log.training(-1).result
         if result is not None and self._publisher == (site.uid, site.life):
             require(result.digest in kept, f"{site.uid} tidies away the result that it has published")

@@ -1,6 +1,6 @@
-"""What a site does with models: gets them from others, merges, carries over, verifies.
+"""What a site does with models: fetches them from others, merges, carries over, verifies.
 
-Models are names; the witness knows of each what it was truly made from.
+Models are names; the witness knows of each what it was truly made from. Nothing comes of work that was cancelled.
 """
 
 from hashlib import sha256
@@ -17,10 +17,13 @@ from swarmlearning.rounds.events import (
     LocalFailure,
     Merge,
     Merged,
+    Work,
 )
 
 if TYPE_CHECKING:
+    from simulation.clock import Thunk
     from simulation.site import Site
+    from simulation.store import Job
 
 CONNECT_SECONDS = 5.0
 REFUSED_SECONDS = 0.02
@@ -31,37 +34,81 @@ def name(*parts: str) -> str:
     return sha256(" ".join(parts).encode()).hexdigest()
 
 
-def fetch(site: "Site", task: Fetch, holders: list[str]) -> None:
+class Task:
+    """Work of a site's that is under way."""
+
+    def __init__(self, site: "Site", work: Work) -> None:
+        self.site, self.work = site, work
+        self.cancelled = False
+        self._job: Job | None = None
+
+    def cancel(self) -> None:
+        """Nothing comes of it any more."""
+        self.cancelled = True
+        if self._job is not None:
+            self.site.store.stop(self._job)
+
+    def at(self, seconds: float, thunk: "Thunk") -> None:
+        """Does this later, unless it is cancelled by then."""
+        self.site.at(seconds, lambda: None if self.cancelled else thunk())
+
+    def job(self, seconds: float, thunk: "Thunk", *, silent: bool = False) -> None:
+        """Work with disk or network, which then does `thunk`."""
+        self._job = self.site.store.job(seconds, thunk, silent)
+
+    def end(self, event: Fetched | FetchFailed | LocalFailure | Merged | Carried | Dropped) -> None:
+        """It is over, with this event."""
+        self.site.ended(self)
+        self.site.tell(event)
+
+
+def begin(site: "Site", work: Work) -> Task:
+    """Starts the work."""
+    task = Task(site, work)
+    match work:
+        case Fetch(holders=holders):
+            task.at(0.0, lambda: fetch(task, work, list(holders)))
+        case Merge():
+            site.swarm.moment("merging", site)
+            task.job(site.plan.work, lambda: merge(task, work), silent=site.plan.silent)
+        case Carry():
+            task.job(site.plan.work, lambda: carry(task, work), silent=site.plan.silent)
+    return task
+
+
+def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
     """Asks one holder after the other."""
+    site = task.site
     if not holders:
-        site.tell(FetchFailed(task.digest, "nobody could give it"))
+        task.end(FetchFailed(work.digest, "nobody could give it"))
         return
     holder, rest = site.swarm.sites[holders[0]], holders[1:]
     if not holder.alive or holder.shielded:
-        site.at(REFUSED_SECONDS, lambda: fetch(site, task, rest))
+        task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
     elif holder.frozen or not site.swarm.reach(site.uid, holder.uid) or site.swarm.loses():
-        site.at(CONNECT_SECONDS, lambda: fetch(site, task, rest))
-    elif task.digest not in holder.store.held:
-        holder.at(0.0, lambda: holder.tell(Dropped(task.digest)))
-        site.at(REFUSED_SECONDS, lambda: fetch(site, task, rest))
+        task.at(CONNECT_SECONDS, lambda: fetch(task, work, rest))
+    elif work.digest not in holder.store.held:
+        holder.at(0.0, lambda: holder.tell(Dropped(work.digest)))
+        task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
     else:
-        site.store.job(holder.plan.transfer + site.plan.transfer, lambda: _fetched(site, task, holder, rest))
+        task.job(holder.plan.transfer + site.plan.transfer, lambda: _fetched(task, work, holder, rest))
 
 
-def _fetched(site: "Site", task: Fetch, holder: "Site", rest: list[str]) -> None:
+def _fetched(task: Task, work: Fetch, holder: "Site", rest: list[str]) -> None:
+    site = task.site
     if site.store.full:
-        site.tell(LocalFailure(task.digest))
+        task.end(LocalFailure(work, "the disk is full"))
     elif (
         not holder.alive
         or holder.frozen
         or not site.swarm.reach(site.uid, holder.uid)
-        or task.digest not in holder.store.whole
+        or work.digest not in holder.store.whole
     ):
-        fetch(site, task, rest)
+        fetch(task, work, rest)
     else:
-        site.store.put(task.digest)
-        site.store.known(task.digest)
-        site.tell(Fetched(task.digest))
+        site.store.put(work.digest)
+        site.store.known(work.digest)
+        task.end(Fetched(work.digest))
 
 
 def verify(site: "Site", digest: str) -> None:
@@ -70,10 +117,10 @@ def verify(site: "Site", digest: str) -> None:
         site.tell(Dropped(digest))
 
 
-def carry(site: "Site", task: Carry) -> None:
-    witness = site.swarm.witness
+def carry(running: Task, task: Carry) -> None:
+    site, witness = running.site, running.site.swarm.witness
     if site.store.full or not {task.digest, task.base, task.onto} <= site.store.held:
-        site.tell(Carried(task.digest, task.onto, "", 0))
+        running.end(Carried(task.digest, task.onto, "", 0))
         return
     witness.carried(site, task)
     result = name("carried", task.digest, task.base, task.onto)
@@ -82,19 +129,19 @@ def carry(site: "Site", task: Carry) -> None:
     if task.digest in witness.poisoned:
         witness.poisoned.add(result)
     site.store.put(result)
-    site.tell(Carried(task.digest, task.onto, result, 1))
+    running.end(Carried(task.digest, task.onto, result, 1))
 
 
-def merge(site: "Site", task: Merge) -> None:
+def merge(running: Task, task: Merge) -> None:
     """The result is named by what goes into it; models that are not finite are left out."""
-    swarm = site.swarm
+    site, swarm = running.site, running.site.swarm
     if gone := [one.digest for one in task.submissions if one.weight and one.digest not in site.store.held]:
         for digest in gone:
-            site.tell(Dropped(digest))
+            running.end(Dropped(digest))
         return
     if site.store.full:
         swarm.note(site.uid, "cannot merge: its disk is full")
-        site.tell(LocalFailure(""))
+        running.end(LocalFailure(task, "the disk is full"))
         return
     excluded = [Exclusion(uid, "unreachable", why) for uid, why in task.unusable]
     poisoned = swarm.witness.poisoned
@@ -116,4 +163,4 @@ def merge(site: "Site", task: Merge) -> None:
     if result and result != task.base:
         site.store.put(result)
     swarm.moment("publishing", site)
-    site.tell(Merged(task.round, task.term, result, 1, Receipt("mean", parts, tuple(excluded))))
+    running.end(Merged(task.round, task.term, result, 1, Receipt("mean", parts, tuple(excluded))))

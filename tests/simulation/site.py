@@ -15,6 +15,7 @@ from swarmlearning.ledger.bodies import CheckinMode
 from swarmlearning.ledger.contracts import network
 from swarmlearning.rounds.events import (
     Action,
+    Cancel,
     Carried,
     Carry,
     ChainAdvanced,
@@ -30,6 +31,7 @@ from swarmlearning.rounds.events import (
     SetTimer,
     TimerFired,
     Verify,
+    Work,
 )
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
@@ -70,6 +72,7 @@ class Site(Living):
         self.swarm, self.uid, self.plan = swarm, uid, plan
         self.finished = self.dead = self.jammed = self.shielded = False
         self.machine: RoundMachine | None = None
+        self.work: dict[Work, models.Task] = {}
         self.store = Store(self, swarm.dice)
         self.script = Script(self)
         self.link = Link(self, sn)
@@ -79,7 +82,7 @@ class Site(Living):
     def start(self) -> None:
         """The SL starts, finds an SN, registers, and starts its ML process."""
         self.begin()
-        self.machine = None
+        self.machine, self.work = None, {}
         self.store.begin()
         self.script.begin()
         self.link = Link(self, self.link.number)
@@ -152,17 +155,26 @@ class Site(Living):
             case ModelReceived(digest=digest) | Merged(result=digest) | Carried(result=digest):
                 self.store.known(digest)
 
+    @property
+    def fetching(self) -> set[str]:
+        """The models on their way to it."""
+        return {work.digest for work in self.work if isinstance(work, Fetch)}
+
+    def ended(self, task: models.Task) -> None:
+        """This work is not under way any more."""
+        if self.work.get(task.work) is task:
+            del self.work[task.work]
+
     def _perform(self, action: Action) -> None:
         match action:
             case Send(body):
                 self.link.send(body)
-            case Fetch():
-                models.fetch(self, action, list(action.holders))
-            case Merge():
-                self.swarm.moment("merging", self)
-                self.store.job(self.plan.work, lambda: models.merge(self, action), self.plan.silent)
-            case Carry():
-                self.store.job(self.plan.work, lambda: models.carry(self, action), self.plan.silent)
+            case Fetch() | Merge() | Carry():
+                self.swarm.witness.begins(self, action)
+                self.work[action] = models.begin(self, action)
+            case Cancel(work):
+                if work in self.work:
+                    self.work.pop(work).cancel()
             case Verify(digest):
                 self.store.job(self.plan.work, lambda: models.verify(self, digest))
             case SetTimer(timer, seconds):

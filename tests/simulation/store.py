@@ -1,9 +1,20 @@
 """A site's disk: which models are on it, and work that takes time, or stands still."""
 
 import random
+from dataclasses import dataclass
+from functools import partial
 
 from simulation.clock import Thunk
 from simulation.life import Living
+
+
+@dataclass
+class Job:
+    """Work with disk or network, until it is done or stopped."""
+
+    thunk: Thunk
+    silent: bool
+    over: bool = False
 
 
 class Store:
@@ -20,7 +31,7 @@ class Store:
     def begin(self) -> None:
         """A process of the site starts: nothing is under way."""
         self._fresh: set[str] = set()
-        self._stalled: list[Thunk] = []
+        self._stalled: list[Job] = []
         self._busy = self._moved = 0
 
     # --- models -----------------------------------------------------------------------------------------------------
@@ -49,25 +60,32 @@ class Store:
 
     # --- work -------------------------------------------------------------------------------------------------------
 
-    def job(self, seconds: float, thunk: Thunk, silent: bool = False) -> None:
+    def job(self, seconds: float, thunk: Thunk, silent: bool = False) -> Job:
         """Work with disk or network that can be seen to move, if it is not `silent`."""
         self._busy += not silent
+        job = Job(thunk, silent)
+        self._life.at(self.slowness * seconds, lambda: self._due(job))
+        return job
 
-        def done() -> None:
-            if self.stuck:
-                self._stalled.append(done)
-            else:
-                self._busy -= not silent
-                thunk()
+    def stop(self, job: Job) -> None:
+        """Nothing comes of it any more."""
+        if not job.over:
+            job.over = True
+            self._busy -= not job.silent
 
-        self._life.at(self.slowness * seconds, done)
+    def _due(self, job: Job) -> None:
+        if self.stuck:
+            self._stalled.append(job)
+        elif not job.over:
+            self.stop(job)
+            job.thunk()
 
     def unstick(self) -> None:
         """The disk works again."""
         self.stuck = False
-        for thunk in self._stalled:
-            self._life.at(self._dice.random(), thunk)
-        self._stalled = []
+        stalled, self._stalled = self._stalled, []
+        for job in stalled:
+            self._life.at(self._dice.random(), partial(self._due, job))
 
     @property
     def moved(self) -> int:

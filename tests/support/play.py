@@ -54,6 +54,11 @@ class Play:
         return self.state.result
 
     @property
+    def frozen(self) -> bool:
+        """Whether the round's contributors are fixed."""
+        return self.round.phase == "frozen"
+
+    @property
     def leader(self) -> str:
         return self.round.leader
 
@@ -158,7 +163,7 @@ class Play:
     def complete_round(self, *uids: str) -> None:
         """All of these submit, their leader publishes, all report."""
         self.submit(*uids)
-        if not self.round.frozen:
+        if not self.frozen:
             self.freeze()
         self.publish()
         self.report(*uids)

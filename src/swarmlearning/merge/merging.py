@@ -36,6 +36,10 @@ class Exclusion(NamedTuple):
     reason: str
 
 
+class UnmergeableError(MergeError):
+    """Models of this structure cannot be merged at all; no later attempt can succeed."""
+
+
 class TooFewModels(MergeError):
     """Fewer sources than the caller's minimum could be merged."""
 
@@ -155,7 +159,10 @@ def _common_header(sources: Sequence[Source], previous: Path | None) -> tuple[He
         common = Counter(headers.values()).most_common(1)[0][0]
     else:
         return None, unusable
-    require_mergeable(common.specs)
+    try:
+        require_mergeable(common.specs)
+    except TensorFileError as error:
+        raise UnmergeableError(str(error)) from error
     for uid, header in headers.items():
         if header != common:
             unusable[uid] = "structure: " + describe_difference(common.specs, header.specs)

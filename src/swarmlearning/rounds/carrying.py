@@ -26,14 +26,13 @@ class Carrying:
         self._without = NO_MODEL
         self._merged_in = NOTHING
         self._carried: tuple[str, Handed | None] | None = None
-        self._carrying: tuple[str, str] | None = None
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """The ML process has handed over another model."""
         self._rounds, self._digests, self._without, self._merged_in = set(), set(), NO_MODEL, NOTHING
-        self._carried = self._carrying = None
+        self._carried = None
 
     def submitted(self, number: int, digest: str) -> None:
         """The model, or what was carried over of it, goes to the round of this number."""
@@ -42,8 +41,9 @@ class Carrying:
 
     def carried(self, done: Carried) -> None:
         """What was asked for is in the store, or cannot be made."""
-        if self._carrying == (done.digest, done.onto):
-            self._carrying = None
+        task = self._work.carrying(done.digest, done.onto)
+        if task is not None:
+            self._work.ended(task)
             self._carried = (done.onto, Handed(done.result, done.size) if done.result else None)
             if done.result:
                 self._work.held.add(done.result)
@@ -86,7 +86,6 @@ class Carrying:
         return not unusable and self._carried != (latest[1], None)
 
     def carry(self, waiting: Handed, has: Model, latest: Model) -> Iterator[Action]:
-        """Asks for it once, for each result anew."""
-        if (self._carried is None or self._carried[0] != latest[1]) and self._carrying != (waiting.digest, latest[1]):
-            self._carrying = (waiting.digest, latest[1])
-            yield Carry(waiting.digest, has[1], latest[1], latest[0] - has[0])
+        """Wants it carried over to the latest result, for each result anew."""
+        if self._carried is None or self._carried[0] != latest[1]:
+            yield from self._work.want(Carry(waiting.digest, has[1], latest[1], latest[0] - has[0]))

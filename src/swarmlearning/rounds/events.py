@@ -1,4 +1,4 @@
-"""What the round machine is told, and what it asks for."""
+"""The round machine's events (what happened at this node) and actions (what this node is to do)."""
 
 from typing import Literal, TypeAlias
 
@@ -9,6 +9,14 @@ from swarmlearning.ledger.contracts.training.state import Submission, Training
 
 Key: TypeAlias = tuple[int, int, int]
 """Run, round and term."""
+
+
+Range: TypeAlias = tuple[int, int]
+"""Bytes of a model's file: from the first to before the second. None in its place: the whole file."""
+
+FetchCode: TypeAlias = Literal["unreachable", "not-held", "invalid", "too-slow"]
+"""Why a fetch failed: nobody could be reached or transfers broke off, nobody holds the model, what came is not the
+model, or it came too slowly."""
 
 
 class _Frozen(msgspec.Struct, frozen=True):
@@ -68,16 +76,19 @@ class MLDisconnected(_Frozen, frozen=True):
 
 
 class Fetched(_Frozen, frozen=True):
-    """The model is in the local store."""
+    """The model, or this range of it, is in the local store."""
 
     digest: str
+    range: Range | None = None
 
 
 class FetchFailed(_Frozen, frozen=True):
-    """Nobody who was asked could give the model."""
+    """None of the nodes in a `Fetch` provided the model. `reason` is for people, `code` for programs."""
 
     digest: str
     reason: str
+    code: FetchCode = "unreachable"
+    range: Range | None = None
 
 
 class Dropped(_Frozen, frozen=True):
@@ -93,9 +104,11 @@ class DeliveryFailed(_Frozen, frozen=True):
 
 
 class LocalFailure(_Frozen, frozen=True):
-    """This node itself cannot fetch the model (or merge: no digest) now, as with a full disk."""
+    """This node itself could not do the work, as with a full disk. `permanent`: no later attempt can succeed."""
 
-    digest: str
+    work: "Fetch | Merge"
+    reason: str
+    permanent: bool = False
 
 
 class Merged(_Frozen, frozen=True):
@@ -169,10 +182,11 @@ class Send(_Frozen, frozen=True):
 
 
 class Fetch(_Frozen, frozen=True):
-    """Get the model from one of these members, the likeliest first."""
+    """Fetch the model, or this range of it, from one of these members, the likeliest first."""
 
     digest: str
     holders: tuple[str, ...]
+    range: Range | None = None
 
 
 class Verify(_Frozen, frozen=True):
@@ -182,9 +196,9 @@ class Verify(_Frozen, frozen=True):
 
 
 class Merge(_Frozen, frozen=True):
-    """Merge these models, those with weight all held; `unusable` are contributors whose model could not be had, why.
+    """Merge these models, or this range of them; those with weight are all held.
 
-    `single`: take the model of one of them for the result.
+    `unusable`: contributors whose model could not be fetched, and why. `single`: the result is one of the models.
     """
 
     round: int
@@ -193,6 +207,7 @@ class Merge(_Frozen, frozen=True):
     submissions: tuple[Submission, ...]
     unusable: tuple[tuple[str, str], ...]
     single: bool
+    range: Range | None = None
 
 
 class Carry(_Frozen, frozen=True):
@@ -202,6 +217,16 @@ class Carry(_Frozen, frozen=True):
     base: str
     onto: str
     missed: int
+
+
+Work: TypeAlias = Fetch | Merge | Carry
+"""Actions that take time. Each is reported by an event when it ends, unless it is cancelled."""
+
+
+class Cancel(_Frozen, frozen=True):
+    """Stop this work: nothing needs its outcome any more."""
+
+    work: Work
 
 
 class Deliver(_Frozen, frozen=True):
@@ -254,6 +279,7 @@ Action: TypeAlias = (
     | Verify
     | Merge
     | Carry
+    | Cancel
     | Deliver
     | AnswerOpened
     | AnswerSynced

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from swarmlearning.ledger.bodies import Depose, Freeze, Progress, Publish
 from swarmlearning.ledger.contracts.training.state import Round, awaited
-from swarmlearning.rounds.events import Action, Key, Merge, Merged, Timer
+from swarmlearning.rounds.events import Action, Fetch, Merge, Merged, Timer
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.rounds.work import RoundFacts
 
@@ -26,7 +26,6 @@ class Leading:
         self._work = work
         self._settings = settings
         self._unusable: dict[str, str] = {}
-        self._merging: tuple[Key, tuple[str, ...]] | None = None
         self._moved_said = 0
 
     # --- what happens -----------------------------------------------------------------------------------------------
@@ -39,24 +38,22 @@ class Leading:
         """The model is here after all."""
         self._unusable.pop(digest, None)
 
-    def dropped(self) -> None:
-        """A model is gone: what was to be merged has to be looked at again."""
-        self._merging = None
-
-    def hindered(self) -> Iterator[Action]:
-        """This node cannot do its work now: another shall lead."""
+    def failed(self, task: Fetch | Merge) -> Iterator[Action]:
+        """This node could not do work that it led the round with: another is to lead."""
         work, current = self._work, self._work.training.round
-        self._merging = None
-        if current is not None and current.leader == work.uid:
+        if current is None or current.leader != work.uid:
+            return
+        needed = {entry.digest for entry in current.submissions.values() if entry.weight > 0}
+        if isinstance(task, Merge) or task.digest in needed:
             yield from work.send(Depose(current.number, current.term, work.incarnation, work.height, "progress"))
 
     def merged(self, done: Merged) -> Iterator[Action]:
         """The result is in the store: publishes it, if that is still what is wanted."""
         work, current = self._work, self._work.training.round
-        if self._merging and self._merging[0][1:] == (done.round, done.term):
-            self._merging = None
-        if current is None or (current.number, current.term) != (done.round, done.term):
+        task = work.merging(done.round, done.term)
+        if task is None or current is None:
             return
+        work.ended(task)
         work.unpause(MERGING)
         if done.result and done.result != current.base:
             work.held.add(done.result)
@@ -70,7 +67,7 @@ class Leading:
         if current is None or terms is None or not current.leader:
             self._unusable.clear()
             return
-        due = current.frozen or len(current.submissions) >= terms.min_peers
+        due = current.phase == "frozen" or len(current.submissions) >= terms.min_peers
         if current.leader != work.uid:
             self._unusable.clear()
             if due:
@@ -83,7 +80,7 @@ class Leading:
         if not due:
             return
         yield from self._report_progress(current)
-        if current.frozen:
+        if current.phase == "frozen":
             yield from self._merge(current)
         else:
             yield from self._wait_for_others(current)
@@ -112,19 +109,17 @@ class Leading:
         settled = work.held | self._unusable.keys()
         if any(entry.weight > 0 and entry.digest not in settled for entry in entries):
             return
-        if current.base in work.fetching or work.pausing(MERGING):
-            return  # a merge may need the previous model
-        task = (work.key_of(current), tuple(entry.digest for entry in entries))
-        if self._merging == task:
+        if work.pausing(MERGING):
             return
-        self._merging = task
+        if current.base in work.fetching and not work.merging(current.number, current.term):
+            return  # a merge may need the previous model
         usable = tuple(entry for entry in entries if entry.digest not in self._unusable)
         unusable = tuple(
             (entry.uid, self._unusable[entry.digest]) for entry in entries if entry.digest in self._unusable
         )
         terms = work.training.terms
         single = terms is not None and terms.initial == "one" and current.number == 0
-        yield Merge(current.number, current.term, current.base, usable, unusable, single)
+        yield from work.want(Merge(current.number, current.term, current.base, usable, unusable, single))
 
     def _report_progress(self, current: Round) -> Iterator[Action]:
         """Says `Progress` now and then, if there is any; waiting for the others is the leader's work too."""
@@ -133,7 +128,7 @@ class Leading:
         if (yield from work.elapsed(report, every)):
             work.again(report)
             yield from work.elapsed(report, every)
-            if not current.frozen or work.moved > self._moved_said:
+            if current.phase == "collecting" or work.moved > self._moved_said:
                 self._moved_said = work.moved
                 yield from work.send(Progress(current.number, current.term))
 

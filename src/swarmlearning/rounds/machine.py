@@ -6,8 +6,8 @@ The machine holds two kinds of facts: the training contract as the verified chai
 node (what the ML process waits for, which models are in the store, what is under way). Every event updates the facts;
 then `_decide` looks at them and says what is to be done *now*. It is level-triggered: nothing depends on having seen
 every intermediate state, so a restart, a reconnection that skips twenty blocks, or an event that comes twice leads to
-the same decisions. Time is an event too: what is to be done later is asked for by `SetTimer` and
-looked at again at `TimerFired`.
+the same decisions. Work that a decision no longer wants is cancelled. Time is an event too: what is to be done later
+is requested by `SetTimer` and looked at again at `TimerFired`.
 
 The ML process' side:
 
@@ -57,11 +57,13 @@ from swarmlearning.rounds.events import (
     Evaluated,
     Event,
     Fail,
+    Fetch,
     Fetched,
     FetchFailed,
     Finish,
     Keep,
     LocalFailure,
+    Merge,
     Merged,
     MLDisconnected,
     ModelReceived,
@@ -70,7 +72,7 @@ from swarmlearning.rounds.events import (
     Timer,
     TimerFired,
 )
-from swarmlearning.rounds.leading import Leading
+from swarmlearning.rounds.leading import MERGING, Leading
 from swarmlearning.rounds.results import NO_MODEL, Model, Results
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.rounds.work import RoundFacts
@@ -117,9 +119,9 @@ class RoundMachine:
 
     def handle(self, event: Event) -> list[Action]:
         """Takes note of the event and says what is to be done now."""
-        actions = list(self._note(event))
-        actions.extend(self._decide())
-        return actions
+        noted = list(self._note(event))
+        decided = list(self._decide())
+        return [*noted, *self._work.cancel_unwanted(), *decided]
 
     # --- facts ------------------------------------------------------------------------------------------------------
 
@@ -137,14 +139,14 @@ class RoundMachine:
             case Fetched(digest):
                 work.fetched(digest)
                 self._leading.fetched(digest)
-            case FetchFailed(digest, reason):
-                work.fetching.discard(digest)
+            case FetchFailed(digest, reason) if work.ended(Fetch(digest, ())):
                 self._leading.fetch_failed(digest, reason)
                 yield from work.pause(digest)
-            case LocalFailure(digest):
-                work.fetching.discard(digest)
-                yield from self._leading.hindered()
-                yield from work.pause(digest)
+            case LocalFailure(task, reason, permanent) if work.ended(task):
+                yield from self._leading.failed(task)
+                yield from work.pause(MERGING if isinstance(task, Merge) else task.digest)
+                if permanent:
+                    yield from self._fail(reason)
             case Dropped(digest) if digest in work.held:
                 self._drop(digest)
             case DeliveryFailed(digest):
@@ -152,7 +154,7 @@ class RoundMachine:
                 self._drop(digest)
             case Merged():
                 yield from self._leading.merged(event)
-            case Carried() if self._waiting:
+            case Carried():
                 self._carrying.carried(event)
             case TimerFired(timer, moved):
                 work.woke(timer, moved)
@@ -189,7 +191,6 @@ class RoundMachine:
         """Not what is being delivered: that has left the store for the ML process, which will answer."""
         self._work.held.discard(digest)
         self._results.dropped(digest)
-        self._leading.dropped()
 
     def _fail(self, text: str) -> Iterator[Action]:
         if self._session and not self._failed:

@@ -74,16 +74,18 @@ class Results:
         Who has the model before a void result is not recorded: everybody is asked.
         """
         work, result, digest = self._work, self._work.training.result, self.latest()[1]
+        holders = frozenset(result.holders if result else work.training.members) - {work.uid}
         if digest in work.fetching:
             yield from self._watch(digest, result)
-            return
-        holders = frozenset(result.holders if result else work.training.members) - {work.uid}
-        if result and work.uid not in result.missing and holders <= self._tried.get(digest, frozenset()):
-            yield from work.send(Missing(result.closed.number))
-        if holders and not work.pausing(digest):
+        else:
+            asked = self._tried.get(digest, frozenset())
+            if result and work.uid not in result.missing and holders <= asked:
+                yield from work.send(Missing(result.closed.number))
+            if not holders or work.pausing(digest):
+                return
             self._tried[digest] = holders
-            likeliest = sorted(holders, key=lambda uid: (result is None or uid != result.leader, uid))
-            yield from work.fetch(digest, tuple(likeliest))
+        likeliest = sorted(holders, key=lambda uid: (result is None or uid != result.leader, uid))
+        yield from work.fetch(digest, tuple(likeliest))
 
     def _watch(self, digest: str, result: Result | None) -> Iterator[Action]:
         """A fetch that hangs here is as good as none: the others must not wait for this node's statement."""

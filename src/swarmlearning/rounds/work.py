@@ -1,10 +1,16 @@
-"""What one node knows of its training, and what it has under way: the facts on which its machine decides."""
+"""What one node knows of its training, and what it has under way: the facts on which its machine decides.
+
+Work (fetches, merges, carrying over) is level-triggered: every decision states by `want` all the work that it still
+needs. What is not under way is started; what is under way and was not wanted again is cancelled.
+"""
 
 from collections.abc import Generator, Iterable, Iterator
 
+import msgspec
+
 from swarmlearning.ledger.bodies import Lost, Publish, TrainingBody
 from swarmlearning.ledger.contracts.training.state import Round, Training
-from swarmlearning.rounds.events import Fetch, Key, Send, SetTimer, Timer
+from swarmlearning.rounds.events import Cancel, Carry, Fetch, Key, Merge, Send, SetTimer, Timer, Work
 from swarmlearning.rounds.settings import FIRST_PAUSE, LONGEST_PAUSE
 
 NEVER: Key = (-1, -1, -1)
@@ -14,7 +20,7 @@ BEFORE = -1
 
 
 class RoundFacts:
-    """Facts and what is under way. What is under way is remembered only to keep it from being started twice."""
+    """Facts, and what is under way: transactions sent, timers set, and work."""
 
     def __init__(self, uid: str, incarnation: int, training: Training, held: Iterable[str]) -> None:
         self.uid = uid
@@ -24,10 +30,11 @@ class RoundFacts:
         self.leader_height = BEFORE
         self.moved = 0
         self.held = set(held)
-        self.fetching: set[str] = set()
         self.sent: dict[TrainingBody | Lost, int | None] = {}
         self._timers: dict[Timer, bool] = {}
         self._pauses: dict[str, float] = {}
+        self._under_way: dict[Work, Work] = {}
+        self._wanted: set[Work] = set()
 
     def key_of(self, current: Round) -> Key:
         """Run, round and term."""
@@ -74,17 +81,49 @@ class RoundFacts:
             for body in self.sent
         )
 
-    # --- models -----------------------------------------------------------------------------------------------------
+    # --- work -------------------------------------------------------------------------------------------------------
 
-    def fetch(self, digest: str, holders: tuple[str, ...]) -> Iterator[Fetch]:
-        """Unless it is being fetched, or shall be tried again only later."""
-        if digest not in self.fetching and not self.pausing(digest):
-            self.fetching.add(digest)
-            yield Fetch(digest, holders)
+    def want(self, work: Work) -> Iterator[Work]:
+        """Starts the work unless it is under way."""
+        purpose = _purpose(work)
+        self._wanted.add(purpose)
+        if purpose not in self._under_way:
+            self._under_way[purpose] = work
+            yield work
+
+    def cancel_unwanted(self) -> list[Cancel]:
+        """Cancels what is under way and has not been wanted since this was called last."""
+        unwanted = [purpose for purpose in self._under_way if purpose not in self._wanted]
+        self._wanted.clear()
+        return [Cancel(self._under_way.pop(purpose)) for purpose in unwanted]
+
+    def ended(self, work: Work) -> bool:
+        """Notes that this work is not under way any more; False when it was not, so that its outcome is stale."""
+        return self._under_way.pop(_purpose(work), None) is not None
+
+    def merging(self, number: int, term: int) -> Merge | None:
+        """The merge under way for this round and term."""
+        merges = (work for work in self._under_way.values() if isinstance(work, Merge))
+        return next((work for work in merges if (work.round, work.term) == (number, term)), None)
+
+    def carrying(self, digest: str, onto: str) -> Carry | None:
+        """The work under way that carries this model over to that result."""
+        carries = (work for work in self._under_way.values() if isinstance(work, Carry))
+        return next((work for work in carries if (work.digest, work.onto) == (digest, onto)), None)
+
+    @property
+    def fetching(self) -> set[str]:
+        """The models that are being fetched."""
+        return {work.digest for work in self._under_way.values() if isinstance(work, Fetch)}
+
+    def fetch(self, digest: str, holders: tuple[str, ...]) -> Iterator[Work]:
+        """Wants the model, unless it shall be tried again only later."""
+        if not self.pausing(digest):
+            yield from self.want(Fetch(digest, holders))
 
     def fetched(self, digest: str) -> None:
         """The model is here."""
-        self.fetching.discard(digest)
+        self.ended(Fetch(digest, ()))
         self.held.add(digest)
         self._pauses.pop(digest, None)
 
@@ -129,6 +168,11 @@ class RoundFacts:
     def forget_pauses(self, needed: set[str]) -> None:
         """Models that nobody needs any more are not tried again."""
         self._pauses = {subject: seconds for subject, seconds in self._pauses.items() if subject in needed | {""}}
+
+
+def _purpose(work: Work) -> Work:
+    """The work itself, but for the members that a model is fetched from: a change of these starts nothing anew."""
+    return msgspec.structs.replace(work, holders=()) if isinstance(work, Fetch) else work
 
 
 def _kind(body: TrainingBody | Lost) -> str:

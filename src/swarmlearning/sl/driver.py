@@ -22,7 +22,7 @@ from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training
-from swarmlearning.merge.merging import MergeError
+from swarmlearning.merge.merging import MergeError, UnmergeableError
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.node.errors import Superseded
@@ -34,6 +34,7 @@ from swarmlearning.rounds.events import (
     AnswerClosed,
     AnswerOpened,
     AnswerSynced,
+    Cancel,
     Carried,
     Carry,
     ChainAdvanced,
@@ -60,6 +61,7 @@ from swarmlearning.rounds.events import (
     Timer,
     TimerFired,
     Verify,
+    Work,
 )
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
@@ -117,6 +119,7 @@ class Driver:
         self._fresh: set[str] = set()
         self._tidying = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
+        self._work: dict[Work, asyncio.Task[None]] = {}
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def progress(self) -> tuple[int, int, dict[str, Any] | None]:
@@ -286,13 +289,16 @@ class Driver:
             case Send(body):
                 self._start(self._send(body))
             case Fetch():
-                self._start(self._fetch(action))
+                self._begin(action, self._fetch(action))
+            case Merge():
+                self._begin(action, self._merge(action))
+            case Carry():
+                self._begin(action, self._carry(action))
+            case Cancel(work):
+                if task := self._work.pop(work, None):
+                    task.cancel()
             case Verify(digest):
                 self._start(self._verify(digest))
-            case Merge():
-                self._start(self._merge(action))
-            case Carry():
-                self._start(self._carry(action))
             case SetTimer(timer, seconds):
                 self._start(self._wake(timer, seconds))
             case Keep(digests):
@@ -352,7 +358,7 @@ class Driver:
             await self._events.put(FetchFailed(action.digest, str(error)))
         except StoreError as error:
             logger.error("%s", error)
-            await self._events.put(LocalFailure(action.digest))
+            await self._events.put(LocalFailure(action, str(error)))
         else:
             await self._events.put(Fetched(action.digest))
 
@@ -391,7 +397,7 @@ class Driver:
                 self._fresh.add(merged.result)
         except (MergeError, StoreError) as error:
             logger.error("%s", error)
-            await self._events.put(LocalFailure(""))
+            await self._events.put(LocalFailure(task, str(error), permanent=isinstance(error, UnmergeableError)))
         else:
             await self._events.put(merged)
 
@@ -447,11 +453,22 @@ class Driver:
     def _delivery(self) -> Path:
         return self.channel.file(MERGED_FILE.format(self._deliveries))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Work, doing: Coroutine[Any, Any, None]) -> None:
+        """Starts work that may be cancelled."""
+        task = self._work[work] = self._start(doing)
+
+        def forget(ended: asyncio.Task[None]) -> None:
+            if self._work.get(work) is ended:
+                del self._work[work]
+
+        task.add_done_callback(forget)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs `work` beside; what it raises ends the node."""
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

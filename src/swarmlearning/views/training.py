@@ -87,7 +87,7 @@ def waiting(state: Training) -> Waiting:
         away = tuple(_away(member) for _, member in sorted(state.members.items()) if not member.present)
         return Waiting(state.name, "opening", present(state), need, part, awaited=away)
     current = state.round
-    phase: Phase = "merging" if current.frozen else "collecting"
+    phase: Phase = "merging" if current.phase == "frozen" else "collecting"
     return Waiting(
         contract=state.name,
         phase=phase if current.leader else "leaderless",
@@ -117,7 +117,7 @@ def activity(state: Training, member: Member) -> Activity:
         return away
     if state.over:
         return "loading"
-    if current and current.frozen and current.leader == member.uid:
+    if current and current.phase == "frozen" and current.leader == member.uid:
         return "merging"
     if member.finished:
         return "finished"

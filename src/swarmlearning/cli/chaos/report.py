@@ -92,6 +92,6 @@ def lost_rounds(walked: Iterable[Step], struck: Collection[tuple[int, str]] = ()
 
 def _still_up(before: Training, after: Training, up: frozenset[str]) -> frozenset[str]:
     there = {uid for uid, member in after.members.items() if member.present}
-    if after.round and after.round.frozen and not (before.round and before.round.frozen):
+    if after.round and after.round.phase == "frozen" and not (before.round and before.round.phase == "frozen"):
         up = frozenset({*after.round.submissions, *awaited(before)})
     return up & there

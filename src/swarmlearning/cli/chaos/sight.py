@@ -25,9 +25,9 @@ def is_in(state: Training, phase: Phase) -> bool:
         case "any":
             return True
         case "collecting":
-            return bool(current.submissions) and not current.frozen
+            return bool(current.submissions) and current.phase == "collecting"
         case "merging":
-            return current.frozen
+            return current.phase == "frozen"
         case "publishing":
             return result is not None and held == {result.leader} and len(there) > 1
         case "distributing":
@@ -65,7 +65,7 @@ def chosen(state: Training, fault: Fault) -> str:
 
 def model_of(state: Training, uid: str) -> str:
     """Digest of the model of that member which the others need now: its own for the round, else the result."""
-    if state.round and not state.round.frozen and uid in state.round.submissions:
+    if state.round and state.round.phase == "collecting" and uid in state.round.submissions:
         return state.round.submissions[uid].digest
     return state.result.digest if state.result else ""
 

@@ -51,6 +51,7 @@ from swarmlearning.ledger.bodies import CheckinMode, InitialSync, MergeMethod, R
 from swarmlearning.ledger.contracts.training.adaptive import Pace
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left"]
+Phase = Literal["collecting", "frozen"]
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -116,7 +117,7 @@ class Round(msgspec.Struct, frozen=True):
     term: int
     base: str
     leader: str
-    frozen: bool
+    phase: Phase
     opened_ms: int
     submissions: dict[str, Submission]
     late: dict[str, Submission]

@@ -162,7 +162,7 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
             Code.EXCLUDED, f"model {shortened(body.digest)} of {uid} was found unusable in round {current.number}"
         )
     entry = Submission(uid=uid, kind=body.submission, digest=body.digest, size=body.size, weight=weight, at_ms=now_ms)
-    if current.frozen:
+    if current.phase == "frozen":
         late = msgspec.structs.replace(current, late={**current.late, uid: entry})
         return msgspec.structs.replace(state, round=late)
     current = msgspec.structs.replace(current, submissions={**current.submissions, uid: entry})
@@ -172,7 +172,7 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
 def freeze(state: Training, body: Freeze, uid: str) -> Training:
     """The leader closes the list of contributors; the stragglers it names are not waited for until they are back."""
     current = round_led(state, body.round, body.term, uid)
-    if current.frozen:
+    if current.phase == "frozen":
         raise Rejection(Code.FROZEN_ALREADY, f"the contributors of round {current.number} are fixed already")
     needed = terms_of(state).min_peers
     if len(current.submissions) < needed:
@@ -181,7 +181,7 @@ def freeze(state: Training, body: Freeze, uid: str) -> Training:
         )
     for straggler in set(body.stragglers).intersection(awaited(state)):
         state = with_member(state, msgspec.structs.replace(state.members[straggler], awaited=False))
-    return msgspec.structs.replace(state, round=msgspec.structs.replace(current, frozen=True))
+    return msgspec.structs.replace(state, round=msgspec.structs.replace(current, phase="frozen"))
 
 
 def progress(state: Training, body: Progress, uid: str) -> Training:
@@ -193,7 +193,7 @@ def progress(state: Training, body: Progress, uid: str) -> Training:
 def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
     """The leader's merged model becomes the standing result and the next round opens, or training is over."""
     current = round_led(state, body.round, body.term, uid)
-    if not current.frozen:
+    if current.phase != "frozen":
         raise Rejection(Code.COLLECTING, f"round {current.number} is still collecting; freeze it first")
     _check_receipt(state, current, body.receipt)
     if len(body.receipt.contributions) < terms_of(state).min_peers:
@@ -319,7 +319,7 @@ def void(state: Training, body: Void, now_ms: int) -> Training:
     again = msgspec.structs.replace(
         result.closed,
         base="" if gone else result.closed.base,
-        frozen=False,
+        phase="collecting",
         opened_ms=now_ms,
         submissions={},
         late={},
@@ -382,7 +382,7 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
     usable = {uid: entry for uid, entry in current.submissions.items() if uid not in excluded}
     again = msgspec.structs.replace(
         current,
-        frozen=False,
+        phase="collecting",
         submissions={**usable, **current.late},
         late={},
         barred={**current.barred, **unusable},

@@ -25,7 +25,7 @@ def open_round(state: Training, number: int, base: str, now_ms: int) -> Training
         term=0,
         base=base,
         leader="",
-        frozen=False,
+        phase="collecting",
         opened_ms=now_ms,
         submissions={},
         late={},
@@ -66,11 +66,11 @@ def elect_leader(state: Training, deposed: str = "") -> Training:
 def freeze_if_complete(state: Training) -> Training:
     """The contributors are fixed once all who are awaited are in, and at least minPeers."""
     current = state.round
-    if current is None or current.frozen or awaited(state):
+    if current is None or current.phase == "frozen" or awaited(state):
         return state
     if len(current.submissions) < terms_of(state).min_peers:
         return state
-    return msgspec.structs.replace(state, round=msgspec.structs.replace(current, frozen=True))
+    return msgspec.structs.replace(state, round=msgspec.structs.replace(current, phase="frozen"))
 
 
 def pace_if_complete(state: Training) -> Training:
