@@ -219,7 +219,7 @@ def test_the_state_hash_of_a_training() -> None:
     play.set_attendance("c", "lost")
     play.depose("sn", by_sn=True)
     world = World().with_entries({"training/contract": play.state})
-    assert world.state_hash() == "8530a45027d5257a717433ea092ccb0f5c75046c19bc65dc727cb62cff86d2aa"
+    assert world.state_hash() == "d04f46fa5be280639a2002c794ff73aa93cba17e78ade8effc615a91e70bdb08"
 
 
 def test_the_state_hash_depends_on_contents_only() -> None:
