@@ -20,7 +20,7 @@ file named in `Merged` stays until the ML process has answered. When there is a 
 it and write the next model into it, which is faster than a new file.
 """
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -43,6 +43,20 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shape: tuple[int, ...]
 
 
+Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+
+
+class Fixed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Digests of what is not merged but has to be the same at all sites; empty where there is none.
+
+    `frozen`: tensors that are not trained. `classes`, `features`: what positions in the model's tensors stand for.
+    """
+
+    frozen: Digest = ""
+    classes: Digest = ""
+    features: Digest = ""
+
+
 class Open(Message, frozen=True, tag=True):
     """Opens the training session; sent once on each connection, before anything else.
 
@@ -60,6 +74,7 @@ class Open(Message, frozen=True, tag=True):
     ml_platform: str
     structure: tuple[TensorSpec, ...]
     holds: str = ""
+    fixed: Fixed = Fixed()
     version: int = VERSION
 
     @property

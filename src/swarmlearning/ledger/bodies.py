@@ -120,7 +120,10 @@ class Back(_Body, frozen=True):
 
 class OpenSession(_Body, frozen=True, omit_defaults=True):
     """A member joins the training. Method, minPeers, structure and `initial` are the contract's from its first
-    session on. `initial`: all start from the merged model of round 0, or from that of one contributor."""
+    session on. `initial`: all start from the merged model of round 0, or from that of one contributor.
+
+    `frozen`, `classes`, `features`: digests of what is not merged but has to be the same at all sites (tensors that are
+    not trained, and what the positions in the model's tensors stand for); empty where a site has or states none."""
 
     merge_method: MergeMethod
     min_peers: Positive
@@ -132,6 +135,9 @@ class OpenSession(_Body, frozen=True, omit_defaults=True):
     adaptive: bool
     may_lead: bool
     initial: InitialSync = "merged"
+    frozen: BaseDigest = ""
+    classes: BaseDigest = ""
+    features: BaseDigest = ""
 
 
 class Submit(_Body, frozen=True):

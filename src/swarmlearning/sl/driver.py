@@ -222,6 +222,9 @@ class Driver:
                     adaptive=message.use_adaptive_sync,
                     may_lead=self._settings.make_me_admin,
                     initial=self._settings.initial,
+                    frozen=message.fixed.frozen,
+                    classes=message.fixed.classes,
+                    features=message.fixed.features,
                 ),
                 message.holds,
             )

@@ -55,12 +55,16 @@ Phase = Literal["collecting", "frozen"]
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What all sessions of a training share, fixed by the first of them."""
+    """What all sessions of a training share, fixed by the first of them; each digest of what is not merged by the
+    first that states it."""
 
     merge_method: MergeMethod
     min_peers: int
     structure: str
     initial: InitialSync = "merged"
+    frozen: str = ""
+    classes: str = ""
+    features: str = ""
 
 
 class Performance(msgspec.Struct, frozen=True):

@@ -29,7 +29,6 @@ from swarmlearning.ledger.contracts.training.state import (
     Result,
     Round,
     Submission,
-    Terms,
     Training,
     all_hold,
     awaited,
@@ -37,6 +36,7 @@ from swarmlearning.ledger.contracts.training.state import (
     present,
     weight_in,
 )
+from swarmlearning.ledger.contracts.training.terms import agreed_terms
 from swarmlearning.ledger.contracts.training.transitions import (
     elect_leader,
     freeze_if_complete,
@@ -64,10 +64,7 @@ def open_session(state: Training, body: OpenSession, uid: str, incarnation: int,
             Code.TRAINING_OVER,
             f"training of contract {state.name} is over; an operator resets it (RESET CONTRACT) before the next one",
         )
-    terms = Terms(
-        merge_method=body.merge_method, min_peers=body.min_peers, structure=body.structure, initial=body.initial
-    )
-    _same_terms(state, terms)
+    terms = agreed_terms(state, body)
     known = state.members.get(uid)
     member = Member(
         uid=uid,
@@ -345,25 +342,6 @@ def settle(state: Training, body: Settle) -> Training:
 
 
 # --- inside ---------------------------------------------------------------------------------------------------------
-
-
-def _same_terms(state: Training, terms: Terms) -> None:
-    fixed = state.terms
-    if fixed is None:
-        return
-    names = {
-        "merge_method": "mergeMethod",
-        "min_peers": "minPeers",
-        "structure": "model structure",
-        "initial": "SL_INITIAL_SYNC",
-    }
-    differences = [
-        f"{text} is {getattr(fixed, name)}, this session has {getattr(terms, name)}"
-        for name, text in names.items()
-        if getattr(fixed, name) != getattr(terms, name)
-    ]
-    if differences:
-        raise Rejection(Code.OTHER_TERMS, f"contract {state.name}: {'; '.join(differences)}. All sites must agree")
 
 
 def _collect_again(state: Training, current: Round, body: Publish) -> Training:
