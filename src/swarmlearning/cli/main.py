@@ -2,7 +2,7 @@
 
 import typer
 
-from swarmlearning.cli import cert, demo, ledger, nodes, run, status
+from swarmlearning.cli import cert, demo, ledger, nodes, operate, run, status
 from swarmlearning.cli.chaos import command as chaos
 
 app = typer.Typer(
@@ -20,6 +20,9 @@ app.command("status")(status.status)
 app.add_typer(nodes.sn_app, name="sn")
 app.add_typer(cert.app, name="cert")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(operate.contract_app, name="contract")
+app.add_typer(operate.trust_app, name="trust")
+app.add_typer(operate.node_app, name="node")
 
 
 def main() -> None:

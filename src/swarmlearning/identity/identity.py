@@ -23,6 +23,7 @@ from swarmlearning.identity.certificates import (
     role_of,
     subject_of,
     thumbprint,
+    to_pem,
     verify_chain,
 )
 from swarmlearning.identity.signing import SignatureError, Signer
@@ -94,6 +95,11 @@ class Identity:
     def thumbprint(self) -> str:
         """SHA-256 of the certificate, lower-case hex."""
         return thumbprint(self.certificate)
+
+    @property
+    def bundle(self) -> str:
+        """The certificate with its intermediates as PEM, leaf first."""
+        return "".join(to_pem(certificate) for certificate in self.chain)
 
     def signer(self) -> Signer:
         """Reads the private key. Raises `IdentityError` if that fails or it is not the certificate's."""

@@ -16,7 +16,6 @@ from swarmlearning.address import join
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.api.server import Limits, Server
 from swarmlearning.bridge.bridge import Bridge, BridgeSettings
-from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
 from swarmlearning.ledger.bodies import Announce, Leave, Register
@@ -118,7 +117,7 @@ async def _take_part(
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(follower.run()), tasks.create_task(_end_when(superseded))]
             await follower.reached(height)
-            await _say(sender, Register("SL", settings.name, _bundle(identity), __version__))
+            await _say(sender, Register("SL", settings.name, identity.bundle, __version__))
             heartbeat.start(lambda: follower.addresses)
             await server.start()
             address = join(settings.host, server.port)
@@ -218,7 +217,3 @@ async def _leave(sender: Sender) -> None:
 
 async def _end_when(superseded: asyncio.Queue[str]) -> None:
     raise Superseded(await superseded.get())
-
-
-def _bundle(identity: Identity) -> str:
-    return "".join(to_pem(certificate) for certificate in identity.chain)

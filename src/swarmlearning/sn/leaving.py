@@ -17,7 +17,6 @@ from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.sn.node import CHAIN_FILE
-from swarmlearning.sn.registration import bundle
 
 logger = logging.getLogger("swarm.SN")
 
@@ -61,4 +60,4 @@ async def _say(sender: Sender, body: Body) -> int:
 
 def registration(me: Node, identity: Identity) -> Register:
     """Of a command that speaks for a stopped SN."""
-    return Register(node_type="SN", name=me.name, certificate=bundle(identity), version=__version__)
+    return Register(node_type="SN", name=me.name, certificate=identity.bundle, version=__version__)

@@ -46,7 +46,7 @@ class Registration:
             network_name=network_name,
             founder_name=self._name,
             authorities=tuple(to_pem(anchor) for anchor in self._identity.anchors),
-            certificate=bundle(self._identity),
+            certificate=self._identity.bundle,
             version=__version__,
             rules_version=RULES_VERSION,
             created_ms=time.time_ns() // 1_000_000,
@@ -67,7 +67,7 @@ class Registration:
 
     async def _register(self) -> None:
         """One that the ledger does not admit may seal no block: another SN does it for it."""
-        body = Register(node_type="SN", name=self._name, certificate=bundle(self._identity), version=__version__)
+        body = Register(node_type="SN", name=self._name, certificate=self._identity.bundle, version=__version__)
         world = self._miner.chain.world
         known = network.node(world, self._author.uid)
         if known is None or not network.admits(world, known.uid):
@@ -101,8 +101,3 @@ class Registration:
                 raise NodeError(f"the network refuses this SN: {rejection}") from rejection
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-
-
-def bundle(identity: Identity) -> str:
-    """The node's certificate with its intermediates, as the ledger stores it."""
-    return "".join(to_pem(certificate) for certificate in identity.chain)

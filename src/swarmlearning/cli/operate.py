@@ -1,0 +1,187 @@
+"""`swarm contract`, `swarm trust`, `swarm node`: an operator's acts on the ledger, and what there is to act on."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from swarmlearning.cli.connection import Connection, connected
+from swarmlearning.errors import UserError
+from swarmlearning.identity.certificates import load_bundle, subject_of
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.world import World
+from swarmlearning.operator import acts
+from swarmlearning.operator.acts import Act
+from swarmlearning.operator.session import acting, reading
+from swarmlearning.views.names import displayed, node_names
+from swarmlearning.views.nodes import node_view
+from swarmlearning.views.render import waiting_text
+from swarmlearning.views.training import waiting
+
+OPERATOR = "operator"
+
+contract_app = typer.Typer(help="Training contracts: look at them, stop or reset one.", no_args_is_help=True)
+trust_app = typer.Typer(help="The certificate authorities that the network trusts.", no_args_is_help=True)
+node_app = typer.Typer(help="The nodes of the network.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Name of the training contract.")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+# --- contracts ------------------------------------------------------------------------------------------------------
+
+
+@contract_app.command("list")
+@connected("swarm contract list")
+def list_contracts(connection: Connection, json: Json = False) -> None:
+    """Show every training contract: its run, its rounds, and what it waits for."""
+    world = _world(connection)
+    if json:
+        _print_json([_facts(state) for state in acts.trainings(world)])
+        return
+    names = node_names(world)
+    rows = (
+        (displayed(state.name), str(state.run + 1), str(state.rounds), waiting_text(waiting(state), names))
+        for state in acts.trainings(world)
+    )
+    _print_table(("contract", "run", "rounds", "state"), rows)
+
+
+@contract_app.command("show")
+@connected("swarm contract show")
+def show_contract(connection: Connection, name: Name) -> None:
+    """Show the whole state of one training contract, as JSON."""
+    state = acts.training(_world(connection), name)
+    _print_json({**_facts(state), "state": msgspec.to_builtins(state)})
+
+
+@contract_app.command("reset")
+@connected("swarm contract reset")
+def reset_contract(
+    connection: Connection,
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="End a training that is not over.")] = False,
+) -> None:
+    """Empty a training contract, so that its next run may begin."""
+    _perform(connection, lambda world: acts.reset_contract(world, name, forced=force))
+
+
+# --- trust ----------------------------------------------------------------------------------------------------------
+
+
+@trust_app.command("list")
+@connected("swarm trust list")
+def list_authorities(connection: Connection, json: Json = False) -> None:
+    """Show the certificate authorities, trusted and retired."""
+    found = [
+        {"thumbprint": root.thumbprint, "subject": subject_of(load_bundle(root.pem)[0]), "trusted": root.active}
+        for root in acts.authorities(_world(connection))
+    ]
+    if json:
+        _print_json(found)
+        return
+    rows = ((str(each["thumbprint"])[:16], str(each["subject"]), _trust(each["trusted"])) for each in found)
+    _print_table(("thumbprint", "authority", "state"), rows)
+
+
+@trust_app.command("add")
+@connected("swarm trust add")
+def add_authority(
+    connection: Connection,
+    certificate: Annotated[Path, typer.Argument(help="The authority's certificate (PEM), from its organisation.")],
+) -> None:
+    """Trust one more certificate authority: nodes with its certificates may join."""
+    try:
+        pem = certificate.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{certificate}: cannot be read as a PEM file: {error}") from error
+    _perform(connection, lambda world: acts.add_authority(world, pem))
+
+
+@trust_app.command("retire")
+@connected("swarm trust retire")
+def retire_authority(
+    connection: Connection,
+    thumbprint: Annotated[str, typer.Argument(help="The beginning of the authority's thumbprint.")],
+) -> None:
+    """Stop trusting a certificate authority; what its nodes have signed before stays valid."""
+    _perform(connection, lambda world: acts.retire_authority(world, thumbprint))
+
+
+# --- nodes ----------------------------------------------------------------------------------------------------------
+
+
+@node_app.command("list")
+@connected("swarm node list")
+def list_nodes(connection: Connection, json: Json = False) -> None:
+    """Show every registered node as the ledger has it."""
+    world = _world(connection)
+    found = [node_view(world, known) for known in network.nodes(world)]
+    if json:
+        _print_json(msgspec.to_builtins(found))
+        return
+    names = node_names(world)
+    _print_table(
+        ("type", "name", "state", "uid", "addresses"),
+        (
+            (each.type, names[each.uid], each.state, each.uid, displayed(", ".join(sorted(each.addresses.values()))))
+            for each in found
+        ),
+    )
+
+
+@node_app.command("revoke")
+@connected("swarm node revoke")
+def revoke_node(
+    connection: Connection, node: Annotated[str, typer.Argument(help="The node's name, or the beginning of its UID.")]
+) -> None:
+    """Revoke a node's certificate: every node that uses it is shut out for good."""
+    _perform(connection, lambda world: acts.revoke_node(world, node))
+
+
+# --- inside ---------------------------------------------------------------------------------------------------------
+
+
+def _world(connection: Connection) -> World:
+    async def read() -> World:
+        async with reading(connection.address, connection.identity) as follower:
+            return follower.chain.world
+
+    return asyncio.run(read())
+
+
+def _perform(connection: Connection, compose: Callable[[World], Act]) -> None:
+    async def perform() -> tuple[Act, int]:
+        async with acting(connection.address, connection.identity, connection.directory, OPERATOR) as operator:
+            act = compose(operator.world)
+            return act, await operator.perform(act)
+
+    act, height = asyncio.run(perform())
+    print(f"{act.done} (block {height})")
+
+
+def _facts(state: Training) -> dict[str, Any]:
+    facts: dict[str, Any] = msgspec.to_builtins(waiting(state))
+    return {"run": state.run, "rounds": state.rounds, **facts}
+
+
+def _trust(trusted: object) -> str:
+    return "trusted" if trusted else "retired"
+
+
+def _print_json(found: object) -> None:
+    print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    Console().print(table)

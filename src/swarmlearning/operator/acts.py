@@ -1,0 +1,130 @@
+"""An operator's acts: what a person names, looked up in the verified world, becomes the transaction to send.
+
+Pure. Whether the operator may is for the ledger to decide; here it is only made sure that the act means something.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from swarmlearning.errors import UserError
+from swarmlearning.identity.certificates import CertificateError, load_bundle, subject_of, thumbprint
+from swarmlearning.ledger.bodies import AddAuthority, Body, Reset, RetireAuthority, Revoke
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Authority, Node
+from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.world import World
+from swarmlearning.views.names import displayed
+
+SHORTEST_PREFIX = 6
+"""Digits of a UID or thumbprint that are enough to name it."""
+
+
+class ActError(UserError):
+    """What an operator named does not exist, is ambiguous, or cannot be acted on; says what there is instead."""
+
+
+class Act(msgspec.Struct, frozen=True):
+    """A transaction to send to `contract`, and the sentence that reports its success."""
+
+    contract: str
+    body: Body
+    done: str
+
+
+def reset_contract(world: World, name: str, *, forced: bool) -> Act:
+    """Empties a training contract for its next run; `forced` while its training is not over. Raises `ActError`."""
+    state = training(world, name)
+    if state.members and not state.over and not forced:
+        raise ActError(
+            f"training of contract {displayed(name)} is not over; wait for its end, or end it with --force: "
+            "its scripts then fail, and what has been merged since the last result is lost"
+        )
+    return Act(name, Reset(forced), f"contract {displayed(name)} is empty; run {state.run + 1} may begin")
+
+
+def add_authority(world: World, pem: str) -> Act:
+    """Trusts one more certificate authority (PEM). Raises `ActError`."""
+    try:
+        found = load_bundle(pem)
+    except CertificateError as error:
+        raise ActError(str(error)) from error
+    if len(found) != 1:
+        raise ActError(f"one authority at a time; the file has {len(found)} certificates")
+    thumb = thumbprint(found[0])
+    if any(root.thumbprint == thumb and root.active for root in authorities(world)):
+        raise ActError(f"authority {subject_of(found[0])} ({thumb[:12]}) is trusted already")
+    return Act(network.CONTRACT, AddAuthority(pem), f"authority {subject_of(found[0])} ({thumb[:12]}) is trusted")
+
+
+def retire_authority(world: World, named: str) -> Act:
+    """Stops trusting an authority, named by the beginning of its thumbprint. Raises `ActError`."""
+    known = [root.thumbprint for root in authorities(world) if root.active]
+    thumb = _by_prefix(named, known, "trusted authority", "swarm trust list")
+    return Act(network.CONTRACT, RetireAuthority(thumb), f"authority {thumb[:12]} is not trusted any more")
+
+
+def revoke_node(world: World, named: str) -> Act:
+    """Revokes the certificate of a node, named by its name or the beginning of its UID. Raises `ActError`.
+
+    Several nodes may share a certificate: all of them are shut out.
+    """
+    found = node(world, named)
+    stored = network.certificate(world, found.certificate)
+    if stored is None or stored.revoked:
+        raise ActError(f"the certificate of {displayed(found.name)} is revoked already")
+    shut_out = sharing(world, found)
+    names = ", ".join(displayed(each.name) for each in shut_out)
+    return Act(network.CONTRACT, Revoke(found.certificate), f"certificate {stored.subject} is revoked: {names}")
+
+
+# --- looking up -----------------------------------------------------------------------------------------------------
+
+
+def trainings(world: World) -> list[Training]:
+    """All training contracts, by name."""
+    return list(world.area("training/", Training))
+
+
+def training(world: World, name: str) -> Training:
+    """The training contract of this name. Raises `ActError`."""
+    found = {state.name: state for state in trainings(world)}
+    if name not in found:
+        raise ActError(f"there is no training contract {displayed(name)!r}; there is {_listed(found)}")
+    return found[name]
+
+
+def authorities(world: World) -> list[Authority]:
+    """All authorities, retired ones too, by thumbprint."""
+    return list(world.area("authority/", Authority))
+
+
+def node(world: World, named: str) -> Node:
+    """The registered node of this name or UID (or the beginning of one). Raises `ActError`."""
+    known = {each.uid: each for each in network.nodes(world)}
+    by_name = [each for each in known.values() if each.name == named]
+    if len(by_name) == 1:
+        return by_name[0]
+    if by_name:
+        uids = ", ".join(each.uid for each in by_name)
+        raise ActError(f"{len(by_name)} nodes are called {displayed(named)!r}; name one by its UID: {uids}")
+    return known[_by_prefix(named, known, "node", "swarm node list")]
+
+
+def sharing(world: World, found: Node) -> list[Node]:
+    """The nodes that use the same certificate, this one among them."""
+    return [each for each in network.nodes(world) if each.certificate == found.certificate]
+
+
+def _by_prefix(named: str, known: Iterable[str], kind: str, where: str) -> str:
+    if len(named) < SHORTEST_PREFIX:
+        raise ActError(f"there is no {kind} {displayed(named)!r}; `{where}` shows them ({SHORTEST_PREFIX} digits do)")
+    found = [each for each in known if each.startswith(named)]
+    if len(found) != 1:
+        amount = "no" if not found else "more than one"
+        raise ActError(f"there is {amount} {kind} {displayed(named)!r}; `{where}` shows them")
+    return found[0]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(displayed(name) for name in names) or "none yet"

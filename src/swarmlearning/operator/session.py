@@ -1,0 +1,94 @@
+"""An operator at work: a node of the network for as long as one command takes.
+
+It verifies the chain as every node does, registers, sends, and leaves again; between two commands nothing runs.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from swarmlearning import __version__
+from swarmlearning.api.client import Refusal
+from swarmlearning.identity.certificates import role_of
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context
+from swarmlearning.ledger.bodies import Leave, NodeType, Register
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.world import World
+from swarmlearning.node.datadir import DataDirectory
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.follower import Follower, Pin
+from swarmlearning.node.sender import Author, Sender
+from swarmlearning.operator.acts import Act
+
+logger = logging.getLogger("swarm.operator")
+
+SECONDS = 60.0
+ROLES: tuple[NodeType, ...] = ("SWCI", "UI")
+"""An SN's certificate is that of a node which orders and seals; it does not register a second node beside it."""
+
+
+class Operator:
+    """A registered operator; `perform` sends one act."""
+
+    def __init__(self, follower: Follower, sender: Sender) -> None:
+        self._follower = follower
+        self._sender = sender
+
+    @property
+    def world(self) -> World:
+        """The newest verified state."""
+        return self._follower.chain.world
+
+    async def perform(self, act: Act) -> int:
+        """The height of the block in which the act stands. Raises `NodeError` with the ledger's reason."""
+        try:
+            return await self._sender.send(act.contract, act.body)
+        except Refusal as refusal:
+            raise NodeError(f"the ledger refuses it: {refusal}") from refusal
+
+
+@asynccontextmanager
+async def reading(
+    address: str, identity: Identity, pin: Pin = lambda network_id, name: None
+) -> AsyncIterator[Follower]:
+    """A follower that has verified the chain as far as the SN at `address` has it.
+
+    Raises `NodeError`, `Unavailable` or `Refusal`.
+    """
+    follower = Follower([address], client_context(identity), pin)
+    try:
+        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(follower.run())
+            await follower.reached(int((await follower.client.status())["height"]))
+            yield follower
+            following.cancel()
+    except TimeoutError:
+        raise NodeError(
+            f"the SN at {address} did not answer within {SECONDS:.0f} s; try again, or name another"
+        ) from None
+    finally:
+        await follower.close()
+
+
+@asynccontextmanager
+async def acting(address: str, identity: Identity, directory: Path, name: str) -> AsyncIterator[Operator]:
+    """An operator registered as `name`, whose UID is kept in `directory`. Raises `NodeError`."""
+    role = role_of(identity.certificate)
+    if role not in ROLES:
+        raise NodeError(
+            f"{identity.cert_path} is a certificate for {role}; an operator needs one whose name begins with SWCI- or "
+            "UI- (for trying out: swarm cert --node SWCI-1)"
+        )
+    with DataDirectory(directory) as place:
+        async with reading(address, identity, place.pin) as follower:
+            sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
+            operator = Operator(follower, sender)
+            await operator.perform(
+                Act(network.CONTRACT, Register(role, name, identity.bundle, __version__), "registered")
+            )
+            yield operator
+            with suppress(NodeError):  # who has just shut out its own certificate has left already
+                await operator.perform(Act(network.CONTRACT, Leave(), "left"))

@@ -1,0 +1,106 @@
+"""What a person names becomes a transaction, or an error that says what there is instead."""
+
+import msgspec
+import pytest
+
+from support.play import Play
+from swarmlearning.identity.ca import create_authority
+from swarmlearning.identity.certificates import thumbprint, to_pem
+from swarmlearning.ledger.bodies import AddAuthority, Reset, RetireAuthority, Revoke
+from swarmlearning.ledger.contracts.network import Authority, Certificate, Node
+from swarmlearning.ledger.contracts.training.state import empty
+from swarmlearning.ledger.world import World
+from swarmlearning.operator import acts
+from swarmlearning.operator.acts import ActError
+
+ROOT = create_authority("CA-1", 30).certificate
+OTHER = to_pem(create_authority("CA-2", 30).certificate)
+UIDS = ("11111111-0000", "22222222-0000", "22222222-9999")
+
+
+@pytest.fixture
+def world() -> World:
+    """Three SLs, the latter two called alike and sharing one certificate, and one authority."""
+    nodes = [
+        Node(uid, "SL", name, "CN=SL", certificate, 1, True, False, "0", {})
+        for uid, name, certificate in zip(
+            UIDS, ("north", "south", "south"), ("a" * 64, "b" * 64, "b" * 64), strict=True
+        )
+    ]
+    certificates = [Certificate(letter * 64, "", "CN=SL", "SL", revoked=False) for letter in "ab"]
+    return World().with_entries(
+        {f"authority/{thumbprint(ROOT)}": Authority(thumbprint(ROOT), to_pem(ROOT), active=True)}
+        | {f"node/{node.uid}": node for node in nodes}
+        | {f"certificate/{each.thumbprint}": each for each in certificates}
+        | {
+            "training/empty": empty("empty"),
+            "training/busy": msgspec.structs.replace(Play("a", "b").state, name="busy"),
+        }
+    )
+
+
+def test_a_node_is_named_by_its_name_or_by_the_beginning_of_its_uid(world: World) -> None:
+    assert acts.node(world, "north").uid == UIDS[0]
+    assert acts.node(world, UIDS[2]).uid == UIDS[2]
+    assert acts.node(world, "22222222-9").uid == UIDS[2]
+
+
+@pytest.mark.parametrize(
+    ("named", "text"),
+    [
+        ("south", "2 nodes are called 'south'; name one by its UID: 22222222-0000, 22222222-9999"),
+        ("222222", "there is more than one node '222222'"),
+        ("333333", "there is no node '333333'; `swarm node list` shows them"),
+        ("1", "there is no node '1'"),
+        ("\x1b[31m", r"there is no node '\\x1b[31m'"),
+    ],
+)
+def test_a_node_that_is_not_named_clearly_is_an_error(world: World, named: str, text: str) -> None:
+    with pytest.raises(ActError) as error:
+        acts.node(world, named)
+    assert text in str(error.value)
+
+
+def test_revoking_a_shared_certificate_names_all_who_are_shut_out(world: World) -> None:
+    act = acts.revoke_node(world, UIDS[1])
+    assert (act.contract, act.body) == ("network", Revoke("b" * 64))
+    assert act.done.endswith("is revoked: south, south")
+
+
+def test_a_certificate_is_not_revoked_twice(world: World) -> None:
+    stored = Certificate("a" * 64, "", "CN=SL", "SL", revoked=True)
+    with pytest.raises(ActError, match="is revoked already"):
+        acts.revoke_node(world.with_entries({f"certificate/{stored.thumbprint}": stored}), "north")
+
+
+def test_an_authority_is_trusted_by_its_file_and_retired_by_its_thumbprint(world: World) -> None:
+    assert acts.add_authority(world, OTHER).body == AddAuthority(OTHER)
+    assert acts.retire_authority(world, thumbprint(ROOT)[:8]).body == RetireAuthority(thumbprint(ROOT))
+    with pytest.raises(ActError, match="is trusted already"):
+        acts.add_authority(world, to_pem(ROOT))
+    with pytest.raises(ActError, match="no trusted authority 'ffffffff'"):
+        acts.retire_authority(world, "ffffffff")
+
+
+@pytest.mark.parametrize("pem", ["", "no certificate", OTHER + OTHER])
+def test_a_file_that_is_not_one_certificate_is_no_authority(world: World, pem: str) -> None:
+    with pytest.raises(ActError):
+        acts.add_authority(world, pem)
+
+
+def test_a_training_in_progress_is_reset_only_by_force(world: World) -> None:
+    with pytest.raises(ActError, match="is not over"):
+        acts.reset_contract(world, "busy", forced=False)
+    assert acts.reset_contract(world, "busy", forced=True).body == Reset(forced=True)
+    assert acts.reset_contract(world, "empty", forced=False).body == Reset(forced=False)
+
+
+def test_a_training_that_is_over_is_reset_without_force(world: World) -> None:
+    over = msgspec.structs.replace(Play("a", "b").state, name="done", over=True)
+    act = acts.reset_contract(world.with_entries({"training/done": over}), "done", forced=False)
+    assert act.done == "contract done is empty; run 1 may begin"
+
+
+def test_an_unknown_contract_is_an_error_that_lists_those_there_are(world: World) -> None:
+    with pytest.raises(ActError, match="there is busy, empty"):
+        acts.reset_contract(world, "else", forced=False)

@@ -1,0 +1,93 @@
+"""What operators do on the ledger from the command line, by real processes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.certs import make_workspace
+from support.ml import CONTRACT
+from support.processes import COMMAND, Process, Processes
+from support.swarm import Swarm, assert_complete, identity_options
+from swarmlearning.identity.workspace import Workspace
+
+ROUNDS = ("--rounds", "2", "--min-peers", "2")
+
+
+@pytest.fixture
+def swarm(processes: Processes, tmp_path: Path) -> Swarm:
+    names = ["SN-1", "SL-1", "SL-2", "SWCI-1"]
+    made = Swarm(processes, tmp_path, make_workspace(tmp_path / "cert", names))
+    assert made.start_sn().ready
+    return made
+
+
+class Operator:
+    """Runs `swarm …` commands as the operator of a swarm, each to its end."""
+
+    def __init__(self, swarm: Swarm, identity: str = "SWCI-1") -> None:
+        self._swarm = swarm
+        self._identity = swarm.identities[identity]
+        self._commands = 0
+
+    def run(self, *words: str | Path) -> Process:
+        host, _, port = self._swarm.address.rpartition(":")
+        options: dict[str, str | Path] = {
+            "sn-ip": host,
+            "sn-api-port": port,
+            "data-dir": self._swarm.directory / "operator",
+            **identity_options(self._identity),
+        }
+        named = [word for option, value in options.items() for word in (f"--{option}", value)]
+        self._commands += 1
+        started = self._swarm.processes.start(f"operator-{self._commands}", *COMMAND, *words, *named)
+        started.wait()
+        return started
+
+    def does(self, *words: str | Path) -> str:
+        done = self.run(*words)
+        assert done.wait() == 0, done.output
+        return done.output
+
+
+def test_a_contract_is_trained_a_second_time_after_a_reset(swarm: Swarm) -> None:
+    operator = Operator(swarm)
+    assert_complete(swarm.start_sites(*ROUNDS, count=2))
+    again = swarm.start_sl(1, *ROUNDS)
+    assert again.wait() != 0
+    assert "an operator resets it" in again.output
+    assert f"contract {CONTRACT} is empty; run 1 may begin" in operator.does("contract", "reset", CONTRACT)
+    assert [site.wait() for site in swarm.start_sites(*ROUNDS, count=2)] == [0, 0]
+    listed = json.loads(operator.does("contract", "list", "--json"))
+    assert [(each["contract"], each["run"], each["phase"]) for each in listed] == [(CONTRACT, 1, "over")]
+
+
+def test_resetting_a_contract_that_does_not_exist_names_those_that_do(swarm: Swarm) -> None:
+    refused = Operator(swarm).run("contract", "reset", "else")
+    assert refused.wait() == 1
+    assert "there is no training contract 'else'; there is none yet" in refused.output
+
+
+def test_an_operator_needs_an_operators_certificate(swarm: Swarm) -> None:
+    refused = Operator(swarm, "SL-1").run("contract", "reset", CONTRACT)
+    assert refused.wait() == 1
+    assert "is a certificate for SL; an operator needs one whose name begins with SWCI- or UI-" in refused.output
+
+
+def test_an_organisation_joins_once_its_authority_is_trusted(swarm: Swarm, tmp_path: Path) -> None:
+    swarm.identities |= make_workspace(tmp_path / "cert", ["SL-9"], ca_name="CA-2")  # from now on all nodes connect
+    swarm.sn.stop()
+    assert swarm.start_sn().ready
+    assert "(untrusted)" in swarm.start_sl(9, *ROUNDS, identity="SL-9").complaint()
+    operator = Operator(swarm)
+    assert "CN=CA-2" in operator.does("trust", "add", Workspace(tmp_path / "cert").authority_certificate("CA-2"))
+    assert len(json.loads(operator.does("trust", "list", "--json"))) == 2
+    assert_complete([swarm.start_sl(1, *ROUNDS), swarm.start_sl(9, *ROUNDS, identity="SL-9")])
+
+
+def test_a_revoked_site_is_shut_out(swarm: Swarm) -> None:
+    operator = Operator(swarm)
+    assert_complete(swarm.start_sites(*ROUNDS, count=2))
+    assert "is revoked: site-2" in operator.does("node", "revoke", "site-2")
+    operator.does("contract", "reset", CONTRACT)
+    assert "has been revoked" in swarm.start_sl(2, *ROUNDS).complaint()
