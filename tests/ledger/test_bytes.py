@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from support.network import CONTRACT
@@ -16,7 +16,7 @@ from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger import block
 from swarmlearning.ledger.block import MAX_BLOCK, Header, read, transaction_root
-from swarmlearning.ledger.bodies import Contribution, Publish, Receipt, ReportPerformance, Submit
+from swarmlearning.ledger.bodies import Contribution, Exclusion, Publish, Receipt, ReportPerformance, Submit, remark
 from swarmlearning.ledger.canonical import Writer, canonical, sha256
 from swarmlearning.ledger.contracts.network import Authority, Certificate, Network, Node, Window
 from swarmlearning.ledger.contracts.training.state import Training
@@ -251,15 +251,25 @@ def test_a_block_is_read_as_it_was_sealed() -> None:
     assert (found.raw, found.hash) == (raw, hashlib.sha256(raw).hexdigest())
 
 
+VISIBLE_NOWHERE = "\u2028\u2029\u2065"
+
+
 @given(
     loss=st.none() | st.floats(-1e300, 1e300),
     metric=st.none() | st.floats(-1e300, 1e300),
     epochs=st.integers(0, 2**53 - 1),
-    name=st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=160),
+    uid=st.from_regex(r"[0-9a-z][0-9a-z-]{0,35}", fullmatch=True),
+    name=st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cc", "Cf"], exclude_characters=VISIBLE_NOWHERE),
+        min_size=1,
+        max_size=160,
+    ),
 )
-def test_any_report_survives_the_trip(loss: float | None, metric: float | None, epochs: int, name: str) -> None:
+def test_any_report_survives_the_trip(
+    loss: float | None, metric: float | None, epochs: int, uid: str, name: str
+) -> None:
     report = ReportPerformance(2, loss, metric, epochs, epochs)
-    content = Transaction("a" * 64, name, 1, 1, Anchor(0, "b" * 64), 1, name, report)
+    content = Transaction("a" * 64, uid, 1, 1, Anchor(0, "b" * 64), 1, name, report)
     assert parse(sign(content, SIGNER).raw).content == content
 
 
@@ -283,7 +293,12 @@ WRONG_PAYLOADS: dict[str, tuple[bytes, str]] = {
     "an empty sender": (changed(sender=""), "at `$.sender`"),
     "a sender of two lines": (changed(sender="sl-1\nnode/x"), "at `$.sender`"),
     "a sender that ends a line": (changed(sender="sl-1\n"), "at `$.sender`"),
-    "a sender that is too long": (changed(sender="x" * 161), "length <= 160 - at `$.sender`"),
+    "a sender that is too long": (changed(sender="x" * 37), "length <= 36 - at `$.sender`"),
+    "a sender that is prose": (changed(sender="a e"), "at `$.sender`"),
+    "a sender in another alphabet": (changed(sender="\u0430"), "at `$.sender`"),
+    "a contract that is written backwards": (changed(contract="a\u202eb"), "at `$.contract`"),
+    "a contract with an invisible character": (changed(contract="a\u200bb"), "at `$.contract`"),
+    "a contract of two lines": (changed(contract="a\u2028b"), "at `$.contract`"),
     "an empty contract": (changed(contract=""), "at `$.contract`"),
     "a contract with escape codes": (changed(contract="\x1b[2J"), "at `$.contract`"),
     "no kind": (changed(body={}), "missing required field `kind`"),
@@ -305,6 +320,21 @@ def test_a_malformed_transaction_is_refused_with_the_place(payload: bytes, messa
     with pytest.raises(MalformedError, match="not a transaction: ") as error:
         parse(SIGNER.sign(payload))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("detail", ["two\nlines", "\x1b[31m", "\u202eback", "x" * 301])
+def test_the_detail_of_an_exclusion_is_one_visible_line(detail: str) -> None:
+    receipt = Receipt("mean", (), (Exclusion("a", "unreachable", detail),))
+    with pytest.raises(MalformedError, match=r"at `\$.body.receipt.exclusions\[0\].detail`"):
+        parse(sign(Transaction("", "a", 1, 1, Anchor(0, ""), 1, "c", Publish(0, 0, "", 0, receipt)), SIGNER).raw)
+
+
+@given(st.text(max_size=400))
+@example("\ud800 half a surrogate pair, as in a file name that is not UTF-8")
+def test_a_remark_can_be_made_of_any_text(text: str) -> None:
+    receipt = Receipt("mean", (), (Exclusion("a", "unreachable", remark(text)),))
+    content = Transaction("", "a", 1, 1, Anchor(0, ""), 1, "c", Publish(0, 0, "", 0, receipt))
+    assert parse(sign(content, SIGNER).raw).content == content
 
 
 @pytest.mark.parametrize("digest", ["", "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n", "../" + "a" * 61])

@@ -68,6 +68,12 @@ def load_bundle(pem: bytes | str) -> tuple[x509.Certificate, ...]:
     return tuple(found)
 
 
+def load_leaf(pem: str) -> x509.Certificate:
+    """The first certificate of a bundle; the others are not looked at. Raises `CertificateError` if malformed."""
+    first, end, _ = pem.partition("-----END CERTIFICATE-----")
+    return load_bundle(first + end)[0]
+
+
 def load_der(der: bytes) -> x509.Certificate:
     """The certificate with this DER encoding, as TLS shows it. Raises `CertificateError` if malformed."""
     certificate = _load(x509.load_der_x509_certificate, der)

@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography import x509
 
-from swarmlearning.identity.certificates import CertificateError, load_bundle, verify_chain
+from swarmlearning.identity.certificates import CertificateError, load_bundle, load_leaf, thumbprint, verify_chain
 from swarmlearning.identity.signing import SignatureError, verify_once
 from swarmlearning.ledger.bodies import (
     AddAuthority,
@@ -65,10 +65,11 @@ def apply(
     content = signed.content
     tx = TxContext(content.sender, content.incarnation, signed.signer, height, time_ms)
     _check_place(signed, network_id, height, hashes)
-    _check_signature(signed, _certificate(world, signed))
+    stored = network.certificate(world, signed.signer)
+    _check_signature(signed, leaf(stored.pem) if stored else _stated_leaf(signed))
     if isinstance(content.body, Genesis):
         return network.use_sequence(_found(world, content.body, tx), tx, content.sequence)
-    _check_trust(_certificate(world, signed), network.authorities(world), time_ms)
+    _check_trust(stored or _stated(signed), network.authorities(world), time_ms)
     if not isinstance(content.body, Register):
         _check_sender(world, tx)
     world = _change(world, signed, tx)
@@ -110,24 +111,33 @@ def _check_place(signed: SignedTransaction, network_id: str, height: int, hashes
         )
 
 
-def _certificate(world: World, signed: SignedTransaction) -> Certificate:
-    stored = network.certificate(world, signed.signer)
-    if stored is not None:
-        return stored
+def _stated_leaf(signed: SignedTransaction) -> x509.Certificate:
+    """The certificate that a first transaction is signed with: it brings it along."""
     body = signed.content.body
-    if isinstance(body, Register | Genesis) and body.certificate:
-        sent = network.read_certificate(body.certificate)
-        if sent.thumbprint == signed.signer:
-            return sent
-        raise Rejection(Code.BAD_CERTIFICATE, "the transaction is signed with another certificate than it states")
-    raise Rejection(
-        Code.UNKNOWN_CERTIFICATE, f"no certificate {signed.signer[:12]} on this ledger; register the node first"
-    )
-
-
-def _check_signature(signed: SignedTransaction, stored: Certificate) -> None:
+    if not isinstance(body, Register | Genesis) or not body.certificate:
+        raise Rejection(
+            Code.UNKNOWN_CERTIFICATE,
+            f"no certificate {signed.signer[:12]} on this ledger; register the node first",
+        )
     try:
-        verify_once(signed.raw, leaf(stored.pem))
+        sent = load_leaf(body.certificate)
+    except CertificateError as error:
+        raise Rejection(Code.BAD_CERTIFICATE, str(error)) from error
+    if thumbprint(sent) != signed.signer:
+        raise Rejection(Code.BAD_CERTIFICATE, "the transaction is signed with another certificate than it states")
+    return sent
+
+
+def _stated(signed: SignedTransaction) -> Certificate:
+    """The same with all that belongs to it, as the ledger stores it; read only once the signature holds."""
+    body = signed.content.body
+    assert isinstance(body, Register | Genesis)
+    return network.read_certificate(body.certificate)
+
+
+def _check_signature(signed: SignedTransaction, certificate: x509.Certificate) -> None:
+    try:
+        verify_once(signed.raw, certificate)
     except SignatureError as error:
         raise Rejection(Code.BAD_SIGNATURE, str(error)) from error
 

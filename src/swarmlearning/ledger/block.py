@@ -64,7 +64,7 @@ def read(raw: bytes) -> Block:
         document = _document.decode(raw)
         header = _header.decode(unverified_payload(document.header))
         signer = signer_thumbprint(document.header)
-    except (msgspec.DecodeError, UnicodeDecodeError, SignatureError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SignatureError) as error:
         raise MalformedError(f"not a block: {error}") from error
     if canonical(document) != raw:
         raise MalformedError("not a block: its bytes are not in canonical form")

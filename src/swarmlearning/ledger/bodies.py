@@ -3,14 +3,26 @@
 Times are Unix milliseconds, digests lower-case hex, certificates PEM (leaf first), weights integers 0..100.
 """
 
+import re
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 BaseDigest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")]
-Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=160, pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z")]
-Reference: TypeAlias = Annotated[str, msgspec.Meta(max_length=160)]
+
+Uid: TypeAlias = Annotated[str, msgspec.Meta(max_length=36, pattern=r"^[0-9a-z][0-9a-z-]*\Z")]
+"""A node's UID: a UUID where the node made it itself. Never text that could be mistaken for something else."""
+
+_INVISIBLE = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+"""Control characters, line separators, and what changes the direction of text or hides in it."""
+
+Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=160, pattern=rf"^[^{_INVISIBLE}]+\Z")]
+Remark: TypeAlias = Annotated[str, msgspec.Meta(max_length=300, pattern=rf"^[^{_INVISIBLE}]*\Z")]
+"""A sentence for people, in one line."""
+
+_NOT_IN_A_REMARK = re.compile(rf"[{_INVISIBLE}\ud800-\udfff]")
+
 Pem: TypeAlias = Annotated[str, msgspec.Meta(max_length=64 * 1024)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
@@ -28,6 +40,11 @@ CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
 SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active"]
 InitialSync: TypeAlias = Literal["merged", "one"]
 ExclusionReason: TypeAlias = Literal["unreachable", "non-finite", "structure"]
+
+
+def remark(text: str) -> str:
+    """`text` as a `Remark`: cut, and with question marks for characters that must not be in one."""
+    return _NOT_IN_A_REMARK.sub("?", text[:300])
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=True):
@@ -98,20 +115,20 @@ class Leave(_Body, frozen=True):
 class Recover(_Body, frozen=True):
     """An operator has restarted the network from one SN: the others are taken as having left."""
 
-    lost: tuple[Name, ...]
+    lost: tuple[Uid, ...]
 
 
 class Lost(_Body, frozen=True):
     """A node's lease is gone, or (said by the node itself) its ML process is: it is not waited for."""
 
-    uid: Name
+    uid: Uid
     incarnation: Positive
 
 
 class Back(_Body, frozen=True):
     """A lost node's lease is there again; it is waited for once it holds the latest model."""
 
-    uid: Name
+    uid: Uid
     incarnation: Positive
 
 
@@ -158,7 +175,7 @@ class Freeze(_Body, frozen=True, omit_defaults=True):
 
     round: Count
     term: Count
-    stragglers: tuple[Name, ...] = ()
+    stragglers: tuple[Uid, ...] = ()
 
 
 class Progress(_Body, frozen=True):
@@ -175,7 +192,7 @@ class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     the leader's statements, for people; None is not said. Nothing follows from them.
     """
 
-    uid: Name
+    uid: Uid
     digest: Digest
     weight: Weight
     coefficient: Count
@@ -186,9 +203,9 @@ class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One submitted model that is not in the merge, and why."""
 
-    uid: Name
+    uid: Uid
     reason: ExclusionReason
-    detail: Annotated[str, msgspec.Meta(max_length=300)]
+    detail: Remark
 
 
 class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

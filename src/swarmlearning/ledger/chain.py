@@ -5,7 +5,8 @@ used up (a *void slot*), nothing of it takes effect, every node skips it alike, 
 apart (`contracts/network.py`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -67,14 +68,15 @@ class Chain:
 
     def try_transaction(self, world: World, signed: SignedTransaction, time_ms: int) -> World:
         """`world` after one more transaction of the next block. Raises `Rejection`."""
-        return apply(
-            world,
-            signed,
-            network_id=self.network_id,
-            height=self.height + 1,
-            time_ms=time_ms,
-            hashes=self.hashes,
-        )
+        with _refusing_whatever_fails():
+            return apply(
+                world,
+                signed,
+                network_id=self.network_id,
+                height=self.height + 1,
+                time_ms=time_ms,
+                hashes=self.hashes,
+            )
 
     def seal(
         self,
@@ -125,7 +127,8 @@ class Chain:
                 f"the head here is {self.height} {self.hash[:12]}"
             )
         try:
-            world = self._replay(block)
+            with _refusing_whatever_fails():
+                world = self._replay(block)
         except Rejection as broken:
             return self._void(raw, block, str(broken))
         return Step(self._advance(block.hash, block.header.time_ms, world), block, void=None)
@@ -204,6 +207,20 @@ def replay(blocks: Iterable[bytes], chain: Chain | None = None) -> Chain:
     return chain
 
 
+@contextmanager
+def _refusing_whatever_fails() -> Iterator[None]:
+    """Makes a `Rejection` of every exception, since the same bytes fail at all nodes alike and must not end them.
+
+    Only a lack of memory is no property of the bytes.
+    """
+    try:
+        yield
+    except (Rejection, MemoryError):
+        raise
+    except Exception as error:
+        raise Rejection(Code.MALFORMED, f"cannot be judged: {type(error).__name__}: {error}") from error
+
+
 def _require_sn(world: World, uid: str) -> None:
     if not network.admits(world, uid):
         raise Rejection(Code.SEALER, f"{uid} is no SN of this network")
@@ -216,7 +233,8 @@ def _is_whole(block: Block) -> bool:
 def is_sealed(block: Block, world: World) -> bool:
     """Whether all of the block is its sealer's own word, whatever it is worth."""
     try:
-        _check_seal(block, world)
+        with _refusing_whatever_fails():
+            _check_seal(block, world)
     except Rejection:
         return False
     return _is_whole(block)

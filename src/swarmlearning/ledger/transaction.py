@@ -8,7 +8,7 @@ wait; together with the sequence number it makes sending the same bytes again, t
 import msgspec
 
 from swarmlearning.identity.signing import SignatureError, Signer, signer_thumbprint, unverified_payload
-from swarmlearning.ledger.bodies import Body, Name, Positive
+from swarmlearning.ledger.bodies import Body, Name, Positive, Uid
 from swarmlearning.ledger.canonical import canonical, sha256
 
 WINDOW = 1024
@@ -33,7 +33,7 @@ class Transaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The signed content. `network` is the genesis hash, empty only in the genesis transaction itself."""
 
     network: str
-    sender: Name
+    sender: Uid
     incarnation: Positive
     sequence: Positive
     anchor: Anchor

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, MergeMethod, Receipt
+from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, MergeMethod, Receipt, remark
 from swarmlearning.ledger.contracts.training.state import Submission
 from swarmlearning.merge.carry import carry
 from swarmlearning.merge.merging import MergeReceipt, NothingToMerge, Source, TooFewModels, merge
@@ -33,7 +33,7 @@ async def merge_round(task: Merge, method: MergeMethod, min_peers: int, store: T
 
     Raises `MergeError` and `StoreError` when this node cannot do it (a full disk).
     """
-    known = tuple(Exclusion(uid, "unreachable", detail[:300]) for uid, detail in task.unusable)
+    known = tuple(Exclusion(uid, "unreachable", remark(detail)) for uid, detail in task.unusable)
     silent = [entry for entry in task.submissions if entry.weight == 0]
     sources = [
         Source(entry.uid, entry.weight, store.path(entry.digest)) for entry in task.submissions if entry.weight > 0
@@ -140,7 +140,9 @@ def _without_result(task: Merge, method: MergeMethod, exclusions: tuple[Exclusio
 def _excluded(found: tuple[tuple[str, str], ...]) -> tuple[Exclusion, ...]:
     """The exclusions that the merge itself made; weight 0 is none, such a member took part without weight."""
     split = [(uid, *text.partition(": ")[::2]) for uid, text in found]
-    return tuple(Exclusion(uid, _REASONS[reason], detail[:300]) for uid, reason, detail in split if reason in _REASONS)
+    return tuple(
+        Exclusion(uid, _REASONS[reason], remark(detail)) for uid, reason, detail in split if reason in _REASONS
+    )
 
 
 def _size(store: TensorStore, digest: str) -> int:
