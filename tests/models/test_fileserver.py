@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -318,12 +319,12 @@ class Logged(logging.Handler):
             self.seen.set()
 
 
-async def test_slow_reader_is_cut_off(identities: Identities, tmp_path: Path) -> None:
+async def test_a_reader_that_takes_nothing_is_cut_off(identities: Identities, tmp_path: Path) -> None:
     size = 64_000_000  # more than the buffers of the kernel take
     store = TensorStore(tmp_path / "store")
     (tmp_path / "model").write_bytes(bytes(size))
     info = await store.adopt(tmp_path / "model")
-    logged = Logged("took less than")
+    logged = Logged("has taken no byte")
     logging.getLogger("swarmlearning.models.fileserver").addHandler(logged)
     try:
         async with (
@@ -445,3 +446,29 @@ async def test_file_that_shrinks_while_it_is_sent_ends_the_connection(identities
             file.truncate(1000)
         assert received + await asyncio.to_thread(rest, tls) < size
         assert (await ask(server, identities["SL-2"], "/is_up"))[0] == 200
+
+
+async def test_a_slow_reader_that_takes_some_bytes_now_and_then_is_served_to_the_end(
+    identities: Identities, tmp_path: Path
+) -> None:
+    """It needs many times as long for the server's piece of 1 MiB as a reader may take nothing."""
+    size = 3_000_000
+    store = TensorStore(tmp_path / "store")
+    (tmp_path / "model").write_bytes(bytes(size))
+    info = await store.adopt(tmp_path / "model")
+
+    def read_slowly(tls: ssl.SSLSocket) -> int:
+        count = 0
+        while data := tls.recv(2**16):
+            count += len(data)
+            time.sleep(0.02)
+        return count
+
+    began = time.monotonic()
+    async with (
+        serving(identities, store, stall_seconds=0.5) as server,
+        reading_nothing(server, identities["SL-2"], f"/models/{info.root}") as tls,
+    ):
+        tls.sendall(b"GET /is_up HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert await asyncio.to_thread(read_slowly, tls) > size
+    assert time.monotonic() - began > 3 * 0.5

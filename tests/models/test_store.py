@@ -1,5 +1,6 @@
 """The store of models on disk: what is held, what is not, and what a full disk or a power loss leaves."""
 
+import asyncio
 import errno
 import os
 import shutil
@@ -219,6 +220,33 @@ async def test_retain_removes_the_rest_but_not_under_readers(store: TensorStore,
         assert len(file.read()) == info.size
     held = {f"{kept.root}.safetensors", f"{kept.root}.chunks", "notes.txt"}
     assert names(tmp_path / "store") == held | {"spare-0.tmp"}
+
+
+async def test_retain_removes_no_pinned_model_and_no_pinned_download(store: TensorStore, tmp_path: Path) -> None:
+    model_pinned, dropped = [await store.adopt(model(tmp_path / "m", seed=seed)) for seed in range(2)]
+    download = digest_file(model(tmp_path / "p", seed=2))
+    store.open_partial(download)[0].close()
+    with store.pinned(model_pinned.root, download.root), store.pinned(model_pinned.root):
+        await store.retain(set())
+        assert store.held() == {model_pinned.root}
+        assert store.partial_info(download.root) == download
+        assert not store.has(dropped.root)
+    await store.retain(set())
+    assert store.held() == frozenset()
+    assert store.partial_info(download.root) is None
+
+
+async def test_an_adopted_model_is_pinned_before_anybody_can_remove_it(store: TensorStore, tmp_path: Path) -> None:
+    """While models are adopted others are removed again and again."""
+    with store.pinned() as pin:
+        adopting = [asyncio.create_task(store.adopt(model(tmp_path / f"{n}", seed=n), pin)) for n in range(50)]
+        while not all(task.done() for task in adopting):
+            await store.retain(set())
+        infos = [task.result() for task in adopting]
+        assert store.held() == {info.root for info in infos}
+    pin.add(infos[0].root)  # too late: the pin is released
+    await store.retain(set())
+    assert store.held() == frozenset()
 
 
 async def test_full_disk_names_file_and_bytes(

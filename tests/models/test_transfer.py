@@ -572,6 +572,17 @@ async def test_download_that_is_cancelled_in_the_queue_asks_nobody(
     assert other.asked == []
 
 
+async def test_retain_removes_nothing_under_a_running_download(
+    digest: str, hold: Hold, fetcher: Fetcher, store: TensorStore
+) -> None:
+    stalling, good = await hold(stall=CHUNK + 2_000_000), await hold()
+    fetch = await begin(fetcher, digest, [stalling.source, good.source])
+    await stalling.stalled.wait()
+    await store.retain(set())
+    await stalling.server.stop(grace=0.1)
+    assert (await fetch).read_bytes() == CONTENT
+
+
 async def test_close_stops_downloads(digest: str, hold: Hold, fetcher: Fetcher, store: TensorStore) -> None:
     stalling = await hold(stall=1000)
     fetch = asyncio.create_task(fetcher.fetch(digest, [stalling.source]))

@@ -1,18 +1,28 @@
-"""What comes in answer to a request for a model, as it was before the sender may have compressed it."""
+"""The body of an answer to a request for a model, as it was before the sender may have compressed it."""
 
 import http.client
-from typing import Final, Protocol
+from typing import IO, Final, Literal, Protocol, TypeAlias, cast
 
 from zstandard import ZstdDecompressor, ZstdError
 
 from swarmlearning.models.compression import CODING, WINDOW
 from swarmlearning.models.connections import reason
+from swarmlearning.models.tlsstream import TooManyBytes
 
 _IN: Final = 2**16
 
 
+Fault: TypeAlias = Literal["unreachable", "not-held", "invalid", "too-slow"]
+"""Why a source did not provide the model: it could not be reached or broke off, it does not hold the model, what it
+sent is not the model, or it sent too slowly."""
+
+
 class SourceError(Exception):
-    """What went wrong at one source."""
+    """What went wrong at one source, for people; `fault` for programs."""
+
+    def __init__(self, text: str, fault: Fault = "invalid") -> None:
+        super().__init__(text)
+        self.fault = fault
 
 
 class Body(Protocol):
@@ -56,9 +66,9 @@ class _Plain:
         try:
             count = self._response.fp.readinto1(room[:missing])
         except OSError as error:
-            raise SourceError(f"stopped {missing} bytes before the end: {reason(error)}") from error
+            raise SourceError(f"stopped {missing} bytes before the end: {reason(error)}", _fault(error)) from error
         if not count:
-            raise SourceError(f"closed the connection {missing} bytes before the end")
+            raise SourceError(f"closed the connection {missing} bytes before the end", "unreachable")
         self._response.length = missing - count
         return count
 
@@ -69,7 +79,8 @@ class _Plain:
 class _Compressed:
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self._response = response
-        self._decoder = ZstdDecompressor(max_window_size=WINDOW).stream_reader(response, read_size=_IN)
+        arrived = cast(IO[bytes], _Arrived(response))  # of which the decoder calls `read` only
+        self._decoder = ZstdDecompressor(max_window_size=WINDOW).stream_reader(arrived, read_size=_IN)
 
     def expect(self, size: int) -> None:
         """The compressed size says nothing: `finish` finds what is too much."""
@@ -78,17 +89,37 @@ class _Compressed:
         try:
             count = self._decoder.readinto1(room)
         except (OSError, http.client.HTTPException) as error:
-            raise SourceError(f"stopped before the end: {reason(error)}") from error
+            raise SourceError(f"stopped before the end: {reason(error)}", _fault(error)) from error
         except ZstdError as error:
             raise SourceError(f"sent no valid {CODING} data: {error}") from error
         if not count:
-            raise SourceError("closed the connection before the end")
+            raise SourceError("closed the connection before the end", "unreachable")
         return count
 
     def finish(self) -> None:
         try:
             surplus = self._decoder.read(1) or self._response.read(1)
         except (OSError, http.client.HTTPException, ZstdError) as error:
-            raise SourceError(f"does not end its answer: {error}") from error
+            raise SourceError(f"does not end its answer: {reason(error)}") from error
         if surplus:
             raise SourceError("sent more than the model has")
+
+
+class _Arrived:
+    """Reads what has arrived of a response, at least one byte, rather than waiting for all that was requested."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self._response = response
+
+    def read(self, size: int) -> bytes:
+        return self._response.read1(size)
+
+
+def _fault(error: Exception) -> Fault:
+    match error:
+        case TimeoutError():
+            return "too-slow"
+        case TooManyBytes() | http.client.HTTPException():
+            return "invalid"
+        case _:
+            return "unreachable"

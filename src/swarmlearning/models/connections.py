@@ -1,5 +1,6 @@
-"""Kept connections to the file servers of other nodes, and what goes wrong with them in words for the operator."""
+"""Kept connections to the file servers of other nodes, and sentences for the operator about what went wrong."""
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -7,7 +8,8 @@ import threading
 import time
 from typing import Final
 
-from swarmlearning.models.tlsstream import TlsStream
+from swarmlearning.models.destinations import ForbiddenAddress, Refusal, anywhere, permitted_addresses
+from swarmlearning.models.tlsstream import TlsStream, TooManyBytes
 
 Source = tuple[str, int]
 """Host and port of a file server."""
@@ -20,30 +22,44 @@ class Connection(http.client.HTTPConnection):
 
     auto_open = 0  # never again once it is closed: it would be without TLS
 
-    def __init__(self, source: Source, context: ssl.SSLContext, connect_seconds: float, stall_seconds: float) -> None:
-        """Connects. Raises OSError, and ValueError or OverflowError for an address that none can be."""
+    def __init__(self, source: Source, context: ssl.SSLContext, seconds: float, refuse: Refusal) -> None:
+        """Connects, within `seconds` for each step. Raises OSError, and ValueError or OverflowError for an address
+        that none can be.
+        """
         super().__init__(*source)
-        self.stream = TlsStream(socket.create_connection(source, connect_seconds), context)
-        self.stream.settimeout(stall_seconds)
+        self.stream = TlsStream(_connect(source, seconds, refuse), context, seconds)
         self.sock = self.stream
 
 
+def _connect(source: Source, seconds: float, refuse: Refusal) -> socket.socket:
+    """A connection to the first address of the source's host that answers; its name is resolved once only."""
+    host, port = source
+    addresses = permitted_addresses(host, refuse)
+    for address in addresses[:-1]:
+        with contextlib.suppress(OSError):
+            return socket.create_connection((address, port), seconds / len(addresses))
+    return socket.create_connection((addresses[-1], port), seconds / len(addresses))
+
+
 class Connections:
-    """Connections to file servers, kept between requests: a TLS handshake costs more than a small model."""
+    """Connections to file servers, kept between requests: a TLS handshake costs more than a small model.
+
+    `connect_seconds` bounds each step of connecting. Addresses that `refuse` names a reason for are not connected to.
+    """
 
     def __init__(
-        self, context: ssl.SSLContext, connect_seconds: float, stall_seconds: float, idle_seconds: float
+        self, context: ssl.SSLContext, connect_seconds: float, idle_seconds: float, refuse: Refusal = anywhere
     ) -> None:
         self._context = context
         self._connect_seconds = connect_seconds
-        self._stall_seconds = stall_seconds
         self._idle_seconds = idle_seconds
+        self._refuse = refuse
         self._kept: dict[Source, list[tuple[float, Connection]]] = {}
         self._lock = threading.Lock()
 
     def connect(self, source: Source) -> Connection:
         """A new connection. Raises as `Connection` does."""
-        return Connection(source, self._context, self._connect_seconds, self._stall_seconds)
+        return Connection(source, self._context, self._connect_seconds, self._refuse)
 
     def take(self, source: Source) -> Connection | None:
         """A kept connection, which the server may have closed meanwhile."""
@@ -77,10 +93,12 @@ class Connections:
 
 
 def reason(error: Exception) -> str:
-    """Why there was no answer, in words for the operator."""
+    """Why there was no answer, as the end of a sentence about the source."""
     match error:
         case ssl.SSLCertVerificationError():
             return f"shows a certificate that is not trusted here: {error.verify_message}"
+        case ForbiddenAddress() | TooManyBytes():
+            return str(error)
         case TimeoutError():
             return "does not answer in time"
         case ConnectionRefusedError():

@@ -6,6 +6,10 @@ does.
 
 A chunk that one source sent whole and that does not fit its digest is that source's fault. A chunk that somebody else
 had begun is fetched again from its start before anyone is blamed.
+
+A source is given up when in `stall_seconds` it brings less of the model than `LEAST_RATE` requires, whatever else it
+sends, or when it sends more bytes than the model can need on the wire. Slow is not dead, so a whole download has no
+time limit.
 """
 
 import asyncio
@@ -21,7 +25,7 @@ from typing import Final
 
 from swarmlearning.address import join
 from swarmlearning.models.assembly import Assembly, WrongChunk
-from swarmlearning.models.body import Body, SourceError, body_of
+from swarmlearning.models.body import Body, Fault, SourceError, body_of
 from swarmlearning.models.compression import CODING
 from swarmlearning.models.connections import Connection, Connections, Source, reason
 from swarmlearning.models.fileserver import LIST_HEADER
@@ -33,13 +37,26 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 
+LEAST_RATE: Final = 1024
+"""Bytes of the model per second below which a source is given up; a 1 GB model would take twelve days."""
+
 _MAX_LIST_BYTES: Final = 4 * 2**20  # the chunk list of a model of one terabyte
 _MAX_DETAIL_BYTES: Final = 4096
 _REPORT_SECONDS: Final = 0.1
+_FRAMING_BYTES: Final = 2**20
+_FRAMING_SHARE: Final = 64  # TLS adds a seven-hundredth, zstd to what it cannot compress less than a two-hundredth
+_BLAME: Final[tuple[Fault, ...]] = ("invalid", "too-slow", "unreachable", "not-held")
 
 
 class TransferError(Exception):
-    """A model could not be fetched; the message lists each source and what went wrong there."""
+    """A model could not be fetched; the message lists each source and what went wrong there.
+
+    `fault` is the gravest of the sources' faults; it names no source, so it may be made public.
+    """
+
+    def __init__(self, text: str, fault: Fault = "unreachable") -> None:
+        super().__init__(text)
+        self.fault = fault
 
 
 class Download:
@@ -54,6 +71,7 @@ class Download:
         sources: Sequence[Source],
         store: TensorStore,
         connections: Connections,
+        stall_seconds: float,
     ) -> None:
         self.stopped = threading.Event()
         self._digest = digest
@@ -61,11 +79,13 @@ class Download:
         self._sources = list(sources)  # may grow while `run` walks along it
         self._store = store
         self._connections = connections
+        self._stall_seconds = stall_seconds
         self._loop = asyncio.get_running_loop()
         self._callers = 0
         self._listeners: list[Progress] = []
         self._assembly: Assembly | None = None
         self._reported = 0.0
+        self._brought = 0  # bytes of the model since its source was last given more time
         self._lock = threading.Lock()
         self._stream: TlsStream | None = None
 
@@ -93,20 +113,23 @@ class Download:
                 self._stream.shutdown()
 
     def run(self) -> Path:
-        try:
-            return self._run()
-        except StoreError:
-            self._store.forget(self._digest)  # on a full disk others need the room
-            raise
-        finally:
-            if self._assembly is not None:
-                self._assembly.close()
+        """The path of the model once it is in the store. Raises `TransferError` and `StoreError`."""
+        with self._store.pinned(self._digest):
+            try:
+                return self._run()
+            except StoreError:
+                self._store.forget(self._digest)  # on a full disk others need the room
+                raise
+            finally:
+                if self._assembly is not None:
+                    self._assembly.close()
 
     def _run(self) -> Path:
         info = self._store.partial_info(self._digest)
         if info is not None:
             self._assembly = Assembly(self._store, info)
-        faults: list[str] = []
+        faults: list[Fault] = []
+        texts: list[str] = []
         for source in self._sources:
             if self.stopped.is_set():
                 break
@@ -114,15 +137,17 @@ class Download:
                 assembly = self._take_from(source)
             except SourceError as error:
                 logger.info("model %s from %s: %s", self._digest, join(*source), error)
-                faults.append(f"{join(*source)} {error}")
+                faults.append(error.fault)
+                texts.append(f"{join(*source)} {error}")
             else:
                 path = assembly.commit()
                 self._report(assembly.offset)
                 return path
         if self.stopped.is_set():
             raise TransferError(f"model {self._digest}: fetching has been stopped")
+        gravest: Fault = min(faults, key=_BLAME.index) if faults else "not-held"
         raise TransferError(
-            f"model {self._digest} cannot be fetched: {'; '.join(faults) or 'no node is known to hold it'}"
+            f"model {self._digest} cannot be fetched: {'; '.join(texts) or 'no node is known to hold it'}", gravest
         )
 
     def _take_from(self, source: Source) -> Assembly:
@@ -138,25 +163,26 @@ class Download:
                 logger.info("model %s: a chunk begun by another source is wrong, fetched again", self._digest)
 
     def _take_bundle(self, source: Source) -> Assembly:
-        with self._exchange(source, "/bundle", {"Accept-Encoding": CODING}) as response:
+        with self._exchange(source, "/bundle", {"Accept-Encoding": CODING}) as (stream, response):
             body = body_of(response)
-            info = self._read_list(response, body)
+            info = self._read_list(stream, response, body)
             assembly = self._assembly = Assembly(self._store, info)
-            self._receive(body, assembly)
+            self._receive(stream, body, assembly)
         return assembly
 
     def _take_rest(self, source: Source, assembly: Assembly) -> Assembly:
         assembly.new_origin()
         if not assembly.complete:
-            with self._exchange(source, "", {"Range": f"bytes={assembly.offset}-"}) as response:
-                self._receive(body_of(response), assembly)
+            with self._exchange(source, "", {"Range": f"bytes={assembly.offset}-"}) as (stream, response):
+                self._receive(stream, body_of(response), assembly)
         return assembly
 
-    def _read_list(self, response: http.client.HTTPResponse, body: Body) -> ModelDigest:
+    def _read_list(self, stream: TlsStream, response: http.client.HTTPResponse, body: Body) -> ModelDigest:
         length = response.getheader(LIST_HEADER, "")
         if not length.isdecimal() or int(length) > _MAX_LIST_BYTES:
             raise SourceError("sent no usable chunk list")
         data = bytearray(int(length))
+        stream.allow(_on_the_wire(len(data)), self._stall_seconds)
         filled = 0
         while filled < len(data):
             filled += body.receive(memoryview(data)[filled:])
@@ -170,31 +196,58 @@ class Download:
             raise SourceError(f"has a model of {info.size} bytes; those of this training have {self._size}")
         return info
 
-    def _receive(self, body: Body, assembly: Assembly) -> None:
-        body.expect(assembly.info.size - assembly.offset)
+    def _receive(self, stream: TlsStream, body: Body, assembly: Assembly) -> None:
+        missing = assembly.info.size - assembly.offset
+        body.expect(missing)
+        stream.allow(_on_the_wire(missing), self._stall_seconds)
+        self._brought = 0
         while not assembly.complete:
-            _fill_room(body, assembly)
-            now = time.monotonic()
-            if now - self._reported >= _REPORT_SECONDS:
-                self._reported = now
-                self._report(assembly.offset)
+            self._fill_room(stream, body, assembly)
         body.finish()
 
-    def _report(self, held: int) -> None:
-        self._loop.call_soon_threadsafe(self._tell, held)
+    def _fill_room(self, stream: TlsStream, body: Body, assembly: Assembly) -> None:
+        """Receives the next piece of the model; what came before a failure is kept."""
+        room, filled = assembly.room, 0
+        try:
+            while filled < len(room):
+                count = body.receive(room[filled:])
+                filled += count
+                self._note(stream, count, assembly.offset + filled)
+        finally:
+            assembly.advance(filled)
 
-    def _tell(self, held: int) -> None:
+    def _note(self, stream: TlsStream, count: int, held: int) -> None:
+        """Gives the source more time when it has brought enough, and reports progress now and then."""
+        self._brought += count
+        if self._brought >= LEAST_RATE * self._stall_seconds:
+            self._brought = 0
+            stream.extend(self._stall_seconds)
+        now = time.monotonic()
+        if now - self._reported >= _REPORT_SECONDS:
+            self._reported = now
+            self._report(held)
+
+    def _report(self, held: int) -> None:
+        self._loop.call_soon_threadsafe(self._call_listeners, held)
+
+    def _call_listeners(self, held: int) -> None:
         for listener in self._listeners:
             listener(held)
 
     @contextlib.contextmanager
-    def _exchange(self, source: Source, part: str, headers: dict[str, str]) -> Iterator[http.client.HTTPResponse]:
-        """A successful answer to a request for the model. Its connection is kept if the answer is read to its end."""
+    def _exchange(
+        self, source: Source, part: str, headers: dict[str, str]
+    ) -> Iterator[tuple[TlsStream, http.client.HTTPResponse]]:
+        """A connection and a successful answer to a request for the model on it.
+
+        The connection is kept if the answer is read to its end.
+        """
         connection, response = self._ask(source, f"/models/{self._digest}{part}", headers)
         try:
             if response.status not in (200, 206):
-                raise SourceError(f"answered {response.status}: {_detail(response)}")
-            yield response
+                fault: Fault = "not-held" if response.status == 404 else "unreachable"
+                raise SourceError(f"answered {response.status}: {_detail(response)}", fault)
+            yield connection.stream, response
         finally:
             with self._lock:
                 self._stream = None
@@ -217,15 +270,16 @@ class Download:
             connection = self._connections.connect(source)
             return connection, self._send(connection, path, headers)
         except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
-            # The last two: an address that none can be; it is what another node says of itself.
-            raise SourceError(reason(error)) from error
+            # The last two: an address that none can be; it is what another node announces.
+            raise SourceError(reason(error), "unreachable") from error
 
     def _send(self, connection: Connection, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         with self._lock:
             self._stream = connection.stream
         try:
             if self.stopped.is_set():
-                raise SourceError("stopped")
+                raise SourceError("stopped", "unreachable")
+            connection.stream.allow(_FRAMING_BYTES, self._stall_seconds)
             connection.request("GET", path, headers=headers)
             return connection.getresponse()
         except BaseException:
@@ -235,14 +289,9 @@ class Download:
             raise
 
 
-def _fill_room(body: Body, assembly: Assembly) -> None:
-    """The next piece of the model; what came before a failure is kept."""
-    room, filled = assembly.room, 0
-    try:
-        while filled < len(room):
-            filled += body.receive(room[filled:])
-    finally:
-        assembly.advance(filled)
+def _on_the_wire(size: int) -> int:
+    """The most bytes that so many bytes of a model can need on the wire."""
+    return size + size // _FRAMING_SHARE + _FRAMING_BYTES
 
 
 def _detail(response: http.client.HTTPResponse) -> str:

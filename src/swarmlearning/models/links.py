@@ -43,6 +43,12 @@ class Links:
                 self._speeds[host] = (after.size - before.size) / (after.seconds - before.seconds)
 
 
+def arrived(connection: socket.socket) -> int | None:
+    """Bytes that have arrived at the other end so far; None where the kernel does not report it."""
+    sent = _sent(connection)
+    return sent.size if sent else None
+
+
 class _Sent(NamedTuple):
     """Bytes that have arrived at the other end, and the time in which the link was what they waited for."""
 

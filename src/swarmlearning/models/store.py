@@ -9,8 +9,11 @@ A model is *held* when its file is there and as long as its chunk list says. Any
 a list) is simply "not held" and can be fetched again; models are therefore never fsynced. A power loss may even leave
 a file of the right length with wrong bytes: receivers check every chunk, and `verify` finds it here.
 
+A model that is in use is *pinned* (`pinned`): `retain`, which removes what is not needed any more, leaves it alone, and
+its unfinished download too.
+
 Methods that only look are plain; those that read or remove much data are coroutines that work in a thread. `commit`,
-`open_partial` and `writing` may be called in any thread.
+`open_partial`, `pinned` and `writing` may be called in any thread.
 """
 
 import asyncio
@@ -24,11 +27,13 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from io import FileIO
 from pathlib import Path
 from typing import Final
 
 from swarmlearning.errors import UserError
+from swarmlearning.models.pins import Pin, Pins
 from swarmlearning.models.spares import Spares
 from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_file
 
@@ -60,6 +65,7 @@ class TensorStore:
         self._directory = directory
         self._held: dict[str, ModelDigest] = {}
         self._most_held = 0
+        self._pins = Pins()
         self._spares = Spares(directory)
         with self.writing(directory, 0):
             directory.mkdir(parents=True, exist_ok=True)
@@ -99,12 +105,17 @@ class TensorStore:
         except FileNotFoundError:
             raise NotHeldError(f"model {digest} is not held here") from None
 
-    async def adopt(self, path: Path) -> ModelDigest:
-        """Takes a complete model file over: digests it and moves it into the store. `path` is gone afterwards.
+    def pinned(self, *digests: str) -> AbstractContextManager[Pin]:
+        """Inside the block `retain` removes neither these models nor their downloads, nor what is added to the pin."""
+        return self._pins.hold(digests)
 
-        Raises `StoreError` when it is no regular file, cannot be read, or does not fit on the disk.
+    async def adopt(self, path: Path, pin: Pin | None = None) -> ModelDigest:
+        """Digests a complete model file and moves it into the store; the model is added to `pin`.
+
+        `path` is gone afterwards. Raises `StoreError` when it is no regular file, cannot be read, or does not fit on
+        the disk.
         """
-        return await asyncio.to_thread(self._adopt, path)
+        return await asyncio.to_thread(self._adopt, path, pin)
 
     def commit(self, path: Path, info: ModelDigest) -> Path:
         """Moves a model file whose bytes are known to be those of `info` into the store; returns its new path.
@@ -171,7 +182,10 @@ class TensorStore:
         return await asyncio.to_thread(self._verify, digest)
 
     async def retain(self, keep: AbstractSet[str]) -> None:
-        """Removes every model and download but those in `keep`. A model that is being read stays readable."""
+        """Removes every model and download but those in `keep` and those pinned.
+
+        A model that is being read stays readable.
+        """
         await asyncio.to_thread(self._retain, frozenset(keep))
 
     @contextlib.contextmanager
@@ -209,7 +223,7 @@ class TensorStore:
         """Every digest that some file in the directory is named by."""
         return {path.stem for path in self._directory.iterdir() if _DIGEST.fullmatch(path.stem)}
 
-    def _adopt(self, path: Path) -> ModelDigest:
+    def _adopt(self, path: Path, pin: Pin | None) -> ModelDigest:
         try:
             # A link planted by the process that wrote it would make this node serve a file of its own.
             if not stat.S_ISREG(path.lstat().st_mode):
@@ -217,6 +231,8 @@ class TensorStore:
             info = digest_file(path)
         except (OSError, DigestError) as error:
             raise StoreError(f"cannot read the model file {path}: {error}") from error
+        if pin is not None:
+            pin.add(info.root)
         if self.has(info.root):
             path.unlink()
         else:
@@ -280,8 +296,11 @@ class TensorStore:
 
     def _retain(self, keep: frozenset[str]) -> None:
         for digest in self._known() - keep:
-            self._recycle(digest)
-            self.forget(digest)
+            self._pins.unless_pinned(digest, self._remove)
+
+    def _remove(self, digest: str) -> None:
+        self._recycle(digest)
+        self.forget(digest)
 
     def _recycle(self, digest: str) -> None:
         """Makes the file of a held model a spare.

@@ -2,12 +2,16 @@
 
 `ssl.SSLSocket` asks the kernel twice for each record of 16 KiB, and Python once. This takes what has come, up to a
 piece that fits the processor's cache, which costs a fifth less CPU time for a model (docs/performance.md).
+
+What a peer may cost is bounded here, below HTTP and compression, so that nothing it sends can get around it: `allow`
+sets how many bytes it may send and until when. How much of that is of use is for the caller to judge, who allows more.
 """
 
 import io
 import socket
 import ssl
 import struct
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
@@ -15,28 +19,45 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _PIECE: Final = 2**18
+_HANDSHAKE_BYTES: Final = 2**20
+_SCRAP: Final = 512  # bytes: less than a full packet of any link
+_FREE_SCRAPS: Final = 256
+_SCRAP_SECONDS: Final = 0.001
+
+
+class TooManyBytes(OSError):
+    """The peer has sent more than it was allowed to."""
 
 
 class TlsStream:
     """Belongs to one thread, but for `shutdown`. Everything raises OSError, of which TLS failures are a kind."""
 
-    def __init__(self, plain: socket.socket, context: ssl.SSLContext) -> None:
-        """Shakes hands over a connected socket, which belongs to the stream from now on."""
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext, seconds: float) -> None:
+        """Shakes hands, within `seconds`, over a connected socket, which belongs to the stream from now on."""
+        self._left = 0
+        self._deadline = 0.0
+        self._scraps = 0
         self._plain = plain
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing)
         self._piece = memoryview(bytearray(_PIECE))
         self._readers = 0
         self._closed = False
+        self.allow(_HANDSHAKE_BYTES, seconds)
         try:
             self._handshake()
         except BaseException:
             self.close()
             raise
 
-    def settimeout(self, seconds: float) -> None:
-        """For each wait, not for a whole transfer."""
-        self._plain.settimeout(seconds)
+    def allow(self, count: int, seconds: float) -> None:
+        """Sets how many bytes the peer may still send, as they are on the wire, and how long this waits for them."""
+        self._left, self._scraps = count, 0
+        self.extend(seconds)
+
+    def extend(self, seconds: float) -> None:
+        """Sets anew how long this waits for the peer, from now on."""
+        self._deadline = time.monotonic() + seconds
 
     def sendall(self, data: bytes) -> None:
         self._tls.write(data)
@@ -102,13 +123,33 @@ class TlsStream:
 
     def _flush(self) -> None:
         if self._outgoing.pending:
+            self._limit_wait()
             self._plain.sendall(self._outgoing.read())
 
     def _receive(self) -> None:
-        if count := self._plain.recv_into(self._piece):
-            self._incoming.write(self._piece[:count])
-        else:
+        self._limit_wait()
+        count = self._plain.recv_into(self._piece)
+        if not count:
             self._incoming.write_eof()
+            return
+        self._left -= count
+        if self._left < 0:
+            raise TooManyBytes("sends more bytes than its answer can have")
+        if count < _SCRAP:
+            self._wait_for_more()
+        self._incoming.write(self._piece[:count])
+
+    def _limit_wait(self) -> None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._plain.settimeout(left)
+
+    def _wait_for_more(self) -> None:
+        """A peer that sends byte by byte must not keep a processor busy."""
+        self._scraps += 1
+        if self._scraps > _FREE_SCRAPS:
+            time.sleep(_SCRAP_SECONDS)
 
 
 class _Reader(io.RawIOBase):

@@ -1,6 +1,7 @@
-"""Fetches models from the file servers of other nodes: several at a time, each of them once.
+"""Fetches models from the file servers of other nodes: many at a time, each of them once.
 
-How one model comes is in `download.py`.
+How one model comes is in `download.py`. A download mostly waits for its source, so each has a thread of its own: those
+of slow sources hold up no other.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from swarmlearning.models.connections import Connections, Source
+from swarmlearning.models.destinations import Refusal, anywhere
 from swarmlearning.models.download import Download, Progress, TransferError
 from swarmlearning.models.store import TensorStore
 
@@ -19,9 +21,9 @@ __all__ = ["Fetcher", "Source", "TransferError"]
 class Fetcher:
     """Fetches models into `store`, at most `workers` at a time; belongs to one event loop.
 
-    `connect_seconds` bounds each step of connecting, `stall_seconds` the wait for the next bytes; slow is not dead,
-    so a whole transfer has no time limit. Connections are kept for the next fetch, for at most `idle_seconds` (less
-    than the 75 s that the servers keep them).
+    `connect_seconds` bounds each step of connecting, `stall_seconds` the time in which a source has to bring more of
+    the model. Connections are kept for the next fetch, for at most `idle_seconds` (less than the 75 s that the servers
+    keep them). Sources at addresses that `refuse` gives a reason for are not connected to.
     """
 
     def __init__(
@@ -29,23 +31,26 @@ class Fetcher:
         client_context: ssl.SSLContext,
         store: TensorStore,
         *,
-        workers: int = 4,
+        workers: int = 128,
         connect_seconds: float = 5.0,
         stall_seconds: float = 30.0,
         idle_seconds: float = 60.0,
+        refuse: Refusal = anywhere,
     ) -> None:
         self._store = store
-        self._connections = Connections(client_context, connect_seconds, stall_seconds, idle_seconds)
+        self._stall_seconds = stall_seconds
+        self._connections = Connections(client_context, connect_seconds, idle_seconds, refuse)
         self._threads = ThreadPoolExecutor(workers, "fetch")
         self._downloads: dict[str, Download] = {}
 
     async def fetch(
         self, digest: str, sources: Sequence[Source], progress: Progress | None = None, size: int | None = None
     ) -> Path:
-        """The file of model `digest`, fetched unless it is held; each of `sources`, (host, port), is asked once.
+        """The file of model `digest`, fetched unless it is held; each of `sources`, (host, port), is tried once.
 
-        `size`, where it is known, bounds what is taken: a source that offers a model of another size has none.
-        `progress` is called in the event loop with the bytes held so far, at most ten times a second and at the end.
+        `size`, where it is known: a source that offers a model of another size is refused. `progress` is called in the
+        event loop with the bytes held so far, at most ten times a second and at the end.
+
         Callers that want the same model share one download and their sources; it stops soon after the last of them
         is cancelled. Raises `TransferError`, and `StoreError` when the disk is full.
         """
@@ -69,7 +74,7 @@ class Fetcher:
         self._connections.close()
 
     def _begin(self, digest: str, sources: Sequence[Source], size: int | None) -> "Download":
-        download = Download(digest, size, sources, self._store, self._connections)
+        download = Download(digest, size, sources, self._store, self._connections, self._stall_seconds)
         download.result = asyncio.get_running_loop().run_in_executor(self._threads, download.run)
         self._downloads[digest] = download
 

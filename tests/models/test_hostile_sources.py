@@ -1,0 +1,256 @@
+"""Sources that cost as much as they can: each is given up by name, in bounded time, bytes and processor time."""
+
+import asyncio
+import ipaddress
+import resource
+import socket
+import ssl
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from zstandard import ZstdCompressor
+
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.models.destinations import anywhere, permitted_addresses, refusal_beside
+from swarmlearning.models.store import TensorStore
+from swarmlearning.models.transfer import Fetcher, Source, TransferError
+from swarmlearning.tensors.digest import ModelDigest
+
+Identities = dict[str, Identity]
+Serve = Callable[[socket.socket], None]
+
+CONTENT = blake3(b"model").digest(40_000)
+LIST = ModelDigest(len(CONTENT), (blake3(CONTENT).digest(),)).to_bytes()
+DIGEST = ModelDigest.from_bytes(LIST).root
+HEAD = b"HTTP/1.1 200 OK\r\nx-chunk-list-bytes: %d\r\n" % len(LIST)
+WHOLE = HEAD + b"content-length: %d\r\n\r\n" % (len(LIST) + len(CONTENT))
+COMPRESSED = HEAD + b"content-encoding: zstd\r\n\r\n"
+
+STALL_SECONDS = 0.5
+PATIENCE_SECONDS = 20
+"""Many times what giving up takes, for a busy machine; without a bound it would take for ever."""
+
+
+@contextmanager
+def source(serve: Serve, context: ssl.SSLContext | None) -> Iterator[Source]:
+    """A server that answers every connection's request by `serve`, in threads; without a context it speaks no TLS."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    threads: list[threading.Thread] = []
+
+    def answer(plain: socket.socket) -> None:
+        with suppress(OSError), plain, context.wrap_socket(plain, server_side=True) if context else plain as client:
+            client.recv(2**16)
+            serve(client)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threads.append(threading.Thread(target=answer, args=(listener.accept()[0],)))
+                threads[-1].start()
+
+    threads.append(threading.Thread(target=accept))
+    threads[0].start()
+    try:
+        yield listener.getsockname()
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TensorStore:
+    return TensorStore(tmp_path / "store")
+
+
+@asynccontextmanager
+async def fetching(identities: Identities, store: TensorStore, **settings: float) -> AsyncIterator[Fetcher]:
+    times = {"connect_seconds": 600.0, "stall_seconds": STALL_SECONDS} | settings
+    fetcher = Fetcher(client_context(identities["SL-2"]), store, **times)  # type: ignore[arg-type]
+    try:
+        yield fetcher
+    finally:
+        await fetcher.close()
+
+
+def answering(*beginning: bytes, then: bytes, seconds: float = 0.0) -> Serve:
+    """Sends the beginning, and then the same again and again, with a pause after each."""
+
+    def serve(client: socket.socket) -> None:
+        client.sendall(b"".join(beginning))
+        while True:
+            client.sendall(then)
+            time.sleep(seconds)
+
+    return serve
+
+
+def compressed_list() -> bytes:
+    """The chunk list as the first block of a zstd frame that goes on."""
+    stream = ZstdCompressor().compressobj()
+    return stream.compress(LIST) + stream.flush(1)
+
+
+@pytest.mark.parametrize(
+    ("serve", "fault", "text"),
+    [
+        (answering(WHOLE, LIST, then=b"x", seconds=0.01), "too-slow", "does not answer in time"),
+        (answering(WHOLE, then=LIST[:1], seconds=0.05), "too-slow", "does not answer in time"),
+        (answering(b"", then=b"H", seconds=0.01), "unreachable", "does not answer in time"),
+        (
+            answering(b"", then=1000 * b"HTTP/1.1 100 Continue\r\n\r\n"),
+            "unreachable",
+            "sends more bytes than its answer",
+        ),
+        (
+            answering(b"", then=b"HTTP/1.1 100 Continue\r\n\r\n", seconds=0.01),
+            "unreachable",
+            "does not answer in time",
+        ),
+        (answering(HEAD, then=b"x: y\r\n", seconds=0.01), "unreachable", "does not answer in time"),
+        (answering(COMPRESSED, compressed_list(), then=bytes(3000)), "invalid", "sends more bytes than its answer"),
+        (
+            answering(COMPRESSED, compressed_list(), then=bytes(3), seconds=0.01),
+            "too-slow",
+            "does not answer in time",
+        ),
+        (
+            answering(COMPRESSED, b"\x50\x2a\x4d\x18\xff\xff\xff\x7f", then=bytes(2**16)),
+            "invalid",
+            "no valid zstd data|before the end|more bytes",
+        ),
+    ],
+    ids=[
+        "model-in-drips",
+        "list-in-drips",
+        "head-in-drips",
+        "endless-100-continue",
+        "100-continue-in-drips",
+        "headers-in-drips",
+        "endless-empty-blocks",
+        "empty-blocks-in-drips",
+        "endless-skippable-frame",
+    ],
+)
+async def test_a_source_that_brings_no_more_of_the_model_is_given_up_whatever_else_it_sends(
+    serve: Serve, fault: str, text: str, identities: Identities, store: TensorStore
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    with source(serve, server_context(identities["SL-1"])) as (host, port):
+        async with fetching(identities, store) as fetcher, asyncio.timeout(PATIENCE_SECONDS):
+            with pytest.raises(TransferError, match=rf"{host}:{port} .*({text})") as caught:
+                await fetcher.fetch(DIGEST, [(host, port)])
+    assert caught.value.fault == fault
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < PATIENCE_SECONDS / 2
+
+
+async def test_a_handshake_in_drips_is_given_up(identities: Identities, store: TensorStore) -> None:
+    serve = answering(b"\x16\x03\x03\x40\x00", then=b"\x02", seconds=0.01)
+    with source(serve, None) as address:
+        async with fetching(identities, store, connect_seconds=0.5) as fetcher, asyncio.timeout(PATIENCE_SECONDS):
+            with pytest.raises(TransferError, match="does not answer in time"):
+                await fetcher.fetch(DIGEST, [address])
+
+
+async def test_a_slow_link_that_keeps_bringing_bytes_is_waited_for(identities: Identities, store: TensorStore) -> None:
+    """It takes several times as long as a source may be silent."""
+
+    def slowly(client: socket.socket) -> None:
+        client.sendall(WHOLE + LIST)
+        for at in range(0, len(CONTENT), 1000):
+            client.sendall(CONTENT[at : at + 1000])
+            time.sleep(0.05)
+
+    began = time.monotonic()
+    with source(slowly, server_context(identities["SL-1"])) as address:
+        async with fetching(identities, store) as fetcher:
+            path = await fetcher.fetch(DIGEST, [address])
+    assert path.read_bytes() == CONTENT
+    assert time.monotonic() - began > 3 * STALL_SECONDS
+
+
+async def test_a_slow_source_holds_up_no_other(identities: Identities, store: TensorStore) -> None:
+    reached = threading.Semaphore(0)
+
+    def silent(client: socket.socket) -> None:
+        reached.release()
+        client.recv(1)
+
+    def good(client: socket.socket) -> None:
+        client.sendall(WHOLE + LIST + CONTENT)
+
+    context = server_context(identities["SL-1"])
+    with source(silent, context) as slow, source(good, context) as fast:
+        async with fetching(identities, store, stall_seconds=600) as fetcher:
+            hanging = [asyncio.create_task(fetcher.fetch(f"{number:064x}", [slow])) for number in range(20)]
+            for _ in hanging:
+                await asyncio.to_thread(reached.acquire)
+            path = await fetcher.fetch(DIGEST, [fast])
+            for task in hanging:
+                task.cancel()
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1", "localhost"])
+async def test_a_node_of_a_real_network_connects_to_nothing_on_its_own_host(
+    host: str, identities: Identities, store: TensorStore
+) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    fetcher = Fetcher(client_context(identities["SL-2"]), store, refuse=refusal_beside(["192.0.2.7"]))
+    with pytest.raises(TransferError, match="is loopback, and no address of the network that this node is in"):
+        await fetcher.fetch(DIGEST, [(host, listener.getsockname()[1])])
+    await fetcher.close()
+    with listener, pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+REAL = "192.0.2.7"
+
+
+@pytest.mark.parametrize(
+    ("own", "announced", "kind"),
+    [
+        (REAL, "10.0.0.1", ""),
+        (REAL, "192.168.1.1", ""),
+        (REAL, "fd00::1", ""),
+        (REAL, "2001:db8::1", ""),
+        (REAL, "64:ff9b::c000:201", ""),
+        (REAL, "127.0.0.1", "loopback"),
+        (REAL, "::1", "loopback"),
+        (REAL, "::ffff:7f00:1", "loopback"),
+        (REAL, "0.0.0.0", "unspecified"),
+        (REAL, "0.1.2.3", "unspecified"),
+        (REAL, "::", "unspecified"),
+        (REAL, "169.254.169.254", "link-local"),
+        (REAL, "fe80::1", "link-local"),
+        (REAL, "224.0.0.1", "multicast"),
+        (REAL, "ff02::1", "multicast"),
+        (REAL, "255.255.255.255", "reserved"),
+        ("127.0.0.1", "127.0.0.1", ""),
+        ("localhost", "::1", ""),
+        ("127.0.0.1", "169.254.169.254", "link-local"),
+        ("127.0.0.1", "0.0.0.0", "unspecified"),
+        ("169.254.1.1", "169.254.2.2", ""),
+        ("169.254.1.1", "127.0.0.1", "loopback"),
+        ("no-such-host.invalid", "127.0.0.1", "loopback"),
+    ],
+)
+def test_special_addresses_are_connected_to_only_in_a_network_of_their_kind(
+    own: str, announced: str, kind: str
+) -> None:
+    refusal = refusal_beside([own])(ipaddress.ip_address(announced))
+    assert (f" is {kind}, " in refusal) if kind else refusal == ""
+
+
+def test_a_name_is_resolved_and_its_addresses_are_judged() -> None:
+    assert permitted_addresses("localhost", anywhere)
+    with pytest.raises(OSError, match="is loopback"):
+        permitted_addresses("localhost", refusal_beside([REAL]))
