@@ -11,6 +11,7 @@ import multiprocessing
 import socket
 import ssl
 import statistics
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -92,11 +93,14 @@ def _serving(identity: Identity, size: int) -> Iterator[int]:
 @contextlib.contextmanager
 def _taking(identity: Identity, port: int, way: str) -> Iterator[Stream]:
     plain, context = _tuned(socket.create_connection((HOST, port))), client_context(identity)
-    with contextlib.closing(context.wrap_socket(plain) if way == "sockets" else TlsStream(plain, context)) as stream:
+    secured = context.wrap_socket(plain) if way == "sockets" else TlsStream(plain, context, SECONDS)
+    with contextlib.closing(secured) as stream:
         yield stream
 
 
 def _take(stream: Stream, size: int) -> None:
+    if isinstance(stream, TlsStream):
+        stream.allow(sys.maxsize, SECONDS)
     stream.sendall(b"?")
     buffer = memoryview(bytearray(min(PIECE, size)))
     left = size
