@@ -5,13 +5,15 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools frameworks lint coverage-client simulate soak-sns \
+.PHONY: help install demo check test nightly tools frameworks lint pure coverage-client simulate soak-sns \
 	bench-round bench-handoff bench-ledger bench-failover bench-scale bench-adaptive bench-merge bench-merge-large bench-peers
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
-	@echo "make test         all checks and tests"
-	@echo "make lint         style, types and layering only"
+	@echo "make check        style, types, layers and the tests that need no process: after every change"
+	@echo "make test         all checks and tests: WORKERS=3 processes run them, by default one more than there are cores"
+	@echo "make nightly      the long forms of what make test runs briefly; hours"
+	@echo "make lint         style, types, layers and sizes only"
 	@echo "make coverage-client  the lines of the client library that its tests run, of which 95 % have to"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
@@ -41,6 +43,7 @@ lint: $(STAMP)
 	@$(RUN)/ruff format --quiet --check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-logo
+	@$(RUN)/python tools/sizes.py
 
 # What real tests need beyond Python: fetched where that is possible, else named in pytest's summary.
 PACKAGES := etcd-server iproute2 iptables nginx libnginx-mod-stream dataset-fashion-mnist
@@ -55,8 +58,27 @@ $(VENV)/frameworks: $(STAMP)
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --retries 1 --group frameworks && touch $@ || \
 		echo "the frameworks cannot be installed: tests of their callbacks will not run" >&2
 
+# Each worker gets one test after another, in the order of tests/support/schedule.py; many tests wait most of the time.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+WORKERS ?= $(shell expr $(CORES) + 1)
+PARALLEL := --dist load --maxschedchunk 1 --durations 10
+
 test: lint tools frameworks
-	@$(RUN)/python -m pytest
+	@$(RUN)/python -m pytest -n $(WORKERS) $(PARALLEL)
+
+check: $(STAMP)
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint pure
+
+pure: $(STAMP)
+	@$(RUN)/python -m pytest --quiet --pure -n $(CORES) $(PARALLEL)
+
+nightly: lint tools frameworks
+	@$(MAKE) --no-print-directory simulate SEEDS=50000 FIRST=$$(date +%s)
+	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=4
+	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=5
+	@$(RUN)/swarm chaos --plan hundred-kills
+	@$(RUN)/swarm chaos --plan mixed --seed $$(date +%s)
+	@$(MAKE) --no-print-directory bench-failover KILLS=100
 
 # Nearly all of the client library is run by its tests, in pytest's process and in those that it starts.
 coverage-client: $(STAMP) frameworks

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from support.certs import make_workspace, stranger
 from support.gencert import gen_cert
-from support.swarm import fixed_port
+from support.ports import fixed_port
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context

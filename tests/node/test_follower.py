@@ -10,8 +10,8 @@ import pytest
 
 from support.local_sn import member, running_sn
 from support.network import Ledger, session
+from support.ports import fixed_port
 from support.scripted_sn import scripted_sn
-from support.swarm import fixed_port
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Announce

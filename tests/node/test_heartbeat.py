@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from support.local_sn import member, running_sn
+from support.ports import fixed_port
 from support.scripted_sn import Answer, scripted_sn
-from support.swarm import fixed_port
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.node import heartbeat as module

@@ -9,8 +9,8 @@ import pytest
 
 from support.local_sn import running_sn
 from support.network import CONTRACT, Ledger, session
+from support.ports import fixed_port
 from support.scripted_sn import Answer, ScriptedSn, scripted_sn
-from support.swarm import fixed_port
 from swarmlearning.api.client import Refusal
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity

@@ -1,18 +1,23 @@
 """`python -m simulation --first 0 --seeds 2000 [--trace]`: many swarms; the first violation ends it."""
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 from simulation.chance import varied_swarm
 from simulation.faults import OF_A_LEADER
 from simulation.hectic import hectic_swarm
+from simulation.summary import summary
 from simulation.swarm import Swarm, Trace
 from simulation.unsigned import signatures_unchecked
 
 SHOWN = 60
+CHUNK = 100
+"""Seeds that a process simulates at a time."""
 
 
 class Findings(NamedTuple):
@@ -23,13 +28,8 @@ class Findings(NamedTuple):
     said: Counter[str]
     cpu_seconds: float
 
-    @property
-    def seeds(self) -> int:
-        return self.outcomes.total()
-
     def __str__(self) -> str:
-        ends = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.outcomes.items()))
-        return f"{self.seeds} seeds, {self.seeds / self.cpu_seconds:.0f} a second of CPU time: {ends}"
+        return summary(self.outcomes, self.cpu_seconds)
 
     def census(self) -> str:
         """The faults by kind, and how many of them struck who led; and the transactions."""
@@ -70,6 +70,18 @@ def simulate(first: int, seeds: int) -> Findings:
     return Findings(outcomes, struck, said, time.process_time() - begun)
 
 
+def simulate_in_parallel(first: int, seeds: int) -> Findings:
+    """The same on all processors."""
+    firsts = range(first, first + seeds, CHUNK)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        try:
+            found, *others = pool.map(simulate, firsts, (min(CHUNK, first + seeds - begin) for begin in firsts))
+        except AssertionError:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return sum(others, found)
+
+
 def report(seed: int, error: Exception) -> str:
     """The same run again, with its last steps."""
     lines = trace(seed)
@@ -101,7 +113,7 @@ def main() -> int:
             print("\n".join(trace(seed)))
         return 0
     try:
-        found = simulate(asked.first, asked.seeds)
+        found = simulate_in_parallel(asked.first, asked.seeds)
     except AssertionError as error:
         print(error)
         return 1

@@ -1,15 +1,19 @@
 """Thousands of swarms in virtual time, each with its own faults: `make simulate` runs more of them, or one again."""
 
 import re
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
-from simulation.__main__ import Findings, simulate, trace
+from simulation.__main__ import simulate, trace
 from simulation.faults import FAULTS
 from swarmlearning.ledger.contracts.training import transactions, transitions
 from swarmlearning.ledger.contracts.training.state import Round, Training
 
 SEEDS = 3000
+PURE_SEEDS = 600
+"""Those of `pytest --pure`, as `make check` runs it."""
 CHUNK = 300
 LASTING = {
     "doubled message",
@@ -32,10 +36,16 @@ REPORTS_PER_PATIENCE = {
 }
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
-def test_whatever_happens_the_swarm_holds_its_invariants(first: int, simulated: list[Findings]) -> None:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "first" in metafunc.fixturenames:
+        metafunc.parametrize("first", range(0, PURE_SEEDS if metafunc.config.getoption("pure") else SEEDS, CHUNK))
+
+
+def test_whatever_happens_the_swarm_holds_its_invariants(
+    first: int, simulated: Callable[[Counter[str], float], None]
+) -> None:
     found = simulate(first, CHUNK)
-    simulated.append(found)
+    simulated(found.outcomes, found.cpu_seconds)
     assert found.outcomes["complete"] > CHUNK * 0.9
     assert {fault.__name__.replace("_", " ") for fault in FAULTS} | LASTING <= found.struck.keys(), (
         "nothing is left out"

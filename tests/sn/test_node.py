@@ -12,7 +12,7 @@ import pytest
 from support.certs import make_workspace
 from support.local_sn import member, running_sn
 from support.network import Ledger
-from support.swarm import fixed_port
+from support.ports import fixed_port
 from support.tools import needs
 from swarmlearning.api.client import Unavailable
 from swarmlearning.api.server import ServerError

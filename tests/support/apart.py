@@ -16,8 +16,8 @@ import pytest
 from support.tools import FRAMEWORKS, needs
 
 LONGEST = 900  # seconds that one file may take
-results: dict[str, list[str]] = {}
-"""How each file ended that ran in a process of its own: what it did not run, and pytest's last line."""
+ENDED = "ended"
+"""The property of such a test that holds what it did not run, and pytest's last line."""
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.File | None:
@@ -57,12 +57,12 @@ class OwnProcess(pytest.Item):
         )
         lines = ran.stdout.splitlines()
         unrun = [line for line in lines if line.startswith(("NOT RUN", "SKIPPED"))]
-        results[self.nodeid] = [*unrun, *lines[-1:]]
+        self.user_properties.append((ENDED, [*unrun, *lines[-1:]]))
         if ran.returncode != 0:
             pytest.fail(f"{ran.stdout}\n(exit status {ran.returncode})", pytrace=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for name, lines in results.items():
-        for line in lines:
-            terminalreporter.write_line(f"{name}: {line.strip('= ')}")
+    for report in [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]:
+        for line in dict(report.user_properties).get(ENDED, []):
+            terminalreporter.write_line(f"{report.nodeid}: {line.strip('= ')}")

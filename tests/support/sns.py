@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from support.certs import make_workspace
 from support.local_sn import member
+from support.ports import fixed_port
 from support.processes import COMMAND, Process, Processes
-from support.swarm import SECONDS, Swarm, fixed_port, identity_options, run
+from support.swarm import SECONDS, Swarm, identity_options, run
 from swarmlearning.address import join
 from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.channel.address import short_path

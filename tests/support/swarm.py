@@ -3,11 +3,9 @@
 import asyncio
 import os
 import select
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from random import SystemRandom
 from typing import Any, TypeVar
 
 from support.certs import make_workspace
@@ -25,9 +23,6 @@ from swarmlearning.ordering.local import read_chain_file
 ML = Path(__file__).with_name("ml.py")
 SECONDS = 60.0
 """Until what a test waits for must have happened, on a machine under heavy load."""
-
-_PORTS = iter(SystemRandom().sample(range(20_000, 30_000), 10_000))
-"""In an order of its own, so that two runs of the tests on one machine seldom meet."""
 
 T = TypeVar("T")
 
@@ -198,22 +193,6 @@ def identity_options(identity: Identity) -> dict[str, str | Path]:
         "key": identity.key_path,
         "capath": identity.cert_path.parent / "ca" / "capath",
     }
-
-
-def fixed_port() -> int:
-    """A free port outside the range from which the kernel takes the ports of outgoing connections.
-
-    Such a port is still free for a server that is started again: no client can have got it meanwhile. And no port is
-    given twice, for whoever has got one may not listen there yet.
-    """
-    for port in _PORTS:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

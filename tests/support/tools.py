@@ -1,11 +1,14 @@
-"""What real tests need beyond Python: programs and abilities, and how to get them. Nothing is skipped silently
-(see conftest)."""
+"""Plugin of pytest: the programs and abilities that real tests need beyond Python, and how to get them.
+
+Nothing is skipped silently: the summary counts what did not run, by reason.
+"""
 
 import os
 import re
 import shutil
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.util import find_spec
@@ -14,9 +17,6 @@ from pathlib import Path
 import pytest
 
 from support.namespaces import SLOW_QDISC
-
-missing: dict[str, list[str]] = {}
-"""What was asked for and is not there, with the tests that did not run for it."""
 
 
 def needs(tool: str) -> pytest.MarkDecorator:
@@ -28,7 +28,6 @@ def needs(tool: str) -> pytest.MarkDecorator:
 def require(tool: str) -> None:
     """The same for a whole file of tests, which cannot be imported without it: call it before that import."""
     if reason := lacks(tool):
-        missing.setdefault(tool, []).append("a file")
         pytest.skip(reason, allow_module_level=True)
 
 
@@ -122,3 +121,24 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "cuda": _cuda,
     **{name: partial(_framework, name) for name in FRAMEWORKS},
 }
+
+
+# --- pytest's hooks -------------------------------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(tool): a real test that needs this tool")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        if reason := lacks(marker.args[0]):
+            pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Counts the skipped tests by reason, whichever process skipped them."""
+    skipped = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in sorted(skipped.items()):
+        why = reason.removeprefix("Skipped: ")
+        terminalreporter.write_line(f"NOT RUN: {count} tests or files of tests, because {why}", red=True)

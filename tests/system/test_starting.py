@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from support.certs import authority_in, expired, make_workspace, stranger
+from support.ports import fixed_port
 from support.processes import Process
-from support.swarm import Swarm, fixed_port, identity_options
+from support.swarm import Swarm, identity_options
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from support.gencert import gen_cert
+from support.ports import fixed_port
 from support.processes import Processes
-from support.swarm import Gate, Swarm, assert_complete, fixed_port, has_models
+from support.swarm import Gate, Swarm, assert_complete, has_models
 
 PAIR = ("--min-peers", "2")
 

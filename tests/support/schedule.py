@@ -1,0 +1,114 @@
+"""Plugin of pytest: the order of the tests, and the time that each room took.
+
+Tests that failed in recent runs come first; then the pure rooms, which take milliseconds a test; then all others, the
+files with the slowest tests first, so that the workers of pytest-xdist end at about the same time. The history of
+earlier runs lies in pytest's cache.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+
+PURE = ("ledger", "rounds", "tensors", "merge", "channel", "simulation")
+"""Rooms whose tests start no process and open no socket: with the files beside the rooms all that `--pure` runs."""
+
+FAILURES_KEPT = 0.8
+"""The share of a test's count of failures that each further run leaves."""
+
+History = Mapping[str, tuple[float, float]]
+"""By test: its count of failures, in which recent ones weigh more, and the seconds of its last run."""
+
+CACHE = "swarm/history"
+HISTORY = pytest.StashKey[History]()
+
+
+def in_order(tests: Iterable[str], history: History) -> list[str]:
+    """Returns these node IDs in the order in which they are to run."""
+    slowest: defaultdict[str, float] = defaultdict(float)
+    for test, (_, seconds) in history.items():
+        slowest[_file(test)] = max(slowest[_file(test)], seconds)
+
+    def key(test: str) -> tuple[float, bool, float]:
+        failures, _ = history.get(test, (0.0, 0.0))
+        if _is_pure(_file(test)):
+            return -failures, False, 0.0
+        return -failures, True, -slowest[_file(test)]
+
+    return sorted(tests, key=key)
+
+
+def updated(history: History, outcomes: Mapping[str, tuple[bool, float]]) -> History:
+    """Returns the history after a run; `outcomes` are, by test, whether it failed and its seconds."""
+    newest = {
+        test: (round(history.get(test, (0.0, 0.0))[0] * FAILURES_KEPT + failed, 3), round(seconds, 2))
+        for test, (failed, seconds) in outcomes.items()
+    }
+    return {**history, **newest}
+
+
+def room_of(test: str) -> str:
+    """Returns the folder below `tests` that a test lies in; `.` for those beside the rooms."""
+    return PurePosixPath(*PurePosixPath(_file(test)).parts[1:2]).name if _file(test).count("/") > 1 else "."
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def _is_pure(file: str) -> bool:
+    return room_of(file) in (*PURE, ".")
+
+
+# --- pytest's hooks -------------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pure", action="store_true", help=f"run only the tests of {', '.join(PURE)}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from_controller = getattr(config, "workerinput", {}).get(CACHE)
+    cache = getattr(config, "cache", None)  # none with `-p no:cacheprovider`
+    config.stash[HISTORY] = from_controller or (cache.get(CACHE, {}) if cache else {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Gives each worker of pytest-xdist the controller's history: all have to find the same order."""
+    node.workerinput[CACHE] = node.config.stash[HISTORY]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_room = collection_path.parent == TESTS and collection_path.is_dir()
+    return True if config.getoption("pure") and is_room and collection_path.name not in PURE else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    by_id = {item.nodeid: item for item in items}
+    items[:] = [by_id[test] for test in in_order(by_id, config.stash[HISTORY])]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Prints the seconds of each room, and keeps the history for the next run."""
+    reports = [
+        report for found in terminalreporter.stats.values() for report in found if isinstance(report, pytest.TestReport)
+    ]
+    seconds: defaultdict[str, float] = defaultdict(float)
+    failed = {report.nodeid for report in reports if report.failed}
+    for report in reports:
+        seconds[report.nodeid] += report.duration
+    rooms: defaultdict[str, float] = defaultdict(float)
+    for test, spent in seconds.items():
+        rooms[room_of(test)] += spent
+    terminalreporter.section("seconds a room")
+    for room, spent in sorted(rooms.items(), key=lambda item: -item[1]):
+        terminalreporter.write_line(f"{spent:8.1f}  {room}")
+    if cache := getattr(config, "cache", None):
+        outcomes = {test: (test in failed, spent) for test, spent in seconds.items()}
+        cache.set(CACHE, updated(config.stash[HISTORY], outcomes))

@@ -1,0 +1,63 @@
+"""Names every Python file of the repository with more than 400 lines, and every function with more than 50."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+FILE_LINES = 400
+FUNCTION_LINES = 50
+
+# Those that are still to be split. Nothing is ever added here.
+TO_SPLIT = {
+    "src/swarmlearning/api/server.py",
+    "src/swarmlearning/cli/chaos/command.py",
+    "src/swarmlearning/cli/nodes.py",
+    "src/swarmlearning/cli/run.py",
+    "src/swarmlearning/client/base.py",
+    "src/swarmlearning/ledger/contracts/network.py",
+    "src/swarmlearning/ledger/contracts/training/transactions.py",
+    "src/swarmlearning/models/fileserver.py",
+    "src/swarmlearning/sl/driver.py",
+    "src/swarmlearning/sn/api.py",
+    "tests/api/test_server.py",
+    "tests/client/test_failures.py",
+    "tests/client/test_lifecycle.py",
+    "tests/client/test_torch.py",
+    "tests/identity/test_certificates.py",
+    "tests/ledger/test_chain.py",
+    "tests/ledger/test_senders.py",
+    "tests/ledger/test_training_failures.py",
+    "tests/ledger/test_training_table.py",
+    "tests/models/test_fileserver.py",
+    "tests/models/test_transfer.py",
+    "tests/rounds/test_machine.py",
+    "tests/sn/test_miner.py",
+    "tests/tensors/test_tensor_file.py",
+}
+
+
+def too_long(path: str, source: str) -> Iterator[str]:
+    """Yields a line for the file, and one for each function, that has too many lines."""
+    if (lines := len(source.splitlines())) > FILE_LINES:
+        yield f"{path}:1: {lines} lines; split it: a file has at most {FILE_LINES}"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > FUNCTION_LINES:
+                yield f"{path}:{node.lineno}: {node.name} has {lines} lines; a function has at most {FUNCTION_LINES}"
+
+
+def main() -> int:
+    """Prints what is too long among the files that git knows or would add; returns 1 when there is any."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"]
+    files = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    paths = [path for path in files if path not in TO_SPLIT and Path(path).exists()]
+    found = [line for path in paths for line in too_long(path, Path(path).read_text())]
+    print("".join(f"{line}\n" for line in found), end="")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
