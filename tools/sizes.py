@@ -26,6 +26,7 @@ TO_SPLIT = {
     "tests/client/test_lifecycle.py",
     "tests/client/test_torch.py",
     "tests/identity/test_certificates.py",
+    "tests/ledger/test_bytes.py",
     "tests/ledger/test_chain.py",
     "tests/ledger/test_senders.py",
     "tests/ledger/test_training_failures.py",
