@@ -162,6 +162,66 @@ def test_only_trainable_parameters(tmp_path: Path, join: Join) -> None:
         assert sorted(sl.models[0]) == ["classifier.bias", "classifier.weight"]
 
 
+def test_layers_unfrozen_while_only_the_trainable_ones_are_merged_end_the_training(tmp_path: Path, join: Join) -> None:
+    model = make_model()
+    model.bert.requires_grad_(False)
+
+    class Unfreezing(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_epoch_end(self, *arguments: Any, **keywords: Any) -> None:
+            model.bert.requires_grad_(True)
+
+    with FakeSL(tmp_path) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=3, model=model, onlyTrainable=True)
+        trainer = make_trainer(model, tmp_path, callbacks=[callback, Unfreezing()])
+        with pytest.raises(SwarmError, match="parameters were frozen or unfrozen after the callback was made: 'bert"):
+            trainer.train()
+
+
+def stated(tmp_path: Path, join: Join, model: Any, **keywords: Any) -> Any:
+    """What the SL node is given to compare between sites."""
+    with FakeSL(tmp_path) as sl:
+        join(sl, SwarmCallback, model=model, **keywords)
+        [opened] = sl.of(Open)
+    sl.path.unlink()
+    return opened.fixed
+
+
+def test_sites_with_other_base_models_under_their_adapters_state_other_digests(tmp_path: Path, join: Join) -> None:
+    base, other = make_model(), make_model()
+    with torch.no_grad():
+        other.bert.embeddings.word_embeddings.weight[0, 0] += 1
+        base.classifier.weight.add_(1)  # saved with the adapter and merged: the original is never used
+    adapted = [with_adapter(model) for model in (base, make_model(), other)]
+    with torch.no_grad():
+        adapted[0].base_model.model.bert.encoder.layer[0].attention.self.query.lora_B.default.weight.add_(1)
+    adapted[1].add_adapter("unused", peft.LoraConfig(r=1, target_modules=["key"]))
+    first, same, different = (stated(tmp_path, join, model, hfMode="peft").frozen for model in adapted)
+    assert len(first) == 64
+    assert first == same != different
+
+
+def test_parameters_trained_beside_the_adapter_are_refused(tmp_path: Path, join: Join) -> None:
+    model = with_adapter(make_model())
+    norm = model.base_model.model.bert.embeddings.LayerNorm
+    norm.requires_grad_(True)
+    with FakeSL(tmp_path) as sl, pytest.raises(SwarmError, match=r"these parameters are trained too: '.*LayerNorm\."):
+        join(sl, SwarmCallback, model=model, hfMode="peft")
+
+
+def test_biases_that_are_saved_with_the_adapter_are_merged(tmp_path: Path, join: Join) -> None:
+    lora = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"], bias="all")
+    with FakeSL(tmp_path) as sl:
+        join(sl, SwarmCallback, model=peft.get_peft_model(make_model(), lora), hfMode="peft")
+        assert any(spec.name.endswith("LayerNorm.bias") for spec in sl.of(Open)[0].structure)
+
+
+def test_sites_with_other_names_of_classes_state_other_digests(tmp_path: Path, join: Join) -> None:
+    models = [make_model() for _ in range(3)]
+    models[1].config.id2label = {0: "well", 1: "sick"}
+    models[2].config.id2label = {0: "sick", 1: "well"}
+    assert len({stated(tmp_path, join, model).classes for model in models}) == 3
+
+
 # --- loss and metric
 
 

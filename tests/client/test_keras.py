@@ -1,5 +1,6 @@
 """A Keras model's weights go out and come back in `fit`, and nothing else of the training changes."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,43 @@ def test_only_trainable_weights(tmp_path: Path, join: Join) -> None:
             "beta", "bias", "gamma", "kernel", "moving_mean", "moving_variance",
         ]  # fmt: skip
     assert [array.tobytes() for array in base.get_weights()] == frozen
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_layers_frozen_or_unfrozen_while_only_the_trainable_ones_are_merged_end_the_training(
+    tmp_path: Path, join: Join, layer: int
+) -> None:
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)])
+    model.layers[0].trainable = False
+    model.compile("sgd", "mse")
+
+    class Turning(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 0:
+                model.layers[layer].trainable = not model.layers[layer].trainable
+
+    with FakeSL(tmp_path) as sl:
+        callback = join(sl, SwarmCallback, onlyTrainable=True)
+        kernel = re.escape(f"'{2 * layer}.kernel'")
+        with pytest.raises(SwarmError, match=f"weights were frozen or unfrozen after training began: .*{kernel}"):
+            model.fit(X, Y, epochs=2, verbose=0, callbacks=[callback, Turning()])
+
+
+def test_sites_with_other_frozen_weights_state_other_digests(tmp_path: Path, join: Join) -> None:
+    def stated(value: float, trainable: bool = False) -> str:
+        model = make_model()
+        model.layers[0].trainable = trainable
+        model.layers[0].set_weights([array * 0 + value for array in model.layers[0].get_weights()])
+        with FakeSL(tmp_path) as sl:
+            fit(model, join(sl, SwarmCallback, onlyTrainable=True))
+            digest = sl.of(Open)[0].fixed.frozen
+        sl.path.unlink()
+        assert isinstance(digest, str)
+        return digest
+
+    assert len(stated(1.0)) == 64
+    assert stated(1.0) == stated(1.0) != stated(2.0)
+    assert stated(1.0, trainable=True) == ""
 
 
 def test_bfloat16_weights(tmp_path: Path, join: Join) -> None:

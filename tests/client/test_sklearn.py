@@ -22,7 +22,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from support.callbacks import Join, Log
 from support.documented import of_platforms
 from support.fake_sl import Arrays, FakeSL
-from swarmlearning.channel.messages import Evaluated, Open
+from swarmlearning.channel.messages import Evaluated, Fixed, Open
 from swarmlearning.sklearn import SwarmCallback, SwarmError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWarning")
@@ -68,6 +68,52 @@ ESTIMATORS: list[tuple[Any, dict[str, Any]]] = [
 
 def plus_one(arrays: Arrays) -> Arrays:
     return {name: array + 1 for name, array in arrays.items()}
+
+
+def stated(tmp_path: Path, join: Join, model: Any, **keywords: Any) -> Any:
+    """What the SL node is given to compare between sites."""
+    with FakeSL(tmp_path) as sl:
+        join(sl, SwarmCallback, model=model, **keywords)
+        [opened] = sl.of(Open)
+    sl.path.unlink()
+    return opened.fixed
+
+
+@pytest.mark.parametrize("make", [SGDClassifier, Perceptron, MLPClassifier])
+def test_sites_with_other_classes_state_other_digests(tmp_path: Path, join: Join, make: Any) -> None:
+    def classes(first: Any, second: Any) -> str:
+        labels = np.array([first, second] * 3)
+        digest = stated(tmp_path, join, make(), initData=(X[:6], labels), classes=np.unique(labels)).classes
+        assert isinstance(digest, str)
+        return digest
+
+    assert len(classes("sick", "well")) == 64
+    assert classes("sick", "well") == classes("well", "sick")  # in the order of the estimator's own list
+    assert len({classes("sick", "well"), classes("gesund", "krank"), classes(0, 1), classes(1, 2)}) == 4
+    assert classes(0, 1) == classes(np.int32(0), np.int32(1)) == classes(0.0, 1.0)
+
+
+def test_classes_of_an_estimator_that_was_fitted_before_count(tmp_path: Path, join: Join) -> None:
+    models = [GaussianNB().partial_fit(X, Y, classes=classes) for classes in ([0, 1, 2], [0, 1, 2, 3], [0, 1, 2])]
+    digests = [stated(tmp_path, join, model, weight_attrs=["theta_"]).classes for model in models]
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_sites_with_features_in_another_order_state_other_digests(tmp_path: Path, join: Join) -> None:
+    def features(names: list[str] | None) -> str:
+        model = SGDRegressor().partial_fit(X, Y)
+        if names is not None:
+            model.feature_names_in_ = np.array(names, object)  # as after a DataFrame
+        digest = stated(tmp_path, join, model).features
+        assert isinstance(digest, str)
+        return digest
+
+    assert features(None) == ""
+    assert features(["age", "dose", "sex"]) == features(["age", "dose", "sex"]) != features(["dose", "age", "sex"])
+
+
+def test_a_regressor_states_no_digests(tmp_path: Path, join: Join) -> None:
+    assert stated(tmp_path, join, SGDRegressor().partial_fit(X, Y)) == Fixed()
 
 
 def classes_of(model: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from swarmlearning.channel.messages import Open, TensorSpec
+from swarmlearning.channel.messages import Fixed, Open, TensorSpec
 from swarmlearning.client import handover
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.session import Evaluation, Session
@@ -48,7 +48,11 @@ def main() -> None:
         use_adaptive_sync=False,
         total_epochs=options.rounds,
         ml_platform="PYTORCH",
-        structure=tuple(TensorSpec(name, tensor.dtype, tensor.shape) for name, tensor in sorted(tensors().items())),
+        structure=tuple(
+            TensorSpec(name, "F8_E5M2" if options.float8 and name == "layer.bias" else tensor.dtype, tensor.shape)
+            for name, tensor in sorted(tensors().items())
+        ),
+        fixed=Fixed(frozen=options.frozen),
     )
     swarm = Session(Path(os.environ["SWARM_CHANNEL"]), request, on_waiting=print)
     while steps < options.rounds:
@@ -100,6 +104,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--method", default="mean")
     parser.add_argument("--contract", default=CONTRACT)
     parser.add_argument("--size", type=int, default=16)
+    parser.add_argument("--frozen", default="")
+    parser.add_argument("--float8", action="store_true")
     parser.add_argument("--gate", type=Path)
     parser.add_argument("--hold-at", type=int, action="append", default=[])
     for event in ("fail", "leave", "truncate", "alter", "poison"):

@@ -116,13 +116,14 @@ def test_a_nan_that_leaves_too_few_ends_that_site_and_started_again_it_completes
 
 def test_sites_that_do_not_agree_are_refused_by_what_differs_and_harm_no_other(swarm: Swarm, gate: Gate) -> None:
     swarm.start_sn()
-    ml = ("--rounds", "2", *PAIR)
+    ml = ("--rounds", "2", *PAIR, "--frozen", "a" * 64)
     sites = [swarm.start_sl(index, *ml, "--hold-at", "1", "--gate", str(gate.path)) for index in (1, 2)]
     swarm.until(lambda state: state.rounds == 1)
     refused = {
         "mergeMethod is mean, this session has geomedian": swarm.start_sl(3, *ml, "--method", "geomedian"),
         "minPeers is 2, this session has 3": swarm.start_sl(4, *ml, "--min-peers", "3", identity="SL-3"),
         "model structure is ": swarm.start_sl(5, *ml, "--size", "17", identity="SL-3"),
+        "the frozen tensors differ": swarm.start_sl(7, *ml, "--frozen", "b" * 64, identity="SL-3"),
     }
     for difference, site in refused.items():
         assert site.wait() == 1
@@ -139,6 +140,14 @@ def test_sites_that_do_not_agree_are_refused_by_what_differs_and_harm_no_other(s
     late = swarm.start_sl(6, *ml, identity="SL-3")
     assert late.wait() == 1
     assert "training of contract defaultbb.cqdb.sml.hpe is over; an operator resets it" in late.output
+
+
+def test_a_structure_that_cannot_be_merged_is_refused_by_the_sl_whatever_its_client_checks(swarm: Swarm) -> None:
+    swarm.start_sn()
+    refused = swarm.start_sl(1, "--float8")
+    assert refused.wait() == 1
+    assert "tensor 'layer.bias' is F8_E5M2, which cannot be merged; keep it in BF16 or F16" in refused.output
+    assert "Traceback" not in refused.output
 
 
 def test_sigterm_stops_every_node_in_good_order(swarm: Swarm, gate: Gate) -> None:

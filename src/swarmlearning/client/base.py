@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 
-from swarmlearning.channel.messages import Open, TensorSpec
+from swarmlearning.channel.messages import Fixed, Open, TensorSpec
 from swarmlearning.client import parameters
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.log import Logger, log_box, logger_for, reported
@@ -212,6 +212,7 @@ class SwarmCallbackBase(ABC):
         channel = os.getenv(CHANNEL)
         if not channel:
             raise SwarmError(f"environment variable {CHANNEL} is not set. {HOW_TO_START}")
+        request = msgspec.structs.replace(request, fixed=self._fixed())
         return Session(Path(channel), request, self.logger.info, _reconnect_seconds())
 
     def _sync(self, session: Exchanges) -> None:
@@ -353,6 +354,10 @@ class SwarmCallbackBase(ABC):
 
         Nothing that training depends on may change: modes, random numbers, gradients.
         """
+
+    def _fixed(self) -> Fixed:
+        """Digests of what is not merged but has to be the same at all sites; sites that differ are refused."""
+        return Fixed()
 
     def _on_training_over(self) -> None:
         """Called once, where training is over everywhere else: a platform that runs the loop ends it."""

@@ -4,17 +4,22 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from swarmlearning.channel.messages import Fixed
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.fixed import labels_digest
 from swarmlearning.client.torch import TorchCallback
 from swarmlearning.client.torch_evaluation import undisturbed
 from swarmlearning.client.torch_model import TorchModel
+from swarmlearning.tensors.structure import labels
 
 MODES = ("full", "peft")
 ELSEWHERE = ("lossFunction", "lossFunctionArgs", "metricFunctionArgs")  # parameters that PyTorch's callback has
 PREFIX = "eval"
+OF_ADAPTERS = ("modules_to_save.", "original_module.", "prompt_encoder.")  # parts of names, in a PeftModel
 
 
 class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # Any where transformers is missing
@@ -28,7 +33,8 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         syncFrequency: counts steps of the optimizer: with gradient accumulation, several batches.
         model: the model that the Trainer has.
         hfMode: "full" (default): all of the model is merged; "peft": only the active adapter of a `PeftModel`, and the
-            modules that are saved with it. All the rest has to be the same at all sites.
+            modules that are saved with it. All the rest has to be the same at all sites, or they are refused; so are
+            sites whose models name other classes (`config.id2label`).
         trainer: the Trainer, for validation: loss and metric come from its own evaluation. It may be set later:
             `callback.trainer = trainer`.
         adsValData: the dataset for that.
@@ -62,6 +68,12 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         self._name_local_entries()
         self._data, self._metric = options.get("adsValData"), options.get("metricFunction")
         self.trainer = options.get("trainer")
+
+    def _fixed(self) -> Fixed:
+        """With the names of the classes that the model's outputs stand for."""
+        names = getattr(getattr(self._model.module, "config", None), "id2label", None)
+        classes = [[str(index), label] for index, label in names.items()] if isinstance(names, dict) else None
+        return msgspec.structs.replace(super()._fixed(), classes=labels_digest(classes))
 
     # --- the Trainer's events
 
@@ -143,6 +155,29 @@ class Adapter(TorchModel):
         except ImportError as error:
             raise SwarmError(f"hfMode peft needs peft, which cannot be imported: {error}. pip install peft") from error
         super().__init__(module)
+
+    def left_out(self) -> frozenset[str]:
+        """Everything but the adapters; the original of a module that is saved with one is never used beside it."""
+        if not isinstance(self.module, self._peft.PeftModel):
+            return frozenset()
+        of_adapters = {*OF_ADAPTERS, getattr(self.module.base_model, "prefix", OF_ADAPTERS[0])}
+        merged = self.entries().keys()
+        named = self.module.named_parameters(remove_duplicate=False)
+        return frozenset(
+            name for name, _ in named if name not in merged and not any(part in name for part in of_adapters)
+        )
+
+    def _frozen_parameters(self) -> dict[str, torch.Tensor]:
+        """By names that do not tell which parts of the model have adapters at a site, used or not."""
+        return {name.replace(".base_layer.", "."): value for name, value in super()._frozen_parameters().items()}
+
+    def require_frozen(self) -> None:
+        super().require_frozen()
+        if trained := [name for name, value in self._frozen_parameters().items() if value.requires_grad]:
+            raise SwarmError(
+                f"hfMode peft merges the adapter only, but these parameters are trained too: {labels(trained)}. Name "
+                "their modules in modules_to_save of the adapter's configuration, or freeze them"
+            )
 
     def entries(self) -> dict[str, Any]:
         if not isinstance(self.module, self._peft.PeftModel):

@@ -5,8 +5,10 @@ from typing import Any
 
 import keras
 
+from swarmlearning.channel.messages import Fixed
 from swarmlearning.client.base import SwarmCallbackBase
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.fixed import tensors_digest
 from swarmlearning.client.keras_evaluation import Validation
 from swarmlearning.client.keras_weights import KerasWeights, SessionWeights
 from swarmlearning.tensors.file import Array, Tensor
@@ -24,7 +26,8 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
     Parameters beside those of all platforms (see `swarmlearning.pyt`):
         adsValData: what `model.evaluate` takes: (x, y), (x, y, sample_weight), or a dataset; or a generator that ends.
         adsValBatchSize: batch size for the tuples.
-        onlyTrainable: leave frozen weights out of merges; they have to be the same at all sites. Default False.
+        onlyTrainable: leave frozen weights out of merges. Sites whose frozen ones differ are refused, and it is an
+            error to freeze or unfreeze others during fit. Default False.
         ml_platform (or mlPlatform): "KERAS", or "TF" for a session of TensorFlow 1, which takes `tf` and `sess` and has
             its script call the hooks.
 
@@ -84,6 +87,11 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
     def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
         assert self._weights is not None
         self._weights.load(arrays)
+
+    def _fixed(self) -> Fixed:
+        if not isinstance(self._weights, KerasWeights):
+            return Fixed()
+        return Fixed(frozen=tensors_digest(self._weights.frozen_digests()))
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         if self._validation is None or not isinstance(self._weights, KerasWeights):

@@ -6,7 +6,10 @@ from typing import Any
 import keras
 
 from swarmlearning.client.arrays import like, tensor_of
+from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.fixed import tensor_digest
 from swarmlearning.tensors.file import Array, Tensor
+from swarmlearning.tensors.structure import labels
 
 
 class KerasWeights:
@@ -16,15 +19,30 @@ class KerasWeights:
     """
 
     def __init__(self, model: Any, only_trainable: bool) -> None:
-        kept = {id(weight) for weight in _not_frozen(model)} if only_trainable else None
-        self._weights = {
-            f"{place}.{weight.name}": weight
-            for place, weight in enumerate(model.weights)
-            if kept is None or id(weight) in kept
-        }
+        self._model, self._only_trainable = model, only_trainable
+        self._weights, self._frozen = self._parts()
 
     def tensors(self) -> dict[str, Tensor]:
+        """What is merged. Raises `SwarmError` for what cannot be, and when weights were frozen or unfrozen since."""
+        if other := self._frozen.keys() ^ self._parts()[1].keys():
+            raise SwarmError(
+                f"weights were frozen or unfrozen after training began: {labels(sorted(other))}. With "
+                "onlyTrainable=True the weights that are trainable then are merged, the same at all sites: freeze "
+                "before fit(), or leave onlyTrainable out"
+            )
         return {name: tensor_of(_values(weight), name) for name, weight in self._weights.items()}
+
+    def frozen_digests(self) -> dict[str, str]:
+        """A digest of each weight that is not merged."""
+        values = {name: _values(weight) for name, weight in self._frozen.items()}
+        return {name: tensor_digest(str(value.dtype), value.shape, value) for name, value in values.items()}
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The weights that are merged, and the frozen ones, by name."""
+        kept = {id(weight) for weight in _not_frozen(self._model)} if self._only_trainable else None
+        named = {f"{place}.{weight.name}": weight for place, weight in enumerate(self._model.weights)}
+        merged = {name: weight for name, weight in named.items() if kept is None or id(weight) in kept}
+        return merged, {name: weight for name, weight in named.items() if name not in merged}
 
     def load(self, arrays: Mapping[str, Array]) -> None:
         for name, weight in self._weights.items():

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from swarmlearning.channel.messages import Fixed
 from swarmlearning.client.base import SwarmCallbackBase
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.fixed import labels_digest
 from swarmlearning.client.sklearn_evaluation import Validation
 from swarmlearning.tensors.file import Array, Tensor
 
@@ -42,7 +44,8 @@ class SwarmCallback(SwarmCallbackBase):
         model: an SGD*, Perceptron, PassiveAggressive*, MLP* or MiniBatchKMeans estimator, or any with `weight_attrs`.
         initData: a few samples (X, y), or (X,) for clustering; `partial_fit` on them makes the attributes of an
             estimator that was never fitted. Cluster centers begin as they say: start all sites from the same ones.
-        classes: all labels, for classifiers; the same at all sites, whichever labels a site has.
+        classes: all labels, for classifiers, whichever labels a site has. Sites with other labels, or in another order,
+            are refused; so are sites whose features have other names (`feature_names_in_`).
         weight_attrs: names of the attributes to merge: arrays, or lists of arrays (merged as `coefs__0`, …).
         weight_attrs_is_list: accepted for compatibility; lists are told from arrays.
         adsValData: validation data (X, y), or (X, y, sample_weight).
@@ -101,6 +104,12 @@ class SwarmCallback(SwarmCallbackBase):
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         return (None, None) if self._validation is None else self._validation.evaluate(self._model)
+
+    def _fixed(self) -> Fixed:
+        return Fixed(
+            classes=labels_digest(getattr(self._model, "classes_", None)),
+            features=labels_digest(getattr(self._model, "feature_names_in_", None)),
+        )
 
     def _arrays(self) -> Iterator[tuple[str, Array]]:
         """The model's own arrays; numbers and read-only arrays are first put into arrays that can be written."""

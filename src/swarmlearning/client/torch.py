@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from swarmlearning.channel.messages import Open
+from swarmlearning.channel.messages import Fixed, Open
 from swarmlearning.client.base import SwarmCallbackBase
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.fixed import tensors_digest
 from swarmlearning.client.parameters import positive
 from swarmlearning.client.session import Exchanges
 from swarmlearning.client.torch_evaluation import Validation
@@ -27,6 +28,9 @@ class TorchCallback(SwarmCallbackBase):
 
     def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
         self._model.load(arrays)
+
+    def _fixed(self) -> Fixed:
+        return Fixed(frozen=tensors_digest(self._model.frozen.digests()))
 
     def _connect(self, request: Open) -> Exchanges:
         return for_this_rank(lambda: super(TorchCallback, self)._connect(request))
@@ -66,8 +70,9 @@ class SwarmCallback(TorchCallback):
         maxPeers: accepted for compatibility; there is no limit.
         lossFunction, lossFunctionArgs: name of a class in `torch.nn` and a dict of its arguments.
         metricFunction, metricFunctionArgs: the same for `torchmetrics` (install it to use this).
-        onlyTrainable: leave out parameters that need no gradient when the callback is made (transfer learning); they
-            have to be the same at all sites. Buffers are merged all the same. Default False.
+        onlyTrainable: leave out parameters that need no gradient when the callback is made (transfer learning). They
+            have to stay as they are: sites whose frozen parameters differ are refused, and it is an error to freeze or
+            unfreeze others later. Buffers are merged all the same. Default False.
         logger: a `logging.Logger`; default: one of its own, to stdout.
         ml_platform (or mlPlatform): "PYTORCH".
 

@@ -6,7 +6,10 @@ from typing import Any
 import torch
 
 from swarmlearning.client.arrays import not_mergeable
+from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.torch_frozen import Frozen
 from swarmlearning.tensors.file import Array, Tensor, TensorFileError
+from swarmlearning.tensors.structure import labels
 
 COMPILED = "_orig_mod."  # what torch.compile puts before the names of a module's entries
 EXTRA_STATE = "_extra_state"  # the name PyTorch gives to what a module's get_extra_state() returns
@@ -20,19 +23,48 @@ class TorchModel:
 
     def __init__(self, module: torch.nn.Module, only_trainable: bool = False) -> None:
         self.module = unwrapped(module)
-        entries = self.entries()
-        self.local = [name for name, value in entries.items() if not _is_merged(name, value)]
+        self._only_trainable = only_trainable
+        self._left_out = self.left_out()
+        self.frozen = Frozen(self._frozen_parameters)
+
+    @property
+    def local(self) -> list[str]:
         """Names of what is neither merged nor frozen: extra state and what is no tensor."""
-        frozen = set(_frozen(self.module)) if only_trainable else set()
-        self._merged = entries.keys() - frozen - set(self.local)
+        return [name for name, value in self.entries().items() if not _is_merged(name, value)]
 
     def entries(self) -> dict[str, Any]:
-        """All there is to merge."""
+        """Everything that could be merged."""
         return self.module.state_dict()
 
+    def left_out(self) -> frozenset[str]:
+        """Names of the parameters that are not merged at present, and have to be the same at all sites."""
+        return frozenset(_frozen(self.module) if self._only_trainable else ())
+
     def tensors(self) -> dict[str, Tensor]:
-        """Shares the memory of what is contiguous on the CPU. Raises `SwarmError`."""
-        return {_own(name): tensor_of(value, name) for name, value in self.entries().items() if name in self._merged}
+        """What is merged. Shares the memory of what is contiguous on the CPU.
+
+        Raises `SwarmError` for what cannot be merged, and when what was left out is now trained or has changed.
+        """
+        self.require_frozen()
+        return {
+            _own(name): tensor_of(value, name)
+            for name, value in self.entries().items()
+            if name not in self._left_out and _is_merged(name, value)
+        }
+
+    def require_frozen(self) -> None:
+        """Raises `SwarmError`, naming them, when other parameters are left out now, or those that are have changed."""
+        if other := self._left_out ^ self.left_out():
+            raise SwarmError(
+                f"parameters were frozen or unfrozen after the callback was made: {labels(sorted(other))}. With "
+                "onlyTrainable=True the parameters that are trainable then are merged, the same at all sites: freeze "
+                "before making the callback, or leave onlyTrainable out"
+            )
+        if changed := self.frozen.changed():
+            raise SwarmError(
+                f"frozen parameters have changed: {labels(changed)}. They are not merged, so they have to stay the "
+                "same at all sites: leave onlyTrainable out, or do not change them"
+            )
 
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Copies in place."""
@@ -42,10 +74,15 @@ class TorchModel:
             name = names[own]
             state[name] = torch.from_numpy(array).view(state[name].dtype)  # to the same width: the same bits
         self.put(state)
+        self.frozen.mark()  # they are put back as they are
         torch.clear_autocast_cache()  # within autocast, the model would go on with its parameters of before
 
+    def _frozen_parameters(self) -> dict[str, torch.Tensor]:
+        named = self.module.named_parameters(remove_duplicate=False)
+        return {_own(name): parameter for name, parameter in named if name in self._left_out}
+
     def put(self, state: dict[str, Any]) -> None:
-        """Takes `entries()` with other values."""
+        """Loads `entries()` with other values."""
         # The model's own way in: copies in place without gradients, and heeds modules that load in a way of their own.
         self.module.load_state_dict(state)
 

@@ -1,0 +1,59 @@
+"""Parameters of a PyTorch model that are not merged, because they stay what they are and are the same at all sites."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import torch
+
+from swarmlearning.client.fixed import tensor_digest
+from swarmlearning.tensors.file import Array
+
+Mark = tuple[int, int]
+"""A tensor's place in memory and PyTorch's count of its changes."""
+
+
+class Frozen:
+    """The values of frozen parameters, which `current` returns by name."""
+
+    def __init__(self, current: Callable[[], Mapping[str, torch.Tensor]]) -> None:
+        self._current = current
+        self._digests: dict[str, str] = {}  # empty until somebody asked for them
+        self._marks: dict[str, Mark] = {}
+
+    def digests(self) -> dict[str, str]:
+        """A digest of each, computed now: reads all of them once."""
+        self._digests = {name: _digest(value) for name, value in self._current().items()}
+        self.mark()
+        return self._digests
+
+    def mark(self) -> None:
+        """Remembers their state as unchanged."""
+        self._marks = {name: _mark(value) for name, value in self._current().items()}
+
+    def changed(self) -> list[str]:
+        """Names of those whose values are others than those of `digests`; reads only what was written to since."""
+        current = self._current()
+        written = [name for name in self._digests if _mark(current[name]) != self._marks[name]]
+        changed = [name for name in written if _digest(current[name]) != self._digests[name]]
+        self.mark()
+        return changed
+
+
+def _mark(value: torch.Tensor) -> Mark:
+    # Changes through `tensor.data` are not counted: those are not seen.
+    with suppress(RuntimeError):
+        return value.data_ptr(), value._version
+    return 0, 0  # a tensor of a kind that has no place of its own
+
+
+def _digest(value: torch.Tensor) -> str:
+    return tensor_digest(str(value.dtype), value.shape, _bytes(value))
+
+
+def _bytes(value: torch.Tensor) -> Array | None:
+    """None for tensors whose bytes cannot be read: without data, sparse, or of a library's own kind."""
+    with suppress(RuntimeError, TypeError, NotImplementedError):
+        plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous()
+        array: Array = plain.reshape(-1).view(torch.uint8).numpy()
+        return array
+    return None
