@@ -11,12 +11,12 @@ import pytest
 
 from support.network import CONTRACT, Ledger, session
 from support.play import receipt_of
+from swarmlearning.choices import CheckinMode
 from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.ledger.bodies import (
     Announce,
     Back,
     Body,
-    CheckinMode,
     CloseSession,
     Depose,
     ExclusionReason,

@@ -353,7 +353,8 @@ def test_too_few_usable_models_return_the_round_to_collecting_in_the_same_term()
     play.publish(without={"b": "non-finite", "c": "unreachable"})
     assert (play.round.number, play.round.term, play.round.phase, play.state.result) == (0, 0, "collecting", None)
     assert list(play.round.submissions) == ["a"]
-    assert play.round.barred == {"b": model("b", 0)}
+    assert play.round.bars("b", model("b", 0))
+    assert list(play.round.barred) == ["b"]
     play.submit("c")
     play.submit("b", digest="7" * 64)
     assert play.frozen

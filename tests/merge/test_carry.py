@@ -49,6 +49,19 @@ def test_whatever_is_no_float_is_that_of_the_newer_model(tmp_path: Path) -> None
     assert (found["count"][0], found["mask"][0]) == (0, False)
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("constant", [np.inf, -np.inf, np.nan])
+def test_a_constant_that_is_not_finite_is_carried_unchanged(tmp_path: Path, kind: Any, constant: float) -> None:
+    trained, base, newer = ({"w": np.array([constant, value], kind)} for value in (3.0, 1.0, 10.0))
+    np.testing.assert_array_equal(carried(tmp_path, trained, base, newer)["w"], np.array([constant, 11.0], kind))
+
+
+def test_a_first_finite_value_in_place_of_an_infinity_is_kept_unless_the_newer_model_has_one(tmp_path: Path) -> None:
+    trained, base = {"w": np.array([2.0, 2.0])}, {"w": np.array([np.inf, np.inf])}
+    newer = {"w": np.array([np.inf, 5.0])}
+    np.testing.assert_array_equal(carried(tmp_path, trained, base, newer)["w"], [2.0, 5.0])
+
+
 def test_what_is_not_finite_stays_so(tmp_path: Path) -> None:
     trained, base, newer = ({"w": np.array([value, 1.0])} for value in (np.nan, 0.0, 0.0))
     assert np.isnan(carried(tmp_path, trained, base, newer)["w"]).tolist() == [True, False]

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from merge.model_files import merge_arrays, sources
-from swarmlearning.channel.messages import MergeMethodName
-from swarmlearning.ledger.bodies import MergeMethod
-from swarmlearning.merge.merging import Exclusion, merge
+from swarmlearning.choices import MergeMethod
+from swarmlearning.merge.merging import Exclusion, Reason, merge
 from swarmlearning.merge.methods import METHODS
 from swarmlearning.tensors.file import read
 
@@ -26,8 +25,8 @@ def trimmed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "trimmed", names["trimmed"])
 
 
-def test_every_method_is_known_to_the_ledger_and_to_the_local_channel() -> None:
-    assert tuple(METHODS) == get_args(MergeMethod) == get_args(MergeMethodName)
+def test_every_method_that_users_can_choose_is_implemented() -> None:
+    assert tuple(METHODS) == get_args(MergeMethod)
 
 
 @pytest.mark.usefixtures("trimmed")
@@ -38,7 +37,7 @@ def test_the_documented_method_merges_and_all_else_is_done_for_it(tmp_path: Path
     merged = read(tmp_path / "out")
     assert (merged["w"].tolist(), merged["n"].tolist()) == ([2.5, 2.5], [2])
     assert (receipt.method, receipt.coefficients) == ("trimmed", ())
-    assert receipt.excluded == (Exclusion("e", "non-finite: w"),)
+    assert receipt.excluded == (Exclusion("e", Reason.NON_FINITE, "w"),)
     assert receipt.influences[3].distance == 1.41e9
 
 

@@ -12,8 +12,9 @@ from swarmlearning.merge.merging import merge
 from swarmlearning.tensors.file import Array, read_header
 
 SIZE = 1000
-SINGLE, AGAIN, OVERFLOWN, BOTH = 2, 3, 3, 4
-"""How often models are read: one to three times for their Gram matrix, and to build the result."""
+SINGLE, AGAIN, OVERFLOWN, BOTH = 2, 3, 4, 5
+"""How often models are read: one to three times for their Gram matrix, once more where that overflows, and to build the
+result."""
 
 Draw = Callable[[np.random.Generator], Array]
 

@@ -6,8 +6,8 @@ import pytest
 
 from support.network import session
 from support.play import Play, merged, model, receipt_of
+from swarmlearning.choices import CheckinMode
 from swarmlearning.ledger.bodies import (
-    CheckinMode,
     CloseSession,
     Depose,
     Freeze,

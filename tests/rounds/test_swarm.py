@@ -15,7 +15,8 @@ from simulation.scenario import Scenario
 from simulation.site import SETTINGS, Plan
 from simulation.swarm import Swarm
 from simulation.unsigned import signatures_unchecked
-from swarmlearning.ledger.bodies import CheckinMode, Publish, Submit
+from swarmlearning.choices import CheckinMode
+from swarmlearning.ledger.bodies import Publish, Submit
 from swarmlearning.ledger.contracts.training.state import Phase, Result, Training
 from swarmlearning.views.render import waiting_text
 

@@ -11,7 +11,7 @@ from simulation.life import Living
 from simulation.link import Link
 from simulation.script import Script
 from simulation.store import Store
-from swarmlearning.ledger.bodies import CheckinMode
+from swarmlearning.choices import CheckinMode
 from swarmlearning.ledger.contracts import network
 from swarmlearning.rounds.events import (
     Action,

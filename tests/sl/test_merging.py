@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swarmlearning.ledger.contracts.training.state import Submission
+from swarmlearning.ledger.contracts.training.state import Submission, Terms
 from swarmlearning.merge.streaming import LANES, processors
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Merge
 from swarmlearning.sl.merging import merge_round
 from swarmlearning.tensors.file import Tensor, write
+from swarmlearning.tensors.structure import structure_digest
 
 VALUES = 2**23
 """Of each model: several blocks a lane."""
@@ -34,9 +35,8 @@ async def test_it_ends_soon_after_it_is_cancelled(tmp_path: Path) -> None:
         loop.call_soon_threadsafe(reading.set)
         goes_on.wait(60)
 
-    merging = asyncio.create_task(
-        merge_round(Merge(1, 0, "", tuple(submissions), (), False), "mean", 1, store, on_read)
-    )
+    terms = Terms("mean", 1, structure_digest([("w", "F32", (VALUES,))]))
+    merging = asyncio.create_task(merge_round(Merge(1, 0, "", tuple(submissions), (), False), terms, store, on_read))
     await reading.wait()
     merging.cancel()
     with pytest.raises(asyncio.CancelledError):

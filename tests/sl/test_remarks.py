@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from support.play import Play, model
-from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, MergeMethod, Receipt
+from swarmlearning.choices import MergeMethod
+from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, Receipt
 from swarmlearning.rounds.settings import OnNonFinite
 from swarmlearning.sl.remarks import Remark, Remarks
 
@@ -69,12 +70,12 @@ def test_with_fail_a_model_that_is_not_finite_ends_training_whosever_it_is(
 def test_a_model_without_which_there_are_too_few_ends_its_own_training_only() -> None:
     play = Play("a", "b")
     play.submit("a", "b")
-    play.publish(without={"b": "non-finite"})
+    play.publish(receipt=receipt({"a": 1}, without={"b": "non-finite"}))
     assert said(play, "a") == []
     (remark,) = said(play, "b")
     assert remark.own
     assert remark.fatal
-    assert "fewer than minPeers" in remark.text
+    assert "is unusable (non-finite: fc.weight), and without it there are fewer than minPeers" in remark.text
     remarks = Remarks("b", "exclude", play.state)
     assert remarks.new(play.state, {}) == []
     play.submit("b", digest="e" * 64)

@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Mapping
 
 from support.network import session
+from swarmlearning.choices import CheckinMode
 from swarmlearning.ledger.bodies import (
-    CheckinMode,
     CloseSession,
     Contribution,
     Depose,

@@ -38,14 +38,13 @@ from swarmlearning.bridge.remembered import Memory, Session
 from swarmlearning.bridge.weights import model_from_message, model_from_pickle, model_to_message, model_to_pickle
 from swarmlearning.channel.messages import (
     SPARE,
-    CheckinMode,
     Closed,
     FromSL,
     Merged,
-    MergeMethodName,
     Synced,
     TensorSpec,
 )
+from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.tensors.file import TensorFileError
 
 logger = logging.getLogger("swarm.bridge")
@@ -326,8 +325,8 @@ def _objection(request: OpenSession) -> str:
         return f"Invalid value checkinModelOnTrainEnd: {request.checkin}. Allowed values: {list(get_args(CheckinMode))}"
     if not 1 <= request.weightage <= 100:
         return f"Node weightage should be a number between 1-100. Provided value: {request.weightage}"
-    if request.merge_method not in get_args(MergeMethodName):
-        return f"Invalid value mergeMethod: {request.merge_method}. Allowed values: {list(get_args(MergeMethodName))}"
+    if request.merge_method not in get_args(MergeMethod):
+        return f"Invalid value mergeMethod: {request.merge_method}. Allowed values: {list(get_args(MergeMethod))}"
     return ""
 
 

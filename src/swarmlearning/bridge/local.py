@@ -10,7 +10,8 @@ from swarmlearning.bridge.remembered import Session
 from swarmlearning.channel import messages
 from swarmlearning.channel.address import connect
 from swarmlearning.channel.framing import LENGTH, ChannelError, body_length, decode_from_sl, encode
-from swarmlearning.channel.messages import CheckinMode, FromML, FromSL, MergeMethodName
+from swarmlearning.channel.messages import FromML, FromSL
+from swarmlearning.choices import CheckinMode, MergeMethod
 
 PLATFORM = "ORIGINAL"
 SEND_SECONDS = 30.0
@@ -41,7 +42,7 @@ class Local:
                 training_contract=asked.contract,
                 sync_frequency=asked.sync_interval,
                 min_peers=asked.min_peers,
-                merge_method=cast(MergeMethodName, asked.merge_method),
+                merge_method=cast(MergeMethod, asked.merge_method),
                 checkin_model_on_train_end=cast(CheckinMode, asked.checkin),
                 node_weightage=asked.weightage,
                 use_adaptive_sync=asked.adaptive,

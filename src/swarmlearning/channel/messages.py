@@ -20,15 +20,14 @@ file named in `Merged` stays until the ML process has answered. When there is a 
 it and write the next model into it, which is faster than a new file.
 """
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
+from swarmlearning.choices import CheckinMode, MergeMethod
+
 VERSION = 1
 SPARE = "spare.safetensors"
-
-MergeMethodName: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
-CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
@@ -66,7 +65,7 @@ class Open(Message, frozen=True, tag=True):
     training_contract: str
     sync_frequency: int
     min_peers: int
-    merge_method: MergeMethodName
+    merge_method: MergeMethod
     checkin_model_on_train_end: CheckinMode
     node_weightage: int
     use_adaptive_sync: bool

@@ -11,12 +11,12 @@ from typing import Any, cast, get_args
 
 import msgspec
 
-from swarmlearning.channel.messages import CheckinMode, MergeMethodName
+from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.client.errors import SwarmError
 
 DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
 CHECKIN_MODES: tuple[str, ...] = ("inactive", "active", "snapshot")
-MERGE_METHODS: tuple[str, ...] = get_args(MergeMethodName)
+MERGE_METHODS: tuple[str, ...] = get_args(MergeMethod)
 
 COMMON_KEYWORDS = frozenset(
     {
@@ -45,7 +45,7 @@ class Parameters(msgspec.Struct, frozen=True, rename="camel"):
     total_epochs: int
     checkin_model_on_train_end: CheckinMode
     node_weightage: int
-    merge_method: MergeMethodName
+    merge_method: MergeMethod
     use_adaptive_sync: bool
     ml_platform: str
 
@@ -129,11 +129,11 @@ def _weightage(value: Any) -> int:
     return number
 
 
-def _merge_method(value: Any) -> MergeMethodName:
+def _merge_method(value: Any) -> MergeMethod:
     name = str(value).lower()
     if name not in MERGE_METHODS:
         raise SwarmError(f"Invalid value mergeMethod: {value}. Allowed values: {list(MERGE_METHODS)}")
-    return cast(MergeMethodName, name)
+    return cast(MergeMethod, name)
 
 
 def _adaptive(options: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from swarmlearning.channel.messages import CheckinMode, MergeMethodName
+from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.client import parameters as known
 from swarmlearning.client.arrays import like, tensor_of
 from swarmlearning.client.base import SwarmCallbackBase
@@ -53,7 +53,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         total_epochs: int | None = None,
         checkin_model_on_train_end: CheckinMode = "snapshot",
         node_weightage: int = 1,
-        merge_method: MergeMethodName = "mean",
+        merge_method: MergeMethod = "mean",
         evaluate: Evaluate[P] | None = None,
         use_adaptive_sync: bool = False,
         logger: logging.Logger | None = None,

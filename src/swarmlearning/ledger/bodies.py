@@ -8,6 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from swarmlearning.choices import CheckinMode, MergeMethod
+
 Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 BaseDigest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")]
 
@@ -35,8 +37,6 @@ Distance: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
 Cosine: TypeAlias = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 
 NodeType: TypeAlias = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
-MergeMethod: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
-CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
 SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active"]
 InitialSync: TypeAlias = Literal["merged", "one"]
 ExclusionReason: TypeAlias = Literal["unreachable", "non-finite", "structure"]

@@ -11,7 +11,7 @@ wins and a tie gives False.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -28,8 +28,26 @@ GRID: Final = 2**29
 FLOATS: Final = frozenset({"F64", "C64", "F32", "BF16", "F16"})
 
 
+Combine = Callable[[str, Array], Array]
+"""(dtype tag, rows (n, m) of the stored dtype, one a model) -> (m,) of the stored dtype, a new array. The rows are not
+to be changed. It raises NonFinite when they, or what is computed from them, hold NaN or infinity."""
+
+
 class NonFinite(Exception):
-    """A block of the models or of their result holds NaN or infinity."""
+    """A block of the models or of their result holds NaN or infinity.
+
+    `at` (m,) or, of complex numbers, (2m,): where; None where that is not known.
+    """
+
+    def __init__(self, at: Array | None = None) -> None:
+        super().__init__("NaN or infinity")
+        self.at = at
+
+    def entries(self, count: int) -> Array:
+        """Which of a block's `count` values are meant, (count,); all when that is not known."""
+        if self.at is None:
+            return np.ones(count, np.bool_)
+        return np.asarray(self.at.reshape(count, -1).any(axis=1))
 
 
 def weighted_mean(dtype: str, rows: Sequence[Array] | Array, coefficients: Sequence[int]) -> Array:
@@ -84,8 +102,9 @@ def spare(size: int, number: int) -> Float64:
 
 def check_finite(values: Float64) -> None:
     """Raises NonFinite when there is a NaN or an infinity."""
-    if not np.isfinite(values).all():
-        raise NonFinite
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise NonFinite(~finite)
 
 
 def widen(dtype: str, stored: Array, out: Float64 | None = None) -> Float64:

@@ -6,15 +6,20 @@ are damped polynomially with exponent 1/2, as in buffered asynchronous aggregati
 
     J. Nguyen et al.: Federated Learning with Buffered Asynchronous Aggregation (FedBuff), AISTATS 2022.
 
-Floats are computed in float64 and rounded once. Whatever is not a float (counters, masks) is that of the newer model.
-What is not finite stays so: the round's leader finds it and names it.
+Floats are computed in float64 and rounded once. Whatever is not a float (counters, masks) is that of the newer model,
+and so is what the site has not changed, infinities and NaNs among it. From an infinity or NaN there is no change to
+add: what the site has made of it counts if the newer model has still the same. Other NaNs and infinities of the
+trained model stay: the round's leader finds them and names their tensor.
 """
 
 import math
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from swarmlearning.merge.arithmetic import FLOATS, narrow, widen
+from swarmlearning.merge.constants import finite, same_bits
 from swarmlearning.merge.merging import MergeError, Source, opened
 from swarmlearning.merge.streaming import ModelUnreadable, OnRead, build, processors
 from swarmlearning.tensors.file import Array, TensorFileError, read_header
@@ -46,4 +51,11 @@ def _carried(dtype: str, rows: Array, scale: float) -> Array:
     newer: Array = rows[0]
     if dtype not in FLOATS:
         return newer
-    return narrow(dtype, widen(dtype, newer) + scale * (widen(dtype, rows[1]) - widen(dtype, rows[2])))
+    trained, base = rows[1], rows[2]
+    result = narrow(dtype, widen(dtype, newer) + scale * (widen(dtype, trained) - widen(dtype, base)))
+    unusual = ~finite(dtype, rows).all(axis=0)
+    if unusual.any():
+        kept = same_bits(trained, base) | ~finite(dtype, base)
+        moved = ~same_bits(trained, base) & same_bits(newer, base)
+        result = np.where(unusual & kept, np.where(moved, trained, newer), result)
+    return result

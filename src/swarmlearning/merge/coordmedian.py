@@ -70,7 +70,7 @@ def _check_finite(dtype: str, keys: Array) -> None:
     """Raises NonFinite when there is a NaN or an infinity."""
     infinity = _to_keys(dtype, narrow(dtype, np.array([np.inf])))[0]
     if keys.max() >= infinity or keys.min() <= ~infinity:
-        raise NonFinite
+        raise NonFinite(((keys >= infinity) | (keys <= ~infinity)).any(axis=0))
 
 
 def _middle_of_equals(keys: Array) -> _Pair:

@@ -27,6 +27,7 @@ from typing import Final
 import numpy as np
 
 from swarmlearning.merge.arithmetic import GRID, Float64, NonFinite, Real, reals, weighted_mean
+from swarmlearning.merge.constants import without_constants
 from swarmlearning.merge.products import gram_matrix
 from swarmlearning.merge.streaming import Block, Models, Plan, values_in
 from swarmlearning.tensors.file import Array
@@ -38,6 +39,7 @@ STEPS: Final = 2000
 _NEAR: Final = 0.01  # squared distance against the square of what it is a difference of: rounding counts 100 times
 _STEADY: Final = 200  # steps to `TOLERANCE`: errors of the Gram matrix count up to 7 times in the coefficients
 _LOST: Final = 2.0**-120  # a squared distance for each value: float32 keeps 29 bits of a mean product so small
+_SCALE: Final = 2.0**-600  # squares of scaled values stay below 1e256; the scale changes no coefficient
 _ROUNDING: Final = 1e-14  # of a squared distance against the squares it is the difference of
 
 
@@ -71,42 +73,57 @@ def _shares(models: Models) -> Float64:
         return vertex
     if len(weights) == 2:  # of equal weight: each point between them is a median, and the mean is preferred
         return weights
-    try:
-        gram = _gram(models, np.float32)
-    except NonFinite:  # or finite, with squares beyond float32
-        gram = _gram(models, np.float64)
+    gram = _gram(models, np.float32)
+    if not np.isfinite(gram).all():  # finite models may have squares beyond float32
+        gram = _gram_in_range(models)
     shares, steps = minimise(gram, weights)
     values = sum(values_in(block) for block in models.float_blocks)
     if steps > _STEADY or not _stands_out(gram, shares, values * _LOST):
-        shares, _ = minimise(_gram(models, np.float64, shares), weights)
+        shares, _ = minimise(_gram_in_range(models, shares), weights)
     return shares
 
 
-def _gram(models: Models, real: Real, about: Float64 | None = None) -> Float64:
+def _gram_in_range(models: Models, about: Float64 | None = None) -> Float64:
+    """The Gram matrix in float64, of scaled models where their squares are beyond that. Raises NonFinite."""
+    for scale in (1.0, _SCALE):
+        gram = _gram(models, np.float64, about, scale)
+        if np.isfinite(gram).all():
+            return gram
+    raise NonFinite
+
+
+def _gram(models: Models, real: Real, about: Float64 | None = None, scale: float = 1.0) -> Float64:
     """Inner products (n, n) of the models about the point of these shares, or about the median of three of them.
 
-    `real`: what differences and products are rounded to, but for models of float64. Raises NonFinite, also when they
-    overflow.
+    `real`: what differences and products are rounded to, but for models of float64. NaN or infinite for models that
+    are, and where products overflow.
     """
     count = len(models.files)
+
+    def part(rows: Array) -> Float64:
+        """Uses up `rows`."""
+        if scale != 1:
+            rows *= scale
+        if about is None:
+            centre = _median_of_three(*rows[:3])
+        else:  # no BLAS: for a product so large it would start threads of its own
+            centre = sum(share * row for share, row in zip(about, rows, strict=True) if share)
+        for row in rows:
+            row -= centre
+        return gram_matrix(rows)
 
     def lane(blocks: Sequence[Block]) -> Float64:
         gram = np.zeros((count, count))
         buffer = models.buffer(blocks)
         for block in blocks:
-            rows = reals(block.dtype, models.rows(block, buffer), real, 2)  # a copy of the files in either case
-            if about is None:
-                centre = _median_of_three(*rows[:3])
-            else:  # no BLAS: for a product so large it would start threads of its own
-                centre = sum(share * row for share, row in zip(about, rows, strict=True) if share)
-            for row in rows:
-                row -= centre
-            gram += gram_matrix(rows)
+            found = part(reals(block.dtype, models.rows(block, buffer), real, 2))  # a copy of the files in either case
+            if not np.isfinite(found).all():  # what is not merged has no part in the geometry either
+                rest = without_constants(block.dtype, models.rows(block, buffer), models.before(block))
+                found = part(reals(block.dtype, rest, real, 2))
+            gram += found
         return gram
 
     total: Float64 = sum(models.in_lanes(lane, models.float_blocks), np.zeros((count, count)))
-    if not np.isfinite(total).all():
-        raise NonFinite
     return total
 
 

@@ -16,8 +16,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from swarmlearning.merge.arithmetic import FLOATS, Float64, Real, reals, spare
+from swarmlearning.merge.constants import finite
 from swarmlearning.merge.products import inner
-from swarmlearning.merge.streaming import Block, Models, values_in
+from swarmlearning.merge.streaming import Block, Models
 from swarmlearning.tensors.file import Array
 
 DIGITS: Final = 3
@@ -37,17 +38,24 @@ def tally(models: Models, block: Block, rows: Array, merged: Array) -> Float64:
     """One block's part of the sums (n, 3) that `influences` needs.
 
     About the result, so that a small distance is not the difference of large numbers: with w = xᵢ − r and u = r − p
-    the columns are w·w, w·u and u·u; the last two are NaN without a previous result.
+    the columns are w·w, w·u and u·u; the last two are NaN without a previous result. Entries that are infinite or NaN
+    in any of them have no part in it.
     """
     if block.dtype not in FLOATS:
         return np.zeros((len(rows), 3))
-    previous = None if models.previous is None else models.previous_row(block)
+    previous = models.before(block)
     if block.dtype != "F64":
-        sums = _sums(np.float32, block, rows, merged, previous)
+        sums = _sums(np.float32, block.dtype, rows, merged, previous)
         kept = all(_kept(own, row, merged) for own, row in zip(sums[:, 0], rows, strict=True))
         if kept and (previous is None or _kept(sums[0, 2], merged, previous)):
             return sums
-    return _sums(np.float64, block, rows, merged, previous)
+    sums = _sums(np.float64, block.dtype, rows, merged, previous)
+    if np.isfinite(sums if previous is not None else sums[:, 0]).all():
+        return sums
+    stack = np.vstack([rows, merged[None], *([] if previous is None else [previous[None]])])
+    usable = np.compress(finite(block.dtype, stack).all(axis=0), stack, axis=1)
+    count = len(rows)
+    return _sums(np.float64, block.dtype, usable[:count], usable[count], None if previous is None else usable[-1])
 
 
 def _kept(square: float, a: Array, b: Array) -> bool:
@@ -55,15 +63,15 @@ def _kept(square: float, a: Array, b: Array) -> bool:
     return _LEAST < square < np.inf or np.array_equal(a, b)
 
 
-def _sums(real: Real, block: Block, rows: Array, merged: Array, previous: Array | None) -> Float64:
+def _sums(real: Real, dtype: str, rows: Array, merged: Array, previous: Array | None) -> Float64:
     """`tally`, with differences and their products rounded to `real`."""
-    size = values_in(block)
+    size = len(merged) * (2 if dtype == "C64" else 1)
 
     def memory(number: int) -> Array:
         return spare(size, number).view(real)[:size]
 
     def values(stored: Array, number: int) -> Array:
-        return reals(block.dtype, stored, real, number)
+        return reals(dtype, stored, real, number)
 
     sums = np.full((len(rows), 3), np.nan)
     result, apart, update = values(merged, 0), memory(1), memory(2)
@@ -81,7 +89,7 @@ def _sums(real: Real, block: Block, rows: Array, merged: Array, previous: Array 
 def influences(sums: Float64) -> tuple[Influence, ...]:
     """One a model, from the sums (n, 3) over all blocks."""
     return tuple(
-        Influence(_rounded(math.sqrt(apart)), _cosine(apart, across, update)) for apart, across, update in sums
+        Influence(_rounded(math.sqrt(apart)), _cosine(apart, across, update)) for apart, across, update in sums.tolist()
     )
 
 

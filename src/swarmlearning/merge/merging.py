@@ -2,23 +2,25 @@
 
 The result is the same to the bit for any order of the sources, number of threads and machine, given the
 coefficients of the receipt. A source that cannot take part is left out and named with the reason; whether
-enough are left is the caller's to say (`minimum`).
+enough are left is the caller's to decide (`minimum`).
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from swarmlearning.merge.arithmetic import GRID, NonFinite
+from swarmlearning.merge.arithmetic import GRID, Combine, NonFinite
+from swarmlearning.merge.faults import find_faults
 from swarmlearning.merge.influence import Influence, influences, tally
 from swarmlearning.merge.methods import METHODS
-from swarmlearning.merge.streaming import Models, ModelUnreadable, OnRead, Plan, build, find_non_finite, processors
+from swarmlearning.merge.streaming import Models, ModelUnreadable, OnRead, Plan, build, processors
 from swarmlearning.tensors.file import Header, TensorFileError, read_header, require_mergeable
-from swarmlearning.tensors.structure import describe_difference
+from swarmlearning.tensors.structure import describe_difference, structure_digest
 
 
 class MergeError(Exception):
@@ -29,11 +31,21 @@ class NothingToMerge(MergeError):
     """No source has a weight: the previous model stands."""
 
 
+class Reason(StrEnum):
+    """Why a source is left out."""
+
+    WEIGHT = "weight"
+    UNREADABLE = "unreadable"
+    STRUCTURE = "structure"
+    NON_FINITE = "non-finite"
+
+
 class Exclusion(NamedTuple):
-    """A source left out; `reason` begins with `weight`, `unreadable`, `structure` or `non-finite`, and a colon."""
+    """A source left out. `detail`: which tensors differ or are at fault, or why the file is unreadable."""
 
     uid: str
-    reason: str
+    reason: Reason
+    detail: str = ""
 
 
 class UnmergeableError(MergeError):
@@ -44,13 +56,13 @@ class TooFewModels(MergeError):
     """Fewer sources than the caller's minimum could be merged."""
 
     def __init__(self, left: int, minimum: int, excluded: tuple[Exclusion, ...]) -> None:
-        reasons = "; ".join(f"{uid}: {reason}" for uid, reason in excluded) or "none was left out"
+        reasons = "; ".join(f"{uid}: {reason}, {detail}" for uid, reason, detail in excluded) or "none was left out"
         super().__init__(f"{left} models can be merged, {minimum} are needed ({reasons})")
         self.excluded = excluded
 
 
-class _NonFiniteModels(Exception):
-    """`tensors`: UID -> the first tensor with NaN or infinity, of each model that has one."""
+class _Faulty(Exception):
+    """`tensors`: UID -> the first tensor at fault, of each model that has to be left out."""
 
     def __init__(self, tensors: dict[str, str]) -> None:
         super().__init__(tensors)
@@ -87,6 +99,7 @@ def merge(
     previous: Path | None,
     out: Path,
     *,
+    structure: str = "",
     minimum: int = 1,
     influence: bool = False,
     threads: int | None = None,
@@ -94,10 +107,11 @@ def merge(
 ) -> MergeReceipt:
     """Merge the sources' files into `out`, which is overwritten in place if it exists and must not be one of them.
 
-    `previous`: the last merged model, None in the first round; its structure is what is expected (otherwise the
-    most common one among the sources), and influence is measured from it. `minimum`: how many models must be merged
-    (never less than one); those of weight 0 do not count. `influence`: whether to measure that too. `threads`: None
-    for as many as pay here. Memory stays below 256 MB for any number and size of models. `on_read` sees progress.
+    `previous`: the last merged model, None in the first round; influence is measured from it, and what is infinite or
+    NaN in it is no model's fault (see `constants`). `structure`: the `structure_digest` that is expected; else that
+    of `previous`, else the most common one among the sources. `minimum`: how many models must be merged (never less
+    than one); those of weight 0 do not count. `influence`: whether to measure that too. `threads`: None for as many
+    as pay here. Memory stays below 256 MB for any number and size of models. `on_read` sees progress.
 
     Raises NothingToMerge, TooFewModels, and MergeError for everything else, a full disk among it.
     """
@@ -107,9 +121,9 @@ def merge(
     weighted = sorted((source for source in sources if source.weight), key=lambda source: source.uid)
     if not weighted:
         raise NothingToMerge(f"none of the {len(sources)} models has a weight; the previous model stands")
-    excluded = {source.uid: "weight: 0" for source in sources if not source.weight}
+    excluded = {source.uid: Exclusion(source.uid, Reason.WEIGHT) for source in sources if not source.weight}
     try:
-        header, unusable = _common_header(weighted, previous)
+        header, unusable = _common_header(weighted, previous, structure)
         excluded |= unusable
         while True:
             left = [source for source in weighted if source.uid not in excluded]
@@ -121,9 +135,9 @@ def merge(
             except ModelUnreadable as error:
                 if error.uid is None:
                     raise MergeError(f"{previous}: cannot be read: {error.reason}") from error
-                excluded[error.uid] = f"unreadable: {error.reason}"
-            except _NonFiniteModels as error:
-                excluded |= {uid: f"non-finite: {tensor}" for uid, tensor in error.tensors.items()}
+                excluded[error.uid] = Exclusion(error.uid, Reason.UNREADABLE, error.reason)
+            except _Faulty as error:
+                excluded |= {uid: Exclusion(uid, Reason.NON_FINITE, text) for uid, text in error.tensors.items()}
             else:
                 return MergeReceipt(method, models.uids, plan.coefficients, _listed(excluded), measured)
     except TensorFileError as error:
@@ -143,43 +157,53 @@ def _check(method: str, sources: Sequence[Source]) -> None:
         raise MergeError(f"the weights sum to more than {GRID}; only their proportions matter: use smaller ones")
 
 
-def _common_header(sources: Sequence[Source], previous: Path | None) -> tuple[Header | None, dict[str, str]]:
-    """The header that all models to merge have (None: no model is readable), and who lacks it, with the reason."""
+def _common_header(
+    sources: Sequence[Source], previous: Path | None, structure: str
+) -> tuple[Header | None, dict[str, Exclusion]]:
+    """The header that all models to merge have (None: no model has it), and who is to be left out for lack of it."""
     headers: dict[str, Header] = {}
-    unusable: dict[str, str] = {}
+    unusable: dict[str, Exclusion] = {}
     for source in sources:
         try:
             headers[source.uid] = read_header(source.path)
         except TensorFileError as error:
             # The reason goes on the ledger, a path on this machine does not.
-            unusable[source.uid] = "unreadable: " + str(error).removeprefix(f"{source.path}: ")
-    if previous is not None:
-        common = read_header(previous)
-    elif headers:
-        common = Counter(headers.values()).most_common(1)[0][0]
-    else:
-        return None, unusable
+            text = str(error).removeprefix(f"{source.path}: ")
+            unusable[source.uid] = Exclusion(source.uid, Reason.UNREADABLE, text)
+    common = _expected(list(headers.values()), previous, structure)
     try:
-        require_mergeable(common.specs)
+        require_mergeable(common.specs if common else ())
     except TensorFileError as error:
         raise UnmergeableError(str(error)) from error
     for uid, header in headers.items():
         if header != common:
-            unusable[uid] = "structure: " + describe_difference(common.specs, header.specs)
+            text = describe_difference(common.specs, header.specs) if common else "not that of this training"
+            unusable[uid] = Exclusion(uid, Reason.STRUCTURE, text)
     return common, unusable
 
 
+def _expected(headers: list[Header], previous: Path | None, structure: str) -> Header | None:
+    """The header of the expected structure; None when there is no model of it."""
+    if structure:
+        return next((header for header in headers if structure_digest(header.specs) == structure), None)
+    if previous is not None:
+        return read_header(previous)
+    return Counter(headers).most_common(1)[0][0] if headers else None
+
+
 def _built(method: str, models: Models, out: Path, influence: bool) -> tuple[Plan, tuple[Influence, ...]]:
-    """Merge these into `out`. Raises _NonFiniteModels and ModelUnreadable: those have to be left out."""
+    """Merge these into `out`. Raises _Faulty and ModelUnreadable: those have to be left out."""
+    combine: Combine | None = None
     try:
         plan = METHODS[method](models)
+        combine = plan.combine
         sums = build(models, plan.combine, out, partial(tally, models) if influence else None)
         return plan, () if sums is None else influences(sums)
     except NonFinite:
-        tensors = find_non_finite(models)
+        tensors = find_faults(models, combine)
     if tensors:
-        raise _NonFiniteModels(tensors)
-    raise MergeError(f"{method}: float64 overflows, though all models are finite; their values are too large")
+        raise _Faulty(tensors)
+    raise UnmergeableError(f"{method}: the result is not finite, though none of the models is at fault")
 
 
 @contextmanager
@@ -206,5 +230,5 @@ def opened(
         )
 
 
-def _listed(excluded: dict[str, str]) -> tuple[Exclusion, ...]:
-    return tuple(Exclusion(uid, excluded[uid]) for uid in sorted(excluded))
+def _listed(excluded: dict[str, Exclusion]) -> tuple[Exclusion, ...]:
+    return tuple(excluded[uid] for uid in sorted(excluded))

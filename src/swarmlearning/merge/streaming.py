@@ -12,13 +12,15 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from swarmlearning.merge.arithmetic import FLOATS, Float64, widen
+from swarmlearning.merge.arithmetic import FLOATS, Combine, Float64
+from swarmlearning.merge.constants import combined
 from swarmlearning.tensors.file import DTYPES, Array, Header, overwrite, read_at, write_at
 
 Result = TypeVar("Result")
@@ -95,9 +97,10 @@ class Models:
         self.on_read(raw.nbytes)
         return raw.view(DTYPES[block.dtype])
 
-    def previous_row(self, block: Block) -> Array:
-        """The block of the last merged model (m,), a new array. Raises ModelUnreadable."""
-        assert self.previous is not None
+    def before(self, block: Block) -> Array | None:
+        """The block of the last merged model (m,), a new array; None in the first round. Raises ModelUnreadable."""
+        if self.previous is None:
+            return None
         row = np.empty(block.size, np.uint8)
         self._fill(row, self.previous, block, None)
         return row.view(DTYPES[block.dtype])
@@ -124,10 +127,6 @@ class Models:
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(quietly, lanes))
 
-
-Combine = Callable[[str, Array], Array]
-"""(dtype tag, rows (n, m) of the stored dtype, one a model) -> (m,) of the stored dtype. The rows are not to be
-changed. It raises NonFinite when they hold NaN or infinity."""
 
 Tally = Callable[[Block, Array, Array], Float64]
 """(block, its rows (n, m), the merged (m,)) -> sums over the block."""
@@ -173,7 +172,7 @@ def build(models: Models, combine: Combine, out: Path, tally: Tally | None = Non
             sums: list[Float64] = []
             for block in blocks:
                 rows = models.rows(block, buffer)
-                merged = combine(block.dtype, rows)
+                merged = combined(combine, block.dtype, rows, partial(models.before, block))
                 write_at(fd, merged.view(np.uint8).data, header.data_start + block.start)
                 if tally is not None:
                     sums = [sum(sums, tally(block, rows, merged))]
@@ -181,24 +180,3 @@ def build(models: Models, combine: Combine, out: Path, tally: Tally | None = Non
 
         tallied = list(chain.from_iterable(models.in_lanes(lane, models.blocks)))
     return sum(tallied[1:], tallied[0]) if tallied else None
-
-
-def find_non_finite(models: Models) -> dict[str, str]:
-    """UID -> the first tensor with a NaN or infinity, of each model that has one. Raises ModelUnreadable."""
-
-    def lane(blocks: Sequence[Block]) -> dict[str, int]:
-        found: dict[str, int] = {}
-        buffer = models.buffer(blocks)
-        for block in blocks:
-            for uid, row in zip(models.uids, models.rows(block, buffer), strict=True):
-                values = widen(block.dtype, row)
-                bad = np.flatnonzero(~np.isfinite(values))
-                if bad.size:
-                    found.setdefault(uid, block.start + int(bad[0]) * (block.size // len(values)))
-        return found
-
-    first: dict[str, int] = {}
-    for found in models.in_lanes(lane, models.float_blocks):
-        first = found | first
-    entries = models.header.entries
-    return {uid: next(e.name for e in entries if e.start <= at < e.end) for uid, at in first.items()}

@@ -253,7 +253,7 @@ class RoundMachine:
         if current is None or self._uid in current.submissions or self._uid in current.late:
             return
         kind, model = self._model_for(me, current)
-        if model and current.barred.get(self._uid) != model.digest:
+        if model and not current.bars(self._uid, model.digest):
             self._carrying.submitted(current.number, model.digest)
             weight = contract.weight_in(current, me, kind)
             yield from self._work.send(Submit(current.number, current.base, kind, model.digest, model.size, weight))

@@ -394,9 +394,7 @@ class Driver:
             return
         try:
             async with self._tidying:
-                merged = await merge_round(
-                    task, state.terms.merge_method, state.terms.min_peers, self._store, self._count
-                )
+                merged = await merge_round(task, state.terms, self._store, self._count)
                 self._fresh.add(merged.result)
         except (MergeError, StoreError) as error:
             logger.error("%s", error)

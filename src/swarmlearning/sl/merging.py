@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, MergeMethod, Receipt, remark
-from swarmlearning.ledger.contracts.training.state import Submission
+from swarmlearning.choices import MergeMethod
+from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, Receipt, remark
+from swarmlearning.ledger.contracts.training.state import Submission, Terms
+from swarmlearning.merge import merging
 from swarmlearning.merge.carry import carry
-from swarmlearning.merge.merging import MergeReceipt, NothingToMerge, Source, TooFewModels, merge
+from swarmlearning.merge.merging import MergeReceipt, NothingToMerge, Reason, Source, TooFewModels, merge
 from swarmlearning.merge.streaming import OnRead
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Carry, Merge, Merged
@@ -21,18 +23,20 @@ from swarmlearning.tensors.digest import ModelDigest
 
 T = TypeVar("T")
 
-_REASONS: dict[str, ExclusionReason] = {
-    "structure": "structure",
-    "non-finite": "non-finite",
-    "unreadable": "unreachable",
+_REASONS: dict[Reason, ExclusionReason] = {
+    Reason.STRUCTURE: "structure",
+    Reason.NON_FINITE: "non-finite",
+    Reason.UNREADABLE: "unreachable",
 }
 
 
-async def merge_round(task: Merge, method: MergeMethod, min_peers: int, store: TensorStore, on_read: OnRead) -> Merged:
-    """Merges the held models of a frozen round. The result is empty when fewer than `min_peers` were usable.
+async def merge_round(task: Merge, terms: Terms, store: TensorStore, on_read: OnRead) -> Merged:
+    """Merges the held models of a frozen round. The result is empty when fewer than `minPeers` were usable.
 
-    Raises `MergeError` and `StoreError` when this node cannot do it (a full disk).
+    Models of another structure than that of the session's terms are left out, whoever else has it. Raises `MergeError`
+    and `StoreError` when this node cannot do it (a full disk).
     """
+    method, min_peers = terms.merge_method, terms.min_peers
     known = tuple(Exclusion(uid, "unreachable", remark(detail)) for uid, detail in task.unusable)
     silent = [entry for entry in task.submissions if entry.weight == 0]
     sources = [
@@ -44,10 +48,19 @@ async def merge_round(task: Merge, method: MergeMethod, min_peers: int, store: T
     out, minimum = store.temporary(), max(1, min_peers - len(silent))
     try:
         if task.single:
-            done = await _in_thread(lambda read: _take_first(sources, out, minimum, read), on_read)
+            done = await _in_thread(lambda read: _take_first(sources, out, minimum, terms.structure, read), on_read)
         else:
             done = await _in_thread(
-                lambda read: merge(method, sources, previous, out, minimum=minimum, influence=True, on_read=read),
+                lambda read: merge(
+                    method,
+                    sources,
+                    previous,
+                    out,
+                    structure=terms.structure,
+                    minimum=minimum,
+                    influence=True,
+                    on_read=read,
+                ),
                 on_read,
             )
         info = await store.adopt(out)
@@ -96,14 +109,15 @@ class _Unwanted(Exception):
     """Nobody waits for the result any more."""
 
 
-def _take_first(sources: Sequence[Source], out: Path, minimum: int, on_read: OnRead) -> MergeReceipt:
+def _take_first(sources: Sequence[Source], out: Path, minimum: int, structure: str, on_read: OnRead) -> MergeReceipt:
     """The model of the first contributor, by UID, among those that could be merged.
 
     Raises as `merge` does.
     """
-    usable = merge("mean", sources, None, out, minimum=minimum, on_read=on_read)
+    usable = merge("mean", sources, None, out, structure=structure, minimum=minimum, on_read=on_read)
     first = usable.contributors[0]
-    merge("mean", [source for source in sources if source.uid == first], None, out, on_read=on_read)
+    chosen = next(source for source in sources if source.uid == first)
+    merge("mean", [chosen], chosen.path, out, on_read=on_read)
     coefficients = tuple(int(uid == first) for uid in usable.contributors)
     return MergeReceipt("mean", usable.contributors, coefficients, usable.excluded)
 
@@ -137,11 +151,10 @@ def _without_result(task: Merge, method: MergeMethod, exclusions: tuple[Exclusio
     return Merged(task.round, task.term, "", 0, _receipt(method, task.submissions, None, exclusions))
 
 
-def _excluded(found: tuple[tuple[str, str], ...]) -> tuple[Exclusion, ...]:
+def _excluded(found: tuple[merging.Exclusion, ...]) -> tuple[Exclusion, ...]:
     """The exclusions that the merge itself made; weight 0 is none, such a member took part without weight."""
-    split = [(uid, *text.partition(": ")[::2]) for uid, text in found]
     return tuple(
-        Exclusion(uid, _REASONS[reason], remark(detail)) for uid, reason, detail in split if reason in _REASONS
+        Exclusion(uid, _REASONS[reason], remark(detail)) for uid, reason, detail in found if reason in _REASONS
     )
 
 

@@ -61,11 +61,11 @@ def _left_out(state: Training, result: Result, uid: str, fail: bool, names: Name
 
 def _unusable(state: Training, uid: str) -> _Keyed:
     """Without this site's model there are too few."""
-    if state.round is not None and (digest := state.round.barred.get(uid)):
+    if state.round is not None and (barred := state.round.barred.get(uid)):
         yield (
-            (state.run, digest),
+            (state.run, barred.digest),
             Remark(
-                f"Round {state.round.number}: the model of this site is unusable (NaN, infinity or another structure) "
+                f"Round {state.round.number}: the model of this site is unusable ({barred.why}), "
                 "and without it there are fewer than minPeers. Correct the training script and start it again",
                 own=True,
                 fatal=True,

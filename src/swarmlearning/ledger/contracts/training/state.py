@@ -47,7 +47,8 @@ from typing import Literal
 
 import msgspec
 
-from swarmlearning.ledger.bodies import CheckinMode, InitialSync, MergeMethod, Receipt, SubmissionKind
+from swarmlearning.choices import CheckinMode, MergeMethod
+from swarmlearning.ledger.bodies import InitialSync, Receipt, SubmissionKind
 from swarmlearning.ledger.contracts.training.adaptive import Pace
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left"]
@@ -114,6 +115,13 @@ class Submission(msgspec.Struct, frozen=True):
     at_ms: int
 
 
+class Barred(msgspec.Struct, frozen=True):
+    """A member's model that a leader could not merge. `why`: reason and detail of its exclusion."""
+
+    digest: str
+    why: str
+
+
 class Round(msgspec.Struct, frozen=True):
     """The round in progress. `base` is the standing result's digest, empty in round 0."""
 
@@ -125,8 +133,13 @@ class Round(msgspec.Struct, frozen=True):
     opened_ms: int
     submissions: dict[str, Submission]
     late: dict[str, Submission]
-    barred: dict[str, str]
+    barred: dict[str, Barred]
     no_progress: tuple[str, ...]
+
+    def bars(self, uid: str, digest: str) -> bool:
+        """True for a model of this member that was found unusable in this round."""
+        barred = self.barred.get(uid)
+        return barred is not None and barred.digest == digest
 
 
 class Result(msgspec.Struct, frozen=True):

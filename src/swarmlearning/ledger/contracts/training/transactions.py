@@ -24,6 +24,7 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.adaptive import next_interval
 from swarmlearning.ledger.contracts.training.state import (
     Attendance,
+    Barred,
     Member,
     Performance,
     Result,
@@ -154,7 +155,7 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
         raise Rejection(Code.WRONG_WEIGHT, f"the weight of {uid} in this round is {weight}, not {body.weight}")
     if uid in current.submissions or uid in current.late:
         raise Rejection(Code.SUBMITTED_ALREADY, f"{uid} has submitted to round {current.number} already")
-    if current.barred.get(uid) == body.digest:
+    if current.bars(uid, body.digest):
         raise Rejection(
             Code.EXCLUDED, f"model {shortened(body.digest)} of {uid} was found unusable in round {current.number}"
         )
@@ -353,7 +354,7 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
         )
     excluded = {part.uid for part in body.receipt.exclusions}
     unusable = {
-        part.uid: current.submissions[part.uid].digest
+        part.uid: Barred(current.submissions[part.uid].digest, f"{part.reason}: {part.detail}".removesuffix(": "))
         for part in body.receipt.exclusions
         if part.reason in ("non-finite", "structure")
     }

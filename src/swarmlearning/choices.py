@@ -1,0 +1,9 @@
+"""Choices that users make by name: the same words in a training script, on the local channel and on the ledger."""
+
+from typing import Literal, TypeAlias
+
+MergeMethod: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
+"""How models are merged; `merge/methods.py` has a function for each."""
+
+CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
+"""What a site contributes once its own training has ended."""
