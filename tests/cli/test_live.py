@@ -1,5 +1,6 @@
 """What the live view and the lines say, from ledgers made in memory."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 
@@ -226,3 +227,45 @@ async def test_with_a_terminal_the_last_view_stays(ledger: Ledger) -> None:
         await observe(chains(), show)
     assert isinstance(console.file, io.StringIO)
     assert any("0 models in" in line for line in console.file.getvalue().splitlines()[-3:])
+
+
+def test_a_reminder_names_for_whom_the_others_wait_and_is_printed_once(ledger: Ledger) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    lines = live.Lines(console, 3, "metric")
+    lines.show(ledger.chain)
+    lines.remind()
+    submit(ledger, "site-1")
+    lines.show(ledger.chain)
+    lines.remind()
+    lines.remind()
+    assert isinstance(console.file, io.StringIO)
+    (shown,) = console.file.getvalue().splitlines()
+    assert shown.endswith(": 1 models in, minPeers 2; waiting for site-10, site-2")
+
+
+async def test_a_reminder_comes_when_a_chain_has_stayed_the_newest_for_a_while(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "SECONDS_BEFORE_REMINDER", 0.01)
+    reminded = asyncio.Event()
+
+    class Noted:
+        def show(self, chain: Chain) -> None: ...
+
+        def remind(self) -> None:
+            reminded.set()
+
+    async def chains() -> AsyncIterator[Chain]:
+        yield ledger.chain
+        await reminded.wait()
+
+    await observe(chains(), Noted())
+
+
+@pytest.mark.parametrize("name", ["[/]", "[bold red]x[/bold red]", "[link=file:///x]y[/link]"])
+def test_markup_in_the_name_of_a_site_is_shown_as_it_is(name: str) -> None:
+    made = Ledger()
+    made.actor("site-1", "SL")
+    made.say("site-1", Register("SL", name, made.actors["site-1"].pem, "0"), network.CONTRACT)
+    made.say("site-1", session(min_peers=1))
+    assert name in text(render(view(made)))

@@ -276,7 +276,7 @@ def a_report(**changes: Any) -> Report:
 
 def text(report: Report) -> str:
     console = Console(file=io.StringIO(), width=100)
-    console.print(summary(report))
+    console.print(summary(report, console))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

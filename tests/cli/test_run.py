@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import psutil
@@ -18,20 +20,25 @@ from support.swarm import ML, Gate
 WaitUntilGone = Callable[[Iterable[int]], None]
 
 SECONDS = 100.0
+NOTHING: Mapping[str, str] = MappingProxyType({})
 SITES = ["site-1", "site-2", "site-3"]
 
 
 class Launch(Protocol):
     """Starts `swarm run -n 3 … -- SCRIPT`; output comes through a pipe."""
 
-    def __call__(self, *script: str | Path, options: Iterable[str | Path] = ()) -> "subprocess.Popen[str]": ...
+    def __call__(
+        self, *script: str | Path, options: Iterable[str | Path] = (), environment: Mapping[str, str] = NOTHING
+    ) -> "subprocess.Popen[str]": ...
 
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Launch]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(*script: str | Path, options: Iterable[str | Path] = ()) -> "subprocess.Popen[str]":
+    def start(
+        *script: str | Path, options: Iterable[str | Path] = (), environment: Mapping[str, str] = NOTHING
+    ) -> "subprocess.Popen[str]":
         own: list[str | Path] = ["--runs-dir", tmp_path / "runs", "--no-live"]
         started.append(
             subprocess.Popen(
@@ -40,6 +47,8 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                errors="replace",
+                env={**os.environ, **environment},
                 start_new_session=True,
             )
         )
@@ -142,7 +151,92 @@ def test_a_script_that_raises_makes_the_run_fail(launch: Launch, tmp_path: Path)
     assert "ValueError: the data of this site is broken" in output
     assert "Traceback" not in output.partition("swarm run:")[0]
     assert processes_of(tmp_path, launcher) == {}
-    assert not (tmp_path / "runs" / "latest" / "report.json").exists()
+    report = json.loads((tmp_path / "runs" / "latest" / "report.json").read_text())
+    assert report["failures"] == {"site-2": "ended with exit code 1"}
+
+
+def test_the_healthy_sites_go_on_to_the_end_without_a_crashed_one_where_min_peers_allows(
+    launch: Launch, tmp_path: Path
+) -> None:
+    crashes_at_site_2 = f'[ $SWARM_INDEX = 1 ] && more="--fail-at 1"; exec {sys.executable} {ML} --rounds 3 $more'
+    launcher = launch("sh", "-c", f"{crashes_at_site_2} --min-peers 2")
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 1
+    assert "swarm run: site-2 ended with exit code 1. The end of" in output
+    report = json.loads((tmp_path / "runs" / "latest" / "report.json").read_text())
+    assert report["over"] is True
+    assert report["failures"] == {"site-2": "ended with exit code 1"}
+    assert report["digests"] == dict.fromkeys(SITES, report["model"])  # its SL takes over each model
+    assert "site-2 ended with exit code 1" in report["status"]
+    last = (tmp_path / "runs" / "latest" / "logs" / "site-3.log").read_text().splitlines()[-1]
+    assert last.startswith("DIGEST ")
+
+
+def test_a_run_goes_well_when_a_script_interrupts_its_session_and_trains_to_the_end_in_a_new_one(
+    launch: Launch, gate: Gate
+) -> None:
+    again = f'[ $SWARM_INDEX = 1 ] && more="--interrupt-at 2 --hold-at 2 --gate {gate.path}"'
+    launcher = launch("sh", "-c", f"{again}; exec {sys.executable} {ML} --rounds 4 $more")
+    read_until(launcher, "waiting for site-2 (without its script since")
+    gate.let()
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 0, output
+    assert "ledger verified" in output
+
+
+def test_more_min_peers_than_sites_end_the_run_at_once_with_the_numbers(launch: Launch, tmp_path: Path) -> None:
+    launcher = launch(sys.executable, ML, "--min-peers", "5")
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 1
+    assert "swarm run: minPeers is 5, but there are only 3 sites: training can never begin" in output
+    assert "-n 5" in output
+    assert processes_of(tmp_path, launcher) == {}
+
+
+def test_without_a_terminal_a_run_names_the_sites_for_whom_a_round_waits(launch: Launch, gate: Gate) -> None:
+    holds_at_site_2 = f'[ $SWARM_INDEX = 1 ] && more="--hold-at 1 --gate {gate.path}"'
+    launcher = launch("sh", "-c", f"{holds_at_site_2}; exec {sys.executable} {ML} --rounds 3 $more")
+    read_until(launcher, "2 models in, minPeers 3; waiting for site-2")
+    gate.let()
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 0, output
+
+
+def test_python_is_the_one_beside_swarm_where_no_environment_is_active(launch: Launch, tmp_path: Path) -> None:
+    nothing = tmp_path / "empty"
+    nothing.mkdir()
+    bare = {"PATH": f"{nothing}:/usr/bin:/bin"}
+    launcher = launch("python", ML, "--rounds", "2", environment=bare)
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 0, output
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
+def test_a_run_ends_well_on_a_terminal_that_lacks_characters(launch: Launch, tmp_path: Path, encoding: str) -> None:
+    launcher = launch(sys.executable, ML, environment={"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"})
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 0, output
+    assert "# led and contributed" in output
+    assert "\\u" not in output
+
+
+def test_a_run_ends_well_in_a_folder_whose_name_is_not_utf_8(launch: Launch, tmp_path: Path) -> None:
+    runs = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    launcher = launch(sys.executable, ML, options=["--runs-dir", runs])
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 0, output
+    assert "caf\\udce9" in output
+
+
+def test_only_its_owner_may_read_a_run_folder(launch: Launch, tmp_path: Path) -> None:
+    launcher = launch(sys.executable, ML, "--rounds", "1")
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 0, output
+    folder = (tmp_path / "runs" / "latest").resolve()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    models = list(folder.glob("sites/*/models/*.safetensors"))
+    assert models
+    assert {stat.S_IMODE(path.stat().st_mode) for path in models} == {0o600}
 
 
 def test_a_script_that_leaves_its_session_open_makes_the_run_fail(launch: Launch) -> None:
@@ -152,6 +246,7 @@ def test_a_script_that_leaves_its_session_open_makes_the_run_fail(launch: Launch
     output, _ = launcher.communicate(timeout=SECONDS)
     assert launcher.returncode == 1
     assert "swarm run: site-2 ended without on_train_end(), which every script has to call" in output
+    assert "site-2 ended without on_train_end()" in output
 
 
 def test_a_script_that_takes_no_part_makes_the_run_fail(launch: Launch) -> None:
@@ -192,6 +287,10 @@ def test_a_signal_ends_the_run_and_all_its_processes(
     output, _ = launcher.communicate(timeout=SECONDS)
     assert launcher.returncode == 128 + number
     assert "Traceback" not in output
+    assert f"run folder {(tmp_path / 'runs' / 'latest').resolve()}" in output
+    report = json.loads((tmp_path / "runs" / "latest" / "report.json").read_text())
+    assert report["over"] is False
+    assert [each["number"] for each in report["rounds"]] == [0]
     assert processes_of(tmp_path, launcher) == {}
 
 

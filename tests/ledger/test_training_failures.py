@@ -8,8 +8,10 @@ from support.play import Play, merged
 from swarmlearning.ledger.bodies import ExclusionReason
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.state import Attendance
+from swarmlearning.views.render import REASONS
 
 OPEN = "1970-01-01 00:00:00Z"
+
 AWAY: list[Attendance] = ["lost", "restarted", "ml-lost"]
 
 
@@ -196,7 +198,8 @@ def test_but_never_is_a_round_closed_below_min_peers(attendance: Attendance) -> 
     play.set_attendance("c", attendance)
     assert not play.frozen
     assert (
-        play.text == f"round 0, open since {OPEN}: 2 models in, minPeers 3; waiting for c ({attendance} since {OPEN})"
+        play.text
+        == f"round 0, open since {OPEN}: 2 models in, minPeers 3; waiting for c ({REASONS[attendance]} since {OPEN})"
     )
 
 
@@ -426,7 +429,10 @@ def test_the_text_names_how_many_and_whom() -> None:
     play.open("d")
     play.submit("a", "b")
     play.set_attendance("d", "ml-lost")
-    assert play.text == f"round 0, open since {OPEN}: 2 models in, minPeers 4; waiting for c, d (ml-lost since {OPEN})"
+    assert (
+        play.text
+        == f"round 0, open since {OPEN}: 2 models in, minPeers 4; waiting for c, d (without its script since {OPEN})"
+    )
     play.open("d")
     play.submit("c", "d")
     assert play.text == "round 0: a is merging 4 models"

@@ -1,18 +1,27 @@
-"""Telling whoever started a node that it is ready."""
+"""A node reports to whoever started it that it is ready."""
 
+import json
 import os
 
 from swarmlearning.node.ready import Ready
 
 
-def test_one_line_and_the_end_of_the_stream() -> None:
+def test_readiness_is_one_line_and_the_end_of_the_stream() -> None:
     reader, writer = os.pipe()
     Ready(writer).tell({"uid": "a"})
     with os.fdopen(reader, "rb") as told:
         assert told.read() == b'{"uid":"a"}\n'
 
 
-def test_nobody_is_there_any_more() -> None:
+def test_a_reader_that_is_gone_does_not_concern_the_node() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     Ready(writer).tell({"uid": "a"})
+
+
+def test_a_path_that_is_not_utf_8_arrives_as_it_was() -> None:
+    path = os.fsdecode(b"/caf\xe9/ml.sock")
+    reader, writer = os.pipe()
+    Ready(writer).tell({"channel": path})
+    with os.fdopen(reader, "rb") as told:
+        assert json.loads(told.read()) == {"channel": path}

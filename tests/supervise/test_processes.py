@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from swarmlearning.cli import launcher
-from swarmlearning.cli.launcher import SlFacts
-from swarmlearning.supervise import processes
+from swarmlearning.supervise import processes, readiness
 from swarmlearning.supervise.processes import Child, Processes, ProcessFailed, RunError, describe
+from swarmlearning.supervise.readiness import SlFacts
 
 WaitUntilGone = Callable[[Iterable[int]], None]
 
@@ -205,19 +204,21 @@ def node(code: str) -> list[str]:
 
 async def test_a_node_that_is_ready(running: Processes) -> None:
     facts = b'{"channel": "/run/ml.sock", "fs": "h:1", "more": "is ignored"}\n'
-    started = await launcher.start_node(running, "SL-1", node(f"os.write(fd, {facts!r}); os.close(fd); signal.pause()"))
+    started = await readiness.start_node(
+        running, "SL-1", node(f"os.write(fd, {facts!r}); os.close(fd); signal.pause()")
+    )
     assert await started.ready(SlFacts) == SlFacts(channel="/run/ml.sock", fs="h:1")
 
 
 async def test_a_node_that_ends_before_it_is_ready(running: Processes) -> None:
-    started = await launcher.start_node(running, "SL-1", node("sys.exit('swarm sl: no such SN')"))
+    started = await readiness.start_node(running, "SL-1", node("sys.exit('swarm sl: no such SN')"))
     with pytest.raises(ProcessFailed, match=r"(?s)SL-1 ended with exit code 1 before it was ready.*no such SN"):
         await started.ready(SlFacts)
 
 
 async def test_a_node_that_never_is_ready(running: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "READY_SECONDS", 0.05)
-    started = await launcher.start_node(running, "SL-1", node("signal.pause()"))
+    monkeypatch.setattr(readiness, "READY_SECONDS", 0.05)
+    started = await readiness.start_node(running, "SL-1", node("signal.pause()"))
     with pytest.raises(ProcessFailed, match="SL-1 was not ready after"):
         await started.ready(SlFacts)
 
@@ -225,9 +226,9 @@ async def test_a_node_that_never_is_ready(running: Processes, monkeypatch: pytes
 async def test_a_node_that_ends_too_slowly_to_be_waited_for_is_still_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "READY_SECONDS", 1.0)
+    monkeypatch.setattr(readiness, "READY_SECONDS", 1.0)
     async with Processes(tmp_path, os.environ) as running:
-        started = await launcher.start_node(running, "SL-1", node("os.close(fd); signal.pause()"))
+        started = await readiness.start_node(running, "SL-1", node("os.close(fd); signal.pause()"))
         with pytest.raises(ProcessFailed, match="SL-1 was not ready after"):
             await started.ready(SlFacts)
     assert started.child.end.result() == -signal.SIGTERM

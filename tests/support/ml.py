@@ -1,7 +1,8 @@
 """A training script without a framework, which starts in a quarter of a second: `python ml.py --index 1 --rounds 3 …`.
 
 Its model is a dict of NumPy arrays that every step changes in a way of this site's own. It prints the digest of the
-model it ends with. Options make it wait at a gate, fail, leave early, or hand over a damaged file or a NaN.
+model it ends with. Options make it wait at a gate, fail, leave early, begin a new session, or hand over a
+damaged file or a NaN.
 """
 
 import argparse
@@ -56,7 +57,11 @@ def main() -> None:
     )
     swarm = Session(Path(os.environ["SWARM_CHANNEL"]), request, on_waiting=print)
     while steps < options.rounds:
+        if steps == options.interrupt_at:
+            swarm.kill(ok=False, message="KeyboardInterrupt")
         _meet(options, steps)
+        if steps == options.interrupt_at:
+            swarm = Session(Path(os.environ["SWARM_CHANNEL"]), request, on_waiting=print)
         for array in model.values():
             array += noise.integers(1, 100, array.shape).astype(array.dtype)
         if steps == options.poison_at:
@@ -108,7 +113,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--float8", action="store_true")
     parser.add_argument("--gate", type=Path)
     parser.add_argument("--hold-at", type=int, action="append", default=[])
-    for event in ("fail", "leave", "truncate", "alter", "poison"):
+    for event in ("fail", "interrupt", "leave", "truncate", "alter", "poison"):
         parser.add_argument(f"--{event}-at", type=int, default=-1)
     return parser.parse_args()
 

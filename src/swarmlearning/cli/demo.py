@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from swarmlearning.cli.launcher import environment, script_environment, train
+from swarmlearning.cli.console import make_console, working
+from swarmlearning.cli.launcher import train
 from swarmlearning.cli.live import screen
+from swarmlearning.cli.nodecommands import environment, script_environment
 from swarmlearning.cli.options import fail
 from swarmlearning.cli.report import Report, make_report, metrics, save, succeeded
 from swarmlearning.cli.run import LiveView, ReportFile, RunsDir, run_until_signal, show_folder
@@ -31,7 +33,7 @@ def demo(report: ReportFile = None, runs_dir: RunsDir = Path("runs"), live: Live
     Exit status 0 only when all sites hold the same model, the ledger verifies
     and the swarm is better than the best single site.
     """
-    console = Console()
+    console = make_console()
     began = time.monotonic()
     try:
         _check_installation()
@@ -42,10 +44,10 @@ def demo(report: ReportFile = None, runs_dir: RunsDir = Path("runs"), live: Live
 
         async def work() -> None:
             async with processes:
-                with console.status("training at each site alone, and with pooled data, to compare"):
+                with working(console, "training at each site alone, and with pooled data, to compare"):
                     await _train_without_swarm(processes, folder)
-                with screen(console, names, live, "accuracy") as show:
-                    await train(processes, folder, [sys.executable, str(SCRIPT)], SITES, show)
+                with screen(console, names, live, "accuracy") as shown:
+                    await train(processes, folder, [sys.executable, str(SCRIPT)], SITES, shown)
 
         run_until_signal(work(), processes)
         result = compared(make_report(folder, names, time.monotonic() - began), folder)
@@ -113,8 +115,8 @@ def _print(console: Console, report: Report) -> None:
         accuracies([*rows, ("swarm", samples, report.swarm_accuracy), ("pooled data", samples, report.pooled_accuracy)])
     )
     console.print()
-    console.print(summary(report))
-    console.print(f"\n{report.wall_seconds:.0f} s, on a held-out set that no site has trained on", highlight=False)
+    console.print(summary(report, console))
+    console.print(f"\n{report.wall_seconds:.0f} s, on a held-out set that no site has trained on")
 
 
 def _check_installation() -> None:

@@ -1,81 +1,71 @@
 """A whole swarm on this machine for one script: an SN, and for each site an SL and a process of the script.
 
-    SN ready ─▶ SLs ready ─▶ scripts ─▶ all scripts ended with 0 ─▶ SLs end by themselves ─▶ SN stopped ─▶ report
+    SN ready ─▶ SLs ready ─▶ scripts ─▶ all scripts ended ─▶ SLs end by themselves ─▶ SN stopped ─▶ report
 
-Every step waits for an event; a process that fails at any time ends the run.
+Every step waits for an event. A site that fails does not end the run while the others can still bring training to its
+end (`outcome`); an SN that fails does.
 """
 
 import asyncio
-import os
-import sys
 from collections.abc import Coroutine, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from contextlib import aclosing
+from typing import Any, NamedTuple
 
-import msgspec
-
-from swarmlearning.address import split
 from swarmlearning.api.client import Refusal, Unavailable
-from swarmlearning.cli.live import Show, observe
-from swarmlearning.cli.runfolder import OBSERVER, RunFolder, site_names
+from swarmlearning.cli.live import Screen, observe
+from swarmlearning.cli.nodecommands import script_environment, sl_command, sn_command
+from swarmlearning.cli.outcome import SiteEnds, State, finished, obstacle, quitters, undecided
+from swarmlearning.cli.runfolder import OBSERVER, RunFolder
 from swarmlearning.identity.tls import client_context
-from swarmlearning.identity.workspace import Workspace
-from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower, Pin
-from swarmlearning.supervise.processes import Child, Processes, ProcessFailed, RunError, describe
-from swarmlearning.views.nodes import sl_names
+from swarmlearning.supervise.processes import Child, Processes, RunError, stop
+from swarmlearning.supervise.readiness import SlFacts, SnFacts, start_node
 from swarmlearning.views.training import main_contract
 
-HOST = "127.0.0.1"
-READY_SECONDS = 60.0
 LEAVE_SECONDS = 60.0
 CATCH_UP_SECONDS = 30.0
-
-Facts = TypeVar("Facts", bound=msgspec.Struct)
-
-
-class SnFacts(msgspec.Struct, frozen=True):
-    """What an SN says when it is ready: its API as `host:port`, where that listens, the hash of its genesis."""
-
-    api: str
-    listens: str
-    network: str
+RETRY_SECONDS = 0.2
 
 
-class SlFacts(msgspec.Struct, frozen=True):
-    """What an SL says when it is ready: the socket for its script, where its file server listens (`host:port`)."""
+class SitesFailed(RunError):
+    """Sites have failed; the message is that of the first. `failures`: each in a few words, by site."""
 
-    channel: str
-    fs: str
-
-
-def environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """What all processes of a run inherit: nothing of another swarm's settings, one thread each unless said otherwise
-    (the processes share the machine's cores)."""
-    kept = {name: value for name, value in inherited.items() if not name.startswith("SWARM_")}
-    return {"OMP_NUM_THREADS": "1", **kept, "PYTHONUNBUFFERED": "1"}
+    def __init__(self, failures: Mapping[str, RunError]) -> None:
+        super().__init__(str(next(iter(failures.values()))))
+        self.failures = {site: error.brief for site, error in failures.items()}
 
 
-def script_environment(folder: RunFolder, index: int, count: int) -> dict[str, str]:
-    """The documented variables of a site's script, but for its channel."""
-    site = site_names(count)[index]
-    return {
-        "SWARM_INDEX": str(index),
-        "SWARM_COUNT": str(count),
-        "SWARM_SITE": site,
-        "SWARM_RUN_DIR": str(folder.root),
-        "MIN_PEERS": str(count),
-        "NODE_ID": site,
-        "SCRATCH_DIR": os.getenv("SCRATCH_DIR") or str(folder.site(site)),
-    }
+class SiteProcesses(NamedTuple):
+    """The two processes of a site."""
+
+    name: str
+    sl: Child
+    script: Child
+
+    @property
+    def ends(self) -> SiteEnds:
+        """How they stand now."""
+        return SiteEnds(self.name, _state(self.script), _state(self.sl))
+
+    @property
+    def sl_has_failed(self) -> bool:
+        """True when its SL has ended, and not well."""
+        return _state(self.sl) == "failed"
 
 
-async def train(processes: Processes, folder: RunFolder, command: Sequence[str], count: int, show: Show) -> None:
-    """Runs `command` at `count` sites until training is over and scripts and SLs have ended well.
+def _state(child: Child) -> State:
+    if not child.end.done():
+        return "running"
+    return "failed" if child.failure() else "ended"
 
-    The SN still runs then; the end of `processes` stops it. `show` gets every newer state of the ledger, verified here.
-    Raises `RunError`, or `NodeError` when the ledger breaks its rules.
+
+async def train(processes: Processes, folder: RunFolder, command: Sequence[str], count: int, screen: Screen) -> None:
+    """Runs `command` at `count` sites until training is over and scripts and SLs have ended.
+
+    The SN still runs then; the end of `processes` stops it. `screen` shows every newer state of the ledger, verified
+    here. Raises `RunError` when training cannot come to its end, `SitesFailed` when it has without some sites, and
+    `NodeError` when the ledger breaks its rules.
     """
     sn = await start_node(processes, "SN-1", sn_command(folder), lasting=True)
     sn_facts = await sn.ready(SnFacts)
@@ -86,86 +76,126 @@ async def train(processes: Processes, folder: RunFolder, command: Sequence[str],
     ]
     channels = [(await sl.ready(SlFacts)).channel for sl in sls]
     follower = Follower([sn_facts.api], client_context(folder.identity.identity(OBSERVER)), only(sn_facts.network))
+
+    async def work() -> None:
+        processes.next_wave()
+        scripts = await _start_scripts(processes, folder, command, channels)
+        sites = [SiteProcesses(one.name, sl.child, one) for sl, one in zip(sls, scripts, strict=True)]
+        await see_out(processes, folder, sites, follower)
+
     try:
-        await with_beside(
-            _run_scripts(processes, folder, command, channels, [sl.child for sl in sls], follower),
-            follower.run(),
-            observe(follower.chains(), show),
-        )
-        show(follower.chain)
+        await with_beside(work(), follower.run(), observe(follower.chains(), screen), _lasts(sn.child))
+        screen.show(follower.chain)
     finally:
         await follower.close()
 
 
-async def _run_scripts(
-    processes: Processes,
-    folder: RunFolder,
-    command: Sequence[str],
-    channels: Sequence[str],
-    sls: Sequence[Child],
-    follower: Follower,
-) -> None:
-    processes.next_wave()
+async def _start_scripts(
+    processes: Processes, folder: RunFolder, command: Sequence[str], channels: Sequence[str]
+) -> list[Child]:
     scripts = []
     for index, channel in enumerate(channels):
         variables = {**script_environment(folder, index, len(channels)), "SWARM_CHANNEL": channel}
         scripts.append(await processes.start(variables["SWARM_SITE"], command, variables))
-    await with_beside(see_out(processes, folder, scripts, sls, follower), watch_sessions(scripts, follower))
+    return scripts
 
 
-async def watch_sessions(scripts: Sequence[Child], follower: Follower) -> None:
-    """Without end. Raises `RunError` when a script has ended as if all were well but left its training session open.
+async def see_out(processes: Processes, folder: RunFolder, sites: Sequence[SiteProcesses], follower: Follower) -> None:
+    """Waits until all scripts have ended and, where they ended well, their SLs.
 
-    The others would wait for it without end.
+    Raises `SitesFailed` then if any site has failed, at once when too few are left for minPeers; and `RunError` when
+    nobody has taken part.
     """
-    async for chain in follower.chains():
-        names = sl_names(chain.world)
-        members = [member for state in chain.world.area("training/", Training) for member in state.members.values()]
-        left = {names[member.uid] for member in members if member.attendance == "ml-lost"}
-        for script in scripts:
-            if script.name in left:
-                await asyncio.wait([script.end])  # its session ends a little before
-                if script.end.result() == 0:
-                    raise RunError(
-                        f"{script.name} ended without on_train_end(), which every script has to call after its last "
-                        f"batch; the others wait for it. Its log is {script.log}"
-                    )
-
-
-async def see_out(
-    processes: Processes, folder: RunFolder, scripts: Sequence[Child], sls: Sequence[Child], follower: Follower
-) -> None:
-    """Waits until scripts and SLs have ended well, and the follower has the whole ledger. Raises `RunError`."""
-    await processes.until_ended(scripts)
-    await catch_up(follower)
+    failures = await _scripts_ended(processes, sites, follower)
     if not main_contract(follower.chain.world):
-        raise RunError(
-            "the scripts have ended, but none has taken part in the swarm: make a SwarmCallback in the script; "
-            f"the logs are in {folder.logs}"
+        raise (
+            SitesFailed(failures)
+            if failures
+            else RunError(
+                f"the scripts have ended, but none has taken part in the swarm: make a SwarmCallback in the script; "
+                f"the logs are in {folder.logs}"
+            )
         )
-    try:
-        async with asyncio.timeout(LEAVE_SECONDS):
-            await processes.until_ended(sls)
-    except TimeoutError:
-        late = ", ".join(sl.name for sl in sls if not sl.end.done())
+    leaving = [site.sl for site in sites if site.name not in failures and finished(follower.chain.world, site.name)]
+    await _until_left(folder, leaving)
+    await catch_up(follower)
+    for site in sites:
+        if site.sl in leaving and (failure := site.sl.failure()):
+            failures[site.name] = failure
+    if failures:
+        raise SitesFailed(failures)
+
+
+async def _scripts_ended(
+    processes: Processes, sites: Sequence[SiteProcesses], follower: Follower
+) -> dict[str, RunError]:
+    """Waits for the end of all scripts. Raises `RunError` when training cannot come to its end any more."""
+    known: list[SiteEnds] = []
+    async with aclosing(follower.chains()) as chains:
+        newer = asyncio.ensure_future(anext(chains))
+        try:
+            while True:
+                ends = [site.ends for site in sites]
+                if ends != known:
+                    await catch_up(follower)  # so that the world is newer than these ends
+                    known = ends
+                world = follower.chain.world
+                failures = _failures(processes, sites, quitters(world, ends))
+                if reason := obstacle(world, ends):
+                    raise SitesFailed(failures) if failures else RunError(reason)
+                await stop([site.script for site in sites if site.sl_has_failed and not site.script.end.done()])
+                pending = [end for site in sites for end in (site.script.end, site.sl.end) if not end.done()]
+                if not any(site.script.end in pending for site in sites) and not undecided(world, ends):
+                    return failures
+                if newer.done():
+                    newer = asyncio.ensure_future(anext(chains))
+                await asyncio.wait({newer, *pending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            newer.cancel()
+            await asyncio.gather(newer, return_exceptions=True)
+
+
+def _failures(processes: Processes, sites: Sequence[SiteProcesses], quit_by: Mapping[str, str]) -> dict[str, RunError]:
+    """By site, the first first: what fails later may fail because of it."""
+    site_of = {child: site.name for site in sites for child in (site.sl, site.script)}
+    found: dict[str, RunError] = {}
+    for child in processes.in_order_of_end(site_of):
+        name = site_of[child]
+        if failure := child.failure():
+            found.setdefault(name, failure)
+        elif child.name == name and name in quit_by:
+            found.setdefault(name, RunError(f"{name} {quit_by[name]}. Its log is {child.log}", quit_by[name]))
+    return found
+
+
+async def _until_left(folder: RunFolder, sls: Sequence[Child]) -> None:
+    if sls:
+        await asyncio.wait([sl.end for sl in sls], timeout=LEAVE_SECONDS)
+    if late := ", ".join(sl.name for sl in sls if not sl.end.done()):
         raise RunError(
             f"the scripts have ended, but {LEAVE_SECONDS:.0f} s later {late} not. Does every script call "
             f"on_train_end()? The logs are in {folder.logs}"
-        ) from None
-    await catch_up(follower)
+        )
 
 
 async def catch_up(follower: Follower) -> None:
-    """Until the follower has every block that the SN has now. Raises `RunError`."""
+    """Waits until the follower has every block that the SN has now. Raises `RunError` when that takes too long."""
+    failed: Exception | None = None
     try:
         async with asyncio.timeout(CATCH_UP_SECONDS):
-            await follower.reached((await follower.client.status())["height"])
-    except (TimeoutError, Unavailable, Refusal) as error:
-        raise RunError(f"the SN does not tell the end of its ledger: {error!r}") from error
+            while True:
+                try:
+                    await follower.reached((await follower.client.status())["height"])
+                    return
+                except (Unavailable, Refusal) as error:
+                    failed = error
+                    await asyncio.sleep(RETRY_SECONDS)
+    except TimeoutError:
+        raise RunError(f"cannot read the SN's chain height: {failed or 'its blocks do not come'}") from failed
 
 
 def only(expected: str) -> Pin:
-    """For a follower: refuses every network but this one."""
+    """A follower's pin that refuses every network but this one."""
 
     def pin(found: str, name: str) -> None:
         if found != expected:
@@ -187,94 +217,8 @@ async def with_beside(work: Coroutine[Any, Any, None], *beside: Coroutine[Any, A
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-# --- the nodes
-
-
-class Node:
-    """A started node. `reader` is the read end of the pipe on which it says that it is ready."""
-
-    def __init__(self, child: Child, reader: int) -> None:
-        self.child = child
-        self._reader = reader
-
-    async def ready(self, facts: type[Facts]) -> Facts:
-        """What it says. Raises `ProcessFailed` when it ends before, or is not ready within `READY_SECONDS`."""
-        name, log = self.child.name, self.child.log
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                said = await _read_all(self._reader)
-                if said:
-                    return msgspec.json.decode(said, type=facts)
-                raise ProcessFailed(name, f"{describe(await self.child.ended())} before it was ready", log)
-        except TimeoutError:
-            raise ProcessFailed(name, f"was not ready after {READY_SECONDS:.0f} s", log) from None
-
-
-async def start_node(processes: Processes, name: str, command: Sequence[str], *, lasting: bool = False) -> Node:
-    """Starts a node; it is not ready yet."""
-    reader, writer = os.pipe()
-    try:
-        child = await processes.start(name, [*command, "--ready-fd", str(writer)], lasting=lasting, inherited=[writer])
-    finally:
-        os.close(writer)
-    return Node(child, reader)
-
-
-def sn_command(folder: RunFolder, **more: str) -> list[str]:
-    """The command of a run's SN; `more` are options."""
-    options: dict[str, str | Path] = {
-        "network-name": folder.root.name,
-        "node-name": "SN-1",
-        "sn-api-port": "0",
-        "ordering": "local",
-        "data-dir": folder.sn,
-        **_named(more),
-    }
-    return _node_command("sn", folder.identity, "SN-1", options, "--sentinel")
-
-
-def sl_command(folder: RunFolder, number: int, sn: str, **more: str) -> list[str]:
-    """The command of the SL of site `number`, which finds the SN's API at `sn`; `more` are options."""
-    host, port = split(sn)
-    site = f"site-{number}"
-    options: dict[str, str | Path] = {
-        "sn-ip": host,
-        "sn-api-port": str(port),
-        "sl-fs-port": "0",
-        "node-name": site,
-        "data-dir": folder.site(site),
-        **_named(more),
-    }
-    return _node_command("sl", folder.identity, f"SL-{number}", options)
-
-
-def _node_command(
-    kind: str, identity: Workspace, node: str, options: Mapping[str, str | Path], *flags: str
-) -> list[str]:
-    every = {
-        "host-ip": HOST,
-        "capath": identity.capath,
-        "cert": identity.certificate(node),
-        "key": identity.key(node),
-        **options,
-    }
-    words = [word for name, value in every.items() for word in (f"--{name}", str(value))]
-    # -P: a file of the user's that is called like a module of ours or Python's must not take its place.
-    return [sys.executable, "-P", "-m", "swarmlearning.cli.main", kind, *flags, *words]
-
-
-def _named(options: Mapping[str, str]) -> dict[str, str]:
-    return {name.replace("_", "-"): value for name, value in options.items()}
-
-
-async def _read_all(descriptor: int) -> bytes:
-    """Everything written to a pipe until its end; closes it."""
-    reader = asyncio.StreamReader()
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), file
-        )
-        try:
-            return await reader.read()
-        finally:
-            transport.close()
+async def _lasts(sn: Child) -> None:
+    """Runs without end. Raises `ProcessFailed` when the SN ends."""
+    await sn.ended()
+    if failure := sn.failure():
+        raise failure

@@ -5,22 +5,26 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.cli.options import fail
+from swarmlearning.cli.runfolder import RunFolder
 from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.history import BrokenChainError, rounds, steps
 from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.views.names import displayed, name_of, node_names
+from swarmlearning.views.render import clock
 
 app = typer.Typer(help="Read and verify a chain file, offline.", no_args_is_help=True)
 
 CHAIN_FILE = "chain.sqlite"
+LONGEST_VALUE = 300
 
 ChainPath = Annotated[
-    Path, typer.Argument(help="An SN's data directory, a run folder's sn/, or the chain file itself.")
+    Path, typer.Argument(help="A run folder (runs/latest), an SN's data directory, or the chain file itself.")
 ]
 
 
@@ -37,8 +41,8 @@ def verify(path: ChainPath) -> None:
     else:
         chain = walked[-1].chain
         for height, reason in void:
-            print(f"block {height} is void: {reason}")
-        name = network.network(chain.world).name
+            print(f"block {height} is void: {displayed(reason, LONGEST_VALUE)}")
+        name = displayed(network.network(chain.world).name)
         print(f"network {name} {chain.network_id}")
         print(f"height {chain.height}, head {chain.hash}, state {chain.world.state_hash()}")
         if void:
@@ -54,7 +58,7 @@ def show(
     limit: Annotated[int, typer.Option(help="How many blocks to show.")] = 1000,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a block.")] = False,
 ) -> None:
-    """Show the blocks of a chain file: who said what, at which height."""
+    """Show the blocks of a chain file: who sent what, at which height and when."""
     try:
         walked = [
             step for step in steps(read_chain_file(_chain_file(path))) if start <= step.chain.height < start + limit
@@ -64,13 +68,17 @@ def show(
     else:
         if json:
             for step in walked:
-                print(msgspec.json.encode(_plain(step)).decode())
+                print_json(_plain(step))
         else:
-            Console().print(_table(walked))
+            make_console().print(_table(walked))
 
 
 def _chain_file(path: Path) -> Path:
-    return path / CHAIN_FILE if path.is_dir() else path
+    """The chain file that `path` leads to."""
+    if not path.is_dir():
+        return path
+    inside = RunFolder(path).chain
+    return inside if inside.exists() and not (path / CHAIN_FILE).exists() else path / CHAIN_FILE
 
 
 def _plain(step: Step) -> dict[str, object]:
@@ -86,20 +94,21 @@ def _plain(step: Step) -> dict[str, object]:
 
 def _table(walked: list[Step]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("height", "hash", "transaction", "by", "says"):
-        table.add_column(name, no_wrap=name != "says", overflow="fold")
+    for name in ("height", "time", "hash", "transaction", "by", "content"):
+        table.add_column(name, no_wrap=name != "content", overflow="fold")
     for step in walked:
-        height, short = str(step.chain.height), step.chain.hash[:12]
+        head = [str(step.chain.height), clock(step.block.header.time_ms) if step.block else "", step.chain.hash[:12]]
         if step.void is not None:
-            table.add_row(height, short, "void", "", step.void)
+            table.add_row(*head, "void", "", displayed(step.void, LONGEST_VALUE))
+        names = node_names(step.chain.world)
         for signed in step.block.transactions if step.block and step.void is None else ():
-            sender = network.node(step.chain.world, signed.content.sender)
-            table.add_row(height, short, signed.kind, sender.name if sender else "", _says(signed.content.body))
-            height = short = ""
+            by = name_of(names, signed.content.sender)
+            table.add_row(*head, signed.kind, by, _content(signed.content.body))
+            head = ["", "", ""]
     return table
 
 
-def _says(body: Body) -> str:
+def _content(body: Body) -> str:
     """The fields of a body that fit a line: digests cut, certificates left out."""
     plain: dict[str, object] = msgspec.to_builtins(body)
     parts = []
@@ -107,5 +116,5 @@ def _says(body: Body) -> str:
         if name in ("kind", "certificate", "authorities", "receipt"):
             continue
         text = str(value)
-        parts.append(f"{name}={text[:12] if len(text) == 64 else text}")
+        parts.append(f"{name}={text[:12] if len(text) == 64 else displayed(text, LONGEST_VALUE)}")
     return " ".join(parts)

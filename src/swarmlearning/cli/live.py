@@ -1,11 +1,12 @@
 """What the ledger says about a run in progress, for the eye: a bar a site, or a line a round where no terminal is."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -24,9 +25,7 @@ from swarmlearning.views.training import activity, main_contract, waiting
 BAR_WIDTH = 28
 FRAMES_PER_SECOND = 8
 SECONDS_BETWEEN_LINES = 1.0
-
-Show = Callable[[Chain], None]
-"""Called with each newer state of the chain."""
+SECONDS_BEFORE_REMINDER = 5.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ class SiteView:
 
 @dataclass(frozen=True)
 class RunView:
-    """A run at one height. `closed` counts the rounds that have a result; `leader` is the name of a site, or empty."""
+    """A run at one height. `closed` counts the rounds that have a result; `leader` is the name of a site, or empty;
+    `held_up`: somebody waits for others."""
 
     sites: tuple[SiteView, ...]
     round: int | None
@@ -54,6 +54,7 @@ class RunView:
     leader: str
     closed: int
     waiting: str
+    held_up: bool = False
 
     @classmethod
     def before(cls, sites: Sequence[str]) -> Self:
@@ -76,14 +77,15 @@ class RunView:
     def from_world(cls, world: World, contract: str) -> Self:
         """What `world` says about the training contract; the sites are its SLs, by name."""
         state = state_of(world, contract)
-        names = sl_names(world)
+        names, facts = sl_names(world), waiting(state)
         return cls(
             sites=tuple(_site(name, state, uid) for uid, name in names.items()),
             round=state.round.number if state.round else None,
             term=state.round.term if state.round else 0,
             leader=names.get(state.round.leader, "") if state.round else "",
             closed=state.rounds,
-            waiting=waiting_text(waiting(state), names),
+            waiting=waiting_text(facts, names),
+            held_up=facts.have > 0 and facts.phase not in ("empty", "over"),
         )
 
 
@@ -118,49 +120,87 @@ def line(view: RunView, sites: int, metric: str = "metric") -> str:
     return ", ".join(part for part in parts if part)
 
 
+class Screen(Protocol):
+    """Where a run in progress is shown."""
+
+    def show(self, chain: Chain) -> None:
+        """Shows a newer state of the chain."""
+
+    def remind(self) -> None:
+        """Shows for whom training waits; called when there has been no newer state for a while."""
+
+
 @contextmanager
-def screen(console: Console, sites: Sequence[str], live: bool | None, metric: str = "metric") -> Iterator[Show]:
-    """Shows the chains it is given: a live view that stays as it last was, or at most a line a second.
+def screen(console: Console, sites: Sequence[str], live: bool | None, metric: str = "metric") -> Iterator[Screen]:
+    """A screen while training goes on: a live view that stays as it last was, or lines.
 
     `live` None: a live view where the console is a terminal.
     """
-    shown_live = console.is_terminal if live is None else live
-    view, lines = RunView.before(sites), _Lines(console, len(sites), metric)
+    if not (console.is_terminal if live is None else live):
+        yield Lines(console, len(sites), metric)
+        return
+    view = _LiveView(sites)
+    with Live(console=console, get_renderable=lambda: render(view.now, metric), refresh_per_second=FRAMES_PER_SECOND):
+        yield view
 
-    def show(chain: Chain) -> None:
-        nonlocal view
+
+async def observe(chains: AsyncIterator[Chain], screen: Screen) -> None:
+    """Shows every chain, and a reminder after each that stays the newest for a while; returns after the last."""
+    newer = asyncio.ensure_future(anext(chains, None))
+    try:
+        while True:
+            if not (await asyncio.wait({newer}, timeout=SECONDS_BEFORE_REMINDER))[0]:
+                screen.remind()
+            if (chain := await newer) is None:
+                return
+            screen.show(chain)
+            newer = asyncio.ensure_future(anext(chains, None))
+    finally:
+        newer.cancel()
+        await asyncio.gather(newer, return_exceptions=True)
+
+
+class _LiveView:
+    """Keeps the newest view for the live display, which says at all times who is waited for."""
+
+    def __init__(self, sites: Sequence[str]) -> None:
+        self.now = RunView.before(sites)
+
+    def show(self, chain: Chain) -> None:
         if contract := main_contract(chain.world):
-            view = RunView.from_world(chain.world, contract).keeping(view)
-            if not shown_live:
-                lines.show(view)
+            self.now = RunView.from_world(chain.world, contract).keeping(self.now)
 
-    if shown_live:
-        with Live(console=console, get_renderable=lambda: render(view, metric), refresh_per_second=FRAMES_PER_SECOND):
-            yield show
-    else:
-        yield show
+    def remind(self) -> None: ...
 
 
-async def observe(chains: AsyncIterator[Chain], show: Show) -> None:
-    """Shows every chain; returns when there are no more."""
-    async for chain in chains:
-        show(chain)
-
-
-class _Lines:
-    """Prints at most a line a second, and one when training is over."""
+class Lines:
+    """Prints at most a line a second about the newest closed round, one when training is over, and reminders."""
 
     def __init__(self, console: Console, sites: int, metric: str) -> None:
         self._console, self._sites, self._metric = console, sites, metric
+        self._view = RunView.before(())
         self._printed = 0
+        self._reminder = ""
         self._next = time.monotonic()
 
-    def show(self, view: RunView) -> None:
-        """The newest closed round, unless it is too early."""
+    def show(self, chain: Chain) -> None:
+        """Prints the newest closed round, unless it is too early."""
+        if not (contract := main_contract(chain.world)):
+            return
+        self._view = view = RunView.from_world(chain.world, contract).keeping(self._view)
         now, over = time.monotonic(), view.round is None
         if view.closed > self._printed and (over or now >= self._next):
-            self._console.print(line(view, self._sites, self._metric), markup=False, highlight=False, soft_wrap=True)
+            self._print(line(view, self._sites, self._metric))
             self._printed, self._next = view.closed, now + SECONDS_BETWEEN_LINES
+
+    def remind(self) -> None:
+        """Prints for whom the sites that are ready wait; the same text once."""
+        if self._view.held_up and self._view.waiting != self._reminder:
+            self._reminder = self._view.waiting
+            self._print(self._reminder)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True)
 
 
 def _site(name: str, state: Training, uid: str) -> SiteView:

@@ -4,6 +4,7 @@ import typer
 
 from swarmlearning.cli import cert, demo, ledger, nodes, operate, run, status
 from swarmlearning.cli.chaos import command as chaos
+from swarmlearning.cli.console import tolerate_any_encoding
 
 app = typer.Typer(
     name="swarm",
@@ -27,6 +28,7 @@ app.add_typer(operate.node_app, name="node")
 
 def main() -> None:
     """Entry point of the `swarm` command."""
+    tolerate_any_encoding()
     app()
 
 

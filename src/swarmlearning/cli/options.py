@@ -14,6 +14,7 @@ from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity, identity_from_options
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import report
+from swarmlearning.views.names import escaped
 
 CaCert = Annotated[Path | None, typer.Option("--cacert", help="File with the CA certificates to trust.")]
 CaPath = Annotated[Path | None, typer.Option("--capath", help="Folder with the CA certificates of all organisations.")]
@@ -22,6 +23,8 @@ Key = Annotated[Path | None, typer.Option("--key", help="This node's private key
 ReadyFd = Annotated[
     int | None, typer.Option("--ready-fd", hidden=True, help="Write one JSON line to this descriptor when ready.")
 ]
+
+NEWLINE_AND_TAB = "\n\t"
 
 T = TypeVar("T")
 
@@ -81,5 +84,5 @@ def fail(program: str, error: BaseException) -> None:
     cause = first_cause(error)
     if not isinstance(cause, UserError):
         raise cause
-    print(f"{program}: {cause}", file=sys.stderr, flush=True)
+    print(f"{program}: {escaped(str(cause), keep=NEWLINE_AND_TAB)}", file=sys.stderr, flush=True)
     raise typer.Exit(1)

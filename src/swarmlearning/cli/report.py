@@ -6,9 +6,10 @@ A script may write, in its folder `$SWARM_RUN_DIR/sites/$SWARM_SITE/`:
     model.safetensors    the model it ends with; its digest then stands for the site instead of what its SL reported
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from swarmlearning.views.nodes import sl_names
 from swarmlearning.views.training import main_contract
 
 SHOWN_GAPS = 8
+NO_FAILURES: Mapping[str, str] = MappingProxyType({})
 
 
 class Influence(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ class LedgerReport(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct, frozen=True):
     """`report.json`. Accuracies are fractions, null where nobody stated them; `model` is the ledger's final model and
-    `digests` what each site holds (64 hex digits)."""
+    `digests` what each site holds (64 hex digits); `failures` says which sites have failed, and how."""
 
     status: str
     over: bool
@@ -73,10 +75,13 @@ class Report(msgspec.Struct, frozen=True):
     rounds: list[RoundReport]
     ledger_verified: bool
     wall_seconds: float
+    failures: dict[str, str] = {}
 
 
-def make_report(folder: RunFolder, sites: Sequence[str], wall_seconds: float) -> Report:
-    """The report of a run that has ended. Raises `RunError` when a script's metrics cannot be read.
+def make_report(
+    folder: RunFolder, sites: Sequence[str], wall_seconds: float, failures: Mapping[str, str] = NO_FAILURES
+) -> Report:
+    """The report of a run that has ended; `failures` by site. Raises `RunError` when a script's metrics cannot be read.
 
     The swarm's accuracy is the lowest that its scripts state, null unless all do.
     """
@@ -84,7 +89,7 @@ def make_report(folder: RunFolder, sites: Sequence[str], wall_seconds: float) ->
     entries = [{"name": name, "samples": None, "alone_accuracy": None, **metrics(folder.site(name))} for name in sites]
     stated = [entry["accuracy"] for entry in entries if isinstance(entry.get("accuracy"), int | float)]
     return Report(
-        status=status(ledger),
+        status="; ".join([status(ledger), *(f"{name} {what}" for name, what in failures.items())]),
         over=ledger.over,
         sites=entries,
         swarm_accuracy=min(stated) if len(stated) == len(entries) else None,
@@ -94,6 +99,7 @@ def make_report(folder: RunFolder, sites: Sequence[str], wall_seconds: float) ->
         rounds=ledger.rounds,
         ledger_verified=not ledger.problem,
         wall_seconds=round(wall_seconds, 2),
+        failures=dict(failures),
     )
 
 
@@ -112,8 +118,8 @@ def save(report: object, *paths: Path | None) -> None:
 
 
 def succeeded(report: Report) -> bool:
-    """Whether training came to its end and the ledger verifies; rounds may have had fewer than all sites."""
-    return report.ledger_verified and report.over
+    """True when training came to its end, no site failed and the ledger verifies; rounds may have had fewer sites."""
+    return report.ledger_verified and report.over and not report.failures
 
 
 def status(ledger: LedgerReport) -> str:

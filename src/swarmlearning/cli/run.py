@@ -5,19 +5,23 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from swarmlearning.cli.launcher import environment, train
+from swarmlearning.cli.console import make_console
+from swarmlearning.cli.launcher import SitesFailed, train
 from swarmlearning.cli.live import screen
+from swarmlearning.cli.nodecommands import environment
 from swarmlearning.cli.options import fail
-from swarmlearning.cli.report import make_report, save, succeeded
+from swarmlearning.cli.report import Report, make_report, save, succeeded
 from swarmlearning.cli.runfolder import RunFolder, log_to, make_run_folder, site_names
 from swarmlearning.cli.summary import summary
+from swarmlearning.supervise.environment import search_path
 from swarmlearning.supervise.processes import Processes, RunError
 
 MAX_SITES = 64
@@ -57,12 +61,18 @@ def run(
     object such as {"samples": 120, "accuracy": 0.97}, and the digest of
     model.safetensors, where the script writes the model it ends with.
 
+    `python` is the one beside `swarm` unless another environment is active.
+
+    A site that fails does not end the run while enough sites (minPeers) are
+    left; the others go on to the end of training.
+
     The run folder (runs/latest leads to the newest) holds the log of every
-    process, the ledger and report.json. Exit status: 0 when training came to
-    its end and the ledger verifies, 130 after Ctrl-C, else 1 with what failed
-    and the end of its log.
+    process, the ledger and report.json, after Ctrl-C too. Only its owner may
+    read what the run writes: models are among it. Exit status: 0 when training came to its end at
+    every site and the ledger verifies, 130 after Ctrl-C, else 1 with what
+    failed and the end of its log.
     """
-    console = Console()
+    console = make_console()
     began = time.monotonic()
     try:
         check_command(command)
@@ -72,19 +82,40 @@ def run(
         processes = Processes(folder.logs, environment(os.environ))
 
         async def work() -> None:
-            with screen(console, names, live) as show:
+            with screen(console, names, live) as shown:
                 async with processes:
-                    await train(processes, folder, command, sites, show)
+                    await train(processes, folder, command, sites, shown)
 
-        run_until_signal(work(), processes)
-        result = make_report(folder, names, time.monotonic() - began)
-        save(result, folder.report, report)
-        console.print(summary(result))
-        show_folder(console, folder)
-        if not succeeded(result):
-            raise RunError(result.status)
+        with reported(console, folder, names, began, report):
+            run_until_signal(work(), processes)
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm run", error)
+
+
+@contextmanager
+def reported(
+    console: Console, folder: RunFolder, sites: Sequence[str], began: float, copy: Path | None
+) -> Iterator[None]:
+    """Reports how the run inside went, however it ends. Raises `RunError` when it has not succeeded."""
+
+    def report(failures: Mapping[str, str]) -> Report:
+        result = make_report(folder, sites, time.monotonic() - began, failures)
+        save(result, folder.report, copy)
+        console.print(summary(result, console))
+        return result
+
+    try:
+        yield
+    except BaseException as error:
+        if folder.chain.exists():
+            with suppress(RunError):  # the error at hand says more
+                report(error.failures if isinstance(error, SitesFailed) else {})
+        show_folder(console, folder)
+        raise
+    result = report({})
+    show_folder(console, folder)
+    if not succeeded(result):
+        raise RunError(result.status)
 
 
 def run_until_signal(work: Coroutine[Any, Any, None], processes: Processes) -> None:
@@ -114,12 +145,12 @@ def run_until_signal(work: Coroutine[Any, Any, None], processes: Processes) -> N
 
 def show_folder(console: Console, folder: RunFolder) -> None:
     """Where everything of the run lies."""
-    console.print(f"run folder {folder.root}", style="dim", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"run folder {folder.root}", style="dim", soft_wrap=True)
 
 
 def check_command(command: Sequence[str]) -> None:
     """Raises `RunError` when there is no such program."""
-    if shutil.which(command[0]) is None:
+    if shutil.which(command[0], path=search_path(os.environ)) is None:
         raise RunError(f"there is no program {command[0]!r}: give the command of your script, as: -- python train.py")
 
 

@@ -45,7 +45,7 @@ class RunFolder:
 
     @property
     def report(self) -> Path:
-        """The report, written when the run has ended well."""
+        """The report, written when the run has ended, in whatever way, if there is a ledger to report from."""
         return self.root / "report.json"
 
     def site(self, name: str) -> Path:
@@ -77,7 +77,14 @@ def make_run_folder(runs: Path, label: str, sites: int) -> RunFolder:
 
 def log_to(folder: RunFolder) -> None:
     """What this process itself logs goes into the run folder, not between the lines of the terminal."""
-    logging.basicConfig(filename=folder.logs / "launcher.log", format=FORMAT, level=logging.INFO, force=True)
+    logging.basicConfig(
+        filename=folder.logs / "launcher.log",
+        format=FORMAT,
+        level=logging.INFO,
+        force=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+    )
 
 
 def _new_folder(runs: Path, name: str) -> Path:
@@ -85,7 +92,7 @@ def _new_folder(runs: Path, name: str) -> Path:
     for attempt in range(1, 100):
         path = runs / (name if attempt == 1 else f"{name}-{attempt}")
         try:
-            path.mkdir()
+            path.mkdir(mode=0o700)
         except FileExistsError:
             continue  # another run of the same second
         return path

@@ -5,14 +5,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from swarmlearning.address import join
 from swarmlearning.api.client import SnClient
+from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, fail, load_identity
 from swarmlearning.client.pace import describe
 from swarmlearning.identity.tls import client_context
+from swarmlearning.views.names import displayed
+
+LONGEST_LINE = 1000
+STYLES = {"alive": "green", "left": "dim"}
 
 
 def status(
@@ -31,9 +36,9 @@ def status(
         fail("swarm status", error)
     else:
         if json:
-            Console(soft_wrap=True).print_json(data=found)
+            print_json(found, indent=2)
         else:
-            _show(found)
+            show(found)
 
 
 async def _ask(
@@ -43,27 +48,41 @@ async def _ask(
         return await client.status()
 
 
-def _show(found: dict[str, Any]) -> None:
-    console = Console()
-    console.print(f"Network [bold]{found['network']}[/] ({found['network_id'][:16]}), height {found['height']}")
-    console.print(found["bears"] if found["ordering"] == "etcd" else f"[dim]{found['bears']}[/]")
+def show(found: dict[str, Any]) -> None:
+    """Prints the status; names and texts in it come from other organisations."""
+    console = make_console()
+    name, network_id = displayed(found["network"]), displayed(found["network_id"])[:16]
+    console.print(Text.assemble("Network ", (name, "bold"), f" ({network_id}), height {found['height']}"))
+    console.print(displayed(found["bears"], LONGEST_LINE), style=None if found["ordering"] == "etcd" else "dim")
     for alarm in found["alarms"]:
-        console.print(f"[bold red]ALARM[/] {alarm}")
+        console.print(Text.assemble(("ALARM ", "bold red"), displayed(alarm, LONGEST_LINE)))
     for recovery in found["recoveries"]:
-        console.print(f"[yellow]Restarted without its majority in block {recovery['height']}[/]")
+        console.print(f"Restarted without its majority in block {recovery['height']}", style="yellow")
     if found["ordering"] == "etcd":
         console.print(_sns(found))
-    nodes = Table(box=None, pad_edge=False)
-    for column in ("type", "name", "state", "start", "addresses", "training", "uid"):
-        nodes.add_column(column)
+    console.print(_nodes(found))
+    for training in found["trainings"]:
+        name = displayed(training["name"])
+        text = f": {training['rounds']} rounds, {displayed(training['text'], LONGEST_LINE)}"
+        console.print(Text.assemble("\nTraining ", (name, "bold"), text))
+
+
+def _nodes(found: dict[str, Any]) -> Table:
+    """A line for each node, SNs first."""
+    table = Table("type", "name", "state", "start", "addresses", "training", "uid", box=None, pad_edge=False)
     for node in sorted(found["nodes"], key=lambda node: (node["type"] != "SN", node["name"])):
         addresses = ", ".join(f"{service} {address}" for service, address in sorted(node["addresses"].items()))
-        state = "[green]alive[/]" if node["alive"] else "[dim]left[/]" if node["left"] else "[red]lost[/]"
         training = describe(**node["training"]) if node["training"] else ""
-        nodes.add_row(node["type"], node["name"], state, str(node["incarnation"]), addresses, training, node["uid"])
-    console.print(nodes)
-    for training in found["trainings"]:
-        console.print(f"\nTraining [bold]{training['name']}[/]: {training['rounds']} rounds, {training['text']}")
+        table.add_row(
+            displayed(node["type"]),
+            displayed(node["name"]),
+            Text(displayed(node["state"]), STYLES.get(node["state"], "red")),
+            str(node["incarnation"]),
+            displayed(addresses, LONGEST_LINE),
+            training,
+            displayed(node["uid"]),
+        )
+    return table
 
 
 def _sns(found: dict[str, Any]) -> Table:
@@ -72,7 +91,8 @@ def _sns(found: dict[str, Any]) -> Table:
     for sn in sorted(found["sns"], key=lambda sn: sn["name"]):
         known = sn["height"] is not None
         lag = str(max(0, found["height"] - sn["height"])) if known else "?"
-        lease = "[green]there[/]" if sn["present"] else "[red]gone[/]"
+        lease = Text("there", "green") if sn["present"] else Text("gone", "red")
         kind = "founder" if sn["founder"] else "witness" if sn["witness"] else ""
-        table.add_row(sn["name"], kind, sn["part"], str(sn["height"]) if known else "?", lag, lease)
+        height = str(sn["height"]) if known else "?"
+        table.add_row(displayed(sn["name"]), kind, displayed(sn["part"]), height, lag, lease)
     return table

@@ -2,38 +2,40 @@
 
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from swarmlearning.cli.console import shows
 from swarmlearning.cli.report import Report, RoundReport
 
 SHOWN_ROUNDS = 40
 SHOWN_DIGITS = 16
 
-LEGEND = {
-    "◆": "led and contributed",
-    "◇": "led",
-    "●": "contributed",
-    "l": "late",
-    "x": "excluded",
-    "-": "lost",
-    "·": "absent",
+MARKS = {
+    "led and contributed": "◆#",
+    "led": "◇+",
+    "contributed": "●o",
+    "late": "ll",
+    "excluded": "xx",
+    "lost": "--",
+    "absent": "·.",
 }
+"""For each part in a round its mark, and the one for terminals that show ASCII only."""
 
 
-def summary(report: Report) -> RenderableType:
-    """How a run went: its status, who took part in which round, and the final model each site holds."""
+def summary(report: Report, console: Console) -> RenderableType:
+    """The status of a run, who took part in which round, and the final model each site holds."""
     verified = "ledger verified" if report.ledger_verified else "LEDGER NOT VERIFIED"
     reached = "" if report.swarm_accuracy is None else f"; accuracy {100 * report.swarm_accuracy:.1f} %"
     head = Text(f"{report.status}; {verified}{reached}", style="bold" if report.ledger_verified else "bold red")
     parts: list[RenderableType] = [head]
     if report.rounds:
-        parts += ["", participation(report)]
+        parts += ["", participation(report, plain=not shows(console, "".join(MARKS.values())))]
     return Group(*parts)
 
 
-def participation(report: Report) -> RenderableType:
+def participation(report: Report, *, plain: bool) -> RenderableType:
     """A line a site, a character a round (the newest `SHOWN_ROUNDS`), and the digest of the model it holds."""
     shown = report.rounds[-SHOWN_ROUNDS:]
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -42,13 +44,16 @@ def participation(report: Report) -> RenderableType:
     table.add_column("took part", no_wrap=True)
     table.add_column("final model", no_wrap=True, min_width=SHOWN_DIGITS)
     used: set[str] = set()
+    mark = {part: both[plain] for part, both in MARKS.items()}
     for name, digest in report.digests.items():
-        marks = [_mark(each, name) for each in shown]
-        used.update(marks)
+        parts = [_part(each, name) for each in shown]
+        used.update(parts)
         took_part = sum(name in each.contributors for each in report.rounds)
         model = digest[:SHOWN_DIGITS] if digest else "none"
-        table.add_row(name, Text("".join(marks)), f"{took_part}/{len(report.rounds)}", model)
-    legend = "   ".join(f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in used)
+        table.add_row(
+            Text(name), Text("".join(mark[part] for part in parts)), f"{took_part}/{len(report.rounds)}", model
+        )
+    legend = "   ".join(f"{mark[part]} {part}" for part in MARKS if part in used)
     return Group(table, Text(legend, style="dim"))
 
 
@@ -61,14 +66,14 @@ def accuracies(rows: Sequence[tuple[str, int, float | None]]) -> RenderableType:
     return table
 
 
-def _mark(each: RoundReport, name: str) -> str:
+def _part(each: RoundReport, name: str) -> str:
     contributed, led = name in each.contributors, name == each.leader
     if led:
-        return "◆" if contributed else "◇"
+        return "led and contributed" if contributed else "led"
     if contributed:
-        return "●"
+        return "contributed"
     if name in each.late:
-        return "l"
+        return "late"
     if name in each.lost:
-        return "-"
-    return "x" if name in each.excluded else "·"
+        return "lost"
+    return "excluded" if name in each.excluded else "absent"

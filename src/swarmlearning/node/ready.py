@@ -1,9 +1,8 @@
-"""Telling whoever started this process that it is ready: one JSON line on a file descriptor, then the end of it."""
+"""Reports to the process that started this one that it is ready: one JSON line on a file descriptor, then its end."""
 
+import json
 import os
 from contextlib import suppress
-
-import msgspec
 
 
 class Ready:
@@ -19,5 +18,7 @@ class Ready:
         if self._fd is None:
             return
         with suppress(BrokenPipeError), os.fdopen(self._fd, "wb") as file:
-            file.write(msgspec.json.encode(facts) + b"\n")
+            file.write(
+                json.dumps(facts, separators=(",", ":")).encode() + b"\n"
+            )  # a path need not be UTF-8: json escapes what is not
         self._fd = None

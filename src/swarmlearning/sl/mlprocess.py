@@ -13,6 +13,7 @@ from pathlib import Path
 
 from swarmlearning.node.errors import NodeError
 from swarmlearning.orphans import dying_with_this_process
+from swarmlearning.supervise.environment import search_path
 
 logger = logging.getLogger("swarm.mlApp")
 
@@ -29,7 +30,8 @@ async def run_ml(command: Sequence[str], channel: Path, variables: Mapping[str, 
     Raises `NodeError` when the command cannot be started.
     """
     # No return to another SL: what a killed command leaves behind must not take the place of the one started anew.
-    environment = os.environ | {CHANNEL_VARIABLE: str(channel), RECONNECT_VARIABLE: "0"} | dict(variables or {})
+    own = {CHANNEL_VARIABLE: str(channel), RECONNECT_VARIABLE: "0", "PATH": search_path(os.environ)}
+    environment = os.environ | own | dict(variables or {})
     try:
         process = await asyncio.create_subprocess_exec(
             *command, env=environment, start_new_session=True, preexec_fn=dying_with_this_process()

@@ -10,7 +10,7 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,19 +21,25 @@ from swarmlearning.errors import UserError
 from swarmlearning.supervise import guard
 
 STOP_SECONDS = 5.0
+PRIVATE = 0o077
+"""File mode creation mask of all processes: models are nobody else's business."""
 LAST_LINES = 20
 LAST_BYTES = 64 * 1024
 
 
 class RunError(UserError):
-    """The run has failed; the message says what, where and what to do."""
+    """The run has failed; the message says what, where and what to do. `brief`: what has failed, in a few words."""
+
+    def __init__(self, message: str, brief: str = "") -> None:
+        super().__init__(message)
+        self.brief = brief or message
 
 
 class ProcessFailed(RunError):
     """A process of the run has failed; the message ends with the last lines of its log."""
 
     def __init__(self, name: str, what: str, log: Path) -> None:
-        super().__init__(f"{name} {what}. The end of {log}:\n{last_lines(log)}")
+        super().__init__(f"{name} {what}. The end of {log}:\n{last_lines(log)}", brief=what)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +133,7 @@ class Processes:
                     env={**self._environment, **(environment or {})},
                     pass_fds=inherited,
                     process_group=0,
+                    umask=PRIVATE,
                 )
         except OSError as error:
             raise RunError(f"cannot start {name}: {error}") from error
@@ -134,6 +141,11 @@ class Processes:
         child.end.add_done_callback(lambda _: self._one_ended.set())
         self._waves[-1].append(child)
         return child
+
+    def in_order_of_end(self, children: Iterable[Child]) -> list[Child]:
+        """Those of these that have ended, the first first."""
+        ended = [child for child in children if child.end.done()]
+        return sorted(ended, key=lambda child: self._ended.index(child.pid))
 
     async def until_ended(self, awaited: Collection[Child]) -> None:
         """Waits until all of these have ended well. Raises `ProcessFailed` as soon as any process has failed."""
@@ -167,8 +179,7 @@ class Processes:
 
     def _raise_first_failure(self) -> None:
         """The one that ended first: what failed after it may have failed because of it."""
-        ended = [child for child in self._all() if child.end.done()]
-        for child in sorted(ended, key=lambda child: self._ended.index(child.pid)):
+        for child in self.in_order_of_end(self._all()):
             if failure := child.failure():
                 raise failure
 

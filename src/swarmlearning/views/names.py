@@ -26,13 +26,17 @@ def name_of(names: Names, uid: str) -> str:
     return names.get(uid) or displayed(uid)
 
 
-def displayed(text: str) -> str:
-    r"""One short line from untrusted text: control, format and bidirectional marks escaped (`\u202e`), the rest cut."""
-    cut = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
-    if cut.isprintable():
-        return cut
-    return "".join(each if each.isprintable() else _escaped(each) for each in cut)
+def displayed(text: str, longest: int = LONGEST) -> str:
+    r"""One line from untrusted text: control, format and bidirectional marks escaped (`\u202e`), a long one cut."""
+    return escaped(text if len(text) <= longest else text[: longest - 3] + "...")
 
 
-def _escaped(character: str) -> str:
+def escaped(text: str, keep: str = "") -> str:
+    """The text with every character escaped that is neither printable nor in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()

@@ -10,7 +10,7 @@ LONGEST_LIST = 20
 REASONS = {
     "lost": "lost",
     "restarted": "restarted",
-    "ml-lost": "ml-lost",
+    "ml-lost": "without its script",
     "left": "left",
     "unusable": "its model cannot be used",
     "no-base": "can get the latest model from nobody",

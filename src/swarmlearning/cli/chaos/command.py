@@ -18,7 +18,9 @@ from swarmlearning.cli.chaos.plan import Plan, load, schedule
 from swarmlearning.cli.chaos.plans import READY
 from swarmlearning.cli.chaos.report import ResilienceReport, problems, resilience
 from swarmlearning.cli.chaos.swarm import ChaosSwarm
-from swarmlearning.cli.launcher import environment, see_out, with_beside
+from swarmlearning.cli.console import make_console, print_json
+from swarmlearning.cli.launcher import see_out, with_beside
+from swarmlearning.cli.nodecommands import environment
 from swarmlearning.cli.options import fail
 from swarmlearning.cli.report import make_report, save
 from swarmlearning.cli.run import MAX_SITES, RunsDir, check_command, run_until_signal, show_folder
@@ -58,7 +60,7 @@ def chaos(
     0 when all faults have happened, training came to its end, all sites hold
     the same model and the ledger verifies.
     """
-    console = Console(stderr=as_json)
+    console = make_console(stderr=as_json)
     began = time.monotonic()
     try:
         if listed:
@@ -78,7 +80,7 @@ def chaos(
         save(run, folder.report)
         report = resilience(chosen, seed, injected, list(steps(read_chain_file(folder.chain))), run)
         if as_json:
-            print(msgspec.json.encode(report).decode())
+            print_json(report)
         else:
             console.print(_table(report))
         show_folder(console, folder)
@@ -99,7 +101,7 @@ async def _work(
     injected: list[Injected],
 ) -> None:
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
     async with (
         processes,
@@ -109,7 +111,7 @@ async def _work(
         async def inject() -> None:
             injected.extend(await Injector(swarm, say).run(schedule(plan, seed)))
             (folder.root / ENOUGH).touch()
-            await see_out(processes, folder, swarm.scripts, swarm.sls, swarm.follower)
+            await see_out(processes, folder, swarm.running, swarm.follower)
 
         await with_beside(inject(), swarm.follower.run(), processes.watch())
 

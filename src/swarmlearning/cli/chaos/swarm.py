@@ -11,19 +11,13 @@ from types import TracebackType
 from typing import Self
 
 from swarmlearning.cli.chaos.relay import Line, Relay, owner
-from swarmlearning.cli.launcher import (
-    SlFacts,
-    SnFacts,
-    only,
-    script_environment,
-    sl_command,
-    sn_command,
-    start_node,
-)
+from swarmlearning.cli.launcher import SiteProcesses, only
+from swarmlearning.cli.nodecommands import script_environment, sl_command, sn_command
 from swarmlearning.cli.runfolder import OBSERVER, RunFolder, site_names
 from swarmlearning.identity.tls import client_context
 from swarmlearning.node.follower import Follower
 from swarmlearning.supervise.processes import Child, Processes
+from swarmlearning.supervise.readiness import SlFacts, SnFacts, start_node
 
 
 class Part:
@@ -99,14 +93,13 @@ class ChaosSwarm:
         self._stack = AsyncExitStack()
 
     @property
-    def scripts(self) -> list[Child]:
-        """The scripts as they run now."""
-        return [site.ml.child for site in self.sites if site.ml.child]
-
-    @property
-    def sls(self) -> list[Child]:
-        """The SLs as they run now."""
-        return [site.sl.child for site in self.sites if site.sl.child]
+    def running(self) -> list[SiteProcesses]:
+        """The processes of each site as they run now."""
+        return [
+            SiteProcesses(site.name, site.sl.child, site.ml.child)
+            for site in self.sites
+            if site.sl.child and site.ml.child
+        ]
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:

@@ -1,0 +1,43 @@
+"""The terminal, whatever its encoding: what it cannot show is escaped, never an error."""
+
+import io
+import json
+import sys
+from contextlib import AbstractContextManager, nullcontext
+
+import msgspec
+from rich.console import Console
+
+
+def tolerate_any_encoding() -> None:
+    """Standard output and error escape what their encoding lacks (`\\u25cf`), names and paths included."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def make_console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
+    """A console for plain text: square brackets in names and messages are no markup, and nothing is highlighted."""
+    return Console(stderr=stderr, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)
+
+
+def shows(console: Console, text: str) -> bool:
+    """True when the console's encoding has every character of `text`."""
+    try:
+        text.encode(console.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def working(console: Console, what: str) -> AbstractContextManager[object]:
+    """Shows inside the block that the command is at work: a spinner, or one line where no terminal is."""
+    if not console.is_terminal:
+        console.print(what, soft_wrap=True)
+        return nullcontext()
+    return console.status(what, spinner="dots" if shows(console, "⠋") else "line")
+
+
+def print_json(data: object, *, indent: int | None = None) -> None:
+    """Prints data as JSON in ASCII, which every encoding has."""
+    print(json.dumps(msgspec.to_builtins(data), indent=indent))

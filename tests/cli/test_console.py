@@ -1,0 +1,109 @@
+"""The terminal, whatever its encoding, and what hostile names do to it."""
+
+import io
+import json
+from contextlib import redirect_stdout
+from typing import Any, Self
+
+import pytest
+from rich.console import Console
+
+from swarmlearning.cli import status
+from swarmlearning.cli.console import make_console, print_json, shows, tolerate_any_encoding, working
+
+HOSTILE = [
+    "[/]",
+    "[bold red]not red[/bold red]",
+    "[link=file:///etc/passwd]here[/link]",
+    ":skull:",
+    "a\u202eb",
+    "\x1b[31mred",
+    "[" * 100,
+    "\\[x]",
+]
+
+
+class Terminal:
+    """Standard output with the encoding ISO-8859-1, inside the block."""
+
+    def __enter__(self) -> Self:
+        self._raw = io.BytesIO()
+        self._redirection = redirect_stdout(io.TextIOWrapper(self._raw, encoding="iso-8859-1", write_through=True))
+        self._redirection.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._redirection.__exit__(None, None, None)
+
+    @property
+    def shown(self) -> str:
+        return self._raw.getvalue().decode("iso-8859-1")
+
+
+def test_what_an_encoding_lacks_is_escaped_and_never_an_error() -> None:
+    with Terminal() as terminal:
+        tolerate_any_encoding()
+        print("round ● is über", "caf\udce9")
+        make_console().print("● Universität")
+        assert terminal.shown.splitlines() == ["round \\u25cf is über caf\\udce9", "\\u25cf Universität"]
+
+
+def test_a_console_knows_which_marks_its_encoding_has() -> None:
+    with Terminal():
+        assert shows(make_console(), "ü")
+        assert not shows(make_console(), "◆")
+
+
+def test_json_is_ascii_in_every_encoding() -> None:
+    with Terminal() as terminal:
+        print_json({"name": "Москва"})
+        assert terminal.shown.isascii()
+        assert json.loads(terminal.shown) == {"name": "Москва"}
+
+
+def test_without_a_terminal_work_in_progress_is_one_line() -> None:
+    with Terminal() as terminal:
+        with working(make_console(), "training alone"):
+            pass
+        assert terminal.shown == "training alone\n"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_console_prints_brackets_and_colons_as_they_are(name: str) -> None:
+    with Terminal() as terminal:
+        plain = name.encode("ascii", "ignore").decode().replace("\x1b", "")
+        make_console().print(plain, soft_wrap=True)
+        assert terminal.shown == plain + "\n"
+
+
+def hostile_status(name: str) -> dict[str, Any]:
+    node = {"uid": name, "type": name, "name": name, "incarnation": 1, "state": name, "alive": True, "left": False}
+    sn = {"uid": name, "name": name, "part": name, "founder": True, "witness": False, "height": 1, "present": True}
+    return {
+        "network": name,
+        "network_id": name,
+        "height": 1,
+        "bears": name,
+        "ordering": "etcd",
+        "alarms": [name],
+        "recoveries": [{"height": 1, "by": name, "lost": [name]}],
+        "sns": [sn],
+        "nodes": [{**node, "addresses": {name: name}, "training": None}],
+        "trainings": [{"name": name, "rounds": 1, "text": name}],
+    }
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_neither_break_nor_style_the_status(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "2000")
+    with Terminal() as terminal:
+        status.show(hostile_status(name))
+        assert "\x1b" not in terminal.shown
+        assert name.replace("\u202e", "\\u202e").replace("\x1b", "\\x1b")[:60] in terminal.shown
+
+
+def test_a_terminal_still_gets_its_styles() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, markup=False)
+    console.print("dim", style="dim")
+    assert isinstance(console.file, io.StringIO)
+    assert "\x1b[2m" in console.file.getvalue()

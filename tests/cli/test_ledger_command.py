@@ -1,0 +1,85 @@
+"""`swarm ledger`: what it shows of a chain file, hostile names included, and which paths lead to one."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from support.network import Ledger
+from support.rounds import finish, report_all, three_sites
+from swarmlearning.cli.main import app
+from swarmlearning.ledger.bodies import Register
+from swarmlearning.ledger.canonical import sha256
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ordering.local import open_chain_file
+
+
+def written(ledger: Ledger, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(open_chain_file(path)) as database:
+        rows = [(height, sha256(raw), raw) for height, raw in enumerate(ledger.blocks)]
+        database.executemany("INSERT INTO blocks VALUES (?, ?, ?)", rows)
+    return path
+
+
+def ledger_command(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["ledger", *map(str, words)], env={"COLUMNS": "300"})
+
+
+@pytest.fixture
+def over() -> Ledger:
+    ledger = three_sites()
+    finish(ledger)
+    report_all(ledger)
+    return ledger
+
+
+def test_a_run_folder_an_sn_s_directory_and_a_chain_file_all_lead_to_the_ledger(over: Ledger, tmp_path: Path) -> None:
+    chain = written(over, tmp_path / "run" / "sn" / "chain.sqlite")
+    for path in (tmp_path / "run", chain.parent, chain):
+        done = ledger_command("verify", path)
+        assert done.exit_code == 0, done.output
+        assert "ledger verified" in done.stdout
+
+
+def test_a_folder_without_a_ledger_is_named_in_the_error(tmp_path: Path) -> None:
+    done = ledger_command("verify", tmp_path)
+    assert done.exit_code == 1
+    assert str(tmp_path / "chain.sqlite") in done.stderr
+
+
+def test_every_block_is_shown_with_its_time(over: Ledger, tmp_path: Path) -> None:
+    chain = written(over, tmp_path / "chain.sqlite")
+    lines = ledger_command("show", chain).stdout.splitlines()
+    assert "time" in lines[0].split()
+    times = [line.split()[1] + " " + line.split()[2] for line in lines[1:]]
+    assert times == sorted(times)
+    assert all(time.endswith("Z") for time in times)
+
+
+@pytest.mark.parametrize("name", ["[/]", "[bold]x[/bold]", "[link=file:///x]y[/link]", ":skull:", "\\[x"])
+def test_markup_in_a_name_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.actor("site-9", "SL")
+    ledger.say("site-9", Register("SL", name, ledger.actors["site-9"].pem, "0"), network.CONTRACT)
+    done = ledger_command("show", written(ledger, tmp_path / "chain.sqlite"))
+    assert done.exit_code == 0, done.output
+    assert f"name={name}" in done.stdout
+
+
+def test_json_has_one_object_a_block(over: Ledger, tmp_path: Path) -> None:
+    chain = written(over, tmp_path / "chain.sqlite")
+    lines = ledger_command("show", "--json", chain).stdout.splitlines()
+    assert [json.loads(line)["height"] for line in lines] == list(range(len(over.blocks)))
+
+
+def test_a_damaged_block_makes_verification_fail(over: Ledger, tmp_path: Path) -> None:
+    chain = written(over, tmp_path / "chain.sqlite")
+    with closing(sqlite3.connect(chain)) as database:
+        database.execute("UPDATE blocks SET raw = X'00' WHERE height = 3")
+        database.commit()
+    done = ledger_command("verify", chain)
+    assert done.exit_code == 1
