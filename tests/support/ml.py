@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,22 +40,7 @@ def main() -> None:
         model.update(read(path))
         return Evaluation(float(np.abs(model["layer.weight"]).mean()), None, 0, options.rounds)
 
-    request = Open(
-        training_contract=options.contract,
-        sync_frequency=4,
-        min_peers=options.min_peers,
-        merge_method=options.method,
-        checkin_model_on_train_end="snapshot",
-        node_weightage=1,
-        use_adaptive_sync=False,
-        total_epochs=options.rounds,
-        ml_platform="PYTORCH",
-        structure=tuple(
-            TensorSpec(name, "F8_E5M2" if options.float8 and name == "layer.bias" else tensor.dtype, tensor.shape)
-            for name, tensor in sorted(tensors().items())
-        ),
-        fixed=Fixed(frozen=options.frozen),
-    )
+    request = _request(options, tensors())
     swarm = Session(Path(os.environ["SWARM_CHANNEL"]), request, on_waiting=print)
     while steps < options.rounds:
         if steps == options.interrupt_at:
@@ -75,6 +61,25 @@ def main() -> None:
     else:
         swarm.close(tensors(), load)
     print("DIGEST", hashlib.sha256(b"".join(model[name].tobytes() for name in sorted(model))).hexdigest())
+
+
+def _request(options: argparse.Namespace, tensors: Mapping[str, Tensor]) -> Open:
+    return Open(
+        training_contract=options.contract,
+        sync_frequency=4,
+        min_peers=options.min_peers,
+        merge_method=options.method,
+        checkin_model_on_train_end="snapshot",
+        node_weightage=1,
+        use_adaptive_sync=False,
+        total_epochs=options.rounds,
+        ml_platform="PYTORCH",
+        structure=tuple(
+            TensorSpec(name, "F8_E5M2" if options.float8 and name == "layer.bias" else tensor.dtype, tensor.shape)
+            for name, tensor in sorted(tensors.items())
+        ),
+        fixed=Fixed(frozen=options.frozen),
+    )
 
 
 def _meet(options: argparse.Namespace, done: int) -> None:
