@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,25 +17,20 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from support.certs import expired, make_workspace, stranger
 from support.gencert import gen_cert
 from swarmlearning.api import server as server_module
-from swarmlearning.api.server import (
-    MAX_HEAD_BYTES,
-    BodyLimit,
-    Limits,
-    Server,
-    ServerError,
-    Shortcut,
-    peer_certificate,
-    peer_thumbprint,
-    send_error,
-)
+from swarmlearning.api.middleware import BodyLimit, send_error
+from swarmlearning.api.peer import ServerError, peer_certificate, peer_thumbprint
+from swarmlearning.api.protocol import MAX_HEAD_BYTES, Limits
+from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.transport import listener
+from swarmlearning.transport.listener import ListenError
 
 Identities = dict[str, Identity]
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -170,13 +166,13 @@ async def test_unknown_client_gets_no_answer_and_is_logged(
 async def test_port_in_use_is_named(identities: Identities) -> None:
     async with serving(hello, identities["SN-1"]) as server:
         second = Server(hello, server_context(identities["SN-1"]), "127.0.0.1", server.port)
-        with pytest.raises(ServerError, match=rf"127\.0\.0\.1:{server.port}.*in use.*another port"):
+        with pytest.raises(ListenError, match=rf"127\.0\.0\.1:{server.port}.*in use.*another port"):
             await second.start()
 
 
 async def test_address_of_another_machine_is_named(identities: Identities) -> None:
     server = Server(hello, server_context(identities["SN-1"]), "192.0.2.1", 0)
-    with pytest.raises(ServerError, match=r"192\.0\.2\.1:0.*address of this machine"):
+    with pytest.raises(ListenError, match=r"192\.0\.2\.1:0.*address of this machine"):
         await server.start()
 
 
@@ -216,13 +212,81 @@ async def test_slow_request_is_cut(sent: bytes, identities: Identities) -> None:
         assert await client.rest() == b""
 
 
-async def test_slow_request_right_behind_another_is_cut(identities: Identities) -> None:
+async def stalled(scope: Scope, receive: Receive, send: Send) -> None:
+    """Never answers."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def streaming(scope: Scope, receive: Receive, send: Send) -> None:
+    """Begins to answer and never ends."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    await stalled(scope, receive, send)
+
+
+PIPELINED = {
+    "a second request": GET + GET,
+    "a part of a second request": GET + b"GET /HT",
+    "many requests": GET * 1000,
+    "a request behind a body": b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc" + GET,
+    "a request behind chunks": b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n" + GET,
+}
+
+
+@pytest.mark.parametrize("sent", PIPELINED.values(), ids=list(PIPELINED))
+async def test_a_connection_that_pipelines_is_closed(sent: bytes, identities: Identities) -> None:
     async with (
-        serving(hello, identities["SN-1"], Limits(request_seconds=1)) as server,
+        serving(stalled, identities["SN-1"]) as server,
         Client.connected(server, as_client(identities, "SL-1")) as client,
     ):
-        assert (await client.ask(GET + b"GET / HT"))[0] == 200
-        assert (await client.answer())[0] == 408
+        status, answer = await client.ask(sent)
+        assert (status, answer["detail"]) == (400, "send a request after the answer to the one before it")
+        assert await client.rest() == b""
+
+
+async def test_a_request_during_a_stream_closes_the_connection(identities: Identities) -> None:
+    async with (
+        serving(streaming, identities["SN-1"]) as server,
+        Client.connected(server, as_client(identities, "SL-1")) as client,
+    ):
+        client.writer.write(GET)
+        await client.reader.readuntil(b"begun")
+        client.writer.write(GET)
+        assert b"HTTP" not in await client.rest()
+
+
+async def test_pipelined_requests_take_no_memory(identities: Identities) -> None:
+    """As much as the kernel takes: the server reads none of it once it has closed the connection."""
+    requests = GET * 2000
+    async with serving(stalled, identities["SN-1"]) as server:
+        tracemalloc.start()
+        async with Client.connected(server, as_client(identities, "SL-1")) as client:
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    client.writer.write(requests)
+                    await client.writer.drain()
+            await client.rest()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("kind", ["trailer", "one long trailer", "chunk extension", "empty lines"])
+async def test_bytes_that_belong_to_no_body_are_bounded(kind: str, identities: Identities) -> None:
+    chunked = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    begin, endless = {
+        "trailer": (chunked + b"0\r\n", b"a: b\r\n"),
+        "one long trailer": (chunked + b"0\r\na: ", b"bbbbbbb"),
+        "chunk extension": (chunked + b"1;", b"bbbbbb"),
+        "empty lines": (b"", b"\r\n"),
+    }[kind]
+    async with (
+        serving(hello, identities["SN-1"], Limits(request_seconds=1000)) as server,
+        Client.connected(server, as_client(identities, "SL-1")) as client,
+    ):
+        client.writer.write(begin + endless * (3 * MAX_HEAD_BYTES // len(endless)))
+        assert (await client.answer())[0] == 431
 
 
 async def test_long_answer_is_not_cut_by_the_request_limit(identities: Identities) -> None:
@@ -449,27 +513,6 @@ async def test_bodies_are_limited(request_bytes: bytes, received: int | None, id
         assert (await client.ask())[0] == 200  # the connection is as good as before
 
 
-async def test_a_shortcut_answers_post_to_its_path_and_nothing_else(identities: Identities) -> None:
-    async def measured(body: bytes) -> ASGIApp:
-        return JSONResponse({"shortcut": len(body)})
-
-    async with (
-        serving(BodyLimit(Shortcut(hello, "/short", measured), 1000), identities["SN-1"]) as server,
-        Client.connected(server, as_client(identities, "SL-1")) as client,
-    ):
-        for request, answers in (
-            (post(7).replace(b"/", b"/short", 1), True),
-            (post(7).replace(b"/", b"/short?x=1", 1), True),
-            (post(0).replace(b"/", b"/short", 1), True),
-            (post(7).replace(b"/", b"/short/", 1), False),
-            (post(7), False),
-            (GET.replace(b"/", b"/short", 1), False),
-        ):
-            status, answer = await client.ask(request)
-            assert (status, "shortcut" in answer) == (200, answers), request
-        assert (await client.ask(post(1001).replace(b"/", b"/short", 1)))[0] == 413
-
-
 async def test_fastapi_application(identities: Identities) -> None:
     app = FastAPI()
 
@@ -597,7 +640,7 @@ async def test_failure_of_the_server_reaches_its_owner(identities: Identities, m
         sock.setblocking(False)
         return sock  # never told to listen: accepting fails
 
-    monkeypatch.setattr(server_module, "_listen", deaf)
+    monkeypatch.setattr(listener, "listen", deaf)
     server = Server(hello, server_context(identities["SN-1"]), "127.0.0.1", 0)
     await server.start()
     with pytest.raises(OSError, match="Invalid argument"):

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from swarmlearning.api.server import Limits, Server
+from swarmlearning.api.protocol import Limits
+from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.models.fileserver import RangeError, file_app, parse_range

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError
 from swarmlearning.ordering.etcd.log import EtcdLog
-from swarmlearning.ordering.etcd.member import peer_url
+from swarmlearning.ordering.etcd.member import cluster_host, peer_url
 from swarmlearning.ordering.etcd.presence import EtcdPresence
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Lease, TrainingProgress
 
@@ -132,23 +133,45 @@ async def test_a_lease_outlives_the_one_who_made_it(cluster: Cluster) -> None:
     assert await anext(seen) == {}  # not renewed: gone
 
 
+def request_to(host: str) -> bytes:
+    return f"GET /members HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+
+
+async def ask(port: int, identity: Identity, request: bytes) -> bytes:
+    """All that the gate answers."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_context(identity))
+    try:
+        writer.write(request)
+        return await reader.read()
+    except OSError:
+        return b""
+    finally:
+        writer.transport.abort()
+
+
 async def test_only_admitted_sns_get_through_the_gate(cluster: Cluster, tmp_path: Path) -> None:
     port, stranger = cluster.hosts[0].port, make_workspace(tmp_path / "cert", ["SL-1"])["SL-1"]
+    request, other = request_to(cluster_host("a")), cluster.hosts[1].identity
+    assert b"peerURLs" in await ask(port, other, request)
+    assert await ask(port, stranger, request) == b""
+    cluster.admitted.discard(other.thumbprint)
+    assert await ask(port, other, request) == b""
 
-    async def ask(identity: Identity) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_context(identity))
-        writer.write(b"GET /members HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        try:
-            return await reader.read()
-        except OSError:
-            return b""
-        finally:
-            writer.transport.abort()
 
-    assert b"peerURLs" in await ask(cluster.hosts[1].identity)
-    assert await ask(stranger) == b""
-    cluster.admitted.discard(cluster.hosts[1].identity.thumbprint)
-    assert await ask(cluster.hosts[1].identity) == b""
+@pytest.mark.parametrize("host", [cluster_host("b"), "x", ""])
+async def test_requests_for_another_member_do_not_get_through_the_gate(cluster: Cluster, host: str) -> None:
+    """As the others send them while a lost SN's member, which was at the same address, is still in their list."""
+    assert await ask(cluster.hosts[0].port, cluster.hosts[1].identity, request_to(host)) == b""
+
+
+async def test_unfinished_handshakes_do_not_close_the_gate(cluster: Cluster) -> None:
+    port = cluster.hosts[0].port
+    with contextlib.ExitStack() as stack:
+        for _ in range(500):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        assert b"peerURLs" in await ask(port, cluster.hosts[1].identity, request_to(cluster_host("a")))
 
 
 async def test_the_proxy_wants_its_password(cluster: Cluster) -> None:

@@ -3,58 +3,31 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from support.certs import stranger
-from support.local_sn import Member, member, running_sn
-from support.mining import Site, full_disk
+from support.local_sn import Member, fetch, member
+from support.mining import Site, engine_of, full_disk
 from support.network import CONTRACT, session
 from swarmlearning import __version__
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
-from swarmlearning.api.server import Limits, Server
+from swarmlearning.api.protocol import Limits
+from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.ledger.block import MAX_BLOCK
 from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ordering.local import LocalPresence
-from swarmlearning.sn import api
-from swarmlearning.sn.api import make_api
-from swarmlearning.sn.ordering import LocalEngine
+from swarmlearning.sn.api import blocks as blocks_api
+from swarmlearning.sn.api.app import make_api
 
 Identities = dict[str, Identity]
-
-
-@pytest_asyncio.fixture
-async def sn(tmp_path: Path, identities: Identities) -> AsyncIterator[dict[str, str]]:
-    async with running_sn(tmp_path / "sn", identities["SN-1"]) as facts:
-        yield facts
-
-
-@pytest_asyncio.fixture
-async def sl(sn: dict[str, str], identities: Identities) -> AsyncIterator[Member]:
-    """A registered SL."""
-    async with member(sn["api"], identities["SL-1"]) as made:
-        await made.register()
-        yield made
-
-
-async def fetch(address: str, identity: Identity, path: str, **request: Any) -> tuple[int, str, str]:
-    """Status, content type and body, without any client of ours."""
-    method = request.pop("method", "GET")
-    async with (
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client_context(identity))) as client,
-        client.request(method, f"https://{address}{path}", **request) as response,
-    ):
-        return response.status, response.content_type, await response.text()
 
 
 # --- transactions and blocks ----------------------------------------------------------------------------------------
@@ -124,7 +97,7 @@ async def test_blocks_are_streamed_from_any_height_and_go_on_live(sl: Member) ->
 async def test_a_quiet_stream_is_kept_alive_by_comments(
     sn: dict[str, str], identities: Identities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "COMMENT_SECONDS", 0.02)
+    monkeypatch.setattr(blocks_api, "COMMENT_SECONDS", 0.02)
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client_context(identities["SL-1"]))) as client,
         client.get(f"https://{sn['api']}/blocks?from=1000") as response,
@@ -231,7 +204,7 @@ async def test_health_and_is_up(sn: dict[str, str], identities: Identities) -> N
 
 OPERATIONS = {
     ("post", "/transactions"): {"200": "Committed", "400": "Refused", "409": "Refused", "503": "Refused"},
-    ("get", "/blocks"): {"422": "HTTPValidationError"},
+    ("get", "/blocks"): {"503": "Refused", "422": "HTTPValidationError"},
     ("get", "/blocks/{height}"): {"404": "Refused", "422": "HTTPValidationError"},
     ("put", "/presence/{node}"): {"403": "Refused", "409": "Refused", "422": "HTTPValidationError"},
     ("post", "/log/{height}"): {
@@ -243,7 +216,7 @@ OPERATIONS = {
         "503": "Refused",
     },
     ("get", "/cluster"): {},
-    ("delete", "/cluster/{sn}"): {"403": "Refused", "422": "HTTPValidationError", "503": "Refused"},
+    ("delete", "/cluster/{uid}"): {"403": "Refused", "422": "HTTPValidationError", "503": "Refused"},
     ("get", "/blocks/{height}/state"): {"200": "BlockState", "404": "Refused", "422": "HTTPValidationError"},
     ("get", "/status"): {"200": "Status"},
     ("get", "/contracts/{name}"): {"422": "HTTPValidationError"},
@@ -292,10 +265,6 @@ async def test_the_openapi_page(sn: dict[str, str], identities: Identities) -> N
     status, kind, text = await fetch(sn["api"], identities["SL-1"], "/docs")
     assert (status, kind) == (200, "text/html")
     assert "/openapi.json" in text
-
-
-def engine_of(site: Site) -> LocalEngine:
-    return LocalEngine(site.log, LocalPresence(1.0))
 
 
 # --- limits and failures --------------------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from support.mining import MemoryLog, Site, Step, full_disk
+from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.ledger.block import MAX_BLOCK, read
-from swarmlearning.ledger.bodies import Announce, Register
+from swarmlearning.ledger.bodies import Announce, Leave, Register, Revoke
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -275,7 +276,7 @@ async def test_a_block_that_others_would_not_accept_is_not_written() -> None:
     site.ledger.actors["sn-1"] = site.ledger.actor("sn-1", "SN")
     before = list(site.log.entries)
     async with site.miner() as miner:
-        with pytest.raises(OrderingError, match=r"this SN cannot seal block \d+: .*another certificate"):
+        with pytest.raises(OrderingError, match=r"this SN cannot seal block \d+ with this .*another certificate"):
             await miner.submit(site.announcement().raw)
     assert site.log.entries == before
 
@@ -441,3 +442,32 @@ async def test_a_network_is_founded_once() -> None:
         with pytest.raises(Rejection) as refusal:
             await miner.found(genesis)
         assert refusal.value.code in ("other-network", "founded-already")
+
+
+async def test_a_transaction_that_the_sn_cannot_seal_does_not_fail_those_beside_it() -> None:
+    """The certificate of the sealing SN is revoked: another SN can seal that."""
+    site = Site()
+    honest = [site.announcement(address=f"here:{number}") for number in range(1, 6)]
+    poison = site.ledger.write(
+        "sn-2", network.CONTRACT, Revoke(thumbprint(site.ledger.actors["sn-1"].pair.certificate))
+    )
+    async with site.miner() as miner:
+        answers = await asyncio.gather(
+            *(miner.commit(signed) for signed in (*honest[:2], poison, *honest[2:])), return_exceptions=True
+        )
+        assert isinstance(answers.pop(2), UnavailableError)
+        assert set(map(type, answers)) == {int}
+    async with site.miner("sn-2") as other:
+        assert await other.commit(poison) == other.chain.height
+
+
+async def test_the_only_sn_refuses_what_would_keep_it_from_sealing() -> None:
+    site = Site()
+    site.ledger.say("sn-2", Leave(), network.CONTRACT)
+    poison = site.ledger.write(
+        "sn-1", network.CONTRACT, Revoke(thumbprint(site.ledger.actors["sn-1"].pair.certificate))
+    )
+    async with site.miner() as miner:
+        with pytest.raises(Rejection, match="revoked"):
+            await miner.commit(poison)
+        assert await miner.commit(site.announcement()) == miner.chain.height

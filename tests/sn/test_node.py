@@ -15,7 +15,6 @@ from support.network import Ledger
 from support.ports import fixed_port
 from support.tools import needs
 from swarmlearning.api.client import Unavailable
-from swarmlearning.api.server import ServerError
 from swarmlearning.cli.options import first_cause
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import CertificateError
@@ -26,6 +25,7 @@ from swarmlearning.ordering.local import LocalLog, read_chain_file
 from swarmlearning.ordering.protocols import Head, OrderingError, UnavailableError
 from swarmlearning.sn import node as node_module
 from swarmlearning.sn.node import CHAIN_FILE
+from swarmlearning.transport.listener import ListenError
 
 Identities = dict[str, Identity]
 
@@ -182,7 +182,7 @@ async def test_a_port_in_use_is_named_and_nothing_is_lost(tmp_path: Path, identi
     port = fixed_port()
     async with running_sn(tmp_path / "one", identities["SN-1"], port=port):
         error = await failure(tmp_path / "other", identities["SN-1"], port=port)
-        assert isinstance(error, ServerError)
+        assert isinstance(error, ListenError)
         assert f"cannot listen on 127.0.0.1:{port}: the port is in use" in str(error)
     async with running_sn(tmp_path / "other", identities["SN-1"], port=port):
         pass

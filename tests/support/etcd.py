@@ -9,10 +9,11 @@ from support.certs import make_workspace
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.ordering.etcd.gateway import Gateway
-from swarmlearning.ordering.etcd.member import EtcdMember, peer_address, peer_url
+from swarmlearning.ordering.etcd.member import EtcdMember, cluster_host, peer_address, peer_url
 from swarmlearning.ordering.etcd.tunnel import Gate, Peer, Proxy
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import UnavailableError
+from swarmlearning.transport.parties import Credential
 
 ETCD = shutil.which("etcd")
 
@@ -24,8 +25,8 @@ class Host:
         self.uid = uid
         self.identity = identity
         self.port = 0
-        self.proxy = Proxy(client_context(identity), cluster.find)
-        self.gate = Gate(server_context(identity), lambda: self.member.peer_socket, cluster.admits)
+        self.proxy = Proxy(client_context(identity), cluster)
+        self.gate = Gate(server_context(identity), cluster_host(uid), lambda: self.member.peer_socket, cluster)
         self.directory = cluster.root / uid
         self.member: EtcdMember
         self.gateway: Gateway
@@ -55,11 +56,12 @@ class Cluster:
     def find(self, address: str) -> Peer | None:
         for host in self.hosts:
             if peer_address(host.uid) == address:
-                return Peer("127.0.0.1", host.port, host.identity.thumbprint)
+                return Peer("127.0.0.1", host.port, host.uid)
         return None
 
-    def admits(self, thumbprint: str) -> bool:
-        return thumbprint in self.admitted
+    def admits(self, credential: Credential, uid: str | None = None) -> bool:
+        named = {host.identity.thumbprint for host in self.hosts if uid in (None, host.uid)}
+        return credential.thumbprint in self.admitted & named
 
     async def start(self) -> None:
         """The first founds the cluster, the others join it one at a time and become voters."""

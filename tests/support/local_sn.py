@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import aiohttp
 
 from swarmlearning.api.client import SnClient
 from swarmlearning.identity.certificates import to_pem
@@ -112,3 +115,13 @@ async def member(
     author = Author((signs_as or identity).signer(), uid, incarnation)
     async with SnClient(address, client_context(identity)) as client:
         yield Member(uid, kind, signs_as or identity, client, Chain(), author)
+
+
+async def fetch(address: str, identity: Identity, path: str, **request: Any) -> tuple[int, str, str]:
+    """Status, content type and body, without any client of ours."""
+    method = request.pop("method", "GET")
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client_context(identity))) as client,
+        client.request(method, f"https://{address}{path}", **request) as response,
+    ):
+        return response.status, response.content_type, await response.text()

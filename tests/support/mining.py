@@ -11,8 +11,10 @@ from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.ordering.local import LocalPresence
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, OrderingError
 from swarmlearning.sn.miner import Miner
+from swarmlearning.sn.ordering import LocalEngine
 
 Step = Callable[[bytes], None]
 
@@ -98,3 +100,8 @@ class Site:
             chain = step.chain
             found += [(chain.height, signed.id) for signed in read(raw).transactions]
         return found
+
+
+def engine_of(site: Site) -> LocalEngine:
+    """The embedded engine over the site's log."""
+    return LocalEngine(site.log, LocalPresence(1.0))

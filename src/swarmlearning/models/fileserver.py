@@ -31,7 +31,8 @@ from typing import Final, NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from swarmlearning.api.server import peer_socket, peer_thumbprint, send_error
+from swarmlearning.api.middleware import send_error
+from swarmlearning.api.peer import peer_socket, peer_thumbprint
 from swarmlearning.models.compression import CODING, Buffer, Encode, Encoder, identity, pays
 from swarmlearning.models.links import Links, arrived
 from swarmlearning.models.store import NotHeldError, TensorStore

@@ -18,9 +18,10 @@ logger = logging.getLogger("swarm.ledger")
 class Author:
     """Signs for one node incarnation; counts its sequence numbers."""
 
-    def __init__(self, signer: Signer, uid: str, incarnation: int) -> None:
+    def __init__(self, signer: Signer, uid: str, incarnation: int, sequence: int = 0) -> None:
+        """`sequence` is the highest number that this incarnation has used already."""
         self._signer = signer
-        self._sequence = 0
+        self._sequence = sequence
         self.uid = uid
         self.incarnation = incarnation
 

@@ -17,6 +17,9 @@ from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, Lease, 
 
 REMEDY = "Stop this SN; `swarm sn repair` fetches what is damaged from the other SNs. Without others restore a copy"
 
+READ_BYTES = 256 * 1024
+"""Enough of blocks for one read: many readers may read at the same time, and wait with what they have read."""
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS blocks (height INTEGER PRIMARY KEY, hash TEXT NOT NULL, raw BLOB NOT NULL) STRICT
 """
@@ -106,7 +109,10 @@ class LocalLog:
         return head
 
     async def read(self, start: int, limit: int) -> list[bytes]:
-        """At most `limit` entries from height `start` on. Raises `OrderingError` when one is damaged."""
+        """At most `limit` entries from height `start` on, and no more after `READ_BYTES`.
+
+        Raises `OrderingError` when one is damaged.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, start, limit)
 
     async def wait_for_append(self, height: int) -> None:
@@ -115,8 +121,8 @@ class LocalLog:
             await self._grown.wait_for(lambda: self._newest.height > height)
 
     def _head(self) -> Head:
-        rows = self._select("SELECT height, hash FROM blocks ORDER BY height DESC LIMIT 1")
-        return Head(*rows[0]) if rows else EMPTY
+        row = next(self._select("SELECT height, hash FROM blocks ORDER BY height DESC LIMIT 1"), None)
+        return Head(*row) if row else EMPTY
 
     def _append(self, expected: Head, entry: bytes) -> Head:
         head = Head(expected.height + 1, sha256(entry).hexdigest())
@@ -141,11 +147,17 @@ class LocalLog:
 
     def _read(self, start: int, limit: int) -> list[bytes]:
         query = "SELECT height, hash, raw FROM blocks WHERE height >= ? ORDER BY height LIMIT ?"
-        return [_checked(self._path, at, *row) for at, row in enumerate(self._select(query, start, limit), start)]
+        found, size = list[bytes](), 0
+        for at, row in enumerate(self._select(query, start, limit), start):
+            found.append(_checked(self._path, at, *row))
+            size += len(found[-1])
+            if size >= READ_BYTES:
+                break
+        return found
 
-    def _select(self, query: str, *values: int) -> list[Any]:
+    def _select(self, query: str, *values: int) -> Iterator[Any]:
         try:
-            return self._connection.execute(query, values).fetchall()
+            yield from self._connection.execute(query, values)
         except sqlite3.Error as error:
             raise OrderingError(f"{self._path}: cannot read the chain file ({error}). {REMEDY}") from error
 

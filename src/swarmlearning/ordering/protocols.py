@@ -44,7 +44,7 @@ class Log(Protocol):
         ...
 
     async def read(self, start: int, limit: int) -> list[bytes]:
-        """At most `limit` entries from height `start` on."""
+        """Some entries from height `start` on, at most `limit`; none only where there are none."""
         ...
 
     async def wait_for_append(self, height: int) -> None:

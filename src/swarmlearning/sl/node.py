@@ -14,7 +14,8 @@ from pathlib import Path
 from swarmlearning import __version__
 from swarmlearning.address import join
 from swarmlearning.api.client import Refusal, Unavailable
-from swarmlearning.api.server import Limits, Server
+from swarmlearning.api.protocol import Limits
+from swarmlearning.api.server import Server
 from swarmlearning.bridge.bridge import Bridge, BridgeSettings
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context

@@ -15,19 +15,18 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from swarmlearning.address import split
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.ledger.chain import Chain
-from swarmlearning.ledger.contracts import network
 from swarmlearning.ordering.etcd.gateway import Gateway, Member
 from swarmlearning.ordering.etcd.log import HEAD_KEY, Archive, EtcdLog
-from swarmlearning.ordering.etcd.member import QUOTA_BYTES, EtcdMember, peer_address, peer_url
+from swarmlearning.ordering.etcd.member import QUOTA_BYTES, EtcdMember, cluster_host, peer_url
 from swarmlearning.ordering.etcd.presence import EtcdPresence
-from swarmlearning.ordering.etcd.tunnel import Gate, Peer, Proxy
+from swarmlearning.ordering.etcd.tunnel import Gate, Proxy
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import Head, Lease, OrderingError
+from swarmlearning.sn.admission import Admission
 from swarmlearning.sn.ordering import Others, RemoteLog, RemotePresence, Switch
 from swarmlearning.sn.votes import Votes
 
@@ -62,8 +61,9 @@ class Cluster:
         self._archive = archive
         self._directory = directory
         self._binary = binary
-        self._proxy = Proxy(client_context(identity), self._find)
-        self._gate = Gate(server_context(identity), lambda: self._member.peer_socket, self._admits)
+        admission = Admission(chain)
+        self._proxy = Proxy(client_context(identity), admission)
+        self._gate = Gate(server_context(identity), cluster_host(uid), lambda: self._member.peer_socket, admission)
         self._member = EtcdMember(binary, directory, uid, "")
         self._gateway: Gateway | None = None
         self._remote = RemoteLog(file, others)
@@ -287,18 +287,3 @@ class Cluster:
         except OrderingError as error:
             logger.error("%s", error)
         return min(2 * pause, LONGEST_PAUSE)
-
-    # --- the tunnel -------------------------------------------------------------------------------------------------
-
-    def _find(self, address: str) -> Peer | None:
-        for node in network.admitted(self._chain().world):
-            if peer_address(node.uid) == address and "p2p" in node.addresses:
-                return Peer(*split(node.addresses["p2p"]), node.certificate)
-        return None
-
-    def _admits(self, thumbprint: str) -> bool:
-        chain = self._chain()
-        stored = network.certificate(chain.world, thumbprint) if chain.height >= 0 else None
-        if stored is None or stored.revoked:
-            return False
-        return any(node.certificate == thumbprint for node in network.admitted(chain.world))

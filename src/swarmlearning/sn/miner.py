@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from swarmlearning.identity.signing import Signer
+from swarmlearning.ledger.apply import check_trusted
 from swarmlearning.ledger.block import MAX_BLOCK
 from swarmlearning.ledger.chain import Chain, Step
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import WINDOW, SignedTransaction, parse
@@ -258,12 +260,31 @@ class Miner:
                 )
                 continue
             try:
-                world = self.chain.try_transaction(world, pending.signed, time_ms)
-            except Rejection as rejection:
-                pending.answer.set_exception(rejection)
+                after = self.chain.try_transaction(world, pending.signed, time_ms)
+                if pending.signed.content.contract == network.CONTRACT:
+                    self._require_seal(after, time_ms)
+            except (Rejection, UnavailableError) as error:
+                pending.answer.set_exception(error)
             else:
+                world = after
                 batch.append(pending)
         return batch, world, time_ms
+
+    def _require_seal(self, world: World, time_ms: int) -> None:
+        """Refuses a transaction after which this SN could not seal the block: it would take the whole batch along.
+
+        Raises `UnavailableError` when another SN can seal it, `Rejection` when there is none.
+        """
+        try:
+            if not network.admits(world, self._uid):
+                raise Rejection(Code.SEALER, "this SN would not be admitted any more")
+            if check_trusted(world, self._uid, time_ms).thumbprint != self._signer.thumbprint:
+                raise Rejection(Code.SEALER, "this SN would be registered with another certificate than it seals with")
+        except Rejection as fault:
+            if [sn.uid for sn in network.admitted(self.chain.world) if sn.uid != self._uid]:
+                where = f"this SN cannot seal block {self.chain.height + 1} with this transaction"
+                raise UnavailableError(f"{where}: {fault.detail}; send it to another SN") from fault
+            raise
 
     async def _take(self, raw: bytes, step: Step) -> None:
         """Advances to the chain after one more block, and tells everybody who waits for it."""

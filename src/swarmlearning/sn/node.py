@@ -44,6 +44,8 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 3.0
 STOP_SECONDS = 0.2
 """For answers under way. Block streams never end by themselves, and what is cut off is sent again by its sender."""
+UNSENT_BYTES = 64 * 1024
+"""Of each answer, in memory for a reader that is slow; more would only be more memory, with as many readers as SLs."""
 CHAIN_FILE = "chain.sqlite"
 ETCD_FOLDER = "etcd"
 
@@ -276,15 +278,16 @@ class _Sn:
         if settings.witness:
             yield addresses
             return
-        from swarmlearning.api.server import Limits, Server  # a witness saves the memory of the web framework
-        from swarmlearning.sn.api import make_api
+        from swarmlearning.api.protocol import Limits  # a witness saves the memory of the web framework
+        from swarmlearning.api.server import Server
+        from swarmlearning.sn.api.app import make_api
 
         server = Server(
             make_api(self._miner, self._engine, self._place.uid, lambda: self._agreement.alarm),
             server_context(self._identity),
             settings.host,
             settings.api_port,
-            Limits(connections=1024, connections_per_peer=512),
+            Limits(connections=1024, connections_per_peer=512, unsent_bytes=UNSENT_BYTES),
         )
         await server.start()
         tasks.create_task(server.wait())  # raises what breaks the serving

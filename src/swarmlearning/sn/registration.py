@@ -7,14 +7,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from swarmlearning import __version__
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
-from swarmlearning.ledger.bodies import Announce, Body, Genesis, Register
+from swarmlearning.ledger.bodies import Announce, Body, Genesis, Leave, Register
 from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.node.errors import NodeError
@@ -60,6 +62,28 @@ class Registration:
         known = network.node(self._miner.chain.world, self._author.uid)
         if known is None or known.addresses != addresses:
             await self._retry_until_accepted(lambda: self.propose(network.CONTRACT, Announce(dict(addresses))))
+        for lost in self._predecessors(addresses):
+            logger.warning("SN %s was at this address with the same certificate: it is recorded as left", lost.uid)
+            await self._retry_until_accepted(partial(self._leave_for, lost))
+
+    def _predecessors(self, addresses: Mapping[str, str]) -> list[Node]:
+        """The SNs that this one has replaced: of the same identity, at one of its addresses, with other data."""
+        world = self._miner.chain.world
+        me = network.node(world, self._author.uid)
+        return [
+            known
+            for known in network.nodes(world)
+            if me is not None
+            and (known.type, known.subject, known.left) == ("SN", me.subject, False)
+            and known.uid != me.uid
+            and known.addresses.items() & addresses.items()
+        ]
+
+    async def _leave_for(self, lost: Node) -> None:
+        """Records that a predecessor has left, in its own name: what one identity may, it may for all its nodes."""
+        world = self._miner.chain.world
+        author = Author(self._identity.signer(), lost.uid, lost.incarnation, network.last_sequence(world, lost.uid))
+        await self._miner.submit(author.write(self._miner.chain, network.CONTRACT, Leave()).raw)
 
     async def propose(self, contract: str, body: Body) -> int:
         """Signs and submits; the height at which it stands. Raises `Rejection` or `OrderingError`."""

@@ -226,6 +226,12 @@ def last_height(world: World, uid: str) -> int:
     return window.last_height if window else 0
 
 
+def last_sequence(world: World, uid: str) -> int:
+    """The highest sequence number that the node's present incarnation has used; 0 before the first."""
+    known, window = node(world, uid), world.get(f"window/{uid}", Window)
+    return window.highest if known and window and window.incarnation == known.incarnation else 0
+
+
 def genesis(body: Genesis, tx: TxContext) -> World:
     """The world after block 0: the network, its authorities and its founding SN."""
     founder = read_certificate(body.certificate)

@@ -39,7 +39,12 @@ def peer_url(uid: str) -> str:
 
     An IPv6 unique local address made from the UID, because etcd resolves host names itself.
     """
-    return f"http://[{peer_address(uid)}]:2380"
+    return f"http://{cluster_host(uid)}"
+
+
+def cluster_host(uid: str) -> str:
+    """Host and port in `peer_url`, as requests name it."""
+    return f"[{peer_address(uid)}]:2380"
 
 
 def peer_address(uid: str) -> str:

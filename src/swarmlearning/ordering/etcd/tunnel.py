@@ -20,12 +20,13 @@ import secrets
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from swarmlearning.address import join
-from swarmlearning.identity.certificates import thumbprint_of_der
 from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.transport.listener import Listener, ListenError
+from swarmlearning.transport.parties import Credential, Roster, credential_of, party_of
 
 logger = logging.getLogger("swarm.p2p")
 
@@ -41,48 +42,57 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Peer(NamedTuple):
-    """Where an SN's P2P port is, and the thumbprint of the certificate it must show."""
+    """The P2P address of the SN `uid`."""
 
     host: str
     port: int
-    thumbprint: str
+    uid: str
 
 
-Find = Callable[[str], Peer | None]
-"""The SN whose cluster address (`peer_address`) this is, None when the ledger admits none."""
-Admits = Callable[[str], bool]
-"""Whether the holder of the certificate with this thumbprint is an admitted SN."""
+class Registry(Protocol):
+    """The SNs that take part, as the ledger shows it now."""
+
+    def find(self, address: str) -> Peer | None:
+        """The SN with this cluster address (`peer_address`), None when the ledger admits none."""
+        ...
+
+    def admits(self, credential: Credential, uid: str | None = None) -> bool:
+        """Whether this is the credential of an admitted SN: any, or the one named."""
+        ...
 
 
-class _Half:
-    """A listener that can be stopped with all its connections."""
+class _Connections:
+    """Connections under way, each served by a task."""
 
     def __init__(self) -> None:
-        self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._stopped = False
 
-    async def stop(self) -> None:
-        """Stops listening and ends all connections."""
+    async def _end(self) -> None:
         self._stopped = True  # a handshake that is under way may still end in a connection
-        if self._server is not None:
-            self._server.close()
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._stopped:
-            writer.transport.abort()
-            return
-        if len(self._serving) >= MAX_CONNECTIONS:
-            logger.warning("a P2P connection is dropped: there are %d already", MAX_CONNECTIONS)
+        if self._stopped or not self._enter(writer):
             writer.transport.abort()
             return
         task = asyncio.get_running_loop().create_task(self._attend(reader, writer))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
         task.add_done_callback(lambda _: writer.transport.abort())
+        task.add_done_callback(lambda _: self._leave(writer))
+
+    def _enter(self, writer: asyncio.StreamWriter) -> bool:
+        """Whether there is room for this connection."""
+        if len(self._serving) < MAX_CONNECTIONS:
+            return True
+        logger.warning("a P2P connection is dropped: there are %d already", MAX_CONNECTIONS)
+        return False
+
+    def _leave(self, writer: asyncio.StreamWriter) -> None:
+        """The connection has ended."""
 
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -94,14 +104,15 @@ class _Half:
         raise NotImplementedError
 
 
-class Proxy(_Half):
+class Proxy(_Connections):
     """The outgoing half, on a port of the loopback interface, for whoever knows the password."""
 
-    def __init__(self, tls: ssl.SSLContext, find: Find) -> None:
+    def __init__(self, tls: ssl.SSLContext, registry: Registry) -> None:
         super().__init__()
         self._tls = tls
-        self._find = find
+        self._registry = registry
         self._secret = secrets.token_urlsafe(24)
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> str:
         """Listens; the URL to give to etcd."""
@@ -109,12 +120,18 @@ class Proxy(_Half):
         port = self._server.sockets[0].getsockname()[1]
         return f"http://swarm:{self._secret}@127.0.0.1:{port}"
 
+    async def stop(self) -> None:
+        """Stops listening and ends all connections."""
+        if self._server is not None:
+            self._server.close()
+        await self._end()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(HEAD_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
             peer, request = self._understand(head)
-            onward = await _connect(peer, self._tls)
+            onward = await self._connect(peer)
         except (*FAILURES, OrderingError) as error:
             logger.debug("%s", error)
             return
@@ -129,7 +146,7 @@ class Proxy(_Half):
             raise OrderingError("a request to the P2P proxy without its password")
         method, target, version = first.split(b" ")
         url = urlsplit(target.decode("ascii"))
-        peer = self._find(url.hostname or "")
+        peer = self._registry.find(url.hostname or "")
         if peer is None:
             raise OrderingError(f"no admitted SN has the cluster address {url.hostname}")
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
@@ -137,61 +154,99 @@ class Proxy(_Half):
         lines = [b" ".join((method, path.encode(), version)), *kept, b"Connection: close"]
         return peer, b"\r\n".join(lines) + b"\r\n\r\n"
 
+    async def _connect(self, peer: Peer) -> Streams:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(
+                peer.host, peer.port, ssl=self._tls, server_hostname=peer.host
+            )
+        if not self._registry.admits(_credential(writer), peer.uid):
+            await _drop(writer)
+            where = join(peer.host, peer.port)
+            raise OrderingError(f"{where} shows a certificate that is not of the SN registered there")
+        return reader, writer
 
-class Gate(_Half):
-    """The incoming half: the P2P port. Lets admitted SNs through to the member's unix socket, nobody else."""
 
-    def __init__(self, tls: ssl.SSLContext, member: Callable[[], Path], admits: Admits) -> None:
+class Gate(_Connections):
+    """The incoming half: the P2P port. Lets admitted SNs through to the member's unix socket, nobody else.
+
+    `cluster_host` is what its peers call the member (`host:port` of its peer URL). A request for another one is for a
+    member that was at this address before: its messages would break this one.
+    """
+
+    def __init__(self, tls: ssl.SSLContext, cluster_host: str, member: Callable[[], Path], registry: Registry) -> None:
         super().__init__()
-        self._tls = tls
+        self._cluster_host = cluster_host.encode()
         self._member = member
-        self._admits = admits
+        self._registry = registry
         self._refused: set[str] = set()
+        self._roster: Roster[asyncio.StreamWriter] = Roster(MAX_CONNECTIONS)
+        self._listener = Listener(tls, self._protocol)
 
     async def start(self, host: str, port: int) -> int:
         """Listens; the port. Raises `OrderingError` when it is taken."""
         try:
-            self._server = await asyncio.start_server(
-                self._accept, host, port, ssl=self._tls, ssl_handshake_timeout=HEAD_SECONDS
-            )
-        except OSError as error:
-            raise OrderingError(
-                f"cannot listen on P2P port {join(host, port)}: {error.strerror}; stop what holds it, or use "
-                "--sn-p2p-port"
-            ) from error
-        return int(self._server.sockets[0].getsockname()[1])
+            return await self._listener.start(host, port)
+        except ListenError as error:
+            raise OrderingError(f"P2P port: {error} (--sn-p2p-port)") from error
+
+    async def stop(self) -> None:
+        """Stops listening and ends all connections."""
+        await self._listener.stop()
+        await self._end()
+
+    def _protocol(self) -> asyncio.Protocol:
+        loop = asyncio.get_running_loop()
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(MAX_HEAD, loop), self._accept, loop)
+
+    def _enter(self, writer: asyncio.StreamWriter) -> bool:
+        address = writer.get_extra_info("peername")
+        credential = _credential(writer)
+        if not self._registry.admits(credential):
+            self._log_refusal(credential.thumbprint, address)
+            return False
+        dropped = self._roster.enter(writer, party_of(credential, address))
+        if dropped is not None:
+            logger.warning("a P2P connection is dropped: there are %d already", MAX_CONNECTIONS)
+            dropped.transport.abort()
+        return dropped is not writer
+
+    def _leave(self, writer: asyncio.StreamWriter) -> None:
+        self._roster.leave(writer)
+
+    def _log_refusal(self, thumbprint: str, address: object) -> None:
+        again = thumbprint in self._refused
+        self._refused = (self._refused | {thumbprint}) if len(self._refused) < MAX_CONNECTIONS else {thumbprint}
+        logger.log(
+            logging.DEBUG if again else logging.WARNING,
+            "refused a P2P connection from %s: certificate %s belongs to no SN that the ledger admits",
+            address,
+            thumbprint[:16],
+        )
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        thumbprint = _peer_thumbprint(writer)
-        if not self._admits(thumbprint):
-            again = thumbprint in self._refused
-            self._refused = (self._refused | {thumbprint}) if len(self._refused) < MAX_CONNECTIONS else {thumbprint}
-            logger.log(
-                logging.DEBUG if again else logging.WARNING,
-                "refused a P2P connection from %s: certificate %s is of no SN that the ledger admits",
-                writer.get_extra_info("peername"),
-                thumbprint[:16],
-            )
-            return
         try:
+            async with asyncio.timeout(HEAD_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+            if _host(head) != self._cluster_host:
+                logger.debug("a request for another member than the one here: %r", _host(head))
+                return
             onward = await asyncio.open_unix_connection(str(self._member()))
-        except OSError as error:
-            logger.debug("the etcd member does not listen: %s", error)
+        except FAILURES as error:
+            logger.debug("a P2P connection has ended: %s", error)
             return
+        onward[1].write(head)
         await _join((reader, writer), onward)
 
 
-async def _connect(peer: Peer, tls: ssl.SSLContext) -> Streams:
-    async with asyncio.timeout(CONNECT_SECONDS):
-        reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=tls, server_hostname=peer.host)
-    if _peer_thumbprint(writer) != peer.thumbprint:
-        await _drop(writer)
-        raise OrderingError(f"{join(peer.host, peer.port)} shows another certificate than the SN registered there")
-    return reader, writer
+def _host(head: bytes) -> bytes:
+    """The value of the `Host` field in the head of a request; empty when it has none, or several."""
+    fields = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
+    hosts = [value.strip() for name, _, value in fields if name.lower() == b"host"]
+    return hosts[0] if len(hosts) == 1 else b""
 
 
-def _peer_thumbprint(writer: asyncio.StreamWriter) -> str:
-    return thumbprint_of_der(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+def _credential(writer: asyncio.StreamWriter) -> Credential:
+    return credential_of(writer.get_extra_info("ssl_object"))
 
 
 async def _join(one: Streams, other: Streams) -> None:

@@ -1,0 +1,53 @@
+"""Who is at the other end of a request: what the server puts into its ASGI scope, as `scope["swarm.peer"]`."""
+
+import socket
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+from cryptography import x509
+
+from swarmlearning.errors import UserError
+from swarmlearning.identity.certificates import load_der
+from swarmlearning.transport.parties import Credential
+
+SCOPE_KEY = "swarm.peer"
+
+
+class ServerError(UserError):
+    """The server cannot start or was set up wrongly; the message says where and what to do."""
+
+
+class Connection(NamedTuple):
+    """The client's credential, and the socket, only to read facts from."""
+
+    credential: Credential
+    socket: socket.socket
+
+
+def peer_thumbprint(scope: Mapping[str, Any]) -> str:
+    """Thumbprint (lower-case hex) of the client's certificate in a request's ASGI scope."""
+    return _connection(scope).credential.thumbprint
+
+
+def peer_certificate(scope: Mapping[str, Any]) -> x509.Certificate:
+    """The client's certificate in a request's ASGI scope. Raises `CertificateError` when it is malformed."""
+    return load_der(_connection(scope).credential.certificate)
+
+
+def peer_credential(scope: Mapping[str, Any]) -> Credential:
+    """The client's credential in a request's ASGI scope."""
+    return _connection(scope).credential
+
+
+def peer_socket(scope: Mapping[str, Any]) -> socket.socket:
+    """The socket that an ASGI request came by, only to read facts from."""
+    return _connection(scope).socket
+
+
+def _connection(scope: Mapping[str, Any]) -> Connection:
+    try:
+        return cast(Connection, scope[SCOPE_KEY])
+    except KeyError:
+        raise ServerError(
+            "the request carries no peer certificate: serve the application with swarmlearning.api.server"
+        ) from None

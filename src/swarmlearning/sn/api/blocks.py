@@ -1,0 +1,113 @@
+"""`/blocks`: one block, the state after it, and the stream that every follower of the chain hangs on."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel
+from starlette.types import Message, Send
+
+from swarmlearning.api.peer import peer_thumbprint
+from swarmlearning.ledger.codes import Code
+from swarmlearning.sn.api.service import Service, refusals, refused
+from swarmlearning.sn.miner import Miner
+
+logger = logging.getLogger("swarm.api")
+
+COMMENT_SECONDS = 2.0
+"""A quiet stream has a comment this often: a longer silence is a dead SN."""
+STREAM_BATCH = 64
+STREAMS_PER_CERTIFICATE = 128
+"""Nodes may share a certificate; each follows one stream."""
+SLOW_SECONDS = 60.0
+"""A reader that does not make room for the next block within this time is cut off; it can resume at any height."""
+
+router = APIRouter()
+From = Annotated[int, Query(alias="from", ge=0)]
+
+
+class BlockState(BaseModel):
+    """The hash of a block, and that of the state after it."""
+
+    height: int
+    hash: str
+    state_hash: str
+
+
+class BlockStream(StreamingResponse):
+    """Server-sent events that wait for the reader before each; `on_end` is called when the stream is over."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[bytes], on_end: Callable[[], None]) -> None:
+        super().__init__(events)
+        self._on_end = on_end
+
+    async def stream_response(self, send: Send) -> None:
+        """Sends the events. Returns early, which closes the connection, when the reader is too slow."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(SLOW_SECONDS):
+                await send(message)
+
+        try:
+            await super().stream_response(send_in_time)
+        except TimeoutError:
+            logger.warning("a reader of blocks has made no room for the next one in %g s: cut off", SLOW_SECONDS)
+        finally:
+            self._on_end()
+
+
+@router.get("/blocks", response_class=StreamingResponse, responses=refusals(503))
+async def stream(sn: Service, request: Request, start: From = 0) -> Response:
+    """Every block from a height on, for ever, as server-sent events: id = height, data = the block."""
+    thumbprint = peer_thumbprint(request.scope)
+    if sn.streams[thumbprint] >= STREAMS_PER_CERTIFICATE:
+        detail = f"{STREAMS_PER_CERTIFICATE} block streams with one certificate already; close some first"
+        return refused(sn, Code.UNAVAILABLE, detail, 503)
+    sn.streams[thumbprint] += 1
+
+    def end() -> None:
+        sn.streams[thumbprint] -= 1
+        if not sn.streams[thumbprint]:
+            del sn.streams[thumbprint]
+
+    return BlockStream(_events(sn.miner, start), end)
+
+
+@router.get("/blocks/{height}", response_class=Response, responses=refusals(404))
+async def block(sn: Service, height: int) -> Response:
+    """One block, its exact bytes."""
+    raw = await sn.miner.block(height) if height >= 0 else None
+    if raw is None:
+        return refused(sn, Code.NO_BLOCK, f"the chain ends at block {sn.miner.chain.height}", 404)
+    return Response(raw, media_type="application/json")
+
+
+@router.get("/blocks/{height}/state", response_model=BlockState, responses=refusals(404))
+async def state(sn: Service, height: int) -> Response:
+    """The hashes at a recent height, for other SNs to compare with; waits a moment for a block to come."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(COMMENT_SECONDS):
+            await sn.miner.reached(height)
+    found = sn.miner.state(height)
+    if found is None:
+        return refused(sn, Code.NO_BLOCK, f"block {height} is too old, or not here yet", 404)
+    return JSONResponse(found._asdict())
+
+
+async def _events(miner: Miner, start: int) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            async with asyncio.timeout(COMMENT_SECONDS):
+                await miner.reached(start)
+        except TimeoutError:
+            yield b": still here\n\n"
+            continue
+        for raw in await miner.blocks(start, STREAM_BATCH):
+            yield b"id: %d\ndata: %b\n\n" % (start, raw)
+            start += 1

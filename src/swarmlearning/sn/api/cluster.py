@@ -1,0 +1,71 @@
+"""`/log` and `/cluster`: ordering for SNs that have no vote, and who has one."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from swarmlearning.api.peer import peer_credential
+from swarmlearning.ledger.block import read
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.ordering.protocols import ConflictError, Head
+from swarmlearning.sn.admission import speaks_for
+from swarmlearning.sn.api.service import Service, Sn, refusals, refused
+
+router = APIRouter()
+
+
+class ClusterMember(BaseModel):
+    """A member of the etcd cluster; `name` is the SN's UID, empty until its member has started once."""
+
+    id: int
+    name: str
+    peer_url: str
+    learner: bool
+
+
+class Ordered(BaseModel):
+    """The new head of the log."""
+
+    height: int
+    hash: str
+
+
+@router.post("/log/{height}", response_model=Ordered, responses=refusals(400, 403, 409, 503))
+async def order(sn: Service, height: int, previous: str, request: Request) -> Response:
+    """Orders a block for an SN that has no vote (body: the block); one compare-and-swap on the head."""
+    _require_sn(sn, request)
+    raw = await request.body()
+    header = read(raw).header
+    if (header.height, header.previous) != (height, previous):
+        raise MalformedError(f"the block follows block {header.height - 1} {header.previous[:12]}, not this head")
+    try:
+        head = await sn.engine.order(Head(height - 1, previous), raw)
+    except ConflictError as conflict:
+        return refused(sn, Code.CONFLICT, str(conflict))
+    return JSONResponse({"height": head.height, "hash": head.hash})
+
+
+@router.get("/cluster")
+async def cluster(sn: Service) -> list[ClusterMember]:
+    """The members of the etcd cluster: an SN learns here that it was added, or removed. Empty without a vote."""
+    return [ClusterMember(**member._asdict()) for member in await sn.engine.members()]
+
+
+@router.delete("/cluster/{uid}", status_code=204, responses=refusals(403, 503))
+async def end_vote(sn: Service, uid: str, request: Request) -> Response:
+    """Ends the vote of an SN that has lost what its etcd member had on disk; only at its own request."""
+    world = sn.miner.chain.world
+    known = network.node(world, uid)
+    if known is None or known.type != "SN" or not speaks_for(world, peer_credential(request.scope), known):
+        return refused(sn, Code.NOT_ALLOWED, f"only SN {uid} itself may ask this", 403)
+    await sn.engine.remove(uid)
+    return Response(status_code=204)
+
+
+def _require_sn(sn: Sn, request: Request) -> None:
+    world, credential = sn.miner.chain.world, peer_credential(request.scope)
+    if not any(speaks_for(world, credential, known) for known in network.admitted(world)):
+        raise Rejection(Code.NOT_ALLOWED, "only an SN that the ledger admits may ask this")

@@ -1,0 +1,75 @@
+"""`/presence`, `/status` and the smaller questions about the network's state."""
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel, Field
+
+from swarmlearning.api.peer import peer_credential
+from swarmlearning.ledger.apply import state_of
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ordering.protocols import Lease, TrainingProgress
+from swarmlearning.sn.admission import speaks_for
+from swarmlearning.sn.api.service import Service, refusals, refused
+from swarmlearning.sn.status import Status
+from swarmlearning.views.names import node_names
+from swarmlearning.views.render import waiting_text
+from swarmlearning.views.training import waiting
+
+router = APIRouter()
+
+
+class Beat(BaseModel):
+    """A heartbeat: which start of the node, and its progress."""
+
+    incarnation: int = Field(ge=1)
+    steps: int = Field(ge=0)
+    moved: int = Field(ge=0)
+    training: TrainingProgress | None = None
+
+
+@router.put("/presence/{node}", status_code=204, responses=refusals(403, 409))
+async def renew(sn: Service, node: str, beat: Beat, request: Request) -> Response:
+    """Renews a node's lease; only with a certificate of that node, and only for its latest start."""
+    world = sn.miner.chain.world
+    known = network.node(world, node)
+    if known is None or not speaks_for(world, peer_credential(request.scope), known):
+        return refused(sn, Code.UNKNOWN_NODE, f"no node {node} is registered with this certificate", 403)
+    if known.incarnation > beat.incarnation:
+        detail = f"node {node} was started again and now runs as incarnation {known.incarnation}"
+        return refused(sn, Code.OLD_INCARNATION, f"{detail}; incarnation {beat.incarnation} must stop")
+    if known.incarnation < beat.incarnation:
+        detail = f"node {node} has not registered incarnation {beat.incarnation} yet"
+        return refused(sn, Code.UNKNOWN_INCARNATION, detail)
+    await sn.engine.switch.announce(Lease(node, beat.incarnation, beat.steps, beat.moved, beat.training))
+    return Response(status_code=204)
+
+
+@router.get("/status", response_model=Status)
+async def status(sn: Service) -> Response:
+    """Nodes, trainings, and what each of them waits for."""
+    return Response(await sn.status.get(), media_type="application/json")
+
+
+@router.get("/contracts/{name}")
+async def contract(sn: Service, name: str) -> Response:
+    """The whole state of a training contract."""
+    world = sn.miner.chain.world
+    state = state_of(world, name)
+    body: dict[str, Any] = msgspec.to_builtins(state)
+    return JSONResponse(body | {"text": waiting_text(waiting(state), node_names(world))})
+
+
+@router.get("/health")
+async def health(sn: Service) -> dict[str, Any]:
+    """Whether this SN can do its work."""
+    return {"ready": True, "height": sn.miner.chain.height}
+
+
+@router.get("/is_up", response_class=PlainTextResponse)
+async def is_up() -> str:
+    """As the original's scripts ask."""
+    return "OK"

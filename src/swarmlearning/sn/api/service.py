@@ -1,0 +1,82 @@
+"""The SN behind the API, as its resources use it, and how failures are answered."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.sn.api.shared import Shared
+from swarmlearning.sn.miner import Miner
+from swarmlearning.sn.ordering import Engine
+from swarmlearning.sn.status import status_of
+
+FAILURES = (Rejection, MalformedError, OrderingError)
+"""The errors that a request may end with; each has its answer."""
+
+
+@dataclass(frozen=True)
+class Sn:
+    """One SN: `fault` gives the difference between it and the other SNs, empty when there is none.
+
+    `streams`: open block streams by certificate.
+    """
+
+    miner: Miner
+    engine: Engine
+    uid: str
+    fault: Callable[[], str]
+    streams: Counter[str] = field(default_factory=Counter)
+
+    @cached_property
+    def status(self) -> Shared[bytes]:
+        """The status as JSON."""
+
+        async def compute() -> bytes:
+            return (await status_of(self.miner.chain, self.uid, self.engine, self.fault())).model_dump_json().encode()
+
+        return Shared(compute)
+
+
+class Refused(BaseModel):
+    """Why a request was refused: `code` for programs, `detail` for people, judged on the block of `height`."""
+
+    code: str
+    detail: str
+    height: int
+
+
+def service(request: Request) -> Sn:
+    """The SN that this application belongs to."""
+    return cast(Sn, request.app.state.sn)
+
+
+Service = Annotated[Sn, Depends(service)]
+
+
+def refused(sn: Sn, code: str, detail: str, status: int = 409) -> JSONResponse:
+    """The answer to a request that is refused."""
+    return JSONResponse(Refused(code=code, detail=detail, height=sn.miner.chain.height).model_dump(), status)
+
+
+def answer_to(sn: Sn, error: Exception) -> JSONResponse:
+    """The answer to a request that has failed with one of `FAILURES`."""
+    match error:
+        case Rejection(code=code, detail=detail):
+            return refused(sn, code, detail)
+        case MalformedError():
+            return refused(sn, Code.MALFORMED, str(error), 400)
+    return refused(sn, Code.UNAVAILABLE, str(error), 503)
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The part of an operation's description for these statuses."""
+    return {status: {"model": Refused} for status in statuses}

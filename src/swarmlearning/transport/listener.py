@@ -1,0 +1,198 @@
+"""Accepts TLS connections; the time between a connection and its finished handshake is in strangers' hands.
+
+Unfinished handshakes are bounded in number and time. When there are too many, one from the network that has the most
+is dropped: a connection that has not sent a byte before one that has, then the oldest. So an outsider who only connects
+pushes out himself, and a member behind a slow link keeps the round trips that its handshake needs.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from swarmlearning.address import join
+from swarmlearning.errors import UserError
+from swarmlearning.transport.parties import network_of
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG: Final = 128
+_PAUSE_SECONDS: Final = 0.2
+_SHUTDOWN_SECONDS: Final = 5.0
+_SCARCITY: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class ListenError(UserError):
+    """The address cannot be listened on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class HandshakeLimits:
+    """`number` and `seconds` of unfinished handshakes; after `unread_seconds` without an acknowledgement of what was
+    sent a connection is dead."""
+
+    number: int = 256
+    seconds: float = 10.0
+    unread_seconds: float = 60.0
+
+
+@dataclass(eq=False)
+class _Newcomer:
+    """A connection whose handshake is not finished; `silent` until its first byte is here."""
+
+    socket: socket.socket
+    address: Any
+    network: str
+    silent: bool = True
+
+
+class Listener:
+    """Listens on one address and makes a protocol for each connection whose certificate the TLS context accepts."""
+
+    def __init__(
+        self,
+        tls: ssl.SSLContext,
+        make_protocol: Callable[[], asyncio.Protocol],
+        limits: HandshakeLimits | None = None,
+    ) -> None:
+        self._tls = tls
+        self._make_protocol = make_protocol
+        self._limits = limits or HandshakeLimits()
+        self._newcomers: dict[_Newcomer, asyncio.Task[None]] = {}  # in the order of their coming
+        self._socket: socket.socket | None = None
+        self._over: asyncio.Future[None] | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens and begins to accept; the port. Raises `ListenError` when the address cannot be taken."""
+        self._socket = listen(host, port)
+        self._over = asyncio.get_running_loop().create_future()
+        self._accept_on(self._socket)
+        return int(self._socket.getsockname()[1])
+
+    @property
+    def started(self) -> bool:
+        """Whether this listens now."""
+        return self._socket is not None
+
+    async def wait(self) -> None:
+        """Returns after `stop`; raises what made accepting impossible, if something does."""
+        if self._over is not None:
+            await asyncio.shield(self._over)
+
+    def close(self) -> None:
+        """Stops listening and drops unfinished handshakes; connections that were made live on."""
+        listener, self._socket = self._socket, None
+        if listener is not None:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
+        for task in self._newcomers.values():
+            task.cancel()
+
+    async def stop(self) -> None:
+        """Closes the listener and waits until the handshakes under way have ended."""
+        self.close()
+        await asyncio.gather(*self._newcomers.values(), return_exceptions=True)
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+
+    def _accept_on(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:  # not closed during a pause
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            sock, address = listener.accept()
+        except (BlockingIOError, ConnectionError):  # the client has gone again
+            return
+        except OSError as error:
+            loop.remove_reader(listener)
+            if error.errno in _SCARCITY:
+                logger.warning("cannot accept connections for now: %s", error)
+                loop.call_later(_PAUSE_SECONDS, self._accept_on, listener)
+            elif self._over is not None and not self._over.done():
+                self._over.set_exception(error)
+            return
+        sock.setblocking(False)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; else such a connection ends when TCP gives up, in minutes
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._limits.unread_seconds))
+        if len(self._newcomers) >= self._limits.number:
+            self._drop_one()
+        self._begin(_Newcomer(sock, address, network_of(address)))
+
+    def _drop_one(self) -> None:
+        counts = Counter(newcomer.network for newcomer in self._newcomers)
+        most = max(counts.values())
+        busiest = next(newcomer.network for newcomer in self._newcomers if counts[newcomer.network] == most)
+        candidates = [newcomer for newcomer in self._newcomers if newcomer.network == busiest]
+        victim = next((newcomer for newcomer in candidates if newcomer.silent), candidates[0])
+        self._newcomers.pop(victim).cancel()
+
+    def _begin(self, newcomer: _Newcomer) -> None:
+        task = asyncio.get_running_loop().create_task(self._handshake(newcomer))
+        self._newcomers[newcomer] = task
+        task.add_done_callback(lambda _: self._newcomers.pop(newcomer, None))
+        # A task that is cancelled before it has begun never sees its socket.
+        task.add_done_callback(lambda done: newcomer.socket.close() if done.cancelled() else None)
+
+    async def _handshake(self, newcomer: _Newcomer) -> None:
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                await _readable(newcomer.socket)
+        except TimeoutError:
+            newcomer.socket.close()
+            return
+        newcomer.silent = False
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._make_protocol,
+                newcomer.socket,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._limits.seconds,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+            )
+        except OSError as error:  # every TLS failure is one
+            logger.warning("TLS handshake with %s failed: %s", describe(newcomer.address), error)
+
+
+async def _readable(sock: socket.socket) -> None:
+    """Returns when the first bytes are here, or the client has gone."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def note() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(sock, note)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(sock)
+
+
+def describe(address: Any) -> str:
+    """A socket address for a log."""
+    return join(*address[:2]) if address else "an unknown address"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that does not block. Raises `ListenError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=host == "::")
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = "the port is in use; stop the process that holds it or choose another port"
+        elif error.errno == errno.EACCES:
+            reason = "no permission; choose a port above 1023"
+        else:
+            reason = f"{error.strerror or error}; choose an address of this machine"
+        raise ListenError(f"cannot listen on {join(host, port)}: {reason}") from error
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,102 @@
+"""The nodes that a credential speaks for: the subject under the same authority."""
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from support.network import Ledger
+from swarmlearning.identity.ca import KeyPair, create_authority, issue
+from swarmlearning.identity.certificates import thumbprint, to_pem
+from swarmlearning.ledger.bodies import AddAuthority, Leave, RetireAuthority, Revoke
+from swarmlearning.ledger.contracts import network
+from swarmlearning.sn.admission import Admission, speaks_for
+from swarmlearning.transport.parties import Credential
+
+
+def credential(pair: KeyPair, authority: KeyPair) -> Credential:
+    der = pair.certificate.public_bytes(Encoding.DER)
+    return Credential(der, thumbprint(pair.certificate), thumbprint(authority.certificate))
+
+
+class Network:
+    """SN-1 and SN-2 under CA-1; CA-2 is trusted too."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.ledger.join("sn-2", "SN")
+        self.first, self.second = self.ledger.authority, create_authority("CA-2", 3650)
+        self.ledger.say("sn-1", AddAuthority(to_pem(self.second.certificate)), network.CONTRACT)
+
+    def admits(self, shown: Credential, uid: str | None = None) -> bool:
+        return Admission(lambda: self.ledger.chain).admits(shown, uid)
+
+    def registered(self, uid: str) -> Credential:
+        return credential(self.ledger.actors[uid].pair, self.first)
+
+    def issued(self, name: str, authority: KeyPair) -> Credential:
+        return credential(issue(authority, name, [], [], 3650), authority)
+
+
+def test_a_registered_certificate_speaks_for_its_node_only() -> None:
+    net = Network()
+    shown = net.registered("sn-2")
+    assert net.admits(shown)
+    assert net.admits(shown, "sn-2")
+    assert not net.admits(shown, "sn-1")
+
+
+def test_a_renewed_certificate_with_a_new_key_is_the_same_node() -> None:
+    net = Network()
+    assert net.admits(net.issued("SN-sn-2", net.first), "sn-2")
+
+
+def test_an_equal_subject_under_another_trusted_authority_is_somebody_else() -> None:
+    net = Network()
+    assert not net.admits(net.issued("SN-sn-2", net.second))
+
+
+def test_an_authority_that_only_has_an_equal_name_is_another_authority() -> None:
+    net = Network()
+    assert not net.admits(net.issued("SN-sn-2", create_authority("CA-1", 3650)))
+
+
+def test_a_resumed_session_speaks_for_nobody() -> None:
+    net = Network()
+    assert not net.admits(net.registered("sn-2")._replace(authority=""))
+
+
+def test_a_certificate_of_an_unregistered_sn_is_not_admitted() -> None:
+    net = Network()
+    assert not net.admits(net.issued("SN-sn-3", net.first))
+
+
+def test_the_certificate_of_an_sl_is_not_admitted_among_sns() -> None:
+    net = Network()
+    sl = net.ledger.join("sl-1")
+    shown = credential(sl.pair, net.first)
+    known = network.node(net.ledger.chain.world, "sl-1")
+    assert known is not None
+    assert speaks_for(net.ledger.chain.world, shown, known)
+    assert not net.admits(shown)
+
+
+def test_a_revoked_certificate_speaks_for_nobody_and_neither_do_renewals_of_it() -> None:
+    net = Network()
+    shown = net.registered("sn-2")
+    net.ledger.say("sn-1", Revoke(shown.thumbprint), network.CONTRACT)
+    assert not net.admits(shown)
+    assert not net.admits(net.issued("SN-sn-2", net.first))
+
+
+def test_members_of_a_retired_authority_are_not_admitted() -> None:
+    net = Network()
+    sn = net.ledger.actor("sn-3", "SN", net.second)
+    net.ledger.register("sn-3")
+    shown = credential(sn.pair, net.second)
+    assert net.admits(shown, "sn-3")
+    net.ledger.say("sn-1", RetireAuthority(thumbprint(net.second.certificate)), network.CONTRACT)
+    assert not net.admits(shown, "sn-3")
+
+
+def test_an_sn_that_has_left_is_not_admitted() -> None:
+    net = Network()
+    net.ledger.say("sn-2", Leave(), network.CONTRACT)
+    assert not net.admits(net.registered("sn-2"))

@@ -1,0 +1,130 @@
+"""Those who ask an SN for too much, or have no business with it: over real connections."""
+
+import asyncio
+import contextlib
+import json
+import re
+import tracemalloc
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from support.certs import authority_in, make_workspace
+from support.local_sn import Member, fetch
+from support.mining import Site, engine_of
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.api.protocol import Limits
+from swarmlearning.api.server import Server
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.sn.api import blocks as blocks_api
+from swarmlearning.sn.api.app import make_api
+from swarmlearning.sn.api.shared import Shared
+
+Identities = dict[str, Identity]
+
+
+async def test_a_certificate_without_a_role_may_not_talk_to_an_sn(
+    sn: dict[str, str], workspace: Path, tmp_path: Path
+) -> None:
+    printer = make_workspace(tmp_path, ["printer-7"], authority_in(workspace))["printer-7"]
+    for path in ("/status", "/blocks/0", "/blocks", "/is_up"):
+        status, _, text = await fetch(sn["api"], printer, path)
+        assert (status, json.loads(text)["code"]) == (403, "bad-role")
+
+
+async def test_block_streams_of_one_certificate_are_bounded(
+    sl: Member, identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks_api, "STREAMS_PER_CERTIFICATE", 2)
+    async with aclosing(sl.client.blocks(0)) as one, aclosing(sl.client.blocks(0)) as two:
+        await anext(one)
+        await anext(two)
+        with pytest.raises((Refusal, Unavailable), match="2 block streams with one certificate"):
+            await anext(sl.client.blocks(0))
+        async with (
+            SnClient(sl.client.address, client_context(identities["SL-2"])) as other,
+            aclosing(other.blocks(0)) as third,
+        ):
+            await anext(third)
+    async with asyncio.timeout(20):
+        while True:  # the SN learns of the end of a stream a little later
+            with contextlib.suppress(Refusal, Unavailable):
+                async with aclosing(sl.client.blocks(0)) as again:
+                    await anext(again)
+                    return
+
+
+async def test_readers_that_read_nothing_are_cut_off_and_take_little_memory(
+    identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is sent blocks of 9 MB in all; what waits for it is bounded, and it is gone after a while."""
+    monkeypatch.setattr(blocks_api, "SLOW_SECONDS", 1.0)
+    readers, site = 8, Site()
+    site.log.entries += [b"x" * 90_000] * 100  # void slots, which are streamed like any other
+    async with site.miner() as miner:
+        sn = make_api(miner, engine_of(site), "sn-1", str)
+        server = Server(sn, server_context(identities["SN-1"]), "127.0.0.1", 0, Limits(unsent_bytes=64 * 1024))
+        await server.start()
+        tls = client_context(identities["SL-1"])
+        tracemalloc.start()
+        connections = [
+            await asyncio.open_connection("127.0.0.1", server.port, ssl=tls, limit=1) for _ in range(readers)
+        ]
+        for _, writer in connections:
+            writer.write(b"GET /blocks?from=0 HTTP/1.1\r\nhost: x\r\n\r\n")
+        await asyncio.gather(*(until_cut_off(writer) for _, writer in connections))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        await server.stop()
+    assert peak < readers * 2_000_000
+
+
+async def until_cut_off(writer: asyncio.StreamWriter) -> None:
+    """Returns when the SN has ended the connection, of which nothing is read."""
+    with contextlib.suppress(OSError):
+        while True:
+            writer.write(b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.1)
+
+
+async def test_the_status_is_computed_once_for_all_who_ask_meanwhile() -> None:
+    started, go_on, computed = asyncio.Event(), asyncio.Event(), 0
+
+    async def compute() -> int:
+        nonlocal computed
+        computed += 1
+        started.set()
+        await go_on.wait()
+        return computed
+
+    shared = Shared(compute)
+    first = [asyncio.create_task(shared.get()) for _ in range(50)]
+    await started.wait()
+    late = [asyncio.create_task(shared.get()) for _ in range(50)]  # theirs may not be older than their question
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await asyncio.gather(*first) == [1] * 50
+    assert await asyncio.gather(*late) == [2] * 50
+
+
+async def test_a_status_that_cannot_be_computed_is_an_error_for_those_who_asked_only() -> None:
+    outcomes = [OSError("no majority"), None]
+
+    async def compute() -> str:
+        if (error := outcomes.pop(0)) is not None:
+            raise error
+        return "fine"
+
+    shared = Shared(compute)
+    with pytest.raises(OSError, match="no majority"):
+        await shared.get()
+    assert await shared.get() == "fine"
+
+
+async def test_the_documentation_page_loads_nothing(sn: dict[str, str], identities: Identities) -> None:
+    _, _, text = await fetch(sn["api"], identities["SL-1"], "/docs")
+    assert "/transactions" in text
+    assert not re.search(r"<script|<link|<img|https?:", text)
