@@ -22,7 +22,7 @@ from machine import MEGABYTE, run_benchmark
 from swarmlearning.channel.messages import SPARE, Open
 from swarmlearning.client.handover import HandOver
 from swarmlearning.client.pace import Pace
-from swarmlearning.client.session import OnMerged
+from swarmlearning.client.session import OnIdle, OnMerged
 from swarmlearning.pyt import SwarmCallback
 from swarmlearning.tensors.file import Tensor
 
@@ -82,7 +82,7 @@ class FolderCallback(SwarmCallback):
         super()._prepare(options)
         self._folder = options["folder"]
 
-    def _connect(self, request: Open) -> Folder:
+    def _connect(self, request: Open, on_idle: OnIdle = lambda: None) -> Folder:
         assert isinstance(self._folder, Folder)
         return self._folder
 

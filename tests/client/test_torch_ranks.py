@@ -1,8 +1,10 @@
 """Several ranks of one training are one site: one of them has the SL node, all get what is merged."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,9 @@ class Ranks:
             )
         outputs = [process.communicate(timeout=100)[0] for process in self._started]
         return [(process.returncode, output) for process, output in zip(self._started, outputs, strict=True)]
+
+    def kill(self, rank: int) -> None:
+        self._started[rank].kill()
 
     def end(self) -> None:
         for process in self._started:
@@ -141,7 +146,78 @@ def test_a_rank_that_cannot_evaluate_ends_all(tmp_path: Path, ranks: Ranks, fail
     [own] = lines(outcomes[failing][1], "SwarmError: ")
     assert "could not be loaded and evaluated: on the validation data, ValueError: no evaluation here" in own
     [heard] = lines(outcomes[1 - failing][1], "SwarmError: ")
-    assert ("rank 0: " if failing == 0 else "another rank of this training has failed or ended") in heard
+    assert ("rank 0: " if failing == 0 else "another rank of this training has failed, has ended,") in heard
+
+
+@pytest.mark.parametrize(
+    ("batches", "places"),
+    [
+        ("20 17", "rank 0 is at sync 10, rank 1 is at on_train_end"),
+        ("16 21", "rank 0 is at on_train_end, rank 1 is at sync 10"),
+        ("8 8 6", "rank 0 is at sync 5, rank 2 is at on_train_end"),
+    ],
+)
+def test_ranks_that_are_not_at_the_same_place_all_end_there_with_an_error_that_names_both(
+    tmp_path: Path, ranks: Ranks, batches: str, places: str
+) -> None:
+    size = len(batches.split())
+    with FakeSL(tmp_path / "sl", merge=plus_one) as sl:
+        outcomes = ranks.run(sl, size=size, BATCHES=batches)
+        assert [status for status, _ in outcomes] == [1] * size, outcomes
+        [killed] = sl.of(Kill)
+        assert (killed.ok, places in killed.message) == (False, True)
+        assert sl.of(Close) == []
+    for _, output in outcomes:
+        [told] = lines(output, "SwarmError: ")
+        assert f"the ranks of this training are not at the same place: {places}. All ranks have to call" in told
+        assert "Final Swarm model was loaded" not in output
+
+
+@pytest.mark.parametrize("batches", ["20 17", "17 20"])
+def test_a_rank_that_does_not_come_is_an_error_within_the_time_that_ranks_may_be_apart(
+    tmp_path: Path, ranks: Ranks, batches: str
+) -> None:
+    """It waits within model.join() for the batches of the other."""
+    with FakeSL(tmp_path / "sl", merge=plus_one) as sl:
+        outcomes = ranks.run(sl, BATCHES=batches, JOIN=1, ALONE=1, SWARM_RANK_SECONDS=3)
+    assert all(status for status, _ in outcomes), outcomes
+    output = outcomes[0 if batches == "20 17" else 1][1]
+    [told] = lines(output, "SwarmError: ")
+    assert "did not come within 3 s" in told
+    assert "model.join() covers batches, not hooks" in told
+
+
+def test_ranks_wait_for_other_sites_longer_than_for_each_other(tmp_path: Path, ranks: Ranks) -> None:
+    apart = 8.0
+    asked: set[type[FromML]] = set()
+
+    def answers(message: FromML) -> None:
+        if isinstance(message, Open | Sync) and type(message) not in asked:
+            asked.add(type(message))
+            threading.Event().wait(1.5 * apart)
+
+    with FakeSL(tmp_path / "sl", merge=plus_one, answers=answers) as sl:
+        outcomes = ranks.run(sl, syncs=1, SWARM_RANK_SECONDS=apart)
+    assert [status for status, _ in outcomes] == [0, 0], outcomes
+    assert asked == {Open, Sync}
+
+
+def test_a_rank_that_dies_while_another_waits_for_other_sites_is_missed_at_once(tmp_path: Path, ranks: Ranks) -> None:
+    left = threading.Event()
+
+    def answers(message: FromML) -> list[Reply] | None:
+        if not isinstance(message, Sync):
+            return None
+        ranks.kill(1)
+        left.wait(60)
+        return []
+
+    with FakeSL(tmp_path / "sl", answers=answers) as sl:
+        (first, output), (second, _) = ranks.run(sl, ALONE=1, SWARM_RANK_SECONDS=20)
+        left.set()
+    assert (first, second) == (1, -signal.SIGKILL), output
+    [told] = lines(output, "SwarmError: ")
+    assert "another rank of this training has failed, has ended, or did not come" in told
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ It prints the loss that it computed for each merged model and the digest of the 
 import hashlib
 import os
 import sys
+from contextlib import nullcontext
 from typing import NoReturn
 
 import torch
@@ -35,18 +36,24 @@ def main(rank: int, size: int, rendezvous: str, syncs: int) -> None:
     model = DistributedDataParallel(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     data = DataLoader(TensorDataset(torch.ones(4, 3), torch.ones(4, 1)), batch_size=4)
+    batches = list(map(int, os.getenv("BATCHES", "").split())) or [2 * syncs + 1] * size
+    uneven = len(set(batches)) > 1
+    together = model.join() if os.getenv("JOIN") else model.no_sync() if uneven else nullcontext()
     try:
         callback = Callback(2, 1, model=model, adsValData=data, lossFunction="MSELoss", totalEpochs=1)
         callback.on_train_begin()
         torch.manual_seed(rank)  # each rank has data of its own
-        for _ in range(2 * syncs + 1):
-            optimizer.zero_grad()
-            model(torch.randn(8, 3)).square().mean().backward()
-            optimizer.step()
-            callback.on_batch_end()
+        with together:
+            for _ in range(batches[rank]):
+                optimizer.zero_grad()
+                model(torch.randn(8, 3)).square().mean().backward()
+                optimizer.step()
+                callback.on_batch_end()
         callback.on_train_end()
     except SwarmError as error:
         print(f"SwarmError: {error}")
+        if os.getenv("ALONE"):  # no other hears of it as long as this one is there
+            end(1)
         store = dist.FileStore(f"{rendezvous}.failed", size)  # type: ignore[attr-defined]
         store.set(str(rank), "")
         store.wait([str(each) for each in range(size)])  # all have heard of it while all are there

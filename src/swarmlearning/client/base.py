@@ -11,7 +11,6 @@ each sync may name another interval for the next. An adapter for a platform writ
 end of `SwarmCallbackBase`.
 """
 
-import math
 import os
 import weakref
 from abc import ABC, abstractmethod
@@ -24,18 +23,15 @@ import msgspec
 import numpy as np
 
 from swarmlearning.channel.messages import Fixed, Open, TensorSpec
-from swarmlearning.client import parameters
+from swarmlearning.client import environment, parameters
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.log import Logger, log_box, logger_for, reported
 from swarmlearning.client.pace import Pace
-from swarmlearning.client.session import HOW_TO_START, RECONNECT_SECONDS, Evaluation, Exchanges, Session
+from swarmlearning.client.session import HOW_TO_START, RECONNECT_SECONDS, Evaluation, Exchanges, OnIdle, Session
 from swarmlearning.tensors.file import Array, Tensor, read, read_header, require_mergeable
 from swarmlearning.tensors.finite import non_finite
 from swarmlearning.tensors.structure import Spec, describe_difference, labels
 
-CHANNEL = "SWARM_CHANNEL"
-LOOPBACK = "SWARM_LOOPBACK"
-RECONNECT = "SWARM_RECONNECT_SECONDS"
 OVER_BEFORE_LOCAL = "Swarm training is over before local training. Exit gracefully."
 
 METHODS_OF_THE_ORIGINAL = (  # product, which subclasses of its callbacks override
@@ -90,7 +86,7 @@ class SwarmCallbackBase(ABC):
         self._training_over = False
         self._merged_while_training = False
         self._since_sync = 0
-        self._loopback = os.getenv(LOOPBACK, "").lower() == "true"
+        self._loopback = environment.loopback()
         with self._reported():
             options = parameters.known(keywords, self.platform_keywords)
             self._parameters = parameters.check(
@@ -100,7 +96,7 @@ class SwarmCallbackBase(ABC):
             self._pace = Pace(self._parameters.total_epochs)
             self._log_parameters(options)
             if self._loopback:
-                log_box(self.logger, f"{LOOPBACK} is set: training goes on alone, nothing is merged")
+                log_box(self.logger, f"{environment.LOOPBACK} is set: training goes on alone, nothing is merged")
         return options
 
     def _join(self) -> None:
@@ -117,7 +113,7 @@ class SwarmCallbackBase(ABC):
     def on_train_begin(self, logs: Any = None) -> None:
         """Call once before the first batch: merges the sites' initial parameters and loads the result."""
         if self._session is None:
-            self.logger.debug("%s: no merge at the beginning", LOOPBACK)
+            self.logger.debug("%s: no merge at the beginning", environment.LOOPBACK)
             self._pace.resume()
             return
         self._begun = True
@@ -149,7 +145,7 @@ class SwarmCallbackBase(ABC):
         What this site contributes to the rounds of those still training is up to `checkinModelOnTrainEnd`.
         """
         if self._session is None:
-            self.logger.debug("%s: no merge at the end", LOOPBACK)
+            self.logger.debug("%s: no merge at the end", environment.LOOPBACK)
             return
         self._require_begun("on_train_end")
         self.logger.info("Finished local training !!!")
@@ -208,12 +204,13 @@ class SwarmCallbackBase(ABC):
             )
             return self._connect(request)
 
-    def _connect(self, request: Open) -> Exchanges:
-        channel = os.getenv(CHANNEL)
+    def _connect(self, request: Open, on_idle: OnIdle = lambda: None) -> Exchanges:
+        channel = os.getenv(environment.CHANNEL)
         if not channel:
-            raise SwarmError(f"environment variable {CHANNEL} is not set. {HOW_TO_START}")
+            raise SwarmError(f"environment variable {environment.CHANNEL} is not set. {HOW_TO_START}")
         request = msgspec.structs.replace(request, fixed=self._fixed())
-        return Session(Path(channel), request, self.logger.info, _reconnect_seconds())
+        patience = environment.seconds(environment.RECONNECT, RECONNECT_SECONDS)
+        return Session(Path(channel), request, self.logger.info, patience, on_idle)
 
     def _sync(self, session: Exchanges) -> None:
         self.logger.info("Starting Swarm merging round ...")
@@ -373,16 +370,3 @@ def _tell_if_left_open(session: Exchanges, logger: Logger, pid: int) -> None:
 def _specs(tensors: Mapping[str, Tensor]) -> list[Spec]:
     """Sorted by name."""
     return [(name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)]
-
-
-def _reconnect_seconds() -> float:
-    given = os.getenv(RECONNECT)
-    if not given:
-        return RECONNECT_SECONDS
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < math.inf:
-        raise SwarmError(f"environment variable {RECONNECT} has to be a number of seconds, 0 or more; it is {given!r}")
-    return seconds

@@ -2,6 +2,7 @@
 
 import select
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from swarmlearning.channel import framing
@@ -9,6 +10,7 @@ from swarmlearning.channel.address import connect
 from swarmlearning.channel.messages import FromML, FromSL
 
 SEND_TIMEOUT = 5.0  # seconds; the socket is local and the messages are small
+IDLE_SECONDS = 1.0
 
 
 class Connection:
@@ -22,15 +24,22 @@ class Connection:
         self._socket.settimeout(SEND_TIMEOUT)
         self._socket.sendall(framing.encode(message))
 
-    def receive(self) -> FromSL:
-        """Waits for the next message, without limit. Raises `ChannelError` for what is none."""
+    def receive(self, on_idle: Callable[[], None] = lambda: None) -> FromSL:
+        """Waits for the next message, without limit; calls `on_idle` every second meanwhile.
+
+        Raises `ChannelError` for what is no message.
+        """
+        while not self.pending(IDLE_SECONDS):
+            on_idle()
         self._socket.settimeout(None)
         length = framing.body_length(self._read(framing.LENGTH.size))
         return framing.decode_from_sl(self._read(length))
 
-    def pending(self) -> bool:
-        """Whether there is something to receive: a message, or that the SL has left."""
-        return bool(select.select([self._socket], [], [], 0)[0])
+    def pending(self, seconds: float = 0) -> bool:
+        """Whether within so many seconds there is something to receive: a message, or that the SL has left."""
+        poll = select.poll()  # not select(), which knows the first 1024 files of a process only
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def left(self) -> bool:
         """Whether the SL has left, and nothing it said before is still to be read."""

@@ -78,6 +78,7 @@ class Evaluation(NamedTuple):
 
 OnMerged = Callable[[Path], Evaluation]
 OnWaiting = Callable[[str], None]
+OnIdle = Callable[[], None]
 
 
 class Exchanges(Protocol):
@@ -99,16 +100,23 @@ class Session:
     """An open training session. All but `progress` raise `SwarmError` when the SL refuses, fails or stays away."""
 
     def __init__(
-        self, address: Path, request: Open, on_waiting: OnWaiting, reconnect_seconds: float = RECONNECT_SECONDS
+        self,
+        address: Path,
+        request: Open,
+        on_waiting: OnWaiting,
+        reconnect_seconds: float = RECONNECT_SECONDS,
+        on_idle: OnIdle = lambda: None,
     ) -> None:
         """Connects to the SL's socket at `address` and opens the session. `on_waiting` gets lines for the log.
 
-        An SL that goes away later is waited for so many seconds; with 0 that ends the session.
+        An SL that goes away later is waited for so many seconds; with 0 that ends the session. `on_idle` is called
+        about once a second while the SL is waited for; what it raises ends the session.
         """
         self._address = address
         self._request = request
         self._on_waiting = on_waiting
         self._reconnect_seconds = reconnect_seconds
+        self._on_idle = on_idle
         self._why_over: str | None = None  # why nothing more can be asked
         self._connection: Connection | None = None
         self._id = ""  # empty until the SL that is connected has opened the session
@@ -225,7 +233,7 @@ class Session:
 
     def _await(self, answer: type[A], on_merged: OnMerged | None = None) -> A:
         """Serves the SL until its answer."""
-        while not isinstance(message := self._connected.receive(), answer):
+        while not isinstance(message := self._connected.receive(self._on_idle), answer):
             match message:
                 case Waiting():
                     self._on_waiting(message.text)
@@ -311,6 +319,7 @@ class Session:
         pause = FIRST_PAUSE
         while (left := self._give_up_at - monotonic()) > 0:
             sleep(min(pause, left))
+            self._on_idle()
             pause = min(2 * pause, LONGEST_PAUSE)
             with suppress(OSError):
                 self._connect()

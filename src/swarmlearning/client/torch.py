@@ -11,7 +11,7 @@ from swarmlearning.client.base import SwarmCallbackBase
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.fixed import tensors_digest
 from swarmlearning.client.parameters import positive
-from swarmlearning.client.session import Exchanges
+from swarmlearning.client.session import Exchanges, OnIdle
 from swarmlearning.client.torch_evaluation import Validation
 from swarmlearning.client.torch_model import TorchModel
 from swarmlearning.client.torch_ranks import for_this_rank
@@ -32,8 +32,8 @@ class TorchCallback(SwarmCallbackBase):
     def _fixed(self) -> Fixed:
         return Fixed(frozen=tensors_digest(self._model.frozen.digests()))
 
-    def _connect(self, request: Open) -> Exchanges:
-        return for_this_rank(lambda: super(TorchCallback, self)._connect(request))
+    def _connect(self, request: Open, on_idle: OnIdle = lambda: None) -> Exchanges:
+        return for_this_rank(lambda on_idle: super(TorchCallback, self)._connect(request, on_idle))
 
     def _name_local_entries(self) -> None:
         if self._model.local:
@@ -81,8 +81,9 @@ class SwarmCallback(TorchCallback):
     Modes, random numbers and gradients are after a merge what they were before it.
 
     With DistributedDataParallel (or Accelerate) make the callback on every rank, after the process group, and call its
-    hooks on every rank: rank 0 has the SL node, all ranks get what is merged. With gradient accumulation call
-    `on_batch_end` after the optimizer's step, not after each part of a batch.
+    hooks on every rank, equally often: rank 0 has the SL node, all ranks get what is merged. Ranks may be
+    `SWARM_RANK_SECONDS` (300) apart; a rank that has not come then is an error on the others. With gradient
+    accumulation call `on_batch_end` after the optimizer's step, not after each part of a batch.
     """
 
     ml_platforms = ("PYTORCH",)
