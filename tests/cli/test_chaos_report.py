@@ -7,10 +7,11 @@ from support.rounds import SITES, UNUSABLE, publish, report_all, submit, three_s
 from swarmlearning.cli.chaos.inject import Injected
 from swarmlearning.cli.chaos.plan import Fault, Plan, Recipe
 from swarmlearning.cli.chaos.report import Recovery, lost_rounds, problems, resilience
-from swarmlearning.cli.report import Report, RoundReport
+from swarmlearning.cli.report import Report
 from swarmlearning.ledger.bodies import Freeze, Lost, Missing, Void
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.history import steps
+from swarmlearning.views.report import RoundReport
 
 PLAN = Plan(name="two", faults=2, recipes=(Recipe("kill", "leader"),))
 

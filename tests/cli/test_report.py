@@ -15,15 +15,11 @@ from rich.console import Console
 from support.network import Ledger
 from support.rounds import SITES, UNUSABLE, finish, publish, report_all, submit, three_sites
 from swarmlearning.cli.report import (
-    Influence,
-    LedgerReport,
     Report,
-    RoundReport,
     make_report,
     metrics,
     read_ledger,
     save,
-    status,
     succeeded,
 )
 from swarmlearning.cli.runfolder import RunFolder
@@ -45,6 +41,8 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ordering.local import open_chain_file
 from swarmlearning.supervise.processes import RunError
 from swarmlearning.tensors.file import Tensor, write
+from swarmlearning.views.render import report_text
+from swarmlearning.views.report import Influence, RoundReport, TrainingReport
 
 
 @pytest.fixture
@@ -67,7 +65,7 @@ def store(folder: RunFolder, blocks: list[bytes]) -> None:
         connection.executemany("INSERT INTO blocks VALUES (?, ?, ?)", rows)
 
 
-def read(folder: RunFolder, ledger: Ledger) -> LedgerReport:
+def read(folder: RunFolder, ledger: Ledger) -> TrainingReport:
     store(folder, ledger.blocks)
     return read_ledger(folder.chain)
 
@@ -91,7 +89,7 @@ def test_a_training_with_everybody_in_every_round(folder: RunFolder, ledger: Led
     assert found.holds == dict.fromkeys(SITES, "f" * 64)
     assert found.over
     assert not found.problem
-    assert status(found) == "complete: 4/4 rounds with 3/3"
+    assert report_text(found) == "complete: 4/4 rounds with 3/3"
 
 
 def test_the_part_that_each_took_in_a_round(folder: RunFolder, ledger: Ledger) -> None:
@@ -122,7 +120,7 @@ def test_the_part_that_each_took_in_a_round(folder: RunFolder, ledger: Ledger) -
     assert second.excluded == {"site-3": "non-finite: NaN in a"}
     assert (third.contributors, third.lost, third.absent) == (["site-1", "site-3"], ["site-2"], [])
     assert (fourth.contributors, fourth.lost, fourth.absent) == (["site-1", "site-3"], [], ["site-2"])
-    assert status(found) == (
+    assert report_text(found) == (
         f"not over: 0/4 rounds with 3/3, the others with at least 2/3: round 0 without {late} (late), "
         "round 1 without site-3 (excluded), round 2 without site-2 (lost), round 3 without site-2 (absent)"
     )
@@ -178,7 +176,7 @@ def test_a_partial_training_is_not_called_complete(folder: RunFolder, ledger: Le
         ledger.say(site, CloseSession("snapshot"))
     submit(ledger, "site-1", "site-3")
     publish(ledger, "1" * 64)
-    assert status(read(folder, ledger)) == (
+    assert report_text(read(folder, ledger)) == (
         "partial: 0/2 rounds with 3/3, the others with at least 2/3: rounds 0 to 1 without site-2 (lost)"
     )
 
@@ -194,7 +192,7 @@ def test_an_altered_block_is_found_and_what_was_before_it_is_told(folder: RunFol
     found = read(folder, ledger)
     assert found.problem.startswith(f"block {height}")
     assert [each.number for each in found.rounds] == [0]
-    assert status(found).startswith(f"the ledger does not verify (block {height}")
+    assert report_text(found).startswith(f"the ledger does not verify (block {height}")
 
 
 def test_damage_to_the_file_is_found(folder: RunFolder, ledger: Ledger) -> None:

@@ -6,8 +6,7 @@ A script may write, in its folder `$SWARM_RUN_DIR/sites/$SWARM_SITE/`:
     model.safetensors    the model it ends with; its digest then stands for the site instead of what its SL reported
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,50 +14,14 @@ from typing import Any
 import msgspec
 
 from swarmlearning.cli.runfolder import RunFolder
-from swarmlearning.ledger.apply import state_of
-from swarmlearning.ledger.chain import Chain, Step
-from swarmlearning.ledger.history import BrokenChainError, RoundRecord, rounds, steps
+from swarmlearning.ledger.history import BrokenChainError, steps
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.supervise.processes import RunError
-from swarmlearning.views.nodes import sl_names
-from swarmlearning.views.training import main_contract
+from swarmlearning.views.render import report_text
+from swarmlearning.views.report import Recorder, RoundReport, TrainingReport
 
-SHOWN_GAPS = 8
 NO_FAILURES: Mapping[str, str] = MappingProxyType({})
-
-
-class Influence(msgspec.Struct, frozen=True):
-    """As the round's leader states: how far a site's model lay from the merged one, and the cosine of the angle
-    between its update and the merged update; null is not said. An outlier has the largest distance of all."""
-
-    distance: float | None
-    cosine: float | None
-
-
-class RoundReport(msgspec.Struct, frozen=True):
-    """A round with a result. Each site that had a session is in exactly one of the five; `excluded` says why, and
-    `influence` has an entry for each contributor."""
-
-    number: int
-    leader: str
-    contributors: list[str]
-    late: list[str]
-    lost: list[str]
-    absent: list[str]
-    excluded: dict[str, str]
-    influence: dict[str, Influence] = {}
-
-
-class LedgerReport(msgspec.Struct, frozen=True):
-    """What a chain tells of its training. `problem` is why it does not verify, empty when it does; the rest is what
-    stands before that. `holds` maps each site to the final model it has reported to hold."""
-
-    problem: str
-    over: bool
-    rounds: list[RoundReport]
-    model: str
-    holds: dict[str, str | None]
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -89,7 +52,7 @@ def make_report(
     entries = [{"name": name, "samples": None, "alone_accuracy": None, **metrics(folder.site(name))} for name in sites]
     stated = [entry["accuracy"] for entry in entries if isinstance(entry.get("accuracy"), int | float)]
     return Report(
-        status="; ".join([status(ledger), *(f"{name} {what}" for name, what in failures.items())]),
+        status="; ".join([report_text(ledger), *(f"{name} {what}" for name, what in failures.items())]),
         over=ledger.over,
         sites=entries,
         swarm_accuracy=min(stated) if len(stated) == len(entries) else None,
@@ -122,54 +85,30 @@ def succeeded(report: Report) -> bool:
     return report.ledger_verified and report.over and not report.failures
 
 
-def status(ledger: LedgerReport) -> str:
-    """One line: whether training came to its end, how many rounds had all sites, and who was not in the others."""
-    sites, total = len(ledger.holds), len(ledger.rounds)
-    taking_part = [len(each.contributors) for each in ledger.rounds]
-    full = taking_part.count(sites)
-    text = f"{full}/{total} rounds with {sites}/{sites}"
-    if full < total:
-        text += f", the others with at least {min(taking_part)}/{sites}: {_gaps(ledger)}"
-    if ledger.problem:
-        return f"the ledger does not verify ({ledger.problem}); before that {text}"
-    if not ledger.over:
-        return f"not over: {text}"
-    return f"{'complete' if full == total else 'partial'}: {text}"
-
-
-def _gaps(ledger: LedgerReport) -> str:
-    """Who was not in which rounds, and why; rounds in a row with the same gap are named together."""
-    found = []
-    for missing, run in groupby(ledger.rounds, key=lambda each: _missing(each, list(ledger.holds))):
-        numbers = [each.number for each in run]
-        if missing:
-            rounds = f"round {numbers[0]}" if len(numbers) == 1 else f"rounds {numbers[0]} to {numbers[-1]}"
-            found.append(f"{rounds} without {missing}")
-    more = f" and {len(found) - SHOWN_GAPS} more gaps" if len(found) > SHOWN_GAPS else ""
-    return ", ".join(found[:SHOWN_GAPS]) + more
-
-
-def _missing(each: RoundReport, sites: Sequence[str]) -> str:
-    why = dict.fromkeys(each.late, "late") | dict.fromkeys(each.lost, "lost") | dict.fromkeys(each.absent, "absent")
-    why |= dict.fromkeys(each.excluded, "excluded")
-    return " and ".join(f"{site} ({why.get(site, 'not there yet')})" for site in sites if site not in each.contributors)
-
-
-def read_ledger(path: Path) -> LedgerReport:
+def read_ledger(path: Path, contract: str = "", run: int | None = None) -> TrainingReport:
     """Verifies and replays a chain file from block 0; what is wrong with it is the report's `problem`."""
-    walked: list[Step] = []
-    problem = ""
     try:
-        for step in steps(read_chain_file(path)):
-            if step.void is not None:
-                problem = f"block {step.chain.height} is void: {step.void}"
+        blocks = read_chain_file(path)
+        return recorded(blocks, f"{path} has no block", contract, run)
+    except OrderingError as error:
+        return Recorder().report(contract, run, str(error))
+
+
+def recorded(blocks: Iterable[bytes], no_blocks: str, contract: str = "", run: int | None = None) -> TrainingReport:
+    """Verifies and replays blocks from the genesis; `no_blocks` is the problem where there are none.
+
+    Raises `OrderingError` when they cannot be read.
+    """
+    recorder, problem = Recorder(), no_blocks
+    try:
+        for step in steps(blocks):
+            problem = f"block {step.chain.height} is void: {step.void}" if step.void is not None else ""
+            if problem:
                 break
-            walked.append(step)
+            recorder.add(step)
     except (OrderingError, BrokenChainError) as error:
         problem = str(error)
-    if not walked and not problem:
-        problem = f"{path} has no block"
-    return _ledger_report(walked, problem)
+    return recorder.report(contract, run, problem)
 
 
 def metrics(site: Path) -> dict[str, Any]:
@@ -191,41 +130,3 @@ def own_digest(site: Path) -> str | None:
     from swarmlearning.tensors.digest import digest_file  # every `swarm` command would load numpy
 
     return digest_file(path).root
-
-
-def _ledger_report(walked: Sequence[Step], problem: str) -> LedgerReport:
-    world = (walked[-1].chain if walked else Chain()).world
-    contract = main_contract(world)
-    state, names = state_of(world, contract), sl_names(world)
-    members = {uid: name for uid, name in names.items() if uid in state.members}
-    # A round that was voided and merged again is there twice: the later one stands.
-    standing = {
-        record.number: record
-        for record in rounds(walked)
-        if (record.contract, record.run) == (contract, state.run) and record.number < state.rounds
-    }
-    holders = state.result.holders if state.result else ()
-    model = state.result.digest if state.result else ""
-    return LedgerReport(
-        problem=problem,
-        over=state.over,
-        rounds=[_round_report(standing[number], members) for number in sorted(standing)],
-        model=model,
-        holds={name: model if uid in holders else None for uid, name in members.items()},
-    )
-
-
-def _round_report(record: RoundRecord, names: dict[str, str]) -> RoundReport:
-    def named(uids: Sequence[str]) -> list[str]:
-        return [name for uid, name in names.items() if uid in uids]
-
-    return RoundReport(
-        number=record.number,
-        leader=names[record.leader],
-        contributors=named(record.contributed),
-        late=named(record.late),
-        lost=named(record.lost),
-        absent=named(record.absent),
-        excluded={names[part.uid]: f"{part.reason}: {part.detail}" for part in record.excluded},
-        influence={names[part.uid]: Influence(part.distance, part.cosine) for part in record.contributions},
-    )

@@ -1,18 +1,19 @@
 """A report as tables for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from swarmlearning.cli.console import shows
-from swarmlearning.cli.report import Report, RoundReport
+from swarmlearning.cli.report import Report
+from swarmlearning.views.report import Part, RoundReport
 
 SHOWN_ROUNDS = 40
 SHOWN_DIGITS = 16
 
-MARKS = {
+MARKS: dict[Part, str] = {
     "led and contributed": "◆#",
     "led": "◇+",
     "contributed": "●o",
@@ -31,28 +32,27 @@ def summary(report: Report, console: Console) -> RenderableType:
     head = Text(f"{report.status}; {verified}{reached}", style="bold" if report.ledger_verified else "bold red")
     parts: list[RenderableType] = [head]
     if report.rounds:
-        parts += ["", participation(report, plain=not shows(console, "".join(MARKS.values())))]
+        parts += ["", participation(report.rounds, report.digests, console)]
     return Group(*parts)
 
 
-def participation(report: Report, *, plain: bool) -> RenderableType:
+def participation(rounds: Sequence[RoundReport], digests: Mapping[str, str | None], console: Console) -> RenderableType:
     """A line a site, a character a round (the newest `SHOWN_ROUNDS`), and the digest of the model it holds."""
-    shown = report.rounds[-SHOWN_ROUNDS:]
+    shown = rounds[-SHOWN_ROUNDS:]
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     table.add_column(f"rounds {shown[0].number} to {shown[-1].number}", overflow="fold")
     table.add_column("took part", no_wrap=True)
     table.add_column("final model", no_wrap=True, min_width=SHOWN_DIGITS)
-    used: set[str] = set()
+    used: set[Part] = set()
+    plain = not shows(console, "".join(MARKS.values()))
     mark = {part: both[plain] for part, both in MARKS.items()}
-    for name, digest in report.digests.items():
-        parts = [_part(each, name) for each in shown]
+    for name, digest in digests.items():
+        parts = [each.part(name) for each in shown]
         used.update(parts)
-        took_part = sum(name in each.contributors for each in report.rounds)
+        took_part = sum(name in each.contributors for each in rounds)
         model = digest[:SHOWN_DIGITS] if digest else "none"
-        table.add_row(
-            Text(name), Text("".join(mark[part] for part in parts)), f"{took_part}/{len(report.rounds)}", model
-        )
+        table.add_row(Text(name), Text("".join(mark[part] for part in parts)), f"{took_part}/{len(rounds)}", model)
     legend = "   ".join(f"{mark[part]} {part}" for part in MARKS if part in used)
     return Group(table, Text(legend, style="dim"))
 
@@ -64,16 +64,3 @@ def accuracies(rows: Sequence[tuple[str, int, float | None]]) -> RenderableType:
     for who, samples, accuracy in rows:
         table.add_row(who, str(samples), "?" if accuracy is None else f"{100 * accuracy:.1f} %")
     return table
-
-
-def _part(each: RoundReport, name: str) -> str:
-    contributed, led = name in each.contributors, name == each.leader
-    if led:
-        return "led and contributed" if contributed else "led"
-    if contributed:
-        return "contributed"
-    if name in each.late:
-        return "late"
-    if name in each.lost:
-        return "lost"
-    return "excluded" if name in each.excluded else "absent"

@@ -22,7 +22,8 @@ class BrokenChainError(UserError):
 class RoundRecord(msgspec.Struct, frozen=True):
     """A published round: UIDs of its leader and of every member by the part it took.
 
-    `lost`: not there, or without its ML process, when the round closed. `absent`: there, but not in.
+    `lost`: not there, or without its ML process, when the round closed. `absent`: there, but not in. `time_ms`: of the
+    block with the result.
     """
 
     contract: str
@@ -37,6 +38,7 @@ class RoundRecord(msgspec.Struct, frozen=True):
     lost: tuple[str, ...]
     absent: tuple[str, ...]
     excluded: tuple[Exclusion, ...]
+    time_ms: int
 
 
 def steps(blocks: Iterable[bytes]) -> Iterator[Step]:
@@ -66,10 +68,10 @@ def rounds(walked: Iterable[Step]) -> Iterator[RoundRecord]:
         for signed in step.block.transactions:
             body = signed.content.body
             if isinstance(body, Publish) and body.result:
-                yield _record(step.chain, signed.content.contract, body)
+                yield _record(step.chain, signed.content.contract, body, step.block.header.time_ms)
 
 
-def _record(chain: Chain, contract: str, body: Publish) -> RoundRecord:
+def _record(chain: Chain, contract: str, body: Publish, time_ms: int) -> RoundRecord:
     state = state_of(chain.world, contract)
     assert state.result is not None
     closed = state.result.closed
@@ -89,4 +91,5 @@ def _record(chain: Chain, contract: str, body: Publish) -> RoundRecord:
         lost=tuple(member.uid for member in others if not member.present),
         absent=tuple(member.uid for member in others if member.present),
         excluded=body.receipt.exclusions,
+        time_ms=time_ms,
     )

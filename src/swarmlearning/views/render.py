@@ -1,11 +1,14 @@
 """The only place where facts become text for people. Names are safe already (`names`); the text is plain, no markup."""
 
 from datetime import UTC, datetime
+from itertools import groupby
 
 from swarmlearning.views.names import Names, displayed, name_of
+from swarmlearning.views.report import RoundReport, TrainingReport
 from swarmlearning.views.training import Activity, Awaited, Participation, Waiting
 
 LONGEST_LIST = 20
+SHOWN_GAPS = 8
 
 REASONS = {
     "lost": "lost",
@@ -65,6 +68,21 @@ def participation_text(facts: Participation, names: Names) -> str:
     return f"partial: of {total} rounds with {count} members {listed(fewer)}; all others in {total}"
 
 
+def report_text(report: TrainingReport) -> str:
+    """One line: whether training came to its end, how many rounds had all sites, and who was not in the others."""
+    sites, total = len(report.holds), len(report.rounds)
+    taking_part = [len(each.contributors) for each in report.rounds]
+    full = taking_part.count(sites)
+    text = f"{full}/{total} rounds with {sites}/{sites}"
+    if full < total:
+        text += f", the others with at least {min(taking_part)}/{sites}: {_gaps(report)}"
+    if report.problem:
+        return f"the ledger does not verify ({report.problem}); before that {text}"
+    if not report.over:
+        return f"not over: {text}"
+    return f"{'complete' if full == total else 'partial'}: {text}"
+
+
 def activity_text(activity: Activity, number: int | None) -> str:
     """A few words: what a member does; `number` is the round in progress."""
     return ACTIVITIES[activity].format(number)
@@ -79,6 +97,24 @@ def listed(parts: list[str]) -> str:
     """A list for a sentence; of a long one the first, and how many more there are."""
     more = len(parts) - LONGEST_LIST
     return ", ".join(parts[:LONGEST_LIST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _gaps(report: TrainingReport) -> str:
+    """Who was not in which rounds, and why; rounds in a row with the same gap are named together."""
+    found = []
+    for missing, run in groupby(report.rounds, key=lambda each: _missing(each, list(report.holds))):
+        numbers = [each.number for each in run]
+        if missing:
+            rounds = f"round {numbers[0]}" if len(numbers) == 1 else f"rounds {numbers[0]} to {numbers[-1]}"
+            found.append(f"{rounds} without {missing}")
+    more = f" and {len(found) - SHOWN_GAPS} more gaps" if len(found) > SHOWN_GAPS else ""
+    return ", ".join(found[:SHOWN_GAPS]) + more
+
+
+def _missing(each: RoundReport, sites: list[str]) -> str:
+    why = dict.fromkeys(each.late, "late") | dict.fromkeys(each.lost, "lost") | dict.fromkeys(each.absent, "absent")
+    why |= dict.fromkeys(each.excluded, "excluded")
+    return " and ".join(f"{site} ({why.get(site, 'not there yet')})" for site in sites if site not in each.contributors)
 
 
 def _awaited_text(facts: Waiting, names: Names) -> str:

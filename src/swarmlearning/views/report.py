@@ -1,0 +1,153 @@
+"""Facts about whole trainings, collected from a verified chain block by block: rounds, participation, curves."""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from swarmlearning.ledger.bodies import ReportPerformance
+from swarmlearning.ledger.chain import Step
+from swarmlearning.ledger.contracts.training.state import Training, empty
+from swarmlearning.ledger.history import RoundRecord, rounds
+from swarmlearning.ledger.world import World
+from swarmlearning.views.nodes import sl_names
+from swarmlearning.views.training import main_contract
+
+Part: TypeAlias = Literal["led and contributed", "led", "contributed", "late", "lost", "excluded", "absent"]
+
+
+class Influence(msgspec.Struct, frozen=True):
+    """As the round's leader states: how far a site's model lay from the merged one, and the cosine of the angle
+    between its update and the merged update; null is not said. An outlier has the largest distance of all."""
+
+    distance: float | None
+    cosine: float | None
+
+
+class RoundReport(msgspec.Struct, frozen=True):
+    """A round with a result. Each site that had a session is in exactly one of the five; `excluded` says why,
+    `influence` has an entry for each contributor, `time_ms` is the block time of the result."""
+
+    number: int
+    leader: str
+    contributors: list[str]
+    late: list[str]
+    lost: list[str]
+    absent: list[str]
+    excluded: dict[str, str]
+    influence: dict[str, Influence] = {}
+    time_ms: int = 0
+
+    def part(self, site: str) -> Part:
+        """What this site's part in the round was."""
+        if site == self.leader:
+            return "led and contributed" if site in self.contributors else "led"
+        if site in self.contributors:
+            return "contributed"
+        if site in self.late:
+            return "late"
+        if site in self.lost:
+            return "lost"
+        return "excluded" if site in self.excluded else "absent"
+
+
+class Performance(msgspec.Struct, frozen=True):
+    """What a site reported after it had loaded the result of a round: its own loss and metric, and epochs done."""
+
+    round: int
+    site: str
+    loss: float | None
+    metric: float | None
+    epochs: int
+    total_epochs: int
+
+
+class TrainingReport(msgspec.Struct, frozen=True):
+    """One run of a training contract, which has been reset `run` times before. `problem` is why the chain does not
+    verify, empty when it does; the rest is what stands before that. `holds` maps each site to the final model (digest)
+    it has reported to hold."""
+
+    problem: str
+    over: bool
+    rounds: list[RoundReport]
+    model: str
+    holds: dict[str, str | None]
+    contract: str = ""
+    run: int = 0
+    performances: list[Performance] = []
+
+
+class Recorder:
+    """Collects what a chain records about trainings. Memory grows with rounds, not with blocks."""
+
+    def __init__(self) -> None:
+        self._world = World()
+        self._states: dict[tuple[str, int], Training] = {}
+        self._rounds: dict[tuple[str, int], dict[int, RoundRecord]] = {}
+        self._reports: dict[tuple[str, int], dict[tuple[int, str], ReportPerformance]] = {}
+
+    def add(self, step: Step) -> None:
+        """Takes account of the next verified block."""
+        if step.block is None or step.void is not None:
+            return
+        self._world = step.chain.world
+        for signed in step.block.transactions:
+            state = self._world.get(f"training/{signed.content.contract}", Training)
+            if state is None:
+                continue
+            key, body = (state.name, state.run), signed.content.body
+            self._states[key] = state
+            if isinstance(body, ReportPerformance):
+                found = self._reports.setdefault(key, {})
+                earlier = found.get((body.round, signed.content.sender))
+                if earlier is None or body.loss is not None or body.metric is not None:
+                    found[body.round, signed.content.sender] = body
+        for record in rounds([step]):
+            # A round that was voided and merged again comes twice: the later one stands.
+            self._rounds.setdefault((record.contract, record.run), {})[record.number] = record
+
+    @property
+    def trainings(self) -> list[tuple[str, int]]:
+        """Contract and run of every training that the chain has a session of, oldest first."""
+        return [key for key, state in self._states.items() if state.members]
+
+    def report(self, contract: str = "", run: int | None = None, problem: str = "") -> TrainingReport:
+        """The report of one training: by default of the contract with the most rounds, and of its latest run."""
+        name = contract or main_contract(self._world)
+        latest = self._world.get(f"training/{name}", Training) or empty(name)
+        state = latest if run in (None, latest.run) else self._states.get((name, run or 0), empty(name, run or 0))
+        members = {uid: shown for uid, shown in sl_names(self._world).items() if uid in state.members}
+        key = (name, state.run)
+        standing = [one for number, one in sorted(self._rounds.get(key, {}).items()) if number < state.rounds]
+        holders = state.result.holders if state.result else ()
+        model = state.result.digest if state.result else ""
+        return TrainingReport(
+            problem=problem,
+            over=state.over,
+            rounds=[_round(record, members) for record in standing],
+            model=model,
+            holds={shown: model if uid in holders else None for uid, shown in members.items()},
+            contract=name,
+            run=state.run,
+            performances=[
+                Performance(number, members[uid], body.loss, body.metric, body.epochs, body.total_epochs)
+                for (number, uid), body in sorted(self._reports.get(key, {}).items(), key=lambda entry: entry[0])
+                if uid in members and number < state.rounds
+            ],
+        )
+
+
+def _round(record: RoundRecord, names: dict[str, str]) -> RoundReport:
+    def named(uids: tuple[str, ...]) -> list[str]:
+        return [name for uid, name in names.items() if uid in uids]
+
+    return RoundReport(
+        number=record.number,
+        leader=names[record.leader],
+        contributors=named(record.contributed),
+        late=named(record.late),
+        lost=named(record.lost),
+        absent=named(record.absent),
+        excluded={names[part.uid]: f"{part.reason}: {part.detail}" for part in record.excluded},
+        influence={names[part.uid]: Influence(part.distance, part.cosine) for part in record.contributions},
+        time_ms=record.time_ms,
+    )
