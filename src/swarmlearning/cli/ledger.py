@@ -32,7 +32,7 @@ ChainPath = Annotated[
 def verify(path: ChainPath) -> None:
     """Verify every block: links, signatures, certificates, contracts, states. Exit status 1 names the first fault."""
     try:
-        walked = list(steps(read_chain_file(_chain_file(path))))
+        walked = list(steps(read_chain_file(chain_file(path))))
         if not walked:
             raise BrokenChainError(0, "the chain file is empty: there is no genesis")
         void = [(step.chain.height, step.void) for step in walked if step.void is not None]
@@ -61,7 +61,7 @@ def show(
     """Show the blocks of a chain file: who sent what, at which height and when."""
     try:
         walked = [
-            step for step in steps(read_chain_file(_chain_file(path))) if start <= step.chain.height < start + limit
+            step for step in steps(read_chain_file(chain_file(path))) if start <= step.chain.height < start + limit
         ]
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm ledger show", error)
@@ -73,7 +73,7 @@ def show(
             make_console().print(_table(walked))
 
 
-def _chain_file(path: Path) -> Path:
+def chain_file(path: Path) -> Path:
     """The chain file that `path` leads to."""
     if not path.is_dir():
         return path

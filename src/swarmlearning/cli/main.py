@@ -2,7 +2,7 @@
 
 import typer
 
-from swarmlearning.cli import cert, demo, ledger, nodes, operate, run, status
+from swarmlearning.cli import cert, demo, ledger, nodes, operate, run, status, trainings
 from swarmlearning.cli.chaos import command as chaos
 from swarmlearning.cli.console import tolerate_any_encoding
 
@@ -18,6 +18,7 @@ app.command("run", context_settings=run.CONTEXT_SETTINGS)(run.run)
 app.command("chaos", context_settings=run.CONTEXT_SETTINGS)(chaos.chaos)
 app.command("sl", context_settings={"allow_extra_args": True})(nodes.sl)
 app.command("status")(status.status)
+app.command("report")(trainings.report)
 app.add_typer(nodes.sn_app, name="sn")
 app.add_typer(cert.app, name="cert")
 app.add_typer(ledger.app, name="ledger")

@@ -69,15 +69,19 @@ def make_report(
 def save(report: object, *paths: Path | None) -> None:
     """Writes a report as a JSON file to each path; a half-written one is never seen. Raises `RunError`."""
     for path in paths:
-        if path is None:
-            continue
-        part = path.with_name(f".{path.name}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-            part.replace(path)
-        except OSError as error:
-            raise RunError(f"cannot write the report to {path}: {error.strerror}") from error
+        if path is not None:
+            write_whole(path, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file, in folders made when missing; a half-written one is never seen. Raises `RunError`."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write the report to {path}: {error.strerror}") from error
 
 
 def succeeded(report: Report) -> bool:

@@ -1,0 +1,130 @@
+"""`swarm report`: how a training went, from an SN's ledger on disk or over the network, verified from block 0."""
+
+import asyncio
+import csv
+import io
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from swarmlearning.address import join
+from swarmlearning.api.client import SnClient
+from swarmlearning.cli.console import make_console, print_json
+from swarmlearning.cli.ledger import chain_file
+from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, fail, load_identity
+from swarmlearning.cli.report import read_ledger, recorded, save, write_whole
+from swarmlearning.cli.summary import participation
+from swarmlearning.errors import UserError
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context
+from swarmlearning.supervise.processes import RunError
+from swarmlearning.views.names import displayed
+from swarmlearning.views.render import clock, report_text
+from swarmlearning.views.report import TrainingReport
+
+FETCH_SECONDS = 600.0
+COLUMNS = ["contract", "run", "round", "time", "site", "part", "loss", "metric", "epochs", "total_epochs"]
+FORMULA = ("=", "+", "-", "@")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def report(
+    data_dir: Annotated[Path | None, typer.Option(help="An SN's data directory, a run folder or a chain file.")] = None,
+    sn_ip: Annotated[str, typer.Option(help="Address of an SN, to read its ledger over the network.")] = "",
+    sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
+    contract: Annotated[str, typer.Option(help="The training contract; by default that with the most rounds.")] = "",
+    run: Annotated[int | None, typer.Option(help="Which run of it, from 1; by default the latest.", min=1)] = None,
+    curves: Annotated[Path | None, typer.Option("--csv", help="Write a line for each site and round here.")] = None,
+    file: Annotated[Path | None, typer.Option("--report", help="Write the report here as JSON.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    cacert: CaCert = None,
+    capath: CaPath = None,
+    cert: Cert = None,
+    key: Key = None,
+) -> None:
+    """Show how a training went: rounds, who took part, loss and metric of each site, and who holds the final model.
+
+    The ledger is read from disk (--data-dir) or from an SN (--sn-ip, with any
+    node's certificate), and every block of it is verified here. Exit status 1
+    when it does not verify, or has no such training.
+    """
+    try:
+        if (data_dir is None) == (not sn_ip):
+            raise UserError("name the ledger by one of --data-dir (on this disk) and --sn-ip (over the network)")
+        number = None if run is None else run - 1
+        if data_dir is not None:
+            found = read_ledger(chain_file(data_dir), contract, number)
+        else:
+            identity = load_identity(cacert, capath, cert, key)
+            address = join(sn_ip, sn_api_port)
+            blocks = asyncio.run(_fetched(address, identity))
+            found = recorded(blocks, f"the SN at {address} has no block", contract, number)
+        if curves is not None:
+            write_whole(curves, table_of(found).encode())
+        save(found, file)
+        if json:
+            print_json(found)
+        else:
+            show(make_console(), found)
+        if found.problem:
+            raise RunError(found.problem)
+        if not found.holds:
+            which = f"of contract {displayed(contract)}" if contract else "of any contract"
+            raise RunError(f"the ledger has no training {which}{'' if run is None else f' with run {run}'}")
+    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
+        fail("swarm report", error)
+
+
+def show(console: Console, found: TrainingReport) -> None:
+    """Prints the report of a training."""
+    if found.contract:
+        console.print(Text.assemble("Training ", (displayed(found.contract), "bold"), f", run {found.run + 1}"))
+    console.print(report_text(found), soft_wrap=True)
+    if not found.rounds:
+        return
+    console.print(f"first result {clock(found.rounds[0].time_ms)}, latest {clock(found.rounds[-1].time_ms)}")
+    console.print()
+    console.print(participation(found.rounds, found.holds, console))
+    console.print(f"\nmodel {found.model}", soft_wrap=True)
+
+
+def table_of(found: TrainingReport) -> str:
+    """CSV with a line for each site and round: its part in it, and what it reported after it had loaded the result."""
+    performances = {(one.round, one.site): one for one in found.performances}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for each in found.rounds:
+        for site in found.holds:
+            head = [_cell(found.contract), found.run + 1, each.number, clock(each.time_ms), _cell(site)]
+            one = performances.get((each.number, site))
+            reported = [one.loss, one.metric, one.epochs, one.total_epochs] if one else [None] * 4
+            writer.writerow([*head, each.part(site), *reported])
+    return text.getvalue()
+
+
+def _cell(name: str) -> str:
+    """A name of another organisation's, which must not become a formula."""
+    shown = displayed(name)
+    return f"'{shown}" if shown.startswith(FORMULA) else shown
+
+
+async def _fetched(address: str, identity: Identity) -> list[bytes]:
+    """Every block that this SN has now, not verified yet. Raises `Unavailable`, `Refusal` or `RunError`."""
+    found: list[bytes] = []
+    async with SnClient(address, client_context(identity)) as client:
+        count = int((await client.status())["height"]) + 1
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                async for raw in client.blocks(0):
+                    found.append(raw)
+                    if len(found) >= count:
+                        break
+        except TimeoutError:
+            raise RunError(
+                f"the SN at {address} sent {len(found)} of {count} blocks in {FETCH_SECONDS:.0f} s"
+            ) from None
+    return found

@@ -1,0 +1,25 @@
+"""`swarm report` on a real network: any node's certificate reads and verifies how a training went."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from support.processes import COMMAND
+from support.swarm import Swarm, assert_complete, identity_options
+
+
+def test_a_training_of_a_real_network_is_reported_over_the_network_and_from_the_sn_s_disk(
+    swarm: Swarm, tmp_path: Path
+) -> None:
+    swarm.start_sn()
+    assert_complete(swarm.start_sites("--rounds", "2"))
+    words = [f"--sn-api-port={swarm.port}", "--sn-ip=127.0.0.1", f"--csv={tmp_path / 'curves.csv'}", "--json"]
+    words += [f"--{name}={value}" for name, value in identity_options(swarm.identities["SL-1"]).items()]
+    shown = subprocess.run([*COMMAND, "report", *words], capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0, shown.stderr
+    found = json.loads(shown.stdout)
+    assert (found["problem"], found["over"], [each["number"] for each in found["rounds"]]) == ("", True, [0, 1, 2])
+    assert set(found["holds"].values()) == {found["model"]}
+    assert len((tmp_path / "curves.csv").read_text().splitlines()) == 1 + 3 * 3
+    disk = [*COMMAND, "report", f"--data-dir={swarm.directory / 'sn'}", "--json"]
+    assert json.loads(subprocess.run(disk, capture_output=True, text=True, timeout=60).stdout) == found
