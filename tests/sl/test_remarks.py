@@ -29,8 +29,11 @@ def published(without: Mapping[str, ExclusionReason]) -> Play:
     return play
 
 
-def said(play: Play, uid: str, policy: OnNonFinite = "exclude") -> list[Remark]:
-    return Remarks(uid, policy, Play().state).new(play.state, {})
+FAULT = "tensor 'fc.weight' has NaN or infinity"
+
+
+def said(play: Play, uid: str, policy: OnNonFinite = "exclude", fault: str = FAULT) -> list[Remark]:
+    return Remarks(uid, policy, Play().state).new(play.state, {}, fault, "10.0.0.1:30305")
 
 
 def test_a_merge_of_all_models_is_no_news() -> None:
@@ -76,6 +79,7 @@ def test_a_model_without_which_there_are_too_few_ends_its_own_training_only() ->
     assert remark.own
     assert remark.fatal
     assert "is unusable (non-finite: fc.weight), and without it there are fewer than minPeers" in remark.text
+    assert FAULT in remark.text
     remarks = Remarks("b", "exclude", play.state)
     assert remarks.new(play.state, {}) == []
     play.submit("b", digest="e" * 64)
@@ -103,3 +107,25 @@ def test_a_geometric_median_that_is_one_node_s_model_is_called_that(
     found = Remarks("a", "exclude", Play().state).new(state, {})
     assert [remark.text.split(" alone")[0].rpartition(" ")[2] for remark in found] == [alone] * bool(alone)
     assert all(remark.own and not remark.fatal for remark in found)
+
+
+@pytest.mark.parametrize("policy", ["exclude", "fail"])
+def test_a_site_whose_own_check_finds_its_model_sound_is_not_ended_by_what_a_leader_says(policy: OnNonFinite) -> None:
+    left_out = said(published({"c": "non-finite"}), "c", policy, fault="")
+    assert [remark.fatal for remark in left_out] == [False]
+    assert "Its own check finds all values finite: the node that led the round may be faulty" in left_out[0].text
+    play = Play("a", "b")
+    play.submit("a", "b")
+    play.publish(without={"b": "non-finite"})
+    (barred,) = said(play, "b", policy, fault="")
+    assert barred.own
+    assert not barred.fatal
+    assert "this site's own check finds nothing wrong with it" in barred.text
+
+
+def test_a_site_that_others_cannot_fetch_from_is_told_its_address_and_what_to_do() -> None:
+    (own,) = said(published({"c": "unreachable"}), "c")
+    assert own.own
+    assert "Other sites cannot fetch this site's models from 10.0.0.1:30305: " in own.text
+    assert "--sl-fs-service" in own.text
+    assert "firewall" in own.text

@@ -79,10 +79,40 @@ async def test_cancelled_just_as_the_command_ends(tmp_path: Path, monkeypatch: p
             await work
 
 
-async def test_killed_the_sl_takes_its_command_along(tmp_path: Path) -> None:
+UP = "import signal; pipe = open({pipe!r}, 'wb', 0); pipe.write(b'up'); signal.pause()"
+
+DOUBLE_FORK = """
+import os, signal, sys, time
+if os.fork():
+    signal.pause()
+os.setsid()
+if os.fork():
+    os._exit(0)
+os.setpgid(0, 0)
+exec(sys.argv[1])
+"""
+
+RANKS = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], start_new_session=True)"
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        [],
+        ["bash", "-c", '"$@"; true', "run.sh"],
+        ["bash", "-c", 'setsid "$@" & wait', "run.sh"],
+        [sys.executable, "-c", RANKS],
+        [sys.executable, "-c", DOUBLE_FORK],
+    ],
+    ids=["python", "bash", "setsid", "launcher-of-ranks", "double-fork"],
+)
+async def test_nothing_of_a_command_outlives_an_sl_that_is_killed(wrapper: list[str], tmp_path: Path) -> None:
+    """Whoever holds the pipe open is alive."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    command = script(f"import signal; pipe = open({str(pipe)!r}, 'wb', 0); pipe.write(b'up'); signal.pause()")
+    text = UP.format(pipe=str(pipe))
+    runs_text = not wrapper or wrapper[0] == "bash"
+    command = [*wrapper, *(script(text) if runs_text else [text])]
     run = f"asyncio.run(run_ml({command!r}, pathlib.Path('ml.sock')))"
     sl = f"import asyncio, pathlib; from swarmlearning.sl.mlprocess import run_ml; {run}"
     process = await asyncio.create_subprocess_exec(*script(sl))
@@ -91,3 +121,17 @@ async def test_killed_the_sl_takes_its_command_along(tmp_path: Path) -> None:
         process.kill()
         assert await asyncio.to_thread(reader.read) == b""  # the end: nobody holds it any more
     await process.wait()
+
+
+async def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    leaves = f'setsid {sys.executable} -c "$1" & head -c 2 {pipe}; exit 3'
+    work = asyncio.create_task(run_ml(["bash", "-c", leaves, "run.sh", UP.format(pipe=str(pipe))], Path("ml.sock")))
+    with await asyncio.to_thread(pipe.open, "rb", 0) as reader:
+        assert await work == 3
+        assert await asyncio.to_thread(reader.read) == b""  # the end: nobody holds it any more
+
+
+async def test_exit_status_127_of_a_command_is_not_taken_for_a_command_that_cannot_start() -> None:
+    assert await run_ml(["sh", "-c", "exit 127"], Path("ml.sock")) == 127

@@ -25,7 +25,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from io import FileIO
@@ -66,6 +66,7 @@ class TensorStore:
         self._held: dict[str, ModelDigest] = {}
         self._most_held = 0
         self._pins = Pins()
+        self._needed: frozenset[str] = frozenset()
         self._spares = Spares(directory)
         with self.writing(directory, 0):
             directory.mkdir(parents=True, exist_ok=True)
@@ -181,12 +182,14 @@ class TensorStore:
         """Whether the model is held with the right bytes; one with wrong bytes is forgotten."""
         return await asyncio.to_thread(self._verify, digest)
 
-    async def retain(self, keep: AbstractSet[str]) -> None:
-        """Removes every model and download but those in `keep` and those pinned.
+    def retain(self, keep: AbstractSet[str]) -> Awaitable[None]:
+        """Removes, once awaited, every model and download but those in `keep` and those pinned.
 
-        A model that is being read stays readable.
+        The set counts from this call on, also for removals that are under way. A model that is being read stays
+        readable.
         """
-        await asyncio.to_thread(self._retain, frozenset(keep))
+        self._needed = frozenset(keep)
+        return asyncio.to_thread(self._remove_unneeded)
 
     @contextlib.contextmanager
     def writing(self, path: Path, needed: int) -> Iterator[None]:
@@ -294,13 +297,14 @@ class TensorStore:
         self.forget(digest)
         return False
 
-    def _retain(self, keep: frozenset[str]) -> None:
-        for digest in self._known() - keep:
+    def _remove_unneeded(self) -> None:
+        for digest in self._known() - self._needed:
             self._pins.unless_pinned(digest, self._remove)
 
     def _remove(self, digest: str) -> None:
-        self._recycle(digest)
-        self.forget(digest)
+        if digest not in self._needed:  # it may be needed by now
+            self._recycle(digest)
+            self.forget(digest)
 
     def _recycle(self, digest: str) -> None:
         """Makes the file of a held model a spare.

@@ -11,9 +11,28 @@ WIDTH = 58
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
+class LineFormatter(logging.Formatter):
+    """One line a record, whatever its message contains; only a traceback of ours has more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
+        return escaped(super().formatMessage(record))
+
+
+def escaped(text: str) -> str:
+    r"""The text with control, format and bidirectional marks escaped (`\n`, `\x1b`, `\u202e`).
+
+    Parts of many messages come from other organisations: they must not forge lines or steer a terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def start_logging(level: Level) -> None:
     """Everything of ours goes to standard output, one line a record."""
-    logging.basicConfig(format=FORMAT, level=level, stream=sys.stdout, force=True)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(LineFormatter(FORMAT))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
     for chatty in ("asyncio", "aiohttp", "uvicorn", "filelock"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 

@@ -111,6 +111,12 @@ class LocalFailure(_Frozen, frozen=True):
     permanent: bool = False
 
 
+class SiteFailed(_Frozen, frozen=True):
+    """This site cannot train on, as when its model cannot be used; `reason` tells its user why and what to do."""
+
+    reason: str
+
+
 class Merged(_Frozen, frozen=True):
     """The merge of (round, term) is in the local store; `result` is empty when too few models were usable."""
 
@@ -164,6 +170,7 @@ Event: TypeAlias = (
     | Dropped
     | DeliveryFailed
     | LocalFailure
+    | SiteFailed
     | Merged
     | Carried
     | TimerFired

@@ -69,6 +69,7 @@ from swarmlearning.rounds.events import (
     ModelReceived,
     Refused,
     SessionRequested,
+    SiteFailed,
     Timer,
     TimerFired,
 )
@@ -147,6 +148,8 @@ class RoundMachine:
                 yield from work.pause(MERGING if isinstance(task, Merge) else task.digest)
                 if permanent:
                     yield from self._fail(reason)
+            case SiteFailed(reason):
+                yield from self._fail(reason)
             case Dropped(digest) if digest in work.held:
                 self._drop(digest)
             case DeliveryFailed(digest):

@@ -17,6 +17,7 @@ from swarmlearning.merge import merging
 from swarmlearning.merge.carry import carry
 from swarmlearning.merge.merging import MergeReceipt, NothingToMerge, Reason, Source, TooFewModels, merge
 from swarmlearning.merge.streaming import OnRead
+from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Carry, Merge, Merged
 from swarmlearning.tensors.digest import ModelDigest
@@ -30,11 +31,11 @@ _REASONS: dict[Reason, ExclusionReason] = {
 }
 
 
-async def merge_round(task: Merge, terms: Terms, store: TensorStore, on_read: OnRead) -> Merged:
+async def merge_round(task: Merge, terms: Terms, store: TensorStore, on_read: OnRead, pin: Pin | None = None) -> Merged:
     """Merges the held models of a frozen round. The result is empty when fewer than `minPeers` were usable.
 
-    Models of another structure than that of the session's terms are left out, whoever else has it. Raises `MergeError`
-    and `StoreError` when this node cannot do it (a full disk).
+    Models of another structure than that of the session's terms are left out, whoever else has it. The result is added
+    to `pin`. Raises `MergeError` and `StoreError` when this node cannot do it (a full disk).
     """
     method, min_peers = terms.merge_method, terms.min_peers
     known = tuple(Exclusion(uid, "unreachable", remark(detail)) for uid, detail in task.unusable)
@@ -63,7 +64,7 @@ async def merge_round(task: Merge, terms: Terms, store: TensorStore, on_read: On
                 ),
                 on_read,
             )
-        info = await store.adopt(out)
+        info = await store.adopt(out, pin)
     except NothingToMerge:
         out.unlink(missing_ok=True)
         receipt = _receipt(method, task.submissions, None, known)
@@ -78,13 +79,16 @@ async def merge_round(task: Merge, terms: Terms, store: TensorStore, on_read: On
     return Merged(task.round, task.term, info.root, info.size, receipt)
 
 
-async def carry_over(task: Carry, store: TensorStore, on_read: OnRead) -> ModelDigest:
-    """Makes and stores a straggler's model on the latest result. Raises `MergeError` and `StoreError`."""
+async def carry_over(task: Carry, store: TensorStore, on_read: OnRead, pin: Pin | None = None) -> ModelDigest:
+    """Makes and stores a straggler's model on the latest result, and adds it to `pin`.
+
+    Raises `MergeError` and `StoreError`.
+    """
     trained, base, onto = (store.path(digest) for digest in (task.digest, task.base, task.onto))
     out = store.temporary()
     try:
         await _in_thread(lambda read: carry(trained, base, onto, out, task.missed, read), on_read)
-        return await store.adopt(out)
+        return await store.adopt(out, pin)
     finally:
         out.unlink(missing_ok=True)
 

@@ -1,14 +1,20 @@
 """The SL's end of the local channel: one ML process at a time on a Unix-domain socket.
 
 The socket and the hand-over files lie in one directory that the ML process shares; see `channel/messages.py`.
+
+An ML process is gone when its stream ends, or when the process that connected has ended: a process that it has forked
+may keep the socket open, and would otherwise stand for it.
 """
 
 import asyncio
 import logging
+import os
 import socket
-from collections.abc import Callable, Coroutine
+import struct
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from swarmlearning.channel.address import short_path
 from swarmlearning.channel.framing import LENGTH, ChannelError, body_length, decode_from_ml, encode
@@ -18,8 +24,12 @@ from swarmlearning.node.errors import NodeError
 logger = logging.getLogger("swarm.mlApp")
 
 SOCKET = "ml.sock"
-SEND_SECONDS = 30.0
-TAKEN = "another SwarmCallback or ML process is connected to this SL node; each needs an SL of its own"
+TAKEN = (
+    "another SwarmCallback or ML process is connected to this SL node; each needs an SL of its own. If it is an "
+    "earlier callback of this process, which training no longer uses, call its abandon() first"
+)
+_MOST_UNREAD: Final = 4 * 2**20
+"""Bytes that an ML process may leave unread; messages are small, so it has stopped reading long before."""
 
 OnMessage = Callable[[FromML], Coroutine[Any, Any, None]]
 OnLeft = Callable[[], None]
@@ -35,11 +45,6 @@ class MLChannel:
         self._on_left = on_left
         self._server: asyncio.Server | None = None
         self._writer: asyncio.StreamWriter | None = None
-
-    @property
-    def attached(self) -> bool:
-        """Whether an ML process is connected."""
-        return self._writer is not None
 
     async def start(self) -> None:
         """Listens; what an earlier process left in the directory is removed. Raises `NodeError`."""
@@ -61,18 +66,15 @@ class MLChannel:
         if self._writer is not None:
             self._writer.close()
 
-    async def send(self, message: FromSL) -> None:
-        """Sends to the ML process; without one, or when it goes away meanwhile, the message is dropped."""
+    def send(self, message: FromSL) -> None:
+        """Sends to the ML process; without one the message is dropped. One that has stopped reading is dropped too."""
         writer = self._writer
-        if writer is None:
+        if writer is None or writer.is_closing():
             return
-        try:
-            writer.write(encode(message))
-            async with asyncio.timeout(SEND_SECONDS):
-                await writer.drain()
-        except (OSError, TimeoutError) as error:
-            logger.warning("the ML process does not take a message: %s", str(error) or "timed out")
-            writer.close()
+        writer.write(encode(message))
+        if writer.transport.get_write_buffer_size() > _MOST_UNREAD:
+            logger.warning("The ML process does not read its messages: its channel is closed")
+            writer.transport.abort()
 
     def file(self, name: str) -> Path:
         """The hand-over file of this name. Raises `ChannelError` for anything but a plain name."""
@@ -87,17 +89,59 @@ class MLChannel:
             return
         self._writer = writer
         try:
-            while True:
-                length = body_length(await reader.readexactly(LENGTH.size))
-                await self._on_message(decode_from_ml(await reader.readexactly(length)))
+            with _ending_with_its_process(writer):
+                while True:
+                    length = body_length(await reader.readexactly(LENGTH.size))
+                    await self._on_message(decode_from_ml(await reader.readexactly(length)))
         except (asyncio.IncompleteReadError, ConnectionError):
             logger.info("The ML process has closed its channel")
         except ChannelError as error:
             logger.error("ML process: %s", error)
-            await self.send(Failed(str(error)))
+            self.send(Failed(str(error)))
         except asyncio.CancelledError:
             return  # the node ends; asyncio's server reports a cancelled handler as an error
         finally:
             self._writer = None
             writer.close()
             self._on_left()
+
+
+@contextmanager
+def _ending_with_its_process(writer: asyncio.StreamWriter) -> Iterator[None]:
+    """Inside the block, the stream ends when the process that connected ends, after what it has sent."""
+    watched = _process_behind(writer)
+    if watched is None:
+        yield
+        return
+    loop, connection = asyncio.get_running_loop(), socket.socket(fileno=os.dup(_descriptor(writer)))
+
+    def end() -> None:
+        loop.remove_reader(watched)
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RD)  # what lies in the socket can still be read
+
+    loop.add_reader(watched, end)
+    try:
+        yield
+    finally:
+        loop.remove_reader(watched)
+        connection.close()
+        os.close(watched)
+
+
+def _process_behind(writer: asyncio.StreamWriter) -> int | None:
+    """A descriptor that becomes readable when the process that connected has ended; None where there is none.
+
+    There is none outside Linux, and for a process of another container.
+    """
+    try:
+        with socket.socket(fileno=os.dup(_descriptor(writer))) as connection:
+            size = struct.calcsize("3i")
+            pid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+        return os.pidfd_open(pid) if pid > 0 else None
+    except (AttributeError, OSError):
+        return None
+
+
+def _descriptor(writer: asyncio.StreamWriter) -> int:
+    return int(writer.get_extra_info("socket").fileno())

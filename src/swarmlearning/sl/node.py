@@ -140,17 +140,17 @@ async def _take_part(
 
 async def _train(settings: SlSettings, driver: Driver, ready: Ready, facts: dict[str, str]) -> int:
     """Waits for the ML process and takes part until training is over."""
-    await driver.channel.start()
-    async with asyncio.TaskGroup() as tasks, _bridged(settings, driver.channel.path) as variables:
+    await driver.ml.channel.start()
+    async with asyncio.TaskGroup() as tasks, _bridged(settings, driver.ml.channel.path) as variables:
         work = tasks.create_task(driver.run())
-        logger.info("Waiting for the ML process on %s", driver.channel.path)
-        ready.tell({"channel": str(driver.channel.path), **facts})
+        logger.info("Waiting for the ML process on %s", driver.ml.channel.path)
+        ready.tell({"channel": str(driver.ml.channel.path), **facts})
         if settings.command:
-            status = await run_ml(settings.command, driver.channel.path, variables)
+            status = await run_ml(settings.command, driver.ml.channel.path, variables)
             if status:
                 work.cancel()
                 return status
-            if not driver.ml_served:
+            if not driver.ml.served:
                 raise NodeError(
                     f"the training command has ended although training is not over ({shlex.join(settings.command)}): "
                     "a script has to make a SwarmCallback, and to call on_train_end() before it ends"

@@ -8,11 +8,19 @@ user may also want all training to stop at the first such model (`SL_NON_FINITE=
 from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
-from swarmlearning.ledger.bodies import Receipt
+from swarmlearning.ledger.bodies import Exclusion, Receipt
 from swarmlearning.ledger.contracts.training.state import Result, Training
 from swarmlearning.merge.geomedian import majority
 from swarmlearning.rounds.settings import OnNonFinite
 from swarmlearning.views.names import Names, name_of
+
+
+def unreachable_text(address: str, reason: str) -> str:
+    """What a site has to know whose models others cannot fetch, and what to do."""
+    return (
+        f"Other sites cannot fetch this site's models from {address}: {reason}. Check that this is this node's address "
+        "(--host-ip, --sl-fs-port; --sl-fs-service behind NAT or a proxy) and that firewalls let other SL nodes connect"
+    )
 
 
 class Remark(NamedTuple):
@@ -30,13 +38,18 @@ class Remarks:
         self._uid = uid
         self._fail = on_non_finite == "fail"
         self._said: set[tuple[object, ...]] = set()
-        self.new(known, {})
+        self.new(known, {}, "")
 
-    def new(self, state: Training, names: Names) -> list[Remark]:
-        """Returns the remarks that were not returned before."""
-        found: dict[tuple[object, ...], Remark] = dict(_unusable(state, self._uid))
+    def new(self, state: Training, names: Names, fault: str = "", address: str = "") -> list[Remark]:
+        """Returns the remarks that were not returned before.
+
+        `fault`: what is wrong with this site's model by its own check, empty when nothing is. `address`: where others
+        fetch from this site.
+        """
+        found: dict[tuple[object, ...], Remark] = dict(_unusable(state, self._uid, fault))
         if state.result is not None:
-            found |= _left_out(state, state.result, self._uid, self._fail, names)
+            own = _Own(self._uid, fault, address)
+            found |= _left_out(state, state.result, own, self._fail, names)
             found |= _alone(state, state.result.receipt, names)
         fresh = [remark for key, remark in found.items() if key not in self._said]
         self._said |= found.keys()
@@ -46,31 +59,56 @@ class Remarks:
 _Keyed: TypeAlias = Iterator[tuple[tuple[object, ...], Remark]]
 
 
-def _left_out(state: Training, result: Result, uid: str, fail: bool, names: Names) -> _Keyed:
+class _Own(NamedTuple):
+    uid: str
+    fault: str
+    address: str
+
+
+def _left_out(state: Training, result: Result, own: _Own, fail: bool, names: Names) -> _Keyed:
     number = result.closed.number
     for entry in result.receipt.exclusions:
-        own, ends = entry.uid == uid, fail and entry.reason == "non-finite"
-        whose = f"the model of {'this site' if own else name_of(names, entry.uid)} was left out of the merge"
+        mine = entry.uid == own.uid
+        ends = fail and entry.reason == "non-finite" and not (mine and not own.fault)
+        whose = f"the model of {'this site' if mine else name_of(names, entry.uid)} was left out of the merge"
         text = f"Round {number}: {whose}: {entry.reason}, {entry.detail}"
-        if own and entry.reason == "non-finite":
-            text += ". NaN or infinity: a learning rate that is too high, or data to look at"
+        if mine:
+            text += _advice(entry, own)
         if ends:
             text += ". Training ends here, as SL_NON_FINITE=fail asks"
-        yield (state.run, number, result.digest, entry.uid), Remark(text, own, ends)
+        yield (state.run, number, result.digest, entry.uid), Remark(text, mine, ends)
 
 
-def _unusable(state: Training, uid: str) -> _Keyed:
+def _advice(entry: Exclusion, own: _Own) -> str:
+    """What a site that was left out can do."""
+    match entry.reason:
+        case "non-finite" if own.fault:
+            return ". NaN or infinity: a learning rate that is too high, or data to look at"
+        case "non-finite":
+            return ". Its own check finds all values finite: the node that led the round may be faulty"
+        case "unreachable":
+            return f". {unreachable_text(own.address, entry.detail)}"
+        case _:
+            return ""
+
+
+def _unusable(state: Training, uid: str, fault: str) -> _Keyed:
     """Without this site's model there are too few."""
-    if state.round is not None and (barred := state.round.barred.get(uid)):
-        yield (
-            (state.run, barred.digest),
-            Remark(
-                f"Round {state.round.number}: the model of this site is unusable ({barred.why}), "
-                "and without it there are fewer than minPeers. Correct the training script and start it again",
-                own=True,
-                fatal=True,
-            ),
+    if state.round is None or not (barred := state.round.barred.get(uid)):
+        return
+    number, key = state.round.number, (state.run, barred.digest)
+    if fault:
+        text = (
+            f"Round {number}: the model of this site is unusable ({barred.why}), and without it there are fewer than "
+            f"minPeers. Here {fault}. Correct the training script and start it again"
         )
+        yield key, Remark(text, own=True, fatal=True)
+    else:
+        text = (
+            f"Round {number}: the node that led it reports the model of this site as unusable ({barred.why}), but this "
+            "site's own check finds nothing wrong with it"
+        )
+        yield key, Remark(text, own=True)
 
 
 def _alone(state: Training, receipt: Receipt, names: Names) -> _Keyed:

@@ -1,0 +1,80 @@
+"""Whether the models that this site trains with are sound, judged by their bytes and by nobody's word.
+
+A result is the work of another organisation's node: one that the training script could not load, or that would destroy
+what it has learned, is not delivered. Entries that are not finite in this site's own model either are as they should
+be: constants such as a mask of minus infinity.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from swarmlearning.merge.arithmetic import FLOATS, components
+from swarmlearning.merge.streaming import Block, cut
+from swarmlearning.tensors.file import DTYPES, Array, Header, TensorFileError, read_at, read_header
+from swarmlearning.tensors.structure import describe_difference, label, structure_digest
+
+_ELEMENTS: Final = 2**17  # a block and its verdicts stay in the processor's cache
+
+
+def fault_of_result(path: Path, structure: str, own: Path | None) -> str:
+    """Why a result cannot be trained on, empty when it can.
+
+    `structure`: the digest that the training's models have. `own`: the model of this site, whose values that are not
+    finite are expected in the result too; None: there is none, and values are not judged. Blocks, for a whole reading
+    of the file.
+    """
+    try:
+        header = read_header(path)
+        if structure_digest(header.specs) != structure:
+            difference = describe_difference(read_header(own).specs, header.specs) if own else ""
+            return f"its structure is not that of this training{difference and ': '}{difference}"
+        return _fault_of_values(path, header, own) if own else ""
+    except (OSError, TensorFileError) as error:
+        return f"it cannot be read: {error}"
+
+
+def fault_of_own(path: Path) -> str:
+    """Which tensor of the model of this site is not finite, empty when all are. Blocks. Raises `TensorFileError`."""
+    return _fault_of_values(path, read_header(path), None)
+
+
+def _fault_of_values(path: Path, header: Header, own: Path | None) -> str:
+    with ExitStack() as files:
+        fd, own_fd = (
+            files.enter_context(each.open("rb", buffering=0)).fileno() if each else None for each in (path, own)
+        )
+        assert fd is not None
+        for block in cut(header, _ELEMENTS):
+            bad = _bad(block, _values(fd, header, block))
+            if bad.any() and own_fd is not None and block.dtype in FLOATS:
+                bad &= ~_bad(block, _values(own_fd, header, block))
+            if bad.any():
+                return _described(header, block, int(np.flatnonzero(bad)[0]), len(bad))
+    return ""
+
+
+def _values(fd: int, header: Header, block: Block) -> Array:
+    """The block's values in a type of NumPy's, (m,). Raises `TensorFileError` when the file has become shorter."""
+    row = np.empty(block.size, np.uint8)
+    if not read_at(fd, row.data, header.data_start + block.start):
+        raise TensorFileError("it became shorter while it was read")
+    return components(block.dtype, row.view(DTYPES[block.dtype]))
+
+
+def _bad(block: Block, values: Array) -> Array:
+    """Which of the values no training can work with, as booleans (m,)."""
+    if block.dtype == "BOOL":
+        return values.view(np.uint8) > 1  # NumPy computes nonsense with booleans other than 0 and 1
+    if block.dtype not in FLOATS:
+        return np.zeros(1, np.bool_)
+    return ~np.isfinite(values)
+
+
+def _described(header: Header, block: Block, index: int, count: int) -> str:
+    at = block.start + index * (block.size // count)
+    entry = next(entry for entry in header.entries if entry.start <= at < entry.end)
+    what = "booleans other than 0 and 1" if block.dtype == "BOOL" else "NaN or infinity"
+    return f"tensor {label(entry.name)} has {what}"

@@ -1,0 +1,275 @@
+"""Does what the round machine decides: sends, fetches, merges, checks and keeps models, and reports how it ended.
+
+Each piece of work is a task that is cancelled when the machine does not need it any more. While it runs, and until the
+machine has seen its outcome, the models it concerns are pinned in the store.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from swarmlearning.address import AddressError, split
+from swarmlearning.api.client import Refusal
+from swarmlearning.channel.messages import SPARE
+from swarmlearning.ledger.apply import state_of
+from swarmlearning.ledger.bodies import Depose, Lost, Publish, Submit, TrainingBody
+from swarmlearning.ledger.codes import Code, is_transient
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.merge.merging import MergeError, UnmergeableError
+from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
+from swarmlearning.models.transfer import Fetcher, Source, TransferError
+from swarmlearning.node.errors import Superseded
+from swarmlearning.node.follower import Follower
+from swarmlearning.node.sender import Sender
+from swarmlearning.rounds.events import (
+    Accepted,
+    Cancel,
+    Carried,
+    Carry,
+    Deliver,
+    DeliveryFailed,
+    Dropped,
+    Event,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Keep,
+    LocalFailure,
+    Merge,
+    Refused,
+    Send,
+    SetTimer,
+    SiteFailed,
+    TimerFired,
+    Verify,
+)
+from swarmlearning.sl.checking import fault_of_result
+from swarmlearning.sl.merging import carry_over, merge_round
+from swarmlearning.sl.mlside import MLSide
+from swarmlearning.sl.narration import Narrator
+from swarmlearning.sl.tasks import Tasks
+
+logger = logging.getLogger("swarm.SL")
+
+Effect = Send | Fetch | Merge | Carry | Cancel | Verify | SetTimer | Keep | Deliver
+
+_REMEMBERED: Final = 64
+"""Results whose check is remembered."""
+
+
+class Effects:
+    """Works on one training contract after another; `emit` is called in the event loop with each outcome."""
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        follower: Follower,
+        sender: Sender,
+        store: TensorStore,
+        fetcher: Fetcher,
+        ml: MLSide,
+        narrator: Narrator,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.contract = ""
+        self.moved = 0  # bytes fetched and merged
+        self.offered: dict[str, str] = {}  # digest to contract: models that this node is just naming on the ledger
+        self._tasks = tasks
+        self._follower = follower
+        self._sender = sender
+        self._store = store
+        self._fetcher = fetcher
+        self._ml = ml
+        self._narrator = narrator
+        self._emit = emit
+        self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones
+
+    def perform(self, action: Effect) -> None:
+        """Begins what the machine has decided; its outcome is emitted later."""
+        match action:
+            case Send(body):
+                self._tasks.start(self._send(body))
+            case Fetch():
+                self._tasks.start(self._fetch(action), action)
+            case Merge():
+                self._tasks.start(self._merge(action), action)
+            case Carry():
+                self._tasks.start(self._carry(action), action)
+            case Cancel(work):
+                self._tasks.cancel(work)
+            case Verify(digest):
+                self._tasks.start(self._verify(digest))
+            case SetTimer():
+                self._tasks.start(self._wait(action))
+            case Keep(digests):
+                self._tasks.start(self._tidy(self._store.retain(frozenset(digests))))
+            case Deliver(digest):
+                self._tasks.start(self._deliver(digest, self._ml.session_id))
+
+    @property
+    def _training(self) -> Training:
+        return state_of(self._follower.chain.world, self.contract)
+
+    # --- the ledger -------------------------------------------------------------------------------------------------
+
+    async def _send(self, body: TrainingBody | Lost) -> None:
+        contract = network.CONTRACT if isinstance(body, Lost) else self.contract
+        digest = _named(body)
+        self.offered[digest] = contract
+        try:
+            height = await self._sender.send(contract, body)
+        except Refusal as refusal:
+            if refusal.code == Code.OLD_INCARNATION and not isinstance(body, Lost | Depose):
+                raise Superseded(refusal.detail) from refusal
+            level = logging.DEBUG if is_transient(refusal.code) else logging.WARNING
+            logger.log(level, "%s refused: %s", type(body).__name__, refusal)
+            self._emit(Refused(body, refusal.code, refusal.detail, refusal.height))
+        else:
+            self._narrator.sent(body)
+            self._emit(Accepted(body, height))
+        finally:
+            self.offered.pop(digest, None)
+
+    # --- other sites' models ----------------------------------------------------------------------------------------
+
+    async def _fetch(self, action: Fetch) -> None:
+        digest = action.digest
+        if fault := self._faults.get(digest):
+            self._emit(FetchFailed(digest, fault, "invalid"))
+            return
+        with self._store.pinned(digest):
+            try:
+                await self._fetcher.fetch(digest, self._sources(action), self._progress(), self._ml.model_size)
+            except TransferError as error:
+                self._narrator.not_fetched(digest, str(error))
+                self._emit(FetchFailed(digest, str(error), error.fault))
+            except StoreError as error:
+                self._narrator.local_failure(str(error))
+                self._emit(LocalFailure(action, str(error)))
+            else:
+                if fault := await self._check(digest) if self._is_result(digest) else "":
+                    self._emit(FetchFailed(digest, fault, "invalid"))
+                else:
+                    self._emit(Fetched(digest))
+
+    def _sources(self, action: Fetch) -> list[Source]:
+        """Where the members who may hold the model are reached."""
+        world, found = self._follower.chain.world, list[Source]()
+        for uid in action.holders:
+            node = network.node(world, uid)
+            with suppress(AddressError):
+                if node and "fs" in node.addresses:
+                    found.append(split(node.addresses["fs"]))
+        return found
+
+    def _progress(self) -> Callable[[int], None]:
+        """Counts the bytes of one file on its way."""
+        before = 0
+
+        def progress(held: int) -> None:
+            nonlocal before
+            self.moved += max(0, held - before)
+            before = held
+
+        return progress
+
+    # --- results ----------------------------------------------------------------------------------------------------
+
+    def _is_result(self, digest: str) -> bool:
+        training = self._training
+        results = {training.result.digest, training.result.closed.base} if training.result else set()
+        return digest in results | ({training.round.base} if training.round else set())
+
+    async def _check(self, digest: str) -> str:
+        """Why a held result cannot be trained on, empty when it can. A bad one leaves the store."""
+        terms, own = self._training.terms, self._ml.model
+        own_path = self._store.path(own) if own and self._store.has(own) else None
+        if terms is None or digest == own:
+            return ""
+        with self._store.pinned(own) if own else self._store.pinned():
+            fault = await asyncio.to_thread(fault_of_result, self._store.path(digest), terms.structure, own_path)
+        if fault or own_path:
+            self._faults[digest] = fault
+            while len(self._faults) > _REMEMBERED:
+                del self._faults[next(iter(self._faults))]
+        if fault:
+            self._narrator.bad_result(digest, fault)
+            self._store.forget(digest)
+        return fault
+
+    async def _deliver(self, digest: str, session: str) -> None:
+        with self._store.pinned(digest):
+            try:
+                fault = self._faults[digest] if digest in self._faults else await self._check(digest)
+                if session != self._ml.session_id:
+                    return
+                if fault:
+                    self._emit(DeliveryFailed(digest))
+                else:
+                    self._ml.deliver(digest)
+            except NotHeldError:
+                self._emit(DeliveryFailed(digest))
+            except (OSError, StoreError) as error:
+                self._emit(SiteFailed(f"cannot hand the merged model over: {error}"))
+
+    # --- merging ----------------------------------------------------------------------------------------------------
+
+    async def _merge(self, task: Merge) -> None:
+        terms = self._training.terms
+        assert terms is not None
+        needed = [entry.digest for entry in task.submissions if entry.weight]
+        with self._store.pinned(*needed, task.base) as pin:
+            if gone := [digest for digest in needed if not self._store.has(digest)]:
+                for digest in gone:
+                    self._emit(Dropped(digest))
+                return
+            try:
+                merged = await merge_round(task, terms, self._store, self._count, pin)
+            except (MergeError, StoreError) as error:
+                self._narrator.local_failure(str(error))
+                self._emit(LocalFailure(task, str(error), permanent=isinstance(error, UnmergeableError)))
+            else:
+                self._emit(merged)
+
+    async def _carry(self, task: Carry) -> None:
+        with self._store.pinned(task.digest, task.base, task.onto) as pin:
+            try:
+                info = await carry_over(task, self._store, self._count, pin)
+            except (MergeError, StoreError) as error:
+                logger.warning("What was trained here since %s is not used: %s", task.base[:16], error)
+                self._emit(Carried(task.digest, task.onto, "", 0))
+            else:
+                logger.info("What was trained here in %d missed rounds is carried over", task.missed)
+                self._emit(Carried(task.digest, task.onto, info.root, info.size))
+
+    def _count(self, moved: int) -> None:
+        """Bytes that a merge has got through; called from its threads."""
+        self.moved += moved
+
+    # --- the store and time -----------------------------------------------------------------------------------------
+
+    async def _verify(self, digest: str) -> None:
+        if not await self._store.verify(digest):
+            self._emit(Dropped(digest))
+
+    async def _tidy(self, removal: Awaitable[None]) -> None:
+        await removal
+        self._store.lend(self._ml.channel.file(SPARE))
+
+    async def _wait(self, action: SetTimer) -> None:
+        await asyncio.sleep(action.seconds)
+        self._emit(TimerFired(action.timer, self.moved))
+
+
+def _named(body: TrainingBody | Lost) -> str:
+    """The model that a transaction names for others to fetch here, empty when it names none."""
+    match body:
+        case Submit(digest=digest):
+            return digest
+        case Publish(result=digest):
+            return digest
+        case _:
+            return ""

@@ -1,0 +1,207 @@
+"""The ML process as its SL sees it: messages of the local channel in, events of the round machine out, and back.
+
+It numbers sessions and deliveries, takes over the models that are handed over, and checks what can be judged here
+alone. What follows from it is the round machine's to decide.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from swarmlearning.channel import messages
+from swarmlearning.channel.framing import ChannelError
+from swarmlearning.channel.messages import FromML, FromSL, Open
+from swarmlearning.ledger.bodies import OpenSession
+from swarmlearning.models.store import StoreError, TensorStore
+from swarmlearning.rounds.events import Evaluated, MLDisconnected, ModelReceived, SessionRequested, SiteFailed
+from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.sl.checking import fault_of_own
+from swarmlearning.sl.mlchannel import MLChannel
+from swarmlearning.tensors.file import TensorFileError, file_size, read_header, require_mergeable
+from swarmlearning.tensors.structure import describe_difference, structure_digest, structure_text
+
+logger = logging.getLogger("swarm.SL")
+
+MERGED_FILE: Final = "merged-{}.safetensors"
+
+MLEvent: TypeAlias = SessionRequested | ModelReceived | Evaluated | MLDisconnected | SiteFailed
+
+
+class MLSide:
+    """Serves one ML process after another. `on_event` is called in the event loop for whatever happens."""
+
+    def __init__(
+        self,
+        directory: Path,
+        incarnation: int,
+        settings: RoundSettings,
+        store: TensorStore,
+        on_event: Callable[[MLEvent], None],
+    ) -> None:
+        """`directory`: for the channel, and the list of the model's tensors."""
+        self.channel = MLChannel(directory / "channel", self._on_message, self._on_left)
+        self.session: Open | None = None
+        self.served = False  # whether the ML process has been told that training is over
+        self.model = ""  # digest of the model that was handed over last
+        self.model_fault = ""  # which of its tensors is not finite, if any is
+        self.model_size = 0  # bytes of each model of the session
+        self._structure_file = directory / "structure.txt"
+        self._incarnation = incarnation
+        self._settings = settings
+        self._store = store
+        self._on_event = on_event
+        self._trained = messages.Progress(session="", steps=0, epochs=0)
+        self._sessions = 0
+        self._sequence = 0
+        self._deliveries = 0
+        self._clean = False
+
+    def progress(self) -> tuple[int, dict[str, Any] | None]:
+        """Steps trained, and how far the training is, if there is one. May be called in any thread."""
+        trained, session = self._trained, self.session
+        if session is None:
+            return trained.steps, None
+        return trained.steps, {
+            "epochs": trained.epochs,
+            "total_epochs": session.total_epochs,
+            "batches_per_second": trained.batches_per_second,
+            "samples_per_second": trained.samples_per_second,
+            "eta_seconds": trained.eta_seconds,
+        }
+
+    @property
+    def session_id(self) -> str:
+        """Names the session: no other one of this node has the same."""
+        return f"{self._incarnation}-{self._sessions}"
+
+    # --- to the ML process ------------------------------------------------------------------------------------------
+
+    def deliver(self, digest: str) -> None:
+        """Hands the ML process a merged model to load. Raises OSError and `StoreError`."""
+        self._delivery().unlink(missing_ok=True)
+        self._deliveries += 1
+        path = self._delivery()
+        os.link(self._store.path(digest), path)
+        self._send(messages.Merged(self.session_id, self._sequence, path.name, digest))
+
+    def opened(self) -> None:
+        """Reports that the session is open."""
+        self._send(messages.Opened(self.session_id))
+
+    def synced(self, interval: int, over: bool) -> None:
+        """Lets the ML process train on for `interval` batches, or end because training is over."""
+        self.served = over
+        self._send(messages.Synced(self.session_id, self._sequence, interval, over))
+
+    def closed(self) -> None:
+        """Lets the ML process end: training is over everywhere."""
+        self.served = True
+        self._send(messages.Closed(self.session_id, self._sequence))
+
+    def show(self, text: str) -> None:
+        """Shows a line in the training log while the ML process waits."""
+        self._send(messages.Waiting(text))
+
+    def fail(self, text: str) -> None:
+        """Ends the ML process' training; the text says why and what to do."""
+        self._send(messages.Failed(text))
+
+    def _send(self, message: FromSL) -> None:
+        self.channel.send(message)
+
+    # --- from the ML process ----------------------------------------------------------------------------------------
+
+    async def _on_message(self, message: FromML) -> None:
+        match message:
+            case Open():
+                self._open(message)
+            case messages.Sync() | messages.Close():
+                await self._take_over(message)
+            case messages.Evaluated(loss=loss, metric=metric, epochs=epochs, total_epochs=total):
+                self._delivery().unlink(missing_ok=True)
+                self._on_event(Evaluated(loss, metric, epochs, total))
+            case messages.EvaluationFailed(message=text):
+                logger.error("The ML process cannot use the merged model: %s", text)
+            case messages.Progress():
+                self._trained = message
+            case messages.Kill(ok=ok, message=text):
+                logger.info("The ML process leaves: %s", text)
+                self._clean = ok
+
+    def _on_left(self) -> None:
+        if self.session is not None:
+            self.session = None
+            self._on_event(MLDisconnected(self._clean))
+
+    def _open(self, message: Open) -> None:
+        if message.version != messages.VERSION:
+            raise ChannelError(f"local channel version {message.version}; this SL node speaks {messages.VERSION}")
+        specs = message.specs
+        try:
+            self.model_size = file_size(specs)
+            require_mergeable(specs)
+        except TensorFileError as error:
+            raise ChannelError(f"no model can have this structure: {error}") from error
+        self.session, self._clean, self._sequence, self.served = message, False, 0, False
+        self.model = self.model_fault = ""
+        self._sessions += 1
+        structure = structure_digest(specs)
+        logger.info(
+            "Opening session of contract %s: minPeers %d, syncFrequency %d",
+            message.training_contract,
+            message.min_peers,
+            message.sync_frequency,
+        )
+        logger.info("Model structure %s: %d tensors, listed in %s", structure, len(specs), self._structure_file)
+        try:
+            self._structure_file.write_text(structure_text(specs), encoding="utf-8")
+        except OSError as error:
+            logger.warning("%s cannot be written: %s", self._structure_file, error.strerror)
+        self._on_event(SessionRequested(_session(message, structure, self._settings), message.holds))
+
+    async def _take_over(self, message: messages.Sync | messages.Close) -> None:
+        """Moves a model that was handed over into the store."""
+        if self.session is None or message.session != self.session_id:
+            raise ChannelError("no session is open on this channel; send Open first")
+        self._sequence = message.sequence
+        path = self.channel.file(message.file)
+        with self._store.pinned() as pin:
+            try:
+                _check_structure(path, self.session)
+                fault = await asyncio.to_thread(fault_of_own, path)
+                info = await self._store.adopt(path, pin)
+            except (StoreError, TensorFileError) as error:
+                reason = f"the model handed over by the ML process cannot be used: {error}"
+                self._on_event(SiteFailed(reason))
+                return
+            self.model, self.model_fault = info.root, fault
+            self._on_event(ModelReceived(info.root, info.size, isinstance(message, messages.Close)))
+
+    def _delivery(self) -> Path:
+        return self.channel.file(MERGED_FILE.format(self._deliveries))
+
+
+def _check_structure(path: Path, session: Open) -> None:
+    if difference := describe_difference(session.specs, read_header(path).specs):
+        raise TensorFileError(f"the parameters do not have the structure of this session: {difference}")
+
+
+def _session(message: Open, structure: str, settings: RoundSettings) -> OpenSession:
+    return OpenSession(
+        merge_method=message.merge_method,
+        min_peers=message.min_peers,
+        structure=structure,
+        weightage=message.node_weightage,
+        sync_frequency=message.sync_frequency,
+        checkin=message.checkin_model_on_train_end,
+        epochs=message.total_epochs,
+        adaptive=message.use_adaptive_sync,
+        may_lead=settings.make_me_admin,
+        initial=settings.initial,
+        frozen=message.fixed.frozen,
+        classes=message.fixed.classes,
+        features=message.fixed.features,
+    )

@@ -1,0 +1,120 @@
+"""What a person is told of a training: in this node's log, and in the training log of the script that waits.
+
+Nothing is decided here. Every text is shown once for as long as it stays the same; what a site waits for is repeated
+now and then.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from swarmlearning.ledger.apply import state_of
+from swarmlearning.ledger.bodies import Lost, Publish, Submit, TrainingBody
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.node.logs import escaped
+from swarmlearning.sl.remarks import Remark, unreachable_text
+from swarmlearning.views.names import node_names
+from swarmlearning.views.render import clock, participation_text, waiting_text
+from swarmlearning.views.training import Waiting, participation
+
+logger = logging.getLogger("swarm.SL")
+
+WAITING_SECONDS: Final = 10.0
+"""How often is looked whether what the ML process waits for has changed."""
+REPEATED: Final = 6
+"""After so many times an unchanged text is shown again."""
+_SHOWN: Final = 256
+
+Outage: TypeAlias = Callable[[], tuple[float, str] | None]
+"""Since when (Unix time) no SN has answered this node, and why; None while one does."""
+
+
+class Narrator:
+    """`show` puts a line into the training log; `shared_log`: what it shows there is in this node's log already."""
+
+    def __init__(self, show: Callable[[str], None], outage: Outage, shared_log: bool) -> None:
+        self._show = show
+        self._outage = outage
+        self._shared_log = shared_log
+        self._told: dict[str, None] = {}
+
+    # --- for the script too -----------------------------------------------------------------------------------------
+
+    async def keep_telling(self, chain: Callable[[], Chain], waiting: Callable[[], Waiting | None]) -> None:
+        """Tells for ever, while the ML process waits, what for."""
+        before, times = "", 0
+        while True:
+            await asyncio.sleep(WAITING_SECONDS)
+            facts = waiting()
+            if facts is None:
+                before = ""
+                continue
+            text = self._outage_text() or waiting_text(facts, node_names(chain().world))
+            times = times + 1 if text == before else 0
+            before = text
+            if times % REPEATED == 0:
+                if not self._shared_log:
+                    logger.info("%s", text)
+                self._show(escaped(text))
+
+    def remark(self, remark: Remark) -> None:
+        """Tells what the ledger shows about merges."""
+        logger.warning("%s", remark.text)
+        if remark.own:
+            self._show(escaped(remark.text))
+
+    def not_fetched(self, digest: str, reason: str) -> None:
+        """Tells that a model that this node needs cannot be fetched."""
+        self._tell(logging.WARNING, f"Cannot get model {digest[:16]}: {reason}")
+
+    def local_failure(self, reason: str) -> None:
+        """Tells why this node cannot do its part."""
+        self._tell(logging.ERROR, f"This site's SL node cannot do its part: {reason}")
+
+    def bad_result(self, digest: str, fault: str) -> None:
+        """Tells why a result is not given to the script."""
+        self._tell(logging.ERROR, f"The merged model {digest[:16]} is not used here: {fault}")
+
+    def unreachable(self, address: str, reason: str) -> None:
+        """Tells that others may not be able to fetch from this node."""
+        self._tell(logging.WARNING, unreachable_text(address, reason))
+
+    # --- for the node's log only ------------------------------------------------------------------------------------
+
+    def sent(self, body: TrainingBody | Lost) -> None:
+        """Logs what this node has contributed."""
+        match body:
+            case Publish(round=number, result=result, receipt=receipt) if result:
+                logger.info("Round %d: merged %d models into %s", number, len(receipt.contributions), result[:16])
+            case Submit(round=number, submission=kind, digest=digest):
+                logger.info("Round %d: checked in %s model %s", number, kind, digest[:16])
+
+    def failed(self, text: str) -> None:
+        """Logs why the ML process is ended."""
+        logger.error("%s", text)
+
+    def finished(self, chain: Chain, contract: str) -> None:
+        """Logs the end of the training."""
+        text = participation_text(participation(state_of(chain.world, contract)), node_names(chain.world))
+        logger.info("Training of contract %s is over and every live member holds the model", contract)
+        logger.info("Participation %s", text)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _tell(self, level: int, text: str) -> None:
+        if text in self._told:
+            logger.debug("%s", text)
+            return
+        self._told[text] = None
+        while len(self._told) > _SHOWN:
+            del self._told[next(iter(self._told))]
+        logger.log(level, "%s", text)
+        self._show(escaped(text))
+
+    def _outage_text(self) -> str:
+        if (outage := self._outage()) is None or time.time() - outage[0] < WAITING_SECONDS / 2:
+            return ""
+        since, reason = outage
+        return f"this node cannot reach any SN since {clock(int(1000 * since))}: {reason}"
