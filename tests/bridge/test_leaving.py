@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import stat
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from support.bridging import Loading, Stand, beside, model
 from support.fake_sl import Arrays, FakeSL, Reply
 from support.original_client import TYPES, Client, SwarmError, header
+from swarmlearning.bridge.access import Access
 from swarmlearning.bridge.errors import BridgeError, LostTrack
 from swarmlearning.bridge.pipes import Pipes
 from swarmlearning.channel.messages import FromML, Open, Sync
@@ -270,24 +270,46 @@ async def test_nobody_comes_and_the_bridge_ends_at_once(stand: Stand, tmp_path: 
         await asyncio.sleep(0)
 
 
-async def test_what_the_client_looks_for_is_there_for_any_user(
-    stand: Stand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+async def test_the_pipes_are_removed_when_the_sl_ends_so_that_no_later_client_waits_in_open(
+    stand: Stand, tmp_path: Path
 ) -> None:
-    mask = os.umask(0o077)
-    try:
-        async with stand.bridge(tmp_path / "nobody"):
-            pass
-    finally:
-        os.umask(mask)
-    assert stat.S_IMODE(stand.folder.stat().st_mode) == 0o1777
-    for path in (stand.request, stand.response):
-        assert stat.S_ISFIFO(path.stat().st_mode)
-        assert stat.S_IMODE(path.stat().st_mode) == 0o777
-    for name in ("trained_weights.pkl", "merged_weights.pkl"):
-        assert stat.S_IMODE((stand.folder / name).stat().st_mode) == 0o777
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.endswith(f" {stand.request}: pipe created")
-    assert second.endswith(f" {stand.response}: pipe created")
+    with FakeSL(tmp_path / "sl", returns=1, keeps=True) as sl:
+        async with stand.bridge(sl):
+            await beside(lambda: trains(stand))
+            assert await beside(lambda: sl.hung_up.wait(60))
+        assert not stand.request.exists()
+        assert not stand.response.exists()
+        async with stand.bridge(sl):  # an SL that is started again serves as ever
+            await beside(lambda: trains(stand))
+
+
+async def test_the_pipes_are_removed_though_a_client_whose_session_has_ended_still_has_them_open(
+    stand: Stand, tmp_path: Path
+) -> None:
+    def closes() -> None:
+        client = stand.client()
+        client.open()
+        client.close(model(), Loading())
+
+    with FakeSL(tmp_path / "sl") as sl:
+        async with stand.bridge(sl):
+            await beside(closes)
+            await beside(sl.wait_until_left)
+    assert not stand.request.exists()
+    assert not stand.response.exists()
+
+
+async def test_the_pipes_stay_while_a_client_trains_and_its_sl_is_started_again(stand: Stand, tmp_path: Path) -> None:
+    def begins() -> None:
+        client = stand.client()
+        client.open()
+        client.sync(model(), Loading())
+
+    with FakeSL(tmp_path / "sl", returns=1, keeps=True) as sl:
+        async with stand.bridge(sl):
+            await beside(begins)
+    assert stand.request.is_fifo()
+    assert stand.response.is_fifo()
 
 
 async def test_two_sls_do_not_share_a_folder(stand: Stand, tmp_path: Path) -> None:
@@ -318,7 +340,7 @@ async def test_a_pipe_where_a_file_should_be(stand: Stand, tmp_path: Path) -> No
 
 async def test_pipes_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BridgeError, match="nowhere/request: cannot create pipe: No such file or directory"):
-        Pipes(tmp_path / "nowhere" / "request", tmp_path / "response").create()
+        Pipes(tmp_path / "nowhere" / "request", tmp_path / "response", Access()).create()
 
 
 async def test_a_folder_that_is_a_link_is_not_followed(stand: Stand, tmp_path: Path) -> None:
@@ -332,7 +354,7 @@ async def test_a_folder_that_is_a_link_is_not_followed(stand: Stand, tmp_path: P
 
 @pytest.fixture
 def pipes(tmp_path: Path) -> Iterable[Pipes]:
-    made = Pipes(tmp_path / "request", tmp_path / "response", stall_seconds=0.05)
+    made = Pipes(tmp_path / "request", tmp_path / "response", Access(), stall_seconds=0.05)
     made.create()
     made.open()
     yield made

@@ -1,12 +1,31 @@
 """Every message to the byte, as the specification of the original's protocol has it."""
 
 import struct
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swarmlearning.bridge import messages, wire
 from swarmlearning.bridge.errors import LostTrack, Refused, Unusable
-from swarmlearning.bridge.messages import OK, Code, Evaluated, HandOver, Header, KillSession, OpenSession, Status, Type
+from swarmlearning.bridge.messages import (
+    OK,
+    Code,
+    Evaluated,
+    HandOver,
+    Header,
+    KillSession,
+    OpenSession,
+    Status,
+    Type,
+    decode,
+)
+from swarmlearning.bridge.weights import model_from_message
 from swarmlearning.bridge.wire import Fields
 
 SYNC = HandOver(False, "s1", 3, "trained_weights.pkl")
@@ -152,12 +171,12 @@ def test_a_negative_int32_is_read_as_such() -> None:
 def test_unknown_fields_are_passed_over_and_the_last_of_two_counts() -> None:
     fields = Fields(body("08 01  51 0102030405060708  5d 01020304  62 01 61  08 02"))
     assert fields.integer(1) == 2
-    assert fields.integers(1) == [1, 2]
+    assert fields.integers(1, 2) == [1, 2]
     assert (fields.integer(9), fields.text(9), fields.flag(9), fields.real(9)) == (0, "", False, 0.0)
 
 
 def test_repeated_numbers_packed_or_not() -> None:
-    assert Fields(body("12 03 02 ac02 10 05")).integers(2) == [2, 300, 5]
+    assert Fields(body("12 03 02 ac02 10 05")).integers(2, 3) == [2, 300, 5]
 
 
 @pytest.mark.parametrize(
@@ -184,3 +203,58 @@ def test_a_field_of_another_type_is_refused() -> None:
 def test_nan_is_read_as_what_it_is() -> None:
     value = Fields(b"\x2d" + struct.pack("<f", float("nan"))).real(5)
     assert value != value
+
+
+# --- messages that nobody honest sends
+
+
+def memory_of(work: Callable[[], object]) -> int:
+    """Bytes that `work` had at most at one time, whether it succeeds or refuses."""
+    tracemalloc.start()
+    try:
+        with suppress(Unusable):
+            work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+MANY: Final = 50_000
+HOSTILE: Final = {
+    "fields of one number": b"\x08\x01" * MANY,
+    "unknown fields": b"".join(wire.varint(number << 3) + b"\x01" for number in range(16, 20_000)),
+    "empty texts": b"\x0a\x00" * MANY,
+    "a long text": wire.data(1, b"x" * MANY),
+    "an endless shape": wire.data(2, b"\x01" * MANY),
+}
+
+
+@pytest.mark.parametrize("message", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("kind", [Type.SYNC_REQUEST, Type.CLOSE_REQUEST, Type.LOSS_RESPONSE, Type.OPEN_REQUEST])
+def test_decoding_a_hostile_message_takes_no_memory_worth_mentioning(message: bytes, kind: Type) -> None:
+    assert memory_of(lambda: decode(kind, message)) < 1_000_000
+
+
+@pytest.mark.parametrize("message", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_weights_are_refused_in_no_more_memory_than_their_own(message: bytes, tmp_path: Path) -> None:
+    def read() -> None:
+        for inside in (message, wire.data(1, message), wire.data(1, wire.text(1, "w") + wire.data(2, message))):
+            with suppress(Unusable):
+                model_from_message(memoryview(inside), tmp_path / "model")
+
+    assert memory_of(read) < 1_000_000 + 10 * len(message)
+
+
+def test_a_message_with_too_many_fields_is_refused_by_their_number(tmp_path: Path) -> None:
+    with pytest.raises(Unusable, match="a message has more than 1000 fields"):
+        decode(Type.SYNC_REQUEST, b"\x10\x01" * 1001)
+    with pytest.raises(Unusable, match="a message has more than 200000 fields"):
+        model_from_message(memoryview(b"\x0a\x00" * 200_001), tmp_path / "model")
+    with pytest.raises(Unusable, match="field 1 is a text of 65537 bytes"):
+        decode(Type.SYNC_REQUEST, wire.data(1, bytes(65537)))
+
+
+@given(st.binary(max_size=200), st.sampled_from(list(Type)))
+def test_no_bytes_raise_anything_but_unusable(body: bytes, kind: Type) -> None:
+    with suppress(Unusable):
+        decode(kind, body)

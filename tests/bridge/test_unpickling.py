@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy._core import numeric  # NumPy's own, which pickles refer to
 
 from swarmlearning.bridge import unpickling
 from swarmlearning.bridge.errors import Unusable
@@ -74,6 +75,40 @@ def test_arrays_of_all_kinds(
         assert arrays[name].dtype == expected.dtype.newbyteorder("<"), name
         assert arrays[name].shape == expected.shape, name
         np.testing.assert_array_equal(arrays[name], expected)
+
+
+@pytest.mark.parametrize("axes", [(0, 3, 1, 2), (0, 2, 3, 1), (3, 1, 0, 2), (1, 0, 2, 3)])
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "|b1", "<c8"])
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_an_array_with_its_dimensions_in_any_order_of_memory_is_read(
+    axes: tuple[int, ...], dtype: str, protocol: int, tmp_path: Path
+) -> None:
+    array = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(dtype).transpose(axes)
+    assert not array.flags.c_contiguous
+    found = loaded(pickle.dumps({"conv.weight": array}, protocol), tmp_path)["conv.weight"]
+    assert found.shape == array.shape
+    np.testing.assert_array_equal(found, array)
+
+
+def frombuffer(*more: Any) -> bytes:
+    """A pickle with a call of NumPy's own function, as NumPy writes it, with these arguments after the shape."""
+    return pickle.dumps({"w": Reduced(numeric._frombuffer, bytearray(48), np.dtype("<f4"), (3, 4), *more)}, 5)  # type: ignore[attr-defined]
+
+
+def test_numpy_s_fifth_argument_without_an_order_is_understood(tmp_path: Path) -> None:
+    for order in ("C", "F"):
+        assert loaded(frombuffer(order, None), tmp_path)["w"].shape == (3, 4)
+    assert loaded(frombuffer("K", (1, 0)), tmp_path)["w"].shape == (4, 3)
+
+
+@pytest.mark.parametrize("axes", [(0,), (0, 0), (0, 2), (-1, 0), (0, 1, 2), (True, False), ("a", 0), ((0, 1), 1)])
+def test_an_impossible_order_of_dimensions_is_refused(axes: tuple[Any, ...]) -> None:
+    assert refusal(frombuffer("K", axes)) == "it has an array whose dimensions are in an impossible order"
+
+
+@pytest.mark.parametrize("more", [("K",), ("K", None), ("A", None), ("C", (0, 1)), ("K", [0, 1]), ("K", (0, 1), 1)])
+def test_other_calls_of_numpy_s_function_are_refused(more: tuple[Any, ...]) -> None:
+    assert refusal(frombuffer(*more)) == "it calls _frombuffer in another way than NumPy does"
 
 
 def test_an_array_under_two_names(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from support import original_client
 from swarmlearning.bridge import weights
@@ -23,6 +24,8 @@ MODEL: dict[str, Array] = {
     "a": np.array(-7, np.int64),
     "Gewicht ä": np.array([True, False]),
     "m": np.empty((0, 3), np.float16),
+    "t": np.array(True),
+    "u": np.array(200, np.uint8),
     "b": np.arange(300_000, dtype=np.float64),
 }
 
@@ -38,8 +41,10 @@ def stored(path: Path) -> list[str]:
 
 
 def assert_same(arrays: Mapping[str, Array]) -> None:
+    """Numbers without dimension come as float64."""
     for name, expected in MODEL.items():
-        assert (arrays[name].dtype, arrays[name].shape) == (expected.dtype, expected.shape), name
+        dtype = np.dtype(np.float64) if expected.shape == () else expected.dtype
+        assert (arrays[name].dtype, arrays[name].shape) == (dtype, expected.shape), name
         np.testing.assert_array_equal(arrays[name], expected)
 
 
@@ -75,6 +80,33 @@ def test_a_model_in_a_message(path: Path) -> None:
     arrays = client.merged(encoded)
     assert list(arrays) == list(MODEL)
     assert_same(arrays)
+
+
+@pytest.mark.parametrize("dialect", ["in a file", "in a message"])
+def test_every_array_is_loaded_by_pytorch_s_tensor_constructor_with_its_value(path: Path, dialect: str) -> None:
+    names = stored(path)
+    client = original_client.Client.__new__(original_client.Client)
+    client.in_message = True
+    if dialect == "in a file":
+        target = io.BytesIO()
+        model_to_pickle(path, names, target)
+        arrays = pickle.loads(target.getvalue())  # noqa: S301
+    else:
+        arrays = client.merged(b"".join(model_to_message(path, names)))
+    for name, expected in MODEL.items():
+        tensor = torch.Tensor(arrays[name].copy())
+        assert tuple(tensor.shape) == expected.shape, name
+        np.testing.assert_array_equal(tensor.numpy(), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "array", [np.array(3), np.array(2.5), np.array([3]), np.array([[1, 2]]), np.array(0, np.uint8)]
+)
+def test_the_stand_in_client_loads_arrays_as_pytorch_s_tensor_constructor_does(array: Array) -> None:
+    ours, theirs = original_client.as_tensor(array), torch.Tensor(array)
+    assert ours.shape == tuple(theirs.shape)
+    if ours.shape == array.shape:
+        np.testing.assert_array_equal(ours, theirs.numpy())
 
 
 def test_the_message_of_a_model_to_the_byte(path: Path) -> None:
@@ -118,7 +150,7 @@ def entry(dtype: str, shape: list[int], data: bytes, name: str = "w") -> memoryv
         (entry("dtype('complex128')", [1], bytes(16)), "dtype complex128 cannot be stored"),
         (entry("dtype('float32')", [2], b"1234"), "of shape [2] and dtype float32 has 4 bytes"),
         (entry("dtype('float32')", [2**40], b"1234"), "has 4 bytes"),
-        (entry("dtype('float32')", [1] * 65, b"1234"), "entry 'w': "),
+        (entry("dtype('float32')", [1] * 65, b"1234"), "field 2 has more than 64 numbers"),
         (entry("dtype('float32')", [0, 2**62], b""), "entry 'w': "),
         (entry("dtype('float32')", [0, 2**63], b""), "entry 'w': "),
         (memoryview(b"\x0a\x05ab"), "ends in the middle"),

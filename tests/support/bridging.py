@@ -26,15 +26,12 @@ class Stand:
         self.clients: list[Client] = []
 
     @asynccontextmanager
-    async def bridge(self, sl: FakeSL | Path) -> AsyncIterator[Bridge]:
+    async def bridge(self, sl: FakeSL | Path, group: int | None = None) -> AsyncIterator[Bridge]:
         """A bridge at work beside that SL; it never fails by itself."""
         channel = sl.path if isinstance(sl, FakeSL) else sl
-        bridge = Bridge(BridgeSettings(self.request, self.response, self.folder), channel, self.state)
-        bridge.prepare()
-        async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(bridge.run())
+        bridge = Bridge(BridgeSettings(self.request, self.response, self.folder, group), channel, self.state)
+        async with bridge.serving():
             yield bridge
-            serving.cancel()
 
     def client(self, in_message: bool = False) -> Client:
         """A client, which leaves at the end of the test at the latest."""

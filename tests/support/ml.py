@@ -27,7 +27,7 @@ def main() -> None:
     options = _options()
     model: dict[str, Array] = {
         "layer.weight": np.zeros((options.size, 8), np.float32),
-        "layer.bias": np.zeros(8, np.float64),
+        "layer.bias": np.zeros(8, np.float32),
         "steps": np.array(0, np.int64),
     }
     noise = np.random.default_rng(options.index)

@@ -255,6 +255,16 @@ def check(status: bytes) -> None:
         raise SwarmError(f"SL error: {fields.get(2, b'').decode()} ({fields[1]})")
 
 
+def as_tensor(array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+    """What `torch.Tensor(array)` gives, with which that library loads: always float32.
+
+    PyTorch takes an integer of no dimension for a size, and gives so many uninitialised values.
+    """
+    if array.shape == () and array.dtype.kind in "iu":
+        return np.full(max(0, int(array)), np.nan, np.float32)
+    return array.astype(np.float32)
+
+
 # --- a training
 
 
@@ -273,9 +283,10 @@ def main() -> None:
         if merged.keys() != model.keys():
             raise ValueError("other names")
         for name, array in merged.items():
-            if (array.dtype, array.shape) != (model[name].dtype, model[name].shape):
-                raise ValueError(f"{name} is another kind of array")
-            model[name][...] = array
+            tensor = as_tensor(array)
+            if tensor.shape != model[name].shape:
+                raise ValueError(f"{name}: a tensor of shape {tensor.shape}")
+            model[name][...] = tensor
         return float(np.mean([np.abs(array).mean() for array in model.values()])), 0.5, rounds, options.rounds
 
     rounds = 0
@@ -302,7 +313,7 @@ def main() -> None:
     assert all(math.isfinite(float(np.sum(array))) for array in model.values())
 
 
-STRUCTURE = json.dumps([["layer.weight", "float32", [16, 8]], ["layer.bias", "float64", [8]], ["steps", "int64", []]])
+STRUCTURE = json.dumps([["layer.weight", "float32", [16, 8]], ["layer.bias", "float32", [8]], ["steps", "int64", []]])
 
 
 def _options() -> argparse.Namespace:

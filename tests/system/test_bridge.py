@@ -58,8 +58,8 @@ def test_clients_of_both_dialects_and_a_pytorch_script_with_our_callback_end_wit
     training = swarm.training(swarm.chain())
     assert training.over
     assert {member.contributed for member in training.members.values()} == {training.rounds}
-    for index in (1, 2):
-        assert all((folder(swarm, index) / f"{kind}.channel").is_fifo() for kind in ("request", "response"))
+    for index in (1, 2):  # a client that came now would wait for ever where it opens them
+        assert not list(folder(swarm, index).glob("*.channel"))
 
 
 @pytest.mark.parametrize("dialect", [(), ("--in-message",)], ids=["in files", "in messages"])

@@ -9,6 +9,7 @@ to our SL it is an ML process on the local channel (`channel/messages.py`). The 
     weights.py       model files from the client's weights, and back, in both dialects
     pipes.py         the two FIFOs, never blocking
     dialogue.py      whole messages over them
+    access.py        who may use what client and SL share
     place.py         the folder that client and SL share
     local.py         this side's end of the local channel
     remembered.py    what outlives a restart of the SL between two syncs

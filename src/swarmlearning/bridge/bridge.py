@@ -20,7 +20,8 @@ import asyncio
 import logging
 import math
 import secrets
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -28,6 +29,7 @@ from typing import get_args
 import msgspec
 
 from swarmlearning.bridge import messages
+from swarmlearning.bridge.access import Access
 from swarmlearning.bridge.dialogue import Dialogue
 from swarmlearning.bridge.errors import Aborted, BridgeError, Left, LostTrack, OutOfTurn, Refused, Unusable
 from swarmlearning.bridge.local import Local
@@ -54,11 +56,12 @@ REQUEST_VARIABLE, RESPONSE_VARIABLE = "SL_REQUEST_CHANNEL", "SL_RESPONSE_CHANNEL
 
 @dataclass(frozen=True)
 class BridgeSettings:
-    """The two FIFOs, and the folder for files with weights."""
+    """The two FIFOs, the folder for files with weights, and the group that may use them besides this user, if any."""
 
     request: Path
     response: Path
     directory: Path
+    group: int | None = None
 
     @property
     def variables(self) -> dict[str, str]:
@@ -74,17 +77,33 @@ class Bridge:
 
     def __init__(self, settings: BridgeSettings, channel: Path, state: Path) -> None:
         self._channel = channel
-        self._pipes = Pipes(settings.request, settings.response)
+        access = Access(settings.group)
+        self._pipes = Pipes(settings.request, settings.response, access)
         self._client = Dialogue(self._pipes)
-        self._place = Place(settings.directory)
+        self._place = Place(settings.directory, access)
         self._memory = Memory(state)
         self._session: Session | None = None
         self._local: Local | None = None
         self._there = False  # whether an ML process had the pipes open before
         self._files = self._losses = 0
 
-    def prepare(self) -> None:
-        """Makes and opens what the client looks for; `run` has to follow. Raises `BridgeError`."""
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Serves clients beside the block.
+
+        Raises `BridgeError` when the bridge cannot be set up, and with `OSError` where it cannot go on.
+        """
+        self._prepare()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                work = tasks.create_task(self._run())
+                yield
+                work.cancel()
+        finally:
+            self._close()
+
+    def _prepare(self) -> None:
+        """Makes and opens what the client looks for. Raises `BridgeError`."""
         logger.info("Opening pipes to communicate with user container ...")
         self._place.prepare()
         try:
@@ -94,20 +113,21 @@ class Bridge:
             self._place.close()
             raise
 
-    async def run(self) -> None:
-        """Serves until it is cancelled. Raises `BridgeError` and `OSError` where it cannot go on."""
-        try:
-            await self._take_up()
-            while True:
-                await self._serve()
-        finally:
-            self._disconnect()
-            self._pipes.close()
-            self._place.close()
+    async def _run(self) -> None:
+        await self._resume()
+        while True:
+            await self._serve()
+
+    def _close(self) -> None:
+        self._disconnect()
+        if self._session is None:  # else the client trains on, and finds the SL again by its open pipes
+            self._pipes.remove()
+        self._pipes.close()
+        self._place.close()
 
     # --- one client after the other
 
-    async def _take_up(self) -> None:
+    async def _resume(self) -> None:
         """Goes on with the session of an ML process that has trained while the SL was away."""
         session = self._memory.load()
         if session is None or not self._there:

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from swarmlearning.bridge.access import OPEN_FLAGS, Access, check_parent
 from swarmlearning.bridge.errors import BridgeError, Left, LostTrack, OutOfTurn
 
 logger = logging.getLogger("swarm.mlApp")
@@ -24,26 +25,30 @@ logger = logging.getLogger("swarm.mlApp")
 STALL_SECONDS: Final = 60.0
 """How long the rest of a message that has begun may stay away, in either direction."""
 _PIECE: Final = 2**20
-_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Pipes:
     """The FIFOs `request` (from the ML process) and `response` (to it). One task uses them at a time."""
 
-    def __init__(self, request: Path, response: Path, stall_seconds: float = STALL_SECONDS) -> None:
+    def __init__(self, request: Path, response: Path, access: Access, stall_seconds: float = STALL_SECONDS) -> None:
         self._paths = (request, response)
+        self._access = access
         self._stall_seconds = stall_seconds
         self._request = self._response = self._placeholder = -1
 
     def create(self) -> None:
-        """Makes the FIFOs that are not there, for any user, as the original does. Raises `BridgeError`."""
+        """Makes the FIFOs that are not there. Raises `BridgeError`."""
         for path in self._paths:
             try:
-                os.mkfifo(path)
-                path.chmod(0o777)
+                check_parent(path)
+                os.mkfifo(path, 0o600)
+                made = True
             except FileExistsError:
-                if not stat.S_ISFIFO(path.lstat().st_mode):
-                    raise BridgeError(f"{path}: cannot create pipe: there is something else of that name") from None
+                made = False
+            except OSError as error:
+                raise BridgeError(f"{path}: cannot create pipe: {error.strerror}") from error
+            try:
+                os.close(self._open(path, os.O_RDWR, made=made))
             except OSError as error:
                 raise BridgeError(f"{path}: cannot create pipe: {error.strerror}") from error
             print(f"{datetime.now().isoformat()} {path}: pipe created", flush=True)
@@ -53,9 +58,9 @@ class Pipes:
         request, response = self._paths
         try:
             there = _is_read(response)
-            self._response = os.open(response, os.O_RDWR | _FLAGS)
-            self._request = os.open(request, os.O_RDONLY | _FLAGS)
-            self._placeholder = os.open(request, os.O_WRONLY | _FLAGS)
+            self._response = self._open(response, os.O_RDWR)
+            self._request = self._open(request, os.O_RDONLY)
+            self._placeholder = self._open(request, os.O_WRONLY)
         except OSError as error:
             self.close()
             raise BridgeError(f"{error.filename}: cannot open pipe: {error.strerror}") from error
@@ -77,18 +82,22 @@ class Pipes:
             while os.read(self._response, _PIECE):
                 pass
         try:
-            self._placeholder = os.open(self._paths[0], os.O_WRONLY | _FLAGS)
-        except OSError:  # somebody has removed the FIFO
+            self._placeholder = self._open(self._paths[0], os.O_WRONLY)
+        except OSError:  # somebody has removed the FIFO, or put another in its place
             self.renew()
 
     def renew(self) -> None:
         """Cuts off an ML process that still has the FIFOs open: others take their place. Raises `BridgeError`."""
         self.close()
+        self.remove()
+        self.create()
+        self.open()
+
+    def remove(self) -> None:
+        """Removes the FIFOs: whoever opened one now would wait for ever for the other end."""
         for path in self._paths:
             with suppress(OSError):
                 path.unlink()
-        self.create()
-        self.open()
 
     # --- what comes
 
@@ -139,6 +148,15 @@ class Pipes:
             os.write(self._response, message)
 
     # --- inside
+
+    def _open(self, path: Path, flags: int, *, made: bool = False) -> int:
+        descriptor = os.open(path, flags | OPEN_FLAGS)
+        try:
+            self._access.secure(descriptor, str(path), stat.S_IFIFO, made=made)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def _met(self) -> None:
         if self._placeholder >= 0:
@@ -191,7 +209,7 @@ class Pipes:
 def _is_read(fifo: Path) -> bool:
     """Whether a process has it open to read, or waits for that."""
     try:
-        os.close(os.open(fifo, os.O_WRONLY | _FLAGS))
+        os.close(os.open(fifo, os.O_WRONLY | OPEN_FLAGS))
     except OSError as error:
         if error.errno == errno.ENXIO:
             return False

@@ -1,7 +1,7 @@
 """The folder that the original's client shares with its SL: where the files with weights are.
 
-The client has `/tmp/hpe-swarm` built in, and may run as any user. Below `/tmp` anybody may have prepared something
-under that name, so no link is followed, and nothing is opened that is not a plain file.
+The client has `/tmp/hpe-swarm` built in. Below `/tmp` anybody may have prepared something under that name, so nothing
+is used that `Access` refuses, and no link is followed.
 """
 
 import fcntl
@@ -10,30 +10,30 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from swarmlearning.bridge.access import OPEN_FLAGS, Access
 from swarmlearning.bridge.errors import BridgeError, Unusable
 
 TRAINED: Final = "trained_weights.pkl"
 MERGED: Final = "merged_weights.pkl"
-_SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Place:
     """The folder, which belongs to one SL as long as this object is open."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, access: Access) -> None:
         self._directory = directory
+        self._access = access
         self._descriptor = -1
 
     def prepare(self) -> None:
-        """Makes the folder and its two files, for any user, where they are missing. Raises `BridgeError`."""
+        """Makes the folder and its two files where they are missing. Raises `BridgeError`."""
         try:
-            if not self._directory.exists():
-                self._directory.mkdir(parents=True, exist_ok=True)
-                self._directory.chmod(0o1777)
-            self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | _SAFE)
+            made = self._make_folder()
+            self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | OPEN_FLAGS)
+            self._access.secure(self._descriptor, str(self._directory), stat.S_IFDIR, made=made)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for name in (TRAINED, MERGED):
-                self._make(name)
+                os.close(self._make(name))
         except BlockingIOError:
             self.close()
             raise BridgeError(
@@ -42,41 +42,52 @@ class Place:
             ) from None
         except OSError as error:
             self.close()
-            raise BridgeError(f"{error.filename or self._directory}: cannot create file: {error.strerror}") from error
+            where = self._directory / (error.filename or "")
+            raise BridgeError(f"{where}: cannot create file: {error.strerror}") from error
 
     def read(self, name: str) -> BinaryIO:
         """The client's file, open. Raises `Unusable`."""
         try:
-            return self._open(name, os.O_RDONLY, "rb")
+            return os.fdopen(self._open(name, os.O_RDONLY), "rb")
         except OSError as error:
             raise Unusable(f"{self._directory / name}: {error.strerror}") from error
 
     def rewrite(self) -> BinaryIO:
-        """The file for merged weights, open at its beginning; the writer cuts it off behind what is new. Raises
-        `OSError`."""
-        self._make(MERGED)
-        return self._open(MERGED, os.O_RDWR, "r+b")
+        """The file for merged weights, open at its beginning; the writer cuts it off behind what is new.
+
+        Raises `OSError`.
+        """
+        return os.fdopen(self._make(MERGED), "r+b")
 
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _open(self, name: str, flags: int, mode: str) -> BinaryIO:
-        descriptor = os.open(name, flags | _SAFE, dir_fd=self._descriptor)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise OSError(0, "it is not a plain file", name)
-        file: BinaryIO = os.fdopen(descriptor, mode)  # type: ignore[assignment]
-        return file
-
-    def _make(self, name: str) -> None:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _SAFE, 0o777, dir_fd=self._descriptor)
+    def _make_folder(self) -> bool:
+        """True if it was missing."""
         try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise OSError(0, "there is something else of that name", name)
-            if found.st_uid == os.geteuid():
-                os.fchmod(descriptor, 0o777)
-        finally:
+            self._directory.parent.mkdir(parents=True, exist_ok=True)
+            self._directory.mkdir(mode=0o700)
+        except FileExistsError:
+            return False
+        return True
+
+    def _make(self, name: str) -> int:
+        """The file's descriptor, to read and write."""
+        try:
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600, dir_fd=self._descriptor)
+        except FileExistsError:
+            return self._open(name, os.O_RDWR)
+        return self._secured(descriptor, name, made=True)
+
+    def _open(self, name: str, flags: int) -> int:
+        return self._secured(os.open(name, flags | OPEN_FLAGS, dir_fd=self._descriptor), name, made=False)
+
+    def _secured(self, descriptor: int, name: str, *, made: bool) -> int:
+        try:
+            self._access.secure(descriptor, name, stat.S_IFREG, made=made)
+        except BaseException:
             os.close(descriptor)
+            raise
+        return descriptor

@@ -23,20 +23,33 @@ MAX_STEPS: Final = 4_000_000
 """Instructions of one pickle; an array takes some thirty, and a model file holds about 100,000."""
 MAX_TEXT: Final = 16 * 2**20
 """Bytes of all texts (the names of arrays) in one pickle."""
-_MAX_DIMENSIONS: Final = 64
+MAX_DIMENSIONS: Final = 64
+"""Of an array, as NumPy has it."""
 _PROTOCOLS: Final = (3, 4, 5)
 _KINDS: Final = "biufc"
 """Booleans, integers, floats and complex numbers; not texts, records, times, and least of all Python's objects."""
 
 
 class Stored(NamedTuple):
-    """An array of a file: `size` bytes from `offset`; `columns_first` is Fortran's order."""
+    """An array of a file: `size` bytes from `offset`, of the shape `laid_out` in C order.
+
+    Dimension i of the array is dimension `axes[i]` of that layout: Fortran's order has them backwards.
+    """
 
     dtype: np.dtype[np.generic]
-    shape: tuple[int, ...]
-    columns_first: bool
+    laid_out: tuple[int, ...]
+    axes: tuple[int, ...]
     offset: int
     size: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array itself."""
+        return tuple(self.laid_out[axis] for axis in self.axes)
+
+    @property
+    def in_c_order(self) -> bool:
+        return self.axes == tuple(range(len(self.axes)))
 
 
 def read_weights(file: BinaryIO, size: int) -> dict[str, Stored]:
@@ -290,6 +303,10 @@ def _made(name: _Object, arguments: _Object) -> _Object:
             return _Array()
         case _Name.FROM_BUFFER, (_Bytes() as data, _Dtype() as dtype, tuple() as shape, "C" | "F" as order):
             return _Array(_stored(dtype, shape, order == "F", data))
+        case _Name.FROM_BUFFER, (_Bytes(), _Dtype(), tuple(), "C" | "F", None):
+            return _made(name, arguments[:4])
+        case _Name.FROM_BUFFER, (_Bytes() as data, _Dtype() as dtype, tuple() as shape, "K", tuple() as axes):
+            return _Array(_permuted(_stored(dtype, shape, False, data), axes))
         case _Name.SCALAR, (_Dtype() as dtype, _Bytes() as data):
             return _Array(_stored(dtype, (), False, data))
         case _Name.DTYPE, (str() as kind, bool(), bool()):
@@ -321,11 +338,22 @@ def _dtype(kind: str) -> _Dtype:
     return _Dtype(kind)
 
 
+def _permuted(stored: Stored, axes: tuple[_Object, ...]) -> Stored:
+    """Since NumPy 2.3 an array whose dimensions are in another order in memory is pickled with that order."""
+    order = tuple(axis for axis in axes if type(axis) is int)
+    if sorted(order) != list(range(len(stored.laid_out))) or len(order) != len(axes):
+        raise Unusable("it has an array whose dimensions are in an impossible order")
+    return stored._replace(axes=order)
+
+
 def _stored(dtype: _Dtype, shape: tuple[_Object, ...], columns_first: bool, data: _Bytes) -> Stored:
     lengths = tuple(length for length in shape if type(length) is int and length >= 0)
     known = dtype.known
-    if len(lengths) != len(shape) or len(shape) > _MAX_DIMENSIONS:
+    if len(lengths) != len(shape) or len(shape) > MAX_DIMENSIONS:
         raise Unusable("it has an array of an impossible shape")
     if math.prod(lengths) * known.itemsize != data.size:
         raise Unusable(f"an array of shape {list(lengths)[:10]} and dtype {known} has {data.size} bytes")
-    return Stored(known, lengths, columns_first, data.offset, data.size)
+    axes = tuple(range(len(lengths)))
+    if columns_first:
+        return Stored(known, lengths[::-1], axes[::-1], data.offset, data.size)
+    return Stored(known, lengths, axes, data.offset, data.size)

@@ -7,6 +7,10 @@ which every NumPy since understands; NumPy 2's own pickles cannot be read by the
 In the message: `Weights {map<string, NDArray> weights = 1}`, `NDArray {string dtype = 1, repeated uint32 shape = 2,
 bytes data = 3}`, where dtype is the text "dtype('float32')" and data is in C order. Such a model lies in memory; a
 message has at most 2 GiB.
+
+The client loads an array with `torch.Tensor(array)`, which takes an integer of no dimension for a *size* and gives as
+many uninitialised values. So those, and booleans of no dimension, go back as float64; the client's model turns them
+into its own dtype again.
 """
 
 import math
@@ -22,14 +26,14 @@ import numpy as np
 
 from swarmlearning.bridge import wire
 from swarmlearning.bridge.errors import Unusable
-from swarmlearning.bridge.unpickling import Stored, read_weights
-from swarmlearning.bridge.wire import Fields
+from swarmlearning.bridge.unpickling import MAX_DIMENSIONS, Stored, read_weights
+from swarmlearning.bridge.wire import MAX_REPEATED, Fields
 from swarmlearning.channel.messages import TensorSpec
 from swarmlearning.tensors import file as tensor_file
 from swarmlearning.tensors.file import DTYPES, Tensor, TensorFileError, tag_of
 
 _PIECE: Final = 2**20
-_DTYPE_TEXT: Final = re.compile(r"dtype\('([<>|=]?[a-z]+[0-9]*)'\)")
+_DTYPE_TEXT: Final = re.compile(r"dtype\('([<>|=]?[a-z]{1,20}[0-9]{0,5})'\)")
 _NUMBERS: Final = "biufc"
 
 
@@ -54,7 +58,7 @@ def model_from_message(weights: memoryview, path: Path) -> tuple[TensorSpec, ...
     """
     tensors: dict[str, Tensor] = {}
     with _refused():
-        for entry in Fields(weights).messages(1):
+        for entry in Fields(weights, MAX_REPEATED).messages(1):
             name = entry.text(1)
             tensors[name] = Tensor.of(_array(entry.message(2), name), name)
         tensor_file.write(path, tensors)
@@ -72,10 +76,14 @@ def model_to_pickle(path: Path, names: Sequence[str], target: BinaryIO) -> None:
         target.write(b"\x80\x04}")
         for name in names:
             entry = entries[name]
-            size = entry.end - entry.start
-            target.write(_pickled_head(name, DTYPES[entry.dtype], entry.shape, size))
-            for piece in _pieces(source, header.data_start + entry.start, size):
-                target.write(piece)
+            start, size, dtype = header.data_start + entry.start, entry.end - entry.start, DTYPES[entry.dtype]
+            if _taken_for_size(dtype, entry.shape):
+                value = np.frombuffer(b"".join(_pieces(source, start, size)), dtype).astype(np.float64)
+                target.write(_pickled_head(name, value.dtype, (), value.nbytes) + value.tobytes())
+            else:
+                target.write(_pickled_head(name, dtype, entry.shape, size))
+                for piece in _pieces(source, start, size):
+                    target.write(piece)
             target.write(b"tbs")
         target.write(b".")
     target.truncate()
@@ -87,6 +95,8 @@ def model_to_message(path: Path, names: Iterable[str]) -> list[bytes | memoryvie
     pieces: list[bytes | memoryview] = []
     for name in names:
         array = arrays[name]
+        if _taken_for_size(array.dtype, array.shape):
+            array = array.astype(np.float64)
         head = wire.text(1, repr(array.dtype)) + wire.data(2, b"".join(map(wire.varint, array.shape)))
         head += wire.announced(3, array.nbytes)
         length = len(head) + array.nbytes
@@ -94,6 +104,10 @@ def model_to_message(path: Path, names: Iterable[str]) -> list[bytes | memoryvie
         pieces.append(wire.announced(1, len(entry) + length) + entry + head)
         pieces.append(array.reshape(-1).view(np.uint8).data)
     return pieces
+
+
+def _taken_for_size(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    return shape == () and dtype.kind in "iub"
 
 
 @contextmanager
@@ -109,13 +123,13 @@ def _refused() -> Iterator[None]:
 
 def _copy_array(source: BinaryIO, stored: Stored, fd: int, offset: int) -> None:
     """Writes an array at `offset` of `fd`, in C order and little-endian."""
-    if not stored.columns_first and stored.dtype.newbyteorder("<") == stored.dtype:
+    if stored.in_c_order and stored.dtype.newbyteorder("<") == stored.dtype:
         for piece in _pieces(source, stored.offset, stored.size):
             tensor_file.write_at(fd, piece, offset)
             offset += len(piece)
         return
     data = b"".join(_pieces(source, stored.offset, stored.size))
-    array = np.ndarray(stored.shape, stored.dtype, data, order="F" if stored.columns_first else "C")
+    array = np.ndarray(stored.laid_out, stored.dtype, data).transpose(stored.axes)
     tensor_file.write_at(fd, Tensor.of(array).data, offset)
 
 
@@ -132,7 +146,7 @@ def _pieces(source: BinaryIO, offset: int, size: int) -> Iterable[bytes]:
 
 def _array(fields: Fields, name: str) -> np.ndarray[Any, np.dtype[Any]]:
     """An `NDArray`; its memory is the message's."""
-    text, shape, data = fields.text(1), fields.integers(2), fields.data(3)
+    text, shape, data = fields.text(1), fields.integers(2, MAX_DIMENSIONS), fields.data(3)
     found = _DTYPE_TEXT.fullmatch(text)
     try:
         dtype = np.dtype(found[1]) if found else None

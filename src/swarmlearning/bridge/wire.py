@@ -11,25 +11,39 @@ order of their numbers. https://protobuf.dev/programming-guides/encoding/
 
 import struct
 from collections.abc import Iterator
+from typing import Final
 
 from swarmlearning.bridge.errors import Unusable
+
+MAX_FIELDS: Final = 1000
+"""Of a message without repeated fields, unknown ones included. Those of the protocol have at most nine."""
+MAX_REPEATED: Final = 200_000
+"""Of a message with a repeated field: a model file holds about 100,000 tensors."""
+MAX_TEXT: Final = 2**16
+"""Bytes of a text."""
 
 _VARINT, _LENGTH = 0, 2
 _FIXED = {1: 8, 5: 4}
 _VARINT_BYTES = 10
 _WORD = 2**64
+_HIGHEST: Final = 15  # number of a field that the protocol knows, at most
 
 
 class Fields:
-    """The fields of one message. A number that is there twice counts as its last value.
+    """The fields of one message. A number that is there twice counts as its last value; unknown ones are skipped.
 
-    Raises `Unusable`, here and on access, for bytes that are no such message.
+    Takes next to no memory, whatever the message: values are numbers, or views of it. Raises `Unusable`, here and on
+    access, for bytes that are no such message.
     """
 
-    def __init__(self, message: memoryview | bytes) -> None:
-        self._found: dict[int, list[int | memoryview]] = {}
-        for number, value in _fields(memoryview(message)):
-            self._found.setdefault(number, []).append(value)
+    def __init__(self, message: memoryview | bytes, most: int = MAX_FIELDS) -> None:
+        self._message = memoryview(message)
+        self._last: dict[int, int | memoryview] = {}
+        for count, (number, value) in enumerate(_fields(self._message), 1):
+            if count > most:
+                raise Unusable(f"a message has more than {most} fields")
+            if number <= _HIGHEST:
+                self._last[number] = value
 
     def integer(self, number: int) -> int:
         """An int32."""
@@ -46,14 +60,17 @@ class Fields:
 
     def data(self, number: int) -> memoryview:
         """The bytes themselves, not a copy."""
-        value = self._found.get(number, [memoryview(b"")])[-1]
+        value = self._last.get(number, memoryview(b""))
         if isinstance(value, int):
             raise _other_type(number)
         return value
 
     def text(self, number: int) -> str:
+        value = self.data(number)
+        if len(value) > MAX_TEXT:
+            raise Unusable(f"field {number} is a text of {len(value)} bytes; it has at most {MAX_TEXT}")
         try:
-            return str(self.data(number), "utf-8")
+            return str(value, "utf-8")
         except UnicodeDecodeError:
             raise Unusable(f"field {number} is not UTF-8") from None
 
@@ -61,27 +78,29 @@ class Fields:
         return Fields(self.data(number))
 
     def messages(self, number: int) -> Iterator["Fields"]:
-        """All of a repeated field."""
-        for value in self._found.get(number, ()):
+        """All of a repeated field, in turn."""
+        for value in self._all(number):
             if isinstance(value, int):
                 raise _other_type(number)
             yield Fields(value)
 
-    def integers(self, number: int) -> list[int]:
-        """A repeated uint32, packed or not."""
+    def integers(self, number: int, most: int) -> list[int]:
+        """A repeated uint32, packed or not, of at most so many numbers."""
         values: list[int] = []
-        for value in self._found.get(number, ()):
-            if isinstance(value, int):
-                values.append(value)
-                continue
-            at = 0
-            while at < len(value):
-                one, at = _varint(value, at)
+        for value in self._all(number):
+            packed, at = (memoryview(varint(value)) if isinstance(value, int) else value), 0
+            while at < len(packed):
+                one, at = _varint(packed, at)
                 values.append(one)
+                if len(values) > most:
+                    raise Unusable(f"field {number} has more than {most} numbers")
         return values
 
+    def _all(self, number: int) -> Iterator[int | memoryview]:
+        return (value for found, value in _fields(self._message) if found == number)
+
     def _number(self, number: int) -> int:
-        value = self._found.get(number, [0])[-1]
+        value = self._last.get(number, 0)
         if not isinstance(value, int):
             raise _other_type(number)
         return value

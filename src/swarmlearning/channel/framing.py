@@ -50,5 +50,5 @@ _from_sl: msgspec.json.Decoder[FromSL] = msgspec.json.Decoder(FromSL)
 def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ChannelError(f"not a message of local channel version 1: {error}") from error

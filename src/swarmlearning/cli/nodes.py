@@ -3,6 +3,7 @@
 Each imports its own room when it is called: a node starts a third faster without the other's libraries.
 """
 
+import grp
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -195,6 +196,9 @@ def sl(
     bridge_dir: Annotated[
         Path, typer.Option(help="Folder shared with that client, which has this one built in.")
     ] = Path("/tmp/hpe-swarm"),
+    bridge_group: Annotated[
+        str, typer.Option(help="Group that may use that folder too, for a client that runs as another user.")
+    ] = "",
     log_level: LogLevel = "INFO",
     ready_fd: ReadyFd = None,
 ) -> None:
@@ -224,7 +228,9 @@ def sl(
             ),
             compress_below=int(environment.sl_model_params_compression_threshold_mb * 10**6),
             command=context.args,
-            bridge=_bridge(bridge, bridge_dir, environment.sl_request_channel, environment.sl_response_channel),
+            bridge=_bridge(
+                bridge, bridge_dir, bridge_group, environment.sl_request_channel, environment.sl_response_channel
+            ),
         )
         identity = load_identity(cacert, capath, cert, key)
         print(banner("SL"), flush=True)
@@ -236,7 +242,7 @@ def sl(
         raise typer.Exit(status or 0)
 
 
-def _bridge(wanted: bool, directory: Path, request: str, response: str) -> "BridgeSettings | None":
+def _bridge(wanted: bool, directory: Path, group: str, request: str, response: str) -> "BridgeSettings | None":
     """Its FIFOs are in its folder unless the environment names others."""
     from swarmlearning.bridge.bridge import REQUEST_VARIABLE, RESPONSE_VARIABLE, BridgeSettings
 
@@ -249,7 +255,15 @@ def _bridge(wanted: bool, directory: Path, request: str, response: str) -> "Brid
         request=Path(request or directory / "request.channel").absolute(),
         response=Path(response or directory / "response.channel").absolute(),
         directory=directory.absolute(),
+        group=_group_id(group) if group else None,
     )
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise NodeError(f"--bridge-group {name}: there is no such group on this host") from error
 
 
 def _mandatory(host_ip: str) -> str:

@@ -169,11 +169,8 @@ async def _bridged(settings: SlSettings, channel: Path) -> AsyncIterator[dict[st
         yield {}
         return
     bridge = Bridge(settings.bridge, channel, settings.data_dir / "bridge")
-    bridge.prepare()
-    async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(bridge.run())
+    async with bridge.serving():
         yield settings.bridge.variables
-        serving.cancel()
 
 
 async def _contact(follower: Follower) -> int:
