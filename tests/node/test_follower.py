@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.checkpoint import decode, encode
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
 
@@ -36,11 +38,16 @@ def ledger() -> Ledger:
 
 @asynccontextmanager
 async def following(
-    addresses: list[str], identity: Identity, pins: list[tuple[str, str]] | None = None
+    addresses: list[str],
+    identity: Identity,
+    pins: list[tuple[str, str]] | None = None,
+    verified: Chain | None = None,
 ) -> AsyncIterator[Follower]:
-    """A follower at work; `pins` gets what it was to pin."""
+    """A follower at work, from the state `verified` on if given; `pins` gets what it was to pin."""
     pinned = [] if pins is None else pins
     follower = Follower(addresses, client_context(identity), lambda network, name: pinned.append((network, name)))
+    if verified is not None:
+        await follower.resume(verified)
     work = asyncio.create_task(follower.run())
     try:
         yield follower
@@ -177,3 +184,38 @@ async def test_a_slow_reader_skips_states_and_gets_the_newest(ledger: Ledger, id
         await asyncio.sleep(0)
         assert not coming.done()
         coming.cancel()
+
+
+# --- from a checkpoint ----------------------------------------------------------------------------------------------
+
+
+async def test_a_follower_with_a_checkpoint_fetches_only_what_came_after_it(
+    ledger: Ledger, identities: Identities
+) -> None:
+    verified = decode(encode(ledger.chain))
+    ledger.say("sl-1", Announce({"fs": "here:2"}), "network")
+    async with scripted_sn(identities["SN-1"], ledger.blocks) as sn:
+        async with following([sn.address], identities["SL-1"], verified=verified) as follower:
+            chain = await follower.reached(6)
+        assert sn.asked_from == [6]
+    assert encode(chain) == encode(ledger.chain)
+
+
+@pytest.mark.parametrize("other", ["state", "network", "height"])
+async def test_a_checkpoint_that_is_not_the_sns_chain_costs_a_replay_and_nothing_else(
+    ledger: Ledger, identities: Identities, other: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    verified = decode(encode(ledger.chain))
+    match other:
+        case "state":
+            verified = replace(verified, world=Ledger().chain.world)
+        case "network":
+            verified = decode(encode(Ledger().chain))
+        case "height":
+            ledger.blocks.pop()
+    async with scripted_sn(identities["SN-1"], ledger.blocks) as sn:
+        async with following([sn.address], identities["SL-1"], verified=verified) as follower:
+            chain = await follower.reached(len(ledger.blocks) - 1)
+        assert sn.asked_from[0] == 0
+    assert "replayed" in caplog.text
+    assert chain.height == len(ledger.blocks) - 1

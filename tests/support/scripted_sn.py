@@ -31,6 +31,9 @@ class ScriptedSn:
         if scope["path"] == "/blocks":
             await self._stream(int(scope["query_string"].removeprefix(b"from=")), receive, send)
             return
+        if scope["path"].startswith("/blocks/"):
+            await self._send_block(int(scope["path"].removeprefix("/blocks/")), send)
+            return
         body = b""
         while (message := await receive())["type"] == "http.request":
             body += message["body"]
@@ -40,6 +43,11 @@ class ScriptedSn:
         status, answer = self.answers.pop(0)(body.decode())
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+    async def _send_block(self, height: int, send: Send) -> None:
+        known = height < len(self.blocks)
+        await send({"type": "http.response.start", "status": 200 if known else 404, "headers": []})
+        await send({"type": "http.response.body", "body": self.blocks[height] if known else b"{}"})
 
     async def _stream(self, start: int, receive: Receive, send: Send) -> None:
         self.asked_from.append(start)

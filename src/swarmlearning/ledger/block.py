@@ -78,6 +78,11 @@ def read(raw: bytes) -> Block:
     )
 
 
+def transaction_ids(raw: bytes) -> list[str]:
+    """Returns the ids of the transactions in a block that holds; nothing of it is checked."""
+    return [sha256(signed.encode()) for signed in _document.decode(raw).transactions]
+
+
 def follows(raw: bytes, height: int, previous: str) -> bool:
     """Whether a block may be that of this height. One that cannot be read may be: a void slot has any bytes."""
     try:

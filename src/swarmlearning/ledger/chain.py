@@ -35,7 +35,10 @@ class ForkError(Exception):
 
 @dataclass(frozen=True)
 class Chain:
-    """Immutable. `network_id` is the hash of block 0, `height` -1 before it."""
+    """Immutable. `network_id` is the hash of block 0, `height` -1 before it.
+
+    `hashes` are those of the last `WINDOW` blocks and the one before them, `voids` the void slots among them.
+    """
 
     network_id: str = ""
     height: int = -1
@@ -43,6 +46,7 @@ class Chain:
     time_ms: int = 0
     world: World = field(default_factory=World)
     hashes: Mapping[int, str] = field(default_factory=dict)
+    voids: frozenset[int] = frozenset()
 
     @property
     def anchor(self) -> Anchor:
@@ -167,10 +171,11 @@ class Chain:
             raise Rejection(Code.STATE_HASH, "the sealer came to another state from the same transactions")
         return world
 
-    def _advance(self, block_hash: str, time_ms: int, world: World) -> Self:
+    def _advance(self, block_hash: str, time_ms: int, world: World, *, void: bool = False) -> Self:
         height = self.height + 1
         recent = {**self.hashes, height: block_hash}
         recent.pop(height - WINDOW - 1, None)
+        voids = self.voids | {height} if void else self.voids
         return replace(
             self,
             network_id=self.network_id or block_hash,
@@ -179,6 +184,7 @@ class Chain:
             time_ms=time_ms,
             world=world,
             hashes=recent,
+            voids=frozenset(slot for slot in voids if slot in recent) if voids else voids,
         )
 
     def _void(self, raw: bytes, block: Block | None, reason: str) -> "Step":
@@ -187,7 +193,7 @@ class Chain:
         world = self.world
         if block is not None and is_sealed(block, world):
             world = network.quarantine_sealer(world, block.header.sealer, self.height + 1)
-        return Step(self._advance(sha256(raw), self.time_ms, world), block, void=reason)
+        return Step(self._advance(sha256(raw), self.time_ms, world, void=True), block, void=reason)
 
 
 @dataclass(frozen=True)

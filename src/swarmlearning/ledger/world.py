@@ -52,9 +52,14 @@ class World:
         copy._lines = self._lines
         return copy
 
+    @property
+    def entries(self) -> dict[str, msgspec.Struct]:
+        """All entries, by key."""
+        return {key: entry for area in self._areas.values() for key, entry in area.items()}
+
     def state_hash(self) -> str:
         """SHA-256 over all keys and entry digests, as lower-case hex."""
-        entries = {key: entry for area in self._areas.values() for key, entry in area.items()}
+        entries = self.entries
         return sha256("".join(self._line(key, entries[key]) for key in sorted(entries)).encode())
 
     def _line(self, key: str, entry: msgspec.Struct) -> str:

@@ -93,18 +93,23 @@ class DataDirectory:
 
     def _write(self, record: _Record) -> None:
         """Atomically and durably: an incarnation must never be used twice."""
-        temporary = self._file.with_suffix(".new")
         try:
-            with temporary.open("wb") as file:
-                file.write(msgspec.json.encode(record))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._file)
-            folder = os.open(self.path, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            replace_file(self._file, msgspec.json.encode(record))
         except OSError as error:
             raise NodeError(f"{self._file}: cannot be written: {error.strerror}") from error
         self._record = record
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Makes `data` the file's content, atomically and durably. Raises `OSError`."""
+    temporary = path.with_suffix(".new")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

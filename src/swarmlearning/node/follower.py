@@ -9,6 +9,7 @@ from contextlib import aclosing
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger.bodies import Announce, Leave, Recover
 from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
+from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.node.errors import NodeError
@@ -68,6 +69,19 @@ class Follower:
         for client in self._clients.values():
             await client.close()
 
+    async def resume(self, chain: Chain) -> None:
+        """Starts from a state that this node has verified before, if the SN in use has its head; else at block 0."""
+        try:
+            head = await self.client.block(chain.height)
+        except (Unavailable, Refusal) as error:
+            logger.warning("%s: the chain is replayed from block 0", error)
+            return
+        if not is_head(chain, head):
+            logger.warning("The checkpoint does not belong to block %d: the chain is replayed", chain.height)
+            return
+        await self._advance(chain)
+        self._learn_addresses()
+
     async def run(self) -> None:
         """Follows for ever, from SN to SN. Raises `NodeError` for a wrong network or a chain that breaks its rules."""
         pause = FIRST_PAUSE
@@ -109,11 +123,14 @@ class Follower:
             logger.error("block %d is void: %s", step.chain.height, step.void)
         if step.chain.height == 0:
             self._pin(step.chain.network_id, network.network(step.chain.world).name)
-        async with self._advanced:
-            self.chain = step.chain
-            self._advanced.notify_all()
+        await self._advance(step.chain)
         if step.block and any(isinstance(tx.content.body, MOVES) for tx in step.block.transactions):
             self._learn_addresses()
+
+    async def _advance(self, chain: Chain) -> None:
+        async with self._advanced:
+            self.chain = chain
+            self._advanced.notify_all()
 
     def _learn_addresses(self) -> None:
         wanted = dict.fromkeys([*self._named, *network.sn_addresses(self.chain.world)])

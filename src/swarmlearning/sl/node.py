@@ -25,6 +25,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
+from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, Superseded
 from swarmlearning.node.follower import FIRST_PAUSE, Follower
@@ -98,14 +99,7 @@ async def _take_part(
     sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
     driver = Driver(settings.rounds, follower, sender, store, fetcher, settings.data_dir)
     superseded: asyncio.Queue[str] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    heartbeat = Heartbeat(
-        client_context(identity),
-        place.uid,
-        place.incarnation,
-        progress=driver.progress,
-        on_superseded=lambda why: loop.call_soon_threadsafe(superseded.put_nowait, why),
-    )
+    heartbeat = _heartbeat(identity, place, driver, superseded)
     files = file_app(
         store,
         lambda thumbprint, digest: may_read(follower.chain.world, place.uid, thumbprint, digest),
@@ -114,9 +108,16 @@ async def _take_part(
     )
     server = Server(files, server_context(identity), settings.host, settings.fs_port, Limits())
     height = await _contact(follower)
+    checkpoints = Checkpoints(settings.data_dir)
+    if (verified := checkpoints.read(place.network)) is not None:
+        await follower.resume(verified)
     try:
         async with asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(follower.run()), tasks.create_task(_end_when(superseded))]
+            background = [
+                tasks.create_task(follower.run()),
+                tasks.create_task(checkpoints.keep(follower)),
+                tasks.create_task(_end_when(superseded)),
+            ]
             await follower.reached(height)
             await _say(sender, Register("SL", settings.name, identity.bundle, __version__))
             heartbeat.start(lambda: follower.addresses)
@@ -136,6 +137,17 @@ async def _take_part(
     finally:
         heartbeat.stop()
         await server.stop()
+
+
+def _heartbeat(identity: Identity, place: DataDirectory, driver: Driver, superseded: "asyncio.Queue[str]") -> Heartbeat:
+    loop = asyncio.get_running_loop()
+    return Heartbeat(
+        client_context(identity),
+        place.uid,
+        place.incarnation,
+        progress=driver.progress,
+        on_superseded=lambda why: loop.call_soon_threadsafe(superseded.put_nowait, why),
+    )
 
 
 async def _train(settings: SlSettings, driver: Driver, ready: Ready, facts: dict[str, str]) -> int:

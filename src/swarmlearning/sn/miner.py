@@ -13,12 +13,14 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.apply import check_trusted
-from swarmlearning.ledger.block import MAX_BLOCK
+from swarmlearning.ledger.block import MAX_BLOCK, read, transaction_ids
+from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain, Step
+from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -28,6 +30,8 @@ from swarmlearning.ordering.protocols import ConflictError, Head, Log, OrderingE
 from swarmlearning.views.names import name_of, node_names
 
 logger = logging.getLogger("swarm.blCnt")
+
+T = TypeVar("T")
 
 MAX_PENDING = 4096
 MAX_BATCH = 512
@@ -86,8 +90,28 @@ class Miner:
         self._advanced = asyncio.Condition()
         self._stopped = False
 
+    async def resume(self, chain: Chain) -> None:
+        """Starts from a state that this SN has verified before, if the log has its last blocks; else at block 0."""
+        ids, recent = list[tuple[int, list[str]]](), OrderedDict[int, bytes]()
+        for first in range(min(chain.hashes), chain.height + 1, READ_BATCH):
+            limit = min(READ_BATCH, chain.height + 1 - first)
+            for height, raw in enumerate(await self._log.read(first, limit), first):
+                if sha256(raw) != chain.hashes[height]:
+                    break
+                if height not in chain.voids:
+                    ids.append((height, transaction_ids(raw)))
+                _put(recent, height, raw, RECENT_BLOCKS)
+        if not is_head(chain, recent.get(chain.height, b"")):
+            logger.warning("The checkpoint does not belong to block %d: the chain is replayed", chain.height)
+            return
+        for height, of_block in ids:
+            self._remember(height, of_block)
+        head = read(recent[chain.height]).header
+        self._states[chain.height] = State(chain.height, chain.hash, head.state_hash)
+        self._recent, self._sealer, self.chain = recent, head.sealer, chain
+
     async def load(self) -> None:
-        """Replays the whole log: the state this SN left, whatever ended it."""
+        """Replays what the log holds beyond the head: the state this SN left, whatever ended it."""
         while entries := await self._log.read(self.chain.height + 1, READ_BATCH):
             for raw in entries:
                 await self._take(raw, self.chain.append(raw))
@@ -295,25 +319,27 @@ class Miner:
             state_hash = chain.world.state_hash()
         else:
             assert step.block is not None
-            self._remember(chain.height, step.block.transactions)
+            self._remember(chain.height, [signed.id for signed in step.block.transactions])
             self._sealer, self._took_at = step.block.header.sealer, asyncio.get_running_loop().time()
             state_hash = step.block.header.state_hash
-        self._states[chain.height] = State(chain.height, chain.hash, state_hash)
-        if len(self._states) > RECENT_STATES:
-            self._states.popitem(last=False)
-        self._recent[step.chain.height] = raw
-        if len(self._recent) > RECENT_BLOCKS:
-            self._recent.popitem(last=False)
+        _put(self._states, chain.height, State(chain.height, chain.hash, state_hash), RECENT_STATES)
+        _put(self._recent, chain.height, raw, RECENT_BLOCKS)
         async with self._advanced:
             self.chain = step.chain
             self._advanced.notify_all()
 
-    def _remember(self, height: int, transactions: Sequence[SignedTransaction]) -> None:
+    def _remember(self, height: int, ids: Sequence[str]) -> None:
         """Keeps where each transaction is for as long as its bytes may be sent again."""
-        for signed in transactions:
-            self._heights[signed.id] = height
+        for one in ids:
+            self._heights[one] = height
         while self._heights and next(iter(self._heights.values())) < height - WINDOW:
             self._heights.popitem(last=False)
+
+
+def _put(kept: OrderedDict[int, T], height: int, value: T, most: int) -> None:
+    kept[height] = value
+    if len(kept) > most:
+        kept.popitem(last=False)
 
 
 def _by(step: Step) -> str:

@@ -14,9 +14,10 @@ from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
 from swarmlearning.ledger.canonical import sha256
-from swarmlearning.ledger.chain import ForkError, UnsupportedRulesError
+from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.license import acquire_license
@@ -30,6 +31,7 @@ from swarmlearning.sn.cluster import Cluster
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.ordering import LocalEngine
 from swarmlearning.sn.peers import Peers
+from swarmlearning.sn.rechecking import recheck
 from swarmlearning.sn.registration import Registration
 from swarmlearning.sn.watchdog import Watchdog
 
@@ -126,10 +128,13 @@ class _Sn:
         self._registration = Registration(settings.name, identity, author, self._miner, self._peers)
         self._listens = ""  # where the API is, even when others reach it elsewhere
         self._agreement = Agreement(place.uid, self._miner, self._peers)
+        self._checkpoints = Checkpoints(settings.data_dir)
+        self._resumed: Chain | None = None
 
     async def run(self, ready: Ready) -> None:
         """Takes its place in the network, then works until cancelled."""
         try:
+            await self._resume()
             await self._load()
             if isinstance(self._engine, Cluster):
                 await self._engine.start(self._settings.host, self._settings.p2p_port)
@@ -141,6 +146,22 @@ class _Sn:
         finally:
             await self._engine.stop()
             await self._peers.close()
+
+    async def _resume(self) -> None:
+        """Starts from the checkpoint, if there is one that fits the chain file."""
+        if (chain := self._checkpoints.read(self._place.network)) is not None:
+            await self._miner.resume(chain)
+            if self._miner.chain is chain:
+                self._resumed = chain
+
+    async def _recheck(self) -> None:
+        """Checks what has not been replayed at the start. Raises `NodeError`; then the next start replays all."""
+        if self._resumed is not None:
+            try:
+                await recheck(self._miner.blocks, self._resumed)
+            except NodeError:
+                self._checkpoints.discard()
+                raise
 
     async def _load(self) -> None:
         try:
@@ -253,7 +274,8 @@ class _Sn:
         name = network.network(chain.world).name
         self._place.pin(chain.network_id, name)
         async with asyncio.TaskGroup() as tasks, self._reachable(tasks) as addresses:
-            running = [tasks.create_task(work) for work in (self._miner.run(), engine.run(), self._agreement.run())]
+            works = (self._miner.run(), engine.run(), self._agreement.run(), self._recheck())
+            running = [tasks.create_task(work) for work in (*works, self._checkpoints.keep(self._miner))]
             if not settings.witness:
                 watchdog = Watchdog(self._miner, engine.switch, self._registration.propose, lambda: engine.votes)
                 running.append(tasks.create_task(watchdog.run()))

@@ -1,0 +1,89 @@
+"""The checkpoint in a node's data directory: written while the node follows the chain, read when it starts.
+
+It only saves time. One that is missing, damaged or of another network is as good as none: the node replays the chain
+from block 0. The file is replaced atomically, so that one that is being written when the power fails is not there yet.
+"""
+
+import asyncio
+import logging
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.checkpoint import CheckpointError, decode, encode
+from swarmlearning.node.datadir import replace_file
+
+logger = logging.getLogger("swarm.chain")
+
+FILE = "checkpoint"
+EVERY = 256
+"""Blocks between two checkpoints: what a node that is killed has to replay at most."""
+
+
+class Source(Protocol):
+    """A chain that grows: a follower's, or a miner's."""
+
+    @property
+    def chain(self) -> Chain:
+        """The newest verified state."""
+        ...
+
+    async def reached(self, height: int) -> object:
+        """Waits until the chain is at least at this height."""
+        ...
+
+
+class Checkpoints:
+    """The one checkpoint of a data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir / FILE
+        self._height = -1  # of the checkpoint there, as far as known
+        self._discarded = False
+        self._writing = threading.Lock()
+
+    def read(self, network_id: str) -> Chain | None:
+        """Returns the chain of the checkpoint, None when there is none that can be used for this network."""
+        try:
+            chain = decode(self.path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, CheckpointError) as error:
+            logger.warning("%s is not used (%s): the chain is replayed from block 0", self.path, error)
+            return None
+        if chain.network_id != network_id:
+            logger.warning("%s is not used (another network's): the chain is replayed from block 0", self.path)
+            return None
+        self._height = chain.height
+        return chain
+
+    def write(self, chain: Chain) -> None:
+        """Replaces the checkpoint, unless the head is a void slot. A disk that refuses is only reported."""
+        if chain.height < 0 or chain.height in chain.voids:
+            return
+        data = encode(chain)
+        try:
+            with self._writing:  # the last one may come while the one before is still being written
+                if not self._discarded:
+                    replace_file(self.path, data)
+        except OSError as error:
+            logger.warning("%s cannot be written (%s): the next start may take longer", self.path, error.strerror)
+
+    def discard(self) -> None:
+        """Removes the checkpoint, and writes none any more: the next start replays the chain."""
+        with self._writing:
+            self._discarded = True
+            self.path.unlink(missing_ok=True)
+
+    async def keep(self, source: Source) -> None:
+        """Writes a checkpoint after every `EVERY` blocks, and one when cancelled."""
+        try:
+            while True:
+                await source.reached(self._height + EVERY)
+                chain = source.chain
+                await asyncio.to_thread(self.write, chain)
+                self._height = chain.height
+        finally:
+            if source.chain.height != self._height:
+                self.write(source.chain)

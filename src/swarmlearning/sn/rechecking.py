@@ -1,0 +1,38 @@
+"""An SN that has started from a checkpoint checks the blocks before it while it works: all of its chain file holds."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
+from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.node.errors import NodeError
+from swarmlearning.ordering.protocols import OrderingError
+
+logger = logging.getLogger("swarm.chain")
+
+READ_BATCH = 16
+REST = 3.0
+"""For every second that a block takes this many are left to the SN's own work."""
+REMEDY = "`swarm sn repair` fetches it anew from the other SNs"
+
+
+async def recheck(read: Callable[[int, int], Awaitable[list[bytes]]], resumed: Chain) -> None:
+    """Replays the chain up to the head of a checkpoint; `read` returns blocks by start and limit.
+
+    Raises `NodeError` when the blocks do not lead to that head.
+    """
+    chain = Chain()
+    try:
+        while chain.height < resumed.height:
+            limit = min(READ_BATCH, resumed.height - chain.height)
+            for raw in await read(chain.height + 1, limit):
+                begun = monotonic()
+                chain = (await asyncio.to_thread(chain.append, raw)).chain
+                await asyncio.sleep(REST * (monotonic() - begun))
+    except (ForkError, MalformedError, UnsupportedRulesError, OrderingError) as error:
+        raise NodeError(f"the chain file does not hold: {error}. {REMEDY}") from error
+    if (chain.hash, chain.world.state_hash()) != (resumed.hash, resumed.world.state_hash()):
+        raise NodeError(f"the blocks up to {resumed.height} do not lead to the state of the checkpoint. {REMEDY}")
+    logger.info("The chain up to block %d has been checked again", resumed.height)
