@@ -30,9 +30,12 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=")'
-	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV), once; a minute or two, and some hundred MB:"
+	@test -x $(RUN)/python || { echo "  a virtual environment"; $(PYTHON) -m venv $(VENV); }
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@echo "  swarmlearning, PyTorch and scikit-learn for the demo, and what the tests need"
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demo]" --group dev
+	@echo "  done"
 	@touch $@
 
 demo: $(STAMP)

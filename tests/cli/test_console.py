@@ -87,6 +87,7 @@ def hostile_status(name: str) -> dict[str, Any]:
         "ordering": "etcd",
         "alarms": [name],
         "recoveries": [{"height": 1, "by": name, "lost": [name]}],
+        "expiries": [{"of": name, "expires_ms": 0}],
         "sns": [sn],
         "nodes": [{**node, "addresses": {name: name}, "training": None}],
         "trainings": [{"name": name, "rounds": 1, "text": name}],

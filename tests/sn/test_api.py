@@ -231,9 +231,10 @@ FIELDS = {
     "Committed": {"height"},
     "Refused": {"code", "detail", "height"},
     "Status": {"network", "network_id", "sn", "version", "height", "hash", "ordering"}
-    | {"votes", "bears", "alarms", "sns", "nodes", "trainings", "recoveries"},
+    | {"votes", "bears", "alarms", "sns", "nodes", "trainings", "recoveries", "expiries"},
     "VoterStatus": {"uid", "name", "part", "founder", "witness", "height", "present"},
     "RecoveryStatus": {"height", "by", "lost"},
+    "ExpiryStatus": {"of", "expires_ms"},
     "BlockState": {"height", "hash", "state_hash"},
     "ClusterMember": {"id", "name", "peer_url", "learner"},
     "Ordered": {"height", "hash"},

@@ -1,9 +1,12 @@
 """Facts about nodes, from ledgers made in memory."""
 
+import pytest
+
 from support.network import Ledger
-from swarmlearning.ledger.bodies import Leave, Lost
+from swarmlearning.ledger.bodies import Leave, Lost, Revoke
 from swarmlearning.ledger.contracts import network
-from swarmlearning.views.nodes import node_view, sl_names
+from swarmlearning.views.nodes import expiries, node_view, sl_names
+from swarmlearning.views.render import DAY_MS, expiry_text
 
 
 def state(ledger: Ledger, uid: str) -> str:
@@ -28,3 +31,44 @@ def test_sites_are_the_sls_in_the_order_of_their_numbers() -> None:
     for site in ("site-10", "site-2", "site-1"):
         ledger.join(site)
     assert list(sl_names(ledger.chain.world).values()) == ["site-1", "site-2", "site-10"]
+
+
+def test_expiries_are_of_nodes_that_have_not_left_and_of_trusted_authorities() -> None:
+    ledger = Ledger()
+    ledger.join("site-1")
+    ledger.join("site-2")
+    ledger.say("site-2", Leave(), network.CONTRACT)
+    found = expiries(ledger.chain.world)
+    assert {each.of for each in found} == {"SN-1", "site-1", "CN=CA-1,OU=Swarm-Learning"}
+    end = int(ledger.authority.certificate.not_valid_after_utc.timestamp() * 1000)
+    assert {each.expires_ms for each in found} == {end}  # certificates end with their authority's at the latest
+
+
+def test_a_revoked_certificate_need_not_be_renewed() -> None:
+    ledger = Ledger()
+    ledger.join("site-1")
+    known = network.node(ledger.chain.world, "site-1")
+    assert known is not None
+    ledger.say("sn-1", Revoke(known.certificate), network.CONTRACT)
+    assert "site-1" not in {each.of for each in expiries(ledger.chain.world)}
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "text"),
+    [
+        (-1, "has expired"),
+        (DAY_MS // 2, "expires today"),
+        (DAY_MS, "expires in 1 day,"),
+        (7 * DAY_MS, "expires in 7 days,"),
+        (30 * DAY_MS, "expires in 30 days,"),
+    ],
+)
+def test_an_expiry_is_announced_in_days(left_ms: int, text: str) -> None:
+    shown = expiry_text("SL-1", 10**12 + left_ms, 10**12)
+    assert shown.startswith("the certificate of SL-1 ")
+    assert text in shown
+    assert "renew it" in shown
+
+
+def test_an_expiry_that_is_far_off_is_not_mentioned() -> None:
+    assert expiry_text("SL-1", 10**12 + 30 * DAY_MS + 1, 10**12) == ""

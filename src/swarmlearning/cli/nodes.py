@@ -12,6 +12,7 @@ import typer
 
 from swarmlearning.address import join, with_port
 from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, ReadyFd, fail, load_identity, run_node, run_to_the_end
+from swarmlearning.identity.certificates import common_name
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import Level, banner, start_logging
 from swarmlearning.node.ready import Ready
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 STATE = Path.home() / ".local" / "state" / "swarmlearning"
 
 HostIp = Annotated[str, typer.Option("--host-ip", help="Address under which other nodes reach this one.")]
+NodeName = Annotated[
+    str, typer.Option(help="Name of this node in lists and logs; by default the common name of its certificate.")
+]
 LogLevel = Annotated[Level, typer.Option("--log-level", help="How much to log.")]
 
 
@@ -44,7 +48,7 @@ def sn(
     witness: Annotated[bool, typer.Option("--witness", help="Only vote: no API, little memory.")] = False,
     ordering: Annotated[EngineChoice, typer.Option(help="etcd: several SNs. local: this one alone.")] = "auto",
     network_name: Annotated[str, typer.Option(help="Name of the network to found.")] = "swarm",
-    node_name: Annotated[str, typer.Option(help="Name of this node in lists and logs.")] = "SN-1",
+    node_name: NodeName = "",
     data_dir: Annotated[Path, typer.Option(help="Where this node keeps its UID and the chain.")] = STATE / "sn",
     cacert: CaCert = None,
     capath: CaPath = None,
@@ -65,8 +69,9 @@ def sn(
         if not (sn_api_service and sn_p2p_service):
             _mandatory(host_ip)
         through = join(sentinel_ip, sentinel_api_port) if sentinel_ip else ""
+        identity = load_identity(cacert, capath, cert, key)
         settings = SnSettings(
-            name=node_name,
+            name=node_name or common_name(identity.certificate) or "SN",
             host=host_ip or "0.0.0.0",  # behind a proxy it is reached by its service names
             api_port=sn_api_port,
             p2p_port=sn_p2p_port,
@@ -79,7 +84,6 @@ def sn(
             p2p_service=_service(sn_p2p_service, 30303),
             witness=witness,
         )
-        identity = load_identity(cacert, capath, cert, key)
         print(banner("SN"), flush=True)
         start_logging(log_level)
         run_node(run_sn(settings, identity, ready))
@@ -181,7 +185,7 @@ def sl(
     sn_api_service: Annotated[str, typer.Option(help="The same behind a proxy: FQDN[:port], port 443.")] = "",
     sl_fs_port: Annotated[int, typer.Option(help="Port of this node's file server.")] = 30305,
     sl_fs_service: Annotated[str, typer.Option(help="FQDN[:port] under which other SLs reach it.")] = "",
-    node_name: Annotated[str, typer.Option(help="Name of this node in lists and logs.")] = "SL-1",
+    node_name: NodeName = "",
     data_dir: Annotated[Path, typer.Option(help="Where this node keeps its UID and models.")] = STATE / "sl",
     cacert: CaCert = None,
     capath: CaPath = None,
@@ -212,8 +216,9 @@ def sl(
         if not (sn_ip or sn_api_service):
             raise NodeError("mandatory parameter --sn-ip not specified: the address of any SN of the network")
         environment = SlEnvironment()
+        identity = load_identity(cacert, capath, cert, key)
         settings = SlSettings(
-            name=node_name,
+            name=node_name or common_name(identity.certificate) or "SL",
             host=(host_ip or "0.0.0.0") if sl_fs_service else _mandatory(host_ip),
             fs_port=sl_fs_port,
             fs_service=_service(sl_fs_service, 30305),
@@ -232,7 +237,6 @@ def sl(
                 bridge, bridge_dir, bridge_group, environment.sl_request_channel, environment.sl_response_channel
             ),
         )
-        identity = load_identity(cacert, capath, cert, key)
         print(banner("SL"), flush=True)
         start_logging(log_level)
         status = run_node(run_sl(settings, identity, ready))

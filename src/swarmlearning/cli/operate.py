@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from swarmlearning.cli.connection import Connection, connected
+from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import load_bundle, subject_of
 from swarmlearning.ledger.contracts import network
@@ -44,7 +43,7 @@ def list_contracts(connection: Connection, json: Json = False) -> None:
     """Show every training contract: its run, its rounds, and what it waits for."""
     world = _world(connection)
     if json:
-        _print_json([_facts(state) for state in acts.trainings(world)])
+        print_json([_facts(state) for state in acts.trainings(world)], indent=2)
         return
     names = node_names(world)
     rows = (
@@ -59,7 +58,7 @@ def list_contracts(connection: Connection, json: Json = False) -> None:
 def show_contract(connection: Connection, name: Name) -> None:
     """Show the whole state of one training contract, as JSON."""
     state = acts.training(_world(connection), name)
-    _print_json({**_facts(state), "state": msgspec.to_builtins(state)})
+    print_json({**_facts(state), "state": msgspec.to_builtins(state)}, indent=2)
 
 
 @contract_app.command("reset")
@@ -85,7 +84,7 @@ def list_authorities(connection: Connection, json: Json = False) -> None:
         for root in acts.authorities(_world(connection))
     ]
     if json:
-        _print_json(found)
+        print_json(found, indent=2)
         return
     rows = ((str(each["thumbprint"])[:16], str(each["subject"]), _trust(each["trusted"])) for each in found)
     _print_table(("thumbprint", "authority", "state"), rows)
@@ -125,7 +124,7 @@ def list_nodes(connection: Connection, json: Json = False) -> None:
     world = _world(connection)
     found = [node_view(world, known) for known in network.nodes(world)]
     if json:
-        _print_json(msgspec.to_builtins(found))
+        print_json(msgspec.to_builtins(found), indent=2)
         return
     names = node_names(world)
     _print_table(
@@ -176,12 +175,8 @@ def _trust(trusted: object) -> str:
     return "trusted" if trusted else "retired"
 
 
-def _print_json(found: object) -> None:
-    print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
-
-
 def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    Console().print(table)
+        table.add_row(*row)
+    make_console().print(table)

@@ -1,6 +1,7 @@
 """`swarm status`: the network as an SN sees it, and what each training waits for."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, fail, load_iden
 from swarmlearning.client.pace import describe
 from swarmlearning.identity.tls import client_context
 from swarmlearning.views.names import displayed
+from swarmlearning.views.render import expiry_text
 
 LONGEST_LINE = 1000
 STYLES = {"alive": "green", "left": "dim"}
@@ -56,6 +58,10 @@ def show(found: dict[str, Any]) -> None:
     console.print(displayed(found["bears"], LONGEST_LINE), style=None if found["ordering"] == "etcd" else "dim")
     for alarm in found["alarms"]:
         console.print(Text.assemble(("ALARM ", "bold red"), displayed(alarm, LONGEST_LINE)))
+    now_ms = time.time_ns() // 1_000_000
+    for expiry in found["expiries"]:
+        if text := expiry_text(displayed(expiry["of"]), expiry["expires_ms"], now_ms):
+            console.print(text, style="yellow")
     for recovery in found["recoveries"]:
         console.print(f"Restarted without its majority in block {recovery['height']}", style="yellow")
     if found["ordering"] == "etcd":

@@ -9,7 +9,7 @@ time, because the ledger judges a certificate at *block time*.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal, TypeVar, get_args
@@ -124,6 +124,17 @@ def role_of(certificate: x509.Certificate) -> Role:
     )
 
 
+def common_name(certificate: x509.Certificate) -> str:
+    """The one common name of the subject, empty when there is none or several."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 else ""
+
+
+def expires_ms(certificates: Iterable[x509.Certificate]) -> int:
+    """When the first of these certificates expires, as Unix time in milliseconds."""
+    return min(_unix_ms(certificate.not_valid_after_utc) for certificate in certificates)
+
+
 def is_authority(certificate: x509.Certificate) -> bool:
     """Whether it is a CA certificate (basic constraints CA:TRUE)."""
     constraints = _extension(certificate, x509.BasicConstraints)
@@ -225,8 +236,7 @@ def _spiffe_id(certificate: x509.Certificate) -> str | None:
 
 def _common_name_prefix(certificate: x509.Certificate) -> str:
     """The role before the hyphen of the one common name; empty when there is none."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    prefix = _ROLE_PREFIX.match(str(names[0].value)) if len(names) == 1 else None
+    prefix = _ROLE_PREFIX.match(common_name(certificate))
     return prefix[1] if prefix else ""
 
 

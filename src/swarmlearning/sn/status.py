@@ -18,7 +18,7 @@ from swarmlearning.ordering.etcd.membership import describe
 from swarmlearning.ordering.protocols import Lease, TrainingProgress
 from swarmlearning.sn.ordering import Engine
 from swarmlearning.views.names import Names, name_of, node_names
-from swarmlearning.views.nodes import node_view
+from swarmlearning.views.nodes import expiries, node_view
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting
 
@@ -73,6 +73,13 @@ class RecoveryStatus(BaseModel):
     lost: list[str]
 
 
+class ExpiryStatus(BaseModel):
+    """When the certificate of a node or an authority expires (Unix time in milliseconds)."""
+
+    of: str
+    expires_ms: int
+
+
 class Status(BaseModel):
     """The network as this SN sees it. `bears`: how many failures it survives; `alarms`: what an operator should see."""
 
@@ -90,6 +97,7 @@ class Status(BaseModel):
     nodes: list[NodeStatus]
     trainings: list[TrainingStatus]
     recoveries: list[RecoveryStatus]
+    expiries: list[ExpiryStatus]
 
 
 async def status_of(chain: Chain, uid: str, engine: Engine, fault: str) -> Status:
@@ -116,6 +124,7 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str) -> Statu
             RecoveryStatus(height=entry.height, by=entry.by, lost=list(entry.lost))
             for entry in network.recoveries(world)
         ],
+        expiries=[ExpiryStatus(of=each.of, expires_ms=each.expires_ms) for each in expiries(world)],
     )
 
 

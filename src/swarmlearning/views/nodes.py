@@ -1,15 +1,24 @@
 """Facts about the registered nodes."""
 
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
 
+from swarmlearning.identity.certificates import expires_ms, load_bundle, load_certificate, subject_of
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.world import World
-from swarmlearning.views.names import node_names
+from swarmlearning.views.names import displayed, node_names
 
 State: TypeAlias = Literal["alive", "lost", "left", "quarantined"]
+
+
+class Expiry(msgspec.Struct, frozen=True):
+    """A certificate that expires: `of` a node (its name) or of an authority (its subject)."""
+
+    of: str
+    expires_ms: int
 
 
 class NodeView(msgspec.Struct, frozen=True):
@@ -36,6 +45,27 @@ def sl_names(world: World) -> dict[str, str]:
     names = node_names(world)
     found = [(names[known.uid], known.uid) for known in network.nodes(world) if known.type == "SL"]
     return {uid: name for name, uid in sorted(found, key=lambda pair: (len(pair[0]), pair))}
+
+
+def expiries(world: World) -> list[Expiry]:
+    """When the certificates of all nodes that have not left, and of all trusted authorities, expire; soonest first."""
+    names = node_names(world)
+    found = [
+        Expiry(names[known.uid], _expires_ms(certificate.pem))
+        for known in network.nodes(world)
+        if not known.left and (certificate := network.certificate(world, known.certificate)) and not certificate.revoked
+    ]
+    found += [
+        Expiry(displayed(subject_of(load_certificate(authority.pem))), _expires_ms(authority.pem))
+        for authority in world.area("authority/", network.Authority)
+        if authority.active
+    ]
+    return sorted(found, key=lambda each: (each.expires_ms, each.of))
+
+
+@lru_cache(maxsize=4096)
+def _expires_ms(pem: str) -> int:
+    return expires_ms(load_bundle(pem))
 
 
 def _state(world: World, known: Node) -> State:

@@ -9,6 +9,8 @@ from swarmlearning.views.training import Activity, Awaited, Participation, Waiti
 
 LONGEST_LIST = 20
 SHOWN_GAPS = 8
+WARNING_DAYS = 30
+DAY_MS = 24 * 3600 * 1000
 
 REASONS = {
     "lost": "lost",
@@ -81,6 +83,18 @@ def report_text(report: TrainingReport) -> str:
     if not report.over:
         return f"not over: {text}"
     return f"{'complete' if full == total else 'partial'}: {text}"
+
+
+def expiry_text(of: str, expires_ms: int, now_ms: int) -> str:
+    """One line: when a certificate expires, in days, or that it has; empty while that is far off."""
+    left = expires_ms - now_ms
+    if left <= 0:
+        return f"the certificate of {of} has expired, {clock(expires_ms)}: its node cannot take part any more; renew it"
+    if left > WARNING_DAYS * DAY_MS:
+        return ""
+    days = left // DAY_MS
+    when = f"in {days} day{'s' * (days != 1)}" if days else "today"
+    return f"the certificate of {of} expires {when}, {clock(expires_ms)}: renew it before then"
 
 
 def activity_text(activity: Activity, number: int | None) -> str:
