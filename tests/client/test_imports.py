@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,17 @@ def test_the_package_itself_and_plain_functions_import_nothing_heavy() -> None:
     assert not imported_by("import swarmlearning") & {"numpy", "swarmlearning.client"}
     modules = imported_by("from swarmlearning import Swarm, SwarmError")
     assert not modules & {*HEAVY, *(f"swarmlearning.{room}" for room in OURS)}
+
+
+@pytest.mark.parametrize("version", ["2.15.0", "2.3.1", "unknown"])
+def test_an_older_keras_is_refused_with_the_way_out(tmp_path: Path, version: str) -> None:
+    (tmp_path / "keras.py").write_text(f"__version__ = {version!r}\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import swarmlearning.tf"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert run.returncode == 1
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: this environment has Keras {version}. Keras 3 is needed here ")
+    assert "For Keras 2 use the bridge: `swarm sl --bridge`" in last
 
 
 def test_a_name_that_the_package_does_not_have() -> None:

@@ -188,6 +188,55 @@ def test_sites_with_other_frozen_weights_state_other_digests(tmp_path: Path, joi
     assert stated(1.0, trainable=True) == ""
 
 
+@pytest.mark.parametrize(
+    ("together", "frequency", "synced_after"),
+    [
+        (1, 2, [2, 4, 6, 8, 10, 12]),
+        (2, 2, [2, 4, 6, 8, 10, 12]),
+        (4, 4, [4, 10, 12]),  # the second execution of each epoch of six is cut short
+        (3, 5, [6, 12]),  # 5 and 10: the batch beyond the fifth is the first of the next five
+        (6, 4, [6, 12]),
+        (100, 3, [6, 12]),
+    ],
+)
+def test_batches_are_counted_however_many_keras_does_in_one_execution(
+    tmp_path: Path, join: Join, together: int, frequency: int, synced_after: list[int]
+) -> None:
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse", steps_per_execution=together)
+    done = []
+
+    def merge(arrays: Arrays) -> Arrays:
+        done.append(int(model.optimizer.iterations))
+        return arrays
+
+    with FakeSL(tmp_path, merge=merge) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=frequency, totalEpochs=2)
+        model.fit(X[:12], Y[:12], epochs=2, batch_size=2, verbose=0, callbacks=[callback])
+    assert done == [0, *synced_after, 12]
+    assert callback._pace.steps == 12
+
+
+def test_more_batches_in_one_execution_than_between_two_syncs_are_warned_of(
+    tmp_path: Path, join: Join, log: Log
+) -> None:
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse", steps_per_execution=4)
+    with FakeSL(tmp_path) as sl:
+        fit(model, join(sl, SwarmCallback, syncFrequency=3))
+    assert any("Compile the model with steps_per_execution=3 or less" in text for text in log.texts("WARNING"))
+
+
+def test_a_model_of_another_keras_is_refused_with_the_way_out(tmp_path: Path, join: Join) -> None:
+    class Sequential:
+        """Not one of Keras 3, as those of tf_keras."""
+
+    with FakeSL(tmp_path) as sl:
+        callback = join(sl, SwarmCallback)
+        with pytest.raises(SwarmError, match=r"it is a .*Sequential\. Keras 3 is needed .* Keras 2 use the bridge"):
+            callback.set_model(Sequential())
+
+
 def test_bfloat16_weights(tmp_path: Path, join: Join) -> None:
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, dtype="bfloat16")])
     model.compile("sgd", "mse")
@@ -222,7 +271,7 @@ def test_a_callback_serves_one_training(tmp_path: Path, join: Join) -> None:
 @pytest.mark.usefixtures("loopback")
 def test_a_loop_of_ones_own_that_has_not_named_the_model(log: Log) -> None:
     callback = SwarmCallback(1, 2, logger=log.logger)
-    with pytest.raises(SwarmError, match=r"a keras\.Model of Keras 3.*is a NoneType.*call set_model\(model\) first"):
+    with pytest.raises(SwarmError, match=r"the model is not known: outside of fit\(\) call set_model\(model\)"):
         callback.on_train_begin()
     assert len(log.texts("ERROR")) == 1
 

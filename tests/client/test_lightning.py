@@ -109,6 +109,21 @@ def test_steps_of_the_optimizer_are_counted(tmp_path: Path, joined: Any) -> None
         assert len(sl.models) == 1 + 4 + 1  # of twelve batches
 
 
+@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-true", "bf16-mixed"])
+@pytest.mark.parametrize("loss", ["MSELoss", "BCEWithLogitsLoss"])
+def test_validation_is_in_the_precision_of_the_trainer(tmp_path: Path, joined: Any, precision: str, loss: str) -> None:
+    class Exact(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert x.dtype == {"64-true": torch.float64, "bf16-true": torch.bfloat16}.get(precision, torch.float32)
+            assert torch.is_autocast_enabled("cpu") == (precision == "bf16-mixed")
+            return super().forward(x)
+
+    with FakeSL(tmp_path) as sl:
+        fit(Exact(), joined(sl, adsValData=DATA, lossFunction=loss), precision=precision)
+        assert all(message.loss is not None for message in sl.of(Evaluated))
+        assert len(sl.of(Evaluated)) == 5
+
+
 def test_the_trainer_is_stopped_when_training_is_over(tmp_path: Path, joined: Any, log: Log) -> None:
     net = Net()
     with FakeSL(tmp_path, merge=plus_one, over_at=2) as sl:

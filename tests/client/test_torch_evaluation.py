@@ -82,6 +82,31 @@ def test_loss_is_the_mean_over_samples(tmp_path: Path, join: Join, reduction: st
     assert found.metric is None
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("loss", ["MSELoss", "BCEWithLogitsLoss"])
+def test_a_model_in_another_precision_is_evaluated_in_it_on_ordinary_data(
+    tmp_path: Path, join: Join, dtype: torch.dtype, loss: str
+) -> None:
+    torch.manual_seed(0)
+    model, data = nn.Linear(3, 2), samples(10)
+    with torch.no_grad():
+        expected = float(getattr(nn, loss)()(model(data.tensors[0]), data.tensors[1]))
+    found = evaluated(tmp_path, join, model.to(dtype), DataLoader(data, batch_size=4), lossFunction=loss)
+    assert found.loss == pytest.approx(expected, rel=0.02)
+
+
+def test_a_model_with_several_precisions_gets_the_data_as_they_are(tmp_path: Path, join: Join) -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 2), nn.Linear(2, 2).bfloat16()
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.second(self.first(x).bfloat16())
+
+    assert evaluated(tmp_path, join, Half(), DataLoader(samples(10)), lossFunction="MSELoss").loss is not None
+
+
 @pytest.mark.usefixtures("torchmetrics")
 def test_metric(tmp_path: Path, join: Join) -> None:
     torch.manual_seed(0)

@@ -124,16 +124,7 @@ class SwarmCallbackBase(ABC):
 
         `logs` may say how many samples the batch had, `{"size": 32}`, for showing how many are trained a second.
         """
-        self._pace.step(logs.get("size", 0) if isinstance(logs, Mapping) else 0)
-        if self._session is None or self._training_over:
-            return
-        self._require_begun("on_batch_end")
-        self._since_sync += 1
-        if self._since_sync >= self._interval:  # beyond it when the script went on after a failed sync
-            self._sync(self._session)
-            self._merged_while_training = True
-        else:
-            self._session.progress(self._pace)
+        self._advance(self._batches(batch), logs.get("size", 0) if isinstance(logs, Mapping) else 0)
 
     def on_epoch_end(self, epoch: Any = None, logs: Any = None) -> None:
         """Call after every epoch; counts it."""
@@ -211,6 +202,25 @@ class SwarmCallbackBase(ABC):
         request = msgspec.structs.replace(request, fixed=self._fixed())
         patience = environment.seconds(environment.RECONNECT, RECONNECT_SECONDS)
         return Session(Path(channel), request, self.logger.info, patience, on_idle)
+
+    def _batches(self, batch: Any) -> int:
+        """How many batches were done since the hook was called before."""
+        return 1
+
+    def _advance(self, batches: int, samples: int) -> None:
+        """So many batches more are done; of so many samples, 0 where that is not known."""
+        self._pace.step(samples, batches)
+        if self._session is None or self._training_over:
+            return
+        self._require_begun("on_batch_end")
+        self._since_sync += batches
+        beyond = self._since_sync - self._interval
+        if beyond < 0:
+            self._session.progress(self._pace)
+            return
+        self._sync(self._session)
+        self._merged_while_training = True
+        self._since_sync = beyond % self._interval  # of several batches done together, some belong to the next sync
 
     def _sync(self, session: Exchanges) -> None:
         self.logger.info("Starting Swarm merging round ...")

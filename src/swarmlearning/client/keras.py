@@ -10,6 +10,7 @@ from swarmlearning.client.base import SwarmCallbackBase
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.fixed import tensors_digest
 from swarmlearning.client.keras_evaluation import Validation
+from swarmlearning.client.keras_version import FOR_KERAS_2
 from swarmlearning.client.keras_weights import KerasWeights, SessionWeights
 from swarmlearning.tensors.file import Array, Tensor
 
@@ -44,15 +45,20 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
         keras.callbacks.Callback.__init__(self)
         SwarmCallbackBase.__init__(self, *arguments, **keywords)
 
+    def set_model(self, model: Any) -> None:
+        """Keras calls it when `fit` begins. Raises `SwarmError` for a model that is not one of Keras 3."""
+        with self._reported():
+            if not isinstance(model, keras.Model):
+                kind = f"{type(model).__module__}.{type(model).__qualname__}"
+                raise SwarmError(f"the model has to be a keras.Model; it is a {kind}. {FOR_KERAS_2}")
+        super().set_model(model)
+
     def on_train_begin(self, logs: Any = None) -> None:
         """As for all platforms. Keras tells of the model only when `fit` begins, so the session is opened here."""
         if self._weights is None:
             with self._reported():
-                if not isinstance(self.model, keras.Model):
-                    raise SwarmError(
-                        f"the model has to be a keras.Model of Keras {keras.__version__}; it is a "
-                        f"{type(self.model).__name__}. Outside of fit() call set_model(model) first"
-                    )
+                if self.model is None:
+                    raise SwarmError("the model is not known: outside of fit() call set_model(model) first")
                 if not self.model.weights:
                     raise SwarmError(
                         "the model has no weights before its first batch: call model.build(input_shape), or the model "
@@ -60,12 +66,25 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
                     )
             self._weights = KerasWeights(self.model, self._only_trainable)
             SwarmCallbackBase._join(self)
+            if self._together() > self._parameters.sync_frequency:
+                self.logger.warning(
+                    "Keras does steps_per_execution=%d batches at a time: it cannot sync every %d. Compile the model "
+                    "with steps_per_execution=%d or less",
+                    self._together(),
+                    self._parameters.sync_frequency,
+                    self._parameters.sync_frequency,
+                )
         super().on_train_begin(logs)
+
+    def on_epoch_begin(self, epoch: Any = None, logs: Any = None) -> None:
+        """Keras counts batches from 0 in each epoch."""
+        self._done = 0
 
     def _prepare(self, options: Mapping[str, Any]) -> None:
         self._only_trainable = bool(options.get("onlyTrainable"))
         self._validation = Validation.of(options.get("adsValData"), options.get("adsValBatchSize"))
         self._weights = None
+        self._done = 0  # batches of this epoch
         if self._parameters.ml_platform == "TF":
             if options.get("tf") is None or options.get("sess") is None:
                 raise SwarmError("tf and sess params are must for Tensorflow platform")
@@ -75,6 +94,18 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
                 f"Keras with the backend {keras.backend.backend()} keeps a model's weights to itself during fit: "
                 f"use one of {', '.join(BACKENDS)} (KERAS_BACKEND)"
             )
+
+    def _together(self) -> int:
+        """Batches that `fit` does between two calls of the hook."""
+        return int(getattr(self.model, "steps_per_execution", 1)) if isinstance(self._weights, KerasWeights) else 1
+
+    def _batches(self, batch: Any) -> int:
+        if self._together() == 1 or not isinstance(batch, int):
+            return 1
+        # `batch` is the index of the last one, or beyond it where the end of an epoch cuts an execution short.
+        before, in_epoch = self._done, (self.params or {}).get("steps")
+        self._done = min(batch + 1, in_epoch or batch + 1)
+        return max(self._done - before, 1)
 
     def _join(self) -> None:
         if self._weights is not None:

@@ -1,5 +1,6 @@
 """The callback for Lightning's Trainer: PyTorch's callback, made when `fit` begins and called by it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -28,7 +29,7 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
         **keywords: Any,
     ) -> None:
         with reported(logger_for(keywords.get("logger"))):
-            options = parameters.known(keywords, _Member.platform_keywords - {"model"})
+            options = parameters.known(keywords, torch.SwarmCallback.platform_keywords - {"model"})
             parameters.check(syncFrequency, minPeers, trainingContract, options, _Member.ml_platforms)
         self._arguments = (syncFrequency, minPeers, trainingContract)
         self._options = options
@@ -43,7 +44,7 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the session: the model has its place and the ranks know each other."""
         if self._member is None:
-            self._member = _Member(*self._arguments, model=pl_module, **self._options)
+            self._member = _Member(*self._arguments, model=pl_module, trainer=trainer, **self._options)
         self._steps = trainer.global_step
         self._member.on_train_begin()
         self._stop_if_over(trainer)
@@ -84,5 +85,23 @@ def _samples(trainer: Trainer) -> int:
 
 
 class _Member(torch.SwarmCallback):
+    """PyTorch's callback within `fit`."""
+
+    platform_keywords = torch.SwarmCallback.platform_keywords | {"trainer"}
+
+    def _prepare(self, options: Mapping[str, Any]) -> None:
+        super()._prepare(options)
+        self._trainer: Trainer = options["trainer"]
+
+    def _evaluate(self) -> tuple[float | None, float | None]:
+        """In the precision of the Trainer, as its own validation."""
+        plugin = self._trainer.precision_plugin
+
+        def forward(x: Any) -> Any:
+            with plugin.val_step_context():
+                return plugin.convert_output(self._model.module(plugin.convert_input(x)))
+
+        return (None, None) if self._validation is None else self._validation.evaluate(self._model.module, forward)
+
     def _on_training_over(self) -> None:
         self.logger.info("Swarm training is over. Stopping local training")

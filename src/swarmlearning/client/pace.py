@@ -27,16 +27,16 @@ class Pace:
         if math.isnan(self._started):
             self._started = self._last
 
-    def step(self, samples: int) -> None:
-        """A batch is done, of so many samples (0: not known)."""
+    def step(self, samples: int, batches: int = 1) -> None:
+        """So many batches are done, of so many samples together (0: not known)."""
         now = monotonic()
         elapsed, self._last = now - self._last, now
         keep = math.exp(-elapsed / WINDOW)
-        self._batches = keep * self._batches + 1
+        self._batches = keep * self._batches + batches
         self._samples = keep * self._samples + samples
         self._seconds = keep * self._seconds + elapsed
-        self.steps += 1
-        self._in_epoch += 1
+        self.steps += batches
+        self._in_epoch += batches
 
     def epoch(self) -> None:
         """An epoch is done."""

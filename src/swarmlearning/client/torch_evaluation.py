@@ -5,15 +5,19 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from swarmlearning.client.errors import SwarmError
+
+Forward: TypeAlias = Callable[[torch.Tensor], Any]
+"""A batch of inputs to the model's outputs."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class Validation:
             metric = _make("metricFunction", torchmetrics, options)
         return cls(data, loss, metric)
 
-    def evaluate(self, model: torch.nn.Module) -> tuple[float | None, float | None]:
-        """Mean loss per sample, and the metric over all samples.
+    def evaluate(self, model: torch.nn.Module, forward: Forward | None = None) -> tuple[float | None, float | None]:
+        """Mean loss per sample, and the metric over all samples. `forward` calls the model in another way.
 
         Batches are weighted by their size, so the loss is the true mean for `reduction="mean"` as well as for "sum"
         (for which it is what the original product reports: the sum over batches by the number of samples).
@@ -50,6 +54,7 @@ class Validation:
         if self.loss is None and self.metric is None:
             return None, None
         device = _device(model)
+        forward = forward or partial(_forward, model, _only_dtype(model))
         total, samples = 0.0, 0
         with undisturbed(model, self.data):
             model.eval()
@@ -61,7 +66,7 @@ class Validation:
             for batch in self.data:
                 x, y = _pair(batch)
                 x, y = x.to(device), y.to(device)
-                output = model(x)
+                output = _comparable(forward(x), y)
                 samples += len(x)
                 if self.loss is not None:
                     is_mean = getattr(self.loss, "reduction", "mean") == "mean"
@@ -116,6 +121,24 @@ def _make(parameter: str, library: ModuleType, options: Mapping[str, Any]) -> An
 def _device(model: torch.nn.Module) -> torch.device:
     first = next(chain(model.parameters(), model.buffers()), None)
     return torch.device("cpu") if first is None else first.device
+
+
+def _only_dtype(model: torch.nn.Module) -> torch.dtype | None:
+    """The floating-point dtype of all parameters; None where there is none, or more than one."""
+    found = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    return found.pop() if len(found) == 1 else None
+
+
+def _forward(model: torch.nn.Module, dtype: torch.dtype | None, x: torch.Tensor) -> Any:
+    """A model that is wholly in bfloat16, say, computes with nothing else: its training loop casts the inputs, too."""
+    return model(x.to(dtype) if dtype is not None and x.is_floating_point() else x)
+
+
+def _comparable(output: Any, y: torch.Tensor) -> Any:
+    """Outputs in the precision of the targets, in which losses and metrics are computed."""
+    if not isinstance(output, torch.Tensor) or not output.is_floating_point():
+        return output
+    return output.to(y.dtype if y.is_floating_point() else torch.promote_types(output.dtype, torch.float32))
 
 
 def _pair(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,15 @@
+"""Keras 3 is needed by the callback: found out before anything of Keras is used that Keras 2 does not have."""
+
+import keras
+
+FOR_KERAS_2 = (
+    "Keras 3 is needed here (pip install 'keras>=3'; without TF_USE_LEGACY_KERAS). For Keras 2 use the bridge: "
+    "`swarm sl --bridge`, with the original's client library in the script's environment"
+)
+
+
+def require_keras_3() -> None:
+    """Raises `ImportError`, which says what to do, where Keras is an older one."""
+    version = getattr(keras, "__version__", "of an unknown version")
+    if not version.split(".")[0].isdigit() or int(version.split(".")[0]) < 3:
+        raise ImportError(f"this environment has Keras {version}. {FOR_KERAS_2}")
