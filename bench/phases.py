@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from participant import Done
-from swarmlearning.ledger.block import read
+from swarmlearning.ledger.block import read_header
 from swarmlearning.ledger.bodies import Publish, Submit
+from swarmlearning.ledger.rules import RULES
 from swarmlearning.ordering.local import read_chain_file
 
 
@@ -20,7 +21,7 @@ def phase_seconds(chain: Path, first: int, rounds: Sequence[Sequence[Done]]) -> 
     submitted: dict[int, float] = {}
     published: dict[int, float] = {}
     for raw in read_chain_file(chain):
-        block = read(raw)
+        block = RULES[read_header(raw).rules_version].read(raw)
         for transaction in block.transactions:
             match transaction.content.body:
                 case Submit(round=number):

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from support.network import CONTRACT
+from support.network import CONTRACT, parse, read
 from support.play import Play
 from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger import block
-from swarmlearning.ledger.block import MAX_BLOCK, Header, read, transaction_root
+from swarmlearning.ledger.block import MAX_BLOCK, Header, transaction_root
 from swarmlearning.ledger.bodies import Contribution, Exclusion, Publish, Receipt, ReportPerformance, Submit, remark
 from swarmlearning.ledger.canonical import Writer, canonical, sha256
 from swarmlearning.ledger.contracts.network import Authority, Certificate, Network, Node, Window
 from swarmlearning.ledger.contracts.training.state import Training
-from swarmlearning.ledger.transaction import MAX_TRANSACTION, Anchor, MalformedError, Transaction, parse, sign
+from swarmlearning.ledger.transaction import MAX_TRANSACTION, Anchor, MalformedError, Transaction, sign
 from swarmlearning.ledger.world import World
 
 PAIR = issue(create_authority("CA-1", 30), "SL-1", [], [], 30)
@@ -202,13 +202,15 @@ def test_the_state_hash_of_the_network_s_entries() -> None:
     world = World().with_entries(
         {
             "network": Network("name", "sn-1", 1_700_000_000_000, 1),
-            "authority/1": Authority("1" * 64, "PEM", True),
-            "certificate/2": Certificate("2" * 64, "PEM", "CN=SN-1", "SN", False),
-            "node/sn-1": Node("sn-1", "SN", "SN 1", "CN=SN-1", "2" * 64, 1, True, False, "0", {"api": "host:30304"}),
+            "authority/1": Authority("1" * 64, "PEM", True, "4" * 64),
+            "certificate/2": Certificate("2" * 64, "PEM", "CN=SN-1", "SN", False, "4" * 64),
+            "node/sn-1": Node(
+                "sn-1", "SN", "SN 1", "CN=SN-1", "2" * 64, 1, True, False, "0", {"api": "host:30304"}, "4" * 64
+            ),
             "window/sn-1": Window(1, 3, 7, 12),
         }
     )
-    assert world.state_hash() == "a5e6ada6b7040a505cb0b518272c88307097aff36411827bff6c17efc5b10445"
+    assert world.state_hash() == "0a23afba518641961509651fbd2ae3ced95f6d30daa37f173fac860c95aeec85"
 
 
 def test_the_state_hash_of_a_training() -> None:

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.network import CONTRACT, Ledger, session
-from swarmlearning.ledger import checkpoint
 from swarmlearning.ledger.block import transaction_ids
 from swarmlearning.ledger.bodies import Announce, Submit
 from swarmlearning.ledger.canonical import sha256
-from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.checkpoint import CheckpointError, decode, encode, is_head
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.rules import RULES
 
 
 def trained() -> Ledger:
@@ -64,7 +64,7 @@ def test_a_restored_chain_accepts_the_same_blocks_and_comes_to_the_same_states()
 
 def test_every_area_of_the_world_has_its_structure() -> None:
     areas = {key.partition("/")[0]: type(entry) for key, entry in LEDGER.chain.world.entries.items()}
-    assert areas.items() <= checkpoint.ENTRIES.items()
+    assert areas.items() <= RULES[RULES_VERSION].entries.items()
 
 
 @given(st.data())

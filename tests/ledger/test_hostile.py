@@ -9,17 +9,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.network import Actor, Ledger
+from support.network import Actor, Ledger, parse, read
 from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger import block
-from swarmlearning.ledger.block import Block, read, transaction_root
+from swarmlearning.ledger.block import Block, transaction_root
 from swarmlearning.ledger.bodies import AddAuthority, Announce, Body, Register
 from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.transaction import SignedTransaction, parse
+from swarmlearning.ledger.transaction import SignedTransaction
 
 NODE = issue(create_authority("CA-9", 30), "SL-9", [], [], 30)
 DER = NODE.certificate.public_bytes(Encoding.DER)

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from support.gencert import make_authority, make_node
-from support.network import CONTRACT, Actor, Ledger, session
-from swarmlearning.identity.ca import KeyPair, create_authority, issue
+from support.network import CONTRACT, Actor, Ledger, parse, session
+from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.identity.certificates import thumbprint, to_pem
 from swarmlearning.ledger.apply import apply
 from swarmlearning.ledger.bodies import (
@@ -31,9 +31,10 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.chain import replay
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network import REPLAY_BITS, TxContext
+from swarmlearning.ledger.contracts.network.replay import REPLAY_BITS, use_sequence
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.transaction import WINDOW, Anchor, SignedTransaction, parse, sign
+from swarmlearning.ledger.rules import RULES
+from swarmlearning.ledger.transaction import WINDOW, Anchor, SignedTransaction, sign
 from swarmlearning.ledger.world import World
 
 NETWORK = network.CONTRACT
@@ -225,36 +226,36 @@ def test_an_authority_is_replaced_with_an_overlap(ledger: Ledger) -> None:
     ledger.say("op", AddAuthority(to_pem(successor.certificate)), NETWORK)
     ledger.register("sl-3")
     ledger.say("sl-1", session(1))  # both are trusted
-    renew(ledger, "sn-1", successor)
-    renew(ledger, "op", successor)
-    ledger.say("op", RetireAuthority(thumbprint(CA_1.certificate)), NETWORK)
-    with pytest.raises(Rejection, match=r"untrusted: .*unknown issuer .*CN=CA-1"):
-        ledger.say("sl-1", Announce({}), NETWORK)
-    ledger.say("sl-3", Announce({}), NETWORK)
+    ledger.actor("sn-2", "SN", successor)
+    ledger.register("sn-2")
+    retiring = ledger.write("op", NETWORK, RetireAuthority(thumbprint(CA_1.certificate)))
+    assert ledger.append(ledger.seal(retiring, sealer="sn-2")) is None
+    refused = ledger.write("sl-1", NETWORK, Announce({}))
+    with pytest.raises(Rejection, match=r"untrusted: the authority of CN=SL-sl-1.* has been retired"):
+        ledger.seal(refused, sealer="sn-2")
+    trusted = ledger.write("sl-3", NETWORK, AddAuthority(to_pem(CA_1.certificate)))
+    with pytest.raises(Rejection, match="not-allowed"):
+        ledger.seal(trusted, sealer="sn-2")
     again = replay(ledger.blocks)
     assert again.world.state_hash() == ledger.chain.world.state_hash()
-    ledger.say("op", AddAuthority(to_pem(CA_1.certificate)), NETWORK)
-    ledger.say("sl-1", Announce({}), NETWORK)
+    back = ledger.write("sn-2", NETWORK, AddAuthority(to_pem(CA_1.certificate)))
+    assert ledger.append(ledger.seal(back, sealer="sn-2")) is None
+    with pytest.raises(Rejection, match=r"has-left: .*start it again"):
+        ledger.seal(ledger.write("sl-1", NETWORK, Announce({})), sealer="sn-2")
 
 
-def renew(ledger: Ledger, uid: str, authority: KeyPair) -> None:
-    """The node starts again with a certificate of the same name by another authority."""
-    kind = ledger.actors[uid].kind
-    ledger.actors[uid] = Actor(uid, kind, issue(authority, f"{kind}-{uid}", [], [], 30), incarnation=2)
-    ledger.register(uid)
-
-
-def test_the_authority_of_the_sealing_sn_cannot_be_retired_by_it(ledger: Ledger) -> None:
-    """Nobody could seal any more."""
+def test_the_authority_of_the_last_sn_cannot_be_retired(ledger: Ledger) -> None:
     ledger.say("op", AddAuthority(to_pem(create_authority("CA-2", 3650).certificate)), NETWORK)
     retiring = ledger.write("op", NETWORK, RetireAuthority(thumbprint(CA_1.certificate)))
-    assert "untrusted" in (ledger.append(ledger.seal(retiring)) or "")
+    with pytest.raises(Rejection, match=r"last-sn: .*without any SN"):
+        ledger.seal(retiring)
     ledger.say("sl-1", Announce({}), NETWORK)
 
 
-def test_nor_can_its_certificate_be_revoked(ledger: Ledger) -> None:
+def test_the_certificate_of_the_last_sn_cannot_be_revoked(ledger: Ledger) -> None:
     revoking = ledger.write("op", NETWORK, Revoke(thumbprint(ledger.actors["sn-1"].pair.certificate)))
-    assert "revoked" in (ledger.append(ledger.seal(revoking)) or "")
+    with pytest.raises(Rejection, match=r"last-sn: .*without any SN"):
+        ledger.seal(revoking)
     ledger.say("sl-1", Announce({}), NETWORK)
 
 
@@ -373,12 +374,11 @@ def test_in_whatever_order_each_sequence_number_is_accepted_at_most_once(numbers
     world, accepted = World(), list[int]()
     for height, number in enumerate(numbers):
         expected = number not in accepted and number > max(accepted, default=0) - REPLAY_BITS
-        said = TxContext("sl-1", 1, "", height, 0)
         if not expected:
             with pytest.raises(Rejection, match="replayed"):
-                network.use_sequence(world, said, number)
+                use_sequence(world, "sl-1", 1, number, height)
             continue
-        world = network.use_sequence(world, said, number)
+        world = use_sequence(world, "sl-1", 1, number, height)
         accepted.append(number)
         assert network.last_height(world, "sl-1") == height
 
@@ -387,13 +387,13 @@ def test_in_whatever_order_each_sequence_number_is_accepted_at_most_once(numbers
 def test_transactions_may_overtake_one_another_within_the_window(numbers: list[int]) -> None:
     world = World()
     for number in numbers:
-        world = network.use_sequence(world, TxContext("sl-1", 1, "", 1, 0), number)
+        world = use_sequence(world, "sl-1", 1, number, 1)
 
 
 def test_a_sequence_number_far_ahead_forgets_all_before_it() -> None:
-    world = network.use_sequence(World(), TxContext("sl-1", 1, "", 1, 0), 2**31 - 1)
+    world = use_sequence(World(), "sl-1", 1, 2**31 - 1, 1)
     with pytest.raises(Rejection, match="replayed"):
-        network.use_sequence(world, TxContext("sl-1", 1, "", 1, 0), 5)
+        use_sequence(world, "sl-1", 1, 5, 1)
 
 
 def test_each_incarnation_counts_anew_and_each_node_for_itself(ledger: Ledger) -> None:
@@ -449,6 +449,7 @@ def test_an_anchor_may_lie_back_and_a_transaction_wait_just_as_long(ledger: Ledg
         return apply(
             ledger.chain.world,
             signed,
+            RULES[1],
             network_id=ledger.chain.network_id,
             height=height,
             time_ms=ledger.clock,

@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 
 from support.local_sn import running_sn
-from support.network import CONTRACT, Ledger, session
+from support.network import CONTRACT, Ledger, parse, read, session
 from support.ports import fixed_port
 from support.scripted_sn import Answer, ScriptedSn, scripted_sn
 from swarmlearning.api.client import Refusal
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
-from swarmlearning.ledger.block import read
 from swarmlearning.ledger.bodies import Announce, Register
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.transaction import WINDOW, parse
+from swarmlearning.ledger.transaction import WINDOW
 from swarmlearning.node import follower as follower_module
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Author, Sender

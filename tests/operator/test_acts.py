@@ -22,14 +22,14 @@ UIDS = ("11111111-0000", "22222222-0000", "22222222-9999")
 def world() -> World:
     """Three SLs, the latter two called alike and sharing one certificate, and one authority."""
     nodes = [
-        Node(uid, "SL", name, "CN=SL", certificate, 1, True, False, "0", {})
+        Node(uid, "SL", name, "CN=SL", certificate, 1, True, False, "0", {}, "CA")
         for uid, name, certificate in zip(
             UIDS, ("north", "south", "south"), ("a" * 64, "b" * 64, "b" * 64), strict=True
         )
     ]
-    certificates = [Certificate(letter * 64, "", "CN=SL", "SL", revoked=False) for letter in "ab"]
+    certificates = [Certificate(letter * 64, "", "CN=SL", "SL", revoked=False, authority="CA") for letter in "ab"]
     return World().with_entries(
-        {f"authority/{thumbprint(ROOT)}": Authority(thumbprint(ROOT), to_pem(ROOT), active=True)}
+        {f"authority/{thumbprint(ROOT)}": Authority(thumbprint(ROOT), to_pem(ROOT), active=True, identity="CA")}
         | {f"node/{node.uid}": node for node in nodes}
         | {f"certificate/{each.thumbprint}": each for each in certificates}
         | {
@@ -68,7 +68,7 @@ def test_revoking_a_shared_certificate_names_all_who_are_shut_out(world: World) 
 
 
 def test_a_certificate_is_not_revoked_twice(world: World) -> None:
-    stored = Certificate("a" * 64, "", "CN=SL", "SL", revoked=True)
+    stored = Certificate("a" * 64, "", "CN=SL", "SL", revoked=True, authority="CA")
     with pytest.raises(ActError, match="is revoked already"):
         acts.revoke_node(world.with_entries({f"certificate/{stored.thumbprint}": stored}), "north")
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from simulation.life import Living
 from simulation.unsigned import papers, signed
-from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Body, Genesis, Register
 from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.contract import Proposal
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ordering.protocols import Lease
-from swarmlearning.sn.watchdog import RETRY_SECONDS, Judgement, Proposal
+from swarmlearning.sn.watchdog import RETRY_SECONDS, Judgement
 
 if TYPE_CHECKING:
     from simulation.swarm import Swarm
@@ -218,9 +218,8 @@ class Sn(Living):
         chain, now = self.swarm.log.chains[self.height], self.swarm.clock.now
         for proposal in self._judgement.proposals(chain, self.swarm.presence.leases, now):
             self.at(self.swarm.delay(), partial(self._propose, chain, proposal))
-        for training in chain.world.area("training/", Training):
-            if rest := self._judgement.seconds_left(training, now):
-                self.at(rest + 0.001, self.look)
+        if rest := self._judgement.seconds_left(chain, now):
+            self.at(rest + 0.001, self.look)
 
     def _propose(self, chain: Chain, proposal: Proposal) -> None:
         """What was seen on this chain is said on a later one."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.identity.certificates import thumbprint, to_pem
-from swarmlearning.ledger import apply
+from swarmlearning.ledger import admission
 from swarmlearning.ledger.transaction import SignedTransaction, Transaction
 
 
@@ -43,9 +43,9 @@ def signed(content: Transaction, kind: str, number: str) -> SignedTransaction:
 @contextmanager
 def signatures_unchecked() -> Iterator[None]:
     """Inside, every signature holds."""
-    original = apply._check_signature
-    apply._check_signature = lambda signed, certificate: None
+    original = admission._check_signature
+    admission._check_signature = lambda signed, certificate: None
     try:
         yield
     finally:
-        apply._check_signature = original
+        admission._check_signature = original

@@ -1,29 +1,43 @@
 """Who may have a model: by the training that names it."""
 
+from dataclasses import replace
+from functools import cache
+
 import msgspec
 import pytest
 
+from support.network import Ledger
 from support.play import Play, merged, model
-from swarmlearning.ledger.contracts.network import Node
-from swarmlearning.ledger.world import World
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts.network import Certificate
 from swarmlearning.sl.readers import may_read
 
 UNKNOWN = "0" * 64
 
 
-def node(uid: str) -> Node:
-    return Node(uid, "SL", uid, f"CN={uid}", f"certificate-{uid}", 1, True, False, "1", {})
+@cache
+def network() -> Ledger:
+    """Registered SLs a to f."""
+    ledger = Ledger()
+    for uid in "abcdef":
+        ledger.join(uid)
+    return ledger
 
 
-def world(*plays: Play) -> World:
-    """Nodes a to f, and these trainings."""
+def certificate(uid: str) -> str:
+    return network().actors[uid].signer.thumbprint
+
+
+def world(*plays: Play) -> Chain:
+    """These trainings of nodes a to f."""
+    chain = network().chain
     trainings = {f"training/{number}": play.state for number, play in enumerate(plays)}
-    return World().with_entries({f"node/{uid}": node(uid) for uid in "abcdef"}).with_entries(trainings)
+    return replace(chain, world=chain.world.with_entries(trainings))
 
 
-def readers(state: World, uid: str, digest: str) -> str:
+def readers(state: Chain, uid: str, digest: str) -> str:
     """Those of a to f who get this model from `uid`."""
-    return "".join(reader for reader in "abcdef" if may_read(state, uid, f"certificate-{reader}", digest))
+    return "".join(reader for reader in "abcdef" if may_read(state, uid, certificate(reader), digest))
 
 
 @pytest.fixture
@@ -39,7 +53,16 @@ def test_the_members_of_its_training_may_have_a_model(first: Play) -> None:
     state = world(first, Play("d", "e"))
     for digest in (model("a", 1), merged(0), model("b", 0)):
         assert readers(state, "a", digest) == "abc"
-    assert not may_read(state, "a", "certificate-of-nobody", merged(0))
+    assert not may_read(state, "a", "0" * 64, merged(0))
+
+
+def test_a_member_whose_certificate_is_revoked_gets_no_model_any_more(first: Play) -> None:
+    state = world(first)
+    stored = state.world.get(f"certificate/{certificate('b')}", Certificate)
+    assert stored is not None
+    revoked = msgspec.structs.replace(stored, revoked=True)
+    state = replace(state, world=state.world.with_entries({f"certificate/{stored.thumbprint}": revoked}))
+    assert readers(state, "a", merged(0)) == "ac"
 
 
 def test_a_node_in_two_trainings_keeps_their_models_apart(first: Play) -> None:
@@ -61,4 +84,4 @@ def test_a_model_not_named_yet_is_for_the_trainings_of_the_node_that_holds_it(fi
 
 def test_a_node_without_training_serves_nobody(first: Play) -> None:
     assert readers(world(first), "f", merged(0)) == ""
-    assert readers(World(), "a", merged(0)) == ""
+    assert readers(world(), "a", merged(0)) == ""

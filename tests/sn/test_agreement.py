@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from support.mining import Site
+from support.network import read
 from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.ledger import block
-from swarmlearning.ledger.block import read
 from swarmlearning.node.errors import NodeError
 from swarmlearning.sn.agreement import Agreement, judge, recovery_excluding
 from swarmlearning.sn.miner import State

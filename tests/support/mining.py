@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 
-from support.network import Ledger
-from swarmlearning.ledger.block import read
+from support.network import Ledger, read
 from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network

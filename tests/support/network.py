@@ -5,12 +5,15 @@ from dataclasses import dataclass, field, replace
 from swarmlearning.identity.ca import KeyPair, create_authority, issue
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.signing import Signer
-from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Body, Genesis, NodeType, OpenSession, Register
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.state import Training, state_of
+from swarmlearning.ledger.rules import RULES
 from swarmlearning.ledger.transaction import SignedTransaction, sign
+
+parse, read = RULES[1].parse, RULES[1].read
+"""As the first rules do."""
 
 CONTRACT = "defaultbb.cqdb.sml.hpe"
 STRUCTURE = "5" * 64

@@ -14,9 +14,8 @@ from support.processes import Process, Processes
 from swarmlearning.api.client import SnClient
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
-from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.chain import Chain
-from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.history import steps
 from swarmlearning.ordering.local import read_chain_file
 

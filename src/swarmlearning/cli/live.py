@@ -14,9 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.chain import Chain
-from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.world import World
 from swarmlearning.views.nodes import sl_names
 from swarmlearning.views.render import activity_text, waiting_text

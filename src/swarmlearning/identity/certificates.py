@@ -17,7 +17,7 @@ from typing import Literal, TypeVar, get_args
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from swarmlearning.errors import UserError
@@ -96,6 +96,16 @@ def thumbprint_of_der(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
+def authority_of(certificate: x509.Certificate) -> str:
+    """The authority whose certificate this is: SHA-256 over its name and public key, lower-case hex.
+
+    It stays the same when the certificate is renewed; another authority of an equal name has another.
+    """
+    name, key = certificate.subject.public_bytes(), certificate.public_key()
+    encoded = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(hashlib.sha256(name).digest() + hashlib.sha256(encoded).digest()).hexdigest()
+
+
 def subject_of(certificate: x509.Certificate) -> str:
     """Whose certificate this is: its SPIFFE ID if it has one, else its subject in RFC 4514 form.
 
@@ -146,8 +156,8 @@ def verify_chain(
     intermediates: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate],
     at_ms: int,
-) -> None:
-    """Checks that a path leads from `leaf`, over `intermediates` in any order, to a trusted one of `anchors`.
+) -> x509.Certificate:
+    """The trusted one of `anchors` to which a path leads from `leaf`, over `intermediates` in any order.
 
     `at_ms` is the Unix time in milliseconds at which every certificate of the path must be valid, the anchor
     included. The same arguments always give the same answer. Each intermediate is tried once at most.
@@ -178,8 +188,9 @@ def verify_chain(
     reached = [(leaf, 0)]  # certificates with a path from the leaf, and how many CA certificates are on it
     while reached:
         certificate, below = reached.pop()
-        if any(issues(anchor, certificate, below) for anchor in anchors):
-            return
+        for anchor in anchors:
+            if issues(anchor, certificate, below):
+                return anchor
         issuers = [candidate for candidate in untried if issues(candidate, certificate, below)]
         untried = [candidate for candidate in untried if candidate not in issuers]
         # A self-issued certificate (a CA changes its key) does not count, RFC 5280 section 4.2.1.9.

@@ -4,13 +4,13 @@ On disk and on the wire a block is canonical JSON `{"header": "<JWS>", "transact
 SHA-256 of exactly these bytes, so a changed byte anywhere breaks the link from the next block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from swarmlearning.identity.signing import SignatureError, Signer, signer_thumbprint, unverified_payload
 from swarmlearning.ledger.canonical import canonical, sha256
-from swarmlearning.ledger.transaction import MalformedError, SignedTransaction, parse
+from swarmlearning.ledger.transaction import MalformedError, SignedTransaction
 
 MAX_BLOCK = 1024 * 1024
 """Bytes of one block; an ordering engine must carry this much in one entry."""
@@ -56,17 +56,15 @@ def seal(header: Header, transactions: Sequence[SignedTransaction], signer: Sign
     return Block(raw, sha256(raw), header, signed_header, signer.thumbprint, tuple(transactions))
 
 
-def read(raw: bytes) -> Block:
-    """Parses a block. Raises `MalformedError`; verifies no signature."""
-    if len(raw) > MAX_BLOCK:
-        raise MalformedError(f"block of {len(raw)} bytes; at most {MAX_BLOCK} are allowed")
+def read(raw: bytes, parse: Callable[[str], SignedTransaction], limit: int) -> Block:
+    """Reads a block of at most `limit` bytes, its transactions by `parse`, unverified. Raises `MalformedError`."""
+    document, header = _open(raw, limit)
     try:
-        document = _document.decode(raw)
-        header = _header.decode(unverified_payload(document.header))
         signer = signer_thumbprint(document.header)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SignatureError) as error:
+        canonical_form = canonical(document)
+    except (SignatureError, ValueError) as error:
         raise MalformedError(f"not a block: {error}") from error
-    if canonical(document) != raw:
+    if canonical_form != raw:
         raise MalformedError("not a block: its bytes are not in canonical form")
     return Block(
         raw=raw,
@@ -83,10 +81,25 @@ def transaction_ids(raw: bytes) -> list[str]:
     return [sha256(signed.encode()) for signed in _document.decode(raw).transactions]
 
 
-def follows(raw: bytes, height: int, previous: str) -> bool:
-    """Whether a block may be that of this height. One that cannot be read may be: a void slot has any bytes."""
+def read_header(raw: bytes) -> Header:
+    """The header of a block, unverified, whatever the rules of its transactions. Raises `MalformedError`."""
+    return _open(raw, MAX_BLOCK)[1]
+
+
+def _open(raw: bytes, limit: int) -> tuple[_Document, Header]:
+    if len(raw) > limit:
+        raise MalformedError(f"block of {len(raw)} bytes; at most {limit} are allowed")
     try:
-        header = read(raw).header
+        document = _document.decode(raw)
+        return document, _header.decode(unverified_payload(document.header))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SignatureError) as error:
+        raise MalformedError(f"not a block: {error}") from error
+
+
+def follows(raw: bytes, height: int, previous: str) -> bool:
+    """True if a block may be that of this height. One that cannot be read may be: a void slot has any bytes."""
+    try:
+        header = read_header(raw)
     except MalformedError:
         return True
     return (header.height, header.previous) == (height, previous)

@@ -47,14 +47,14 @@ def remark(text: str) -> str:
     return _NOT_IN_A_REMARK.sub("?", text[:300])
 
 
-class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=True):
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=True):
     """Base of all bodies; on the wire `{"kind": "<class name>", ...}`."""
 
 
 # --- the network and its nodes (contract `network`) -----------------------------------------------------------------
 
 
-class Genesis(_Body, frozen=True):
+class Genesis(Body, frozen=True):
     """Founds a network; the only transaction of block 0."""
 
     network_name: Name
@@ -66,7 +66,7 @@ class Genesis(_Body, frozen=True):
     created_ms: Count
 
 
-class Register(_Body, frozen=True):
+class Register(Body, frozen=True):
     """A node starts: it states its certificate and raises its incarnation.
 
     `certificate` is empty when the signing certificate is on the chain already.
@@ -78,54 +78,54 @@ class Register(_Body, frozen=True):
     version: Name
 
 
-class Announce(_Body, frozen=True):
+class Announce(Body, frozen=True):
     """Where a node can be reached: service (`api`, `p2p`, `fs`) to `host:port`."""
 
     addresses: dict[Name, Name]
 
 
-class AddAuthority(_Body, frozen=True):
+class AddAuthority(Body, frozen=True):
     """Trust one more certificate authority from this height on."""
 
     certificate: Pem
 
 
-class RetireAuthority(_Body, frozen=True):
+class RetireAuthority(Body, frozen=True):
     """Stop trusting an authority from this height on; what it vouched for before stays valid history."""
 
     thumbprint: Digest
 
 
-class Revoke(_Body, frozen=True):
+class Revoke(Body, frozen=True):
     """Stop trusting one node certificate from this height on."""
 
     thumbprint: Digest
 
 
-class SwitchRules(_Body, frozen=True):
+class SwitchRules(Body, frozen=True):
     """From the next block on the given version of the rules holds; nodes that do not know it stop and say so."""
 
     rules_version: Positive
 
 
-class Leave(_Body, frozen=True):
+class Leave(Body, frozen=True):
     """The sender leaves the network for good; registering again brings it back."""
 
 
-class Recover(_Body, frozen=True):
+class Recover(Body, frozen=True):
     """An operator has restarted the network from one SN: the others are taken as having left."""
 
     lost: tuple[Uid, ...]
 
 
-class Lost(_Body, frozen=True):
+class Lost(Body, frozen=True):
     """A node's lease is gone, or (said by the node itself) its ML process is: it is not waited for."""
 
     uid: Uid
     incarnation: Positive
 
 
-class Back(_Body, frozen=True):
+class Back(Body, frozen=True):
     """A lost node's lease is there again; it is waited for once it holds the latest model."""
 
     uid: Uid
@@ -135,7 +135,7 @@ class Back(_Body, frozen=True):
 # --- the training contract ------------------------------------------------------------------------------------------
 
 
-class OpenSession(_Body, frozen=True, omit_defaults=True):
+class OpenSession(Body, frozen=True, omit_defaults=True):
     """A member joins the training. Method, minPeers, structure and `initial` are the contract's from its first
     session on. `initial`: all start from the merged model of round 0, or from that of one contributor.
 
@@ -157,7 +157,7 @@ class OpenSession(_Body, frozen=True, omit_defaults=True):
     features: BaseDigest = ""
 
 
-class Submit(_Body, frozen=True):
+class Submit(Body, frozen=True):
     """Parameters for a round. `base` is the result they build on, empty in round 0: `trained` from it, or a
     straggler's work since an earlier one, `carried` over to it."""
 
@@ -169,7 +169,7 @@ class Submit(_Body, frozen=True):
     weight: Weight
 
 
-class Freeze(_Body, frozen=True, omit_defaults=True):
+class Freeze(Body, frozen=True, omit_defaults=True):
     """The leader has waited long enough: the contributors are those that have submitted. `stragglers`: who was waited
     for in vain."""
 
@@ -178,7 +178,7 @@ class Freeze(_Body, frozen=True, omit_defaults=True):
     stragglers: tuple[Uid, ...] = ()
 
 
-class Progress(_Body, frozen=True):
+class Progress(Body, frozen=True):
     """The leader of (`round`, `term`) is at work and has moved on since it spoke last."""
 
     round: Count
@@ -216,7 +216,7 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclusions: tuple[Exclusion, ...]
 
 
-class Publish(_Body, frozen=True):
+class Publish(Body, frozen=True):
     """The leader's merged model. `result` is empty when too few models were usable to merge."""
 
     round: Count
@@ -226,7 +226,7 @@ class Publish(_Body, frozen=True):
     receipt: Receipt
 
 
-class ReportPerformance(_Body, frozen=True, omit_defaults=True):
+class ReportPerformance(Body, frozen=True, omit_defaults=True):
     """The member holds the result of `round`; loss and metric on its own validation data, null without.
 
     `loaded`: its ML process goes on from it, or begins with it; one that still trains from an older result does not.
@@ -240,7 +240,7 @@ class ReportPerformance(_Body, frozen=True, omit_defaults=True):
     loaded: bool = True
 
 
-class Depose(_Body, frozen=True):
+class Depose(Body, frozen=True):
     """The leader of (`round`, `term`) no longer makes progress; `seen_height` is when the sender last saw any."""
 
     round: Count
@@ -250,31 +250,31 @@ class Depose(_Body, frozen=True):
     cause: Literal["lease", "progress"]
 
 
-class Missing(_Body, frozen=True):
+class Missing(Body, frozen=True):
     """The member can get the result of `round` from nobody."""
 
     round: Count
 
 
-class Void(_Body, frozen=True):
+class Void(Body, frozen=True):
     """Nobody holds the result of `round`: merge it again."""
 
     round: Count
 
 
-class Settle(_Body, frozen=True):
+class Settle(Body, frozen=True):
     """Training is over and every live member holds its result, that of `round`: it cannot be void any more."""
 
     round: Count
 
 
-class CloseSession(_Body, frozen=True):
+class CloseSession(Body, frozen=True):
     """Local training has ended; the member goes on contributing by this check-in mode."""
 
     checkin: CheckinMode
 
 
-class Reset(_Body, frozen=True):
+class Reset(Body, frozen=True):
     """Empties the contract for a new training; `forced` while one is not over."""
 
     forced: bool
@@ -307,4 +307,3 @@ TrainingBody: TypeAlias = (
     | CloseSession
     | Reset
 )
-Body: TypeAlias = NetworkBody | TrainingBody

@@ -11,17 +11,20 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from swarmlearning.identity.signing import SignatureError, Signer, verify_once
-from swarmlearning.ledger.apply import apply, check_trusted, leaf
-from swarmlearning.ledger.block import Block, Header, read, seal, transaction_root
+from swarmlearning.ledger.admission import check_trusted, leaf
+from swarmlearning.ledger.apply import apply
+from swarmlearning.ledger.block import Block, Header, read_header, seal, transaction_root
 from swarmlearning.ledger.bodies import Body, Genesis
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network.recovery import quarantine_sealer
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.rules import RULES, Rulebook, Rules
 from swarmlearning.ledger.transaction import WINDOW, Anchor, MalformedError, SignedTransaction, Transaction
 from swarmlearning.ledger.world import World
 
-RULES_VERSION = 1
+RULES_VERSION = max(RULES)
 """The newest rules this code knows; all older ones stay in it for replay."""
 
 
@@ -47,6 +50,16 @@ class Chain:
     world: World = field(default_factory=World)
     hashes: Mapping[int, str] = field(default_factory=dict)
     voids: frozenset[int] = frozenset()
+    rulebook: Rulebook = field(default_factory=lambda: RULES, repr=False)
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of the next block. Raises `UnsupportedRulesError`; before block 0, `Rejection`."""
+        return self._version(network.network(self.world).rules_version)
+
+    @property
+    def _window(self) -> int:
+        return self.rules.limits.window if self.height >= 0 else WINDOW
 
     @property
     def anchor(self) -> Anchor:
@@ -61,7 +74,7 @@ class Chain:
             incarnation=incarnation,
             sequence=sequence,
             anchor=self.anchor,
-            expires_at_height=self.height + WINDOW,
+            expires_at_height=self.height + self._window,
             contract=contract,
             body=body,
         )
@@ -72,10 +85,16 @@ class Chain:
 
     def try_transaction(self, world: World, signed: SignedTransaction, time_ms: int) -> World:
         """`world` after one more transaction of the next block. Raises `Rejection`."""
+        body = signed.content.body
+        rules = self._version(body.rules_version) if self.height < 0 and isinstance(body, Genesis) else self.rules
+        return self._apply(world, signed, time_ms, rules)
+
+    def _apply(self, world: World, signed: SignedTransaction, time_ms: int, rules: Rules) -> World:
         with _refusing_whatever_fails():
             return apply(
                 world,
                 signed,
+                rules,
                 network_id=self.network_id,
                 height=self.height + 1,
                 time_ms=time_ms,
@@ -91,7 +110,8 @@ class Chain:
         signer: Signer,
     ) -> Block:
         """The next block with these transactions, which lead to `world`. Raises `UnsupportedRulesError`."""
-        self._check_rules()
+        version = network.network(self.world if self.height >= 0 else world).rules_version
+        self._version(version)
         header = Header(
             network=self.network_id,
             height=self.height + 1,
@@ -100,7 +120,7 @@ class Chain:
             sealer=sealer,
             transaction_root=transaction_root([tx.id for tx in transactions]),
             state_hash=world.state_hash(),
-            rules_version=RULES_VERSION if self.height < 0 else network.network(self.world).rules_version,
+            rules_version=version,
         )
         return seal(header, transactions, signer)
 
@@ -120,9 +140,9 @@ class Chain:
         Raises `ForkError` when the block does not follow this head, `UnsupportedRulesError` when this program is too
         old to judge it. A block that breaks any other rule is a void slot.
         """
-        self._check_rules()  # first: what these bytes are is for the rules in force to say
         try:
-            block = read(raw)
+            rules = self.rules if self.height >= 0 else self._version(read_header(raw).rules_version)
+            block = rules.read(raw)
         except MalformedError as error:
             return self._void(raw, None, str(error))
         if block.header.height != self.height + 1 or block.header.previous != self.hash:
@@ -132,22 +152,21 @@ class Chain:
             )
         try:
             with _refusing_whatever_fails():
-                world = self._replay(block)
+                world = self._replay(block, rules)
         except Rejection as broken:
             return self._void(raw, block, str(broken))
         return Step(self._advance(block.hash, block.header.time_ms, world), block, void=None)
 
-    def _check_rules(self) -> None:
-        if self.height < 0:
-            return
-        version = network.network(self.world).rules_version
-        if version > RULES_VERSION:
+    def _version(self, version: int) -> Rules:
+        rules = self.rulebook.get(version)
+        if rules is None:
             raise UnsupportedRulesError(
                 f"the network uses rules version {version} from height {self.height + 1} on; "
-                f"this program knows up to {RULES_VERSION}. Install a newer one"
+                f"this program knows up to {max(self.rulebook)}. Install a newer one"
             )
+        return rules
 
-    def _replay(self, block: Block) -> World:
+    def _replay(self, block: Block, rules: Rules) -> World:
         header = block.header
         if header.network != self.network_id:
             raise Rejection(Code.OTHER_NETWORK, f"the block is of network {header.network[:12]}")
@@ -163,7 +182,7 @@ class Chain:
             raise Rejection(Code.NO_GENESIS, "block 0 holds exactly the genesis")
         world = self.world
         for signed in block.transactions:
-            world = self.try_transaction(world, signed, header.time_ms)
+            world = self._apply(world, signed, header.time_ms, rules)
         _check_seal(block, world)
         if self.height < 0 and header.rules_version != network.network(world).rules_version:
             raise Rejection(Code.RULES_VERSION, "block and genesis name different rules")
@@ -174,7 +193,7 @@ class Chain:
     def _advance(self, block_hash: str, time_ms: int, world: World, *, void: bool = False) -> Self:
         height = self.height + 1
         recent = {**self.hashes, height: block_hash}
-        recent.pop(height - WINDOW - 1, None)
+        recent.pop(height - self._window - 1, None)
         voids = self.voids | {height} if void else self.voids
         return replace(
             self,
@@ -192,7 +211,7 @@ class Chain:
             raise MalformedError(f"block 0 is not the genesis of a network: {reason}")
         world = self.world
         if block is not None and is_sealed(block, world):
-            world = network.quarantine_sealer(world, block.header.sealer, self.height + 1)
+            world = quarantine_sealer(world, block.header.sealer, self.height + 1)
         return Step(self._advance(sha256(raw), self.time_ms, world, void=True), block, void=reason)
 
 

@@ -5,32 +5,18 @@ the block that is its head: the state has to be the one whose hash an SN sealed 
 block is asked of the chain that the node continues. Whoever finds a checkpoint unusable replays the chain instead.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from swarmlearning.ledger.block import read
+from swarmlearning.ledger.block import read_header
 from swarmlearning.ledger.canonical import canonical, sha256
 from swarmlearning.ledger.chain import RULES_VERSION, Chain, is_sealed
-from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.rules import RULES
 from swarmlearning.ledger.transaction import WINDOW, MalformedError
 from swarmlearning.ledger.world import World
 
 FORMAT = 1
-
-ENTRIES: Mapping[str, type[msgspec.Struct]] = {
-    "network": network.Network,
-    "authority": network.Authority,
-    "certificate": network.Certificate,
-    "node": network.Node,
-    "window": network.Window,
-    "quarantine": network.Quarantine,
-    "recovery": network.Recovery,
-    "training": Training,
-}
-"""The structure that each area of the world holds."""
 
 
 class CheckpointError(Exception):
@@ -97,7 +83,7 @@ def decode(data: bytes) -> Chain:
 
 
 def _entry(key: str, raw: msgspec.Raw) -> msgspec.Struct:
-    entry: Any = msgspec.json.decode(raw, type=ENTRIES[key.partition("/")[0]])
+    entry: Any = msgspec.json.decode(raw, type=RULES[RULES_VERSION].entries[key.partition("/")[0]])
     assert isinstance(entry, msgspec.Struct)
     return entry
 
@@ -107,7 +93,10 @@ def is_head(chain: Chain, raw: bytes) -> bool:
     if sha256(raw) != chain.hash or chain.height in chain.voids:
         return False
     try:
-        block = read(raw)
+        rules = chain.rulebook.get(read_header(raw).rules_version)
+        if rules is None:
+            return False
+        block = rules.read(raw)
     except MalformedError:
         return False
     header = block.header

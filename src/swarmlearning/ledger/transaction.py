@@ -5,7 +5,10 @@ because a transaction is only valid on the chain its sender saw. `expires_at_hei
 wait; together with the sequence number it makes sending the same bytes again, to any SN, always safe.
 """
 
+from typing import Generic
+
 import msgspec
+from typing_extensions import TypeVar
 
 from swarmlearning.identity.signing import SignatureError, Signer, signer_thumbprint, unverified_payload
 from swarmlearning.ledger.bodies import Body, Name, Positive, Uid
@@ -16,6 +19,9 @@ WINDOW = 1024
 
 MAX_TRANSACTION = 256 * 1024
 """Bytes of one signed transaction."""
+
+
+B = TypeVar("B", bound=Body, default=Body, covariant=True)
 
 
 class MalformedError(Exception):
@@ -29,7 +35,7 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hash: str
 
 
-class Transaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Transaction(msgspec.Struct, Generic[B], frozen=True, forbid_unknown_fields=True):
     """The signed content. `network` is the genesis hash, empty only in the genesis transaction itself."""
 
     network: str
@@ -39,7 +45,7 @@ class Transaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     anchor: Anchor
     expires_at_height: int
     contract: Name
-    body: Body
+    body: B
 
 
 class SignedTransaction(msgspec.Struct, frozen=True):
@@ -56,22 +62,22 @@ class SignedTransaction(msgspec.Struct, frozen=True):
         return type(self.content.body).__name__
 
 
-_decoder = msgspec.json.Decoder(Transaction)
-
-
 def sign(content: Transaction, signer: Signer) -> SignedTransaction:
     """Signs the canonical bytes of `content`."""
     raw = signer.sign(canonical(content))
     return SignedTransaction(raw=raw, id=sha256(raw.encode()), signer=signer.thumbprint, content=content)
 
 
-def parse(raw: str) -> SignedTransaction:
-    """Reads a transaction; its signature is *not* checked here. Raises `MalformedError` naming the field at fault."""
-    if len(raw) > MAX_TRANSACTION:
-        raise MalformedError(f"transaction of {len(raw)} bytes; at most {MAX_TRANSACTION} are allowed")
+def parse(raw: str, decoder: msgspec.json.Decoder[Transaction], limit: int) -> SignedTransaction:
+    """Reads a transaction of at most `limit` bytes; its signature is *not* checked here.
+
+    Raises `MalformedError` naming the field at fault.
+    """
+    if len(raw) > limit:
+        raise MalformedError(f"transaction of {len(raw)} bytes; at most {limit} are allowed")
     try:
         signer = signer_thumbprint(raw)
-        content = _decoder.decode(unverified_payload(raw))
+        content = decoder.decode(unverified_payload(raw))
     except (SignatureError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"not a transaction: {error}") from error
     return SignedTransaction(raw=raw, id=sha256(raw.encode()), signer=signer, content=content)

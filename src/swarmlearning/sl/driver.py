@@ -11,9 +11,9 @@ tells people about it, and decides nothing.
 from pathlib import Path
 from typing import Any
 
-from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.follower import Follower

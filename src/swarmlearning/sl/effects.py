@@ -13,11 +13,10 @@ from typing import Final
 from swarmlearning.address import AddressError, split
 from swarmlearning.api.client import Refusal
 from swarmlearning.channel.messages import SPARE
-from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Depose, Lost, Publish, Submit, TrainingBody
 from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.merge.merging import MergeError, UnmergeableError
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.models.transfer import Fetcher, Source, TransferError

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Lost, Publish, Submit, TrainingBody
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.node.logs import escaped
 from swarmlearning.sl.remarks import Remark, unreachable_text
 from swarmlearning.views.names import node_names

@@ -102,7 +102,7 @@ async def _take_part(
     heartbeat = _heartbeat(identity, place, driver, superseded)
     files = file_app(
         store,
-        lambda thumbprint, digest: may_read(follower.chain.world, place.uid, thumbprint, digest),
+        lambda thumbprint, digest: may_read(follower.chain, place.uid, thumbprint, digest),
         driver.missed,
         compress_below=settings.compress_below,
     )

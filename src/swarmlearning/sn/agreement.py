@@ -13,7 +13,6 @@ from typing import NamedTuple
 import msgspec
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
-from swarmlearning.ledger.block import read
 from swarmlearning.ledger.bodies import Recover
 from swarmlearning.ledger.chain import Chain, is_sealed
 from swarmlearning.ledger.contracts import network
@@ -97,7 +96,7 @@ def _without(chain: Chain, recovery: Recovery) -> str:
 
 async def _is_proved(client: SnClient, chain: Chain, recovery: Recovery) -> bool:
     try:
-        block = read(await client.block(recovery.height))
+        block = chain.rules.read(await client.block(recovery.height))
     except (Unavailable, Refusal, MalformedError) as error:
         logger.warning("%s speaks of a recovery and does not prove it: %s", client.address, error)
         return False

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from swarmlearning.identity.signing import Signer
-from swarmlearning.ledger.apply import check_trusted
-from swarmlearning.ledger.block import MAX_BLOCK, read, transaction_ids
+from swarmlearning.ledger.admission import check_trusted
+from swarmlearning.ledger.block import MAX_BLOCK, read_header, transaction_ids
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.transaction import WINDOW, SignedTransaction, parse
+from swarmlearning.ledger.transaction import WINDOW, SignedTransaction
 from swarmlearning.ledger.world import World
 from swarmlearning.ordering.protocols import ConflictError, Head, Log, OrderingError, UnavailableError
 from swarmlearning.views.names import name_of, node_names
@@ -106,7 +106,7 @@ class Miner:
             return
         for height, of_block in ids:
             self._remember(height, of_block)
-        head = read(recent[chain.height]).header
+        head = read_header(recent[chain.height])
         self._states[chain.height] = State(chain.height, chain.hash, head.state_hash)
         self._recent, self._sealer, self.chain = recent, head.sealer, chain
 
@@ -129,7 +129,7 @@ class Miner:
 
         Raises `MalformedError`, and what `commit` raises.
         """
-        return await self.commit(parse(raw))
+        return await self.commit(self.chain.rules.parse(raw))
 
     async def commit(self, signed: SignedTransaction) -> int:
         """The same for a transaction that has been parsed. Raises `Rejection`, `BusyError`, `BehindError`, or

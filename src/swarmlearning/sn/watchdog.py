@@ -1,23 +1,19 @@
 """The watchdog: turns what the leases show into transactions.
 
-A node whose lease is gone is proposed as lost, one whose lease is there again as back; a result that every live member
-misses is proposed as void, a final one that every live member holds as settled. A member's report that a leader makes
-no progress is seconded when this SN, too, has not heard of that leader for a while: so two members are enough to
-replace one of them. The contracts judge: a proposal that is stale or made twice is refused and does no harm. The lease
-of a node that has left is ended.
+What there is to propose is known to the kinds of contracts (`Contract.proposals`): that a node is lost or back, that a
+result is void or settled, that a leader makes no progress. The contracts judge, too: a proposal that is stale or made
+twice is refused and does no harm. The lease of a node that has left is ended.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import NamedTuple
 
-from swarmlearning.ledger.bodies import Back, Body, Depose, Lost, Settle, Void
+from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network import Node
+from swarmlearning.ledger.contracts.contract import Proposal
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.state import Training, all_hold
 from swarmlearning.ordering.protocols import Lease, OrderingError, Presence
 from swarmlearning.sn.miner import Miner
 
@@ -25,19 +21,9 @@ logger = logging.getLogger("swarm.presence")
 
 RETRY_SECONDS = 1.0
 """Until a proposal is made again that could not be recorded."""
-QUIET_SECONDS = 12.0
-"""How long a leader must have been quiet for this SN: longer than one at work is (`rounds/settings.py`)."""
 
 Propose = Callable[[str, Body], Awaitable[int]]
 """Signs and submits a transaction of this SN: (contract, body)."""
-
-
-class Proposal(NamedTuple):
-    """What should be on the chain, and how people say it."""
-
-    contract: str
-    body: Body
-    what: str
 
 
 class Judgement:
@@ -45,13 +31,13 @@ class Judgement:
 
     def __init__(self) -> None:
         self._granted: set[tuple[str, int]] = set()
-        self._heard: dict[str, tuple[Depose, float]] = {}
+        self._seen: dict[tuple[str, type[Body]], tuple[Body, float]] = {}
 
     def grants(self, chain: Chain) -> list[Lease]:
         """The leases to grant: a registration counts as the first heartbeat; so does a restart of this SN for the
         nodes it knows."""
         found = []
-        for node in _watched(chain):
+        for node in network.watched(chain.world):
             start = (node.uid, node.incarnation)
             if start not in self._granted:
                 self._granted = {known for known in self._granted if known[0] != node.uid} | {start}
@@ -60,39 +46,38 @@ class Judgement:
         return found
 
     def hear(self, chain: Chain, now: float) -> None:
-        """Notes since when each training's leader has been quiet, as the report that would be made of it."""
-        for training in chain.world.area("training/", Training):
-            report = _report(chain, training)
-            if report is None:
-                self._heard.pop(training.name, None)
-            elif training.name not in self._heard or self._heard[training.name][0] != report:
-                self._heard[training.name] = (report, now)
+        """Notes since when each proposal that is due only after a time has stood."""
+        seen = {}
+        for proposal in _all(chain, {}):
+            if proposal.after_seconds:
+                key = (proposal.contract, type(proposal.body))
+                known = self._seen.get(key)
+                seen[key] = known if known and known[0] == proposal.body else (proposal.body, now)
+        self._seen = seen
 
     def proposals(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> Iterator[Proposal]:
-        """All that should be said now."""
-        for node in _watched(chain):
-            lease = leases.get(node.uid)
-            here = lease is not None and lease.incarnation == node.incarnation
-            if node.alive and not here and (node.uid, node.incarnation) in self._granted:
-                yield Proposal(network.CONTRACT, Lost(node.uid, node.incarnation), f"{node.name} is lost")
-            elif here and not node.alive:
-                yield Proposal(network.CONTRACT, Back(node.uid, node.incarnation), f"{node.name} is back")
-        for training in chain.world.area("training/", Training):
-            if training.result is not None and _nobody_holds(training):
-                number = training.result.closed.number
-                yield Proposal(training.name, Void(number), f"nobody holds the result of round {number}")
-            if training.result is not None and training.over and not training.settled and all_hold(training):
-                number = training.result.closed.number
-                yield Proposal(training.name, Settle(number), f"all live members hold the result of {training.name}")
-            if self.seconds_left(training, now) == 0:
-                report = self._heard[training.name][0]
-                yield Proposal(training.name, report, f"the leader of round {report.round} makes no progress")
+        """All that is to be proposed now."""
+        live = {uid: lease.incarnation for uid, lease in leases.items()}
+        for node in network.watched(chain.world):
+            if node.alive and (node.uid, node.incarnation) not in self._granted:
+                live[node.uid] = node.incarnation
+        for proposal in _all(chain, live):
+            if not proposal.noted and self._left(proposal, now) == 0:
+                yield proposal
 
-    def seconds_left(self, training: Training, now: float) -> float | None:
-        """Until a report against the leader would be seconded; None where there is none."""
-        if training.round is None or not training.round.no_progress or training.name not in self._heard:
+    def seconds_left(self, chain: Chain, now: float) -> float | None:
+        """Until the next proposal is due that is not yet; None where there is none."""
+        waits = [self._left(proposal, now) for proposal in _all(chain, {}) if not proposal.noted]
+        return min((wait for wait in waits if wait is not None and wait > 0), default=None)
+
+    def _left(self, proposal: Proposal, now: float) -> float | None:
+        """Seconds until the proposal is due; None for one that `hear` has yet to note."""
+        if not proposal.after_seconds:
+            return 0.0
+        known = self._seen.get((proposal.contract, type(proposal.body)))
+        if known is None or known[0] != proposal.body:
             return None
-        return max(0.0, self._heard[training.name][1] + QUIET_SECONDS - now)
+        return max(0.0, known[1] + proposal.after_seconds - now)
 
 
 class Watchdog:
@@ -147,9 +132,8 @@ class Watchdog:
             for proposal in self._judgement.proposals(chain, self._leases, loop.time()):
                 await self._say(proposal)
             await self._end_leases(chain)
-            for training in chain.world.area("training/", Training):
-                if rest := self._judgement.seconds_left(training, loop.time()):
-                    loop.call_later(rest, self._changed.set)
+            if rest := self._judgement.seconds_left(chain, loop.time()):
+                loop.call_later(rest, self._changed.set)
 
     async def _end_leases(self, chain: Chain) -> None:
         for node in network.nodes(chain.world):
@@ -171,22 +155,6 @@ class Watchdog:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
 
 
-def _watched(chain: Chain) -> list[Node]:
-    return [node for node in network.nodes(chain.world) if node.type == "SL" and not node.left]
-
-
-def _report(chain: Chain, training: Training) -> Depose | None:
-    """That the leader has made no progress since it spoke last; None where nobody leads."""
-    current = training.round
-    leader = network.node(chain.world, current.leader) if current else None
-    if current is None or leader is None:
-        return None
-    seen = network.last_height(chain.world, leader.uid)
-    return Depose(current.number, current.term, leader.incarnation, seen, "progress")
-
-
-def _nobody_holds(training: Training) -> bool:
-    result = training.result
-    present = [member.uid for member in training.members.values() if member.present]
-    missed = bool(present) and result is not None and all(uid in result.missing for uid in present)
-    return missed and not training.settled
+def _all(chain: Chain, live: Mapping[str, int]) -> Iterator[Proposal]:
+    for kind in chain.rules.kinds:
+        yield from kind.proposals(chain.world, live)

@@ -15,9 +15,8 @@ import msgspec
 from swarmlearning.cli.chaos import sight
 from swarmlearning.cli.chaos.plan import Fault
 from swarmlearning.cli.chaos.swarm import ChaosSwarm, Part, Site
-from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.chain import Chain
-from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.supervise.processes import RunError
 from swarmlearning.views.names import node_names
 from swarmlearning.views.nodes import sl_names

@@ -8,10 +8,9 @@ import msgspec
 from swarmlearning.cli.chaos.inject import Injected
 from swarmlearning.cli.chaos.plan import Plan
 from swarmlearning.cli.report import Report
-from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.bodies import Publish, Void
 from swarmlearning.ledger.chain import Step
-from swarmlearning.ledger.contracts.training.state import Training, awaited
+from swarmlearning.ledger.contracts.training.state import Training, awaited, state_of
 from swarmlearning.views.nodes import sl_names
 from swarmlearning.views.training import main_contract
 

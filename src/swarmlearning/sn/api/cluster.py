@@ -5,7 +5,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from swarmlearning.api.peer import peer_credential
-from swarmlearning.ledger.block import read
+from swarmlearning.ledger.block import read_header
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -38,7 +38,7 @@ async def order(sn: Service, height: int, previous: str, request: Request) -> Re
     """Orders a block for an SN that has no vote (body: the block); one compare-and-swap on the head."""
     _require_sn(sn, request)
     raw = await request.body()
-    header = read(raw).header
+    header = read_header(raw)
     if (header.height, header.previous) != (height, previous):
         raise MalformedError(f"the block follows block {header.height - 1} {header.previous[:12]}, not this head")
     try:

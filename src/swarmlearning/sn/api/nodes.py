@@ -8,9 +8,9 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, Field
 
 from swarmlearning.api.peer import peer_credential
-from swarmlearning.ledger.apply import state_of
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.ordering.protocols import Lease, TrainingProgress
 from swarmlearning.sn.admission import speaks_for
 from swarmlearning.sn.api.service import Service, refusals, refused

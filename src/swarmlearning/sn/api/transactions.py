@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from swarmlearning.ledger.bodies import Register
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.transaction import Transaction, parse
+from swarmlearning.ledger.transaction import Transaction
 from swarmlearning.sn.api.service import FAILURES, answer_to, refusals, service
 from swarmlearning.sn.ordering import LOCAL_ONLY
 
@@ -44,7 +44,7 @@ async def submit(request: Request) -> Response:
     """
     sn = service(request)
     try:
-        signed = parse((await request.body()).decode("ascii", errors="replace"))
+        signed = sn.miner.chain.rules.parse((await request.body()).decode("ascii", errors="replace"))
         if sn.engine.name == "local":
             _refuse_second_sn(signed.content, sn.uid)
         return JSONResponse({"height": await sn.miner.commit(signed)})

@@ -50,6 +50,7 @@ import msgspec
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.ledger.bodies import InitialSync, Receipt, SubmissionKind
 from swarmlearning.ledger.contracts.training.adaptive import Pace
+from swarmlearning.ledger.world import World
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left"]
 Phase = Literal["collecting", "frozen"]
@@ -169,6 +170,11 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     rounds: int
     pace: Pace
     settled: bool = False
+
+
+def state_of(world: World, name: str) -> Training:
+    """The training contract of this name, empty before its first session."""
+    return world.get(f"training/{name}", Training) or empty(name)
 
 
 def empty(name: str, run: int = 0) -> Training:

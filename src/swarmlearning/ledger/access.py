@@ -1,0 +1,118 @@
+"""Who may do what: the one answer for contracts, API, file server and tunnel. Pure.
+
+Whoever connects to a node shows a certificate, which TLS has checked against the authorities in that node's files. What
+its holder may do there is for the ledger to say: `peer(world, certificate, time_ms)` finds out who it is, and the
+properties of `Peer` are what it may do. What a node may send to the ledger is in the permissions of each kind's rules;
+`check_may` applies them.
+
+An identity is a subject under one authority. A certificate that is new to the ledger, but by the same authority for the
+same subject, belongs to the same nodes; one by another authority, however equal its subject, does not.
+"""
+
+from typing import Literal, NamedTuple, TypeAlias
+
+from cryptography import x509
+
+from swarmlearning.identity.certificates import ROLES, CertificateError, load_bundle, role_of, subject_of, thumbprint
+from swarmlearning.ledger.bodies import Body, NodeType
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.contract import Permission, TxContext
+from swarmlearning.ledger.contracts.network import Authority, Node
+from swarmlearning.ledger.contracts.network.trust import check_trust, vouch
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.world import World
+
+Standing: TypeAlias = Literal["trusted", "unknown", "refused"]
+"""`unknown`: not of any registered node yet; `refused`: revoked, of a retired authority, or of no role."""
+
+
+class Peer(NamedTuple):
+    """The holder of a certificate.
+
+    `nodes` are those of its identity that have not left; `is_sn`: the ledger admits one of them as an SN, so it may
+    order blocks, vote and open a peer-to-peer connection; `fault`: why it is refused.
+    """
+
+    subject: str
+    role: NodeType | None
+    standing: Standing
+    nodes: tuple[Node, ...] = ()
+    is_sn: bool = False
+    fault: str = ""
+
+    @property
+    def may_read(self) -> bool:
+        """True if it may read ledger and status: so may a node that has yet to register."""
+        return self.standing != "refused"
+
+    def node(self, uid: str) -> Node | None:
+        """The node of this UID, if it is the peer's own: it may renew its lease and act for it; else None."""
+        return next((known for known in self.nodes if known.uid == uid), None)
+
+
+def peer(world: World, certificate: x509.Certificate, time_ms: int) -> Peer:
+    """Who the holder of a TLS certificate is to the ledger at this block time (`chain.time_ms`). Never raises."""
+    try:
+        subject, role = subject_of(certificate), role_of(certificate)
+    except CertificateError as error:
+        return Peer("", None, "refused", fault=str(error))
+    if known := registered_peer(world, thumbprint(certificate), time_ms):
+        return known
+    for node in network.nodes(world):
+        if node.subject == subject and _vouched_like(world, node, certificate, time_ms):
+            return _identified(world, subject, role, node.authority)
+    if _is_by_retired(world, certificate, time_ms):
+        return Peer(subject, role, "refused", fault=f"the authority of {subject} has been retired from this network")
+    return Peer(subject, role, "unknown")
+
+
+def registered_peer(world: World, thumb: str, time_ms: int) -> Peer | None:
+    """As `peer` for a certificate that has been registered, by its thumbprint; None for another."""
+    stored = network.certificate(world, thumb)
+    if stored is None:
+        return None
+    try:
+        check_trust(world, stored, time_ms)
+    except Rejection as refusal:
+        return Peer(stored.subject, stored.role, "refused", fault=refusal.detail)
+    return _identified(world, stored.subject, stored.role, stored.authority)
+
+
+def check_may(world: World, permission: Permission, body: Body, tx: TxContext) -> None:
+    """Raises `Rejection` unless the sender may send this body."""
+    sender = network.node(world, tx.sender)
+    role = sender.type if sender else tx.signer.role
+    about: str = getattr(body, "uid", tx.sender)
+    allowed = permission.roles
+    if permission.of_others is not None and about != tx.sender:
+        allowed = permission.of_others
+    if role not in allowed:
+        raise Rejection(Code.NOT_ALLOWED, f"only {', '.join(_listed(allowed))} may do this; {tx.sender} is a {role}")
+
+
+def _identified(world: World, subject: str, role: NodeType, authority: str) -> Peer:
+    own = tuple(
+        known
+        for known in network.nodes(world)
+        if (known.authority, known.subject) == (authority, subject) and not known.left
+    )
+    return Peer(subject, role, "trusted", own, any(network.admits(world, known.uid) for known in own))
+
+
+def _vouched_like(world: World, known: Node, certificate: x509.Certificate, time_ms: int) -> bool:
+    """True if the node's authority vouches for another certificate as well, over the same intermediates."""
+    stored = network.certificate(world, known.certificate)
+    others = load_bundle(stored.pem)[1:] if stored else ()
+    roots = [root for root in network.authorities(world) if root.identity == known.authority]
+    return vouch(roots, certificate, others, time_ms)
+
+
+def _is_by_retired(world: World, certificate: x509.Certificate, time_ms: int) -> bool:
+    active = {root.identity for root in network.authorities(world)}
+    retired = [root for root in world.area("authority/", Authority) if root.identity not in active]
+    return vouch(retired, certificate, (), time_ms)
+
+
+def _listed(roles: frozenset[NodeType]) -> list[NodeType]:
+    return [role for role in ROLES if role in roles]

@@ -1,0 +1,132 @@
+"""Admission: whether a transaction belongs on this chain at this height, who has sent it, and are they trusted.
+
+A signature is checked before anything else of a stranger's bytes is looked into. A certificate is judged at block
+time, never "now".
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from cryptography import x509
+
+from swarmlearning.identity.certificates import CertificateError, load_bundle, load_leaf, thumbprint
+from swarmlearning.identity.signing import SignatureError, verify_once
+from swarmlearning.ledger.bodies import Genesis, Register
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.contract import TxContext
+from swarmlearning.ledger.contracts.network import Certificate
+from swarmlearning.ledger.contracts.network.trust import check_trust, read_authority, read_certificate
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.ledger.world import World
+
+
+def check_place(
+    signed: SignedTransaction, network_id: str, height: int, hashes: Mapping[int, str], window: int
+) -> None:
+    """Raises `Rejection` unless the transaction is for this network and chain, and for this height."""
+    content = signed.content
+    if content.network != network_id:
+        raise Rejection(
+            Code.OTHER_NETWORK,
+            f"the transaction is for network {content.network[:12]}, this is {network_id[:12]}",
+        )
+    if isinstance(content.body, Genesis):
+        if height != 0:
+            raise Rejection(Code.FOUNDED_ALREADY, "a network has one genesis, in block 0")
+        return
+    anchor = content.anchor
+    if anchor.height < height - window or content.expires_at_height < height:
+        raise Rejection(Code.EXPIRED, f"signed at height {anchor.height}, now {height}; sign it again")
+    if content.expires_at_height > anchor.height + window:
+        raise Rejection(Code.MALFORMED, f"a transaction may wait {window} blocks at most")
+    if hashes.get(anchor.height) != anchor.hash:
+        raise Rejection(
+            Code.OTHER_CHAIN,
+            f"the sender has seen block {anchor.height} as {anchor.hash[:12]}, here it is "
+            f"{hashes.get(anchor.height, 'unknown')[:12]}: somebody shows different chains to different nodes",
+        )
+
+
+def sender_of(world: World, signed: SignedTransaction, height: int, time_ms: int) -> TxContext:
+    """Who has signed a transaction, with a certificate that is trusted in this block. Raises `Rejection`."""
+    content, stored = signed.content, network.certificate(world, signed.signer)
+    _check_signature(signed, leaf(stored.pem) if stored else _stated_leaf(signed))
+    if stored is None:
+        stored = _stated(world, signed, time_ms)
+    else:
+        check_trust(world, stored, time_ms)
+    tx = TxContext(content.sender, content.incarnation, stored, height, time_ms)
+    if not isinstance(content.body, Register | Genesis):
+        _check_sender(world, tx)
+    return tx
+
+
+def check_trusted(world: World, uid: str, time_ms: int) -> Certificate:
+    """The certificate of a registered node, trusted at this time. Raises `Rejection`."""
+    sender = network.node(world, uid)
+    stored = network.certificate(world, sender.certificate) if sender else None
+    if stored is None:
+        raise Rejection(Code.UNKNOWN_NODE, f"no node {uid} is registered")
+    check_trust(world, stored, time_ms)
+    return stored
+
+
+@lru_cache(maxsize=1024)
+def leaf(pem: str) -> x509.Certificate:
+    """The node's own certificate in a stored bundle."""
+    return load_bundle(pem)[0]
+
+
+def _stated_leaf(signed: SignedTransaction) -> x509.Certificate:
+    """The certificate that a first transaction is signed with: it brings it along."""
+    body = signed.content.body
+    if not isinstance(body, Register | Genesis) or not body.certificate:
+        raise Rejection(
+            Code.UNKNOWN_CERTIFICATE,
+            f"no certificate {signed.signer[:12]} on this ledger; register the node first",
+        )
+    try:
+        sent = load_leaf(body.certificate)
+    except CertificateError as error:
+        raise Rejection(Code.BAD_CERTIFICATE, str(error)) from error
+    if thumbprint(sent) != signed.signer:
+        raise Rejection(Code.BAD_CERTIFICATE, "the transaction is signed with another certificate than it states")
+    return sent
+
+
+def _stated(world: World, signed: SignedTransaction, time_ms: int) -> Certificate:
+    """The same with all that belongs to it, as the ledger stores it; read only once the signature holds."""
+    body = signed.content.body
+    assert isinstance(body, Register | Genesis)
+    if isinstance(body, Register):
+        return read_certificate(body.certificate, network.authorities(world), time_ms)
+    if not body.authorities:
+        raise Rejection(Code.NO_AUTHORITY, "a network needs at least one certificate authority")
+    return read_certificate(body.certificate, [read_authority(pem) for pem in body.authorities], time_ms)
+
+
+def _check_signature(signed: SignedTransaction, certificate: x509.Certificate) -> None:
+    try:
+        verify_once(signed.raw, certificate)
+    except SignatureError as error:
+        raise Rejection(Code.BAD_SIGNATURE, str(error)) from error
+
+
+def _check_sender(world: World, tx: TxContext) -> None:
+    sender = network.node(world, tx.sender)
+    if sender is None:
+        raise Rejection(Code.UNKNOWN_NODE, f"node {tx.sender} is not registered; register it first")
+    if (tx.signer.authority, tx.signer.subject) != (sender.authority, sender.subject):
+        raise Rejection(Code.OTHER_SUBJECT, f"node {tx.sender} belongs to {sender.subject} of its own authority")
+    if sender.left:
+        raise Rejection(Code.HAS_LEFT, f"node {tx.sender} has left the network; start it again to register it anew")
+    if network.quarantine(world, sender):
+        raise Rejection(Code.QUARANTINE, f"SN {tx.sender} has sealed a void block; stop it, repair it, start it again")
+    if tx.incarnation != sender.incarnation:
+        raise Rejection(
+            Code.OLD_INCARNATION,
+            f"node {tx.sender} was started again and now runs as incarnation {sender.incarnation}; "
+            f"incarnation {tx.incarnation} must stop",
+        )

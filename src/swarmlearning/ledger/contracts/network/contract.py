@@ -1,0 +1,84 @@
+"""The network as a kind of contract: there is one, named `network`."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from swarmlearning.ledger.bodies import (
+    AddAuthority,
+    Announce,
+    Back,
+    Body,
+    Genesis,
+    Leave,
+    Lost,
+    Recover,
+    Register,
+    RetireAuthority,
+    Revoke,
+    SwitchRules,
+)
+from swarmlearning.ledger.contracts.contract import ANY, OPERATORS, SN, Permission, Presence, Proposal, Rule, TxContext
+from swarmlearning.ledger.contracts.network import recovery, registration, state, trust
+from swarmlearning.ledger.contracts.network.state import CONTRACT, Node, watched
+from swarmlearning.ledger.world import World
+
+
+class NetworkContract:
+    """Fulfils `Contract`."""
+
+    kind = CONTRACT
+    single = True
+    entries: Mapping[str, type[msgspec.Struct]] = {
+        "network": state.Network,
+        "authority": state.Authority,
+        "certificate": state.Certificate,
+        "node": state.Node,
+        "window": state.Window,
+        "quarantine": state.Quarantine,
+        "recovery": state.Recovery,
+    }
+    rules: Mapping[type[Body], Rule] = {
+        Genesis: Rule(registration.genesis, Permission(SN)),
+        Register: Rule(registration.register, Permission(ANY)),
+        Announce: Rule(registration.announce, Permission(ANY)),
+        Leave: Rule(registration.leave, Permission(ANY)),
+        Lost: Rule(registration.presence, Permission(ANY, of_others=SN)),
+        Back: Rule(registration.presence, Permission(ANY, of_others=SN)),
+        Recover: Rule(recovery.recover, Permission(SN)),
+        AddAuthority: Rule(trust.add_authority, Permission(OPERATORS)),
+        RetireAuthority: Rule(trust.retire_authority, Permission(OPERATORS)),
+        Revoke: Rule(trust.revoke, Permission(OPERATORS)),
+        SwitchRules: Rule(registration.switch_rules, Permission(OPERATORS)),
+    }
+
+    def presence(self, before: World, after: World, body: Body, tx: TxContext) -> Iterator[Presence]:
+        """Whom the transaction has restarted, lost or found, and all who have left by it, or were shut out."""
+        match body:
+            case Register():
+                yield Presence(tx.sender, "restarted", tx.incarnation)
+            case Back():
+                yield Presence(body.uid, "present", body.incarnation)
+            case Lost():
+                yield Presence(body.uid, "ml-lost" if body.uid == tx.sender else "lost", body.incarnation)
+            case Leave() | Recover() | Revoke() | RetireAuthority():
+                gone = {known.uid for known in before.area("node/", Node) if known.left}
+                for known in after.area("node/", Node):
+                    if known.left and known.uid not in gone:
+                        yield Presence(known.uid, "left", known.incarnation)
+
+    def attend(self, world: World, change: Presence, time_ms: int) -> World:
+        """The world itself: its own handlers have noted the change."""
+        return world
+
+    def proposals(self, world: World, live: Mapping[str, int]) -> Iterator[Proposal]:
+        """A node without a lease is lost, one that has one again is back."""
+        for known in watched(world):
+            here = live.get(known.uid) == known.incarnation
+            if known.alive and not here:
+                yield Proposal(CONTRACT, Lost(known.uid, known.incarnation), f"{known.name} is lost")
+            elif here and not known.alive:
+                yield Proposal(CONTRACT, Back(known.uid, known.incarnation), f"{known.name} is back")
+
+
+NETWORK = NetworkContract()

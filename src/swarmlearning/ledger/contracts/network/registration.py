@@ -1,0 +1,143 @@
+"""Nodes of the network: the genesis, registrations and their incarnations, addresses, presence; and its rules."""
+
+import msgspec
+
+from swarmlearning.address import AddressError, split
+from swarmlearning.ledger.bodies import Announce, Back, Genesis, Leave, Lost, Register, SwitchRules
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.contract import TxContext
+from swarmlearning.ledger.contracts.network.state import Network, Node, admitted, network, node
+from swarmlearning.ledger.contracts.network.trust import read_authority
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.world import World
+
+MAX_ADDRESSES = 8
+
+
+def genesis(world: World, contract: str, body: Genesis, tx: TxContext) -> World:
+    """The world after block 0: the network, its authorities and its founding SN."""
+    founder = tx.signer
+    roots = [read_authority(pem) for pem in body.authorities]
+    entry = Network(
+        name=body.network_name, founder=tx.sender, created_ms=body.created_ms, rules_version=body.rules_version
+    )
+    sn = Node(
+        uid=tx.sender,
+        type="SN",
+        name=body.founder_name,
+        subject=founder.subject,
+        certificate=founder.thumbprint,
+        incarnation=tx.incarnation,
+        alive=True,
+        left=False,
+        version=body.version,
+        addresses={},
+        authority=founder.authority,
+    )
+    return World().with_entries(
+        {
+            "network": entry,
+            **{f"authority/{root.thumbprint}": root for root in roots},
+            f"certificate/{founder.thumbprint}": founder,
+            f"node/{tx.sender}": sn,
+        }
+    )
+
+
+def register(world: World, contract: str, body: Register, tx: TxContext) -> World:
+    """Binds a UID to its identity, a subject under one authority, or raises its incarnation."""
+    stored = tx.signer
+    if stored.role != body.node_type:
+        raise Rejection(
+            Code.BAD_ROLE,
+            f"certificate {stored.subject} is for the role {stored.role}, but a {body.node_type} registers with it; "
+            f"use a certificate whose name begins with {body.node_type}-",
+        )
+    known = node(world, tx.sender)
+    if known is not None:
+        _check_same_node(known, tx)
+    entry = Node(
+        uid=tx.sender,
+        type=body.node_type,
+        name=body.name,
+        subject=stored.subject,
+        certificate=stored.thumbprint,
+        incarnation=tx.incarnation,
+        alive=True,
+        left=False,
+        version=body.version,
+        addresses=known.addresses if known else {},
+        authority=stored.authority,
+    )
+    return world.with_entries({f"certificate/{stored.thumbprint}": stored, f"node/{tx.sender}": entry})
+
+
+def _check_same_node(known: Node, tx: TxContext) -> None:
+    if known.subject != tx.signer.subject:
+        raise Rejection(
+            Code.OTHER_SUBJECT,
+            f"UID {tx.sender} belongs to {known.subject}, not to {tx.signer.subject}; "
+            "each node needs a data directory of its own",
+        )
+    if known.authority != tx.signer.authority:
+        raise Rejection(
+            Code.OTHER_SUBJECT,
+            f"UID {tx.sender} belongs to {known.subject} of another certificate authority; "
+            "use a certificate by the authority it first registered with, or another data directory",
+        )
+    if tx.incarnation <= known.incarnation:
+        raise Rejection(
+            Code.OLD_INCARNATION,
+            f"node {tx.sender} is registered with incarnation {known.incarnation}; {tx.incarnation} is not newer",
+        )
+
+
+def announce(world: World, contract: str, body: Announce, tx: TxContext) -> World:
+    """Stores where the sender can be reached."""
+    if len(body.addresses) > MAX_ADDRESSES:
+        raise Rejection(Code.TOO_MANY_ADDRESSES, f"{len(body.addresses)} addresses; at most {MAX_ADDRESSES} are kept")
+    for address in body.addresses.values():
+        try:
+            split(address)  # whoever connects there takes it for one
+        except AddressError as error:
+            raise Rejection(Code.BAD_ADDRESS, str(error)) from error
+    known = node(world, tx.sender)
+    assert known is not None
+    return world.with_entries({f"node/{tx.sender}": msgspec.structs.replace(known, addresses=dict(body.addresses))})
+
+
+def leave(world: World, contract: str, body: Leave, tx: TxContext) -> World:
+    """The sender is no member of the network any more; an SN is neither admitted nor believed. Never the last SN."""
+    known = node(world, tx.sender)
+    assert known is not None
+    if known.type == "SN" and all(other.uid == tx.sender for other in admitted(world)):
+        raise Rejection(Code.LAST_SN, "this is the network's only SN; without it there is no network")
+    return world.with_entries({f"node/{tx.sender}": msgspec.structs.replace(known, left=True, alive=False)})
+
+
+def presence(world: World, contract: str, body: Lost | Back, tx: TxContext) -> World:
+    """Marks a node lost or back, if another reports it; of itself a node reports what concerns its trainings only."""
+    known = node(world, body.uid)
+    if known is None:
+        raise Rejection(Code.UNKNOWN_NODE, f"no node {body.uid} is registered")
+    if known.incarnation != body.incarnation:
+        raise Rejection(
+            Code.OLD_INCARNATION,
+            f"node {body.uid} now runs as incarnation {known.incarnation}, not {body.incarnation}",
+        )
+    if body.uid == tx.sender:
+        return world
+    alive = isinstance(body, Back)
+    if known.left:  # an SN that has not seen that yet may believe it back
+        raise Rejection(Code.HAS_LEFT, f"node {body.uid} has left the network")
+    if known.alive == alive:
+        raise Rejection(Code.NO_CHANGE, f"node {body.uid} is already {'alive' if alive else 'lost'}")
+    return world.with_entries({f"node/{body.uid}": msgspec.structs.replace(known, alive=alive)})
+
+
+def switch_rules(world: World, contract: str, body: SwitchRules, tx: TxContext) -> World:
+    """Sets the rules of the blocks after this one."""
+    present = network(world)
+    if body.rules_version <= present.rules_version:
+        raise Rejection(Code.OLD_RULES, f"rules version {present.rules_version} is in force already")
+    return world.with_entries({"network": msgspec.structs.replace(present, rules_version=body.rules_version)})

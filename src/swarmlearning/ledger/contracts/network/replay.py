@@ -1,0 +1,32 @@
+"""Replay protection: each sequence number of a node's incarnation is accepted once."""
+
+import msgspec
+
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.network.state import Window
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.world import World
+
+REPLAY_BITS = 64
+
+
+def use_sequence(world: World, uid: str, incarnation: int, sequence: int, height: int) -> World:
+    """Marks the sequence number as used. Raises `Rejection` when it was, or is too old to tell."""
+    key = f"window/{uid}"
+    window = world.get(key, Window)
+    if window is None or window.incarnation != incarnation:
+        window = Window(incarnation=incarnation, highest=0, seen=0, last_height=0)
+    if sequence > window.highest:
+        shift = sequence - window.highest
+        seen = ((window.seen << shift) | 1) & ((1 << REPLAY_BITS) - 1) if shift < REPLAY_BITS else 1
+        window = msgspec.structs.replace(window, highest=sequence, seen=seen)
+    else:
+        bit = window.highest - sequence
+        if bit >= REPLAY_BITS or window.seen >> bit & 1:
+            raise Rejection(
+                Code.REPLAYED,
+                f"sequence number {sequence} of node {uid} was used already "
+                f"(highest {window.highest}); every transaction needs a new one",
+            )
+        window = msgspec.structs.replace(window, seen=window.seen | 1 << bit)
+    return world.with_entries({key: msgspec.structs.replace(window, last_height=height)})

@@ -1,0 +1,158 @@
+"""The entries of the network contract, and how they are looked up."""
+
+import msgspec
+
+from swarmlearning.ledger.bodies import NodeType
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.world import World
+
+CONTRACT = "network"
+
+
+class Network(msgspec.Struct, frozen=True):
+    """What the network is: set by the genesis, `rules_version` by `SwitchRules`."""
+
+    name: str
+    founder: str
+    created_ms: int
+    rules_version: int
+
+
+class Authority(msgspec.Struct, frozen=True):
+    """A certificate of an authority; `active` until retired. `identity` is that of the authority, however renewed."""
+
+    thumbprint: str
+    pem: str
+    active: bool
+    identity: str
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """A node certificate with its intermediates (PEM, leaf first), stored once; `authority`: who vouches for it."""
+
+    thumbprint: str
+    pem: str
+    subject: str
+    role: NodeType
+    revoked: bool
+    authority: str
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A registered node. `alive` follows its lease as the SNs report it; `left`: it has left the network for good.
+
+    It belongs to whoever has a certificate of `subject` by `authority`, never to another authority's of that subject.
+    """
+
+    uid: str
+    type: NodeType
+    name: str
+    subject: str
+    certificate: str
+    incarnation: int
+    alive: bool
+    left: bool
+    version: str
+    addresses: dict[str, str]
+    authority: str
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Replay protection of one incarnation: the highest sequence number, and a bit for each of the 64 up to it."""
+
+    incarnation: int
+    highest: int
+    seen: int
+    last_height: int
+
+
+class Quarantine(msgspec.Struct, frozen=True):
+    """In force while the SN runs as this incarnation; `height` is that of the void block it has sealed."""
+
+    incarnation: int
+    height: int
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """An operator has restarted the network from the SN `by` alone, in the block of this height, without `lost`."""
+
+    height: int
+    by: str
+    lost: tuple[str, ...]
+
+
+def network(world: World) -> Network:
+    """The network's entry. Raises `Rejection` on an empty ledger."""
+    entry = world.get("network", Network)
+    if entry is None:
+        raise Rejection(Code.NO_NETWORK, "this ledger has no genesis yet")
+    return entry
+
+
+def node(world: World, uid: str) -> Node | None:
+    """The registered node of this UID."""
+    return world.get(f"node/{uid}", Node)
+
+
+def nodes(world: World) -> list[Node]:
+    """All registered nodes, by UID."""
+    return list(world.area("node/", Node))
+
+
+def watched(world: World) -> list[Node]:
+    """The nodes whose leases count, by UID: the SLs that have not left."""
+    return [known for known in nodes(world) if known.type == "SL" and not known.left]
+
+
+def admitted(world: World) -> list[Node]:
+    """The SNs that may seal, vote and be believed, by UID."""
+    return [known for known in nodes(world) if _is_admitted(world, known)]
+
+
+def admits(world: World, uid: str) -> bool:
+    """True if this is the UID of an admitted SN."""
+    known = node(world, uid)
+    return known is not None and _is_admitted(world, known)
+
+
+def sn_addresses(world: World, besides: str = "") -> list[str]:
+    """Where the APIs of the admitted SNs are reached, without that of the UID `besides`. A witness has none."""
+    return [sn.addresses["api"] for sn in admitted(world) if sn.uid != besides and "api" in sn.addresses]
+
+
+def quarantine(world: World, known: Node) -> Quarantine | None:
+    """The quarantine of this node that is in force."""
+    entry = world.get(f"quarantine/{known.uid}", Quarantine)
+    return entry if entry is not None and entry.incarnation == known.incarnation else None
+
+
+def recoveries(world: World) -> list[Recovery]:
+    """Every time the network was restarted without its majority, oldest first."""
+    return sorted(world.area("recovery/", Recovery), key=lambda recovery: recovery.height)
+
+
+def certificate(world: World, thumb: str) -> Certificate | None:
+    """The stored certificate of this thumbprint."""
+    return world.get(f"certificate/{thumb}", Certificate)
+
+
+def authorities(world: World) -> list[Authority]:
+    """The active authorities, by thumbprint."""
+    return [entry for entry in world.area("authority/", Authority) if entry.active]
+
+
+def last_height(world: World, uid: str) -> int:
+    """Height of the newest transaction of the node's present incarnation; 0 before the first."""
+    window = world.get(f"window/{uid}", Window)
+    return window.last_height if window else 0
+
+
+def last_sequence(world: World, uid: str) -> int:
+    """The highest sequence number that the node's present incarnation has used; 0 before the first."""
+    known, window = node(world, uid), world.get(f"window/{uid}", Window)
+    return window.highest if known and window and window.incarnation == known.incarnation else 0
+
+
+def _is_admitted(world: World, known: Node) -> bool:
+    return known.type == "SN" and not known.left and not quarantine(world, known)

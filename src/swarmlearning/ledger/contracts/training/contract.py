@@ -1,0 +1,133 @@
+"""Trainings as a kind of contract: there are as many as nodes name."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from swarmlearning.ledger.bodies import (
+    Body,
+    CloseSession,
+    Depose,
+    Freeze,
+    Missing,
+    OpenSession,
+    Progress,
+    Publish,
+    ReportPerformance,
+    Reset,
+    Settle,
+    Submit,
+    Void,
+)
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.contract import OPERATORS, SL, SN, Change, Permission, Presence, Proposal, Rule
+from swarmlearning.ledger.contracts.contract import TxContext as Tx
+from swarmlearning.ledger.contracts.training import transactions as does
+from swarmlearning.ledger.contracts.training.state import Training, all_hold, state_of
+from swarmlearning.ledger.world import World
+
+QUIET_SECONDS = 12.0
+"""How long a leader must have been quiet for an SN that reports it: longer than one at work is."""
+
+
+def _step(change: Callable[[Training, Any, Tx], Training]) -> Change:
+    def step(world: World, contract: str, body: Any, tx: Tx) -> World:
+        return world.with_entries({f"training/{contract}": change(state_of(world, contract), body, tx)})
+
+    return step
+
+
+def _depose(world: World, contract: str, body: Depose, tx: Tx) -> World:
+    state = state_of(world, contract)
+    leader = network.node(world, state.round.leader) if state.round else None
+    sender = network.node(world, tx.sender)
+    state = does.depose(
+        state,
+        body,
+        tx.sender,
+        by_sn=sender is not None and sender.type == "SN",
+        leader_incarnation=leader.incarnation if leader else 0,
+        leader_height=network.last_height(world, leader.uid) if leader else 0,
+    )
+    return world.with_entries({f"training/{contract}": state})
+
+
+_BY_SL, _BY_SN = Permission(SL), Permission(SN)
+_RULES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Permission]] = {
+    OpenSession: (lambda s, body, tx: does.open_session(s, body, tx.sender, tx.incarnation, tx.time_ms), _BY_SL),
+    Submit: (lambda s, body, tx: does.submit(s, body, tx.sender, tx.time_ms), _BY_SL),
+    Freeze: (lambda s, body, tx: does.freeze(s, body, tx.sender), _BY_SL),
+    Progress: (lambda s, body, tx: does.progress(s, body, tx.sender), _BY_SL),
+    Publish: (lambda s, body, tx: does.publish(s, body, tx.sender, tx.time_ms), _BY_SL),
+    ReportPerformance: (lambda s, body, tx: does.report_performance(s, body, tx.sender), _BY_SL),
+    Missing: (lambda s, body, tx: does.missing(s, body, tx.sender), _BY_SL),
+    CloseSession: (lambda s, body, tx: does.close_session(s, body, tx.sender), _BY_SL),
+    Void: (lambda s, body, tx: does.void(s, body, tx.time_ms), _BY_SN),
+    Settle: (lambda s, body, tx: does.settle(s, body), _BY_SN),
+    Reset: (lambda s, body, tx: does.reset(s, body.forced), Permission(OPERATORS)),
+}
+
+
+class TrainingContract:
+    """Fulfils `Contract`."""
+
+    kind = "training"
+    single = False
+    entries: Mapping[str, type[msgspec.Struct]] = {"training": Training}
+    rules: Mapping[type[Body], Rule] = {
+        Depose: Rule(_depose, Permission(SN | SL)),
+        **{body: Rule(_step(change), permission) for body, (change, permission) in _RULES.items()},
+    }
+
+    def presence(self, before: World, after: World, body: Body, tx: Tx) -> Iterable[Presence]:
+        """Nobody: a session is no node."""
+        return ()
+
+    def attend(self, world: World, change: Presence, time_ms: int) -> World:
+        """Notes in all its trainings that a member came or went."""
+        uid, attendance, incarnation = change
+        changes = {
+            f"training/{state.name}": does.set_attendance(state, uid, attendance, incarnation, time_ms)
+            for state in world.area("training/", Training)
+            if uid in state.members
+        }
+        return world.with_entries(changes)
+
+    def proposals(self, world: World, live: Mapping[str, int]) -> Iterator[Proposal]:
+        """A result that every live member misses is void, a final one that every live member holds is settled.
+
+        A member's report that its leader makes no progress is seconded by an SN that has heard nothing of that leader
+        either: so two members are enough to replace one of them.
+        """
+        for state in world.area("training/", Training):
+            result = state.result
+            if result is not None and _nobody_holds(state):
+                number = result.closed.number
+                yield Proposal(state.name, Void(number), f"nobody holds the result of round {number}")
+            if result is not None and state.over and not state.settled and all_hold(state):
+                number = result.closed.number
+                yield Proposal(state.name, Settle(number), f"all live members hold the result of {state.name}")
+            if (report := _report(world, state)) is not None:
+                assert state.round is not None
+                what = f"the leader of round {report.round} makes no progress"
+                yield Proposal(state.name, report, what, QUIET_SECONDS, noted=not state.round.no_progress)
+
+
+def _report(world: World, state: Training) -> Depose | None:
+    """That the leader has made no progress since its last transaction; None where nobody leads."""
+    current = state.round
+    leader = network.node(world, current.leader) if current else None
+    if current is None or leader is None:
+        return None
+    seen = network.last_height(world, leader.uid)
+    return Depose(current.number, current.term, leader.incarnation, seen, "progress")
+
+
+def _nobody_holds(state: Training) -> bool:
+    present = [member.uid for member in state.members.values() if member.present]
+    missed = bool(present) and state.result is not None and all(uid in state.result.missing for uid in present)
+    return missed and not state.settled
+
+
+TRAINING = TrainingContract()

@@ -1,0 +1,272 @@
+"""Who may do what: by bodies and roles, and by the certificate that a peer shows."""
+
+from datetime import UTC, datetime
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from support.network import Actor, Ledger, session
+from swarmlearning.identity.ca import KeyPair, create_authority, issue
+from swarmlearning.identity.certificates import thumbprint, to_pem
+from swarmlearning.ledger import access
+from swarmlearning.ledger.access import Peer
+from swarmlearning.ledger.bodies import AddAuthority, Announce, Leave, NodeType, Register, RetireAuthority, Revoke
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.rules import RULES
+
+NETWORK = network.CONTRACT
+CA_1 = create_authority("CA-1", 3650)
+CA_2 = create_authority("CA-2", 3650)
+ANY = "SN SL SWOP SWCI UI"
+
+# Who may send what. "of others: SN": of itself any node may, of another one only an SN.
+MAY_SEND = {
+    "Genesis": "SN",
+    "Register": ANY,
+    "Announce": ANY,
+    "Leave": ANY,
+    "Lost": ANY + " of others: SN",
+    "Back": ANY + " of others: SN",
+    "Recover": "SN",
+    "AddAuthority": "SN SWCI UI",
+    "RetireAuthority": "SN SWCI UI",
+    "Revoke": "SN SWCI UI",
+    "SwitchRules": "SN SWCI UI",
+    "OpenSession": "SL",
+    "Submit": "SL",
+    "Freeze": "SL",
+    "Progress": "SL",
+    "Publish": "SL",
+    "ReportPerformance": "SL",
+    "Missing": "SL",
+    "CloseSession": "SL",
+    "Depose": "SN SL",
+    "Void": "SN",
+    "Settle": "SN",
+    "Reset": "SN SWCI UI",
+}
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """A network of two authorities, each with an SN, with an operator and two SLs of the first."""
+    made = Ledger(CA_1)
+    made.join("op", "SWCI")
+    made.join("sl-1")
+    made.join("sl-2")
+    made.say("op", AddAuthority(to_pem(CA_2.certificate)), NETWORK)
+    made.actor("sn-2", "SN", CA_2)
+    made.register("sn-2")
+    return made
+
+
+def shown(roles: frozenset[NodeType]) -> str:
+    return " ".join(role for role in ANY.split() if role in roles)
+
+
+def peer(ledger: Ledger, certificate: x509.Certificate) -> Peer:
+    return access.peer(ledger.chain.world, certificate, ledger.chain.time_ms)
+
+
+def of(ledger: Ledger, uid: str) -> Peer:
+    return peer(ledger, ledger.actors[uid].pair.certificate)
+
+
+def uids(found: Peer) -> list[str]:
+    return [known.uid for known in found.nodes]
+
+
+# --- bodies ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_permissions_have_one_row_for_each_body() -> None:
+    assert {body.__name__ for body in RULES[1].handlers} == set(MAY_SEND)
+
+
+@pytest.mark.parametrize("body", RULES[1].handlers, ids=lambda body: body.__name__)
+def test_a_body_may_be_sent_by_these_roles_only(body: type) -> None:
+    permission = RULES[1].handlers[body][1].permission
+    others = "" if permission.of_others is None else f" of others: {shown(permission.of_others)}"
+    assert shown(permission.roles) + others == MAY_SEND[body.__name__]
+
+
+# --- identities -----------------------------------------------------------------------------------------------------
+
+
+def test_a_registered_certificate_is_trusted_for_its_own_nodes(ledger: Ledger) -> None:
+    found = of(ledger, "sl-1")
+    assert (found.standing, found.role, uids(found), found.is_sn, found.may_read) == (
+        "trusted",
+        "SL",
+        ["sl-1"],
+        False,
+        True,
+    )
+    assert found.node("sl-1") == network.node(ledger.chain.world, "sl-1")
+    assert found.node("sl-2") is None
+    assert of(ledger, "sn-2").is_sn
+
+
+@pytest.mark.parametrize("same_key", [True, False])
+def test_a_renewed_certificate_by_the_same_authority_is_the_same_node(ledger: Ledger, same_key: bool) -> None:
+    renewed = renewal(ledger.actors["sn-1"].pair, CA_1, same_key)
+    found = peer(ledger, renewed.certificate)
+    assert (found.standing, uids(found), found.is_sn) == ("trusted", ["sn-1"], True)
+    ledger.actors["sn-1"] = Actor("sn-1", "SN", renewed, incarnation=2)
+    ledger.register("sn-1")
+    assert of(ledger, "sn-1").is_sn
+
+
+def test_a_renewed_certificate_of_an_authority_is_the_same_authority(ledger: Ledger) -> None:
+    renewed = self_signed(CA_1)
+    ledger.say("op", AddAuthority(to_pem(renewed)), NETWORK)
+    ledger.say("op", RetireAuthority(thumbprint(CA_1.certificate)), NETWORK)
+    assert uids(of(ledger, "sl-1")) == ["sl-1"]
+    ledger.say("sl-1", Announce({}), NETWORK)
+
+
+def test_an_equal_subject_of_another_authority_is_another_identity(ledger: Ledger) -> None:
+    taker = issue(CA_2, "SL-sl-1", [], [], 30)
+    found = peer(ledger, taker.certificate)
+    assert (found.standing, found.nodes) == ("unknown", ())
+    ledger.actors["sl-1"] = Actor("sl-1", "SL", taker, incarnation=2**31 - 1)
+    with pytest.raises(Rejection, match=r"other-subject: UID sl-1 belongs to CN=SL-sl-1.* of another"):
+        ledger.say("sl-1", Register("SL", "sl-1", to_pem(taker.certificate), "0"), NETWORK)
+
+
+def test_an_equal_subject_of_another_authority_that_has_a_node_cannot_send_for_the_first(ledger: Ledger) -> None:
+    taker = issue(CA_2, "SL-sl-1", [], [], 30)
+    ledger.actors["sl-9"] = Actor("sl-9", "SL", taker)
+    ledger.register("sl-9")
+    assert uids(peer(ledger, taker.certificate)) == ["sl-9"]
+    ledger.actors["sl-1"].pair = taker
+    with pytest.raises(Rejection, match="other-subject: node sl-1 belongs to CN=SL-sl-1"):
+        ledger.say("sl-1", Announce({}), NETWORK)
+
+
+def test_an_authority_of_an_equal_name_is_another_authority(ledger: Ledger) -> None:
+    namesake = create_authority("CA-1", 3650)
+    ledger.say("op", AddAuthority(to_pem(namesake.certificate)), NETWORK)
+    taker = issue(namesake, "SL-sl-1", [], [], 30)
+    assert peer(ledger, taker.certificate).nodes == ()
+    ledger.actors["sl-1"] = Actor("sl-1", "SL", taker, incarnation=2)
+    with pytest.raises(Rejection, match="other-subject"):
+        ledger.register("sl-1")
+
+
+def test_a_node_that_has_yet_to_register_may_read_and_no_more(ledger: Ledger) -> None:
+    found = peer(ledger, issue(CA_1, "SN-new", [], [], 30).certificate)
+    assert (found.standing, found.may_read, found.nodes, found.is_sn) == ("unknown", True, (), False)
+
+
+def test_a_certificate_without_a_role_may_read_nothing(ledger: Ledger) -> None:
+    found = peer(ledger, issue(CA_1, "printer-7", [], [], 30).certificate)
+    assert (found.standing, found.may_read) == ("refused", False)
+    assert "names no role" in found.fault
+
+
+# --- revocation -----------------------------------------------------------------------------------------------------
+
+
+def refused(found: Peer) -> bool:
+    return (found.standing, found.may_read, found.nodes, found.is_sn) == ("refused", False, (), False)
+
+
+@pytest.mark.parametrize("uid", ["sl-1", "sn-2"])
+def test_the_holder_of_a_revoked_certificate_may_nothing(ledger: Ledger, uid: str) -> None:
+    ledger.say("op", Revoke(thumbprint(ledger.actors[uid].pair.certificate)), NETWORK)
+    assert refused(of(ledger, uid))
+    assert "revoked" in of(ledger, uid).fault
+    assert uid not in [sn.uid for sn in network.admitted(ledger.chain.world)]
+
+
+def test_the_certificates_of_a_retired_authority_may_nothing_registered_or_not(ledger: Ledger) -> None:
+    ledger.say("sn-1", RetireAuthority(thumbprint(CA_2.certificate)), NETWORK)
+    assert refused(of(ledger, "sn-2"))
+    assert refused(peer(ledger, issue(CA_2, "SN-new", [], [], 30).certificate))
+    assert [sn.uid for sn in network.admitted(ledger.chain.world)] == ["sn-1"]
+
+
+def test_an_expired_certificate_may_nothing(ledger: Ledger) -> None:
+    certificate = ledger.actors["sl-1"].pair.certificate
+    after = int(certificate.not_valid_after_utc.timestamp() * 1000) + 2000
+    assert refused(access.peer(ledger.chain.world, certificate, after))
+
+
+def test_a_node_that_has_left_has_nothing_until_it_registers_again(ledger: Ledger) -> None:
+    ledger.say("sl-1", Leave(), NETWORK)
+    assert (of(ledger, "sl-1").standing, of(ledger, "sl-1").nodes) == ("trusted", ())
+    ledger.actors["sl-1"].incarnation = 2
+    ledger.register("sl-1")
+    assert uids(of(ledger, "sl-1")) == ["sl-1"]
+
+
+@pytest.mark.parametrize("how", ["revoked", "retired"])
+def test_a_training_does_not_wait_for_a_member_that_is_shut_out(how: str) -> None:
+    ledger = Ledger(CA_2)
+    ledger.join("op", "SWCI")
+    ledger.say("op", AddAuthority(to_pem(CA_1.certificate)), NETWORK)
+    for uid, authority in (("sl-1", CA_1), ("sl-2", CA_2)):
+        ledger.actor(uid, "SL", authority)
+        ledger.register(uid)
+        ledger.say(uid, session(2))
+    leader = ledger.training.round.leader if ledger.training.round else ""
+    assert leader in ("sl-1", "sl-2")
+    certificate = CA_1.certificate if how == "retired" else ledger.actors["sl-1"].pair.certificate
+    body = RetireAuthority(thumbprint(certificate)) if how == "retired" else Revoke(thumbprint(certificate))
+    after = ledger.say("op", body, NETWORK)
+    assert after.members["sl-1"].attendance == "left"
+    assert after.round is not None
+    assert after.round.leader == "sl-2"
+
+
+def test_a_revoked_node_comes_back_with_a_new_certificate(ledger: Ledger) -> None:
+    ledger.say("op", Revoke(thumbprint(ledger.actors["sl-1"].pair.certificate)), NETWORK)
+    ledger.actors["sl-1"].incarnation = 2
+    with pytest.raises(Rejection, match="revoked"):
+        ledger.register("sl-1")
+    ledger.actors["sl-1"] = Actor("sl-1", "SL", issue(CA_1, "SL-sl-1", [], [], 30), incarnation=2)
+    ledger.register("sl-1")
+    assert uids(of(ledger, "sl-1")) == ["sl-1"]
+
+
+# --- certificates to try --------------------------------------------------------------------------------------------
+
+
+def renewal(pair: KeyPair, authority: KeyPair, same_key: bool) -> KeyPair:
+    """The same subject again, by this authority, with the old key or a new one."""
+    fresh = issue(authority, "SN-sn-1", [], [], 365)
+    if not same_key:
+        return fresh
+    old = fresh.certificate
+    builder = x509.CertificateBuilder(
+        issuer_name=old.issuer,
+        subject_name=old.subject,
+        public_key=pair.certificate.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=old.not_valid_before_utc,
+        not_valid_after=old.not_valid_after_utc,
+    )
+    assert isinstance(authority.key, ec.EllipticCurvePrivateKey)
+    return KeyPair(builder.sign(authority.key, hashes.SHA256()), pair.key)
+
+
+def self_signed(authority: KeyPair) -> x509.Certificate:
+    """The authority's certificate renewed: the same name and key, another validity."""
+    old = authority.certificate
+    assert isinstance(authority.key, ec.EllipticCurvePrivateKey)
+    return (
+        x509.CertificateBuilder(
+            issuer_name=old.subject,
+            subject_name=old.subject,
+            public_key=old.public_key(),
+            serial_number=x509.random_serial_number(),
+            not_valid_before=old.not_valid_before_utc,
+            not_valid_after=datetime(2060, 1, 1, tzinfo=UTC),
+        )
+        .add_extension(x509.BasicConstraints(True, None), critical=True)
+        .sign(authority.key, hashes.SHA256())
+    )
