@@ -1,7 +1,7 @@
 """X.509 certificates: reading them, whose they are, and whether a trusted CA vouches for one at a given time.
 
 Path validation follows RFC 5280 section 6.1 as far as this system needs it: names, signatures, validity,
-basic constraints, path length, key usage; an unknown critical extension is refused. It is written out
+basic constraints, path length, key usage, name constraints; an unknown critical extension is refused. It is written out
 here because the verifier of the cryptography library refuses the certificates that users of the original
 product have (node certificates with keyCertSign and a DNS-only name); and it never asks for the present
 time, because the ledger judges a certificate at *block time*.
@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeAlias, TypeVar, get_args
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from swarmlearning.errors import UserError
+from swarmlearning.identity.constraints import violation
 
 Role = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -33,6 +34,7 @@ _UNDERSTOOD = {
     ExtensionOID.KEY_USAGE,
     ExtensionOID.EXTENDED_KEY_USAGE,  # is about TLS, where OpenSSL checks it
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    ExtensionOID.NAME_CONSTRAINTS,
 }
 _SOUND_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _SPIFFE_ID = re.compile(r"spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)+")
@@ -176,26 +178,30 @@ def verify_chain(
 
     refused: list[str] = []
 
-    def issues(issuer: x509.Certificate, certificate: x509.Certificate, below: int) -> bool:
-        if issuer.subject != certificate.issuer:
+    def issues(issuer: x509.Certificate, path: _Path) -> bool:
+        if issuer.subject != path[-1].issuer:
             return False
-        fault = _signature_fault(issuer, certificate) or _issuer_fault(issuer, below) or _fault(issuer, at_ms)
+        fault = (
+            _signature_fault(issuer, path[-1])
+            or _issuer_fault(issuer, path)
+            or _fault(issuer, at_ms)
+            or _names_fault(issuer, path)
+        )
         if fault is not None and fault not in refused:
             refused.append(fault)
         return fault is None
 
     untried = list(intermediates)
-    reached = [(leaf, 0)]  # certificates with a path from the leaf, and how many CA certificates are on it
+    reached: list[_Path] = [(leaf,)]
     while reached:
-        certificate, below = reached.pop()
+        path = reached.pop()
         for anchor in anchors:
-            if issues(anchor, certificate, below):
+            if issues(anchor, path):
                 return anchor
-        issuers = [candidate for candidate in untried if issues(candidate, certificate, below)]
+        issuers = [candidate for candidate in untried if issues(candidate, path)]
         untried = [candidate for candidate in untried if candidate not in issuers]
-        # A self-issued certificate (a CA changes its key) does not count, RFC 5280 section 4.2.1.9.
-        reached += [(issuer, below + (issuer.subject != issuer.issuer)) for issuer in issuers]
-    raise CertificateError("; ".join(refused) or _unknown_issuer(certificate, anchors))
+        reached += [(*path, issuer) for issuer in issuers]
+    raise CertificateError("; ".join(refused) or _unknown_issuer(path[-1], anchors))
 
 
 def _load(load: Callable[[bytes], _Loaded], data: bytes) -> _Loaded:
@@ -272,8 +278,14 @@ def _fault(certificate: x509.Certificate, at_ms: int) -> str | None:
     return None
 
 
-def _issuer_fault(issuer: x509.Certificate, below: int) -> str | None:
-    """What forbids this certificate to be an issuer, with `below` CA certificates between it and the leaf."""
+_Path: TypeAlias = tuple[x509.Certificate, ...]
+"""Certificates from the leaf upwards, each issued by the next."""
+
+
+def _issuer_fault(issuer: x509.Certificate, path: _Path) -> str | None:
+    """What forbids this certificate to be the issuer of the last one of `path`."""
+    # A self-issued certificate (a CA changes its key) does not count, RFC 5280 section 4.2.1.9.
+    below = sum(certificate.subject != certificate.issuer for certificate in path[1:])
     constraints = _extension(issuer, x509.BasicConstraints)
     usage = _extension(issuer, x509.KeyUsage)
     if constraints is None or not constraints.ca:
@@ -282,6 +294,23 @@ def _issuer_fault(issuer: x509.Certificate, below: int) -> str | None:
         return f"{_name(issuer)} may not issue certificates: its key usage lacks keyCertSign"
     if constraints.path_length is not None and below > constraints.path_length:
         return f"{_name(issuer)} allows {constraints.path_length} CA certificates below it, not {below}"
+    return None
+
+
+def _names_fault(issuer: x509.Certificate, path: _Path) -> str | None:
+    """What forbids this CA to vouch for the names in `path`, below it; for self-issued CA certificates it may."""
+    constraints = _extension(issuer, x509.NameConstraints)
+    if constraints is None:
+        return None
+    for certificate in path:
+        if certificate is path[0] or certificate.subject != certificate.issuer:
+            try:
+                with _malformed():
+                    found = violation(constraints, certificate)
+            except CertificateError as error:
+                found = str(error)
+            if found:
+                return f"{_name(issuer)} may not issue {_name(certificate)} by its name constraints: {found}"
     return None
 
 
