@@ -46,6 +46,7 @@ MAY_SEND = {
     "Depose": "SN SL",
     "Void": "SN",
     "Settle": "SN",
+    "Stop": "SN SWCI UI",
     "Reset": "SN SWCI UI",
 }
 

@@ -221,7 +221,7 @@ def test_the_state_hash_of_a_training() -> None:
     play.set_attendance("c", "lost")
     play.depose("sn", by_sn=True)
     world = World().with_entries({"training/contract": play.state})
-    assert world.state_hash() == "d04f46fa5be280639a2002c794ff73aa93cba17e78ade8effc615a91e70bdb08"
+    assert world.state_hash() == "45992f0386579d315c4f1b6c9183fea656bc2d698327a1819db8287480170437"
 
 
 def test_the_state_hash_depends_on_contents_only() -> None:

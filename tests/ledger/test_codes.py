@@ -14,6 +14,7 @@ TRANSIENT = {
     "finished",
     "frozen-already",
     "no-change",
+    "no-progress",
     "no-round",
     "not-a-member",
     "not-closed",

@@ -8,6 +8,8 @@ import pytest
 from support.play import Play, merged, model, receipt_of
 from swarmlearning.ledger.bodies import Contribution, Receipt
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.state import Barred
+from swarmlearning.ledger.contracts.training.transactions import MOST_REPORTS
 from swarmlearning.views.render import participation_text
 from swarmlearning.views.training import participation
 
@@ -56,9 +58,34 @@ def closed(play: Play) -> Play:
 
 
 def barred() -> Play:
-    """A round that collects again because the model of `b` cannot be used."""
+    """A round that collects again because two leaders have found that the model of `b` cannot be used."""
     play = full()
-    play.publish(without={"b": "non-finite"})
+    for _ in range(2):
+        play.publish(without={"b": "non-finite"})
+        if play.leader == "b":
+            play.submit("b")
+    return play
+
+
+def unreachable() -> Play:
+    """A round that collects again because the model of `b` could not be fetched; now `b` leads."""
+    play = full()
+    play.publish(without={"b": "unreachable"})
+    return play
+
+
+def moving() -> Play:
+    """A frozen round whose leader has reported that 9 bytes have moved."""
+    play = full()
+    play.progress("a", moved=9)
+    return play
+
+
+def reporting() -> Play:
+    """A frozen round whose leader has reported progress as often as it may in one term."""
+    play = full()
+    for _ in range(MOST_REPORTS):
+        play.progress("a")
     return play
 
 
@@ -100,7 +127,7 @@ REFUSED: list[tuple[str, Play, Act, str, str]] = [
         "other-terms",
         "model structure is 555",
     ),
-    ("open when over", over(), lambda p: p.open("c"), "training-over", "RESET CONTRACT"),
+    ("open when over", over(), lambda p: p.open("c"), "training-over", "swarm contract reset"),
     # Submit
     ("a stranger's", two(), lambda p: p.submit("x"), "not-a-member", "open one first"),
     ("before round 0", Play("a"), lambda p: p.submit("a"), "no-round", "1 of 2 sessions are open"),
@@ -123,12 +150,17 @@ REFUSED: list[tuple[str, Play, Act, str, str]] = [
     ("a second one", three(), lambda p: p.submit("a"), "submitted-already", "a has submitted to round 0"),
     ("a second late one", late(), lambda p: p.submit("c"), "submitted-already", "c has submitted to round 0"),
     ("an unusable one", barred(), lambda p: p.submit("b"), "excluded", "found unusable in round 0"),
+    ("one nobody could fetch", unreachable(), lambda p: p.submit("b"), "submitted-already", "b has submitted"),
     # Freeze
     ("by another", three(), lambda p: p.freeze("b"), "not-leader", "led by a, not b"),
     ("in another term", three(), lambda p: p.freeze(term=1), "stale-term", "is in term 0, not 1"),
     ("another round", three(), lambda p: p.freeze(round=1), "other-round", "round 0 is in progress, not 1"),
     ("twice", full(), lambda p: p.freeze(), "frozen-already", "fixed already"),
     ("too early", two(), lambda p: p.freeze(), "below-min-peers", "has 0 of 2 models"),
+    ("without one to fetch", unreachable(), lambda p: p.freeze(), "below-min-peers", "has 1 of 2 models"),
+    # Progress
+    ("no byte moved", moving(), lambda p: p.progress("a", moved=9), "no-progress", "9 bytes moved are no progress yet"),
+    ("a report too many", reporting(), lambda p: p.progress("a"), "no-progress", "has to come to its end"),
     # Publish
     ("published by another", full(), lambda p: p.publish("b"), "not-leader", "led by a, not b"),
     ("published in another term", full(), lambda p: p.publish(term=1), "stale-term", "is in term 0"),
@@ -182,6 +214,13 @@ REFUSED: list[tuple[str, Play, Act, str, str]] = [
         "wrong-contribution",
         "weight 1",
     ),
+    (
+        "a coefficient that is not the weight",
+        full(),
+        lambda p: p.publish(receipt=altered(p, coefficient=0)),
+        "wrong-contribution",
+        "are the contributors' weights",
+    ),
     ("no result", full(), lambda p: p.publish(result=""), "no-result", "has a result"),
     (
         "a result of too few",
@@ -196,7 +235,7 @@ REFUSED: list[tuple[str, Play, Act, str, str]] = [
     ("a report of none", two(), lambda p: p.report("a", number=0), "other-round", "of round none"),
     ("a stranger misses", standing(), lambda p: p.missing("x"), "not-a-member", "open one first"),
     ("missing another", standing(), lambda p: p.missing("b", number=1), "other-round", "is of round 0"),
-    ("missing twice", standing(), lambda p: p.missing("b", "b"), "no-change", "b has stated so already"),
+    ("missing twice", standing(), lambda p: p.missing("b", "b"), "no-change", "b has reported this already"),
     # Depose
     ("another term's leader", two(), lambda p: p.depose("b", term=1), "stale-term", "is in term 0, not 1"),
     ("another round's leader", two(), lambda p: p.depose("b", round=1), "other-round", "round 0 is in progress"),
@@ -228,7 +267,9 @@ REFUSED: list[tuple[str, Play, Act, str, str]] = [
     ("void, but held", standing(), lambda p: p.void(), "still-held", "a, b"),
     ("void of another", standing(), lambda p: p.void(number=1), "other-round", "is of round 0"),
     ("void of none", two(), lambda p: p.void(number=0), "other-round", "of round none"),
-    # CloseSession, Reset
+    # CloseSession, Stop, Reset
+    ("stopped before round 0", Play("a"), lambda p: p.stop(), "no-round", "reset it instead"),
+    ("stopped when over", over(), lambda p: p.stop(), "training-over", "is over already"),
     ("a stranger closes", two(), lambda p: p.close("x"), "not-a-member", "open one first"),
     ("closed twice", closed(two()), lambda p: p.close("b"), "closed-already", "closed already"),
     ("reset too early", two(), lambda p: p.reset(), "not-over", "force the reset"),
@@ -347,17 +388,53 @@ def test_exclusions_are_on_record_and_do_not_count_as_contributions() -> None:
     assert [play.member(uid).contributed for uid in "abc"] == [1, 0, 1]
 
 
-def test_too_few_usable_models_return_the_round_to_collecting_in_the_same_term() -> None:
+def test_a_round_with_too_few_usable_models_collects_again_under_another_leader() -> None:
     play = Play("a", "b", "c", min_peers=3)
     play.submit("a", "b", "c")
     play.publish(without={"b": "non-finite", "c": "unreachable"})
-    assert (play.round.number, play.round.term, play.round.phase, play.state.result) == (0, 0, "collecting", None)
-    assert list(play.round.submissions) == ["a"]
-    assert play.round.bars("b", model("b", 0))
-    assert list(play.round.barred) == ["b"]
-    play.submit("c")
+    assert (play.round.number, play.round.term, play.round.phase, play.state.result) == (0, 1, "collecting", None)
+    assert play.leader == "b"
+    assert sorted(play.round.submissions) == ["a", "c"]
+    assert play.round.barred == {"b": Barred(model("b", 0), "non-finite", ("a",))}
+    assert play.round.unreachable == ("c",)
     play.submit("b", digest="7" * 64)
+    assert not play.frozen
+    play.freeze(reached=("c",))
     assert play.frozen
+
+
+def test_a_model_that_one_leader_found_unusable_is_judged_anew_by_the_next_and_no_more_after_that() -> None:
+    play = full()
+    play.publish(without={"b": "non-finite"})
+    assert play.leader == "b"
+    play.submit("b")
+    assert play.frozen, "one leader may be wrong, or lie"
+    play.publish(without={"b": "non-finite"})
+    with pytest.raises(Rejection, match="excluded"):
+        play.submit("b")
+
+
+def test_members_that_cannot_be_fetched_from_do_not_count_until_a_leader_has_their_models() -> None:
+    play = unreachable()
+    assert (play.round.usable, play.frozen, play.leader) == (1, False, "b")
+    play.open("c")
+    play.submit("c")
+    assert play.frozen, "others take their place"
+    assert sorted(play.round.submissions) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("change", ["restarted", "another address", "another model"])
+def test_a_member_that_could_not_be_fetched_from_counts_again_when_something_about_it_has_changed(change: str) -> None:
+    play = unreachable()
+    match change:
+        case "restarted":
+            play.open("b", incarnation=2)
+        case "another address":
+            play.readdress("b")
+        case "another model":
+            play.submit("b", digest="7" * 64)
+    assert play.frozen
+    assert play.round.unreachable == ()
 
 
 def test_what_could_not_be_used_once_cannot_be_used_later() -> None:
@@ -387,7 +464,7 @@ def test_when_only_lost_members_are_left_out_the_late_ones_complete_the_round() 
     play.set_attendance("b", "lost")
     play.publish(without={"b": "unreachable"})
     assert play.frozen
-    assert sorted(play.round.submissions) == ["a", "c"]
+    assert (sorted(play.round.submissions), play.round.unreachable) == (["a", "b", "c"], ("b",))
 
 
 def test_without_weight_the_previous_model_stands_and_who_held_it_holds_it() -> None:

@@ -10,6 +10,7 @@ from swarmlearning.choices import CheckinMode
 from swarmlearning.ledger.bodies import (
     CloseSession,
     Depose,
+    Exclusion,
     Freeze,
     Lost,
     Missing,
@@ -71,12 +72,13 @@ class Node:
         self.play = play
         self.uid = uid
         self.height = 0
+        self.now = 0.0
         self.wakes: list[SetTimer] = []
         self.machine = RoundMachine(uid, 1, play.state, SETTINGS, held)
 
     def tell(self, event: Event) -> list[Action]:
         """What it asks for; what is to be kept is left out, and wake-ups are noted apart."""
-        actions = self.machine.handle(event)
+        actions = self.machine.handle(event, self.now)
         self.wakes += [action for action in actions if isinstance(action, SetTimer)]
         return [action for action in actions if not isinstance(action, Keep | SetTimer)]
 
@@ -199,7 +201,7 @@ def test_who_comes_when_all_is_over_is_told_so_once_nothing_can_become_void_any_
     play.settle()
     (failed,) = node.show()
     assert isinstance(failed, Fail)
-    assert "RESET CONTRACT" in failed.text
+    assert "swarm contract reset" in failed.text
 
 
 def test_an_ml_process_that_tries_again_is_heard_at_once() -> None:
@@ -258,8 +260,8 @@ def test_a_lost_node_waits_to_be_heard_again() -> None:
 def test_a_session_of_an_earlier_incarnation_is_none() -> None:
     play = Play("a", "b")
     machine = RoundMachine("a", 2, play.state, SETTINGS)
-    assert machine.handle(ChainAdvanced(play.state, 1, 0)) == []
-    assert machine.handle(SessionRequested(SESSION)) == [Send(SESSION)]
+    assert machine.handle(ChainAdvanced(play.state, 1, 0), 0.0) == []
+    assert machine.handle(SessionRequested(SESSION), 0.0) == [Send(SESSION)]
 
 
 def test_after_a_reset_the_ml_process_ends_with_the_reason() -> None:
@@ -639,8 +641,8 @@ def leading(*others: str) -> Node:
     return node
 
 
-def merge_of(node: Node, *unusable: tuple[str, str], base: str = "") -> Merge:
-    left_out = {uid for uid, _ in unusable}
+def merge_of(node: Node, *unusable: Exclusion, base: str = "") -> Merge:
+    left_out = {part.uid for part in unusable}
     entries = tuple(entry for uid, entry in sorted(node.play.round.submissions.items()) if uid not in left_out)
     return Merge(node.play.round.number, node.play.round.term, base, entries, unusable, single=False)
 
@@ -698,7 +700,9 @@ def test_a_model_that_nobody_can_give_is_left_out() -> None:
     node.play.submit("b", "c")
     node.show()
     node.tell(Fetched(model("b", 0)))
-    assert node.tell(FetchFailed(model("c", 0), "refused")) == [merge_of(node, ("c", "refused"))]
+    assert node.tell(FetchFailed(model("c", 0), "refused")) == [
+        merge_of(node, Exclusion("c", "unreachable", "unreachable"))
+    ]
 
 
 def test_a_model_that_is_gone_when_it_should_be_merged_is_fetched_again() -> None:
@@ -726,7 +730,9 @@ def test_a_round_that_collects_again_is_merged_again_though_the_models_are_the_s
         assert node.show() == []
     else:
         node.height += 1
-    node.play.submit("b")
+    node.play.depose("b")
+    node.play.readdress("b")
+    assert node.play.frozen
     assert node.show() == []
     assert node.wake("retry") == [Fetch(model("b", 0), ("b",))]
     assert node.tell(Fetched(model("b", 0))) == [merge_of(node)]
@@ -926,13 +932,13 @@ def test_a_leader_at_work_says_so_as_long_as_bytes_move() -> None:
     node.play.submit("b")
     node.show()
     node.tell(Fetched(model("b", 0)))
-    progress = Progress(0, 0)
-    assert node.wake("progress", moved=10) == [Send(progress)]
-    assert node.wake("progress", moved=20) == [], "what it said is not on the chain yet"
-    node.accept(progress)
+    assert node.wake("progress", moved=10) == [Send(Progress(0, 0, 10))]
+    node.accept(Progress(0, 0, 10))
+    node.play.progress("a", moved=10)
     node.show()
-    assert node.wake("progress", moved=30) == [Send(progress)]
-    node.accept(progress)
+    assert node.wake("progress", moved=30) == [Send(Progress(0, 0, 30))]
+    node.accept(Progress(0, 0, 30))
+    node.play.progress("a", moved=30)
     node.show()
     assert node.wake("progress", moved=30) == [], "nothing has moved"
 
@@ -942,7 +948,7 @@ def test_a_leader_that_waits_for_the_others_says_so() -> None:
     assert [wake for wake in node.wakes if wake.timer.purpose == "progress"] == [], "its round is not due"
     node.play.submit("b")
     node.show()
-    assert node.wake("progress") == [Send(Progress(0, 0))]
+    assert node.wake("progress") == [Send(Progress(0, 0, 0))]
 
 
 def watching() -> Node:
@@ -965,24 +971,225 @@ def test_a_leader_that_is_quiet_for_too_long_is_reported_once() -> None:
     assert node.show(spoke=5) == []
 
 
-def test_patience_begins_anew_when_the_leader_speaks_and_grows_with_the_term() -> None:
+def test_patience_with_a_leader_begins_anew_when_it_reports_and_is_doubled_when_one_was_deposed() -> None:
     node = watching()
-    first = node.wakes[-1]
+    (first,) = [wake.timer for wake in node.wakes if wake.timer.purpose == "patience"]
     node.show(spoke=6)
-    assert node.tell(TimerFired(first.timer, 0)) == []
+    assert node.tell(TimerFired(first, 0)) == []
     assert node.wake("patience") == [Send(Depose(0, 0, 1, 6, "progress"))]
-    node.play.depose("sn", by_sn=True, cause="lease")
+    node.play.depose("c", "b")
+    assert node.play.leader == "b"
     node.show(spoke=6)
-    node.play.depose("sn", by_sn=True, cause="lease")
+    node.play.depose("b")
     assert node.play.leader == "c"
     node.show(spoke=6)
-    assert [wake.seconds for wake in node.wakes if wake.timer.purpose == "patience"] == [30.0, 30.0, 120.0]
+    assert [wake.seconds for wake in node.wakes if wake.timer.purpose == "patience"] == [30.0, 30.0, 60.0]
+
+
+def test_patience_with_a_leader_is_not_longer_because_leaders_before_it_were_lost() -> None:
+    node = watching()
+    for _ in range(8):
+        node.play.depose("sn", by_sn=True, cause="lease")
+        node.show(spoke=6)
+    assert {wake.seconds for wake in node.wakes if wake.timer.purpose == "patience"} == {30.0}
 
 
 def test_nobody_has_patience_with_a_leader_that_has_nothing_to_do() -> None:
     node = joined("b", "a", "b", "c")
     node.hand()
     assert node.wakes == []
+
+
+# --- members that nobody can fetch from ------------------------------------------------------------------------------
+
+
+def without_b(*others: str) -> Node:
+    """`a` leads round 0, which waits for a model of `b` that can be fetched; minPeers is 2."""
+    node = leading("b", *others)
+    node.play.submit("b")
+    node.play.publish(without={"b": "unreachable"}) if node.play.frozen else None
+    while node.play.leader != "a":
+        node.play.depose(node.play.leader)
+    node.show()
+    return node
+
+
+def test_a_leader_tells_the_ledger_nothing_while_it_tries_to_fetch_from_an_unreachable_member() -> None:
+    node = without_b()
+    fetch = Fetch(model("b", 0), ("b",))
+    pauses = []
+    for _ in range(12):
+        assert node.tell(FetchFailed(model("b", 0), "refused")) == []
+        pauses.append(node.wakes[-1].seconds)
+        assert node.show() == []
+        assert node.wake("retry") == [fetch]
+    assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert pauses[-1] == 60.0
+
+
+def test_a_leader_freezes_the_round_once_it_has_the_model_of_an_unreachable_member() -> None:
+    node = without_b()
+    freeze = Freeze(0, node.play.round.term, reached=("b",))
+    assert node.tell(Fetched(model("b", 0))) == [Send(freeze)]
+    node.accept(freeze)
+    node.play.freeze(reached=("b",))
+    assert node.show() == [merge_of(node)]
+
+
+def test_a_leader_that_waits_for_an_unreachable_member_lets_another_try_after_its_patience() -> None:
+    node = without_b()
+    term = node.play.round.term
+    depose = Depose(0, term, 1, node.height, "progress")
+    assert node.wake("unreachable") == [Send(depose)]
+    node.accept(depose)
+    node.play.depose("a")
+    node.play.depose(node.play.leader)
+    assert node.play.leader == "a"
+    node.show()
+    waits = [wake.seconds for wake in node.wakes if wake.timer.purpose == "unreachable"]
+    assert waits[-1] > waits[0], "longer each time"
+
+
+def test_a_leader_to_which_an_unreachable_members_bytes_come_slowly_goes_on() -> None:
+    node = without_b()
+    assert node.wake("unreachable", moved=10) == []
+    assert node.wake("unreachable", moved=20) == []
+    assert [type(action) for action in node.wake("unreachable", moved=20)] == [Send]
+
+
+def test_a_merge_does_not_wait_for_an_unreachable_member_when_enough_others_are_in() -> None:
+    node = without_b()
+    node.play.open("c")
+    node.play.submit("c")
+    assert node.play.frozen
+    assert node.show() == [Fetch(model("c", 0), ("c",))]
+    (merge,) = node.tell(Fetched(model("c", 0)))
+    assert isinstance(merge, Merge)
+    assert [part.uid for part in merge.unusable] == ["b"]
+
+
+def test_an_unreachable_member_submits_another_model_but_not_the_same_again() -> None:
+    node = submitted("b")
+    node.play.publish(without={"b": "unreachable"})
+    assert not [action for action in node.show() if isinstance(action, Send) and isinstance(action.body, Submit)]
+    assert Send(Submit(0, "", "trained", model("b", 1), 1, 1)) in node.hand(1)
+
+
+def test_a_contributor_that_takes_three_times_as_long_as_the_others_is_left_out_by_name() -> None:
+    node = leading("b", "c")
+    node.play.submit("b", "c")
+    node.show()
+    node.now = 20.0
+    node.tell(Fetched(model("b", 0)))
+    assert node.wakes[-1].timer.purpose == "slow"
+    assert node.wakes[-1].seconds == 40.0
+    node.now = 60.0
+    cancel, merge = node.wake("slow")
+    assert cancel == Cancel(Fetch(model("c", 0), ("c",)))
+    assert isinstance(merge, Merge)
+    assert [(part.uid, part.reason) for part in merge.unusable] == [("c", "too-slow")]
+
+
+def test_a_contributor_that_is_needed_is_not_left_out_however_slow_it_is() -> None:
+    node = leading("b")
+    node.play.submit("b")
+    node.show()
+    assert "slow" not in {wake.timer.purpose for wake in node.wakes}
+
+
+def test_a_leader_whose_merge_fails_for_long_deposes_itself_less_and_less_often() -> None:
+    node = leading("b")
+    node.play.submit("b")
+    node.show()
+    node.tell(Fetched(model("b", 0)))
+    pauses = []
+    for _ in range(12):
+        node.tell(LocalFailure(merge_of(node), "the disk is full"))
+        pauses.append(node.wakes[-1].seconds)
+        node.wake("retry")
+    assert pauses[-1] == 60.0
+
+
+# --- models that are lost --------------------------------------------------------------------------------------------
+
+
+def test_a_result_that_nobody_serves_is_reported_missing_and_again_when_no_byte_has_come_for_long() -> None:
+    node = submitted("b")
+    node.play.publish()
+    node.show()
+    assert node.tell(FetchFailed(merged(0), "refused")) == [Send(Missing(0))]
+    node.accept(Missing(0))
+    node.play.missing("b")
+    node.show()
+    assert node.wake("missing", moved=5) == [], "something has come"
+    lasting = Missing(0, lasting=True)
+    assert node.wake("missing", moved=5) == [Send(lasting)]
+    node.accept(lasting)
+    node.play.missing("b", lasting=True)
+    node.show()
+    assert node.wake("missing", moved=5) == []
+
+
+def test_a_base_that_nobody_has_is_reported_missing() -> None:
+    node = served("b")
+    node.play.submit("a", "b")
+    node.play.publish()
+    node.play.missing("a", "b")
+    node.play.void()
+    node.tell(Dropped(merged(0)))
+    assert Fetch(merged(0), ("a",)) in node.show() or merged(0) in node.machine._work.fetching
+    assert Send(Missing(0)) in node.tell(FetchFailed(merged(0), "gone"))
+    node.accept(Missing(0))
+    node.play.missing("b", number=0)
+    assert Send(Missing(0)) not in node.show()
+
+
+def test_a_round_without_a_base_is_submitted_what_the_ml_process_has() -> None:
+    node = served("b")
+    node.hand(1)
+    node.play.submit("a", "b")
+    node.play.publish()
+    node.play.missing("a", "b")
+    node.play.void()
+    node.play.missing("a", "b", number=0)
+    node.play.void(number=0)
+    assert Send(submit_of("b", 1)) in node.show()
+
+
+# --- a leader that takes too long ------------------------------------------------------------------------------------
+
+
+def test_a_leader_that_takes_far_longer_than_leaders_before_it_is_reported_though_it_reports_progress() -> None:
+    node = submitted("b", "a", "b", "c")
+    node.show()
+    node.now = 10.0
+    node.play.publish()
+    node.show()
+    node.tell(Fetched(merged(0)))
+    node.play.depose("b")
+    node.play.report("a", "b", "c")
+    node.play.submit("a", "b", "c")
+    assert (node.play.leader, node.play.frozen) == ("c", True)
+    node.show()
+    (overdue,) = [wake for wake in node.wakes if wake.timer.purpose == "overdue" and wake.timer.subject == "frozen"]
+    assert overdue.seconds == 60.0 + 3 * (30.0 + 10.0) * 2
+    (report,) = [action for action in node.tell(TimerFired(overdue.timer, 0)) if isinstance(action, Send)]
+    assert report.body == Depose(1, 1, 1, node.height, "overdue")
+
+
+def test_the_leader_of_the_first_merge_may_take_as_long_as_it_moves_on() -> None:
+    node = submitted("b", "a", "b", "c")
+    node.show()
+    assert node.play.frozen
+    assert "overdue" not in {wake.timer.purpose for wake in node.wakes}
+
+
+def test_a_leader_that_does_not_freeze_a_round_that_is_due_is_overdue() -> None:
+    node = joined("b", "a", "b", "c")
+    node.play.submit("a", "c")
+    node.show()
+    (overdue,) = [wake for wake in node.wakes if wake.timer.purpose == "overdue"]
+    assert overdue.seconds == 30.0 + 3 * 30.0
 
 
 # --- the end --------------------------------------------------------------------------------------------------------
@@ -1144,7 +1351,7 @@ def test_models_are_kept_as_long_as_anybody_may_want_them() -> None:
 
     def step(event: Event) -> set[str]:
         nonlocal kept
-        for action in node.machine.handle(event):
+        for action in node.machine.handle(event, 0.0):
             if isinstance(action, Keep):
                 kept = set(action.digests)
         return kept

@@ -16,7 +16,7 @@ from swarmlearning.rounds.machine import MISSED_THE_END
 if TYPE_CHECKING:
     from simulation.site import Site
 
-TOO_LATE = ("is over; an operator resets it", MISSED_THE_END)
+TOO_LATE = ("is over; for another training", MISSED_THE_END)
 RESET = "was reset by an operator"
 EXPECTED = frozenset(code for code in Code if code.transient)
 OF_A_PUBLISH = {"wrong-contributors", "wrong-contribution"}
@@ -104,12 +104,15 @@ class Witness:
         require(own or was.term == now.term or not self._prompt, f"{was.leader} stands still in round {was.number}")
 
     def _voided(self, before: Training, after: Training, number: int) -> None:
-        assert before.result is not None
-        alive = [uid for uid, one in before.members.items() if one.attendance in ("present", "ml-lost")]
-        holding = [uid for uid in alive if uid not in before.result.missing]
-        require(not holding, f"round {number} is void although {holding} have not said that they miss it")
-        del self._standing[before.run, number]
-        self._terms.pop((before.run, number + 1), None)
+        alive = {uid for uid, one in before.members.items() if one.attendance in ("present", "ml-lost")}
+        missing = before.result.missing if before.result else before.round.base_missing if before.round else ()
+        given_up = alive.intersection(before.result.given_up if before.result else ())
+        holding = alive.difference(missing)
+        few = bool(given_up) and (len(holding) < self._min_peers or len(holding) < len(given_up))
+        require(not holding or few, f"round {number} is void although {holding} have not said that they miss it")
+        if before.result is not None:
+            del self._standing[before.run, number]
+            self._terms.pop((before.run, number + 1), None)
         kept = number if after.round and after.round.base else 0  # without a base all that was learned is lost
         self._taken = {digest: taken for digest, taken in self._taken.items() if taken < kept}
 

@@ -43,7 +43,7 @@ class Link:
         self.number = sn
         self.height = -1
         self.ready = False
-        self._author = Author(site.swarm.log, "SL", site.uid, site.life)
+        self.author = Author(site.swarm.log, "SL", site.uid, site.life)
         self._offers: dict[str, Offer] = {}
         self._seeing = self._registered = self._searching = False
 
@@ -112,7 +112,7 @@ class Link:
 
     def send(self, body: TxContext) -> None:
         contract = network.CONTRACT if isinstance(body, Lost | Register | Leave) else CONTRACT
-        entry = self._author.write(self.swarm.log.chains[self.height], contract, body)
+        entry = self.author.write(self.swarm.log.chains[self.height], contract, body)
         self._offers[entry.id] = offer = Offer(entry, body)
         self._offer(offer)
 

@@ -143,7 +143,7 @@ def merge(running: Task, task: Merge) -> None:
         swarm.note(site.uid, "cannot merge: its disk is full")
         running.end(LocalFailure(task, "the disk is full"))
         return
-    excluded = [Exclusion(uid, "unreachable", why) for uid, why in task.unusable]
+    excluded = list(task.unusable)
     poisoned = swarm.witness.poisoned
     excluded += [
         Exclusion(one.uid, "non-finite", "") for one in task.submissions if one.digest in poisoned and one.weight

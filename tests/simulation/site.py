@@ -132,7 +132,9 @@ class Site(Living):
     # --- its machine ------------------------------------------------------------------------------------------------
 
     def set_attendance(self, event: SessionRequested) -> None:
-        """An ML process asks for a session; with the first one the machine begins."""
+        """An ML process asks for a session; with the first one the machine begins, unless the site is leaving."""
+        if not self.link.ready:
+            return
         if self.machine is None:
             training = self.swarm.log.training(self.link.height)
             self.machine = RoundMachine(self.uid, self.life, training, self.plan.settings, self.store.held)
@@ -149,7 +151,7 @@ class Site(Living):
         """An event, and what the machine makes of it."""
         if self.machine is None:
             return
-        for action in self.machine.handle(event):
+        for action in self.machine.handle(event, self.clock.now):
             self._perform(action)
         match event:
             case ModelReceived(digest=digest) | Merged(result=digest) | Carried(result=digest):

@@ -129,3 +129,13 @@ def test_a_site_that_others_cannot_fetch_from_is_told_its_address_and_what_to_do
     assert "Other sites cannot fetch this site's models from 10.0.0.1:30305: " in own.text
     assert "--sl-fs-service" in own.text
     assert "firewall" in own.text
+
+
+def test_a_site_without_whose_model_there_are_too_few_is_told_that_others_cannot_fetch_from_it() -> None:
+    play = Play("a", "b")
+    play.submit("a", "b")
+    play.publish(without={"b": "unreachable"})
+    assert said(play, "a") == []
+    (remark,) = said(play, "b")
+    assert "Other sites cannot fetch this site's models from 10.0.0.1:30305" in remark.text
+    assert (remark.own, remark.fatal) == (True, False)

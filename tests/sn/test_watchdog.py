@@ -171,7 +171,7 @@ def test_what_could_not_be_recorded_is_proposed_again(hindrance: str, monkeypatc
 
 
 def merged(closing: bool) -> Site:
-    """Round 0 of two sites, sl-0 leads, has a result; the last, where both are `closing`."""
+    """Round 0 of two sites has a result, which its leader holds; the last, where both are `closing`."""
     site = Site(sls=2)
     members = ("sl-0", "sl-1")
     for uid in members:
@@ -181,10 +181,21 @@ def merged(closing: bool) -> Site:
     for number, uid in enumerate(members):
         state = site.ledger.say(uid, Submit(0, "", "snapshot" if closing else "trained", f"{number}" * 64, 10, 1))
     assert state.round is not None
-    assert state.round.leader == "sl-0"
     receipt = Receipt("mean", tuple(Contribution(uid, f"{n}" * 64, 1, 1) for n, uid in enumerate(members)), ())
-    site.ledger.say("sl-0", Publish(0, 0, "a" * 64, 10, receipt))
+    site.ledger.say(state.round.leader, Publish(0, 0, "a" * 64, 10, receipt))
     return site
+
+
+def holder(site: Site) -> str:
+    """The only member that holds the result."""
+    result = site.ledger.training.result
+    assert result is not None
+    (uid,) = result.holders
+    return uid
+
+
+def other_than(uid: str) -> str:
+    return "sl-1" if uid == "sl-0" else "sl-0"
 
 
 def test_a_final_result_that_every_live_member_holds_is_proposed_as_settled() -> None:
@@ -194,7 +205,8 @@ def test_a_final_result_that_every_live_member_holds_is_proposed_as_settled() ->
             await sn.at(1.0)
             assert sn.proposed == []
             site.ledger.chain = sn.miner.chain
-            await sn.miner.submit(site.ledger.write("sl-1", CONTRACT, ReportPerformance(0, None, None, 1, 1)).raw)
+            other = other_than(holder(site))
+            await sn.miner.submit(site.ledger.write(other, CONTRACT, ReportPerformance(0, None, None, 1, 1)).raw)
             await sn.at(1.0)
             assert [body for _, body in sn.proposed] == [Settle(0)]
             (training,) = sn.miner.chain.world.area("training/", Training)
@@ -253,6 +265,12 @@ class Due:
             ledger.say(uid, Submit(0, "", "trained", f"{number}" * 64, 10, 1))
 
     @property
+    def leader(self) -> str:
+        current = self.site.ledger.training.round
+        assert current is not None
+        return current.leader
+
+    @property
     def report(self) -> Depose:
         current = self.site.ledger.training.round
         assert current is not None
@@ -274,13 +292,13 @@ class Due:
 def test_a_report_of_a_leader_that_this_sn_has_not_heard_either_is_seconded() -> None:
     async def scenario() -> None:
         due = Due()
-        report = due.report
+        report, leader = due.report, due.leader
         async with watching(due.site) as sn:
             assert await due.keep(sn, 14.0, {}) == [], "nobody has reported it"
-            assert await due.keep(sn, 15.0, {14.5: ("sl-1", report)}) == [report]
+            assert await due.keep(sn, 15.0, {14.5: (other_than(leader), report)}) == [report]
             (training,) = sn.miner.chain.world.area("training/", Training)
             assert training.round is not None
-            assert (training.round.term, training.round.leader) == (1, "sl-1")
+            assert (training.round.term, training.round.leader) == (1, other_than(leader))
 
     run_in_virtual_time(scenario())
 
@@ -290,7 +308,11 @@ def test_a_leader_that_speaks_is_not_deposed() -> None:
         due = Due()
         report = due.report
         async with watching(due.site) as sn:
-            said: dict[float, tuple[str, Body]] = {2.0: ("sl-1", report), 11.0: ("sl-0", Progress(0, 0))}
+            leader = due.leader
+            said: dict[float, tuple[str, Body]] = {
+                2.0: (other_than(leader), report),
+                11.0: (leader, Progress(0, 0, 1)),
+            }
             assert await due.keep(sn, 40.0, said) == []
 
     run_in_virtual_time(scenario())

@@ -6,6 +6,8 @@ A member's model has the digest `model(uid, round)`; a result that of `merged(ro
 import hashlib
 from collections.abc import Mapping
 
+import msgspec
+
 from support.network import session
 from swarmlearning.choices import CheckinMode
 from swarmlearning.ledger.bodies import (
@@ -25,17 +27,21 @@ from swarmlearning.ledger.bodies import (
     Submit,
     Void,
 )
+from swarmlearning.ledger.contracts.training import recovery
 from swarmlearning.ledger.contracts.training import transactions as rules
 from swarmlearning.ledger.contracts.training.state import Attendance, Member, Result, Round, Training, empty, weight_in
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting
+
+BY_NAME = "in the order of names 1001"
+"""With this order members a to f lead in the order of their names."""
 
 
 class Play:
     """A training contract. `clock` counts the transactions, as block time and as height."""
 
     def __init__(self, *members: str, min_peers: int = 2) -> None:
-        self.state: Training = empty("contract")
+        self.state: Training = msgspec.structs.replace(empty("contract"), order=BY_NAME)
         self.min_peers = min_peers
         self.clock = 0
         for uid in members:
@@ -118,7 +124,8 @@ class Play:
         self.state = rules.publish(self.state, body, uid or now.leader, self._tick())
 
     def progress(self, uid: str, **changes: int) -> None:
-        body = Progress(changes.get("number", self.round.number), changes.get("term", self.round.term))
+        number, term = changes.get("number", self.round.number), changes.get("term", self.round.term)
+        body = Progress(number, term, changes.get("moved", self.round.moved + 1))
         self.state = rules.progress(self.state, body, uid)
 
     def report(self, *uids: str, loss: float | None = 0.5, number: int | None = None, loaded: bool = True) -> None:
@@ -127,17 +134,17 @@ class Play:
             body = ReportPerformance(closed, loss, None, 1, 1, loaded)
             self.state = rules.report_performance(self.state, body, uid)
 
-    def missing(self, *uids: str, number: int | None = None) -> None:
+    def missing(self, *uids: str, number: int | None = None, lasting: bool = False) -> None:
         for uid in uids:
-            body = Missing(self.result.closed.number if number is None else number)
-            self.state = rules.missing(self.state, body, uid)
+            body = Missing(self.result.closed.number if number is None else number, lasting)
+            self.state = recovery.missing(self.state, body, uid)
 
     def void(self, number: int | None = None) -> None:
         body = Void(self.result.closed.number if number is None else number)
-        self.state = rules.void(self.state, body, self._tick())
+        self.state = recovery.void(self.state, body, self._tick())
 
     def settle(self) -> None:
-        self.state = rules.settle(self.state, Settle(self.result.closed.number))
+        self.state = recovery.settle(self.state, Settle(self.result.closed.number))
 
     def depose(self, *uids: str, by_sn: bool = False, spoke: int = 0, **changes: object) -> None:
         """These depose the leader, which runs as incarnation 1 and spoke last at height `spoke`."""
@@ -150,10 +157,17 @@ class Play:
         }
         body = Depose(**(values | changes))  # type: ignore[arg-type]
         for uid in uids:
-            self.state = rules.depose(self.state, body, uid, by_sn=by_sn, leader_incarnation=1, leader_height=spoke)
+            self.state = recovery.depose(self.state, body, uid, by_sn=by_sn, leader_incarnation=1, leader_height=spoke)
 
     def set_attendance(self, uid: str, attendance: Attendance, incarnation: int = 1) -> None:
         self.state = rules.set_attendance(self.state, uid, attendance, incarnation, self._tick())
+
+    def stop(self) -> None:
+        self.state = rules.stop(self.state)
+
+    def readdress(self, uid: str) -> None:
+        """The member has announced another address."""
+        self.state = rules.changed_address(self.state, uid)
 
     def reset(self, forced: bool = False) -> None:
         self.state = rules.reset(self.state, forced)

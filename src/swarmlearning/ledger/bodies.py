@@ -39,7 +39,7 @@ Cosine: TypeAlias = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 NodeType: TypeAlias = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
 SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active"]
 InitialSync: TypeAlias = Literal["merged", "one"]
-ExclusionReason: TypeAlias = Literal["unreachable", "non-finite", "structure"]
+ExclusionReason: TypeAlias = Literal["unreachable", "too-slow", "non-finite", "structure"]
 
 
 def remark(text: str) -> str:
@@ -171,18 +171,20 @@ class Submit(Body, frozen=True):
 
 class Freeze(Body, frozen=True, omit_defaults=True):
     """The leader has waited long enough: the contributors are those that have submitted. `stragglers`: who was waited
-    for in vain."""
+    for in vain. `reached`: contributors that could not be fetched from before, and whose models the leader has now."""
 
     round: Count
     term: Count
     stragglers: tuple[Uid, ...] = ()
+    reached: tuple[Uid, ...] = ()
 
 
 class Progress(Body, frozen=True):
-    """The leader of (`round`, `term`) is at work and has moved on since it spoke last."""
+    """The leader of (`round`, `term`) is at work; `moved`: the bytes that its node has fetched and merged."""
 
     round: Count
     term: Count
+    moved: Count
 
 
 class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -241,23 +243,25 @@ class ReportPerformance(Body, frozen=True, omit_defaults=True):
 
 
 class Depose(Body, frozen=True):
-    """The leader of (`round`, `term`) no longer makes progress; `seen_height` is when the sender last saw any."""
+    """The leader of (`round`, `term`) is to be replaced: its lease is gone; it makes no `progress`, and `seen_height`
+    is when the sender last saw any; or it is `overdue`, since it takes far longer than leaders have taken before."""
 
     round: Count
     term: Count
     incarnation: Positive
     seen_height: Count
-    cause: Literal["lease", "progress"]
+    cause: Literal["lease", "progress", "overdue"]
 
 
-class Missing(Body, frozen=True):
-    """The member can get the result of `round` from nobody."""
+class Missing(Body, frozen=True, omit_defaults=True):
+    """The member can get the result of `round` from nobody. `lasting`: it has tried for long, and no byte has come."""
 
     round: Count
+    lasting: bool = False
 
 
 class Void(Body, frozen=True):
-    """Nobody holds the result of `round`: merge it again."""
+    """Too few hold the result of `round` to go on: it is made again, or done without where it is the base."""
 
     round: Count
 
@@ -272,6 +276,10 @@ class CloseSession(Body, frozen=True):
     """Local training has ended; the member goes on contributing by this check-in mode."""
 
     checkin: CheckinMode
+
+
+class Stop(Body, frozen=True):
+    """An operator ends the training with the result of the round in progress."""
 
 
 class Reset(Body, frozen=True):
@@ -305,5 +313,6 @@ TrainingBody: TypeAlias = (
     | Void
     | Settle
     | CloseSession
+    | Stop
     | Reset
 )

@@ -61,6 +61,7 @@ class Code(StrEnum):
     STALE_TERM = "stale-term"
     NOT_LEADER = "not-leader"
     PROGRESS = "progress"
+    NO_PROGRESS = "no-progress"
     COLLECTING = "collecting"
     FROZEN_ALREADY = "frozen-already"
     BELOW_MIN_PEERS = "below-min-peers"
@@ -112,6 +113,7 @@ _TRANSIENT = frozenset(
         Code.OLD_INCARNATION,
         Code.OTHER_ROUND,
         Code.PROGRESS,
+        Code.NO_PROGRESS,
         Code.STALE_BASE,
         Code.STALE_TERM,
         Code.SUBMITTED_ALREADY,

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from swarmlearning.ledger.bodies import Lost, OpenSession, Receipt, TrainingBody
+from swarmlearning.ledger.bodies import Exclusion, Lost, OpenSession, Receipt, TrainingBody
 from swarmlearning.ledger.contracts.training.state import Submission, Training
 
 Key: TypeAlias = tuple[int, int, int]
@@ -24,12 +24,14 @@ class _Frozen(msgspec.Struct, frozen=True):
 
 
 class Timer(_Frozen, frozen=True):
-    """What a wake-up is for.
+    """What a time-out is for.
 
-    `subject`: the digest of a `fetch`, `retry` or `check`, the height that `patience` counts from.
+    `subject`: the digest of a `fetch`, `slow`, `missing`, `retry` or `check`, the height that `patience` counts from.
     """
 
-    purpose: Literal["grace", "patience", "progress", "pace", "fetch", "retry", "check"]
+    purpose: Literal[
+        "grace", "patience", "overdue", "progress", "unreachable", "slow", "pace", "fetch", "missing", "retry", "check"
+    ]
     key: Key
     subject: str = ""
 
@@ -205,14 +207,14 @@ class Verify(_Frozen, frozen=True):
 class Merge(_Frozen, frozen=True):
     """Merge these models, or this range of them; those with weight are all held.
 
-    `unusable`: contributors whose model could not be fetched, and why. `single`: the result is one of the models.
+    `unusable`: contributors whose model could not be fetched. `single`: the result is one of the models.
     """
 
     round: int
     term: int
     base: str
     submissions: tuple[Submission, ...]
-    unusable: tuple[tuple[str, str], ...]
+    unusable: tuple[Exclusion, ...]
     single: bool
     range: Range | None = None
 

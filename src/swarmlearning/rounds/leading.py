@@ -1,18 +1,22 @@
-"""The leader's side of a round, and how the others watch it.
+"""The leader's side of a round.
 
 The leader fetches every model as soon as it is submitted; when minPeers are in, it gives the others a grace, then
 `Freeze`s, naming those it waited for in vain; when the round is frozen and all contributors' models are here or known
-to be unusable, it merges; then it publishes. From the moment that minPeers are in, the round is *due*: the leader says
-`Progress` as long as it waits for the others or bytes move, and whoever has not heard of it for `patience` reports
-that (`Depose`); two such reports depose it. A leader that cannot do its work (a full disk) deposes itself.
+to be unusable, it merges; then it publishes. From the moment that minPeers are in, the round is *due*: the leader
+reports `Progress` as long as it waits for the others or bytes move, and the others watch it (`watching.py`). A leader
+that cannot do its work (a full disk) deposes itself.
+
+A contributor whose model takes three times as long as those of minPeers others is left out. Contributors whose models
+the leaders before could not fetch do not count to minPeers (`Round.unreachable`): the leader goes on trying by itself,
+freezes when it has enough of them, and lets another lead when it has tried for its patience.
 """
 
 from collections.abc import Iterator
 
-from swarmlearning.ledger.bodies import Depose, Freeze, Progress, Publish
+from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze, Progress, Publish
 from swarmlearning.ledger.contracts.training.state import Round, awaited
-from swarmlearning.rounds.events import Action, Fetch, Merge, Merged, Timer
-from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.rounds.events import Action, Fetch, FetchCode, Merge, Merged, Timer
+from swarmlearning.rounds.settings import LEAST_SECONDS, TOO_SLOW, RoundSettings
 from swarmlearning.rounds.work import RoundFacts
 
 MERGING = ""
@@ -20,19 +24,20 @@ MERGING = ""
 
 
 class Leading:
-    """Decides as leader, or about the leader, of the round in progress."""
+    """Decides as leader of the round in progress."""
 
     def __init__(self, work: RoundFacts, settings: RoundSettings) -> None:
         self._work = work
         self._settings = settings
-        self._unusable: dict[str, str] = {}
-        self._moved_said = 0
+        self._unusable: dict[str, FetchCode] = {}
+        self._unreachable: frozenset[str] = frozenset()
+        self._moved_then = 0
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
-    def fetch_failed(self, digest: str, reason: str) -> None:
-        """Nobody can give the model; where it is a contributor's, that is left out."""
-        self._unusable[digest] = reason
+    def fetch_failed(self, digest: str, code: FetchCode) -> None:
+        """Nobody provides the model; where it is a contributor's, that is left out."""
+        self._unusable[digest] = code
 
     def fetched(self, digest: str) -> None:
         """The model is here after all."""
@@ -45,7 +50,7 @@ class Leading:
             return
         needed = {entry.digest for entry in current.submissions.values() if entry.weight > 0}
         if isinstance(task, Merge) or task.digest in needed:
-            yield from work.send(Depose(current.number, current.term, work.incarnation, work.height, "progress"))
+            yield from self._give_up(current)
 
     def merged(self, done: Merged) -> Iterator[Action]:
         """The result is in the store: publishes it, if that is still what is wanted."""
@@ -62,83 +67,111 @@ class Leading:
     # --- decisions --------------------------------------------------------------------------------------------------
 
     def decide(self) -> Iterator[Action]:
-        """What a leader does now, or who watches one."""
+        """Returns what a leader does now."""
         work, current, terms = self._work, self._work.training.round, self._work.training.terms
-        if current is None or terms is None or not current.leader:
-            self._unusable.clear()
-            return
-        due = current.phase == "frozen" or len(current.submissions) >= terms.min_peers
-        if current.leader != work.uid:
-            self._unusable.clear()
-            if due:
-                yield from self._watch(current)
-            return
-        if work.publishes(current):
+        if current is None or terms is None or current.leader != work.uid or work.publishes(current):
             self._unusable.clear()  # should the round collect again, everybody gets another chance
+            self._unreachable = frozenset()
             return
-        yield from self._collect(current)
-        if not due:
-            return
-        yield from self._report_progress(current)
         if current.phase == "frozen":
+            yield from self._leave_out_slow(current, terms.min_peers)
+        yield from self._collect(current)
+        if current.phase == "frozen":
+            yield from self._report_progress(current)
             yield from self._merge(current)
-        else:
-            yield from self._wait_for_others(current)
+            return
+        reached = tuple(uid for uid in current.unreachable if current.submissions[uid].digest in work.held)
+        if current.usable + len(reached) >= terms.min_peers:
+            yield from self._report_progress(current)
+            yield from self._wait_for_others(current, reached)
+        elif len(current.submissions) >= terms.min_peers:
+            yield from self._wait_for_unreachable(current)
 
     def _collect(self, current: Round) -> Iterator[Action]:
+        """Wants all models. Those of unreachable members are tried for ever, with pauses; at once where one is not
+        unreachable any more."""
         work = self._work
         holders: dict[str, list[str]] = {}
         for uid, entry in sorted(current.submissions.items()):
             if entry.weight > 0:
                 holders.setdefault(entry.digest, []).append(uid)
-        self._unusable = {digest: why for digest, why in self._unusable.items() if digest in holders}
+        unreachable = frozenset(current.submissions[uid].digest for uid in current.unreachable)
+        for digest in self._unreachable - unreachable:
+            work.resume(digest)
+        self._unreachable = unreachable
+        self._unusable = {
+            one: code for one, code in self._unusable.items() if one in holders and one not in unreachable
+        }
         for digest, uids in holders.items():
             if digest not in work.held and digest not in self._unusable:
                 others = tuple(uid for uid in uids if uid != work.uid)
                 yield from work.fetch(digest, others)
 
-    def _wait_for_others(self, current: Round) -> Iterator[Action]:
+    def _wait_for_others(self, current: Round, reached: tuple[str, ...]) -> Iterator[Action]:
         work = self._work
-        grace = Timer("grace", work.key_of(current))
-        if (yield from work.elapsed(grace, self._settings.full_quorum_seconds)):
-            yield from work.send(Freeze(current.number, current.term, tuple(awaited(work.training))))
+        expected, grace = tuple(awaited(work.training)), Timer("grace", work.key_of(current))
+        if not expected or (yield from work.elapsed(grace, self._settings.full_quorum_seconds)):
+            yield from work.send(Freeze(current.number, current.term, expected, reached))
+
+    def _wait_for_unreachable(self, current: Round) -> Iterator[Action]:
+        """Lets another try after a while in which nothing has come, longer each time."""
+        work, timer = self._work, Timer("unreachable", self._work.key_of(current))
+        if (yield from work.elapsed(timer, self._settings.patience(current))):
+            work.again(timer)
+            yield from work.elapsed(timer, self._settings.patience(current))
+            if work.moved == self._moved_then:
+                yield from self._give_up(current)
+        self._moved_then = work.moved
+
+    def _give_up(self, current: Round) -> Iterator[Action]:
+        work = self._work
+        yield from work.send(Depose(current.number, current.term, work.incarnation, work.height, "progress"))
+
+    # --- merging ----------------------------------------------------------------------------------------------------
 
     def _merge(self, current: Round) -> Iterator[Action]:
         work = self._work
         entries = tuple(entry for _, entry in sorted(current.submissions.items()))
-        settled = work.held | self._unusable.keys()
-        if any(entry.weight > 0 and entry.digest not in settled for entry in entries):
+        unusable = dict(self._unusable)
+        for digest in self._unreachable - work.held:
+            unusable[digest] = "unreachable"
+        settled = work.held | unusable.keys()
+        if any(one.weight > 0 and one.digest not in settled for one in entries):
             return
         if work.pausing(MERGING):
             return
         if current.base in work.fetching and not work.merging(current.number, current.term):
             return  # a merge may need the previous model
-        usable = tuple(entry for entry in entries if entry.digest not in self._unusable)
-        unusable = tuple(
-            (entry.uid, self._unusable[entry.digest]) for entry in entries if entry.digest in self._unusable
-        )
+        here = tuple(one for one in entries if one.digest not in unusable)
+        left_out = tuple(_exclusion(one.uid, unusable[one.digest]) for one in entries if one.digest in unusable)
         terms = work.training.terms
         single = terms is not None and terms.initial == "one" and current.number == 0
-        yield from work.want(Merge(current.number, current.term, current.base, usable, unusable, single))
+        yield from work.want(Merge(current.number, current.term, current.base, here, left_out, single))
+
+    def _leave_out_slow(self, current: Round, min_peers: int) -> Iterator[Action]:
+        """Waits for the others, where minPeers models are here, three times as long as these took."""
+        work = self._work
+        entries = current.submissions.values()
+        here = [one for one in entries if one.weight == 0 or one.digest in work.held]
+        if len(here) < min_peers:
+            return
+        limit = max([LEAST_SECONDS, *(TOO_SLOW * work.fetched_in(one.digest) for one in here)])
+        for digest in sorted({one.digest for one in entries if one.weight > 0} & work.fetching):
+            timer, left = Timer("slow", work.key_of(current), digest), limit - work.fetching_for(digest)
+            if (yield from work.elapsed(timer, max(0.0, left))):
+                self._unusable[digest] = "too-slow"
 
     def _report_progress(self, current: Round) -> Iterator[Action]:
-        """Says `Progress` now and then, if there is any; waiting for the others is the leader's work too."""
+        """Reports `Progress` now and then, if there is any; waiting for the others is the leader's work too."""
         work = self._work
-        report, every = Timer("progress", work.key_of(current)), self._settings.report_seconds(current.term)
+        report, every = Timer("progress", work.key_of(current)), self._settings.report_seconds(current)
         if (yield from work.elapsed(report, every)):
             work.again(report)
             yield from work.elapsed(report, every)
-            if current.phase == "collecting" or work.moved > self._moved_said:
-                self._moved_said = work.moved
-                yield from work.send(Progress(current.number, current.term))
+            if current.phase == "collecting" or work.moved >= max(1, current.next_report):
+                yield from work.send(Progress(current.number, current.term, work.moved))
 
-    def _watch(self, current: Round) -> Iterator[Action]:
-        """Reports a leader that has been quiet for too long, once for each time that it spoke."""
-        work = self._work
-        patience = Timer("patience", work.key_of(current), str(work.leader_height))
-        if (yield from work.elapsed(patience, self._settings.patience(current.term))):
-            leader = work.training.members[current.leader]
-            if work.uid not in current.no_progress:
-                yield from work.send(
-                    Depose(current.number, current.term, leader.incarnation, work.leader_height, "progress")
-                )
+
+def _exclusion(uid: str, code: FetchCode) -> Exclusion:
+    """What the ledger is told of a model that could not be fetched: a code, and nothing of the connection."""
+    return Exclusion(uid, "too-slow" if code == "too-slow" else "unreachable", code)

@@ -24,8 +24,8 @@ A straggler's model is carried over anew for each result until a round has taken
 After local training has ended (`closing`) the node submits by its check-in mode in every round, and each new result
 is delivered, until training is over.
 
-The leader's side is in `leading.py`, getting a result and saying so in `results.py`, what becomes of a handed model in
-`carrying.py`; the facts, and what is under way, are in `work.py`.
+The leader's side is in `leading.py`, what the others report of it in `watching.py`, getting a result and reporting it
+in `results.py`, what becomes of a handed model in `carrying.py`; facts, and what is under way, are in `work.py`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -42,6 +42,7 @@ from swarmlearning.ledger.bodies import (
 from swarmlearning.ledger.codes import is_transient
 from swarmlearning.ledger.contracts.training import state as contract
 from swarmlearning.ledger.contracts.training.state import Member, Round, Training
+from swarmlearning.ledger.contracts.training.terms import ANEW
 from swarmlearning.rounds.carrying import Carrying, Handed
 from swarmlearning.rounds.events import (
     Accepted,
@@ -75,11 +76,12 @@ from swarmlearning.rounds.events import (
 )
 from swarmlearning.rounds.leading import MERGING, Leading
 from swarmlearning.rounds.results import NO_MODEL, Model, Results
-from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.rounds.settings import LONGEST_PAUSE, LONGEST_WORK_PAUSE, RoundSettings
+from swarmlearning.rounds.watching import Watching
 from swarmlearning.rounds.work import RoundFacts
 from swarmlearning.views.training import Waiting, waiting
 
-TOO_LATE = "training of contract {} is over; an operator resets it (RESET CONTRACT) before the next one"
+TOO_LATE = f"training of contract {{}} is over; {ANEW}"
 MISSED_THE_END = (
     "training is over: the other sites have ended with the final model while this one was away. Copy it from there"
 )
@@ -94,6 +96,7 @@ class RoundMachine:
         self._uid = uid
         self._work = RoundFacts(uid, incarnation, training, held)
         self._leading = Leading(self._work, settings)
+        self._watching = Watching(self._work, settings)
         self._results = Results(self._work)
         self._carrying = Carrying(self._work)
         self._settings = settings
@@ -118,8 +121,9 @@ class RoundMachine:
         """What the ML process waits for, None while it does not."""
         return waiting(self._training) if self._waiting or self._waiting_to_join() else None
 
-    def handle(self, event: Event) -> list[Action]:
-        """Takes note of the event and says what is to be done now."""
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Notes the event and returns what is to be done; `now` is in seconds of any clock that never goes back."""
+        self._work.now = now
         noted = list(self._note(event))
         decided = list(self._decide())
         return [*noted, *self._work.cancel_unwanted(), *decided]
@@ -140,12 +144,13 @@ class RoundMachine:
             case Fetched(digest):
                 work.fetched(digest)
                 self._leading.fetched(digest)
-            case FetchFailed(digest, reason) if work.ended(Fetch(digest, ())):
-                self._leading.fetch_failed(digest, reason)
-                yield from work.pause(digest)
+            case FetchFailed(digest, _, code) if work.ended(Fetch(digest, ())):
+                self._leading.fetch_failed(digest, code)
+                wanted = digest == self._results.latest()[1]
+                yield from work.pause(digest, LONGEST_PAUSE if wanted else LONGEST_WORK_PAUSE)
             case LocalFailure(task, reason, permanent) if work.ended(task):
                 yield from self._leading.failed(task)
-                yield from work.pause(MERGING if isinstance(task, Merge) else task.digest)
+                yield from work.pause(MERGING if isinstance(task, Merge) else task.digest, LONGEST_WORK_PAUSE)
                 if permanent:
                     yield from self._fail(reason)
             case SiteFailed(reason):
@@ -224,6 +229,7 @@ class RoundMachine:
             yield from self._contribute(me)
             yield from self._take_result(me)
             yield from self._leading.decide()
+            yield from self._watching.decide()
         yield from self._keep()
         yield from self._finish()
 
@@ -253,9 +259,14 @@ class RoundMachine:
             yield from self._work.send(CloseSession(me.checkin))
             return
         current = self._training.round
-        if current is None or self._uid in current.submissions or self._uid in current.late:
+        if current is None or self._uid in current.late:
+            return
+        if self._uid in current.submissions and self._uid not in current.unreachable:
             return
         kind, model = self._model_for(me, current)
+        known = current.submissions.get(self._uid)
+        if known and (model is None or model.digest == known.digest or current.phase == "frozen"):
+            return
         if model and not current.bars(self._uid, model.digest):
             self._carrying.submitted(current.number, model.digest)
             weight = contract.weight_in(current, me, kind)

@@ -24,6 +24,7 @@ class Results:
         self._work = work
         self._tried: dict[str, frozenset[str]] = {}
         self._moved_then = 0
+        self._moved_missing = 0
         self._doubted: tuple[str, tuple[str, ...]] | None = None
 
     # --- which it is ------------------------------------------------------------------------------------------------
@@ -78,9 +79,8 @@ class Results:
         if digest in work.fetching:
             yield from self._watch(digest, result)
         else:
-            asked = self._tried.get(digest, frozenset())
-            if result and work.uid not in result.missing and holders <= asked:
-                yield from work.send(Missing(result.closed.number))
+            if holders <= self._tried.get(digest, frozenset()):
+                yield from self._report_missing(result)
             if not holders or work.pausing(digest):
                 return
             self._tried[digest] = holders
@@ -88,14 +88,31 @@ class Results:
         yield from work.fetch(digest, tuple(likeliest))
 
     def _watch(self, digest: str, result: Result | None) -> Iterator[Action]:
-        """A fetch that hangs here is as good as none: the others must not wait for this node's statement."""
+        """A fetch that hangs here is as good as none: the others must not wait for this node's report."""
         work, timer = self._work, Timer("fetch", NEVER, digest)
         if (yield from work.elapsed(timer, QUIET_SECONDS)):
             work.again(timer)
             yield from work.elapsed(timer, QUIET_SECONDS)
-            if work.moved == self._moved_then and result and work.uid not in result.missing:
-                yield from work.send(Missing(result.closed.number))
+            if work.moved == self._moved_then:
+                yield from self._report_missing(result)
             self._moved_then = work.moved
+
+    def _report_missing(self, result: Result | None) -> Iterator[Action]:
+        """Reports that nobody provides the result, and again when no byte has come for long; or a void one's base."""
+        work, current = self._work, self._work.training.round
+        if result is None:
+            if current and current.base and work.uid not in current.base_missing:
+                yield from work.send(Missing(current.number - 1))
+        elif work.uid not in result.missing:
+            yield from work.send(Missing(result.closed.number))
+        elif work.uid not in result.given_up:
+            timer = Timer("missing", NEVER, result.digest)
+            if (yield from work.elapsed(timer, QUIET_SECONDS)):
+                work.again(timer)
+                yield from work.elapsed(timer, QUIET_SECONDS)
+                if work.moved == self._moved_missing:
+                    yield from work.send(Missing(result.closed.number, lasting=True))
+            self._moved_missing = work.moved
 
     # --- saying so --------------------------------------------------------------------------------------------------
 

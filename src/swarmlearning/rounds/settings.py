@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from swarmlearning.ledger.bodies import InitialSync
+from swarmlearning.ledger.contracts.training.state import Round
 
 QUIET_SECONDS = 30.0
-"""How long a leader at work may be quiet in term 0, where the operator does not want it shorter."""
+"""How long a leader at work may be quiet at first, where the operator does not want it shorter."""
 REPORTS_PER_PATIENCE = 3
 """How often a leader at work says so within the time that the others have patience."""
 DOUBLINGS = 10
@@ -14,6 +15,13 @@ DOUBLINGS = 10
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 3.0
 """Seconds until what has failed is tried again: doubled with each failure."""
+LONGEST_WORK_PAUSE = 60.0
+"""The same for a leader's work, of which the ledger may be told each time."""
+
+TOO_SLOW = 3
+"""How many times as long as the others a contributor's model may take, and a leader as leaders before it."""
+LEAST_SECONDS = 10.0
+"""What nobody is too slow in."""
 
 OnNonFinite: TypeAlias = Literal["exclude", "fail"]
 """When somebody's model has NaN or infinity: training goes on without that model, or it ends at this site."""
@@ -29,11 +37,19 @@ class RoundSettings:
     initial: InitialSync
     non_finite: OnNonFinite = "exclude"
 
-    def patience(self, term: int) -> float:
-        """Seconds that a leader may be quiet while its round is due: doubled with each term, so that even a merge
-        whose progress cannot be seen comes to its end under some leader."""
-        return min(QUIET_SECONDS, self.leader_failure_seconds) * 2.0 ** min(term, DOUBLINGS)
+    def patience(self, current: Round) -> float:
+        """Seconds that a leader may be quiet while its round is due; doubled as leaders are deposed, so that even a
+        merge whose progress cannot be seen comes to its end under some leader."""
+        return min(QUIET_SECONDS, self.leader_failure_seconds) * _doubled(current)
 
-    def report_seconds(self, term: int) -> float:
+    def report_seconds(self, current: Round) -> float:
         """Seconds between two `Progress` of a leader at work."""
-        return self.patience(term) / REPORTS_PER_PATIENCE
+        return self.patience(current) / REPORTS_PER_PATIENCE
+
+    def term_seconds(self, current: Round, usual: float) -> float:
+        """Seconds that a leader may take for a round that is due, where leaders before it took the `usual` ones."""
+        return self.patience(current) + TOO_SLOW * (self.full_quorum_seconds + usual) * _doubled(current)
+
+
+def _doubled(current: Round) -> float:
+    return 2.0 ** min(current.doublings, DOUBLINGS)

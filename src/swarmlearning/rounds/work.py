@@ -29,11 +29,14 @@ class RoundFacts:
         self.height = BEFORE
         self.leader_height = BEFORE
         self.moved = 0
+        self.now = 0.0
         self.held = set(held)
         self.sent: dict[TrainingBody | Lost, int | None] = {}
         self._timers: dict[Timer, bool] = {}
         self._pauses: dict[str, float] = {}
         self._under_way: dict[Work, Work] = {}
+        self._begun: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
         self._wanted: set[Work] = set()
 
     def key_of(self, current: Round) -> Key:
@@ -89,6 +92,8 @@ class RoundFacts:
         self._wanted.add(purpose)
         if purpose not in self._under_way:
             self._under_way[purpose] = work
+            if isinstance(work, Fetch):
+                self._begun[work.digest] = self.now
             yield work
 
     def cancel_unwanted(self) -> list[Cancel]:
@@ -123,9 +128,18 @@ class RoundFacts:
 
     def fetched(self, digest: str) -> None:
         """The model is here."""
-        self.ended(Fetch(digest, ()))
+        if self.ended(Fetch(digest, ())):
+            self._seconds[digest] = self.now - self._begun[digest]
         self.held.add(digest)
         self._pauses.pop(digest, None)
+
+    def fetching_for(self, digest: str) -> float:
+        """Seconds since the fetch of this model began that is under way."""
+        return self.now - self._begun[digest]
+
+    def fetched_in(self, digest: str) -> float:
+        """Seconds that it took to fetch this model; 0 where it was here."""
+        return self._seconds.get(digest, 0.0)
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -148,18 +162,23 @@ class RoundFacts:
         elif timer in self._timers:
             self._timers[timer] = True
 
-    def pause(self, subject: str) -> Iterator[SetTimer]:
+    def pause(self, subject: str, longest: float = LONGEST_PAUSE) -> Iterator[SetTimer]:
         """What has failed is tried again after a while, longer each time.
 
         `subject`: a fetch's digest, nothing for a merge, the kind of a transaction.
         """
         seconds = self._pauses.get(subject, FIRST_PAUSE)
-        self._pauses[subject] = min(2 * seconds, LONGEST_PAUSE)
+        self._pauses[subject] = min(2 * seconds, longest)
         yield from self.elapsed(Timer("retry", NEVER, subject), seconds)
 
     def pausing(self, subject: str) -> bool:
         """Whether it is not yet time to try again."""
         return Timer("retry", NEVER, subject) in self._timers
+
+    def resume(self, subject: str) -> None:
+        """It is worth trying at once, and the next failure is a first one."""
+        self.again(Timer("retry", NEVER, subject))
+        self.unpause(subject)
 
     def unpause(self, subject: str) -> None:
         """It has succeeded: the next failure is a first one."""
@@ -168,6 +187,8 @@ class RoundFacts:
     def forget_pauses(self, needed: set[str]) -> None:
         """Models that nobody needs any more are not tried again."""
         self._pauses = {subject: seconds for subject, seconds in self._pauses.items() if subject in needed | {""}}
+        self._begun = {digest: at for digest, at in self._begun.items() if digest in needed}
+        self._seconds = {digest: seconds for digest, seconds in self._seconds.items() if digest in needed}
 
 
 def _purpose(work: Work) -> Work:

@@ -8,6 +8,7 @@ An event is handled at once, in the event loop, and never while another one is: 
 tells people about it, and decides nothing.
 """
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class Driver:
             if isinstance(event, SessionRequested):
                 self._join(self._follower.chain)
             if self._machine is not None:
-                for action in self._machine.handle(event):
+                for action in self._machine.handle(event, asyncio.get_running_loop().time()):
                     self._perform(action)
             if isinstance(event, SessionRequested):
                 self._advance(self._follower.chain)

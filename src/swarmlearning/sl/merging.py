@@ -38,7 +38,7 @@ async def merge_round(task: Merge, terms: Terms, store: TensorStore, on_read: On
     to `pin`. Raises `MergeError` and `StoreError` when this node cannot do it (a full disk).
     """
     method, min_peers = terms.merge_method, terms.min_peers
-    known = tuple(Exclusion(uid, "unreachable", remark(detail)) for uid, detail in task.unusable)
+    known = task.unusable
     silent = [entry for entry in task.submissions if entry.weight == 0]
     sources = [
         Source(entry.uid, entry.weight, store.path(entry.digest)) for entry in task.submissions if entry.weight > 0

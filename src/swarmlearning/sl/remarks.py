@@ -47,6 +47,7 @@ class Remarks:
         fetch from this site.
         """
         found: dict[tuple[object, ...], Remark] = dict(_unusable(state, self._uid, fault))
+        found |= _unreachable(state, self._uid, address)
         if state.result is not None:
             own = _Own(self._uid, fault, address)
             found |= _left_out(state, state.result, own, self._fail, names)
@@ -109,6 +110,13 @@ def _unusable(state: Training, uid: str, fault: str) -> _Keyed:
             "site's own check finds nothing wrong with it"
         )
         yield key, Remark(text, own=True)
+
+
+def _unreachable(state: Training, uid: str, address: str) -> _Keyed:
+    """Others cannot fetch this site's models."""
+    member = state.members.get(uid)
+    if state.round is not None and (uid in state.round.unreachable or (member is not None and member.unreachable)):
+        yield (state.run, "unreachable", address), Remark(unreachable_text(address, "nobody could"), own=True)
 
 
 def _alone(state: Training, receipt: Receipt, names: Names) -> _Keyed:

@@ -17,6 +17,7 @@ REASONS = {
     "restarted": "restarted",
     "ml-lost": "without its script",
     "left": "left",
+    "unreachable": "others cannot fetch models from it",
     "unusable": "its model cannot be used",
     "no-base": "can get the latest model from nobody",
     "joining": "joins once it holds the latest model",

@@ -13,9 +13,11 @@ from swarmlearning.ledger.world import World
 Phase: TypeAlias = Literal["empty", "opening", "leaderless", "collecting", "merging", "over"]
 """`empty`: no session yet; `opening`: fewer than minPeers; `leaderless`: nobody may lead the round in progress."""
 
-Reason: TypeAlias = Literal["expected", "lost", "restarted", "ml-lost", "left", "unusable", "no-base", "joining"]
-"""Why a member's model is not in: it is merely expected; the member is away (an attendance); its model cannot be used;
-it can get the latest model from nobody; it joins once it holds the latest model."""
+Reason: TypeAlias = Literal[
+    "expected", "lost", "restarted", "ml-lost", "left", "unreachable", "unusable", "no-base", "joining"
+]
+"""Why a member's model is not in: it is merely expected; the member is away (an attendance); others cannot fetch from
+it; its model cannot be used; it can get the latest model from nobody; it joins once it holds the latest model."""
 
 Activity: TypeAlias = Literal[
     "training", "submitted", "late", "merging", "finished", "loading", "done", "lost", "restarted", "ml-lost", "left"
@@ -91,14 +93,18 @@ def waiting(state: Training) -> Waiting:
     return Waiting(
         contract=state.name,
         phase=phase if current.leader else "leaderless",
-        have=len(current.submissions),
+        have=current.usable if phase == "collecting" else len(current.submissions),
         need=need,
         participation=part,
         round=current.number,
         term=current.term,
         leader=current.leader,
         since_ms=current.opened_ms,
-        awaited=tuple(_awaited(state, uid) for uid in sorted(state.members) if uid not in current.submissions),
+        awaited=tuple(
+            _awaited(state, uid)
+            for uid in sorted(state.members)
+            if uid not in current.submissions or uid in current.unreachable
+        ),
     )
 
 
@@ -131,6 +137,8 @@ def _awaited(state: Training, uid: str) -> Awaited:
     member = state.members[uid]
     if not member.present:
         return _away(member)
+    if uid in state.round.unreachable:
+        return Awaited(uid, "unreachable")
     if uid in state.round.barred:
         return Awaited(uid, "unusable")
     if state.result is not None and uid in state.result.missing:

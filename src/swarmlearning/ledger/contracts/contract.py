@@ -24,13 +24,14 @@ class TxContext(NamedTuple):
     signer: Certificate
     height: int
     time_ms: int
+    network: str = ""
 
 
 class Presence(NamedTuple):
-    """A node, running as this incarnation, has come or gone."""
+    """A node, running as this incarnation, has come or gone, or `moved` to another address."""
 
     uid: str
-    attendance: Attendance
+    attendance: Attendance | Literal["moved"]
     incarnation: int
 
 

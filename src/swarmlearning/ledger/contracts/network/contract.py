@@ -20,7 +20,7 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.contracts.contract import ANY, OPERATORS, SN, Permission, Presence, Proposal, Rule, TxContext
 from swarmlearning.ledger.contracts.network import recovery, registration, state, trust
-from swarmlearning.ledger.contracts.network.state import CONTRACT, Node, watched
+from swarmlearning.ledger.contracts.network.state import CONTRACT, Node, node, watched
 from swarmlearning.ledger.world import World
 
 
@@ -57,6 +57,10 @@ class NetworkContract:
         match body:
             case Register():
                 yield Presence(tx.sender, "restarted", tx.incarnation)
+            case Announce():
+                was, now = node(before, tx.sender), node(after, tx.sender)
+                if was and now and was.addresses.get("fs") != now.addresses.get("fs"):
+                    yield Presence(tx.sender, "moved", tx.incarnation)
             case Back():
                 yield Presence(body.uid, "present", body.incarnation)
             case Lost():

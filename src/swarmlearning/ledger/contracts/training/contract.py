@@ -17,14 +17,16 @@ from swarmlearning.ledger.bodies import (
     ReportPerformance,
     Reset,
     Settle,
+    Stop,
     Submit,
     Void,
 )
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import OPERATORS, SL, SN, Change, Permission, Presence, Proposal, Rule
 from swarmlearning.ledger.contracts.contract import TxContext as Tx
+from swarmlearning.ledger.contracts.training import recovery
 from swarmlearning.ledger.contracts.training import transactions as does
-from swarmlearning.ledger.contracts.training.state import Training, all_hold, state_of
+from swarmlearning.ledger.contracts.training.state import Training, all_hold, lost_model, state_of
 from swarmlearning.ledger.world import World
 
 QUIET_SECONDS = 12.0
@@ -42,7 +44,7 @@ def _depose(world: World, contract: str, body: Depose, tx: Tx) -> World:
     state = state_of(world, contract)
     leader = network.node(world, state.round.leader) if state.round else None
     sender = network.node(world, tx.sender)
-    state = does.depose(
+    state = recovery.depose(
         state,
         body,
         tx.sender,
@@ -53,18 +55,24 @@ def _depose(world: World, contract: str, body: Depose, tx: Tx) -> World:
     return world.with_entries({f"training/{contract}": state})
 
 
+def _open_session(state: Training, body: OpenSession, tx: Tx) -> Training:
+    identity = f"{tx.signer.subject} by {tx.signer.authority}"
+    return does.open_session(state, body, tx.sender, tx.incarnation, tx.time_ms, network=tx.network, identity=identity)
+
+
 _BY_SL, _BY_SN = Permission(SL), Permission(SN)
 _RULES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Permission]] = {
-    OpenSession: (lambda s, body, tx: does.open_session(s, body, tx.sender, tx.incarnation, tx.time_ms), _BY_SL),
+    OpenSession: (_open_session, _BY_SL),
     Submit: (lambda s, body, tx: does.submit(s, body, tx.sender, tx.time_ms), _BY_SL),
     Freeze: (lambda s, body, tx: does.freeze(s, body, tx.sender), _BY_SL),
     Progress: (lambda s, body, tx: does.progress(s, body, tx.sender), _BY_SL),
     Publish: (lambda s, body, tx: does.publish(s, body, tx.sender, tx.time_ms), _BY_SL),
     ReportPerformance: (lambda s, body, tx: does.report_performance(s, body, tx.sender), _BY_SL),
-    Missing: (lambda s, body, tx: does.missing(s, body, tx.sender), _BY_SL),
+    Missing: (lambda s, body, tx: recovery.missing(s, body, tx.sender), _BY_SL),
     CloseSession: (lambda s, body, tx: does.close_session(s, body, tx.sender), _BY_SL),
-    Void: (lambda s, body, tx: does.void(s, body, tx.time_ms), _BY_SN),
-    Settle: (lambda s, body, tx: does.settle(s, body), _BY_SN),
+    Void: (lambda s, body, tx: recovery.void(s, body, tx.time_ms), _BY_SN),
+    Settle: (lambda s, body, tx: recovery.settle(s, body), _BY_SN),
+    Stop: (lambda s, body, tx: does.stop(s), Permission(OPERATORS)),
     Reset: (lambda s, body, tx: does.reset(s, body.forced), Permission(OPERATORS)),
 }
 
@@ -85,26 +93,27 @@ class TrainingContract:
         return ()
 
     def attend(self, world: World, change: Presence, time_ms: int) -> World:
-        """Notes in all its trainings that a member came or went."""
+        """Notes in all its trainings that a member came, went or has another address."""
         uid, attendance, incarnation = change
         changes = {
-            f"training/{state.name}": does.set_attendance(state, uid, attendance, incarnation, time_ms)
+            f"training/{state.name}": does.changed_address(state, uid)
+            if attendance == "moved"
+            else does.set_attendance(state, uid, attendance, incarnation, time_ms)
             for state in world.area("training/", Training)
             if uid in state.members
         }
         return world.with_entries(changes)
 
     def proposals(self, world: World, live: Mapping[str, int]) -> Iterator[Proposal]:
-        """A result that every live member misses is void, a final one that every live member holds is settled.
+        """A result that too few hold to go on with is void, a final one that every live member holds is settled.
 
         A member's report that its leader makes no progress is seconded by an SN that has heard nothing of that leader
         either: so two members are enough to replace one of them.
         """
         for state in world.area("training/", Training):
             result = state.result
-            if result is not None and _nobody_holds(state):
-                number = result.closed.number
-                yield Proposal(state.name, Void(number), f"nobody holds the result of round {number}")
+            if (lost := lost_model(state)) is not None:
+                yield Proposal(state.name, Void(lost), f"the result of round {lost} is lost")
             if result is not None and state.over and not state.settled and all_hold(state):
                 number = result.closed.number
                 yield Proposal(state.name, Settle(number), f"all live members hold the result of {state.name}")
@@ -122,12 +131,6 @@ def _report(world: World, state: Training) -> Depose | None:
         return None
     seen = network.last_height(world, leader.uid)
     return Depose(current.number, current.term, leader.incarnation, seen, "progress")
-
-
-def _nobody_holds(state: Training) -> bool:
-    present = [member.uid for member in state.members.values() if member.present]
-    missed = bool(present) and state.result is not None and all(uid in state.result.missing for uid in present)
-    return missed and not state.settled
 
 
 TRAINING = TrainingContract()

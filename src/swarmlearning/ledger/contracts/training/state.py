@@ -21,17 +21,27 @@ waits for it until it has taken a result again. What it trained meanwhile is not
 the latest result plus the straggler's own change since the model it started from (`merge/carry.py`), and counts like
 any other model built on that result.
 
-The leader is the member at position (round + term) among the *eligible*: alive, willing, by UID. A leader that is lost
-is followed at once by the next (term + 1); one that is alive but makes no progress is deposed by an SN whose lease for
-it is gone, by two reporters, or by itself; then it is passed over in the next election. What has been submitted stays,
-so the next leader goes on from there, and whatever the old one still publishes carries a stale term and is refused.
-Progress is what the leader says on the ledger: while its merge takes long it says `Progress`, as long as bytes move;
-that clears every report against it.
+The leader is the member at position (round + term) among the *eligible*: alive, willing, reachable for others. Their
+order follows from a hash of the network, the contract, the run and the identities of those who were members when it
+began, so nobody chooses it. A leader that is lost is followed at once by the next (term + 1); one that is alive but
+makes no progress is deposed by an SN whose lease for it is gone, by two reporters, or by itself; while others are
+eligible that were not deposed in this round, or fewer times, it does not lead again. What has been submitted stays, so
+the next leader goes on from there, and whatever the old one still publishes carries a stale term and is refused.
+Progress is what the leader reports on the ledger: while its work takes long it reports `Progress`, the bytes it has
+moved, which have to grow by a part of what there is to move; that clears every report against it.
 
-A result *stands* until the next one. Whoever holds it says so (`ReportPerformance`) and may serve it; only when every
-live member has said that it can get it from nobody (`Missing`) is it void and its round collected again. The final
-result is *settled* when all live members hold it (`Settle`): only then do ML processes end with it, and it is never
-void any more. Who comes back when all others have ended has missed it.
+A result *stands* until the next one. Whoever holds it reports so (`ReportPerformance`) and may serve it; whoever can
+get it from nobody reports that (`Missing`). It is void and its round is collected again (`Void`, see `lost_model`) when
+every live member misses it, or when too few hold it to go on and those who miss it have tried in vain for long: a
+member that claims to hold a result and serves it to nobody blocks nothing. Such a holder is *unreachable*: it leads
+only if nobody else can, until somebody has fetched from it, or its address or incarnation has changed. A base that
+every live member misses is done without: all contribute what they have. The final result is *settled* when all live
+members hold it (`Settle`): only then do ML processes end with it, and it is never void any more. Who comes back when
+all others have ended has missed it.
+
+Contributors whose models the leader could not fetch are left out. Where minPeers others are not left, they do not
+count until a leader has their models (`Freeze.reached`): the ledger is told once, and leaders go on trying by
+themselves.
 
 Training is over when, as a round closes, at least minPeers members have closed their session. Members that closed go
 on contributing by their check-in mode until then; they count to minPeers, an inactive one with weight 0 (where no
@@ -54,6 +64,10 @@ from swarmlearning.ledger.world import World
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left"]
 Phase = Literal["collecting", "frozen"]
+
+
+PARTS = 256
+"""Into so many parts a leader divides all models at most, to report progress with each: 1 GB in steps of 4 MB."""
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,7 +94,8 @@ class Performance(msgspec.Struct, frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A session. `awaited`: rounds wait for it. `finished`: its local training has ended."""
+    """A session. `awaited`: rounds wait for it. `finished`: its local training has ended. `identity`: what its sender
+    was identified by. `unreachable`: others could not fetch the result that it alone held."""
 
     uid: str
     incarnation: int
@@ -98,6 +113,8 @@ class Member(msgspec.Struct, frozen=True):
     contributed: int
     late: int
     performance: Performance | None
+    identity: str = ""
+    unreachable: bool = False
 
     @property
     def present(self) -> bool:
@@ -117,14 +134,23 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class Barred(msgspec.Struct, frozen=True):
-    """A member's model that a leader could not merge. `why`: reason and detail of its exclusion."""
+    """A model found unusable by these leaders, and `why` the last one did: reason and detail of its exclusion. One may
+    be wrong, so another judges it anew; two are believed."""
 
     digest: str
     why: str
+    leaders: tuple[str, ...]
 
 
 class Round(msgspec.Struct, frozen=True):
-    """The round in progress. `base` is the standing result's digest, empty in round 0."""
+    """The round in progress.
+
+    `base` is the standing result's digest, empty in round 0, or when it is lost; `base_missing` are those who can get
+    it from nobody. `unreachable` are contributors whose models could not be fetched yet. `deposed` are leaders that
+    made no progress, once for each time; `overdue` are members that report that the present one takes too long.
+    `reports` counts how often the leader has reported progress in this term, `moved` is what it reported last: the
+    bytes that its node has moved, counted from anywhere.
+    """
 
     number: int
     term: int
@@ -136,15 +162,41 @@ class Round(msgspec.Struct, frozen=True):
     late: dict[str, Submission]
     barred: dict[str, Barred]
     no_progress: tuple[str, ...]
+    unreachable: tuple[str, ...] = ()
+    base_missing: tuple[str, ...] = ()
+    deposed: tuple[str, ...] = ()
+    overdue: tuple[str, ...] = ()
+    reports: int = 0
+    moved: int = 0
+
+    @property
+    def usable(self) -> int:
+        """How many of the models that are in count to minPeers."""
+        return len(self.submissions) - len(self.unreachable)
 
     def bars(self, uid: str, digest: str) -> bool:
-        """True for a model of this member that was found unusable in this round."""
-        barred = self.barred.get(uid)
-        return barred is not None and barred.digest == digest
+        """Whether this model may not be submitted, as long as the present leader leads."""
+        bar = self.barred.get(uid)
+        return bar is not None and bar.digest == digest and (len(bar.leaders) > 1 or self.leader in bar.leaders)
+
+    @property
+    def next_report(self) -> int:
+        """The least bytes moved with which the leader's next `Progress` is one; they grow with the models to merge."""
+        total = sum(entry.size for entry in self.submissions.values() if entry.weight)
+        return self.moved + max(1, total // PARTS) if self.reports else 0
+
+    @property
+    def doublings(self) -> int:
+        """How often the patience with the present leader is doubled: even one whose progress cannot be seen then comes
+        to its end in time, and one that stands still a second time does not cost much more than the first time."""
+        return self.deposed.count(self.leader) + bool(self.deposed)
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The standing result and the closed round it came from."""
+    """The standing result and the closed round it came from.
+
+    `missing` are those who can get it from nobody; of these, `given_up` have tried for long.
+    """
 
     digest: str
     size: int
@@ -155,10 +207,15 @@ class Result(msgspec.Struct, frozen=True):
     missing: tuple[str, ...]
     losses: dict[str, float]
     paced: bool
+    given_up: tuple[str, ...] = ()
 
 
 class Training(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One training contract. `run` counts its resets; `over` once training is, `settled` once its result is final."""
+    """One training contract. `run` counts its resets; `over` once training is, `settled` once its result is final.
+
+    `network` is the network's id. `order`, set when the first round opens, decides the order of leaders. `stopping`: an
+    operator ends training with the round in progress.
+    """
 
     name: str
     run: int
@@ -170,6 +227,9 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     rounds: int
     pace: Pace
     settled: bool = False
+    network: str = ""
+    order: str = ""
+    stopping: bool = False
 
 
 def state_of(world: World, name: str) -> Training:
@@ -221,3 +281,28 @@ def present(state: Training) -> int:
 def weight_in(current: Round, member: Member, kind: SubmissionKind) -> int:
     """Weight of a member's model: none when inactive, unless there is no previous model that could stand instead."""
     return 0 if kind == "inactive" and current.base else member.weightage
+
+
+def alive(state: Training) -> set[str]:
+    """The members whose nodes are there, with or without their ML process."""
+    return {uid for uid, member in state.members.items() if member.attendance in ("present", "ml-lost")}
+
+
+def lost_model(state: Training) -> int | None:
+    """The round whose result is lost: training cannot go on with it. None where none is, or too few are there to judge.
+
+    That is so of a result that all miss; of one that too few hold to go on with, while the others have given up; and of
+    one that fewer hold than have given up, where those can go on. Of a base, only when all miss it.
+    """
+    there = alive(state)
+    if state.terms is None or state.settled or len(there) < state.terms.min_peers:
+        return None
+    result, current = state.result, state.round
+    if result is None:
+        lost = current is not None and bool(current.base) and there <= set(current.base_missing)
+        return current.number - 1 if current and lost else None
+    missing, given_up = there.intersection(result.missing), there.intersection(result.given_up)
+    holders = there.intersection(result.holders)
+    alone = len(holders) < state.terms.min_peers and bool(given_up) and holders | given_up == there
+    outnumbered = len(given_up) >= state.terms.min_peers and len(given_up) > len(holders)
+    return result.closed.number if missing == there or alone or outnumbered else None

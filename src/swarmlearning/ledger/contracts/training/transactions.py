@@ -7,22 +7,21 @@ import msgspec
 
 from swarmlearning.ledger.bodies import (
     CloseSession,
-    Depose,
+    Exclusion,
     Freeze,
-    Missing,
     OpenSession,
     Progress,
     Publish,
     Receipt,
     ReportPerformance,
-    Settle,
     Submit,
-    Void,
 )
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.adaptive import next_interval
+from swarmlearning.ledger.contracts.training.receipts import check_receipt, check_result
 from swarmlearning.ledger.contracts.training.state import (
+    PARTS,
     Attendance,
     Barred,
     Member,
@@ -31,13 +30,13 @@ from swarmlearning.ledger.contracts.training.state import (
     Round,
     Submission,
     Training,
-    all_hold,
+    alive,
     awaited,
     empty,
     present,
     weight_in,
 )
-from swarmlearning.ledger.contracts.training.terms import agreed_terms
+from swarmlearning.ledger.contracts.training.terms import ANEW, with_terms
 from swarmlearning.ledger.contracts.training.transitions import (
     elect_leader,
     freeze_if_complete,
@@ -52,20 +51,37 @@ from swarmlearning.ledger.contracts.training.transitions import (
     shortened,
     standing_result,
     terms_of,
+    with_hope,
     with_member,
+    without_mark,
 )
+
+MOST_REPORTS = 8 * PARTS
+"""Of progress in one term: all models pass once over the network and at most seven times through a merge."""
 
 # --- sessions -------------------------------------------------------------------------------------------------------
 
 
-def open_session(state: Training, body: OpenSession, uid: str, incarnation: int, now_ms: int) -> Training:
-    """Adds a member, or takes one back whose process or ML process was restarted; the latter until all is settled."""
+def open_session(
+    state: Training,
+    body: OpenSession,
+    uid: str,
+    incarnation: int,
+    now_ms: int,
+    *,
+    network: str = "",
+    identity: str = "",
+) -> Training:
+    """Adds a member, or takes one back whose process or ML process was restarted; the latter until all is settled.
+
+    `identity` is what the sender is identified by, `network` the network's id: the order of leaders follows from them.
+    """
     if state.over and (state.settled or uid not in state.members):
         raise Rejection(
             Code.TRAINING_OVER,
-            f"training of contract {state.name} is over; an operator resets it (RESET CONTRACT) before the next one",
+            f"training of contract {state.name} is over; {ANEW}",
         )
-    terms = agreed_terms(state, body)
+    state = with_terms(state, body)
     known = state.members.get(uid)
     member = Member(
         uid=uid,
@@ -84,11 +100,24 @@ def open_session(state: Training, body: OpenSession, uid: str, incarnation: int,
         contributed=known.contributed if known else 0,
         late=known.late if known else 0,
         performance=known.performance if known else None,
+        identity=identity,
+        unreachable=known.unreachable if known else False,
     )
-    state = msgspec.structs.replace(state, terms=terms, members={**state.members, uid: member})
-    if state.round is None and not state.over and present(state) >= terms.min_peers:
+    state = msgspec.structs.replace(state, network=network, members={**state.members, uid: member})
+    if known and known.incarnation != incarnation:
+        state = changed_address(state, uid)
+    if state.round is None and not state.over and present(state) >= terms_of(state).min_peers:
         state = open_round(state, number=0, base="", now_ms=now_ms)
     return freeze_if_complete(elect_leader(state))
+
+
+def changed_address(state: Training, uid: str) -> Training:
+    """A member can be reached at another address, or was started again: whether others can fetch from it is open."""
+    if uid in state.members:
+        state = with_member(state, msgspec.structs.replace(state.members[uid], unreachable=False))
+    if state.round and uid in state.round.unreachable:
+        state = msgspec.structs.replace(state, round=without_mark(state.round, uid))
+    return freeze_if_complete(with_hope(state, uid))
 
 
 def close_session(state: Training, body: CloseSession, uid: str) -> Training:
@@ -112,6 +141,8 @@ def set_attendance(state: Training, uid: str, attendance: Attendance, incarnatio
     if member.attendance == attendance:
         return state
     expected = attendance == "present" and (is_round_zero(state) or holds(state, uid))
+    if not member.present:
+        state = with_hope(state, uid)
     state = with_member(
         state, msgspec.structs.replace(member, attendance=attendance, since_ms=now_ms, awaited=expected)
     )
@@ -127,6 +158,17 @@ def reset(state: Training, forced: bool) -> Training:
     if not (state.over or forced or not state.members):
         raise Rejection(Code.NOT_OVER, f"training of contract {state.name} is not over; force the reset to end it")
     return empty(state.name, run=state.run + 1)
+
+
+def stop(state: Training) -> Training:
+    """Training is to be over with the result of the round in progress."""
+    if state.over:
+        raise Rejection(Code.TRAINING_OVER, f"training of contract {state.name} is over already")
+    if state.stopping:
+        raise Rejection(Code.NO_CHANGE, f"training of contract {state.name} ends with the round in progress already")
+    if state.round is None:
+        raise Rejection(Code.NO_ROUND, f"contract {state.name} has no round in progress; reset it instead")
+    return msgspec.structs.replace(state, stopping=True)
 
 
 # --- a round --------------------------------------------------------------------------------------------------------
@@ -153,7 +195,7 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
     weight = weight_in(current, member, body.submission)
     if body.weight != weight:
         raise Rejection(Code.WRONG_WEIGHT, f"the weight of {uid} in this round is {weight}, not {body.weight}")
-    if uid in current.submissions or uid in current.late:
+    if uid in current.late or (uid in current.submissions and not _replaces(current, uid, body.digest)):
         raise Rejection(Code.SUBMITTED_ALREADY, f"{uid} has submitted to round {current.number} already")
     if current.bars(uid, body.digest):
         raise Rejection(
@@ -163,8 +205,14 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
     if current.phase == "frozen":
         late = msgspec.structs.replace(current, late={**current.late, uid: entry})
         return msgspec.structs.replace(state, round=late)
+    current = without_mark(current, uid)
     current = msgspec.structs.replace(current, submissions={**current.submissions, uid: entry})
     return freeze_if_complete(msgspec.structs.replace(state, round=current))
+
+
+def _replaces(current: Round, uid: str, digest: str) -> bool:
+    """Whether this is another model in place of one that could not be fetched."""
+    return uid in current.unreachable and current.submissions[uid].digest != digest and current.phase == "collecting"
 
 
 def freeze(state: Training, body: Freeze, uid: str) -> Training:
@@ -172,11 +220,11 @@ def freeze(state: Training, body: Freeze, uid: str) -> Training:
     current = round_led(state, body.round, body.term, uid)
     if current.phase == "frozen":
         raise Rejection(Code.FROZEN_ALREADY, f"the contributors of round {current.number} are fixed already")
+    for member in body.reached:
+        current = without_mark(current, member)
     needed = terms_of(state).min_peers
-    if len(current.submissions) < needed:
-        raise Rejection(
-            Code.BELOW_MIN_PEERS, f"round {current.number} has {len(current.submissions)} of {needed} models"
-        )
+    if current.usable < needed:
+        raise Rejection(Code.BELOW_MIN_PEERS, f"round {current.number} has {current.usable} of {needed} models")
     for straggler in set(body.stragglers).intersection(awaited(state)):
         state = with_member(state, msgspec.structs.replace(state.members[straggler], awaited=False))
     return msgspec.structs.replace(state, round=msgspec.structs.replace(current, phase="frozen"))
@@ -185,7 +233,15 @@ def freeze(state: Training, body: Freeze, uid: str) -> Training:
 def progress(state: Training, body: Progress, uid: str) -> Training:
     """The leader's work moves on: whoever has reported the opposite was mistaken."""
     current = round_led(state, body.round, body.term, uid)
-    return msgspec.structs.replace(state, round=msgspec.structs.replace(current, no_progress=()))
+    if current.reports >= MOST_REPORTS:
+        raise Rejection(Code.NO_PROGRESS, f"after {MOST_REPORTS} reports term {current.term} has to come to its end")
+    if current.phase == "frozen" and body.moved < current.next_report:
+        raise Rejection(
+            Code.NO_PROGRESS,
+            f"{body.moved} bytes moved are no progress yet; the next report is of {current.next_report}",
+        )
+    noted = msgspec.structs.replace(current, no_progress=(), reports=current.reports + 1, moved=body.moved)
+    return msgspec.structs.replace(state, round=noted)
 
 
 def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
@@ -193,15 +249,10 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
     current = round_led(state, body.round, body.term, uid)
     if current.phase != "frozen":
         raise Rejection(Code.COLLECTING, f"round {current.number} is still collecting; freeze it first")
-    _check_receipt(state, current, body.receipt)
+    check_receipt(terms_of(state), current, body)
     if len(body.receipt.contributions) < terms_of(state).min_peers:
         return _collect_again(state, current, body)
-    if not any(part.weight for part in body.receipt.contributions) and body.result != current.base:
-        raise Rejection(Code.NO_WEIGHT, "no contributor has weight: the previous model stands")
-    if not body.result:
-        raise Rejection(Code.NO_RESULT, "a merge of enough models has a result")
-    if terms_of(state).initial == "one" and current.number == 0:
-        _check_initial(body)
+    check_result(terms_of(state), current, body)
     same = state.result if body.result == current.base else None  # whoever held it, holds it
     result = Result(
         digest=body.result,
@@ -215,10 +266,10 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
         paced=False,
     )
     state = msgspec.structs.replace(
-        state, result=result, members=_credited(state, current, body.receipt), rounds=current.number + 1
+        state, result=result, members=_credited(state, current, body.receipt, uid), rounds=current.number + 1
     )
     finished = sum(member.finished for member in state.members.values())
-    if finished >= terms_of(state).min_peers:
+    if state.stopping or finished >= terms_of(state).min_peers:
         return msgspec.structs.replace(state, round=None, over=True)
     return open_round(state, number=current.number + 1, base=body.result, now_ms=now_ms)
 
@@ -227,6 +278,8 @@ def report_performance(state: Training, body: ReportPerformance, uid: str) -> Tr
     """The member holds the result, and is awaited if its ML process has it; everybody's loss sets the interval."""
     member = member_of(state, uid)
     result = standing_result(state, body.round)
+    state = _reached_holder(state, result, uid)
+    member = member_of(state, uid)
     report = Performance(
         round=body.round,
         loss=body.loss,
@@ -243,106 +296,21 @@ def report_performance(state: Training, body: ReportPerformance, uid: str) -> Tr
         holders=holders,
         losses=losses,
         missing=tuple(other for other in result.missing if other != uid),
+        given_up=tuple(other for other in result.given_up if other != uid),
     )
     return pace_if_complete(msgspec.structs.replace(state, result=result))
 
 
-# --- when something goes wrong --------------------------------------------------------------------------------------
-
-
-def depose(
-    state: Training, body: Depose, uid: str, *, by_sn: bool, leader_incarnation: int, leader_height: int
-) -> Training:
-    """Replaces a leader: at an SN's word that its lease is gone, at its own, or at two reporters' of no progress."""
-    current = round_in_progress(state, body.round)
-    if body.term != current.term or not current.leader:
-        raise Rejection(Code.STALE_TERM, f"round {current.number} is in term {current.term}, not {body.term}")
-    if not by_sn:
-        member_of(state, uid)
-    if body.incarnation != leader_incarnation:
-        raise Rejection(Code.OLD_INCARNATION, f"the leader now runs as incarnation {leader_incarnation}")
-    if leader_height > body.seen_height:
-        raise Rejection(Code.PROGRESS, f"the leader spoke at height {leader_height}, after {body.seen_height}")
-    if body.cause == "lease":
-        if not by_sn:
-            raise Rejection(Code.NOT_ALLOWED, "only an SN can tell that a lease is gone")
-        return elect_leader(next_term(state), deposed=current.leader)
-    if uid == current.leader:
-        return elect_leader(next_term(state), deposed=uid)
-    if uid in current.no_progress:
-        raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
-    reporters = (*current.no_progress, uid)
-    if len(reporters) < 2:
-        return msgspec.structs.replace(state, round=msgspec.structs.replace(current, no_progress=reporters))
-    return elect_leader(next_term(state), deposed=current.leader)
-
-
-def missing(state: Training, body: Missing, uid: str) -> Training:
-    """The member states that it can get the result from nobody."""
-    member = member_of(state, uid)
-    result = standing_result(state, body.round)
-    if uid in result.missing:
-        raise Rejection(Code.NO_CHANGE, f"{uid} has stated so already")
-    result = msgspec.structs.replace(
-        result,
-        missing=tuple(sorted((*result.missing, uid))),
-        holders=tuple(other for other in result.holders if other != uid),
-    )
-    state = with_member(state, msgspec.structs.replace(member, awaited=False))
-    return freeze_if_complete(pace_if_complete(msgspec.structs.replace(state, result=result)))
-
-
-def void(state: Training, body: Void, now_ms: int) -> Training:
-    """Nobody holds the result: its round is collected again in a new term."""
-    result = standing_result(state, body.round)
-    alive = [member.uid for member in state.members.values() if member.attendance in ("present", "ml-lost")]
-    holding = [uid for uid in alive if uid not in result.missing]
-    if holding or not alive:
-        raise Rejection(
-            Code.STILL_HELD, f"not every live member misses the result: {', '.join(holding) or 'none live'}"
-        )
-    if state.settled:
-        raise Rejection(Code.SETTLED, "training has ended, all live members held its final model")
-    contributed = {part.uid for part in result.receipt.contributions}
-    members = {
-        uid: msgspec.structs.replace(
-            member,
-            awaited=member.present,
-            contributed=member.contributed - (uid in contributed),
-            late=member.late - (uid in result.closed.late),
-        )
-        for uid, member in state.members.items()
-    }
-    gone = result.digest == result.closed.base  # then the model before is nowhere either: all begin with what they have
-    again = msgspec.structs.replace(
-        result.closed,
-        base="" if gone else result.closed.base,
-        phase="collecting",
-        opened_ms=now_ms,
-        submissions={},
-        late={},
-        barred={},
-        no_progress=(),
-    )
-    state = msgspec.structs.replace(
-        state, members=members, result=None, round=again, over=False, rounds=result.closed.number
-    )
-    return elect_leader(next_term(state))
-
-
-def settle(state: Training, body: Settle) -> Training:
-    """All live members hold the final result: from now on it is."""
-    standing_result(state, body.round)
-    if not state.over:
-        raise Rejection(Code.NOT_OVER, f"training of contract {state.name} is not over")
-    if state.settled or not all_hold(state):
-        raise Rejection(
-            Code.NO_CHANGE, "it is settled already" if state.settled else "not all live members hold it yet"
-        )
-    return msgspec.structs.replace(state, settled=True)
-
-
 # --- inside ---------------------------------------------------------------------------------------------------------
+
+
+def _reached_holder(state: Training, result: Result, uid: str) -> Training:
+    """The only member that held the result has served it to this one: others can fetch from it."""
+    holders = alive(state).intersection(result.holders) - {uid}
+    if uid in result.holders or len(holders) != 1:
+        return state
+    (holder,) = holders
+    return with_member(state, msgspec.structs.replace(state.members[holder], unreachable=False))
 
 
 def _collect_again(state: Training, current: Round, body: Publish) -> Training:
@@ -352,54 +320,38 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
             f"{len(body.receipt.contributions)} usable models are fewer than minPeers "
             f"{terms_of(state).min_peers}: the round collects again, without a result",
         )
-    excluded = {part.uid for part in body.receipt.exclusions}
-    unusable = {
-        part.uid: Barred(current.submissions[part.uid].digest, f"{part.reason}: {part.detail}".removesuffix(": "))
-        for part in body.receipt.exclusions
-        if part.reason in ("non-finite", "structure")
-    }
-    usable = {uid: entry for uid, entry in current.submissions.items() if uid not in excluded}
+    parts = {part.uid: part for part in body.receipt.exclusions}
+    unreachable = {uid for uid, part in parts.items() if part.reason in ("unreachable", "too-slow")}
+    barred = {uid: _barred(current, part) for uid, part in parts.items() if uid not in unreachable}
+    kept = {uid: entry for uid, entry in current.submissions.items() if uid not in barred}
     again = msgspec.structs.replace(
         current,
         phase="collecting",
-        submissions={**usable, **current.late},
+        submissions={**kept, **current.late},
         late={},
-        barred={**current.barred, **unusable},
+        barred={**current.barred, **barred},
+        unreachable=tuple(sorted(unreachable.union(current.unreachable) - barred.keys())),
     )
-    return freeze_if_complete(msgspec.structs.replace(state, round=again))
+    state = next_term(msgspec.structs.replace(state, round=again))
+    return freeze_if_complete(elect_leader(state, previous=current.leader))
 
 
-def _check_receipt(state: Training, current: Round, receipt: Receipt) -> None:
-    if receipt.method != terms_of(state).merge_method:
-        raise Rejection(Code.WRONG_METHOD, f"the contract merges by {terms_of(state).merge_method}")
-    named = [part.uid for part in receipt.contributions] + [part.uid for part in receipt.exclusions]
-    if sorted(named) != sorted(current.submissions):
-        raise Rejection(
-            Code.WRONG_CONTRIBUTORS, "the receipt must name every contributor of the frozen round exactly once"
-        )
-    for part in receipt.contributions:
-        entry = current.submissions[part.uid]
-        if (part.digest, part.weight) != (entry.digest, entry.weight):
-            raise Rejection(
-                Code.WRONG_CONTRIBUTION,
-                f"{part.uid} submitted {shortened(entry.digest)} with weight {entry.weight}",
-            )
+def _barred(current: Round, part: Exclusion) -> Barred:
+    digest, known = current.submissions[part.uid].digest, current.barred.get(part.uid)
+    before = known.leaders if known and known.digest == digest else ()
+    leaders = tuple(sorted({*before, current.leader}))
+    return Barred(digest, f"{part.reason}: {part.detail}".removesuffix(": "), leaders)
 
 
-def _check_initial(body: Publish) -> None:
-    """All start from the model of one contributor, the one with a coefficient."""
-    chosen = [part.digest for part in body.receipt.contributions if part.coefficient]
-    if chosen != [body.result]:
-        raise Rejection(Code.NOT_INITIAL, "with initial sync `one` the result of round 0 is one contributor's model")
-
-
-def _credited(state: Training, current: Round, receipt: Receipt) -> dict[str, Member]:
+def _credited(state: Training, current: Round, receipt: Receipt, leader: str) -> dict[str, Member]:
     contributed = {part.uid for part in receipt.contributions}
+    fetched = {part.uid for part in receipt.contributions if part.weight and part.digest != current.base} - {leader}
     return {
         uid: msgspec.structs.replace(
             member,
             contributed=member.contributed + (uid in contributed),
             late=member.late + (uid in current.late),
+            unreachable=member.unreachable and uid not in fetched,
         )
         for uid, member in state.members.items()
     }

@@ -2,8 +2,11 @@
 round freezes, the adaptive interval is set. And what most transactions look up first, or are refused.
 """
 
+from functools import lru_cache
+
 import msgspec
 
+from swarmlearning.ledger.canonical import canonical, sha256
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.adaptive import mean_loss, next_interval
@@ -20,6 +23,8 @@ from swarmlearning.ledger.contracts.training.state import (
 
 def open_round(state: Training, number: int, base: str, now_ms: int) -> Training:
     """The round of this number begins, in term 0."""
+    if not state.order:
+        state = msgspec.structs.replace(state, order=_order(state))
     opened = Round(
         number=number,
         term=0,
@@ -38,29 +43,62 @@ def open_round(state: Training, number: int, base: str, now_ms: int) -> Training
 def next_term(state: Training) -> Training:
     """The round goes on without a leader; `elect_leader` finds the next."""
     assert state.round is not None
-    following = msgspec.structs.replace(state.round, term=state.round.term + 1, leader="", no_progress=())
+    following = msgspec.structs.replace(
+        state.round, term=state.round.term + 1, leader="", no_progress=(), overdue=(), reports=0
+    )
     return msgspec.structs.replace(state, round=following)
 
 
-def elect_leader(state: Training, deposed: str = "") -> Training:
-    """Elects where there is no leader; members without a living ML process lead only if nobody else can.
+def elect_leader(state: Training, previous: str = "") -> Training:
+    """Elects where there is no leader; `previous` led until now, and does not again if anybody else can.
 
-    The one just `deposed` is passed over: as members come and go, its turn may come twice in a row.
+    Members that others cannot fetch from lead only if nobody else can, and so do, before these, members without a
+    living ML process. Who was deposed in this round comes after those who were not, or fewer times.
     """
     current = state.round
     if current is None or current.leader:
         return state
-    willing = [member for member in state.members.values() if member.may_lead]
-    eligible = sorted(member.uid for member in willing if member.present)
-    if not eligible:
-        eligible = sorted(member.uid for member in willing if member.attendance == "ml-lost")
+    eligible = _eligible(state)
     if not eligible:
         return state
-    position = current.number + current.term
-    leader = eligible[position % len(eligible)]
-    if leader == deposed:
-        leader = eligible[(position + 1) % len(eligible)]
+    ordered = sorted(eligible, key=lambda uid: _place(state.order, uid))
+    start = (current.number + current.term) % len(ordered)
+    turns = [*ordered[start:], *ordered[:start]]
+    leader = min(turns, key=lambda uid: (uid == previous, current.deposed.count(uid)))
     return msgspec.structs.replace(state, round=msgspec.structs.replace(current, leader=leader))
+
+
+def _eligible(state: Training) -> list[str]:
+    willing = [member for member in state.members.values() if member.may_lead]
+    for unreachable in (False, True):
+        for attendance in ("present", "ml-lost"):
+            found = [one.uid for one in willing if one.unreachable == unreachable and one.attendance == attendance]
+            if found:
+                return found
+    return []
+
+
+def _order(state: Training) -> str:
+    """A value that nobody can choose who does not choose the identity of all members."""
+    identities = sorted([uid, member.identity] for uid, member in state.members.items())
+    return sha256(canonical([state.network, state.name, state.run, identities]))
+
+
+@lru_cache(maxsize=4096)
+def _place(order: str, uid: str) -> str:
+    return sha256(canonical([order, uid]))
+
+
+def with_hope(state: Training, uid: str) -> Training:
+    """The state after something has changed about this member: the result may be had from it, if it holds it."""
+    if state.result is None or not holds(state, uid):
+        return state
+    return msgspec.structs.replace(state, result=msgspec.structs.replace(state.result, given_up=()))
+
+
+def without_mark(current: Round, uid: str) -> Round:
+    """The round with this contributor's model counting to minPeers again."""
+    return msgspec.structs.replace(current, unreachable=tuple(other for other in current.unreachable if other != uid))
 
 
 def freeze_if_complete(state: Training) -> Training:
@@ -68,7 +106,7 @@ def freeze_if_complete(state: Training) -> Training:
     current = state.round
     if current is None or current.phase == "frozen" or awaited(state):
         return state
-    if len(current.submissions) < terms_of(state).min_peers:
+    if current.usable < terms_of(state).min_peers:
         return state
     return msgspec.structs.replace(state, round=msgspec.structs.replace(current, phase="frozen"))
 

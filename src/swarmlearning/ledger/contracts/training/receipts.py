@@ -1,0 +1,42 @@
+"""What the receipt of a merge has to state, so that anyone who holds the models can make the result again."""
+
+from swarmlearning.ledger.bodies import Publish
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.state import Round, Terms
+from swarmlearning.ledger.contracts.training.transitions import shortened
+
+
+def check_receipt(terms: Terms, current: Round, body: Publish) -> None:
+    """Raises `Rejection` unless the receipt names every contributor once, with the model and weight it submitted."""
+    receipt = body.receipt
+    if receipt.method != terms.merge_method:
+        raise Rejection(Code.WRONG_METHOD, f"the contract merges by {terms.merge_method}")
+    named = [part.uid for part in receipt.contributions] + [part.uid for part in receipt.exclusions]
+    if sorted(named) != sorted(current.submissions):
+        raise Rejection(
+            Code.WRONG_CONTRIBUTORS, "the receipt must name every contributor of the frozen round exactly once"
+        )
+    for part in receipt.contributions:
+        entry = current.submissions[part.uid]
+        if (part.digest, part.weight) != (entry.digest, entry.weight):
+            raise Rejection(
+                Code.WRONG_CONTRIBUTION,
+                f"{part.uid} submitted {shortened(entry.digest)} with weight {entry.weight}",
+            )
+
+
+def check_result(terms: Terms, current: Round, body: Publish) -> None:
+    """Raises `Rejection` unless the result and the coefficients are such as follow from enough contributions."""
+    parts = body.receipt.contributions
+    if not any(part.weight for part in parts) and body.result != current.base:
+        raise Rejection(Code.NO_WEIGHT, "no contributor has weight: the previous model stands")
+    if not body.result:
+        raise Rejection(Code.NO_RESULT, "a merge of enough models has a result")
+    if terms.initial == "one" and current.number == 0:
+        if [part.digest for part in parts if part.coefficient] != [body.result]:
+            raise Rejection(
+                Code.NOT_INITIAL, "with initial sync `one` the result of round 0 is one contributor's model"
+            )
+    elif terms.merge_method == "mean" and any(part.coefficient != part.weight for part in parts):
+        raise Rejection(Code.WRONG_CONTRIBUTION, "the coefficients of a mean are the contributors' weights")

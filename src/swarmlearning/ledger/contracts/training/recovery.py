@@ -1,0 +1,176 @@
+"""The transactions of a training contract for when something goes wrong, and `settle`: one function each.
+
+Each raises `Rejection` when the transaction does not hold; then nothing has changed. `state.py` has the theory.
+"""
+
+import msgspec
+
+from swarmlearning.ledger.bodies import Depose, Missing, Settle, Void
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.state import (
+    Member,
+    Result,
+    Round,
+    Training,
+    alive,
+    all_hold,
+    lost_model,
+)
+from swarmlearning.ledger.contracts.training.transitions import (
+    elect_leader,
+    freeze_if_complete,
+    member_of,
+    next_term,
+    pace_if_complete,
+    round_in_progress,
+    standing_result,
+    with_member,
+)
+
+
+def depose(
+    state: Training, body: Depose, uid: str, *, by_sn: bool, leader_incarnation: int, leader_height: int
+) -> Training:
+    """Replaces a leader: at an SN's word that its lease is gone, at its own, or at two reporters' of no progress."""
+    current = round_in_progress(state, body.round)
+    if body.term != current.term or not current.leader:
+        raise Rejection(Code.STALE_TERM, f"round {current.number} is in term {current.term}, not {body.term}")
+    if not by_sn:
+        member_of(state, uid)
+    if body.incarnation != leader_incarnation:
+        raise Rejection(Code.OLD_INCARNATION, f"the leader now runs as incarnation {leader_incarnation}")
+    if body.cause == "overdue":
+        return _overdue(state, current, uid, by_sn=by_sn)
+    if leader_height > body.seen_height:
+        raise Rejection(Code.PROGRESS, f"the leader spoke at height {leader_height}, after {body.seen_height}")
+    if body.cause == "lease":
+        if not by_sn:
+            raise Rejection(Code.NOT_ALLOWED, "only an SN can tell that a lease is gone")
+        return elect_leader(next_term(state), previous=current.leader)
+    if uid == current.leader:
+        return _deposed(state, current)
+    if uid in current.no_progress:
+        raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
+    reporters = (*current.no_progress, uid)
+    if len(reporters) < 2:
+        return msgspec.structs.replace(state, round=msgspec.structs.replace(current, no_progress=reporters))
+    return _deposed(state, current)
+
+
+def _overdue(state: Training, current: Round, uid: str, *, by_sn: bool) -> Training:
+    """The leader moves on but takes far too long: for members to judge, two of them where there are as many others."""
+    if by_sn or uid == current.leader:
+        raise Rejection(Code.NOT_ALLOWED, "only other members judge how long a leader takes")
+    if uid in current.overdue:
+        raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
+    reporters = (*current.overdue, uid)
+    if len(reporters) < min(2, len(alive(state) - {current.leader})):
+        return msgspec.structs.replace(state, round=msgspec.structs.replace(current, overdue=reporters))
+    return _deposed(state, current)
+
+
+def _deposed(state: Training, current: Round) -> Training:
+    """The leader has made no progress: it comes last in what is left of this round."""
+    noted = msgspec.structs.replace(current, deposed=(*current.deposed, current.leader))
+    return elect_leader(next_term(msgspec.structs.replace(state, round=noted)), previous=current.leader)
+
+
+def missing(state: Training, body: Missing, uid: str) -> Training:
+    """The member can get the result from nobody, or the base of the round in progress where the result is void."""
+    member = member_of(state, uid)
+    if (current := _with_base_of(state, body.round)) is not None:
+        return _misses_base(state, current, uid)
+    result = standing_result(state, body.round)
+    if uid in (result.given_up if body.lasting else result.missing):
+        raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
+    result = msgspec.structs.replace(
+        result,
+        missing=_with(result.missing, uid),
+        given_up=_with(result.given_up, uid) if body.lasting else result.given_up,
+        holders=tuple(other for other in result.holders if other != uid),
+    )
+    state = with_member(state, msgspec.structs.replace(member, awaited=False))
+    return freeze_if_complete(pace_if_complete(msgspec.structs.replace(state, result=result)))
+
+
+def _with_base_of(state: Training, number: int) -> Round | None:
+    """The round in progress, where it builds on a result of this number that does not stand any more."""
+    current = state.round
+    return current if state.result is None and current and current.base and current.number - 1 == number else None
+
+
+def _misses_base(state: Training, current: Round, uid: str) -> Training:
+    if uid in current.base_missing:
+        raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
+    noted = msgspec.structs.replace(current, base_missing=_with(current.base_missing, uid))
+    return msgspec.structs.replace(state, round=noted)
+
+
+def _with(uids: tuple[str, ...], uid: str) -> tuple[str, ...]:
+    return tuple(sorted({*uids, uid}))
+
+
+def void(state: Training, body: Void, now_ms: int) -> Training:
+    """The model is lost: a result's round is collected again in a new term, one with a lost base without any base."""
+    if state.settled:
+        raise Rejection(Code.SETTLED, "training has ended, all live members held its final model")
+    current = _with_base_of(state, body.round)
+    result = None if current else standing_result(state, body.round)
+    if lost_model(state) != body.round:
+        missing = result.missing if result else current.base_missing if current else ()
+        others = ", ".join(sorted(alive(state).difference(missing))) or "none"
+        raise Rejection(
+            Code.STILL_HELD, f"the model of round {body.round} is not lost; live members that do not miss it: {others}"
+        )
+    if current is not None:
+        return _collected_anew(state, current, "", now_ms)
+    assert result is not None
+    return _void_result(state, result, now_ms)
+
+
+def _void_result(state: Training, result: Result, now_ms: int) -> Training:
+    contributed = {part.uid for part in result.receipt.contributions}
+    holders = alive(state).intersection(result.holders)
+    members = {
+        uid: msgspec.structs.replace(
+            member,
+            contributed=member.contributed - (uid in contributed),
+            late=member.late - (uid in result.closed.late),
+            unreachable=member.unreachable or uid in holders,
+        )
+        for uid, member in state.members.items()
+    }
+    gone = result.digest == result.closed.base  # then the model before is nowhere either: all begin with what they have
+    state = msgspec.structs.replace(state, members=members, result=None, over=False, rounds=result.closed.number)
+    return _collected_anew(state, result.closed, "" if gone else result.closed.base, now_ms)
+
+
+def _collected_anew(state: Training, closed: Round, base: str, now_ms: int) -> Training:
+    """The round begins again in a new term, from this base; everybody who is there is waited for."""
+    members: dict[str, Member] = {
+        uid: msgspec.structs.replace(member, awaited=member.present) for uid, member in state.members.items()
+    }
+    again = msgspec.structs.replace(
+        closed,
+        base=base,
+        phase="collecting",
+        opened_ms=now_ms,
+        submissions={},
+        late={},
+        barred={},
+        unreachable=(),
+        base_missing=(),
+    )
+    return elect_leader(next_term(msgspec.structs.replace(state, members=members, round=again)))
+
+
+def settle(state: Training, body: Settle) -> Training:
+    """All live members hold the final result: from now on it is."""
+    standing_result(state, body.round)
+    if not state.over:
+        raise Rejection(Code.NOT_OVER, f"training of contract {state.name} is not over")
+    if state.settled or not all_hold(state):
+        detail = "it is settled already" if state.settled else "not all live members hold it yet"
+        raise Rejection(Code.NO_CHANGE, detail)
+    return msgspec.structs.replace(state, settled=True)

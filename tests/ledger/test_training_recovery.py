@@ -1,0 +1,326 @@
+"""The training contract when models are lost, or those who hold them serve nobody, and who leads then."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from support.network import session
+from support.play import Play, merged
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.state import Training, empty, lost_model
+from swarmlearning.ledger.contracts.training.transactions import open_session
+
+
+def published(*members: str, min_peers: int = 2) -> Play:
+    """The result of round 0 stands, and only `a`, who led, holds it."""
+    play = Play(*members, min_peers=min_peers)
+    play.submit(*members)
+    play.publish("a")
+    return play
+
+
+# --- a result that its holders serve to nobody ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """Of `members` with `min_peers`, these hold the result, miss it, and have given it up."""
+
+    members: str
+    min_peers: int
+    holders: str
+    missing: str = ""
+    given_up: str = ""
+    lost: bool = False
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("ab", 2, "", "ab", lost=True),
+        Case("abc", 2, "", "ab", lost=False),
+        Case("ab", 2, "a", "b", lost=False),
+        Case("ab", 2, "a", "", "b", lost=True),
+        Case("ab", 1, "a", "", "b", lost=False),
+        Case("abc", 2, "a", "b", "c", lost=False),
+        Case("abc", 2, "a", "", "bc", lost=True),
+        Case("abc", 2, "ab", "", "c", lost=False),
+        Case("abc", 3, "ab", "", "c", lost=True),
+        Case("abcde", 2, "abc", "", "de", lost=False),
+        Case("abcde", 2, "ab", "", "cde", lost=True),
+        Case("abcde", 3, "a", "", "bc", lost=False),
+        Case("abcde", 3, "a", "", "bcd", lost=True),
+        Case("abcd", 2, "ab", "", "cd", lost=False),
+    ],
+)
+def test_a_result_is_lost_when_too_few_hold_it_and_those_who_miss_it_have_given_up(case: Case) -> None:
+    play = Play(*case.members, min_peers=case.min_peers)
+    play.submit(*case.members)
+    play.publish("a")
+    play.report(*case.holders)
+    play.missing(*(uid for uid in case.missing + case.given_up))
+    play.missing(*case.given_up, lasting=True)
+    assert (lost_model(play.state) == 0) == case.lost
+    if case.lost:
+        play.void()
+        assert (play.round.number, play.round.term, play.state.result) == (0, 1, None)
+    else:
+        with pytest.raises(Rejection, match="still-held"):
+            play.void()
+
+
+def test_a_leader_whose_result_nobody_could_fetch_does_not_lead_while_others_can() -> None:
+    play = published("a", "b", "c")
+    play.missing("b", "c")
+    play.missing("b", "c", lasting=True)
+    play.void()
+    assert play.member("a").unreachable
+    leaders = set()
+    for _ in range(6):
+        leaders.add(play.leader)
+        play.depose("sn", by_sn=True, cause="lease")
+    assert leaders == {"b", "c"}
+    play.set_attendance("b", "lost")
+    play.set_attendance("c", "lost")
+    assert play.leader == "a", "nobody else can"
+
+
+def test_a_member_that_another_leader_has_fetched_from_may_lead_again() -> None:
+    play = published("a", "b", "c")
+    play.missing("b", "c")
+    play.missing("b", "c", lasting=True)
+    play.void()
+    play.submit("a", "b", "c")
+    play.publish(without={"a": "unreachable"})
+    assert play.member("a").unreachable, "its model was not fetched"
+    play.report("a", "b", "c")
+    play.submit("a", "b", "c")
+    play.publish()
+    assert not play.member("a").unreachable
+
+
+@pytest.mark.parametrize("change", ["restarted", "another address"])
+def test_a_member_that_was_restarted_or_has_another_address_may_lead_again(change: str) -> None:
+    play = published("a", "b", "c")
+    play.missing("b", "c")
+    play.missing("b", "c", lasting=True)
+    play.void()
+    if change == "restarted":
+        play.open("a", incarnation=2)
+    else:
+        play.readdress("a")
+    assert not play.member("a").unreachable
+
+
+def test_a_holder_that_returns_is_given_another_chance_before_its_result_is_lost() -> None:
+    play = published("a", "b")
+    play.set_attendance("a", "lost")
+    play.missing("b")
+    play.missing("b", lasting=True)
+    assert lost_model(play.state) is None, "too few are there"
+    play.open("a", incarnation=2)
+    assert lost_model(play.state) is None
+    play.missing("b", lasting=True)
+    assert lost_model(play.state) == 0
+
+
+def test_a_result_is_not_lost_while_fewer_than_min_peers_are_there_to_make_it_again() -> None:
+    play = published("a", "b", "c")
+    play.missing("a", "b")
+    play.set_attendance("c", "lost")
+    play.set_attendance("b", "lost")
+    assert lost_model(play.state) is None
+    play.set_attendance("b", "present")
+    assert lost_model(play.state) == 0
+
+
+# --- a base that is lost too ----------------------------------------------------------------------------------------
+
+
+def void_round_1(*members: str) -> Play:
+    """Round 1 is collected again from the result of round 0, since its own result was lost."""
+    play = Play(*members)
+    play.complete_round(*members)
+    play.submit(*members)
+    play.publish()
+    play.missing(*members)
+    play.void()
+    return play
+
+
+def test_a_base_that_every_live_member_misses_is_done_without() -> None:
+    play = void_round_1("a", "b", "c")
+    assert play.round.base == merged(0)
+    play.missing("a", "b", number=0)
+    with pytest.raises(Rejection, match=r"still-held: .*: c"):
+        play.void(number=0)
+    play.missing("c", number=0)
+    play.void(number=0)
+    assert (play.round.number, play.round.base, play.round.submissions) == (1, "", {})
+    play.submit("a", "b", "c", base="")
+    assert play.frozen
+
+
+def test_a_base_is_done_without_once_the_last_member_that_might_have_it_is_gone() -> None:
+    play = void_round_1("a", "b", "c")
+    play.missing("a", "b", number=0)
+    play.set_attendance("c", "lost")
+    assert lost_model(play.state) == 0
+
+
+def test_a_missing_base_is_reported_once() -> None:
+    play = void_round_1("a", "b")
+    play.missing("a", number=0)
+    with pytest.raises(Rejection, match="no-change: a has reported this already"):
+        play.missing("a", number=0)
+
+
+# --- who leads ------------------------------------------------------------------------------------------------------
+
+
+def opened(uids: str, network: str, name: str = "contract", identities: str = "") -> Training:
+    """A contract in which all these open a session, in this order."""
+    state = empty(name)
+    for uid, identity in zip(uids, identities or uids, strict=True):
+        body = session(len(uids))
+        state = open_session(state, body, uid, 1, 0, network=network, identity=identity)
+    return state
+
+
+def leaders(state: Training) -> list[str]:
+    """Who would lead in each of the first terms of round 0."""
+    play = Play()
+    play.state = state
+    found = []
+    for _ in range(len(state.members)):
+        found.append(play.leader)
+        play.depose("sn", by_sn=True, cause="lease")
+    return found
+
+
+def test_the_order_of_leaders_does_not_depend_on_who_came_first() -> None:
+    assert leaders(opened("abcde", "1" * 64)) == leaders(opened("edcba", "1" * 64))
+
+
+def test_every_member_has_its_turn_to_lead() -> None:
+    assert sorted(leaders(opened("abcde", "1" * 64))) == list("abcde")
+
+
+def test_no_member_leads_first_in_every_network_whatever_its_uid() -> None:
+    first = {leaders(opened("0abcd", f"{number:064}"))[0] for number in range(64)}
+    assert first == set("0abcd")
+
+
+def test_the_order_of_leaders_follows_from_network_contract_and_identities() -> None:
+    order = opened("abcde", "1" * 64).order
+    assert opened("abcde", "1" * 64).order == order
+    assert opened("abcde", "2" * 64).order != order
+    assert opened("abcde", "1" * 64, name="another").order != order
+    assert opened("abcde", "1" * 64, identities="vwxyz").order != order
+
+
+def test_the_order_of_leaders_stays_as_members_come_and_go() -> None:
+    state = opened("abcde", "1" * 64)
+    later = open_session(state, session(5), "x", 1, 0, network="1" * 64, identity="x")
+    assert later.order == state.order
+
+
+def test_a_leader_that_was_deposed_comes_after_all_that_were_not() -> None:
+    play = Play("a", "b", "c", "d")
+    found = []
+    for _ in range(8):
+        found.append(play.leader)
+        play.depose(*sorted({"a", "b", "c", "d"} - {play.leader})[:2])
+    assert found == [*"abcd", *"abcd"]
+    assert play.round.doublings == 3
+
+
+# --- a leader that takes too long -----------------------------------------------------------------------------------
+
+
+def test_two_members_depose_a_leader_that_reports_progress_but_takes_too_long() -> None:
+    play = Play("a", "b", "c")
+    play.submit("a", "b", "c")
+    play.depose("b", cause="overdue", spoke=9)
+    play.progress("a")
+    assert play.leader == "a"
+    play.depose("c", cause="overdue", spoke=10)
+    assert (play.round.term, play.leader) == (1, "b")
+
+
+def test_of_two_members_one_deposes_the_other_that_takes_too_long() -> None:
+    play = Play("a", "b")
+    play.submit("a", "b")
+    play.depose("b", cause="overdue", spoke=9)
+    assert (play.round.term, play.leader) == (1, "b")
+
+
+def test_an_sn_does_not_judge_how_long_a_leader_takes() -> None:
+    play = Play("a", "b", "c")
+    with pytest.raises(Rejection, match="not-allowed"):
+        play.depose("sn", by_sn=True, cause="overdue")
+
+
+# --- an operator ends it --------------------------------------------------------------------------------------------
+
+
+def test_a_stopped_training_is_over_with_the_result_of_the_round_in_progress() -> None:
+    play = Play("a", "b")
+    play.complete_round("a", "b")
+    play.stop()
+    assert not play.state.over
+    play.submit("a", "b")
+    play.publish()
+    assert (play.state.over, play.result.digest, play.state.rounds) == (True, merged(1), 2)
+    play.report("a", "b")
+    play.settle()
+    assert play.state.settled
+
+
+def test_a_stopped_training_whose_last_result_is_lost_ends_with_the_one_made_again() -> None:
+    play = Play("a", "b")
+    play.stop()
+    play.submit("a", "b")
+    play.publish()
+    play.missing("a", "b")
+    play.void()
+    assert not play.state.over
+    play.submit("a", "b")
+    play.publish()
+    assert play.state.over
+
+
+# --- terms that nobody needs any more -------------------------------------------------------------------------------
+
+
+def test_terms_are_free_again_when_no_session_is_open_and_nothing_was_merged() -> None:
+    play = Play("a", min_peers=3)
+    play.set_attendance("a", "left")
+    play.min_peers = 2
+    play.open("b")
+    play.open("a", incarnation=2)
+    assert play.state.terms is not None
+    assert play.state.terms.min_peers == 2
+    assert play.state.members.keys() == {"a", "b"}
+    assert play.round.number == 0
+
+
+def test_an_open_session_keeps_its_terms_though_nothing_was_merged() -> None:
+    play = Play("a", min_peers=3)
+    with pytest.raises(Rejection, match=r"minPeers is 3.*use another trainingContract.*swarm contract reset"):
+        play.open("b", min_peers=2)
+
+
+def test_terms_with_which_something_was_merged_stay_though_everybody_is_away() -> None:
+    play = published("a", "b")
+    for uid in ("a", "b"):
+        play.set_attendance(uid, "lost")
+    with pytest.raises(Rejection, match="other-terms"):
+        play.open("c", structure="6" * 64)
+
+
+def test_members_that_are_lost_before_round_0_keep_their_sessions_where_the_terms_are_the_same() -> None:
+    play = Play("a", min_peers=3)
+    play.set_attendance("a", "lost")
+    play.open("b")
+    assert play.state.members.keys() == {"a", "b"}
