@@ -2,110 +2,40 @@
 thing that goes wrong at one moment. Anything at any time is in `tests/simulation`.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import get_args
 
 import pytest
 
-from simulation.faults import Fault, crash, cut, leave, lose_ml, poison, reset, shield, stick, strike, vanish
-from simulation.ledger import CONTRACT
-from simulation.scenario import Scenario
-from simulation.site import SETTINGS, Plan
+from simulation.faults import Fault, crash, cut, lose_ml, poison, reset, shield, strike, vanish
+from simulation.site import Plan
 from simulation.swarm import Swarm
 from simulation.unsigned import signatures_unchecked
+from support.stories import (
+    CANNOT_LEAD,
+    FOR_A_WHILE,
+    LATE,
+    held_by_two,
+    left_out,
+    published,
+    published_by_all,
+    reasons,
+    results,
+    round_open,
+    run,
+    standing,
+    strikes,
+    submits,
+    swarms,
+)
 from swarmlearning.choices import CheckinMode
-from swarmlearning.ledger.bodies import Depose, Publish, Submit
-from swarmlearning.ledger.contracts.training.state import Phase, Result, Training
-from swarmlearning.views.render import waiting_text
-
-SEEDS = range(12)
-"""Orders of events for each story."""
-LATENCIES = (0.01, 0.1, 0.5)
-"""From quick to as slow as training."""
-FOR_A_WHILE = 60.0
-LATE = math.inf
-CANNOT_LEAD = replace(SETTINGS, make_me_admin=False)
 
 
 @pytest.fixture(autouse=True)
 def unsigned() -> Iterator[None]:
     with signatures_unchecked():
         yield
-
-
-def swarms(*plans: Plan, min_peers: int) -> Iterator[Swarm]:
-    """The same swarm (`sl-1`, `sl-2`, …) in as many orders of events; who joins `LATE` is not started."""
-    for seed in SEEDS:
-        scenario = Scenario(plans, min_peers, latency=LATENCIES[seed % len(LATENCIES)], doubling=0.1)
-        swarm = Swarm(scenario, seed)
-        swarm.until_healed(FOR_A_WHILE)  # so long messages come twice
-        yield swarm
-
-
-def round_open(number: int, submitted: int = 0, phase: Phase = "collecting") -> Callable[[Training], bool]:
-    """Whether this round is in progress, with so many models, in this phase."""
-
-    def reached(state: Training) -> bool:
-        now = state.round
-        return now is not None and (now.number, len(now.submissions), now.phase) == (number, submitted, phase)
-
-    return reached
-
-
-def published(number: int) -> Callable[[Training], bool]:
-    return lambda state: state.result is not None and state.result.closed.number == number
-
-
-def held_by_two(state: Training) -> bool:
-    return state.result is not None and len(state.result.holders) == 2
-
-
-def standing(swarm: Swarm) -> Result:
-    assert swarm.training.result is not None
-    return swarm.training.result
-
-
-def submits(swarm: Swarm) -> list[tuple[str, Submit]]:
-    """Who submitted what, in order."""
-    said = [entry.content for entry in swarm.log.entries]
-    return [(one.sender, one.body) for one in said if isinstance(one.body, Submit)]
-
-
-def published_by_all(swarm: Swarm) -> list[Publish]:
-    """Every merge that was published, also those of too few models, which have no result."""
-    bodies = [entry.content.body for entry in swarm.log.entries]
-    return [body for body in bodies if isinstance(body, Publish)]
-
-
-def results(swarm: Swarm) -> list[Publish]:
-    return [body for body in published_by_all(swarm) if body.result]
-
-
-def left_out(swarm: Swarm) -> set[tuple[str, str]]:
-    """Whose models were not merged, and why."""
-    return {(part.uid, part.reason) for body in results(swarm) for part in body.receipt.exclusions}
-
-
-def reasons(swarm: Swarm) -> dict[str, str]:
-    """What each waiting ML process is told."""
-    told = {uid: site.machine.waiting for uid, site in swarm.sites.items() if site.machine}
-    return {uid: waiting_text(facts, {}) for uid, facts in told.items() if facts}
-
-
-def strikes(swarm: Swarm, fault: Fault, uid: str, lasts: float = FOR_A_WHILE) -> Callable[[], None]:
-    """Lets the fault strike this site, later."""
-    return lambda: strike(swarm, fault, swarm.sites[uid], lasts)
-
-
-def run(swarm: Swarm, without: Iterable[str] = ()) -> None:
-    """Until all have ended: well and with the final model, but those `without` an ML process or who came too late."""
-    assert swarm.run() == "complete"
-    for uid, site in swarm.sites.items():
-        if not site.dead and uid not in without and site.script.failed is None:
-            assert site.script.final == standing(swarm).digest, uid
 
 
 # --- all is well ----------------------------------------------------------------------------------------------------
@@ -324,164 +254,6 @@ def test_without_a_usable_model_of_everybody_needed_the_swarm_waits_and_says_why
         run(swarm)
         assert told.keys() == {"sl-1", "sl-2", "sl-3"}
         assert "sl-2 (its model cannot be used)" in told["sl-2"]
-
-
-# --- sites that nobody can fetch from -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("uid", ["sl-1", "sl-2", "sl-3"])
-def test_a_site_that_nobody_can_ever_fetch_from_does_not_stop_those_that_can_go_on_without_it(uid: str) -> None:
-    """Whoever leads in turn: what the unreachable site publishes is made again by another."""
-    for swarm in swarms(Plan(rounds=5), Plan(rounds=5), Plan(rounds=5), min_peers=2):
-        strikes(swarm, shield, uid, LATE)()
-        run(swarm)
-        assert [body.round for body in results(swarm)][-1] >= 5
-        assert swarm.log.said()["Void"] <= 1, "once is enough to know it"
-
-
-@pytest.mark.parametrize("uid", ["sl-1", "sl-2"])
-def test_a_swarm_that_needs_a_site_that_nobody_can_fetch_from_waits_quietly_and_says_for_what(uid: str) -> None:
-    quiet, healed = 300.0, 1500.0
-    for swarm in swarms(Plan(rounds=2), Plan(rounds=2), min_peers=2):
-        heights: list[int] = []
-        told: dict[str, str] = {}
-
-        def look(swarm: Swarm = swarm, heights: list[int] = heights) -> None:
-            heights.append(swarm.log.head.height)
-
-        def listen(swarm: Swarm = swarm, told: dict[str, str] = told) -> None:
-            told.update(reasons(swarm))
-
-        swarm.clock.after(quiet, look)
-        swarm.clock.after(healed, look)
-        swarm.clock.after(healed, listen)
-        swarm.until_healed(healed)
-        strikes(swarm, shield, uid, healed)()
-        run(swarm)
-        since_then = heights[1] - heights[0]
-        assert since_then <= (healed - quiet) / 60, "less than one transaction a minute"
-        assert f"{uid} (others cannot fetch models from it)" in told["sl-1"]
-
-
-# --- models that are lost -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("min_peers", [1, 2, 3])
-def test_a_result_and_its_base_that_are_lost_on_every_disk_are_done_without(min_peers: int) -> None:
-    """All contribute what they have (seed 7001279)."""
-    voids = 0
-    for swarm in swarms(*[Plan(rounds=3)] * 3, min_peers=min_peers):
-
-        def drop(swarm: Swarm = swarm) -> None:
-            for site in swarm.sites.values():
-                for digest in (standing(swarm).digest, standing(swarm).closed.base):
-                    site.store.drop(digest)
-
-        swarm.moments.when(published(1), drop)
-        run(swarm)
-        voids += swarm.log.said()["Void"]
-    assert voids > 0
-
-
-# --- leaders that stand still ---------------------------------------------------------------------------------------
-
-
-def frozen(number: int) -> Callable[[Training], bool]:
-    """Whether this round is frozen."""
-    return lambda state: state.round is not None and (state.round.number, state.round.phase) == (number, "frozen")
-
-
-def closes(number: int, swarm: Swarm) -> list[float]:
-    """The time at which the result of this round stands first, once it does."""
-    times: list[float] = []
-    swarm.moments.when(published(number), lambda: times.append(swarm.clock.now))
-    return times
-
-
-def test_a_leader_that_stands_still_is_replaced_soon_however_many_leaders_were_lost_before_it() -> None:
-    """SNs that judge leases differently depose one after the other; patience does not grow with that (seed 7015532)."""
-    for swarm in swarms(*[Plan(rounds=2)] * 4, min_peers=3):
-        begun: list[float] = []
-
-        def lose_many_and_stick(swarm: Swarm = swarm, begun: list[float] = begun) -> None:
-            begun.append(swarm.clock.now)
-            sn = swarm.sns[0]
-            for _ in range(9):
-                current = swarm.training.round
-                assert current is not None
-                seen = swarm.log.head.height
-                lease = Depose(current.number, current.term, 1, seen, "lease")
-                swarm.append(sn.author.write(swarm.log.head, CONTRACT, lease), sn)
-            assert swarm.training.round is not None
-            strikes(swarm, stick, swarm.training.round.leader, 800.0)()
-
-        swarm.moments.when(round_open(1), lose_many_and_stick)
-        swarm.until_healed(1000.0)
-        (closed,) = [closes(1, swarm)]
-        run(swarm)
-        assert closed[0] - begun[0] < 150.0
-
-
-def test_a_leader_that_stands_still_a_second_time_does_not_cost_many_times_the_patience() -> None:
-    """All others were deposed too, since their merges are slow and cannot be seen to move (seed 9213764)."""
-    for swarm in swarms(*[Plan(rounds=2, work=40.0, silent=True)] * 4, min_peers=3):
-        begun: list[float] = []
-
-        def depose_all(swarm: Swarm = swarm, begun: list[float] = begun) -> None:
-            begun.append(swarm.clock.now)
-            assert swarm.training.round is not None
-            strikes(swarm, stick, swarm.training.round.leader, 800.0)()
-            for _ in range(4):
-                current = swarm.training.round
-                assert current is not None
-                others = [uid for uid in swarm.sites if uid != current.leader][:2]
-                for uid in others:
-                    report = Depose(current.number, current.term, 1, swarm.log.head.height, "progress")
-                    author = swarm.sites[uid].link.author
-                    swarm.append(author.write(swarm.log.head, CONTRACT, report), swarm.sns[0])
-
-        swarm.moments.when(frozen(1), depose_all)
-        swarm.until_healed(1000.0)
-        (closed,) = [closes(1, swarm)]
-        run(swarm)
-        assert closed[0] - begun[0] < 300.0
-
-
-def test_a_leader_whose_progress_never_ends_is_replaced() -> None:
-    """It keeps reporting progress but does not publish; the others know how long leaders take."""
-    for swarm in swarms(*[Plan(rounds=4)] * 4, min_peers=3):
-        begun: list[float] = []
-
-        def dawdle(swarm: Swarm = swarm, begun: list[float] = begun) -> None:
-            begun.append(swarm.clock.now)
-            assert swarm.training.round is not None
-            swarm.sites[swarm.training.round.leader].store.slowness = 20_000
-
-        def hurry(swarm: Swarm = swarm) -> None:
-            for site in swarm.sites.values():
-                site.store.slowness = 1
-
-        swarm.moments.when(frozen(2), dawdle)
-        (closed,) = [closes(2, swarm)]
-        swarm.clock.after(3000.0, hurry)
-        swarm.until_healed(6000.0)
-        run(swarm)
-        assert closed[0] - begun[0] < 400.0
-
-
-# --- leaving --------------------------------------------------------------------------------------------------------
-
-
-def test_a_site_that_leaves_while_its_ml_process_starts_reports_nothing_after_it_has_left() -> None:
-    """What it had to report must not cross its `Leave` (seed 9105349)."""
-    for swarm in swarms(*[Plan(rounds=3)] * 4, min_peers=3):
-
-        def restart_and_leave(swarm: Swarm = swarm) -> None:
-            strikes(swarm, lose_ml, "sl-2", 0.0)()
-            swarm.clock.after(0.0005, strikes(swarm, leave, "sl-2", 5.0))
-
-        swarm.moments.when(published(0), restart_and_leave)
-        run(swarm)
 
 
 # --- states that no time heals --------------------------------------------------------------------------------------
