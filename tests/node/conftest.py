@@ -22,4 +22,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def identities(workspace: Path) -> dict[str, Identity]:
-    return make_workspace(workspace, ["SN-1", "SL-1", "SL-2"])
+    """SN-1 has the subject of the SN that founds a `Ledger`."""
+    made = make_workspace(workspace, ["SN-sn-1", "SL-1", "SL-2"])
+    return {**made, "SN-1": made["SN-sn-1"]}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.certs import authority_in, make_workspace
 from support.local_sn import member, running_sn
 from support.network import Ledger, session
 from support.ports import fixed_port
@@ -25,9 +26,9 @@ Identities = dict[str, Identity]
 
 
 @pytest.fixture
-def ledger() -> Ledger:
+def ledger(workspace: Path) -> Ledger:
     """Six blocks: the genesis, two SLs, their sessions, an announcement."""
-    made = Ledger()
+    made = Ledger(authority_in(workspace))
     for uid in ("sl-1", "sl-2"):
         made.join(uid)
     for uid in ("sl-1", "sl-2"):
@@ -140,19 +141,19 @@ async def test_a_chain_that_forks_ends_it(ledger: Ledger, identities: Identities
     for address in ("there:1", "there:2"):
         ledger.say("sl-2", Announce({"fs": address}), "network")
     fork = [*blocks[:5], ledger.blocks[5]]
-    assert "sent a block that cannot be: block 5 follows" in await refusal(fork, identities)
+    assert "sent an invalid block: block 5 follows" in await refusal(fork, identities)
 
 
 async def test_a_repeated_or_a_skipped_block_ends_it(ledger: Ledger, identities: Identities) -> None:
     blocks = ledger.blocks
     for shown in ([*blocks[:3], blocks[2]], [*blocks[:3], blocks[4]]):
-        assert "sent a block that cannot be: block" in await refusal(shown, identities)
+        assert "sent an invalid block: block" in await refusal(shown, identities)
 
 
 async def test_what_begins_with_no_genesis_ends_it(ledger: Ledger, identities: Identities) -> None:
     for first in (b"nonsense", b'{"header":"","transactions":[]}'):
         assert "block 0 is not the genesis of a network" in await refusal([first], identities)
-    assert "sent a block that cannot be" in await refusal(ledger.blocks[1:2], identities)
+    assert "sent an invalid block" in await refusal(ledger.blocks[1:2], identities)
 
 
 async def test_a_forged_block_is_void_and_changes_nothing(
@@ -184,6 +185,40 @@ async def test_a_slow_reader_skips_states_and_gets_the_newest(ledger: Ledger, id
         await asyncio.sleep(0)
         assert not coming.done()
         coming.cancel()
+
+
+async def test_an_sn_that_sends_an_invalid_block_is_left_for_another_one(
+    ledger: Ledger, identities: Identities, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A repeated block follows no head; the other SN's blocks do."""
+    async with (
+        scripted_sn(identities["SN-1"], [*ledger.blocks[:3], ledger.blocks[1]]) as false,
+        scripted_sn(identities["SN-1"], ledger.blocks) as honest,
+        following([false.address, honest.address], identities["SL-1"]) as follower,
+    ):
+        chain = await follower.reached(5)
+        assert follower.turn_to_next().address == honest.address
+    assert chain.hash == ledger.chain.hash
+    assert f"SN {false.address} sent an invalid block" in caplog.text
+
+
+async def test_an_sn_that_the_ledger_does_not_admit_is_not_followed(
+    ledger: Ledger, identities: Identities, workspace: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A certificate for the role SN is not enough once the network is known."""
+    false = make_workspace(tmp_path, ["SN-9"], authority_in(workspace))["SN-9"]
+    async with (
+        scripted_sn(identities["SN-1"], ledger.blocks[:2], ends=True) as honest,
+        scripted_sn(false, ledger.blocks) as relay,
+        following([honest.address, relay.address], identities["SL-1"]) as follower,
+    ):
+        await follower.reached(1)
+        await follower.turned()
+        await follower.turned()
+        assert relay.asked_from == []
+        honest.blocks = ledger.blocks
+        assert (await follower.reached(5)).hash == ledger.chain.hash
+    assert "'CN=SN-9,OU=Swarm-Learning' is that of no SN which the ledger admits" in caplog.text
 
 
 # --- from a checkpoint ----------------------------------------------------------------------------------------------

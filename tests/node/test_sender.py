@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from support.certs import authority_in, stranger
 from support.local_sn import running_sn
 from support.network import CONTRACT, Ledger, parse, read, session
 from support.ports import fixed_port
 from support.scripted_sn import Answer, ScriptedSn, scripted_sn
-from swarmlearning.api.client import Refusal
+from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Announce, Register
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import WINDOW
-from swarmlearning.node import follower as follower_module
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.ordering.local import read_chain_file
@@ -68,8 +68,8 @@ def refusal(code: str, status: int = 409) -> Callable[[str], Answer]:
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    made = Ledger()
+def ledger(workspace: Path) -> Ledger:
+    made = Ledger(authority_in(workspace))
     made.join("sl-1")
     return made
 
@@ -132,9 +132,8 @@ async def test_a_refusal_is_the_callers(ledger: Ledger, identities: Identities) 
 
 
 async def test_what_was_sent_to_a_dead_sn_is_on_the_chain_once_after_its_restart(
-    tmp_path: Path, identities: Identities, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, identities: Identities
 ) -> None:
-    monkeypatch.setattr(follower_module, "LONGEST_PAUSE", 0.1)
     port, unavailable = fixed_port(), asyncio.Event()
     async with AsyncExitStack() as sns:
         sn = await sns.enter_async_context(running_sn(tmp_path, identities["SN-1"], port=port))
@@ -150,3 +149,34 @@ async def test_what_was_sent_to_a_dead_sn_is_on_the_chain_once_after_its_restart
         blocks = read_chain_file(tmp_path / "chain.sqlite")
     said = [(at, tx.kind) for at, raw in enumerate(blocks) for tx in read(raw).transactions]
     assert [found for found in said if found[1] == "OpenSession"] == [(height, "OpenSession")]
+
+
+async def test_trust_that_stays_broken_with_all_sns_ends_the_sending(
+    ledger: Ledger, identities: Identities, tmp_path: Path
+) -> None:
+    port = fixed_port()
+    async with AsyncExitStack() as sns:
+        sn = await sns.enter_async_context(scripted_sn(identities["SN-1"], ledger.blocks, port))
+        async with sending(sn.address, identities["SL-1"]) as followed:
+            await sns.aclose()
+            await sns.enter_async_context(scripted_sn(stranger(tmp_path, "SN-1"), ledger.blocks, port))
+            sender = Sender(followed.author, followed._follower, lambda why: None, distrust_seconds=0.3)
+            with pytest.raises(Unavailable, match="do not trust each other") as error:
+                await sender.send("network", Announce({}))
+    assert error.value.final
+
+
+async def test_an_sn_that_is_trusted_again_in_time_gets_what_was_sent(
+    ledger: Ledger, identities: Identities, tmp_path: Path
+) -> None:
+    port, unavailable = fixed_port(), asyncio.Event()
+    async with AsyncExitStack() as sns:
+        sn = await sns.enter_async_context(scripted_sn(identities["SN-1"], ledger.blocks, port))
+        async with sending(sn.address, identities["SL-1"], lambda why: unavailable.set()) as sender:
+            await sns.aclose()
+            await sns.enter_async_context(scripted_sn(stranger(tmp_path, "SN-1"), ledger.blocks, port))
+            sent = asyncio.create_task(sender.send("network", Announce({})))
+            await unavailable.wait()
+            await sns.aclose()
+            await sns.enter_async_context(scripted_sn(identities["SN-1"], ledger.blocks, port, answers=[height(1)]))
+            assert await sent == 1

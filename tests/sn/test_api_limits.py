@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from support.certs import authority_in, make_workspace
-from support.local_sn import Member, fetch
+from support.local_sn import Member, fetch, member
 from support.mining import Site, engine_of
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.api.protocol import Limits
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.ledger.bodies import Revoke
 from swarmlearning.sn.api import blocks as blocks_api
 from swarmlearning.sn.api.app import make_api
 from swarmlearning.sn.api.shared import Shared
@@ -31,7 +32,7 @@ async def test_a_certificate_without_a_role_may_not_talk_to_an_sn(
     printer = make_workspace(tmp_path, ["printer-7"], authority_in(workspace))["printer-7"]
     for path in ("/status", "/blocks/0", "/blocks", "/is_up"):
         status, _, text = await fetch(sn["api"], printer, path)
-        assert (status, json.loads(text)["code"]) == (403, "bad-role")
+        assert (status, json.loads(text)["code"]) == (403, "not-allowed")
 
 
 async def test_block_streams_of_one_certificate_are_bounded(
@@ -128,3 +129,19 @@ async def test_the_documentation_page_loads_nothing(sn: dict[str, str], identiti
     _, _, text = await fetch(sn["api"], identities["SL-1"], "/docs")
     assert "/transactions" in text
     assert not re.search(r"<script|<link|<img|https?:", text)
+
+
+async def test_a_revoked_certificate_renews_no_lease_and_reads_nothing_and_its_stream_ends(
+    sl: Member, identities: Identities, workspace: Path
+) -> None:
+    operator = make_workspace(workspace, ["SWCI-1"])["SWCI-1"]
+    async with aclosing(sl.client.blocks(0)) as blocks, member(sl.client.address, operator, "swci-1", "SWCI") as swci:
+        await anext(blocks)
+        await swci.register()
+        await swci.say(Revoke(identities["SL-1"].thumbprint))
+        with pytest.raises(Unavailable, match="has ended the block stream"):
+            async for _ in blocks:
+                pass
+        for call in (sl.client.announce("sl-1", 1, 0, 0), sl.client.status(), sl.client.block(0)):
+            with pytest.raises(Refusal, match="has been revoked"):
+                await call

@@ -295,7 +295,6 @@ async def test_while_the_log_is_unavailable_transactions_wait(
                 raise failures.pop()
             return await read_log(start, limit)
 
-        monkeypatch.setattr(module, "FIRST_PAUSE", 0.0)
         monkeypatch.setattr(site.log, "read", hindered)
         assert await miner.submit(site.announcement().raw) == len(site.log.entries) - 1
     assert failures == []

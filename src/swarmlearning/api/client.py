@@ -1,26 +1,38 @@
 """An SN's API as its clients use it: send a transaction, read and follow blocks, ask for the state.
 
-`docs/protocol.md` describes the API; every SN serves its OpenAPI page at `/docs`.
+`docs/protocol.md` describes the API; every SN describes it at `/openapi.json`.
 """
 
+import asyncio
 import io
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
+from aiohttp.http_exceptions import HttpProcessingError
 
+from swarmlearning.api.sntls import Fault, NotAnSnError, SnTls
 from swarmlearning.errors import UserError
+from swarmlearning.transport.parties import Credential
 
 ANSWER_SECONDS = 40.0
 """A transaction is ordered or refused within this time, else the SN says that it cannot."""
 SILENCE_SECONDS = 6.0
 """An SN sends at least a comment every 2 seconds on a block stream; a longer silence is a dead or frozen SN."""
 CONNECTIONS = 4
-"""To one SN: the stream of blocks, and what is said or asked meanwhile. An SN bears 512 of all nodes together."""
+"""To one SN: the stream of blocks, and what is sent or asked meanwhile. An SN has room for 1024 in all."""
 MAX_LINE = 2 * 1024 * 1024
+MAX_ANSWER = 2 * 1024 * 1024
+"""Bytes of an answer: a block, or something shorter."""
+MAX_STATUS = 16 * 1024 * 1024
+MAX_ERROR = 64 * 1024
+MAX_DETAIL = 1000
+"""Characters of another organisation's text in our logs."""
+
+T = TypeVar("T")
 
 
 class Unavailable(UserError):
@@ -41,23 +53,64 @@ class Refusal(UserError):
         self.height = height
 
 
-class RefusalBody(msgspec.Struct, frozen=True):
-    """JSON of a refusal, as SNs send it with status 4xx."""
-
+class _RefusalBody(msgspec.Struct, frozen=True):
     code: str
     detail: str
     height: int = -1
 
 
-class SnClient:
-    """One SN, by `host:port`. Keeps its connections; use as an async context manager or call `close`."""
+class _Height(msgspec.Struct, frozen=True):
+    height: int
 
-    def __init__(self, address: str, tls: ssl.SSLContext, answer_seconds: float = ANSWER_SECONDS) -> None:
+
+class _Ordered(msgspec.Struct, frozen=True):
+    height: int
+    hash: str
+
+
+class ClusterMember(msgspec.Struct, frozen=True):
+    """A member of the etcd cluster; `name` is the SN's UID, empty until its member has started once."""
+
+    id: int
+    name: str
+    peer_url: str
+    learner: bool
+
+
+class _StatusHead(msgspec.Struct, frozen=True):
+    network: str
+    network_id: str
+    height: int
+    ordering: str
+
+
+def _no_fault(credential: Credential) -> str:
+    return ""
+
+
+class SnClient:
+    """One SN, by `host:port`. Keeps its connections; use as an async context manager or call `close`.
+
+    Whoever answers there must show a certificate for the role SN in which `fault` finds none either. All that it sends
+    is bounded, and taken as it is: without content coding, redirects or cookies.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        tls: ssl.SSLContext,
+        answer_seconds: float = ANSWER_SECONDS,
+        fault: Fault = _no_fault,
+    ) -> None:
         self.address = address
         self._base = f"https://{address}"
+        self._seconds = answer_seconds
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, limit=CONNECTIONS),
+            connector=aiohttp.TCPConnector(ssl=SnTls(tls, fault), limit=CONNECTIONS),
             timeout=aiohttp.ClientTimeout(total=answer_seconds, sock_connect=min(5.0, answer_seconds)),
+            headers={"accept-encoding": "identity"},
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=MAX_LINE,
         )
 
@@ -76,9 +129,9 @@ class SnClient:
     async def submit(self, raw: str) -> int:
         """Height of the block that holds the transaction. Raises `Refusal`, or `Unavailable`: then it may or may not
         be on the chain, and sending the same bytes again is safe."""
-        answer = await self._request("POST", "/transactions", raw.encode(), "application/jose")
-        height: int = msgspec.json.decode(answer)["height"]
-        return height
+        return self._read(
+            _Height, await self._request("POST", "/transactions", raw.encode(), "application/jose")
+        ).height
 
     async def announce(
         self, uid: str, incarnation: int, steps: int, moved: int, training: Mapping[str, Any] | None = None
@@ -93,13 +146,12 @@ class SnClient:
         Raises `Refusal` (`conflict`: another block was faster), or `Unavailable`: it may or may not be ordered.
         """
         path = f"/log/{height + 1}?previous={block_hash}"
-        answer = msgspec.json.decode(await self._request("POST", path, entry, "application/octet-stream"))
-        return answer["height"], answer["hash"]
+        head = self._read(_Ordered, await self._request("POST", path, entry, "application/octet-stream"))
+        return head.height, head.hash
 
-    async def cluster(self) -> list[dict[str, Any]]:
-        """The members of the etcd cluster: `id`, `name`, `peer_url`, `learner`; empty where the SN has no vote."""
-        members: list[dict[str, Any]] = msgspec.json.decode(await self._request("GET", "/cluster"))
-        return members
+    async def cluster(self) -> list[ClusterMember]:
+        """The members of the etcd cluster; empty where the SN has no vote."""
+        return self._read(list[ClusterMember], await self._request("GET", "/cluster"))
 
     async def end_vote(self, uid: str) -> None:
         """Ends the vote of the asking SN. Raises as `submit` does."""
@@ -111,61 +163,107 @@ class SnClient:
 
     async def state(self, height: int) -> dict[str, Any]:
         """`height`, `hash` of the block, `state_hash` after it. Raises `Refusal` when the SN does not know."""
-        answer: dict[str, Any] = msgspec.json.decode(await self._request("GET", f"/blocks/{height}/state"))
-        return answer
+        return self._read(dict[str, Any], await self._request("GET", f"/blocks/{height}/state"))
 
     async def status(self) -> dict[str, Any]:
         """The SN's view of the network: nodes, trainings, what they wait for."""
-        answer: dict[str, Any] = msgspec.json.decode(await self._request("GET", "/status"))
-        return answer
+        answer = await self._request("GET", "/status", limit=MAX_STATUS)
+        self._read(_StatusHead, answer)
+        return self._read(dict[str, Any], answer)
 
     async def blocks(self, start: int) -> AsyncGenerator[bytes, None]:
         """Every block from height `start` on, raw, each as soon as it is committed. Ends with `Unavailable`."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=SILENCE_SECONDS)
         try:
-            async with self._session.get(f"{self._base}/blocks", params={"from": start}, timeout=timeout) as response:
+            async with asyncio.timeout(self._seconds):  # interim responses without end are no silence
+                response = await self._open("GET", f"/blocks?from={start}", timeout=timeout)
+            async with response:
                 if response.status != 200:
-                    raise _refusal(response.status, await response.read())
+                    raise _refusal(response.status, await self._body(response, MAX_ERROR))
                 async for line in response.content:
                     if line.startswith(b"data: "):
                         yield line[6:].rstrip(b"\n")
-        except (aiohttp.ClientError, TimeoutError, ValueError, ssl.SSLError) as error:
+        except FAILURES as error:
             raise self._unavailable(error) from error
         raise Unavailable(f"SN {self.address} has ended the block stream")
 
     async def _request(
-        self, method: str, path: str, data: bytes | None = None, kind: str = "application/json"
+        self, method: str, path: str, data: bytes | None = None, kind: str = "application/json", limit: int = MAX_ANSWER
     ) -> bytes:
         headers = {"content-type": kind} if data is not None else None
         body = io.BytesIO(data) if data is not None else None
         try:
-            async with self._session.request(method, self._base + path, data=body, headers=headers) as response:
-                answer = await response.read()
-                if response.status >= 500:
-                    raise Unavailable(f"SN {self.address}: {_refusal(response.status, answer).detail}")
-                if response.status >= 400:
-                    raise _refusal(response.status, answer)
-                return answer
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError) as error:
+            async with await self._open(method, path, data=body, headers=headers) as response:
+                if 200 <= response.status < 300:
+                    return await self._body(response, limit)
+                refusal = _refusal(response.status, await self._body(response, MAX_ERROR))
+        except FAILURES as error:
             raise self._unavailable(error) from error
+        if 400 <= response.status < 500:
+            raise refusal
+        raise Unavailable(f"SN {self.address}: {refusal.detail}")
+
+    async def _open(self, method: str, path: str, **options: Any) -> aiohttp.ClientResponse:
+        if self._session.closed:
+            raise Unavailable(f"the connections to SN {self.address} are closed: it is no longer one of the network's")
+        return await self._session.request(method, self._base + path, allow_redirects=False, **options)
+
+    async def _body(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
+        """The body, at most `limit` bytes and not encoded. Raises `Unavailable`."""
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise Unavailable(f"SN {self.address} sends encoded content, which was not asked for")
+        body = bytearray()
+        async for piece in response.content.iter_any():
+            body += piece
+            if len(body) > limit:
+                raise Unavailable(f"SN {self.address} sends more than the {limit} bytes that an answer may have")
+        return bytes(body)
+
+    def _read(self, kind: type[T], answer: bytes) -> T:
+        try:
+            return msgspec.json.decode(answer, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Unavailable(f"SN {self.address} sends an answer that cannot be understood: {error}") from error
 
     def _unavailable(self, error: Exception) -> Unavailable:
         """A failed TLS handshake is final: one side's certificate or CAs are wrong, and trying again will not help."""
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, ssl.SSLError):
-            cause = cause.__cause__ or cause.__context__
-        if cause is not None:
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, NotAnSnError):
+                return Unavailable(f"{self.address} is not used as an SN: {cause.detail}")
+        ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the connection has ended, which says nothing about trust
+        distrust = next(
+            (cause for cause in causes if isinstance(cause, ssl.SSLError) and not isinstance(cause, ends)), None
+        )
+        if distrust is not None:
             return Unavailable(
-                f"SN {self.address} and this node do not trust each other: {cause}. Check on both sides that "
+                f"SN {self.address} and this node do not trust each other: {distrust}. Check on both sides that "
                 "certificates are valid and that the CA of the other is in --cacert or --capath",
                 final=True,
             )
-        return Unavailable(f"SN {self.address} cannot be reached: {str(error) or type(error).__name__}")
+        return Unavailable(f"SN {self.address} cannot be reached: {printable(str(error)) or type(error).__name__}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+FAILURES = (aiohttp.ClientError, HttpProcessingError, TimeoutError, ValueError, ssl.SSLError)
+"""The errors of a request that nobody could answer."""
 
 
 def _refusal(status: int, body: bytes) -> Refusal:
     try:
-        found = msgspec.json.decode(body, type=RefusalBody)
-    except msgspec.DecodeError:
-        return Refusal(f"http-{status}", body[:300].decode(errors="replace"), -1)
-    return Refusal(found.code, found.detail, found.height)
+        found = msgspec.json.decode(body, type=_RefusalBody)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Refusal(f"http-{status}", printable(body[:300].decode(errors="replace")), -1)
+    return Refusal(printable(found.code), printable(found.detail), found.height)
+
+
+def printable(text: str) -> str:
+    """Another organisation's text as one line for a log: cut, and without characters that could forge more."""
+    cut = text[:MAX_DETAIL]
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)

@@ -7,17 +7,16 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.backoff import Backoff
 from swarmlearning.ledger.bodies import Announce, Leave, Recover
 from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
 from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.snpool import SnPool
 
 logger = logging.getLogger("swarm.chain")
-
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 1.0
 
 MOVES = (Announce, Leave, Recover)
 """Transactions that change where SNs are."""
@@ -26,31 +25,39 @@ Pin = Callable[[str, str], None]
 """Called with hash and name of the network at block 0; raises `NodeError` when it is the wrong one."""
 
 
+class _InvalidBlockError(Exception):
+    """The SN in use has sent something that is no next block of this chain."""
+
+
 class Follower:
     """A verified copy of the chain, kept up to date from whichever SN can be reached.
 
     It begins with the SNs named by hand and learns all others from the chain's node registry. `run` follows until
-    cancelled; `chain` is the newest verified state, `chains` yields each change of it.
+    cancelled; `chain` is the newest verified state, `chains` yields each change of it. An SN that sends an invalid
+    block is not followed again while there is another one.
     """
 
     def __init__(self, addresses: Sequence[str], tls: ssl.SSLContext, pin: Pin) -> None:
         self.chain = Chain()
         self._named = tuple(addresses)
-        self._clients = {address: SnClient(address, tls) for address in addresses}
-        self._tls = tls
+        self._pool = SnPool(tls, lambda: self.chain)
         self._pin = pin
         self._advanced = asyncio.Condition()
         self._order = list(addresses)
+        self._distrusted: set[str] = set()
         self._turned = asyncio.Event()
 
     @property
     def client(self) -> SnClient:
         """The SN in use."""
-        return self._clients[self._order[0]]
+        return self._pool.client(self._order[0])
 
     def turn_to_next(self) -> SnClient:
         """Moves on to another SN; with one only, the same again."""
         self._order.append(self._order.pop(0))
+        if not self._distrusted.issuperset(self._order):
+            while self._order[0] in self._distrusted:
+                self._order.append(self._order.pop(0))
         self._turned.set()
         self._turned = asyncio.Event()
         return self.client
@@ -66,8 +73,7 @@ class Follower:
 
     async def close(self) -> None:
         """Closes all connections."""
-        for client in self._clients.values():
-            await client.close()
+        await self._pool.close()
 
     async def resume(self, chain: Chain) -> None:
         """Starts from a state that this node has verified before, if the SN in use has its head; else at block 0."""
@@ -83,20 +89,28 @@ class Follower:
         self._learn_addresses()
 
     async def run(self) -> None:
-        """Follows for ever, from SN to SN. Raises `NodeError` for a wrong network or a chain that breaks its rules."""
-        pause = FIRST_PAUSE
-        while True:
+        """Follows for ever, from SN to SN.
+
+        Raises `NodeError` for a wrong network, and when no SN is left that sends valid blocks.
+        """
+        attempts = Backoff(longest=1.0)
+        async for _ in attempts:
             height = self.chain.height
             client = self.client
             try:
                 async with aclosing(client.blocks(height + 1)) as blocks:
                     async for raw in blocks:
-                        await self._take(raw)
+                        await self._extend(raw)
             except (Unavailable, Refusal) as error:
                 logger.warning("%s; trying again", error)
-            pause = FIRST_PAUSE if self.chain.height > height else min(2 * pause, LONGEST_PAUSE)
+            except _InvalidBlockError as error:
+                self._distrusted.add(client.address)
+                if self._distrusted.issuperset(self._order):
+                    raise NodeError(str(error)) from error
+                logger.error("%s; another SN is followed", error)
+            if self.chain.height > height:
+                attempts.reset()
             self.turn_to_next()
-            await asyncio.sleep(pause)
 
     async def reached(self, height: int) -> Chain:
         """The chain once it is at least at this height."""
@@ -114,11 +128,13 @@ class Follower:
                 seen = self.chain
             yield seen
 
-    async def _take(self, raw: bytes) -> None:
+    async def _extend(self, raw: bytes) -> None:
         try:
             step = self.chain.append(raw)
-        except (ForkError, UnsupportedRulesError, MalformedError) as error:
-            raise NodeError(f"SN {self.client.address} sent a block that cannot be: {error}") from error
+        except UnsupportedRulesError as error:
+            raise NodeError(str(error)) from error
+        except (ForkError, MalformedError) as error:
+            raise _InvalidBlockError(f"SN {self.client.address} sent an invalid block: {error}") from error
         if step.void is not None:
             logger.error("block %d is void: %s", step.chain.height, step.void)
         if step.chain.height == 0:
@@ -136,6 +152,5 @@ class Follower:
         wanted = dict.fromkeys([*self._named, *network.sn_addresses(self.chain.world)])
         kept = [address for address in self._order if address in wanted or address == self._order[0]]
         self._order = [*kept, *(address for address in wanted if address not in kept)]
-        for address in self._order:
-            if address not in self._clients:
-                self._clients[address] = SnClient(address, self._tls)
+        self._distrusted.intersection_update(self._order)
+        self._pool.keep(self._order)

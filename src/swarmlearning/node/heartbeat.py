@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
+from swarmlearning.node.snpool import SnPool
 
 logger = logging.getLogger("swarm.heartbeat")
 
@@ -30,8 +32,11 @@ class Heartbeat:
         incarnation: int,
         progress: Progress,
         on_superseded: Callable[[str], object],
+        chain: Callable[[], Chain] = Chain,
     ) -> None:
-        """`on_superseded` is called, from the thread, when a newer incarnation of this node has registered."""
+        """`on_superseded` is called, from the thread, when a newer incarnation of this node has registered; `chain`
+        gives the verified chain, which names the SNs."""
+        self._chain = chain
         self._tls = tls
         self._uid = uid
         self._incarnation = incarnation
@@ -56,20 +61,19 @@ class Heartbeat:
         asyncio.run(self._beat())
 
     async def _beat(self) -> None:
-        clients: dict[str, SnClient] = {}
+        pool = SnPool(self._tls, self._chain, ANSWER_SECONDS)
         try:
             while not self._stopped.is_set():
-                for address in self._addresses():
+                addresses = self._addresses()
+                pool.keep(addresses)
+                for address in addresses:
                     if self._stopped.is_set():
                         break
-                    if address not in clients:
-                        clients[address] = SnClient(address, self._tls, answer_seconds=ANSWER_SECONDS)
-                    if await self._announce(clients[address]):
+                    if await self._announce(pool.client(address)):
                         break
                 self._stopped.wait(INTERVAL_SECONDS)
         finally:
-            for client in clients.values():
-                await client.close()
+            await pool.close()
 
     async def _announce(self, client: SnClient) -> bool:
         """Whether an SN has answered."""

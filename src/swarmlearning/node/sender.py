@@ -2,17 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Mapping
 
-from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.backoff import Backoff
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.transaction import SignedTransaction, sign
-from swarmlearning.node.follower import FIRST_PAUSE, LONGEST_PAUSE, Follower
+from swarmlearning.node.follower import Follower
 
 logger = logging.getLogger("swarm.ledger")
+
+DISTRUST_SECONDS = 60.0
+"""How long TLS may fail with all SNs: a certificate is being replaced somewhere, or it has ended for good."""
 
 
 class Author:
@@ -35,7 +41,14 @@ class Author:
 class Sender:
     """Sends an author's transactions to whichever SN takes them."""
 
-    def __init__(self, author: Author, follower: Follower, on_unavailable: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        author: Author,
+        follower: Follower,
+        on_unavailable: Callable[[str], None],
+        distrust_seconds: float = DISTRUST_SECONDS,
+    ) -> None:
+        self._distrust_seconds = distrust_seconds
         self.author = author
         self._follower = follower
         self._on_unavailable = on_unavailable
@@ -43,18 +56,22 @@ class Sender:
     async def send(self, contract: str, body: Body) -> int:
         """Height at which the transaction stands, once this node has verified that block. Raises `Refusal`.
 
-        While no SN can be reached the same bytes are offered again: at most one of the offers takes effect.
+        While no SN can be reached the same bytes are offered again: at most one of the offers takes effect. Raises
+        `Unavailable` when TLS has failed with all of them for some time, since that does not pass by itself.
         """
         signed = self.author.write(self._follower.chain, contract, body)
-        pause = FIRST_PAUSE
-        while True:
+        refusing: dict[str, float] = {}
+        async for _ in Backoff(longest=1.0):
+            client = self._follower.client
             try:
-                height = await self._offer(signed.raw)
+                height = await self._offer(client, signed.raw)
                 break
             except Unavailable as error:
                 self._on_unavailable(str(error))
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                if error.final:
+                    refusing.setdefault(client.address, time.monotonic())
+                    if self._is_lasting(refusing):
+                        raise
             except Refusal as refusal:
                 if refusal.code != Code.EXPIRED:
                     raise
@@ -62,14 +79,19 @@ class Sender:
         await self._follower.reached(height)
         return height
 
-    async def _offer(self, raw: str) -> int:
+    def _is_lasting(self, refusing: Mapping[str, float]) -> bool:
+        """Whether TLS has failed with every known SN, with each for long enough."""
+        until = time.monotonic() - self._distrust_seconds
+        return all(refusing.get(address, math.inf) <= until for address in self._follower.addresses)
+
+    async def _offer(self, client: SnClient, raw: str) -> int:
         """One offer to the SN in use. Raises `Unavailable` also when that SN is left meanwhile: it may be frozen."""
-        offer = asyncio.ensure_future(self._follower.client.submit(raw))
+        offer = asyncio.ensure_future(client.submit(raw))
         turned = asyncio.ensure_future(self._follower.turned())
         try:
             await asyncio.wait((offer, turned), return_when=asyncio.FIRST_COMPLETED)
             if not offer.done():
-                raise Unavailable("the SN was left before it answered")
+                raise Unavailable("switched to another SN before this one answered")
             return offer.result()
         finally:
             for task in (offer, turned):

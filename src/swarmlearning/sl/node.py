@@ -16,6 +16,7 @@ from swarmlearning.address import join
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.api.protocol import Limits
 from swarmlearning.api.server import Server
+from swarmlearning.backoff import Backoff
 from swarmlearning.bridge.bridge import Bridge, BridgeSettings
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
@@ -28,7 +29,7 @@ from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, Superseded
-from swarmlearning.node.follower import FIRST_PAUSE, Follower
+from swarmlearning.node.follower import Follower
 from swarmlearning.node.heartbeat import Heartbeat
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.ready import Ready
@@ -41,7 +42,6 @@ from swarmlearning.sl.readers import may_read
 logger = logging.getLogger("swarm.SL")
 
 CONTACT_ATTEMPTS = 12
-LONGEST_PAUSE = 3.0
 LEAVE_SECONDS = 2.0
 CONTACT_HINT = (
     "Check that the SN runs, that --sn-ip and --sn-api-port are its address, and that it trusts the CA of this node's "
@@ -99,7 +99,7 @@ async def _take_part(
     sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
     driver = Driver(settings.rounds, follower, sender, store, fetcher, settings.data_dir)
     superseded: asyncio.Queue[str] = asyncio.Queue()
-    heartbeat = _heartbeat(identity, place, driver, superseded)
+    heartbeat = _heartbeat(identity, place, driver, superseded, follower)
     files = file_app(
         store,
         lambda thumbprint, digest: may_read(follower.chain, place.uid, thumbprint, digest),
@@ -139,7 +139,9 @@ async def _take_part(
         await server.stop()
 
 
-def _heartbeat(identity: Identity, place: DataDirectory, driver: Driver, superseded: "asyncio.Queue[str]") -> Heartbeat:
+def _heartbeat(
+    identity: Identity, place: DataDirectory, driver: Driver, superseded: "asyncio.Queue[str]", follower: Follower
+) -> Heartbeat:
     loop = asyncio.get_running_loop()
     return Heartbeat(
         client_context(identity),
@@ -147,6 +149,7 @@ def _heartbeat(identity: Identity, place: DataDirectory, driver: Driver, superse
         place.incarnation,
         progress=driver.progress,
         on_superseded=lambda why: loop.call_soon_threadsafe(superseded.put_nowait, why),
+        chain=lambda: follower.chain,
     )
 
 
@@ -187,8 +190,9 @@ async def _bridged(settings: SlSettings, channel: Path) -> AsyncIterator[dict[st
 
 async def _contact(follower: Follower) -> int:
     """Height of the chain at the SN. Raises `NodeError` when no SN can be reached, or refuses this node."""
-    pause = FIRST_PAUSE
-    for attempt in range(1, CONTACT_ATTEMPTS + 1):
+    attempt = 0
+    async for _ in Backoff(longest=3.0):
+        attempt += 1
         try:
             status = await follower.client.status()
             return int(status["height"])
@@ -203,8 +207,6 @@ async def _contact(follower: Follower) -> int:
             raise NodeError(
                 f"what answers at {follower.client.address} is not an SN: {refusal}. Check --sn-ip and --sn-api-port"
             ) from refusal
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
     raise AssertionError("unreachable")
 
 

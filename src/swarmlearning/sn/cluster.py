@@ -15,7 +15,10 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.backoff import Backoff
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.ledger.chain import Chain
@@ -36,8 +39,8 @@ ASK_SECONDS = 0.5
 """How often an SN without a vote asks whether it has been added."""
 FULL = 0.8
 """Share of etcd's quota above which an operator should know; at the quota every write is refused."""
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 2.0
+SOON_SECONDS = 0.1
+"""How often this SN's member is looked at while something about it is about to change."""
 
 
 class Cluster:
@@ -68,6 +71,7 @@ class Cluster:
         self._gateway: Gateway | None = None
         self._remote = RemoteLog(file, others)
         self._engine: list[asyncio.Task[None]] = []
+        self._starts = Backoff()
         self._log: EtcdLog | None = None
         self.switch = Switch(self._remote, RemotePresence(others))
         self.port = 0
@@ -120,18 +124,18 @@ class Cluster:
 
     async def run(self) -> None:
         """Becomes a learner and a voter when it may, and keeps the member running; until cancelled."""
-        pause = FIRST_PAUSE
+        seconds = SOON_SECONDS
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(seconds)
             for task in self._engine:
                 if task.done():
                     task.result()  # none ends by itself: a defect, which must be seen
             if self._member.running:
-                pause = await self._look_at_member()
+                seconds = await self._look_at_member()
             elif self._member.has_data:
-                pause = await self._restart_member(pause)
+                seconds = await self._restart_member()
             else:
-                pause = await self._enter_if_added(pause)
+                seconds = await self._enter_if_added()
 
     async def order(self, expected: Head, entry: bytes) -> Head:
         """For an SN without a vote: see `EtcdLog.order`."""
@@ -205,7 +209,7 @@ class Cluster:
             await gateway.close()
         await self._member.stop()
 
-    async def _enter_if_added(self, pause: float) -> float:
+    async def _enter_if_added(self) -> float:
         """Starts a member of the cluster once a voter has added this SN to it as a learner."""
         client, members = await self._told_members()
         me = next((member for member in members if member.peer_url == peer_url(self._uid)), None)
@@ -220,9 +224,10 @@ class Cluster:
             logger.error("%s", error)
             await self._end_member()
             self.forget()
-            return min(2 * pause, LONGEST_PAUSE)
-        logger.info("This SN follows the order as a learner")
-        return FIRST_PAUSE
+            await self._starts.pause()
+        else:
+            logger.info("This SN follows the order as a learner")
+        return SOON_SECONDS
 
     async def _end_lost_vote(self, client: SnClient) -> None:
         """A vote whose promises are lost with the member's data must not be used again: it ends, then a new one is
@@ -236,7 +241,7 @@ class Cluster:
         """The cluster's members, and the SN that has told them; none when nobody can."""
         for client in self._others():
             try:
-                members = [Member(**found) for found in await client.cluster()]
+                members = [Member(*msgspec.structs.astuple(found)) for found in await client.cluster()]
             except (Unavailable, Refusal) as error:
                 logger.debug("%s", error)
                 continue
@@ -250,9 +255,11 @@ class Cluster:
         try:
             learns, led = await gateway.learns(), await gateway.led()
         except OrderingError:
-            return FIRST_PAUSE
+            return SOON_SECONDS
         finally:
             await gateway.close()
+        if led:
+            self._starts.reset()
         if self._gateway is None and not learns:
             logger.info("This SN votes on the order")
             self._use_etcd()
@@ -274,16 +281,17 @@ class Cluster:
         self._use_remote()
         self.forget()
 
-    async def _restart_member(self, pause: float) -> float:
+    async def _restart_member(self) -> float:
         words = self._member.last_words()
         await self._end_member()
         self._use_remote()
         if await self._is_removed():
             await self._begin_anew()
-            return FIRST_PAUSE
+            return SOON_SECONDS
         logger.warning("etcd has ended: %s (if its data is damaged: stop this SN, delete %s)", words, self._directory)
         try:
             await self._member.start(None, new=False)
         except OrderingError as error:
             logger.error("%s", error)
-        return min(2 * pause, LONGEST_PAUSE)
+        await self._starts.pause()
+        return SOON_SECONDS

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+from swarmlearning.backoff import Backoff
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.admission import check_trusted
 from swarmlearning.ledger.block import MAX_BLOCK, read_header, transaction_ids
@@ -43,8 +44,6 @@ CROWD = 8
 """So many waiting transactions are many."""
 TURN_SECONDS = 0.02
 """About as long as it takes a block to be sealed and to reach the others."""
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 1.0
 STOPS = "this SN stops before the transaction is ordered, or just then; send it to another one, or again"
 
 
@@ -151,7 +150,7 @@ class Miner:
 
     async def run(self) -> None:
         """Follows the log and seals, until cancelled; then whoever waits is told to ask another SN."""
-        behind, pause = False, FIRST_PAUSE
+        behind, attempts = False, Backoff(0.05, 1.0)
         try:
             while True:
                 try:
@@ -160,12 +159,11 @@ class Miner:
                         behind = False
                     else:
                         behind = not await self._seal()
-                    pause = FIRST_PAUSE
+                    attempts.reset()
                 except UnavailableError as error:
                     logger.warning("%s; transactions wait", error)
                     behind = True
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
+                    await attempts.pause()
         finally:
             self._stopped = True
             for answer in self._answers.values():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from swarmlearning.address import join
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.backoff import Backoff
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
 from swarmlearning.ledger.canonical import sha256
@@ -42,8 +43,6 @@ BEAT_SECONDS = 0.8
 CONTACT_ATTEMPTS = 12
 PLACE_SECONDS = 20.0
 """How long the start waits for this SN's registration before it serves all the same (no majority yet)."""
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 3.0
 STOP_SECONDS = 0.2
 """For answers under way. Block streams never end by themselves, and what is cut off is sent again by its sender."""
 UNSENT_BYTES = 64 * 1024
@@ -210,8 +209,9 @@ class _Sn:
 
     async def _follow_others(self) -> None:
         """Copies the chain of a network that is there; its genesis is pinned before anything else is believed."""
-        pause = FIRST_PAUSE
-        for attempt in range(1, CONTACT_ATTEMPTS + 1):
+        attempt = 0
+        async for _ in Backoff(longest=3.0):
+            attempt += 1
             for client in self._peers():
                 try:
                     status = await client.status()
@@ -226,8 +226,8 @@ class _Sn:
                 await self._copy_until(int(status["height"]))
                 return
             logger.info("Failed to connect to the API server. Retrying %d of %d", attempt, CONTACT_ATTEMPTS)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            if attempt == CONTACT_ATTEMPTS:
+                break
         raise NodeError("no SN of the network can be reached; check --sentinel-ip and --sentinel-api-port")
 
     async def _check_shared(self, client: SnClient, height: int) -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Protocol
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.backoff import Backoff
 from swarmlearning.ledger.block import follows
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ordering.etcd.gateway import Member
@@ -20,9 +21,6 @@ from swarmlearning.ordering.local import LocalLog, LocalPresence
 from swarmlearning.ordering.protocols import ConflictError, Head, Lease, Log, OrderingError, Presence
 
 logger = logging.getLogger("swarm.ordering")
-
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 2.0
 
 Others = Callable[[], Sequence[SnClient]]
 """The other SNs' APIs, the likeliest to answer first."""
@@ -66,8 +64,8 @@ class RemoteLog:
 
     async def run(self) -> None:
         """Copies the others' blocks into the chain file until cancelled; the miner judges each as it reads it."""
-        pause = FIRST_PAUSE
-        while True:
+        attempts = Backoff()
+        async for _ in attempts:
             for client in self._others():
                 height = (await self._file.head()).height
                 try:
@@ -75,13 +73,11 @@ class RemoteLog:
                         async for raw in blocks:
                             height += 1
                             await self._store(height, raw)
-                            pause = FIRST_PAUSE
+                            attempts.reset()
                 except (Unavailable, Refusal) as error:
                     logger.debug("%s", error)
                 except OrderingError as error:
                     logger.error("%s", error)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _store(self, height: int, entry: bytes) -> None:
         """Unless the other way here, `run` or `append`, was faster."""

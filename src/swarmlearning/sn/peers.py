@@ -7,6 +7,7 @@ from collections.abc import Callable
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.node.snpool import SnPool
 
 
 class Peers:
@@ -14,19 +15,16 @@ class Peers:
 
     def __init__(self, uid: str, tls: ssl.SSLContext, chain: Callable[[], Chain], named: str) -> None:
         self._uid = uid
-        self._tls = tls
+        self._pool = SnPool(tls, chain)
         self._chain = chain
         self._named = named
-        self._clients: dict[str, SnClient] = {}
 
     def __call__(self) -> list[SnClient]:
-        """The clients; made when first needed, kept until `close`."""
+        """The clients; that of an SN which has left is closed."""
         known = network.sn_addresses(self._chain().world, besides=self._uid)
         addresses = dict.fromkeys([*([self._named] if self._named else []), *known])
-        for address in addresses:
-            if address not in self._clients:
-                self._clients[address] = SnClient(address, self._tls)
-        return [self._clients[address] for address in addresses]
+        self._pool.keep(addresses)
+        return [self._pool.client(address) for address in addresses]
 
     async def archive(self, start: int, limit: int) -> list[bytes]:
         """Blocks that etcd has forgotten, from whoever has them; empty while nobody answers."""
@@ -45,5 +43,4 @@ class Peers:
 
     async def close(self) -> None:
         """Closes all connections."""
-        for client in self._clients.values():
-            await client.close()
+        await self._pool.close()

@@ -3,7 +3,6 @@
 All of it is insisted on: without a majority it takes as long as it takes.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,6 +10,7 @@ from functools import partial
 
 from swarmlearning import __version__
 from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.backoff import Backoff
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.bodies import Announce, Body, Genesis, Leave, Register
@@ -26,9 +26,6 @@ from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.ordering import Others
 
 logger = logging.getLogger("swarm.SN")
-
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 3.0
 
 
 class Registration:
@@ -113,15 +110,12 @@ class Registration:
                 raise NodeError(f"the network refuses this SN: {refusal}") from refusal
         raise OrderingError(f"no other SN registers this one: {'; '.join(reasons) or 'none is known'}")
 
-    async def _retry_until_accepted(self, say: Callable[[], Awaitable[object]]) -> None:
-        pause = FIRST_PAUSE
-        while True:
+    async def _retry_until_accepted(self, send: Callable[[], Awaitable[object]]) -> None:
+        async for _ in Backoff(longest=3.0):
             try:
-                await say()
+                await send()
                 return
             except OrderingError as error:
                 logger.warning("%s; trying again", error)
             except Rejection as rejection:
                 raise NodeError(f"the network refuses this SN: {rejection}") from rejection
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)

@@ -17,6 +17,7 @@ from hashlib import sha256
 
 import msgspec
 
+from swarmlearning.backoff import Backoff
 from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, Gateway, KeyValue, put, value_is
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, OrderingError
@@ -29,8 +30,6 @@ BLOCKS_END = b"/block0"
 """The key after all blocks."""
 MAX_WATCHED = 16
 """Blocks that the watch has brought and that are not in the chain file yet; later ones are read."""
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 1.0
 
 Archive = Callable[[int, int], Awaitable[list[bytes]]]
 """Blocks from a height on, at most so many, from the chain files of other SNs."""
@@ -109,19 +108,17 @@ class EtcdLog:
 
     async def run(self) -> None:
         """Watches the blocks until cancelled; asks for the head each time the watch stands, for what was missed."""
-        pause = FIRST_PAUSE
-        while True:
+        attempts = Backoff(0.05, 1.0)
+        async for _ in attempts:
             try:
                 async for changes in self._gateway.watch(BLOCK_PREFIX, BLOCKS_END):
-                    pause = FIRST_PAUSE
+                    attempts.reset()
                     await self._hear(changes or [KeyValue(_key((await self._first_head()).height), b"", 0)])
                     self._watching = True
             except OrderingError as error:
                 logger.debug("%s", error)
             finally:
                 self._watching = False
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _first_head(self) -> Head:
         """The head, when this SN begins to watch; it may have been killed in the middle of founding the cluster."""

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from swarmlearning.backoff import Backoff
 from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, Gateway
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.orphans import dying_with_this_process
@@ -30,8 +31,6 @@ ELECTION_MS = 1000
 QUOTA_BYTES = 2 * 1024**3
 STOP_SECONDS = 5.0
 START_SECONDS = 30.0
-FIRST_PAUSE = 0.02
-LONGEST_PAUSE = 0.5
 
 
 def peer_url(uid: str) -> str:
@@ -123,10 +122,9 @@ class EtcdMember:
         Raises `OrderingError` when it ends before, or takes too long.
         """
         gateway = Gateway(self.client_socket)
-        pause = FIRST_PAUSE
         try:
             async with asyncio.timeout(START_SECONDS):
-                while True:
+                async for _ in Backoff(0.04, 0.5):
                     if self._process is None or self._process.returncode is not None:
                         raise OrderingError(f"etcd has ended: {self.last_words()}")
                     try:
@@ -134,8 +132,6 @@ class EtcdMember:
                             return
                     except EtcdUnavailableError:
                         pass
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
         except TimeoutError:
             raise OrderingError(f"etcd does not answer after {START_SECONDS:.0f} s: {self.last_words()}") from None
         finally:

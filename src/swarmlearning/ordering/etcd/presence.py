@@ -5,13 +5,13 @@
 The lease belongs to the node, not to the SN that made it: the death of an SN lets no node die with it.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
 
 import msgspec
 
+from swarmlearning.backoff import Backoff
 from swarmlearning.ordering.etcd.gateway import Gateway, put
 from swarmlearning.ordering.protocols import Lease, OrderingError, TrainingProgress
 
@@ -22,8 +22,6 @@ LEASE_SECONDS = 2
 """The shortest that etcd has; gone after 2.1 to 2.5 s, and later when its leader dies too (4.2 to 4.8 s)."""
 STATE_SECONDS = 5.0
 """Progress is stored at most this often: a heartbeat costs a renewal, not a write."""
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 1.0
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -69,11 +67,11 @@ class EtcdPresence:
     async def observe(self) -> AsyncIterator[dict[str, Lease]]:
         """All leases now, and again after every change of who is there."""
         last: dict[str, int] | None = None
-        pause = FIRST_PAUSE
-        while True:
+        attempts = Backoff(0.05, 1.0)
+        async for _ in attempts:
             try:
                 async for _ in self._gateway.watch(PREFIX, PREFIX + b"~"):
-                    pause = FIRST_PAUSE
+                    attempts.reset()
                     leases = await self.leases()
                     present = {uid: lease.incarnation for uid, lease in leases.items()}
                     if present != last:
@@ -81,8 +79,6 @@ class EtcdPresence:
                         yield leases
             except OrderingError as error:
                 logger.debug("%s", error)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _store(self, key: bytes, lease: Lease, number: int, stored_at: float) -> None:
         now = time.monotonic()

@@ -11,8 +11,9 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 from starlette.types import Message, Send
 
-from swarmlearning.api.peer import peer_thumbprint
+from swarmlearning.api.peer import peer_credential, peer_thumbprint
 from swarmlearning.ledger.codes import Code
+from swarmlearning.node.credentials import peer_of
 from swarmlearning.sn.api.service import Service, refusals, refused
 from swarmlearning.sn.miner import Miner
 
@@ -64,7 +65,7 @@ class BlockStream(StreamingResponse):
 
 @router.get("/blocks", response_class=StreamingResponse, responses=refusals(503))
 async def stream(sn: Service, request: Request, start: From = 0) -> Response:
-    """Every block from a height on, for ever, as server-sent events: id = height, data = the block."""
+    """Every block from a height on, as server-sent events: id = height, data = the block. Ends with a revocation."""
     thumbprint = peer_thumbprint(request.scope)
     if sn.streams[thumbprint] >= STREAMS_PER_CERTIFICATE:
         detail = f"{STREAMS_PER_CERTIFICATE} block streams with one certificate already; close some first"
@@ -76,7 +77,8 @@ async def stream(sn: Service, request: Request, start: From = 0) -> Response:
         if not sn.streams[thumbprint]:
             del sn.streams[thumbprint]
 
-    return BlockStream(_events(sn.miner, start), end)
+    credential = peer_credential(request.scope)
+    return BlockStream(_events(sn.miner, start, lambda: peer_of(sn.miner.chain, credential).may_read), end)
 
 
 @router.get("/blocks/{height}", response_class=Response, responses=refusals(404))
@@ -100,8 +102,8 @@ async def state(sn: Service, height: int) -> Response:
     return JSONResponse(found._asdict())
 
 
-async def _events(miner: Miner, start: int) -> AsyncIterator[bytes]:
-    while True:
+async def _events(miner: Miner, start: int, may_read: Callable[[], bool]) -> AsyncIterator[bytes]:
+    while may_read():
         try:
             async with asyncio.timeout(COMMENT_SECONDS):
                 await miner.reached(start)

@@ -7,11 +7,10 @@ from pydantic import BaseModel
 from swarmlearning.api.peer import peer_credential
 from swarmlearning.ledger.block import read_header
 from swarmlearning.ledger.codes import Code
-from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.node.credentials import peer_of
 from swarmlearning.ordering.protocols import ConflictError, Head
-from swarmlearning.sn.admission import speaks_for
 from swarmlearning.sn.api.service import Service, Sn, refusals, refused
 
 router = APIRouter()
@@ -57,15 +56,13 @@ async def cluster(sn: Service) -> list[ClusterMember]:
 @router.delete("/cluster/{uid}", status_code=204, responses=refusals(403, 503))
 async def end_vote(sn: Service, uid: str, request: Request) -> Response:
     """Ends the vote of an SN that has lost what its etcd member had on disk; only at its own request."""
-    world = sn.miner.chain.world
-    known = network.node(world, uid)
-    if known is None or known.type != "SN" or not speaks_for(world, peer_credential(request.scope), known):
+    known = peer_of(sn.miner.chain, peer_credential(request.scope)).node(uid)
+    if known is None or known.type != "SN":
         return refused(sn, Code.NOT_ALLOWED, f"only SN {uid} itself may ask this", 403)
     await sn.engine.remove(uid)
     return Response(status_code=204)
 
 
 def _require_sn(sn: Sn, request: Request) -> None:
-    world, credential = sn.miner.chain.world, peer_credential(request.scope)
-    if not any(speaks_for(world, credential, known) for known in network.admitted(world)):
+    if not peer_of(sn.miner.chain, peer_credential(request.scope)).is_sn:
         raise Rejection(Code.NOT_ALLOWED, "only an SN that the ledger admits may ask this")

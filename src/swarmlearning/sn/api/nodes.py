@@ -9,10 +9,9 @@ from pydantic import BaseModel, Field
 
 from swarmlearning.api.peer import peer_credential
 from swarmlearning.ledger.codes import Code
-from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import state_of
+from swarmlearning.node.credentials import peer_of
 from swarmlearning.ordering.protocols import Lease, TrainingProgress
-from swarmlearning.sn.admission import speaks_for
 from swarmlearning.sn.api.service import Service, refusals, refused
 from swarmlearning.sn.status import Status
 from swarmlearning.views.names import node_names
@@ -34,9 +33,8 @@ class Beat(BaseModel):
 @router.put("/presence/{node}", status_code=204, responses=refusals(403, 409))
 async def renew(sn: Service, node: str, beat: Beat, request: Request) -> Response:
     """Renews a node's lease; only with a certificate of that node, and only for its latest start."""
-    world = sn.miner.chain.world
-    known = network.node(world, node)
-    if known is None or not speaks_for(world, peer_credential(request.scope), known):
+    known = peer_of(sn.miner.chain, peer_credential(request.scope)).node(node)
+    if known is None:
         return refused(sn, Code.UNKNOWN_NODE, f"no node {node} is registered with this certificate", 403)
     if known.incarnation > beat.incarnation:
         detail = f"node {node} was started again and now runs as incarnation {known.incarnation}"

@@ -1,0 +1,186 @@
+"""The client of an SN against servers that are none, or that want to exhaust it."""
+
+import asyncio
+import gzip
+import ssl
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from support.certs import make_workspace
+from swarmlearning.api import client as client_module
+from swarmlearning.api.client import MAX_ANSWER, MAX_DETAIL, Refusal, SnClient, Unavailable
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.transport.parties import Credential
+
+Identities = dict[str, Identity]
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@asynccontextmanager
+async def server(identity: Identity, answer: Answer) -> AsyncIterator[str]:
+    """Answers every request by hand; its address."""
+    serving = set[asyncio.Task[None]]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            await answer(writer)
+        writer.transport.abort()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.get_running_loop().create_task(serve(reader, writer)))
+
+    listening = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=server_context(identity))
+    async with listening:
+        yield f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    for task in serving:
+        task.cancel()
+    await asyncio.gather(*serving, return_exceptions=True)
+
+
+def just(*parts: bytes) -> Answer:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(parts))
+        await writer.drain()
+
+    return answer
+
+
+def endlessly(begin: bytes, again: bytes) -> Answer:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(begin)
+        while True:
+            writer.write(again)
+            await writer.drain()
+
+    return answer
+
+
+CALLS: dict[str, Callable[[SnClient], Awaitable[object]]] = {
+    "submit": lambda client: client.submit("a.b.c"),
+    "announce": lambda client: client.announce("u", 1, 0, 0),
+    "append": lambda client: client.append(1, "00", b"{}"),
+    "cluster": lambda client: client.cluster(),
+    "end_vote": lambda client: client.end_vote("u"),
+    "block": lambda client: client.block(1),
+    "state": lambda client: client.state(1),
+    "status": lambda client: client.status(),
+    "blocks": lambda client: all_blocks(client),
+}
+
+
+async def all_blocks(client: SnClient) -> int:
+    async with aclosing(client.blocks(0)) as blocks:
+        return len([None async for _ in blocks])
+
+
+def tls(identities: Identities) -> ssl.SSLContext:
+    return client_context(identities["SL-2"])
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_member_that_is_no_sn_is_not_used_as_one(call: str, identities: Identities) -> None:
+    asked = asyncio.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        asked.set()
+
+    async with server(identities["SL-1"], answer) as address, SnClient(address, tls(identities)) as client:
+        with pytest.raises(Unavailable, match=r"is not used as an SN: .*CN=SL-1.* is for the role SL, not SN") as error:
+            await CALLS[call](client)
+    assert not error.value.final
+    assert not asked.is_set()
+
+
+async def test_a_certificate_without_a_role_is_no_sn(tmp_path: Path) -> None:
+    made = make_workspace(tmp_path, ["printer-7", "SL-2"])
+    async with server(made["printer-7"], just()) as address, SnClient(address, tls(made)) as client:
+        with pytest.raises(Unavailable, match=r"is not used as an SN: .*names no role"):
+            await client.status()
+
+
+async def test_an_sn_in_which_the_caller_finds_a_fault_is_not_used(identities: Identities) -> None:
+    judged: list[Credential] = []
+
+    def fault(credential: Credential) -> str:
+        judged.append(credential)
+        return "it is not registered"
+
+    async with (
+        server(identities["SN-1"], just()) as address,
+        SnClient(address, tls(identities), fault=fault) as client,
+    ):
+        with pytest.raises(Unavailable, match="is not used as an SN: it is not registered"):
+            await client.status()
+    assert {credential.thumbprint for credential in judged} == {identities["SN-1"].thumbprint}
+
+
+CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
+CHUNK = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+HOSTILE: dict[str, Answer] = {
+    "an endless body": endlessly(CHUNKED, CHUNK),
+    "an endless body until the end of the connection": endlessly(OK + b"connection: close\r\n\r\n", b"x" * 65536),
+    "an endless error": endlessly(CHUNKED.replace(b"200 OK", b"409 Refused"), CHUNK),
+    "an endless failure": endlessly(CHUNKED.replace(b"200 OK", b"503 Busy"), CHUNK),
+    "an endless head": endlessly(OK, b"a: b\r\n"),
+    "an endless field": endlessly(OK + b"a: ", b"b" * 65536),
+    "interim responses without end": endlessly(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+    "a bomb": just(
+        OK + b"content-encoding: gzip\r\nconnection: close\r\n\r\n", gzip.compress(b"data: 0\n" + bytes(2**28))
+    ),
+    "a bomb in an error": just(
+        b"HTTP/1.1 409 No\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n", gzip.compress(bytes(2**28))
+    ),
+    "nothing": just(),
+    "no HTTP": just(b"\x00" * 1000),
+    "a redirect": just(b"HTTP/1.1 307 There\r\nlocation: https://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"),
+    "deeply nested JSON": just(OK + b"content-length: 1000000\r\n\r\n" + b"[" * 1_000_000),
+    "JSON of another form": just(OK + b"content-length: 6\r\n\r\n" + b'{"x":1'),
+}
+
+
+@pytest.mark.parametrize("call", ["submit", "status", "cluster", "blocks"])
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_hostile_answers_are_bounded_in_memory_and_time(
+    kind: str, call: str, identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(client_module, "MAX_STATUS", MAX_ANSWER)
+    async with (
+        server(identities["SN-1"], HOSTILE[kind]) as address,
+        SnClient(address, tls(identities), answer_seconds=3.0) as client,
+    ):
+        tracemalloc.start()
+        try:
+            async with asyncio.timeout(60):
+                with pytest.raises((Unavailable, Refusal)):
+                    await CALLS[call](client)
+        finally:
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+    assert peak < 100_000_000  # aiohttp parses what has come at once into objects, a read of 256 KiB at most
+
+
+async def test_a_refusal_cannot_forge_lines_of_a_log(identities: Identities) -> None:
+    body = b'{"code": "x\\u001b[31m", "detail": "a\\nINFO: all is well \\u202e' + b"y" * 5000 + b'"}'
+    head = b"HTTP/1.1 409 Refused\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with server(identities["SN-1"], just(head, body)) as address, SnClient(address, tls(identities)) as client:
+        with pytest.raises(Refusal) as refusal:
+            await client.status()
+    assert str(refusal.value).isprintable()
+    assert r"a\nINFO" in refusal.value.detail
+    assert len(refusal.value.detail) < MAX_DETAIL + 50
+
+
+async def test_a_client_that_was_closed_reports_it(identities: Identities) -> None:
+    client = SnClient("127.0.0.1:1", tls(identities))
+    await client.close()
+    for call in CALLS.values():
+        with pytest.raises(Unavailable, match="are closed"):
+            await call(client)
