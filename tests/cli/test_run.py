@@ -184,6 +184,13 @@ def test_a_run_goes_well_when_a_script_interrupts_its_session_and_trains_to_the_
     assert "ledger verified" in output
 
 
+def test_a_new_session_right_behind_an_interrupted_one_is_served(launch: Launch) -> None:
+    at_once = f'[ $SWARM_INDEX = 1 ] && more="--interrupt-at 1"; exec {sys.executable} {ML} --rounds 2 $more'
+    launcher = launch("sh", "-c", at_once)
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 0, output
+
+
 def test_more_min_peers_than_sites_end_the_run_at_once_with_the_numbers(launch: Launch, tmp_path: Path) -> None:
     launcher = launch(sys.executable, ML, "--min-peers", "5")
     output, _ = launcher.communicate(timeout=SECONDS)

@@ -6,10 +6,13 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from swarmlearning.channel.address import connect
 from swarmlearning.channel.framing import encode
 from swarmlearning.channel.messages import FromML, Kill, Waiting
-from swarmlearning.sl.mlchannel import MLChannel
+from swarmlearning.sl import mlchannel
+from swarmlearning.sl.mlchannel import TAKEN, MLChannel
 
 
 async def test_a_node_that_ends_while_it_handles_a_message_reports_no_error(tmp_path: Path) -> None:
@@ -88,4 +91,44 @@ async def test_a_script_that_does_not_read_its_messages_is_dropped_and_holds_up_
         while not left.is_set():
             channel.send(Waiting("x" * 100_000))
             await asyncio.sleep(0)
+    await channel.stop()
+
+
+async def test_an_ml_process_that_connects_right_behind_one_that_ends_is_served(tmp_path: Path) -> None:
+    """As a script's next callback does, before the SL has read the end of its last one."""
+    messages, handling, go_on = list[FromML](), asyncio.Event(), asyncio.Event()
+
+    async def handle(message: FromML) -> None:
+        messages.append(message)
+        handling.set()
+        await go_on.wait()
+
+    channel = MLChannel(tmp_path, handle, lambda: None)
+    await channel.start()
+    with connect(channel.path) as first:
+        first.sendall(encode(Kill("1", False, "interrupted")))
+        await handling.wait()
+    with connect(channel.path) as second:
+        second.sendall(encode(Kill("2", True, "")))
+        handling.clear()
+        go_on.set()
+        await handling.wait()
+    assert [message.session for message in messages if isinstance(message, Kill)] == ["1", "2"]
+    await channel.stop()
+
+
+async def test_a_second_ml_process_beside_one_that_stays_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlchannel, "TURN_SECONDS", 0.01)
+
+    async def handle(message: FromML) -> None: ...
+
+    channel = MLChannel(tmp_path, handle, lambda: None)
+    await channel.start()
+    with connect(channel.path) as first:
+        first.sendall(encode(Kill("1", True, "")))
+        reader, writer = await asyncio.open_unix_connection(channel.path)
+        assert TAKEN.encode() in await reader.read()
+        writer.close()
     await channel.stop()

@@ -31,6 +31,10 @@ TAKEN = (
 _MOST_UNREAD: Final = 4 * 2**20
 """Bytes that an ML process may leave unread; messages are small, so it has stopped reading long before."""
 
+TURN_SECONDS: Final = 3.0
+"""How long a new ML process may wait for the one before: a script's next callback may connect before the end of its
+last one has been read here."""
+
 OnMessage = Callable[[FromML], Coroutine[Any, Any, None]]
 OnLeft = Callable[[], None]
 
@@ -45,6 +49,7 @@ class MLChannel:
         self._on_left = on_left
         self._server: asyncio.Server | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._turn = asyncio.Lock()
 
     async def start(self) -> None:
         """Listens; what an earlier process left in the directory is removed. Raises `NodeError`."""
@@ -83,10 +88,22 @@ class MLChannel:
         return self.directory / name
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._writer is not None:
-            writer.write(encode(Failed(TAKEN)))
-            writer.close()
-            return
+        with suppress(
+            asyncio.CancelledError
+        ):  # the node ends; asyncio's server reports a cancelled handler as an error
+            try:
+                async with asyncio.timeout(TURN_SECONDS):
+                    await self._turn.acquire()
+            except TimeoutError:
+                writer.write(encode(Failed(TAKEN)))
+                writer.close()
+                return
+            try:
+                await self._listen(reader, writer)
+            finally:
+                self._turn.release()
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         try:
             with _ending_with_its_process(writer):
@@ -98,8 +115,6 @@ class MLChannel:
         except ChannelError as error:
             logger.error("ML process: %s", error)
             self.send(Failed(str(error)))
-        except asyncio.CancelledError:
-            return  # the node ends; asyncio's server reports a cancelled handler as an error
         finally:
             self._writer = None
             writer.close()
