@@ -15,7 +15,7 @@ from swarmlearning.cli.live import screen
 from swarmlearning.cli.nodecommands import environment, script_environment
 from swarmlearning.cli.options import fail
 from swarmlearning.cli.report import Report, make_report, metrics, save, succeeded
-from swarmlearning.cli.run import LiveView, ReportFile, RunsDir, run_until_signal, show_folder
+from swarmlearning.cli.run import LiveView, ReportFile, RunsDir, accounted, run_until_signal
 from swarmlearning.cli.runfolder import RunFolder, log_to, make_run_folder, site_names
 from swarmlearning.cli.summary import accuracies, summary
 from swarmlearning.supervise.processes import Processes, RunError
@@ -49,11 +49,11 @@ def demo(report: ReportFile = None, runs_dir: RunsDir = Path("runs"), live: Live
                 with screen(console, names, live, "accuracy") as shown:
                     await train(processes, folder, [sys.executable, str(SCRIPT)], SITES, shown)
 
-        run_until_signal(work(), processes)
-        result = compared(make_report(folder, names, time.monotonic() - began), folder)
-        save(result, folder.report, report)
-        _print(console, result)
-        show_folder(console, folder)
+        with accounted(console, folder, names, began, report):
+            run_until_signal(work(), processes)
+            result = compared(make_report(folder, names, time.monotonic() - began), folder)
+            save(result, folder.report, report)
+            _print(console, result)
         if problems := failures(result):
             raise RunError("; ".join(problems))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,13 +18,14 @@ from swarmlearning.cli.launcher import SitesFailed, train
 from swarmlearning.cli.live import screen
 from swarmlearning.cli.nodecommands import environment
 from swarmlearning.cli.options import fail
-from swarmlearning.cli.report import Report, make_report, save, succeeded
+from swarmlearning.cli.report import NO_FAILURES, Report, make_report, save, succeeded
 from swarmlearning.cli.runfolder import RunFolder, log_to, make_run_folder, site_names
 from swarmlearning.cli.summary import summary
 from swarmlearning.supervise.environment import search_path
 from swarmlearning.supervise.processes import Processes, RunError
 
 MAX_SITES = 64
+LONGEST_LABEL = 64
 
 CONTEXT_SETTINGS = {"allow_interspersed_args": False}
 """For registering `run`: what follows the script is the script's, with `--` or without."""
@@ -68,9 +69,9 @@ def run(
 
     The run folder (runs/latest leads to the newest) holds the log of every
     process, the ledger and report.json, after Ctrl-C too. Only its owner may
-    read what the run writes: models are among it. Exit status: 0 when training came to its end at
-    every site and the ledger verifies, 130 after Ctrl-C, else 1 with what
-    failed and the end of its log.
+    read what the run writes: models are among it. Exit status: 0 when training
+    came to its end at every site and the ledger verifies, 130 after Ctrl-C,
+    else 1 with what failed and the end of its log.
     """
     console = make_console()
     began = time.monotonic()
@@ -86,36 +87,39 @@ def run(
                 async with processes:
                     await train(processes, folder, command, sites, shown)
 
-        with reported(console, folder, names, began, report):
+        with accounted(console, folder, names, began, report) as report_now:
             run_until_signal(work(), processes)
+            result = report_now()
+        if not succeeded(result):
+            raise RunError(result.status)
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm run", error)
 
 
 @contextmanager
-def reported(
-    console: Console, folder: RunFolder, sites: Sequence[str], began: float, copy: Path | None
-) -> Iterator[None]:
-    """Reports how the run inside went, however it ends. Raises `RunError` when it has not succeeded."""
+def accounted(
+    console: Console, folder: RunFolder, sites: Sequence[str], began: float, copy: Path | None = None
+) -> Iterator[Callable[[], Report]]:
+    """Names the run folder at the end, and where the run inside fails or is stopped leaves a report first.
 
-    def report(failures: Mapping[str, str]) -> Report:
+    The block gets a function that makes, saves and shows the report of a run that has ended well.
+    """
+
+    def report(failures: Mapping[str, str] = NO_FAILURES) -> Report:
         result = make_report(folder, sites, time.monotonic() - began, failures)
         save(result, folder.report, copy)
         console.print(summary(result, console))
         return result
 
     try:
-        yield
+        yield report
     except BaseException as error:
         if folder.chain.exists():
             with suppress(RunError):  # the error at hand says more
-                report(error.failures if isinstance(error, SitesFailed) else {})
-        show_folder(console, folder)
+                report(error.failures if isinstance(error, SitesFailed) else NO_FAILURES)
         raise
-    result = report({})
-    show_folder(console, folder)
-    if not succeeded(result):
-        raise RunError(result.status)
+    finally:
+        console.print(f"run folder {folder.root}", style="dim", soft_wrap=True)
 
 
 def run_until_signal(work: Coroutine[Any, Any, None], processes: Processes) -> None:
@@ -143,11 +147,6 @@ def run_until_signal(work: Coroutine[Any, Any, None], processes: Processes) -> N
         raise typer.Exit(128 + received[0])
 
 
-def show_folder(console: Console, folder: RunFolder) -> None:
-    """Where everything of the run lies."""
-    console.print(f"run folder {folder.root}", style="dim", soft_wrap=True)
-
-
 def check_command(command: Sequence[str]) -> None:
     """Raises `RunError` when there is no such program."""
     if shutil.which(command[0], path=search_path(os.environ)) is None:
@@ -155,6 +154,6 @@ def check_command(command: Sequence[str]) -> None:
 
 
 def _label(command: list[str]) -> str:
-    """The script's name, for the run folder's."""
-    scripts = [Path(part).stem for part in command if part.endswith(".py")]
-    return "".join(char if char.isalnum() or char in "._-" else "-" for char in [*scripts, Path(command[0]).name][0])
+    """The script's name, for the run folder's, which is the network's too."""
+    name = [*(Path(part).stem for part in command if part.endswith(".py")), Path(command[0]).name][0]
+    return "".join(char if char.isalnum() or char in "._-" else "-" for char in name[:LONGEST_LABEL])

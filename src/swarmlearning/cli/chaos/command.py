@@ -23,7 +23,7 @@ from swarmlearning.cli.launcher import see_out, with_beside
 from swarmlearning.cli.nodecommands import environment
 from swarmlearning.cli.options import fail
 from swarmlearning.cli.report import make_report, save
-from swarmlearning.cli.run import MAX_SITES, RunsDir, check_command, run_until_signal, show_folder
+from swarmlearning.cli.run import MAX_SITES, RunsDir, accounted, check_command, run_until_signal
 from swarmlearning.cli.runfolder import RunFolder, log_to, make_run_folder, site_names
 from swarmlearning.ledger.history import steps
 from swarmlearning.ordering.local import read_chain_file
@@ -74,16 +74,16 @@ def chaos(
         injected: list[Injected] = []
         processes = Processes(folder.logs, environment(os.environ))
         words = command or [sys.executable, "-P", "-m", "swarmlearning.cli.chaos.script", "--mb", str(model_mb)]
-        run_until_signal(_work(processes, folder, words, sites, chosen, seed, console, injected), processes)
-        save(injected, folder.root / FAULTS_FILE)
-        run = make_report(folder, site_names(sites), time.monotonic() - began)
-        save(run, folder.report)
-        report = resilience(chosen, seed, injected, list(steps(read_chain_file(folder.chain))), run)
-        if as_json:
-            print_json(report)
-        else:
-            console.print(_table(report))
-        show_folder(console, folder)
+        with accounted(console, folder, site_names(sites), began):
+            run_until_signal(_work(processes, folder, words, sites, chosen, seed, console, injected), processes)
+            save(injected, folder.root / FAULTS_FILE)
+            run = make_report(folder, site_names(sites), time.monotonic() - began)
+            save(run, folder.report)
+            report = resilience(chosen, seed, injected, list(steps(read_chain_file(folder.chain))), run)
+            if as_json:
+                print_json(report)
+            else:
+                console.print(_table(report))
         if found := problems(report, chosen, run):
             raise RunError("; ".join(found))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
