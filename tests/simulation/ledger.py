@@ -198,7 +198,7 @@ class Sn(Living):
             return
         self.height = len(self.swarm.log.chains) - 1
         chain = self.swarm.log.head
-        self._judgement.hear(chain, self.swarm.clock.now)
+        self._judgement.hear(chain, self.swarm.presence.leases, self.swarm.clock.now)
         for lease in self._judgement.grants(chain):
             self.swarm.presence.renew(lease.uid, lease.incarnation)
         self.swarm.shown(self)
@@ -216,9 +216,10 @@ class Sn(Living):
             self.look(RETRY_SECONDS)
             return
         chain, now = self.swarm.log.chains[self.height], self.swarm.clock.now
+        self._judgement.hear(chain, self.swarm.presence.leases, now)
         for proposal in self._judgement.proposals(chain, self.swarm.presence.leases, now):
             self.at(self.swarm.delay(), partial(self._propose, chain, proposal))
-        if rest := self._judgement.seconds_left(chain, now):
+        if rest := self._judgement.seconds_left(chain, self.swarm.presence.leases, now):
             self.at(rest + 0.001, self.look)
 
     def _propose(self, chain: Chain, proposal: Proposal) -> None:

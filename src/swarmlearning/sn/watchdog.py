@@ -45,10 +45,10 @@ class Judgement:
                     found.append(Lease(*start, steps=0, moved=0))
         return found
 
-    def hear(self, chain: Chain, now: float) -> None:
+    def hear(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> None:
         """Notes since when each proposal that is due only after a time has stood."""
         seen = {}
-        for proposal in _all(chain, {}):
+        for proposal in self._all(chain, leases):
             if proposal.after_seconds:
                 key = (proposal.contract, type(proposal.body))
                 known = self._seen.get(key)
@@ -57,18 +57,22 @@ class Judgement:
 
     def proposals(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> Iterator[Proposal]:
         """All that is to be proposed now."""
-        live = {uid: lease.incarnation for uid, lease in leases.items()}
-        for node in network.watched(chain.world):
-            if node.alive and (node.uid, node.incarnation) not in self._granted:
-                live[node.uid] = node.incarnation
-        for proposal in _all(chain, live):
+        for proposal in self._all(chain, leases):
             if not proposal.noted and self._left(proposal, now) == 0:
                 yield proposal
 
-    def seconds_left(self, chain: Chain, now: float) -> float | None:
+    def seconds_left(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> float | None:
         """Until the next proposal is due that is not yet; None where there is none."""
-        waits = [self._left(proposal, now) for proposal in _all(chain, {}) if not proposal.noted]
+        waits = [self._left(proposal, now) for proposal in self._all(chain, leases) if not proposal.noted]
         return min((wait for wait in waits if wait is not None and wait > 0), default=None)
+
+    def _all(self, chain: Chain, leases: Mapping[str, Lease]) -> Iterator[Proposal]:
+        live = {uid: lease.incarnation for uid, lease in leases.items()}
+        for node in network.watched(chain.world):
+            if node.alive and (node.uid, node.incarnation) not in self._granted:
+                live[node.uid] = node.incarnation  # its time has not begun yet
+        for kind in chain.rules.kinds:
+            yield from kind.proposals(chain.world, live)
 
     def _left(self, proposal: Proposal, now: float) -> float | None:
         """Seconds until the proposal is due; None for one that `hear` has yet to note."""
@@ -109,7 +113,7 @@ class Watchdog:
         while True:
             await self._miner.reached(height + 1)
             height = self._miner.chain.height
-            self._judgement.hear(self._miner.chain, asyncio.get_running_loop().time())
+            self._judgement.hear(self._miner.chain, self._leases, asyncio.get_running_loop().time())
             await self._grant(self._miner.chain)
             self._changed.set()
 
@@ -129,10 +133,11 @@ class Watchdog:
             if not self._votes():
                 continue  # without a vote this SN cannot tell who is there
             chain = self._miner.chain
+            self._judgement.hear(chain, self._leases, loop.time())
             for proposal in self._judgement.proposals(chain, self._leases, loop.time()):
                 await self._say(proposal)
             await self._end_leases(chain)
-            if rest := self._judgement.seconds_left(chain, loop.time()):
+            if rest := self._judgement.seconds_left(chain, self._leases, loop.time()):
                 loop.call_later(rest, self._changed.set)
 
     async def _end_leases(self, chain: Chain) -> None:
@@ -153,8 +158,3 @@ class Watchdog:
         except OrderingError as error:
             logger.error("cannot record that %s: %s", proposal.what, error)
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
-
-
-def _all(chain: Chain, live: Mapping[str, int]) -> Iterator[Proposal]:
-    for kind in chain.rules.kinds:
-        yield from kind.proposals(chain.world, live)

@@ -1,0 +1,60 @@
+"""What an SN proposes is what the kinds of contracts propose, whichever they are, when it is due."""
+
+from dataclasses import replace
+
+import pytest
+
+from support.network import Ledger
+from support.notes import RULEBOOK, Write
+from swarmlearning.ledger.bodies import Lost, SwitchRules
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ordering.protocols import Lease
+from swarmlearning.sn.watchdog import Judgement
+
+LEASES = {"sl-1": Lease("sl-1", 1, 0, 0)}
+LATE = Write("late")
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """A note of the only SL."""
+    made = Ledger()
+    made.chain = replace(made.chain, rulebook=RULEBOOK)
+    made.join("sl-1")
+    made.say("sn-1", SwitchRules(2), network.CONTRACT)
+    made.say("sl-1", Write("hello"), "memo")
+    return made
+
+
+def proposed(judgement: Judgement, ledger: Ledger, now: float, here: bool = False) -> list[object]:
+    return [each.body for each in judgement.proposals(ledger.chain, LEASES if here else {}, now)]
+
+
+def test_a_node_without_a_lease_is_lost_only_once_it_has_had_one_from_this_sn(ledger: Ledger) -> None:
+    judgement = Judgement()
+    assert proposed(judgement, ledger, 0.0) == []
+    assert judgement.grants(ledger.chain) == [LEASES["sl-1"]]
+    assert proposed(judgement, ledger, 0.0) == [Lost("sl-1", 1)]
+    assert proposed(judgement, ledger, 0.0, here=True) == []
+
+
+def test_a_proposal_of_a_new_kind_is_made_once_it_has_stood_for_its_time(ledger: Ledger) -> None:
+    judgement = Judgement()
+    judgement.grants(ledger.chain)
+    assert judgement.seconds_left(ledger.chain, {}, 5.0) is None
+    judgement.hear(ledger.chain, {}, 5.0)
+    judgement.hear(ledger.chain, {}, 5.5)
+    assert judgement.seconds_left(ledger.chain, {}, 5.75) == 0.25
+    assert LATE not in proposed(judgement, ledger, 5.75)
+    assert LATE in proposed(judgement, ledger, 6.0)
+
+
+def test_the_time_of_a_proposal_begins_anew_when_it_was_not_wanted_meanwhile(ledger: Ledger) -> None:
+    judgement = Judgement()
+    judgement.grants(ledger.chain)
+    judgement.hear(ledger.chain, {}, 5.0)
+    judgement.hear(ledger.chain, LEASES, 5.5)
+    judgement.hear(ledger.chain, {}, 5.75)
+    assert judgement.seconds_left(ledger.chain, {}, 6.25) == 0.5
+    assert LATE not in proposed(judgement, ledger, 6.25)
+    assert LATE in proposed(judgement, ledger, 6.75)
