@@ -1,6 +1,6 @@
 """Who may do what: by bodies and roles, and by the certificate that a peer shows."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -156,6 +156,12 @@ def test_an_authority_of_an_equal_name_is_another_authority(ledger: Ledger) -> N
     ledger.actors["sl-1"] = Actor("sl-1", "SL", taker, incarnation=2)
     with pytest.raises(Rejection, match="other-subject"):
         ledger.register("sl-1")
+
+
+def test_a_certificate_that_is_newer_than_the_last_block_is_known_as_its_node_all_the_same(ledger: Ledger) -> None:
+    """A network at rest has old blocks; nobody could write a new one if its SNs had all renewed their certificates."""
+    later = datetime.fromtimestamp(ledger.chain.time_ms / 1000, UTC) + timedelta(days=3)
+    assert peer(ledger, issue(CA_1, "SN-sn-1", [], [], 30, later).certificate).is_sn
 
 
 def test_a_node_that_has_yet_to_register_may_read_and_no_more(ledger: Ledger) -> None:

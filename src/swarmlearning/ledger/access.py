@@ -9,7 +9,8 @@ An identity is a subject under one authority. A certificate that is new to the l
 same subject, belongs to the same nodes; one by another authority, however equal its subject, does not.
 """
 
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from cryptography import x509
 
@@ -27,19 +28,26 @@ Standing: TypeAlias = Literal["trusted", "unknown", "refused"]
 """`unknown`: not of any registered node yet; `refused`: revoked, of a retired authority, or of no role."""
 
 
-class Peer(NamedTuple):
-    """The holder of a certificate.
-
-    `nodes` are those of its identity that have not left; `is_sn`: the ledger admits one of them as an SN, so it may
-    order blocks, vote and open a peer-to-peer connection; `fault`: why it is refused.
-    """
+@dataclass(frozen=True)
+class Peer:
+    """The holder of a certificate; `fault` is why it is refused, `authority` whose subject it is (empty: unknown)."""
 
     subject: str
     role: NodeType | None
     standing: Standing
-    nodes: tuple[Node, ...] = ()
-    is_sn: bool = False
     fault: str = ""
+    authority: str = ""
+    world: World = field(default_factory=World, repr=False, compare=False)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes of its identity that have not left."""
+        return tuple(known for known in network.nodes(self.world) if self._owns(known))
+
+    @property
+    def is_sn(self) -> bool:
+        """True if the ledger admits it as an SN: it may order blocks, vote, and open a peer-to-peer connection."""
+        return any(self._owns(known) for known in network.admitted(self.world))
 
     @property
     def may_read(self) -> bool:
@@ -48,7 +56,12 @@ class Peer(NamedTuple):
 
     def node(self, uid: str) -> Node | None:
         """The node of this UID, if it is the peer's own: it may renew its lease and act for it; else None."""
-        return next((known for known in self.nodes if known.uid == uid), None)
+        known = network.node(self.world, uid)
+        return known if known is not None and self._owns(known) else None
+
+    def _owns(self, known: Node) -> bool:
+        own = (known.authority, known.subject) == (self.authority, self.subject)
+        return own and not known.left and self.standing == "trusted"
 
 
 def peer(world: World, certificate: x509.Certificate, time_ms: int) -> Peer:
@@ -56,14 +69,15 @@ def peer(world: World, certificate: x509.Certificate, time_ms: int) -> Peer:
     try:
         subject, role = subject_of(certificate), role_of(certificate)
     except CertificateError as error:
-        return Peer("", None, "refused", fault=str(error))
+        return Peer("", None, "refused", str(error))
     if known := registered_peer(world, thumbprint(certificate), time_ms):
         return known
+    at_ms = max(time_ms, int(certificate.not_valid_before_utc.timestamp()) * 1000)  # blocks may be old, it may be new
     for node in network.nodes(world):
-        if node.subject == subject and _vouched_like(world, node, certificate, time_ms):
-            return _identified(world, subject, role, node.authority)
-    if _is_by_retired(world, certificate, time_ms):
-        return Peer(subject, role, "refused", fault=f"the authority of {subject} has been retired from this network")
+        if node.subject == subject and _vouched_like(world, node, certificate, at_ms):
+            return Peer(subject, role, "trusted", authority=node.authority, world=world)
+    if _is_by_retired(world, certificate, at_ms):
+        return Peer(subject, role, "refused", f"the authority of {subject} has been retired from this network")
     return Peer(subject, role, "unknown")
 
 
@@ -75,8 +89,8 @@ def registered_peer(world: World, thumb: str, time_ms: int) -> Peer | None:
     try:
         check_trust(world, stored, time_ms)
     except Rejection as refusal:
-        return Peer(stored.subject, stored.role, "refused", fault=refusal.detail)
-    return _identified(world, stored.subject, stored.role, stored.authority)
+        return Peer(stored.subject, stored.role, "refused", refusal.detail)
+    return Peer(stored.subject, stored.role, "trusted", authority=stored.authority, world=world)
 
 
 def check_may(world: World, permission: Permission, body: Body, tx: TxContext) -> None:
@@ -89,15 +103,6 @@ def check_may(world: World, permission: Permission, body: Body, tx: TxContext) -
         allowed = permission.of_others
     if role not in allowed:
         raise Rejection(Code.NOT_ALLOWED, f"only {', '.join(_listed(allowed))} may do this; {tx.sender} is a {role}")
-
-
-def _identified(world: World, subject: str, role: NodeType, authority: str) -> Peer:
-    own = tuple(
-        known
-        for known in network.nodes(world)
-        if (known.authority, known.subject) == (authority, subject) and not known.left
-    )
-    return Peer(subject, role, "trusted", own, any(network.admits(world, known.uid) for known in own))
 
 
 def _vouched_like(world: World, known: Node, certificate: x509.Certificate, time_ms: int) -> bool:
