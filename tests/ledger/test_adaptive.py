@@ -7,31 +7,93 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.play import Play
-from swarmlearning.ledger.contracts.training.adaptive import FASTEST, SLOWEST, Pace, mean_loss, next_interval
+from swarmlearning.ledger.contracts.training.adaptive import (
+    FASTEST,
+    SLOWEST,
+    Pace,
+    mean_progress,
+    next_interval,
+    relative,
+)
 
-START = Pace(best_loss=None, eighths=8)
+START = Pace(eighths=8)
 
 finite = st.floats(-1e300, 1e300)
 
 
-def eighths(*losses: float) -> list[int]:
-    """The pace after each of these mean losses."""
-    paces = itertools.accumulate(losses, lambda pace, loss: pace.after(loss), initial=START)
+def eighths(*means: float) -> list[int]:
+    """The pace after each of these mean relative losses."""
+    paces = itertools.accumulate(means, lambda pace, mean: pace.after(mean), initial=START)
     return [pace.eighths for pace in paces][1:]
 
 
-def test_the_table() -> None:
-    assert eighths(9, 8, 7, 6, 5, 4, 3, 2, 1, 0) == [8, 10, 13, 17, 22, 28, 32, 32, 32, 32]
-    assert eighths(1, 1, 2, 3, 4, 5, 6, 7) == [8, 4, 2, 2, 2, 2, 2, 2]
-    assert eighths(3, 2, 2.5, 1.9) == [8, 10, 5, 7]
+def test_the_pace_grows_by_a_quarter_while_losses_fall_and_is_halved_when_they_do_not() -> None:
+    assert eighths(*[0.9] * 9) == [10, 13, 17, 22, 28, 32, 32, 32, 32]
+    assert eighths(1, 1.2, 1.1, 2) == [4, 2, 2, 2]
+    assert eighths(0.9, 1.1, 0.9) == [10, 5, 7]
 
 
-def test_an_equal_loss_is_no_better_one() -> None:
-    assert eighths(1.0, 1.0) == [8, 4]
+def test_equal_losses_are_no_better_ones() -> None:
+    assert eighths(1.0) == [4]
 
 
-def test_the_best_loss_is_kept_over_worse_ones() -> None:
-    assert START.after(2.0).after(5.0).after(3.0).best_loss == 2.0
+@pytest.mark.parametrize(
+    ("loss", "best", "expected"),
+    [
+        (0.9, 1.0, 0.9),
+        (1.1, 1.0, 1.1),
+        (0.1, 1.0, 0.5),
+        (9.0, 1.0, 2.0),
+        (1e300, 1e-300, 2.0),
+        (1e-300, 1e300, 0.5),
+        (0.0, 1.0, 0.5),
+        (0.0, 0.0, 1.0),
+        (1.0, 0.0, 2.0),
+        (-1.0, -1.0, 1.0),
+        (-1.1, -1.0, 0.5),
+        (-0.9, -1.0, 2.0),
+        (-1e300, 1e300, 0.5),
+    ],
+)
+def test_a_loss_is_taken_relative_to_the_best_before_it_within_bounds(
+    loss: float, best: float, expected: float
+) -> None:
+    assert relative(loss, best) == pytest.approx(expected)
+
+
+@given(finite, finite)
+def test_a_relative_loss_is_below_1_if_and_only_if_it_is_better(loss: float, best: float) -> None:
+    found = relative(loss, best)
+    assert 0.5 <= found <= 2
+    assert (found < 1) <= (loss < best)
+    assert (found > 1) <= (loss > best)
+
+
+@given(finite, finite)
+def test_whatever_one_of_several_sites_reports_moves_the_mean_by_its_share_only(lie: float, best: float) -> None:
+    honest = {"a": 0.9, "b": 0.8, "c": 0.9}
+    found = mean_progress(honest | {"liar": lie}, {"a": 1.0, "b": 1.0, "c": 1.0, "liar": best})
+    assert found is not None
+    assert (sum(honest.values()) + 0.5) / 4 <= found + 1e-9
+    assert found - 1e-9 <= (sum(honest.values()) + 2) / 4
+
+
+def test_a_site_that_reports_a_loss_for_the_first_time_does_not_count_yet() -> None:
+    assert mean_progress({"a": 5.0}, {}) is None
+    assert mean_progress({"a": 5.0, "b": 0.5}, {"b": 1.0}) == 0.5
+
+
+def test_one_liar_does_not_keep_all_sites_at_the_shortest_interval() -> None:
+    play = Play()
+    for uid in "abcd":
+        play.open(uid, adaptive=True)
+    for number in range(8):
+        play.submit("a", "b", "c", "d")
+        play.publish()
+        for uid in "abc":
+            play.report(uid, loss=0.6**number)
+        play.report("d", loss=-1e300)
+    assert play.member("a").interval == 32
 
 
 @pytest.mark.parametrize(
@@ -39,26 +101,23 @@ def test_the_best_loss_is_kept_over_worse_ones() -> None:
     [(100, 8, 100), (100, 10, 125), (100, 32, 400), (100, 2, 25), (1, 2, 1), (3, 2, 1), (7, 13, 11), (1, 8, 1)],
 )
 def test_the_interval(frequency: int, pace: int, interval: int) -> None:
-    assert next_interval(frequency, Pace(best_loss=None, eighths=pace)) == interval
+    assert next_interval(frequency, Pace(eighths=pace)) == interval
 
 
 @given(st.lists(finite), st.integers(1, 10_000))
-def test_the_interval_stays_between_a_quarter_and_four_times(losses: list[float], frequency: int) -> None:
-    for pace in itertools.accumulate(losses, lambda pace, loss: pace.after(loss), initial=START):
+def test_the_interval_stays_between_a_quarter_and_four_times(means: list[float], frequency: int) -> None:
+    for pace in itertools.accumulate(means, lambda pace, mean: pace.after(mean), initial=START):
         assert FASTEST <= pace.eighths <= SLOWEST
         assert max(1, frequency // 4) <= next_interval(frequency, pace) <= 4 * frequency
 
 
-@given(st.dictionaries(st.text(min_size=1), finite, max_size=8), st.randoms(use_true_random=False))
-def test_the_mean_is_the_same_for_every_order(losses: dict[str, float], dice: object) -> None:
-    items = list(losses.items())
+@given(st.dictionaries(st.text(min_size=1), st.tuples(finite, finite), max_size=8), st.randoms(use_true_random=False))
+def test_the_mean_is_the_same_for_every_order(found: dict[str, tuple[float, float]], dice: object) -> None:
+    items = [(uid, loss) for uid, (loss, _) in found.items()]
+    bests = {uid: best for uid, (_, best) in found.items()}
+    expected = mean_progress(dict(items), bests)
     dice.shuffle(items)  # type: ignore[attr-defined]
-    assert mean_loss(dict(items)) == mean_loss(losses)
-
-
-def test_the_mean_sums_exactly() -> None:
-    assert mean_loss({"a": 1e100, "b": 1.0, "c": -1e100}) == 1 / 3
-    assert mean_loss({}) is None
+    assert mean_progress(dict(items), bests) == expected
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations("abc")))
@@ -72,6 +131,6 @@ def test_no_order_of_reports_changes_the_contract(order: tuple[str, ...]) -> Non
         play.publish()
         for uid in order:
             play.report(uid, loss=losses[uid])
-    assert play.state.pace.best_loss == 1e16 / 3
+    assert [play.member(uid).best_loss for uid in "abc"] == list(losses.values())
     assert [play.member(uid).interval for uid in "abc"] == [4, 4, 4]
     assert play.result.holders == ("a", "b", "c")

@@ -221,7 +221,7 @@ def test_the_state_hash_of_a_training() -> None:
     play.set_attendance("c", "lost")
     play.depose("sn", by_sn=True)
     world = World().with_entries({"training/contract": play.state})
-    assert world.state_hash() == "45992f0386579d315c4f1b6c9183fea656bc2d698327a1819db8287480170437"
+    assert world.state_hash() == "163173a7b94a154f7082387a97902f58f7f827603d70756c5dbfa8c3fdd21b25"
 
 
 def test_the_state_hash_depends_on_contents_only() -> None:

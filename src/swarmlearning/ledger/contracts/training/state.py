@@ -113,6 +113,7 @@ class Member(msgspec.Struct, frozen=True):
     contributed: int
     late: int
     performance: Performance | None
+    best_loss: float | None = None
     identity: str = ""
     unreachable: bool = False
 
@@ -248,7 +249,7 @@ def empty(name: str, run: int = 0) -> Training:
         result=None,
         over=False,
         rounds=0,
-        pace=Pace(best_loss=None, eighths=8),
+        pace=Pace(eighths=8),
     )
 
 

@@ -100,6 +100,7 @@ def open_session(
         contributed=known.contributed if known else 0,
         late=known.late if known else 0,
         performance=known.performance if known else None,
+        best_loss=known.best_loss if known else None,
         identity=identity,
         unreachable=known.unreachable if known else False,
     )

@@ -9,7 +9,7 @@ import msgspec
 from swarmlearning.ledger.canonical import canonical, sha256
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.adaptive import mean_loss, next_interval
+from swarmlearning.ledger.contracts.training.adaptive import Pace, mean_progress, next_interval
 from swarmlearning.ledger.contracts.training.state import (
     Member,
     Result,
@@ -112,7 +112,7 @@ def freeze_if_complete(state: Training) -> Training:
 
 
 def pace_if_complete(state: Training) -> Training:
-    """Once every contributor that is there and can get the result has reported, their mean loss sets the pace."""
+    """Once every contributor that is there and can get the result has reported, their losses set the pace."""
     result = state.result
     if result is None or result.paced:
         return state
@@ -120,17 +120,20 @@ def pace_if_complete(state: Training) -> Training:
     expected = [uid for uid in contributors if state.members[uid].present and uid not in result.missing]
     if not all(_reported(state, uid) for uid in expected):
         return state
-    loss = mean_loss({uid: loss for uid, loss in result.losses.items() if uid in contributors})
-    pace = state.pace if loss is None else state.pace.after(loss)
-    members = {
-        uid: msgspec.structs.replace(member, interval=next_interval(member.sync_frequency, pace))
-        if member.adaptive
-        else member
-        for uid, member in state.members.items()
-    }
+    losses = {uid: loss for uid, loss in result.losses.items() if uid in contributors}
+    bests = {uid: one.best_loss for uid, one in state.members.items() if one.best_loss is not None}
+    progress = mean_progress(losses, bests)
+    pace = state.pace if progress is None else state.pace.after(progress)
+    members = {uid: _paced(member, pace, losses.get(uid)) for uid, member in state.members.items()}
     return msgspec.structs.replace(
         state, members=members, pace=pace, result=msgspec.structs.replace(result, paced=True)
     )
+
+
+def _paced(member: Member, pace: Pace, loss: float | None) -> Member:
+    known = [one for one in (member.best_loss, loss) if one is not None]
+    interval = next_interval(member.sync_frequency, pace) if member.adaptive else member.interval
+    return msgspec.structs.replace(member, interval=interval, best_loss=min(known, default=None))
 
 
 def _reported(state: Training, uid: str) -> bool:
