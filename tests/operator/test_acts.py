@@ -6,7 +6,7 @@ import pytest
 from support.play import Play
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import thumbprint, to_pem
-from swarmlearning.ledger.bodies import AddAuthority, Reset, RetireAuthority, Revoke
+from swarmlearning.ledger.bodies import AddAuthority, Reset, RetireAuthority, Revoke, Stop
 from swarmlearning.ledger.contracts.network import Authority, Certificate, Node
 from swarmlearning.ledger.contracts.training.state import empty
 from swarmlearning.ledger.world import World
@@ -104,3 +104,11 @@ def test_a_training_that_is_over_is_reset_without_force(world: World) -> None:
 def test_an_unknown_contract_is_an_error_that_lists_those_there_are(world: World) -> None:
     with pytest.raises(ActError, match="there is busy, empty"):
         acts.reset_contract(world, "else", forced=False)
+
+
+def test_a_training_is_stopped_once_and_only_while_it_lasts(world: World) -> None:
+    assert acts.stop_contract(world, "busy").body == Stop()
+    for change in ({"over": True}, {"stopping": True}):
+        state = msgspec.structs.replace(acts.training(world, "busy"), **change)
+        with pytest.raises(ActError, match="already"):
+            acts.stop_contract(world.with_entries({"training/busy": state}), "busy")

@@ -62,6 +62,15 @@ def test_a_contract_is_trained_a_second_time_after_a_reset(swarm: Swarm) -> None
     assert [(each["contract"], each["run"], each["phase"]) for each in listed] == [(CONTRACT, 1, "over")]
 
 
+def test_a_training_is_stopped_with_the_round_in_progress(swarm: Swarm) -> None:
+    operator = Operator(swarm)
+    sites = swarm.start_sites("--rounds", "1000000", "--min-peers", "2", count=2)
+    swarm.until(lambda state: state.rounds > 1)
+    assert "ends with the round in progress" in operator.does("contract", "stop", CONTRACT)
+    assert_complete(sites)
+    assert operator.run("contract", "stop", CONTRACT).wait() == 1
+
+
 def test_resetting_a_contract_that_does_not_exist_names_those_that_do(swarm: Swarm) -> None:
     refused = Operator(swarm).run("contract", "reset", "else")
     assert refused.wait() == 1

@@ -47,7 +47,7 @@ def list_contracts(connection: Connection, json: Json = False) -> None:
         return
     names = node_names(world)
     rows = (
-        (displayed(state.name), str(state.run + 1), str(state.rounds), waiting_text(waiting(state), names))
+        (displayed(state.name), str(state.run), str(state.rounds), waiting_text(waiting(state), names))
         for state in acts.trainings(world)
     )
     _print_table(("contract", "run", "rounds", "state"), rows)
@@ -59,6 +59,13 @@ def show_contract(connection: Connection, name: Name) -> None:
     """Show the whole state of one training contract, as JSON."""
     state = acts.training(_world(connection), name)
     print_json({**_facts(state), "state": msgspec.to_builtins(state)}, indent=2)
+
+
+@contract_app.command("stop")
+@connected("swarm contract stop")
+def stop_contract(connection: Connection, name: Name) -> None:
+    """End a training with the round in progress: every site gets its merged model."""
+    _perform(connection, lambda world: acts.stop_contract(world, name))
 
 
 @contract_app.command("reset")

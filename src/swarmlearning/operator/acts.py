@@ -9,7 +9,7 @@ import msgspec
 
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import CertificateError, load_bundle, subject_of, thumbprint
-from swarmlearning.ledger.bodies import AddAuthority, Body, Reset, RetireAuthority, Revoke
+from swarmlearning.ledger.bodies import AddAuthority, Body, Reset, RetireAuthority, Revoke, Stop
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Authority, Node
 from swarmlearning.ledger.contracts.training.state import Training
@@ -41,6 +41,15 @@ def reset_contract(world: World, name: str, *, forced: bool) -> Act:
             "its scripts then fail, and what has been merged since the last result is lost"
         )
     return Act(name, Reset(forced), f"contract {displayed(name)} is empty; run {state.run + 1} may begin")
+
+
+def stop_contract(world: World, name: str) -> Act:
+    """Ends a training with the result of the round in progress. Raises `ActError`."""
+    state = training(world, name)
+    if state.over or state.stopping:
+        raise ActError(f"training of contract {displayed(name)} is {'over' if state.over else 'stopping'} already")
+    ends = f"training of contract {displayed(name)} ends with the round in progress"
+    return Act(name, Stop(), ends)
 
 
 def add_authority(world: World, pem: str) -> Act:
