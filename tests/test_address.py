@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarmlearning.address import AddressError, join, split, with_port
+from swarmlearning.address import AddressError, join, require_announceable, split, with_port
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,22 @@ def test_a_service_may_be_named_without_its_port(service: str, address: str) -> 
 def test_a_service_that_is_no_address_is_refused(service: str) -> None:
     with pytest.raises(AddressError, match="is no address"):
         with_port(service, 443)
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "0", "0.0", "::", "[::]", "::0", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0", "0x0", "00000"]
+)
+def test_an_address_that_stands_for_a_whole_machine_is_none_to_announce(host: str) -> None:
+    with pytest.raises(AddressError, match="stands for all addresses of a machine"):
+        require_announceable(host)
+
+
+@pytest.mark.parametrize("host", ["224.0.0.1", "ff02::1", "255.255.255.255"])
+def test_an_address_of_a_group_is_none_to_announce(host: str) -> None:
+    with pytest.raises(AddressError, match="is a group of machines"):
+        require_announceable(host)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1", "::1", "[fd00::1]", "sl-1.example", "localhost", "a..b"])
+def test_addresses_of_single_machines_and_names_may_be_announced(host: str) -> None:
+    require_announceable(host)

@@ -1,10 +1,14 @@
 """Where a node is reached, as text: `host:port`, with an IPv6 address in brackets as in a URL (RFC 3986, 3.2.2)."""
 
+import ipaddress
 import re
+import socket
 
 from swarmlearning.errors import UserError
 
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})")
+
+_BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 
 class AddressError(UserError):
@@ -32,3 +36,21 @@ def with_port(service: str, port: int) -> str:
     address = f"{service}:{port}" if service.endswith("]") or ":" not in service else service
     split(address)
     return address
+
+
+def require_announceable(host: str) -> None:
+    """Raises `AddressError` for an address at which no other machine can reach a node: unspecified or multicast."""
+    try:
+        numbers = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return  # a name
+    address = ipaddress.ip_address(numbers[0][4][0])
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if address.is_unspecified:
+        raise AddressError(
+            f"{host!r} stands for all addresses of a machine and is none at which others reach it; give the address "
+            "that they connect to"
+        )
+    if address.is_multicast or address == _BROADCAST:
+        raise AddressError(f"{host!r} is a group of machines; give the address at which others reach this one")

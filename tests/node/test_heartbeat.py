@@ -134,3 +134,28 @@ async def test_it_stops_while_none_of_many_sns_answers(identities: Identities) -
     await asyncio.to_thread(tried.wait, 60)
     heart.stop()
     assert not heart._thread.is_alive()
+
+
+async def test_an_outage_is_known_with_its_beginning_and_reason_until_an_sn_answers(identities: Identities) -> None:
+    port, calls, loop = fixed_port(), itertools.count(1), asyncio.get_running_loop()
+    beaten = [asyncio.Event(), asyncio.Event()]
+
+    def progress() -> tuple[int, int, None]:
+        if (number := next(calls)) in (3, 6):
+            loop.call_soon_threadsafe(beaten[number // 3 - 1].set)
+        return 0, 0, None
+
+    heart = Heartbeat(client_context(identities["SL-1"]), "sl-1", 1, progress, nothing)
+    heart.start(lambda: [f"127.0.0.1:{port}"])
+    await beaten[0].wait()
+    first = heart.outage
+    await beaten[1].wait()
+    assert first is not None
+    assert str(port) in first[1]
+    assert heart.outage is not None
+    assert heart.outage[0] == first[0]
+    beats = Beats(2)
+    async with scripted_sn(identities["SN-1"], [], port, answers=[beats] * 1000):
+        await beats.enough.wait()
+        assert heart.outage is None
+        heart.stop()

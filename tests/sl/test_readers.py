@@ -76,10 +76,21 @@ def test_a_node_in_two_trainings_keeps_their_models_apart(first: Play) -> None:
     assert readers(state, "a", UNKNOWN) == "ade"
 
 
-def test_a_model_not_named_yet_is_for_the_trainings_of_the_node_that_holds_it(first: Play) -> None:
+def test_a_model_that_no_training_names_is_for_nobody(first: Play) -> None:
     state = world(first, Play("d", "e"), Play("c", "f"))
-    assert readers(state, "a", UNKNOWN) == "abc"
-    assert readers(state, "c", UNKNOWN) == "abcf"
+    assert readers(state, "a", UNKNOWN) == ""
+    assert readers(state, "c", UNKNOWN) == ""
+
+
+def test_a_model_that_a_node_is_just_naming_is_for_that_training_before_the_node_sees_its_own_transaction(
+    first: Play,
+) -> None:
+    second = Play("a", "d", "e")
+    second.state = msgspec.structs.replace(second.state, name="second")
+    state = world(first, second)
+    offered = {UNKNOWN: "second"}
+    found = [reader for reader in "abcdef" if may_read(state, "a", certificate(reader), UNKNOWN, offered)]
+    assert found == ["a", "d", "e"]
 
 
 def test_a_node_without_training_serves_nobody(first: Play) -> None:

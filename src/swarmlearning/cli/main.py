@@ -2,7 +2,7 @@
 
 import typer
 
-from swarmlearning.cli import cert, demo, ledger, nodes, operate, run, status, trainings
+from swarmlearning.cli import cert, demo, ledger, models, nodes, operate, run, status, trainings
 from swarmlearning.cli.chaos import command as chaos
 from swarmlearning.cli.console import tolerate_any_encoding
 
@@ -22,6 +22,7 @@ app.command("report")(trainings.report)
 app.add_typer(nodes.sn_app, name="sn")
 app.add_typer(cert.app, name="cert")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(models.app, name="model")
 app.add_typer(operate.contract_app, name="contract")
 app.add_typer(operate.trust_app, name="trust")
 app.add_typer(operate.node_app, name="node")

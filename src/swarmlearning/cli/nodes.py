@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarmlearning.address import join, with_port
+from swarmlearning.address import join, require_announceable, split, with_port
 from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, ReadyFd, fail, load_identity, run_node, run_to_the_end
 from swarmlearning.identity.certificates import common_name
 from swarmlearning.node.errors import NodeError
@@ -185,6 +185,9 @@ def sl(
     sn_api_service: Annotated[str, typer.Option(help="The same behind a proxy: FQDN[:port], port 443.")] = "",
     sl_fs_port: Annotated[int, typer.Option(help="Port of this node's file server.")] = 30305,
     sl_fs_service: Annotated[str, typer.Option(help="FQDN[:port] under which other SLs reach it.")] = "",
+    bind_ip: Annotated[
+        str, typer.Option(help="Address to listen on; by default --host-ip if this machine has it, else all.")
+    ] = "",
     node_name: NodeName = "",
     data_dir: Annotated[Path, typer.Option(help="Where this node keeps its UID and models.")] = STATE / "sl",
     cacert: CaCert = None,
@@ -219,7 +222,8 @@ def sl(
         identity = load_identity(cacert, capath, cert, key)
         settings = SlSettings(
             name=node_name or common_name(identity.certificate) or "SL",
-            host=(host_ip or "0.0.0.0") if sl_fs_service else _mandatory(host_ip),
+            host=host_ip if sl_fs_service else _mandatory(host_ip),
+            bind=bind_ip,
             fs_port=sl_fs_port,
             fs_service=_service(sl_fs_service, 30305),
             sn_address=join(sn_ip, sn_api_port) if sn_ip else _service(sn_api_service, 443),
@@ -273,9 +277,14 @@ def _group_id(name: str) -> int:
 def _mandatory(host_ip: str) -> str:
     if not host_ip:
         raise NodeError("mandatory parameter --host-ip not specified: the address at which others reach this node")
+    require_announceable(host_ip)
     return host_ip
 
 
 def _service(name: str, port: int) -> str:
     """`FQDN[:port]` with the documented default port."""
-    return with_port(name, port) if name else ""
+    if not name:
+        return ""
+    address = with_port(name, port)
+    require_announceable(split(address)[0])
+    return address

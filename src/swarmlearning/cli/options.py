@@ -1,6 +1,7 @@
 """Options that several commands share, and how a command ends."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -28,6 +29,13 @@ NEWLINE_AND_TAB = "\n\t"
 
 T = TypeVar("T")
 
+logger = logging.getLogger("swarm.node")
+
+HANGUP = (
+    "SIGHUP received: this node goes on as it is. It reads certificates and settings when it starts only; restart it "
+    "to use changed ones"
+)
+
 
 def load_identity(cacert: Path | None, capath: Path | None, cert: Path | None, key: Path | None) -> Identity:
     """The identity from options and the SWARM_ID_* variables."""
@@ -37,23 +45,27 @@ def load_identity(cacert: Path | None, capath: Path | None, cert: Path | None, k
 def run_node(work: Coroutine[Any, Any, T]) -> T | None:
     """Runs a node until it ends; SIGTERM and SIGINT stop it in good order (None).
 
-    A second signal changes nothing: it would cut the stop short, and leave behind what the node has started.
+    A second signal changes nothing: it would cut the stop short, and leave behind what the node has started. Nor does
+    SIGHUP, which is logged: a node reads its certificates and settings when it starts.
     """
 
     async def main() -> T | None:
         task = asyncio.ensure_future(work)
         stopping = False
 
-        def stop() -> None:
+        def stop(number: signal.Signals) -> None:
             nonlocal stopping
             if not stopping:
+                logger.info("%s received: this node stops", number.name)
                 task.cancel()
             stopping = True
 
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(report)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, stop, number)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+            loop.add_signal_handler(signal.SIGHUP, logger.warning, "%s", HANGUP)
         try:
             return await task
         except asyncio.CancelledError:

@@ -59,6 +59,10 @@ class TlsStream:
         """Sets anew how long this waits for the peer, from now on."""
         self._deadline = time.monotonic() + seconds
 
+    def peer_certificate(self) -> bytes | None:
+        """The peer's certificate (DER)."""
+        return self._tls.getpeercert(binary_form=True)
+
     def sendall(self, data: bytes) -> None:
         self._tls.write(data)
         self._flush()

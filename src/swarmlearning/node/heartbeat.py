@@ -4,6 +4,7 @@ import asyncio
 import logging
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ class Heartbeat:
         self._incarnation = incarnation
         self._progress = progress
         self._on_superseded = on_superseded
+        self.outage: tuple[float, str] | None = None
+        """Since when (Unix time) no SN has answered, and why; None while one does. May be read in any thread."""
         self._stopped = threading.Event()
         self._addresses: Callable[[], Sequence[str]] = list
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -64,28 +67,34 @@ class Heartbeat:
         pool = SnPool(self._tls, self._chain, ANSWER_SECONDS)
         try:
             while not self._stopped.is_set():
-                addresses = self._addresses()
-                pool.keep(addresses)
-                for address in addresses:
-                    if self._stopped.is_set():
-                        break
-                    if await self._announce(pool.client(address)):
-                        break
+                await self._beat_once(pool)
                 self._stopped.wait(INTERVAL_SECONDS)
         finally:
             await pool.close()
 
-    async def _announce(self, client: SnClient) -> bool:
-        """Whether an SN has answered."""
+    async def _beat_once(self, pool: SnPool) -> None:
+        """Renews the lease with the first SN that answers, and notes when none does."""
+        addresses, reason = self._addresses(), "no SN is known"
+        pool.keep(addresses)
+        for address in addresses:
+            if self._stopped.is_set():
+                return
+            if not (reason := await self._announce(pool.client(address))):
+                self.outage = None
+                return
+        self.outage = (self.outage[0] if self.outage else time.time(), reason)
+
+    async def _announce(self, client: SnClient) -> str:
+        """Why this SN has not answered; empty when it has."""
         try:
             await client.announce(self._uid, self._incarnation, *self._progress())
         except Unavailable as error:
             logger.debug("%s", error)
-            return False
+            return str(error)
         except Refusal as refusal:
             if refusal.code == Code.OLD_INCARNATION:
                 self._stopped.set()
                 self._on_superseded(refusal.detail)
             else:
                 logger.warning("heartbeat refused: %s", refusal)
-        return True
+        return ""

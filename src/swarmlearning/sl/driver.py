@@ -36,8 +36,9 @@ from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.effects import Effects
 from swarmlearning.sl.mlside import MLSide
-from swarmlearning.sl.narration import Narrator, Outage
+from swarmlearning.sl.narration import Narrator
 from swarmlearning.sl.remarks import Remarks
+from swarmlearning.sl.results import keep_final
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.views.names import node_names
 from swarmlearning.views.training import Waiting
@@ -54,19 +55,20 @@ class Driver:
         store: TensorStore,
         fetcher: Fetcher,
         directory: Path,
-        outage: Outage = lambda: None,
         shared_log: bool = False,
     ) -> None:
-        """`directory`: for the channel, and the list of the model's tensors. For the others see `Narrator`."""
+        """`directory`: for the channel, and the list of the model's tensors. `shared_log`: see `Narrator`."""
         self._settings = settings
         self._follower = follower
-        self._store = store
+        self.store = store
         self._uid, self._incarnation = sender.author.uid, sender.author.incarnation
+        self.over_already = False  # whether an ML process came after the end of the training
+        self._directory = directory
         self._machine: RoundMachine | None = None
         self._remarks: Remarks | None = None
         self._tasks = Tasks()
         self.ml = MLSide(directory, self._incarnation, settings, store, self._handle)
-        self.narrator = Narrator(self.ml.show, outage, shared_log)
+        self.narrator = Narrator(self.ml.show, shared_log)
         self.effects = Effects(self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle)
 
     @property
@@ -100,6 +102,7 @@ class Driver:
         try:
             if isinstance(event, SessionRequested):
                 self._join(self._follower.chain)
+                self.narrator.greet()
             if self._machine is not None:
                 for action in self._machine.handle(event, asyncio.get_running_loop().time()):
                     self._perform(action)
@@ -114,7 +117,7 @@ class Driver:
         contract = self.ml.session.training_contract
         if self._machine is None or contract != self.contract:
             self.effects.contract = contract
-            training, held = state_of(chain.world, contract), self._store.held()
+            training, held = state_of(chain.world, contract), self.store.held()
             self._remarks = Remarks(self._uid, self._settings.non_finite, training)
             self._machine = RoundMachine(self._uid, self._incarnation, training, self._settings, held)
 
@@ -151,13 +154,20 @@ class Driver:
             case AnswerClosed():
                 self.ml.closed()
             case Fail(text):
+                self.over_already = state_of(self._follower.chain.world, self.contract).settled
                 self.narrator.failed(text)
                 self.ml.fail(text)
             case Finish():
                 self.narrator.finished(self._follower.chain, self.contract)
-                self._tasks.finish()
+                self._tasks.start(self._record())
             case _:
                 self.effects.perform(action)
+
+    async def _record(self) -> None:
+        """Leaves the final model and a report of the run in the data directory: the node's work is done."""
+        kept = await asyncio.to_thread(keep_final, self._directory, self.store, self._follower.chain, self.contract)
+        self.narrator.recorded(kept)
+        self._tasks.finish()
 
     def _waiting(self) -> Waiting | None:
         return self._machine.waiting if self._machine else None

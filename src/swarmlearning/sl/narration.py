@@ -14,7 +14,8 @@ from swarmlearning.ledger.bodies import Lost, Publish, Submit, TrainingBody
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.node.logs import escaped
-from swarmlearning.sl.remarks import Remark, unreachable_text
+from swarmlearning.sl.remarks import Remark
+from swarmlearning.sl.results import FinalModel
 from swarmlearning.views.names import node_names
 from swarmlearning.views.render import clock, participation_text, waiting_text
 from swarmlearning.views.training import Waiting, participation
@@ -32,13 +33,17 @@ Outage: TypeAlias = Callable[[], tuple[float, str] | None]
 
 
 class Narrator:
-    """`show` puts a line into the training log; `shared_log`: what it shows there is in this node's log already."""
+    """`show` puts a line into the training log; `shared_log`: what it shows there is in this node's log already.
 
-    def __init__(self, show: Callable[[str], None], outage: Outage, shared_log: bool) -> None:
+    `outage` may be set to what knows of one.
+    """
+
+    def __init__(self, show: Callable[[str], None], shared_log: bool) -> None:
+        self.outage: Outage = lambda: None
         self._show = show
-        self._outage = outage
         self._shared_log = shared_log
         self._told: dict[str, None] = {}
+        self._standing: list[str] = []
 
     # --- for the script too -----------------------------------------------------------------------------------------
 
@@ -77,9 +82,15 @@ class Narrator:
         """Tells why a result is not given to the script."""
         self._tell(logging.ERROR, f"The merged model {digest[:16]} is not used here: {fault}")
 
-    def unreachable(self, address: str, reason: str) -> None:
-        """Tells that others may not be able to fetch from this node."""
-        self._tell(logging.WARNING, unreachable_text(address, reason))
+    def warn(self, text: str) -> None:
+        """Tells what will trouble the training if it is not mended, and each later ML process too."""
+        self._standing.append(text)
+        self._tell(logging.WARNING, text)
+
+    def greet(self) -> None:
+        """Tells an ML process that has just come what it has to know."""
+        for text in self._standing:
+            self._show(escaped(text))
 
     # --- for the node's log only ------------------------------------------------------------------------------------
 
@@ -101,6 +112,13 @@ class Narrator:
         logger.info("Training of contract %s is over and every live member holds the model", contract)
         logger.info("Participation %s", text)
 
+    def recorded(self, kept: FinalModel | str) -> None:
+        """Logs where the final model lies, or why it could not be kept."""
+        if isinstance(kept, str):
+            logger.warning("%s", kept)
+        else:
+            logger.info("The final model %s is %s, and a report of the run lies beside it", kept.model[:16], kept.path)
+
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _tell(self, level: int, text: str) -> None:
@@ -114,7 +132,7 @@ class Narrator:
         self._show(escaped(text))
 
     def _outage_text(self) -> str:
-        if (outage := self._outage()) is None or time.time() - outage[0] < WAITING_SECONDS / 2:
+        if (outage := self.outage()) is None or time.time() - outage[0] < WAITING_SECONDS / 2:
             return ""
         since, reason = outage
         return f"this node cannot reach any SN since {clock(int(1000 * since))}: {reason}"

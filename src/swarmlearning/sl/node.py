@@ -5,14 +5,18 @@ Identity, license, registration with an SN, file server and its announcement, th
 
 import asyncio
 import logging
+import os
 import shlex
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
+from starlette.types import ASGIApp
+
 from swarmlearning import __version__
-from swarmlearning.address import join
+from swarmlearning.address import join, split
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.api.protocol import Limits
 from swarmlearning.api.server import Server
@@ -23,6 +27,7 @@ from swarmlearning.identity.tls import client_context, require_role, server_cont
 from swarmlearning.ledger.bodies import Announce, Leave, Register
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
+from swarmlearning.models.destinations import refusal_beside
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
@@ -37,23 +42,34 @@ from swarmlearning.node.sender import Author, Sender
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.mlprocess import run_ml
+from swarmlearning.sl.reach import fault_of_own_address, listening_host
 from swarmlearning.sl.readers import may_read
 
 logger = logging.getLogger("swarm.SL")
 
 CONTACT_ATTEMPTS = 12
 LEAVE_SECONDS = 2.0
+OVER_ALREADY = 3
+"""Exit status of an SL whose script came after the end of the training: to start it again helps nobody."""
 CONTACT_HINT = (
     "Check that the SN runs, that --sn-ip and --sn-api-port are its address, and that it trusts the CA of this node's "
     "certificate (its log tells of failed TLS handshakes)"
+)
+ADDRESS_HINT = (
+    "If other sites cannot reach it either, they can fetch no model from this site, and it cannot take part in rounds: "
+    "give their way to it by --host-ip and --sl-fs-port, or by --sl-fs-service behind NAT or a proxy, and let them "
+    "through the firewall. Behind a NAT router that does not lead a site back to itself all may be well"
 )
 
 
 @dataclass(frozen=True)
 class SlSettings:
-    """What an operator says about one SL. `fs_service` is how others reach its file server when that is not `host` and
-    the port it listens on. `compress_below`: bytes of the smallest model that is never sent compressed. `bridge`: also
-    serve the original's client."""
+    """An operator's settings of one SL.
+
+    `host` is the address announced to others; `fs_service` is announced instead of it and the port listened on, where
+    given. `bind`: the address to listen on, empty: see `listening_host`. `compress_below`: bytes of the smallest model
+    that is never sent compressed. `bridge`: also serve the original's client.
+    """
 
     name: str
     host: str
@@ -65,10 +81,18 @@ class SlSettings:
     compress_below: int
     command: Sequence[str]
     bridge: BridgeSettings | None = None
+    bind: str = ""
+
+    @property
+    def announced_host(self) -> str:
+        """The host at which others reach this node."""
+        return split(self.fs_service)[0] if self.fs_service else self.host
 
 
 async def run_sl(settings: SlSettings, identity: Identity, ready: Ready) -> int:
     """Runs an SL until its training is over; the exit status of the ML command, 0 without one.
+
+    `OVER_ALREADY` when the command failed because the training was over before it came.
 
     Raises `NodeError`, `ServerError`, `StoreError` or `CertificateError` with what to do.
     """
@@ -78,7 +102,8 @@ async def run_sl(settings: SlSettings, identity: Identity, ready: Ready) -> int:
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         tls = client_context(identity)
         store = TensorStore(settings.data_dir / "models")
-        fetcher = Fetcher(tls, store)
+        refuse = await asyncio.to_thread(refusal_beside, [settings.host, settings.announced_host])
+        fetcher = Fetcher(tls, store, refuse=refuse)
         follower = Follower([settings.sn_address], tls, place.pin)
         try:
             return await _take_part(settings, identity, ready, place, store, fetcher, follower)
@@ -97,16 +122,21 @@ async def _take_part(
     follower: Follower,
 ) -> int:
     sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
-    driver = Driver(settings.rounds, follower, sender, store, fetcher, settings.data_dir)
     superseded: asyncio.Queue[str] = asyncio.Queue()
-    heartbeat = _heartbeat(identity, place, driver, superseded, follower)
-    files = file_app(
+    driver = Driver(
+        settings.rounds,
+        follower,
+        sender,
         store,
-        lambda thumbprint, digest: may_read(follower.chain, place.uid, thumbprint, digest),
-        driver.missed,
-        compress_below=settings.compress_below,
+        fetcher,
+        settings.data_dir,
+        shared_log=bool(settings.command) and settings.bridge is None,
     )
-    server = Server(files, server_context(identity), settings.host, settings.fs_port, Limits())
+    heartbeat = _heartbeat(identity, place, driver, superseded, follower)
+    driver.narrator.outage = lambda: heartbeat.outage
+    host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
+    files = _files(settings, place, follower, driver)
+    server = Server(files, server_context(identity), host, settings.fs_port, Limits())
     height = await _contact(follower)
     checkpoints = Checkpoints(settings.data_dir)
     if (verified := checkpoints.read(place.network)) is not None:
@@ -122,12 +152,14 @@ async def _take_part(
             await _say(sender, Register("SL", settings.name, identity.bundle, __version__))
             heartbeat.start(lambda: follower.addresses)
             await server.start()
-            address = join(settings.host, server.port)
-            logger.info("File server is at %s", address)
-            await _say(sender, Announce({"fs": settings.fs_service or address}))
+            announced = settings.fs_service or join(settings.host, server.port)
+            logger.info("File server is at %s, announced as %s", join(host, server.port), announced)
+            await _say(sender, Announce({"fs": announced}))
             background.append(tasks.create_task(server.wait()))
+            background.append(tasks.create_task(_check_own_address(announced, identity, driver)))
             try:
-                status = await _train(settings, driver, ready, {"uid": place.uid, "fs": address})
+                facts = {"uid": place.uid, "fs": join(settings.host or "0.0.0.0", server.port)}
+                status = await _train(settings, driver, ready, facts)
             finally:  # also where an operator stops it: the others need not wait for its lease to end
                 await asyncio.to_thread(heartbeat.stop)
                 await _leave(sender)
@@ -137,6 +169,15 @@ async def _take_part(
     finally:
         heartbeat.stop()
         await server.stop()
+
+
+def _files(settings: SlSettings, place: DataDirectory, follower: Follower, driver: Driver) -> ASGIApp:
+    return file_app(
+        driver.store,
+        lambda thumbprint, digest: may_read(follower.chain, place.uid, thumbprint, digest, driver.effects.offered),
+        driver.missed,
+        compress_below=settings.compress_below,
+    )
 
 
 def _heartbeat(
@@ -153,6 +194,17 @@ def _heartbeat(
     )
 
 
+async def _check_own_address(address: str, identity: Identity, driver: Driver) -> None:
+    """Warns when this node does not reach itself at its announced address: others may not either."""
+    own = identity.certificate.public_bytes(Encoding.DER)
+    fault = await asyncio.to_thread(fault_of_own_address, address, client_context(identity), own)
+    if fault:
+        driver.narrator.warn(
+            f"This node does not reach its own file server at {address}, the address that other sites are given: "
+            f"{fault}. {ADDRESS_HINT}"
+        )
+
+
 async def _train(settings: SlSettings, driver: Driver, ready: Ready, facts: dict[str, str]) -> int:
     """Waits for the ML process and takes part until training is over."""
     await driver.ml.channel.start()
@@ -161,9 +213,18 @@ async def _train(settings: SlSettings, driver: Driver, ready: Ready, facts: dict
         logger.info("Waiting for the ML process on %s", driver.ml.channel.path)
         ready.tell({"channel": str(driver.ml.channel.path), **facts})
         if settings.command:
-            status = await run_ml(settings.command, driver.ml.channel.path, variables)
+            environment = {**_run_folder(settings), **variables}
+            status = await run_ml(settings.command, driver.ml.channel.path, environment)
             if status:
                 work.cancel()
+                if driver.over_already:
+                    logger.warning(
+                        "Exit status %d, this node has nothing to do: training of contract %s is over. Do not start it "
+                        "again before an operator has reset the contract",
+                        OVER_ALREADY,
+                        driver.contract,
+                    )
+                    return OVER_ALREADY
                 return status
             if not driver.ml.served:
                 raise NodeError(
@@ -172,6 +233,19 @@ async def _train(settings: SlSettings, driver: Driver, ready: Ready, facts: dict
                 )
         await work
         return 0
+
+
+def _run_folder(settings: SlSettings) -> dict[str, str]:
+    """The variables by which a script finds the folder for its results, as in `swarm run`; those set already stay."""
+    site = "".join(char if char.isalnum() or char in "._-" else "-" for char in settings.name)
+    variables = {"SWARM_RUN_DIR": str(settings.data_dir / "run"), "SWARM_SITE": site}
+    variables |= {name: os.environ[name] for name in variables if name in os.environ}
+    folder = Path(variables["SWARM_RUN_DIR"]) / "sites" / variables["SWARM_SITE"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        logger.warning("%s cannot be made for the script's results: %s", folder, error.strerror)
+    return variables
 
 
 @asynccontextmanager

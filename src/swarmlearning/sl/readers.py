@@ -1,21 +1,30 @@
 """Who may have a model of this node: the nodes that take part in its training, known by their certificates."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from swarmlearning.ledger.access import registered_peer
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import Training
 
+NOTHING_OFFERED: Mapping[str, str] = MappingProxyType({})
 
-def may_read(chain: Chain, uid: str, thumbprint: str, digest: str) -> bool:
+
+def may_read(
+    chain: Chain, uid: str, thumbprint: str, digest: str, offered: Mapping[str, str] = NOTHING_OFFERED
+) -> bool:
     """True if the holder of a registered certificate may have a model that the node `uid` holds.
 
-    Its training is the one whose state names it. A model that no training of this node names (not yet, when this node
-    is a block behind the one that asks) is any of theirs: the node serves one training at a time.
+    So may the members of the training that names it. `offered`, digest to contract, are models that this node has just
+    named in a transaction: others may see it on the chain before this node does. What no training names is for nobody.
     """
     reader = registered_peer(chain.world, thumbprint, chain.time_ms)
-    own = [state for state in chain.world.area("training/", Training) if uid in state.members]
-    trainings = [state for state in own if digest in _named(state)] or own
-    readers = {member for state in trainings for member in state.members}
-    return reader is not None and any(node.uid in readers for node in reader.nodes)
+    if reader is None:
+        return False
+    own = (state for state in chain.world.area("training/", Training) if uid in state.members)
+    naming = (state for state in own if digest in _named(state) or offered.get(digest) == state.name)
+    members = {member for state in naming for member in state.members}
+    return any(node.uid in members for node in reader.nodes)
 
 
 def _named(state: Training) -> set[str]:

@@ -1,0 +1,91 @@
+"""What a training leaves in an SL's data directory when it is over: the final model, and a report of the run.
+
+    results/<contract>-run<N>.safetensors    the final model; a link, so it takes no room while the store has it too
+    results/<contract>-run<N>.json           the report (`FinalModel`)
+
+They stay when another training begins; whoever needs the room deletes them.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts.training.state import state_of
+from swarmlearning.models.store import StoreError, TensorStore
+from swarmlearning.views.names import node_names
+from swarmlearning.views.render import participation_text
+from swarmlearning.views.training import participation
+
+FOLDER: Final = "results"
+
+
+class FinalModel(msgspec.Struct, frozen=True):
+    """A run that is over. `run` counts from 0; `model` is the digest of the final model, `size` its bytes; `path` is
+    relative to the data directory; `sites` maps a site's name to the number of rounds with a model of it."""
+
+    contract: str
+    run: int
+    rounds: int
+    model: str
+    size: int
+    path: str
+    participation: str
+    sites: dict[str, int]
+    network: str
+    height: int
+
+
+def keep_final(directory: Path, store: TensorStore, chain: Chain, contract: str) -> FinalModel | str:
+    """Keeps the final model of a training that is over, and its report; or why that cannot be done."""
+    state = state_of(chain.world, contract)
+    if state.result is None:
+        return f"training of contract {contract} ended without a model"
+    parts, names, digest = participation(state), node_names(chain.world), state.result.digest
+    stem = f"{''.join(char if char.isalnum() or char in '._-' else '-' for char in contract)}-run{state.run}"
+    path = directory / FOLDER / f"{stem}.safetensors"
+    try:
+        record = FinalModel(
+            contract=contract,
+            run=state.run,
+            rounds=state.rounds,
+            model=digest,
+            size=store.digest_info(digest).size,
+            path=str(path.relative_to(directory)),
+            participation=participation_text(parts, names),
+            sites={names.get(each.uid, each.uid): each.contributed for each in parts.members},
+            network=chain.network_id,
+            height=chain.height,
+        )
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        _link(store.path(digest), path)
+        _write(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+    except (OSError, StoreError) as error:
+        return f"the final model {digest} cannot be kept in {path.parent}: {error}"
+    return record
+
+
+def finished_runs(directory: Path) -> Iterator[FinalModel]:
+    """The runs that have left a report in a data directory, by contract and run; what is no report is passed over."""
+    found = []
+    for path in (directory / FOLDER).glob("*.json"):
+        with suppress(OSError, msgspec.DecodeError):
+            found.append(msgspec.json.decode(path.read_bytes(), type=FinalModel))
+    yield from sorted(found, key=lambda each: (each.contract, each.run))
+
+
+def _link(source: Path, target: Path) -> None:
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    os.link(source, part)
+    part.replace(target)
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)

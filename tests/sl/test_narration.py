@@ -1,0 +1,80 @@
+"""What people are told, and how often."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from support.play import Play
+from support.virtual_time import run_in_virtual_time
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.sl.narration import REPEATED, WAITING_SECONDS, Narrator
+from swarmlearning.views.training import Waiting, waiting
+
+
+def told_while(seconds: float, facts: Iterator[Waiting | None], narrator: Narrator) -> None:
+    """Lets a narrator tell for so long what is waited for: each time the next of the facts."""
+
+    async def work() -> None:
+        telling = asyncio.create_task(narrator.keep_telling(Chain, lambda: next(facts)))
+        await asyncio.sleep(seconds)
+        telling.cancel()
+
+    run_in_virtual_time(work())
+
+
+def rounds(*counts: int) -> Iterator[Waiting | None]:
+    """What is waited for as models come in; -1: nothing."""
+    for count in counts:
+        play = Play("a", "b", "c")
+        if count > 0:
+            play.submit(*"abc"[:count])
+        yield waiting(play.state) if count >= 0 else None
+
+
+def test_what_a_site_waits_for_is_told_when_it_changes_and_else_once_a_minute() -> None:
+    shown = list[str]()
+    counts = [0, 0, 1, 1, -1, 1, *[1] * REPEATED, 1]
+    told_while(WAITING_SECONDS * len(counts) + 1, rounds(*counts), Narrator(shown.append, True))
+    assert ["1 models" in text for text in shown] == [False, True, True, True]
+
+
+def test_a_line_that_the_script_prints_into_the_same_log_is_not_logged_as_well(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    for shared in (True, False):
+        caplog.clear()
+        told_while(WAITING_SECONDS + 1, rounds(1), Narrator(lambda text: None, shared))
+        assert len(caplog.messages) == (0 if shared else 1)
+
+
+def test_while_no_sn_can_be_reached_that_is_told_and_not_for_which_site_is_waited() -> None:
+    shown = list[str]()
+    outage = (time.time() - 60, "the API at 10.0.0.1:30304 does not answer")
+    narrator = Narrator(shown.append, True)
+    narrator.outage = lambda: outage
+    told_while(WAITING_SECONDS + 1, rounds(1), narrator)
+    (text,) = shown
+    assert text.startswith("this node cannot reach any SN since ")
+    assert text.endswith("Z: the API at 10.0.0.1:30304 does not answer")
+
+
+def test_the_same_trouble_is_told_once_and_what_stands_in_the_way_to_each_script() -> None:
+    shown = list[str]()
+    narrator = Narrator(shown.append, True)
+    for _ in range(3):
+        narrator.local_failure("no room on the disk")
+    assert shown == ["This site's SL node cannot do its part: no room on the disk"]
+    narrator.warn("nobody reaches this node")
+    shown.clear()
+    narrator.greet()
+    assert shown == ["nobody reaches this node"]
+
+
+def test_what_others_have_written_cannot_forge_lines_or_steer_the_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    shown = list[str]()
+    Narrator(shown.append, True).not_fetched("d" * 64, "x\n2026 : swarm.SL : INFO : forged\x1b[2J\u202e")
+    assert shown == [f"Cannot get model {'d' * 16}: x\\n2026 : swarm.SL : INFO : forged\\x1b[2J\\u202e"]
