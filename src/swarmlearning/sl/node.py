@@ -123,15 +123,8 @@ async def _take_part(
 ) -> int:
     sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
     superseded: asyncio.Queue[str] = asyncio.Queue()
-    driver = Driver(
-        settings.rounds,
-        follower,
-        sender,
-        store,
-        fetcher,
-        settings.data_dir,
-        shared_log=bool(settings.command) and settings.bridge is None,
-    )
+    shared_log = bool(settings.command) and settings.bridge is None
+    driver = Driver(settings.rounds, follower, sender, store, fetcher, settings.data_dir, shared_log)
     heartbeat = _heartbeat(identity, place, driver, superseded, follower)
     driver.narrator.outage = lambda: heartbeat.outage
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
@@ -151,10 +144,7 @@ async def _take_part(
             await follower.reached(height)
             await _say(sender, Register("SL", settings.name, identity.bundle, __version__))
             heartbeat.start(lambda: follower.addresses)
-            await server.start()
-            announced = settings.fs_service or join(settings.host, server.port)
-            logger.info("File server is at %s, announced as %s", join(host, server.port), announced)
-            await _say(sender, Announce({"fs": announced}))
+            announced = await _announce(settings, server, host, sender)
             background.append(tasks.create_task(server.wait()))
             background.append(tasks.create_task(_check_own_address(announced, identity, driver)))
             try:
@@ -178,6 +168,15 @@ def _files(settings: SlSettings, place: DataDirectory, follower: Follower, drive
         driver.missed,
         compress_below=settings.compress_below,
     )
+
+
+async def _announce(settings: SlSettings, server: Server, host: str, sender: Sender) -> str:
+    """Starts the file server, which listens on `host`; the address that others are given."""
+    await server.start()
+    announced = settings.fs_service or join(settings.host, server.port)
+    logger.info("File server is at %s, announced as %s", join(host, server.port), announced)
+    await _say(sender, Announce({"fs": announced}))
+    return announced
 
 
 def _heartbeat(
