@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo check test nightly tools frameworks lint pure coverage-client simulate soak-sns \
-	bench-round bench-handoff bench-ledger bench-failover bench-scale bench-adaptive bench-merge bench-merge-large bench-peers
+	bench-round bench-handoff bench-ledger bench-failover bench-scale bench-start bench-adaptive bench-merge bench-merge-large bench-peers
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-ledger time and rate of commits, one SN and three with etcd (JSON=1)"
 	@echo "make bench-failover  standstill when the sentinel is killed: KILLS=10 (JSON=1)"
 	@echo "make bench-adaptive  rounds and accuracy of the digits demo, fixed and adaptive sync: RUNS=5 (JSON=1)"
+	@echo "make bench-start  time until an SN and an SL are ready on a long chain, cold and warm: TRANSACTIONS=100000 (JSON=1)"
 	@echo "make bench-scale  rounds of many SLs on one SN, and its memory: SLS=64 ROUNDS=200 (JSON=1)"
 
 install: $(STAMP)
@@ -123,6 +124,10 @@ SLS ?= 64
 ROUNDS ?= 200
 bench-scale: $(STAMP)
 	@$(RUN)/python bench/scale.py --sls $(SLS) --rounds $(ROUNDS) $(if $(JSON),--json)
+
+TRANSACTIONS ?= 100000
+bench-start: $(STAMP)
+	@$(RUN)/python bench/start.py --transactions $(TRANSACTIONS) $(if $(JSON),--json)
 
 RUNS ?= 5
 bench-adaptive: $(STAMP)

@@ -25,13 +25,13 @@ class Linked:
     writer: StreamWriter
 
 
-def make_identities(root: Path, names: Sequence[str]) -> Workspace:
+def make_identities(root: Path, names: Sequence[str], days: int = 1) -> Workspace:
     """A CA and a certificate for each of these nodes, below `root`."""
     workspace = Workspace(root)
-    authority = create_authority("CA-1", days=2)
+    authority = create_authority("CA-1", days=days + 1)
     workspace.save_authority("CA-1", authority)
     for name in names:
-        workspace.save_node(name, issue(authority, name, [], [HOST], days=1))
+        workspace.save_node(name, issue(authority, name, [], [HOST], days=days))
     return workspace
 
 

@@ -63,12 +63,12 @@ def cpu_seconds(pid: int) -> float:
 
 def peak_bytes(pid: int) -> int:
     """The largest resident memory of a process so far."""
-    return _status(pid, "VmHWM") or _resident(pid)
+    return _status(pid, "VmHWM") or resident_bytes(pid)
 
 
 def own_bytes(pid: int) -> int:
     """Resident memory of a process that is not a clean page of some file."""
-    return _status(pid, "RssAnon") + _status(pid, "RssShmem") or _resident(pid)
+    return _status(pid, "RssAnon") + _status(pid, "RssShmem") or resident_bytes(pid)
 
 
 def _status(pid: int, field: str) -> int:
@@ -80,5 +80,6 @@ def _status(pid: int, field: str) -> int:
     return int(fields[field].removesuffix("kB")) * 1024
 
 
-def _resident(pid: int) -> int:
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process now."""
     return int(psutil.Process(pid).memory_info().rss)

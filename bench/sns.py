@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from random import SystemRandom
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 import aiohttp
 import psutil
+from filelock import FileLock, Timeout
 
 from launch import HOST, Linked, hear, make_identities, numbered, start_node
 from machine import cpu_seconds
@@ -20,12 +22,14 @@ from swarmlearning.channel.address import short_path
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ordering.etcd.member import CLIENT_SOCKET
-from swarmlearning.supervise.processes import Processes
+from swarmlearning.supervise.processes import Processes, RunError
 
 Ordering = Literal["local", "etcd"]
 
-PORTS = range(20_000, 30_000)
-"""Outside the range from which the kernel takes the ports of connections: still free for an SN that is restarted."""
+PORTS = range(10_000, 20_000, 20)
+"""The first ports of blocks, outside the range from which the kernel assigns those of connections: a port is still free
+for an SN that is restarted."""
+LOCKS = Path(tempfile.gettempdir(), "swarmlearning-bench-ports")
 PAUSE_SECONDS = 0.05
 PLACE_SECONDS = 60.0
 
@@ -40,7 +44,7 @@ class Sns:
         self._processes = processes
         self._folder = folder
         self._ordering = ordering
-        free = _free_ports(2 * count)
+        free, self._lock = _free_ports(2 * count)
         self._api = dict(zip(self.names, free[:count], strict=True))
         self._p2p = dict(zip(self.names, free[count:], strict=True))
         self._running: dict[str, Linked] = {}
@@ -132,13 +136,23 @@ def _orders(votes: str, height: int) -> Callable[[dict[str, Any]], bool]:
     return lambda status: status["height"] >= height and votes in status["bears"]
 
 
-def _free_ports(count: int) -> list[int]:
-    candidates = list(PORTS)
-    SystemRandom().shuffle(candidates)
-    free: list[int] = []
-    while len(free) < count:
-        port = candidates.pop()
-        with socket.socket() as probe, contextlib.suppress(OSError):
+def _free_ports(count: int) -> tuple[list[int], FileLock]:
+    """A block of ports, and the lock that keeps other benchmarks of this machine off it."""
+    LOCKS.mkdir(exist_ok=True)
+    for first in SystemRandom().sample(PORTS, len(PORTS)):
+        lock, ports = FileLock(LOCKS / str(first)), list(range(first, first + count))
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=0)
+            if all(map(_is_free, ports)):
+                return ports, lock
+            lock.release()
+    raise RunError(f"no ports are free from {PORTS.start} to {PORTS.stop}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
             probe.bind((HOST, port))
-            free.append(port)
-    return free
+        except OSError:
+            return False
+    return True

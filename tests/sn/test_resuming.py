@@ -65,6 +65,17 @@ async def test_a_miner_starts_from_the_checkpoint_and_replays_only_what_came_aft
     assert state.state_hash == chain.world.state_hash()
 
 
+async def test_a_miner_starts_from_the_checkpoint_of_a_log_that_returns_a_few_blocks_at_a_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = site.log.read
+    monkeypatch.setattr(site.log, "read", lambda start, limit: read(start, min(limit, 2)))
+    chain = checkpoint_of(site)
+    miner = await resumed(site, chain)
+    assert miner.chain is chain
+    assert await miner.blocks(0, 100) == site.log.entries
+
+
 async def test_bytes_that_were_accepted_before_the_restart_have_the_same_answer_after_it(site: Site) -> None:
     signed = site.announcement()
     async with site.miner() as miner:
@@ -122,6 +133,14 @@ async def test_an_old_block_that_was_altered_is_found_while_the_sn_works(site: S
     chain = checkpoint_of(site)
     site.log.entries[2] = site.log.entries[2].replace(b"e", b"f", 1)
     with pytest.raises(NodeError, match="swarm sn repair"):
+        await recheck(site.log.read, chain)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_blocks_that_are_missing_before_the_checkpoint_are_found_while_the_sn_works(site: Site) -> None:
+    chain = checkpoint_of(site)
+    del site.log.entries[3:]
+    with pytest.raises(NodeError, match="block 3 is missing"):
         await recheck(site.log.read, chain)
 
 

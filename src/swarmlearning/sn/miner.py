@@ -91,15 +91,16 @@ class Miner:
 
     async def resume(self, chain: Chain) -> None:
         """Starts from a state that this SN has verified before, if the log has its last blocks; else at block 0."""
-        ids, recent = list[tuple[int, list[str]]](), OrderedDict[int, bytes]()
-        for first in range(min(chain.hashes), chain.height + 1, READ_BATCH):
-            limit = min(READ_BATCH, chain.height + 1 - first)
-            for height, raw in enumerate(await self._log.read(first, limit), first):
-                if sha256(raw) != chain.hashes[height]:
-                    break
+        ids, recent, height = list[tuple[int, list[str]]](), OrderedDict[int, bytes](), min(chain.hashes)
+        while height <= chain.height:
+            blocks = await self._log.read(height, min(READ_BATCH, chain.height + 1 - height))
+            if not blocks or any(sha256(raw) != chain.hashes[at] for at, raw in enumerate(blocks, height)):
+                break
+            for raw in blocks:
+                _put(recent, height, raw, RECENT_BLOCKS)
                 if height not in chain.voids:
                     ids.append((height, transaction_ids(raw)))
-                _put(recent, height, raw, RECENT_BLOCKS)
+                height += 1
         if not is_head(chain, recent.get(chain.height, b"")):
             logger.warning("The checkpoint does not belong to block %d: the chain is replayed", chain.height)
             return

@@ -27,7 +27,10 @@ async def recheck(read: Callable[[int, int], Awaitable[list[bytes]]], resumed: C
     try:
         while chain.height < resumed.height:
             limit = min(READ_BATCH, resumed.height - chain.height)
-            for raw in await read(chain.height + 1, limit):
+            blocks = await read(chain.height + 1, limit)
+            if not blocks:
+                raise NodeError(f"block {chain.height + 1} is missing in the chain file. {REMEDY}")
+            for raw in blocks:
                 begun = monotonic()
                 chain = (await asyncio.to_thread(chain.append, raw)).chain
                 await asyncio.sleep(REST * (monotonic() - begun))
