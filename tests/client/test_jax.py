@@ -83,7 +83,7 @@ def test_the_callback_for_jax(tmp_path: Path, join: Join, jax_callback: Any) -> 
 @pytest.mark.parametrize(
     ("keywords", "text"),
     [
-        ({"parameters": None}, "JAX parameters are None"),
+        ({"parameters": None}, "no parameters are given: set parameters="),
         ({"adsValData": 1}, "adsValData needs a lossFunction"),
         ({"ml_platform": "FLAX"}, "Invalid ml platform type: FLAX"),
     ],

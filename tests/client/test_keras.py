@@ -273,7 +273,7 @@ def test_a_loop_of_ones_own_that_has_not_named_the_model(log: Log) -> None:
     callback = SwarmCallback(1, 2, logger=log.logger)
     with pytest.raises(SwarmError, match=r"the model is not known: outside of fit\(\) call set_model\(model\)"):
         callback.on_train_begin()
-    assert len(log.texts("ERROR")) == 1
+    assert log.texts("ERROR") == []
 
 
 @pytest.mark.usefixtures("loopback")
@@ -343,7 +343,7 @@ def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
     with pytest.raises(SwarmError) as caught:
         SwarmCallback(4, 2, logger=log.logger, **keywords)
     assert text in str(caught.value)
-    assert log.texts("ERROR") == [str(caught.value)]
+    assert log.texts("ERROR") == []  # raised: not reported a second time
 
 
 @pytest.mark.usefixtures("loopback")
@@ -359,4 +359,4 @@ def test_documented_texts(log: Log, keywords: dict[str, Any], text: str) -> None
     with pytest.raises(SwarmError) as caught:
         SwarmCallback(**{"syncFrequency": 4, "minPeers": 2, "logger": log.logger} | keywords)
     assert str(caught.value) == text
-    assert log.texts("ERROR") == [text]
+    assert log.texts("ERROR") == []  # raised: not reported a second time

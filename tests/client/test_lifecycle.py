@@ -258,6 +258,22 @@ def test_check_in_modes(tmp_path: Any, join: Join, mode: str, batches: int, sent
         assert mine["w"][0, 0] == sent + 10  # whatever was sent, the final model is loaded
 
 
+@pytest.mark.parametrize(
+    ("mode", "merges", "warned"), [("snapshot", 3, 1), ("snapshot", 9, 1), ("snapshot", 2, 0), ("inactive", 9, 0)]
+)
+def test_a_site_whose_last_parameters_go_on_counting_while_others_train_is_warned_once(
+    tmp_path: Any, join: Join, log: Log, mode: str, merges: int, warned: int
+) -> None:
+    with FakeSL(tmp_path, merges_at_close=merges) as sl:
+        callback = join.arrays(sl, syncFrequency=1, checkinModelOnTrainEnd=mode, model=model(), totalEpochs=1)
+        callback.on_train_begin()
+        callback.on_batch_end()
+        callback.on_train_end()
+    texts = log.texts("WARNING")
+    assert len(texts) == warned
+    assert all("go on counting in each of their merges" in text and "'inactive'" in text for text in texts)
+
+
 def test_training_over(tmp_path: Any, join: Join, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = itertools.count()
     monkeypatch.setattr("swarmlearning.client.pace.monotonic", lambda: float(next(seconds)))
@@ -341,7 +357,7 @@ def test_no_success_is_claimed_where_nothing_was_ever_merged(
     with FakeSL(tmp_path, merges=0, merges_at_close=0, over_at=over_at) as sl:
         callback = join.arrays(sl, model=model())
         callback.on_train_begin()
-        with pytest.raises(SwarmError, match=r"End Swarm call .* never sent a merged model"):
+        with pytest.raises(SwarmError, match=r"training could not end .* never sent a merged model"):
             callback.on_train_end()
     assert not any("Final Swarm model was loaded" in text for text in log.texts("INFO"))
 

@@ -11,11 +11,12 @@ each sync may name another interval for the next. An adapter for a platform writ
 end of `SwarmCallbackBase`.
 """
 
+import itertools
 import os
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ import numpy as np
 from swarmlearning.channel.messages import Fixed, Open, TensorSpec
 from swarmlearning.client import environment, parameters
 from swarmlearning.client.errors import SwarmError
-from swarmlearning.client.log import Logger, log_box, logger_for, reported
+from swarmlearning.client.log import Logger, failing_with, log_box, logger_for
 from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import HOW_TO_START, RECONNECT_SECONDS, Evaluation, Exchanges, OnIdle, Session
 from swarmlearning.tensors.file import Array, Tensor, read, read_header, require_mergeable
@@ -33,6 +34,13 @@ from swarmlearning.tensors.finite import non_finite
 from swarmlearning.tensors.structure import Spec, describe_difference, labels
 
 OVER_BEFORE_LOCAL = "Swarm training is over before local training. Exit gracefully."
+
+LATE_MERGES = 3  # after the end of local training: more than sites have that end nearly together
+STILL_COUNTS = (
+    "Other sites train on. This site's last own parameters go on counting in each of their merges, unchanged, and draw "
+    "the model towards them (checkinModelOnTrainEnd='snapshot'). Where sites train for different times, 'inactive' "
+    "leaves such a site out"
+)
 
 METHODS_OF_THE_ORIGINAL = (  # product, which subclasses of its callbacks override
     "_swarmOnTrainBegin",
@@ -53,7 +61,7 @@ class SwarmCallbackBase(ABC):
     `SWARM_LOOPBACK=True` trains without a swarm: parameters are checked, nothing else happens;
     `SWARM_RECONNECT_SECONDS` is how long an SL node that went away is waited for (600; 0: not at all).
 
-    Every method raises `SwarmError`, after logging it, when training cannot go on. One training session: after
+    Every method raises `SwarmError` when training cannot go on. One training session: after
     `on_train_end` the callback is used up.
     """
 
@@ -64,13 +72,13 @@ class SwarmCallbackBase(ABC):
 
     def __init__(
         self,
-        syncFrequency: Any,  # noqa: N803
-        minPeers: Any,  # noqa: N803
+        syncFrequency: Any = None,  # noqa: N803 - required, but a misspelling is found out by its name
+        minPeers: Any = None,  # noqa: N803
         trainingContract: Any = parameters.DEFAULT_CONTRACT,  # noqa: N803
         **keywords: Any,
     ) -> None:
         options = self._configure(syncFrequency, minPeers, trainingContract, keywords)
-        with self._reported():
+        with failing_with():
             self._refuse_methods_of_the_original()
             self._prepare(options)
         self._join()
@@ -87,7 +95,7 @@ class SwarmCallbackBase(ABC):
         self._merged_while_training = False
         self._since_sync = 0
         self._loopback = environment.loopback()
-        with self._reported():
+        with failing_with():
             options = parameters.known(keywords, self.platform_keywords)
             self._parameters = parameters.check(
                 sync_frequency, min_peers, training_contract, options, self.ml_platforms
@@ -173,7 +181,7 @@ class SwarmCallbackBase(ABC):
     # --- the exchanges with the SL node
 
     def _open(self) -> Exchanges:
-        with self._reported("Init Swarm call to SL container failed - "):
+        with failing_with("the swarm session cannot be opened: "):
             tensors = self._model_tensors()
             if not tensors:
                 raise SwarmError("the model has no parameters to merge")
@@ -216,7 +224,8 @@ class SwarmCallbackBase(ABC):
         self._since_sync += batches
         beyond = self._since_sync - self._interval
         if beyond < 0:
-            self._session.progress(self._pace)
+            with failing_with("training cannot go on in the swarm: "):
+                self._session.progress(self._pace)
             return
         self._sync(self._session)
         self._merged_while_training = True
@@ -224,7 +233,7 @@ class SwarmCallbackBase(ABC):
 
     def _sync(self, session: Exchanges) -> None:
         self.logger.info("Starting Swarm merging round ...")
-        with self._reported("Sync Swarm call to SL container failed - "):
+        with failing_with("the merge failed: "):
             interval, self._training_over = session.sync(self._local_model(), self._accept)
         self.logger.info("Merge Done: RVInt [cur: %d Nxt: %d]", self._interval, interval)
         self._interval, self._since_sync = interval, 0
@@ -238,9 +247,15 @@ class SwarmCallbackBase(ABC):
         """Training goes on elsewhere: contribute by the check-in mode and follow the swarm to its end."""
         mode = self._parameters.checkin_model_on_train_end
         self.logger.info("Final merging starts at training end. Waiting for other peers to complete ...")
-        last = self._merged
-        with self._reported("End Swarm call to SL container failed - "):
-            session.close(self._merged_model() if mode == "active" else self._local_model(), self._accept)
+        last, merges = self._merged, itertools.count(1)
+
+        def accept(path: Path) -> Evaluation:
+            if next(merges) == LATE_MERGES and mode == "snapshot":
+                self.logger.warning(STILL_COUNTS)
+            return self._accept(path)
+
+        with failing_with("training could not end with the swarm's model: "):
+            session.close(self._merged_model() if mode == "active" else self._local_model(), accept)
             if self._merged is last:  # none came since: it is the swarm's model, ours may be a best one of the script's
                 self._load_last_merged()
 
@@ -248,7 +263,7 @@ class SwarmCallbackBase(ABC):
         """Training is over everywhere else: what was trained here since is dropped for the swarm's model."""
         self.logger.warning(OVER_BEFORE_LOCAL)
         self.logger.info("Loading the last merged swarm model")
-        with self._reported("End Swarm call to SL container failed - "):
+        with failing_with("training could not end with the swarm's model: "):
             self._load_last_merged()
         self.logger.info("Informing SL to shutdown gracefully")
         try:
@@ -302,11 +317,8 @@ class SwarmCallbackBase(ABC):
 
     # --- the training log
 
-    def _reported(self, prefix: str = "") -> AbstractContextManager[None]:
-        return reported(self.logger, prefix)
-
     def _require_begun(self, hook: str) -> None:
-        with self._reported():
+        with failing_with():
             if not self._begun:
                 raise SwarmError(f"{hook}() was called before on_train_begin()")
 

@@ -1,9 +1,11 @@
 """The training process' end of the local channel: whole messages over a blocking Unix socket."""
 
+import os
 import select
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakSet
 
 from swarmlearning.channel import framing
 from swarmlearning.channel.address import connect
@@ -18,9 +20,11 @@ class Connection:
 
     def __init__(self, address: Path) -> None:
         self._socket = connect(address)
+        _OPEN.add(self)
 
     def send(self, message: FromML) -> None:
         """Sends it; raises `TimeoutError` when the SL does not read."""
+        self._require_open()
         self._socket.settimeout(SEND_TIMEOUT)
         self._socket.sendall(framing.encode(message))
 
@@ -37,6 +41,7 @@ class Connection:
 
     def pending(self, seconds: float = 0) -> bool:
         """Whether within so many seconds there is something to receive: a message, or that the SL has left."""
+        self._require_open()
         poll = select.poll()  # not select(), which knows the first 1024 files of a process only
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
@@ -49,6 +54,10 @@ class Connection:
         """Closes it; a second time does nothing."""
         self._socket.close()
 
+    def _require_open(self) -> None:
+        if self._socket.fileno() < 0:
+            raise ConnectionError("its connection stayed with the process that this one was forked from")
+
     def _read(self, count: int) -> bytes:
         received = bytearray()
         while len(received) < count:
@@ -57,3 +66,13 @@ class Connection:
                 raise ConnectionError("it closed the connection")
             received += chunk
         return bytes(received)
+
+
+def _close_all() -> None:
+    for connection in list(_OPEN):
+        connection.close()
+
+
+_OPEN: WeakSet[Connection] = WeakSet()
+os.register_at_fork(after_in_child=_close_all)
+"""A child that outlives the script would hold its connection open, and the SL would take the script for alive."""

@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from swarmlearning.channel.messages import Fixed
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.fixed import labels_digest
+from swarmlearning.client.log import failing_with
 from swarmlearning.client.torch import TorchCallback
 from swarmlearning.client.torch_evaluation import undisturbed
 from swarmlearning.client.torch_model import TorchModel
@@ -55,7 +56,7 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
     def _prepare(self, options: Mapping[str, Any]) -> None:
         model, mode = options.get("model"), options.get("hfMode", "full")
         if model is None:
-            raise SwarmError("Hugging Face model is None")
+            raise SwarmError("no model is given: pass the model that the Trainer has, model=...")
         if not isinstance(model, torch.nn.Module):
             raise SwarmError(f"model has to be a torch.nn.Module; it is a {type(model).__name__}")
         if mode not in MODES:
@@ -81,7 +82,7 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """As for all platforms."""
-        with self._reported():
+        with failing_with():
             self._require_own(kwargs.get("model"))
         super().on_train_begin()
         self._stop_if_over(control)

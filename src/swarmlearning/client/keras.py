@@ -12,6 +12,7 @@ from swarmlearning.client.fixed import tensors_digest
 from swarmlearning.client.keras_evaluation import Validation
 from swarmlearning.client.keras_version import FOR_KERAS_2
 from swarmlearning.client.keras_weights import KerasWeights, SessionWeights
+from swarmlearning.client.log import failing_with
 from swarmlearning.tensors.file import Array, Tensor
 
 BACKENDS = ("tensorflow", "torch")  # with the others, `fit` keeps the weights to itself while it runs
@@ -47,7 +48,7 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
 
     def set_model(self, model: Any) -> None:
         """Keras calls it when `fit` begins. Raises `SwarmError` for a model that is not one of Keras 3."""
-        with self._reported():
+        with failing_with():
             if not isinstance(model, keras.Model):
                 kind = f"{type(model).__module__}.{type(model).__qualname__}"
                 raise SwarmError(f"the model has to be a keras.Model; it is a {kind}. {FOR_KERAS_2}")
@@ -56,7 +57,7 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
     def on_train_begin(self, logs: Any = None) -> None:
         """As for all platforms. Keras tells of the model only when `fit` begins, so the session is opened here."""
         if self._weights is None:
-            with self._reported():
+            with failing_with():
                 if self.model is None:
                     raise SwarmError("the model is not known: outside of fit() call set_model(model) first")
                 if not self.model.weights:

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from swarmlearning.client import parameters, torch
-from swarmlearning.client.log import logger_for, reported
+from swarmlearning.client.log import failing_with, logger_for
 from swarmlearning.client.parameters import DEFAULT_CONTRACT
 
 
@@ -23,12 +23,13 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
 
     def __init__(
         self,
-        syncFrequency: Any,  # noqa: N803
-        minPeers: Any,  # noqa: N803
+        syncFrequency: Any = None,  # noqa: N803 - required, but a misspelling is found out by its name
+        minPeers: Any = None,  # noqa: N803
         trainingContract: Any = DEFAULT_CONTRACT,  # noqa: N803
         **keywords: Any,
     ) -> None:
-        with reported(logger_for(keywords.get("logger"))):
+        with failing_with():
+            logger_for(keywords.get("logger"))
             options = parameters.known(keywords, torch.SwarmCallback.platform_keywords - {"model"})
             parameters.check(syncFrequency, minPeers, trainingContract, options, _Member.ml_platforms)
         self._arguments = (syncFrequency, minPeers, trainingContract)

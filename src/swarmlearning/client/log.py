@@ -1,4 +1,4 @@
-"""The training log: the callback's logger, and errors that are logged once and raised once."""
+"""The training log: the callback's logger, and the one error that leaves the client."""
 
 import logging
 import sys
@@ -31,12 +31,11 @@ def logger_for(given: Any) -> Logger:
 
 
 @contextmanager
-def reported(logger: Logger, prefix: str = "") -> Iterator[None]:
-    """Logs an error raised inside, and raises it as one `SwarmError`."""
+def failing_with(prefix: str = "") -> Iterator[None]:
+    """Raises what goes wrong inside as one `SwarmError`. It is not logged as well: who raises does not report."""
     try:
         yield
     except (SwarmError, TensorFileError) as error:
-        logger.error("%s%s", prefix, error)
         raise SwarmError(f"{prefix}{error}") from error.__cause__
 
 

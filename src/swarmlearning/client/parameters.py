@@ -18,6 +18,7 @@ DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
 CHECKIN_MODES: tuple[str, ...] = ("inactive", "active", "snapshot")
 MERGE_METHODS: tuple[str, ...] = get_args(MergeMethod)
 
+POSITIONAL = frozenset({"syncFrequency", "minPeers", "trainingContract"})
 COMMON_KEYWORDS = frozenset(
     {
         "adsValBatchSize",
@@ -57,7 +58,7 @@ def known(keywords: Mapping[str, Any], platform_keywords: Set[str]) -> dict[str,
     for given, value in keywords.items():
         name = OTHER_SPELLINGS.get(given, given)
         if name not in names:
-            raise SwarmError(f"Unknown parameter {given}. {_suggestion(given, names)}")
+            raise SwarmError(f"Unknown parameter {given}. {_suggestion(given, names | POSITIONAL)}")
         if name in options:
             raise SwarmError(f"Parameter {name} is given twice, under two spellings")
         options[name] = value
@@ -93,13 +94,16 @@ def _suggestion(given: str, names: Set[str]) -> str:
 
 
 def _integer(value: Any) -> int | None:
+    """A whole number, also as a text or a float; None for anything else: a fraction is not cut off."""
     try:
-        return int(value)
+        number = int(value)
+        return number if isinstance(value, str) or (number == value and not isinstance(value, bool)) else None
     except (TypeError, ValueError, OverflowError):
         return None
 
 
 def positive(value: Any, otherwise: str) -> int:
+    """The whole number, at least 1. Raises `SwarmError` with the text `otherwise` for anything else."""
     number = _integer(value)
     if number is None or number < 1:
         raise SwarmError(otherwise)
@@ -125,7 +129,8 @@ def _checkin_mode(value: Any) -> CheckinMode:
 def _weightage(value: Any) -> int:
     number = _integer(value)
     if number is None or not 1 <= number <= 100:
-        raise SwarmError(f"Node weightage should be a number between 1-100. Provided value: {value}")
+        whole = ", which is not a whole number: round it" if isinstance(value, float) and 1 <= value <= 100 else ""
+        raise SwarmError(f"Node weightage should be a number between 1-100. Provided value: {value}{whole}")
     return number
 
 

@@ -60,6 +60,10 @@ SEE_ITS_LOG = (
 
 ONE_TRAINING = "A SwarmCallback and its SL node serve one training: do all epochs in it, or start the script anew"
 ENDED = f"it was closed. {ONE_TRAINING}"
+INTERRUPTED = (
+    "it was interrupted in the middle of an exchange with the SL node. Make a new SwarmCallback to train on: the swarm "
+    "takes this site back"
+)
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}")
 
@@ -97,7 +101,7 @@ class Exchanges(Protocol):
 
 
 class Session:
-    """An open training session. All but `progress` raise `SwarmError` when the SL refuses, fails or stays away."""
+    """An open training session. All raise `SwarmError` when the SL refuses, fails or stays away."""
 
     def __init__(
         self,
@@ -162,7 +166,7 @@ class Session:
             self._end(ENDED)
 
     def progress(self, pace: Pace) -> None:
-        """Tells how far local training is, at most once a second. Never raises: the next exchange does."""
+        """Reports how far local training is, at most once a second. Raises `SwarmError` if the SL is gone for good."""
         now = monotonic()
         if self.over or now - self._last_progress < PROGRESS_INTERVAL:
             return
@@ -170,10 +174,12 @@ class Session:
         try:
             if self._is_open():
                 self._connected.send(self._progress(pace))
-        except ConnectionError:
-            self._part()
+        except ConnectionError as error:
+            self._part(error)
         except (OSError, ChannelError, SwarmError) as error:  # part of a message may have been sent
             self._end(f"progress could not be reported: {error}. {SEE_ITS_LOG}")
+        if self._why_over is not None:
+            raise SwarmError(self._why_over)
 
     def _progress(self, pace: Pace) -> Progress:
         return Progress(
@@ -223,11 +229,14 @@ class Session:
                 except ConnectionError as error:
                     self._wait_for_its_return(error)
         except (OSError, ChannelError) as error:
-            what = "went away" if isinstance(error, OSError) else "does not follow the protocol"
-            lost = f"the SL node at {self._address} {what}: {error}. {SEE_ITS_LOG}"
+            lost = self._lost(error)
             self._end(lost)
             raise SwarmError(lost) from error
-        except BaseException as error:  # an interrupt too: the two sides no longer agree about what comes next
+        except KeyboardInterrupt:
+            self._end(INTERRUPTED)
+            self._on_waiting(f"This training session is over: {INTERRUPTED}")
+            raise
+        except BaseException as error:  # the two sides no longer agree about what comes next
             self._end(str(error) or type(error).__name__)
             raise
 
@@ -326,14 +335,21 @@ class Session:
                 return
         raise why
 
-    def _part(self) -> None:
-        """The SL has left between two exchanges: for good if it said why."""
+    def _part(self, why: ConnectionError) -> None:
+        """The SL has left between two exchanges: for good if it said why, or where its return is not waited for."""
         try:
             while not isinstance(message := self._connected.receive(), Failed):
                 pass
             self._end(f"SL error: {message.message}")
         except (OSError, ChannelError):
-            self._disconnect()
+            if self._reconnect_seconds:
+                self._disconnect()
+            else:
+                self._end(self._lost(why))
+
+    def _lost(self, why: OSError | ChannelError) -> str:
+        what = "went away" if isinstance(why, OSError) else "does not follow the protocol"
+        return f"the SL node at {self._address} {what}: {why}. {SEE_ITS_LOG}"
 
     def _require_open(self) -> None:
         if self._why_over is not None:

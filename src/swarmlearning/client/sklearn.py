@@ -75,7 +75,7 @@ class SwarmCallback(SwarmCallbackBase):
     def _prepare(self, options: Mapping[str, Any]) -> None:
         model = options.get("model")
         if model is None:
-            raise SwarmError("Scikit-Learn model is None")
+            raise SwarmError("no model is given: pass the estimator that is trained, model=...")
         if not hasattr(model, "partial_fit"):
             raise SwarmError(f"model has to be an estimator with partial_fit; {type(model).__name__} has none")
         if options.get("useAdaptiveSync") and options.get("lossFunction") is None:

@@ -50,8 +50,8 @@ class SwarmCallbackBase(base.SwarmCallbackBase):
 
     def __init__(
         self,
-        syncFrequency: Any,
-        minPeers: Any,
+        syncFrequency: Any = None,
+        minPeers: Any = None,
         trainingContract: Any = DEFAULT_CONTRACT,
         params: Mapping[str, Any] | None = None,
         **keywords: Any,
@@ -89,8 +89,7 @@ class SwarmCallbackBase(base.SwarmCallbackBase):
         base.SwarmCallbackBase.on_train_end(self)
 
     def _logAndRaiseError(self, message: str) -> NoReturn:
-        self.logger.error("%s", message)
-        raise SwarmError(message)
+        raise SwarmError(message)  # and no line in the log: an error is reported once
 
     @property
     def isSwarmTrainingOver(self) -> bool:

@@ -94,13 +94,15 @@ class SwarmCallback(TorchCallback):
     def _prepare(self, options: Mapping[str, Any]) -> None:
         model, data = options.get("model"), options.get("adsValData")
         if model is None:
-            raise SwarmError("Pytorch model is None")
+            raise SwarmError("no model is given: pass the torch.nn.Module that is trained, model=...")
         if not isinstance(model, torch.nn.Module):
             raise SwarmError(f"model has to be a torch.nn.Module; it is a {type(model).__name__}")
         if isinstance(data, Dataset):  # as scripts for release 2.0 have it
             data = DataLoader(data, batch_size=_batch_size(options.get("adsValBatchSize")))
         if data is not None and not isinstance(data, DataLoader):
-            raise SwarmError(f"adsValData type passed is {type(data)}. It has to be a torch.utils.data.DataLoader")
+            raise SwarmError(
+                f"adsValData type passed is {type(data)}. It has to be a torch.utils.data DataLoader or Dataset"
+            )
         if options.get("useAdaptiveSync") and options.get("lossFunction") is None:
             raise SwarmError("For adaptive sync, lossFunction is mandatory: the mean loss decides the interval")
         self._model = TorchModel(model, bool(options.get("onlyTrainable")))
