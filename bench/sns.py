@@ -133,7 +133,7 @@ class Sns:
 
 
 def _orders(votes: str, height: int) -> Callable[[dict[str, Any]], bool]:
-    return lambda status: status["height"] >= height and votes in status["bears"]
+    return lambda status: status["height"] >= height and votes in status["fault_tolerance"]
 
 
 def _free_ports(count: int) -> tuple[list[int], FileLock]:

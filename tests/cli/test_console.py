@@ -78,17 +78,27 @@ def test_a_console_prints_brackets_and_colons_as_they_are(name: str) -> None:
 
 def hostile_status(name: str) -> dict[str, Any]:
     node = {"uid": name, "type": name, "name": name, "incarnation": 1, "state": name, "alive": True, "left": False}
-    sn = {"uid": name, "name": name, "part": name, "founder": True, "witness": False, "height": 1, "present": True}
+    sn = {
+        "uid": name,
+        "name": name,
+        "part": name,
+        "founder": True,
+        "witness": False,
+        "height": 1,
+        "lag": 0,
+        "present": True,
+    }
     return {
         "network": name,
         "network_id": name,
         "height": 1,
-        "bears": name,
+        "fault_tolerance": name,
+        "majority": True,
         "ordering": "etcd",
         "alarms": [name],
         "recoveries": [{"height": 1, "by": name, "lost": [name]}],
         "expiries": [{"of": name, "expires_ms": 0}],
-        "sns": [sn],
+        "sns": [{**sn, "height": 1, "lag": 0, "present": True}],
         "nodes": [{**node, "addresses": {name: name}, "training": None}],
         "trainings": [{"name": name, "rounds": 1, "text": name}],
     }

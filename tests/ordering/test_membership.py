@@ -52,12 +52,26 @@ def test_nobody_is_removed_for_a_learner_that_does_not_run_yet() -> None:
     assert next_step([*members("abc"), added], urls("abcd"), set("abd"), {"c"}) is None
 
 
-@pytest.mark.parametrize(("voters", "crashes"), [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (7, 3)])
-def test_survives(voters: int, crashes: int) -> None:
-    assert survives(voters) == crashes
+@pytest.mark.parametrize(
+    ("voters", "live", "crashes"),
+    [(1, 1, 0), (2, 2, 0), (2, 1, -1), (3, 3, 1), (3, 2, 0), (3, 1, -1), (4, 4, 1), (5, 5, 2), (5, 4, 1), (7, 7, 3)],
+)
+def test_fault_tolerance_counts_the_voters_that_are_there(voters: int, live: int, crashes: int) -> None:
+    assert survives(voters, live) == crashes
 
 
-def test_describes_in_one_plain_line() -> None:
-    assert describe(3) == "3 voters: survives 1 failure"
-    assert describe(2) == "2 voters: survives none; add a third SN or a witness"
-    assert describe(5) == "5 voters: survives 2 failures"
+@pytest.mark.parametrize(
+    ("voters", "live", "text"),
+    [
+        (1, 1, "1 voter: survives none; add two more SNs"),
+        (2, 2, "2 voters: survives none; add a third SN or a witness"),
+        (3, 3, "3 voters: survives 1 failure"),
+        (4, 4, "4 voters: survives 1 failure, no more than 3 would"),
+        (5, 5, "5 voters: survives 2 failures"),
+        (3, 2, "3 voters, 2 of them there: survives none until the missing one is back or replaced"),
+        (5, 3, "5 voters, 3 of them there: survives none until the missing 2 are back or replaced"),
+        (5, 4, "5 voters, 4 of them there: survives 1 more"),
+    ],
+)
+def test_fault_tolerance_is_described_in_one_plain_line(voters: int, live: int, text: str) -> None:
+    assert describe(voters, live) == text

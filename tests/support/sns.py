@@ -115,7 +115,7 @@ class Network(Swarm):
             sns.append(self.start(number, through=number - 1))
             assert sns[-1].ready
         voters = 3 if count == 4 else count
-        self.until_status(1, lambda status: status["bears"].startswith(f"{voters} voter"))
+        self.until_status(1, lambda status: status["fault_tolerance"].startswith(f"{voters} voter"))
         return sns
 
     def start_site(self, index: int, *ml: str, at: int = 1) -> Process:

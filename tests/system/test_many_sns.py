@@ -68,7 +68,7 @@ def test_a_local_chain_is_carried_over_and_a_second_sn_is_told_so(net: Network) 
     again = net.start(1)
     assert again.ready["network"] == network
     assert net.start(2, through=1).ready["network"] == network
-    net.until_status(1, lambda status: status["bears"].startswith("2 voters: survives none"))
+    net.until_status(1, lambda status: status["fault_tolerance"].startswith("2 voters: survives none"))
     assert net.height(2) > before
     net.assert_one_chain(1, 2)
 
@@ -95,7 +95,7 @@ def test_who_leaves_is_removed_and_who_starts_it_again_joins_anew(net: Network) 
     sns = net.found(3)
     sns[2].stop()
     assert net.operate(3, "leave").wait() == 0
-    net.until_status(1, lambda status: status["bears"].startswith("2 voters") and len(status["sns"]) == 2)
+    net.until_status(1, lambda status: status["fault_tolerance"].startswith("2 voters") and len(status["sns"]) == 2)
     net.start(3, through=2)
-    net.until_status(1, lambda status: status["bears"].startswith("3 voters"))
+    net.until_status(1, lambda status: status["fault_tolerance"].startswith("3 voters"))
     net.assert_one_chain(1, 2, 3)

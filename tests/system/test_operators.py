@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import COMMAND
+from support.processes import COMMAND, Process
 from support.sns import Network
-from support.swarm import assert_complete
+from support.swarm import assert_complete, identity_options
 from support.tools import needs
 
 pytestmark = needs("etcd")
@@ -61,6 +61,14 @@ def test_without_another_sn_nothing_is_changed(net: Network) -> None:
     assert file.read_bytes() == before
 
 
+def show_status(net: Network, number: int) -> Process:
+    """`swarm status` at this SN."""
+    identity = identity_options(net.identities["SL-1"])
+    words = [word for option, value in identity.items() for word in (f"--{option}", value)]
+    where = ("--sn-ip", net.hosts.address(number), "--sn-api-port", str(net.ports[number]))
+    return net.processes.start(f"status-{number}", *COMMAND, "status", *where, *words)
+
+
 def test_the_network_is_restarted_from_one_survivor_and_the_others_join_anew(net: Network) -> None:
     sns = net.found(3)
     sites = [net.start_site(number, "--rounds", "2", "--min-peers", "2", at=3) for number in (1, 2)]
@@ -69,19 +77,22 @@ def test_the_network_is_restarted_from_one_survivor_and_the_others_join_anew(net
     before = net.blocks(3)
     for sn in sns[:2]:
         sn.kill()
-    net.until_status(3, lambda status: status["bears"].startswith("no majority"))
+    net.until_status(3, lambda status: status["fault_tolerance"].startswith("no majority"))
+    shown = show_status(net, 3)
+    assert shown.wait() == 1
+    assert "ALARM no majority of voters answers" in shown.output
     sns[2].stop()
     recovered = net.operate(3, "recover", "--yes")
     assert recovered.wait() == 0, recovered.output
     assert "SN-1, SN-2 have no part in the network any more" in recovered.output
     assert net.start(3).ready
-    status = net.until_status(3, lambda status: status["bears"].startswith("1 voter"))
+    status = net.until_status(3, lambda status: status["fault_tolerance"].startswith("1 voter"))
     assert [len(recovery["lost"]) for recovery in status["recoveries"]] == [2]
     assert net.blocks(3)[: len(before)] == before
     # the others come back: fenced out, they join anew by themselves
     assert net.start(1).ready
     assert net.start(2).ready
-    net.until_status(3, lambda status: status["bears"].startswith("3 voters"))
+    net.until_status(3, lambda status: status["fault_tolerance"].startswith("3 voters"))
     net.assert_one_chain(1, 2, 3)
 
 
@@ -103,7 +114,7 @@ def test_the_old_majority_is_fenced_and_its_blocks_are_repaired_away(net: Networ
     assert "`swarm sn repair`" in again.output.splitlines()[-1]  # it has a block that is not part of the network
     assert net.operate(1, "repair").wait() == 0
     assert net.start(1).ready
-    net.until_status(3, lambda status: status["bears"].startswith("2 voters"))
+    net.until_status(3, lambda status: status["fault_tolerance"].startswith("2 voters"))
     net.assert_one_chain(1, 3)
 
 
@@ -120,7 +131,7 @@ def test_a_witness_votes_without_an_api(net: Network) -> None:
     net.found(2)
     witness = net.start(3, through=1, witness=True)
     assert "api" not in witness.ready
-    status = net.until_status(1, lambda status: status["bears"].startswith("3 voters: survives 1"))
+    status = net.until_status(1, lambda status: status["fault_tolerance"].startswith("3 voters: survives 1"))
     assert [sn["name"] for sn in status["sns"] if sn["witness"]] == ["SN-3"]
     net.sn.kill()
     sites = [net.start_site(number, "--rounds", "2", "--min-peers", "2", at=2) for number in (1, 2)]

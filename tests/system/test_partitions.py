@@ -61,7 +61,7 @@ def test_who_is_cut_off_waits_the_majority_goes_on_and_all_is_one_after_it_heals
 
     hosts.partition([cut], majority)
     assert net.offer(cut, raw, SHORT_SECONDS) is None
-    net.until_status(cut, lambda status: status["bears"] == "no majority of voters answers: writes wait")
+    net.until_status(cut, lambda status: status["fault_tolerance"] == "no majority of voters answers: writes wait")
     for gate in gates.values():
         gate.let()
     net.until_training(majority[0], lambda state: state.rounds == 3)

@@ -52,5 +52,5 @@ def test_an_sn_that_has_lost_its_data_votes_again_at_the_same_address_with_the_s
         assert uid != lost
         status = net.until_status(1, partial(votes, uid))
         assert len(status["sns"]) == 3
-        assert status["bears"].startswith("3 voters")
+        assert status["fault_tolerance"].startswith("3 voters")
         net.assert_one_chain(1, 2, 3)

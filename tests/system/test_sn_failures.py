@@ -31,7 +31,7 @@ def test_two_of_five_die_the_leader_of_the_order_among_them_and_return(net: Netw
         net.start(number)
     net.assert_one_chain(*net.sns)
     status = net.until_status(leader, lambda status: all(sn["present"] for sn in status["sns"]))
-    assert status["bears"] == "5 voters: survives 2 failures"
+    assert status["fault_tolerance"] == "5 voters: survives 2 failures"
 
 
 def test_one_of_three_hangs_and_goes_on_later(net: Network, gate: Gate) -> None:

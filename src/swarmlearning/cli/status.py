@@ -20,6 +20,7 @@ from swarmlearning.views.render import expiry_text
 
 LONGEST_LINE = 1000
 STYLES = {"alive": "green", "left": "dim"}
+LEASES = {True: Text("there", "green"), False: Text("gone", "red"), None: Text("?")}
 
 
 def status(
@@ -31,7 +32,10 @@ def status(
     cert: Cert = None,
     key: Key = None,
 ) -> None:
-    """Show nodes and trainings, and for whom a round waits. Any node's certificate will do."""
+    """Show nodes and trainings, and for whom a round waits. Any node's certificate will do.
+
+    Ends with status 1 when the SN cannot be reached or cannot order, since no majority of the voters answers.
+    """
     try:
         found = asyncio.run(_ask(join(sn_ip, sn_api_port), cacert, capath, cert, key))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
@@ -41,6 +45,8 @@ def status(
             print_json(found, indent=2)
         else:
             show(found)
+        if found["majority"] is False:
+            raise typer.Exit(1)
 
 
 async def _ask(
@@ -55,7 +61,9 @@ def show(found: dict[str, Any]) -> None:
     console = make_console()
     name, network_id = displayed(found["network"]), displayed(found["network_id"])[:16]
     console.print(Text.assemble("Network ", (name, "bold"), f" ({network_id}), height {found['height']}"))
-    console.print(displayed(found["bears"], LONGEST_LINE), style=None if found["ordering"] == "etcd" else "dim")
+    console.print(
+        displayed(found["fault_tolerance"], LONGEST_LINE), style=None if found["ordering"] == "etcd" else "dim"
+    )
     for alarm in found["alarms"]:
         console.print(Text.assemble(("ALARM ", "bold red"), displayed(alarm, LONGEST_LINE)))
     now_ms = time.time_ns() // 1_000_000
@@ -96,8 +104,8 @@ def _sns(found: dict[str, Any]) -> Table:
     table = Table("SN", "", "part", "height", "lag", "lease", box=None, pad_edge=False)
     for sn in sorted(found["sns"], key=lambda sn: sn["name"]):
         known = sn["height"] is not None
-        lag = str(max(0, found["height"] - sn["height"])) if known else "?"
-        lease = Text("there", "green") if sn["present"] else Text("gone", "red")
+        lag = "?" if sn["lag"] is None else str(sn["lag"])
+        lease = LEASES[sn["present"]]
         kind = "founder" if sn["founder"] else "witness" if sn["witness"] else ""
         height = str(sn["height"]) if known else "?"
         table.add_row(displayed(sn["name"]), kind, displayed(sn["part"]), height, lag, lease)

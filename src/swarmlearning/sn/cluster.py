@@ -148,15 +148,15 @@ class Cluster:
         """Whether this SN orders by a member of its own."""
         return self._gateway is not None
 
-    async def leases(self) -> dict[str, Lease]:
-        """Who is there, as this SN sees it; empty while it has no vote or there is no majority."""
+    async def leases(self) -> dict[str, Lease] | None:
+        """The leases of those who are there; None while this SN has no vote or there is no majority."""
         gateway = self._gateway  # it may be another one, or none, when etcd has answered
         if gateway is None:
-            return {}
+            return None
         try:
-            return await EtcdPresence(gateway).leases() if await gateway.led() else {}
+            return await EtcdPresence(gateway).leases() if await gateway.led() else None
         except OrderingError:
-            return {}
+            return None
 
     async def members(self) -> list[Member]:
         """The cluster's members; empty while this SN has no vote or there is no majority."""

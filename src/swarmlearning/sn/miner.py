@@ -83,6 +83,7 @@ class Miner:
         self._heights: OrderedDict[str, int] = OrderedDict()
         self._recent: OrderedDict[int, bytes] = OrderedDict()
         self._states: OrderedDict[int, State] = OrderedDict()
+        self._times: deque[tuple[float, int]] = deque(maxlen=RECENT_STATES)
         self._sealer, self._took_at = "", 0.0
         self._doubt = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -223,6 +224,16 @@ class Miner:
         """What stood at a height; None beyond the head and for old blocks."""
         return self._states.get(height)
 
+    def height_before(self, seconds: float) -> int:
+        """The height of so many seconds ago; of as long ago as this SN remembers where that is later."""
+        until = asyncio.get_running_loop().time() - seconds
+        height = self._times[0][1] if self._times else self.chain.height
+        for time, reached in self._times:
+            if time > until:
+                break
+            height = reached
+        return height
+
     async def wait_for_void_block(self, seconds: float) -> None:
         """Returns after the next void block, or after so many seconds."""
         with contextlib.suppress(TimeoutError):
@@ -323,6 +334,7 @@ class Miner:
             state_hash = step.block.header.state_hash
         _put(self._states, chain.height, State(chain.height, chain.hash, state_hash), RECENT_STATES)
         _put(self._recent, chain.height, raw, RECENT_BLOCKS)
+        self._times.append((asyncio.get_running_loop().time(), chain.height))
         async with self._advanced:
             self.chain = step.chain
             self._advanced.notify_all()

@@ -146,8 +146,8 @@ class Engine(Protocol):
         """The cluster's members; empty where there is none, or no majority."""
         ...
 
-    async def leases(self) -> dict[str, Lease]:
-        """Who is there, where this SN can tell."""
+    async def leases(self) -> dict[str, Lease] | None:
+        """The leases of those who are there; None where this SN cannot tell."""
         ...
 
     async def alarms(self) -> list[str]:
@@ -184,8 +184,8 @@ class LocalEngine:
         """There is no cluster."""
         return []
 
-    async def leases(self) -> dict[str, Lease]:
-        """Who is there."""
+    async def leases(self) -> dict[str, Lease] | None:
+        """The leases of those who are there."""
         return self._presence.leases()
 
     async def alarms(self) -> list[str]:

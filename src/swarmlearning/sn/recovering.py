@@ -148,7 +148,9 @@ async def _answers(sns: Sequence[Node], identity: Identity) -> list[tuple[Node, 
 
 def _check_needed(sn: Node, status: dict[str, Any], height: int) -> None:
     if any(one["part"] == "voter" for one in status["sns"]):
-        raise NodeError(f"recovery is not needed: {sn.name} answers, and there is a majority ({status['bears']})")
+        raise NodeError(
+            f"recovery is not needed: {sn.name} answers, and there is a majority ({status['fault_tolerance']})"
+        )
     if status["height"] > height:
         raise NodeError(
             f"{sn.name} has block {status['height']}, this SN only {height}: stop {sn.name} and recover from it"

@@ -1,5 +1,7 @@
-"""The network as one SN sees it: who is there, what it bears, what is wrong, and for whom each training waits."""
+"""The network as one SN sees it: who is there, its fault tolerance, what is wrong, and for whom each training waits."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -24,7 +26,10 @@ from swarmlearning.views.training import waiting
 
 
 class NodeStatus(BaseModel):
-    """A registered node; `training`: as its last heartbeats said it, where it has a script that trains."""
+    """A registered node; `training`: as its last heartbeats reported it, where it has a script that trains.
+
+    `state`: `alive`, `lost`, `left`, `quarantined`, or `unknown`, an SN of which this SN cannot tell.
+    """
 
     uid: str
     type: str
@@ -54,7 +59,9 @@ class TrainingStatus(BaseModel):
 
 class VoterStatus(BaseModel):
     """An SN's part in ordering: `voter`, `learner`, `spare` or `quarantine`. `founder`: it has founded the network;
-    `witness`: it has no API; `height`: as its last heartbeat said it; `present`: its lease stands."""
+    `witness`: it has no API; `height`: as its last heartbeat reported it, and `lag`: how many blocks that is behind
+    those which it must have reported by now (None: not known); `present`: its lease stands (None: this SN cannot tell).
+    """
 
     uid: str
     name: str
@@ -62,7 +69,8 @@ class VoterStatus(BaseModel):
     founder: bool
     witness: bool
     height: int | None
-    present: bool
+    lag: int | None
+    present: bool | None
 
 
 class RecoveryStatus(BaseModel):
@@ -81,7 +89,9 @@ class ExpiryStatus(BaseModel):
 
 
 class Status(BaseModel):
-    """The network as this SN sees it. `bears`: how many failures it survives; `alarms`: what an operator should see."""
+    """The network as this SN sees it. `fault_tolerance`: how many failures it survives (`bears` is the former name);
+    `majority`: whether blocks can be ordered (None: this SN has no vote and cannot tell); `alarms`: what an operator
+    should see."""
 
     network: str
     network_id: str
@@ -91,6 +101,8 @@ class Status(BaseModel):
     hash: str
     ordering: str
     votes: bool
+    majority: bool | None
+    fault_tolerance: str
     bears: str
     alarms: list[str]
     sns: list[VoterStatus]
@@ -100,12 +112,44 @@ class Status(BaseModel):
     expiries: list[ExpiryStatus]
 
 
-async def status_of(chain: Chain, uid: str, engine: Engine, fault: str) -> Status:
-    """The status at this head; `fault` is what the comparison with the other SNs has found."""
-    members, leases = await engine.members(), await engine.leases()
+@dataclass(frozen=True)
+class _View:
+    """What the SN `uid` knows beside the chain: the engine's members and leases (None: it cannot tell), and the height
+    that an SN which follows must have reported by now."""
+
+    uid: str
+    world: World
+    height: int
+    due_height: int
+    members: list[Member]
+    leases: Mapping[str, Lease] | None
+
+    def lease(self, known: Node) -> Lease | None:
+        """The lease of a node's present incarnation."""
+        lease = (self.leases or {}).get(known.uid)
+        return lease if lease is not None and lease.incarnation == known.incarnation else None
+
+    def present(self, known: Node) -> bool | None:
+        """Whether a node is there; None where this SN cannot tell. It is there itself."""
+        if known.uid == self.uid:
+            return True
+        return None if self.leases is None else self.lease(known) is not None
+
+    def member(self, known: Node) -> Member | None:
+        """The etcd member of an SN."""
+        return next((one for one in self.members if one.peer_url == peer_url(known.uid)), None)
+
+
+async def status_of(chain: Chain, uid: str, engine: Engine, fault: str, due_height: int) -> Status:
+    """The status at this head; `fault` is the difference that the comparison with the other SNs has found, `due_height`
+    the height of some seconds ago, which every SN has reported since if it follows."""
     world = chain.world
+    view = _View(uid, world, chain.height, due_height, await engine.members(), await engine.leases())
     names = node_names(world)
     present = network.network(world)
+    majority, fault_tolerance = _fault_tolerance(engine, view)
+    sns = [known for known in network.nodes(world) if known.type == "SN" and not known.left]
+    alarms = [*_absences(view, sns, names, majority), *_quarantines(world, names), fault, *await engine.alarms()]
     return Status(
         network=present.name,
         network_id=chain.network_id,
@@ -115,10 +159,12 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str) -> Statu
         hash=chain.hash,
         ordering=engine.name,
         votes=engine.votes,
-        bears=_bears(engine, members),
-        alarms=[text for text in (*_quarantines(world), fault, *await engine.alarms()) if text],
-        sns=[_sn(world, known, members, leases) for known in network.nodes(world) if _is_here(known)],
-        nodes=[_node(world, known, leases.get(known.uid)) for known in network.nodes(world)],
+        majority=majority,
+        fault_tolerance=fault_tolerance,
+        bears=fault_tolerance,
+        alarms=[text for text in alarms if text],
+        sns=[_sn(view, known) for known in sns],
+        nodes=[_node(view, known) for known in network.nodes(world)],
         trainings=[_training(names, state) for state in world.area("training/", Training)],
         recoveries=[
             RecoveryStatus(height=entry.height, by=entry.by, lost=list(entry.lost))
@@ -128,59 +174,81 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str) -> Statu
     )
 
 
-def _node(world: World, known: Node, lease: Lease | None) -> NodeStatus:
+def _node(view: _View, known: Node) -> NodeStatus:
+    lease = view.lease(known)
+    state: str = node_view(view.world, known).state
+    if known.type == "SN" and state == "alive":
+        state = {True: "alive", False: "lost", None: "unknown"}[view.present(known)]
     return NodeStatus(
         uid=known.uid,
         type=known.type,
         name=known.name,
         incarnation=known.incarnation,
-        alive=known.alive,
+        alive=state == "alive",
         left=known.left,
-        state=node_view(world, known).state,
+        state=state,
         version=known.version,
         addresses=known.addresses,
         training=lease.training if lease else None,
     )
 
 
-def _is_here(known: Node) -> bool:
-    return known.type == "SN" and not known.left
-
-
-def _quarantines(world: World) -> list[str]:
+def _quarantines(world: World, names: Names) -> list[str]:
     found = []
     for known in network.nodes(world):
         entry = network.quarantine(world, known)
         if entry is not None:
             found.append(
-                f"SN {known.name} is in quarantine: block {entry.height}, which it has sealed, is void. Stop it, run "
-                "`swarm sn repair`, start it again"
+                f"SN {name_of(names, known.uid)} is in quarantine: block {entry.height}, which it has sealed, is void. "
+                "Stop it, run `swarm sn repair`, start it again"
             )
     return found
 
 
-def _sn(world: World, known: Node, members: list[Member], leases: dict[str, Lease]) -> VoterStatus:
-    member = next((one for one in members if one.peer_url == peer_url(known.uid)), None)
+def _absences(view: _View, sns: Sequence[Node], names: Names, majority: bool | None) -> Iterator[str]:
+    """The voters that are not there."""
+    if majority is False:
+        yield (
+            "no majority of voters answers: nothing can be written. Start the SNs that are missing; only if they are "
+            "lost for good, stop this one and run `swarm sn recover`"
+        )
+    for known in sns:
+        member = view.member(known)
+        if member is not None and not member.learner and view.present(known) is False:
+            yield (
+                f"SN {name_of(names, known.uid)} votes and is not there: start it again, or start another SN, which "
+                "then takes its place"
+            )
+
+
+def _sn(view: _View, known: Node) -> VoterStatus:
+    member, lease = view.member(known), view.lease(known)
     part = "spare" if member is None else "learner" if member.learner else "voter"
-    lease = leases.get(known.uid)
+    height = view.height if known.uid == view.uid else lease.steps if lease else None
     return VoterStatus(
         uid=known.uid,
         name=known.name,
-        part="quarantine" if network.quarantine(world, known) else part,
-        founder=known.uid == network.network(world).founder,
+        part="quarantine" if network.quarantine(view.world, known) else part,
+        founder=known.uid == network.network(view.world).founder,
         witness="p2p" in known.addresses and "api" not in known.addresses,
-        height=lease.steps if lease else None,
-        present=lease is not None,
+        height=height,
+        lag=None if height is None else max(0, view.due_height - height),
+        present=view.present(known),
     )
 
 
-def _bears(engine: Engine, members: list[Member]) -> str:
+def _fault_tolerance(engine: Engine, view: _View) -> tuple[bool | None, str]:
+    """Whether there is a majority, and how many failures the network survives."""
     if engine.name == "local":
-        return "one SN, ordering alone: survives none; with etcd more SNs can join"
-    voters = sum(not member.learner for member in members)
-    if voters:
-        return describe(voters)
-    return "no majority of voters answers: writes wait" if engine.votes else "this SN has no vote; ask a voter"
+        return True, "one SN, ordering alone: survives none; with etcd more SNs can join"
+    voters = [member for member in view.members if not member.learner]
+    if not voters:
+        if engine.votes:
+            return False, "no majority of voters answers: writes wait"
+        return None, "this SN has no vote; ask a voter"
+    sns = network.admitted(view.world)
+    live = sum(any(known.uid == member.name and view.present(known) for known in sns) for member in voters)
+    return True, describe(len(voters), live)
 
 
 def _training(names: Names, state: Training) -> TrainingStatus:

@@ -152,7 +152,7 @@ class Watchdog:
     async def _say(self, proposal: Proposal) -> None:
         try:
             await self._propose(proposal.contract, proposal.body)
-            logger.warning("%s", proposal.what)
+            logger.log(logging.INFO if proposal.good_news else logging.WARNING, "%s", proposal.what)
         except Rejection as rejection:
             logger.debug("%s: %s", proposal.what, rejection)
         except OrderingError as error:

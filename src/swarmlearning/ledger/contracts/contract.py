@@ -39,7 +39,7 @@ class Proposal(NamedTuple):
     """What should be on the chain, and how people are told.
 
     It is due once an SN has seen it stand, the same, for `after_seconds`; `noted` is one that is not wanted yet: its
-    time runs, but it is not made.
+    time runs, but it is not made. `good_news` is nothing to warn of.
     """
 
     contract: str
@@ -47,6 +47,7 @@ class Proposal(NamedTuple):
     what: str
     after_seconds: float = 0.0
     noted: bool = False
+    good_news: bool = False
 
 
 Change: TypeAlias = Callable[[World, str, Any, TxContext], World]

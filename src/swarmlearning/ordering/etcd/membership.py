@@ -56,21 +56,29 @@ def next_step(
     return Step("add", spares[0], 0) if spares and (replace or grow) else None
 
 
-def survives(voters: int) -> int:
-    """How many crashes a cluster of so many voters survives."""
-    return (voters - 1) // 2
+def survives(voters: int, live: int) -> int:
+    """The number of crashes that a cluster survives of whose voters so many are there; negative: it has no majority."""
+    return live - (voters // 2 + 1)
 
 
-def describe(voters: int) -> str:
-    """One plain line for an operator."""
+def describe(voters: int, live: int) -> str:
+    """The fault tolerance as one plain line for an operator."""
     names = f"{voters} voter{'' if voters == 1 else 's'}"
+    if live < voters:
+        count = max(0, survives(voters, live))
+        text = f"{names}, {live} of them there: survives {count or 'none'}"
+        return f"{text} more" if count else f"{text} until the missing {_are(voters - live)} back or replaced"
     if voters == 1:
         return f"{names}: survives none; add two more SNs"
     if voters == 2:
         return f"{names}: survives none; add a third SN or a witness"
-    count = survives(voters)
+    count = survives(voters, live)
     text = f"{names}: survives {count} failure{'' if count == 1 else 's'}"
     return text if voters % 2 else f"{text}, no more than {voters - 1} would"
+
+
+def _are(number: int) -> str:
+    return "one is" if number == 1 else f"{number} are"
 
 
 def _one_more_is_worth_it(voters: int, spares: int) -> bool:

@@ -13,12 +13,15 @@ from pydantic import BaseModel
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.ordering.etcd.presence import STATE_SECONDS
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.sn.api.shared import Shared
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.ordering import Engine
 from swarmlearning.sn.status import status_of
 
+REPORT_SECONDS = 2 * STATE_SECONDS
+"""An SN that follows has reported a height within this time after it had the block."""
 FAILURES = (Rejection, MalformedError, OrderingError)
 """The errors that a request may end with; each has its answer."""
 
@@ -41,7 +44,9 @@ class Sn:
         """The status as JSON."""
 
         async def compute() -> bytes:
-            return (await status_of(self.miner.chain, self.uid, self.engine, self.fault())).model_dump_json().encode()
+            due = self.miner.height_before(REPORT_SECONDS)
+            found = await status_of(self.miner.chain, self.uid, self.engine, self.fault(), due)
+            return found.model_dump_json().encode()
 
         return Shared(compute)
 

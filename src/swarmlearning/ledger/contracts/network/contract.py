@@ -82,7 +82,7 @@ class NetworkContract:
             if known.alive and not here:
                 yield Proposal(CONTRACT, Lost(known.uid, known.incarnation), f"{known.name} is lost")
             elif here and not known.alive:
-                yield Proposal(CONTRACT, Back(known.uid, known.incarnation), f"{known.name} is back")
+                yield Proposal(CONTRACT, Back(known.uid, known.incarnation), f"{known.name} is back", good_news=True)
 
 
 NETWORK = NetworkContract()

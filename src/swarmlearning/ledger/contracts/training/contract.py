@@ -116,7 +116,9 @@ class TrainingContract:
                 yield Proposal(state.name, Void(lost), f"the result of round {lost} is lost")
             if result is not None and state.over and not state.settled and all_hold(state):
                 number = result.closed.number
-                yield Proposal(state.name, Settle(number), f"all live members hold the result of {state.name}")
+                yield Proposal(
+                    state.name, Settle(number), f"all live members hold the result of {state.name}", good_news=True
+                )
             if (report := _report(world, state)) is not None:
                 assert state.round is not None
                 what = f"the leader of round {report.round} makes no progress"
