@@ -15,11 +15,13 @@ from swarmlearning.identity.certificates import role_of
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Leave, NodeType, Register
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.world import World
+from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.follower import Follower, Pin
+from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.operator.acts import Act
 
@@ -51,31 +53,19 @@ class Operator:
 
 
 @asynccontextmanager
-async def reading(
-    address: str, identity: Identity, pin: Pin = lambda network_id, name: None
-) -> AsyncIterator[Follower]:
+async def reading(address: str, identity: Identity) -> AsyncIterator[Follower]:
     """A follower that has verified the chain as far as the SN at `address` has it.
 
     Raises `NodeError`, `Unavailable` or `Refusal`.
     """
-    follower = Follower([address], client_context(identity), pin)
-    try:
-        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(follower.run())
-            await follower.reached(int((await follower.client.status())["height"]))
-            yield follower
-            following.cancel()
-    except TimeoutError:
-        raise NodeError(
-            f"the SN at {address} did not answer within {SECONDS:.0f} s; try again, or name another"
-        ) from None
-    finally:
-        await follower.close()
+    follower = Follower([address], client_context(identity), lambda *_: None)
+    async with _following(follower, None):
+        yield follower
 
 
 @asynccontextmanager
 async def acting(address: str, identity: Identity, directory: Path, name: str) -> AsyncIterator[Operator]:
-    """An operator registered as `name`, whose UID is kept in `directory`. Raises `NodeError`."""
+    """An operator registered as `name`, whose UID is kept in `directory`. Raises as `reading` does."""
     role = role_of(identity.certificate)
     if role not in ROLES:
         raise NodeError(
@@ -83,7 +73,8 @@ async def acting(address: str, identity: Identity, directory: Path, name: str) -
             "UI- (for trying out: swarm cert --node SWCI-1)"
         )
     with DataDirectory(directory) as place:
-        async with reading(address, identity, place.pin) as follower:
+        follower, checkpoints = Follower([address], client_context(identity), place.pin), Checkpoints(directory)
+        async with _following(follower, checkpoints.read(place.network)):
             sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
             operator = Operator(follower, sender)
             await operator.perform(
@@ -92,3 +83,22 @@ async def acting(address: str, identity: Identity, directory: Path, name: str) -
             yield operator
             with suppress(NodeError):  # who has just shut out its own certificate has left already
                 await operator.perform(Act(network.CONTRACT, Leave(), "left"))
+            checkpoints.write(follower.chain)
+
+
+@asynccontextmanager
+async def _following(follower: Follower, verified: Chain | None) -> AsyncIterator[None]:
+    """Inside the block the follower keeps up with the SN, from a state that was verified before if there is one."""
+    try:
+        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
+            if verified is not None:
+                await follower.resume(verified)
+            following = tasks.create_task(follower.run())
+            await follower.reached(int((await follower.client.status())["height"]))
+            yield
+            following.cancel()
+    except TimeoutError:
+        sn = follower.client.address
+        raise NodeError(f"the SN at {sn} did not answer within {SECONDS:.0f} s; name another one") from None
+    finally:
+        await follower.close()
