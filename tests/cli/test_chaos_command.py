@@ -9,7 +9,7 @@ from swarmlearning.cli.chaos.plans import READY
 from swarmlearning.cli.main import app
 
 
-def test_the_list_has_a_line_for_each_plan() -> None:
+def test_the_list_of_chaos_plans_has_a_line_for_each() -> None:
     done = CliRunner().invoke(app, ["chaos", "--list"], env={"COLUMNS": "200"})
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
@@ -24,7 +24,7 @@ def test_the_list_has_a_line_for_each_plan() -> None:
         (["--plan", "leader-kill", "--", "no-such-program"], "there is no program 'no-such-program'"),
     ],
 )
-def test_what_it_refuses_leaves_nothing_behind(tmp_path: Path, words: list[str], complaint: str) -> None:
+def test_a_refused_chaos_command_leaves_nothing_behind(tmp_path: Path, words: list[str], complaint: str) -> None:
     done = CliRunner().invoke(app, ["chaos", "--json", "--runs-dir", str(tmp_path / "runs"), *words])
     assert done.exit_code == 1
     assert done.stdout == ""

@@ -51,14 +51,14 @@ def test_every_recipe_and_phase_comes_once_before_any_comes_again() -> None:
     assert [each.number for each in schedule(KILLS, 3)] == list(range(1, 11))
 
 
-def test_what_is_drawn_is_within_its_range() -> None:
+def test_a_drawn_value_of_a_plan_is_within_its_range() -> None:
     for each in schedule(KILLS, 5):
         low, high = (1.0, 2.0) if each.target == "leader" else (3.0, 3.0)
         assert low <= each.seconds <= high
         assert 2 <= each.pause_rounds <= 4
 
 
-def test_the_plans_that_come_with_it() -> None:
+def test_every_ready_plan_loads() -> None:
     assert {
         *("leader-kill", "leader-freeze", "follower-kill", "ml-kill", "sn-kill", "partition", "slow-link"),
         *("corrupt-file", "mixed", "hundred-kills"),
@@ -153,7 +153,7 @@ def test_before_the_first_round_nobody_can_be_hit() -> None:
     assert not sight.is_in(Play("a").state, "any")
 
 
-def test_who_is_hit() -> None:
+def test_a_fault_hits_the_site_that_its_target_names() -> None:
     play = Play("a", "b", "c")
     leader = play.leader
     others = [uid for uid in ("a", "b", "c") if uid != leader]

@@ -64,7 +64,7 @@ class Dialler:
         await self._writer.wait_closed()
 
 
-async def test_it_passes_on_what_is_said_and_closes_when_one_side_does() -> None:
+async def test_a_relay_passes_bytes_on_and_closes_when_one_side_does() -> None:
     async with echo() as target:
         relay = Relay()
         address = await relay.start()
@@ -148,7 +148,7 @@ async def test_a_slow_line_takes_the_time_that_its_bytes_need() -> None:
     await line.carry(10**12)
 
 
-async def test_whose_connection_it_is() -> None:
+async def test_a_relay_knows_which_process_dials_it() -> None:
     code = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); s.recv(1)"
     dials: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 

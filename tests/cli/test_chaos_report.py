@@ -40,7 +40,7 @@ def test_a_round_with_everybody_is_not_lost(ledger: Ledger) -> None:
     assert lost(ledger) == 0
 
 
-def test_one_that_closed_without_a_site_that_was_up_is_lost(ledger: Ledger) -> None:
+def test_a_round_that_closed_without_a_site_that_was_up_is_lost(ledger: Ledger) -> None:
     leader, (first, second) = led(ledger)
     submit(ledger, leader, first)
     ledger.say(leader, Freeze(0, 0, (second,)))
@@ -48,7 +48,7 @@ def test_one_that_closed_without_a_site_that_was_up_is_lost(ledger: Ledger) -> N
     assert lost(ledger) == 1
 
 
-def test_one_that_closed_without_a_site_that_was_down_is_not_lost(ledger: Ledger) -> None:
+def test_a_round_that_closed_without_a_site_that_was_down_is_not_lost(ledger: Ledger) -> None:
     leader, (first, second) = led(ledger)
     ledger.say("sn-1", Lost(second, 1), network.CONTRACT)
     submit(ledger, leader, first)
@@ -56,7 +56,7 @@ def test_one_that_closed_without_a_site_that_was_down_is_not_lost(ledger: Ledger
     assert lost(ledger) == 0
 
 
-def test_one_that_leaves_out_a_site_that_went_down_meanwhile_is_not_lost(ledger: Ledger) -> None:
+def test_a_round_that_leaves_out_a_site_that_went_down_meanwhile_is_not_lost(ledger: Ledger) -> None:
     leader, (first, second) = led(ledger)
     submit(ledger, leader, first)
     submit(ledger, second, digest=UNUSABLE)
@@ -65,7 +65,7 @@ def test_one_that_leaves_out_a_site_that_went_down_meanwhile_is_not_lost(ledger:
     assert lost(ledger) == 0
 
 
-def test_one_that_leaves_out_the_model_of_a_site_that_is_up_is_lost(ledger: Ledger) -> None:
+def test_a_round_that_leaves_out_the_model_of_a_site_that_is_up_is_lost(ledger: Ledger) -> None:
     leader, (first, second) = led(ledger)
     submit(ledger, leader, first)
     submit(ledger, second, digest=UNUSABLE)
@@ -118,7 +118,7 @@ def run(**changes: object) -> Report:
     return Report(**(values | changes))  # type: ignore[arg-type]
 
 
-def test_the_report() -> None:
+def test_the_resilience_report_counts_faults_rounds_and_recoveries() -> None:
     report = resilience(PLAN, 7, [injected(1, 2.5), injected(2, 3.5)], [], run())
     assert (report.plan, report.seed, report.faults, report.rounds, report.rounds_lost) == ("two", 7, 2, 2, 0)
     assert report.recovery_s == Recovery(3.0, 3.5)

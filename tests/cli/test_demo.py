@@ -50,7 +50,7 @@ def test_a_demo_that_is_as_promised() -> None:
         ({"swarm_accuracy": None}, "an accuracy is missing"),
     ],
 )
-def test_what_is_not_as_promised(changes: dict[str, Any], text: str) -> None:
+def test_every_broken_promise_of_the_demo_is_named(changes: dict[str, Any], text: str) -> None:
     (found,) = demo.failures(a_report(**changes))
     assert text in found
 
@@ -75,7 +75,7 @@ def test_an_installation_without_the_examples(monkeypatch: pytest.MonkeyPatch, t
 
 
 @pytest.mark.timeout(300)  # under 60 s on two idle cores
-def test_the_demo(tmp_path: Path) -> None:
+def test_the_demo_keeps_its_promises(tmp_path: Path) -> None:
     shown = subprocess.run(
         [*COMMAND, "demo", "--runs-dir", tmp_path / "runs", "--no-live"],
         stdin=subprocess.DEVNULL,

@@ -82,7 +82,7 @@ def test_sites_come_in_the_order_of_their_numbers(ledger: Ledger) -> None:
     assert [site.name for site in view(ledger).sites] == SITES
 
 
-def test_the_stations_of_a_site(ledger: Ledger) -> None:
+def test_a_site_is_shown_with_what_it_does_now(ledger: Ledger) -> None:
     assert set(statuses(ledger).values()) == {"training"}
     submit(ledger, "site-1", "site-2")
     assert statuses(ledger) == {
@@ -106,7 +106,7 @@ def test_a_site_without_a_session(ledger: Ledger) -> None:
     assert statuses(ledger)["site-3"] == "waiting for its script"
 
 
-def test_who_is_lost(ledger: Ledger) -> None:
+def test_a_site_that_is_lost_is_named(ledger: Ledger) -> None:
     ledger.say("sn-1", Lost("site-2", 1), network.CONTRACT)
     ledger.say("site-10", Lost("site-10", 1), network.CONTRACT)
     assert statuses(ledger) == {"site-1": "training", "site-2": "is lost", "site-10": "has lost its script"}
@@ -121,7 +121,7 @@ def test_loss_metric_and_epochs_are_those_of_the_last_report(ledger: Ledger) -> 
     assert (site.epochs, site.total_epochs, site.loss, site.metric) == (2, 5, 0.5, 0.75)
 
 
-def test_the_end_of_a_training(ledger: Ledger) -> None:
+def test_at_the_end_sites_are_done_once_they_hold_the_final_model(ledger: Ledger) -> None:
     for site in SITES:
         ledger.say(site, CloseSession("snapshot"))
     assert set(statuses(ledger).values()) == {"finished, the others still train"}
@@ -136,7 +136,7 @@ def test_the_end_of_a_training(ledger: Ledger) -> None:
     assert set(statuses(ledger).values()) == {"done"}
 
 
-def test_what_is_waited_for_is_told_by_names_not_uids() -> None:
+def test_a_view_names_sites_and_shows_no_uids() -> None:
     ledger = Ledger()
     ledger.actor("7f3a-uid", "SL")
     ledger.say("7f3a-uid", Register("SL", "site-1", ledger.actors["7f3a-uid"].pem, "0"), network.CONTRACT)
@@ -175,7 +175,7 @@ def test_the_live_view_fits_a_terminal_of_80_columns() -> None:
     assert "waits for the others" in shown
 
 
-def test_before_anything_is_known() -> None:
+def test_before_anything_is_known_every_site_is_starting() -> None:
     shown = text(render(RunView.before(["site-1", "site-2"])))
     assert shown.count("starting") == 3
     assert main_contract(Chain().world) == ""

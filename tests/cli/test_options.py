@@ -89,7 +89,7 @@ def test_a_connect_that_is_cancelled_as_it_is_made_is_nothing_to_report(
     assert caplog.text == ""
 
 
-def test_what_else_the_event_loop_reports_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_reports_of_the_event_loop_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise ValueError("something else")
 

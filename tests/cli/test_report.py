@@ -92,7 +92,7 @@ def test_a_training_with_everybody_in_every_round(folder: RunFolder, ledger: Led
     assert report_text(found) == "complete: 4/4 rounds with 3/3"
 
 
-def test_the_part_that_each_took_in_a_round(folder: RunFolder, ledger: Ledger) -> None:
+def test_a_report_has_the_part_that_each_site_took_in_a_round(folder: RunFolder, ledger: Ledger) -> None:
     leader = ledger.training.round.leader  # type: ignore[union-attr]
     late = next(site for site in SITES if site != leader)
     submit(ledger, *(site for site in SITES if site != late))
@@ -137,7 +137,7 @@ def test_what_each_contributor_had_to_do_with_a_round_is_in_the_report(folder: R
     assert found.influence == {name: Influence(*figures) for name, figures in stated.items()}
 
 
-def test_who_has_not_reported_to_hold_the_final_model_holds_none(folder: RunFolder, ledger: Ledger) -> None:
+def test_a_site_that_has_not_reported_to_hold_the_final_model_holds_none(folder: RunFolder, ledger: Ledger) -> None:
     finish(ledger)
     leader = ledger.training.result.leader  # type: ignore[union-attr]
     found = read(folder, ledger)
@@ -211,7 +211,7 @@ def test_a_chain_that_is_not_there_does_not_verify(folder: RunFolder) -> None:
     assert "has no block" in read_ledger(folder.chain).problem
 
 
-def test_what_scripts_left_goes_into_the_report(folder: RunFolder, ledger: Ledger) -> None:
+def test_metrics_and_models_that_scripts_left_go_into_the_report(folder: RunFolder, ledger: Ledger) -> None:
     finish(ledger)
     report_all(ledger)
     store(folder, ledger.blocks)
@@ -279,7 +279,7 @@ def text(report: Report) -> str:
     return console.file.getvalue()
 
 
-def test_the_file_has_the_documented_keys(tmp_path: Path) -> None:
+def test_the_report_file_has_the_documented_keys(tmp_path: Path) -> None:
     paths = [tmp_path / "report.json", tmp_path / "other" / "copy.json"]
     save(a_report(), *paths, None)
     plain = json.loads(paths[0].read_text())
@@ -325,5 +325,5 @@ def test_the_summary_of_a_long_training_shows_the_newest_rounds() -> None:
     assert "500/500" in shown
 
 
-def test_the_summary_without_rounds() -> None:
+def test_a_summary_without_rounds_is_its_status() -> None:
     assert len(text(a_report(rounds=[])).splitlines()) == 1

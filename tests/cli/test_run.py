@@ -92,7 +92,7 @@ def held(gate: Gate) -> list[str | Path]:
     return [sys.executable, ML, "--rounds", "2", "--hold-at", "1", "--gate", gate.path]
 
 
-def test_a_run_that_ends_well(launch: Launch, tmp_path: Path) -> None:
+def test_a_run_that_ends_well_leaves_its_report_models_and_logs(launch: Launch, tmp_path: Path) -> None:
     launcher = launch(sys.executable, ML, "--rounds", "3", options=["--report", tmp_path / "report.json"])
     output, _ = launcher.communicate(timeout=SECONDS)
     assert launcher.returncode == 0, output
@@ -170,6 +170,22 @@ def test_the_healthy_sites_go_on_to_the_end_without_a_crashed_one_where_min_peer
     assert "site-2 ended with exit code 1" in report["status"]
     last = (tmp_path / "runs" / "latest" / "logs" / "site-3.log").read_text().splitlines()[-1]
     assert last.startswith("DIGEST ")
+
+
+def test_the_healthy_sites_go_on_to_the_end_without_a_killed_sl_where_min_peers_allows(
+    launch: Launch, tmp_path: Path, gate: Gate
+) -> None:
+    holds_at_site_2 = f'[ $SWARM_INDEX = 1 ] && more="--hold-at 1 --gate {gate.path}"'
+    launcher = launch("sh", "-c", f"{holds_at_site_2}; exec {sys.executable} {ML} --rounds 3 --min-peers 2 $more")
+    read_until(launcher, "round 0 is merged")
+    (pid,) = [pid for pid, line in processes_of(tmp_path, launcher).items() if "sl-2-cert.pem" in line]
+    os.kill(pid, signal.SIGKILL)
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 1
+    assert "swarm run: SL-2 was ended by signal 9 (SIGKILL)" in output
+    report = json.loads((tmp_path / "runs" / "latest" / "report.json").read_text())
+    assert report["over"] is True
+    assert report["failures"] == {"site-2": "lost its SL, which was ended by signal 9 (SIGKILL)"}
 
 
 def test_a_run_goes_well_when_a_script_interrupts_its_session_and_trains_to_the_end_in_a_new_one(

@@ -54,7 +54,7 @@ def test_a_killed_launcher_leaves_no_process_behind(wait_until_gone: WaitUntilGo
     wait_until_gone([child, grandchild, watching])
 
 
-def test_what_has_been_reported_as_ended_is_left_alone() -> None:
+def test_a_process_group_reported_as_ended_is_left_alone() -> None:
     with started(sys.executable, "-c", WAIT) as other:
         subprocess.run(GUARD, input=f"+{other.pid}\n-{other.pid}\n", text=True, check=True, timeout=60)
         assert other.poll() is None
@@ -79,7 +79,7 @@ print("reached the end")
     assert shown.stdout == "reached the end\n", shown.stderr
 
 
-def test_what_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guard_kills_what_ignores_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "GRACE_SECONDS", 0.05)
     stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
     with started(sys.executable, "-c", stubborn, stdout=subprocess.PIPE) as process:

@@ -57,7 +57,7 @@ async def test_the_end_of_a_lasting_process_is_a_failure(running: Processes) -> 
         await running.until_ended([script])
 
 
-async def test_the_failure_that_came_first_is_told(running: Processes, tmp_path: Path) -> None:
+async def test_the_failure_that_came_first_is_raised(running: Processes, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     second = await running.start("site-1", ["sh", "-c", f"cat {tmp_path}/pipe; exit 1"])
     first = await running.start("site-2", ["sh", "-c", "exit 2"])
@@ -80,7 +80,7 @@ async def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
             await running.start("site-1", ["true"])
 
 
-async def test_what_a_process_has_left_in_its_group_ends_with_it(
+async def test_processes_left_in_the_group_of_one_that_ends_are_ended_too(
     running: Processes, tmp_path: Path, wait_until_gone: WaitUntilGone
 ) -> None:
     child = await running.start("site-1", ["sh", "-c", "sleep 1000 & echo $!"])
@@ -137,7 +137,7 @@ async def test_the_newest_wave_is_stopped_first(tmp_path: Path) -> None:
     assert (tmp_path / "ended").read_text().split() == ["third", "second", "first"]
 
 
-async def test_what_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "STOP_SECONDS", 0.05)
     os.mkfifo(tmp_path / "ready")
     async with Processes(tmp_path, os.environ) as running:
@@ -161,11 +161,11 @@ async def test_killing_does_not_wait_for_anything(running: Processes, tmp_path: 
         (-40, "was ended by signal 40"),
     ],
 )
-def test_the_words_for_an_end(code: int, text: str) -> None:
+def test_an_end_is_described_by_exit_code_or_signal(code: int, text: str) -> None:
     assert describe(code) == text
 
 
-async def test_one_that_is_sacrificed_has_not_failed(running: Processes) -> None:
+async def test_a_sacrificed_process_has_not_failed(running: Processes) -> None:
     victim = await running.start("site-1", WAIT)
     await running.sacrifice(victim)
     assert victim.end.result() == -signal.SIGKILL
@@ -173,7 +173,7 @@ async def test_one_that_is_sacrificed_has_not_failed(running: Processes) -> None
     await running.until_ended([other])
 
 
-async def test_who_does_not_wait_for_the_end_of_one_that_is_sacrificed_leaves_nothing_behind(
+async def test_a_sacrificed_process_is_ended_although_nobody_waits_for_it(
     tmp_path: Path,
 ) -> None:
     async with Processes(tmp_path, os.environ) as running:
@@ -185,7 +185,7 @@ async def test_who_does_not_wait_for_the_end_of_one_that_is_sacrificed_leaves_no
     assert victim.end.result() == -signal.SIGKILL
 
 
-async def test_one_that_fails_is_noticed_although_it_was_started_later(running: Processes) -> None:
+async def test_a_failing_process_is_noticed_although_it_was_started_after_the_watch_began(running: Processes) -> None:
     await running.start("site-1", WAIT)
     watching = asyncio.create_task(running.watch())
     await asyncio.sleep(0)
@@ -202,7 +202,7 @@ def node(code: str) -> list[str]:
     return [sys.executable, "-c", f"import os, signal, sys; fd = int(sys.argv[-1]); {code}"]
 
 
-async def test_a_node_that_is_ready(running: Processes) -> None:
+async def test_a_node_that_is_ready_reports_its_facts(running: Processes) -> None:
     facts = b'{"channel": "/run/ml.sock", "fs": "h:1", "more": "is ignored"}\n'
     started = await readiness.start_node(
         running, "SL-1", node(f"os.write(fd, {facts!r}); os.close(fd); signal.pause()")
@@ -210,13 +210,13 @@ async def test_a_node_that_is_ready(running: Processes) -> None:
     assert await started.ready(SlFacts) == SlFacts(channel="/run/ml.sock", fs="h:1")
 
 
-async def test_a_node_that_ends_before_it_is_ready(running: Processes) -> None:
+async def test_a_node_that_ends_before_it_is_ready_is_a_failure_with_its_log(running: Processes) -> None:
     started = await readiness.start_node(running, "SL-1", node("sys.exit('swarm sl: no such SN')"))
     with pytest.raises(ProcessFailed, match=r"(?s)SL-1 ended with exit code 1 before it was ready.*no such SN"):
         await started.ready(SlFacts)
 
 
-async def test_a_node_that_never_is_ready(running: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_node_that_is_never_ready_is_a_failure(running: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "READY_SECONDS", 0.05)
     started = await readiness.start_node(running, "SL-1", node("signal.pause()"))
     with pytest.raises(ProcessFailed, match="SL-1 was not ready after"):

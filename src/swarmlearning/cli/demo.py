@@ -70,7 +70,7 @@ def compared(report: Report, folder: RunFolder) -> Report:
 
 
 def failures(report: Report) -> list[str]:
-    """What is not as the demo promises; empty when all is well."""
+    """The promises of the demo that were not kept; empty when all is well."""
     found = [] if succeeded(report) else [report.status]
     if any(digest != report.model for digest in report.digests.values()):
         held = ", ".join(f"{name} {digest or 'none'}" for name, digest in report.digests.items())

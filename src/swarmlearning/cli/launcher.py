@@ -45,7 +45,7 @@ class SiteProcesses(NamedTuple):
 
     @property
     def ends(self) -> SiteEnds:
-        """How they stand now."""
+        """The states of both now."""
         return SiteEnds(self.name, _state(self.script), _state(self.sl))
 
     @property
@@ -121,7 +121,7 @@ async def see_out(processes: Processes, folder: RunFolder, sites: Sequence[SiteP
     await catch_up(follower)
     for site in sites:
         if site.sl in leaving and (failure := site.sl.failure()):
-            failures[site.name] = failure
+            failures[site.name] = _lost_sl(failure)
     if failures:
         raise SitesFailed(failures)
 
@@ -162,10 +162,14 @@ def _failures(processes: Processes, sites: Sequence[SiteProcesses], quit_by: Map
     for child in processes.in_order_of_end(site_of):
         name = site_of[child]
         if failure := child.failure():
-            found.setdefault(name, failure)
+            found.setdefault(name, failure if child.name == name else _lost_sl(failure))
         elif child.name == name and name in quit_by:
             found.setdefault(name, RunError(f"{name} {quit_by[name]}. Its log is {child.log}", quit_by[name]))
     return found
+
+
+def _lost_sl(failure: RunError) -> RunError:
+    return RunError(str(failure), f"lost its SL, which {failure.brief}")
 
 
 async def _until_left(folder: RunFolder, sls: Sequence[Child]) -> None:

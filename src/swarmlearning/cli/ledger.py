@@ -96,11 +96,11 @@ def _table(walked: list[Step]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("height", "time", "hash", "transaction", "by", "content"):
         table.add_column(name, no_wrap=name != "content", overflow="fold")
+    names = node_names(walked[-1].chain.world) if walked else {}
     for step in walked:
         head = [str(step.chain.height), clock(step.block.header.time_ms) if step.block else "", step.chain.hash[:12]]
         if step.void is not None:
             table.add_row(*head, "void", "", displayed(step.void, LONGEST_VALUE))
-        names = node_names(step.chain.world)
         for signed in step.block.transactions if step.block and step.void is None else ():
             by = name_of(names, signed.content.sender)
             table.add_row(*head, signed.kind, by, _content(signed.content.body))

@@ -1,4 +1,4 @@
-"""What the ledger says about a run in progress, for the eye: a bar a site, or a line a round where no terminal is."""
+"""The display of a run in progress, from its ledger: a bar a site, or a line a round where no terminal is."""
 
 import asyncio
 import time
@@ -57,7 +57,7 @@ class RunView:
 
     @classmethod
     def before(cls, sites: Sequence[str]) -> Self:
-        """Before the ledger says anything about these sites."""
+        """The view before the ledger has anything about these sites."""
         views = tuple(SiteView(name) for name in sites)
         return cls(views, round=None, term=0, leader="", closed=0, waiting="the nodes are starting")
 
@@ -74,7 +74,7 @@ class RunView:
 
     @classmethod
     def from_world(cls, world: World, contract: str) -> Self:
-        """What `world` says about the training contract; the sites are its SLs, by name."""
+        """The view of the training contract in `world`; the sites are its SLs, by name."""
         state = state_of(world, contract)
         names, facts = sl_names(world), waiting(state)
         return cls(
@@ -120,7 +120,7 @@ def line(view: RunView, sites: int, metric: str = "metric") -> str:
 
 
 class Screen(Protocol):
-    """Where a run in progress is shown."""
+    """The display of a run in progress."""
 
     def show(self, chain: Chain) -> None:
         """Shows a newer state of the chain."""
@@ -160,7 +160,7 @@ async def observe(chains: AsyncIterator[Chain], screen: Screen) -> None:
 
 
 class _LiveView:
-    """Keeps the newest view for the live display, which says at all times who is waited for."""
+    """Keeps the newest view for the live display, which shows at all times who is waited for."""
 
     def __init__(self, sites: Sequence[str]) -> None:
         self.now = RunView.before(sites)

@@ -42,8 +42,8 @@ def sl_command(folder: RunFolder, number: int, sn: str, **more: str) -> list[str
 
 
 def environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """What all processes of a run inherit: nothing of another swarm's settings, one thread each unless set otherwise
-    (the processes share the machine's cores), and programs beside this interpreter first (`search_path`)."""
+    """The environment that all processes of a run inherit: nothing of another swarm's settings, one thread each unless
+    set otherwise (they share the machine's cores), and programs beside this interpreter first (`search_path`)."""
     kept = {name: value for name, value in inherited.items() if not name.startswith("SWARM_")}
     return {"OMP_NUM_THREADS": "1", **kept, "PATH": search_path(inherited), "PYTHONUNBUFFERED": "1"}
 

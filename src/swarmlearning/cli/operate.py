@@ -93,7 +93,7 @@ def list_authorities(connection: Connection, json: Json = False) -> None:
     if json:
         print_json(found, indent=2)
         return
-    rows = ((str(each["thumbprint"])[:16], str(each["subject"]), _trust(each["trusted"])) for each in found)
+    rows = ((str(each["thumbprint"])[:16], displayed(str(each["subject"])), _trust(each["trusted"])) for each in found)
     _print_table(("thumbprint", "authority", "state"), rows)
 
 

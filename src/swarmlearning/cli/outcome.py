@@ -18,7 +18,7 @@ LEFT_OPEN = "ended without on_train_end(), which every script has to call after 
 
 
 class SiteEnds(NamedTuple):
-    """How the two processes of a site stand."""
+    """The states of the two processes of a site."""
 
     name: str
     script: State

@@ -26,7 +26,7 @@ NO_FAILURES: Mapping[str, str] = MappingProxyType({})
 
 class Report(msgspec.Struct, frozen=True):
     """`report.json`. Accuracies are fractions, null where nobody stated them; `model` is the ledger's final model and
-    `digests` what each site holds (64 hex digits); `failures` says which sites have failed, and how."""
+    `digests` what each site holds (64 hex digits); `failures` maps each site that has failed to how it has."""
 
     status: str
     over: bool
@@ -116,7 +116,7 @@ def recorded(blocks: Iterable[bytes], no_blocks: str, contract: str = "", run: i
 
 
 def metrics(site: Path) -> dict[str, Any]:
-    """What a script has written into `metrics.json`, if it has. Raises `RunError` when it is no JSON object."""
+    """The content of a script's `metrics.json`, empty without one. Raises `RunError` when it is no JSON object."""
     path = site / "metrics.json"
     if not path.exists():
         return {}

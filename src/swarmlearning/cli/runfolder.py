@@ -76,7 +76,7 @@ def make_run_folder(runs: Path, label: str, sites: int) -> RunFolder:
 
 
 def log_to(folder: RunFolder) -> None:
-    """What this process itself logs goes into the run folder, not between the lines of the terminal."""
+    """Sends the log of this process itself into the run folder, not between the lines of the terminal."""
     logging.basicConfig(
         filename=folder.logs / "launcher.log",
         format=FORMAT,

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from swarmlearning.cli.console import shows
 from swarmlearning.cli.report import Report
+from swarmlearning.views.names import escaped
 from swarmlearning.views.report import Part, RoundReport
 
 SHOWN_ROUNDS = 40
@@ -29,7 +30,9 @@ def summary(report: Report, console: Console) -> RenderableType:
     """The status of a run, who took part in which round, and the final model each site holds."""
     verified = "ledger verified" if report.ledger_verified else "LEDGER NOT VERIFIED"
     reached = "" if report.swarm_accuracy is None else f"; accuracy {100 * report.swarm_accuracy:.1f} %"
-    head = Text(f"{report.status}; {verified}{reached}", style="bold" if report.ledger_verified else "bold red")
+    head = Text(
+        f"{escaped(report.status)}; {verified}{reached}", style="bold" if report.ledger_verified else "bold red"
+    )
     parts: list[RenderableType] = [head]
     if report.rounds:
         parts += ["", participation(report.rounds, report.digests, console)]

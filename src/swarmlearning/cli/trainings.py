@@ -21,14 +21,14 @@ from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.supervise.processes import RunError
-from swarmlearning.views.names import displayed
+from swarmlearning.views.names import displayed, escaped
 from swarmlearning.views.render import clock, report_text
 from swarmlearning.views.report import TrainingReport
 
 FETCH_SECONDS = 600.0
 COLUMNS = ["contract", "run", "round", "time", "site", "part", "loss", "metric", "epochs", "total_epochs"]
 FORMULA = ("=", "+", "-", "@")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""Beginnings of what a spreadsheet takes for a formula."""
 
 
 def report(
@@ -82,7 +82,7 @@ def show(console: Console, found: TrainingReport) -> None:
     """Prints the report of a training."""
     if found.contract:
         console.print(Text.assemble("Training ", (displayed(found.contract), "bold"), f", run {found.run + 1}"))
-    console.print(report_text(found), soft_wrap=True)
+    console.print(escaped(report_text(found)), soft_wrap=True)
     if not found.rounds:
         return
     console.print(f"first result {clock(found.rounds[0].time_ms)}, latest {clock(found.rounds[-1].time_ms)}")

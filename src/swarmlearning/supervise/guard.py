@@ -1,7 +1,7 @@
 """The guard of a run: ends what the launcher leaves behind, however the launcher ends, SIGKILL included.
 
 Runs as a script of its own (`python -I -S guard.py`), with the standard library only, in a session of its own. Standard
-input is a pipe to it: `+N` says that process group N has started, `-N` that nothing of it is left. When the last writer
+input is a pipe to it: `+N` announces process group N, `-N` that nothing of it is left. When the last writer
 is gone (end of file), every group still listed gets SIGTERM, and SIGKILL once its leader is gone, after
 `GRACE_SECONDS` at the latest.
 

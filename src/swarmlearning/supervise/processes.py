@@ -28,7 +28,7 @@ LAST_BYTES = 64 * 1024
 
 
 class RunError(UserError):
-    """The run has failed; the message says what, where and what to do. `brief`: what has failed, in a few words."""
+    """The run has failed; the message names what, where and what to do. `brief`: what has failed, in a few words."""
 
     def __init__(self, message: str, brief: str = "") -> None:
         super().__init__(message)
@@ -105,7 +105,7 @@ class Processes:
             raise
 
     def next_wave(self) -> None:
-        """What is started from now on is stopped before what was started until now."""
+        """Begins a wave: processes started from now on are stopped before those started until now."""
         self._waves.append([])
 
     def kill(self) -> None:
@@ -212,7 +212,7 @@ async def stop(children: Collection[Child]) -> None:
 
 
 def describe(code: int) -> str:
-    """How a process ended, from its return code."""
+    """A few words on how a process ended, from its return code."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:

@@ -18,7 +18,7 @@ Facts = TypeVar("Facts", bound=msgspec.Struct)
 
 
 class SnFacts(msgspec.Struct, frozen=True):
-    """What an SN reports when it is ready: its API as `host:port`, where that listens, the hash of its genesis."""
+    """The report of an SN that is ready: its API as `host:port`, where that listens, the hash of its genesis."""
 
     api: str
     listens: str
@@ -26,7 +26,7 @@ class SnFacts(msgspec.Struct, frozen=True):
 
 
 class SlFacts(msgspec.Struct, frozen=True):
-    """What an SL reports when it is ready: the socket for its script, where its file server listens (`host:port`)."""
+    """The report of an SL that is ready: the socket for its script, where its file server listens (`host:port`)."""
 
     channel: str
     fs: str

@@ -115,7 +115,7 @@ def listed(parts: list[str]) -> str:
 
 
 def _gaps(report: TrainingReport) -> str:
-    """Who was not in which rounds, and why; rounds in a row with the same gap are named together."""
+    """The sites that were not in all rounds, and why; rounds in a row with the same gap are named together."""
     found = []
     for missing, run in groupby(report.rounds, key=lambda each: _missing(each, list(report.holds))):
         numbers = [each.number for each in run]

@@ -38,7 +38,7 @@ class RoundReport(msgspec.Struct, frozen=True):
     time_ms: int = 0
 
     def part(self, site: str) -> Part:
-        """What this site's part in the round was."""
+        """The part of this site in the round."""
         if site == self.leader:
             return "led and contributed" if site in self.contributors else "led"
         if site in self.contributors:
@@ -51,7 +51,7 @@ class RoundReport(msgspec.Struct, frozen=True):
 
 
 class Performance(msgspec.Struct, frozen=True):
-    """What a site reported after it had loaded the result of a round: its own loss and metric, and epochs done."""
+    """A site's report after it had loaded the result of a round: its own loss and metric, and epochs done."""
 
     round: int
     site: str

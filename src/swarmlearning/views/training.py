@@ -43,7 +43,7 @@ class MemberRounds(msgspec.Struct, frozen=True):
 
 
 class Participation(msgspec.Struct, frozen=True):
-    """Who took part in how many of the closed rounds."""
+    """The members, and in how many of the closed rounds each took part."""
 
     rounds: int
     members: tuple[MemberRounds, ...]
@@ -55,7 +55,7 @@ class Participation(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """What a training waits for.
+    """The state of a training, and for whom it waits.
 
     `have` of `need` (minPeers) sessions are open while `opening`; from then on `have` models are in. `since_ms` is when
     the round opened; `leader` is empty while there is none.
@@ -80,7 +80,7 @@ def main_contract(world: World) -> str:
 
 
 def waiting(state: Training) -> Waiting:
-    """What this training waits for now, for whom, since when and why."""
+    """Returns what this training waits for now, for whom, since when and why."""
     need = state.terms.min_peers if state.terms else 0
     part = participation(state)
     if state.over or state.terms is None:
@@ -115,7 +115,7 @@ def participation(state: Training) -> Participation:
 
 
 def activity(state: Training, member: Member) -> Activity:
-    """What this member does now."""
+    """Returns what this member does now."""
     current, away = state.round, _absence(member.attendance)
     if state.over and state.result and member.uid in state.result.holders:
         return "done"

@@ -5,4 +5,4 @@ holds the processes, `relay.py` the network between them; `inject.py` brings the
 """
 
 ENOUGH = "enough"
-"""A file of this name in the run folder tells the script that comes with it to end."""
+"""A file of this name in the run folder ends the script that comes with this command."""

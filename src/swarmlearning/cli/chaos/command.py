@@ -100,7 +100,7 @@ async def _work(
     console: Console,
     injected: list[Injected],
 ) -> None:
-    def say(line: str) -> None:
+    def announce(line: str) -> None:
         console.print(line, soft_wrap=True)
 
     async with (
@@ -109,7 +109,7 @@ async def _work(
     ):
 
         async def inject() -> None:
-            injected.extend(await Injector(swarm, say).run(schedule(plan, seed)))
+            injected.extend(await Injector(swarm, announce).run(schedule(plan, seed)))
             (folder.root / ENOUGH).touch()
             await see_out(processes, folder, swarm.running, swarm.follower)
 

@@ -26,7 +26,7 @@ from swarmlearning.views.training import main_contract, waiting
 PATIENCE_SECONDS = 180.0
 """For a swarm to get into good order again; longer than any fault of a ready plan lasts."""
 ATTEMPTS = 20
-"""How often a blow is tried that keeps coming too late."""
+"""Tries of a blow that keeps coming too late."""
 
 
 class Injected(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class Injected(msgspec.Struct, frozen=True):
 
     @property
     def took_down(self) -> bool:
-        """Whether the site took no part any more."""
+        """True when the site took no part any more."""
         return self.fault.kind in ("kill", "freeze", "partition")
 
     def __str__(self) -> str:
@@ -53,11 +53,11 @@ class Injected(msgspec.Struct, frozen=True):
 
 
 class Injector:
-    """Strikes `swarm`; `say` gets a line for each fault."""
+    """Strikes `swarm`; `announce` gets a line for each fault."""
 
-    def __init__(self, swarm: ChaosSwarm, say: Callable[[str], None]) -> None:
+    def __init__(self, swarm: ChaosSwarm, announce: Callable[[str], None]) -> None:
         self._swarm = swarm
-        self._say = say
+        self._announce = announce
         self._last = "the start"
 
     async def run(self, faults: Iterable[Fault]) -> list[Injected]:
@@ -69,7 +69,7 @@ class Injector:
                 return done
             done.append(injected)
             self._last = f"fault {injected}"
-            self._say(str(injected))
+            self._announce(str(injected))
         await self._until("in good order", self._in_good_order)
         return done
 
@@ -111,7 +111,7 @@ class Injector:
     # --- a fault, and its end
 
     async def _strike(self, fault: Fault, state: Training, uid: str) -> bool:
-        """Whether it has hit anything."""
+        """Strikes; True when that has hit anything."""
         match fault.kind:
             case "kill":
                 await self._part(fault, uid).kill()

@@ -59,7 +59,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def on_the_network(self) -> bool:
-        """Whether some fault is one of the network between the nodes."""
+        """True when some fault is one of the network between the nodes."""
         return any(recipe.fault in ON_THE_NETWORK for recipe in self.recipes)
 
 
@@ -84,7 +84,7 @@ def schedule(plan: Plan, seed: int) -> tuple[Fault, ...]:
 
 
 def load(path: Path) -> Plan:
-    """The plan in a file. Raises `RunError` that says what is wrong, and where in it."""
+    """The plan in a file. Raises `RunError` naming what is wrong, and where in it."""
     try:
         text = path.read_text()
         plan = msgspec.convert(tomllib.loads(text) if path.suffix == ".toml" else json.loads(text), Plan)

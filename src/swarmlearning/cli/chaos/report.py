@@ -1,4 +1,4 @@
-"""What faults did to a swarm: the resilience report."""
+"""The resilience report: the effect of faults on a swarm."""
 
 from collections.abc import Collection, Iterable, Sequence
 from statistics import median
@@ -55,7 +55,7 @@ def resilience(
 
 
 def problems(report: ResilienceReport, plan: Plan, run: Report) -> list[str]:
-    """What a swarm that has survived does not show; empty when all is well. Lost rounds are a figure, no failure."""
+    """The signs that a swarm has not survived; empty when all is well. Lost rounds are a figure, no failure."""
     found = [] if run.over and run.ledger_verified else [run.status]
     if not report.digests_equal:
         held = ", ".join(f"{name} {digest or 'none'}" for name, digest in run.digests.items())
@@ -69,7 +69,7 @@ def lost_rounds(walked: Iterable[Step], struck: Collection[tuple[int, str]] = ()
     """Rounds whose result was void, and rounds that closed with fewer than the members that were up.
 
     Up is who was there and waited for when the contributors were fixed, and has been there ever since. The ledger
-    learns of a death only after a while; `struck` says which site went down in which round.
+    learns of a death only after a while; `struck` names the rounds in which sites went down.
     """
     lost, before, up = 0, None, frozenset[str]()
     for step in walked:

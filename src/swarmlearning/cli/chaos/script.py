@@ -45,7 +45,7 @@ class Training:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """What is merged."""
+        """The tensors that are merged."""
         return {"weights": Tensor.of(self._weights, "weights")}
 
 

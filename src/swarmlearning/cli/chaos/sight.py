@@ -1,10 +1,10 @@
-"""What the ledger shows of a training, for somebody who wants to hit it. Pure.
+"""The moments of a training, as the ledger shows them, at which a fault can strike. Pure.
 
-The phases of a round, as far as the ledger can tell them apart:
+The phases of a round, as far as the ledger distinguishes them:
 
     collecting     somebody's model is in, others are awaited
     merging        the contributors are fixed, the leader merges
-    publishing     the result is on the ledger, its leader alone has said that it holds it
+    publishing     the result is on the ledger, its leader alone has reported that it holds it
     distributing   others hold it too, but not everybody
 
 In the last two the leader is that of the result, for the next round has a leader of its own already.
@@ -15,7 +15,7 @@ from swarmlearning.ledger.contracts.training.state import Result, Training
 
 
 def is_in(state: Training, phase: Phase) -> bool:
-    """Whether a round is in that phase now, with a leader who could be hit."""
+    """True when a round is in that phase now, with a leader that could be hit."""
     current, result = state.round, state.result
     if current is None or not current.leader:
         return False
@@ -35,7 +35,7 @@ def is_in(state: Training, phase: Phase) -> bool:
 
 
 def is_whole(state: Training, sites: int) -> bool:
-    """Whether all sites take part again: there, with their scripts, and waited for."""
+    """True when all sites take part again: there, with their scripts, and waited for."""
     return len(state.members) == sites and all(member.present and member.awaited for member in state.members.values())
 
 
@@ -71,12 +71,12 @@ def model_of(state: Training, uid: str) -> str:
 
 
 def is_newer(result: Result | None, before: Result | None) -> bool:
-    """Whether a merge has been published since; also when a void one was merged again."""
+    """True when a merge has been published since; also when a void one was merged again."""
     return result is not None and (before is None or _merge(result) != _merge(before))
 
 
 def came_too_late(fault: Fault, before: Training, after: Training) -> bool:
-    """Whether the leader that was to be stopped before it publishes has published all the same, just before."""
+    """True when the leader that was to be stopped before it publishes has published just before."""
     current, result = before.round, after.result
     if fault.target != "leader" or fault.kind not in ("kill", "freeze") or fault.phase not in ("collecting", "merging"):
         return False

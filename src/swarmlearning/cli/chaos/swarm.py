@@ -63,7 +63,7 @@ class Site:
     channel: str = ""
 
     def model(self, digest: str) -> Path:
-        """Where its SL keeps a model."""
+        """The file in which its SL keeps a model."""
         return self.folder / "models" / f"{digest}.safetensors"
 
 
