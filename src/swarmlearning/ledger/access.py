@@ -93,13 +93,10 @@ def registered_peer(world: World, thumb: str, time_ms: int) -> Peer | None:
     return Peer(stored.subject, stored.role, "trusted", authority=stored.authority, world=world)
 
 
-def check_may(world: World, permission: Permission, body: Body, tx: TxContext) -> None:
+def check_may(permission: Permission, body: Body, tx: TxContext) -> None:
     """Raises `Rejection` unless the sender may send this body."""
-    sender = network.node(world, tx.sender)
-    role = sender.type if sender else tx.signer.role
-    about: str = getattr(body, "uid", tx.sender)
-    allowed = permission.roles
-    if permission.of_others is not None and about != tx.sender:
+    allowed, role = permission.roles, tx.signer.role
+    if permission.of_others is not None and getattr(body, "uid", tx.sender) != tx.sender:
         allowed = permission.of_others
     if role not in allowed:
         raise Rejection(Code.NOT_ALLOWED, f"only {', '.join(_listed(allowed))} may do this; {tx.sender} is a {role}")

@@ -39,7 +39,7 @@ def apply(
     check_place(signed, network_id, height, hashes, rules.limits.window)
     tx = sender_of(world, signed, height, time_ms)
     _check_contract(rules, kind, signed)
-    check_may(world, rule.permission, content.body, tx)
+    check_may(rule.permission, content.body, tx)
     after = rule.change(world, content.contract, content.body, tx)
     for change in kind.presence(world, after, content.body, tx):
         for each in rules.kinds:

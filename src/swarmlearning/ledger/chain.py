@@ -87,19 +87,19 @@ class Chain:
         """`world` after one more transaction of the next block. Raises `Rejection`."""
         body = signed.content.body
         rules = self._version(body.rules_version) if self.height < 0 and isinstance(body, Genesis) else self.rules
-        return self._apply(world, signed, time_ms, rules)
+        with _refusing_whatever_fails():
+            return self._apply(world, signed, time_ms, rules)
 
     def _apply(self, world: World, signed: SignedTransaction, time_ms: int, rules: Rules) -> World:
-        with _refusing_whatever_fails():
-            return apply(
-                world,
-                signed,
-                rules,
-                network_id=self.network_id,
-                height=self.height + 1,
-                time_ms=time_ms,
-                hashes=self.hashes,
-            )
+        return apply(
+            world,
+            signed,
+            rules,
+            network_id=self.network_id,
+            height=self.height + 1,
+            time_ms=time_ms,
+            hashes=self.hashes,
+        )
 
     def seal(
         self,
