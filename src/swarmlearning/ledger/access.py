@@ -15,13 +15,13 @@ from typing import Literal, TypeAlias
 from cryptography import x509
 
 from swarmlearning.identity.certificates import ROLES, CertificateError, load_bundle, role_of, subject_of, thumbprint
-from swarmlearning.ledger.bodies import Body, NodeType
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import Permission, TxContext
 from swarmlearning.ledger.contracts.network import Authority, Node
 from swarmlearning.ledger.contracts.network.trust import check_trust, vouch
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.fields import Body, NodeType
 from swarmlearning.ledger.world import World
 
 Standing: TypeAlias = Literal["trusted", "unknown", "refused"]

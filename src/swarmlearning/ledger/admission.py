@@ -11,11 +11,11 @@ from cryptography import x509
 
 from swarmlearning.identity.certificates import CertificateError, load_bundle, load_leaf, thumbprint
 from swarmlearning.identity.signing import SignatureError, verify_once
-from swarmlearning.ledger.bodies import Genesis, Register
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import TxContext
 from swarmlearning.ledger.contracts.network import Certificate
+from swarmlearning.ledger.contracts.network.bodies import Genesis, Register
 from swarmlearning.ledger.contracts.network.trust import check_trust, read_authority, read_certificate
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import SignedTransaction

@@ -14,12 +14,13 @@ from swarmlearning.identity.signing import SignatureError, Signer, verify_once
 from swarmlearning.ledger.admission import check_trusted, leaf
 from swarmlearning.ledger.apply import apply
 from swarmlearning.ledger.block import Block, Header, read_header, seal, transaction_root
-from swarmlearning.ledger.bodies import Body, Genesis
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network.bodies import Genesis
 from swarmlearning.ledger.contracts.network.recovery import quarantine_sealer
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.rules import RULES, Rulebook, Rules
 from swarmlearning.ledger.transaction import WINDOW, Anchor, MalformedError, SignedTransaction, Transaction
 from swarmlearning.ledger.world import World

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from swarmlearning.errors import UserError
-from swarmlearning.ledger.bodies import Contribution, Exclusion, Publish
 from swarmlearning.ledger.chain import Chain, ForkError, Step, UnsupportedRulesError
+from swarmlearning.ledger.contracts.training.bodies import Contribution, Exclusion, Publish
 from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.ledger.transaction import MalformedError
 

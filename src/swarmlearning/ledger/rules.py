@@ -15,9 +15,9 @@ import msgspec
 
 from swarmlearning.ledger import block, transaction
 from swarmlearning.ledger.block import MAX_BLOCK, Block
-from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.contracts.contract import Contract, Rule
 from swarmlearning.ledger.contracts.registry import KINDS
+from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.transaction import MAX_TRANSACTION, WINDOW, SignedTransaction, Transaction
 
 

@@ -11,8 +11,8 @@ import msgspec
 from typing_extensions import TypeVar
 
 from swarmlearning.identity.signing import SignatureError, Signer, signer_thumbprint, unverified_payload
-from swarmlearning.ledger.bodies import Body, Name, Positive, Uid
 from swarmlearning.ledger.canonical import canonical, sha256
+from swarmlearning.ledger.fields import Body, Name, Positive, Uid
 
 WINDOW = 1024
 """Blocks an anchor may lie behind, and a transaction may wait. Bounds every replay window."""

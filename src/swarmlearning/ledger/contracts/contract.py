@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from swarmlearning.ledger.bodies import Body, NodeType
 from swarmlearning.ledger.contracts.network.state import Certificate
+from swarmlearning.ledger.fields import Body, NodeType
 from swarmlearning.ledger.world import World
 
 Attendance: TypeAlias = Literal["present", "lost", "restarted", "ml-lost", "left"]

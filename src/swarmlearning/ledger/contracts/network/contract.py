@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from swarmlearning.ledger.bodies import (
+from swarmlearning.ledger.contracts.contract import ANY, OPERATORS, SN, Permission, Presence, Proposal, Rule, TxContext
+from swarmlearning.ledger.contracts.network import recovery, registration, state, trust
+from swarmlearning.ledger.contracts.network.bodies import (
     AddAuthority,
     Announce,
     Back,
-    Body,
     Genesis,
     Leave,
     Lost,
@@ -18,9 +19,8 @@ from swarmlearning.ledger.bodies import (
     Revoke,
     SwitchRules,
 )
-from swarmlearning.ledger.contracts.contract import ANY, OPERATORS, SN, Permission, Presence, Proposal, Rule, TxContext
-from swarmlearning.ledger.contracts.network import recovery, registration, state, trust
 from swarmlearning.ledger.contracts.network.state import CONTRACT, Node, node, watched
+from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.world import World
 
 

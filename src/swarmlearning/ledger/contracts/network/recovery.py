@@ -2,9 +2,9 @@
 
 import msgspec
 
-from swarmlearning.ledger.bodies import Recover
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.contract import TxContext
+from swarmlearning.ledger.contracts.network.bodies import Recover
 from swarmlearning.ledger.contracts.network.state import Quarantine, Recovery, admitted, node
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.world import World

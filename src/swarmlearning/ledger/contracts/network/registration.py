@@ -3,9 +3,9 @@
 import msgspec
 
 from swarmlearning.address import AddressError, split
-from swarmlearning.ledger.bodies import Announce, Back, Genesis, Leave, Lost, Register, SwitchRules
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.contract import TxContext
+from swarmlearning.ledger.contracts.network.bodies import Announce, Back, Genesis, Leave, Lost, Register, SwitchRules
 from swarmlearning.ledger.contracts.network.state import Network, Node, admitted, network, node
 from swarmlearning.ledger.contracts.network.trust import read_authority
 from swarmlearning.ledger.contracts.rejection import Rejection

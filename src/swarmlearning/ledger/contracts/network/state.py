@@ -2,9 +2,9 @@
 
 import msgspec
 
-from swarmlearning.ledger.bodies import NodeType
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.fields import NodeType
 from swarmlearning.ledger.world import World
 
 CONTRACT = "network"

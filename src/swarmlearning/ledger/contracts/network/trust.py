@@ -20,9 +20,9 @@ from swarmlearning.identity.certificates import (
     thumbprint,
     verify_chain,
 )
-from swarmlearning.ledger.bodies import AddAuthority, RetireAuthority, Revoke
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.contract import TxContext
+from swarmlearning.ledger.contracts.network.bodies import AddAuthority, RetireAuthority, Revoke
 from swarmlearning.ledger.contracts.network.state import (
     Authority,
     Certificate,

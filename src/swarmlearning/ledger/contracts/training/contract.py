@@ -5,8 +5,12 @@ from typing import Any
 
 import msgspec
 
-from swarmlearning.ledger.bodies import (
-    Body,
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.contract import OPERATORS, SL, SN, Change, Permission, Presence, Proposal, Rule
+from swarmlearning.ledger.contracts.contract import TxContext as Tx
+from swarmlearning.ledger.contracts.training import recovery
+from swarmlearning.ledger.contracts.training import transactions as does
+from swarmlearning.ledger.contracts.training.bodies import (
     CloseSession,
     Depose,
     Freeze,
@@ -21,12 +25,8 @@ from swarmlearning.ledger.bodies import (
     Submit,
     Void,
 )
-from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.contract import OPERATORS, SL, SN, Change, Permission, Presence, Proposal, Rule
-from swarmlearning.ledger.contracts.contract import TxContext as Tx
-from swarmlearning.ledger.contracts.training import recovery
-from swarmlearning.ledger.contracts.training import transactions as does
 from swarmlearning.ledger.contracts.training.state import Training, all_hold, lost_model, state_of
+from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.world import World
 
 QUIET_SECONDS = 12.0

@@ -1,8 +1,8 @@
 """What the receipt of a merge has to state, so that anyone who holds the models can make the result again."""
 
-from swarmlearning.ledger.bodies import Publish
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.bodies import Publish
 from swarmlearning.ledger.contracts.training.state import Round, Terms
 from swarmlearning.ledger.contracts.training.transitions import shortened
 

@@ -5,9 +5,9 @@ Each raises `Rejection` when the transaction does not hold; then nothing has cha
 
 import msgspec
 
-from swarmlearning.ledger.bodies import Depose, Missing, Settle, Void
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.bodies import Depose, Missing, Settle, Void
 from swarmlearning.ledger.contracts.training.state import (
     Member,
     Result,

@@ -58,8 +58,8 @@ from typing import Literal
 import msgspec
 
 from swarmlearning.choices import CheckinMode, MergeMethod
-from swarmlearning.ledger.bodies import InitialSync, Receipt, SubmissionKind
 from swarmlearning.ledger.contracts.training.adaptive import Pace
+from swarmlearning.ledger.contracts.training.bodies import InitialSync, Receipt, SubmissionKind
 from swarmlearning.ledger.world import World
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left"]

@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
-from swarmlearning.ledger.bodies import OpenSession
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.bodies import OpenSession
 from swarmlearning.ledger.contracts.training.state import Terms, Training, present
 
 _AGREED: Final = {

@@ -5,7 +5,10 @@ Each raises `Rejection` when the transaction does not hold; then nothing has cha
 
 import msgspec
 
-from swarmlearning.ledger.bodies import (
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.adaptive import next_interval
+from swarmlearning.ledger.contracts.training.bodies import (
     CloseSession,
     Exclusion,
     Freeze,
@@ -16,9 +19,6 @@ from swarmlearning.ledger.bodies import (
     ReportPerformance,
     Submit,
 )
-from swarmlearning.ledger.codes import Code
-from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.adaptive import next_interval
 from swarmlearning.ledger.contracts.training.receipts import check_receipt, check_result
 from swarmlearning.ledger.contracts.training.state import (
     PARTS,

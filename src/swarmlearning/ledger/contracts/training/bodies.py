@@ -1,0 +1,189 @@
+"""The bodies of transactions of a training contract. Weights are integers 0..100."""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from swarmlearning.choices import CheckinMode, MergeMethod
+from swarmlearning.ledger.fields import Body, Count, Digest, Positive, Remark, Uid
+
+SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active"]
+InitialSync: TypeAlias = Literal["merged", "one"]
+ExclusionReason: TypeAlias = Literal["unreachable", "too-slow", "non-finite", "structure"]
+Measure: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+"""Bounded so that an exact sum over all members cannot overflow; non-finite is no report."""
+
+Distance: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
+Cosine: TypeAlias = Annotated[float, msgspec.Meta(ge=-1, le=1)]
+Weight: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=100)]
+BaseDigest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+
+
+class OpenSession(Body, frozen=True, omit_defaults=True):
+    """A member joins the training. Method, minPeers, structure and `initial` are the contract's from its first
+    session on. `initial`: all start from the merged model of round 0, or from that of one contributor.
+
+    `frozen`, `classes`, `features`: digests of what is not merged but has to be the same at all sites (tensors that are
+    not trained, and what the positions in the model's tensors stand for); empty where a site has or states none."""
+
+    merge_method: MergeMethod
+    min_peers: Positive
+    structure: Digest
+    weightage: Annotated[int, msgspec.Meta(ge=1, le=100)]
+    sync_frequency: Positive
+    checkin: CheckinMode
+    epochs: Count
+    adaptive: bool
+    may_lead: bool
+    initial: InitialSync = "merged"
+    frozen: BaseDigest = ""
+    classes: BaseDigest = ""
+    features: BaseDigest = ""
+
+
+class Submit(Body, frozen=True):
+    """Parameters for a round. `base` is the result they build on, empty in round 0: `trained` from it, or a
+    straggler's work since an earlier one, `carried` over to it."""
+
+    round: Count
+    base: BaseDigest
+    submission: SubmissionKind
+    digest: Digest
+    size: Count
+    weight: Weight
+
+
+class Freeze(Body, frozen=True, omit_defaults=True):
+    """The leader has waited long enough: the contributors are those that have submitted. `stragglers`: who was waited
+    for in vain. `reached`: contributors that could not be fetched from before, and whose models the leader has now."""
+
+    round: Count
+    term: Count
+    stragglers: tuple[Uid, ...] = ()
+    reached: tuple[Uid, ...] = ()
+
+
+class Progress(Body, frozen=True):
+    """The leader of (`round`, `term`) is at work; `moved`: the bytes that its node has fetched and merged."""
+
+    round: Count
+    term: Count
+    moved: Count
+
+
+class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One model of a merge and the integer coefficient it had in it (see `merge/`).
+
+    `distance` of the model from the result and `cosine` of its update with the merged one (`merge/influence.py`) are
+    the leader's statements, for people; None is not said. Nothing follows from them.
+    """
+
+    uid: Uid
+    digest: Digest
+    weight: Weight
+    coefficient: Count
+    distance: Distance | None = None
+    cosine: Cosine | None = None
+
+
+class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One submitted model that is not in the merge, and why."""
+
+    uid: Uid
+    reason: ExclusionReason
+    detail: Remark
+
+
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a result was made; enough for anyone who holds the models to make it again."""
+
+    method: MergeMethod
+    contributions: tuple[Contribution, ...]
+    exclusions: tuple[Exclusion, ...]
+
+
+class Publish(Body, frozen=True):
+    """The leader's merged model. `result` is empty when too few models were usable to merge."""
+
+    round: Count
+    term: Count
+    result: BaseDigest
+    size: Count
+    receipt: Receipt
+
+
+class ReportPerformance(Body, frozen=True, omit_defaults=True):
+    """The member holds the result of `round`; loss and metric on its own validation data, null without.
+
+    `loaded`: its ML process goes on from it, or begins with it; one that still trains from an older result does not.
+    """
+
+    round: Count
+    loss: Measure | None
+    metric: Measure | None
+    epochs: Count
+    total_epochs: Count
+    loaded: bool = True
+
+
+class Depose(Body, frozen=True):
+    """The leader of (`round`, `term`) is to be replaced: its lease is gone; it makes no `progress`, and `seen_height`
+    is when the sender last saw any; or it is `overdue`, since it takes far longer than leaders have taken before."""
+
+    round: Count
+    term: Count
+    incarnation: Positive
+    seen_height: Count
+    cause: Literal["lease", "progress", "overdue"]
+
+
+class Missing(Body, frozen=True, omit_defaults=True):
+    """The member can get the result of `round` from nobody. `lasting`: it has tried for long, and no byte has come."""
+
+    round: Count
+    lasting: bool = False
+
+
+class Void(Body, frozen=True):
+    """Too few hold the result of `round` to go on: it is made again, or done without where it is the base."""
+
+    round: Count
+
+
+class Settle(Body, frozen=True):
+    """Training is over and every live member holds its result, that of `round`: it cannot be void any more."""
+
+    round: Count
+
+
+class CloseSession(Body, frozen=True):
+    """Local training has ended; the member goes on contributing by this check-in mode."""
+
+    checkin: CheckinMode
+
+
+class Stop(Body, frozen=True):
+    """An operator ends the training with the result of the round in progress."""
+
+
+class Reset(Body, frozen=True):
+    """Empties the contract for a new training; `forced` while one is not over."""
+
+    forced: bool
+
+
+TrainingBody: TypeAlias = (
+    OpenSession
+    | Submit
+    | Freeze
+    | Progress
+    | Publish
+    | ReportPerformance
+    | Depose
+    | Missing
+    | Void
+    | Settle
+    | CloseSession
+    | Stop
+    | Reset
+)

@@ -1,0 +1,39 @@
+"""The base of all bodies, and the types of fields that several kinds of contracts share.
+
+Times are Unix milliseconds, digests lower-case hex, certificates PEM (leaf first).
+"""
+
+import re
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+Uid: TypeAlias = Annotated[str, msgspec.Meta(max_length=36, pattern=r"^[0-9a-z][0-9a-z-]*\Z")]
+"""A node's UID: a UUID where the node made it itself. Never text that could be mistaken for something else."""
+
+_INVISIBLE = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+"""Control characters, line separators, and what changes the direction of text or hides in it."""
+
+Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=160, pattern=rf"^[^{_INVISIBLE}]+\Z")]
+Remark: TypeAlias = Annotated[str, msgspec.Meta(max_length=300, pattern=rf"^[^{_INVISIBLE}]*\Z")]
+"""A sentence for people, in one line."""
+
+_NOT_IN_A_REMARK = re.compile(rf"[{_INVISIBLE}\ud800-\udfff]")
+
+Pem: TypeAlias = Annotated[str, msgspec.Meta(max_length=64 * 1024)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+
+
+NodeType: TypeAlias = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
+
+
+def remark(text: str) -> str:
+    """`text` as a `Remark`: cut, and with question marks for characters that must not be in one."""
+    return _NOT_IN_A_REMARK.sub("?", text[:300])
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=True):
+    """Base of all bodies; on the wire `{"kind": "<class name>", ...}`."""
