@@ -1,84 +1,38 @@
 """The bytes of transactions, headers, blocks and states: what is hashed and signed must never change unnoticed."""
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from support.network import CONTRACT, parse, read
+from support.golden import HEADER, HEADER_BYTES, SIGNER, TRANSACTION, TRANSACTION_BYTES
+from support.network import parse, read
 from support.play import Play
-from swarmlearning.identity.ca import create_authority, issue
-from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger import block
-from swarmlearning.ledger.block import MAX_BLOCK, Header, transaction_root
-from swarmlearning.ledger.bodies import Contribution, Exclusion, Publish, Receipt, ReportPerformance, Submit, remark
+from swarmlearning.ledger.block import transaction_root
+from swarmlearning.ledger.bodies import Contribution, Publish, Receipt, ReportPerformance, Submit
 from swarmlearning.ledger.canonical import Writer, canonical, sha256
 from swarmlearning.ledger.contracts.network import Authority, Certificate, Network, Node, Window
 from swarmlearning.ledger.contracts.training.state import Training
-from swarmlearning.ledger.transaction import MAX_TRANSACTION, Anchor, MalformedError, Transaction, sign
+from swarmlearning.ledger.transaction import Anchor, Transaction, sign
 from swarmlearning.ledger.world import World
-
-PAIR = issue(create_authority("CA-1", 30), "SL-1", [], [], 30)
-SIGNER = Signer(PAIR.certificate, PAIR.key)
-
-TRANSACTION = Transaction(
-    network="a" * 64,
-    sender="sl-1",
-    incarnation=3,
-    sequence=7,
-    anchor=Anchor(height=11, hash="b" * 64),
-    expires_at_height=1035,
-    contract=CONTRACT,
-    body=ReportPerformance(round=2, loss=0.1, metric=None, epochs=1, total_epochs=4),
-)
-TRANSACTION_BYTES = (
-    b'{"anchor":{"hash":"' + b"b" * 64 + b'","height":11},"body":{"epochs":1,"kind":"ReportPerformance","loss":0.1,'
-    b'"metric":null,"round":2,"total_epochs":4},"contract":"defaultbb.cqdb.sml.hpe","expires_at_height":1035,'
-    b'"incarnation":3,"network":"' + b"a" * 64 + b'","sender":"sl-1","sequence":7}'
-)
-HEADER = Header(
-    network="a" * 64,
-    height=12,
-    previous="b" * 64,
-    time_ms=1_700_000_000_000,
-    sealer="sn-1",
-    transaction_root="c" * 64,
-    state_hash="d" * 64,
-    rules_version=1,
-)
-HEADER_BYTES = (
-    b'{"height":12,"network":"' + b"a" * 64 + b'","previous":"' + b"b" * 64 + b'","rules_version":1,"sealer":"sn-1",'
-    b'"state_hash":"' + b"d" * 64 + b'","time_ms":1700000000000,"transaction_root":"' + b"c" * 64 + b'"}'
-)
-
-
-def changed(**fields: object) -> bytes:
-    """The transaction's payload with other fields; `...` removes one."""
-    plain = json.loads(TRANSACTION_BYTES) | fields
-    return json.dumps({name: value for name, value in plain.items() if value is not ...}).encode()
-
-
-def body(**fields: object) -> bytes:
-    return changed(body=json.loads(TRANSACTION_BYTES)["body"] | fields)
-
 
 # --- golden bytes ---------------------------------------------------------------------------------------------------
 
 
-def test_the_bytes_of_a_transaction() -> None:
+def test_a_transaction_has_these_bytes() -> None:
     assert canonical(TRANSACTION) == TRANSACTION_BYTES
 
 
-def test_the_bytes_of_a_header() -> None:
+def test_a_block_header_has_these_bytes() -> None:
     assert canonical(HEADER) == HEADER_BYTES
 
 
-def test_the_bytes_of_nested_bodies() -> None:
+def test_nested_structures_have_these_bytes() -> None:
     nested = Publish(round=0, term=1, result="", size=0, receipt=Receipt("mean", (), ()))
     assert canonical(nested) == (
         b'{"kind":"Publish","receipt":{"contributions":[],"exclusions":[],"method":"mean"},'
@@ -86,7 +40,7 @@ def test_the_bytes_of_nested_bodies() -> None:
     )
 
 
-def test_what_a_contribution_does_not_say_leaves_no_byte() -> None:
+def test_fields_that_a_contribution_omits_have_no_bytes() -> None:
     # Chains from before there were influences have to replay to the same hashes.
     silent = Contribution("sl-1", "e" * 64, 2, 3)
     plain = b'{"coefficient":3,"digest":"' + b"e" * 64 + b'","uid":"sl-1","weight":2}'
@@ -111,12 +65,12 @@ def test_what_a_contribution_does_not_say_leaves_no_byte() -> None:
         ('Zürich \u2028 "\n', '"Zürich \u2028 \\"\\n"'),
     ],
 )
-def test_canonical_json(value: object, text: str) -> None:
+def test_canonical_json_is_sorted_compact_and_in_utf_8(value: object, text: str) -> None:
     assert canonical(value) == text.encode()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_has_no_json_is_refused(value: float) -> None:
+def test_values_without_json_form_have_no_canonical_bytes(value: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical({"loss": value})
 
@@ -140,7 +94,7 @@ def plays() -> Iterator[Training]:
     yield play.state
 
 
-def test_what_has_stayed_is_not_written_again_and_the_bytes_are_the_same() -> None:
+def test_a_writer_reuses_unchanged_parts_and_writes_the_same_bytes() -> None:
     states = list(plays())
     writer = Writer()
     for state in (*states, *reversed(states), *states[::3]):
@@ -152,7 +106,7 @@ class Sparse(msgspec.Struct, frozen=True, omit_defaults=True):
     rest: int = 0
 
 
-def test_parts_that_come_go_and_change_their_form() -> None:
+def test_a_writer_follows_parts_that_come_go_and_change_their_form() -> None:
     writer = Writer()
     window, said = Window(1, 2, 3, 4), Submit(0, "", "trained", "0" * 64, 1, 1)
     values: list[Any] = [
@@ -193,12 +147,12 @@ def test_the_transaction_root_is_the_tree_of_rfc_6962() -> None:
     assert transaction_root(names) == node(node(node(one, two), node(three, four)), node(node(five, six), seven)).hex()
 
 
-def test_a_golden_transaction_root() -> None:
+def test_a_transaction_root_of_five_has_this_value() -> None:
     names = [sha256(bytes([index])) for index in range(5)]
     assert transaction_root(names) == "6b313b611b40676b9e1dfd70c4503f2379f88f0f1c2740fb7e1cacc32c113465"
 
 
-def test_the_state_hash_of_the_network_s_entries() -> None:
+def test_the_entries_of_the_network_have_this_state_hash() -> None:
     world = World().with_entries(
         {
             "network": Network("name", "sn-1", 1_700_000_000_000, 1),
@@ -213,7 +167,7 @@ def test_the_state_hash_of_the_network_s_entries() -> None:
     assert world.state_hash() == "0a23afba518641961509651fbd2ae3ced95f6d30daa37f173fac860c95aeec85"
 
 
-def test_the_state_hash_of_a_training() -> None:
+def test_a_training_has_this_state_hash() -> None:
     play = Play("a", "b", "c")
     play.complete_round("a", "b")
     play.submit("a")
@@ -224,7 +178,7 @@ def test_the_state_hash_of_a_training() -> None:
     assert world.state_hash() == "163173a7b94a154f7082387a97902f58f7f827603d70756c5dbfa8c3fdd21b25"
 
 
-def test_the_state_hash_depends_on_contents_only() -> None:
+def test_the_state_hash_depends_on_the_entries_only() -> None:
     first, second = Network("name", "sn-1", 1, 1), Window(1, 1, 1, 1)
     one = World().with_entries({"network": first}).with_entries({"window/a": second})
     other = World().with_entries({"window/a": second, "network": Network("other", "sn-1", 1, 1)})
@@ -235,7 +189,7 @@ def test_the_state_hash_depends_on_contents_only() -> None:
 # --- round trips ----------------------------------------------------------------------------------------------------
 
 
-def test_a_transaction_is_read_as_it_was_signed() -> None:
+def test_parsing_a_signed_transaction_gives_the_same_transaction() -> None:
     signed = sign(TRANSACTION, SIGNER)
     assert parse(signed.raw) == signed
     assert (signed.kind, signed.signer, signed.id) == (
@@ -245,7 +199,7 @@ def test_a_transaction_is_read_as_it_was_signed() -> None:
     )
 
 
-def test_a_block_is_read_as_it_was_sealed() -> None:
+def test_reading_a_sealed_block_gives_the_same_block() -> None:
     transactions = [sign(TRANSACTION, SIGNER) for _ in range(3)]
     raw = block.seal(HEADER, transactions, SIGNER).raw
     found = read(raw)
@@ -267,148 +221,9 @@ VISIBLE_NOWHERE = "\u2028\u2029\u2065"
         max_size=160,
     ),
 )
-def test_any_report_survives_the_trip(
+def test_any_report_is_the_same_after_signing_and_parsing(
     loss: float | None, metric: float | None, epochs: int, uid: str, name: str
 ) -> None:
     report = ReportPerformance(2, loss, metric, epochs, epochs)
     content = Transaction("a" * 64, uid, 1, 1, Anchor(0, "b" * 64), 1, name, report)
     assert parse(sign(content, SIGNER).raw).content == content
-
-
-# --- malformed bytes ------------------------------------------------------------------------------------------------
-
-WRONG_PAYLOADS: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "truncated"),
-    "no JSON": (b"hello", "malformed"),
-    "no object": (b"[1]", "Expected `object`"),
-    "a field is unknown": (changed(extra=1), "unknown field `extra`"),
-    "a field of the body is unknown": (body(extra=1), "unknown field `extra` - at `$.body`"),
-    "a field is missing": (changed(sequence=...), "missing required field `sequence`"),
-    "text for a number": (changed(sequence="7"), "Expected `int`, got `str` - at `$.sequence`"),
-    "a fraction for an integer": (changed(sequence=7.5), "Expected `int`, got `float`"),
-    "a whole float for an integer": (changed(sequence=7.0), "Expected `int`, got `float`"),
-    "true for an integer": (changed(sequence=True), "Expected `int`, got `bool`"),
-    "sequence number 0": (changed(sequence=0), "Expected `int` >= 1 - at `$.sequence`"),
-    "incarnation 0": (changed(incarnation=0), "Expected `int` >= 1 - at `$.incarnation`"),
-    "an incarnation beyond bounds": (changed(incarnation=2**31), "at `$.incarnation`"),
-    "an integer of a thousand digits": (changed(sequence=10**1000), "at `$.sequence`"),
-    "an empty sender": (changed(sender=""), "at `$.sender`"),
-    "a sender of two lines": (changed(sender="sl-1\nnode/x"), "at `$.sender`"),
-    "a sender that ends a line": (changed(sender="sl-1\n"), "at `$.sender`"),
-    "a sender that is too long": (changed(sender="x" * 37), "length <= 36 - at `$.sender`"),
-    "a sender that is prose": (changed(sender="a e"), "at `$.sender`"),
-    "a sender in another alphabet": (changed(sender="\u0430"), "at `$.sender`"),
-    "a contract that is written backwards": (changed(contract="a\u202eb"), "at `$.contract`"),
-    "a contract with an invisible character": (changed(contract="a\u200bb"), "at `$.contract`"),
-    "a contract of two lines": (changed(contract="a\u2028b"), "at `$.contract`"),
-    "an empty contract": (changed(contract=""), "at `$.contract`"),
-    "a contract with escape codes": (changed(contract="\x1b[2J"), "at `$.contract`"),
-    "no kind": (changed(body={}), "missing required field `kind`"),
-    "an unknown kind": (body(kind="Gossip"), "Invalid value 'Gossip' - at `$.body.kind`"),
-    "NaN": (TRANSACTION_BYTES.replace(b"0.1", b"NaN"), "malformed"),
-    "infinity": (TRANSACTION_BYTES.replace(b"0.1", b"1e999"), "out of range - at `$.body.loss`"),
-    "a loss beyond bounds": (body(loss=1e301), "at `$.body.loss`"),
-    "a negative round": (body(round=-1), "Expected `int` >= 0 - at `$.body.round`"),
-    "a round beyond bounds": (body(round=2**53), "at `$.body.round`"),
-    "bytes after the end": (TRANSACTION_BYTES + b" {}", "trailing characters"),
-    "not UTF-8": (TRANSACTION_BYTES.replace(b"sl-1", b"sl-\xff"), "utf-8"),
-    "half a surrogate pair": (TRANSACTION_BYTES.replace(b"sl-1", b"\\ud800"), "surrogate"),
-    "nested without end": (changed(body=...)[:-1] + b', "body": {"x": ' + b"[" * 50_000, "recursion"),
-}
-
-
-@pytest.mark.parametrize(("payload", "message"), WRONG_PAYLOADS.values(), ids=WRONG_PAYLOADS)
-def test_a_malformed_transaction_is_refused_with_the_place(payload: bytes, message: str) -> None:
-    with pytest.raises(MalformedError, match="not a transaction: ") as error:
-        parse(SIGNER.sign(payload))
-    assert message in str(error.value)
-
-
-@pytest.mark.parametrize("detail", ["two\nlines", "\x1b[31m", "\u202eback", "x" * 301])
-def test_the_detail_of_an_exclusion_is_one_visible_line(detail: str) -> None:
-    receipt = Receipt("mean", (), (Exclusion("a", "unreachable", detail),))
-    with pytest.raises(MalformedError, match=r"at `\$.body.receipt.exclusions\[0\].detail`"):
-        parse(sign(Transaction("", "a", 1, 1, Anchor(0, ""), 1, "c", Publish(0, 0, "", 0, receipt)), SIGNER).raw)
-
-
-@given(st.text(max_size=400))
-@example("\ud800 half a surrogate pair, as in a file name that is not UTF-8")
-def test_a_remark_can_be_made_of_any_text(text: str) -> None:
-    receipt = Receipt("mean", (), (Exclusion("a", "unreachable", remark(text)),))
-    content = Transaction("", "a", 1, 1, Anchor(0, ""), 1, "c", Publish(0, 0, "", 0, receipt))
-    assert parse(sign(content, SIGNER).raw).content == content
-
-
-@pytest.mark.parametrize("digest", ["", "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n", "../" + "a" * 61])
-def test_what_is_no_digest_is_refused(digest: str) -> None:
-    submit = Submit(0, "", "trained", digest, 1, 1)
-    with pytest.raises(MalformedError, match=r"at `\$.body.digest`"):
-        parse(sign(Transaction("", "a", 1, 1, Anchor(0, ""), 1, "c", submit), SIGNER).raw)
-
-
-@pytest.mark.parametrize("digest", ["\n", "a" * 64 + "\n", "a"])
-def test_what_is_no_base_is_refused(digest: str) -> None:
-    submit = Submit(0, digest, "trained", "a" * 64, 1, 1)
-    with pytest.raises(MalformedError, match=r"at `\$.body.base`"):
-        parse(sign(Transaction("", "a", 1, 1, Anchor(0, ""), 1, "c", submit), SIGNER).raw)
-
-
-WRONG_JWS: dict[str, tuple[Callable[[str], str], str]] = {
-    "nothing": (lambda raw: "", "no three parts"),
-    "two parts": (lambda raw: raw.rpartition(".")[0], "no three parts"),
-    "four parts": (lambda raw: raw + ".x", "no three parts"),
-    "padded": (lambda raw: raw.replace(".", "=.", 1), "canonical|not base64url"),
-    "not ASCII": (lambda raw: raw.replace(".", ".é", 1), "not base64url"),
-    "another header": (lambda raw: "e30" + raw[raw.index(".") :], "the header is not exactly"),
-    "bytes before": (lambda raw: " " + raw, "canonical|not base64url"),
-    "bytes after": (lambda raw: raw.replace(".", " .", 1), "canonical|not base64url"),
-}
-
-
-@pytest.mark.parametrize(("change", "message"), WRONG_JWS.values(), ids=WRONG_JWS)
-def test_what_is_no_signed_message_is_no_transaction(change: Callable[[str], str], message: str) -> None:
-    with pytest.raises(MalformedError, match=f"not a transaction: .*({message})"):
-        parse(change(sign(TRANSACTION, SIGNER).raw))
-
-
-def test_a_transaction_that_is_too_large_is_refused_before_it_is_read() -> None:
-    with pytest.raises(MalformedError, match=f"{MAX_TRANSACTION + 1} bytes; at most {MAX_TRANSACTION}"):
-        parse("x" * (MAX_TRANSACTION + 1))
-
-
-def sealed(header: bytes = HEADER_BYTES, transactions: tuple[str, ...] = ()) -> bytes:
-    return canonical({"header": SIGNER.sign(header), "transactions": transactions})
-
-
-WRONG_BLOCKS: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "truncated"),
-    "no JSON": (b"hello", "malformed"),
-    "a field is unknown": (b'{"extra":1,' + sealed()[1:], "unknown field `extra`"),
-    "a field is missing": (b'{"header":""}', "missing required field `transactions`"),
-    "spaces": (sealed().replace(b":", b": ", 1), "not in canonical form"),
-    "another order": (
-        b'{"transactions":[],' + sealed()[1:].replace(b',"transactions":[]', b""),
-        "not in canonical form",
-    ),
-    "a field twice": (b'{"header":"",' + sealed()[1:], "not in canonical form"),
-    "an escaped letter": (sealed().replace(b'"header":"e', b'"header":"\\u0065'), "not in canonical form"),
-    "bytes after the end": (sealed() + b"\n", "not in canonical form"),
-    "bytes before the start": (b"\n" + sealed(), "not in canonical form"),
-    "not UTF-8": (sealed().replace(b'"header":"', b'"header":"\xff'), "utf-8"),
-    "no signed header": (canonical({"header": "", "transactions": ()}), "no three parts"),
-    "a header with an unknown field": (sealed(HEADER_BYTES[:-1] + b',"x":1}'), "unknown field `x`"),
-    "a header with a text for a number": (sealed(HEADER_BYTES.replace(b"12,", b'"12",')), "Expected `int`, got `str`"),
-    "a malformed transaction": (sealed(transactions=("x",)), "not a transaction"),
-}
-
-
-@pytest.mark.parametrize(("raw", "message"), WRONG_BLOCKS.values(), ids=WRONG_BLOCKS)
-def test_a_malformed_block_is_refused(raw: bytes, message: str) -> None:
-    with pytest.raises(MalformedError, match=r"not a (block|transaction): ") as error:
-        read(raw)
-    assert message in str(error.value)
-
-
-def test_a_block_that_is_too_large_is_refused_before_it_is_read() -> None:
-    with pytest.raises(MalformedError, match=f"{MAX_BLOCK + 1} bytes; at most {MAX_BLOCK}"):
-        read(b"x" * (MAX_BLOCK + 1))

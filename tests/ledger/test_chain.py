@@ -10,15 +10,15 @@ import pytest
 from support.network import CONTRACT, Ledger, read, session
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.ledger import block
-from swarmlearning.ledger.block import Header, transaction_root
-from swarmlearning.ledger.bodies import Announce, Genesis, Lost, Register, Submit, SwitchRules
+from swarmlearning.ledger.block import transaction_root
+from swarmlearning.ledger.bodies import Announce, Lost, Register, Submit, SwitchRules
 from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.chain import RULES_VERSION, Chain, ForkError, UnsupportedRulesError, replay
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.ledger.history import BrokenChainError, steps
-from swarmlearning.ledger.transaction import WINDOW, MalformedError, SignedTransaction, sign
+from swarmlearning.ledger.transaction import WINDOW, MalformedError, SignedTransaction
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +61,13 @@ def test_replay_from_block_0_gives_the_same_chain(written: Ledger) -> None:
     assert (again.network_id, again.height) == (read(written.blocks[0]).hash, len(written.blocks) - 1)
 
 
-def test_replay_may_go_on_from_any_height(written: Ledger) -> None:
+def test_replay_can_continue_from_any_height(written: Ledger) -> None:
     for cut in range(len(written.blocks)):
         again = replay(written.blocks[cut:], replay(written.blocks[:cut]))
         assert again.world.state_hash() == written.chain.world.state_hash()
 
 
-def test_a_transaction_in_a_block_of_many_sees_those_before_it(ledger: Ledger) -> None:
+def test_a_transaction_sees_the_effects_of_those_before_it_in_the_block(ledger: Ledger) -> None:
     ledger.actor("sl-2", "SL")
     actor = ledger.actors["sl-2"]
     first = ledger.write("sl-2", network.CONTRACT, Register("SL", "sl-2", actor.pem, "0"))
@@ -79,7 +79,7 @@ def test_a_transaction_in_a_block_of_many_sees_those_before_it(ledger: Ledger) -
     assert replay(ledger.blocks).world.state_hash() == ledger.chain.world.state_hash()
 
 
-def test_block_time_never_goes_back(ledger: Ledger) -> None:
+def test_block_time_never_decreases(ledger: Ledger) -> None:
     before = ledger.chain.time_ms
     ledger.clock -= 1_000_000
     ledger.say("sl-1", session(1))
@@ -100,7 +100,7 @@ def first_fault(blocks: list[bytes]) -> int | None:
     return None
 
 
-def test_every_changed_byte_is_found_and_its_block_named() -> None:
+def test_every_changed_byte_of_a_chain_is_detected_in_its_block() -> None:
     """All bytes of a genesis and two more blocks, one bit each; the blocks before are replayed once."""
     ledger = Ledger()
     ledger.join("sl-1")
@@ -140,7 +140,7 @@ def test_verification_names_the_altered_block(written: Ledger) -> None:
             assert first_fault(blocks) == height
 
 
-def test_a_missing_added_or_swapped_block_is_found(written: Ledger) -> None:
+def test_a_missing_added_or_swapped_block_is_detected(written: Ledger) -> None:
     blocks = written.blocks
     assert first_fault([*blocks[:2], *blocks[3:]]) == 2
     assert first_fault([*blocks[:3], blocks[2], *blocks[3:]]) == 3
@@ -149,7 +149,7 @@ def test_a_missing_added_or_swapped_block_is_found(written: Ledger) -> None:
     assert first_fault([b"", *blocks]) == 0
 
 
-def test_the_blocks_of_another_network_do_not_follow(written: Ledger) -> None:
+def test_a_block_of_another_network_is_a_fork(written: Ledger) -> None:
     other = Ledger()
     with pytest.raises(ForkError, match=r"block 1 follows .*, the head here is 0"):
         other.chain.append(written.blocks[1])
@@ -158,7 +158,7 @@ def test_the_blocks_of_another_network_do_not_follow(written: Ledger) -> None:
 # --- two blocks for one height --------------------------------------------------------------------------------------
 
 
-def test_of_two_blocks_for_one_height_only_one_continues_the_chain(ledger: Ledger) -> None:
+def test_only_one_of_two_blocks_for_a_height_continues_the_chain(ledger: Ledger) -> None:
     one, other = ledger.seal(), resealed(ledger, time_ms=ledger.chain.time_ms + 77)
     assert ledger.append(one) is None
     with pytest.raises(ForkError, match=r"block 2 follows .*, the head here is 2"):
@@ -170,7 +170,7 @@ def test_of_two_blocks_for_one_height_only_one_continues_the_chain(ledger: Ledge
 @pytest.mark.parametrize(
     ("field", "value"), [("height", 3), ("height", 1), ("height", -1), ("previous", "0" * 64), ("previous", "")]
 )
-def test_a_block_that_does_not_follow_the_head_is_another_chain_s(ledger: Ledger, field: str, value: object) -> None:
+def test_a_block_that_does_not_follow_the_head_is_a_fork(ledger: Ledger, field: str, value: object) -> None:
     before = ledger.chain
     with pytest.raises(ForkError):
         ledger.append(resealed(ledger, **{field: value}))  # type: ignore[arg-type]
@@ -285,7 +285,7 @@ def three(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def test_who_seals_a_void_block_is_in_quarantine_until_it_registers_anew(three: Ledger) -> None:
+def test_the_sealer_of_a_void_block_is_in_quarantine_until_it_registers_again(three: Ledger) -> None:
     three.append(resealed(three, state_hash="0" * 64, by="sn-2"))
     assert [sn.uid for sn in network.admitted(three.chain.world)] == ["sn-1", "sn-3"]
     why = three.append(resealed(three, by="sn-2"))
@@ -298,7 +298,7 @@ def test_who_seals_a_void_block_is_in_quarantine_until_it_registers_anew(three: 
     assert replay(three.blocks).world.state_hash() == three.chain.world.state_hash()
 
 
-def test_nobody_is_blamed_for_what_others_made_of_its_block(three: Ledger) -> None:
+def test_a_sealer_is_not_blamed_for_a_block_that_others_altered(three: Ledger) -> None:
     good = read(resealed(three, by="sn-2"))
     extra = three.write("sl-1", network.CONTRACT, Announce({}))
     altered = msgspec.json.decode(good.raw) | {"transactions": [extra.raw]}
@@ -318,92 +318,23 @@ def test_a_transaction_may_refer_to_a_void_slot(ledger: Ledger) -> None:
     ledger.say("sl-1", session(1))
 
 
-def test_what_a_void_block_said_may_be_said_again_in_the_same_bytes(ledger: Ledger) -> None:
+def test_a_transaction_of_a_void_block_may_be_sent_again_in_the_same_bytes(ledger: Ledger) -> None:
     said = ledger.write("sl-1", network.CONTRACT, Announce({"fs": "host:1"}))
     assert ledger.append(resealed(ledger, said, state_hash="0" * 64)) is not None
     ledger.commit(said)
 
 
-def test_voids_do_not_hide_an_altered_block(ledger: Ledger) -> None:
+def test_an_altered_void_block_is_detected_too(ledger: Ledger) -> None:
     ledger.append(b"void")
     ledger.say("sl-1", session(1))
     assert first_fault([*ledger.blocks[:2], b"veid", *ledger.blocks[3:]]) == 2
     assert [step.void is not None for step in steps(ledger.blocks)] == [False, False, True, False]
 
 
-# --- block 0 --------------------------------------------------------------------------------------------------------
-
-
-def genesis(ledger: Ledger, **changes: object) -> Genesis:
-    body = read(ledger.blocks[0]).transactions[0].content.body
-    assert isinstance(body, Genesis)
-    return msgspec.structs.replace(body, **changes)
-
-
-def founded(ledger: Ledger, body: Genesis, **changes: object) -> bytes:
-    """A block 0 with this genesis, all else as it should be."""
-    content = msgspec.structs.replace(read(ledger.blocks[0]).transactions[0].content, body=body)
-    signed = sign(content, ledger.actors["sn-1"].signer)
-    header = msgspec.structs.replace(
-        read(ledger.blocks[0]).header,
-        transaction_root=transaction_root([signed.id]),
-        **changes,
-    )
-    return block.seal(header, [signed], ledger.actors["sn-1"].signer).raw
-
-
-def test_a_genesis_of_another_name_is_another_network(ledger: Ledger) -> None:
-    raw = ledger.blocks[0]
-    assert Chain().append(raw).chain.network_id == read(raw).hash
-    assert Chain().append(Ledger().blocks[0]).chain.network_id != read(raw).hash
-
-
-def founded_by_an_sl(ledger: Ledger) -> bytes:
-    sl = ledger.actors["sl-1"]
-    content = msgspec.structs.replace(
-        read(ledger.blocks[0]).transactions[0].content, body=genesis(ledger, certificate=sl.pem)
-    )
-    signed = sign(content, sl.signer)
-    header = msgspec.structs.replace(read(ledger.blocks[0]).header, transaction_root=transaction_root([signed.id]))
-    return block.seal(header, [signed], sl.signer).raw
-
-
-def empty(ledger: Ledger) -> bytes:
-    return block.seal(Header("", 0, "", 1, "sn-1", transaction_root([]), "", 1), [], ledger.actors["sn-1"].signer).raw
-
-
-@pytest.mark.parametrize(
-    ("raw", "reason"),
-    [
-        (lambda ledger: b"x", "not a block"),
-        (lambda ledger: founded(ledger, genesis(ledger), state_hash="0" * 64), "state-hash"),
-        (lambda ledger: founded(ledger, genesis(ledger, network_name="other")), "state-hash"),
-        (lambda ledger: founded(ledger, genesis(ledger), network="0" * 64), "other-network"),
-        (lambda ledger: founded(ledger, genesis(ledger), time_ms=0), "time"),
-        (lambda ledger: founded(ledger, genesis(ledger), time_ms=1), "untrusted: .*not yet valid"),
-        (lambda ledger: founded(ledger, genesis(ledger), sealer="sl-1"), "sl-1 is no SN"),
-        (lambda ledger: founded(ledger, genesis(ledger, rules_version=2)), "name different rules"),
-        (lambda ledger: founded(ledger, genesis(ledger, authorities=())), "untrusted|no-authority"),
-        (lambda ledger: founded(ledger, genesis(ledger, certificate=ledger.actors["sl-1"].pem)), "bad-certificate"),
-        (founded_by_an_sl, "not-allowed: only SN"),
-        (empty, "exactly the genesis"),
-    ],
-)
-def test_what_is_no_genesis_founds_nothing(ledger: Ledger, raw: Forge, reason: str) -> None:
-    with pytest.raises(MalformedError, match=f"block 0 is not the genesis of a network: .*({reason})"):
-        Chain().append(raw(ledger))
-
-
-def test_a_network_is_founded_once(ledger: Ledger) -> None:
-    again = ledger.write("sn-1", network.CONTRACT, genesis(ledger))
-    with pytest.raises(Rejection, match="founded-already"):
-        ledger.commit(again)
-
-
 # --- new rules ------------------------------------------------------------------------------------------------------
 
 
-def test_after_a_switch_to_rules_it_does_not_know_a_program_stops(ledger: Ledger) -> None:
+def test_a_program_stops_at_rules_it_does_not_know(ledger: Ledger) -> None:
     ledger.say("sn-1", SwitchRules(RULES_VERSION + 1), network.CONTRACT)
     assert replay(ledger.blocks).height == 2
     with pytest.raises(UnsupportedRulesError, match=r"rules version 2 from height 3 on.*Install a newer one"):
@@ -414,7 +345,7 @@ def test_after_a_switch_to_rules_it_does_not_know_a_program_stops(ledger: Ledger
 
 
 @pytest.mark.parametrize("version", [RULES_VERSION, 1])
-def test_rules_go_forward_only(ledger: Ledger, version: int) -> None:
+def test_the_rules_version_can_only_increase(ledger: Ledger, version: int) -> None:
     with pytest.raises(Rejection, match="old-rules"):
         ledger.say("sn-1", SwitchRules(version), network.CONTRACT)
 
