@@ -134,6 +134,52 @@ def test_a_result_is_not_lost_while_fewer_than_min_peers_are_there_to_make_it_ag
     assert lost_model(play.state) == 0
 
 
+def ended(*members: str, min_peers: int) -> Play:
+    """Training is over; only `a`, who led, holds its result."""
+    play = Play(*members, min_peers=min_peers)
+    for uid in members:
+        play.close(uid)
+    play.submit(*members, kind="snapshot")
+    play.publish("a")
+    return play
+
+
+def test_a_final_result_is_settled_without_a_member_that_has_given_it_up_where_enough_others_hold_it() -> None:
+    play = ended("a", "b", "c", min_peers=2)
+    play.report("b")
+    play.missing("c")
+    with pytest.raises(Rejection, match="not all live members hold it yet"):
+        play.settle()
+    play.missing("c", lasting=True)
+    play.settle()
+    assert play.state.settled
+
+
+def test_a_final_result_that_most_have_given_up_is_made_again_instead_of_settled() -> None:
+    play = ended("a", "b", "c", min_peers=1)
+    play.missing("b", "c")
+    play.missing("b", "c", lasting=True)
+    with pytest.raises(Rejection, match="not all live members hold it yet"):
+        play.settle()
+    play.void()
+    assert not play.state.over
+
+
+def test_patience_with_a_leader_whose_results_are_lost_is_doubled_each_time() -> None:
+    play = Play("a", min_peers=2)
+    play.open("b", may_lead=False)
+    found = []
+    for _ in range(3):
+        play.submit("a", "b")
+        play.publish("a")
+        play.missing("b")
+        play.missing("b", lasting=True)
+        play.void()
+        assert play.leader == "a", "nobody else may"
+        found.append(play.round.doublings)
+    assert found == [2, 3, 4]
+
+
 # --- a base that is lost too ----------------------------------------------------------------------------------------
 
 

@@ -1110,6 +1110,25 @@ def test_a_leader_whose_merge_fails_for_long_deposes_itself_less_and_less_often(
     assert pauses[-1] == 60.0
 
 
+def test_a_leader_whose_last_result_nobody_could_fetch_merges_again_after_a_pause_only() -> None:
+    play = Play("a")
+    play.open("b", may_lead=False)
+    play.submit("a", "b")
+    play.publish()
+    play.missing("b")
+    play.missing("b", lasting=True)
+    play.void()
+    assert play.member("a").unreachable
+    node = Node(play, "a", held=[model("a", 0), model("b", 0)])
+    node.tell(SessionRequested(SESSION))
+    node.accept(SESSION)
+    play.submit("a", "b")
+    assert play.leader == "a"
+    assert node.show() == []
+    assert node.wakes[-1].seconds == 60.0
+    assert node.wake("unreachable") == [merge_of(node)]
+
+
 # --- models that are lost --------------------------------------------------------------------------------------------
 
 

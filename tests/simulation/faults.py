@@ -217,7 +217,26 @@ def shield(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     assert site is not None
     swarm.note(site.uid, "is shielded")
     site.shielded = True
-    swarm.clock.after(lasts, lambda: setattr(site, "shielded", False))
+    swarm.clock.after(lasts, lambda: setattr(site, "shielded", site.walled))
+    return True
+
+
+def wall_off(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
+    """Others are refused the site's models for good, though it can get at theirs (a wrong address, a closed port)."""
+    assert site is not None
+    if site.walled or not site.alive or site.finished:
+        return False
+    swarm.note(site.uid, "is walled off")
+    site.shielded = site.walled = True
+    return True
+
+
+def break_transfers(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
+    """Connections to the site break in the middle of a transfer."""
+    assert site is not None
+    swarm.note(site.uid, "has a link that breaks")
+    site.breaking = True
+    swarm.clock.after(lasts, lambda: setattr(site, "breaking", False))
     return True
 
 
@@ -276,14 +295,14 @@ JAMS: tuple[Fault, ...] = (stick, stick, fill, hang_ml)
 """With these the leader goes on living for long, but does not get on; everybody else has to."""
 OF_SNS: tuple[Fault, ...] = (crash_sn, freeze_sn, isolate_sn)
 OF_NO_SITE: tuple[Fault, ...] = (*OF_SNS, reset)
-FELT_BY_ALL: tuple[Fault, ...] = (cut, split, shield, *OF_NO_SITE)
+FELT_BY_ALL: tuple[Fault, ...] = (cut, split, shield, wall_off, break_transfers, *OF_NO_SITE)
 """Whichever site they strike."""
-FOR_GOOD: tuple[Fault, ...] = (die, vanish, retire)
+FOR_GOOD: tuple[Fault, ...] = (die, vanish, retire, wall_off)
 BRIEF: tuple[Fault, ...] = (crash, crash, leave, lose_ml, cut, cut, shield, shield, lose_file, poison, reset)
 """With none of these a leader lives on and yet stands still."""
 FAULTS: tuple[Fault, ...] = (
     crash, crash, crash, leave, freeze, freeze, lose_ml, lose_ml, hang_ml, cut, cut, split, stick, stick, drag, fill,
-    shield, lose_file, poison,
+    shield, lose_file, poison, break_transfers,
     *FOR_GOOD,
     *OF_NO_SITE,
 )  # fmt: skip

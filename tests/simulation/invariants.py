@@ -131,7 +131,9 @@ class Witness:
             require(finished >= self._min_peers, f"training is over though only {finished} have finished")
         if after.settled and not before.settled:
             holders = after.result.holders if after.result else ()
-            lacking = [uid for uid, member in after.members.items() if member.present and uid not in holders]
+            given_up = after.result.given_up if after.result else ()
+            enough = (*holders, *given_up) if len(holders) >= max(self._min_peers, len(given_up)) else holders
+            lacking = [uid for uid, member in after.members.items() if member.present and uid not in enough]
             require(after.over and not lacking, f"the final model is settled though {lacking} have not got it")
         leader = after.members[now.leader].attendance if now and now.leader else "present"
         require(leader in ("present", "ml-lost"), f"the leader is {leader}")

@@ -91,7 +91,18 @@ def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
         holder.at(0.0, lambda: holder.tell(Dropped(work.digest)))
         task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
     else:
-        task.job(holder.plan.transfer + site.plan.transfer, lambda: _fetched(task, work, holder, rest))
+        left = (holder.plan.transfer + site.plan.transfer) * (1.0 - site.store.partial(work.digest))
+        if holder.breaking:
+            share = site.swarm.dice.random()
+            task.job(share * left, lambda: _broken(task, work, share, rest))
+        else:
+            task.job(left, lambda: _fetched(task, work, holder, rest))
+
+
+def _broken(task: Task, work: Fetch, share: float, rest: list[str]) -> None:
+    """What has come is kept, so the next holder, or the next attempt, goes on from there."""
+    task.site.store.put_part(work.digest, share)
+    fetch(task, work, rest)
 
 
 def _fetched(task: Task, work: Fetch, holder: "Site", rest: list[str]) -> None:

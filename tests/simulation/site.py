@@ -65,12 +65,12 @@ class Plan:
 
 class Site(Living):
     """An SL by its UID. `finished`: it has left as it should; `dead`: it is gone for good; `shielded`: others are
-    refused its models."""
+    refused its models, and if it is `walled`, for ever; `breaking`: transfers from it break in the middle."""
 
     def __init__(self, swarm: "Swarm", uid: str, plan: Plan, sn: int) -> None:
         super().__init__(swarm.clock)
         self.swarm, self.uid, self.plan = swarm, uid, plan
-        self.finished = self.dead = self.jammed = self.shielded = False
+        self.finished = self.dead = self.jammed = self.shielded = self.walled = self.breaking = False
         self.machine: RoundMachine | None = None
         self.work: dict[Work, models.Task] = {}
         self.store = Store(self, swarm.dice)

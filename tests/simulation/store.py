@@ -23,6 +23,7 @@ class Store:
     def __init__(self, life: Living, dice: random.Random) -> None:
         self._life, self._dice = life, dice
         self.held: set[str] = set()
+        self._parts: dict[str, float] = {}
         self.corrupt: set[str] = set()
         self.full = self.stuck = False
         self.slowness = 1
@@ -43,8 +44,18 @@ class Store:
     def put(self, digest: str) -> None:
         """Adopted: protected from tidying until the machine knows of it."""
         self.held.add(digest)
+        self._parts.pop(digest, None)
         self.corrupt.discard(digest)
         self._fresh.add(digest)
+
+    def partial(self, digest: str) -> float:
+        """How much of this model has come already, 0 to 1."""
+        return self._parts.get(digest, 0.0)
+
+    def put_part(self, digest: str, share: float) -> None:
+        """This share of what was left of a model has come."""
+        before = self.partial(digest)
+        self._parts[digest] = before + share * (1.0 - before)
 
     def known(self, digest: str) -> None:
         """The machine knows of it."""
@@ -57,6 +68,7 @@ class Store:
     def keep(self, digests: set[str]) -> None:
         """All others may leave."""
         self.held &= digests | self._fresh
+        self._parts = {digest: part for digest, part in self._parts.items() if digest in digests}
 
     # --- work -------------------------------------------------------------------------------------------------------
 

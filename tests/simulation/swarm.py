@@ -270,7 +270,7 @@ class Swarm:
 
     def _able(self, training: Training) -> bool:
         """Whether those who are left can go on: enough of them, one who may lead, and the model to go on from."""
-        here = [site for site in self.sites.values() if not site.dead and not site.jammed]
+        here = [site for site in self.sites.values() if not site.dead and not site.jammed and not site.walled]
         result, jammed = training.result, any(site.jammed for site in self.sites.values())
         base = training.round.base if training.round and result is None else ""
         needed = result.digest if result and jammed else base  # else all can say that they miss it
@@ -287,6 +287,8 @@ class Swarm:
                 text = _waits(site.machine)
                 told = any(f"{uid} ({how}" in text or uid not in text for uid in gone for how in ("lost", "left"))
                 told = told or "can lead" in text
+                walled = [uid for uid, other in self.sites.items() if other.walled]
+                told = told or any(f"{uid} (others cannot fetch" in text for uid in walled)
                 require(told, f"{site.uid} waits and is told: {text}")
         self._waits = True
 

@@ -11,7 +11,7 @@ the leaders before could not fetch do not count to minPeers (`Round.unreachable`
 freezes when it has enough of them, and lets another lead when it has tried for its patience.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze, Progress, Publish
 from swarmlearning.ledger.contracts.training.state import Round, awaited
@@ -138,7 +138,7 @@ class Leading:
         settled = work.held | unusable.keys()
         if any(one.weight > 0 and one.digest not in settled for one in entries):
             return
-        if work.pausing(MERGING):
+        if work.pausing(MERGING) or not (yield from self._may_merge(current)):
             return
         if current.base in work.fetching and not work.merging(current.number, current.term):
             return  # a merge may need the previous model
@@ -147,6 +147,15 @@ class Leading:
         terms = work.training.terms
         single = terms is not None and terms.initial == "one" and current.number == 0
         yield from work.want(Merge(current.number, current.term, current.base, here, left_out, single))
+
+    def _may_merge(self, current: Round) -> Generator[Action, None, bool]:
+        """Nobody could fetch this node's last result: it tries again after a while, longer each time."""
+        work = self._work
+        if not work.training.members[work.uid].unreachable:
+            return True
+        return (
+            yield from work.elapsed(Timer("unreachable", work.key_of(current)), self._settings.patience(current) / 2)
+        )
 
     def _leave_out_slow(self, current: Round, min_peers: int) -> Iterator[Action]:
         """Waits for the others, where minPeers models are here, three times as long as these took."""

@@ -367,7 +367,7 @@ class RoundMachine:
             return
         if None in self._work.sent.values():
             return  # the last report has to arrive
-        lacking = [uid for uid, one in self._training.members.items() if one.present and uid not in result.holders]
+        lacking = contract.lacking_result(self._training).difference(result.given_up)
         if not lacking or self._results.ended_elsewhere():
             self._finished = True
             yield Finish()

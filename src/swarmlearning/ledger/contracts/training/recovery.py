@@ -143,7 +143,8 @@ def _void_result(state: Training, result: Result, now_ms: int) -> Training:
     }
     gone = result.digest == result.closed.base  # then the model before is nowhere either: all begin with what they have
     state = msgspec.structs.replace(state, members=members, result=None, over=False, rounds=result.closed.number)
-    return _collected_anew(state, result.closed, "" if gone else result.closed.base, now_ms)
+    closed = msgspec.structs.replace(result.closed, deposed=(*result.closed.deposed, result.leader))
+    return _collected_anew(state, closed, "" if gone else closed.base, now_ms)
 
 
 def _collected_anew(state: Training, closed: Round, base: str, now_ms: int) -> Training:

@@ -36,8 +36,8 @@ every live member misses it, or when too few hold it to go on and those who miss
 member that claims to hold a result and serves it to nobody blocks nothing. Such a holder is *unreachable*: it leads
 only if nobody else can, until somebody has fetched from it, or its address or incarnation has changed. A base that
 every live member misses is done without: all contribute what they have. The final result is *settled* when all live
-members hold it (`Settle`): only then do ML processes end with it, and it is never void any more. Who comes back when
-all others have ended has missed it.
+members hold it (`Settle`), but for those who have given it up where enough others hold it: only then do ML processes
+end with it, and it is never void any more. Who comes back when all others have ended has missed it.
 
 Contributors whose models the leader could not fetch are left out. Where minPeers others are not left, they do not
 count until a leader has their models (`Freeze.reached`): the ledger is told once, and leaders go on trying by
@@ -268,10 +268,22 @@ def awaited(state: Training) -> list[str]:
 
 
 def all_hold(state: Training) -> bool:
-    """Whether every member that is there holds the standing result, and one that lives (with or without its ML)."""
+    """Whether every member that is there holds the standing result, and one that lives (with or without its ML).
+
+    Members that have given it up do not count where at least minPeers, and no fewer than they are, hold it.
+    """
+    result, there = state.result, alive(state)
+    if result is None or state.terms is None:
+        return False
+    holders, lacking = there.intersection(result.holders), lacking_result(state)
+    given_up = lacking <= set(result.given_up) and len(holders) >= max(state.terms.min_peers, len(lacking))
+    return bool(holders) and (not lacking or given_up)
+
+
+def lacking_result(state: Training) -> set[str]:
+    """The members that are there and do not hold the standing result."""
     holders = state.result.holders if state.result else ()
-    kept = any(state.members[uid].attendance in ("present", "ml-lost") for uid in holders)
-    return kept and all(uid in holders for uid, member in state.members.items() if member.present)
+    return {uid for uid, member in state.members.items() if member.present and uid not in holders}
 
 
 def present(state: Training) -> int:
