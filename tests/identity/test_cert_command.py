@@ -96,11 +96,23 @@ class TestOutput:
         out = tmp_path / "it's mine"
         output = succeeds(out, "--node", "SN-1", "--node", "SL-1", "--node", "SL-2", "--host-ip", "10.0.0.1")
         commands = [shlex.split(line) for line in output.splitlines() if line.startswith("  swarm ")]
-        assert [command[:2] for command in commands] == [["swarm", "sn"], ["swarm", "sl"]]
+        assert [command[1:3] for command in commands] == [
+            ["sn", "--sentinel"],
+            ["sn", "--sentinel-ip"],
+            ["sl", "--sn-ip"],
+        ]
         for command in commands:
             options = dict(pairwise(command))
             assert options["--host-ip"] == "10.0.0.1"
             Identity.load(None, Path(options["--capath"]), Path(options["--cert"]), Path(options["--key"]))
+
+    def test_only_one_host_is_told_to_found_the_network_and_the_others_to_join_it(self, tmp_path: Path) -> None:
+        lines = succeeds(tmp_path, "--node", "SN-2").splitlines()
+        founding = next(number for number, line in enumerate(lines) if line.startswith("  swarm sn --sentinel "))
+        joining = next(number for number, line in enumerate(lines) if line.startswith("  swarm sn --sentinel-ip "))
+        assert lines[founding - 1] == "on one host of the whole network, the SN that founds it:"
+        assert lines[joining - 1].startswith("on every other host with an SN, which joins through one that runs")
+        assert "exchange these CA certificates" in "".join(lines[joining:])
 
     def test_it_says_what_to_exchange_and_what_it_is_for(self, tmp_path: Path) -> None:
         output = succeeds(tmp_path, "--node", "SWOP-1")

@@ -8,7 +8,7 @@ from swarmlearning.identity.ca import KeyPair, create_authority, issue
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.workspace import Workspace
 
-DAYS = 30
+DAYS = 90
 
 
 def make_workspace(

@@ -151,26 +151,34 @@ def _summary(workspace: Workspace, name: str, authority: KeyPair, pairs: dict[st
 
 
 def _what_next(workspace: Workspace, name: str, nodes: list[str], host_ip: str) -> Text:
-    """The command that starts the first node of each kind, and how several organisations join up."""
-    forms = {
-        "SN-": f"swarm sn --sentinel --host-ip {host_ip} {{identity}}",
-        "SL-": f"swarm sl --sn-ip IP-OF-THE-SN --host-ip {host_ip} {{identity}} -- python train.py",
-    }
+    """The commands that start the first node of each kind, and what several organisations do before."""
     lines = []
-    for prefix, form in forms.items():
-        for node in [node for node in nodes if node.startswith(prefix)][:1]:
-            files = (workspace.capath, workspace.certificate(node), workspace.key(node))
-            capath, certificate, key = (shlex.quote(str(path)) for path in files)
-            lines.append("  " + form.format(identity=f"--capath {capath} --cert {certificate} --key {key}"))
+    for node in _first_of_each(nodes, ("SN-", "SL-")):
+        files = (workspace.capath, workspace.certificate(node), workspace.key(node))
+        capath, certificate, key = (shlex.quote(str(path)) for path in files)
+        options = f"--host-ip {host_ip} --capath {capath} --cert {certificate} --key {key}"
+        if node.startswith("SN-"):
+            lines += [
+                "on one host of the whole network, the SN that founds it:",
+                f"  swarm sn --sentinel {options}",
+                "on every other host with an SN, which joins through one that runs (two founders are two networks):",
+                f"  swarm sn --sentinel-ip IP-OF-A-RUNNING-SN {options}",
+            ]
+        else:
+            lines += ["an SL, once an SN runs:", f"  swarm sl --sn-ip IP-OF-AN-SN {options} -- python train.py"]
     own = workspace.authority_certificate(name)
     return Text.assemble(
         "\nNext:\n" if lines else "",
         *(f"{line}\n" for line in lines),
         (
-            f"\nSeveral organisations: each makes a CA of its own (--ca-name), and they exchange these CA "
-            f"certificates, never keys:\n  send {own} to the others, put theirs into {workspace.capath}{os.sep}\n"
-            "Development CAs are for trying out: their keys lie unencrypted on disk. For real data use "
-            "certificates of your organisation's CA.",
+            f"\nSeveral organisations: each makes a CA of its own (--ca-name), and before the first node starts they "
+            f"exchange these CA certificates, never keys:\n  send {own} to the others, put theirs into "
+            f"{workspace.capath}{os.sep}\nDevelopment CAs are for trying out: their keys lie unencrypted on disk. For "
+            "real data use certificates of your organisation's CA.",
             "dim",
         ),
     )
+
+
+def _first_of_each(nodes: list[str], prefixes: tuple[str, ...]) -> list[str]:
+    return [node for prefix in prefixes for node in [node for node in nodes if node.startswith(prefix)][:1]]

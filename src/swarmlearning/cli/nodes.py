@@ -14,6 +14,7 @@ from swarmlearning.address import join, require_announceable, split, with_port
 from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, ReadyFd, fail, load_identity, run_node, run_to_the_end
 from swarmlearning.identity.certificates import common_name
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.expiry import watched
 from swarmlearning.node.logs import Level, banner, start_logging
 from swarmlearning.node.ready import Ready
 from swarmlearning.ordering.protocols import EngineChoice
@@ -86,7 +87,7 @@ def sn(
         )
         print(banner("SN"), flush=True)
         start_logging(log_level)
-        run_node(run_sn(settings, identity, ready))
+        run_node(watched(identity, run_sn(settings, identity, ready)))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm sn", error)
 
@@ -243,7 +244,7 @@ def sl(
         )
         print(banner("SL"), flush=True)
         start_logging(log_level)
-        status = run_node(run_sl(settings, identity, ready))
+        status = run_node(watched(identity, run_sl(settings, identity, ready)))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm sl", error)
     else:

@@ -13,7 +13,7 @@ from swarmlearning.sn.node import CHAIN_FILE
 from swarmlearning.supervise.processes import RunError
 
 LATEST = "latest"
-CERTIFICATE_DAYS = 30
+CERTIFICATE_DAYS = 365
 OBSERVER = "UI-1"
 
 

@@ -1,0 +1,95 @@
+"""Warnings in a node's log: before its certificates expire, and of a private key that others can read.
+
+A node reads its certificates when it starts, and is refused by all others once one of them has expired. So its log
+warns 30 days, 7 days and 1 day ahead, and every hour of the last day: at the start of those that are near, then as
+time passes.
+"""
+
+import asyncio
+import logging
+import stat
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from cryptography import x509
+
+from swarmlearning.identity.identity import Identity
+
+logger = logging.getLogger("swarm.identity")
+
+HOUR: Final = 3600
+DAY: Final = 24 * HOUR
+AHEAD: Final = (30 * DAY, 7 * DAY)
+"""Seconds before the end at which there is one warning each; from a day on there is one every hour."""
+
+T = TypeVar("T")
+
+
+async def watched(identity: Identity, work: Coroutine[Any, Any, T], now: Callable[[], float] = time.time) -> T:
+    """The result of a node's work, while which its log warns. `now`: Unix time in seconds."""
+    _warn_of_key(identity.key_path)
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(_warn_in_time(identity, now))
+        result = await work
+        watching.cancel()
+    return result
+
+
+def urgency(left: float) -> int:
+    """0 while more than the longest time `AHEAD` is left (seconds), and 1 more whenever another warning is due."""
+    if left > DAY:
+        return sum(left <= ahead for ahead in AHEAD)
+    return len(AHEAD) + 1 + int((DAY - left) // HOUR)
+
+
+def seconds_left(certificate: x509.Certificate, now: float) -> float:
+    """Until the certificate expires; negative afterwards. `now`: Unix time in seconds."""
+    return certificate.not_valid_after_utc.timestamp() - now
+
+
+async def _warn_in_time(identity: Identity, now: Callable[[], float]) -> None:
+    """Looks every hour, since the clock may be set meanwhile and the machine may sleep."""
+    warned: dict[x509.Certificate, int] = {}
+    while True:
+        for certificate in dict.fromkeys((*identity.chain, *identity.anchors)):
+            left = seconds_left(certificate, now())
+            if urgency(left) > warned.get(certificate, 0):
+                warned[certificate] = urgency(left)
+                logger.warning("%s", _text(certificate, left, identity))
+        await asyncio.sleep(HOUR)
+
+
+def _text(certificate: x509.Certificate, left: float, identity: Identity) -> str:
+    subject = repr(certificate.subject.rfc4514_string())
+    end = datetime.fromtimestamp(certificate.not_valid_after_utc.timestamp(), UTC)
+    when = f"{'expires in ' + _duration(left) if left > 0 else 'has expired'} ({end:%Y-%m-%d %H:%M} UTC)"
+    if certificate == identity.certificate:
+        return (
+            f"The certificate of this node, {subject} in {identity.cert_path}, {when}. Other nodes refuse it from then "
+            "on: have it renewed, and restart this node with the new one"
+        )
+    return (
+        f"The CA certificate {subject} {when}. All certificates that it has issued are refused from then on: its "
+        "organisation must renew it"
+    )
+
+
+def _duration(seconds: float) -> str:
+    for size, name in ((DAY, "days"), (HOUR, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {name}"
+    return "a minute"
+
+
+def _warn_of_key(path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        logger.warning(
+            "The private key %s can be used by other users of this machine (mode %o), who could act as this node: "
+            "chmod 600 it, and have a new certificate issued if somebody may have read it",
+            path,
+            mode,
+        )
