@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test nightly tools frameworks lint pure coverage-client simulate soak-sns \
+.PHONY: help install demo dist check test nightly tools frameworks lint pure coverage-client simulate soak-sns \
 	bench-round bench-handoff bench-ledger bench-failover bench-scale bench-start bench-adaptive bench-merge bench-merge-large bench-peers
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make check        style, types, layers and the tests that need no process: after every change"
 	@echo "make test         all checks and tests: WORKERS=3 processes run them, by default one more than there are cores"
 	@echo "make nightly      the long forms of what make test runs briefly; hours"
+	@echo "make dist         the wheels for real hosts, in dist/: swarmlearning (nodes) and swarmlearning-client (scripts)"
 	@echo "make lint         style, types, layers and sizes only"
 	@echo "make coverage-client  the lines of the client library that its tests run, of which 95 % have to"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
@@ -29,18 +30,23 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml packaging/client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=")'
 	@echo "installing into $(VENV), once; a minute or two, and some hundred MB:"
 	@test -x $(RUN)/python || { echo "  a virtual environment"; $(PYTHON) -m venv $(VENV); }
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	@echo "  swarmlearning, PyTorch and scikit-learn for the demo, and what the tests need"
-	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demo]" --group dev
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable packaging/client --editable ".[demo]" --group dev
 	@echo "  done"
 	@touch $@
 
 demo: $(STAMP)
 	@$(RUN)/swarm demo
+
+# Two wheels: that of the nodes needs that of the training scripts, which can be installed alone.
+dist: $(STAMP)
+	@$(RUN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist packaging/client .
+	@ls dist
 
 lint: $(STAMP)
 	@$(RUN)/ruff check --quiet .

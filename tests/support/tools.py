@@ -8,11 +8,13 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -21,7 +23,8 @@ from support.namespaces import SLOW_QDISC
 
 def needs(tool: str) -> pytest.MarkDecorator:
     """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces), `tbf` (slow
-    links between them), `ipv6`, `cuda`, or of the machine-learning frameworks in `FRAMEWORKS`."""
+    links between them), `ipv6`, `cuda`, `numpy-1.26` (from a package index), or of the machine-learning frameworks in
+    `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
 
 
@@ -89,6 +92,14 @@ def _ipv6() -> str | None:
     return None
 
 
+def _numpy_1_26() -> str | None:
+    with TemporaryDirectory() as folder:
+        wanted = ["--no-deps", "--only-binary", ":all:", "--dest", folder, "numpy==1.26.*"]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", *wanted]
+        tried = subprocess.run(command, capture_output=True, text=True)
+    return f"NumPy 1.26 cannot be fetched for this Python ({tried.stderr.strip()})" if tried.returncode else None
+
+
 FRAMEWORKS = {
     "jax": ("jax",),
     "keras": ("keras", "tensorflow"),
@@ -119,6 +130,7 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "tbf": _tbf,
     "ipv6": _ipv6,
     "cuda": _cuda,
+    "numpy-1.26": _numpy_1_26,
     **{name: partial(_framework, name) for name in FRAMEWORKS},
 }
 

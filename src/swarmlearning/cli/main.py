@@ -1,7 +1,10 @@
 """The `swarm` command: one sub-command a module."""
 
+from typing import Annotated
+
 import typer
 
+from swarmlearning import __version__
 from swarmlearning.cli import cert, demo, ledger, models, nodes, operate, run, status, trainings
 from swarmlearning.cli.chaos import command as chaos
 from swarmlearning.cli.console import tolerate_any_encoding
@@ -26,6 +29,21 @@ app.add_typer(models.app, name="model")
 app.add_typer(operate.contract_app, name="contract")
 app.add_typer(operate.trust_app, name="trust")
 app.add_typer(operate.node_app, name="node")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"swarm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of `swarm` itself."""
 
 
 def main() -> None:
