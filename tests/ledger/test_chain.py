@@ -350,6 +350,12 @@ def test_the_rules_version_can_only_increase(ledger: Ledger, version: int) -> No
         ledger.say("sn-1", SwitchRules(version), network.CONTRACT)
 
 
+@pytest.mark.parametrize("version", [RULES_VERSION + 2, 2**31 - 1])
+def test_a_rules_version_cannot_be_skipped(ledger: Ledger, version: int) -> None:
+    with pytest.raises(Rejection, match=r"far-rules: .*the next is 2, .*would stop every node"):
+        ledger.say("sn-1", SwitchRules(version), network.CONTRACT)
+
+
 # --- what is remembered ---------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,8 @@
-"""Who may do what: the one answer for contracts, API, file server and tunnel. Pure.
+"""Access control: the one answer for contracts, API, file server and tunnel to who may do what. Pure.
 
 Whoever connects to a node shows a certificate, which TLS has checked against the authorities in that node's files. What
-its holder may do there is for the ledger to say: `peer(world, certificate, time_ms)` finds out who it is, and the
-properties of `Peer` are what it may do. What a node may send to the ledger is in the permissions of each kind's rules;
+its holder may do there is for the ledger to say: `peer(world, certificate, time_ms)` identifies it, and the
+properties of `Peer` are what it may do. Bodies that a node may send are in the permissions of each kind's rules;
 `check_may` applies them.
 
 An identity is a subject under one authority. A certificate that is new to the ledger, but by the same authority for the
@@ -65,7 +65,7 @@ class Peer:
 
 
 def peer(world: World, certificate: x509.Certificate, time_ms: int) -> Peer:
-    """Who the holder of a TLS certificate is to the ledger at this block time (`chain.time_ms`). Never raises."""
+    """The holder of a TLS certificate as the ledger knows it at this block time (`chain.time_ms`). Never raises."""
     try:
         subject, role = subject_of(certificate), role_of(certificate)
     except CertificateError as error:

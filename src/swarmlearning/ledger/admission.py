@@ -50,7 +50,7 @@ def check_place(
 
 
 def sender_of(world: World, signed: SignedTransaction, height: int, time_ms: int) -> TxContext:
-    """Who has signed a transaction, with a certificate that is trusted in this block. Raises `Rejection`."""
+    """The sender of a transaction, whose certificate is trusted in this block. Raises `Rejection`."""
     content, stored = signed.content, network.certificate(world, signed.signer)
     _check_signature(signed, leaf(stored.pem) if stored else _stated_leaf(signed))
     if stored is None:

@@ -17,7 +17,7 @@ MAX_BLOCK = 1024 * 1024
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the sealing SN signs. `network` and `previous` are empty in block 0."""
+    """The part of a block that the sealing SN signs. `network` and `previous` are empty in block 0."""
 
     network: str
     height: int

@@ -58,7 +58,7 @@ _NOTHING = object()
 
 
 def _parts(value: Any) -> Mapping[str, Any]:
-    """What is written under names of its own: of a value with structures inside, else nothing."""
+    """The parts that are written under names of their own, of a value with structures inside; else nothing."""
     if isinstance(value, dict):
         return value if any(isinstance(part, msgspec.Struct) for part in value.values()) else {}
     if isinstance(value, msgspec.Struct) and value.__struct_config__.tag is None:

@@ -64,11 +64,11 @@ class Chain:
 
     @property
     def anchor(self) -> Anchor:
-        """What a transaction signed now refers to."""
+        """The block that a transaction signed now refers to."""
         return Anchor(height=self.height, hash=self.hash)
 
     def compose(self, sender: str, incarnation: int, sequence: int, contract: str, body: Body) -> Transaction:
-        """What a node signs now: anchored at this head, valid for as long as a transaction may wait."""
+        """A transaction to sign: anchored at this head, valid for as long as a transaction may wait."""
         return Transaction(
             network=self.network_id,
             sender=sender,
@@ -218,7 +218,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Step:
-    """What one block did: the chain after it, the block (None if unreadable), and why it is void, if it is."""
+    """The effect of one block: the chain after it, the block (None if unreadable), and why it is void, if it is."""
 
     chain: Chain
     block: Block | None
@@ -257,7 +257,7 @@ def _is_whole(block: Block) -> bool:
 
 
 def is_sealed(block: Block, world: World) -> bool:
-    """Whether all of the block is its sealer's own word, whatever it is worth."""
+    """True if seal and transaction root fit, so that its sealer answers for the block, whatever is in it."""
     try:
         with _refusing_whatever_fails():
             _check_seal(block, world)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """Why something was refused."""
+    """The reason of a refusal."""
 
     # the transaction, before it is looked into
     MALFORMED = "malformed"
@@ -44,6 +44,7 @@ class Code(StrEnum):
     TOO_MANY_ADDRESSES = "too-many-addresses"
     BAD_ADDRESS = "bad-address"
     OLD_RULES = "old-rules"
+    FAR_RULES = "far-rules"
     NO_CHANGE = "no-change"
 
     # a training

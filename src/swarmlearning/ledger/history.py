@@ -1,4 +1,4 @@
-"""What a chain tells afterwards: whether it holds, and who took part in which round."""
+"""Verification of a stored chain, and the record of its rounds."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,7 +1,8 @@
-"""What every kind of contract is, and what its handlers may know.
+"""The protocol that every kind of contract fulfils, and the context that its handlers get.
 
-A kind is one package: its bodies, what each of them changes and who may send it, what it makes of nodes that come and
-go, and what an SN may propose to it. `registry.py` lists the kinds. Adding one touches its own package and that list.
+A kind is one package: its bodies, their handlers and permissions, its reaction to nodes that come and go, and the
+transactions that an SN may propose to it. `registry.py` lists the kinds. Adding one touches its own package and that
+list.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,7 @@ Attendance: TypeAlias = Literal["present", "lost", "restarted", "ml-lost", "left
 
 
 class TxContext(NamedTuple):
-    """Who sends something, in which block: all that a handler may know besides world, contract and body."""
+    """The sender of a transaction and its block: all that a handler may know besides world, contract and body."""
 
     sender: str
     incarnation: int
@@ -36,7 +37,7 @@ class Presence(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """What should be on the chain, and how people are told.
+    """A transaction that should be on the chain, and the sentence for the log.
 
     It is due once an SN has seen it stand, the same, for `after_seconds`; `noted` is one that is not wanted yet: its
     time runs, but it is not made. `good_news` is nothing to warn of.
@@ -62,7 +63,7 @@ class Permission(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What a body changes, and who may send it."""
+    """The handler of a body, and who may send it."""
 
     change: Change
     permission: Permission
@@ -85,7 +86,7 @@ class Contract(Protocol):
 
     @property
     def rules(self) -> Mapping[type[Body], Rule]:
-        """What each of its bodies changes, and who may send it."""
+        """Handler and permission of each of its bodies."""
 
     def presence(self, before: World, after: World, body: Body, tx: TxContext) -> Iterable[Presence]:
         """The nodes that came or went by this transaction of its own."""
@@ -94,7 +95,7 @@ class Contract(Protocol):
         """The world after a node came or went."""
 
     def proposals(self, world: World, live: Mapping[str, int]) -> Iterable[Proposal]:
-        """What an SN may propose, where `live` are the nodes with a lease, by UID, and their incarnations."""
+        """The transactions that an SN may propose; `live`: UID and incarnation of each node with a lease."""
 
 
 ANY: frozenset[NodeType] = frozenset({"SN", "SL", "SWOP", "SWCI", "UI"})

@@ -1,4 +1,4 @@
-"""Why a contract refuses a transaction."""
+"""The refusal of a transaction by a contract."""
 
 from swarmlearning.errors import UserError
 from swarmlearning.ledger.codes import Code

@@ -28,7 +28,7 @@ class Register(Body, frozen=True):
 
 
 class Announce(Body, frozen=True):
-    """Where a node can be reached: service (`api`, `p2p`, `fs`) to `host:port`."""
+    """The addresses of a node: service (`api`, `p2p`, `fs`) to `host:port`."""
 
     addresses: dict[Name, Name]
 
@@ -52,7 +52,7 @@ class Revoke(Body, frozen=True):
 
 
 class SwitchRules(Body, frozen=True):
-    """From the next block on the given version of the rules holds; nodes that do not know it stop and say so."""
+    """From the next block on the given version of the rules, the next one, holds; nodes that do not know it stop."""
 
     rules_version: Positive
 

@@ -140,4 +140,10 @@ def switch_rules(world: World, contract: str, body: SwitchRules, tx: TxContext) 
     present = network(world)
     if body.rules_version <= present.rules_version:
         raise Rejection(Code.OLD_RULES, f"rules version {present.rules_version} is in force already")
+    if body.rules_version > present.rules_version + 1:
+        raise Rejection(
+            Code.FAR_RULES,
+            f"rules version {present.rules_version} is in force; the next is {present.rules_version + 1}, "
+            f"and {body.rules_version} would stop every node of this network",
+        )
     return world.with_entries({"network": msgspec.structs.replace(present, rules_version=body.rules_version)})

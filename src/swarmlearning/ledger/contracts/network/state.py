@@ -11,7 +11,7 @@ CONTRACT = "network"
 
 
 class Network(msgspec.Struct, frozen=True):
-    """What the network is: set by the genesis, `rules_version` by `SwitchRules`."""
+    """The network as a whole: set by the genesis, `rules_version` by `SwitchRules`."""
 
     name: str
     founder: str
@@ -117,7 +117,7 @@ def admits(world: World, uid: str) -> bool:
 
 
 def sn_addresses(world: World, besides: str = "") -> list[str]:
-    """Where the APIs of the admitted SNs are reached, without that of the UID `besides`. A witness has none."""
+    """Addresses of the APIs of the admitted SNs, without that of the UID `besides`. A witness has none."""
     return [sn.addresses["api"] for sn in admitted(world) if sn.uid != besides and "api" in sn.addresses]
 
 

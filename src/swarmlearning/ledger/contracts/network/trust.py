@@ -1,4 +1,4 @@
-"""Whom the network trusts: its authorities, and the certificates that they vouch for.
+"""Trust of the network: its authorities, and the certificates that they vouch for.
 
 Trust is judged at a time that the caller names (block time), never "now", and only by what is on the ledger.
 """
@@ -142,7 +142,7 @@ def _boundaries(pem: str, authorities: tuple[str, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=1024)
 def _verdict(pem: str, authorities: tuple[str, ...], span: int) -> tuple[str, str]:
-    """Who vouches for the certificate in this span between two boundaries, or why nobody does."""
+    """The authority that vouches for the certificate in this span between two boundaries, or why none does."""
     leaf, *intermediates = load_bundle(pem)
     anchors = [load_bundle(root)[0] for root in authorities]
     begin = _boundaries(pem, authorities)[span - 1] if span else 0

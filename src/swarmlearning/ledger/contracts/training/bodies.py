@@ -95,7 +95,7 @@ class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a result was made; enough for anyone who holds the models to make it again."""
+    """The making of a result; enough for anyone who holds the models to make it again."""
 
     method: MergeMethod
     contributions: tuple[Contribution, ...]

@@ -30,7 +30,7 @@ from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.world import World
 
 QUIET_SECONDS = 12.0
-"""How long a leader must have been quiet for an SN that reports it: longer than one at work is."""
+"""Silence of a leader until an SN reports it: longer than one at work is silent."""
 
 
 def _step(change: Callable[[Training, Any, Tx], Training]) -> Change:
@@ -126,7 +126,7 @@ class TrainingContract:
 
 
 def _report(world: World, state: Training) -> Depose | None:
-    """That the leader has made no progress since its last transaction; None where nobody leads."""
+    """The report that the leader has made no progress since its last transaction; None where nobody leads."""
     current = state.round
     leader = network.node(world, current.leader) if current else None
     if current is None or leader is None:
