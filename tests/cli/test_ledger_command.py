@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from support.network import Ledger
-from support.rounds import finish, report_all, three_sites
+from support.rounds import SITES, UNUSABLE, finish, publish, report_all, submit, three_sites
 from swarmlearning.cli.main import app
 from swarmlearning.ledger.bodies import Register
 from swarmlearning.ledger.canonical import sha256
@@ -68,6 +68,16 @@ def test_markup_in_a_name_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
     done = ledger_command("show", written(ledger, tmp_path / "chain.sqlite"))
     assert done.exit_code == 0, done.output
     assert f"name={name}" in done.stdout
+
+
+def test_who_was_left_out_of_a_merge_is_shown_with_the_tensor_at_fault(tmp_path: Path) -> None:
+    ledger = three_sites()
+    submit(ledger, SITES[0], digest=UNUSABLE)
+    submit(ledger, *SITES[1:])
+    publish(ledger, "f" * 64)
+    output = ledger_command("show", written(ledger, tmp_path / "chain.sqlite")).stdout
+    (line,) = [line for line in output.splitlines() if "left-out=" in line]
+    assert " (non-finite: NaN in a)" in line
 
 
 def test_json_has_one_object_a_block(over: Ledger, tmp_path: Path) -> None:

@@ -81,6 +81,16 @@ def test_constants_that_are_infinite_in_the_sites_own_model_may_be_so_in_the_res
     assert fault_of_result(worse, structure, own) == "tensor 'conv' has NaN or infinity"
 
 
+def test_an_infinity_of_the_previous_result_may_stay_though_this_site_has_a_finite_value_there(
+    own: Path, structure: str, tmp_path: Path
+) -> None:
+    bounds = np.full(SIZE, np.inf, np.float32)  # of observers: this site has seen data, another one has not
+    result, before = (stored(tmp_path / name, arrays(conv=bounds)) for name in ("result", "before"))
+    assert fault_of_result(result, structure, own, before) == ""
+    worse = stored(tmp_path / "worse", arrays(conv=bounds, half=np.full(5, np.inf, np.float16)))
+    assert fault_of_result(worse, structure, own, before) == "tensor 'half' has NaN or infinity"
+
+
 def test_a_boolean_of_another_value_than_0_and_1_is_a_fault(own: Path, structure: str, tmp_path: Path) -> None:
     tensors = {name: Tensor.of(array, name) for name, array in arrays().items()}
     write(tmp_path / "result", tensors | {"mask": Tensor("BOOL", (9,), bytes([0, 1, 2, 0, 0, 0, 0, 0, 0]))})

@@ -13,9 +13,10 @@ from swarmlearning.cli.runfolder import RunFolder
 from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.bodies import Publish
 from swarmlearning.ledger.history import BrokenChainError, rounds, steps
 from swarmlearning.ordering.local import read_chain_file
-from swarmlearning.views.names import displayed, name_of, node_names
+from swarmlearning.views.names import Names, displayed, name_of, node_names
 from swarmlearning.views.render import clock
 
 app = typer.Typer(help="Read and verify a chain file, offline.", no_args_is_help=True)
@@ -103,13 +104,13 @@ def _table(walked: list[Step]) -> Table:
             table.add_row(*head, "void", "", displayed(step.void, LONGEST_VALUE))
         for signed in step.block.transactions if step.block and step.void is None else ():
             by = name_of(names, signed.content.sender)
-            table.add_row(*head, signed.kind, by, _content(signed.content.body))
+            table.add_row(*head, signed.kind, by, _content(signed.content.body, names))
             head = ["", "", ""]
     return table
 
 
-def _content(body: Body) -> str:
-    """The fields of a body that fit a line: digests cut, certificates left out."""
+def _content(body: Body, names: Names) -> str:
+    """The fields of a body that fit a line: digests cut, no certificates, and of a receipt who was left out and why."""
     plain: dict[str, object] = msgspec.to_builtins(body)
     parts = []
     for name, value in plain.items():
@@ -117,4 +118,7 @@ def _content(body: Body) -> str:
             continue
         text = str(value)
         parts.append(f"{name}={text[:12] if len(text) == 64 else displayed(text, LONGEST_VALUE)}")
+    for entry in body.receipt.exclusions if isinstance(body, Publish) else ():
+        why = displayed(f"{entry.reason}: {entry.detail}", LONGEST_VALUE)
+        parts.append(f"left-out={name_of(names, entry.uid)} ({why})")
     return " ".join(parts)

@@ -1,10 +1,12 @@
 """Whether the models that this site trains with are sound, judged by their bytes and by nobody's word.
 
 A result is the work of another organisation's node: one that the training script could not load, or that would destroy
-what it has learned, is not delivered. Entries that are not finite in this site's own model either are as they should
-be: constants such as a mask of minus infinity.
+what it has learned, is not delivered. Entries that are not finite in this site's own model either, or in the previous
+result, are as they should be: constants such as a mask of minus infinity, which a merge leaves as they are until every
+site has a finite value there.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -19,38 +21,37 @@ from swarmlearning.tensors.structure import describe_difference, label, structur
 _ELEMENTS: Final = 2**17  # a block and its verdicts stay in the processor's cache
 
 
-def fault_of_result(path: Path, structure: str, own: Path | None) -> str:
+def fault_of_result(path: Path, structure: str, own: Path | None, before: Path | None = None) -> str:
     """Why a result cannot be trained on, empty when it can.
 
-    `structure`: the digest that the training's models have. `own`: the model of this site, whose values that are not
-    finite are expected in the result too; None: there is none, and values are not judged. Blocks, for a whole reading
-    of the file.
+    `structure`: the digest that the training's models have. `own`: the model of this site; None: there is none, and
+    values are not judged. `before`: the previous result, where it is held. Values that are not finite in either of them
+    are expected in the result too. Blocks, for a whole reading of the file.
     """
     try:
         header = read_header(path)
         if structure_digest(header.specs) != structure:
             difference = describe_difference(read_header(own).specs, header.specs) if own else ""
             return f"its structure is not that of this training{difference and ': '}{difference}"
-        return _fault_of_values(path, header, own) if own else ""
+        return _fault_of_values(path, header, [each for each in (own, before) if each]) if own else ""
     except (OSError, TensorFileError) as error:
         return f"it cannot be read: {error}"
 
 
 def fault_of_own(path: Path) -> str:
     """Which tensor of the model of this site is not finite, empty when all are. Blocks. Raises `TensorFileError`."""
-    return _fault_of_values(path, read_header(path), None)
+    return _fault_of_values(path, read_header(path), [])
 
 
-def _fault_of_values(path: Path, header: Header, own: Path | None) -> str:
+def _fault_of_values(path: Path, header: Header, known: Sequence[Path]) -> str:
+    """`known`: models, of the same structure, in whose place values that are not finite are expected."""
     with ExitStack() as files:
-        fd, own_fd = (
-            files.enter_context(each.open("rb", buffering=0)).fileno() if each else None for each in (path, own)
-        )
-        assert fd is not None
+        fd, *known_fds = (files.enter_context(each.open("rb", buffering=0)).fileno() for each in (path, *known))
         for block in cut(header, _ELEMENTS):
             bad = _bad(block, _values(fd, header, block))
-            if bad.any() and own_fd is not None and block.dtype in FLOATS:
-                bad &= ~_bad(block, _values(own_fd, header, block))
+            for known_fd in known_fds if block.dtype in FLOATS else ():
+                if bad.any():
+                    bad &= ~_bad(block, _values(known_fd, header, block))
             if bad.any():
                 return _described(header, block, int(np.flatnonzero(bad)[0]), len(bad))
     return ""

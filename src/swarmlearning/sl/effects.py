@@ -184,12 +184,17 @@ class Effects:
 
     async def _check(self, digest: str) -> str:
         """Why a held result cannot be trained on, empty when it can. A bad one leaves the store."""
-        terms, own = self._training.terms, self._ml.model
-        own_path = self._store.path(own) if own and self._store.has(own) else None
+        terms, own, result = self._training.terms, self._ml.model, self._training.result
+        before = result.closed.base if result and result.digest == digest else ""
         if terms is None or digest == own:
             return ""
-        with self._store.pinned(own) if own else self._store.pinned():
-            fault = await asyncio.to_thread(fault_of_result, self._store.path(digest), terms.structure, own_path)
+        with self._store.pinned(*filter(None, (own, before))):
+            own_path, before_path = (
+                self._store.path(each) if each and self._store.has(each) else None for each in (own, before)
+            )
+            fault = await asyncio.to_thread(
+                fault_of_result, self._store.path(digest), terms.structure, own_path, before_path
+            )
         if fault or own_path:
             self._faults[digest] = fault
             while len(self._faults) > _REMEMBERED:
