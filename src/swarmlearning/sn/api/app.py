@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
 from swarmlearning import __version__
@@ -42,7 +43,8 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
     async def docs() -> HTMLResponse:
         return HTMLResponse(_page(app.openapi()))
 
-    return BodyLimit(Guard(app, sn), MAX_BLOCK)
+    everything = Router([Route(transactions.PATH, transactions.Submit(sn), methods=["POST"]), Mount("/", app)])
+    return BodyLimit(Guard(everything, sn), MAX_BLOCK)
 
 
 def _page(description: dict[str, Any]) -> str:

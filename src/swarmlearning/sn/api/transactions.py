@@ -1,20 +1,18 @@
 """`POST /transactions`: the request that comes so often that a framework's way to its handler would cost most of it."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
 
 from swarmlearning.ledger.bodies import Register
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import Transaction
-from swarmlearning.sn.api.service import FAILURES, answer_to, refusals, service
+from swarmlearning.sn.api.service import FAILURES, Service, Sn, answer_to, refusals
 from swarmlearning.sn.ordering import LOCAL_ONLY
 
+PATH = "/transactions"
 BODY = {"requestBody": {"required": True, "content": {"application/jose": {"schema": {"type": "string"}}}}}
 
 
@@ -24,27 +22,32 @@ class Committed(BaseModel):
     height: int
 
 
-class PlainRoute(APIRoute):
-    """A described route whose endpoint gets the request as it is, without FastAPI's dependencies and validation."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The endpoint itself."""
-        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return endpoint
+router = APIRouter()
 
 
-router = APIRouter(route_class=PlainRoute)
-
-
-@router.post("/transactions", response_model=Committed, responses=refusals(400, 409, 503), openapi_extra=BODY)
-async def submit(request: Request) -> Response:
+@router.post(PATH, response_model=Committed, responses=refusals(400, 409, 503), openapi_extra=BODY)
+async def submit(sn: Service, request: Request) -> Response:
     """Commits a signed transaction (body: JWS, compact form). The answer means *on the chain*, never queued.
 
     Sending the same bytes again is always safe.
     """
-    sn = service(request)
+    return await _commit(sn, await request.body())  # described here; `Submit` answers first
+
+
+class Submit:
+    """The same as an ASGI application of its own."""
+
+    def __init__(self, sn: Sn) -> None:
+        self._sn = sn
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await _commit(self._sn, await Request(scope, receive).body())
+        await response(scope, receive, send)
+
+
+async def _commit(sn: Sn, body: bytes) -> Response:
     try:
-        signed = sn.miner.chain.rules.parse((await request.body()).decode("ascii", errors="replace"))
+        signed = sn.miner.chain.rules.parse(body.decode("ascii", errors="replace"))
         if sn.engine.name == "local":
             _refuse_second_sn(signed.content, sn.uid)
         return JSONResponse({"height": await sn.miner.commit(signed)})
