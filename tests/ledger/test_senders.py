@@ -43,7 +43,7 @@ def test_a_refused_batch_leaves_the_state_unchanged(ledger: Ledger) -> None:
 
 def test_a_node_of_an_unknown_authority_cannot_register(ledger: Ledger) -> None:
     ledger.actor("sl-3", "SL", create_authority("CA-2", 30))
-    with pytest.raises(Rejection, match=r"untrusted: .*SL-sl-3.*unknown issuer.*CN=CA-2.*Add the CA certificate"):
+    with pytest.raises(Rejection, match=r"untrusted: .*SL-sl-3.*unknown issuer.*CN=CA-2.*swarm trust add"):
         ledger.register("sl-3")
 
 

@@ -10,15 +10,13 @@ from typing import Annotated, Any, Concatenate, ParamSpec
 import typer
 
 from swarmlearning.address import join
-from swarmlearning.cli.nodes import STATE
-from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, fail, load_identity
+from swarmlearning.cli.options import CaCert, CaPath, Cert, DataDir, Key, data_directory, fail, load_identity
 from swarmlearning.identity.identity import Identity
 
 P = ParamSpec("P")
 
 SnIp = Annotated[str, typer.Option(help="Address of any SN of the network.")]
 SnApiPort = Annotated[int, typer.Option(help="API port of that SN.")]
-DataDir = Annotated[Path, typer.Option(help="Where the UID of this operator is kept.")]
 
 
 @dataclass(frozen=True)
@@ -58,14 +56,14 @@ def connected(program: str) -> Callable[[Callable[Concatenate[Connection, P], No
 def _connection(
     sn_ip: SnIp = "127.0.0.1",
     sn_api_port: SnApiPort = 30304,
-    data_dir: DataDir = STATE / "operator",
+    data_dir: DataDir = None,
     cacert: CaCert = None,
     capath: CaPath = None,
     cert: Cert = None,
     key: Key = None,
 ) -> Connection:
     identity = load_identity(cacert, capath, cert, key)
-    return Connection(join(sn_ip, sn_api_port), identity, data_dir.absolute())
+    return Connection(join(sn_ip, sn_api_port), identity, data_directory(data_dir, "operator"))
 
 
 _OPTIONS = {

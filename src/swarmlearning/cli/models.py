@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarmlearning.cli.nodes import STATE
-from swarmlearning.cli.options import fail
+from swarmlearning.cli.options import DataDir, data_directory, fail
 from swarmlearning.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,20 +14,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List and copy the final models of finished trainings.")
 
-DataDir = Annotated[Path, typer.Option(help="The SL's --data-dir.")]
-
 
 class ModelError(UserError):
     """A model cannot be listed or copied; the message says why and what to do."""
 
 
 @app.command("list")
-def list_models(data_dir: DataDir = STATE / "sl") -> None:
+def list_models(data_dir: DataDir = None) -> None:
     """List the final models in an SL's data directory: contract, run, rounds, bytes and digest."""
     try:
-        for each in _runs(data_dir):
+        place = data_directory(data_dir, "sl")
+        for each in _runs(place):
             typer.echo(f"{each.contract}  run {each.run}  {each.rounds} rounds  {each.size} bytes  {each.model}")
-            typer.echo(f"    {each.participation}; {data_dir / each.path}")
+            typer.echo(f"    {each.participation}; {place / each.path}")
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm model list", error)
 
@@ -36,14 +34,15 @@ def list_models(data_dir: DataDir = STATE / "sl") -> None:
 @app.command("get")
 def get_model(
     to: Annotated[Path, typer.Argument(help="The file to copy it to, as: final.safetensors", dir_okay=False)],
-    data_dir: DataDir = STATE / "sl",
+    data_dir: DataDir = None,
     contract: Annotated[str, typer.Option(help="The training contract, where there are several.")] = "",
     run: Annotated[int | None, typer.Option(help="The run of that contract; by default the last one.", min=0)] = None,
 ) -> None:
     """Copy a run's final model out of an SL's data directory, checked against its digest."""
     try:
-        chosen = _chosen(_runs(data_dir), contract, run, data_dir)
-        _copy(data_dir / chosen.path, to, chosen)
+        place = data_directory(data_dir, "sl")
+        chosen = _chosen(_runs(place), contract, run, place)
+        _copy(place / chosen.path, to, chosen)
         typer.echo(f"contract {chosen.contract}  run {chosen.run}  round {chosen.rounds - 1}  {chosen.model}")
         typer.echo(f"copied to {to}")
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know

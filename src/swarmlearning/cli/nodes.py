@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarmlearning.address import join, require_announceable, split, with_port
-from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, ReadyFd, fail, load_identity, run_node, run_to_the_end
+from swarmlearning.cli.options import (
+    CaCert,
+    CaPath,
+    Cert,
+    DataDir,
+    Key,
+    ReadyFd,
+    data_directory,
+    fail,
+    load_identity,
+    run_node,
+    run_to_the_end,
+)
 from swarmlearning.identity.certificates import common_name
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.expiry import watched
@@ -21,8 +33,6 @@ from swarmlearning.ordering.protocols import EngineChoice
 
 if TYPE_CHECKING:
     from swarmlearning.bridge.bridge import BridgeSettings
-
-STATE = Path.home() / ".local" / "state" / "swarmlearning"
 
 HostIp = Annotated[str, typer.Option("--host-ip", help="Address under which other nodes reach this one.")]
 NodeName = Annotated[
@@ -50,7 +60,7 @@ def sn(
     ordering: Annotated[EngineChoice, typer.Option(help="etcd: several SNs. local: this one alone.")] = "auto",
     network_name: Annotated[str, typer.Option(help="Name of the network to found.")] = "swarm",
     node_name: NodeName = "",
-    data_dir: Annotated[Path, typer.Option(help="Where this node keeps its UID and the chain.")] = STATE / "sn",
+    data_dir: DataDir = None,
     cacert: CaCert = None,
     capath: CaPath = None,
     cert: Cert = None,
@@ -76,7 +86,7 @@ def sn(
             host=host_ip or "0.0.0.0",  # behind a proxy it is reached by its service names
             api_port=sn_api_port,
             p2p_port=sn_p2p_port,
-            data_dir=data_dir.absolute(),
+            data_dir=data_directory(data_dir, "sn"),
             network_name=network_name,
             sentinel=sentinel,
             sentinel_address=through or _service(sentinel_api_service, 443),
@@ -94,7 +104,7 @@ def sn(
 
 @sn_app.command()
 def leave(
-    data_dir: Annotated[Path, typer.Option(help="The data directory of the stopped SN.")] = STATE / "sn",
+    data_dir: DataDir = None,
     cacert: CaCert = None,
     capath: CaPath = None,
     cert: Cert = None,
@@ -107,7 +117,7 @@ def leave(
     try:
         identity = load_identity(cacert, capath, cert, key)
         start_logging("WARNING")
-        with DataDirectory(data_dir.absolute()) as place:
+        with DataDirectory(data_directory(data_dir, "sn")) as place:
             run_to_the_end(leave_network(place, identity))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm sn leave", error)
@@ -117,7 +127,7 @@ def leave(
 
 @sn_app.command()
 def repair(
-    data_dir: Annotated[Path, typer.Option(help="The data directory of the stopped SN.")] = STATE / "sn",
+    data_dir: DataDir = None,
     sentinel_ip: Annotated[str, typer.Option(help="Address of an SN to fetch from, if the chain names none.")] = "",
     sentinel_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
     cacert: CaCert = None,
@@ -132,7 +142,7 @@ def repair(
     try:
         identity = load_identity(cacert, capath, cert, key)
         start_logging("WARNING")
-        with DataDirectory(data_dir.absolute()) as place:
+        with DataDirectory(data_directory(data_dir, "sn")) as place:
             named = join(sentinel_ip, sentinel_api_port) if sentinel_ip else ""
             done = run_to_the_end(repair_chain(place, identity, named))
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
@@ -147,7 +157,7 @@ def repair(
 
 @sn_app.command()
 def recover(
-    data_dir: Annotated[Path, typer.Option(help="The data directory of the stopped SN.")] = STATE / "sn",
+    data_dir: DataDir = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     cacert: CaCert = None,
     capath: CaPath = None,
@@ -162,7 +172,7 @@ def recover(
     try:
         identity = load_identity(cacert, capath, cert, key)
         start_logging("WARNING")
-        with DataDirectory(data_dir.absolute()) as place:
+        with DataDirectory(data_directory(data_dir, "sn")) as place:
             binary = require_binary(os.environ)
             found = run_to_the_end(recovering.survey(place, identity))
             print(found.statement())
@@ -190,7 +200,7 @@ def sl(
         str, typer.Option(help="Address to listen on; by default --host-ip if this machine has it, else all.")
     ] = "",
     node_name: NodeName = "",
-    data_dir: Annotated[Path, typer.Option(help="Where this node keeps its UID and models.")] = STATE / "sl",
+    data_dir: DataDir = None,
     cacert: CaCert = None,
     capath: CaPath = None,
     cert: Cert = None,
@@ -228,7 +238,7 @@ def sl(
             fs_port=sl_fs_port,
             fs_service=_service(sl_fs_service, 30305),
             sn_address=join(sn_ip, sn_api_port) if sn_ip else _service(sn_api_service, 443),
-            data_dir=data_dir.absolute(),
+            data_dir=data_directory(data_dir, "sl"),
             rounds=RoundSettings(
                 make_me_admin=environment.sl_make_me_admin,
                 full_quorum_seconds=environment.sl_wait_for_full_quorum_seconds,

@@ -29,6 +29,28 @@ NEWLINE_AND_TAB = "\n\t"
 
 T = TypeVar("T")
 
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where this node keeps its state; by default below $HOME/.local/state.")
+]
+
+
+def data_directory(given: Path | None, kind: str) -> Path:
+    """The data directory that was given, or the default one of this kind of node.
+
+    Raises `NodeError` where there is none: a directory that depends on how a node is started would make it another
+    node, and an SN the founder of another network.
+    """
+    if given is not None:
+        return given.absolute()
+    home = os.environ.get("HOME", "")
+    if not Path(home).is_absolute():
+        raise NodeError(
+            "HOME is not set, so there is no default place for this node's state: name it with --data-dir (under "
+            "systemd: StateDirectory=swarm and --data-dir %S/swarm)"
+        )
+    return Path(home) / ".local" / "state" / "swarmlearning" / kind
+
+
 logger = logging.getLogger("swarm.node")
 
 HANGUP = (

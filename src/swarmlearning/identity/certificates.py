@@ -48,6 +48,10 @@ class CertificateError(UserError):
     """A certificate that cannot be read, names no role, or is not to be trusted; says which and why."""
 
 
+class UnknownIssuerError(CertificateError):
+    """A certificate of an authority that is not among those trusted; who trusts them knows how to add it."""
+
+
 def load_certificate(pem: bytes | str) -> x509.Certificate:
     """The one certificate in `pem`. Raises `CertificateError` when there is none, or more than one."""
     found = load_bundle(pem)
@@ -201,7 +205,7 @@ def verify_chain(
         issuers = [candidate for candidate in untried if issues(candidate, path)]
         untried = [candidate for candidate in untried if candidate not in issuers]
         reached += [(*path, issuer) for issuer in issuers]
-    raise CertificateError("; ".join(refused) or _unknown_issuer(path[-1], anchors))
+    raise CertificateError("; ".join(refused)) if refused else _unknown_issuer(path[-1], anchors)
 
 
 def _load(load: Callable[[bytes], _Loaded], data: bytes) -> _Loaded:
@@ -333,12 +337,12 @@ def _signature_fault(issuer: x509.Certificate, certificate: x509.Certificate) ->
     return None
 
 
-def _unknown_issuer(certificate: x509.Certificate, anchors: Sequence[x509.Certificate]) -> str:
+def _unknown_issuer(certificate: x509.Certificate, anchors: Sequence[x509.Certificate]) -> UnknownIssuerError:
     trusted = ", ".join(repr(anchor.subject.rfc4514_string()) for anchor in anchors[:5]) or "none"
     more = f" and {len(anchors) - 5} more" if len(anchors) > 5 else ""
-    return (
+    return UnknownIssuerError(
         f"{_name(certificate)} has the unknown issuer {certificate.issuer.rfc4514_string()!r}; "
-        f"trusted CAs: {trusted}{more}. Add the CA certificate of its organisation to them"
+        f"trusted CAs: {trusted}{more}"
     )
 
 

@@ -18,6 +18,7 @@ from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import (
     CertificateError,
     Role,
+    UnknownIssuerError,
     is_authority,
     load_bundle,
     role_of,
@@ -72,6 +73,10 @@ class Identity:
         identity.signer()
         try:
             verify_chain(chain[0], chain[1:], identity.anchors, time.time_ns() // 1_000_000)
+        except UnknownIssuerError as error:
+            raise IdentityError(
+                f"{cert}: {error}. Add the CA certificate that issued it to --cacert or --capath"
+            ) from error
         except CertificateError as error:
             raise IdentityError(f"{cert}: {error}") from error
         return identity

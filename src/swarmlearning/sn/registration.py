@@ -50,7 +50,11 @@ class Registration:
             rules_version=RULES_VERSION,
             created_ms=time.time_ns() // 1_000_000,
         )
-        logger.info("Founding network %s", network_name)
+        logger.warning(
+            "Founding a new network %r. Only its first SN does that: every other SN joins it with --sentinel-ip and "
+            "the address of this one",
+            network_name,
+        )
         await self._miner.found(self._author.write(self._miner.chain, network.CONTRACT, genesis))
 
     async def take_place(self, addresses: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ from cryptography import x509
 
 from swarmlearning.identity.certificates import (
     CertificateError,
+    UnknownIssuerError,
     authority_of,
     is_authority,
     load_bundle,
@@ -148,5 +149,7 @@ def _verdict(pem: str, authorities: tuple[str, ...], span: int) -> tuple[str, st
     begin = _boundaries(pem, authorities)[span - 1] if span else 0
     try:
         return authority_of(verify_chain(leaf, intermediates, anchors, begin)), ""
+    except UnknownIssuerError as error:
+        return "", f"{error}. An operator of a member admits the authority to the network: swarm trust add CA-FILE"
     except CertificateError as error:
         return "", str(error)
