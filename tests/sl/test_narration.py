@@ -65,9 +65,9 @@ def test_while_no_sn_can_be_reached_that_is_told_and_not_for_which_site_is_waite
 def test_the_same_trouble_is_told_once_and_what_stands_in_the_way_to_each_script() -> None:
     shown = list[str]()
     narrator = Narrator(shown.append, True)
-    for _ in range(3):
-        narrator.local_failure("no room on the disk")
-    assert shown == ["This site's SL node cannot do its part: no room on the disk"]
+    for free in range(3):
+        narrator.local_failure(f"no room, the disk has {free} bytes free")
+    assert shown == ["This site's SL node cannot do its part: no room, the disk has 0 bytes free"]
     narrator.warn("nobody reaches this node")
     shown.clear()
     narrator.greet()

@@ -6,6 +6,7 @@ now and then.
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Final, TypeAlias
@@ -27,6 +28,7 @@ WAITING_SECONDS: Final = 10.0
 REPEATED: Final = 6
 """After so many times an unchanged text is shown again."""
 _SHOWN: Final = 256
+_NUMBERS: Final = re.compile(r"(?<= )[0-9]+(?= )")
 
 Outage: TypeAlias = Callable[[], tuple[float, str] | None]
 """Since when (Unix time) no SN has answered this node, and why; None while one does."""
@@ -122,10 +124,11 @@ class Narrator:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _tell(self, level: int, text: str) -> None:
-        if text in self._told:
+        key = _NUMBERS.sub("", text)  # the free bytes of a full disk change with each attempt
+        if key in self._told:
             logger.debug("%s", text)
             return
-        self._told[text] = None
+        self._told[key] = None
         while len(self._told) > _SHOWN:
             del self._told[next(iter(self._told))]
         logger.log(level, "%s", text)
