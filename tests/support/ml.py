@@ -103,7 +103,7 @@ def _write_truncated(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _write_altered(path: Path, tensors: dict[str, Tensor]) -> None:
-    write(path, tensors | {"layer.bias": Tensor.of(np.zeros(9), "layer.bias")})
+    write(path, tensors | {"layer.bias": Tensor.of(np.zeros(9, np.float32), "layer.bias")})
 
 
 def _options() -> argparse.Namespace:
