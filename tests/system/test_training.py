@@ -139,7 +139,7 @@ def test_sites_that_do_not_agree_are_refused_by_what_differs_and_harm_no_other(s
     assert len(swarm.training(swarm.chain()).members) == 2
     late = swarm.start_sl(6, *ml, identity="SL-3")
     assert late.wait() == 3
-    assert "training of contract defaultbb.cqdb.sml.hpe is over; for another training use another trainingContract" in late.output
+    assert "training of contract defaultbb.cqdb.sml.hpe is over; for another training use another" in late.output
 
 
 def test_a_structure_that_cannot_be_merged_is_refused_by_the_sl_whatever_its_client_checks(swarm: Swarm) -> None:
