@@ -139,22 +139,3 @@ def test_a_site_without_whose_model_there_are_too_few_is_told_that_others_cannot
     (remark,) = said(play, "b")
     assert "Other sites cannot fetch this site's models from 10.0.0.1:30305" in remark.text
     assert (remark.own, remark.fatal) == (True, False)
-
-
-def test_a_site_whose_model_is_waited_for_in_vain_is_told_too(first_round: Play) -> None:
-    assert first_round.state.round is not None
-    current = msgspec.structs.replace(first_round.state.round, unreachable=("b",))
-    state = msgspec.structs.replace(first_round.state, round=current)
-    remarks = Remarks("b", "exclude", Play().state)
-    (own,) = remarks.new(state, {}, "", "10.0.0.1:30305")
-    assert own.own
-    assert own.text.startswith("Other sites cannot fetch this site's models from 10.0.0.1:30305: ")
-    assert remarks.new(state, {}, "", "10.0.0.1:30305") == []
-    assert Remarks("a", "exclude", Play().state).new(state, {}, "", "10.0.0.2:30305") == []
-
-
-@pytest.fixture
-def first_round() -> Play:
-    play = Play("a", "b")
-    play.submit("a", "b")
-    return play

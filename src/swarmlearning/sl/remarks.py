@@ -48,7 +48,6 @@ class Remarks:
         """
         found: dict[tuple[object, ...], Remark] = dict(_unusable(state, self._uid, fault))
         found |= _unreachable(state, self._uid, address)
-        found |= _unreachable(state, self._uid, address)
         if state.result is not None:
             own = _Own(self._uid, fault, address)
             found |= _left_out(state, state.result, own, self._fail, names)
@@ -118,14 +117,6 @@ def _unreachable(state: Training, uid: str, address: str) -> _Keyed:
     member = state.members.get(uid)
     if state.round is not None and (uid in state.round.unreachable or (member is not None and member.unreachable)):
         yield (state.run, "unreachable", address), Remark(unreachable_text(address, "nobody could"), own=True)
-
-
-def _unreachable(state: Training, uid: str, address: str) -> _Keyed:
-    """Others report that they can fetch nothing from this site."""
-    member, current = state.members.get(uid), state.round
-    if (member and member.unreachable) or (current and uid in current.unreachable):
-        text = unreachable_text(address, "they report it on the ledger, and go on without this site where they can")
-        yield (state.run, "unreachable", address), Remark(text, own=True)
 
 
 def _alone(state: Training, receipt: Receipt, names: Names) -> _Keyed:
