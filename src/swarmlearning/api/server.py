@@ -66,6 +66,11 @@ class Server:
         """The port listened on."""
         return self._port
 
+    @property
+    def serving(self) -> bool:
+        """Whether it listens now."""
+        return self._listener.started
+
     async def start(self) -> None:
         """Listens and begins to accept. Raises `ListenError` when the address cannot be taken."""
         self._port = await self._listener.start(self._host, self._port)

@@ -35,6 +35,7 @@ from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, Superseded
 from swarmlearning.node.follower import Follower
+from swarmlearning.node.health import answering
 from swarmlearning.node.heartbeat import Heartbeat
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.ready import Ready
@@ -134,8 +135,9 @@ async def _take_part(
     checkpoints = Checkpoints(settings.data_dir)
     if (verified := checkpoints.read(place.network)) is not None:
         await follower.resume(verified)
+    health = answering(settings.data_dir, lambda: {"ready": server.serving, "height": follower.chain.height})
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks, health:
             background = [
                 tasks.create_task(follower.run()),
                 tasks.create_task(checkpoints.keep(follower)),

@@ -21,6 +21,7 @@ from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.health import answering
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.ready import Ready
 from swarmlearning.node.sender import Author
@@ -125,6 +126,7 @@ class _Sn:
         self._miner = Miner(self._engine.switch, place.uid, signer, lambda: time.time_ns() // 1_000_000)
         author = Author(signer, place.uid, place.incarnation)
         self._registration = Registration(settings.name, identity, author, self._miner, self._peers)
+        self._placed = False
         self._listens = ""  # where the API is, even when others reach it elsewhere
         self._agreement = Agreement(place.uid, self._miner, self._peers)
         self._checkpoints = Checkpoints(settings.data_dir)
@@ -273,7 +275,8 @@ class _Sn:
         chain, engine, settings = self._miner.chain, self._engine, self._settings
         name = network.network(chain.world).name
         self._place.pin(chain.network_id, name)
-        async with asyncio.TaskGroup() as tasks, self._reachable(tasks) as addresses:
+        health = answering(settings.data_dir, lambda: {"ready": self._placed, "height": self._miner.chain.height})
+        async with asyncio.TaskGroup() as tasks, self._reachable(tasks) as addresses, health:
             works = (self._miner.run(), engine.run(), self._agreement.run(), self._recheck())
             running = [tasks.create_task(work) for work in (*works, self._checkpoints.keep(self._miner))]
             if not settings.witness:
@@ -285,6 +288,7 @@ class _Sn:
                 running.append(tasks.create_task(self._beat()))
                 logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
                 facts = {"listens": self._listens, "network": chain.network_id, "uid": self._place.uid}
+                self._placed = True
                 ready.tell({**addresses, **facts})
                 await asyncio.Event().wait()
             finally:
