@@ -12,7 +12,7 @@ from swarmlearning.ordering.etcd.gateway import Member
 from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.local import LocalPresence
 from swarmlearning.ordering.protocols import Lease
-from swarmlearning.sn.ordering import LocalEngine
+from swarmlearning.sn.engine import LocalEngine
 from swarmlearning.sn.status import Status, status_of
 
 SNS = ("sn-1", "sn-2", "sn-3")

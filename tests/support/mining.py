@@ -12,8 +12,8 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ordering.local import LocalPresence
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, OrderingError
+from swarmlearning.sn.engine import LocalEngine
 from swarmlearning.sn.miner import Miner
-from swarmlearning.sn.ordering import LocalEngine
 
 Step = Callable[[bytes], None]
 

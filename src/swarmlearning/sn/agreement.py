@@ -20,7 +20,7 @@ from swarmlearning.ledger.contracts.network import Recovery
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.node.errors import NodeError
 from swarmlearning.sn.miner import Miner, State
-from swarmlearning.sn.ordering import Others
+from swarmlearning.sn.remote import Others
 
 logger = logging.getLogger("swarm.SN")
 

@@ -4,7 +4,7 @@
         ▲                                                                                │
         └──────────────(removed: its member's data is worthless now)─────────────────────┘
 
-While this SN has no vote it orders through the others (`sn/ordering.py`) and asks them whether it has been added. As a
+While this SN has no vote it orders through the others (`sn/remote.py`) and asks them whether it has been added. As a
 voter it helps to look after the cluster (`sn/votes.py`).
 """
 
@@ -30,7 +30,8 @@ from swarmlearning.ordering.etcd.tunnel import Gate, Proxy
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import Head, Lease, OrderingError
 from swarmlearning.sn.admission import Admission
-from swarmlearning.sn.ordering import Others, RemoteLog, RemotePresence, Switch
+from swarmlearning.sn.remote import Others, RemoteLog, RemotePresence
+from swarmlearning.sn.switch import Switch
 from swarmlearning.sn.votes import Votes
 
 logger = logging.getLogger("swarm.ordering")

@@ -30,8 +30,8 @@ from swarmlearning.ordering.local import LocalLog, LocalPresence
 from swarmlearning.ordering.protocols import EngineChoice, Lease, OrderingError
 from swarmlearning.sn.agreement import Agreement, recovery_excluding
 from swarmlearning.sn.cluster import Cluster
+from swarmlearning.sn.engine import LocalEngine
 from swarmlearning.sn.miner import Miner
-from swarmlearning.sn.ordering import LocalEngine
 from swarmlearning.sn.peers import Peers
 from swarmlearning.sn.rechecking import recheck
 from swarmlearning.sn.registration import Registration

@@ -23,7 +23,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.sn.miner import Miner
-from swarmlearning.sn.ordering import Others
+from swarmlearning.sn.remote import Others
 
 logger = logging.getLogger("swarm.SN")
 

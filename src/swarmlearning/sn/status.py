@@ -18,7 +18,7 @@ from swarmlearning.ordering.etcd.gateway import Member
 from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.etcd.membership import describe
 from swarmlearning.ordering.protocols import Lease, TrainingProgress
-from swarmlearning.sn.ordering import Engine
+from swarmlearning.sn.engine import Engine
 from swarmlearning.views.names import Names, name_of, node_names
 from swarmlearning.views.nodes import expiries, node_view
 from swarmlearning.views.render import waiting_text

@@ -15,8 +15,8 @@ from swarmlearning.ledger.block import MAX_BLOCK
 from swarmlearning.sn.api import blocks, cluster, nodes, transactions
 from swarmlearning.sn.api.guard import Guard
 from swarmlearning.sn.api.service import FAILURES, Sn, answer_to
+from swarmlearning.sn.engine import Engine
 from swarmlearning.sn.miner import Miner
-from swarmlearning.sn.ordering import Engine
 
 
 def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -> ASGIApp:

@@ -16,8 +16,8 @@ from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.ordering.etcd.presence import STATE_SECONDS
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.sn.api.shared import Shared
+from swarmlearning.sn.engine import Engine
 from swarmlearning.sn.miner import Miner
-from swarmlearning.sn.ordering import Engine
 from swarmlearning.sn.status import status_of
 
 REPORT_SECONDS = 2 * STATE_SECONDS

@@ -10,7 +10,7 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import Transaction
 from swarmlearning.sn.api.service import FAILURES, Service, Sn, answer_to, refusals
-from swarmlearning.sn.ordering import LOCAL_ONLY
+from swarmlearning.sn.engine import LOCAL_ONLY
 
 PATH = "/transactions"
 BODY = {"requestBody": {"required": True, "content": {"application/jose": {"schema": {"type": "string"}}}}}

@@ -10,7 +10,7 @@ from support.network import Ledger
 from swarmlearning.api.client import SnClient
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import EMPTY
-from swarmlearning.sn.ordering import RemoteLog
+from swarmlearning.sn.remote import RemoteLog
 
 
 class Voter:

@@ -1,0 +1,92 @@
+"""The door to an ordering engine as an SN uses it: the embedded one, or `Cluster` (`cluster.py`) for etcd."""
+
+import asyncio
+from typing import Protocol
+
+from swarmlearning.ordering.etcd.gateway import Member
+from swarmlearning.ordering.local import LocalPresence
+from swarmlearning.ordering.protocols import Head, Lease, Log, OrderingError
+from swarmlearning.sn.switch import Switch
+
+LOCAL_ONLY = (
+    "this SN orders alone (--ordering local) and takes no second SN; stop it, install etcd (Debian, Ubuntu: apt-get "
+    "install etcd-server) and start it again with --ordering etcd: its chain is carried over"
+)
+
+
+class Engine(Protocol):
+    """How this SN orders and who else does: `LocalEngine`, or `Cluster` for etcd."""
+
+    name: str
+    switch: Switch
+
+    @property
+    def votes(self) -> bool:
+        """Whether this SN orders itself."""
+        ...
+
+    async def run(self) -> None:
+        """Looks after the engine until cancelled."""
+        ...
+
+    async def stop(self) -> None:
+        """Stops it in good order."""
+        ...
+
+    async def order(self, expected: Head, entry: bytes) -> Head:
+        """Orders an entry for another SN. Raises `ConflictError` or `OrderingError`."""
+        ...
+
+    async def remove(self, uid: str) -> None:
+        """Ends the vote of an SN that asks for it. Raises `OrderingError`."""
+        ...
+
+    async def members(self) -> list[Member]:
+        """The cluster's members; empty where there is none, or no majority."""
+        ...
+
+    async def leases(self) -> dict[str, Lease] | None:
+        """The leases of those who are there; None where this SN cannot tell."""
+        ...
+
+    async def alarms(self) -> list[str]:
+        """What is wrong with the engine, for an operator."""
+        ...
+
+
+class LocalEngine:
+    """The embedded engine behind the same door as `Cluster`: one SN, nobody else to ask."""
+
+    name = "local"
+    votes = True
+
+    def __init__(self, log: Log, presence: LocalPresence) -> None:
+        self.switch = Switch(log, presence)
+        self._presence = presence
+
+    async def run(self) -> None:
+        """There is nothing to look after."""
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        """There is nothing to stop."""
+
+    async def order(self, expected: Head, entry: bytes) -> Head:
+        """Nobody else orders here."""
+        raise OrderingError(LOCAL_ONLY)
+
+    async def remove(self, uid: str) -> None:
+        """There is no cluster."""
+        raise OrderingError(LOCAL_ONLY)
+
+    async def members(self) -> list[Member]:
+        """There is no cluster."""
+        return []
+
+    async def leases(self) -> dict[str, Lease] | None:
+        """The leases of those who are there."""
+        return self._presence.leases()
+
+    async def alarms(self) -> list[str]:
+        """What is wrong ends this SN, with the reason."""
+        return []
