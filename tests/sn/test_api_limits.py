@@ -5,10 +5,12 @@ import contextlib
 import json
 import re
 import tracemalloc
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from starlette.types import Message
 
 from support.certs import authority_in, make_workspace
 from support.local_sn import Member, fetch, member
@@ -55,6 +57,23 @@ async def test_block_streams_of_one_certificate_are_bounded(
                 async with aclosing(sl.client.blocks(0)) as again:
                     await anext(again)
                     return
+
+
+async def test_a_stream_whose_reader_has_gone_before_it_began_is_not_counted() -> None:
+    ended: list[None] = []
+
+    async def events() -> AsyncIterator[bytes]:
+        yield b"data: never\n\n"
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        await asyncio.Event().wait()
+
+    scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
+    await blocks_api.BlockStream(events(), lambda: ended.append(None))(scope, receive, send)
+    assert len(ended) == 1
 
 
 async def test_readers_that_read_nothing_are_cut_off_and_take_little_memory(

@@ -1,6 +1,7 @@
 """How an SN starts, continues, and what keeps it from starting."""
 
 import asyncio
+import resource
 import sqlite3
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -24,7 +25,7 @@ from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.ordering.local import LocalLog, read_chain_file
 from swarmlearning.ordering.protocols import Head, OrderingError, UnavailableError
 from swarmlearning.sn import node as node_module
-from swarmlearning.sn.node import CHAIN_FILE
+from swarmlearning.sn.node import CHAIN_FILE, MOST_DESCRIPTORS, raise_descriptor_limit
 from swarmlearning.transport.listener import ListenError
 
 Identities = dict[str, Identity]
@@ -214,3 +215,13 @@ async def test_a_second_sn_in_the_same_place_is_refused(tmp_path: Path, identiti
         assert "another process of this node is running" in str(error)
     with DataDirectory(tmp_path) as place:
         assert place.incarnation == 2
+
+
+def test_an_sn_may_open_as_many_files_as_the_system_grants() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, before[1]), before[1]))
+        raise_descriptor_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(MOST_DESCRIPTORS, before[1]), before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

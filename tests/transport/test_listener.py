@@ -140,3 +140,16 @@ async def test_the_party_of_a_connection_has_its_authority(identities: Identitie
         assert await greeted(port, client_context(identities["SL-2"]))
     authority = thumbprint(identities["SL-2"].anchors[0])
     assert parties == [Party(authority, identities["SL-2"].thumbprint, "127.0.0.1")]
+
+
+async def test_failed_handshakes_of_one_network_fill_no_log(
+    identities: Identities, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(identities["SN-1"], HandshakeLimits()) as port:
+        for _ in range(20):
+            async with silent_connections(port, 1) as connections:
+                await asyncio.get_running_loop().sock_sendall(connections[0], b"GET / HTTP/1.1\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    while await asyncio.get_running_loop().sock_recv(connections[0], 1000):
+                        pass
+    assert caplog.text.count("TLS handshake with 127.0.0.1") == 1

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -48,6 +49,7 @@ STOP_SECONDS = 0.2
 """For answers under way. Block streams never end by themselves, and what is cut off is sent again by its sender."""
 UNSENT_BYTES = 64 * 1024
 """Of each answer, in memory for a reader that is slow; more would only be more memory, with as many readers as SLs."""
+MOST_DESCRIPTORS = 8192
 CHAIN_FILE = "chain.sqlite"
 ETCD_FOLDER = "etcd"
 
@@ -74,6 +76,7 @@ class SnSettings:
 async def run_sn(settings: SnSettings, identity: Identity, ready: Ready) -> None:
     """Runs an SN until cancelled. Raises `NodeError`, `OrderingError`, `ServerError` or `CertificateError`."""
     require_role(identity.certificate, "SN")
+    raise_descriptor_limit()
     acquire_license("SN")
     with DataDirectory(settings.data_dir) as place:
         logger.info("UID %s, start %d", place.uid, place.incarnation)
@@ -82,6 +85,14 @@ async def run_sn(settings: SnSettings, identity: Identity, ready: Ready) -> None
             await _Sn(settings, identity, place, file, await _etcd(settings)).run(ready)
         finally:
             file.close()
+
+
+def raise_descriptor_limit() -> None:
+    """Allows this process as many open files as the system grants: API and P2P port may have more than a thousand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _etcd(settings: SnSettings) -> Path | None:

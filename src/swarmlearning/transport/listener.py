@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 _BACKLOG: Final = 128
 _PAUSE_SECONDS: Final = 0.2
 _SHUTDOWN_SECONDS: Final = 5.0
+_COMPLAINT_SECONDS: Final = 10.0
+_MOST_COMPLAINTS: Final = 1024
 _SCARCITY: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -64,6 +66,7 @@ class Listener:
         self._make_protocol = make_protocol
         self._limits = limits or HandshakeLimits()
         self._newcomers: dict[_Newcomer, asyncio.Task[None]] = {}  # in the order of their coming
+        self._complaints: dict[str, float] = {}
         self._socket: socket.socket | None = None
         self._over: asyncio.Future[None] | None = None
 
@@ -157,7 +160,18 @@ class Listener:
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
             )
         except OSError as error:  # every TLS failure is one
-            logger.warning("TLS handshake with %s failed: %s", describe(newcomer.address), error)
+            level = logging.DEBUG if self._has_complained_of(newcomer.network) else logging.WARNING
+            logger.log(level, "TLS handshake with %s failed: %s", describe(newcomer.address), error)
+
+    def _has_complained_of(self, network: str) -> bool:
+        """True if a failure of this network was logged just now: whoever connects again and again fills no disk."""
+        now = asyncio.get_running_loop().time()
+        if now - self._complaints.get(network, -_COMPLAINT_SECONDS) < _COMPLAINT_SECONDS:
+            return True
+        if len(self._complaints) >= _MOST_COMPLAINTS:
+            self._complaints.clear()
+        self._complaints[network] = now
+        return False
 
 
 async def _readable(sock: socket.socket) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
-from starlette.types import Message, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from swarmlearning.api.peer import peer_credential, peer_thumbprint
 from swarmlearning.ledger.codes import Code
@@ -48,6 +48,12 @@ class BlockStream(StreamingResponse):
         super().__init__(events)
         self._on_end = on_end
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._on_end()  # here: a client that has gone already ends the response before its stream begins
+
     async def stream_response(self, send: Send) -> None:
         """Sends the events. Returns early, which closes the connection, when the reader is too slow."""
 
@@ -59,8 +65,6 @@ class BlockStream(StreamingResponse):
             await super().stream_response(send_in_time)
         except TimeoutError:
             logger.warning("a reader of blocks has made no room for the next one in %g s: cut off", SLOW_SECONDS)
-        finally:
-            self._on_end()
 
 
 @router.get("/blocks", response_class=StreamingResponse, responses=refusals(503))
