@@ -25,7 +25,7 @@ def list_models(data_dir: DataDir = None) -> None:
     try:
         place = data_directory(data_dir, "sl")
         for each in _runs(place):
-            typer.echo(f"{each.contract}  run {each.run}  {each.rounds} rounds  {each.size} bytes  {each.model}")
+            typer.echo(f"{each.contract}  run {each.run + 1}  {each.rounds} rounds  {each.size} bytes  {each.model}")
             typer.echo(f"    {each.participation}; {place / each.path}")
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm model list", error)
@@ -36,14 +36,14 @@ def get_model(
     to: Annotated[Path, typer.Argument(help="The file to copy it to, as: final.safetensors", dir_okay=False)],
     data_dir: DataDir = None,
     contract: Annotated[str, typer.Option(help="The training contract, where there are several.")] = "",
-    run: Annotated[int | None, typer.Option(help="The run of that contract; by default the last one.", min=0)] = None,
+    run: Annotated[int | None, typer.Option(help="Which run of it, from 1; by default the last one.", min=1)] = None,
 ) -> None:
     """Copy a run's final model out of an SL's data directory, checked against its digest."""
     try:
         place = data_directory(data_dir, "sl")
         chosen = _chosen(_runs(place), contract, run, place)
         _copy(place / chosen.path, to, chosen)
-        typer.echo(f"contract {chosen.contract}  run {chosen.run}  round {chosen.rounds - 1}  {chosen.model}")
+        typer.echo(f"contract {chosen.contract}  run {chosen.run + 1}  round {chosen.rounds - 1}  {chosen.model}")
         typer.echo(f"copied to {to}")
     except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
         fail("swarm model get", error)
@@ -65,7 +65,7 @@ def _chosen(runs: "list[FinalModel]", contract: str, run: int | None, data_dir: 
     if not contract and len(contracts) > 1:
         raise ModelError(f"{data_dir} has models of several contracts: choose by --contract ({', '.join(contracts)})")
     wanted = contract or contracts[0]
-    found = [each for each in runs if each.contract == wanted and run in (None, each.run)]
+    found = [each for each in runs if each.contract == wanted and run in (None, each.run + 1)]
     if not found:
         which = f"contract {wanted}" if run is None else f"run {run} of contract {wanted}"
         raise ModelError(f"{data_dir} has no model of {which}; swarm model list shows what there is")

@@ -88,9 +88,7 @@ class MLChannel:
         return self.directory / name
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(
-            asyncio.CancelledError
-        ):  # the node ends; asyncio's server reports a cancelled handler as an error
+        with suppress(asyncio.CancelledError):  # the node ends; asyncio's server would report it as an error
             try:
                 async with asyncio.timeout(TURN_SECONDS):
                     await self._turn.acquire()

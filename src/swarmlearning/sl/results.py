@@ -1,6 +1,6 @@
 """What a training leaves in an SL's data directory when it is over: the final model, and a report of the run.
 
-    results/<contract>-run<N>.safetensors    the final model; a link, so it takes no room while the store has it too
+    results/<contract>-run<N>.safetensors    the final model, runs counted from 1; a link: no second copy of the bytes
     results/<contract>-run<N>.json           the report (`FinalModel`)
 
 They stay when another training begins; whoever needs the room deletes them.
@@ -46,7 +46,7 @@ def keep_final(directory: Path, store: TensorStore, chain: Chain, contract: str)
     if state.result is None:
         return f"training of contract {contract} ended without a model"
     parts, names, digest = participation(state), node_names(chain.world), state.result.digest
-    stem = f"{''.join(char if char.isalnum() or char in '._-' else '-' for char in contract)}-run{state.run}"
+    stem = f"{''.join(char if char.isalnum() or char in '._-' else '-' for char in contract)}-run{state.run + 1}"
     path = directory / FOLDER / f"{stem}.safetensors"
     try:
         record = FinalModel(
