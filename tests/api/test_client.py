@@ -92,16 +92,16 @@ async def test_a_member_that_is_no_sn_is_not_used_as_one(call: str, identities: 
         asked.set()
 
     async with server(identities["SL-1"], answer) as address, SnClient(address, tls(identities)) as client:
-        with pytest.raises(Unavailable, match=r"is not used as an SN: .*CN=SL-1.* is for the role SL, not SN") as error:
+        with pytest.raises(Unavailable, match=r"is not an SN: .*CN=SL-1.* is for the role SL, not SN") as error:
             await CALLS[call](client)
-    assert not error.value.final
+    assert error.value.final
     assert not asked.is_set()
 
 
 async def test_a_certificate_without_a_role_is_no_sn(tmp_path: Path) -> None:
     made = make_workspace(tmp_path, ["printer-7", "SL-2"])
     async with server(made["printer-7"], just()) as address, SnClient(address, tls(made)) as client:
-        with pytest.raises(Unavailable, match=r"is not used as an SN: .*names no role"):
+        with pytest.raises(Unavailable, match=r"is not an SN: .*names no role"):
             await client.status()
 
 
@@ -116,7 +116,7 @@ async def test_an_sn_in_which_the_caller_finds_a_fault_is_not_used(identities: I
         server(identities["SN-1"], just()) as address,
         SnClient(address, tls(identities), fault=fault) as client,
     ):
-        with pytest.raises(Unavailable, match="is not used as an SN: it is not registered"):
+        with pytest.raises(Unavailable, match="is not an SN: it is not registered"):
             await client.status()
     assert {credential.thumbprint for credential in judged} == {identities["SN-1"].thumbprint}
 

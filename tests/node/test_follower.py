@@ -72,7 +72,7 @@ async def refusal(blocks: list[bytes], identities: Identities) -> str:
     return str(refused.value)
 
 
-async def test_it_replays_what_it_is_shown(ledger: Ledger, identities: Identities) -> None:
+async def test_a_follower_replays_the_blocks_it_is_shown(ledger: Ledger, identities: Identities) -> None:
     pins: list[tuple[str, str]] = []
     async with (
         scripted_sn(identities["SN-1"], ledger.blocks) as sn,
@@ -84,7 +84,7 @@ async def test_it_replays_what_it_is_shown(ledger: Ledger, identities: Identitie
     assert pins == [(ledger.chain.network_id, "test")]
 
 
-async def test_it_resumes_where_the_stream_broke(ledger: Ledger, identities: Identities) -> None:
+async def test_a_follower_resumes_where_the_stream_broke(ledger: Ledger, identities: Identities) -> None:
     async with scripted_sn(identities["SN-1"], ledger.blocks[:3], ends=True) as sn:
         async with following([sn.address], identities["SL-1"]) as follower:
             await follower.reached(2)
@@ -95,7 +95,7 @@ async def test_it_resumes_where_the_stream_broke(ledger: Ledger, identities: Ide
         assert 3 in sn.asked_from
 
 
-async def test_it_goes_on_after_a_restart_of_the_sn(tmp_path: Path, identities: Identities) -> None:
+async def test_a_follower_goes_on_after_a_restart_of_the_sn(tmp_path: Path, identities: Identities) -> None:
     port, sn_identity, sl_identity = fixed_port(), identities["SN-1"], identities["SL-1"]
     async with following([f"127.0.0.1:{port}"], sl_identity) as follower:  # before the SN is there
         async with running_sn(tmp_path, sn_identity, port=port) as sn, member(sn["api"], sl_identity) as sl:
@@ -107,7 +107,7 @@ async def test_it_goes_on_after_a_restart_of_the_sn(tmp_path: Path, identities: 
     assert chain.height > before.height
 
 
-async def test_it_turns_to_another_sn_when_one_does_not_answer(ledger: Ledger, identities: Identities) -> None:
+async def test_a_follower_turns_to_another_sn_when_one_does_not_answer(ledger: Ledger, identities: Identities) -> None:
     dead = f"127.0.0.1:{fixed_port()}"
     async with (
         scripted_sn(identities["SN-1"], ledger.blocks) as sn,

@@ -87,7 +87,7 @@ async def test_a_transaction_is_signed_at_the_newest_height_and_numbered(
     assert (sent[1].network, sent[1].sender, sent[1].incarnation) == (ledger.chain.network_id, "sl-1", 1)
 
 
-async def test_it_returns_when_the_block_has_been_verified_here(ledger: Ledger, identities: Identities) -> None:
+async def test_sending_returns_when_the_block_has_been_verified_here(ledger: Ledger, identities: Identities) -> None:
     offered = asyncio.Event()
 
     def answer(raw: str) -> Answer:

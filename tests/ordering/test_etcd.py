@@ -101,7 +101,7 @@ async def test_goes_on_without_its_leader(cluster: Cluster, tmp_path: Path) -> N
     assert head.height == 1
 
 
-async def test_who_is_left_alone_knows_it(cluster: Cluster) -> None:
+async def test_a_member_that_is_left_alone_knows_no_leader(cluster: Cluster) -> None:
     alone, *others = cluster.hosts
     assert await alone.gateway.led()
     for host in others:

@@ -32,7 +32,7 @@ async def silent_etcd(socket: Path, says: bytes, count: int) -> AsyncIterator[as
 
 
 @pytest.mark.parametrize("closed", [False, True], ids=["not yet there", "no longer used"])
-async def test_who_asks_is_told_that_it_is_unavailable(tmp_path: Path, closed: bool) -> None:
+async def test_a_member_that_is_not_there_is_reported_as_unavailable(tmp_path: Path, closed: bool) -> None:
     """Also where the engine was changed under those who use it: each of them bears an etcd that has ended."""
     gateway = Gateway(tmp_path / "none.sock")
     if closed:
@@ -44,7 +44,7 @@ async def test_who_asks_is_told_that_it_is_unavailable(tmp_path: Path, closed: b
     await gateway.close()
 
 
-async def test_who_waits_for_an_answer_or_to_ask_when_it_is_closed_is_told_and_not_cancelled(tmp_path: Path) -> None:
+async def test_closing_a_gateway_fails_waiting_requests_and_cancels_none(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path / "sock")
     async with silent_etcd(tmp_path / "sock", b"", MAX_REQUESTS) as asked:
         waiting = [asyncio.create_task(gateway.status()) for _ in range(2 * MAX_REQUESTS)]

@@ -80,7 +80,7 @@ async def test_two_logs_on_one_file_conflict_too(log: LocalLog, path: Path) -> N
     other.close()
 
 
-async def test_it_continues_after_a_restart(path: Path) -> None:
+async def test_a_log_continues_after_a_restart(path: Path) -> None:
     first = LocalLog(path)
     head = await append_all(first, ENTRIES)
     first.close()

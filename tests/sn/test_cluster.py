@@ -48,25 +48,31 @@ def end_after_one_answer(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Gateway, "_call", ask_once)
 
 
-async def test_who_asks_hears_that_nobody_can_tell(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_members_are_unknown_when_etcd_ends_meanwhile(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     end_after_one_answer(cluster, monkeypatch)
     assert await cluster.members() == []
     assert not cluster.votes
 
 
-async def test_who_asks_for_the_leases_hears_of_none(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_leases_are_unknown_when_etcd_ends_meanwhile(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     end_after_one_answer(cluster, monkeypatch)
     assert await cluster.leases() is None
     assert not cluster.votes
 
 
-async def test_who_asks_for_alarms_hears_of_none(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_there_are_no_alarms_when_etcd_ends_meanwhile(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     end_after_one_answer(cluster, monkeypatch)
     assert await cluster.alarms() == []
     assert not cluster.votes
 
 
-async def test_who_wants_a_vote_to_end_is_told_to_try_again(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ending_a_vote_is_unavailable_when_etcd_ends_meanwhile(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     end_after_one_answer(cluster, monkeypatch)
     with pytest.raises(UnavailableError, match="no longer used"):
         await cluster.remove("a")

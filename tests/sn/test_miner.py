@@ -165,7 +165,7 @@ def rival(site: Site, *signed: SignedTransaction) -> Step:
     return put
 
 
-async def test_who_loses_a_race_puts_the_transaction_into_the_next_block() -> None:
+async def test_the_loser_of_a_race_puts_the_transaction_into_the_next_block() -> None:
     site = Site(sls=4)
     mine = site.announcement("sl-0")
     site.log.script = [rival(site, site.announcement(f"sl-{n}")) for n in (1, 2, 3)]
@@ -325,7 +325,7 @@ async def test_nothing_is_read_for_ones_own_blocks(monkeypatch: pytest.MonkeyPat
         await miner.submit(site.announcement().raw)
 
 
-async def test_who_waits_when_the_miner_stops_is_told_to_try_again_and_so_is_who_comes_later() -> None:
+async def test_transactions_that_wait_when_the_miner_stops_and_later_ones_are_unavailable() -> None:
     site, tried = Site(), asyncio.Event()
 
     def refuse(entry: bytes) -> None:

@@ -41,7 +41,7 @@ async def failure(data_dir: Path, identity: Identity, **options: object) -> Exce
     return cause
 
 
-async def test_it_founds_a_network_and_registers_where_it_is(tmp_path: Path, identities: Identities) -> None:
+async def test_a_first_sn_founds_a_network_and_registers_its_addresses(tmp_path: Path, identities: Identities) -> None:
     async with (
         running_sn(tmp_path, identities["SN-1"], name="hospitals") as sn,
         member(sn["api"], identities["SL-1"]) as sl,
@@ -55,7 +55,7 @@ async def test_it_founds_a_network_and_registers_where_it_is(tmp_path: Path, ide
 
 
 @needs("etcd")
-async def test_it_founds_its_network_once_although_it_was_killed_meanwhile(
+async def test_an_sn_that_was_killed_while_founding_founds_its_network_once(
     tmp_path: Path, identities: Identities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Etcd had the genesis, the chain file had not."""
@@ -70,7 +70,7 @@ async def test_it_founds_its_network_once_although_it_was_killed_meanwhile(
         assert sha256(read_chain_file(tmp_path / CHAIN_FILE)[0]).hexdigest() == sn["network"]
 
 
-async def test_who_waits_for_a_block_when_it_stops_is_told_so(
+async def test_a_transaction_that_waits_when_the_sn_stops_is_answered(
     tmp_path: Path, identities: Identities, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(node_module, "STOP_SECONDS", 30.0)
@@ -91,7 +91,7 @@ async def test_who_waits_for_a_block_when_it_stops_is_told_so(
     assert "Traceback" not in caplog.text
 
 
-async def test_it_continues_its_chain_after_a_restart(tmp_path: Path, identities: Identities) -> None:
+async def test_an_sn_continues_its_chain_after_a_restart(tmp_path: Path, identities: Identities) -> None:
     async with running_sn(tmp_path, identities["SN-1"]) as sn, member(sn["api"], identities["SL-1"]) as sl:
         await sl.register()
         before = await sl.catch_up()

@@ -91,7 +91,7 @@ def test_an_sn_of_another_network_is_refused_with_both_names(
     assert "found network 'banks'" in complaint
 
 
-def test_who_leaves_is_removed_and_who_starts_it_again_joins_anew(net: Network) -> None:
+def test_an_sn_that_leaves_is_removed_and_joins_anew_when_it_is_started_again(net: Network) -> None:
     sns = net.found(3)
     sns[2].stop()
     assert net.operate(3, "leave").wait() == 0

@@ -44,7 +44,7 @@ def submitted(state: Training) -> set[str]:
     return set(state.round.submissions) if state.round else set()
 
 
-def test_who_is_cut_off_waits_the_majority_goes_on_and_all_is_one_after_it_heals(
+def test_an_sn_that_is_cut_off_waits_while_the_majority_goes_on_and_follows_when_it_heals(
     hosts: Namespaces, net: Network, gates: dict[int, Gate]
 ) -> None:
     net.found(3)

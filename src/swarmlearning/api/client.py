@@ -226,11 +226,12 @@ class SnClient:
             raise Unavailable(f"SN {self.address} sends an answer that cannot be understood: {error}") from error
 
     def _unavailable(self, error: Exception) -> Unavailable:
-        """A failed TLS handshake is final: one side's certificate or CAs are wrong, and trying again will not help."""
+        """A failed TLS handshake is final: the address, a certificate or the CAs of a side are wrong."""
         causes = list(_causes(error))
         for cause in causes:
             if isinstance(cause, NotAnSnError):
-                return Unavailable(f"{self.address} is not used as an SN: {cause.detail}")
+                text = f"what answers at {self.address} is not an SN: {cause.detail}. Check address and port"
+                return Unavailable(text, final=True)
         ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the connection has ended, which says nothing about trust
         distrust = next(
             (cause for cause in causes if isinstance(cause, ssl.SSLError) and not isinstance(cause, ends)), None

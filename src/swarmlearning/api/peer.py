@@ -1,4 +1,4 @@
-"""Who is at the other end of a request: what the server puts into its ASGI scope, as `scope["swarm.peer"]`."""
+"""The other end of a request's connection, which the server puts into the ASGI scope as `scope["swarm.peer"]`."""
 
 import socket
 from collections.abc import Mapping

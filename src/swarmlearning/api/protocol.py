@@ -27,7 +27,7 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True)
 class Limits:
-    """What one server grants its clients. Nodes may share a certificate: keep `connections_per_peer` roomy.
+    """The bounds that one server sets its clients. Nodes may share a certificate: keep `connections_per_peer` roomy.
 
     `unsent_bytes`: of an answer, that wait in memory for a slow reader; None leaves it to the event loop.
     """
@@ -67,7 +67,7 @@ class PeerProtocol(HttpToolsProtocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is being answered."""
+        """True while a request is being answered."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 

@@ -68,7 +68,7 @@ class Server:
 
     @property
     def serving(self) -> bool:
-        """Whether it listens now."""
+        """True while it listens."""
         return self._listener.started
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What the ledger knows of the holder of a certificate on a TLS connection: `ledger/access.py`, by credential."""
+"""The ledger's answer about the holder of a certificate on a TLS connection: `ledger/access.py`, by credential."""
 
 from functools import lru_cache
 
@@ -22,7 +22,7 @@ def peer_of(chain: Chain, credential: Credential) -> Peer:
 
 
 def sn_fault(chain: Chain, credential: Credential) -> str:
-    """Why the holder of a credential is no SN of this network, empty when it is one."""
+    """The reason why the holder of a credential is no SN of this network, empty when it is one."""
     found = peer_of(chain, credential)
     if found.is_sn:
         return ""

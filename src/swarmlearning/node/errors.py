@@ -1,4 +1,4 @@
-"""Why a node stops."""
+"""Errors that end a node."""
 
 from swarmlearning.errors import UserError
 

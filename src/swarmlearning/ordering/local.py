@@ -189,7 +189,7 @@ class LocalPresence:
             await self._notify()
 
     def leases(self) -> dict[str, Lease]:
-        """Who is there now, by UID."""
+        """The leases that stand now, by UID."""
         return dict(self._leases)
 
     async def observe(self) -> AsyncIterator[dict[str, Lease]]:

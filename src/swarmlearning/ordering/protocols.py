@@ -1,4 +1,4 @@
-"""What an ordering engine does for an SN."""
+"""The protocols that an ordering engine fulfils for an SN."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far an SL's local training is. 0 epochs in all, and None: not known; the speeds are without syncs."""
+    """The progress of an SL's local training. 0 epochs in all, and None: not known; the speeds are without syncs."""
 
     epochs: int
     total_epochs: int
@@ -74,7 +74,7 @@ class Lease(NamedTuple):
 
 
 class Presence(Protocol):
-    """Who is there. A lease that is not renewed within its time is gone; that is the rule, all else is a hint."""
+    """The leases of those who are there. One that is not renewed in time is gone; all else is a hint."""
 
     async def announce(self, lease: Lease) -> None:
         """Grants or renews the lease of this node incarnation."""

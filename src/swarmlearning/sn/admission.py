@@ -25,7 +25,7 @@ class Admission:
         return None
 
     def admits(self, credential: Credential, uid: str | None = None) -> bool:
-        """Whether this is the credential of an admitted SN: any, or the one named."""
+        """True for the credential of an admitted SN: of any, or of the one named."""
         chain = self._chain()
         found = peer_of(chain, credential)
         if uid is None:

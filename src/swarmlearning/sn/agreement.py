@@ -1,4 +1,4 @@
-"""Whether this SN still agrees with the others, on the blocks and on the state after them.
+"""The comparison of this SN with the others, on the blocks and on the state after them.
 
 Every SN replays every block by the same rules, so all must come to one state. Where they do not, the majority is
 right: an SN that stands against it is damaged (its memory, its program) or on another chain, and ends. After an
@@ -58,7 +58,7 @@ class Agreement:
 
 
 class Fault(NamedTuple):
-    """What is wrong, empty when nothing is; `final` when this SN is it."""
+    """The fault found, empty when there is none; `final` when this SN is at fault."""
 
     text: str
     final: bool

@@ -83,7 +83,7 @@ class Cluster:
 
     @property
     def voted_before(self) -> bool:
-        """Whether this SN has been part of the cluster already."""
+        """True if this SN has been part of the cluster already."""
         return self._member.has_data
 
     async def start(self, host: str, port: int) -> None:
@@ -146,7 +146,7 @@ class Cluster:
 
     @property
     def votes(self) -> bool:
-        """Whether this SN orders by a member of its own."""
+        """True if this SN orders by a member of its own."""
         return self._gateway is not None
 
     async def leases(self) -> dict[str, Lease] | None:
@@ -173,7 +173,7 @@ class Cluster:
             return []
 
     async def alarms(self) -> list[str]:
-        """What is wrong with the etcd cluster."""
+        """The alarms of the etcd cluster, for an operator."""
         gateway = self._gateway
         if gateway is None:
             return []
@@ -269,7 +269,7 @@ class Cluster:
         return ASK_SECONDS
 
     async def _is_removed(self) -> bool:
-        """What etcd cannot tell: who was removed is refused by the others' gates.
+        """True if the others have removed this SN: etcd cannot report it, since their gates refuse a removed member.
 
         An SN that was added again meanwhile has no name in the list until its new member has started.
         """

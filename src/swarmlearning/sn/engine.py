@@ -15,14 +15,14 @@ LOCAL_ONLY = (
 
 
 class Engine(Protocol):
-    """How this SN orders and who else does: `LocalEngine`, or `Cluster` for etcd."""
+    """The ordering engine of this SN: `LocalEngine`, or `Cluster` for etcd."""
 
     name: str
     switch: Switch
 
     @property
     def votes(self) -> bool:
-        """Whether this SN orders itself."""
+        """True if this SN orders by itself."""
         ...
 
     async def run(self) -> None:
@@ -50,7 +50,7 @@ class Engine(Protocol):
         ...
 
     async def alarms(self) -> list[str]:
-        """What is wrong with the engine, for an operator."""
+        """The alarms of the engine, for an operator."""
         ...
 
 
@@ -88,5 +88,5 @@ class LocalEngine:
         return self._presence.leases()
 
     async def alarms(self) -> list[str]:
-        """What is wrong ends this SN, with the reason."""
+        """None: a fault ends this SN, with the reason."""
         return []

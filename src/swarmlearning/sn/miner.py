@@ -52,7 +52,7 @@ class BusyError(OrderingError):
 
 
 class State(NamedTuple):
-    """What stands at a height: the block's hash, and the state after it."""
+    """The hash of the block at a height, and of the state after it."""
 
     height: int
     hash: str
@@ -196,7 +196,7 @@ class Miner:
             await asyncio.sleep(self._took_at + self._rank() * TURN_SECONDS - asyncio.get_running_loop().time())
 
     def _rank(self) -> int:
-        """How many SNs' turn comes before this one's; a witness, which has no API, has none."""
+        """The number of SNs whose turn comes before this one's; a witness, which has no API, has none."""
         sns = [sn.uid for sn in network.admitted(self.chain.world) if "api" in sn.addresses]
         after = [*(uid for uid in sns if uid > self._sealer), *(uid for uid in sns if uid <= self._sealer)]
         return after.index(self._uid) if self._uid in after else len(after)
@@ -221,7 +221,7 @@ class Miner:
             await self._advanced.wait_for(lambda: self.chain.height >= height)
 
     def state(self, height: int) -> State | None:
-        """What stood at a height; None beyond the head and for old blocks."""
+        """The hashes at a height; None beyond the head and for old blocks."""
         return self._states.get(height)
 
     def height_before(self, seconds: float) -> int:
@@ -354,5 +354,5 @@ def _put(kept: OrderedDict[int, T], height: int, value: T, most: int) -> None:
 
 
 def _by(step: Step) -> str:
-    """Who has sealed the block, as far as it says so."""
+    """The sealer of the block, for a log; empty for an unreadable block."""
     return f", sealed by {name_of(node_names(step.chain.world), step.block.header.sealer)}," if step.block else ""

@@ -56,7 +56,7 @@ ETCD_FOLDER = "etcd"
 
 @dataclass(frozen=True)
 class SnSettings:
-    """What an operator says about one SN. `api_service` and `p2p_service` are how others reach it when that is not
+    """The settings of one SN. `api_service` and `p2p_service` are how others reach it when that is not
     `host` and the port listened on; `sentinel_address` is the API of any SN to join through; a `witness` has no API."""
 
     name: str
@@ -211,7 +211,7 @@ class _Sn:
             cluster.forget()
 
     async def _may_return(self) -> bool:
-        """Whether this SN still has its vote. Raises `NodeError` when its chain is not the network's any more."""
+        """True if this SN still has its vote. Raises `NodeError` when its chain is not the network's any more."""
         chain, uid = self._miner.chain, self._place.uid
         if not network.admits(chain.world, uid):
             return False

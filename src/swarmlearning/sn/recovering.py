@@ -39,14 +39,14 @@ ANSWER_SECONDS = 5.0
 
 
 class Survey(NamedTuple):
-    """What a recovery from this SN would start from: its chain, itself, and the SNs it would go on without."""
+    """The starting point of a recovery from this SN: its chain, itself, and the SNs it would go on without."""
 
     chain: Chain
     me: Node
     lost: list[Node]
 
     def statement(self) -> str:
-        """What an operator must know before."""
+        """The facts that an operator must know before, as text."""
         ended = datetime.fromtimestamp(self.chain.time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         names = ", ".join(sorted(sn.name for sn in self.lost))
         return (
@@ -61,7 +61,7 @@ class Survey(NamedTuple):
 
 
 async def survey(place: DataDirectory, identity: Identity) -> Survey:
-    """What there is to recover from; nothing is changed.
+    """The state that a recovery would start from; nothing is changed.
 
     Raises `NodeError` when recovery is not needed, not possible, or should be done on another SN.
     """

@@ -1,4 +1,4 @@
-"""What an SN says of itself on the ledger: the genesis if it founds the network, its registration, where it is reached.
+"""An SN's own records on the ledger: the genesis if it founds the network, its registration, where it is reached.
 
 All of it is insisted on: without a majority it takes as long as it takes.
 """

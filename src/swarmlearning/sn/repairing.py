@@ -27,7 +27,7 @@ FILES = (CHAIN_FILE, f"{CHAIN_FILE}-wal", f"{CHAIN_FILE}-shm")
 
 
 class Repaired(NamedTuple):
-    """What was done: the fault (empty when there was none), blocks kept and fetched, where the old file is."""
+    """The outcome of a repair: the fault (empty: there was none), blocks kept and fetched, where the old file is."""
 
     fault: str
     kept: int

@@ -82,7 +82,7 @@ class RecoveryStatus(BaseModel):
 
 
 class ExpiryStatus(BaseModel):
-    """When the certificate of a node or an authority expires (Unix time in milliseconds)."""
+    """The end of a certificate, of a node or an authority (Unix time in milliseconds)."""
 
     of: str
     expires_ms: int
@@ -114,8 +114,8 @@ class Status(BaseModel):
 
 @dataclass(frozen=True)
 class _View:
-    """What the SN `uid` knows beside the chain: the engine's members and leases (None: it cannot tell), and the height
-    that an SN which follows must have reported by now."""
+    """The facts that the SN `uid` has beside the chain: the engine's members and leases (None: it cannot tell), and the
+    height that an SN which follows must have reported by now."""
 
     uid: str
     world: World
@@ -130,7 +130,7 @@ class _View:
         return lease if lease is not None and lease.incarnation == known.incarnation else None
 
     def present(self, known: Node) -> bool | None:
-        """Whether a node is there; None where this SN cannot tell. It is there itself."""
+        """True if a node is there, as this SN itself is; None where this SN cannot tell."""
         if known.uid == self.uid:
             return True
         return None if self.leases is None else self.lease(known) is not None
@@ -238,7 +238,7 @@ def _sn(view: _View, known: Node) -> VoterStatus:
 
 
 def _fault_tolerance(engine: Engine, view: _View) -> tuple[bool | None, str]:
-    """Whether there is a majority, and how many failures the network survives."""
+    """True if there is a majority (None: not known), and the fault tolerance as text."""
     if engine.name == "local":
         return True, "one SN, ordering alone: survives none; with etcd more SNs can join"
     voters = [member for member in view.members if not member.learner]

@@ -27,7 +27,7 @@ Propose = Callable[[str, Body], Awaitable[int]]
 
 
 class Judgement:
-    """What one SN makes of leases and chain. Pure: `now` is in seconds of any clock that never goes back."""
+    """The conclusions of one SN from leases and chain. Pure: `now` is in seconds of any clock that never goes back."""
 
     def __init__(self) -> None:
         self._granted: set[tuple[str, int]] = set()

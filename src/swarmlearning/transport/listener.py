@@ -79,7 +79,7 @@ class Listener:
 
     @property
     def started(self) -> bool:
-        """Whether this listens now."""
+        """True while it listens."""
         return self._socket is not None
 
     async def wait(self) -> None:

@@ -104,7 +104,7 @@ class Gateway:
         await self._call("/kv/deleterange", {"key": _out(start), "range_end": _out(end)})
 
     async def watch(self, start: bytes, end: bytes | None) -> AsyncGenerator[list[KeyValue], None]:
-        """What is stored under these keys from now on (an empty value: deleted). First yields an empty list, when the
+        """Yields what is stored under these keys from now on (an empty value: deleted). First an empty list, when the
         watch stands. Ends with `EtcdUnavailableError`. Only a hint: reading is the truth."""
         self._require_open()
         create: dict[str, Any] = {"key": _out(start)}
@@ -164,7 +164,7 @@ class Gateway:
         return await self._call("/maintenance/status", {})
 
     async def used_bytes(self) -> int:
-        """What the member's database holds, free pages not counted."""
+        """The bytes that the member's database holds, free pages not counted."""
         return int((await self.status()).get("dbSizeInUse", 0))
 
     async def alarms(self) -> list[str]:
@@ -173,11 +173,11 @@ class Gateway:
         return [str(found["alarm"]) for found in answer.get("alarms", [])]
 
     async def learns(self) -> bool:
-        """Whether the member has no vote yet, as it knows itself."""
+        """True if the member has no vote yet, as it knows itself."""
         return bool((await self.status()).get("isLearner", False))
 
     async def led(self) -> bool:
-        """Whether the member knows a leader: without one there is no majority, or it is not in it."""
+        """True if the member knows a leader: without one there is no majority, or it is not in it."""
         return int((await self.status()).get("leader", 0)) != 0
 
     async def _call(self, path: str, body: dict[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:

@@ -66,22 +66,22 @@ class EtcdMember:
 
     @property
     def has_data(self) -> bool:
-        """Whether this member has been part of a cluster already."""
+        """True if this member has been part of a cluster already."""
         return (self._directory / "data" / "member").is_dir()
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """True while the process is there."""
         return self._process is not None and self._process.returncode is None
 
     @property
     def peer_socket(self) -> Path:
-        """Where this member listens for its peers."""
+        """The socket at which this member listens for its peers."""
         return self._short(PEER_SOCKET)
 
     @property
     def client_socket(self) -> Path:
-        """Where this member listens for its SN."""
+        """The socket at which this member listens for its SN."""
         return self._short(CLIENT_SOCKET)
 
     async def start(self, cluster: Mapping[str, str] | None, *, new: bool, alone: bool = False) -> None:

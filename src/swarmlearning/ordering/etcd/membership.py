@@ -1,4 +1,4 @@
-"""Who votes: one pure decision at a time, from who is a member, who is admitted and who is there.
+"""The choice of voters: one pure decision at a time, from who is a member, who is admitted and who is there.
 
 Theory. A cluster of n voters survives the crash of (n - 1) // 2 of them, so an even number is worth no more than the
 odd one below it, and a dead voter that stays in the list costs one survivable crash. Therefore:
@@ -20,7 +20,7 @@ MOST_VOTERS = 7
 
 
 class Step(NamedTuple):
-    """What to do next with the SN `uid`; `member` is its id in the cluster, 0 when it is none yet."""
+    """The next change, of the SN `uid`; `member` is its id in the cluster, 0 when it is none yet."""
 
     action: Literal["add", "promote", "remove"]
     uid: str

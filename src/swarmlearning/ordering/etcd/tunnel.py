@@ -57,7 +57,7 @@ class Registry(Protocol):
         ...
 
     def admits(self, credential: Credential, uid: str | None = None) -> bool:
-        """Whether this is the credential of an admitted SN: any, or the one named."""
+        """True for the credential of an admitted SN: of any, or of the one named."""
         ...
 
 
@@ -85,7 +85,7 @@ class _Connections:
         task.add_done_callback(lambda _: self._leave(writer))
 
     def _enter(self, writer: asyncio.StreamWriter) -> bool:
-        """Whether there is room for this connection."""
+        """True if there is room for this connection."""
         if len(self._serving) < MAX_CONNECTIONS:
             return True
         logger.warning("a P2P connection is dropped: there are %d already", MAX_CONNECTIONS)

@@ -63,7 +63,7 @@ async def contract(sn: Service, name: str) -> Response:
 
 @router.get("/health")
 async def health(sn: Service) -> dict[str, Any]:
-    """Whether this SN can do its work."""
+    """Reports that this SN can do its work, and its height."""
     return {"ready": True, "height": sn.miner.chain.height}
 
 

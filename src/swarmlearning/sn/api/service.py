@@ -52,7 +52,7 @@ class Sn:
 
 
 class Refused(BaseModel):
-    """Why a request was refused: `code` for programs, `detail` for people, judged on the block of `height`."""
+    """The reason of a refusal: `code` for programs, `detail` for people, judged on the block of `height`."""
 
     code: str
     detail: str

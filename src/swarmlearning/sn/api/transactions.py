@@ -17,7 +17,7 @@ BODY = {"requestBody": {"required": True, "content": {"application/jose": {"sche
 
 
 class Committed(BaseModel):
-    """Where a transaction stands."""
+    """The height of the block that holds a transaction."""
 
     height: int
 
