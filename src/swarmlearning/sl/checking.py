@@ -47,30 +47,44 @@ def _fault_of_values(path: Path, header: Header, known: Sequence[Path]) -> str:
     """`known`: models, of the same structure, in whose place values that are not finite are expected."""
     with ExitStack() as files:
         fd, *known_fds = (files.enter_context(each.open("rb", buffering=0)).fileno() for each in (path, *known))
-        for block in cut(header, _ELEMENTS):
-            bad = _bad(block, _values(fd, header, block))
-            for known_fd in known_fds if block.dtype in FLOATS else ():
-                if bad.any():
-                    bad &= ~_bad(block, _values(known_fd, header, block))
+        blocks = [block for block in cut(header, _ELEMENTS) if block.dtype in FLOATS or block.dtype == "BOOL"]
+        buffer = np.empty(max((block.size for block in blocks), default=0), np.uint8)
+        for block in blocks:
+            values = _values(fd, header, block, buffer)
+            if _is_plainly_sound(block, values):
+                continue
+            bad = _bad(block, values)
+            if block.dtype in FLOATS and bad.any():
+                for known_fd in known_fds:
+                    bad &= ~_bad(block, _values(known_fd, header, block, buffer))
             if bad.any():
                 return _described(header, block, int(np.flatnonzero(bad)[0]), len(bad))
     return ""
 
 
-def _values(fd: int, header: Header, block: Block) -> Array:
-    """The block's values in a type of NumPy's, (m,). Raises `TensorFileError` when the file has become shorter."""
-    row = np.empty(block.size, np.uint8)
+def _values(fd: int, header: Header, block: Block, buffer: Array) -> Array:
+    """The block's values in a type of NumPy's, (m,), in `buffer` where they need no conversion.
+
+    Raises `TensorFileError` when the file has become shorter.
+    """
+    row = buffer[: block.size]
     if not read_at(fd, row.data, header.data_start + block.start):
         raise TensorFileError("it became shorter while it was read")
     return components(block.dtype, row.view(DTYPES[block.dtype]))
+
+
+def _is_plainly_sound(block: Block, values: Array) -> bool:
+    """True if a sum shows that all values are finite: cheaper than looking at each. False if it overflows, too."""
+    if values.dtype not in (np.float32, np.float64):
+        return False
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(values.sum()))
 
 
 def _bad(block: Block, values: Array) -> Array:
     """Which of the values no training can work with, as booleans (m,)."""
     if block.dtype == "BOOL":
         return values.view(np.uint8) > 1  # NumPy computes nonsense with booleans other than 0 and 1
-    if block.dtype not in FLOATS:
-        return np.zeros(1, np.bool_)
     return ~np.isfinite(values)
 
 

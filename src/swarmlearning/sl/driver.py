@@ -37,7 +37,7 @@ from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.effects import Effects
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
-from swarmlearning.sl.remarks import Remarks
+from swarmlearning.sl.remarks import Remarks, speaks_against
 from swarmlearning.sl.results import keep_final
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.views.names import node_names
@@ -124,7 +124,7 @@ class Driver:
     async def _follow(self) -> None:
         async for chain in self._follower.chains():
             if self._machine is not None:
-                self._remark(chain)
+                await self._remark(chain)
                 self._advance(chain)
 
     def _advance(self, chain: Chain) -> None:
@@ -132,12 +132,16 @@ class Driver:
         leader = state.round.leader if state.round else ""
         self._handle(ChainAdvanced(state, chain.height, network.last_height(chain.world, leader)))
 
-    def _remark(self, chain: Chain) -> None:
-        """Tells what the ledger shows about merges, before the ML process goes on from the result."""
+    async def _remark(self, chain: Chain) -> None:
+        """Tells what the ledger shows about merges, before the ML process goes on from the result.
+
+        What it says against this site's model is checked here first.
+        """
         state, names = state_of(chain.world, self.contract), node_names(chain.world)
         node = network.node(chain.world, self._uid)
         address = node.addresses.get("fs", "") if node else ""
-        for remark in self._remarks.new(state, names, self.ml.model_fault, address) if self._remarks else ():
+        fault = await self.ml.fault_of_model() if speaks_against(state, self._uid) else ""
+        for remark in self._remarks.new(state, names, fault, address) if self._remarks else ():
             if remark.fatal:
                 self._handle(SiteFailed(remark.text))
             else:

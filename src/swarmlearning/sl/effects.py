@@ -196,13 +196,16 @@ class Effects:
                 fault_of_result, self._store.path(digest), terms.structure, own_path, before_path
             )
         if fault or own_path:
-            self._faults[digest] = fault
-            while len(self._faults) > _REMEMBERED:
-                del self._faults[next(iter(self._faults))]
+            self._remember(digest, fault)
         if fault:
             self._narrator.bad_result(digest, fault)
             self._store.forget(digest)
         return fault
+
+    def _remember(self, digest: str, fault: str) -> None:
+        self._faults[digest] = fault
+        while len(self._faults) > _REMEMBERED:
+            del self._faults[next(iter(self._faults))]
 
     async def _deliver(self, digest: str, session: str) -> None:
         with self._store.pinned(digest):
@@ -236,6 +239,7 @@ class Effects:
                 self._narrator.local_failure(str(error))
                 self._emit(LocalFailure(task, str(error), permanent=isinstance(error, UnmergeableError)))
             else:
+                self._remember(merged.result, "")  # made here
                 self._emit(merged)
 
     async def _carry(self, task: Carry) -> None:

@@ -46,7 +46,6 @@ class MLSide:
         self.session: Open | None = None
         self.served = False  # whether the ML process has been told that training is over
         self.model = ""  # digest of the model that was handed over last
-        self.model_fault = ""  # which of its tensors is not finite, if any is
         self.model_size = 0  # bytes of each model of the session
         self._structure_file = directory / "structure.txt"
         self._incarnation = incarnation
@@ -76,6 +75,15 @@ class MLSide:
     def session_id(self) -> str:
         """Names the session: no other one of this node has the same."""
         return f"{self._incarnation}-{self._sessions}"
+
+    async def fault_of_model(self) -> str:
+        """Which tensor of the model that was handed over last is not finite, empty when all are or it is not here."""
+        with self._store.pinned(self.model) if self.model else self._store.pinned():
+            try:
+                return await asyncio.to_thread(fault_of_own, self._store.path(self.model)) if self.model else ""
+            except (StoreError, TensorFileError, OSError) as error:
+                logger.warning("The model handed over last cannot be checked: %s", error)
+                return ""
 
     # --- to the ML process ------------------------------------------------------------------------------------------
 
@@ -146,7 +154,7 @@ class MLSide:
         except TensorFileError as error:
             raise ChannelError(f"no model can have this structure: {error}") from error
         self.session, self._clean, self._sequence, self.served = message, False, 0, False
-        self.model = self.model_fault = ""
+        self.model = ""
         self._sessions += 1
         structure = structure_digest(specs)
         logger.info(
@@ -171,13 +179,12 @@ class MLSide:
         with self._store.pinned() as pin:
             try:
                 _check_structure(path, self.session)
-                fault = await asyncio.to_thread(fault_of_own, path)
                 info = await self._store.adopt(path, pin)
             except (StoreError, TensorFileError) as error:
                 reason = f"the model handed over by the ML process cannot be used: {error}"
                 self._on_event(SiteFailed(reason))
                 return
-            self.model, self.model_fault = info.root, fault
+            self.model = info.root
             self._on_event(ModelReceived(info.root, info.size, isinstance(message, messages.Close)))
 
     def _delivery(self) -> Path:

@@ -60,6 +60,13 @@ class Remarks:
 _Keyed: TypeAlias = Iterator[tuple[tuple[object, ...], Remark]]
 
 
+def speaks_against(state: Training, uid: str) -> bool:
+    """True if the ledger shows a model of this site as not usable for its values."""
+    excluded = state.result.receipt.exclusions if state.result else ()
+    barred = state.round is not None and uid in state.round.barred
+    return barred or any(entry.uid == uid and entry.reason == "non-finite" for entry in excluded)
+
+
 class _Own(NamedTuple):
     uid: str
     fault: str
