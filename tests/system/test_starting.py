@@ -123,8 +123,8 @@ def test_a_port_in_use_is_named(running: Swarm) -> None:
     running.status()
 
 
-def test_an_address_that_is_not_this_machines_is_named(running: Swarm) -> None:
-    complaint = running.start_sl(1, host_ip="192.0.2.1").complaint()
+def test_an_sns_address_that_is_not_this_machines_is_named(running: Swarm) -> None:
+    complaint = start_sn(running, host_ip="192.0.2.1").complaint()
     assert "cannot listen on 192.0.2.1:0: Cannot assign requested address" in complaint
     assert "choose an address of this machine" in complaint
 
@@ -132,10 +132,11 @@ def test_an_address_that_is_not_this_machines_is_named(running: Swarm) -> None:
 def test_mandatory_parameters_are_asked_for(swarm: Swarm) -> None:
     nodes = swarm.processes
     data: Options = {"data-dir": swarm.directory / "none"}
+    sl = data | identity_options(swarm.identities["SL-1"])
     cases = {
         "swarm sn: mandatory parameter --host-ip not specified": nodes.node("SN", "sn", data),
-        "swarm sl: mandatory parameter --host-ip not specified": nodes.node("SL", "sl", {**data, "sn-ip": "here"}),
-        "swarm sl: mandatory parameter --sn-ip not specified": nodes.node("SL-2", "sl", {**data, "host-ip": "here"}),
+        "swarm sl: mandatory parameter --host-ip not specified": nodes.node("SL", "sl", {**sl, "sn-ip": "here"}),
+        "swarm sl: mandatory parameter --sn-ip not specified": nodes.node("SL-2", "sl", {**sl, "host-ip": "here"}),
     }
     for expected, node in cases.items():
         assert node.complaint().startswith(expected)
