@@ -165,6 +165,15 @@ def test_a_final_result_that_most_have_given_up_is_made_again_instead_of_settled
     assert not play.state.over
 
 
+def test_a_final_result_that_all_who_are_left_miss_is_void_though_they_are_too_few_so_that_others_can_join() -> None:
+    play = ended("a", "b", "c", min_peers=3)
+    play.set_attendance("a", "lost")
+    play.missing("b", "c")
+    play.void()
+    play.open("d")
+    assert play.state.members["d"].present
+
+
 def test_patience_with_a_leader_whose_results_are_lost_is_doubled_each_time() -> None:
     play = Play("a", min_peers=2)
     play.open("b", may_lead=False)

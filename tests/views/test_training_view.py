@@ -112,3 +112,11 @@ def test_sessions_with_hostile_contract_names_are_shown_on_one_line() -> None:
     play.state = msgspec.structs.replace(play.state, name="a\u202eb")
     play.open("x", min_peers=2)
     assert "\\u202e" in waiting_text(waiting(play.state), {})
+
+
+def test_a_member_that_others_cannot_fetch_from_is_named_with_its_address() -> None:
+    play = Play("a", "b")
+    play.submit("a", "b")
+    play.publish(without={"b": "unreachable"})
+    text = waiting_text(waiting(play.state), {"b": "site-2"}, {"b": "10.99.0.1:39999"})
+    assert text.endswith("waiting for site-2 (others cannot fetch models from it, at 10.99.0.1:39999)")

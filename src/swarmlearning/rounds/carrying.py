@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from swarmlearning.rounds.events import Action, Carried, Carry
-from swarmlearning.rounds.results import NO_MODEL, NOTHING, Model
+from swarmlearning.rounds.results import NO_MODEL, NOTHING, ModelRef
 from swarmlearning.rounds.work import RoundFacts
 
 
@@ -48,10 +48,10 @@ class Carrying:
             if done.result:
                 self._work.held.add(done.result)
 
-    def update_merge_status(self, latest: Model) -> None:
+    def update_merge_status(self, latest: ModelRef) -> None:
         """Which round has merged it. One whose result was not seen may have; so may one whose result without it was
         void afterwards, as is known when the next one builds on another."""
-        number, result = latest[0], self._work.training.result
+        number, result = latest.round, self._work.training.result
         if number < self._merged_in:
             self._merged_in = NOTHING  # its result is void
         parts = result.receipt.contributions if result else ()
@@ -75,17 +75,17 @@ class Carrying:
         """What was carried over to this result."""
         return self.model if self._carried and self._carried[0] == base else None
 
-    def is_worth_it(self, has: Model, latest: Model) -> bool:
+    def is_worth_it(self, has: ModelRef, latest: ModelRef) -> bool:
         """Whether it was trained from an earlier result, and no round has taken it yet but one still may."""
         result = self._work.training.result
-        if result is None or not has[1] or has[1] not in self._work.held:
+        if result is None or not has.digest or has.digest not in self._work.held:
             return False
-        if has[0] >= latest[0] or self._merged_in > NOTHING:
+        if has.round >= latest.round or self._merged_in > NOTHING:
             return False
         unusable = any(part.uid == self._work.uid for part in result.receipt.exclusions)
-        return not unusable and self._carried != (latest[1], None)
+        return not unusable and self._carried != (latest.digest, None)
 
-    def carry(self, waiting: Handed, has: Model, latest: Model) -> Iterator[Action]:
+    def carry(self, waiting: Handed, has: ModelRef, latest: ModelRef) -> Iterator[Action]:
         """Wants it carried over to the latest result, for each result anew."""
-        if self._carried is None or self._carried[0] != latest[1]:
-            yield from self._work.want(Carry(waiting.digest, has[1], latest[1], latest[0] - has[0]))
+        if self._carried is None or self._carried[0] != latest.digest:
+            yield from self._work.want(Carry(waiting.digest, has.digest, latest.digest, latest.round - has.round))

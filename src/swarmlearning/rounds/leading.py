@@ -15,9 +15,9 @@ from collections.abc import Generator, Iterator
 
 from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze, Progress, Publish
 from swarmlearning.ledger.contracts.training.state import Round, awaited
-from swarmlearning.rounds.events import Action, Fetch, FetchCode, Merge, Merged, Timer
+from swarmlearning.rounds.events import Action, Fetch, FetchCode, Key, Merge, Merged, Timer
 from swarmlearning.rounds.settings import LEAST_SECONDS, TOO_SLOW, RoundSettings
-from swarmlearning.rounds.work import RoundFacts
+from swarmlearning.rounds.work import NEVER, RoundFacts
 
 MERGING = ""
 """Subject of a pause in merging."""
@@ -31,7 +31,7 @@ class Leading:
         self._settings = settings
         self._unusable: dict[str, FetchCode] = {}
         self._unreachable: frozenset[str] = frozenset()
-        self._moved_then = 0
+        self._waiting_since: tuple[Key, int] = (NEVER, 0)
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -115,13 +115,16 @@ class Leading:
 
     def _wait_for_unreachable(self, current: Round) -> Iterator[Action]:
         """Lets another try after a while in which nothing has come, longer each time."""
-        work, timer = self._work, Timer("unreachable", self._work.key_of(current))
+        work, key = self._work, self._work.key_of(current)
+        timer, (since, moved) = Timer("unreachable", key), self._waiting_since
         if (yield from work.elapsed(timer, self._settings.patience(current))):
             work.again(timer)
             yield from work.elapsed(timer, self._settings.patience(current))
-            if work.moved == self._moved_then:
+            self._waiting_since = (key, work.moved)
+            if work.moved == moved:
                 yield from self._give_up(current)
-        self._moved_then = work.moved
+        elif since != key:
+            self._waiting_since = (key, work.moved)
 
     def _give_up(self, current: Round) -> Iterator[Action]:
         work = self._work

@@ -75,7 +75,7 @@ from swarmlearning.rounds.events import (
     TimerFired,
 )
 from swarmlearning.rounds.leading import MERGING, Leading
-from swarmlearning.rounds.results import NO_MODEL, Model, Results
+from swarmlearning.rounds.results import NO_MODEL, ModelRef, Results
 from swarmlearning.rounds.settings import LONGEST_PAUSE, LONGEST_WORK_PAUSE, RoundSettings
 from swarmlearning.rounds.watching import Watching
 from swarmlearning.rounds.work import RoundFacts
@@ -109,7 +109,7 @@ class RoundMachine:
         self._waiting: Handed | None = None
         self._closed: Handed | None = None
         self._has = NO_MODEL
-        self._delivering: Model | None = None
+        self._delivering: ModelRef | None = None
         self._served = False
         self._epochs = (0, 0)
         self._failed = False
@@ -146,7 +146,7 @@ class RoundMachine:
                 self._leading.fetched(digest)
             case FetchFailed(digest, _, code) if work.ended(Fetch(digest, ())):
                 self._leading.fetch_failed(digest, code)
-                wanted = digest == self._results.latest()[1]
+                wanted = digest == self._results.latest().digest
                 yield from work.pause(digest, LONGEST_PAUSE if wanted else LONGEST_WORK_PAUSE)
             case LocalFailure(task, reason, permanent) if work.ended(task):
                 yield from self._leading.failed(task)
@@ -181,7 +181,7 @@ class RoundMachine:
                 self._begun = True
                 self._waiting = self._closed = None
                 latest = self._results.latest()
-                self._has = latest if holds and holds == latest[1] else NO_MODEL
+                self._has = latest if holds and holds == latest.digest else NO_MODEL
                 self._delivering, self._run = None, self._training.run
                 self._work.sent.pop(session, None)  # a refusal of the session before says nothing about this one
             case ModelReceived(digest, size, closing):
@@ -283,7 +283,7 @@ class RoundMachine:
 
     def _checkin(self, me: Member, closed: Handed) -> Handed | None:
         """What a finished member contributes; `active` is the latest merged model, None while that is on its way."""
-        result, digest = self._training.result, self._results.latest()[1]
+        result, digest = self._training.result, self._results.latest().digest
         if me.checkin != "active" or not digest or (result and self._uid in result.missing):
             return closed
         if digest in self._work.held:
@@ -294,21 +294,21 @@ class RoundMachine:
         """Fetches each new result at once, delivers it when the ML process waits, and answers the ML process."""
         latest = self._results.latest()
         yield from self._results.check()
-        if latest[1] and latest[1] not in self._work.held:
-            if latest[1] not in self._work.fetching and self._results.ended_elsewhere():
+        if latest.digest and latest.digest not in self._work.held:
+            if latest.digest not in self._work.fetching and self._results.ended_elsewhere():
                 yield from self._fail(MISSED_THE_END)
             else:
                 yield from self._results.fetch()
         elif self._delivering is not None:
             if self._delivering != latest:
                 yield from self._say_held(me, latest)
-        elif self._waiting and latest[1] and self._has != latest:
+        elif self._waiting and latest.digest and self._has != latest:
             if self._worth_carrying(latest):
                 yield from self._carrying.carry(self._waiting, self._has, latest)
                 yield from self._say_held(me, latest)
             else:
                 self._delivering = latest
-                yield Deliver(latest[1])
+                yield Deliver(latest.digest)
         elif self._waiting:
             if self._has == latest:
                 yield from self._say_held(me, latest)  # a statement that it misses it may have come later
@@ -316,11 +316,11 @@ class RoundMachine:
         else:
             yield from self._say_held(me, latest)
 
-    def _say_held(self, me: Member, latest: Model) -> Iterator[Action]:
+    def _say_held(self, me: Member, latest: ModelRef) -> Iterator[Action]:
         fresh = self._has in (latest, NO_MODEL) and self._delivering is None
         yield from self._results.say_held(me, self._epochs, fresh=fresh)
 
-    def _worth_carrying(self, latest: Model) -> bool:
+    def _worth_carrying(self, latest: ModelRef) -> bool:
         due = not (self._closed or self._served or self._training.over)
         return due and self._carrying.is_worth_it(self._has, latest)
 
@@ -346,7 +346,7 @@ class RoundMachine:
         if self._carrying.model:
             needed.add(self._carrying.model.digest)
         if self._session:
-            needed.add(self._has[1])
+            needed.add(self._has.digest)
         needed |= {body.result for body in self._work.sent if isinstance(body, Publish)}
         result, current = self._training.result, self._training.round
         if result:

@@ -1,6 +1,7 @@
 """The standing result at one node: having it, getting it from others, and saying so on the ledger."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from swarmlearning.ledger.bodies import Missing, ReportPerformance
 from swarmlearning.ledger.contracts.training.state import Member, Result
@@ -11,10 +12,15 @@ from swarmlearning.rounds.work import NEVER, RoundFacts
 NOTHING = -1
 """Round number of "no result yet"."""
 
-Model = tuple[int, str]
-"""A merged model: the round it is the result of, and its digest (a round may have several, when one got lost)."""
 
-NO_MODEL: Model = (NOTHING, "")
+class ModelRef(NamedTuple):
+    """A merged model: the round it is the result of, and its digest; a round may have several, when one got lost."""
+
+    round: int
+    digest: str
+
+
+NO_MODEL = ModelRef(NOTHING, "")
 
 
 class Results:
@@ -29,12 +35,12 @@ class Results:
 
     # --- which it is ------------------------------------------------------------------------------------------------
 
-    def latest(self) -> Model:
+    def latest(self) -> ModelRef:
         """The merged model to train on from: the standing result; when that is void, the one before."""
         result, current = self._work.training.result, self._work.training.round
         if result:
-            return result.closed.number, result.digest
-        return (current.number - 1, current.base) if current else NO_MODEL
+            return ModelRef(result.closed.number, result.digest)
+        return ModelRef(current.number - 1, current.base) if current else NO_MODEL
 
     def ended_elsewhere(self) -> bool:
         """Whether the others have ended with the final model, and nobody is there who could give it."""
@@ -74,7 +80,7 @@ class Results:
 
         Who has the model before a void result is not recorded: everybody is asked.
         """
-        work, result, digest = self._work, self._work.training.result, self.latest()[1]
+        work, result, digest = self._work, self._work.training.result, self.latest().digest
         holders = frozenset(result.holders if result else work.training.members) - {work.uid}
         if digest in work.fetching:
             yield from self._watch(digest, result)
@@ -104,6 +110,7 @@ class Results:
             if current and current.base and work.uid not in current.base_missing:
                 yield from work.send(Missing(current.number - 1))
         elif work.uid not in result.missing:
+            self._moved_missing = work.moved
             yield from work.send(Missing(result.closed.number))
         elif work.uid not in result.given_up:
             timer = Timer("missing", NEVER, result.digest)
@@ -112,7 +119,7 @@ class Results:
                 yield from work.elapsed(timer, QUIET_SECONDS)
                 if work.moved == self._moved_missing:
                     yield from work.send(Missing(result.closed.number, lasting=True))
-            self._moved_missing = work.moved
+                self._moved_missing = work.moved
 
     # --- saying so --------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.node.logs import escaped
 from swarmlearning.sl.remarks import Remark
 from swarmlearning.sl.results import FinalModel
-from swarmlearning.views.names import node_names
+from swarmlearning.views.names import fetch_addresses, node_names
 from swarmlearning.views.render import clock, participation_text, waiting_text
 from swarmlearning.views.training import Waiting, participation
 
@@ -58,7 +58,7 @@ class Narrator:
             if facts is None:
                 before = ""
                 continue
-            text = self._outage_text() or waiting_text(facts, node_names(chain().world))
+            text = self._outage_text() or waiting_text(facts, node_names(chain().world), fetch_addresses(chain().world))
             times = times + 1 if text == before else 0
             before = text
             if times % REPEATED == 0:

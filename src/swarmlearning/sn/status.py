@@ -19,7 +19,7 @@ from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.etcd.membership import describe
 from swarmlearning.ordering.protocols import Lease, TrainingProgress
 from swarmlearning.sn.engine import Engine
-from swarmlearning.views.names import Names, name_of, node_names
+from swarmlearning.views.names import Names, fetch_addresses, name_of, node_names
 from swarmlearning.views.nodes import expiries, node_view
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting
@@ -165,7 +165,7 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str, due_heig
         alarms=[text for text in alarms if text],
         sns=[_sn(view, known) for known in sns],
         nodes=[_node(view, known) for known in network.nodes(world)],
-        trainings=[_training(names, state) for state in world.area("training/", Training)],
+        trainings=[_training(names, fetch_addresses(world), state) for state in world.area("training/", Training)],
         recoveries=[
             RecoveryStatus(height=entry.height, by=entry.by, lost=list(entry.lost))
             for entry in network.recoveries(world)
@@ -251,7 +251,7 @@ def _fault_tolerance(engine: Engine, view: _View) -> tuple[bool | None, str]:
     return True, describe(len(voters), live)
 
 
-def _training(names: Names, state: Training) -> TrainingStatus:
+def _training(names: Names, addresses: Names, state: Training) -> TrainingStatus:
     facts = waiting(state)
     return TrainingStatus(
         name=state.name,
@@ -261,6 +261,6 @@ def _training(names: Names, state: Training) -> TrainingStatus:
         members=[names[uid] for uid in sorted(state.members)],
         leader=name_of(names, state.round.leader) if state.round else None,
         waiting_for=[names[uid] for uid in training.awaited(state)],
-        text=waiting_text(facts, names),
+        text=waiting_text(facts, names, addresses),
         waiting=msgspec.to_builtins(facts),
     )

@@ -21,6 +21,12 @@ def node_names(world: World) -> dict[str, str]:
     return {uid: name if times[name] == 1 else f"{name} ({displayed(uid)[:UID_DIGITS]})" for uid, name in shown.items()}
 
 
+def fetch_addresses(world: World) -> dict[str, str]:
+    """UID to the address at which others fetch models from the node, safe to show."""
+    found = {known.uid: known.addresses.get("fs", "") for known in network.nodes(world)}
+    return {uid: displayed(address) for uid, address in found.items() if address}
+
+
 def name_of(names: Names, uid: str) -> str:
     """The name to show for this UID; a UID without one is shown itself."""
     return names.get(uid) or displayed(uid)

@@ -38,8 +38,12 @@ ACTIVITIES: dict[Activity, str] = {
 }
 
 
-def waiting_text(facts: Waiting, names: Names) -> str:
-    """One line: what a training waits for, for whom, since when and why."""
+def waiting_text(facts: Waiting, names: Names, addresses: Names | None = None) -> str:
+    """One line: what a training waits for, for whom, since when and why.
+
+    `addresses`: where models are fetched from each node, named where they cannot be.
+    """
+    waits = _awaited_text(facts, names, addresses or {})
     match facts.phase:
         case "over":
             return f"training is over, {participation_text(facts.participation, names)}"
@@ -47,7 +51,7 @@ def waiting_text(facts: Waiting, names: Names) -> str:
             return "no session is open yet"
         case "opening":
             opened = f"{facts.have} of {facts.need} sessions of contract {displayed(facts.contract)} are open"
-            return f"{opened}; round 0 waits for {facts.need - facts.have} more{_awaited_text(facts, names)}"
+            return f"{opened}; round 0 waits for {facts.need - facts.have} more{waits}"
         case "leaderless":
             return f"round {facts.round}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
         case "merging":
@@ -55,7 +59,7 @@ def waiting_text(facts: Waiting, names: Names) -> str:
         case "collecting":
             since = f", open since {clock(facts.since_ms)}" if facts.since_ms is not None else ""
             counts = f"{facts.have} models in, minPeers {facts.need}"
-            return f"round {facts.round}{since}: {counts}{_awaited_text(facts, names)}"
+            return f"round {facts.round}{since}: {counts}{waits}"
 
 
 def participation_text(facts: Participation, names: Names) -> str:
@@ -132,13 +136,15 @@ def _missing(each: RoundReport, sites: list[str]) -> str:
     return " and ".join(f"{site} ({why.get(site, 'not there yet')})" for site in sites if site not in each.contributors)
 
 
-def _awaited_text(facts: Waiting, names: Names) -> str:
-    found = sorted(name_of(names, each.uid) + _reason(each) for each in facts.awaited)
+def _awaited_text(facts: Waiting, names: Names, addresses: Names) -> str:
+    found = sorted(name_of(names, each.uid) + _reason(each, addresses.get(each.uid, "")) for each in facts.awaited)
     return f"; waiting for {listed(found)}" if found else ""
 
 
-def _reason(each: Awaited) -> str:
+def _reason(each: Awaited, address: str) -> str:
     if each.reason == "expected":
         return ""
+    if each.reason == "unreachable" and address:
+        return f" ({REASONS[each.reason]}, at {address})"
     since = f" since {clock(each.since_ms)}" if each.since_ms is not None else ""
     return f" ({REASONS[each.reason]}{since})"

@@ -14,7 +14,7 @@ from swarmlearning.node.credentials import peer_of
 from swarmlearning.ordering.protocols import Lease, TrainingProgress
 from swarmlearning.sn.api.service import Service, refusals, refused
 from swarmlearning.sn.status import Status
-from swarmlearning.views.names import node_names
+from swarmlearning.views.names import fetch_addresses, node_names
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting
 
@@ -58,7 +58,7 @@ async def contract(sn: Service, name: str) -> Response:
     world = sn.miner.chain.world
     state = state_of(world, name)
     body: dict[str, Any] = msgspec.to_builtins(state)
-    return JSONResponse(body | {"text": waiting_text(waiting(state), node_names(world))})
+    return JSONResponse(body | {"text": waiting_text(waiting(state), node_names(world), fetch_addresses(world))})
 
 
 @router.get("/health")

@@ -308,8 +308,10 @@ def lost_model(state: Training) -> int | None:
     one that fewer hold than have given up, where those can go on. Of a base, only when all miss it.
     """
     there = alive(state)
-    if state.terms is None or state.settled or len(there) < state.terms.min_peers:
+    if state.terms is None or state.settled or not there:
         return None
+    if len(there) < state.terms.min_peers and not state.over:
+        return None  # who is away may have it; once training is over nobody new can come in their place
     result, current = state.result, state.round
     if result is None:
         lost = current is not None and bool(current.base) and there <= set(current.base_missing)
