@@ -14,9 +14,10 @@ from support.local_sn import member, running_sn
 from support.network import Ledger, session
 from support.ports import fixed_port
 from support.scripted_sn import scripted_sn
+from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
-from swarmlearning.ledger.bodies import Announce
+from swarmlearning.ledger.bodies import Announce, Revoke
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.checkpoint import decode, encode
 from swarmlearning.node.errors import NodeError
@@ -200,6 +201,24 @@ async def test_an_sn_that_sends_an_invalid_block_is_left_for_another_one(
         assert follower.turn_to_next().address == honest.address
     assert chain.hash == ledger.chain.hash
     assert f"SN {false.address} sent an invalid block" in caplog.text
+
+
+async def test_a_revoked_sn_is_no_longer_one_of_the_addresses(ledger: Ledger, identities: Identities) -> None:
+    sn = ledger.join("sn-2", "SN")
+    ledger.say("sn-2", Announce({"api": "127.0.0.1:1"}), "network")
+    ledger.say("sn-1", Revoke(thumbprint(sn.pair.certificate)), "network")
+    async with (
+        scripted_sn(identities["SN-1"], ledger.blocks[:-1]) as honest,
+        following([honest.address], identities["SL-1"]) as follower,
+    ):
+        await follower.reached(len(ledger.blocks) - 2)
+        assert "127.0.0.1:1" in follower.addresses
+    async with (
+        scripted_sn(identities["SN-1"], ledger.blocks) as honest,
+        following([honest.address], identities["SL-1"]) as follower,
+    ):
+        await follower.reached(len(ledger.blocks) - 1)
+        assert follower.addresses == (honest.address,)
 
 
 async def test_an_sn_that_the_ledger_does_not_admit_is_not_followed(

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
-from swarmlearning.ledger.bodies import Announce, Leave, Recover
+from swarmlearning.ledger.bodies import Announce, Leave, Recover, RetireAuthority, Revoke
 from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
 from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.contracts import network
@@ -18,7 +18,7 @@ from swarmlearning.node.snpool import SnPool
 
 logger = logging.getLogger("swarm.chain")
 
-MOVES = (Announce, Leave, Recover)
+MOVES = (Announce, Leave, Recover, RetireAuthority, Revoke)
 """Transactions that change where SNs are."""
 
 Pin = Callable[[str, str], None]
