@@ -3,16 +3,19 @@
 import builtins
 import collections
 import io
+import math
 import os
 import pickle
 import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy._core import numeric  # NumPy's own, which pickles refer to
 
 from swarmlearning.bridge import unpickling
@@ -285,3 +288,34 @@ def test_steps_and_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(pickled) == "it has more than 100 instructions"
     monkeypatch.setattr(unpickling, "MAX_TEXT", 20)
     assert refusal(pickled) == "its texts have more than 20 bytes"
+
+
+# --- any bytes at all
+
+WRITTEN: Final = [
+    pickle.dumps({"w": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(1)}, protocol)
+    for protocol in (3, 4, 5)
+]
+WRITTEN.append(pickle.dumps({"w": np.zeros((2, 3, 4), np.float32).transpose(1, 0, 2)}, 5))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    source=st.sampled_from(WRITTEN),
+    edits=st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), min_size=1, max_size=5),
+    cut=st.integers(0, 30),
+)
+def test_an_altered_pickle_is_read_or_refused_and_arrays_lie_inside_the_file(
+    source: bytes, edits: list[tuple[int, int]], cut: int
+) -> None:
+    altered = bytearray(source)
+    for place, value in edits:
+        altered[place % len(altered)] = value
+    pickled = bytes(altered[: len(altered) - cut])
+    try:
+        arrays = read_weights(io.BytesIO(pickled), len(pickled))
+    except Unusable:
+        return
+    for stored in arrays.values():
+        assert 0 <= stored.offset <= stored.offset + stored.size <= len(pickled)
+        assert math.prod(stored.shape) * stored.dtype.itemsize == stored.size
