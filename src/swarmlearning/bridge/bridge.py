@@ -1,4 +1,4 @@
-"""The exchanges: what the original's client asks, said to our SL; and what that answers, said to the client.
+"""The exchanges: requests of the original's client passed on to our SL, and its answers passed back.
 
     client                    bridge                         SL (local channel)
     OpenSession ────────────▶ remembers it
@@ -9,8 +9,8 @@
     LossResponse ───────────▶           Evaluated ─────────▶
                 ◀──────────── SyncResponse ◀──────────────── Synced
 
-A session's Open needs the model's structure, which the original's first message does not tell. So the SL hears of a
-session with its first weights, and what the swarm objects to is the answer to those.
+A session's Open needs the model's structure, which the original's first message does not have. So a session is opened
+with its first weights, and a refusal by the swarm is the answer to those.
 
 The client loads a merged model only on a `LossRequest`. Where the SL has nothing newer for it (training was over before
 its last request), the bridge shows it the last one again, so that it ends with the swarm's model and not with its own.
@@ -146,7 +146,7 @@ class Bridge:
                 await self._handle(await self._client.receive())
             except Unusable as error:
                 logger.error("%s", error)
-                await self._client.say(messages.status(Code.ERROR_IN_USER, str(error)))
+                await self._client.send(messages.status(Code.ERROR_IN_USER, str(error)))
         except OutOfTurn as error:
             logger.warning("%s: it has been started again", error)
             self._end_session()
@@ -174,14 +174,14 @@ class Bridge:
     async def _open_session(self, request: OpenSession) -> None:
         self._end_session()
         if problem := _objection(request):
-            await self._client.say(messages.session_response(Status(Code.ERROR_IN_USER, problem), ""))
+            await self._client.send(messages.session_response(Status(Code.ERROR_IN_USER, problem), ""))
             return
         try:
             session = self._remember(Session(secrets.token_hex(8), request))
         except OSError as error:
-            await self._client.say(messages.session_response(Status(Code.ERROR_IN_SL, str(error)), ""))
+            await self._client.send(messages.session_response(Status(Code.ERROR_IN_SL, str(error)), ""))
         else:
-            await self._client.say(messages.session_response(OK, session.id))
+            await self._client.send(messages.session_response(OK, session.id))
 
     async def _kill(self, message: KillSession) -> None:
         """The client leaves without waiting for an answer."""
@@ -200,12 +200,12 @@ class Bridge:
             logger.error("%s", error)
             self._end_session()
             code = Code.ERROR_IN_USER if isinstance(error, Unusable) else Code.ERROR_IN_SL
-            await self._client.say(messages.sync_response(request, Status(code, str(error)), 0, over=False))
+            await self._client.send(messages.sync_response(request, Status(code, str(error)), 0, over=False))
         except Aborted as error:
             logger.error("The ML process cannot use the merged model: %s", error)
             self._end_session()
         else:
-            await self._client.say(messages.sync_response(request, OK, interval, over))
+            await self._client.send(messages.sync_response(request, OK, interval, over))
             if request.closing:
                 self._end_session()
 
@@ -216,7 +216,7 @@ class Bridge:
         local = await self._hand_over(self._session, request)
         shown = ""
         while True:
-            match await self._hear(local):
+            match await self._next_from_sl(local):
                 case Merged(file=name, model=digest):
                     await asyncio.to_thread(self._memory.keep, self._channel.with_name(name))
                     await self._show(request, local)
@@ -235,7 +235,7 @@ class Bridge:
         if self._local is None:
             self._local = await Local.open(self._channel, session)
         while not self._local.session:
-            await self._hear(self._local)
+            await self._next_from_sl(self._local)
         await self._local.hand_over(request, name)
         return self._local
 
@@ -256,8 +256,8 @@ class Bridge:
         part.rename(path)
         return structure
 
-    async def _hear(self, local: Local) -> FromSL:
-        """What the SL says next. Raises `Left` or `OutOfTurn` when the client does not wait for it any more."""
+    async def _next_from_sl(self, local: Local) -> FromSL:
+        """The SL's next message. Raises `Left` or `OutOfTurn` when the client does not wait for it any more."""
         heard = asyncio.ensure_future(local.receive())
         disturbed = asyncio.ensure_future(self._pipes.disturbed())
         try:
@@ -289,10 +289,10 @@ class Bridge:
         head = messages.loss_request_head(request, self._losses)
         if isinstance(request.weights, str):
             await asyncio.to_thread(self._write_merged, names)
-            await self._client.say(messages.loss_request(head, MERGED))
+            await self._client.send(messages.loss_request(head, MERGED))
         else:
             weights = await asyncio.to_thread(model_to_message, self._memory.merged, names)
-            await self._client.say(*messages.loss_request_with(head, weights))
+            await self._client.send(*messages.loss_request_with(head, weights))
         answer = await self._client.receive()
         if not isinstance(answer, Evaluated):
             self._client.put_back(answer)
@@ -334,7 +334,7 @@ class Bridge:
 
 
 def _objection(request: OpenSession) -> str:
-    """What is wrong with the client's parameters, in the words that its users know; empty when nothing is."""
+    """Why the client's parameters are refused, in the texts that its users know; empty when they are accepted."""
     if request.sync_interval < 1:
         return "syncFrequency has to be a positive integer"
     if request.min_peers < 1:

@@ -34,5 +34,6 @@ class Dialogue:
         """The next to be received is this one again."""
         self._ahead = message
 
-    async def say(self, *pieces: bytes | memoryview) -> None:
+    async def send(self, *pieces: bytes | memoryview) -> None:
+        """Sends one message, in pieces."""
         await self._pipes.write(*pieces)

@@ -79,7 +79,7 @@ class Status(NamedTuple):
 OK: Final = Status(Code.OK, "StatusOK")
 
 
-# --- what the ML process says ---------------------------------------------------------------------------------------
+# --- messages from the ML process ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def decode(kind: int, body: memoryview | bytes) -> FromClient:
             raise Unusable(f"unexpected message type: {other.value}; only an SL sends it")
 
 
-# --- what the SL says: whole messages -------------------------------------------------------------------------------
+# --- messages from the SL, whole -------------------------------------------------------------------------------
 
 
 def status(code: Code, text: str) -> bytes:

@@ -143,7 +143,7 @@ class Pipes:
                     await self._wait_for_room()
 
     def write_now(self, message: bytes) -> None:
-        """As much of it as there is room for; for last words."""
+        """Writes as much of it as there is room for, without waiting."""
         with suppress(OSError):
             os.write(self._response, message)
 

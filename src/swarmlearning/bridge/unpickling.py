@@ -187,7 +187,7 @@ class _Machine:
                 state = self._pop()
                 _set_state(self._top(), state)
             case _:
-                raise Unusable(f"instruction {code!r} at byte {self._at - 1} is none that arrays need")
+                raise Unusable(f"instruction {code!r} at byte {self._at - 1} is not allowed: arrays need none such")
 
     # --- values
 
@@ -248,7 +248,7 @@ class _Machine:
 
     def _top(self) -> _Object:
         if not self._stack:
-            raise Unusable(f"the instruction at byte {self._at - 1} lacks what it works on")
+            raise Unusable(f"the instruction at byte {self._at - 1} finds the stack empty")
         return self._stack[-1]
 
     def _take(self, count: int) -> bytes:

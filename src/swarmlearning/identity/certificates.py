@@ -267,7 +267,7 @@ def _name(certificate: x509.Certificate) -> str:
 
 
 def _fault(certificate: x509.Certificate, at_ms: int) -> str | None:
-    """What forbids the use of this certificate at this time, whatever its place in the path."""
+    """Why this certificate must not be used at this time, wherever it is in the path; None if there is none."""
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if at_ms < _unix_ms(begin):
         return f"{_name(certificate)} is not yet valid before {begin:%Y-%m-%d %H:%M:%S} UTC: check the clocks"
