@@ -11,6 +11,7 @@ from support import original_client, torch_site
 from support.processes import Process
 from support.swarm import Gate, Swarm, assert_complete, digest, has_models
 from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.sl.node import OVER_ALREADY
 
 CLIENT = Path(original_client.__file__)
 
@@ -128,7 +129,7 @@ def test_what_the_swarm_refuses_the_client_is_told(swarm: Swarm) -> None:
     other = swarm.start_sl(2, "--rounds", "2", "--min-peers", "1")
     assert other.wait() == 0
     refused = start_bridge(swarm, 1, "--rounds", "1", "--min-peers", "1")
-    assert refused.wait() == 1
+    assert refused.wait() == OVER_ALREADY
     assert "SwarmError: SL error: training of contract defaultbb.cqdb.sml.hpe is over; an operator" in refused.output
     assert "Traceback" not in refused.output
 
