@@ -14,12 +14,18 @@ from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Announce, Body, Register
-from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network.state import Network
+from swarmlearning.ledger.world import World
 from swarmlearning.node.sender import Author
 
 REFRESH_SECONDS = 1.0
 """How often the head is looked at: a transaction refers to a block that is at most 1024 heights back."""
+
+
+WORLD = World().with_entries({"network": Network("", "", 0, RULES_VERSION)})
+"""All that a head has to know to be signed for: the rules in force."""
 
 
 class Anchorage:
@@ -32,7 +38,7 @@ class Anchorage:
     async def refresh(self) -> None:
         """Asks once."""
         status = await self._sn.status()
-        self.head = Chain(network_id=status["network_id"], height=status["height"], hash=status["hash"])
+        self.head = Chain(network_id=status["network_id"], height=status["height"], hash=status["hash"], world=WORLD)
 
     async def run(self) -> None:
         """Asks again and again, until cancelled."""

@@ -114,7 +114,7 @@ def test_hostile_names_neither_break_nor_style_the_status(name: str, monkeypatch
 
 
 def test_a_terminal_still_gets_its_styles() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, markup=False)
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", markup=False)
     console.print("dim", style="dim")
     assert isinstance(console.file, io.StringIO)
     assert "\x1b[2m" in console.file.getvalue()

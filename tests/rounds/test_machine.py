@@ -1132,7 +1132,8 @@ def test_a_leader_whose_last_result_nobody_could_fetch_merges_again_after_a_paus
 # --- models that are lost --------------------------------------------------------------------------------------------
 
 
-def test_a_result_that_nobody_serves_is_reported_missing_and_again_when_no_byte_has_come_for_long() -> None:
+def without_the_result() -> Node:
+    """A node that has reported that nobody serves the result of round 0, and has tried once more, in vain."""
     node = submitted("b")
     node.play.publish()
     node.show()
@@ -1140,6 +1141,17 @@ def test_a_result_that_nobody_serves_is_reported_missing_and_again_when_no_byte_
     node.accept(Missing(0))
     node.play.missing("b")
     node.show()
+    assert node.wake("retry", moved=3) == [Fetch(merged(0), ("a",))]
+    assert node.tell(FetchFailed(merged(0), "refused")) == []
+    return node
+
+
+def test_bytes_that_were_moved_before_a_result_was_missed_do_not_count_as_bytes_of_it() -> None:
+    assert without_the_result().wake("missing", moved=3) == [Send(Missing(0, lasting=True))]
+
+
+def test_a_result_that_nobody_serves_is_reported_missing_and_again_when_no_byte_has_come_for_long() -> None:
+    node = without_the_result()
     assert node.wake("missing", moved=5) == [], "something has come"
     lasting = Missing(0, lasting=True)
     assert node.wake("missing", moved=5) == [Send(lasting)]

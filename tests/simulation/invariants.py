@@ -108,7 +108,8 @@ class Witness:
         missing = before.result.missing if before.result else before.round.base_missing if before.round else ()
         given_up = alive.intersection(before.result.given_up if before.result else ())
         holding = alive.difference(missing)
-        few = bool(given_up) and (len(holding) < self._min_peers or len(holding) < len(given_up))
+        holders = alive.intersection(before.result.holders if before.result else ())
+        few = bool(given_up) and (len(holding) < self._min_peers or len(holders) < len(given_up))
         require(not holding or few, f"round {number} is void although {holding} have not said that they miss it")
         if before.result is not None:
             del self._standing[before.run, number]

@@ -120,3 +120,13 @@ def test_a_member_that_others_cannot_fetch_from_is_named_with_its_address() -> N
     play.publish(without={"b": "unreachable"})
     text = waiting_text(waiting(play.state), {"b": "site-2"}, {"b": "10.99.0.1:39999"})
     assert text.endswith("waiting for site-2 (others cannot fetch models from it, at 10.99.0.1:39999)")
+
+
+def test_a_leader_whose_last_result_others_could_not_fetch_is_named_with_its_address_while_it_merges() -> None:
+    play = Play("a", "b")
+    play.submit("a", "b")
+    leader = play.leader
+    unreachable = msgspec.structs.replace(play.member(leader), unreachable=True)
+    play.state = msgspec.structs.replace(play.state, members={**play.state.members, leader: unreachable})
+    text = waiting_text(waiting(play.state), {}, {leader: "10.0.0.9:30305"})
+    assert text == f"round 0: {leader} (others cannot fetch models from it, at 10.0.0.9:30305) is merging 2 models"

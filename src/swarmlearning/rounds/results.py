@@ -30,7 +30,7 @@ class Results:
         self._work = work
         self._tried: dict[str, frozenset[str]] = {}
         self._moved_then = 0
-        self._moved_missing = 0
+        self._moved_missing: int | None = None
         self._doubted: tuple[str, tuple[str, ...]] | None = None
 
     # --- which it is ------------------------------------------------------------------------------------------------
@@ -110,9 +110,11 @@ class Results:
             if current and current.base and work.uid not in current.base_missing:
                 yield from work.send(Missing(current.number - 1))
         elif work.uid not in result.missing:
-            self._moved_missing = work.moved
+            self._moved_missing = None
             yield from work.send(Missing(result.closed.number))
-        elif work.uid not in result.given_up:
+        elif work.uid not in result.given_up and not (self._moved_missing is None and work.pausing(result.digest)):
+            if self._moved_missing is None:
+                self._moved_missing = work.moved  # counted anew as the pause after the first failure ended
             timer = Timer("missing", NEVER, result.digest)
             if (yield from work.elapsed(timer, QUIET_SECONDS)):
                 work.again(timer)

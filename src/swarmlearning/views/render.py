@@ -55,7 +55,7 @@ def waiting_text(facts: Waiting, names: Names, addresses: Names | None = None) -
         case "leaderless":
             return f"round {facts.round}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
         case "merging":
-            return f"round {facts.round}: {name_of(names, facts.leader)} is merging {facts.have} models"
+            return f"round {facts.round}: {_leader(facts, names, addresses or {})} is merging {facts.have} models"
         case "collecting":
             since = f", open since {clock(facts.since_ms)}" if facts.since_ms is not None else ""
             counts = f"{facts.have} models in, minPeers {facts.need}"
@@ -134,6 +134,12 @@ def _missing(each: RoundReport, sites: list[str]) -> str:
     why = dict.fromkeys(each.late, "late") | dict.fromkeys(each.lost, "lost") | dict.fromkeys(each.absent, "absent")
     why |= dict.fromkeys(each.excluded, "excluded")
     return " and ".join(f"{site} ({why.get(site, 'not there yet')})" for site in sites if site not in each.contributors)
+
+
+def _leader(facts: Waiting, names: Names, addresses: Names) -> str:
+    """The leader's name, and what keeps others from its result."""
+    found = [_reason(each, addresses.get(each.uid, "")) for each in facts.awaited if each.uid == facts.leader]
+    return name_of(names, facts.leader) + "".join(found)
 
 
 def _awaited_text(facts: Waiting, names: Names, addresses: Names) -> str:

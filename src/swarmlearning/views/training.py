@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from swarmlearning.ledger.contracts.training.state import Attendance, Member, Training, present
+from swarmlearning.ledger.contracts.training.state import Attendance, Member, Round, Training, present
 from swarmlearning.ledger.world import World
 
 Phase: TypeAlias = Literal["empty", "opening", "leaderless", "collecting", "merging", "over"]
@@ -103,7 +103,7 @@ def waiting(state: Training) -> Waiting:
         awaited=tuple(
             _awaited(state, uid)
             for uid in sorted(state.members)
-            if uid not in current.submissions or uid in current.unreachable
+            if uid not in current.submissions or _is_unreachable(state, current, uid)
         ),
     )
 
@@ -137,13 +137,18 @@ def _awaited(state: Training, uid: str) -> Awaited:
     member = state.members[uid]
     if not member.present:
         return _away(member)
-    if uid in state.round.unreachable:
+    if _is_unreachable(state, state.round, uid):
         return Awaited(uid, "unreachable")
     if uid in state.round.barred:
         return Awaited(uid, "unusable")
     if state.result is not None and uid in state.result.missing:
         return Awaited(uid, "no-base")
     return Awaited(uid, "expected" if member.awaited else "joining")
+
+
+def _is_unreachable(state: Training, current: Round, uid: str) -> bool:
+    """Others cannot fetch this member's model, or, where it leads, could not fetch the last result from it."""
+    return uid in current.unreachable or (uid == current.leader and state.members[uid].unreachable)
 
 
 def _away(member: Member) -> Awaited:
