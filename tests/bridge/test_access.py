@@ -57,6 +57,14 @@ def umask(mask: int) -> Iterator[None]:
         os.umask(before)
 
 
+def make(path: Path, name: str, content: bytes) -> None:
+    """What the bridge has under `name`: a FIFO for a channel, else a file with this content."""
+    if name.endswith("channel"):
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+
+
 async def refusal(stand: Stand) -> str:
     with pytest.raises(BridgeError) as caught:
         async with stand.bridge(stand.folder / "nobody"):
@@ -141,10 +149,8 @@ async def test_a_folder_in_which_others_can_write_is_refused_and_left_as_it_is(s
 async def test_what_belongs_to_another_user_is_refused_and_left_as_it_is(stand: Stand, name: str) -> None:
     stand.folder.mkdir()
     path = stand.folder / name
-    if name.endswith("channel"):
-        os.mkfifo(path)
-    elif name:
-        path.write_bytes(b"as it was")
+    if name:
+        make(path, name, b"as it was")
     os.chown(path, NOBODY, NOBODY)
     before = path.stat()
     found = await refusal(stand)
@@ -159,10 +165,7 @@ async def test_a_hard_link_is_refused_and_its_other_file_is_left_as_it_is(
 ) -> None:
     stand.folder.mkdir()
     victim = tmp_path / "victim"
-    if name.endswith("channel"):
-        os.mkfifo(victim)
-    else:
-        victim.write_bytes(b"secret")
+    make(victim, name, b"secret")
     victim.chmod(0o644)
     os.link(victim, stand.folder / name)
     before = victim.stat()
@@ -177,10 +180,7 @@ async def test_a_symbolic_link_is_refused_and_its_target_is_left_as_it_is(
 ) -> None:
     stand.folder.mkdir()
     victim = tmp_path / "victim"
-    if name.endswith("channel"):
-        os.mkfifo(victim)
-    else:
-        victim.write_bytes(b"secret")
+    make(victim, name, b"secret")
     before = victim.stat()
     (stand.folder / name).symlink_to(victim)
     assert name in await refusal(stand)

@@ -1,10 +1,9 @@
 """Every way an exchange can fail ends in one clear error, and leaves the model and the SL as they should be."""
 
 import itertools
-import resource
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,22 +234,13 @@ def train_on(callback: ArrayCallback) -> None:
 # --- handing over
 
 
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    """What a full disk does to a writer, without filling one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_full_disk_harms_neither_model_nor_session(tmp_path: Path, join: Join) -> None:
+def test_a_full_disk_harms_neither_model_nor_session(
+    tmp_path: Path, join: Join, largest_file: Callable[[int], AbstractContextManager[None]]
+) -> None:
     with FakeSL(tmp_path, merge=lambda arrays: {"w": arrays["w"] + 1, "n": arrays["n"]}) as sl:
         callback = join.arrays(sl, syncFrequency=1, model=model(3, size=100_000))
         callback.on_train_begin()
-        with no_file_larger_than(50_000), pytest.raises(SwarmError) as caught:
+        with largest_file(50_000), pytest.raises(SwarmError) as caught:
             callback.on_batch_end()
         assert f"cannot write the parameters to {tmp_path}/trained-" in str(caught.value)
         assert "File too large" in str(caught.value)

@@ -39,17 +39,17 @@ def wait_until_gone() -> Callable[[Iterable[int]], None]:
     return _wait_until_gone
 
 
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """Makes the kernel refuse to let a file grow beyond so many bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.fixture
 def largest_file() -> Callable[[int], AbstractContextManager[None]]:
-    """Makes the kernel refuse to let a file grow beyond so many bytes, as on a full disk."""
-
-    @contextmanager
-    def limited(size: int) -> Iterator[None]:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-    return limited
+    return no_file_larger_than

@@ -38,7 +38,7 @@ def reset_contract(world: World, name: str, *, forced: bool) -> Act:
     if state.members and not state.over and not forced:
         raise ActError(
             f"training of contract {displayed(name)} is not over; wait for its end, or end it with --force: "
-            "its scripts then fail, and what has been merged since the last result is lost"
+            "its scripts then fail, and what they have trained since the last merged model is lost"
         )
     return Act(name, Reset(forced), f"contract {displayed(name)} is empty; run {state.run + 1} may begin")
 

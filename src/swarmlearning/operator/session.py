@@ -3,14 +3,12 @@
 It verifies the chain as every node does, registers, sends, and leaves again; between two commands nothing runs.
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from swarmlearning import __version__
-from swarmlearning.api.client import Refusal
 from swarmlearning.identity.certificates import role_of
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
@@ -19,6 +17,7 @@ from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.world import World
 from swarmlearning.node.checkpoints import Checkpoints
+from swarmlearning.node.commanding import SECONDS, following, send
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
@@ -27,7 +26,6 @@ from swarmlearning.operator.acts import Act
 
 logger = logging.getLogger("swarm.operator")
 
-SECONDS = 60.0
 ROLES: tuple[NodeType, ...] = ("SWCI", "UI")
 """An SN's certificate is that of a node which orders and seals; it does not register a second node beside it."""
 
@@ -46,10 +44,7 @@ class Operator:
 
     async def perform(self, act: Act) -> int:
         """The height of the block in which the act stands. Raises `NodeError` with the ledger's reason."""
-        try:
-            return await self._sender.send(act.contract, act.body)
-        except Refusal as refusal:
-            raise NodeError(f"the ledger refuses it: {refusal}") from refusal
+        return await send(self._sender, act.contract, act.body)
 
 
 @asynccontextmanager
@@ -59,7 +54,7 @@ async def reading(address: str, identity: Identity) -> AsyncIterator[Follower]:
     Raises `NodeError`, `Unavailable` or `Refusal`.
     """
     follower = Follower([address], client_context(identity), lambda *_: None)
-    async with _following(follower, None):
+    async with _caught_up(follower, None):
         yield follower
 
 
@@ -74,7 +69,7 @@ async def acting(address: str, identity: Identity, directory: Path, name: str) -
         )
     with DataDirectory(directory) as place:
         follower, checkpoints = Follower([address], client_context(identity), place.pin), Checkpoints(directory)
-        async with _following(follower, checkpoints.read(place.network)):
+        async with _caught_up(follower, checkpoints.read(place.network)):
             sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
             operator = Operator(follower, sender)
             await operator.perform(
@@ -87,18 +82,9 @@ async def acting(address: str, identity: Identity, directory: Path, name: str) -
 
 
 @asynccontextmanager
-async def _following(follower: Follower, verified: Chain | None) -> AsyncIterator[None]:
+async def _caught_up(follower: Follower, verified: Chain | None) -> AsyncIterator[None]:
     """Inside the block the follower keeps up with the SN, from a state that was verified before if there is one."""
-    try:
-        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
-            if verified is not None:
-                await follower.resume(verified)
-            following = tasks.create_task(follower.run())
-            await follower.reached(int((await follower.client.status())["height"]))
-            yield
-            following.cancel()
-    except TimeoutError:
-        sn = follower.client.address
-        raise NodeError(f"the SN at {sn} did not answer within {SECONDS:.0f} s; name another one") from None
-    finally:
-        await follower.close()
+    unanswered = f"the SN at {follower.client.address} did not answer within {SECONDS:.0f} s; name another one"
+    async with following(follower, unanswered, verified):
+        await follower.reached(int((await follower.client.status())["height"]))
+        yield

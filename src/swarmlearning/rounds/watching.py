@@ -6,6 +6,7 @@ but takes three times as long as leaders have taken before is reported as overdu
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Literal
 
 from swarmlearning.ledger.bodies import Depose
 from swarmlearning.ledger.contracts.training.state import Round
@@ -55,12 +56,9 @@ class Watching:
         """Reports a leader that has been quiet for too long, once for each time that it reported."""
         work = self._work
         patience = Timer("patience", work.key_of(current), str(work.leader_height))
-        if (yield from work.elapsed(patience, self._settings.patience(current))):
-            leader = work.training.members[current.leader]
-            if work.uid not in current.no_progress:
-                yield from work.send(
-                    Depose(current.number, current.term, leader.incarnation, work.leader_height, "progress")
-                )
+        over = yield from work.elapsed(patience, self._settings.patience(current))
+        if over and work.uid not in current.no_progress:
+            yield from self._report(current, work.leader_height, "progress")
 
     def _judge(self, current: Round) -> Iterator[Action]:
         """Reports a leader that takes too long; one that merges only where it is known how long that takes."""
@@ -69,7 +67,10 @@ class Watching:
             return
         usual = sorted(self._seconds)[len(self._seconds) // 2] if self._seconds else 0.0
         timer = Timer("overdue", work.key_of(current), current.phase)
-        if (yield from work.elapsed(timer, self._settings.term_seconds(current, usual))):
-            leader = work.training.members[current.leader]
-            if work.uid not in current.overdue:
-                yield from work.send(Depose(current.number, current.term, leader.incarnation, work.height, "overdue"))
+        over = yield from work.elapsed(timer, self._settings.term_seconds(current, usual))
+        if over and work.uid not in current.overdue:
+            yield from self._report(current, work.height, "overdue")
+
+    def _report(self, current: Round, seen_height: int, cause: Literal["progress", "overdue"]) -> Iterator[Action]:
+        leader = self._work.training.members[current.leader]
+        yield from self._work.send(Depose(current.number, current.term, leader.incarnation, seen_height, cause))

@@ -1,16 +1,15 @@
 """Leaving the network for good: said by a stopped SN through one of the others."""
 
-import asyncio
 import logging
 
 from swarmlearning import __version__
-from swarmlearning.api.client import Refusal
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
-from swarmlearning.ledger.bodies import Body, Leave, Register
+from swarmlearning.ledger.bodies import Leave, Register
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.history import steps
+from swarmlearning.node.commanding import SECONDS, following, send
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
@@ -19,8 +18,6 @@ from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.sn.node import CHAIN_FILE
 
 logger = logging.getLogger("swarm.SN")
-
-SECONDS = 60.0
 
 
 async def leave(place: DataDirectory, identity: Identity) -> int:
@@ -37,25 +34,11 @@ async def leave(place: DataDirectory, identity: Identity) -> int:
         raise NodeError("this is the network's only SN; without it there is no network")
     follower = Follower(others, client_context(identity), place.pin)
     sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
-    try:
-        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(follower.run())  # what breaks it is why the others cannot be told
-            await follower.reached(chain.height)
-            await _say(sender, registration(me, identity))
-            height = await _say(sender, Leave())
-            following.cancel()
-    except TimeoutError:
-        raise NodeError(f"none of the other SNs ({', '.join(others)}) answered within {SECONDS:.0f} s") from None
-    finally:
-        await follower.close()
-    return height
-
-
-async def _say(sender: Sender, body: Body) -> int:
-    try:
-        return await sender.send(network.CONTRACT, body)
-    except Refusal as refusal:
-        raise NodeError(f"the network refuses it: {refusal}") from refusal
+    unanswered = f"none of the other SNs ({', '.join(others)}) answered within {SECONDS:.0f} s"
+    async with following(follower, unanswered):
+        await follower.reached(chain.height)
+        await send(sender, network.CONTRACT, registration(me, identity))
+        return await send(sender, network.CONTRACT, Leave())
 
 
 def registration(me: Node, identity: Identity) -> Register:
