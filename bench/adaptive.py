@@ -1,4 +1,4 @@
-"""What adaptive sync saves: the digits demo with a fixed and with an adaptive sync frequency, several times each.
+"""The rounds that adaptive sync saves: the digits demo with a fixed and an adaptive sync frequency, several times each.
 
 Both begin from the same weights and data for each seed, and train for the same number of epochs. What differs is when
 the sites merge: with `useAdaptiveSync` they train longer between rounds while the swarm's loss falls.
@@ -19,7 +19,7 @@ LIMIT_SECONDS = 600.0
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What is looked at in the report of a run (`cli/report.py`)."""
+    """The part of a run's report (`cli/report.py`) that is read here."""
 
     status: str
     swarm_accuracy: float

@@ -21,15 +21,15 @@ from swarmlearning.ledger.world import World
 from swarmlearning.node.sender import Author
 
 REFRESH_SECONDS = 1.0
-"""How often the head is looked at: a transaction refers to a block that is at most 1024 heights back."""
+"""The interval at which the head is read: a transaction refers to a block that is at most 1024 heights back."""
 
 
 WORLD = World().with_entries({"network": Network("", "", 0, RULES_VERSION)})
-"""All that a head has to know to be signed for: the rules in force."""
+"""All that must be known of a head to sign for it: the rules in force."""
 
 
 class Anchorage:
-    """The head that transactions refer to, as one SN says it."""
+    """The head that transactions refer to, as one SN reports it."""
 
     def __init__(self, sn: SnClient) -> None:
         self._sn = sn

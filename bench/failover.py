@@ -1,4 +1,4 @@
-"""How long the ledger stands still when an SN dies: three SNs with etcd, the one that founded the network is killed.
+"""The time without commits after an SN dies: three SNs with etcd, the one that founded the network is killed.
 
 Before each kill that SN (the sentinel) is made the leader of etcd's cluster, so that its death costs an election, too.
 Clients at the two others send one transaction after another all the time. Measured is the time from SIGKILL until the
@@ -28,7 +28,7 @@ PAUSE_SECONDS = 0.01
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What was measured; the line that `--json` prints."""
+    """The measurements; the line that `--json` prints."""
 
     kills: int
     median_s: float
@@ -36,7 +36,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Traffic:
-    """What the clients at the survivors get committed."""
+    """Records what the clients at the survivors get committed."""
 
     def __init__(self) -> None:
         self._killed = float("inf")

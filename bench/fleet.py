@@ -33,7 +33,7 @@ class Fleet:
         self._nodes = [linked.child for linked in nodes]
 
     async def rounds(self, count: int) -> list[list[Done]]:
-        """So many rounds, one after another; what each site says of each. `RunError` (grouped) when a process fails."""
+        """Runs so many rounds in a row and returns each site's times. `RunError` (grouped) when a process fails."""
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(self._processes.until_ended(self._nodes))
             done = [await self._round() for _ in range(count)]

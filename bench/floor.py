@@ -119,7 +119,7 @@ def _tuned(plain: socket.socket) -> socket.socket:
 
 @contextlib.contextmanager
 def _running(root: Path, name: str, leader: int, size: int, way: str) -> Iterator[Connection]:
-    """A peer's process, and our end of the pipe to it: first it says its port."""
+    """A peer's process, and our end of the pipe to it, on which it first reports its port."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_peer, args=(root, name, leader, size, way, theirs), daemon=True)

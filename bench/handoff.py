@@ -1,4 +1,4 @@
-"""How long a training script takes to hand its parameters to its SL, and to take the merged ones back.
+"""The time in which a training script hands its parameters to its SL, and in which it loads the merged ones.
 
 The script's side is the real one: PyTorch's callback with a model of one large layer in float32. The SL's side is only
 the folder that both share: what was handed over comes back as the merged model. Beside it, measured in turn: copying
@@ -96,7 +96,7 @@ def copy_seconds(source: Path, target: Path) -> float:
 
 
 async def measure(path: Path, mb: int, repeats: int) -> Outcome:
-    """Hands a model of `mb` megabytes over and takes it back, `repeats` times after the first."""
+    """Hands a model of `mb` megabytes over and loads it back, `repeats` times after the first."""
     folder, model = Folder(path), torch.nn.Linear(WIDTH, mb * MEGABYTE // (4 * WIDTH), bias=False)
     quiet = logging.getLogger("bench-handoff")
     quiet.setLevel(logging.ERROR)

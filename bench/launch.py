@@ -43,7 +43,7 @@ def numbered(kind: str, count: int) -> list[str]:
 async def start_node(
     processes: Processes, folder: Path, workspace: Workspace, name: str, options: Sequence[str]
 ) -> Linked:
-    """Starts `swarm OPTIONS` as the node of this name, with its data in `folder`; it says when it is ready."""
+    """Starts `swarm OPTIONS` as the node of this name, with its data in `folder`; it reports when it is ready."""
     identity = ["--capath", workspace.capath, "--cert", workspace.certificate(name), "--key", workspace.key(name)]
     place = ["--host-ip", HOST, "--node-name", name, "--data-dir", folder / name]
     return await start(processes, name, [*SWARM, *options, *map(str, [*identity, *place])], "--ready-fd")

@@ -1,4 +1,4 @@
-"""How fast the ledger is: the time to commit one transaction, and how many a second many clients get committed.
+"""The speed of the ledger: the time to commit one transaction, and many clients' transactions a second.
 
 First for one SN that orders alone, then for three with etcd, all on this machine: real processes, mutual TLS, every
 write on the disk before it is acknowledged. *Latency* is that of a lone transaction, signing included: the next is sent
@@ -34,7 +34,7 @@ SNS: dict[Ordering, int] = {"local": 1, "etcd": 3}
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What was measured of one ordering engine; the line that `--json` prints."""
+    """The measurements of one ordering engine; the line that `--json` prints."""
 
     ordering: Ordering
     sns: int

@@ -1,4 +1,4 @@
-"""What a benchmark asks of the machine it runs on, and how it runs there."""
+"""What a benchmark requires of its machine, and how it is run there."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def run_benchmark(name: str, measure: Callable[[Path], Coroutine[Any, Any, T]]) -> T:
-    """What `measure` finds in a folder of its own, which is removed afterwards.
+    """Runs `measure` in a folder of its own, which is removed afterwards, and returns what it measured.
 
     Ends this process with one line to say why when it fails.
     """

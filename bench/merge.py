@@ -1,4 +1,4 @@
-"""How fast models are merged, and in how much memory: methods × nodes × model sizes, against the memory's bandwidth.
+"""Time and memory of merging: methods × nodes × model sizes, beside the memory's bandwidth.
 
 The models lie in files in the page cache, as when the leader has just received them; the result is a file too. *floor*:
 the time in which as many threads copy as many bytes within memory. *extra*: anonymous and shared memory of the merging
@@ -21,12 +21,12 @@ from mergerow import READS, floor_seconds, measure_merge
 
 PEERS = Path(__file__).parent.parent / ".tools" / "peers" / "bin" / "python"
 PEER_PARAMS = 256 * 10**6
-"""Of all nodes together: with more, a peer takes minutes and tens of GB."""
+"""The sum over all nodes: with more, a peer takes minutes and tens of GB."""
 PEER_SECONDS = 900.0
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What was measured; the line that `--json` prints. `peers`: seconds of those that came to the same result."""
+    """The measurements; the line that `--json` prints. `peers`: seconds of those that came to the same result."""
 
     method: str
     nodes: int
@@ -40,7 +40,7 @@ class Row(msgspec.Struct, frozen=True):
 def measure(
     method: str, models: list[Path], previous: Path, params: int, options: argparse.Namespace
 ) -> tuple[Row, list[str]]:
-    """One row, and what there is to say about the peers in it."""
+    """One row, and notes on the peers in it."""
     out = previous.with_name("out")
     size = params * ITEM
     repeats = options.repeats or max(2, min(10, 10**9 // (len(models) * params)))
@@ -54,7 +54,7 @@ def measure(
 def measure_peers(
     method: str, models: list[Path], out: Path, params: int, python: Path
 ) -> tuple[dict[str, float], list[str]]:
-    """Seconds of the peers that compute the same, and a line about each that there is more to say of."""
+    """Returns seconds of the peers that compute the same, and notes on the others."""
     if not python.exists():
         return {}, []
     row = f"{method}, {len(models)} nodes, {params} parameters"

@@ -1,4 +1,4 @@
-"""What other frameworks take to merge the same models: run by `bench/merge.py` with an interpreter that has them.
+"""The time in which other frameworks merge the same models: run by `bench/merge.py` with an interpreter that has them.
 
 Prints one JSON object: name -> {"seconds", "same", "note"}. `same`: whether the result is that of `--result`; of a
 geometric median, whether the sum of distances is. Models and result are float32 behind a safetensors header.

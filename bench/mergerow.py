@@ -14,7 +14,7 @@ from swarmlearning.merge.streaming import processors
 from swarmlearning.tensors.file import Array
 
 READS = {"mean": 1, "coordmedian": 1, "geomedian": 2}
-"""How often a method reads every model."""
+"""The number of times that a method reads every model."""
 
 _COPIED = 2**26  # bytes each thread copies to measure the bandwidth: more than the caches hold
 _PIECE = 2**20

@@ -1,4 +1,4 @@
-"""One ML process of a benchmark: hands parameters over and takes the merged ones back, whenever it is told to.
+"""One ML process of a benchmark: hands parameters over and loads the merged ones, at every command.
 
 It has imported what a user's script needs for that, and nothing else, so its memory is that of a client. A line on the
 inherited socket begins a round; the answer, one line, is its `Done`. The end of the stream ends the process.

@@ -1,4 +1,4 @@
-"""Where a round's time goes, as the block times of the ledger show it (to the millisecond)."""
+"""The parts of a round's time, as the block times of the ledger show them (to the millisecond)."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""How long a round takes: N sites that only synchronise, with no training in between.
+"""The time that a round takes: N sites that only synchronise, with no training in between.
 
 A round's time is that from the moment all participants hand their parameters over, writing the file included, until the
 last of them has the merged model in memory. The rounds follow each other at once: what a round leaves to be done (each
@@ -33,7 +33,7 @@ LIMIT_SECONDS = 900.0
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What was measured; the line that `--json` prints.
+    """The measurements; the line that `--json` prints.
 
     `phases_s`: see `phase_seconds`; `cpu_s`: CPU seconds a round, by process, as `peak_rss_mb`; `other_cores`: how many
     cores worked for others than the swarm meanwhile.

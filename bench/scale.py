@@ -1,4 +1,4 @@
-"""How many SLs one SN bears: rounds of many SLs with a small model, and what they leave in the SN's memory.
+"""Many SLs on one SN: the time of rounds with a small model, and the growth of the SN's memory.
 
 The SN is a process of its own and orders alone. The SLs are real nodes with sockets, files and certificates, but many
 of them share a process, and their participants are threads in it (see `sites.py`): with a process for each SL and each
@@ -32,7 +32,7 @@ LIMIT_SECONDS = 3600.0
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What was measured; the line that `--json` prints."""
+    """The measurements; the line that `--json` prints."""
 
     sls: int
     rounds: int

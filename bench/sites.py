@@ -1,4 +1,4 @@
-"""Many sites in one process: SL nodes, each with its participant in a thread, told by a line when a round begins.
+"""Many sites in one process: SL nodes, each with its participant in a thread that begins a round at each line it reads.
 
 The nodes are whole: each has its certificate, data directory, file server, local channel, heartbeat and verified chain.
 What they share is the interpreter, and with it what it remembers: the signature of a transaction is checked once for
@@ -27,7 +27,7 @@ QUORUM_SECONDS = 30.0
 
 
 class _Channel(Ready):
-    """Keeps the path of the local channel, which a node tells when it is ready."""
+    """Keeps the path of the local channel, which a node reports when it is ready."""
 
     def __init__(self) -> None:
         super().__init__(None)

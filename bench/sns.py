@@ -56,7 +56,7 @@ class Sns:
 
     @contextlib.contextmanager
     def etcd_socket(self, name: str) -> Iterator[Path]:
-        """Where the SN's etcd member listens for it."""
+        """Returns the URL at which the SN's etcd member listens for it."""
         with short_path(self._folder / name / "etcd" / CLIENT_SOCKET) as path:
             yield Path(path)
 

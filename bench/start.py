@@ -1,4 +1,4 @@
-"""How long an SN and an SL take to be ready on a long chain: cold, without a checkpoint, and warm, with one.
+"""Time until an SN and an SL are ready on a long chain: cold, without a checkpoint, and warm, with one.
 
 Cold, each verifies and replays every block; an SN from its chain file, an SL from what the SN sends. Warm, each starts
 from the checkpoint that it has written when it was stopped; the SN then checks the older blocks again in the
@@ -30,7 +30,7 @@ from swarmlearning.supervise.processes import Processes, RunError
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What was measured of one node; a line that `--json` prints. `rss_mb`: its memory once it is ready, warm."""
+    """The measurements of one node; a line that `--json` prints. `rss_mb`: its memory once it is ready, warm."""
 
     node: str
     blocks: int

@@ -24,7 +24,7 @@ BATCHES = 10  # in an epoch, at every site: the larger ones take larger batches,
 
 
 def split(index: int, count: int) -> tuple[TensorDataset, TensorDataset]:
-    """What site `index` of `count` has to train on, and the held-out set that is the same for all.
+    """Returns the training data of site `index` of `count`, and the held-out set that is the same for all.
 
     Site 0 has no 0 and no 5, site 1 no 1 and no 6, and so on up to site 4; later sites have more images.
     With a count of 1 the one site has everything: pooled data.

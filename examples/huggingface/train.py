@@ -56,7 +56,7 @@ def reviews(count: int, words: list[str], seed: int) -> list[dict[str, Any]]:
 
 
 def split(index: int, count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What site `index` of `count` has, and the held-out set that is the same for all.
+    """Returns the data of site `index` of `count`, and the held-out set that is the same for all.
 
     A site's reviewers know every `count`-th word of praise and of blame only.
     """

@@ -24,7 +24,7 @@ Parameters = dict[str, dict[str, jax.Array]]
 
 
 def split(index: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What site `index` of `count` has to train on (x, y), and the held-out set that is the same for all (x, y).
+    """Returns the training data (x, y) of site `index` of `count`, and the held-out set (x, y), the same for all.
 
     A site has every `count`-th image.
     """

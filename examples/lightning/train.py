@@ -24,7 +24,7 @@ REQUIRED = 0.9
 
 
 def split(index: int, count: int) -> tuple[TensorDataset, TensorDataset]:
-    """What site `index` of `count` has, every `count`-th image, and the held-out set that is the same for all."""
+    """Returns site `index`'s data, every `count`-th image, and the held-out set that is the same for all."""
     images, digits = load_digits(return_X_y=True)
     train_x, test_x, train_y, test_y = train_test_split(
         images.astype(np.float32) / 16, digits, test_size=0.25, stratify=digits, random_state=0

@@ -23,7 +23,7 @@ REQUIRED = 0.9
 
 
 def split(index: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What site `index` of `count` has to train on (x, y), and the held-out set that is the same for all (x, y).
+    """Returns the training data (x, y) of site `index` of `count`, and the held-out set (x, y), the same for all.
 
     Digit 0 is at site 0 only, digit 1 at site 1 only, and so on; the digits from `count` on are at all sites.
     """

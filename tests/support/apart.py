@@ -31,7 +31,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 
 def is_all_that_runs(path: Path, config: pytest.Config) -> bool:
-    """Whether nobody else's tests run in this process."""
+    """True if nobody else's tests run in this process."""
     return {config.invocation_params.dir / arg.partition("::")[0] for arg in config.args} == {path}
 
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Stand:
-    """Where a test puts its bridge: `folder` is shared with the client, `state` outlives the bridge."""
+    """The places of a test's bridge: `folder` is shared with the client, `state` outlives the bridge."""
 
     def __init__(self, directory: Path) -> None:
         self.folder = directory / "hpe-swarm"
@@ -40,7 +40,7 @@ class Stand:
 
 
 async def beside(work: Callable[[], T]) -> T:
-    """What a client does, which blocks."""
+    """Acts as a client, which blocks."""
     async with asyncio.timeout(60):
         return await asyncio.to_thread(work)
 

@@ -1,4 +1,4 @@
-"""What every callback refuses, with the whole documented text: (keyword arguments, text)."""
+"""Arguments that every callback refuses, with the whole documented text: (keyword arguments, text)."""
 
 from fractions import Fraction
 from typing import Any
@@ -35,7 +35,7 @@ COMMON: list[tuple[dict[str, Any], str]] = [
 
 
 def of_platforms(*allowed: str) -> list[tuple[dict[str, Any], str]]:
-    """What every callback refuses; this one is for these platforms."""
+    """Returns what every callback refuses, for these platforms."""
     invalid = "Invalid ml platform type: {}. Allowed values: " + str(list(allowed))
     twice = "Parameter ml_platform is given twice, under two spellings"
     return [

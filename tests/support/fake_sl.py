@@ -147,7 +147,7 @@ class FakeSL:
         yield from self.usual(message) if special is None else special
 
     def usual(self, message: FromML) -> Iterator[Reply]:
-        """What a well-behaved SL says next."""
+        """Returns the next message of a well-behaved SL."""
         if isinstance(message, Open):
             self._frequency = message.sync_frequency
             yield Opened(SESSION)

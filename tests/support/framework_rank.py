@@ -18,7 +18,7 @@ DATA = TensorDataset(torch.randn(32, 3, generator=torch.Generator().manual_seed(
 
 
 class Regression(nn.Module):
-    """As the Trainer wants it: takes what the dataset gives by name, returns the loss first."""
+    """A model with the interface that the Trainer expects: inputs by name, the loss first in its output."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ from swarmlearning.sn.node import SnSettings, run_sn
 
 
 class _Told(Ready):
-    """Keeps what the node says when it is ready."""
+    """Keeps the facts that a node reports when it is ready."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -44,7 +44,7 @@ async def running_sn(
     sentinel: bool = True,
     ordering: EngineChoice = "local",
 ) -> AsyncIterator[dict[str, str]]:
-    """An SN at work; what it said when it was ready (`api` is its address). Raises what ended it."""
+    """Yields the facts of an SN at work, as it reported them (`api` is its address). Raises what ended it."""
     told = _Told()
     settings = SnSettings(
         name="SN-1",

@@ -83,7 +83,7 @@ def _request(options: argparse.Namespace, tensors: Mapping[str, Tensor]) -> Open
 
 
 def _meet(options: argparse.Namespace, done: int) -> None:
-    """What the options want before the sync after `done` ones."""
+    """Does as the options demand before the sync after `done` ones."""
     if done in options.hold_at:
         with options.gate.open("rb", buffering=0) as gate:
             gate.read(1)

@@ -19,7 +19,7 @@ from typing import Self
 CLONE_NEWNET = 0x40000000
 MASK = 24
 SLOW_QDISC = ["root", "tbf", "burst", "32kb", "latency", "50ms"]
-"""How the kernel makes a link slow, but for the rate (a token bucket)."""
+"""The kernel's options for a slow link, except for its rate (a token bucket)."""
 
 
 class Namespaces:
@@ -39,7 +39,7 @@ class Namespaces:
         return f"198.18.0.{host or 254}"
 
     def command(self, host: int) -> list[str]:
-        """What to put before a command that is to run on a host."""
+        """Returns the command prefix with which a command runs on a host."""
         return ["ip", "netns", "exec", self.name(host)]
 
     def name(self, host: int) -> str:

@@ -1,4 +1,4 @@
-"""A ledger in memory for tests: nodes that sign, a chain that grows by what they say."""
+"""A ledger in memory for tests: nodes that sign, and a chain that grows by what they send."""
 
 from dataclasses import dataclass, field, replace
 

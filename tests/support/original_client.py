@@ -28,7 +28,7 @@ KILL = 10
 
 
 class SwarmError(Exception):
-    """What the client raises."""
+    """The exception that the client raises."""
 
 
 class Client:
@@ -131,7 +131,7 @@ class Client:
     # --- weights
 
     def weights(self, arrays: Arrays) -> bytes:
-        """What the request says of them."""
+        """Returns them as the request states them."""
         if self.in_message:
             return b"".join(data(1, text(1, name) + data(2, nd_array(array))) for name, array in sorted(arrays.items()))
         with (self.folder / "trained_weights.pkl").open("wb", buffering=4 * 2**20) as file:
@@ -256,7 +256,7 @@ def check(status: bytes) -> None:
 
 
 def as_tensor(array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
-    """What `torch.Tensor(array)` gives, with which that library loads: always float32.
+    """Returns `torch.Tensor(array)`, with which that library loads: always float32.
 
     PyTorch takes an integer of no dimension for a size, and gives so many uninitialised values.
     """

@@ -61,7 +61,7 @@ class Play:
 
     @property
     def frozen(self) -> bool:
-        """Whether the round's contributors are fixed."""
+        """True if the round's contributors are fixed."""
         return self.round.phase == "frozen"
 
     @property

@@ -28,7 +28,7 @@ COMMAND = (sys.executable, "-m", "swarmlearning.cli.main")
 
 
 class Process:
-    """A started process, the leader of its process group. `pipe` is where a node says that it is ready."""
+    """A started process, the leader of its process group. A node reports on `pipe` that it is ready."""
 
     def __init__(self, name: str, log: Path, popen: "subprocess.Popen[bytes]", pipe: int | None = None) -> None:
         self.name = name
@@ -40,7 +40,7 @@ class Process:
 
     @property
     def ready(self) -> dict[str, str]:
-        """What a node says when it is ready: waits for that. Fails when it ends before."""
+        """Waits until a node reports that it is ready and returns its facts. Fails if it ends before."""
         if self._pipe is not None:
             line = _read_to_the_end(self._pipe, START_SECONDS)
             self.close()

@@ -1,4 +1,4 @@
-"""An SN for tests of those who talk to one: it shows the blocks it is given and answers as a script says."""
+"""An SN for tests of its clients: it shows the blocks that it is given and answers as scripted."""
 
 import json
 from collections.abc import AsyncIterator, Callable

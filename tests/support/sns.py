@@ -30,14 +30,14 @@ MOST = 5
 
 
 class Hosts(Protocol):
-    """Where nodes run: host `n` is that of SN `n` and the SLs beside it."""
+    """The places where nodes run: host `n` is that of SN `n` and the SLs beside it."""
 
     def address(self, host: int) -> str:
         """Its IP address."""
         ...
 
     def command(self, host: int) -> Sequence[str]:
-        """What to put before a command that is to run there."""
+        """Returns the command prefix with which a command runs there."""
         ...
 
 
@@ -71,7 +71,7 @@ class Network(Swarm):
     # --- its processes ----------------------------------------------------------------------------------------------
 
     def start(self, number: int, *, through: int = 0, ordering: str = "etcd", witness: bool = False) -> Process:
-        """Starts SN `number`, or starts it again; the first founds the network, `through` says whom to join by."""
+        """Starts SN `number`, or starts it again; the first founds the network, the others join by SN `through`."""
         options: dict[str, str | Path] = {
             "node-name": f"SN-{number}",
             "network-name": self.name,
@@ -96,7 +96,7 @@ class Network(Swarm):
         return self.processes.start(f"{act}-{number}", *COMMAND, "sn", act, "--data-dir", place, *words, *flags)
 
     def place(self, number: int) -> dict[str, str]:
-        """The options that say where SN `number` is."""
+        """Returns the options that state where SN `number` is."""
         return {
             "host-ip": self.hosts.address(number),
             "sn-api-port": str(self.ports[number]),
@@ -104,7 +104,7 @@ class Network(Swarm):
         }
 
     def sentinel(self, number: int) -> dict[str, str]:
-        """The options that say to join through SN `number`."""
+        """Returns the options for joining through SN `number`."""
         return {"sentinel-ip": self.hosts.address(number), "sentinel-api-port": str(self.ports[number])}
 
     def found(self, count: int) -> list[Process]:
@@ -119,7 +119,7 @@ class Network(Swarm):
         return sns
 
     def start_site(self, index: int, *ml: str, at: int = 1) -> Process:
-        """Starts SL `index` with an ML stand-in on the host of SN `at`, which is the SN that it is told of."""
+        """Starts SL `index` with an ML stand-in on the host of SN `at`, the SN that it is given."""
         host = self.hosts.address(at)
         options = self.sl_options(index, host_ip=host, sn_ip=host, sn_api_port=str(self.ports[at]))
         return self.processes.node(
@@ -138,7 +138,7 @@ class Network(Swarm):
         return join(self.hosts.address(number), self.ports[number])
 
     def until_status(self, number: int, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """What SN `number` says once it is `reached`."""
+        """Returns the status that SN `number` shows once it is `reached`."""
         return run(self.status_once(number, reached))
 
     async def status_once(self, number: int, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class Network(Swarm):
         return run(written())
 
     def offer(self, number: int, raw: str, seconds: float = SECONDS) -> int | None:
-        """The height at which SN `number` says that the transaction stands; None when it does not say within that."""
+        """Returns the height at which SN `number` shows the transaction; None if it does not within that time."""
 
         async def offered() -> int | None:
             async with SnClient(self.api(number), client_context(self.identities["SL-1"])) as client:
@@ -227,7 +227,7 @@ class Network(Swarm):
         return walked
 
     def transactions(self, number: int) -> list[tuple[Header, SignedTransaction]]:
-        """All that is on the verified chain of SN `number`, each with the header of its block."""
+        """Returns all that is on the verified chain of SN `number`, each with the header of its block."""
         found = [step.block for step in self.verified(number) if step.block is not None]
         return [(block.header, signed) for block in found for signed in block.transactions]
 

@@ -33,13 +33,13 @@ CLIENT = "client-"
 LANES = 2
 """Transactions that each client has under way at once."""
 PACE_SECONDS = 0.05
-"""How long a lane rests between two: a network with some trainings, not a benchmark."""
+"""The time that a lane rests between two: a network with some trainings, not a benchmark."""
 REST_SECONDS = (0.2, 2.0)
 """Between two events, at least and at most."""
 ALL_SHARE = 0.1
-"""How often all are killed rather than one."""
+"""The share of kills that hit all SNs rather than one."""
 LONG_GAP_SECONDS = 3.0
-"""A time without a commit that is told of when it ends."""
+"""The shortest time without a commit that is reported when it ends."""
 END_SECONDS = 60.0
 """Within which everything must be well after the last event."""
 
@@ -133,7 +133,7 @@ class Soak:
     # --- the clients ------------------------------------------------------------------------------------------------
 
     async def _client(self, number: int) -> None:
-        """A node that never stops talking, told of SN `number` first."""
+        """Runs a node that sends without end, first to SN `number`."""
         identity = self._net.identities["SL-1"]
         others = [other for other in self._net.sns if other != number]
         addresses = [self._net.api(sn) for sn in (number, *others)]

@@ -31,7 +31,7 @@ def swarms(*plans: Plan, min_peers: int) -> Iterator[Swarm]:
 
 
 def round_open(number: int, submitted: int = 0, phase: Phase = "collecting") -> Callable[[Training], bool]:
-    """Whether this round is in progress, with so many models, in this phase."""
+    """True if this round is in progress, with so many models, in this phase."""
 
     def reached(state: Training) -> bool:
         now = state.round
@@ -54,7 +54,7 @@ def standing(swarm: Swarm) -> Result:
 
 
 def submits(swarm: Swarm) -> list[tuple[str, Submit]]:
-    """Who submitted what, in order."""
+    """Returns all submissions in order, each with its sender."""
     said = [entry.content for entry in swarm.log.entries]
     return [(one.sender, one.body) for one in said if isinstance(one.body, Submit)]
 
@@ -70,12 +70,12 @@ def results(swarm: Swarm) -> list[Publish]:
 
 
 def left_out(swarm: Swarm) -> set[tuple[str, str]]:
-    """Whose models were not merged, and why."""
+    """Returns the sites whose models were not merged, with the reasons."""
     return {(part.uid, part.reason) for body in results(swarm) for part in body.receipt.exclusions}
 
 
 def reasons(swarm: Swarm) -> dict[str, str]:
-    """What each waiting ML process is told."""
+    """Returns the text that each waiting ML process is shown."""
     told = {uid: site.machine.waiting for uid, site in swarm.sites.items() if site.machine}
     return {uid: waiting_text(facts, {}) for uid, facts in told.items() if facts}
 

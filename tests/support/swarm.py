@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Gate:
-    """Where ML stand-ins wait (`--hold-at N`) until they are let through, one by one."""
+    """The points where ML stand-ins wait (`--hold-at N`) until they are let through, one by one."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)

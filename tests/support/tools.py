@@ -106,7 +106,7 @@ FRAMEWORKS = {
     "huggingface": ("transformers", "accelerate", "peft"),
     "lightning": ("lightning",),
 }
-"""What a test asks for, and the packages that this takes; `make test` installs them where it can."""
+"""The tools that tests need, and the packages that have them; `make test` installs them where it can."""
 
 
 def _framework(name: str) -> str | None:
