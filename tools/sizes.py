@@ -20,8 +20,6 @@ TO_SPLIT = {
     "tests/client/test_lifecycle.py",
     "tests/client/test_torch.py",
     "tests/identity/test_certificates.py",
-    "tests/ledger/test_training_failures.py",
-    "tests/ledger/test_training_table.py",
     "tests/models/test_fileserver.py",
     "tests/models/test_transfer.py",
     "tests/rounds/test_machine.py",

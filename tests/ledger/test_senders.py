@@ -254,13 +254,13 @@ def test_a_leader_is_deposed_only_as_the_incarnation_and_height_that_the_chain_s
     ledger.say("sl-2", session())
     assert ledger.training.round is not None
     leader = ledger.training.round.leader
-    spoke = ledger.chain.height
+    seen = ledger.chain.height
     ledger.say(leader, Submit(0, "", "trained", "a" * 64, 1, 1))
-    with pytest.raises(Rejection, match=f"progress: the leader spoke at height {spoke + 1}, after {spoke}"):
-        ledger.say("sn-1", Depose(0, 0, 1, spoke, "lease"))
+    with pytest.raises(Rejection, match=f"progress: the leader sent a transaction at height {seen + 1}, after {seen}"):
+        ledger.say("sn-1", Depose(0, 0, 1, seen, "lease"))
     with pytest.raises(Rejection, match="old-incarnation: the leader now runs as incarnation 1"):
-        ledger.say("sn-1", Depose(0, 0, 2, spoke + 1, "lease"))
-    after = ledger.say("sn-1", Depose(0, 0, 1, spoke + 1, "lease"))
+        ledger.say("sn-1", Depose(0, 0, 2, seen + 1, "lease"))
+    after = ledger.say("sn-1", Depose(0, 0, 1, seen + 1, "lease"))
     assert after.round is not None
     assert (after.round.term, {after.round.leader, leader}) == (1, {"sl-1", "sl-2"})
 

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from support.network import session
 from support.play import Play, merged
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.state import Training, empty, lost_model
-from swarmlearning.ledger.contracts.training.transactions import open_session
+from swarmlearning.ledger.contracts.training.state import lost_model
 
 
 def published(*members: str, min_peers: int = 2) -> Play:
@@ -19,7 +17,7 @@ def published(*members: str, min_peers: int = 2) -> Play:
     return play
 
 
-# --- a result that its holders serve to nobody ----------------------------------------------------------------------
+# --- a result that its holders serve to nobody ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,7 @@ def test_patience_with_a_leader_whose_results_are_lost_is_doubled_each_time() ->
     assert found == [2, 3, 4]
 
 
-# --- a base that is lost too ----------------------------------------------------------------------------------------
+# --- a base that is lost too ------------------------------------------------------------------------------------------
 
 
 def void_round_1(*members: str) -> Play:
@@ -230,93 +228,7 @@ def test_a_missing_base_is_reported_once() -> None:
         play.missing("a", number=0)
 
 
-# --- who leads ------------------------------------------------------------------------------------------------------
-
-
-def opened(uids: str, network: str, name: str = "contract", identities: str = "") -> Training:
-    """A contract in which all these open a session, in this order."""
-    state = empty(name)
-    for uid, identity in zip(uids, identities or uids, strict=True):
-        body = session(len(uids))
-        state = open_session(state, body, uid, 1, 0, network=network, identity=identity)
-    return state
-
-
-def leaders(state: Training) -> list[str]:
-    """Who would lead in each of the first terms of round 0."""
-    play = Play()
-    play.state = state
-    found = []
-    for _ in range(len(state.members)):
-        found.append(play.leader)
-        play.depose("sn", by_sn=True, cause="lease")
-    return found
-
-
-def test_the_order_of_leaders_does_not_depend_on_who_came_first() -> None:
-    assert leaders(opened("abcde", "1" * 64)) == leaders(opened("edcba", "1" * 64))
-
-
-def test_every_member_has_its_turn_to_lead() -> None:
-    assert sorted(leaders(opened("abcde", "1" * 64))) == list("abcde")
-
-
-def test_no_member_leads_first_in_every_network_whatever_its_uid() -> None:
-    first = {leaders(opened("0abcd", f"{number:064}"))[0] for number in range(64)}
-    assert first == set("0abcd")
-
-
-def test_the_order_of_leaders_follows_from_network_contract_and_identities() -> None:
-    order = opened("abcde", "1" * 64).order
-    assert opened("abcde", "1" * 64).order == order
-    assert opened("abcde", "2" * 64).order != order
-    assert opened("abcde", "1" * 64, name="another").order != order
-    assert opened("abcde", "1" * 64, identities="vwxyz").order != order
-
-
-def test_the_order_of_leaders_stays_as_members_come_and_go() -> None:
-    state = opened("abcde", "1" * 64)
-    later = open_session(state, session(5), "x", 1, 0, network="1" * 64, identity="x")
-    assert later.order == state.order
-
-
-def test_a_leader_that_was_deposed_comes_after_all_that_were_not() -> None:
-    play = Play("a", "b", "c", "d")
-    found = []
-    for _ in range(8):
-        found.append(play.leader)
-        play.depose(*sorted({"a", "b", "c", "d"} - {play.leader})[:2])
-    assert found == [*"abcd", *"abcd"]
-    assert play.round.doublings == 3
-
-
-# --- a leader that takes too long -----------------------------------------------------------------------------------
-
-
-def test_two_members_depose_a_leader_that_reports_progress_but_takes_too_long() -> None:
-    play = Play("a", "b", "c")
-    play.submit("a", "b", "c")
-    play.depose("b", cause="overdue", spoke=9)
-    play.progress("a")
-    assert play.leader == "a"
-    play.depose("c", cause="overdue", spoke=10)
-    assert (play.round.term, play.leader) == (1, "b")
-
-
-def test_of_two_members_one_deposes_the_other_that_takes_too_long() -> None:
-    play = Play("a", "b")
-    play.submit("a", "b")
-    play.depose("b", cause="overdue", spoke=9)
-    assert (play.round.term, play.leader) == (1, "b")
-
-
-def test_an_sn_does_not_judge_how_long_a_leader_takes() -> None:
-    play = Play("a", "b", "c")
-    with pytest.raises(Rejection, match="not-allowed"):
-        play.depose("sn", by_sn=True, cause="overdue")
-
-
-# --- an operator ends it --------------------------------------------------------------------------------------------
+# --- an operator ends it ----------------------------------------------------------------------------------------------
 
 
 def test_a_stopped_training_is_over_with_the_result_of_the_round_in_progress() -> None:
@@ -345,7 +257,7 @@ def test_a_stopped_training_whose_last_result_is_lost_ends_with_the_one_made_aga
     assert play.state.over
 
 
-# --- terms that nobody needs any more -------------------------------------------------------------------------------
+# --- terms that nobody needs any more ---------------------------------------------------------------------------------
 
 
 def test_terms_are_free_again_when_no_session_is_open_and_nothing_was_merged() -> None:

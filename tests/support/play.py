@@ -1,4 +1,4 @@
-"""The training contract played by hand: one line a transaction, the state after it to look at.
+"""The training contract played by hand: one line a transaction, and the state after it.
 
 A member's model has the digest `model(uid, round)`; a result that of `merged(round)`. Refusals are raised.
 """
@@ -47,7 +47,7 @@ class Play:
         for uid in members:
             self.open(uid)
 
-    # --- what it is ---------------------------------------------------------------------------------------------------
+    # --- the state ----------------------------------------------------------------------------------------------------
 
     @property
     def round(self) -> Round:
@@ -75,7 +75,7 @@ class Play:
     def member(self, uid: str) -> Member:
         return self.state.members[uid]
 
-    # --- what is said -------------------------------------------------------------------------------------------------
+    # --- transactions ------------------------------------------------------------------------------------------------
 
     def open(self, uid: str, incarnation: int = 1, **changes: object) -> None:
         body = session(**{"min_peers": self.min_peers, **changes})  # type: ignore[arg-type]
@@ -146,8 +146,8 @@ class Play:
     def settle(self) -> None:
         self.state = recovery.settle(self.state, Settle(self.result.closed.number))
 
-    def depose(self, *uids: str, by_sn: bool = False, spoke: int = 0, **changes: object) -> None:
-        """These depose the leader, which runs as incarnation 1 and spoke last at height `spoke`."""
+    def depose(self, *uids: str, by_sn: bool = False, leader_height: int = 0, **changes: object) -> None:
+        """These depose the leader, which runs as incarnation 1 and sent its last transaction at `leader_height`."""
         values: dict[str, object] = {
             "round": self.round.number if self.state.round else 0,
             "term": self.round.term if self.state.round else 0,
@@ -157,7 +157,9 @@ class Play:
         }
         body = Depose(**(values | changes))  # type: ignore[arg-type]
         for uid in uids:
-            self.state = recovery.depose(self.state, body, uid, by_sn=by_sn, leader_incarnation=1, leader_height=spoke)
+            self.state = recovery.depose(
+                self.state, body, uid, by_sn=by_sn, leader_incarnation=1, leader_height=leader_height
+            )
 
     def set_attendance(self, uid: str, attendance: Attendance, incarnation: int = 1) -> None:
         self.state = rules.set_attendance(self.state, uid, attendance, incarnation, self._tick())
@@ -208,3 +210,49 @@ def receipt_of(current: Round, without: Mapping[str, ExclusionReason]) -> Receip
         ),
         tuple(Exclusion(uid, reason, "") for uid, reason in sorted(without.items())),
     )
+
+
+# --- where many tests start ------------------------------------------------------------------------------------------
+
+
+def two() -> Play:
+    """Two members of a training with minPeers 2: round 0 is open, `a` leads it."""
+    return Play("a", "b")
+
+
+def full() -> Play:
+    """The same two members; both have submitted, so the round is frozen."""
+    play = two()
+    play.submit("a", "b")
+    return play
+
+
+def three() -> Play:
+    """Three members with minPeers 2; `a` and `b` have submitted, `c` is awaited, `a` leads."""
+    play = Play("a", "b", "c")
+    play.submit("a", "b")
+    return play
+
+
+def standing() -> Play:
+    """Two members, the result of round 0 stands, `b` leads round 1; only `a`, who led, holds it."""
+    play = full()
+    play.publish()
+    return play
+
+
+def over() -> Play:
+    """Both members have closed; the result of round 0 is the last."""
+    play = two()
+    play.close("a")
+    play.close("b")
+    play.submit("a", "b", kind="snapshot")
+    play.publish()
+    return play
+
+
+def unreachable() -> Play:
+    """A round that collects again because the model of `b` could not be fetched; now `b` leads."""
+    play = full()
+    play.publish(without={"b": "unreachable"})
+    return play

@@ -40,7 +40,7 @@ class Timer(_Frozen, frozen=True):
 
 
 class ChainAdvanced(_Frozen, frozen=True):
-    """The training contract after one more verified block; `leader_height` is where its leader spoke last."""
+    """The training contract after one more verified block; `leader_height` is of its leader's last transaction."""
 
     training: Training
     height: int

@@ -43,7 +43,9 @@ def depose(
     if body.cause == "overdue":
         return _overdue(state, current, uid, by_sn=by_sn)
     if leader_height > body.seen_height:
-        raise Rejection(Code.PROGRESS, f"the leader spoke at height {leader_height}, after {body.seen_height}")
+        raise Rejection(
+            Code.PROGRESS, f"the leader sent a transaction at height {leader_height}, after {body.seen_height}"
+        )
     if body.cause == "lease":
         if not by_sn:
             raise Rejection(Code.NOT_ALLOWED, "only an SN can tell that a lease is gone")
