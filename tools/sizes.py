@@ -23,7 +23,6 @@ TO_SPLIT = {
     "tests/models/test_fileserver.py",
     "tests/models/test_transfer.py",
     "tests/rounds/test_machine.py",
-    "tests/sn/test_miner.py",
     "tests/tensors/test_tensor_file.py",
 }
 

@@ -1,0 +1,221 @@
+"""The miner when another SN is faster, or when the log fails."""
+
+import asyncio
+
+import pytest
+
+from support.mining import MemoryLog, Site, Step, full_disk
+from swarmlearning.ledger.bodies import Register
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.ordering.protocols import OrderingError, UnavailableError
+from swarmlearning.sn.miner import BehindError, Miner
+
+# --- another SN is faster ---------------------------------------------------------------------------------------------
+
+
+def rival(site: Site, *signed: SignedTransaction) -> Step:
+    """Before the append, the other SN puts a block with these transactions onto the log."""
+
+    def put(entry: bytes) -> None:
+        site.ledger.append(site.ledger.seal(*signed, sealer="sn-2"))
+
+    return put
+
+
+async def test_an_sn_that_loses_a_race_puts_its_transaction_into_the_next_block() -> None:
+    site = Site(sls=4)
+    mine = site.announcement("sl-0")
+    site.log.script = [rival(site, site.announcement(f"sl-{n}")) for n in (1, 2, 3)]
+    head = len(site.log.entries) - 1
+    async with site.miner() as miner:
+        assert await miner.submit(mine.raw) == head + 4
+    assert site.log.script == []
+    assert [tx for _, tx in site.committed()].count(mine.id) == 1
+
+
+async def test_a_transaction_that_the_winner_of_a_race_has_recorded_is_not_recorded_again() -> None:
+    site = Site()
+    mine, other = site.announcement(), site.announcement()
+    site.log.script = [rival(site, mine)]
+    head = len(site.log.entries) - 1
+    async with site.miner() as miner:
+        first, second = await asyncio.gather(miner.submit(mine.raw), miner.submit(other.raw))
+        assert (first, second) == (head + 1, head + 2)
+    assert [tx for _, tx in site.committed()].count(mine.id) == 1
+
+
+async def test_a_transaction_that_the_winner_of_a_race_has_made_invalid_is_refused() -> None:
+    site = Site()
+    mine = site.announcement("sl-0")
+    actor = site.ledger.actors["sl-0"]
+    actor.incarnation, actor.sequence = 2, 0
+    newer = site.ledger.write("sl-0", network.CONTRACT, Register("SL", "sl-0", actor.pem, "0"))
+    site.log.script = [rival(site, newer)]
+    async with site.miner() as miner:
+        with pytest.raises(Rejection) as refusal:
+            await miner.submit(mine.raw)
+        assert refusal.value.code == "old-incarnation"
+    assert mine.id not in [tx for _, tx in site.committed()]
+
+
+async def test_a_sender_that_has_seen_a_longer_chain_than_this_sn_is_not_refused_but_asked_to_retry() -> None:
+    site = Site()
+    site.log = MemoryLog(site.ledger.blocks.copy())
+    site.ledger.commit(site.announcement())
+    ahead = site.announcement(address="here:2")
+    async with site.miner() as miner:
+        with pytest.raises(BehindError):
+            await miner.submit(ahead.raw)
+        await site.log.append(await site.log.head(), site.ledger.blocks[-1])
+        await miner.reached(site.ledger.chain.height)
+        assert await miner.submit(ahead.raw) == len(site.ledger.blocks)
+
+
+async def test_a_void_block_of_another_sn_is_skipped() -> None:
+    site = Site()
+
+    def put(entry: bytes) -> None:
+        site.log.entries.append(b"not a block")
+
+    site.log.script = [put]
+    head = len(site.log.entries) - 1
+    async with site.miner() as miner:
+        world = miner.chain.world.state_hash()
+        await miner.reached(head)
+        mine = site.announcement()
+        assert await miner.submit(mine.raw) == head + 2
+        assert miner.chain.world.state_hash() != world
+    chain, voids = Chain(), list[str | None]()
+    for raw in site.log.entries:
+        step = chain.append(raw)
+        chain, voids = step.chain, [*voids, step.void]
+    assert [height for height, void in enumerate(voids) if void] == [head + 1]
+
+
+# --- the log fails ----------------------------------------------------------------------------------------------------
+
+
+def no_majority(entry: bytes) -> None:
+    """A step of a script: the log does not answer."""
+    raise UnavailableError("no majority")
+
+
+async def test_every_caller_gets_the_error_of_a_failing_log_and_succeeds_with_the_same_bytes_afterwards() -> None:
+    site = Site()
+    signed = [site.announcement() for _ in range(3)]
+    site.log.script = [full_disk]
+    async with site.miner() as miner:
+        outcomes = await asyncio.gather(*(miner.submit(tx.raw) for tx in signed), return_exceptions=True)
+        assert [str(outcome) for outcome in outcomes] == ["the disk is full"] * 3
+        await asyncio.gather(*(miner.submit(tx.raw) for tx in signed))
+    assert sorted(tx for _, tx in site.committed()[-3:]) == sorted(tx.id for tx in signed)
+
+
+async def test_a_block_that_was_written_although_the_log_reported_a_failure_is_found_again() -> None:
+    """The answer of the log was lost, its work was not."""
+    site = Site()
+    mine = site.announcement()
+
+    def lose_the_answer(entry: bytes) -> None:
+        site.log.entries.append(entry)
+        raise OrderingError("no answer")
+
+    site.log.script = [lose_the_answer]
+    async with site.miner() as miner:
+        with pytest.raises(OrderingError, match="no answer"):
+            await miner.submit(mine.raw)
+        assert await miner.submit(mine.raw) == len(site.log.entries) - 1
+    assert [tx for _, tx in site.committed()].count(mine.id) == 1
+
+
+async def test_a_block_that_other_sns_would_not_accept_is_not_written() -> None:
+    """This SN seals with a certificate that is not registered for it."""
+    site = Site()
+    site.ledger.actors["sn-1"] = site.ledger.actor("sn-1", "SN")
+    before = list(site.log.entries)
+    async with site.miner() as miner:
+        with pytest.raises(OrderingError, match=r"this SN cannot seal block \d+ with this .*another certificate"):
+            await miner.submit(site.announcement().raw)
+    assert site.log.entries == before
+
+
+async def test_transactions_wait_while_the_log_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site()
+    site.log.script = [no_majority]
+    async with site.miner() as miner:
+        failures, read_log = [UnavailableError("no majority")] * 2, site.log.read
+
+        async def failing_read(start: int, limit: int) -> list[bytes]:
+            if failures:
+                raise failures.pop()
+            return await read_log(start, limit)
+
+        monkeypatch.setattr(site.log, "read", failing_read)
+        assert await miner.submit(site.announcement().raw) == len(site.log.entries) - 1
+    assert failures == []
+    assert caplog.text.count("no majority; transactions wait") == 3
+
+
+async def test_a_block_that_was_written_as_the_log_became_unavailable_answers_the_waiting_callers() -> None:
+    site = Site()
+    mine = site.announcement()
+
+    def write_and_fail(entry: bytes) -> None:
+        site.log.entries.append(entry)
+        no_majority(entry)
+
+    site.log.script = [write_and_fail]
+    async with site.miner() as miner:
+        assert await miner.submit(mine.raw) == len(site.log.entries) - 1
+    assert [tx for _, tx in site.committed()].count(mine.id) == 1
+
+
+async def test_an_sn_does_not_read_the_blocks_that_it_wrote_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read of etcd's log asks the majority."""
+    site = Site()
+    async with site.miner() as miner:
+        await miner.submit(site.announcement().raw)
+        monkeypatch.setattr(site.log, "read", None)
+        await miner.submit(site.announcement().raw)
+        await miner.submit(site.announcement().raw)
+
+
+async def test_transactions_that_wait_when_the_miner_stops_and_later_ones_fail_as_unavailable() -> None:
+    site, tried = Site(), asyncio.Event()
+
+    def refuse(entry: bytes) -> None:
+        tried.set()
+        raise UnavailableError("no majority")
+
+    site.log.script = [refuse] * 1000
+    async with site.miner() as miner:
+        waiting = asyncio.create_task(miner.commit(site.announcement()))
+        await tried.wait()
+    async with asyncio.timeout(30):
+        with pytest.raises(UnavailableError, match="this SN stops"):
+            await waiting
+        with pytest.raises(UnavailableError, match="this SN stops"):
+            await miner.commit(site.announcement(address="there:1"))
+
+
+async def test_a_damaged_log_ends_the_miner_with_its_error() -> None:
+    site = Site()
+    miner = Miner(site.log, "sn-1", site.ledger.actors["sn-1"].signer, lambda: 0)
+    await miner.load()
+
+    async def broken(start: int, limit: int) -> list[bytes]:
+        raise OrderingError("block 7 is damaged")
+
+    site.log.read = broken  # type: ignore[method-assign]
+    site.log.script = [rival(site, site.announcement())]
+    work = asyncio.create_task(miner.run())
+    waiting = asyncio.create_task(miner.submit(site.announcement().raw))
+    with pytest.raises(OrderingError, match="block 7 is damaged"):
+        await work
+    with pytest.raises(UnavailableError, match="this SN stops"):
+        await waiting
