@@ -20,10 +20,7 @@ TO_SPLIT = {
     "tests/client/test_lifecycle.py",
     "tests/client/test_torch.py",
     "tests/identity/test_certificates.py",
-    "tests/models/test_fileserver.py",
-    "tests/models/test_transfer.py",
     "tests/rounds/test_machine.py",
-    "tests/tensors/test_tensor_file.py",
 }
 
 

@@ -32,7 +32,7 @@ def round_trip(path: Path) -> bytes:
 
 
 @linux
-def test_a_socket_in_a_long_directory(tmp_path: Path) -> None:
+def test_a_socket_in_a_directory_with_a_very_long_path_can_be_used(tmp_path: Path) -> None:
     path = deep(tmp_path) / "channel.sock"
     with pytest.raises(OSError, match="too long"), socket.socket(socket.AF_UNIX) as direct:
         direct.bind(str(path))
@@ -41,7 +41,7 @@ def test_a_socket_in_a_long_directory(tmp_path: Path) -> None:
 
 
 @linux
-def test_every_length_round_the_limit(tmp_path: Path) -> None:
+def test_socket_paths_just_below_and_above_the_kernels_limit_can_be_used(tmp_path: Path) -> None:
     for length in range(LONGEST - 2, LONGEST + 3):
         directory = tmp_path / f"{length}-"
         directory /= "d" * (length - len(os.fsencode(directory)) - len("/") - len("/s"))
@@ -57,7 +57,7 @@ def open_descriptors() -> set[tuple[str, str]]:
 
 
 @linux
-def test_no_descriptor_stays_open(tmp_path: Path) -> None:
+def test_using_a_socket_with_a_long_path_leaves_no_descriptor_open(tmp_path: Path) -> None:
     directory = deep(tmp_path)
     before = open_descriptors()
     round_trip(directory / "channel.sock")
@@ -67,18 +67,18 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
 
 
 @linux
-def test_a_name_that_nothing_can_shorten(tmp_path: Path) -> None:
+def test_a_socket_name_that_is_itself_too_long_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"name .* is too long"):
         connect(deep(tmp_path) / ("n" * 120))
 
 
 @pytest.mark.parametrize("name", ["missing", pytest.param("missing" * 30, marks=linux)])
-def test_a_missing_directory(tmp_path: Path, name: str) -> None:
+def test_connecting_to_a_socket_in_a_missing_directory_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(FileNotFoundError):
         connect(tmp_path / name / "channel.sock")
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+def test_connecting_to_a_socket_on_which_nobody_listens_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "channel.sock"
     with socket.socket(socket.AF_UNIX) as listener, short_path(path) as address:
         listener.bind(address)

@@ -1,4 +1,4 @@
-"""What comes over the local channel is a message or a ChannelError, whatever the bytes."""
+"""Bytes that arrive over the local channel are a message or a `ChannelError`, whatever they are."""
 
 from contextlib import suppress
 
@@ -12,7 +12,7 @@ from swarmlearning.channel.messages import Kill, Waiting
 KILL = Kill("session", False, "why")
 
 
-def test_a_message_comes_back_as_it_was() -> None:
+def test_an_encoded_message_is_decoded_unchanged() -> None:
     frame = encode(KILL)
     assert body_length(frame[: LENGTH.size]) == len(frame) - LENGTH.size
     assert decode_from_ml(frame[LENGTH.size :]) == KILL
@@ -28,9 +28,16 @@ def test_a_message_comes_back_as_it_was() -> None:
         encode(KILL)[LENGTH.size :].replace(b'"why"', b"[" * 100_000),
         encode(Waiting("only an SL sends this"))[LENGTH.size :],
     ],
-    ids=["nothing", "null", "no JSON", "a text that is not UTF-8", "nested without end", "the other side's"],
+    ids=[
+        "nothing",
+        "null",
+        "no JSON",
+        "a text that is not UTF-8",
+        "nested without end",
+        "a message that only an SL sends",
+    ],
 )
-def test_what_is_no_message_of_the_ml_process_is_a_channel_error(body: bytes) -> None:
+def test_bytes_that_are_no_message_of_an_ml_process_are_a_channel_error(body: bytes) -> None:
     with pytest.raises(ChannelError, match="not a message of local channel version 1"):
         decode_from_ml(body)
 

@@ -1,13 +1,20 @@
-"""The nodes run on uvloop, so their tests do."""
+"""The nodes run on uvloop, so their tests do; a store, holders of the model of `support.faulty_holder`, a fetcher."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
 import uvloop
+from blake3 import blake3
 
 from support.certs import make_workspace
+from support.faulty_holder import CONTENT, SIZE, Hold, Holder, fetching
+from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import server_context
+from swarmlearning.models.store import TensorStore
+from swarmlearning.models.transfer import Fetcher
+from swarmlearning.tensors.digest import CHUNK, ModelDigest
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], uvloop.Loop]]:
@@ -17,3 +24,42 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], uvloop.Loop]]:
 @pytest.fixture(scope="session")
 def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
     return make_workspace(Path(tmp_path_factory.mktemp("identities")), ["SL-1", "SL-2", "SL-3"])
+
+
+@pytest.fixture
+async def hold(identities: dict[str, Identity], tmp_path: Path) -> AsyncIterator[Hold]:
+    """Starts holders of the model: `await hold(cut=1000)`."""
+    servers: list[Server] = []
+
+    async def start(identity: Identity | None = None, content: bytes | None = CONTENT, **faults: object) -> Holder:
+        store = TensorStore(tmp_path / f"holder-{len(servers)}")
+        if content is not None:
+            (tmp_path / "content").write_bytes(content)
+            await store.adopt(tmp_path / "content")
+        holder = Holder(store, **faults)  # type: ignore[arg-type]
+        holder.server = Server(holder.app(), server_context(identity or identities["SL-1"]), "127.0.0.1", 0)
+        await holder.server.start()
+        servers.append(holder.server)
+        return holder
+
+    yield start
+    for server in servers:
+        await server.stop(grace=0.1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TensorStore:
+    return TensorStore(tmp_path / "store")
+
+
+@pytest.fixture
+async def fetcher(identities: dict[str, Identity], store: TensorStore) -> AsyncIterator[Fetcher]:
+    async with fetching(identities["SL-2"], store) as fetcher:
+        yield fetcher
+
+
+@pytest.fixture
+def digest() -> str:
+    """The digest of the model that holders hold."""
+    chunks = tuple(blake3(CONTENT[at : at + CHUNK]).digest() for at in range(0, SIZE, CHUNK))
+    return ModelDigest(SIZE, chunks).root

@@ -1,7 +1,6 @@
 """Models over slow links: compressed when the receiver accepts it and it pays, never otherwise."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,9 @@ from blake3 import blake3
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from zstandard import ZstdCompressionParameters, ZstdCompressor, ZstdDecompressor
 
-from models.test_fileserver import ask
-from swarmlearning.api.server import Server
+from support.serving import request, serving
 from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.identity.tls import client_context
 from swarmlearning.models.compression import pays
 from swarmlearning.models.connections import Source
 from swarmlearning.models.fileserver import file_app
@@ -28,16 +26,6 @@ SPARSE = b"".join(RANDOM[at : at + 100] + bytes(900) for at in range(0, SIZE, 10
 BOMB = 2**28
 """Bytes of what becomes some kilobytes."""
 ACCEPT = {"Accept-Encoding": "gzip, zstd"}
-
-
-@asynccontextmanager
-async def serving(identities: Identities, app: ASGIApp) -> AsyncIterator[Server]:
-    server = Server(app, server_context(identities["SL-1"]), "127.0.0.1", 0)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop(grace=0.1)
 
 
 async def holding(folder: Path, content: bytes) -> tuple[TensorStore, ModelDigest]:
@@ -56,12 +44,12 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Links, "speed", lambda self, host: 1e6)
 
 
-async def test_a_bundle_is_compressed_for_those_who_accept_it(
+async def test_a_model_is_sent_compressed_to_a_receiver_that_accepts_zstd(
     slow: None, identities: Identities, tmp_path: Path
 ) -> None:
     store, info = await holding(tmp_path, SPARSE)
-    async with serving(identities, files(store)) as server:
-        status, headers, body = await ask(server, identities["SL-2"], f"/models/{info.root}/bundle", ACCEPT)
+    async with serving(files(store), identities["SL-1"]) as server:
+        status, headers, body = await request(server, identities["SL-2"], f"/models/{info.root}/bundle", ACCEPT)
     assert (status, headers["content-encoding"]) == (200, "zstd")
     assert not {"content-length", "etag"} & headers.keys()
     assert len(body) < SIZE / 5
@@ -82,12 +70,12 @@ async def test_a_bundle_is_compressed_for_those_who_accept_it(
         (b"", "/bundle", "zstd", 2**30),
     ],
 )
-async def test_nothing_else_is_compressed(
+async def test_a_model_is_sent_as_it_is_where_compression_is_not_accepted_or_not_worthwhile(
     content: bytes, part: str, accept: str, below: int, slow: None, identities: Identities, tmp_path: Path
 ) -> None:
     store, info = await holding(tmp_path, content)
-    async with serving(identities, files(store, below)) as server:
-        answer = await ask(server, identities["SL-2"], f"/models/{info.root}{part}", {"Accept-Encoding": accept})
+    async with serving(files(store, below), identities["SL-1"]) as server:
+        answer = await request(server, identities["SL-2"], f"/models/{info.root}{part}", {"Accept-Encoding": accept})
     assert answer[0] == 200
     assert "content-encoding" not in answer[1]
     assert answer[2] == (info.to_bytes() if part else b"") + content
@@ -121,18 +109,20 @@ def noted(
     return noting
 
 
-async def test_a_compressed_model_arrives_whole(slow: None, identities: Identities, tmp_path: Path) -> None:
+async def test_a_model_that_was_sent_compressed_arrives_whole(
+    slow: None, identities: Identities, tmp_path: Path
+) -> None:
     store, info = await holding(tmp_path, SPARSE)
     asked: list[str] = []
     sent: list[int] = []
-    async with serving(identities, noted(files(store), asked, sent)) as server:
+    async with serving(noted(files(store), asked, sent), identities["SL-1"]) as server:
         source = ("127.0.0.1", server.port)
         assert await fetched(identities, TensorStore(tmp_path / "here"), info.root, source) == SPARSE
     assert asked == ["zstd "]
     assert sum(sent) < SIZE / 5
 
 
-async def test_a_connection_is_kept_after_a_compressed_answer(
+async def test_a_connection_is_used_again_after_a_compressed_answer(
     slow: None, identities: Identities, tmp_path: Path
 ) -> None:
     store, info = await holding(tmp_path, SPARSE)
@@ -143,7 +133,7 @@ async def test_a_connection_is_kept_after_a_compressed_answer(
         clients.add(scope["client"])
         await app(scope, receive, send)
 
-    async with serving(identities, noting) as server:
+    async with serving(noting, identities["SL-1"]) as server:
         fetcher = Fetcher(client_context(identities["SL-2"]), here)
         for _ in range(3):
             await fetcher.fetch(info.root, [("127.0.0.1", server.port)])
@@ -152,15 +142,17 @@ async def test_a_connection_is_kept_after_a_compressed_answer(
     assert len(clients) == 1
 
 
-async def test_nothing_is_compressed_within_a_machine(identities: Identities, tmp_path: Path) -> None:
+async def test_models_are_not_compressed_between_processes_of_one_machine(
+    identities: Identities, tmp_path: Path
+) -> None:
     store, info = await holding(tmp_path, SPARSE)
-    async with serving(identities, files(store)) as server:
+    async with serving(files(store), identities["SL-1"]) as server:
         for _ in range(3):
-            status, headers, _ = await ask(server, identities["SL-2"], f"/models/{info.root}/bundle", ACCEPT)
+            status, headers, _ = await request(server, identities["SL-2"], f"/models/{info.root}/bundle", ACCEPT)
             assert (status, headers.get("content-encoding")) == (200, None)
 
 
-def test_it_pays_where_the_link_needs_longer_for_what_is_saved(tmp_path: Path) -> None:
+def test_compression_pays_only_where_it_saves_more_time_than_it_costs(tmp_path: Path) -> None:
     (tmp_path / "sparse").write_bytes(SPARSE)
     (tmp_path / "random").write_bytes(RANDOM)
     with (tmp_path / "sparse").open("rb") as sparse, (tmp_path / "random").open("rb") as random:
@@ -169,7 +161,7 @@ def test_it_pays_where_the_link_needs_longer_for_what_is_saved(tmp_path: Path) -
         assert not pays(random.fileno(), SIZE, speed=1e5)
 
 
-async def test_an_interrupted_compressed_transfer_goes_on_at_the_byte(
+async def test_an_interrupted_compressed_transfer_resumes_at_the_byte_where_it_stopped(
     slow: None, identities: Identities, tmp_path: Path
 ) -> None:
     store, info = await holding(tmp_path, SPARSE)
@@ -184,8 +176,8 @@ async def test_an_interrupted_compressed_transfer_goes_on_at_the_byte(
 
     asked: list[str] = []
     async with (
-        serving(identities, noted(files(store), [], [], cut)) as cutter,
-        serving(identities, noted(files(store), asked, [])) as good,
+        serving(noted(files(store), [], [], cut), identities["SL-1"]) as cutter,
+        serving(noted(files(store), asked, []), identities["SL-1"]) as good,
     ):
         sources = ("127.0.0.1", cutter.port), ("127.0.0.1", good.port)
         assert await fetched(identities, TensorStore(tmp_path / "here"), info.root, *sources) == SPARSE
@@ -203,7 +195,7 @@ def answering(body: bytes, coding: bytes = b"zstd") -> ASGIApp:
     return app
 
 
-async def test_answers_that_are_no_compressed_model_are_refused(
+async def test_an_answer_that_does_not_decompress_to_exactly_the_model_is_refused(
     slow: None, identities: Identities, tmp_path: Path
 ) -> None:
     _, info = await holding(tmp_path, SPARSE)
@@ -226,7 +218,7 @@ async def test_answers_that_are_no_compressed_model_are_refused(
         ]
     ):
         here = TensorStore(tmp_path / f"here-{number}")
-        async with serving(identities, app) as server:
+        async with serving(app, identities["SL-1"]) as server:
             with pytest.raises(TransferError, match=fault):
                 await fetched(identities, here, info.root, ("127.0.0.1", server.port))
         assert not here.has(info.root)

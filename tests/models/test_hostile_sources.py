@@ -7,14 +7,14 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from blake3 import blake3
 from zstandard import ZstdCompressor
 
+from support.faulty_holder import fetching
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.models.destinations import anywhere, permitted_addresses, refusal_beside
@@ -63,21 +63,6 @@ def source(serve: Serve, context: ssl.SSLContext | None) -> Iterator[Source]:
         listener.close()
         for thread in threads:
             thread.join()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> TensorStore:
-    return TensorStore(tmp_path / "store")
-
-
-@asynccontextmanager
-async def fetching(identities: Identities, store: TensorStore, **settings: float) -> AsyncIterator[Fetcher]:
-    times = {"connect_seconds": 600.0, "stall_seconds": STALL_SECONDS} | settings
-    fetcher = Fetcher(client_context(identities["SL-2"]), store, **times)  # type: ignore[arg-type]
-    try:
-        yield fetcher
-    finally:
-        await fetcher.close()
 
 
 def answering(*beginning: bytes, then: bytes, seconds: float = 0.0) -> Serve:
@@ -139,27 +124,35 @@ def compressed_list() -> bytes:
         "endless-skippable-frame",
     ],
 )
-async def test_a_source_that_brings_no_more_of_the_model_is_given_up_whatever_else_it_sends(
+async def test_a_source_that_sends_no_more_of_the_model_is_given_up_whatever_else_it_sends(
     serve: Serve, fault: str, text: str, identities: Identities, store: TensorStore
 ) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
     with source(serve, server_context(identities["SL-1"])) as (host, port):
-        async with fetching(identities, store) as fetcher, asyncio.timeout(PATIENCE_SECONDS):
+        async with (
+            fetching(identities["SL-2"], store, stall_seconds=STALL_SECONDS) as fetcher,
+            asyncio.timeout(PATIENCE_SECONDS),
+        ):
             with pytest.raises(TransferError, match=rf"{host}:{port} .*({text})") as caught:
                 await fetcher.fetch(DIGEST, [(host, port)])
     assert caught.value.fault == fault
     assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < PATIENCE_SECONDS / 2
 
 
-async def test_a_handshake_in_drips_is_given_up(identities: Identities, store: TensorStore) -> None:
+async def test_a_source_that_drips_its_tls_handshake_is_given_up(identities: Identities, store: TensorStore) -> None:
     serve = answering(b"\x16\x03\x03\x40\x00", then=b"\x02", seconds=0.01)
     with source(serve, None) as address:
-        async with fetching(identities, store, connect_seconds=0.5) as fetcher, asyncio.timeout(PATIENCE_SECONDS):
+        async with (
+            fetching(identities["SL-2"], store, connect_seconds=0.5) as fetcher,
+            asyncio.timeout(PATIENCE_SECONDS),
+        ):
             with pytest.raises(TransferError, match="does not answer in time"):
                 await fetcher.fetch(DIGEST, [address])
 
 
-async def test_a_slow_link_that_keeps_bringing_bytes_is_waited_for(identities: Identities, store: TensorStore) -> None:
+async def test_a_slow_source_that_keeps_sending_the_model_is_waited_for(
+    identities: Identities, store: TensorStore
+) -> None:
     """It takes several times as long as a source may be silent."""
 
     def slowly(client: socket.socket) -> None:
@@ -170,13 +163,15 @@ async def test_a_slow_link_that_keeps_bringing_bytes_is_waited_for(identities: I
 
     began = time.monotonic()
     with source(slowly, server_context(identities["SL-1"])) as address:
-        async with fetching(identities, store) as fetcher:
+        async with fetching(identities["SL-2"], store, stall_seconds=STALL_SECONDS) as fetcher:
             path = await fetcher.fetch(DIGEST, [address])
     assert path.read_bytes() == CONTENT
     assert time.monotonic() - began > 3 * STALL_SECONDS
 
 
-async def test_a_slow_source_holds_up_no_other(identities: Identities, store: TensorStore) -> None:
+async def test_fetches_from_a_silent_source_do_not_delay_a_fetch_from_another(
+    identities: Identities, store: TensorStore
+) -> None:
     reached = threading.Semaphore(0)
 
     def silent(client: socket.socket) -> None:
@@ -188,7 +183,7 @@ async def test_a_slow_source_holds_up_no_other(identities: Identities, store: Te
 
     context = server_context(identities["SL-1"])
     with source(silent, context) as slow, source(good, context) as fast:
-        async with fetching(identities, store, stall_seconds=600) as fetcher:
+        async with fetching(identities["SL-2"], store) as fetcher:
             hanging = [asyncio.create_task(fetcher.fetch(f"{number:064x}", [slow])) for number in range(20)]
             for _ in hanging:
                 await asyncio.to_thread(reached.acquire)
@@ -250,7 +245,7 @@ def test_special_addresses_are_connected_to_only_in_a_network_of_their_kind(
     assert (f" is {kind}, " in refusal) if kind else refusal == ""
 
 
-def test_a_name_is_resolved_and_its_addresses_are_judged() -> None:
+def test_a_host_name_is_permitted_only_if_its_addresses_are() -> None:
     assert permitted_addresses("localhost", anywhere)
     with pytest.raises(OSError, match="is loopback"):
         permitted_addresses("localhost", refusal_beside([REAL]))

@@ -1,4 +1,4 @@
-"""The speed of links as the kernel tells it, and what follows for models that go over a slow one."""
+"""The speed of links as the kernel measures it, and compression of models that go over a slow one."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ def note(links: Links, host: str, acked: int, busy: float, no_room: float = 0) -
         connection.no_room += int(no_room * 1e6)
 
 
-def test_speed_is_that_of_the_last_transfer_to_the_host() -> None:
+def test_the_speed_of_a_link_is_that_of_the_last_transfer_to_the_host() -> None:
     links = Links()
     note(links, "a", 10**6, 2.0)
     note(links, "b", 10**6, 0.5)
@@ -67,13 +67,13 @@ def test_a_receiver_without_room_does_not_make_the_link_slow() -> None:
     assert links.speed("b") is None
 
 
-def test_a_short_time_says_nothing() -> None:
+def test_a_transfer_that_was_too_short_gives_no_speed() -> None:
     links = Links()
     note(links, "a", 10**4, 0.04)
     assert links.speed("a") is None
 
 
-def test_memory_is_bounded() -> None:
+def test_the_number_of_hosts_whose_speed_is_remembered_is_bounded() -> None:
     links = Links()
     for number in range(5000):
         note(links, str(number), 10**6, 1.0)
@@ -81,7 +81,7 @@ def test_memory_is_bounded() -> None:
     assert links.speed("4999") == 1e6
 
 
-def test_a_connection_that_has_ended_and_other_systems_say_nothing() -> None:
+def test_a_connection_whose_counters_cannot_be_read_gives_no_speed() -> None:
     links, ended = Links(), socket.socket()
     ended.close()
     with links.watched("a", ended):
@@ -96,7 +96,7 @@ def hosts() -> Iterator[Namespaces]:
 
 
 @needs("tbf")
-async def test_over_a_slow_link_comes_compressed_what_shrinks(hosts: Namespaces, tmp_path: Path) -> None:
+async def test_over_a_slow_link_only_a_model_that_shrinks_is_compressed(hosts: Namespaces, tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path / "cert", ["SL-1", "SL-2"])
     there = TensorStore(tmp_path / "there")
     models: list[ModelDigest] = []

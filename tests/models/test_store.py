@@ -28,13 +28,8 @@ def names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> TensorStore:
-    return TensorStore(tmp_path / "store")
-
-
 @pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1])
-async def test_adopt_moves_a_model_in(size: int, store: TensorStore, tmp_path: Path) -> None:
+async def test_adopting_a_model_moves_its_file_into_the_store(size: int, store: TensorStore, tmp_path: Path) -> None:
     source = model(tmp_path / "merged", size)
     content = source.read_bytes()
     info = await store.adopt(source)
@@ -45,7 +40,7 @@ async def test_adopt_moves_a_model_in(size: int, store: TensorStore, tmp_path: P
     assert digest_file(store.path(info.root)) == info
 
 
-async def test_adopt_again_is_harmless(store: TensorStore, tmp_path: Path) -> None:
+async def test_adopting_a_model_a_second_time_is_harmless(store: TensorStore, tmp_path: Path) -> None:
     first = await store.adopt(model(tmp_path / "a"))
     inode = store.path(first.root).stat().st_ino
     second = await store.adopt(model(tmp_path / "b"))
@@ -54,7 +49,7 @@ async def test_adopt_again_is_harmless(store: TensorStore, tmp_path: Path) -> No
     assert store.path(first.root).stat().st_ino == inode
 
 
-async def test_adopt_from_another_file_system(
+async def test_a_model_is_adopted_from_another_file_system(
     store: TensorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = model(tmp_path / "a")
@@ -72,7 +67,7 @@ async def test_adopt_from_another_file_system(
     assert names(tmp_path / "store") == {f"{info.root}.safetensors", f"{info.root}.chunks"}
 
 
-async def test_adopt_follows_no_link(store: TensorStore, tmp_path: Path) -> None:
+async def test_adopting_a_model_follows_no_symbolic_link(store: TensorStore, tmp_path: Path) -> None:
     secret = model(tmp_path / "secret")
     (tmp_path / "link").symlink_to(secret)
     with pytest.raises(StoreError, match=r"link is no regular file"):
@@ -80,13 +75,13 @@ async def test_adopt_follows_no_link(store: TensorStore, tmp_path: Path) -> None
     assert secret.exists()
 
 
-async def test_adopt_of_a_missing_file_is_named(store: TensorStore, tmp_path: Path) -> None:
+async def test_adopting_a_missing_file_is_an_error_that_names_it(store: TensorStore, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=f"{tmp_path}/nothing: .*No such file"):
         await store.adopt(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("name", NOT_DIGESTS)
-async def test_only_digests_name_models(name: str, store: TensorStore) -> None:
+async def test_the_store_refuses_a_name_that_is_not_a_digest(name: str, store: TensorStore) -> None:
     for method in (store.has, store.path, store.open, store.digest_info, store.partial, store.forget):
         with pytest.raises(StoreError, match="no model digest"):
             method(name)
@@ -94,7 +89,7 @@ async def test_only_digests_name_models(name: str, store: TensorStore) -> None:
         await store.verify(name)
 
 
-async def test_unknown_model_is_not_held(store: TensorStore) -> None:
+async def test_an_unknown_model_is_not_held(store: TensorStore) -> None:
     assert not store.has(UNKNOWN)
     assert not await store.verify(UNKNOWN)
     for method in (store.path, store.open, store.digest_info):
@@ -102,7 +97,7 @@ async def test_unknown_model_is_not_held(store: TensorStore) -> None:
             method(UNKNOWN)
 
 
-async def test_models_survive_a_restart(store: TensorStore, tmp_path: Path) -> None:
+async def test_the_store_holds_its_models_after_a_restart(store: TensorStore, tmp_path: Path) -> None:
     info = await store.adopt(model(tmp_path / "a", CHUNK + 5))
     again = TensorStore(tmp_path / "store")
     assert again.digest_info(info.root) == info
@@ -129,7 +124,7 @@ DAMAGES = [truncated, longer, replaced_by_a_link, Path.unlink]
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("restart", [True, False])
-async def test_damaged_model_is_not_held(
+async def test_a_damaged_model_is_not_held(
     damage: Callable[[Path], None], restart: bool, store: TensorStore, tmp_path: Path
 ) -> None:
     info = await store.adopt(model(tmp_path / "a"))
@@ -150,7 +145,7 @@ def another_list(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncated, longer, Path.unlink, another_list])
-async def test_model_without_its_chunk_list_is_not_held_after_a_restart(
+async def test_a_model_without_its_chunk_list_is_not_held_after_a_restart(
     damage: Callable[[Path], None], store: TensorStore, tmp_path: Path
 ) -> None:
     info = await store.adopt(model(tmp_path / "a"))
@@ -159,7 +154,7 @@ async def test_model_without_its_chunk_list_is_not_held_after_a_restart(
     assert names(tmp_path / "store") == set()
 
 
-async def test_verify_finds_an_altered_byte(store: TensorStore, tmp_path: Path) -> None:
+async def test_verifying_a_model_finds_an_altered_byte(store: TensorStore, tmp_path: Path) -> None:
     info = await store.adopt(model(tmp_path / "a", CHUNK + 1000))
     assert await store.verify(info.root)
     with store.path(info.root).open("r+b") as file:
@@ -172,7 +167,9 @@ async def test_verify_finds_an_altered_byte(store: TensorStore, tmp_path: Path) 
     assert not store.has(info.root)
 
 
-async def test_start_removes_temporaries_and_keeps_downloads(store: TensorStore, tmp_path: Path) -> None:
+async def test_starting_the_store_removes_temporary_files_and_keeps_partial_downloads(
+    store: TensorStore, tmp_path: Path
+) -> None:
     directory = tmp_path / "store"
     source = model(tmp_path / "a")
     info = digest_file(source)
@@ -193,7 +190,7 @@ async def test_start_removes_temporaries_and_keeps_downloads(store: TensorStore,
     assert not again.has(info.root)
 
 
-async def test_commit_completes_a_download(store: TensorStore, tmp_path: Path) -> None:
+async def test_committing_a_download_makes_it_a_model_that_is_held(store: TensorStore, tmp_path: Path) -> None:
     content = model(tmp_path / "a").read_bytes()
     info = digest_file(tmp_path / "a")
     assert store.partial_info(info.root) is None
@@ -207,7 +204,7 @@ async def test_commit_completes_a_download(store: TensorStore, tmp_path: Path) -
     assert store.partial_info(info.root) is None
 
 
-async def test_retain_removes_the_rest_but_not_under_readers(store: TensorStore, tmp_path: Path) -> None:
+async def test_retain_removes_all_other_models_and_readers_can_finish(store: TensorStore, tmp_path: Path) -> None:
     kept, dropped = [await store.adopt(model(tmp_path / "m", seed=seed)) for seed in range(2)]
     download = digest_file(model(tmp_path / "p", seed=2))
     store.open_partial(download)[0].close()
@@ -249,7 +246,7 @@ async def test_an_adopted_model_is_pinned_before_anybody_can_remove_it(store: Te
     assert store.held() == frozenset()
 
 
-async def test_full_disk_names_file_and_bytes(
+async def test_an_error_on_a_full_disk_names_the_file_and_the_bytes_needed(
     store: TensorStore, tmp_path: Path, largest_file: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     path = tmp_path / "store" / "big"
@@ -261,7 +258,7 @@ async def test_full_disk_names_file_and_bytes(
         path.write_bytes(b"x" * 5000)
 
 
-async def test_download_that_will_not_fit_is_refused_at_once(
+async def test_a_download_that_does_not_fit_on_the_disk_is_refused_at_once(
     store: TensorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = digest_file(model(tmp_path / "a", 1000))
@@ -272,7 +269,7 @@ async def test_download_that_will_not_fit_is_refused_at_once(
     assert names(tmp_path / "store") == set()
 
 
-def test_unusable_directory_is_named(tmp_path: Path) -> None:
+def test_an_unusable_store_directory_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=f"cannot use {tmp_path}/file/store: Not a directory"):
         TensorStore(tmp_path / "file" / "store")

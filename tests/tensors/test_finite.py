@@ -13,7 +13,7 @@ def bfloat16(*bits: int) -> Tensor:
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.complex64])
-def test_one_value_that_is_not_finite_is_found_wherever_it_is(dtype: type[np.generic], value: float) -> None:
+def test_a_single_value_that_is_not_finite_is_found_wherever_it_is(dtype: type[np.generic], value: float) -> None:
     sound = np.full(2**20 + 3, 1e4, dtype)  # several pieces
     models = {f"at {place}": sound.copy() for place in (0, 2**19, 2**20 + 2)}
     for name, array in models.items():
@@ -22,7 +22,7 @@ def test_one_value_that_is_not_finite_is_found_wherever_it_is(dtype: type[np.gen
     assert non_finite(tensors) == list(models)
 
 
-def test_bfloat16_is_judged_by_its_bits() -> None:
+def test_values_of_bfloat16_that_are_not_finite_are_found() -> None:
     tensors = {
         "infinity": bfloat16(0, BF16_INFINITY),
         "nan": bfloat16(0, BF16_NAN),

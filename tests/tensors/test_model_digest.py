@@ -18,7 +18,7 @@ def expected(data: bytes, chunk: int) -> ModelDigest:
     return ModelDigest(len(data), tuple(blake3(data[at : at + chunk]).digest() for at in range(0, len(data), chunk)))
 
 
-def test_the_root_stays_what_it_is(tmp_path: Path) -> None:
+def test_the_digest_of_a_model_never_changes_between_versions(tmp_path: Path) -> None:
     # The names of all models, on every ledger: two whole chunks and five bytes.
     data = pattern(2 * CHUNK + 5)
     (tmp_path / "m").write_bytes(data)
@@ -36,7 +36,7 @@ def test_an_empty_file_has_a_digest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 31, 32, 33, 160, 161])
 @pytest.mark.parametrize("threads", [1, 2, 3, 16])
-def test_any_number_of_threads_and_chunks(
+def test_the_digest_does_not_depend_on_the_number_of_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, threads: int
 ) -> None:
     monkeypatch.setattr(digest, "CHUNK", 16)
@@ -46,7 +46,7 @@ def test_any_number_of_threads_and_chunks(
 
 
 @given(st.binary(max_size=100), st.data())
-def test_a_chunk_list_survives_storage_and_every_change_shows(data: bytes, draw: st.DataObject) -> None:
+def test_a_stored_chunk_list_is_read_back_and_every_change_of_it_is_noticed(data: bytes, draw: st.DataObject) -> None:
     with mock.patch.object(digest, "CHUNK", 16):
         original = expected(data, 16)
         stored = bytearray(original.to_bytes())
@@ -76,6 +76,6 @@ def test_bytes_that_are_no_chunk_list_are_refused(data: bytes, message: str) -> 
         ModelDigest.from_bytes(data)
 
 
-def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
+def test_the_digest_of_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         digest_file(tmp_path / "none")
