@@ -14,12 +14,12 @@ from swarmlearning.address import AddressError, join, require_announceable, spli
         ("::ffff:10.0.0.1", 443, "[::ffff:10.0.0.1]:443"),
     ],
 )
-def test_there_and_back(host: str, port: int, address: str) -> None:
+def test_an_address_is_joined_from_and_split_into_host_and_port(host: str, port: int, address: str) -> None:
     assert join(host, port) == address
     assert split(address) == (host, port)
 
 
-def test_brackets_may_be_given() -> None:
+def test_an_ipv6_host_may_be_given_in_brackets() -> None:
     assert join("[fd00::1]", 443) == "[fd00::1]:443"
 
 
@@ -27,7 +27,7 @@ def test_brackets_may_be_given() -> None:
     "text",
     ["", "host", ":1", "host:", "host:0", "host:65536", "host:-1", "host:x", "host:1\n", "a:b:1", "a/path:1", "fd::1"],
 )
-def test_what_is_no_address_is_told_what_one_is(text: str) -> None:
+def test_the_refusal_of_an_invalid_address_names_the_right_form(text: str) -> None:
     with pytest.raises(AddressError, match="is no address: it has the form host:port") as told:
         split(text)
     assert repr(text) in str(told.value)
@@ -42,7 +42,7 @@ def test_a_service_may_be_named_without_its_port(service: str, address: str) -> 
 
 
 @pytest.mark.parametrize("service", ["fd00::1", "sn.example:x", "https://sn.example"])
-def test_a_service_that_is_no_address_is_refused(service: str) -> None:
+def test_a_service_with_an_invalid_address_is_refused(service: str) -> None:
     with pytest.raises(AddressError, match="is no address"):
         with_port(service, 443)
 
@@ -50,13 +50,13 @@ def test_a_service_that_is_no_address_is_refused(service: str) -> None:
 @pytest.mark.parametrize(
     "host", ["0.0.0.0", "0", "0.0", "::", "[::]", "::0", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0", "0x0", "00000"]
 )
-def test_an_address_that_stands_for_a_whole_machine_is_none_to_announce(host: str) -> None:
+def test_an_address_that_stands_for_a_whole_machine_cannot_be_announced(host: str) -> None:
     with pytest.raises(AddressError, match="stands for all addresses of a machine"):
         require_announceable(host)
 
 
 @pytest.mark.parametrize("host", ["224.0.0.1", "ff02::1", "255.255.255.255"])
-def test_an_address_of_a_group_is_none_to_announce(host: str) -> None:
+def test_an_address_of_a_group_cannot_be_announced(host: str) -> None:
     with pytest.raises(AddressError, match="is a group of machines"):
         require_announceable(host)
 

@@ -21,7 +21,7 @@ async def attempts(backoff: Backoff, number: int) -> list[float]:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_attempts_come_at_once_and_then_after_pauses_within_a_bound_that_doubles(seed: int) -> None:
+def test_the_first_attempt_is_immediate_and_pauses_stay_within_a_bound_that_doubles(seed: int) -> None:
     random.seed(seed)
     times = run_in_virtual_time(attempts(Backoff(1.0, 8.0), 7))
     assert times[0] == 0.0
@@ -29,13 +29,13 @@ def test_attempts_come_at_once_and_then_after_pauses_within_a_bound_that_doubles
     assert all(after - before <= bound + 0.01 for (before, after), bound in zip(pairwise(times), bounds, strict=True))
 
 
-def test_those_who_fail_together_do_not_try_again_together() -> None:
+def test_clients_that_fail_together_do_not_retry_together() -> None:
     random.seed(1)
     seconds = [run_in_virtual_time(attempts(Backoff(1.0, 8.0), 5))[-1] for _ in range(200)]
     assert min(seconds) < 4 < 9 < max(seconds)
 
 
-def test_a_success_makes_the_pauses_short_again() -> None:
+def test_pauses_are_short_again_after_a_success() -> None:
     async def pauses() -> float:
         backoff = Backoff(0.1, 100.0)
         for _ in range(20):

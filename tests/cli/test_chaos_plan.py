@@ -26,7 +26,7 @@ def fault(kind: Kind = "kill", target: Target = "leader", phase: Phase = "any", 
 # --- schedules
 
 
-def test_a_seed_makes_one_schedule_for_ever() -> None:
+def test_a_seed_always_makes_the_same_schedule_of_faults() -> None:
     """Written out: a schedule that changes with a version of ours would make old reports worthless."""
     shown = [(each.kind, each.target, each.phase, each.seconds, each.pause_rounds) for each in schedule(KILLS, 7)[:4]]
     assert shown == [
@@ -37,14 +37,14 @@ def test_a_seed_makes_one_schedule_for_ever() -> None:
     ]
 
 
-def test_other_seeds_and_plans_make_other_schedules() -> None:
+def test_other_seeds_and_plans_make_other_schedules_of_faults() -> None:
     first = schedule(KILLS, 1)
     assert first == schedule(KILLS, 1)
     assert first != schedule(KILLS, 2)
     assert len({tuple(each.pick for each in schedule(plan, 1)) for plan in READY.values()}) == len(READY)
 
 
-def test_every_recipe_and_phase_comes_once_before_any_comes_again() -> None:
+def test_every_recipe_and_phase_of_a_plan_is_used_once_before_any_is_repeated() -> None:
     drawn = [(each.target, each.phase) for each in schedule(KILLS, 3)]
     pairs = {("leader", "collecting"), ("leader", "merging"), ("sn", "any")}
     assert [set(drawn[start : start + 3]) for start in (0, 3, 6)] == [pairs] * 3
@@ -58,7 +58,7 @@ def test_a_drawn_value_of_a_plan_is_within_its_range() -> None:
         assert 2 <= each.pause_rounds <= 4
 
 
-def test_every_ready_plan_loads() -> None:
+def test_every_built_in_chaos_plan_loads() -> None:
     assert {
         *("leader-kill", "leader-freeze", "follower-kill", "ml-kill", "sn-kill", "partition", "slow-link"),
         *("corrupt-file", "mixed", "hundred-kills"),
@@ -88,7 +88,7 @@ JSON = (
 
 
 @pytest.mark.parametrize(("name", "text"), [("plan.toml", TOML), ("plan.json", JSON)])
-def test_a_plan_from_a_file(tmp_path: Path, name: str, text: str) -> None:
+def test_a_chaos_plan_is_loaded_from_a_file(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text)
     expected = Plan(name="mine", faults=3, recipes=(Recipe("kill", "leader", ("merging",), (1.0, 2.5)),))
@@ -112,7 +112,7 @@ def recipe(more: str) -> str:
         (recipe('fault = "partition"\ntarget = "sn"'), "a sn can be killed or frozen, not hit by partition"),
     ],
 )
-def test_a_file_that_is_no_plan(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_file_that_is_no_chaos_plan_is_refused_with_the_reason(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "plan.toml"
     path.write_text(text)
     with pytest.raises(RunError) as caught:
@@ -124,7 +124,7 @@ def test_a_file_that_is_no_plan(tmp_path: Path, text: str, complaint: str) -> No
 # --- when, and whom
 
 
-def test_the_phases_of_a_round_as_the_ledger_shows_them() -> None:
+def test_the_phase_of_a_round_follows_from_the_ledger() -> None:
     play = Play("a", "b", "c")
     seen = []
 
@@ -149,7 +149,7 @@ def test_the_phases_of_a_round_as_the_ledger_shows_them() -> None:
     assert seen == [[], ["collecting"], ["merging"], ["publishing"], ["distributing"], []]
 
 
-def test_before_the_first_round_nobody_can_be_hit() -> None:
+def test_no_fault_is_injected_before_the_first_round() -> None:
     assert not sight.is_in(Play("a").state, "any")
 
 
@@ -166,7 +166,7 @@ def test_a_fault_hits_the_site_that_its_target_names() -> None:
     assert {sight.chosen(play.state, fault(target="follower", pick=pick)) for pick in range(4)} == {bystander}
 
 
-def test_good_order_is_when_all_are_there_and_waited_for() -> None:
+def test_a_swarm_is_whole_when_all_its_sites_are_present_and_awaited() -> None:
     play = Play("a", "b", "c")
     assert sight.is_whole(play.state, 3)
     assert not sight.is_whole(play.state, 4)
@@ -188,7 +188,7 @@ def test_a_merge_is_newer_when_it_is_of_a_later_round_or_term() -> None:
     assert sight.is_newer(play.result, first)
 
 
-def test_a_blow_comes_too_late_when_the_leader_has_published() -> None:
+def test_a_fault_comes_too_late_when_the_leader_has_published() -> None:
     play = Play("a", "b")
     play.submit("a", "b")
     before = play.state

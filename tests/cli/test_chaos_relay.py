@@ -76,7 +76,7 @@ async def test_a_relay_passes_bytes_on_and_closes_when_one_side_does() -> None:
         await relay.stop()
 
 
-async def test_while_nobody_is_behind_it_connections_are_closed_and_its_address_stays() -> None:
+async def test_a_relay_with_nothing_behind_it_closes_connections_and_keeps_its_address() -> None:
     relay = Relay()
     address = await relay.start()
     nobody = await Dialler.to(address)
@@ -92,7 +92,7 @@ async def test_while_nobody_is_behind_it_connections_are_closed_and_its_address_
         await dialler.close()
 
 
-async def test_a_cut_line_holds_back_old_and_new_connections_and_loses_nothing() -> None:
+async def test_a_cut_line_delays_old_and_new_connections_and_loses_nothing() -> None:
     async with echo() as target:
         line = Line()
         relay = Relay(line)

@@ -32,7 +32,7 @@ def lost(ledger: Ledger) -> int:
     return lost_rounds(steps(ledger.blocks))
 
 
-def test_a_round_with_everybody_is_not_lost(ledger: Ledger) -> None:
+def test_a_round_with_all_sites_is_not_lost(ledger: Ledger) -> None:
     for number in range(3):
         submit(ledger, *SITES)
         publish(ledger, f"{number}" * 64)
@@ -73,7 +73,7 @@ def test_a_round_that_leaves_out_the_model_of_a_site_that_is_up_is_lost(ledger: 
     assert lost(ledger) == 1
 
 
-def test_a_death_counts_before_the_ledger_knows_of_it(ledger: Ledger) -> None:
+def test_the_death_of_a_site_counts_before_the_ledger_knows_of_it(ledger: Ledger) -> None:
     leader, (first, second) = led(ledger)
     submit(ledger, leader, first)
     submit(ledger, second, digest=UNUSABLE)
@@ -127,7 +127,7 @@ def test_the_resilience_report_counts_faults_rounds_and_recoveries() -> None:
     assert problems(report, PLAN, run()) == []
 
 
-def test_without_a_fault_there_is_no_recovery_and_that_is_a_problem() -> None:
+def test_a_resilience_report_without_a_fault_is_a_problem() -> None:
     report = resilience(PLAN, 7, [], [], run())
     assert report.recovery_s == Recovery(None, None)
     assert problems(report, PLAN, run()) == ["training was over after 0 of 2 faults; train longer, or plan fewer"]
@@ -142,7 +142,7 @@ def test_sites_that_do_not_hold_the_final_model_are_a_problem(held: str | None) 
 
 
 @pytest.mark.parametrize("changes", [{"over": False}, {"ledger_verified": False}])
-def test_a_training_that_is_not_over_or_a_ledger_that_does_not_hold_is_a_problem(changes: dict[str, bool]) -> None:
+def test_a_training_that_is_not_over_or_a_ledger_that_does_not_verify_is_a_problem(changes: dict[str, bool]) -> None:
     result = run(status="not over: …", **changes)
     report = resilience(PLAN, 7, [injected(1, 1.0), injected(2, 1.0)], [], result)
     assert problems(report, PLAN, result) == ["not over: …"]

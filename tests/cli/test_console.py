@@ -40,7 +40,7 @@ class Terminal:
         return self._raw.getvalue().decode("iso-8859-1")
 
 
-def test_what_an_encoding_lacks_is_escaped_and_never_an_error() -> None:
+def test_a_character_that_an_encoding_lacks_is_escaped_and_never_an_error() -> None:
     with Terminal() as terminal:
         tolerate_any_encoding()
         print("round ● is über", "caf\udce9")
@@ -61,7 +61,7 @@ def test_json_is_ascii_in_every_encoding() -> None:
         assert json.loads(terminal.shown) == {"name": "Москва"}
 
 
-def test_without_a_terminal_work_in_progress_is_one_line() -> None:
+def test_work_in_progress_is_one_line_without_a_terminal() -> None:
     with Terminal() as terminal:
         with working(make_console(), "training alone"):
             pass
@@ -113,7 +113,7 @@ def test_hostile_names_neither_break_nor_style_the_status(name: str, monkeypatch
         assert name.replace("\u202e", "\\u202e").replace("\x1b", "\\x1b")[:60] in terminal.shown
 
 
-def test_a_terminal_still_gets_its_styles() -> None:
+def test_a_console_on_a_terminal_has_styles() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", markup=False)
     console.print("dim", style="dim")
     assert isinstance(console.file, io.StringIO)

@@ -34,7 +34,7 @@ def a_report(**changes: Any) -> Report:
     return msgspec.structs.replace(report, **changes)
 
 
-def test_a_demo_that_is_as_promised() -> None:
+def test_a_demo_that_keeps_its_promises_has_no_failures() -> None:
     assert demo.failures(a_report()) == []
 
 
@@ -68,14 +68,14 @@ def test_comparisons_come_from_the_runs_without_a_swarm(tmp_path: Path) -> None:
     assert found.pooled_accuracy == 0.95
 
 
-def test_an_installation_without_the_examples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_demo_without_the_examples_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(demo, "SCRIPT", tmp_path / "train.py")
     with pytest.raises(RunError, match="Clone the project and run `make demo` in it"):
         demo._check_installation()
 
 
 @pytest.mark.timeout(300)  # under 60 s on two idle cores
-def test_the_demo_keeps_its_promises(tmp_path: Path) -> None:
+def test_a_real_demo_keeps_its_promises(tmp_path: Path) -> None:
     shown = subprocess.run(
         [*COMMAND, "demo", "--runs-dir", tmp_path / "runs", "--no-live"],
         stdin=subprocess.DEVNULL,

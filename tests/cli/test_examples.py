@@ -53,7 +53,7 @@ def batches(data: Any, per_epoch: int) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_digits_are_all_somewhere_and_nowhere_twice(digits: dict[str, Any], count: int) -> None:
+def test_every_digit_image_belongs_to_exactly_one_site(digits: dict[str, Any], count: int) -> None:
     check_partition(digits["split"], count)
 
 
@@ -73,7 +73,7 @@ def test_the_sites_with_digits_differ_in_size_and_make_the_same_number_of_steps(
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_patients_are_all_somewhere_and_nowhere_twice(breast_cancer: dict[str, Any], count: int) -> None:
+def test_every_patient_belongs_to_exactly_one_hospital(breast_cancer: dict[str, Any], count: int) -> None:
     check_partition(breast_cancer["split"], count)
 
 
@@ -120,7 +120,7 @@ def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)  # nine processes, of which three import a framework
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
+def test_an_example_trains_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
     run_as_three(name, tmp_path, **SMALL.get(name, {}))
     written = list((tmp_path / "runs" / "latest" / "sites").glob("*/metrics.json"))
     assert len(written) == 3
@@ -128,7 +128,7 @@ def test_an_example_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_explained(name: str) -> None:
+def test_an_example_has_a_readme_with_its_commands_and_accuracy(name: str) -> None:
     """How to run it, in a swarm and without one, and what to expect."""
     text = (EXAMPLES / name / "README.md").read_text()
     assert len(text.splitlines()) <= 15
@@ -138,7 +138,7 @@ def test_an_example_is_explained(name: str) -> None:
 
 
 @needs("huggingface")
-def test_an_adapter_as_a_swarm_of_three(tmp_path: Path) -> None:
+def test_an_adapter_trains_as_a_swarm_of_three(tmp_path: Path) -> None:
     report = run_as_three("huggingface", tmp_path, HF_MODE="peft")
     model = tmp_path / "runs" / "latest" / "sites" / "site-1" / "model.safetensors"
     assert all("lora_" in name or "classifier" in name for name, _, _ in tensor_file.read_header(model).specs)

@@ -51,7 +51,7 @@ def test_a_folder_without_a_ledger_is_named_in_the_error(tmp_path: Path) -> None
     assert str(tmp_path / "chain.sqlite") in done.stderr
 
 
-def test_every_block_is_shown_with_its_time(over: Ledger, tmp_path: Path) -> None:
+def test_the_ledger_command_shows_every_block_with_its_time(over: Ledger, tmp_path: Path) -> None:
     chain = written(over, tmp_path / "chain.sqlite")
     lines = ledger_command("show", chain).stdout.splitlines()
     assert "time" in lines[0].split()
@@ -61,7 +61,7 @@ def test_every_block_is_shown_with_its_time(over: Ledger, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["[/]", "[bold]x[/bold]", "[link=file:///x]y[/link]", ":skull:", "\\[x"])
-def test_markup_in_a_name_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
+def test_markup_in_the_name_of_a_node_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
     ledger = Ledger()
     ledger.actor("site-9", "SL")
     ledger.say("site-9", Register("SL", name, ledger.actors["site-9"].pem, "0"), network.CONTRACT)
@@ -80,7 +80,7 @@ def test_who_was_left_out_of_a_merge_is_shown_with_the_tensor_at_fault(tmp_path:
     assert " (non-finite: NaN in a)" in line
 
 
-def test_json_has_one_object_a_block(over: Ledger, tmp_path: Path) -> None:
+def test_the_ledger_command_writes_one_json_object_a_block(over: Ledger, tmp_path: Path) -> None:
     chain = written(over, tmp_path / "chain.sqlite")
     lines = ledger_command("show", "--json", chain).stdout.splitlines()
     assert [json.loads(line)["height"] for line in lines] == list(range(len(over.blocks)))

@@ -78,7 +78,7 @@ def text(renderable: object, width: int = 100) -> str:
     return console.file.getvalue()
 
 
-def test_sites_come_in_the_order_of_their_numbers(ledger: Ledger) -> None:
+def test_the_live_view_lists_sites_in_the_order_of_their_numbers(ledger: Ledger) -> None:
     assert [site.name for site in view(ledger).sites] == SITES
 
 
@@ -101,7 +101,7 @@ def test_a_site_is_shown_with_what_it_does_now(ledger: Ledger) -> None:
     assert {site.name: site.rounds for site in view(ledger).sites} == {"site-1": 1, "site-2": 1, "site-10": 0}
 
 
-def test_a_site_without_a_session(ledger: Ledger) -> None:
+def test_a_site_without_a_session_is_waiting_for_its_script(ledger: Ledger) -> None:
     ledger.join("site-3")
     assert statuses(ledger)["site-3"] == "waiting for its script"
 
@@ -121,7 +121,7 @@ def test_loss_metric_and_epochs_are_those_of_the_last_report(ledger: Ledger) -> 
     assert (site.epochs, site.total_epochs, site.loss, site.metric) == (2, 5, 0.5, 0.75)
 
 
-def test_at_the_end_sites_are_done_once_they_hold_the_final_model(ledger: Ledger) -> None:
+def test_sites_are_done_once_they_hold_the_final_model(ledger: Ledger) -> None:
     for site in SITES:
         ledger.say(site, CloseSession("snapshot"))
     assert set(statuses(ledger).values()) == {"finished, the others still train"}
@@ -136,7 +136,7 @@ def test_at_the_end_sites_are_done_once_they_hold_the_final_model(ledger: Ledger
     assert set(statuses(ledger).values()) == {"done"}
 
 
-def test_a_view_names_sites_and_shows_no_uids() -> None:
+def test_the_live_view_names_sites_and_shows_no_uids() -> None:
     ledger = Ledger()
     ledger.actor("7f3a-uid", "SL")
     ledger.say("7f3a-uid", Register("SL", "site-1", ledger.actors["7f3a-uid"].pem, "0"), network.CONTRACT)
@@ -147,7 +147,7 @@ def test_a_view_names_sites_and_shows_no_uids() -> None:
     assert "7f3a" not in shown
 
 
-def test_a_view_keeps_what_later_reports_leave_out() -> None:
+def test_the_live_view_keeps_values_that_later_reports_leave_out() -> None:
     before = RunView((SiteView("site-1", loss=0.5, metric=0.9), SiteView("site-2", loss=0.4)), 3, 0, "site-1", 3, "")
     after = RunView((SiteView("site-1"), SiteView("site-2", loss=0.3), SiteView("site-3")), 4, 0, "site-1", 4, "")
     kept = after.keeping(before)
@@ -175,13 +175,13 @@ def test_the_live_view_fits_a_terminal_of_80_columns() -> None:
     assert "waits for the others" in shown
 
 
-def test_before_anything_is_known_every_site_is_starting() -> None:
+def test_every_site_is_starting_before_anything_is_known() -> None:
     shown = text(render(RunView.before(["site-1", "site-2"])))
     assert shown.count("starting") == 3
     assert main_contract(Chain().world) == ""
 
 
-def test_a_line_holds_the_means(ledger: Ledger) -> None:
+def test_the_line_of_a_round_has_the_mean_loss_and_metric(ledger: Ledger) -> None:
     submit(ledger, *SITES)
     publish(ledger)
     ledger.say("site-1", ReportPerformance(0, 1.0, 0.5, 1, 5))
@@ -191,7 +191,7 @@ def test_a_line_holds_the_means(ledger: Ledger) -> None:
     )
 
 
-async def test_without_a_terminal_there_is_a_line_for_the_first_and_the_last_round(
+async def test_a_line_is_printed_for_the_first_and_the_last_round_without_a_terminal(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 3600.0)  # so the rounds between come too soon
@@ -217,7 +217,7 @@ async def test_without_a_terminal_there_is_a_line_for_the_first_and_the_last_rou
     assert [text.partition(",")[0] for text in shown] == ["round 0 is merged", "round 2 is merged"]
 
 
-async def test_with_a_terminal_the_last_view_stays(ledger: Ledger) -> None:
+async def test_the_last_live_view_stays_on_a_terminal(ledger: Ledger) -> None:
     async def chains() -> AsyncIterator[Chain]:
         yield Chain()
         yield ledger.chain
@@ -229,7 +229,7 @@ async def test_with_a_terminal_the_last_view_stays(ledger: Ledger) -> None:
     assert any("0 models in" in line for line in console.file.getvalue().splitlines()[-3:])
 
 
-def test_a_reminder_names_for_whom_the_others_wait_and_is_printed_once(ledger: Ledger) -> None:
+def test_a_reminder_names_the_sites_that_others_wait_for_and_is_printed_once(ledger: Ledger) -> None:
     console = Console(file=io.StringIO(), width=200)
     lines = live.Lines(console, 3, "metric")
     lines.show(ledger.chain)
@@ -243,7 +243,7 @@ def test_a_reminder_names_for_whom_the_others_wait_and_is_printed_once(ledger: L
     assert shown.endswith(": 1 models in, minPeers 2; waiting for site-10, site-2")
 
 
-async def test_a_reminder_comes_when_a_chain_has_stayed_the_newest_for_a_while(
+async def test_a_reminder_is_printed_when_no_block_has_come_for_a_while(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "SECONDS_BEFORE_REMINDER", 0.01)

@@ -38,7 +38,7 @@ def test_a_second_signal_does_not_cut_the_stop_short() -> None:
     assert steps == ["stopped in good order"]
 
 
-def test_a_command_that_a_signal_stops_does_not_claim_to_be_done() -> None:
+def test_a_command_that_a_signal_stops_does_not_report_success() -> None:
     async def command() -> int:
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.Event().wait()
@@ -48,14 +48,14 @@ def test_a_command_that_a_signal_stops_does_not_claim_to_be_done() -> None:
         run_to_the_end(command())
 
 
-def test_a_command_that_is_not_stopped_has_its_result() -> None:
+def test_a_command_that_is_not_stopped_returns_its_result() -> None:
     async def command() -> int:
         return 1
 
     assert run_to_the_end(command()) == 1
 
 
-def test_a_connect_that_is_cancelled_as_it_is_made_is_nothing_to_report(
+def test_a_connection_that_is_cancelled_as_it_is_made_is_not_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     identities = make_workspace(tmp_path, ["SN-1", "SL-1"])

@@ -70,7 +70,7 @@ def read(folder: RunFolder, ledger: Ledger) -> TrainingReport:
     return read_ledger(folder.chain)
 
 
-def test_a_training_with_everybody_in_every_round(folder: RunFolder, ledger: Ledger) -> None:
+def test_a_training_with_all_sites_in_every_round_is_reported_as_complete(folder: RunFolder, ledger: Ledger) -> None:
     leaders = []
     for number in range(3):
         submit(ledger, *SITES)
@@ -92,7 +92,7 @@ def test_a_training_with_everybody_in_every_round(folder: RunFolder, ledger: Led
     assert report_text(found) == "complete: 4/4 rounds with 3/3"
 
 
-def test_a_report_has_the_part_that_each_site_took_in_a_round(folder: RunFolder, ledger: Ledger) -> None:
+def test_a_report_has_each_site_s_part_in_a_round(folder: RunFolder, ledger: Ledger) -> None:
     leader = ledger.training.round.leader  # type: ignore[union-attr]
     late = next(site for site in SITES if site != leader)
     submit(ledger, *(site for site in SITES if site != late))
@@ -126,7 +126,7 @@ def test_a_report_has_the_part_that_each_site_took_in_a_round(folder: RunFolder,
     )
 
 
-def test_what_each_contributor_had_to_do_with_a_round_is_in_the_report(folder: RunFolder, ledger: Ledger) -> None:
+def test_a_report_has_the_influence_of_each_contributor_on_a_round(folder: RunFolder, ledger: Ledger) -> None:
     submit(ledger, *SITES)
     current = ledger.training.round
     assert current is not None
@@ -144,7 +144,7 @@ def test_a_site_that_has_not_reported_to_hold_the_final_model_holds_none(folder:
     assert found.holds == {site: "f" * 64 if site == leader else None for site in SITES}
 
 
-def test_a_round_that_was_merged_again_counts_once(folder: RunFolder, ledger: Ledger) -> None:
+def test_a_round_that_was_merged_again_counts_once_in_the_report(folder: RunFolder, ledger: Ledger) -> None:
     submit(ledger, *SITES)
     publish(ledger, "0" * 64)
     for site in SITES:
@@ -157,7 +157,9 @@ def test_a_round_that_was_merged_again_counts_once(folder: RunFolder, ledger: Le
     assert found.model == "9" * 64
 
 
-def test_a_round_that_nobody_holds_any_more_does_not_count(folder: RunFolder, ledger: Ledger) -> None:
+def test_a_round_whose_result_nobody_holds_any_more_does_not_count_in_the_report(
+    folder: RunFolder, ledger: Ledger
+) -> None:
     submit(ledger, *SITES)
     publish(ledger, "0" * 64)
     for site in SITES:
@@ -181,7 +183,7 @@ def test_a_partial_training_is_not_called_complete(folder: RunFolder, ledger: Le
     )
 
 
-def test_an_altered_block_is_found_and_what_was_before_it_is_told(folder: RunFolder, ledger: Ledger) -> None:
+def test_an_altered_block_is_found_and_the_rounds_before_it_are_reported(folder: RunFolder, ledger: Ledger) -> None:
     submit(ledger, *SITES)
     publish(ledger, "0" * 64)
     height = len(ledger.blocks)
@@ -195,7 +197,7 @@ def test_an_altered_block_is_found_and_what_was_before_it_is_told(folder: RunFol
     assert report_text(found).startswith(f"the ledger does not verify (block {height}")
 
 
-def test_damage_to_the_file_is_found(folder: RunFolder, ledger: Ledger) -> None:
+def test_damage_to_the_chain_file_is_found(folder: RunFolder, ledger: Ledger) -> None:
     store(folder, ledger.blocks)
     with closing(sqlite3.connect(folder.chain)) as connection, connection:
         connection.execute("DELETE FROM blocks WHERE height = 2")
@@ -205,7 +207,7 @@ def test_damage_to_the_file_is_found(folder: RunFolder, ledger: Ledger) -> None:
     assert not succeeded(found)
 
 
-def test_a_chain_that_is_not_there_does_not_verify(folder: RunFolder) -> None:
+def test_a_missing_chain_file_does_not_verify(folder: RunFolder) -> None:
     assert "no such chain file" in read_ledger(folder.chain).problem
     store(folder, [])
     assert "has no block" in read_ledger(folder.chain).problem
@@ -233,7 +235,7 @@ def test_metrics_and_models_that_scripts_left_go_into_the_report(folder: RunFold
     assert succeeded(found)
 
 
-def test_without_anything_from_the_scripts(folder: RunFolder, ledger: Ledger) -> None:
+def test_a_report_is_made_without_any_file_of_the_scripts(folder: RunFolder, ledger: Ledger) -> None:
     finish(ledger)
     store(folder, ledger.blocks)
     found = make_report(folder, SITES, 1.0)
@@ -242,7 +244,7 @@ def test_without_anything_from_the_scripts(folder: RunFolder, ledger: Ledger) ->
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "{", ""])
-def test_metrics_that_are_no_object(tmp_path: Path, text: str) -> None:
+def test_metrics_that_are_no_json_object_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "metrics.json").write_text(text)
     with pytest.raises(RunError, match=r"metrics\.json has to hold a JSON object"):
         metrics(tmp_path)
@@ -297,7 +299,7 @@ def test_the_report_file_has_the_documented_keys(tmp_path: Path) -> None:
     assert {"number", "leader", "contributors"} <= plain["rounds"][0].keys()
 
 
-def test_a_report_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot write the report to"):
         save(a_report(), tmp_path / "file" / "report.json")
@@ -314,7 +316,7 @@ def test_the_summary_shows_each_site_in_each_round() -> None:
     assert lines[6].split("   ") == ["◆ led and contributed", "◇ led", "● contributed", "l late", "- lost", "· absent"]
 
 
-def test_the_summary_of_a_ledger_that_does_not_verify() -> None:
+def test_the_summary_names_a_ledger_that_does_not_verify() -> None:
     assert "LEDGER NOT VERIFIED" in text(a_report(ledger_verified=False))
 
 

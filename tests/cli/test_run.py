@@ -120,7 +120,7 @@ def test_a_run_that_ends_well_leaves_its_report_models_and_logs(launch: Launch, 
     assert processes_of(tmp_path, launcher) == {}
 
 
-def test_a_script_finds_its_place_in_its_environment(launch: Launch, tmp_path: Path) -> None:
+def test_a_script_finds_its_number_and_the_number_of_sites_in_its_environment(launch: Launch, tmp_path: Path) -> None:
     names = ["SWARM_INDEX", "SWARM_COUNT", "SWARM_SITE", "SWARM_RUN_DIR", "MIN_PEERS", "NODE_ID"]
     names += ["OMP_NUM_THREADS", "SCRATCH_DIR"]
     tell = f"echo {' '.join(f'{name}=${name}' for name in names)}; test -S $SWARM_CHANNEL"
@@ -188,7 +188,7 @@ def test_the_healthy_sites_go_on_to_the_end_without_a_killed_sl_where_min_peers_
     assert report["failures"] == {"site-2": "lost its SL, which was ended by signal 9 (SIGKILL)"}
 
 
-def test_a_run_goes_well_when_a_script_interrupts_its_session_and_trains_to_the_end_in_a_new_one(
+def test_a_run_succeeds_when_a_script_interrupts_its_session_and_trains_to_the_end_in_a_new_one(
     launch: Launch, gate: Gate
 ) -> None:
     again = f'[ $SWARM_INDEX = 1 ] && more="--interrupt-at 2 --hold-at 2 --gate {gate.path}"'
@@ -200,7 +200,7 @@ def test_a_run_goes_well_when_a_script_interrupts_its_session_and_trains_to_the_
     assert "ledger verified" in output
 
 
-def test_a_new_session_right_behind_an_interrupted_one_is_served(launch: Launch) -> None:
+def test_a_new_session_right_after_an_interrupted_one_is_served(launch: Launch) -> None:
     at_once = f'[ $SWARM_INDEX = 1 ] && more="--interrupt-at 1"; exec {sys.executable} {ML} --rounds 2 $more'
     launcher = launch("sh", "-c", at_once)
     output, _ = launcher.communicate(timeout=SECONDS)
@@ -225,7 +225,9 @@ def test_without_a_terminal_a_run_names_the_sites_for_whom_a_round_waits(launch:
     assert launcher.returncode == 0, output
 
 
-def test_python_is_the_one_beside_swarm_where_no_environment_is_active(launch: Launch, tmp_path: Path) -> None:
+def test_scripts_run_with_the_python_beside_swarm_where_no_environment_is_active(
+    launch: Launch, tmp_path: Path
+) -> None:
     nothing = tmp_path / "empty"
     nothing.mkdir()
     bare = {"PATH": f"{nothing}:/usr/bin:/bin"}
@@ -272,7 +274,7 @@ def test_a_script_that_leaves_its_session_open_makes_the_run_fail(launch: Launch
     assert "site-2 ended without on_train_end()" in output
 
 
-def test_a_script_that_takes_no_part_makes_the_run_fail(launch: Launch) -> None:
+def test_a_script_that_opens_no_session_makes_the_run_fail(launch: Launch) -> None:
     launcher = launch("true")
     output, _ = launcher.communicate(timeout=SECONDS)
     assert launcher.returncode == 1

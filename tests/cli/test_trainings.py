@@ -64,7 +64,7 @@ def test_a_report_has_what_each_site_reported_after_each_round() -> None:
     ]
 
 
-def test_rounds_have_the_block_times_of_their_results() -> None:
+def test_rounds_in_a_report_have_the_block_times_of_their_results() -> None:
     first, second = reported(two_rounds()).rounds
     assert 0 < first.time_ms < second.time_ms
 
@@ -78,7 +78,7 @@ def test_the_curves_are_a_line_for_each_site_and_round() -> None:
     assert rows[5]["time"].endswith("Z")
 
 
-def test_a_name_never_becomes_a_formula_of_a_spreadsheet() -> None:
+def test_a_name_in_a_csv_file_never_becomes_a_spreadsheet_formula() -> None:
     ledger = Ledger()
     ledger.actor("site-1", "SL")
     ledger.say("site-1", Register("SL", "=1+1", ledger.actors["site-1"].pem, "0"), network.CONTRACT)
@@ -107,7 +107,9 @@ def test_a_damaged_block_is_the_report_s_problem_and_what_stands_before_it_is_ke
     assert len(found.rounds) == 2
 
 
-def test_the_command_shows_a_training_from_a_run_folder_and_writes_its_curves(folder: Path, tmp_path: Path) -> None:
+def test_the_report_command_shows_a_training_from_a_run_folder_and_writes_its_curves(
+    folder: Path, tmp_path: Path
+) -> None:
     done = swarm_report("--data-dir", folder, "--csv", tmp_path / "out" / "curves.csv", "--report", tmp_path / "r.json")
     assert done.exit_code == 0, done.output
     assert "partial: 1/2 rounds with 3/3" in done.stdout
@@ -116,7 +118,7 @@ def test_the_command_shows_a_training_from_a_run_folder_and_writes_its_curves(fo
     assert json.loads((tmp_path / "r.json").read_text())["holds"] == dict.fromkeys(SITES, "f" * 64)
 
 
-def test_json_is_the_whole_report(folder: Path) -> None:
+def test_the_report_as_json_is_complete(folder: Path) -> None:
     found = json.loads(swarm_report("--data-dir", folder, "--json").stdout)
     assert found["contract"] == CONTRACT
     assert len(found["performances"]) == 6
@@ -136,7 +138,7 @@ def test_a_report_without_a_ledger_is_a_clear_error(words: tuple[str, ...], text
     assert text in done.stderr
 
 
-def test_a_training_that_is_not_there_is_named(folder: Path) -> None:
+def test_a_report_of_an_unknown_training_is_refused_by_name(folder: Path) -> None:
     done = swarm_report("--data-dir", folder, "--contract", "other")
     assert done.exit_code == 1
     assert "the ledger has no training of contract other" in done.stderr

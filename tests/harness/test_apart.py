@@ -45,7 +45,7 @@ def test_collecting_all_tests_imports_no_framework() -> None:
         assert f"test_{framework}.py::in a process of its own" in output
 
 
-def test_a_failure_in_a_process_of_its_own_is_one_here(suite: Path) -> None:
+def test_a_failure_in_a_process_of_its_own_is_a_failure_of_the_run(suite: Path) -> None:
     status, output = run_pytest(suite)
     assert status == 1
     assert "1 failed, 1 passed" in output
@@ -56,7 +56,7 @@ def test_a_failure_in_a_process_of_its_own_is_one_here(suite: Path) -> None:
 
 
 @pytest.mark.parametrize("test", ["", "::test_wrong"])
-def test_what_runs_alone_runs_in_the_process_that_was_started(suite: Path, test: str) -> None:
+def test_a_framework_test_that_runs_alone_runs_in_the_started_process(suite: Path, test: str) -> None:
     status, output = run_pytest(f"{suite / 'test_jax.py'}{test}")
     assert status == 1
     assert "in a process of its own" not in output

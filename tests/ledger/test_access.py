@@ -88,7 +88,7 @@ def test_the_permissions_have_one_row_for_each_body() -> None:
 
 
 @pytest.mark.parametrize("body", RULES[1].handlers, ids=lambda body: body.__name__)
-def test_a_body_may_be_sent_by_these_roles_only(body: type) -> None:
+def test_each_body_may_be_sent_only_by_the_roles_in_its_row(body: type) -> None:
     permission = RULES[1].handlers[body][1].permission
     others = "" if permission.of_others is None else f" of others: {shown(permission.of_others)}"
     assert shown(permission.roles) + others == MAY_SEND[body.__name__]
@@ -158,13 +158,13 @@ def test_an_authority_of_an_equal_name_is_another_authority(ledger: Ledger) -> N
         ledger.register("sl-1")
 
 
-def test_a_certificate_that_is_newer_than_the_last_block_is_known_as_its_node_all_the_same(ledger: Ledger) -> None:
+def test_a_certificate_that_is_newer_than_the_last_block_identifies_its_node_too(ledger: Ledger) -> None:
     """A network at rest has old blocks; nobody could write a new one if its SNs had all renewed their certificates."""
     later = datetime.fromtimestamp(ledger.chain.time_ms / 1000, UTC) + timedelta(days=3)
     assert peer(ledger, issue(CA_1, "SN-sn-1", [], [], 30, later).certificate).is_sn
 
 
-def test_a_node_that_has_yet_to_register_may_read_and_no_more(ledger: Ledger) -> None:
+def test_a_node_that_has_not_registered_yet_may_only_read(ledger: Ledger) -> None:
     found = peer(ledger, issue(CA_1, "SN-new", [], [], 30).certificate)
     assert (found.standing, found.may_read, found.nodes, found.is_sn) == ("unknown", True, (), False)
 
@@ -183,27 +183,27 @@ def refused(found: Peer) -> bool:
 
 
 @pytest.mark.parametrize("uid", ["sl-1", "sn-2"])
-def test_the_holder_of_a_revoked_certificate_may_nothing(ledger: Ledger, uid: str) -> None:
+def test_a_revoked_certificate_permits_nothing(ledger: Ledger, uid: str) -> None:
     ledger.say("op", Revoke(thumbprint(ledger.actors[uid].pair.certificate)), NETWORK)
     assert refused(of(ledger, uid))
     assert "revoked" in of(ledger, uid).fault
     assert uid not in [sn.uid for sn in network.admitted(ledger.chain.world)]
 
 
-def test_the_certificates_of_a_retired_authority_may_nothing_registered_or_not(ledger: Ledger) -> None:
+def test_certificates_of_a_retired_authority_permit_nothing_registered_or_not(ledger: Ledger) -> None:
     ledger.say("sn-1", RetireAuthority(thumbprint(CA_2.certificate)), NETWORK)
     assert refused(of(ledger, "sn-2"))
     assert refused(peer(ledger, issue(CA_2, "SN-new", [], [], 30).certificate))
     assert [sn.uid for sn in network.admitted(ledger.chain.world)] == ["sn-1"]
 
 
-def test_an_expired_certificate_may_nothing(ledger: Ledger) -> None:
+def test_an_expired_certificate_permits_nothing(ledger: Ledger) -> None:
     certificate = ledger.actors["sl-1"].pair.certificate
     after = int(certificate.not_valid_after_utc.timestamp() * 1000) + 2000
     assert refused(access.peer(ledger.chain.world, certificate, after))
 
 
-def test_a_node_that_has_left_has_nothing_until_it_registers_again(ledger: Ledger) -> None:
+def test_a_node_that_has_left_has_no_permissions_until_it_registers_again(ledger: Ledger) -> None:
     ledger.say("sl-1", Leave(), NETWORK)
     assert (of(ledger, "sl-1").standing, of(ledger, "sl-1").nodes) == ("trusted", ())
     ledger.actors["sl-1"].incarnation = 2

@@ -24,15 +24,15 @@ from swarmlearning.ledger.world import World
 # --- golden bytes ---------------------------------------------------------------------------------------------------
 
 
-def test_a_transaction_has_these_bytes() -> None:
+def test_the_bytes_of_a_transaction_stay_as_documented() -> None:
     assert canonical(TRANSACTION) == TRANSACTION_BYTES
 
 
-def test_a_block_header_has_these_bytes() -> None:
+def test_the_bytes_of_a_block_header_stay_as_documented() -> None:
     assert canonical(HEADER) == HEADER_BYTES
 
 
-def test_nested_structures_have_these_bytes() -> None:
+def test_the_bytes_of_nested_structures_stay_as_documented() -> None:
     nested = Publish(round=0, term=1, result="", size=0, receipt=Receipt("mean", (), ()))
     assert canonical(nested) == (
         b'{"kind":"Publish","receipt":{"contributions":[],"exclusions":[],"method":"mean"},'
@@ -147,12 +147,12 @@ def test_the_transaction_root_is_the_tree_of_rfc_6962() -> None:
     assert transaction_root(names) == node(node(node(one, two), node(three, four)), node(node(five, six), seven)).hex()
 
 
-def test_a_transaction_root_of_five_has_this_value() -> None:
+def test_the_transaction_root_of_five_transactions_stays_the_same() -> None:
     names = [sha256(bytes([index])) for index in range(5)]
     assert transaction_root(names) == "6b313b611b40676b9e1dfd70c4503f2379f88f0f1c2740fb7e1cacc32c113465"
 
 
-def test_the_entries_of_the_network_have_this_state_hash() -> None:
+def test_the_state_hash_of_the_network_s_entries_stays_the_same() -> None:
     world = World().with_entries(
         {
             "network": Network("name", "sn-1", 1_700_000_000_000, 1),
@@ -167,7 +167,7 @@ def test_the_entries_of_the_network_have_this_state_hash() -> None:
     assert world.state_hash() == "0a23afba518641961509651fbd2ae3ced95f6d30daa37f173fac860c95aeec85"
 
 
-def test_a_training_has_this_state_hash() -> None:
+def test_the_state_hash_of_a_training_stays_the_same() -> None:
     play = Play("a", "b", "c")
     play.complete_round("a", "b")
     play.submit("a")
@@ -221,7 +221,7 @@ VISIBLE_NOWHERE = "\u2028\u2029\u2065"
         max_size=160,
     ),
 )
-def test_any_report_is_the_same_after_signing_and_parsing(
+def test_a_performance_report_is_the_same_after_signing_and_parsing(
     loss: float | None, metric: float | None, epochs: int, uid: str, name: str
 ) -> None:
     report = ReportPerformance(2, loss, metric, epochs, epochs)

@@ -68,7 +68,7 @@ def test_every_area_of_the_world_has_its_structure() -> None:
 
 
 @given(st.data())
-def test_damaged_bytes_are_refused_wherever_they_are_cut_or_changed(data: st.DataObject) -> None:
+def test_a_damaged_checkpoint_is_refused_wherever_it_is_cut_or_changed(data: st.DataObject) -> None:
     whole = encode(LEDGER.chain)
     at = data.draw(st.integers(0, len(whole) - 1))
     changed = bytearray(whole)
@@ -98,7 +98,7 @@ def test_a_checkpoint_of_another_program_is_refused(changes: dict[str, object]) 
         decode(with_document(encode(LEDGER.chain), **changes))
 
 
-def test_a_chain_belongs_to_its_head_alone() -> None:
+def test_a_checkpoint_belongs_to_one_head_only() -> None:
     chain = decode(encode(LEDGER.chain))
     assert is_head(chain, LEDGER.blocks[-1])
     assert not is_head(chain, LEDGER.blocks[-2])
@@ -108,13 +108,13 @@ def test_a_chain_belongs_to_its_head_alone() -> None:
     assert is_head(decode(encode(genesis)), LEDGER.blocks[0])
 
 
-def test_a_void_slot_is_no_head_since_nobody_sealed_the_state_after_it() -> None:
+def test_a_void_slot_is_no_head_for_a_checkpoint_since_nobody_sealed_the_state_after_it() -> None:
     ledger = trained()
     ledger.append(b"void")
     assert not is_head(ledger.chain, b"void")
 
 
-def test_a_state_that_nobody_sealed_is_not_that_of_the_head_although_its_digest_is_right() -> None:
+def test_a_checkpoint_with_a_state_that_nobody_sealed_is_not_used_although_its_digest_is_right() -> None:
     entries = {key: msgspec.to_builtins(entry) for key, entry in LEDGER.chain.world.entries.items()}
     entries["node/sl-1"]["name"] = "somebody else"
     forged = decode(with_document(encode(LEDGER.chain), entries=entries))
@@ -123,7 +123,7 @@ def test_a_state_that_nobody_sealed_is_not_that_of_the_head_although_its_digest_
 
 
 @pytest.mark.parametrize("changes", [{"time_ms": 5}, {"network_id": "0" * 64}], ids=str)
-def test_a_chain_whose_place_differs_from_that_of_its_head_is_not_used(changes: dict[str, object]) -> None:
+def test_a_checkpoint_whose_height_differs_from_that_of_its_head_is_not_used(changes: dict[str, object]) -> None:
     assert not is_head(decode(with_document(encode(LEDGER.chain), **changes)), LEDGER.blocks[-1])
 
 

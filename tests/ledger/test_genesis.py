@@ -43,7 +43,7 @@ def founded(ledger: Ledger, body: Genesis, **changes: object) -> bytes:
     return block.seal(header, [signed], ledger.actors["sn-1"].signer).raw
 
 
-def test_each_genesis_founds_a_network_of_its_own(ledger: Ledger) -> None:
+def test_each_genesis_founds_a_different_network(ledger: Ledger) -> None:
     raw = ledger.blocks[0]
     assert Chain().append(raw).chain.network_id == read(raw).hash
     assert Chain().append(Ledger().blocks[0]).chain.network_id != read(raw).hash

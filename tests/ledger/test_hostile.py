@@ -126,5 +126,5 @@ def test_a_block_that_another_signed_for_its_sealer_incriminates_nobody() -> Non
 @pytest.mark.parametrize(
     "nested", [b"[" * 100_000, b'{"header":' * 100_000, b'{"header":"","transactions":' + b"[" * 9999]
 )
-def test_a_block_that_is_nested_without_end_is_void(nested: bytes) -> None:
+def test_an_extremely_nested_block_is_void(nested: bytes) -> None:
     assert ledger().chain.append(nested).void is not None

@@ -235,7 +235,7 @@ def check_step(before: Training, after: Training) -> None:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_what_always_holds(seed: int) -> None:
+def test_the_invariants_of_a_training_hold_under_random_transactions(seed: int) -> None:
     script = Script(seed)
     for _ in range(160):
         script.step()
@@ -245,7 +245,7 @@ def test_what_always_holds(seed: int) -> None:
     assert again.world.state_hash() == script.ledger.chain.world.state_hash()
 
 
-def test_the_scripts_reach_what_they_are_for() -> None:
+def test_the_random_scripts_reach_publications_voids_new_leaders_and_resets() -> None:
     """Rounds are published and voided, leaders change, trainings end and are reset."""
     scripts = [Script(seed) for seed in range(100, 110)]
     seen = set()

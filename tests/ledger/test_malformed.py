@@ -66,7 +66,7 @@ WRONG_PAYLOADS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("payload", "message"), WRONG_PAYLOADS.values(), ids=WRONG_PAYLOADS)
-def test_a_malformed_transaction_is_refused_with_the_place(payload: bytes, message: str) -> None:
+def test_the_refusal_of_a_malformed_transaction_names_the_place(payload: bytes, message: str) -> None:
     with pytest.raises(MalformedError, match="not a transaction: ") as error:
         parse(SIGNER.sign(payload))
     assert message in str(error.value)

@@ -116,7 +116,7 @@ def test_a_network_may_be_founded_under_version_2(ledger: Ledger) -> None:
         Chain().append(raw)
 
 
-def test_limits_are_those_of_the_version_in_force(switched: Ledger) -> None:
+def test_limits_are_those_of_the_rules_version_in_force(switched: Ledger) -> None:
     signed = switched.write("sl-1", NETWORK, Announce({}))
     assert signed.content.expires_at_height == switched.chain.height + 8
     patient = msgspec.structs.replace(signed.content, expires_at_height=switched.chain.height + 9)
@@ -127,7 +127,7 @@ def test_limits_are_those_of_the_version_in_force(switched: Ledger) -> None:
 # --- a new kind -------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_kind_has_permissions_of_its_own(switched: Ledger) -> None:
+def test_a_new_kind_of_contract_has_permissions_of_its_own(switched: Ledger) -> None:
     with pytest.raises(Rejection, match="not-allowed: only SL may do this; op is a SWCI"):
         switched.say("op", Write("hello"), "memo")
     with pytest.raises(Rejection, match="wrong-contract: Write needs the name of a note contract, not 'network'"):
@@ -141,7 +141,7 @@ def test_contracts_of_two_kinds_may_have_the_same_name(switched: Ledger) -> None
     assert noted(switched) == ["sl-1: hello"]
 
 
-def test_a_new_kind_learns_who_leaves(switched: Ledger) -> None:
+def test_a_new_kind_of_contract_is_notified_of_a_node_that_leaves(switched: Ledger) -> None:
     switched.say("sl-1", Write("hello"), "memo")
     switched.say("sn-1", Lost("sl-1", 1), NETWORK)
     assert noted(switched) == ["sl-1: hello"]
@@ -149,7 +149,7 @@ def test_a_new_kind_learns_who_leaves(switched: Ledger) -> None:
     assert noted(switched) == ["sl-1: gone"]
 
 
-def test_a_failure_that_nobody_has_foreseen_is_a_refusal_and_makes_a_block_void(switched: Ledger) -> None:
+def test_an_unexpected_error_in_a_handler_is_a_refusal_and_makes_a_block_void(switched: Ledger) -> None:
     broken = switched.write("sl-1", "memo", Break())
     with pytest.raises(Rejection, match="malformed: cannot be judged: ZeroDivisionError: unforeseen"):
         switched.commit(broken)

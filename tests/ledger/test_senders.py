@@ -31,7 +31,7 @@ from swarmlearning.ledger.transaction import SignedTransaction, sign
 NETWORK = network.CONTRACT
 
 
-def test_a_refused_batch_leaves_the_state_unchanged(ledger: Ledger) -> None:
+def test_a_refused_batch_of_transactions_leaves_the_state_unchanged(ledger: Ledger) -> None:
     before = ledger.chain.world.state_hash()
     with pytest.raises(Rejection):
         ledger.commit(ledger.write("sl-1", NETWORK, Announce({})), ledger.write("sl-1", CONTRACT, Reset(True)))
@@ -207,7 +207,7 @@ def test_an_operator_may_reset_a_training(ledger: Ledger, operator: str) -> None
     assert ledger.say(operator, Reset(True)).run == 1
 
 
-def test_an_sn_reports_a_node_as_lost_and_as_back(ledger: Ledger) -> None:
+def test_an_sn_reports_a_node_as_lost_and_as_returned(ledger: Ledger) -> None:
     ledger.say("sl-1", session())
     ledger.say("sn-1", Lost("sl-1", 1), NETWORK)
     assert ledger.training.members["sl-1"].attendance == "lost"
@@ -217,7 +217,7 @@ def test_an_sn_reports_a_node_as_lost_and_as_back(ledger: Ledger) -> None:
     assert ledger.training.members["sl-1"].present
 
 
-def test_a_node_that_has_left_cannot_be_reported_as_back(ledger: Ledger) -> None:
+def test_a_node_that_has_left_cannot_be_reported_as_returned(ledger: Ledger) -> None:
     """An SN that has not seen yet that a node has left, may believe it back; nobody would notice that it is gone."""
     ledger.say("sl-1", session())
     ledger.say("sl-1", Leave(), NETWORK)
@@ -226,7 +226,7 @@ def test_a_node_that_has_left_cannot_be_reported_as_back(ledger: Ledger) -> None
     assert ledger.training.members["sl-1"].attendance == "left"
 
 
-def test_a_node_that_reports_its_ml_process_as_lost_is_alive_itself(ledger: Ledger) -> None:
+def test_a_node_that_reports_its_ml_process_as_lost_is_itself_alive(ledger: Ledger) -> None:
     ledger.say("sl-1", session())
     ledger.say("sl-1", Lost("sl-1", 1), NETWORK)
     found = network.node(ledger.chain.world, "sl-1")
@@ -235,7 +235,7 @@ def test_a_node_that_reports_its_ml_process_as_lost_is_alive_itself(ledger: Ledg
     assert ledger.training.members["sl-1"].attendance == "ml-lost"
 
 
-def test_a_node_that_leaves_is_lost_to_its_trainings_at_once_and_back_with_its_next_session(ledger: Ledger) -> None:
+def test_a_node_that_leaves_is_lost_to_its_trainings_at_once_and_present_with_its_next_session(ledger: Ledger) -> None:
     ledger.say("sl-1", session())
     ledger.say("sl-2", session())
     ledger.say("sl-1", Leave(), NETWORK)

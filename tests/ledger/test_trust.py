@@ -40,7 +40,7 @@ def test_an_expired_certificate_is_refused_with_advice(ledger: Ledger) -> None:
         ledger.say("sl-3", session(1))
 
 
-def test_expiry_never_breaks_a_replay(ledger: Ledger) -> None:
+def test_an_expired_certificate_never_breaks_a_replay(ledger: Ledger) -> None:
     short(ledger, "sl-3")
     ledger.register("sl-3")
     ledger.say("sl-3", session(1))
@@ -50,7 +50,7 @@ def test_expiry_never_breaks_a_replay(ledger: Ledger) -> None:
     assert (again.height, again.world.state_hash()) == (ledger.chain.height, ledger.chain.world.state_hash())
 
 
-def test_the_last_second_of_a_certificate_belongs_to_it(ledger: Ledger) -> None:
+def test_a_certificate_is_valid_in_its_last_second(ledger: Ledger) -> None:
     actor = short(ledger, "sl-3")
     ledger.register("sl-3")
     ledger.clock = int(actor.pair.certificate.not_valid_after_utc.timestamp()) * 1000 + 999

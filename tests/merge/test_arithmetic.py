@@ -32,7 +32,7 @@ def finite_bits(tag: str) -> st.SearchStrategy[Array]:
 
 @pytest.mark.parametrize("tag", ["F16", "BF16", "F32", "C64"])
 @given(data=st.data(), weights=coefficients)
-def test_equal_models_give_exactly_that_model(tag: str, data: st.DataObject, weights: list[int]) -> None:
+def test_the_mean_of_equal_models_is_exactly_that_model(tag: str, data: st.DataObject, weights: list[int]) -> None:
     model = data.draw(finite_bits(tag))
     merged = weighted_mean(tag, [model] * len(weights), weights)
     assert merged.dtype == model.dtype
@@ -41,14 +41,16 @@ def test_equal_models_give_exactly_that_model(tag: str, data: st.DataObject, wei
 
 @pytest.mark.parametrize("tag", FLOAT_BITS)
 @given(data=st.data())
-def test_a_weight_of_zero_changes_no_bit(tag: str, data: st.DataObject) -> None:
+def test_a_model_of_weight_zero_changes_no_bit_of_the_mean(tag: str, data: st.DataObject) -> None:
     model, other = data.draw(finite_bits(tag)), data.draw(finite_bits(tag))
     assert weighted_mean(tag, [other, model, other], (0, 1, 0)).tobytes() == model.tobytes()
 
 
 @pytest.mark.parametrize("tag", ["F16", "F32"])
 @given(data=st.data(), weights=coefficients)
-def test_floats_agree_with_the_exact_mean_to_half_a_unit(tag: str, data: st.DataObject, weights: list[int]) -> None:
+def test_a_mean_of_floats_agrees_with_the_exact_mean_to_half_a_unit(
+    tag: str, data: st.DataObject, weights: list[int]
+) -> None:
     models = [data.draw(finite_bits(tag)) for _ in weights]
     with np.errstate(all="ignore"):
         merged = weighted_mean(tag, models, weights)
@@ -62,7 +64,7 @@ def test_floats_agree_with_the_exact_mean_to_half_a_unit(tag: str, data: st.Data
 
 
 @given(st.lists(st.lists(st.floats(-1e300, 1e300), min_size=3, max_size=3), min_size=1, max_size=8), st.data())
-def test_float64_keeps_its_documented_bound(rows: list[list[float]], data: st.DataObject) -> None:
+def test_a_mean_of_float64_keeps_its_documented_bound(rows: list[list[float]], data: st.DataObject) -> None:
     weights = data.draw(st.lists(st.integers(1, 100), min_size=len(rows), max_size=len(rows)))
     merged = weighted_mean("F64", [np.array(row) for row in rows], weights)
     for index, value in enumerate(merged):
@@ -77,7 +79,7 @@ BFLOAT_VALUES = [float(value) for value in widen("BF16", BFLOATS)]
 
 
 @given(st.floats(0, BFLOAT_VALUES[-1]) | st.sampled_from(BFLOAT_VALUES), st.integers(-1, 1), st.booleans())
-def test_bfloat16_is_rounded_once_to_the_nearest_even(value: float, nudge: int, negative: bool) -> None:
+def test_a_mean_of_bfloat16_is_rounded_once_to_the_nearest_even(value: float, nudge: int, negative: bool) -> None:
     above = bisect_left(BFLOAT_VALUES, value)
     if nudge and 0 < above < len(BFLOATS):  # a tie, or the float64 right beside it: where rounding twice goes wrong
         tie = (BFLOAT_VALUES[above - 1] + BFLOAT_VALUES[above]) / 2
@@ -91,7 +93,7 @@ def test_bfloat16_is_rounded_once_to_the_nearest_even(value: float, nudge: int, 
 
 @pytest.mark.parametrize("tag", [*INTEGERS, "BOOL"])
 @given(data=st.data(), weights=coefficients)
-def test_integers_are_exact_and_half_goes_to_even(tag: str, data: st.DataObject, weights: list[int]) -> None:
+def test_a_mean_of_integers_is_exact_and_half_goes_to_even(tag: str, data: st.DataObject, weights: list[int]) -> None:
     one: Any = (
         st.booleans() if tag == "BOOL" else st.integers(int(np.iinfo(DTYPES[tag]).min), int(np.iinfo(DTYPES[tag]).max))
     )
@@ -125,14 +127,14 @@ def test_booleans_follow_the_majority_and_a_tie_is_false(
 @pytest.mark.parametrize(
     ("values", "expected"), [([1, 2], 2), ([2, 3], 2), ([-1, -2], -2), ([-2, -3], -2), ([0, -1], 0), ([1, 1], 1)]
 )
-def test_integer_halves(values: list[int], expected: int) -> None:
+def test_half_an_integer_is_rounded_to_the_even_one(values: list[int], expected: int) -> None:
     assert weighted_mean("I8", [np.array([value], np.int8) for value in values], [1, 1]).tolist() == [expected]
 
 
 @pytest.mark.parametrize("tag", FLOAT_BITS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("weights", [(1, 1), (1, 0), (0, 1)])
-def test_non_finite_values_are_noticed_whatever_their_weight(tag: str, bad: float, weights: tuple[int, int]) -> None:
+def test_non_finite_values_are_found_whatever_their_weight(tag: str, bad: float, weights: tuple[int, int]) -> None:
     def model(value: float) -> Array:
         if tag == "BF16":
             return (np.array([1, value, 1], np.float32).view(np.uint32) >> 16).astype(np.uint16)
@@ -143,12 +145,12 @@ def test_non_finite_values_are_noticed_whatever_their_weight(tag: str, bad: floa
     assert len(weighted_mean(tag, [model(1), model(2)], weights)) == 3
 
 
-def test_the_components_of_complex_numbers_are_merged_apart() -> None:
+def test_the_components_of_complex_numbers_are_merged_separately() -> None:
     rows = [np.array([1 + 2j, 0], np.complex64), np.array([3 - 4j, 1j], np.complex64)]
     assert weighted_mean("C64", rows, (1, 3)).tolist() == [2.5 - 2.5j, 0.75j]
 
 
-def test_bfloat16_means() -> None:
+def test_a_mean_of_bfloat16_has_the_expected_values() -> None:
     assert (
         weighted_mean("BF16", [bfloat16([1.0, -3.0]), bfloat16([2.0, 1.0])], (1, 1)).tolist()
         == bfloat16([1.5, -1.0]).tolist()

@@ -20,29 +20,29 @@ def carried(folder: Path, trained: Model, base: Model, newer: Model, missed: int
 
 
 @pytest.mark.parametrize(("missed", "factor"), [(1, 2**-0.5), (3, 0.5), (8, 1 / 3)])
-def test_the_change_counts_the_less_the_more_rounds_it_has_missed(missed: int, factor: float) -> None:
+def test_a_carried_change_counts_less_the_more_rounds_it_has_missed(missed: int, factor: float) -> None:
     assert damping(missed) == pytest.approx(factor)
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
-def test_the_change_is_added_to_the_newer_model(tmp_path: Path, kind: Any) -> None:
+def test_a_carried_change_is_added_to_the_newer_model(tmp_path: Path, kind: Any) -> None:
     model = carried(
         tmp_path, {"w": np.array([3, 5], kind)}, {"w": np.array([1, 5], kind)}, {"w": np.array([10, -2], kind)}
     )
     np.testing.assert_array_equal(model["w"], np.array([11, -2], kind))
 
 
-def test_bfloat16(tmp_path: Path) -> None:
+def test_a_change_in_bfloat16_is_carried(tmp_path: Path) -> None:
     trained, base, newer = ({"w": stored("BF16", bfloat16([value]))} for value in (3.0, 1.0, 10.0))
     np.testing.assert_array_equal(carried(tmp_path, trained, base, newer)["w"], bfloat16([11.0]))
 
 
-def test_without_a_change_the_newer_model_stays_to_the_bit(tmp_path: Path) -> None:
+def test_carrying_no_change_leaves_every_bit_of_the_newer_model(tmp_path: Path) -> None:
     same, newer = np.random.default_rng(1).normal(size=(2, 500)).astype(np.float32)
     assert carried(tmp_path, {"w": same}, {"w": same}, {"w": newer})["w"].tobytes() == newer.tobytes()
 
 
-def test_whatever_is_no_float_is_that_of_the_newer_model(tmp_path: Path) -> None:
+def test_a_carried_model_has_the_integers_and_booleans_of_the_newer_one(tmp_path: Path) -> None:
     columns: dict[str, Any] = {"count": np.int64, "mask": np.bool_}
     models: list[Model] = [{name: np.array([n], kind) for name, kind in columns.items()} for n in (7, 1, 0)]
     found = carried(tmp_path, models[0], models[1], models[2])
@@ -62,12 +62,12 @@ def test_a_first_finite_value_in_place_of_an_infinity_is_kept_unless_the_newer_m
     np.testing.assert_array_equal(carried(tmp_path, trained, base, newer)["w"], [2.0, 5.0])
 
 
-def test_what_is_not_finite_stays_so(tmp_path: Path) -> None:
+def test_a_value_that_is_not_finite_stays_so_when_it_is_carried(tmp_path: Path) -> None:
     trained, base, newer = ({"w": np.array([value, 1.0])} for value in (np.nan, 0.0, 0.0))
     assert np.isnan(carried(tmp_path, trained, base, newer)["w"]).tolist() == [True, False]
 
 
-def test_another_structure_or_a_missing_file_is_refused(tmp_path: Path) -> None:
+def test_carrying_is_refused_for_another_structure_or_a_missing_file(tmp_path: Path) -> None:
     one = {"w": np.zeros(2)}
     with pytest.raises(MergeError, match="base model has another structure"):
         carried(tmp_path, one, {"w": np.zeros(3)}, one)

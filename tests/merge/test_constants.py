@@ -42,7 +42,7 @@ def result(
 @every_method
 @pytest.mark.parametrize("tag", SPECIAL)
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_what_all_models_share_to_the_bit_is_merged_to_itself(method: str, tag: str, count: int) -> None:
+def test_a_value_that_all_models_share_to_the_bit_is_merged_to_itself(method: str, tag: str, count: int) -> None:
     constant = np.array(SPECIAL[tag], f"u{DTYPES[tag].itemsize}").view(DTYPES[tag])
     rows = random_models(tag, count, 40)
     models = [{"a.mask": stored(tag, constant), "b.weight": stored(tag, row)} for row in rows]
@@ -105,7 +105,7 @@ def test_a_constant_does_not_hide_a_model_that_is_at_fault(tmp_path: Path, metho
 
 @every_method
 @pytest.mark.parametrize("elements", [1, 3, 1000])
-def test_the_result_is_the_same_for_any_block_size(
+def test_a_merge_with_constants_is_the_same_for_any_block_size(
     tmp_path: Path, method: str, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = [INF, 1e300, NAN, 1.7e308, 0.1, -INF]
@@ -121,7 +121,9 @@ def test_the_result_is_the_same_for_any_block_size(
 
 @every_method
 @pytest.mark.parametrize("constant", [INF, -INF, NAN])
-def test_a_constant_stays_until_every_model_has_a_finite_value(tmp_path: Path, method: str, constant: float) -> None:
+def test_an_infinite_constant_stays_until_every_model_has_a_finite_value(
+    tmp_path: Path, method: str, constant: float
+) -> None:
     previous = [constant, 0.0]
     values, receipt = result(tmp_path, method, [[constant, 1.0], [5.0, 2.0], [constant, 3.0]], previous)
     assert receipt.excluded == ()
@@ -158,7 +160,9 @@ def test_models_that_have_diverged_together_are_not_merged_to_nan(tmp_path: Path
 
 
 @every_method
-def test_infinities_that_all_models_share_are_merged_whatever_was_there_before(tmp_path: Path, method: str) -> None:
+def test_infinities_that_all_models_share_are_merged_whatever_the_previous_result_had(
+    tmp_path: Path, method: str
+) -> None:
     values, receipt = result(tmp_path, method, [[INF, 1.0], [INF, 3.0]], [0.0, 2.0])
     assert (values[0], receipt.excluded) == (INF, ())
 
@@ -193,7 +197,9 @@ def test_the_model_whose_values_overflow_is_left_out_by_name(tmp_path: Path, met
 
 
 @pytest.mark.parametrize("method", ["mean", "geomedian"])
-def test_with_a_weight_of_a_hundred_the_honest_one_of_two_models_is_kept(tmp_path: Path, method: str) -> None:
+def test_the_honest_one_of_two_models_is_kept_though_the_other_has_a_hundred_times_its_weight(
+    tmp_path: Path, method: str
+) -> None:
     for bad in range(2):
         models: list[Model] = [{"w": np.array([0.5, 1.0])}, {"w": np.array([0.25, 1.0])}]
         models[bad] = {"w": np.array([1.7e308, 1.0])}
@@ -206,7 +212,7 @@ def test_with_a_weight_of_a_hundred_the_honest_one_of_two_models_is_kept(tmp_pat
 
 
 @every_method
-def test_models_that_are_all_too_large_to_add_leave_one(tmp_path: Path, method: str) -> None:
+def test_one_of_several_models_that_are_too_large_to_add_is_kept(tmp_path: Path, method: str) -> None:
     values, receipt = result(tmp_path, method, [[1.6e308] * 2, [1.7e308] * 2, [1.75e308] * 2, [1.77e308] * 2])
     assert np.isfinite(values).all()
     assert receipt.contributors[0] == "a"

@@ -42,7 +42,9 @@ def reference(values: list[Fraction], weights: list[int]) -> Fraction:
         ([1e30, 0.5, -1e30], [1, 1, 1], 0.5),
     ],
 )
-def test_table(values: list[float], weights: list[int], expected: float) -> None:
+def test_the_coordinate_median_is_weighted_as_in_the_table(
+    values: list[float], weights: list[int], expected: float
+) -> None:
     merged = merge_arrays("coordmedian", [np.full(3, value, np.float32) for value in values], weights)
     assert merged.tolist() == [expected] * 3
 
@@ -60,7 +62,9 @@ def test_table(values: list[float], weights: list[int], expected: float) -> None
         )
     )
 )
-def test_any_values_and_weights_follow_the_rule(case: tuple[list[int], list[list[float]]]) -> None:
+def test_the_coordinate_median_of_any_values_and_weights_follows_its_definition(
+    case: tuple[list[int], list[list[float]]],
+) -> None:
     weights, rows = case
     merged = merge_arrays("coordmedian", [np.array(row, np.float32) for row in rows], weights)
     for index, value in enumerate(merged):
@@ -70,7 +74,7 @@ def test_any_values_and_weights_follow_the_rule(case: tuple[list[int], list[list
 
 @pytest.mark.parametrize("tag", [*INTEGERS, "BOOL", "F16", "F32", "F64"])
 @pytest.mark.parametrize("weights", [[1, 1, 1], [1, 1, 1, 1], [3, 1, 2, 1, 3], [2, 1, 1]])
-def test_every_dtype_follows_the_rule(tag: str, weights: list[int]) -> None:
+def test_the_coordinate_median_of_every_dtype_follows_its_definition(tag: str, weights: list[int]) -> None:
     rows = random_models(tag, len(weights), 200, seed=3)
     merged = merge_arrays("coordmedian", rows, weights)
     assert merged.dtype == DTYPES[tag]
@@ -82,7 +86,7 @@ def test_every_dtype_follows_the_rule(tag: str, weights: list[int]) -> None:
             assert value == DTYPES[tag].type(float(exact)).item()
 
 
-def test_bfloat16_and_complex_follow_the_rule() -> None:
+def test_the_coordinate_median_of_bfloat16_and_complex_follows_its_definition() -> None:
     rows = [bfloat16([1.0, -8.0]), bfloat16([-2.0, -4.0]), bfloat16([0.5, 3.0])]
     assert merge_arrays("coordmedian", rows, tag="BF16").tolist() == bfloat16([0.5, -4.0]).tolist()
     assert merge_arrays("coordmedian", rows[:2], tag="BF16").tolist() == bfloat16([-0.5, -6.0]).tolist()
@@ -92,20 +96,20 @@ def test_bfloat16_and_complex_follow_the_rule() -> None:
 
 @pytest.mark.parametrize("tag", FLOAT_BITS)
 @pytest.mark.parametrize("weights", [[1], [1, 1], [1, 1, 1], [2, 1, 1], [1, 5, 3]])
-def test_equal_models_give_exactly_that_model(tag: str, weights: list[int]) -> None:
+def test_the_coordinate_median_of_equal_models_is_exactly_that_model(tag: str, weights: list[int]) -> None:
     model = random_models(tag, 1, 500)[0]
     model[:2] = np.array([0x0001, 0x8000 if tag in ("F16", "BF16") else 0], np.uint16).astype(DTYPES[tag])
     merged = merge_arrays("coordmedian", [model] * len(weights), weights, tag)
     assert merged.tobytes() == model.tobytes()
 
 
-def test_minus_zero_lies_below_zero() -> None:
+def test_the_coordinate_median_orders_minus_zero_below_zero() -> None:
     rows = [np.array([value], np.float32) for value in (0.0, -0.0, -0.0)]
     assert np.signbit(merge_arrays("coordmedian", rows))[0]
     assert not np.signbit(merge_arrays("coordmedian", [*rows, rows[0], rows[0]]))[0]
 
 
-def test_outliers_of_a_minority_are_without_effect() -> None:
+def test_outliers_of_a_minority_do_not_move_the_coordinate_median() -> None:
     rows = random_models("F32", 5, 300)
     outlier = np.full(300, 3e38, np.float32)
     merged = merge_arrays("coordmedian", [*rows, outlier, -outlier])
@@ -113,7 +117,7 @@ def test_outliers_of_a_minority_are_without_effect() -> None:
 
 
 @pytest.mark.parametrize("count", range(1, 10))
-def test_the_network_sorts_every_sequence_of_zeros_and_ones(count: int) -> None:
+def test_the_sorting_network_sorts_every_sequence_of_zeros_and_ones(count: int) -> None:
     # Which is enough for it to sort everything (the 0-1 principle).
     network = list(_sorting_network(count))
     for bits in product((0, 1), repeat=count):
@@ -125,7 +129,7 @@ def test_the_network_sorts_every_sequence_of_zeros_and_ones(count: int) -> None:
 
 
 @pytest.mark.parametrize("weights", [[1] * 5, [2, 1, 1, 3, 1]])
-def test_the_result_stays_what_it_is(weights: list[int]) -> None:
+def test_the_bytes_of_a_coordinate_median_never_change(weights: list[int]) -> None:
     columns = {tag: random_models(tag, 5, 500, seed=11) for tag in sorted(MERGEABLE)}
     models = [{tag: stored(tag, rows[index]) for tag, rows in columns.items()} for index in range(5)]
     merged, receipt = merge_models("coordmedian", models, weights)

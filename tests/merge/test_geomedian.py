@@ -45,13 +45,15 @@ SQRT3 = 3**0.5
         pytest.param([[3, 3]] * 4, [1, 2, 3, 4], [3, 3], id="all agree"),
     ],
 )
-def test_table(points: Points, weights: list[int] | None, expected: list[float] | None) -> None:
+def test_the_geometric_median_is_weighted_as_in_the_table(
+    points: Points, weights: list[int] | None, expected: list[float] | None
+) -> None:
     if expected is None:  # diagonals (0,0)-(4,4) and (5,1)-(1,4)
         expected = [19 / 7, 19 / 7]
     np.testing.assert_allclose(merged_points(points, weights), expected, rtol=0, atol=1e-7)
 
 
-def test_half_of_the_weight_gives_that_model_to_the_bit() -> None:
+def test_a_model_with_half_of_the_weight_is_the_geometric_median_to_the_bit() -> None:
     models = random_models("F32", 3, 500)
     models[1][:2] = -0.0
     assert merge_arrays("geomedian", models, [1, 2, 1]).tobytes() == models[1].tobytes()
@@ -60,7 +62,7 @@ def test_half_of_the_weight_gives_that_model_to_the_bit() -> None:
 @pytest.mark.parametrize(
     ("weights", "expected"), [([1], 0), ([1, 1], None), ([1, 2], 1), ([1, 2, 1], 1), ([1, 1, 1], None), ([9, 1, 1], 0)]
 )
-def test_majority(weights: list[int], expected: int | None) -> None:
+def test_a_majority_is_the_model_with_at_least_half_of_the_weight(weights: list[int], expected: int | None) -> None:
     assert majority(weights) == expected
 
 
@@ -68,7 +70,9 @@ def test_majority(weights: list[int], expected: int | None) -> None:
 @given(
     st.integers(3, 9), st.integers(1, 20), st.integers(0, 10**6), st.floats(1e-3, 1e3), st.sampled_from([0, 10, 1e4])
 )
-def test_no_point_nearby_is_better(count: int, dimension: int, seed: int, spread: float, offset: float) -> None:
+def test_no_point_near_a_geometric_median_is_better(
+    count: int, dimension: int, seed: int, spread: float, offset: float
+) -> None:
     rng = np.random.default_rng(seed)
     points = offset + spread * rng.standard_normal((count, dimension))
     weights = rng.integers(1, 10, count)
@@ -94,14 +98,14 @@ def iterated(points: Array, weights: Array) -> Array:
 
 @settings(max_examples=20)
 @given(st.integers(4, 8), st.integers(0, 10**6))
-def test_agreement_with_the_iteration_over_whole_vectors(count: int, seed: int) -> None:
+def test_the_geometric_median_agrees_with_the_iteration_over_whole_vectors(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     points = rng.standard_normal((count, 50))
     weights = rng.integers(2, 5, count)
     np.testing.assert_allclose(merged_points(points, weights.tolist()), iterated(points, weights), rtol=0, atol=1e-6)
 
 
-def test_late_in_training_the_models_lie_close_together_and_far_from_zero() -> None:
+def test_the_geometric_median_is_exact_for_models_close_together_and_far_from_zero() -> None:
     # Without centring, distances of 1e-8 about values of 1e3 are lost in the rounding of their squares.
     rng = np.random.default_rng(4)
     base = 1e3 * rng.standard_normal(400)
@@ -111,7 +115,7 @@ def test_late_in_training_the_models_lie_close_together_and_far_from_zero() -> N
     np.testing.assert_allclose(merged["w"] - base, expected, rtol=0, atol=1e-11)
 
 
-def test_the_previous_result_has_no_part_in_it() -> None:
+def test_the_previous_result_has_no_part_in_a_geometric_median() -> None:
     models = [{"w": model} for model in random_models("F32", 5, 1000)]
     _, alone = merge_models("geomedian", models)
     _, receipt = merge_models("geomedian", models, previous={"w": np.full(1000, 1e7, np.float32)})
@@ -120,7 +124,7 @@ def test_the_previous_result_has_no_part_in_it() -> None:
 
 @pytest.mark.parametrize("distance", [1e3, 1e6, 1e9, 1e12, 1e30])
 @pytest.mark.parametrize("place", [0, 2, 4])
-def test_an_outlier_hardly_moves_the_result(distance: float, place: int) -> None:
+def test_an_outlier_hardly_moves_the_geometric_median(distance: float, place: int) -> None:
     rng = np.random.default_rng(6)
     good = rng.standard_normal((4, 200)).astype(np.float32)
     outlier = np.full(200, distance, np.float32)
@@ -140,12 +144,12 @@ def test_integers_have_no_part_in_the_geometry_but_are_merged_alike() -> None:
     assert receipt.coefficients == (0, 0, 0, GRID)
 
 
-def test_a_model_of_integers_only_is_a_mean() -> None:
+def test_the_geometric_median_of_integers_only_is_a_mean() -> None:
     merged, _ = merge_models("geomedian", [{"n": np.array([value])} for value in (1, 2, 6)])
     assert merged["n"].tolist() == [3]
 
 
-def test_coefficients_are_on_the_grid_and_build_the_result() -> None:
+def test_the_coefficients_of_a_geometric_median_are_on_the_grid_and_give_the_result() -> None:
     models = random_models("F32", 5, 1000)
     merged, receipt = merge_models("geomedian", [{"w": model} for model in models], [1, 2, 3, 2, 1])
     assert sum(receipt.coefficients) == GRID == 2**29
@@ -156,21 +160,21 @@ def test_coefficients_are_on_the_grid_and_build_the_result() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20).filter(lambda shares: sum(shares) > 1e-3))
-def test_shares_on_the_grid(shares: list[float]) -> None:
+def test_shares_on_the_grid_sum_to_one_and_are_nearest(shares: list[float]) -> None:
     normalised = np.array(shares) / sum(shares)
     whole = on_grid(normalised)
     assert sum(whole) == GRID
     assert all(abs(k - share * GRID) <= 1 + 1e-6 for k, share in zip(whole, normalised, strict=True))
 
 
-def test_ties_on_the_grid_go_to_the_first() -> None:
+def test_ties_between_shares_on_the_grid_go_to_the_first() -> None:
     third = GRID // 3
     assert on_grid(np.full(3, 1 / 3)) == (third + 1, third + 1, third)
     extra = GRID % 100
     assert on_grid(np.full(100, 0.01)) == (GRID // 100 + 1,) * extra + (GRID // 100,) * (100 - extra)
 
 
-def test_landing_on_a_model_that_is_not_the_median_is_left_again() -> None:
+def test_the_iteration_leaves_a_model_that_is_not_the_geometric_median() -> None:
     # The weighted mean, where the iteration starts, lies on the fourth model.
     points = np.array([[-4.0, 0.0], [1.0, 2.0], [1.0, -2.0], [0.0, 0.0], [2.0, 0.0]])
     weights = np.array([2.0, 2.0, 2.0, 0.5, 2.0])
@@ -182,7 +186,7 @@ def test_landing_on_a_model_that_is_not_the_median_is_left_again() -> None:
     assert found < objective(points, weights, points[3]) - 1e-3
 
 
-def test_the_coefficients_stay_what_they_are() -> None:
+def test_the_coefficients_of_a_geometric_median_never_change() -> None:
     models = [{"w": model} for model in random_models("F32", 4, 500, seed=13)]
     _, receipt = merge_models("geomedian", models, [1, 2, 1, 1])
     expected = (54880139, 367532928, 61444339, 53013506)

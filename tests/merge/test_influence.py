@@ -28,7 +28,9 @@ def rounded(value: float) -> float:
 
 
 @every_method
-def test_they_are_what_their_definition_says(tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distance_and_cosine_follow_their_definitions(
+    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(streaming, "block_elements", lambda models: 5000)
     rng = np.random.default_rng(1)
     base = 100 * rng.standard_normal(30_000)
@@ -46,26 +48,26 @@ def test_they_are_what_their_definition_says(tmp_path: Path, method: str, monkey
 
 
 @every_method
-def test_without_a_previous_result_there_is_no_update(tmp_path: Path, method: str) -> None:
+def test_a_model_has_no_cosine_without_a_previous_result(tmp_path: Path, method: str) -> None:
     receipt, _ = measured(tmp_path, method, [{"w": np.array([value, 0.0])} for value in (3.0, 5.0)], None)
     assert receipt.influences == (Influence(1.0, None), Influence(1.0, None))
 
 
-def test_only_what_has_moved_points_anywhere(tmp_path: Path) -> None:
+def test_a_model_that_has_not_moved_has_no_cosine(tmp_path: Path) -> None:
     models = [{"w": np.array(point)} for point in ([1.0, 0.0], [5.0, 0.0], [1.0, 4.0])]
     receipt, _ = measured(tmp_path, "mean", models, {"w": np.array([1.0, 0.0])})
     assert [one.cosine for one in receipt.influences] == [None, 0.707, 0.707]
 
 
 @every_method
-def test_the_same_model_everywhere(tmp_path: Path, method: str) -> None:
+def test_equal_models_have_distance_zero_and_cosine_one(tmp_path: Path, method: str) -> None:
     models = [{"w": row} for row in random_models("F32", 1, 1000) * 3]
     receipt, _ = measured(tmp_path, method, models, {"w": models[0]["w"] / 2})
     assert receipt.influences == (Influence(0.0, 1.0),) * 3
 
 
 @pytest.mark.parametrize("tag", ["F16", "BF16", "F32", "F64", "C64"])
-def test_every_float_dtype(tmp_path: Path, tag: str) -> None:
+def test_every_float_dtype_has_an_influence(tmp_path: Path, tag: str) -> None:
     rows = random_models(tag, 3, 100)
     found = merge(
         "mean", sources(tmp_path, [{"w": stored(tag, row)} for row in rows]), None, tmp_path / "out", influence=True
@@ -73,13 +75,13 @@ def test_every_float_dtype(tmp_path: Path, tag: str) -> None:
     assert all(one.distance and one.distance > 0 for one in found.influences)
 
 
-def test_integers_have_no_part(tmp_path: Path) -> None:
+def test_integers_have_no_influence(tmp_path: Path) -> None:
     models = [{"w": np.array([value]), "steps": np.array([1000 * int(value)])} for value in (1.0, 3.0)]
     receipt, _ = measured(tmp_path, "mean", models, None)
     assert receipt.influences == (Influence(1.0, None),) * 2
 
 
-def test_an_outlier_of_single_precision_has_a_distance_and_one_beyond_all_has_none(tmp_path: Path) -> None:
+def test_an_outlier_has_a_distance_unless_its_square_overflows(tmp_path: Path) -> None:
     models = [{"w": np.array([value, 0], np.float32)} for value in (1, 1, 1, 1e30)]
     receipt, _ = measured(tmp_path, "coordmedian", models, None)
     assert receipt.influences[3] == Influence(1e30, None)
@@ -108,7 +110,7 @@ def test_layers_that_nobody_has_changed_are_measured_at_once(tmp_path: Path, mon
     assert used == [np.float32]
 
 
-def test_measuring_changes_no_bit_and_is_left_out_unless_asked_for(tmp_path: Path) -> None:
+def test_influences_are_measured_on_request_only_and_change_no_bit(tmp_path: Path) -> None:
     models = [{"w": row} for row in random_models("F32", 3, 1000)]
     receipt, result = measured(tmp_path, "mean", models, None)
     plain, without = merge_models("mean", models)
@@ -116,6 +118,6 @@ def test_measuring_changes_no_bit_and_is_left_out_unless_asked_for(tmp_path: Pat
     assert result["w"].tobytes() == plain["w"].tobytes()
 
 
-def test_sums_of_squares_beyond_float64_are_not_said() -> None:
+def test_sums_of_squares_beyond_float64_give_no_influence() -> None:
     sums = np.array([[np.inf, np.nan, np.inf], [4.0, 0.0, 1.0]])
     assert influences(sums) == (Influence(None, None), Influence(2.0, 0.447))

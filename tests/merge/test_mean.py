@@ -23,12 +23,12 @@ from swarmlearning.tensors.file import MERGEABLE, read
         ([-1.0, 1.0], [1, 1], 0.0),
     ],
 )
-def test_table(values: list[float], weights: list[int], expected: float) -> None:
+def test_the_mean_is_weighted_as_in_the_table(values: list[float], weights: list[int], expected: float) -> None:
     merged = merge_arrays("mean", [np.full((2, 2), value, np.float32) for value in values], weights)
     np.testing.assert_array_equal(merged, np.full((2, 2), expected, np.float32))
 
 
-def test_the_receipt_lists_weights_in_uid_order(tmp_path: Path) -> None:
+def test_the_receipt_of_a_mean_lists_weights_in_uid_order(tmp_path: Path) -> None:
     paths = {uid: save(tmp_path / uid, {"w": np.ones(2)}) for uid in ("b", "a", "C")}
     receipt = merge(
         "mean",
@@ -43,13 +43,13 @@ def test_the_receipt_lists_weights_in_uid_order(tmp_path: Path) -> None:
 
 @settings(max_examples=25)
 @given(st.lists(st.integers(1, 100), min_size=2, max_size=6))
-def test_float32_agrees_with_a_float64_reference(weights: list[int]) -> None:
+def test_a_float32_mean_agrees_with_a_float64_reference(weights: list[int]) -> None:
     models = random_models("F32", len(weights), 300)
     reference = np.average([model.astype(np.float64) for model in models], axis=0, weights=weights)
     np.testing.assert_array_max_ulp(merge_arrays("mean", models, weights), reference.astype(np.float32), 1)
 
 
-def test_all_dtypes_in_one_model() -> None:
+def test_tensors_of_all_dtypes_in_one_model_are_merged_as_if_alone() -> None:
     columns = {tag: random_models(tag, 3, 10, seed=5) for tag in sorted(MERGEABLE)}
     models = [{tag: stored(tag, rows[index]) for tag, rows in columns.items()} for index in range(3)]
     merged, _ = merge_models("mean", models, [1, 2, 3])
@@ -58,7 +58,7 @@ def test_all_dtypes_in_one_model() -> None:
         assert merged[tag].tobytes() == alone.tobytes(), tag
 
 
-def test_scalars_and_empty_tensors() -> None:
+def test_scalars_and_empty_tensors_are_merged() -> None:
     models: list[Model] = [
         {"steps": np.array(step, np.int64), "none": np.zeros((0, 3), np.float32), "x": np.array(0.5 * step)}
         for step in (10, 13)
@@ -70,11 +70,11 @@ def test_scalars_and_empty_tensors() -> None:
     assert merged["none"].shape == (0, 3)
 
 
-def test_a_model_without_tensors() -> None:
+def test_models_without_tensors_are_merged_to_one_without() -> None:
     assert merge_models("mean", [{}, {}])[0] == {}
 
 
-def test_every_order_of_arrival_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_every_order_of_sources_gives_the_same_bytes(tmp_path: Path) -> None:
     models = random_models("F64", 4, 1000)  # in float32 the order of a sum rarely shows
     given_sources = [
         Source(uid, weight, save(tmp_path / uid, {"w": model}))
@@ -87,7 +87,7 @@ def test_every_order_of_arrival_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len(seen) == 1
 
 
-def test_the_result_stays_what_it_is() -> None:
+def test_the_bytes_of_a_mean_never_change() -> None:
     # Any change of the arithmetic shows here; a verifier recomputes old rounds.
     merged, _ = merge_models(
         "mean",
@@ -101,7 +101,7 @@ def test_the_result_stays_what_it_is() -> None:
     assert digest == "e162b340ba9a16b98769686698f039bea40f1c069fb4c80f63fc91203c9e97f6"
 
 
-def test_the_layout_is_that_of_the_sources(tmp_path: Path) -> None:
+def test_the_result_has_the_layout_of_its_sources(tmp_path: Path) -> None:
     path = save(tmp_path / "a", {"b": np.ones(3, np.float32), "a": np.ones((2, 2)), "c": np.array(4)})
     merge("mean", [Source("a", 1, path)], None, tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == path.read_bytes()

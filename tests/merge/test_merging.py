@@ -41,7 +41,7 @@ def without(left_out: str, method: str, folder: Path) -> bytes:
 
 
 @every_method
-def test_weight_zero_is_left_out_unread(tmp_path: Path, method: str) -> None:
+def test_a_model_of_weight_zero_is_left_out_unread(tmp_path: Path, method: str) -> None:
     first, second, _ = three(tmp_path)
     receipt = merge(method, [first, second, Source("z", 0, tmp_path / "none")], None, tmp_path / "out")
     assert receipt.contributors == ("a", "b")
@@ -77,7 +77,7 @@ def test_non_finite_values_of_each_dtype_are_found(tmp_path: Path, method: str, 
 
 
 @every_method
-def test_a_heavy_model_that_is_not_finite_is_left_out_too(tmp_path: Path, method: str) -> None:
+def test_a_model_of_large_weight_that_is_not_finite_is_left_out_too(tmp_path: Path, method: str) -> None:
     models = [{"w": np.array([value])} for value in (1.0, np.nan, 3.0)]
     receipt = merge(method, sources(tmp_path, models, [1, 9, 1]), None, tmp_path / "out")
     assert receipt.excluded == (Exclusion("b", Reason.NON_FINITE, "w"),)
@@ -85,14 +85,14 @@ def test_a_heavy_model_that_is_not_finite_is_left_out_too(tmp_path: Path, method
 
 
 @every_method
-def test_the_light_model_beside_a_heavy_one_is_looked_at_too(tmp_path: Path, method: str) -> None:
+def test_a_model_of_small_weight_beside_one_of_large_weight_is_checked_too(tmp_path: Path, method: str) -> None:
     models = [{"w": np.array([value])} for value in (1.0, 2.0, np.inf)]
     receipt = merge(method, sources(tmp_path, models, [9, 1, 1]), None, tmp_path / "out")
     assert receipt.excluded == (Exclusion("c", Reason.NON_FINITE, "w"),)
 
 
 @every_method
-def test_another_structure_is_left_out_and_the_difference_named(tmp_path: Path, method: str) -> None:
+def test_a_model_of_another_structure_is_left_out_and_the_difference_named(tmp_path: Path, method: str) -> None:
     expected = without("a", method, tmp_path)
     given_sources = three(tmp_path)
     save(tmp_path / "a", {"v": np.ones(2, np.float32), "x": np.ones(3)})
@@ -103,7 +103,7 @@ def test_another_structure_is_left_out_and_the_difference_named(tmp_path: Path, 
     assert (tmp_path / "out").read_bytes() == expected
 
 
-def test_the_previous_model_says_which_structure_is_right(tmp_path: Path) -> None:
+def test_the_previous_model_decides_which_structure_is_right(tmp_path: Path) -> None:
     odd, *rest = three(tmp_path)
     previous = save(tmp_path / "previous", {"w": np.zeros(1)})
     save(odd.path, {"w": np.ones(1)})
@@ -131,7 +131,7 @@ def test_models_none_of_which_has_the_expected_structure_are_all_left_out(tmp_pa
     assert {exclusion.reason for exclusion in raised.value.excluded} == {Reason.STRUCTURE}
 
 
-def test_of_two_structures_without_a_majority_the_first_uid_decides(tmp_path: Path) -> None:
+def test_the_first_uid_decides_between_two_structures_without_a_majority(tmp_path: Path) -> None:
     first, second, _ = three(tmp_path)
     save(second.path, {"w": np.ones(1)})
     assert merge("mean", [second, first], None, tmp_path / "out").contributors == ("a",)
@@ -160,7 +160,7 @@ def damage(path: Path, kind: str) -> None:
         ("a folder", "cannot be read: Is a directory"),
     ],
 )
-def test_an_unreadable_file_is_left_out_without_telling_its_path(
+def test_an_unreadable_model_is_left_out_and_its_path_is_not_disclosed(
     tmp_path: Path, method: str, kind: str, reason: str
 ) -> None:
     expected = without("b", method, tmp_path)
@@ -205,7 +205,7 @@ def test_a_file_damaged_after_its_header_was_read_is_left_out(
 
 
 @every_method
-def test_the_first_bad_tensor_is_named_for_any_block_size(
+def test_the_first_tensor_that_is_not_finite_is_named_for_any_block_size(
     tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "block_elements", lambda models: 1)
@@ -215,7 +215,7 @@ def test_the_first_bad_tensor_is_named_for_any_block_size(
     assert receipt.excluded == (Exclusion("b", Reason.NON_FINITE, "t12"),)
 
 
-def test_several_are_left_out_at_once_in_uid_order(tmp_path: Path) -> None:
+def test_several_models_are_left_out_at_once_in_uid_order(tmp_path: Path) -> None:
     values: list[dict[str, Array]] = [{"w": np.array([value])} for value in (np.nan, 1.0, np.inf, 2.0, 3.0)]
     values[4] = {"other": np.ones(1)}
     receipt = merge("mean", sources(tmp_path, values, [1, 1, 1, 0, 1])[::-1], None, tmp_path / "out")
@@ -232,7 +232,7 @@ def test_several_are_left_out_at_once_in_uid_order(tmp_path: Path) -> None:
 
 
 @every_method
-def test_too_few_models_tell_who_was_left_out(tmp_path: Path, method: str) -> None:
+def test_the_error_of_too_few_models_names_those_left_out(tmp_path: Path, method: str) -> None:
     given_sources = three(tmp_path)
     save(tmp_path / "a", {"v": np.ones(2), "w": np.array([np.nan, 1, 1])})
     with pytest.raises(TooFewModels, match=r"2 models can be merged, 3 are needed \(a: non-finite, w\)") as raised:
@@ -240,12 +240,12 @@ def test_too_few_models_tell_who_was_left_out(tmp_path: Path, method: str) -> No
     assert raised.value.excluded == (Exclusion("a", Reason.NON_FINITE, "w"),)
 
 
-def test_too_few_models_given(tmp_path: Path) -> None:
+def test_a_merge_of_fewer_models_than_needed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TooFewModels, match="3 models can be merged, 4 are needed"):
         merge("mean", three(tmp_path), None, tmp_path / "out", minimum=4)
 
 
-def test_nobody_left_is_too_few_even_without_a_minimum(tmp_path: Path) -> None:
+def test_a_merge_of_no_model_is_refused_even_without_a_minimum(tmp_path: Path) -> None:
     with pytest.raises(TooFewModels, match="0 models"):
         merge("mean", [Source("a", 1, tmp_path / "none")], None, tmp_path / "out", minimum=0)
     only_nan = sources(tmp_path, [{"w": np.array([np.nan])}])
@@ -254,17 +254,17 @@ def test_nobody_left_is_too_few_even_without_a_minimum(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_no_weight_at_all_leaves_the_previous_model(tmp_path: Path, count: int) -> None:
+def test_the_previous_model_stands_when_no_model_has_weight(tmp_path: Path, count: int) -> None:
     with pytest.raises(NothingToMerge, match="the previous model stands"):
         merge("mean", [Source(str(index), 0, tmp_path) for index in range(count)], None, tmp_path / "out")
 
 
-def test_an_unknown_method_is_named_with_those_there_are(tmp_path: Path) -> None:
+def test_the_refusal_of_an_unknown_method_names_those_that_exist(tmp_path: Path) -> None:
     with pytest.raises(MergeError, match="'average'; there are mean, coordmedian, geomedian"):
         merge("average", three(tmp_path), None, tmp_path / "out")
 
 
-def test_senseless_sources_are_refused(tmp_path: Path) -> None:
+def test_sources_with_invalid_weights_or_repeated_uids_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "m", {"w": np.ones(1)})
     with pytest.raises(MergeError, match="a is given 2 times"):
         merge("mean", [Source("a", 1, path), Source("a", 1, path)], None, tmp_path / "out")
@@ -297,7 +297,7 @@ def test_a_previous_model_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         merge("geomedian", three(tmp_path), tmp_path / "none", tmp_path / "out")
 
 
-def test_a_full_disk_is_named(tmp_path: Path) -> None:
+def test_the_error_of_a_merge_names_a_full_disk(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
     with pytest.raises(MergeError, match="/dev/full: cannot be written: No space left"):
@@ -307,7 +307,7 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
 # --- the result ---
 
 
-def test_an_old_result_is_overwritten_in_place(tmp_path: Path) -> None:
+def test_a_merge_overwrites_an_old_result_in_place(tmp_path: Path) -> None:
     out = save(tmp_path / "out", {"w": np.ones(10_000)})
     inode = out.stat().st_ino
     merge("mean", three(tmp_path), None, out)

@@ -30,7 +30,7 @@ def test_every_method_that_users_can_choose_is_implemented() -> None:
 
 
 @pytest.mark.usefixtures("trimmed")
-def test_the_documented_method_merges_and_all_else_is_done_for_it(tmp_path: Path) -> None:
+def test_the_documented_method_merges_and_the_engine_does_everything_else(tmp_path: Path) -> None:
     values = [{"w": np.full(2, value, np.float32), "n": np.array([int(value)])} for value in (1, 2, 3, 1e9, 7)]
     values[4]["w"][1] = np.nan
     receipt = merge("trimmed", sources(tmp_path, values), None, tmp_path / "out", influence=True)
@@ -42,7 +42,7 @@ def test_the_documented_method_merges_and_all_else_is_done_for_it(tmp_path: Path
 
 
 @pytest.mark.usefixtures("trimmed")
-def test_the_documented_method_takes_few_models_and_bits_do_not_depend_on_their_order() -> None:
+def test_the_documented_method_accepts_few_models_and_does_not_depend_on_their_order() -> None:
     rows = [np.array([value, -value], np.float32) for value in (0.1, 0.2, 0.3, 0.7, 0.9)]
     assert merge_arrays("trimmed", rows[:2]).tolist() == merge_arrays("mean", rows[:2]).tolist()
     assert merge_arrays("trimmed", rows).tobytes() == merge_arrays("trimmed", rows[::-1]).tobytes()

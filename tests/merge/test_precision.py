@@ -109,7 +109,9 @@ def around(rng: np.random.Generator, scale: float) -> Array:
         pytest.param(lambda rng: signs(rng, [3.4e38] * 6), "f4", OVERFLOWN, id="the largest"),
     ],
 )
-def test_of_many_kinds(tmp_path: Path, draw: Draw, dtype: str, times: int, seed: int) -> None:
+def test_the_shares_of_models_of_many_kinds_are_exact_enough_at_the_expected_number_of_reads(
+    tmp_path: Path, draw: Draw, dtype: str, times: int, seed: int
+) -> None:
     models = draw(np.random.default_rng(seed)).astype(dtype)
     read, shares = merged(tmp_path, [{"w": model} for model in models], [1] * len(models))
     check(shares, models, np.ones(len(models)))
@@ -117,7 +119,7 @@ def test_of_many_kinds(tmp_path: Path, draw: Draw, dtype: str, times: int, seed:
 
 
 @pytest.mark.parametrize("tag", ["BF16", "C64"])
-def test_other_dtypes_and_weights(tmp_path: Path, tag: str) -> None:
+def test_the_shares_of_other_dtypes_and_weights_are_exact_enough(tmp_path: Path, tag: str) -> None:
     models, weights = noise(np.random.default_rng(3), [0.1] * 6).astype(np.float32), [3, 1, 2, 1, 1, 1]
     if tag == "C64":
         read, shares = merged(tmp_path, [{"w": model.view(np.complex64)} for model in models], weights)
@@ -129,7 +131,7 @@ def test_other_dtypes_and_weights(tmp_path: Path, tag: str) -> None:
     assert read == SINGLE
 
 
-def test_dtypes_side_by_side(tmp_path: Path) -> None:
+def test_the_shares_of_models_with_several_dtypes_are_exact_enough(tmp_path: Path) -> None:
     rows = noise(np.random.default_rng(4), [1] * 5)
     models: list[Model] = [
         {"a": row[:500].astype("f2"), "b": row[500:900].astype("f4"), "c": row[900:]} for row in rows
@@ -139,7 +141,7 @@ def test_dtypes_side_by_side(tmp_path: Path) -> None:
     check(shares, np.array(whole), np.ones(5))
 
 
-def test_of_two_pairs_the_middle(tmp_path: Path) -> None:
+def test_two_pairs_of_equal_models_have_equal_shares(tmp_path: Path) -> None:
     pair = noise(np.random.default_rng(5), [1, 1]).astype(np.float32)
     _, shares = merged(tmp_path, [{"w": pair[index]} for index in (0, 1, 0, 1)], [1] * 4)
     np.testing.assert_allclose(shares, 0.25, rtol=0, atol=1e-6)

@@ -32,7 +32,7 @@ def mixed(tmp_path: Path) -> list[Source]:
 @pytest.mark.parametrize("method", ["mean", "coordmedian"])
 @pytest.mark.parametrize("elements", [1, 2, 7, 40, 41, 1000])
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_block_size_and_threads_change_no_bit(
+def test_block_size_and_threads_change_no_bit_of_a_merge(
     method: str, elements: int, threads: int, mixed: list[Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = mixed[0].path.parent / "out"
@@ -112,7 +112,7 @@ def test_a_file_that_became_shorter_names_its_owner(tmp_path: Path) -> None:
     opened(path, check)
 
 
-def test_integers_are_no_float_blocks(mixed: list[Source]) -> None:
+def test_blocks_of_floats_hold_no_integers(mixed: list[Source]) -> None:
     def check(models: Models) -> None:
         tags = {block.dtype for block in models.float_blocks}
         assert tags == MERGEABLE - {*INTEGERS, "BOOL"}
@@ -127,7 +127,7 @@ def test_integers_are_no_float_blocks(mixed: list[Source]) -> None:
     threads=st.integers(1, 4),
     method=st.sampled_from(list(METHODS)),
 )
-def test_order_of_arrival_block_size_and_threads_change_no_bit(
+def test_order_of_sources_block_size_and_threads_change_no_bit(
     five: list[Source], order: list[int], elements: int, threads: int, method: str
 ) -> None:
     folder = five[0].path.parent

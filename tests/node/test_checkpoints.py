@@ -57,7 +57,7 @@ async def stop(task: "asyncio.Task[None]") -> None:
         await task
 
 
-def test_what_was_written_is_read_again_by_the_next_start(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_checkpoint_is_read_again_at_the_next_start(tmp_path: Path, ledger: Ledger) -> None:
     Checkpoints(tmp_path).write(ledger.chain)
     found = Checkpoints(tmp_path).read(ledger.chain.network_id)
     assert found is not None
@@ -65,7 +65,7 @@ def test_what_was_written_is_read_again_by_the_next_start(tmp_path: Path, ledger
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[: len(data) // 2], lambda data: b""])
-def test_a_truncated_checkpoint_is_as_good_as_none(
+def test_a_truncated_checkpoint_counts_as_none(
     tmp_path: Path, ledger: Ledger, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoints = Checkpoints(tmp_path)
@@ -83,12 +83,12 @@ def test_a_checkpoint_of_another_network_is_not_used(
     assert "another network" in caplog.text
 
 
-def test_a_checkpoint_that_cannot_be_read_is_as_good_as_none(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_checkpoint_that_cannot_be_read_counts_as_none(tmp_path: Path, ledger: Ledger) -> None:
     (tmp_path / "checkpoint").mkdir()
     assert Checkpoints(tmp_path).read(ledger.chain.network_id) is None
 
 
-def test_a_disk_that_refuses_a_checkpoint_ends_nothing(
+def test_a_node_goes_on_when_its_disk_refuses_a_checkpoint(
     tmp_path: Path, ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "checkpoint.new").mkdir()
@@ -105,7 +105,7 @@ def test_no_checkpoint_is_written_at_a_void_slot_or_before_block_0(tmp_path: Pat
     assert not checkpoints.path.exists()
 
 
-async def test_a_checkpoint_is_written_after_so_many_blocks_and_another_when_the_node_stops(tmp_path: Path) -> None:
+async def test_a_checkpoint_is_written_every_so_many_blocks_and_when_the_node_stops(tmp_path: Path) -> None:
     ledger = Ledger()
     ledger.join("sl-1")
     growing = Growing(ledger)
@@ -125,7 +125,7 @@ async def test_a_checkpoint_is_written_after_so_many_blocks_and_another_when_the
     assert found.height == growing.chain.height
 
 
-async def test_a_discarded_checkpoint_stays_away_when_the_node_stops(tmp_path: Path, ledger: Ledger) -> None:
+async def test_a_discarded_checkpoint_is_not_written_again_when_the_node_stops(tmp_path: Path, ledger: Ledger) -> None:
     growing, checkpoints = Growing(ledger), Checkpoints(tmp_path)
     checkpoints.write(ledger.chain)
     keeping = asyncio.create_task(checkpoints.keep(growing))

@@ -15,7 +15,7 @@ from swarmlearning.node.errors import NodeError
 A, B = "a" * 64, "b" * 64
 
 
-def test_the_uid_stays_and_every_start_is_a_new_incarnation(tmp_path: Path) -> None:
+def test_a_data_directory_keeps_the_uid_and_counts_starts_as_incarnations(tmp_path: Path) -> None:
     starts = []
     for _ in range(3):
         with DataDirectory(tmp_path / "new" / "folder") as place:
@@ -25,17 +25,17 @@ def test_the_uid_stays_and_every_start_is_a_new_incarnation(tmp_path: Path) -> N
     assert starts == [(uid, 1), (uid, 2), (uid, 3)]
 
 
-def test_each_directory_is_a_node_of_its_own(tmp_path: Path) -> None:
+def test_each_data_directory_is_a_node_of_its_own(tmp_path: Path) -> None:
     with DataDirectory(tmp_path / "a") as one, DataDirectory(tmp_path / "b") as other:
         assert one.uid != other.uid
 
 
-def test_only_the_user_can_look_inside(tmp_path: Path) -> None:
+def test_only_its_user_can_read_a_data_directory(tmp_path: Path) -> None:
     with DataDirectory(tmp_path / "data") as place:
         assert place.path.stat().st_mode & 0o077 == 0
 
 
-def test_a_second_process_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
+def test_a_second_process_cannot_use_a_data_directory_until_the_first_has_ended(tmp_path: Path) -> None:
     hold = "import sys\nfrom pathlib import Path\nfrom swarmlearning.node.datadir import DataDirectory\n"
     hold += "with DataDirectory(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     command = [sys.executable, "-c", hold, str(tmp_path)]
@@ -50,7 +50,7 @@ def test_a_second_process_is_kept_out_until_the_first_has_ended(tmp_path: Path) 
         assert place.incarnation == 2
 
 
-def test_a_network_once_pinned_is_the_only_one(tmp_path: Path) -> None:
+def test_a_data_directory_is_pinned_to_one_network(tmp_path: Path) -> None:
     with DataDirectory(tmp_path) as place:
         assert place.network == ""
         place.pin(A, "hospitals")
@@ -66,7 +66,7 @@ def test_a_network_once_pinned_is_the_only_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"nonsense", b'{"uid": 1}', b"\xff\xfe"])
-def test_a_damaged_file_is_named_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_node_file_is_named_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "node.json"
     file.write_bytes(content)
     with pytest.raises(NodeError, match=r"node\.json: cannot be read .*restore it, or use another --data-dir"):
@@ -74,7 +74,7 @@ def test_a_damaged_file_is_named_and_left_as_it_is(tmp_path: Path, content: byte
     assert file.read_bytes() == content
 
 
-def test_the_file_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_node_file_is_replaced_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash in between leaves the old content, never half of the new one."""
     with DataDirectory(tmp_path):
         pass
@@ -88,7 +88,7 @@ def test_the_file_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.Mon
     assert json.loads((tmp_path / "node.json").read_bytes())["incarnation"] == 1
 
 
-def test_a_path_that_is_no_directory_is_refused(tmp_path: Path) -> None:
+def test_a_data_directory_that_is_no_directory_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     for path in (file, file / "below"):

@@ -51,15 +51,17 @@ def warnings(own: Identity, running: timedelta) -> list[tuple[float, str]]:
         (DAY - HOUR + 1, 3), (DAY - HOUR, 4), (HOUR, 26), (1, 26), (0, 27), (-HOUR, 28), (-9 * DAY, 243),
     ],
 )  # fmt: skip
-def test_a_warning_is_due_30_and_7_days_ahead_and_every_hour_of_the_last_day(left: float, expected: int) -> None:
+def test_an_expiry_warning_is_due_30_and_7_days_ahead_and_every_hour_of_the_last_day(
+    left: float, expected: int
+) -> None:
     assert urgency(left) == expected
 
 
-def test_a_node_with_a_certificate_for_long_does_not_warn(tmp_path: Path) -> None:
+def test_a_node_does_not_warn_of_a_certificate_that_is_valid_for_long(tmp_path: Path) -> None:
     assert warnings(identity(tmp_path, 365), timedelta(days=300)) == []
 
 
-def test_a_node_that_runs_for_long_warns_30_and_7_days_ahead_and_then_every_hour_of_the_last_day(
+def test_a_long_running_node_warns_30_and_7_days_ahead_and_then_every_hour_of_the_last_day(
     tmp_path: Path,
 ) -> None:
     found = warnings(identity(tmp_path, 100), timedelta(days=100, minutes=30))
@@ -74,7 +76,7 @@ def test_a_node_that_runs_for_long_warns_30_and_7_days_ahead_and_then_every_hour
     assert "has expired (" in found[-1][1]
 
 
-def test_a_node_warns_at_its_start_of_what_is_near_and_once_only(tmp_path: Path) -> None:
+def test_a_node_warns_once_at_its_start_of_an_expiry_that_is_near(tmp_path: Path) -> None:
     found = warnings(identity(tmp_path, 20), timedelta(days=10))
     assert [seconds for seconds, _ in found] == [0]
 
@@ -96,7 +98,7 @@ def test_a_private_key_that_others_can_use_is_warned_of_at_start(tmp_path: Path,
     assert [text in warning for _, warning in found] == [True] * warned
 
 
-def test_the_node_s_own_failure_is_raised_and_ends_the_watch(tmp_path: Path) -> None:
+def test_the_node_s_own_failure_is_raised_and_ends_the_watch_for_expiries(tmp_path: Path) -> None:
     async def fails() -> None:
         raise ValueError("the node's")
 

@@ -73,7 +73,7 @@ async def refusal(blocks: list[bytes], identities: Identities) -> str:
     return str(refused.value)
 
 
-async def test_a_follower_replays_the_blocks_it_is_shown(ledger: Ledger, identities: Identities) -> None:
+async def test_a_follower_replays_the_blocks_that_an_sn_sends(ledger: Ledger, identities: Identities) -> None:
     pins: list[tuple[str, str]] = []
     async with (
         scripted_sn(identities["SN-1"], ledger.blocks) as sn,
@@ -85,7 +85,7 @@ async def test_a_follower_replays_the_blocks_it_is_shown(ledger: Ledger, identit
     assert pins == [(ledger.chain.network_id, "test")]
 
 
-async def test_a_follower_resumes_where_the_stream_broke(ledger: Ledger, identities: Identities) -> None:
+async def test_a_follower_resumes_where_the_stream_ended(ledger: Ledger, identities: Identities) -> None:
     async with scripted_sn(identities["SN-1"], ledger.blocks[:3], ends=True) as sn:
         async with following([sn.address], identities["SL-1"]) as follower:
             await follower.reached(2)
@@ -108,7 +108,9 @@ async def test_a_follower_goes_on_after_a_restart_of_the_sn(tmp_path: Path, iden
     assert chain.height > before.height
 
 
-async def test_a_follower_turns_to_another_sn_when_one_does_not_answer(ledger: Ledger, identities: Identities) -> None:
+async def test_a_follower_switches_to_another_sn_when_one_does_not_answer(
+    ledger: Ledger, identities: Identities
+) -> None:
     dead = f"127.0.0.1:{fixed_port()}"
     async with (
         scripted_sn(identities["SN-1"], ledger.blocks) as sn,
@@ -119,7 +121,7 @@ async def test_a_follower_turns_to_another_sn_when_one_does_not_answer(ledger: L
         assert follower.turn_to_next().address == dead
 
 
-async def test_a_wrong_network_ends_it(ledger: Ledger, identities: Identities) -> None:
+async def test_a_chain_of_another_network_ends_a_follower(ledger: Ledger, identities: Identities) -> None:
     def pin(network: str, name: str) -> None:
         raise NodeError(f"not {name}")
 
@@ -133,7 +135,7 @@ async def test_a_wrong_network_ends_it(ledger: Ledger, identities: Identities) -
             await follower.close()
 
 
-async def test_a_chain_that_forks_ends_it(ledger: Ledger, identities: Identities) -> None:
+async def test_a_chain_that_forks_ends_a_follower(ledger: Ledger, identities: Identities) -> None:
     """Block 5 of the same network, sealed by its SN, but on another block 4."""
     ledger.chain = Chain()
     blocks, ledger.blocks = ledger.blocks, []
@@ -145,13 +147,13 @@ async def test_a_chain_that_forks_ends_it(ledger: Ledger, identities: Identities
     assert "sent an invalid block: block 5 follows" in await refusal(fork, identities)
 
 
-async def test_a_repeated_or_a_skipped_block_ends_it(ledger: Ledger, identities: Identities) -> None:
+async def test_a_repeated_or_skipped_block_ends_a_follower(ledger: Ledger, identities: Identities) -> None:
     blocks = ledger.blocks
     for shown in ([*blocks[:3], blocks[2]], [*blocks[:3], blocks[4]]):
         assert "sent an invalid block: block" in await refusal(shown, identities)
 
 
-async def test_what_begins_with_no_genesis_ends_it(ledger: Ledger, identities: Identities) -> None:
+async def test_a_chain_without_a_genesis_ends_a_follower(ledger: Ledger, identities: Identities) -> None:
     for first in (b"nonsense", b'{"header":"","transactions":[]}'):
         assert "block 0 is not the genesis of a network" in await refusal([first], identities)
     assert "sent an invalid block" in await refusal(ledger.blocks[1:2], identities)
@@ -173,7 +175,9 @@ async def test_a_forged_block_is_void_and_changes_nothing(
     assert "block 6 is void: " in caplog.text
 
 
-async def test_a_slow_reader_skips_states_and_gets_the_newest(ledger: Ledger, identities: Identities) -> None:
+async def test_a_slow_reader_of_a_follower_skips_states_and_gets_the_newest(
+    ledger: Ledger, identities: Identities
+) -> None:
     async with (
         scripted_sn(identities["SN-1"], ledger.blocks) as sn,
         following([sn.address], identities["SL-1"]) as follower,
@@ -188,7 +192,7 @@ async def test_a_slow_reader_skips_states_and_gets_the_newest(ledger: Ledger, id
         coming.cancel()
 
 
-async def test_an_sn_that_sends_an_invalid_block_is_left_for_another_one(
+async def test_a_follower_switches_to_another_sn_when_one_sends_an_invalid_block(
     ledger: Ledger, identities: Identities, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A repeated block follows no head; the other SN's blocks do."""
@@ -203,7 +207,7 @@ async def test_an_sn_that_sends_an_invalid_block_is_left_for_another_one(
     assert f"SN {false.address} sent an invalid block" in caplog.text
 
 
-async def test_a_revoked_sn_is_no_longer_one_of_the_addresses(ledger: Ledger, identities: Identities) -> None:
+async def test_a_follower_forgets_the_address_of_a_revoked_sn(ledger: Ledger, identities: Identities) -> None:
     sn = ledger.join("sn-2", "SN")
     ledger.say("sn-2", Announce({"api": "127.0.0.1:1"}), "network")
     ledger.say("sn-1", Revoke(thumbprint(sn.pair.certificate)), "network")
@@ -256,7 +260,7 @@ async def test_a_follower_with_a_checkpoint_fetches_only_what_came_after_it(
 
 
 @pytest.mark.parametrize("other", ["state", "network", "height"])
-async def test_a_checkpoint_that_is_not_the_sns_chain_costs_a_replay_and_nothing_else(
+async def test_a_checkpoint_that_is_not_of_the_sn_s_chain_costs_a_follower_only_a_replay(
     ledger: Ledger, identities: Identities, other: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     verified = decode(encode(ledger.chain))

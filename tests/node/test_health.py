@@ -14,7 +14,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.health import SOCKET, answering, ask
 
 
-async def test_an_sn_at_work_answers_and_a_stopped_one_does_not(
+async def test_a_running_sn_answers_the_health_command_and_a_stopped_one_does_not(
     tmp_path: Path, identities: dict[str, Identity]
 ) -> None:
     async with running_sn(tmp_path, identities["SN-1"]):
@@ -25,19 +25,19 @@ async def test_an_sn_at_work_answers_and_a_stopped_one_does_not(
         await asyncio.to_thread(ask, tmp_path)
 
 
-async def test_only_the_nodes_user_may_ask(tmp_path: Path) -> None:
+async def test_only_the_node_s_user_may_request_its_health(tmp_path: Path) -> None:
     async with answering(tmp_path, lambda: {"ready": True}):
         assert stat.S_IMODE((tmp_path / SOCKET).stat().st_mode) & 0o077 == 0
     assert not (tmp_path / SOCKET).exists()
 
 
-async def test_the_socket_of_a_killed_start_is_replaced(tmp_path: Path) -> None:
+async def test_the_health_socket_of_a_killed_process_is_replaced(tmp_path: Path) -> None:
     (tmp_path / SOCKET).touch()
     async with answering(tmp_path, lambda: {"ready": True}):
         assert await asyncio.to_thread(ask, tmp_path) == {"ready": True}
 
 
-async def test_a_deep_data_directory_is_no_obstacle(tmp_path: Path) -> None:
+async def test_the_health_socket_works_in_a_deep_data_directory(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)
     async with answering(deep, lambda: {"ready": True}):
@@ -45,7 +45,7 @@ async def test_a_deep_data_directory_is_no_obstacle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("facts", "status"), [({"ready": True}, 0), ({"ready": False}, 1), (None, 1)])
-async def test_the_command_ends_with_a_status_for_scripts(
+async def test_the_health_command_has_an_exit_status_for_scripts(
     facts: dict[str, bool] | None, status: int, tmp_path: Path
 ) -> None:
     command = ["health", "--data-dir", str(tmp_path)]

@@ -75,7 +75,7 @@ class Beats:
         return 200, {}
 
 
-async def test_the_thread_ends_and_says_why_when_a_newer_start_has_registered(
+async def test_the_heartbeat_ends_and_reports_why_when_a_newer_start_has_registered(
     tmp_path: Path, identities: Identities
 ) -> None:
     superseded, identity = Superseded(), identities["SL-1"]
@@ -90,7 +90,7 @@ async def test_the_thread_ends_and_says_why_when_a_newer_start_has_registered(
     assert "was started again and now runs as incarnation 2; incarnation 1 must stop" in reason
 
 
-async def test_it_states_the_progress_of_the_moment(identities: Identities) -> None:
+async def test_a_heartbeat_states_the_progress_at_its_moment(identities: Identities) -> None:
     beats, steps = Beats(3), itertools.count()
     async with scripted_sn(identities["SN-1"], [], answers=[beats] * 1000) as sn:
         with beating(identities["SL-1"], sn.address, lambda: (next(steps), 7, {"epochs": 2})):
@@ -100,7 +100,7 @@ async def test_it_states_the_progress_of_the_moment(identities: Identities) -> N
     ]
 
 
-async def test_it_outlives_an_sn_that_is_away(identities: Identities) -> None:
+async def test_the_heartbeat_goes_on_when_an_sn_returns(identities: Identities) -> None:
     port = fixed_port()
     with beating(identities["SL-1"], f"127.0.0.1:{port}"):
         for _ in range(2):
@@ -109,7 +109,7 @@ async def test_it_outlives_an_sn_that_is_away(identities: Identities) -> None:
                 await beats.enough.wait()
 
 
-async def test_other_refusals_are_logged_and_do_not_end_it(
+async def test_other_refusals_are_logged_and_do_not_end_the_heartbeat(
     identities: Identities, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(raw: str) -> Answer:
@@ -122,7 +122,7 @@ async def test_other_refusals_are_logged_and_do_not_end_it(
     assert "heartbeat refused: who? (unknown-node)" in caplog.text
 
 
-async def test_it_stops_while_none_of_many_sns_answers(identities: Identities) -> None:
+async def test_the_heartbeat_stops_at_once_while_none_of_many_sns_answers(identities: Identities) -> None:
     tried = threading.Event()
 
     def progress() -> tuple[int, int, None]:

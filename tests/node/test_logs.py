@@ -18,11 +18,11 @@ from swarmlearning.node.logs import FORMAT, LineFormatter, escaped
         ("\udcff", "\\udcff"),
     ],
 )
-def test_control_and_direction_marks_are_escaped(text: str, safe: str) -> None:
+def test_control_and_direction_characters_in_a_log_are_escaped(text: str, safe: str) -> None:
     assert escaped(text) == safe
 
 
-def test_a_record_is_one_line_and_only_its_own_traceback_has_more() -> None:
+def test_a_log_record_is_one_line_and_only_its_own_traceback_has_more() -> None:
     record = logging.LogRecord("swarm.SL", logging.INFO, "", 0, "refused: %s", ("no\n2026 : swarm.SL : forged",), None)
     assert LineFormatter(FORMAT).format(record).endswith("refused: no\\n2026 : swarm.SL : forged")
     try:

@@ -104,7 +104,7 @@ async def test_sending_returns_when_the_block_has_been_verified_here(ledger: Led
         assert len(sn.received) == 1
 
 
-async def test_while_an_sn_is_unavailable_the_same_bytes_are_offered_again(
+async def test_the_same_transaction_is_offered_again_while_an_sn_is_unavailable(
     ledger: Ledger, identities: Identities
 ) -> None:
     answers = (refusal("unavailable", 503), refusal("unavailable", 503), height(1))
@@ -116,7 +116,7 @@ async def test_while_an_sn_is_unavailable_the_same_bytes_are_offered_again(
     assert complaints == [f"SN {sn.address}: because of unavailable"] * 2
 
 
-async def test_one_that_expired_on_the_way_is_signed_again(ledger: Ledger, identities: Identities) -> None:
+async def test_a_transaction_that_expired_on_the_way_is_signed_again(ledger: Ledger, identities: Identities) -> None:
     async with scripted(identities, ledger.blocks, refusal("expired"), height(1)) as (sn, sender):
         await sender.send("network", Announce({}))
     first, second = [parse(raw).content for raw in sn.received]
@@ -124,14 +124,14 @@ async def test_one_that_expired_on_the_way_is_signed_again(ledger: Ledger, ident
     assert second.sequence == first.sequence + 1
 
 
-async def test_a_refusal_is_the_callers(ledger: Ledger, identities: Identities) -> None:
+async def test_a_refusal_is_raised_to_the_caller_and_not_retried(ledger: Ledger, identities: Identities) -> None:
     async with scripted(identities, ledger.blocks, refusal("not-allowed")) as (sn, sender):
         with pytest.raises(Refusal, match="because of not-allowed"):
             await sender.send("network", Announce({}))
     assert len(sn.received) == 1
 
 
-async def test_what_was_sent_to_a_dead_sn_is_on_the_chain_once_after_its_restart(
+async def test_a_transaction_sent_to_a_dead_sn_is_on_the_chain_once_after_its_restart(
     tmp_path: Path, identities: Identities
 ) -> None:
     port, unavailable = fixed_port(), asyncio.Event()
@@ -151,7 +151,7 @@ async def test_what_was_sent_to_a_dead_sn_is_on_the_chain_once_after_its_restart
     assert [found for found in said if found[1] == "OpenSession"] == [(height, "OpenSession")]
 
 
-async def test_trust_that_stays_broken_with_all_sns_ends_the_sending(
+async def test_a_sender_that_no_sn_trusts_for_long_ends_with_the_reason(
     ledger: Ledger, identities: Identities, tmp_path: Path
 ) -> None:
     port = fixed_port()
@@ -166,7 +166,7 @@ async def test_trust_that_stays_broken_with_all_sns_ends_the_sending(
     assert error.value.final
 
 
-async def test_an_sn_that_is_trusted_again_in_time_gets_what_was_sent(
+async def test_a_transaction_reaches_an_sn_that_is_trusted_again_in_time(
     ledger: Ledger, identities: Identities, tmp_path: Path
 ) -> None:
     port, unavailable = fixed_port(), asyncio.Event()

@@ -8,7 +8,7 @@ from swarmlearning.identity.tls import client_context
 from swarmlearning.node.snpool import SnPool
 
 
-async def test_an_address_has_one_client_until_it_is_no_longer_wanted(identities: dict[str, Identity]) -> None:
+async def test_an_sn_s_address_has_one_client_until_it_is_no_longer_wanted(identities: dict[str, Identity]) -> None:
     pool = SnPool(client_context(identities["SL-1"]))
     here, gone = pool.client("127.0.0.1:1"), pool.client("127.0.0.1:2")
     assert pool.client("127.0.0.1:1") is here

@@ -41,7 +41,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         await made.stop()
 
 
-async def test_one_order_for_three(cluster: Cluster, tmp_path: Path) -> None:
+async def test_three_sns_have_one_order_of_blocks(cluster: Cluster, tmp_path: Path) -> None:
     logs = make_logs(cluster, tmp_path)
     first = await logs[0].append(EMPTY, b"genesis")
     with pytest.raises(ConflictError):
@@ -53,7 +53,7 @@ async def test_one_order_for_three(cluster: Cluster, tmp_path: Path) -> None:
     assert await logs[0].read(1, 10) == [b"second"]
 
 
-async def test_races_have_one_winner_a_height(cluster: Cluster, tmp_path: Path) -> None:
+async def test_races_for_a_height_have_one_winner(cluster: Cluster, tmp_path: Path) -> None:
     logs = make_logs(cluster, tmp_path)
     head = EMPTY
     for height in range(10):
@@ -69,7 +69,7 @@ async def test_races_have_one_winner_a_height(cluster: Cluster, tmp_path: Path) 
     assert len({tuple(await log.read(0, 20)) for log in logs}) == 1
 
 
-async def test_what_etcd_has_forgotten_comes_from_other_sns(cluster: Cluster, tmp_path: Path) -> None:
+async def test_blocks_that_etcd_has_deleted_come_from_other_sns(cluster: Cluster, tmp_path: Path) -> None:
     full = make_logs(cluster, tmp_path)[0]
     head = EMPTY
     for height in range(5):
@@ -85,7 +85,7 @@ async def test_what_etcd_has_forgotten_comes_from_other_sns(cluster: Cluster, tm
     assert await newcomer.read(5, 10) == []
 
 
-async def test_goes_on_without_its_leader(cluster: Cluster, tmp_path: Path) -> None:
+async def test_the_order_goes_on_without_etcd_s_leader(cluster: Cluster, tmp_path: Path) -> None:
     logs = make_logs(cluster, tmp_path)
     head = await logs[0].append(EMPTY, b"genesis")
     await logs[1].read(0, 1)
@@ -101,7 +101,7 @@ async def test_goes_on_without_its_leader(cluster: Cluster, tmp_path: Path) -> N
     assert head.height == 1
 
 
-async def test_a_member_that_is_left_alone_knows_no_leader(cluster: Cluster) -> None:
+async def test_an_etcd_member_without_a_majority_knows_no_leader(cluster: Cluster) -> None:
     alone, *others = cluster.hosts
     assert await alone.gateway.led()
     for host in others:
@@ -113,7 +113,7 @@ async def test_a_member_that_is_left_alone_knows_no_leader(cluster: Cluster) -> 
             await asyncio.sleep(0.05)
 
 
-async def test_a_lease_outlives_the_one_who_made_it(cluster: Cluster) -> None:
+async def test_a_lease_outlives_the_sn_that_granted_it(cluster: Cluster) -> None:
     one, other = (EtcdPresence(host.gateway) for host in cluster.hosts[:2])
     await one.announce(Lease("site", 1, 5, 7))
     await other.announce(Lease("site", 1, 6, 8))
@@ -149,7 +149,7 @@ async def ask(port: int, identity: Identity, request: bytes) -> bytes:
         writer.transport.abort()
 
 
-async def test_only_admitted_sns_get_through_the_gate(cluster: Cluster, tmp_path: Path) -> None:
+async def test_only_admitted_sns_get_through_the_tunnel(cluster: Cluster, tmp_path: Path) -> None:
     port, stranger = cluster.hosts[0].port, make_workspace(tmp_path / "cert", ["SL-1"])["SL-1"]
     request, other = request_to(cluster_host("a")), cluster.hosts[1].identity
     assert b"peerURLs" in await ask(port, other, request)
@@ -159,12 +159,12 @@ async def test_only_admitted_sns_get_through_the_gate(cluster: Cluster, tmp_path
 
 
 @pytest.mark.parametrize("host", [cluster_host("b"), "x", ""])
-async def test_requests_for_another_member_do_not_get_through_the_gate(cluster: Cluster, host: str) -> None:
+async def test_requests_for_another_member_do_not_get_through_the_tunnel(cluster: Cluster, host: str) -> None:
     """As the others send them while a lost SN's member, which was at the same address, is still in their list."""
     assert await ask(cluster.hosts[0].port, cluster.hosts[1].identity, request_to(host)) == b""
 
 
-async def test_unfinished_handshakes_do_not_close_the_gate(cluster: Cluster) -> None:
+async def test_unfinished_handshakes_do_not_close_the_tunnel(cluster: Cluster) -> None:
     port = cluster.hosts[0].port
     with contextlib.ExitStack() as stack:
         for _ in range(500):
@@ -174,7 +174,7 @@ async def test_unfinished_handshakes_do_not_close_the_gate(cluster: Cluster) -> 
         assert b"peerURLs" in await ask(port, cluster.hosts[1].identity, request_to(cluster_host("a")))
 
 
-async def test_the_proxy_wants_its_password(cluster: Cluster) -> None:
+async def test_etcd_s_proxy_requires_its_password(cluster: Cluster) -> None:
     url = urlsplit(cluster.hosts[0].proxy_url)
     reader, writer = await asyncio.open_connection("127.0.0.1", url.port)
     writer.write(f"GET {peer_url('b')}/members HTTP/1.1\r\nHost: x\r\n\r\n".encode())

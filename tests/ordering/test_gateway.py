@@ -32,7 +32,7 @@ async def silent_etcd(socket: Path, says: bytes, count: int) -> AsyncIterator[as
 
 
 @pytest.mark.parametrize("closed", [False, True], ids=["not yet there", "no longer used"])
-async def test_a_member_that_is_not_there_is_reported_as_unavailable(tmp_path: Path, closed: bool) -> None:
+async def test_an_absent_etcd_member_is_reported_as_unavailable(tmp_path: Path, closed: bool) -> None:
     """Also where the engine was changed under those who use it: each of them bears an etcd that has ended."""
     gateway = Gateway(tmp_path / "none.sock")
     if closed:
@@ -54,7 +54,7 @@ async def test_closing_a_gateway_fails_waiting_requests_and_cancels_none(tmp_pat
     assert {type(answer) for answer in found} == {EtcdUnavailableError}
 
 
-async def test_a_watch_that_stands_ends_when_it_is_closed(tmp_path: Path) -> None:
+async def test_a_watch_in_progress_ends_when_its_gateway_is_closed(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path / "sock")
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     async with silent_etcd(tmp_path / "sock", head + b"%x\r\n%b\r\n" % (len(STANDS), STANDS), 1):

@@ -42,7 +42,7 @@ async def append_all(log: LocalLog, entries: list[bytes]) -> Head:
     return head
 
 
-async def test_entries_come_back_in_order_and_the_head_names_the_last(log: LocalLog) -> None:
+async def test_a_log_returns_entries_in_order_and_its_head_names_the_last(log: LocalLog) -> None:
     assert await log.head() == EMPTY
     head = await append_all(log, ENTRIES)
     assert head == Head(2, sha256(b"two").hexdigest()) == await log.head()
@@ -56,7 +56,7 @@ async def test_entries_come_back_in_order_and_the_head_names_the_last(log: Local
     [EMPTY, Head(1, sha256(b"one").hexdigest()), Head(2, sha256(b"another").hexdigest()), Head(3, "")],
     ids=["empty", "behind", "another block", "ahead"],
 )
-async def test_append_to_another_head_is_a_conflict_and_changes_nothing(log: LocalLog, expected: Head) -> None:
+async def test_an_append_to_another_head_is_a_conflict_and_changes_nothing(log: LocalLog, expected: Head) -> None:
     head = await append_all(log, ENTRIES)
     with pytest.raises(ConflictError, match=f"the head is 2 {head.hash[:12]}, not {expected.height}"):
         await log.append(expected, b"mine")
@@ -64,7 +64,7 @@ async def test_append_to_another_head_is_a_conflict_and_changes_nothing(log: Loc
     await log.append(head, b"three")
 
 
-async def test_of_many_that_append_at_once_exactly_one_wins(log: LocalLog) -> None:
+async def test_exactly_one_of_many_concurrent_appends_succeeds(log: LocalLog) -> None:
     outcomes = await asyncio.gather(*(log.append(EMPTY, b"%d" % n) for n in range(20)), return_exceptions=True)
     assert sum(isinstance(outcome, Head) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, ConflictError) for outcome in outcomes) == 19
@@ -108,7 +108,7 @@ class HeldCommits:
         return sqlite3.SQLITE_OK
 
 
-async def test_close_waits_for_the_commit_under_way(path: Path) -> None:
+async def test_closing_a_log_waits_for_the_commit_in_progress(path: Path) -> None:
     log = LocalLog(path)
     commits = HeldCommits(log, succeed=True)
     appending = asyncio.create_task(log.append(EMPTY, b"genesis"))
@@ -120,7 +120,7 @@ async def test_close_waits_for_the_commit_under_way(path: Path) -> None:
     assert read_chain_file(path) == [b"genesis"]
 
 
-async def test_grown_returns_with_the_next_entry_and_not_before(log: LocalLog) -> None:
+async def test_waiting_for_an_append_returns_with_the_next_entry_and_not_before(log: LocalLog) -> None:
     head = await append_all(log, ENTRIES)
     await log.wait_for_append(1)
     waiting = asyncio.create_task(log.wait_for_append(head.height))
@@ -130,7 +130,7 @@ async def test_grown_returns_with_the_next_entry_and_not_before(log: LocalLog) -
     await waiting
 
 
-async def test_grown_knows_the_height_of_a_file_that_was_there(path: Path) -> None:
+async def test_waiting_for_an_append_knows_the_height_of_an_existing_file(path: Path) -> None:
     first = LocalLog(path)
     await append_all(first, ENTRIES)
     first.close()
@@ -139,7 +139,7 @@ async def test_grown_knows_the_height_of_a_file_that_was_there(path: Path) -> No
     second.close()
 
 
-async def test_a_reader_never_sees_a_block_before_its_commit(log: LocalLog, path: Path) -> None:
+async def test_a_reader_of_a_log_never_sees_a_block_before_its_commit(log: LocalLog, path: Path) -> None:
     """The commit is held, then it fails: nobody must have seen the block meanwhile."""
     commits = HeldCommits(log, succeed=False)
     appending = asyncio.create_task(log.append(EMPTY, b"genesis"))
@@ -177,7 +177,7 @@ asyncio.run(main())
 """
 
 
-def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
+def test_an_acknowledged_entry_survives_kill_9(path: Path) -> None:
     for _ in range(3):
         with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
@@ -231,7 +231,7 @@ def _small_disk(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 @pytest.mark.parametrize("fill", [_file_limit, _small_disk])
-async def test_a_full_disk_is_one_clear_error_and_later_it_goes_on(
+async def test_a_full_disk_is_one_clear_error_of_the_log_which_goes_on_later(
     fill: Callable[[Path], AbstractContextManager[Callable[[], None]]], tmp_path: Path
 ) -> None:
     with fill(tmp_path) as make_room:
@@ -259,7 +259,7 @@ def damage(path: Path, change: str) -> None:
     connection.close()
 
 
-async def test_a_damaged_block_is_named(path: Path) -> None:
+async def test_a_log_names_a_damaged_block(path: Path) -> None:
     log = LocalLog(path)
     await append_all(log, ENTRIES)
     log.close()
@@ -273,7 +273,7 @@ async def test_a_damaged_block_is_named(path: Path) -> None:
         read_chain_file(path)
 
 
-async def test_a_missing_block_is_named(path: Path) -> None:
+async def test_a_log_names_a_missing_block(path: Path) -> None:
     log = LocalLog(path)
     await append_all(log, ENTRIES)
     log.close()
@@ -298,7 +298,7 @@ def test_a_file_that_is_no_chain_is_refused(path: Path, tmp_path: Path) -> None:
         LocalLog(tmp_path / "no" / "such" / "folder")
 
 
-def test_reading_offline_changes_nothing(path: Path) -> None:
+def test_reading_a_log_offline_changes_nothing(path: Path) -> None:
     """The file of a running or killed SN, with its newest blocks still in the write-ahead log."""
     with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None

@@ -51,14 +51,14 @@ def lease(uid: str, incarnation: int = 1, steps: int = 0) -> Lease:
     return Lease(uid, incarnation, steps, 0)
 
 
-def test_a_lease_that_is_not_renewed_is_gone() -> None:
+def test_a_lease_that_is_not_renewed_expires() -> None:
     async def act(presence: LocalPresence) -> None:
         await presence.announce(lease("a"))
 
     assert observed(act) == [(0.0, {}), (0.0, {"a": 1}), (LIFETIME, {})]
 
 
-def test_renewing_keeps_it_and_tells_nobody() -> None:
+def test_renewing_a_lease_keeps_it_and_notifies_no_observer() -> None:
     async def act(presence: LocalPresence) -> None:
         for steps in range(5):
             await presence.announce(lease("a", steps=steps))
@@ -82,7 +82,7 @@ def test_each_node_has_a_lease_of_its_own() -> None:
     ]
 
 
-def test_a_newer_start_replaces_the_older_which_cannot_renew_any_more() -> None:
+def test_the_lease_of_a_newer_start_replaces_the_older_one_which_cannot_be_renewed_any_more() -> None:
     async def act(presence: LocalPresence) -> None:
         await presence.announce(lease("a", 1))
         await asyncio.sleep(1.0)
@@ -94,7 +94,9 @@ def test_a_newer_start_replaces_the_older_which_cannot_renew_any_more() -> None:
 
 
 @pytest.mark.parametrize(("uid", "incarnation", "left"), [("a", 2, {}), ("a", 1, {"a": 2}), ("b", 2, {"a": 2})])
-def test_only_the_same_start_of_the_same_node_can_leave(uid: str, incarnation: int, left: dict[str, int]) -> None:
+def test_a_lease_can_be_ended_only_by_the_same_start_of_the_same_node(
+    uid: str, incarnation: int, left: dict[str, int]
+) -> None:
     async def act(presence: LocalPresence) -> None:
         await presence.announce(lease("a", 2))
         await presence.leave(uid, incarnation)
@@ -102,7 +104,7 @@ def test_only_the_same_start_of_the_same_node_can_leave(uid: str, incarnation: i
     assert observed(act, until=1.0)[-1] == (0.0, left)
 
 
-def test_a_lease_after_leaving_lives_its_whole_time() -> None:
+def test_a_lease_taken_after_leaving_lasts_its_whole_time() -> None:
     async def act(presence: LocalPresence) -> None:
         await presence.announce(lease("a"))
         await asyncio.sleep(2.0)
@@ -112,7 +114,7 @@ def test_a_lease_after_leaving_lives_its_whole_time() -> None:
     assert observed(act)[-2:] == [(2.0, {"a": 1}), (2.0 + LIFETIME, {})]
 
 
-def test_a_slow_observer_gets_the_newest_state_and_the_progress_stated_last() -> None:
+def test_a_slow_observer_of_leases_gets_the_newest_state_and_the_last_progress() -> None:
     async def scenario() -> dict[str, Lease]:
         presence = LocalPresence(LIFETIME)
         states = presence.observe()
@@ -125,7 +127,7 @@ def test_a_slow_observer_gets_the_newest_state_and_the_progress_stated_last() ->
     assert run_in_virtual_time(scenario()) == {"a": lease("a", steps=2), "b": lease("b")}
 
 
-def test_every_observer_is_told() -> None:
+def test_every_observer_of_leases_is_notified() -> None:
     async def scenario() -> None:
         presence = LocalPresence(LIFETIME)
         observers = [Observer(presence), Observer(presence)]

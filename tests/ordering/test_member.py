@@ -10,7 +10,7 @@ from swarmlearning.ordering.etcd.member import CLIENT_SOCKET, EtcdMember
 from swarmlearning.ordering.protocols import OrderingError
 
 
-async def test_a_program_that_is_gone_is_an_error_of_ordering(tmp_path: Path) -> None:
+async def test_a_missing_etcd_program_is_an_ordering_error(tmp_path: Path) -> None:
     """As while a package is upgraded: the SN tries again, it does not end."""
     member = EtcdMember(tmp_path / "etcd", tmp_path / "data", "a", "http://127.0.0.1:1")
     with pytest.raises(OrderingError, match=r"cannot start .*etcd in .*data: .*No such file"):
@@ -19,7 +19,7 @@ async def test_a_program_that_is_gone_is_an_error_of_ordering(tmp_path: Path) ->
     await member.stop()
 
 
-async def test_one_that_is_to_be_written_to_has_to_know_a_leader(tmp_path: Path) -> None:
+async def test_an_etcd_member_is_ready_for_writes_only_once_it_knows_a_leader(tmp_path: Path) -> None:
     """An etcd that has just started answers before it has elected itself."""
     program, leaders = tmp_path / "etcd", ["0", "0", "1"]
     program.write_text("#!/bin/sh\nexec sleep 600\n")
@@ -60,7 +60,9 @@ class EndsJustThen:
         raise ProcessLookupError
 
 
-async def test_one_that_ends_when_it_is_to_be_killed_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_etcd_member_that_ends_just_before_it_is_killed_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("swarmlearning.ordering.etcd.member.STOP_SECONDS", 0.0)
     member = EtcdMember(tmp_path / "etcd", tmp_path / "data", "a", "http://127.0.0.1:1")
     member._process = cast(asyncio.subprocess.Process, EndsJustThen())

@@ -43,7 +43,9 @@ def urls(admitted: str) -> dict[str, str]:
         ("abcdefg", "", "abcdefgh", "abcdefgh", "", None),
     ],
 )
-def test_next_step(voters: str, learner: str, admitted: str, present: str, gone: str, expected: Step | None) -> None:
+def test_the_next_membership_change_is_as_in_the_table(
+    voters: str, learner: str, admitted: str, present: str, gone: str, expected: Step | None
+) -> None:
     assert next_step(members(voters, learner), urls(admitted), set(present), set(gone)) == expected
 
 
@@ -56,7 +58,7 @@ def test_nobody_is_removed_for_a_learner_that_does_not_run_yet() -> None:
     ("voters", "live", "crashes"),
     [(1, 1, 0), (2, 2, 0), (2, 1, -1), (3, 3, 1), (3, 2, 0), (3, 1, -1), (4, 4, 1), (5, 5, 2), (5, 4, 1), (7, 7, 3)],
 )
-def test_fault_tolerance_counts_the_voters_that_are_there(voters: int, live: int, crashes: int) -> None:
+def test_fault_tolerance_counts_the_voters_that_are_present(voters: int, live: int, crashes: int) -> None:
     assert survives(voters, live) == crashes
 
 

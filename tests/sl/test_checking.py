@@ -56,7 +56,7 @@ def test_a_sound_result_has_no_fault(own: Path, structure: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "index"), [("conv", 0), ("conv", SIZE - 1), ("half", 4), ("double", 5), ("complex", 1)]
 )
-def test_the_first_tensor_that_is_not_finite_is_named(
+def test_the_first_tensor_of_a_result_that_is_not_finite_is_named(
     name: str, index: int, value: float, own: Path, structure: str, tmp_path: Path
 ) -> None:
     result = stored(tmp_path / "result", arrays(**{name: with_value(arrays()[name], index, value)}))
@@ -64,7 +64,7 @@ def test_the_first_tensor_that_is_not_finite_is_named(
     assert fault_of_own(result) == f"tensor {name!r} has NaN or infinity"
 
 
-def test_bfloat16_is_judged_by_its_own_format(tmp_path: Path) -> None:
+def test_bfloat16_values_are_checked_in_their_own_format(tmp_path: Path) -> None:
     for bits, fault in ((0x3F80, ""), (0x7F80, "tensor 'b' has NaN or infinity"), (0x7F7F, "")):
         path = tmp_path / "model"
         write(path, {"b": Tensor("BF16", (3,), np.array([0, bits, 0], np.uint16).tobytes())})
@@ -97,7 +97,7 @@ def test_a_boolean_of_another_value_than_0_and_1_is_a_fault(own: Path, structure
     assert fault_of_result(tmp_path / "result", structure, own) == "tensor 'mask' has booleans other than 0 and 1"
 
 
-def test_another_structure_is_described(own: Path, structure: str, tmp_path: Path) -> None:
+def test_a_result_of_another_structure_is_described(own: Path, structure: str, tmp_path: Path) -> None:
     result = stored(tmp_path / "result", arrays(half=np.ones(6, np.float16)))
     fault = fault_of_result(result, structure, own)
     assert fault.startswith("its structure is not that of this training: ")
@@ -106,11 +106,11 @@ def test_another_structure_is_described(own: Path, structure: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\xff" * 1000, (2**40).to_bytes(8, "little") + b"{}"])
-def test_what_is_no_model_at_all_is_a_fault(content: bytes, own: Path, structure: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_model_is_a_fault(content: bytes, own: Path, structure: str, tmp_path: Path) -> None:
     (tmp_path / "result").write_bytes(content)
     assert fault_of_result(tmp_path / "result", structure, own).startswith("it cannot be read: ")
 
 
-def test_values_are_not_judged_without_a_model_to_compare_with(structure: str, tmp_path: Path) -> None:
+def test_values_of_a_result_are_not_checked_without_a_model_to_compare_with(structure: str, tmp_path: Path) -> None:
     result = stored(tmp_path / "result", arrays(conv=np.full(SIZE, np.nan, np.float32)))
     assert fault_of_result(result, structure, None) == ""

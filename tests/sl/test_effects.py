@@ -155,7 +155,7 @@ def replace_uid(entry: Submission, uid: str) -> Submission:
     return msgspec.structs.replace(entry, uid=uid)
 
 
-async def test_neither_a_fetch_nor_a_hand_over_waits_for_a_merge(site: Site) -> None:
+async def test_neither_a_fetch_nor_a_delivery_waits_for_a_merge(site: Site) -> None:
     wanted = await site.has(3, site.other)
     await site.ml.channel.start()
     async with stuck_merge(site):
@@ -195,7 +195,7 @@ async def test_a_cancelled_merge_ends_without_an_event_and_without_a_result(site
     assert list((site.directory / "models").glob("*.tmp")) == []
 
 
-async def test_models_under_a_merge_are_not_removed(site: Site) -> None:
+async def test_models_that_are_being_merged_are_not_removed(site: Site) -> None:
     async with stuck_merge(site) as merge:
         await site.store.retain(set())
         assert {entry.digest for entry in merge.submissions} <= site.store.held()
@@ -204,7 +204,7 @@ async def test_models_under_a_merge_are_not_removed(site: Site) -> None:
     assert site.store.has(merged.result)
 
 
-async def test_a_cancelled_fetch_is_resumed_or_gone_and_no_failure_of_this_node(site: Site) -> None:
+async def test_a_cancelled_fetch_is_resumed_or_removed_and_no_failure_of_this_node(site: Site) -> None:
     wanted = await site.has(3, site.other)
     for _ in range(20):
         site.effects.perform(fetch := Fetch(wanted.digest, ("b",)))
@@ -216,7 +216,7 @@ async def test_a_cancelled_fetch_is_resumed_or_gone_and_no_failure_of_this_node(
     assert site.store.has(wanted.digest)
 
 
-async def test_a_result_that_cannot_be_trained_on_is_not_had_from_anybody(site: Site) -> None:
+async def test_a_result_that_cannot_be_trained_on_is_rejected_whoever_serves_it(site: Site) -> None:
     """It is fetched once only, and not delivered."""
     own, bad = await site.has(1), await site.has(np.nan, site.other)
     site.ml.model = own.digest

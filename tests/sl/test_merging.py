@@ -19,7 +19,7 @@ VALUES = 2**23
 """Of each model: several blocks a lane."""
 
 
-async def test_it_ends_soon_after_it_is_cancelled(tmp_path: Path) -> None:
+async def test_a_merge_ends_soon_after_it_is_cancelled(tmp_path: Path) -> None:
     store = TensorStore(tmp_path / "models")
     submissions = []
     for number in (1, 2):

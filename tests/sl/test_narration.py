@@ -34,7 +34,7 @@ def rounds(*counts: int) -> Iterator[Waiting | None]:
         yield waiting(play.state) if count >= 0 else None
 
 
-def test_what_a_site_waits_for_is_told_when_it_changes_and_else_once_a_minute() -> None:
+def test_the_reason_of_waiting_is_logged_when_it_changes_and_otherwise_once_a_minute() -> None:
     shown = list[str]()
     counts = [0, 0, 1, 1, -1, 1, *[1] * REPEATED, 1]
     told_while(WAITING_SECONDS * len(counts) + 1, rounds(*counts), Narrator(shown.append, True))
@@ -51,7 +51,7 @@ def test_a_line_that_the_script_prints_into_the_same_log_is_not_logged_as_well(
         assert len(caplog.messages) == (0 if shared else 1)
 
 
-def test_while_no_sn_can_be_reached_that_is_told_and_not_for_which_site_is_waited() -> None:
+def test_an_unreachable_sn_is_logged_instead_of_the_sites_that_are_awaited() -> None:
     shown = list[str]()
     outage = (time.time() - 60, "the API at 10.0.0.1:30304 does not answer")
     narrator = Narrator(shown.append, True)
@@ -62,7 +62,7 @@ def test_while_no_sn_can_be_reached_that_is_told_and_not_for_which_site_is_waite
     assert text.endswith("Z: the API at 10.0.0.1:30304 does not answer")
 
 
-def test_the_same_trouble_is_told_once_and_what_stands_in_the_way_to_each_script() -> None:
+def test_the_same_trouble_is_reported_once_and_an_obstacle_to_each_script() -> None:
     shown = list[str]()
     narrator = Narrator(shown.append, True)
     for free in range(3):
@@ -74,7 +74,7 @@ def test_the_same_trouble_is_told_once_and_what_stands_in_the_way_to_each_script
     assert shown == ["nobody reaches this node"]
 
 
-def test_what_others_have_written_cannot_forge_lines_or_steer_the_terminal(caplog: pytest.LogCaptureFixture) -> None:
+def test_text_from_other_sites_cannot_forge_log_lines_or_control_the_terminal(caplog: pytest.LogCaptureFixture) -> None:
     shown = list[str]()
     Narrator(shown.append, True).not_fetched("d" * 64, "x\n2026 : swarm.SL : INFO : forged\x1b[2J\u202e")
     assert shown == [f"Cannot get model {'d' * 16}: x\\n2026 : swarm.SL : INFO : forged\\x1b[2J\\u202e"]

@@ -49,7 +49,7 @@ def first() -> Play:
     return play
 
 
-def test_the_members_of_its_training_may_have_a_model(first: Play) -> None:
+def test_the_members_of_a_model_s_training_may_read_it(first: Play) -> None:
     state = world(first, Play("d", "e"))
     for digest in (model("a", 1), merged(0), model("b", 0)):
         assert readers(state, "a", digest) == "abc"
@@ -76,13 +76,13 @@ def test_a_node_in_two_trainings_keeps_their_models_apart(first: Play) -> None:
     assert readers(state, "a", UNKNOWN) == "ade"
 
 
-def test_a_model_that_no_training_names_is_for_nobody(first: Play) -> None:
+def test_a_model_that_no_training_names_is_served_to_nobody(first: Play) -> None:
     state = world(first, Play("d", "e"), Play("c", "f"))
     assert readers(state, "a", UNKNOWN) == ""
     assert readers(state, "c", UNKNOWN) == ""
 
 
-def test_a_model_that_a_node_is_just_naming_is_for_that_training_before_the_node_sees_its_own_transaction(
+def test_a_submitted_model_is_served_to_its_training_before_the_node_sees_its_own_transaction(
     first: Play,
 ) -> None:
     second = Play("a", "d", "e")
@@ -93,6 +93,6 @@ def test_a_model_that_a_node_is_just_naming_is_for_that_training_before_the_node
     assert found == ["a", "d", "e"]
 
 
-def test_a_node_without_training_serves_nobody(first: Play) -> None:
+def test_a_node_without_a_training_serves_no_models(first: Play) -> None:
     assert readers(world(first), "f", merged(0)) == ""
     assert readers(world(), "a", merged(0)) == ""

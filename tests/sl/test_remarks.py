@@ -36,11 +36,11 @@ def said(play: Play, uid: str, policy: OnNonFinite = "exclude", fault: str = FAU
     return Remarks(uid, policy, Play().state).new(play.state, {}, fault, "10.0.0.1:30305")
 
 
-def test_a_merge_of_all_models_is_no_news() -> None:
+def test_a_merge_of_all_models_is_not_remarked_upon() -> None:
     assert said(published({}), "a") == []
 
 
-def test_who_was_left_out_is_told_in_its_training_log_and_the_others_in_theirs() -> None:
+def test_a_site_that_was_left_out_is_told_so_in_its_log_and_the_others_in_theirs() -> None:
     play = published({"c": "non-finite"})
     (own,) = said(play, "c")
     assert own.text.startswith("Round 0: the model of this site was left out of the merge: non-finite, fc.weight. NaN ")
@@ -49,7 +49,7 @@ def test_who_was_left_out_is_told_in_its_training_log_and_the_others_in_theirs()
     assert other == Remark("Round 0: the model of c was left out of the merge: non-finite, fc.weight")
 
 
-def test_everything_is_said_once_and_what_was_known_before_not_at_all() -> None:
+def test_each_remark_is_made_once_and_none_about_what_was_known_before() -> None:
     play = published({"c": "non-finite"})
     remarks = Remarks("c", "fail", Play().state)
     assert len(remarks.new(play.state, {})) == 1
@@ -62,7 +62,7 @@ def test_everything_is_said_once_and_what_was_known_before_not_at_all() -> None:
     ("policy", "reason", "fatal"),
     [("fail", "non-finite", True), ("fail", "unreachable", False), ("exclude", "non-finite", False)],
 )
-def test_with_fail_a_model_that_is_not_finite_ends_training_whosever_it_is(
+def test_with_fail_any_model_that_is_not_finite_ends_training(
     uid: str, policy: OnNonFinite, reason: ExclusionReason, fatal: bool
 ) -> None:
     (remark,) = said(published({"c": reason}), uid, policy)
@@ -70,7 +70,7 @@ def test_with_fail_a_model_that_is_not_finite_ends_training_whosever_it_is(
     assert ("SL_NON_FINITE=fail" in remark.text) == fatal
 
 
-def test_a_model_without_which_there_are_too_few_ends_its_own_training_only() -> None:
+def test_a_model_whose_exclusion_leaves_too_few_ends_its_own_site_s_training_only() -> None:
     play = Play("a", "b")
     play.submit("a", "b")
     play.publish(receipt=receipt({"a": 1}, without={"b": "non-finite"}))
@@ -110,7 +110,7 @@ def test_a_geometric_median_that_is_one_node_s_model_is_called_that(
 
 
 @pytest.mark.parametrize("policy", ["exclude", "fail"])
-def test_a_site_whose_own_check_finds_its_model_sound_is_not_ended_by_what_a_leader_says(policy: OnNonFinite) -> None:
+def test_a_site_whose_own_check_finds_its_model_sound_is_not_ended_by_a_leader_s_exclusion(policy: OnNonFinite) -> None:
     left_out = said(published({"c": "non-finite"}), "c", policy, fault="")
     assert [remark.fatal for remark in left_out] == [False]
     assert "Its own check finds all values finite: the node that led the round may be faulty" in left_out[0].text
@@ -123,7 +123,7 @@ def test_a_site_whose_own_check_finds_its_model_sound_is_not_ended_by_what_a_lea
     assert "this site's own check finds nothing wrong with it" in barred.text
 
 
-def test_a_site_that_others_cannot_fetch_from_is_told_its_address_and_what_to_do() -> None:
+def test_a_site_that_others_cannot_fetch_from_is_given_its_address_and_advice() -> None:
     (own,) = said(published({"c": "unreachable"}), "c")
     assert own.own
     assert "Other sites cannot fetch this site's models from 10.0.0.1:30305: " in own.text
@@ -131,7 +131,7 @@ def test_a_site_that_others_cannot_fetch_from_is_told_its_address_and_what_to_do
     assert "firewall" in own.text
 
 
-def test_a_site_without_whose_model_there_are_too_few_is_told_that_others_cannot_fetch_from_it() -> None:
+def test_a_site_whose_missing_model_leaves_too_few_is_told_that_others_cannot_fetch_from_it() -> None:
     play = Play("a", "b")
     play.submit("a", "b")
     play.publish(without={"b": "unreachable"})

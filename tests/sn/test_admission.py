@@ -36,7 +36,7 @@ class Network:
         return credential(issue(authority, name, [], [], 3650), authority)
 
 
-def test_a_registered_certificate_speaks_for_its_node_only() -> None:
+def test_a_registered_certificate_acts_for_its_own_node_only() -> None:
     net = Network()
     shown = net.registered("sn-2")
     assert net.admits(shown)
@@ -49,7 +49,7 @@ def test_a_renewed_certificate_with_a_new_key_is_the_same_node() -> None:
     assert net.admits(net.issued("SN-sn-2", net.first), "sn-2")
 
 
-def test_an_equal_subject_under_another_trusted_authority_is_somebody_else() -> None:
+def test_an_equal_subject_under_another_trusted_authority_is_another_identity() -> None:
     net = Network()
     assert not net.admits(net.issued("SN-sn-2", net.second))
 

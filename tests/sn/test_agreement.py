@@ -34,7 +34,7 @@ FORKED = MINE._replace(hash="b" * 64, state_hash="3" * 64)
         ([FORKED, FORKED], "this SN is at fault: block 7 differs", True),
     ],
 )
-def test_the_majority_is_right(others: list[State], text: str, final: bool) -> None:
+def test_an_sn_is_at_fault_when_the_majority_has_another_state(others: list[State], text: str, final: bool) -> None:
     fault = judge(MINE, others)
     assert fault.final is final
     assert (fault.text == "") is (text == "")
@@ -85,7 +85,7 @@ async def test_an_sn_that_all_others_contradict_ends_at_the_next_void_block() ->
             await agreement
 
 
-async def test_a_void_block_is_no_fault_of_those_who_agree_on_it() -> None:
+async def test_sns_that_agree_on_a_void_block_are_not_at_fault() -> None:
     site = Site()
     async with site.miner("sn-2") as miner:
         head = await site.log.head()
@@ -96,7 +96,7 @@ async def test_a_void_block_is_no_fault_of_those_who_agree_on_it() -> None:
         assert judge(mine, [mine]).text == ""
 
 
-async def test_a_recovery_is_believed_only_with_its_sealed_block() -> None:
+async def test_a_reported_recovery_counts_only_with_its_sealed_block() -> None:
     site = Site()
     claim = {"height": 2, "by": "sn-1", "lost": ["sn-2"]}
     liar = Sn(None, [claim], site.log.entries)

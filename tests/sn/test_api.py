@@ -42,13 +42,13 @@ async def test_a_transaction_is_answered_with_the_height_of_its_block(sl: Member
     assert node.addresses == {"fs": "127.0.0.1:1"}
 
 
-async def test_the_same_bytes_again_have_the_same_answer(sl: Member) -> None:
+async def test_the_same_transaction_sent_again_has_the_same_answer(sl: Member) -> None:
     signed = (await sl.catch_up(), sl.write(Announce({})))[1]
     heights = await asyncio.gather(*(sl.client.submit(signed.raw) for _ in range(5)))
     assert len(set(heights)) == 1
 
 
-async def test_a_refusal_has_a_code_a_text_and_the_height_it_was_judged_on(sl: Member) -> None:
+async def test_a_refusal_has_a_code_a_text_and_the_height_at_which_it_was_decided(sl: Member) -> None:
     await sl.say(session(min_peers=3), CONTRACT)
     chain = await sl.catch_up()
     with pytest.raises(Refusal, match="minPeers is 3, this session has 2") as refusal:
@@ -57,13 +57,13 @@ async def test_a_refusal_has_a_code_a_text_and_the_height_it_was_judged_on(sl: M
 
 
 @pytest.mark.parametrize("raw", ["", "nonsense", "ä.b.c", "a.b.c" * 1000])
-async def test_what_is_no_transaction_is_refused_by_name(sl: Member, raw: str) -> None:
+async def test_a_body_that_is_no_transaction_is_refused_as_malformed(sl: Member, raw: str) -> None:
     with pytest.raises(Refusal, match="not a transaction") as refusal:
         await sl.client.submit(raw)
     assert refusal.value.code == "malformed"
 
 
-async def test_a_strangers_transaction_over_a_members_connection_is_refused(
+async def test_a_stranger_s_transaction_over_a_member_s_connection_is_refused(
     sl: Member, tmp_path: Path, identities: Identities
 ) -> None:
     """A valid signature by a certificate of another CA with the same names."""
@@ -106,7 +106,7 @@ async def test_a_quiet_stream_is_kept_alive_by_comments(
         assert await response.content.readline() == b": still here\n"
 
 
-async def test_beyond_the_head_there_is_no_block(sl: Member) -> None:
+async def test_a_block_beyond_the_head_is_not_found(sl: Member) -> None:
     head = (await sl.catch_up()).height
     for height in (head + 1, -1):
         with pytest.raises(Refusal, match=f"the chain ends at block {head}") as refusal:
@@ -117,7 +117,7 @@ async def test_beyond_the_head_there_is_no_block(sl: Member) -> None:
 # --- heartbeats -----------------------------------------------------------------------------------------------------
 
 
-async def test_only_a_nodes_own_certificate_renews_its_lease(sl: Member, identities: Identities) -> None:
+async def test_only_a_node_s_own_certificate_renews_its_lease(sl: Member, identities: Identities) -> None:
     await sl.client.announce("sl-1", 1, steps=3, moved=5)
     async with SnClient(sl.client.address, client_context(identities["SL-2"])) as other:
         for uid in ("sl-1", "unknown"):
@@ -126,7 +126,7 @@ async def test_only_a_nodes_own_certificate_renews_its_lease(sl: Member, identit
             assert refusal.value.code == "unknown-node"
 
 
-async def test_the_status_tells_how_far_a_nodes_training_is(sl: Member) -> None:
+async def test_the_status_reports_how_far_a_node_s_training_is(sl: Member) -> None:
     said = {"epochs": 2, "total_epochs": 10, "batches_per_second": 61.5, "samples_per_second": None, "eta_seconds": 9.0}
     for training in (said, None):
         await sl.client.announce("sl-1", 1, steps=3, moved=5, training=training)
@@ -157,7 +157,7 @@ async def test_only_the_newest_start_of_a_node_renews_its_lease(sl: Member, iden
         "x",
     ],
 )
-async def test_a_heartbeat_that_is_none_is_refused(sl: Member, identities: Identities, body: Any) -> None:
+async def test_a_malformed_heartbeat_is_refused(sl: Member, identities: Identities, body: Any) -> None:
     status, _, text = await fetch(sl.client.address, identities["SL-1"], "/presence/sl-1", method="PUT", json=body)
     assert status == 422
     assert "detail" in json.loads(text)
@@ -166,7 +166,9 @@ async def test_a_heartbeat_that_is_none_is_refused(sl: Member, identities: Ident
 # --- the state ------------------------------------------------------------------------------------------------------
 
 
-async def test_status_shows_the_network_its_nodes_and_what_is_waited_for(sl: Member, sn: dict[str, str]) -> None:
+async def test_the_status_shows_the_network_its_nodes_and_what_each_contract_waits_for(
+    sl: Member, sn: dict[str, str]
+) -> None:
     await sl.say(session(min_peers=2), CONTRACT)
     status = await sl.client.status()
     chain = await sl.catch_up()
@@ -183,7 +185,7 @@ async def test_status_shows_the_network_its_nodes_and_what_is_waited_for(sl: Mem
     assert (training["members"], training["min_peers"], training["over"]) == (["sl-1"], 2, False)
 
 
-async def test_the_whole_state_of_a_contract(sl: Member) -> None:
+async def test_the_api_returns_the_whole_state_of_a_contract(sl: Member) -> None:
     await sl.say(session(min_peers=2), CONTRACT)
     status, kind, text = await fetch(sl.client.address, sl.identity, f"/contracts/{CONTRACT}")
     state = json.loads(text)
@@ -194,7 +196,7 @@ async def test_the_whole_state_of_a_contract(sl: Member) -> None:
     assert json.loads(text)["text"] == "no session is open yet"
 
 
-async def test_health_and_is_up(sn: dict[str, str], identities: Identities) -> None:
+async def test_the_api_reports_its_health_and_that_it_is_up(sn: dict[str, str], identities: Identities) -> None:
     assert await fetch(sn["api"], identities["SL-1"], "/is_up") == (200, "text/plain", "OK")
     status, _, text = await fetch(sn["api"], identities["SL-1"], "/health")
     assert (status, json.loads(text)) == (200, {"ready": True, "height": 1})
@@ -254,7 +256,9 @@ FIELDS = {
 }
 
 
-async def test_the_openapi_description_is_the_contract(sn: dict[str, str], identities: Identities) -> None:
+async def test_the_openapi_description_lists_exactly_the_operations_and_answers(
+    sn: dict[str, str], identities: Identities
+) -> None:
     _, kind, text = await fetch(sn["api"], identities["SL-1"], "/openapi.json")
     description = json.loads(text)
     assert kind == "application/json"
@@ -273,7 +277,7 @@ async def test_the_openapi_description_is_the_contract(sn: dict[str, str], ident
     assert {name: set(models[name]["properties"]) for name in FIELDS} == FIELDS
 
 
-async def test_the_openapi_page(sn: dict[str, str], identities: Identities) -> None:
+async def test_the_api_serves_a_page_for_its_openapi_description(sn: dict[str, str], identities: Identities) -> None:
     status, kind, text = await fetch(sn["api"], identities["SL-1"], "/docs")
     assert (status, kind) == (200, "text/html")
     assert "/openapi.json" in text
@@ -289,7 +293,7 @@ async def test_a_body_beyond_the_size_of_a_block_is_refused(sl: Member) -> None:
     await sl.say(Announce({}))
 
 
-async def test_connections_beyond_the_limit_are_refused_and_streams_go_on(identities: Identities) -> None:
+async def test_connections_beyond_the_limit_are_refused_and_open_streams_go_on(identities: Identities) -> None:
     site = Site()
     async with site.miner() as miner:
         limits = Limits(connections_per_peer=2)
@@ -309,7 +313,7 @@ async def test_connections_beyond_the_limit_are_refused_and_streams_go_on(identi
         await server.stop()
 
 
-async def test_while_the_disk_is_full_it_answers_503_and_then_recovers(identities: Identities) -> None:
+async def test_an_sn_whose_disk_is_full_answers_503_and_then_recovers(identities: Identities) -> None:
     site = Site()
     async with site.miner() as miner:
         app = make_api(miner, engine_of(site), "sn-1", str)
@@ -326,7 +330,7 @@ async def test_while_the_disk_is_full_it_answers_503_and_then_recovers(identitie
         await server.stop()
 
 
-async def test_without_a_certificate_nothing_is_answered(sn: dict[str, str]) -> None:
+async def test_a_request_without_a_certificate_gets_no_answer(sn: dict[str, str]) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as client:

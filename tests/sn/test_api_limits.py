@@ -28,7 +28,7 @@ from swarmlearning.sn.api.shared import Shared
 Identities = dict[str, Identity]
 
 
-async def test_a_certificate_without_a_role_may_not_talk_to_an_sn(
+async def test_a_certificate_without_a_role_is_refused_by_an_sn(
     sn: dict[str, str], workspace: Path, tmp_path: Path
 ) -> None:
     printer = make_workspace(tmp_path, ["printer-7"], authority_in(workspace))["printer-7"]
@@ -59,7 +59,7 @@ async def test_block_streams_of_one_certificate_are_bounded(
                     return
 
 
-async def test_a_stream_whose_reader_has_gone_before_it_began_is_not_counted() -> None:
+async def test_a_block_stream_whose_reader_was_gone_before_it_began_is_not_counted() -> None:
     ended: list[None] = []
 
     async def events() -> AsyncIterator[bytes]:
@@ -76,7 +76,7 @@ async def test_a_stream_whose_reader_has_gone_before_it_began_is_not_counted() -
     assert len(ended) == 1
 
 
-async def test_readers_that_read_nothing_are_cut_off_and_take_little_memory(
+async def test_streams_that_nobody_reads_are_closed_and_use_little_memory(
     identities: Identities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is sent blocks of 9 MB in all; what waits for it is bounded, and it is gone after a while."""
@@ -110,7 +110,7 @@ async def until_cut_off(writer: asyncio.StreamWriter) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_the_status_is_computed_once_for_all_who_ask_meanwhile() -> None:
+async def test_the_status_is_computed_once_for_all_requests_that_arrive_meanwhile() -> None:
     started, go_on, computed = asyncio.Event(), asyncio.Event(), 0
 
     async def compute() -> int:
@@ -130,7 +130,7 @@ async def test_the_status_is_computed_once_for_all_who_ask_meanwhile() -> None:
     assert await asyncio.gather(*late) == [2] * 50
 
 
-async def test_a_status_that_cannot_be_computed_is_an_error_for_those_who_asked_only() -> None:
+async def test_a_status_that_cannot_be_computed_is_an_error_only_for_the_requests_that_waited_for_it() -> None:
     outcomes = [OSError("no majority"), None]
 
     async def compute() -> str:

@@ -38,7 +38,7 @@ def test_a_node_without_a_lease_is_lost_only_once_it_has_had_one_from_this_sn(le
     assert proposed(judgement, ledger, 0.0, here=True) == []
 
 
-def test_a_proposal_of_a_new_kind_is_made_once_it_has_stood_for_its_time(ledger: Ledger) -> None:
+def test_a_proposal_is_made_once_its_reason_has_lasted_for_its_time(ledger: Ledger) -> None:
     judgement = Judgement()
     judgement.grants(ledger.chain)
     assert judgement.seconds_left(ledger.chain, {}, 5.0) is None
@@ -49,7 +49,7 @@ def test_a_proposal_of_a_new_kind_is_made_once_it_has_stood_for_its_time(ledger:
     assert LATE in proposed(judgement, ledger, 6.0)
 
 
-def test_the_time_of_a_proposal_begins_anew_when_it_was_not_wanted_meanwhile(ledger: Ledger) -> None:
+def test_the_time_of_a_proposal_starts_anew_when_its_reason_was_gone_meanwhile(ledger: Ledger) -> None:
     judgement = Judgement()
     judgement.grants(ledger.chain)
     judgement.hear(ledger.chain, {}, 5.0)

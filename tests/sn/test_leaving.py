@@ -14,7 +14,7 @@ from swarmlearning.node.follower import Follower
 from swarmlearning.sn.leaving import leave
 
 
-async def test_what_breaks_following_the_others_is_told_at_once(
+async def test_an_error_while_an_sn_follows_the_others_is_raised_at_once(
     tmp_path: Path, identities: dict[str, Identity], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def wrong(follower: Follower) -> None:

@@ -106,12 +106,16 @@ async def test_an_sn_continues_its_chain_after_a_restart(tmp_path: Path, identit
     assert network.node(chain.world, "sl-1") is not None
 
 
-async def test_without_a_chain_it_founds_only_when_told_to(tmp_path: Path, identities: Identities) -> None:
+async def test_an_sn_without_a_chain_founds_a_network_only_when_configured_to(
+    tmp_path: Path, identities: Identities
+) -> None:
     error = await failure(tmp_path, identities["SN-1"], sentinel=False)
     assert "either --sentinel or --sentinel-ip must be specified" in str(error)
 
 
-async def test_a_lost_chain_file_does_not_found_a_twin(tmp_path: Path, identities: Identities) -> None:
+async def test_an_sn_that_has_lost_its_chain_file_does_not_found_a_second_network(
+    tmp_path: Path, identities: Identities
+) -> None:
     async with running_sn(tmp_path, identities["SN-1"], name="hospitals"):
         pass
     for file in tmp_path.glob(f"{CHAIN_FILE}*"):
@@ -163,7 +167,7 @@ async def test_a_damaged_chain_file_is_named(
     assert complaint in str(error)
 
 
-async def test_a_file_that_holds_no_chain_is_named(tmp_path: Path, identities: Identities) -> None:
+async def test_a_chain_file_that_holds_no_chain_is_named(tmp_path: Path, identities: Identities) -> None:
     ledger = Ledger()
     ledger.join("sl-1")
     async with running_sn(tmp_path, identities["SN-1"]):
@@ -179,7 +183,7 @@ async def test_a_file_that_holds_no_chain_is_named(tmp_path: Path, identities: I
     assert str(tmp_path / CHAIN_FILE) in str(error)
 
 
-async def test_a_port_in_use_is_named_and_nothing_is_lost(tmp_path: Path, identities: Identities) -> None:
+async def test_a_port_in_use_is_named_and_the_chain_is_unharmed(tmp_path: Path, identities: Identities) -> None:
     port = fixed_port()
     async with running_sn(tmp_path / "one", identities["SN-1"], port=port):
         error = await failure(tmp_path / "other", identities["SN-1"], port=port)
@@ -190,14 +194,16 @@ async def test_a_port_in_use_is_named_and_nothing_is_lost(tmp_path: Path, identi
     assert len(read_chain_file(tmp_path / "other" / CHAIN_FILE)) >= 2
 
 
-async def test_a_certificate_of_another_role_is_refused(tmp_path: Path, identities: Identities) -> None:
+async def test_an_sn_refuses_to_start_with_a_certificate_of_another_role(
+    tmp_path: Path, identities: Identities
+) -> None:
     error = await failure(tmp_path, identities["SL-1"])
     assert isinstance(error, CertificateError)
     assert "is for the role SL; needed here: SN" in str(error)
     assert not list(tmp_path.iterdir())
 
 
-async def test_another_certificate_than_at_the_founding_is_refused(
+async def test_an_sn_refuses_to_start_with_another_certificate_than_at_the_founding(
     tmp_path: Path, workspace: Path, identities: Identities
 ) -> None:
     """The UID belongs to the subject that registered it."""
@@ -209,7 +215,7 @@ async def test_another_certificate_than_at_the_founding_is_refused(
     assert "CN=SN-9" in str(error)
 
 
-async def test_a_second_sn_in_the_same_place_is_refused(tmp_path: Path, identities: Identities) -> None:
+async def test_a_second_sn_in_the_same_data_directory_is_refused(tmp_path: Path, identities: Identities) -> None:
     async with running_sn(tmp_path, identities["SN-1"]):
         error = await failure(tmp_path, identities["SN-1"])
         assert "another process of this node is running" in str(error)

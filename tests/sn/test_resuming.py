@@ -76,7 +76,7 @@ async def test_a_miner_starts_from_the_checkpoint_of_a_log_that_returns_a_few_bl
     assert await miner.blocks(0, 100) == site.log.entries
 
 
-async def test_bytes_that_were_accepted_before_the_restart_have_the_same_answer_after_it(site: Site) -> None:
+async def test_a_transaction_that_was_accepted_before_a_restart_has_the_same_answer_after_it(site: Site) -> None:
     signed = site.announcement()
     async with site.miner() as miner:
         height = await miner.commit(signed)
@@ -84,7 +84,7 @@ async def test_bytes_that_were_accepted_before_the_restart_have_the_same_answer_
     assert await (await resumed(site, chain)).commit(signed) == height
 
 
-async def test_what_a_void_block_held_is_not_taken_for_accepted(site: Site) -> None:
+async def test_transactions_of_a_void_block_do_not_count_as_accepted(site: Site) -> None:
     signed = site.announcement()
     block = site.ledger.seal(signed)
     forged = block.replace(b'"header":"', b'"header":"x')
@@ -124,7 +124,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_blocks_before_the_checkpoint_that_lead_to_its_state_are_in_order(site: Site) -> None:
+async def test_blocks_before_the_checkpoint_that_lead_to_its_state_pass_verification(site: Site) -> None:
     await recheck(site.log.read, checkpoint_of(site))
 
 
@@ -196,7 +196,7 @@ async def test_an_sn_writes_a_checkpoint_when_it_stops_and_starts_from_it(
     ],
     ids=["missing", "empty", "truncated", "altered", "another network's", "another state with the right digest"],
 )
-async def test_a_checkpoint_of_no_use_changes_nothing_but_the_time_of_the_start(
+async def test_a_useless_checkpoint_costs_only_time_at_the_start(
     tmp_path: Path, identities: Identities, spoil: Callable[[Path], None]
 ) -> None:
     before = await grown(tmp_path, identities)

@@ -64,7 +64,7 @@ def states(found: Status) -> dict[str, str]:
     return {node.uid: node.state for node in found.nodes if node.type == "SN"}
 
 
-async def test_with_all_voters_there_nothing_is_wrong(ledger: Ledger) -> None:
+async def test_the_status_has_no_alarm_while_all_voters_are_present(ledger: Ledger) -> None:
     found = await status(ledger, Etcd(leases_=leases(*SNS)))
     assert (found.majority, found.fault_tolerance) == (True, "3 voters: survives 1 failure")
     assert found.bears == found.fault_tolerance
@@ -80,19 +80,19 @@ async def test_a_dead_voter_is_lost_and_an_alarm_and_lessens_the_fault_tolerance
     assert [node.alive for node in found.nodes if node.uid == "sn-3"] == [False]
 
 
-async def test_a_lease_of_an_earlier_start_counts_for_nothing(ledger: Ledger) -> None:
+async def test_a_lease_of_an_earlier_start_does_not_make_an_sn_alive(ledger: Ledger) -> None:
     found = await status(ledger, Etcd(leases_=leases("sn-1", "sn-2") | leases("sn-3", incarnation=0)))
     assert states(found)["sn-3"] == "lost"
 
 
-async def test_without_a_majority_that_is_an_alarm_and_nobody_is_called_alive(ledger: Ledger) -> None:
+async def test_a_missing_majority_is_an_alarm_and_no_sn_is_reported_as_alive(ledger: Ledger) -> None:
     found = await status(ledger, Etcd(voters=(), leases_=None))
     assert (found.majority, found.fault_tolerance) == (False, "no majority of voters answers: writes wait")
     assert [text for text in found.alarms if "nothing can be written" in text]
     assert states(found) == {"sn-1": "alive", "sn-2": "unknown", "sn-3": "unknown"}
 
 
-async def test_an_sn_without_a_vote_reports_that_it_cannot_tell(ledger: Ledger) -> None:
+async def test_an_sn_without_a_vote_reports_that_it_does_not_know(ledger: Ledger) -> None:
     found = await status(ledger, Etcd(voters=(), leases_=None, votes=False))
     assert found.majority is None
     assert "ask a voter" in found.fault_tolerance

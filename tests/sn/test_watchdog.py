@@ -89,7 +89,7 @@ def test_a_node_without_heartbeats_is_lost_and_one_with_is_not() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_a_lost_node_that_is_heard_again_is_back() -> None:
+def test_a_lost_node_that_sends_heartbeats_again_is_recorded_as_returned() -> None:
     async def scenario() -> None:
         async with watching(Site()) as sn:
             await sn.at(4.0)
@@ -103,7 +103,7 @@ def test_a_lost_node_that_is_heard_again_is_back() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_a_heartbeat_of_an_older_start_does_not_keep_a_node() -> None:
+def test_a_heartbeat_of_an_older_start_does_not_keep_a_node_alive() -> None:
     async def scenario() -> None:
         site = Site()
         site.ledger.actors["sl-0"].incarnation = 2
@@ -117,7 +117,7 @@ def test_a_heartbeat_of_an_older_start_does_not_keep_a_node() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_an_sn_that_was_started_again_gives_every_node_its_time() -> None:
+def test_a_restarted_sn_gives_every_node_its_time_before_it_is_lost() -> None:
     async def scenario() -> None:
         site = Site(sls=2)
         async with watching(site) as sn:
@@ -135,7 +135,7 @@ def test_an_sn_that_was_started_again_gives_every_node_its_time() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_only_sls_are_watched() -> None:
+def test_the_watchdog_watches_sls_only() -> None:
     async def scenario() -> None:
         async with watching(Site()) as sn:
             await sn.at(10.0)
@@ -145,7 +145,7 @@ def test_only_sls_are_watched() -> None:
 
 
 @pytest.mark.parametrize("hindrance", ["a full disk", "too many transactions"])
-def test_what_could_not_be_recorded_is_proposed_again(hindrance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proposal_that_could_not_be_recorded_is_made_again(hindrance: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         site = Site()
         async with watching(site) as sn:
@@ -233,7 +233,7 @@ def test_a_result_that_every_live_member_misses_is_proposed_as_void() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_a_proposal_that_is_refused_does_no_harm() -> None:
+def test_a_refused_proposal_does_not_end_the_watchdog() -> None:
     """Another SN was faster: the same loss is on the chain when this one proposes it."""
 
     async def scenario() -> None:
@@ -289,7 +289,7 @@ class Due:
         return [body for _, body in sn.proposed]
 
 
-def test_a_report_of_a_leader_that_this_sn_has_not_heard_either_is_seconded() -> None:
+def test_an_sn_seconds_the_report_of_a_leader_from_which_it_has_no_progress_either() -> None:
     async def scenario() -> None:
         due = Due()
         report, leader = due.report, due.leader
@@ -303,7 +303,7 @@ def test_a_report_of_a_leader_that_this_sn_has_not_heard_either_is_seconded() ->
     run_in_virtual_time(scenario())
 
 
-def test_a_leader_that_speaks_is_not_deposed() -> None:
+def test_a_leader_that_sends_transactions_is_not_deposed() -> None:
     async def scenario() -> None:
         due = Due()
         report = due.report
@@ -318,7 +318,7 @@ def test_a_leader_that_speaks_is_not_deposed() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_a_node_that_has_left_is_neither_lost_nor_back_and_its_lease_is_ended() -> None:
+def test_a_node_that_has_left_is_neither_lost_nor_returned_and_its_lease_is_ended() -> None:
     async def scenario() -> None:
         site = Site(sls=2)
         async with watching(site) as sn:

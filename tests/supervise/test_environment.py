@@ -11,14 +11,14 @@ from swarmlearning.supervise.environment import search_path
 BESIDE = str(Path(sys.executable).parent)
 
 
-def test_the_folder_of_this_interpreter_comes_first() -> None:
+def test_the_folder_of_this_interpreter_comes_first_in_the_path() -> None:
     path = search_path({"PATH": "/usr/bin:/bin"})
     assert path == f"{BESIDE}:/usr/bin:/bin"
     assert shutil.which("python", path=path) == str(Path(BESIDE) / "python")
 
 
 @pytest.mark.parametrize("active", [{"VIRTUAL_ENV": "/other/venv"}, {"CONDA_PREFIX": "/conda/envs/mine"}])
-def test_another_active_environment_keeps_its_place(active: dict[str, str]) -> None:
+def test_another_active_environment_keeps_its_place_in_the_path(active: dict[str, str]) -> None:
     assert search_path({"PATH": "/other/bin:/bin", **active}) == "/other/bin:/bin"
 
 
@@ -30,5 +30,5 @@ def test_this_environment_and_condas_base_are_no_other_environment(active: dict[
     assert search_path({"PATH": "/bin", **active}).startswith(BESIDE)
 
 
-def test_an_empty_path_becomes_that_folder_alone() -> None:
+def test_an_empty_path_becomes_the_folder_of_this_interpreter_alone() -> None:
     assert search_path({"PATH": ""}) == BESIDE

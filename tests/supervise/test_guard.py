@@ -79,7 +79,7 @@ print("reached the end")
     assert shown.stdout == "reached the end\n", shown.stderr
 
 
-def test_the_guard_kills_what_ignores_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guard_kills_a_process_that_ignores_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "GRACE_SECONDS", 0.05)
     stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
     with started(sys.executable, "-c", stubborn, stdout=subprocess.PIPE) as process:
@@ -89,7 +89,7 @@ def test_the_guard_kills_what_ignores_sigterm(monkeypatch: pytest.MonkeyPatch) -
         assert process.wait(60) == -signal.SIGKILL
 
 
-def test_a_process_announces_itself_and_then_does_not_hold_the_pipe() -> None:
+def test_a_process_announces_itself_to_the_guard_and_does_not_keep_the_pipe() -> None:
     reader, writer = os.pipe()
     with started(*guard.announced([sys.executable, "-c", WAIT]), stdin=writer) as process:
         os.close(writer)
@@ -98,7 +98,7 @@ def test_a_process_announces_itself_and_then_does_not_hold_the_pipe() -> None:
         assert process.poll() is None
 
 
-def test_a_command_keeps_its_words_and_gets_no_input() -> None:
+def test_a_guarded_command_keeps_its_arguments_and_gets_no_input() -> None:
     words = ["two words", "$HOME", "it's", "", "*", "-n"]
     show = "import sys; print(sys.argv[1:], sys.stdin.read())"
     reader, writer = os.pipe()

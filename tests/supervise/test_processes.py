@@ -29,7 +29,7 @@ async def first_line(child: Child, pipe: Path) -> str:
     return await asyncio.to_thread(pipe.read_text)
 
 
-async def test_a_process_that_ends_well(running: Processes, tmp_path: Path) -> None:
+async def test_a_process_has_its_environment_and_its_output_in_a_log(running: Processes, tmp_path: Path) -> None:
     child = await running.start("site-1", ["sh", "-c", "echo out $GREETING; echo error >&2"], {"GREETING": "hello"})
     await running.until_ended([child])
     assert (tmp_path / "site-1.log").read_text() == "out hello\nerror\n"
@@ -50,7 +50,7 @@ async def test_a_failure_by_a_signal_names_it(running: Processes) -> None:
         await running.until_ended([child])
 
 
-async def test_the_end_of_a_lasting_process_is_a_failure(running: Processes) -> None:
+async def test_the_end_of_a_process_that_should_go_on_is_a_failure(running: Processes) -> None:
     await running.start("SN-1", ["true"], lasting=True)
     script = await running.start("site-1", WAIT)
     with pytest.raises(ProcessFailed, match="SN-1 ended with exit code 0"):
@@ -68,13 +68,13 @@ async def test_the_failure_that_came_first_is_raised(running: Processes, tmp_pat
         await running.until_ended([second])
 
 
-async def test_a_program_that_does_not_exist(running: Processes) -> None:
+async def test_a_program_that_does_not_exist_fails_by_its_name(running: Processes) -> None:
     child = await running.start("site-1", ["no-such-program"])
     with pytest.raises(ProcessFailed, match=r"(?s)exit code 127.*no-such-program"):
         await running.until_ended([child])
 
 
-async def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
+async def test_a_process_whose_log_cannot_be_written_is_not_started(tmp_path: Path) -> None:
     async with Processes(tmp_path / "missing", os.environ) as running:
         with pytest.raises(RunError, match="cannot start site-1"):
             await running.start("site-1", ["true"])
@@ -146,7 +146,7 @@ async def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypa
     assert child.end.result() == -signal.SIGKILL
 
 
-async def test_killing_does_not_wait_for_anything(running: Processes, tmp_path: Path) -> None:
+async def test_killing_processes_does_not_wait(running: Processes, tmp_path: Path) -> None:
     child = await running.start("site-1", WAIT)
     running.kill()
     assert await child.end == -signal.SIGKILL
@@ -161,11 +161,11 @@ async def test_killing_does_not_wait_for_anything(running: Processes, tmp_path: 
         (-40, "was ended by signal 40"),
     ],
 )
-def test_an_end_is_described_by_exit_code_or_signal(code: int, text: str) -> None:
+def test_the_end_of_a_process_is_described_by_exit_code_or_signal(code: int, text: str) -> None:
     assert describe(code) == text
 
 
-async def test_a_sacrificed_process_has_not_failed(running: Processes) -> None:
+async def test_the_end_of_a_sacrificed_process_is_no_failure(running: Processes) -> None:
     victim = await running.start("site-1", WAIT)
     await running.sacrifice(victim)
     assert victim.end.result() == -signal.SIGKILL

@@ -89,7 +89,7 @@ def test_a_client_that_trains_does_not_notice_that_its_sl_is_killed_and_started_
     assert {member.contributed for member in training.members.values()} == {training.rounds}
 
 
-def test_a_client_that_waits_is_told_that_its_sl_was_killed_and_started_again_it_completes(swarm: Swarm) -> None:
+def test_a_waiting_client_is_told_that_its_sl_was_killed_and_completes_after_a_restart(swarm: Swarm) -> None:
     swarm.start_sn()
     sl = start_bridge(swarm, 1)
     assert sl.ready
@@ -107,7 +107,7 @@ def test_a_client_that_waits_is_told_that_its_sl_was_killed_and_started_again_it
     assert digest(site) == digest(other)
 
 
-def test_a_killed_client_is_named_as_lost_and_started_again_it_completes(swarm: Swarm, gate: Gate) -> None:
+def test_a_killed_client_is_named_as_lost_and_completes_after_a_restart(swarm: Swarm, gate: Gate) -> None:
     swarm.start_sn()
     sl = start_bridge(swarm, 1)
     uid = sl.ready["uid"]
@@ -124,7 +124,7 @@ def test_a_killed_client_is_named_as_lost_and_started_again_it_completes(swarm: 
     assert digest(again) == digest(others[0])
 
 
-def test_what_the_swarm_refuses_the_client_is_told(swarm: Swarm) -> None:
+def test_a_client_is_told_why_the_swarm_refuses_it(swarm: Swarm) -> None:
     swarm.start_sn()
     other = swarm.start_sl(2, "--rounds", "2", "--min-peers", "1")
     assert other.wait() == 0
@@ -134,7 +134,7 @@ def test_what_the_swarm_refuses_the_client_is_told(swarm: Swarm) -> None:
     assert "Traceback" not in refused.output
 
 
-def test_sigterm_stops_an_sl_to_which_no_client_came(swarm: Swarm) -> None:
+def test_sigterm_stops_an_sl_to_which_no_client_has_connected(swarm: Swarm) -> None:
     swarm.start_sn()
     variables = {f"SL_{kind.upper()}_CHANNEL": str(swarm.directory / kind) for kind in ("request", "response")}
     options = swarm.sl_options(1, bridge_dir=folder(swarm, 1))

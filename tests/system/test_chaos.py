@@ -68,7 +68,7 @@ def assert_survived(outcome: Outcome, faults: int) -> None:
         assert struck["site"] in contributors, "it never came back"
 
 
-def test_ten_leaders_killed_in_all_phases(tmp_path: Path) -> None:
+def test_a_training_survives_ten_leaders_killed_in_all_phases(tmp_path: Path) -> None:
     """Some are started again before their lease is over, some after."""
     killed = recipe("kill", ALL_PHASES, (0.0, 3.0))
     outcome = run(tmp_path, 3, faults=10, pause_rounds=[1, 1], recipes=[killed])
@@ -76,7 +76,7 @@ def test_ten_leaders_killed_in_all_phases(tmp_path: Path) -> None:
     assert {struck["fault"]["phase"] for struck in outcome.faults} == set(ALL_PHASES)
 
 
-def test_leaders_frozen_in_all_phases_come_back_as_ordinary_nodes(tmp_path: Path) -> None:
+def test_leaders_frozen_in_all_phases_return_as_ordinary_nodes(tmp_path: Path) -> None:
     """A leader that wakes up in the middle of its work publishes nothing any more: another has."""
     frozen = recipe("freeze", ALL_PHASES, (3.5, 4.0))
     outcome = run(tmp_path, 3, faults=4, pause_rounds=[1, 1], recipes=[frozen])

@@ -78,7 +78,7 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 
 @needs("numpy-1.26")  # where it can be fetched, what wheels are built with can be, too
-def test_every_file_is_in_one_of_the_wheels_and_those_of_training_scripts_in_theirs(wheels: dict[str, Path]) -> None:
+def test_every_file_is_in_exactly_one_wheel_and_those_for_scripts_in_the_client_s(wheels: dict[str, Path]) -> None:
     nodes, scripts = files(wheels["swarmlearning"]), files(wheels["swarmlearning_client"])
     sources = (path for path in SOURCE.rglob("*") if path.is_file() and path.suffix != ".pyc")
     assert nodes | scripts == {str(path.relative_to(SOURCE)) for path in sources}
@@ -99,7 +99,7 @@ def imports(path: Path) -> set[str]:
 
 
 @needs("numpy-1.26")
-def test_scripts_that_have_the_clients_wheel_alone_train_with_numpy_1_26(
+def test_scripts_that_have_the_client_s_wheel_alone_train_with_numpy_1_26(
     wheels: dict[str, Path], swarm: Swarm, tmp_path: Path
 ) -> None:
     python = environment(tmp_path / "environment")

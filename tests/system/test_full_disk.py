@@ -24,7 +24,7 @@ async def register_another(swarm: Swarm) -> None:
         await node.register()
 
 
-def test_while_the_disk_of_the_sn_is_full_everybody_waits_and_nothing_is_lost(swarm: Swarm, gate: Gate) -> None:
+def test_all_sites_wait_while_the_sn_s_disk_is_full_and_nothing_is_lost(swarm: Swarm, gate: Gate) -> None:
     swarm.start_sn()
     hold = ("--rounds", "2", "--min-peers", "2", "--hold-at", "1", "--gate", str(gate.path))
     sites = [swarm.start_sl(index, *hold) for index in (1, 2)]
@@ -42,7 +42,7 @@ def test_while_the_disk_of_the_sn_is_full_everybody_waits_and_nothing_is_lost(sw
     assert "Traceback" not in swarm.sn.output
 
 
-def test_a_leader_whose_disk_is_full_is_followed_by_another_and_recovers(swarm: Swarm, gate: Gate) -> None:
+def test_a_leader_whose_disk_is_full_is_replaced_and_recovers(swarm: Swarm, gate: Gate) -> None:
     """It can neither fetch the models of the round nor, later, the result, until there is room again."""
     swarm.start_sn()
     hold = ("--rounds", "2", "--size", "16384", "--hold-at", "1", "--gate", str(gate.path))

@@ -43,7 +43,7 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("kind", SPOILED)
-def test_a_bad_result_is_reported_and_neither_loaded_nor_the_end_of_a_script(
+def test_a_leader_s_bad_result_is_reported_and_neither_loaded_nor_the_end_of_a_script(
     kind: str, swarm: Swarm, gate: Gate, tmp_path: Path
 ) -> None:
     spoil, fault = SPOILED[kind]

@@ -12,7 +12,9 @@ pytestmark = needs("etcd")
 PAIR = ("--min-peers", "2")
 
 
-def test_the_sentinel_dies_in_a_round_a_fourth_joins_and_the_sentinel_returns(net: Network, gate: Gate) -> None:
+def test_training_goes_on_when_the_sentinel_dies_a_fourth_sn_joins_and_the_sentinel_returns(
+    net: Network, gate: Gate
+) -> None:
     sentinel, *_ = net.found(3)
     ml = ("--rounds", "3", "--min-peers", "4")
     sites = [net.start_site(index, *ml, at=1 + index % 3) for index in (1, 2, 3)]
@@ -30,7 +32,7 @@ def test_the_sentinel_dies_in_a_round_a_fourth_joins_and_the_sentinel_returns(ne
     net.assert_one_chain(1, 2, 3, 4)
 
 
-def test_all_are_killed_in_a_round_and_started_again(net: Network, gate: Gate) -> None:
+def test_training_goes_on_after_all_sns_are_killed_in_a_round_and_restarted(net: Network, gate: Gate) -> None:
     sns = net.found(3)
     sites = [
         net.start_site(1, "--rounds", "2", *PAIR),
@@ -47,7 +49,7 @@ def test_all_are_killed_in_a_round_and_started_again(net: Network, gate: Gate) -
 
 
 @needs("ipv6")
-def test_a_network_of_ipv6_addresses(processes: Processes, tmp_path: Path) -> None:
+def test_a_network_of_ipv6_addresses_trains(processes: Processes, tmp_path: Path) -> None:
     net = Network(processes, tmp_path, ThisHost("::1"))
     net.found(3)
     sites = [net.start_site(index, "--rounds", "2", *PAIR, at=index) for index in (1, 2)]
@@ -57,7 +59,9 @@ def test_a_network_of_ipv6_addresses(processes: Processes, tmp_path: Path) -> No
     net.kill_sns()
 
 
-def test_a_local_chain_is_carried_over_and_a_second_sn_is_told_so(net: Network) -> None:
+def test_a_second_sn_beside_a_local_chain_is_refused_with_advice_and_joins_once_the_chain_is_in_etcd(
+    net: Network,
+) -> None:
     alone = net.start(1, ordering="local")
     network = alone.ready["network"]
     complaint = net.start(2, through=1).complaint()
@@ -91,7 +95,7 @@ def test_an_sn_of_another_network_is_refused_with_both_names(
     assert "found network 'banks'" in complaint
 
 
-def test_an_sn_that_leaves_is_removed_and_joins_anew_when_it_is_started_again(net: Network) -> None:
+def test_an_sn_that_leaves_is_removed_and_joins_anew_when_it_is_restarted(net: Network) -> None:
     sns = net.found(3)
     sns[2].stop()
     assert net.operate(3, "leave").wait() == 0

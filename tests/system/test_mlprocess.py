@@ -17,25 +17,27 @@ def script(text: str) -> list[str]:
     return [sys.executable, "-c", text]
 
 
-async def test_it_gets_its_channel_and_its_exit_status_is_passed_on() -> None:
+async def test_a_training_command_gets_its_channel_and_its_exit_status_is_returned() -> None:
     check = "import os, sys; sys.exit(7 if os.environ['SWARM_CHANNEL'] == '/there/ml.sock' else 1)"
     assert await run_ml(script(check), Path("/there/ml.sock")) == 7
     assert await run_ml(script(""), Path("ml.sock")) == 0
 
 
-async def test_killed_by_a_signal_it_has_the_status_that_shells_give(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_training_command_killed_by_a_signal_has_the_status_that_shells_give(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     status = await run_ml(script("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), Path("ml.sock"))
     assert status == 128 + 9
     assert "The training command has failed: killed by SIGKILL" in caplog.text
 
 
-async def test_a_command_that_is_none_is_named() -> None:
+async def test_a_training_command_that_does_not_exist_is_named() -> None:
     with pytest.raises(NodeError, match="cannot start the training command '/no/such/program': No such file"):
         await run_ml(["/no/such/program"], Path("ml.sock"))
 
 
 @pytest.mark.parametrize("deaf", [False, True])
-async def test_cancelled_it_ends_the_command_and_what_that_has_started(
+async def test_cancelling_ends_the_training_command_and_all_that_it_has_started(
     tmp_path: Path, deaf: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The child of the command holds the pipe open for as long as it runs; so does a command that ignores SIGTERM."""
@@ -60,7 +62,9 @@ signal.pause()
         assert await asyncio.to_thread(reader.read) == b""  # the end: nobody holds it any more
 
 
-async def test_cancelled_just_as_the_command_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancelling_just_as_the_training_command_ends_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its process group is gone when it is to be stopped."""
     kill = os.kill
 
@@ -106,7 +110,9 @@ RANKS = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[
     ],
     ids=["python", "bash", "setsid", "launcher-of-ranks", "double-fork"],
 )
-async def test_nothing_of_a_command_outlives_an_sl_that_is_killed(wrapper: list[str], tmp_path: Path) -> None:
+async def test_no_process_of_a_training_command_outlives_an_sl_that_is_killed(
+    wrapper: list[str], tmp_path: Path
+) -> None:
     """Whoever holds the pipe open is alive."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -123,7 +129,7 @@ async def test_nothing_of_a_command_outlives_an_sl_that_is_killed(wrapper: list[
     await process.wait()
 
 
-async def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+async def test_processes_that_a_training_command_leaves_behind_end_with_it(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     leaves = f'setsid {sys.executable} -c "$1" & head -c 2 {pipe}; exit 3'
@@ -133,5 +139,5 @@ async def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path) -> None
         assert await asyncio.to_thread(reader.read) == b""  # the end: nobody holds it any more
 
 
-async def test_exit_status_127_of_a_command_is_not_taken_for_a_command_that_cannot_start() -> None:
+async def test_exit_status_127_of_a_training_command_is_not_mistaken_for_a_failure_to_start() -> None:
     assert await run_ml(["sh", "-c", "exit 127"], Path("ml.sock")) == 127

@@ -83,7 +83,7 @@ def test_a_hangup_leaves_a_line_and_the_final_model_can_be_copied_out_when_train
     assert not (tmp_path / "bad").exists()
 
 
-def test_a_stop_leaves_a_line(swarm: Swarm) -> None:
+def test_a_stop_leaves_a_line_in_the_log(swarm: Swarm) -> None:
     swarm.start_sn()
     sl = swarm.start_sl(1)
     assert sl.ready

@@ -62,7 +62,7 @@ def test_a_contract_is_trained_a_second_time_after_a_reset(swarm: Swarm) -> None
     assert [(each["contract"], each["run"], each["phase"]) for each in listed] == [(CONTRACT, 1, "over")]
 
 
-def test_a_training_is_stopped_with_the_round_in_progress(swarm: Swarm) -> None:
+def test_a_stopped_training_ends_with_the_result_of_the_round_in_progress(swarm: Swarm) -> None:
     operator = Operator(swarm)
     sites = swarm.start_sites("--rounds", "1000000", "--min-peers", "2", count=2)
     swarm.until(lambda state: state.rounds > 1)
@@ -77,7 +77,7 @@ def test_resetting_a_contract_that_does_not_exist_names_those_that_do(swarm: Swa
     assert "there is no training contract 'else'; there is none yet" in refused.output
 
 
-def test_an_operator_needs_an_operators_certificate(swarm: Swarm) -> None:
+def test_an_operator_s_command_needs_an_operator_s_certificate(swarm: Swarm) -> None:
     refused = Operator(swarm, "SL-1").run("contract", "reset", CONTRACT)
     assert refused.wait() == 1
     assert "is a certificate for SL; an operator needs one whose name begins with SWCI- or UI-" in refused.output

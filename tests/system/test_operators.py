@@ -24,7 +24,7 @@ def flip_a_byte(file: Path, height: int) -> None:
         connection.commit()
 
 
-def test_a_flipped_byte_is_named_and_repaired_from_the_others(net: Network) -> None:
+def test_a_flipped_byte_of_a_chain_is_named_and_repaired_from_the_other_sns(net: Network) -> None:
     sns = net.found(2)
     file = net.directory / "sn-2" / "chain.sqlite"
     sns[1].stop()
@@ -41,7 +41,7 @@ def test_a_flipped_byte_is_named_and_repaired_from_the_others(net: Network) -> N
     net.assert_one_chain(1, 2)
 
 
-def test_a_chain_that_holds_is_left_as_it_is(net: Network) -> None:
+def test_repair_leaves_a_valid_chain_as_it_is(net: Network) -> None:
     sns = net.found(2)
     sns[1].stop()
     checked = net.operate(2, "repair")
@@ -49,7 +49,7 @@ def test_a_chain_that_holds_is_left_as_it_is(net: Network) -> None:
     assert "Nothing to repair" in checked.output
 
 
-def test_without_another_sn_nothing_is_changed(net: Network) -> None:
+def test_repair_changes_nothing_without_another_sn(net: Network) -> None:
     sns = net.found(2)
     for sn in sns:
         sn.stop()
@@ -139,6 +139,6 @@ def test_a_witness_votes_without_an_api(net: Network) -> None:
 
 
 @pytest.mark.parametrize("flags", [("--witness", "--sentinel"), ("--witness", "--ordering", "local")])
-def test_a_witness_cannot_be_alone(net: Network, flags: tuple[str, ...]) -> None:
+def test_a_witness_cannot_be_the_only_sn(net: Network, flags: tuple[str, ...]) -> None:
     refused = net.processes.start("witness", *COMMAND, "sn", "--host-ip", "127.0.0.1", *flags)
     assert "cannot found one or order alone" in refused.complaint()

@@ -20,7 +20,7 @@ def votes(uid: str, status: dict[str, Any]) -> bool:
     return [sn["part"] for sn in status["sns"] if sn["uid"] == uid] == ["voter"]
 
 
-def test_an_sn_with_a_renewed_certificate_gets_back_in_and_votes(net: Network) -> None:
+def test_an_sn_with_a_renewed_certificate_rejoins_and_votes(net: Network) -> None:
     sns = net.found(3)
     sns[1].stop()
     renew(net, "SN-2")
@@ -31,7 +31,7 @@ def test_an_sn_with_a_renewed_certificate_gets_back_in_and_votes(net: Network) -
     net.assert_one_chain(1, 2)
 
 
-def test_all_sns_with_renewed_certificates_come_back_together(net: Network) -> None:
+def test_all_sns_with_renewed_certificates_rejoin_together(net: Network) -> None:
     for sn in net.found(3):
         sn.stop()
     renew(net, "SN-1", "SN-2", "SN-3")

@@ -39,7 +39,9 @@ def trained(swarm: Swarm) -> dict[str, set[int]]:
 
 
 @pytest.mark.parametrize("index", [1, 2], ids=["while its script trains", "while its script waits"])
-def test_an_sl_killed_beside_its_living_script(swarm: Swarm, gate: Gate, index: int) -> None:
+def test_an_sl_killed_beside_its_living_script_is_restarted_and_training_completes(
+    swarm: Swarm, gate: Gate, index: int
+) -> None:
     sls, mls = start(swarm, gate)
     swarm.until(WAITS_FOR_SITE_1)
     sls[index].kill()
@@ -52,7 +54,7 @@ def test_an_sl_killed_beside_its_living_script(swarm: Swarm, gate: Gate, index: 
         assert "The SL node is back" in mls[2].output
 
 
-def test_an_sl_stopped_by_its_operator_is_not_waited_for_and_comes_back(swarm: Swarm, gate: Gate) -> None:
+def test_an_sl_stopped_by_its_operator_is_not_waited_for_and_returns(swarm: Swarm, gate: Gate) -> None:
     sls, mls = start(swarm, gate)
     swarm.until(WAITS_FOR_SITE_1)
     sls[2].stop()
@@ -65,7 +67,7 @@ def test_an_sl_stopped_by_its_operator_is_not_waited_for_and_comes_back(swarm: S
     assert list(trained(swarm).values()) == [set(range(ROUNDS))] * 3
 
 
-def test_a_script_killed_beside_its_living_sl(swarm: Swarm, gate: Gate) -> None:
+def test_a_script_killed_beside_its_living_sl_is_restarted_and_training_completes(swarm: Swarm, gate: Gate) -> None:
     sls, mls = start(swarm, gate)
     swarm.until(WAITS_FOR_SITE_1)
     mls[1].kill()

@@ -12,7 +12,9 @@ SHORT_SECONDS = 1.0
 """For an answer that will not come."""
 
 
-def test_two_of_five_die_the_leader_of_the_order_among_them_and_return(net: Network, gate: Gate) -> None:
+def test_training_goes_on_when_two_of_five_sns_die_with_etcd_s_leader_among_them_and_return(
+    net: Network, gate: Gate
+) -> None:
     net.found(5)
     sites = [
         net.start_site(1, "--rounds", "3", *PAIR, at=1),
@@ -34,7 +36,7 @@ def test_two_of_five_die_the_leader_of_the_order_among_them_and_return(net: Netw
     assert status["fault_tolerance"] == "5 voters: survives 2 failures"
 
 
-def test_one_of_three_hangs_and_goes_on_later(net: Network, gate: Gate) -> None:
+def test_training_goes_on_when_one_of_three_sns_hangs_and_resumes_later(net: Network, gate: Gate) -> None:
     net.found(3)
     sites = [
         net.start_site(1, "--rounds", "3", *PAIR, at=1),

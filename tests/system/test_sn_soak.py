@@ -14,7 +14,7 @@ SEED = 3
 LIMIT_SECONDS = 110.0
 
 
-def test_every_acknowledged_transaction_is_on_the_chain_once_whoever_dies_meanwhile(processes: Processes) -> None:
+def test_every_acknowledged_transaction_is_on_the_chain_once_whichever_sn_dies_meanwhile(processes: Processes) -> None:
     command = (sys.executable, "-m", "support.soak", "--seconds", str(SECONDS), "--seed", str(SEED))
     soak = processes.start("soak", *command, environment={"PYTHONPATH": os.pathsep.join(sys.path)})
     assert soak.wait(LIMIT_SECONDS) == 0, soak.output

@@ -22,7 +22,7 @@ def running(swarm: Swarm) -> Swarm:
     return swarm
 
 
-def test_without_an_identity_nothing_starts_and_the_error_says_how_to_make_one(swarm: Swarm) -> None:
+def test_no_node_starts_without_an_identity_and_the_error_explains_how_to_make_one(swarm: Swarm) -> None:
     options: Options = {"host-ip": "127.0.0.1", "data-dir": swarm.directory / "none"}
     nodes = {
         "swarm sn: ": swarm.processes.node("SN", "sn", options),
@@ -36,7 +36,9 @@ def test_without_an_identity_nothing_starts_and_the_error_says_how_to_make_one(s
     assert not (swarm.directory / "none").exists()
 
 
-def test_identities_that_do_not_fit_are_named(running: Swarm, tmp_path: Path) -> None:
+def test_a_certificate_that_has_expired_or_is_of_another_ca_or_role_is_refused_with_the_reason(
+    running: Swarm, tmp_path: Path
+) -> None:
     cert = tmp_path / "cert"
     capath = cert / "ca" / "capath"
     old, foreign = expired(cert, "SL-8"), stranger(tmp_path, "SL-1")
@@ -55,7 +57,7 @@ def test_identities_that_do_not_fit_are_named(running: Swarm, tmp_path: Path) ->
     assert [node["type"] for node in running.status()["nodes"]] == ["SN"]
 
 
-def test_an_sl_that_does_not_trust_the_sn_says_so_at_once(running: Swarm, tmp_path: Path) -> None:
+def test_an_sl_that_does_not_trust_the_sn_reports_that_at_once(running: Swarm, tmp_path: Path) -> None:
     foreign = make_workspace(tmp_path / "elsewhere", ["SL-1"], ca_name="CA-9")["SL-1"]
     sl = running.processes.node("SL-1", "sl", running.sl_options(1) | identity_options(foreign))
     complaint = sl.complaint()
@@ -89,7 +91,7 @@ def test_an_sl_that_the_sn_does_not_trust_is_told_where_to_look(running: Swarm, 
     assert [node["type"] for node in running.status()["nodes"]] == ["SN"]
 
 
-def test_an_sn_that_cannot_be_reached_is_tried_twelve_times(swarm: Swarm, tmp_path: Path) -> None:
+def test_an_sl_tries_an_unreachable_sn_twelve_times(swarm: Swarm, tmp_path: Path) -> None:
     port = fixed_port()
     sl = impatient(
         swarm,
@@ -107,14 +109,14 @@ def test_an_sn_that_cannot_be_reached_is_tried_twelve_times(swarm: Swarm, tmp_pa
     assert "Check that the SN runs, that --sn-ip and --sn-api-port are its address" in sl.output
 
 
-def test_what_is_no_sn_is_named(running: Swarm) -> None:
+def test_a_server_that_is_no_sn_is_named(running: Swarm) -> None:
     sl = running.start_sl(1)
     port = sl.ready["fs"].rpartition(":")[2]
     assert f"what answers at 127.0.0.1:{port} is not an SN" in running.start_sl(2, sn_api_port=port).complaint()
     assert sl.running
 
 
-def test_a_port_in_use_is_named(running: Swarm) -> None:
+def test_a_port_in_use_is_named_by_a_node_that_starts(running: Swarm) -> None:
     port = running.address.rpartition(":")[2]
     refusal = f"cannot listen on 127.0.0.1:{port}: the port is in use; stop the process that holds it"
     sl, other = running.start_sl(1, sl_fs_port=port), start_sn(running, sn_api_port=port)
@@ -123,13 +125,13 @@ def test_a_port_in_use_is_named(running: Swarm) -> None:
     running.status()
 
 
-def test_an_sns_address_that_is_not_this_machines_is_named(running: Swarm) -> None:
+def test_an_sn_s_address_that_is_not_of_this_machine_is_named(running: Swarm) -> None:
     complaint = start_sn(running, host_ip="192.0.2.1").complaint()
     assert "cannot listen on 192.0.2.1:0: Cannot assign requested address" in complaint
     assert "choose an address of this machine" in complaint
 
 
-def test_mandatory_parameters_are_asked_for(swarm: Swarm) -> None:
+def test_missing_mandatory_parameters_are_named(swarm: Swarm) -> None:
     nodes = swarm.processes
     data: Options = {"data-dir": swarm.directory / "none"}
     sl = data | identity_options(swarm.identities["SL-1"])
@@ -142,7 +144,7 @@ def test_mandatory_parameters_are_asked_for(swarm: Swarm) -> None:
         assert node.complaint().startswith(expected)
 
 
-def test_a_second_process_in_the_same_place_is_refused(running: Swarm) -> None:
+def test_a_second_node_in_the_same_data_directory_is_refused(running: Swarm) -> None:
     first = running.start_sl(1)
     assert first.ready
     second = running.start_sl(2, identity="SL-1", data_dir=running.directory / "sl-1")

@@ -14,7 +14,7 @@ from support.swarm import Gate, Swarm, assert_complete, has_models
 PAIR = ("--min-peers", "2")
 
 
-def test_below_min_peers_it_waits_and_with_the_last_of_them_all_end_with_the_same_model(swarm: Swarm) -> None:
+def test_training_waits_below_min_peers_and_then_all_sites_end_with_the_same_model(swarm: Swarm) -> None:
     swarm.start_sn()
     sites = [swarm.start_sl(index, "--rounds", "2") for index in (1, 2)]
     swarm.until(lambda state: len(state.members) == 2)
@@ -44,7 +44,7 @@ def test_training_goes_on_after_kill_9_of_the_sn_in_the_middle_of_a_round(swarm:
     assert swarm.training(chain).rounds == 4
 
 
-def test_a_killed_site_is_named_as_lost_and_started_again_it_completes(swarm: Swarm, gate: Gate) -> None:
+def test_a_killed_site_is_named_as_lost_and_completes_after_a_restart(swarm: Swarm, gate: Gate) -> None:
     swarm.start_sn()
     sites = [swarm.start_sl(index, "--rounds", "3") for index in (1, 2)]
     killed = swarm.start_sl(3, "--rounds", "3", "--hold-at", "1", "--gate", str(gate.path))
@@ -58,7 +58,7 @@ def test_a_killed_site_is_named_as_lost_and_started_again_it_completes(swarm: Sw
     assert_complete([*sites, swarm.start_sl(3, "--rounds", "1")])
 
 
-def test_sites_that_fail_say_why_and_harm_no_other(swarm: Swarm, gate: Gate) -> None:
+def test_sites_that_fail_report_why_and_affect_no_other(swarm: Swarm, gate: Gate) -> None:
     swarm.start_sn()
     ml = ("--rounds", "2", *PAIR)
     sites = [swarm.start_sl(index, *ml, "--hold-at", "1", "--gate", str(gate.path)) for index in (1, 2)]
@@ -85,7 +85,7 @@ def test_sites_that_fail_say_why_and_harm_no_other(swarm: Swarm, gate: Gate) -> 
     assert {training.members[uid].attendance for uid in members} <= {"ml-lost", "lost", "left"}
 
 
-def test_a_nan_is_left_out_and_its_user_told_and_training_goes_on(swarm: Swarm, gate: Gate) -> None:
+def test_a_model_with_a_nan_is_left_out_its_user_is_told_and_training_goes_on(swarm: Swarm, gate: Gate) -> None:
     swarm.start_sn()
     ml = ("--rounds", "3", *PAIR, "--hold-at", "0", "--gate", str(gate.path))
     sites = [swarm.start_sl(1, *ml), swarm.start_sl(2, *ml), swarm.start_sl(3, *ml, "--poison-at", "1")]
@@ -103,7 +103,7 @@ def test_a_nan_is_left_out_and_its_user_told_and_training_goes_on(swarm: Swarm, 
     assert all(part.distance is not None for part in training.result.receipt.contributions)
 
 
-def test_a_nan_that_leaves_too_few_ends_that_site_and_started_again_it_completes(swarm: Swarm, gate: Gate) -> None:
+def test_a_site_whose_nan_leaves_too_few_models_ends_and_completes_after_a_restart(swarm: Swarm, gate: Gate) -> None:
     swarm.start_sn()
     sound = swarm.start_sl(1, "--rounds", "3", *PAIR)
     poisoned = swarm.start_sl(2, "--rounds", "3", *PAIR, "--poison-at", "1")
@@ -114,7 +114,9 @@ def test_a_nan_that_leaves_too_few_ends_that_site_and_started_again_it_completes
     assert_complete([sound, again])
 
 
-def test_sites_that_do_not_agree_are_refused_by_what_differs_and_harm_no_other(swarm: Swarm, gate: Gate) -> None:
+def test_a_site_whose_terms_differ_is_refused_with_the_difference_and_affects_no_other(
+    swarm: Swarm, gate: Gate
+) -> None:
     swarm.start_sn()
     ml = ("--rounds", "2", *PAIR, "--frozen", "a" * 64)
     sites = [swarm.start_sl(index, *ml, "--hold-at", "1", "--gate", str(gate.path)) for index in (1, 2)]
@@ -150,7 +152,7 @@ def test_a_structure_that_cannot_be_merged_is_refused_by_the_sl_whatever_its_cli
     assert "Traceback" not in refused.output
 
 
-def test_sigterm_stops_every_node_in_good_order(swarm: Swarm, gate: Gate) -> None:
+def test_sigterm_stops_every_node_cleanly(swarm: Swarm, gate: Gate) -> None:
     swarm.start_sn()
     sites = [swarm.start_sl(index, *PAIR, "--hold-at", "1", "--gate", str(gate.path)) for index in (1, 2)]
     swarm.until(lambda state: state.rounds == 1)
@@ -174,7 +176,7 @@ def test_a_node_whose_data_directory_was_copied_stops_when_the_copy_starts(swarm
     assert_complete([copy, other])
 
 
-def test_one_ml_process_at_a_time(swarm: Swarm, gate: Gate) -> None:
+def test_an_sl_serves_one_ml_process_at_a_time(swarm: Swarm, gate: Gate) -> None:
     swarm.start_sn()
     sl = swarm.start_sl(1, data_dir="relative")
     assert sl.ready["channel"] == str(swarm.directory / "relative" / "channel" / "ml.sock")
@@ -188,7 +190,7 @@ def test_one_ml_process_at_a_time(swarm: Swarm, gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("authority_key_identifier", [True, False])
-def test_certificates_of_the_original_with_one_shared_by_two_sls(
+def test_training_works_with_certificates_of_the_original_and_one_shared_by_two_sls(
     processes: Processes, tmp_path: Path, authority_key_identifier: bool
 ) -> None:
     identities = gen_cert(

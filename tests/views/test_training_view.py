@@ -16,11 +16,11 @@ def round_with_a_model_of_a() -> Play:
     return play
 
 
-def test_an_empty_contract_waits_for_a_session() -> None:
+def test_the_view_of_an_empty_contract_waits_for_a_session() -> None:
     assert waiting(Play().state).phase == "empty"
 
 
-def test_before_round_0_the_facts_count_open_sessions_and_name_who_is_away() -> None:
+def test_the_facts_before_round_0_count_open_sessions_and_name_absent_members() -> None:
     play = Play("a", "b", min_peers=4)
     play.set_attendance("b", "lost")
     facts = waiting(play.state)
@@ -28,7 +28,7 @@ def test_before_round_0_the_facts_count_open_sessions_and_name_who_is_away() -> 
     assert facts.awaited == (Awaited("b", "lost", play.member("b").since_ms),)
 
 
-def test_while_models_are_collected_the_facts_name_every_member_without_one() -> None:
+def test_the_facts_of_a_collecting_round_name_every_member_without_a_model() -> None:
     play = round_with_a_model_of_a()
     play.set_attendance("c", "ml-lost")
     facts = waiting(play.state)
@@ -51,7 +51,7 @@ def test_a_round_that_nobody_may_lead_is_leaderless() -> None:
     assert waiting(play.state).phase == "leaderless"
 
 
-def test_facts_survive_json() -> None:
+def test_the_facts_of_a_training_survive_json() -> None:
     facts = waiting(round_with_a_model_of_a().state)
     assert msgspec.json.decode(msgspec.json.encode(facts), type=Waiting) == facts
 
@@ -62,7 +62,7 @@ def test_an_activity_is_what_the_member_does_now() -> None:
     assert [activity(play.state, play.member(uid)) for uid in "abc"] == ["submitted", "training", "lost"]
 
 
-def test_every_activity_and_every_reason_has_its_words() -> None:
+def test_every_activity_and_every_reason_has_a_text() -> None:
     assert set(render.ACTIVITIES) == set(get_args(Activity))
     assert set(render.REASONS) == set(get_args(Reason)) - {"expected"}
 
@@ -88,7 +88,7 @@ def test_a_long_list_names_the_first_and_counts_the_others() -> None:
     assert listed(names[:2]) == "SL-0, SL-1"
 
 
-def test_a_participation_counts_each_member_and_names_who_was_not_in_all_rounds() -> None:
+def test_a_participation_counts_each_member_and_names_those_not_in_all_rounds() -> None:
     play = Play("a", "b", "c")
     play.submit("a", "b")
     play.freeze()
