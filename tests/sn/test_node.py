@@ -16,7 +16,7 @@ from support.network import Ledger
 from support.ports import fixed_port
 from support.tools import needs
 from swarmlearning.api.client import Unavailable
-from swarmlearning.cli.options import first_cause
+from swarmlearning.cli.command import first_cause
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity

@@ -1,22 +1,20 @@
 """`swarm demo`: three sites with different handwritten digits, against each site alone and against pooled data."""
 
 import json
-import os
 import sys
-import time
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 
+from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, working
 from swarmlearning.cli.launcher import train
 from swarmlearning.cli.live import screen
-from swarmlearning.cli.nodecommands import environment, script_environment
-from swarmlearning.cli.options import fail
-from swarmlearning.cli.report import Report, make_report, metrics, save, succeeded
-from swarmlearning.cli.run import LiveView, ReportFile, RunsDir, accounted, run_until_signal
-from swarmlearning.cli.runfolder import RunFolder, log_to, make_run_folder, site_names
+from swarmlearning.cli.localrun import LiveView, LocalRun, ReportFile, RunsDir, run_until_signal
+from swarmlearning.cli.nodecommands import script_environment
+from swarmlearning.cli.report import Report, metrics, save, succeeded
+from swarmlearning.cli.runfolder import RunFolder
 from swarmlearning.cli.summary import accuracies, summary
 from swarmlearning.supervise.processes import Processes, RunError
 
@@ -25,6 +23,7 @@ POOLED = "pooled"
 SCRIPT = Path(__file__).parents[3] / "examples" / "digits" / "train.py"
 
 
+@command("swarm demo")
 def demo(report: ReportFile = None, runs_dir: RunsDir = Path("runs"), live: LiveView = None) -> None:
     """Watch three sites with different private images train one model together.
 
@@ -33,31 +32,23 @@ def demo(report: ReportFile = None, runs_dir: RunsDir = Path("runs"), live: Live
     Exit status 0 only when all sites hold the same model, the ledger verifies
     and the swarm is better than the best single site.
     """
-    console = make_console()
-    began = time.monotonic()
-    try:
-        _check_installation()
-        folder = make_run_folder(runs_dir, "digits", SITES)
-        log_to(folder)
-        names = site_names(SITES)
-        processes = Processes(folder.logs, environment(os.environ))
+    _check_installation()
+    swarm = LocalRun.prepare(make_console(), runs_dir, "digits", SITES)
+    with swarm.accounted(report):
+        run_until_signal(_train(swarm, live), swarm.processes)
+        result = compared(swarm.report(), swarm.folder)
+        save(result, swarm.folder.report, report)
+        _print(swarm.console, result)
+    if problems := failures(result):
+        raise RunError("; ".join(problems))
 
-        async def work() -> None:
-            async with processes:
-                with working(console, "training at each site alone, and with pooled data, to compare"):
-                    await _train_without_swarm(processes, folder)
-                with screen(console, names, live, "accuracy") as shown:
-                    await train(processes, folder, [sys.executable, str(SCRIPT)], SITES, shown)
 
-        with accounted(console, folder, names, began, report):
-            run_until_signal(work(), processes)
-            result = compared(make_report(folder, names, time.monotonic() - began), folder)
-            save(result, folder.report, report)
-            _print(console, result)
-        if problems := failures(result):
-            raise RunError("; ".join(problems))
-    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
-        fail("swarm demo", error)
+async def _train(swarm: LocalRun, live: bool | None) -> None:
+    async with swarm.processes:
+        with working(swarm.console, "training at each site alone, and with pooled data, to compare"):
+            await _train_without_swarm(swarm.processes, swarm.folder)
+        with screen(swarm.console, swarm.sites, live, "accuracy") as shown:
+            await train(swarm.processes, swarm.folder, [sys.executable, str(SCRIPT)], SITES, shown)
 
 
 def compared(report: Report, folder: RunFolder) -> Report:

@@ -7,8 +7,8 @@ import msgspec
 import typer
 from rich.table import Table
 
+from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, print_json
-from swarmlearning.cli.options import fail
 from swarmlearning.cli.runfolder import RunFolder
 from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Step
@@ -30,29 +30,27 @@ ChainPath = Annotated[
 
 
 @app.command()
+@command("swarm ledger verify")
 def verify(path: ChainPath) -> None:
     """Verify every block: links, signatures, certificates, contracts, states. Exit status 1 names the first fault."""
-    try:
-        walked = list(steps(read_chain_file(chain_file(path))))
-        if not walked:
-            raise BrokenChainError(0, "the chain file is empty: there is no genesis")
-        void = [(step.chain.height, step.void) for step in walked if step.void is not None]
-    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
-        fail("swarm ledger verify", error)
-    else:
-        chain = walked[-1].chain
-        for height, reason in void:
-            print(f"block {height} is void: {displayed(reason, LONGEST_VALUE)}")
-        name = displayed(network.network(chain.world).name)
-        print(f"network {name} {chain.network_id}")
-        print(f"height {chain.height}, head {chain.hash}, state {chain.world.state_hash()}")
-        if void:
-            print(f"ledger NOT verified: {len(void)} void blocks, first {void[0][0]}")
-            raise typer.Exit(1)
-        print(f"ledger verified: {chain.height + 1} blocks, {len(list(rounds(walked)))} rounds")
+    walked = list(steps(read_chain_file(chain_file(path))))
+    if not walked:
+        raise BrokenChainError(0, "the chain file is empty: there is no genesis")
+    void = [(step.chain.height, step.void) for step in walked if step.void is not None]
+    chain = walked[-1].chain
+    for height, reason in void:
+        print(f"block {height} is void: {displayed(reason, LONGEST_VALUE)}")
+    name = displayed(network.network(chain.world).name)
+    print(f"network {name} {chain.network_id}")
+    print(f"height {chain.height}, head {chain.hash}, state {chain.world.state_hash()}")
+    if void:
+        print(f"ledger NOT verified: {len(void)} void blocks, first {void[0][0]}")
+        raise typer.Exit(1)
+    print(f"ledger verified: {chain.height + 1} blocks, {len(list(rounds(walked)))} rounds")
 
 
 @app.command()
+@command("swarm ledger show")
 def show(
     path: ChainPath,
     start: Annotated[int, typer.Option("--from", help="First block to show.")] = 0,
@@ -60,18 +58,12 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a block.")] = False,
 ) -> None:
     """Show the blocks of a chain file: who sent what, at which height and when."""
-    try:
-        walked = [
-            step for step in steps(read_chain_file(chain_file(path))) if start <= step.chain.height < start + limit
-        ]
-    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
-        fail("swarm ledger show", error)
+    walked = [step for step in steps(read_chain_file(chain_file(path))) if start <= step.chain.height < start + limit]
+    if json:
+        for step in walked:
+            print_json(_plain(step))
     else:
-        if json:
-            for step in walked:
-                print_json(_plain(step))
-        else:
-            make_console().print(_table(walked))
+        make_console().print(_table(walked))
 
 
 def chain_file(path: Path) -> Path:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from swarmlearning import __version__
-from swarmlearning.cli import cert, demo, health, ledger, models, nodes, operate, run, status, trainings
+from swarmlearning.cli import cert, demo, health, ledger, models, operate, run, sl, sn, status, trainings
 from swarmlearning.cli.chaos import command as chaos
 from swarmlearning.cli.console import tolerate_any_encoding
 
@@ -19,11 +19,11 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("run", context_settings=run.CONTEXT_SETTINGS)(run.run)
 app.command("chaos", context_settings=run.CONTEXT_SETTINGS)(chaos.chaos)
-app.command("sl", context_settings={"allow_extra_args": True})(nodes.sl)
+app.command("sl", context_settings={"allow_extra_args": True})(sl.sl)
 app.command("status")(status.status)
 app.command("health")(health.health)
 app.command("report")(trainings.report)
-app.add_typer(nodes.sn_app, name="sn")
+app.add_typer(sn.app, name="sn")
 app.add_typer(cert.app, name="cert")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(models.app, name="model")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarmlearning.cli.options import DataDir, data_directory, fail
+from swarmlearning.cli.command import command
+from swarmlearning.cli.options import DataDir, data_directory
 from swarmlearning.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,18 +21,17 @@ class ModelError(UserError):
 
 
 @app.command("list")
+@command("swarm model list")
 def list_models(data_dir: DataDir = None) -> None:
     """List the final models in an SL's data directory: contract, run, rounds, bytes and digest."""
-    try:
-        place = data_directory(data_dir, "sl")
-        for each in _runs(place):
-            typer.echo(f"{each.contract}  run {each.run + 1}  {each.rounds} rounds  {each.size} bytes  {each.model}")
-            typer.echo(f"    {each.participation}; {place / each.path}")
-    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
-        fail("swarm model list", error)
+    place = data_directory(data_dir, "sl")
+    for each in _runs(place):
+        typer.echo(f"{each.contract}  run {each.run + 1}  {each.rounds} rounds  {each.size} bytes  {each.model}")
+        typer.echo(f"    {each.participation}; {place / each.path}")
 
 
 @app.command("get")
+@command("swarm model get")
 def get_model(
     to: Annotated[Path, typer.Argument(help="The file to copy it to, as: final.safetensors", dir_okay=False)],
     data_dir: DataDir = None,
@@ -39,14 +39,11 @@ def get_model(
     run: Annotated[int | None, typer.Option(help="Which run of it, from 1; by default the last one.", min=1)] = None,
 ) -> None:
     """Copy a run's final model out of an SL's data directory, checked against its digest."""
-    try:
-        place = data_directory(data_dir, "sl")
-        chosen = _chosen(_runs(place), contract, run, place)
-        _copy(place / chosen.path, to, chosen)
-        typer.echo(f"contract {chosen.contract}  run {chosen.run + 1}  round {chosen.rounds - 1}  {chosen.model}")
-        typer.echo(f"copied to {to}")
-    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
-        fail("swarm model get", error)
+    place = data_directory(data_dir, "sl")
+    chosen = _chosen(_runs(place), contract, run, place)
+    _copy(place / chosen.path, to, chosen)
+    typer.echo(f"contract {chosen.contract}  run {chosen.run + 1}  round {chosen.rounds - 1}  {chosen.model}")
+    typer.echo(f"copied to {to}")
 
 
 def _runs(data_dir: Path) -> "list[FinalModel]":

@@ -9,7 +9,8 @@ import msgspec
 import typer
 from rich.table import Table
 
-from swarmlearning.cli.connection import Connection, connected
+from swarmlearning.cli.command import command
+from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import load_bundle, subject_of
@@ -38,8 +39,8 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @contract_app.command("list")
-@connected("swarm contract list")
-def list_contracts(connection: Connection, json: Json = False) -> None:
+@command("swarm contract list")
+def list_contracts(*, json: Json = False, connection: Connection) -> None:
     """Show every training contract: its run, its rounds, and what it waits for."""
     world = _world(connection)
     if json:
@@ -54,26 +55,27 @@ def list_contracts(connection: Connection, json: Json = False) -> None:
 
 
 @contract_app.command("show")
-@connected("swarm contract show")
-def show_contract(connection: Connection, name: Name) -> None:
+@command("swarm contract show")
+def show_contract(name: Name, connection: Connection) -> None:
     """Show the whole state of one training contract, as JSON."""
     state = acts.training(_world(connection), name)
     print_json({**_facts(state), "state": msgspec.to_builtins(state)}, indent=2)
 
 
 @contract_app.command("stop")
-@connected("swarm contract stop")
-def stop_contract(connection: Connection, name: Name) -> None:
+@command("swarm contract stop")
+def stop_contract(name: Name, connection: Connection) -> None:
     """End a training with the round in progress: every site gets its merged model."""
     _perform(connection, lambda world: acts.stop_contract(world, name))
 
 
 @contract_app.command("reset")
-@connected("swarm contract reset")
+@command("swarm contract reset")
 def reset_contract(
-    connection: Connection,
+    *,
     name: Name,
     force: Annotated[bool, typer.Option("--force", help="End a training that is not over.")] = False,
+    connection: Connection,
 ) -> None:
     """Empty a training contract, so that its next run may begin."""
     _perform(connection, lambda world: acts.reset_contract(world, name, forced=force))
@@ -83,8 +85,8 @@ def reset_contract(
 
 
 @trust_app.command("list")
-@connected("swarm trust list")
-def list_authorities(connection: Connection, json: Json = False) -> None:
+@command("swarm trust list")
+def list_authorities(*, json: Json = False, connection: Connection) -> None:
     """Show the certificate authorities, trusted and retired."""
     found = [
         {"thumbprint": root.thumbprint, "subject": subject_of(load_bundle(root.pem)[0]), "trusted": root.active}
@@ -98,10 +100,10 @@ def list_authorities(connection: Connection, json: Json = False) -> None:
 
 
 @trust_app.command("add")
-@connected("swarm trust add")
+@command("swarm trust add")
 def add_authority(
-    connection: Connection,
     certificate: Annotated[Path, typer.Argument(help="The authority's certificate (PEM), from its organisation.")],
+    connection: Connection,
 ) -> None:
     """Trust one more certificate authority: nodes with its certificates may join."""
     try:
@@ -112,10 +114,10 @@ def add_authority(
 
 
 @trust_app.command("retire")
-@connected("swarm trust retire")
+@command("swarm trust retire")
 def retire_authority(
-    connection: Connection,
     thumbprint: Annotated[str, typer.Argument(help="The beginning of the authority's thumbprint.")],
+    connection: Connection,
 ) -> None:
     """Stop trusting a certificate authority; what its nodes have signed before stays valid."""
     _perform(connection, lambda world: acts.retire_authority(world, thumbprint))
@@ -125,8 +127,8 @@ def retire_authority(
 
 
 @node_app.command("list")
-@connected("swarm node list")
-def list_nodes(connection: Connection, json: Json = False) -> None:
+@command("swarm node list")
+def list_nodes(*, json: Json = False, connection: Connection) -> None:
     """Show every registered node as the ledger has it."""
     world = _world(connection)
     found = [node_view(world, known) for known in network.nodes(world)]
@@ -144,9 +146,9 @@ def list_nodes(connection: Connection, json: Json = False) -> None:
 
 
 @node_app.command("revoke")
-@connected("swarm node revoke")
+@command("swarm node revoke")
 def revoke_node(
-    connection: Connection, node: Annotated[str, typer.Argument(help="The node's name, or the beginning of its UID.")]
+    node: Annotated[str, typer.Argument(help="The node's name, or the beginning of its UID.")], connection: Connection
 ) -> None:
     """Revoke a node's certificate: every node that uses it is shut out for good."""
     _perform(connection, lambda world: acts.revoke_node(world, node))
@@ -157,7 +159,7 @@ def revoke_node(
 
 def _world(connection: Connection) -> World:
     async def read() -> World:
-        async with reading(connection.address, connection.identity) as follower:
+        async with reading(connection.address, connection.credentials.identity()) as follower:
             return follower.chain.world
 
     return asyncio.run(read())
@@ -165,7 +167,9 @@ def _world(connection: Connection) -> World:
 
 def _perform(connection: Connection, compose: Callable[[World], Act]) -> None:
     async def perform() -> tuple[Act, int]:
-        async with acting(connection.address, connection.identity, connection.directory, OPERATOR) as operator:
+        async with acting(
+            connection.address, connection.credentials.identity(), connection.directory, OPERATOR
+        ) as operator:
             act = compose(operator.world)
             return act, await operator.perform(act)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +10,11 @@ from rich.text import Text
 
 from swarmlearning.address import join
 from swarmlearning.api.client import SnClient
+from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, print_json
-from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, fail, load_identity
+from swarmlearning.cli.options import Credentials
 from swarmlearning.client.pace import describe
+from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.views.names import displayed
 from swarmlearning.views.render import expiry_text
@@ -23,36 +24,29 @@ STYLES = {"alive": "green", "left": "dim"}
 LEASES = {True: Text("there", "green"), False: Text("gone", "red"), None: Text("?")}
 
 
+@command("swarm status")
 def status(
+    *,
     sn_ip: Annotated[str, typer.Option(help="Address of an SN.")] = "127.0.0.1",
     sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
     json: Annotated[bool, typer.Option("--json", help="The SN's answer as it is.")] = False,
-    cacert: CaCert = None,
-    capath: CaPath = None,
-    cert: Cert = None,
-    key: Key = None,
+    credentials: Credentials,
 ) -> None:
     """Show nodes and trainings, and for whom a round waits. Any node's certificate will do.
 
     Ends with status 1 when the SN cannot be reached or cannot order, since no majority of the voters answers.
     """
-    try:
-        found = asyncio.run(_ask(join(sn_ip, sn_api_port), cacert, capath, cert, key))
-    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
-        fail("swarm status", error)
+    found = asyncio.run(_ask(join(sn_ip, sn_api_port), credentials.identity()))
+    if json:
+        print_json(found, indent=2)
     else:
-        if json:
-            print_json(found, indent=2)
-        else:
-            show(found)
-        if found["majority"] is False:
-            raise typer.Exit(1)
+        show(found)
+    if found["majority"] is False:
+        raise typer.Exit(1)
 
 
-async def _ask(
-    address: str, cacert: Path | None, capath: Path | None, cert: Path | None, key: Path | None
-) -> dict[str, Any]:
-    async with SnClient(address, client_context(load_identity(cacert, capath, cert, key))) as client:
+async def _ask(address: str, identity: Identity) -> dict[str, Any]:
+    async with SnClient(address, client_context(identity)) as client:
         return await client.status()
 
 

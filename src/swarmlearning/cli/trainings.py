@@ -12,9 +12,10 @@ from rich.text import Text
 
 from swarmlearning.address import join
 from swarmlearning.api.client import SnClient
+from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.cli.ledger import chain_file
-from swarmlearning.cli.options import CaCert, CaPath, Cert, Key, fail, load_identity
+from swarmlearning.cli.options import Credentials
 from swarmlearning.cli.report import read_ledger, recorded, save, write_whole
 from swarmlearning.cli.summary import participation
 from swarmlearning.errors import UserError
@@ -31,7 +32,9 @@ FORMULA = ("=", "+", "-", "@")
 """Beginnings of what a spreadsheet takes for a formula."""
 
 
+@command("swarm report")
 def report(
+    *,
     data_dir: Annotated[Path | None, typer.Option(help="An SN's data directory, a run folder or a chain file.")] = None,
     sn_ip: Annotated[str, typer.Option(help="Address of an SN, to read its ledger over the network.")] = "",
     sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
@@ -40,10 +43,7 @@ def report(
     curves: Annotated[Path | None, typer.Option("--csv", help="Write a line for each site and round here.")] = None,
     file: Annotated[Path | None, typer.Option("--report", help="Write the report here as JSON.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    cacert: CaCert = None,
-    capath: CaPath = None,
-    cert: Cert = None,
-    key: Key = None,
+    credentials: Credentials,
 ) -> None:
     """Show how a training went: rounds, who took part, loss and metric of each site, and who holds the final model.
 
@@ -51,31 +51,27 @@ def report(
     node's certificate), and every block of it is verified here. Exit status 1
     when it does not verify, or has no such training.
     """
-    try:
-        if (data_dir is None) == (not sn_ip):
-            raise UserError("name the ledger by one of --data-dir (on this disk) and --sn-ip (over the network)")
-        number = None if run is None else run - 1
-        if data_dir is not None:
-            found = read_ledger(chain_file(data_dir), contract, number)
-        else:
-            identity = load_identity(cacert, capath, cert, key)
-            address = join(sn_ip, sn_api_port)
-            blocks = asyncio.run(_fetched(address, identity))
-            found = recorded(blocks, f"the SN at {address} has no block", contract, number)
-        if curves is not None:
-            write_whole(curves, table_of(found).encode())
-        save(found, file)
-        if json:
-            print_json(found)
-        else:
-            show(make_console(), found)
-        if found.problem:
-            raise RunError(found.problem)
-        if not found.holds:
-            which = f"of contract {displayed(contract)}" if contract else "of any contract"
-            raise RunError(f"the ledger has no training {which}{'' if run is None else f' with run {run}'}")
-    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
-        fail("swarm report", error)
+    if (data_dir is None) == (not sn_ip):
+        raise UserError("name the ledger by one of --data-dir (on this disk) and --sn-ip (over the network)")
+    number = None if run is None else run - 1
+    if data_dir is not None:
+        found = read_ledger(chain_file(data_dir), contract, number)
+    else:
+        address = join(sn_ip, sn_api_port)
+        blocks = asyncio.run(_fetched(address, credentials.identity()))
+        found = recorded(blocks, f"the SN at {address} has no block", contract, number)
+    if curves is not None:
+        write_whole(curves, table_of(found).encode())
+    save(found, file)
+    if json:
+        print_json(found)
+    else:
+        show(make_console(), found)
+    if found.problem:
+        raise RunError(found.problem)
+    if not found.holds:
+        which = f"of contract {displayed(contract)}" if contract else "of any contract"
+        raise RunError(f"the ledger has no training {which}{'' if run is None else f' with run {run}'}")
 
 
 def show(console: Console, found: TrainingReport) -> None:

@@ -1,15 +1,12 @@
 """`swarm chaos`: a script of one's own in a local swarm under a plan of faults."""
 
-import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from swarmlearning.cli.chaos import ENOUGH
@@ -18,20 +15,20 @@ from swarmlearning.cli.chaos.plan import Plan, load, schedule
 from swarmlearning.cli.chaos.plans import READY
 from swarmlearning.cli.chaos.report import ResilienceReport, problems, resilience
 from swarmlearning.cli.chaos.swarm import ChaosSwarm
+from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.cli.launcher import see_out, with_beside
-from swarmlearning.cli.nodecommands import environment
-from swarmlearning.cli.options import fail
-from swarmlearning.cli.report import make_report, save
-from swarmlearning.cli.run import MAX_SITES, RunsDir, accounted, check_command, run_until_signal
-from swarmlearning.cli.runfolder import RunFolder, log_to, make_run_folder, site_names
+from swarmlearning.cli.localrun import LocalRun, RunsDir, check_command, run_until_signal
+from swarmlearning.cli.report import Report, save
+from swarmlearning.cli.run import MAX_SITES
 from swarmlearning.ledger.history import steps
 from swarmlearning.ordering.local import read_chain_file
-from swarmlearning.supervise.processes import Processes, RunError
+from swarmlearning.supervise.processes import RunError
 
 FAULTS_FILE = "faults.json"
 
 
+@command("swarm chaos")
 def chaos(
     command: Annotated[list[str] | None, typer.Argument(help="Your training script, as: python train.py")] = None,
     plan: Annotated[str, typer.Option(help="Name of a plan (see --list), or a file with one.")] = "mixed",
@@ -61,59 +58,52 @@ def chaos(
     the same model and the ledger verifies.
     """
     console = make_console(stderr=as_json)
-    began = time.monotonic()
-    try:
-        if listed:
-            console.print(_listing())
-            return
-        chosen = READY.get(plan) or _from_file(plan)
-        if command:
-            check_command(command)
-        folder = make_run_folder(runs_dir, f"chaos-{chosen.name}", sites)
-        log_to(folder)
-        injected: list[Injected] = []
-        processes = Processes(folder.logs, environment(os.environ))
-        words = command or [sys.executable, "-P", "-m", "swarmlearning.cli.chaos.script", "--mb", str(model_mb)]
-        with accounted(console, folder, site_names(sites), began):
-            run_until_signal(_work(processes, folder, words, sites, chosen, seed, console, injected), processes)
-            save(injected, folder.root / FAULTS_FILE)
-            run = make_report(folder, site_names(sites), time.monotonic() - began)
-            save(run, folder.report)
-            report = resilience(chosen, seed, injected, list(steps(read_chain_file(folder.chain))), run)
-            if as_json:
-                print_json(report)
-            else:
-                console.print(_table(report))
-        if found := problems(report, chosen, run):
-            raise RunError("; ".join(found))
-    except Exception as error:  # noqa: BLE001 - `fail` raises what it does not know
-        fail("swarm chaos", error)
+    if listed:
+        console.print(_listing())
+        return
+    chosen = READY.get(plan) or _from_file(plan)
+    if command:
+        check_command(command)
+    words = command or [sys.executable, "-P", "-m", "swarmlearning.cli.chaos.script", "--mb", str(model_mb)]
+    swarm = LocalRun.prepare(console, runs_dir, f"chaos-{chosen.name}", sites)
+    with swarm.accounted():
+        run, report = _disturbed(swarm, words, chosen, seed)
+        if as_json:
+            print_json(report)
+        else:
+            console.print(_table(report))
+    if found := problems(report, chosen, run):
+        raise RunError("; ".join(found))
 
 
-async def _work(
-    processes: Processes,
-    folder: RunFolder,
-    command: Sequence[str],
-    sites: int,
-    plan: Plan,
-    seed: int,
-    console: Console,
-    injected: list[Injected],
-) -> None:
+def _disturbed(swarm: LocalRun, command: Sequence[str], plan: Plan, seed: int) -> tuple[Report, ResilienceReport]:
+    """Trains under the plan's faults to the end, and reports both on the training and on what the faults cost it."""
+    injected: list[Injected] = []
+    run_until_signal(_train(swarm, command, plan, seed, injected), swarm.processes)
+    save(injected, swarm.folder.root / FAULTS_FILE)
+    run = swarm.report()
+    save(run, swarm.folder.report)
+    return run, resilience(plan, seed, injected, list(steps(read_chain_file(swarm.folder.chain))), run)
+
+
+async def _train(swarm: LocalRun, command: Sequence[str], plan: Plan, seed: int, injected: list[Injected]) -> None:
+    """Adds the faults to `injected` when all have happened."""
+    processes, folder = swarm.processes, swarm.folder
+
     def announce(line: str) -> None:
-        console.print(line, soft_wrap=True)
+        swarm.console.print(line, soft_wrap=True)
 
     async with (
         processes,
-        ChaosSwarm(processes, folder, command, sites, on_the_network=plan.on_the_network) as swarm,
+        ChaosSwarm(processes, folder, command, len(swarm.sites), on_the_network=plan.on_the_network) as disturbed,
     ):
 
         async def inject() -> None:
-            injected.extend(await Injector(swarm, announce).run(schedule(plan, seed)))
+            injected.extend(await Injector(disturbed, announce).run(schedule(plan, seed)))
             (folder.root / ENOUGH).touch()
-            await see_out(processes, folder, swarm.running, swarm.follower)
+            await see_out(processes, folder, disturbed.running, disturbed.follower)
 
-        await with_beside(inject(), swarm.follower.run(), processes.watch())
+        await with_beside(inject(), disturbed.follower.run(), processes.watch())
 
 
 def _from_file(plan: str) -> Plan:

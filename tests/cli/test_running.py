@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.certs import make_workspace
-from swarmlearning.cli.options import run_node, run_to_the_end
+from swarmlearning.cli.running import run_node, run_to_the_end
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.node.errors import NodeError
 

@@ -1,0 +1,61 @@
+"""Runs a node, or a command that acts as one, until it ends or a signal stops it."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.logs import report
+
+logger = logging.getLogger("swarm.node")
+
+HANGUP = (
+    "SIGHUP received: this node goes on as it is. It reads certificates and settings when it starts only; restart it "
+    "to use changed ones"
+)
+
+T = TypeVar("T")
+
+
+def run_node(work: Coroutine[Any, Any, T]) -> T | None:
+    """Runs a node until it ends; SIGTERM and SIGINT stop it in good order (None).
+
+    A second signal changes nothing: it would cut the stop short, and leave behind what the node has started. Nor does
+    SIGHUP, which is logged: a node reads its certificates and settings when it starts.
+    """
+
+    async def main() -> T | None:
+        task = asyncio.ensure_future(work)
+        stopping = False
+
+        def stop(number: signal.Signals) -> None:
+            nonlocal stopping
+            if not stopping:
+                logger.info("%s received: this node stops", number.name)
+                task.cancel()
+            stopping = True
+
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(report)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop, number)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+            loop.add_signal_handler(signal.SIGHUP, logger.warning, "%s", HANGUP)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return None
+
+    import uvloop
+
+    return uvloop.run(main())
+
+
+def run_to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """The same for a command with an end. Raises `NodeError` when a signal has stopped it before."""
+    done = run_node(work)
+    if done is None:
+        raise NodeError("stopped by a signal before it was done; run it again")
+    return done

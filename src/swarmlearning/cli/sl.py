@@ -1,0 +1,142 @@
+"""`swarm sl`: a Swarm Learning node, with the option names of the original's script.
+
+The SL's own modules are imported when it runs: other commands start a third faster without them.
+"""
+
+import grp
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swarmlearning.address import join
+from swarmlearning.cli.command import command
+from swarmlearning.cli.options import (
+    Credentials,
+    DataDir,
+    HostIp,
+    NodeName,
+    NodeProcess,
+    data_directory,
+    mandatory_host,
+    service_address,
+)
+from swarmlearning.cli.running import run_node
+from swarmlearning.identity.certificates import common_name
+from swarmlearning.identity.identity import Identity
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.expiry import watched
+from swarmlearning.node.logs import banner, start_logging
+from swarmlearning.node.ready import Ready
+
+if TYPE_CHECKING:
+    from swarmlearning.bridge.bridge import BridgeSettings
+    from swarmlearning.node.settings import SlEnvironment
+    from swarmlearning.sl.node import SlSettings
+
+
+@dataclass(frozen=True)
+class BridgeOptions:
+    """Whether and where the original's client is served."""
+
+    bridge: Annotated[
+        bool,
+        typer.Option(
+            "--bridge", help="Serve the original's client too; so do SL_REQUEST_CHANNEL, SL_RESPONSE_CHANNEL."
+        ),
+    ] = False
+    bridge_dir: Annotated[Path, typer.Option(help="Folder shared with that client, which has this one built in.")] = (
+        Path("/tmp/hpe-swarm")
+    )
+    bridge_group: Annotated[
+        str, typer.Option(help="Group that may use that folder too, for a client that runs as another user.")
+    ] = ""
+
+    def settings(self, environment: "SlEnvironment") -> "BridgeSettings | None":
+        """None without a bridge. Its FIFOs are in its folder unless the environment names some. Raises `NodeError`."""
+        from swarmlearning.bridge.bridge import REQUEST_VARIABLE, RESPONSE_VARIABLE, BridgeSettings
+
+        request, response = environment.sl_request_channel, environment.sl_response_channel
+        if not (self.bridge or request or response):
+            return None
+        if bool(request) != bool(response):
+            missing = RESPONSE_VARIABLE if request else REQUEST_VARIABLE
+            raise NodeError(f"{missing}: bad environment variable; cannot create bridge. Set both pipes, or neither")
+        return BridgeSettings(
+            request=Path(request or self.bridge_dir / "request.channel").absolute(),
+            response=Path(response or self.bridge_dir / "response.channel").absolute(),
+            directory=self.bridge_dir.absolute(),
+            group=_group_id(self.bridge_group) if self.bridge_group else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlOptions:
+    """The options of an SL, as `swarm sl --help` lists them."""
+
+    host_ip: HostIp = ""
+    sn_ip: Annotated[str, typer.Option(help="Address of an SN.")] = ""
+    sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304
+    sn_api_service: Annotated[str, typer.Option(help="The same behind a proxy: FQDN[:port], port 443.")] = ""
+    sl_fs_port: Annotated[int, typer.Option(help="Port of this node's file server.")] = 30305
+    sl_fs_service: Annotated[str, typer.Option(help="FQDN[:port] under which other SLs reach it.")] = ""
+    bind_ip: Annotated[
+        str, typer.Option(help="Address to listen on; by default --host-ip if this machine has it, else all.")
+    ] = ""
+    node_name: NodeName = ""
+    data_dir: DataDir = None
+    credentials: Credentials
+    bridge: BridgeOptions
+    process: NodeProcess
+
+    def settings(self, identity: Identity, environment: "SlEnvironment", command: Sequence[str]) -> "SlSettings":
+        """What an SL is started with, `command` as its ML process. Raises `NodeError` or `AddressError`."""
+        from swarmlearning.rounds.settings import RoundSettings
+        from swarmlearning.sl.node import SlSettings
+
+        return SlSettings(
+            name=self.node_name or common_name(identity.certificate) or "SL",
+            host=self.host_ip if self.sl_fs_service else mandatory_host(self.host_ip),
+            bind=self.bind_ip,
+            fs_port=self.sl_fs_port,
+            fs_service=service_address(self.sl_fs_service, 30305),
+            sn_address=join(self.sn_ip, self.sn_api_port) if self.sn_ip else service_address(self.sn_api_service, 443),
+            data_dir=data_directory(self.data_dir, "sl"),
+            rounds=RoundSettings(
+                make_me_admin=environment.sl_make_me_admin,
+                full_quorum_seconds=environment.sl_wait_for_full_quorum_seconds,
+                leader_failure_seconds=environment.sl_leader_failure_base_timeout,
+                initial=environment.sl_initial_sync,
+                non_finite=environment.sl_non_finite,
+            ),
+            compress_below=int(environment.sl_model_params_compression_threshold_mb * 10**6),
+            command=command,
+            bridge=self.bridge.settings(environment),
+        )
+
+
+@command("swarm sl")
+def sl(context: typer.Context, options: SlOptions) -> None:
+    """Run a Swarm Learning node; a command after `--` is started as its ML process."""
+    from swarmlearning.node.settings import SlEnvironment
+    from swarmlearning.sl.node import run_sl
+
+    ready = Ready(options.process.ready_fd)
+    if not (options.sn_ip or options.sn_api_service):
+        raise NodeError("mandatory parameter --sn-ip not specified: the address of any SN of the network")
+    environment = SlEnvironment()
+    identity = options.credentials.identity()
+    settings = options.settings(identity, environment, context.args)
+    print(banner("SL"), flush=True)
+    start_logging(options.process.log_level)
+    status = run_node(watched(identity, run_sl(settings, identity, ready)))
+    raise typer.Exit(status or 0)
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise NodeError(f"--bridge-group {name}: there is no such group on this host") from error

@@ -1,0 +1,175 @@
+"""`swarm sn`: a Swarm Network node, with the option names of the original's script, and the care of a stopped one.
+
+The SN's own modules are imported when it runs: other commands start a third faster without them.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swarmlearning.address import join
+from swarmlearning.cli.command import command
+from swarmlearning.cli.options import (
+    Credentials,
+    DataDir,
+    HostIp,
+    NodeName,
+    NodeProcess,
+    data_directory,
+    mandatory_host,
+    service_address,
+)
+from swarmlearning.cli.running import run_node, run_to_the_end
+from swarmlearning.identity.certificates import common_name
+from swarmlearning.identity.identity import Identity
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.expiry import watched
+from swarmlearning.node.logs import banner, start_logging
+from swarmlearning.node.ready import Ready
+from swarmlearning.ordering.protocols import EngineChoice
+
+if TYPE_CHECKING:
+    from swarmlearning.node.datadir import DataDirectory
+    from swarmlearning.sn.node import SnSettings
+
+SentinelPort = Annotated[int, typer.Option(help="API port of that SN.")]
+
+app = typer.Typer(invoke_without_command=True, help="Run a Swarm Network node, or end its membership.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnOptions:
+    """The options of an SN, as `swarm sn --help` lists them."""
+
+    host_ip: HostIp = ""
+    sentinel: Annotated[bool, typer.Option("--sentinel", help="Found a network if there is no chain yet.")] = False
+    sentinel_ip: Annotated[str, typer.Option(help="Address of any SN of the network to join.")] = ""
+    sentinel_api_port: SentinelPort = 30304
+    sentinel_api_service: Annotated[str, typer.Option(help="The same behind a proxy: FQDN[:port], port 443.")] = ""
+    sn_api_port: Annotated[int, typer.Option(help="Port of the API.")] = 30304
+    sn_api_service: Annotated[str, typer.Option(help="FQDN[:port] under which others reach the API.")] = ""
+    sn_p2p_port: Annotated[int, typer.Option(help="Port for the other SNs.")] = 30303
+    sn_p2p_service: Annotated[str, typer.Option(help="FQDN[:port] under which the other SNs reach this one.")] = ""
+    witness: Annotated[bool, typer.Option("--witness", help="Only vote: no API, little memory.")] = False
+    ordering: Annotated[EngineChoice, typer.Option(help="etcd: several SNs. local: this one alone.")] = "auto"
+    network_name: Annotated[str, typer.Option(help="Name of the network to found.")] = "swarm"
+    node_name: NodeName = ""
+    data_dir: DataDir = None
+    credentials: Credentials
+    process: NodeProcess
+
+    def settings(self, identity: Identity) -> "SnSettings":
+        """What an SN is started with. Raises `NodeError` or `AddressError`."""
+        from swarmlearning.sn.node import SnSettings
+
+        if self.witness and (self.sentinel or self.ordering == "local"):
+            raise NodeError("a --witness joins a network with --sentinel-ip; it cannot found one or order alone")
+        if not (self.sn_api_service and self.sn_p2p_service):
+            mandatory_host(self.host_ip)
+        through = join(self.sentinel_ip, self.sentinel_api_port) if self.sentinel_ip else ""
+        return SnSettings(
+            name=self.node_name or common_name(identity.certificate) or "SN",
+            host=self.host_ip or "0.0.0.0",  # behind a proxy it is reached by its service names
+            api_port=self.sn_api_port,
+            p2p_port=self.sn_p2p_port,
+            data_dir=data_directory(self.data_dir, "sn"),
+            network_name=self.network_name,
+            sentinel=self.sentinel,
+            sentinel_address=through or service_address(self.sentinel_api_service, 443),
+            ordering=self.ordering,
+            api_service=service_address(self.sn_api_service, 443),
+            p2p_service=service_address(self.sn_p2p_service, 30303),
+            witness=self.witness,
+        )
+
+
+@app.callback()
+@command("swarm sn")
+def sn(context: typer.Context, options: SnOptions) -> None:
+    """Run a Swarm Network node: keeps the ledger on which everything is decided."""
+    if context.invoked_subcommand is not None:
+        return
+    from swarmlearning.sn.node import run_sn
+
+    ready = Ready(options.process.ready_fd)
+    identity = options.credentials.identity()
+    settings = options.settings(identity)
+    print(banner("SN"), flush=True)
+    start_logging(options.process.log_level)
+    run_node(watched(identity, run_sn(settings, identity, ready)))
+
+
+@app.command()
+@command("swarm sn leave")
+def leave(*, data_dir: DataDir = None, credentials: Credentials) -> None:
+    """Remove this SN from the network for good (stop it first). A stop alone keeps its place."""
+    from swarmlearning.node.datadir import DataDirectory
+    from swarmlearning.sn.leaving import leave as leave_network
+
+    identity = credentials.identity()
+    start_logging("WARNING")
+    with DataDirectory(data_directory(data_dir, "sn")) as place:
+        run_to_the_end(leave_network(place, identity))
+    print("This SN has left the network.")
+
+
+@app.command()
+@command("swarm sn repair")
+def repair(
+    *,
+    data_dir: DataDir = None,
+    sentinel_ip: Annotated[str, typer.Option(help="Address of an SN to fetch from, if the chain names none.")] = "",
+    sentinel_api_port: SentinelPort = 30304,
+    credentials: Credentials,
+) -> None:
+    """Fetch what is damaged in this SN's chain file from the other SNs (stop it first); the old file is kept."""
+    from swarmlearning.node.datadir import DataDirectory
+    from swarmlearning.sn.repairing import repair as repair_chain
+
+    identity = credentials.identity()
+    start_logging("WARNING")
+    with DataDirectory(data_directory(data_dir, "sn")) as place:
+        named = join(sentinel_ip, sentinel_api_port) if sentinel_ip else ""
+        done = run_to_the_end(repair_chain(place, identity, named))
+    if done.old is not None:
+        print(done.fault)
+        print(f"Repaired: {done.kept} blocks kept, {done.fetched} fetched. The old file is in {done.old}")
+    else:
+        print(f"Nothing to repair: {done.kept} blocks, all verified and the network's.")
+
+
+@app.command()
+@command("swarm sn recover")
+def recover(
+    *,
+    data_dir: DataDir = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    credentials: Credentials,
+) -> None:
+    """Restart the network from this SN alone (stop it first), after the majority of the voters is lost for good."""
+    from swarmlearning.node.datadir import DataDirectory
+
+    identity = credentials.identity()
+    start_logging("WARNING")
+    try:
+        with DataDirectory(data_directory(data_dir, "sn")) as place:
+            height = _recover(place, identity, yes)
+    except typer.Abort:
+        print("Nothing was changed.")
+        raise
+    print(f"Recorded in block {height}. Start this SN again; other SNs may then join through it.")
+
+
+def _recover(place: "DataDirectory", identity: Identity, confirmed: bool) -> int:
+    """The height of the block that records it. Raises `typer.Abort` when the operator, asked, does not confirm."""
+    from swarmlearning.ordering.etcd.binary import require_binary
+    from swarmlearning.sn import recovering
+
+    binary = require_binary(os.environ)
+    found = run_to_the_end(recovering.survey(place, identity))
+    print(found.statement())
+    if not confirmed:
+        typer.confirm("Go on?", abort=True)
+    return run_to_the_end(recovering.recover(place, identity, binary, found))
