@@ -109,13 +109,13 @@ class Sent:
 
 async def test_a_reader_that_reads_nothing_is_disconnected(serve: Serve, identities: Identities, path: str) -> None:
     logged = Logged("has taken no byte")
-    logging.getLogger("swarmlearning.models.fileserver").addHandler(logged)
+    logging.getLogger("swarmlearning.models.sending").addHandler(logged)
     try:
         async with serve(stall_seconds=0.2) as server, reading_nothing(server, identities["SL-2"], path) as tls:
             await logged.seen.wait()
             assert await asyncio.to_thread(rest, tls) < SIZE
     finally:
-        logging.getLogger("swarmlearning.models.fileserver").removeHandler(logged)
+        logging.getLogger("swarmlearning.models.sending").removeHandler(logged)
 
 
 async def test_a_crowd_of_slow_readers_delays_no_other_reader_and_takes_little_memory(

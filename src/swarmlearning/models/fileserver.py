@@ -14,40 +14,31 @@ HEAD works everywhere; a model's ETag is its digest. Errors are `{"detail": text
 takes no part in the contract (asked first, so that strangers do not learn what is held), 404 when the model is not
 held here.
 
-Pieces are read in threads, which over loopback on two cores was faster than in the event loop (1890 against
-1180 MB/s) and lets a slow disk stall nobody else. A client that gets not a single byte more in `stall_seconds` is cut
-off; it can resume. A slow link is no reason: many clients may share one.
+How the bytes of a model are sent is in `sending.py`.
 """
 
 import asyncio
-import logging
 import re
-import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from io import FileIO
-from typing import Final, NamedTuple
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from swarmlearning.api.middleware import send_error
 from swarmlearning.api.peer import peer_socket, peer_thumbprint
-from swarmlearning.models.compression import CODING, Buffer, Encode, Encoder, identity, pays
-from swarmlearning.models.links import Links, arrived
+from swarmlearning.models.compression import CODING, Encoder, identity, pays
+from swarmlearning.models.links import Links
+from swarmlearning.models.sending import Answer, Headers, send_file
 from swarmlearning.models.store import NotHeldError, TensorStore
 from swarmlearning.tensors.digest import ModelDigest
-from swarmlearning.tensors.file import read_at
-
-logger = logging.getLogger(__name__)
 
 LIST_HEADER: Final = "x-chunk-list-bytes"
-_PIECE: Final = 2**20
 _READERS: Final = 4
 _ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle)?")
 _RANGE: Final = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
-Headers = list[tuple[bytes, bytes]]
 MayRead = Callable[[str, str], bool]
 OnMissing = Callable[[str], None]
 
@@ -88,15 +79,29 @@ def file_app(
     stall_seconds: float = 60.0,
     compress_below: int = 0,
 ) -> ASGIApp:
-    """The application. `may_read(thumbprint, digest)` says whether the holder of a certificate may have a model.
+    """The application. `may_read(thumbprint, digest)` is True when the holder of a certificate may have a model.
 
-    `on_missing` is told of each model that was asked for and is not here: its node may believe that it is. Models of
-    fewer than `compress_below` bytes may be compressed.
+    `on_missing` is called with each model that was requested and is not here: its node may believe that it is. Models
+    of fewer than `compress_below` bytes may be compressed.
     """
-    readers = ThreadPoolExecutor(_READERS, "file-server")
-    links = Links()
+    return _FileServer(store, may_read, on_missing, stall_seconds, compress_below)
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+
+class _FileServer:
+    """Routes by hand: its few paths are matched to the letter, and each refusal has a text."""
+
+    def __init__(
+        self, store: TensorStore, may_read: MayRead, on_missing: OnMissing, stall_seconds: float, compress_below: int
+    ) -> None:
+        self._store = store
+        self._may_read = may_read
+        self._on_missing = on_missing
+        self._stall_seconds = stall_seconds
+        self._compress_below = compress_below
+        self._readers = ThreadPoolExecutor(_READERS, "file-server")
+        self._links = Links()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             await send_error(send, 405, "only GET and HEAD are served", [(b"allow", b"GET, HEAD")])
         elif scope["path"] == "/is_up":
@@ -104,86 +109,51 @@ def file_app(
         elif (route := _ROUTE.fullmatch(scope["path"])) is None:
             detail = "no such page; a model is at /models/<digest>, a digest has 64 lower-case hex digits"
             await send_error(send, 404, detail)
-        elif not may_read(peer_thumbprint(scope), route[1]):
+        elif not self._may_read(peer_thumbprint(scope), route[1]):
             detail = f"this certificate takes no part in the training that model {route[1]} belongs to"
             await send_error(send, 403, detail)
         else:
-            await send_model(route[1], route[2], scope, receive, send)
+            await self._serve(route[1], route[2], scope, receive, send)
 
-    async def send_model(digest: str, part: str | None, scope: Scope, receive: Receive, send: Send) -> None:
-        host = scope["client"][0]
+    async def _serve(self, digest: str, part: str | None, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            file, info = store.open(digest)
+            file, info = self._store.open(digest)
         except NotHeldError as error:
-            on_missing(digest)
+            self._on_missing(digest)
             await send_error(send, 404, f"{error}; ask another peer")
             return
         with file:
             if part == "/chunks":
                 await _send_bytes(send, info.to_bytes(), b"application/octet-stream")
-                return
-            try:
-                answer = _answer(digest, info, part == "/bundle", scope["headers"])
-            except RangeError as error:
-                content_range = (b"content-range", b"bytes */%d" % info.size)
-                await send_error(send, error.status, str(error), [content_range])
-                return
-            encode: Encode = identity
-            if scope["method"] == "HEAD":
-                answer = answer._replace(start=answer.end)
-            elif part == "/bundle" and info.size < compress_below and _accepts_compression(scope["headers"]):
-                loop, speed = asyncio.get_running_loop(), links.speed(host)
-                if speed and await loop.run_in_executor(readers, pays, file.fileno(), info.size, speed):
-                    answer, encode = _compressed(answer), Encoder()
-            with links.watched(host, peer_socket(scope)):
-                await stream(file, answer, encode, peer_socket(scope), receive, send)
+            else:
+                await self._send_model(file, info, part == "/bundle", scope, receive, send)
 
-    async def stream(
-        file: FileIO, answer: "_Answer", encode: Encode, connection: socket.socket, receive: Receive, send: Send
+    async def _send_model(
+        self, file: FileIO, info: ModelDigest, bundle: bool, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Returns early, which makes the server close the connection, when the answer cannot be sent."""
-        loop = asyncio.get_running_loop()
-        gone = asyncio.create_task(_disconnected(receive))  # send() does not report it
-        start = answer.start
-        buffer = memoryview(bytearray(min(_PIECE, answer.end - start)))  # sending is encrypting: then it is free
-
-        async def send_on(body: Buffer, more: bool = True) -> None:
-            await send({"type": "http.response.body", "body": body, "more_body": more})
-
+        host, connection = scope["client"][0], peer_socket(scope)
         try:
-            async with _while_bytes_arrive(connection, lambda: start, stall_seconds):
-                await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-                await send_on(encode(answer.prefix, start == answer.end))
-                while start < answer.end and not gone.done():
-                    piece = buffer[: answer.end - start]
-                    body = await loop.run_in_executor(readers, _read, file, start, piece, encode, answer.end)
-                    if body is None:
-                        logger.error("%s has become shorter while it was sent", file.name)
-                        return
-                    start += len(piece)
-                    await send_on(body)
-                await send_on(b"", more=False)  # returns when the kernel has taken what was sent before
-        except TimeoutError:
-            logger.warning("a client has taken no byte in %g s: cut off", stall_seconds)
-        finally:
-            gone.cancel()
+            answer = _answer(info, bundle, scope["headers"])
+        except RangeError as error:
+            await send_error(send, error.status, str(error), [(b"content-range", b"bytes */%d" % info.size)])
+            return
+        if scope["method"] == "HEAD":
+            answer = answer._replace(start=answer.end)
+        elif bundle and _accepts_compression(scope["headers"]) and await self._compression_pays(file, info.size, host):
+            answer = _compressed(answer)
+        with self._links.watched(host, connection):
+            await send_file(file, answer, self._readers, connection, self._stall_seconds, receive, send)
 
-    return app
+    async def _compression_pays(self, file: FileIO, size: int, host: str) -> bool:
+        speed = self._links.speed(host)
+        if size >= self._compress_below or not speed:
+            return False
+        return await asyncio.get_running_loop().run_in_executor(self._readers, pays, file.fileno(), size, speed)
 
 
-class _Answer(NamedTuple):
-    """Status and headers, what goes before the model's bytes, and which of them: [start, end)."""
-
-    status: int
-    headers: Headers
-    prefix: bytes
-    start: int
-    end: int
-
-
-def _answer(digest: str, info: ModelDigest, bundle: bool, request: Headers) -> _Answer:
+def _answer(info: ModelDigest, bundle: bool, request: Headers) -> Answer:
     """What a request for a held model gets, by its headers. Raises `RangeError`."""
-    headers = [(b"content-type", b"application/octet-stream"), (b"etag", b'"%s"' % digest.encode())]
+    headers = [(b"content-type", b"application/octet-stream"), (b"etag", b'"%s"' % info.root.encode())]
     ranges = [value for name, value in request if name == b"range"]
     status, prefix, start, end = 200, b"", 0, info.size
     if bundle:
@@ -195,7 +165,7 @@ def _answer(digest: str, info: ModelDigest, bundle: bool, request: Headers) -> _
             status, (start, end) = 206, parse_range(b", ".join(ranges), info.size)
             headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, info.size)))
     headers.append((b"content-length", b"%d" % (len(prefix) + end - start)))
-    return _Answer(status, headers, prefix, start, end)
+    return Answer(status, headers, prefix, start, end, identity)
 
 
 def _accepts_compression(request: Headers) -> bool:
@@ -203,47 +173,10 @@ def _accepts_compression(request: Headers) -> bool:
     return any(token.strip() == CODING.encode() for value in values for token in value.split(b","))
 
 
-def _compressed(answer: _Answer) -> _Answer:
+def _compressed(answer: Answer) -> Answer:
     """The same answer, compressed: how long that gets nobody knows yet, and the ETag is that of other bytes."""
     headers = [header for header in answer.headers if header[0] not in (b"content-length", b"etag")]
-    return answer._replace(headers=[*headers, (b"content-encoding", CODING.encode())])
-
-
-def _read(file: FileIO, start: int, piece: memoryview, encode: Encode, end: int) -> Buffer | None:
-    """What to send for the next piece of the file, which is read into `piece`; None when the file is shorter."""
-    if not read_at(file.fileno(), piece, start):
-        return None
-    return encode(piece, start + len(piece) == end)
-
-
-@asynccontextmanager
-async def _while_bytes_arrive(
-    connection: socket.socket, written: Callable[[], int], seconds: float
-) -> AsyncIterator[None]:
-    """Raises TimeoutError inside the block as soon as for `seconds` no byte has arrived at the other end.
-
-    `written`: bytes given to the connection so far, which count where the kernel does not report what has arrived.
-    """
-    loop = asyncio.get_running_loop()
-
-    async def watch(limit: asyncio.Timeout) -> None:
-        before = None
-        while (now := (arrived(connection), written())) != before:
-            before = now
-            await asyncio.sleep(seconds)
-        limit.reschedule(loop.time())
-
-    async with asyncio.timeout(None) as limit:
-        watching = loop.create_task(watch(limit))
-        try:
-            yield
-        finally:
-            watching.cancel()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    return answer._replace(headers=[*headers, (b"content-encoding", CODING.encode())], encode=Encoder())
 
 
 async def _send_bytes(send: Send, body: bytes, content_type: bytes) -> None:
