@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
@@ -26,61 +26,76 @@ class Writer:
     are told apart by identity, so they must be immutable, as the entries of the world are.
     """
 
-    __slots__ = ("_parts", "_text", "_value")
+    __slots__ = ("_label", "_parts", "_text", "_value")
 
-    def __init__(self) -> None:
+    def __init__(self, label: str = "") -> None:
+        """`label` is written before every value."""
+        self._label = label
         self._value: object = _NOTHING
         self._text = ""
         self._parts: dict[str, Writer] = {}
 
     def canonical(self, value: Any) -> bytes:
         """The same as `canonical(value)`."""
-        return self._write(value).encode()
+        return (self._text if value is self._value else self._write(value)).encode()
 
     def _write(self, value: Any) -> str:
-        if value is not self._value:
-            parts = _parts(value)
-            self._text = self._join(parts) if parts else _text(value)
-            self._value = value
+        parts = _parts(value)
+        self._text = self._label + (_text(value) if parts is None else self._join(parts))
+        self._value = value
         return self._text
 
-    def _join(self, parts: Mapping[str, Any]) -> str:
-        texts = []
-        for name in sorted(parts):
-            part = self._parts.get(name)
-            if part is None:
-                part = self._parts[name] = Writer()
-            texts.append(f"{_encode(name)}:{part._write(parts[name])}")
+    def _join(self, parts: Sequence[tuple[str, Any]]) -> str:
+        texts, writers = [], self._parts
+        for name, value in parts:
+            try:
+                writer = writers[name]
+            except KeyError:
+                writer = writers[name] = Writer(f"{_encode(name)}:")
+            texts.append(writer._text if value is writer._value else writer._write(value))
         return "{" + ",".join(texts) + "}"
 
 
 _NOTHING = object()
 
 
-def _parts(value: Any) -> Mapping[str, Any]:
-    """The parts that are written under names of their own, of a value with structures inside; else nothing."""
-    if isinstance(value, dict):
-        return value if any(isinstance(part, msgspec.Struct) for part in value.values()) else {}
-    if isinstance(value, msgspec.Struct) and value.__struct_config__.tag is None:
-        fields = _fields(value)
-        if any(isinstance(part, msgspec.Struct) or _parts(part) for part in fields.values()):
-            return fields
-    return {}
-
-
-def _fields(value: msgspec.Struct) -> dict[str, Any]:
-    """The fields that are written; msgspec, too, tells a default by identity."""
-    omitted = _defaults(type(value)) if value.__struct_config__.omit_defaults else {}
-    fields = {name: getattr(value, name) for name in value.__struct_fields__}
-    return {name: part for name, part in fields.items() if part is not omitted.get(name, _NOTHING)}
+def _parts(value: Any) -> Sequence[tuple[str, Any]] | None:
+    """The parts that are written under names of their own, by name, of a value with structures inside; else None."""
+    if isinstance(value, msgspec.Struct):
+        if (fields := _fields(type(value))) is None:
+            return None
+        values = msgspec.structs.astuple(value)
+        # msgspec, too, recognises a default that is omitted by its identity
+        return [(name, values[index]) for name, index, omitted in fields if values[index] is not omitted]
+    if isinstance(value, dict) and isinstance(next(iter(value.values()), None), msgspec.Struct):
+        return sorted(value.items())
+    return None
 
 
 @cache
-def _defaults(kind: type[msgspec.Struct]) -> dict[str, object]:
-    return {field.name: field.default for field in msgspec.structs.fields(kind)}
+def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, int, object], ...] | None:
+    """Name, place and omitted default of each field, by name; None of a kind without structures inside, or tagged."""
+    config, fields = kind.__struct_config__, msgspec.structs.fields(kind)
+    if config.tag is not None or not any(map(_holds_structures, get_type_hints(kind).values())):
+        return None
+    return tuple(
+        sorted(
+            (field.name, index, field.default if config.omit_defaults else _NOTHING)
+            for index, field in enumerate(fields)
+        )
+    )
 
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+def _holds_structures(hint: object) -> bool:
+    """True of a structure, and of a union, dict or alias with one inside."""
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return True
+    return any(map(_holds_structures, get_args(hint)))
+
+
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+).encode
 
 
 def _text(value: Any) -> str:

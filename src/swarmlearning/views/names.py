@@ -1,10 +1,11 @@
 """Names of nodes as they may be shown: a name is free text that another organisation has chosen."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.world import World
 
 LONGEST = 64
@@ -14,14 +15,18 @@ Names: TypeAlias = Mapping[str, str]
 """UID to the name to show."""
 
 
-def node_names(world: World) -> dict[str, str]:
+def node_names(world: World) -> Names:
     """The names of all registered nodes, safe to show; nodes that share a name are told apart by their UIDs."""
-    shown = {known.uid: displayed(known.name) for known in network.nodes(world)}
+    return world.derived("node/", Node, _names)
+
+
+def _names(nodes: Sequence[Node]) -> Names:
+    shown = {known.uid: displayed(known.name) for known in nodes}
     times = Counter(shown.values())
     return {uid: name if times[name] == 1 else f"{name} ({displayed(uid)[:UID_DIGITS]})" for uid, name in shown.items()}
 
 
-def fetch_addresses(world: World) -> dict[str, str]:
+def fetch_addresses(world: World) -> Names:
     """UID to the address at which others fetch models from the node, safe to show."""
     found = {known.uid: known.addresses.get("fs", "") for known in network.nodes(world)}
     return {uid: displayed(address) for uid, address in found.items() if address}

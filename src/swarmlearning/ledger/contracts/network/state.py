@@ -95,14 +95,19 @@ def node(world: World, uid: str) -> Node | None:
     return world.get(f"node/{uid}", Node)
 
 
-def nodes(world: World) -> list[Node]:
+def nodes(world: World) -> tuple[Node, ...]:
     """All registered nodes, by UID."""
-    return list(world.area("node/", Node))
+    return world.area("node/", Node)
 
 
-def watched(world: World) -> list[Node]:
+def watched(world: World) -> tuple[Node, ...]:
     """The nodes whose leases count, by UID: the SLs that have not left."""
-    return [known for known in nodes(world) if known.type == "SL" and not known.left]
+    return world.derived("node/", Node, _watched)
+
+
+def departed(world: World) -> tuple[Node, ...]:
+    """The SLs that have left, by UID."""
+    return world.derived("node/", Node, _departed)
 
 
 def admitted(world: World) -> list[Node]:
@@ -137,9 +142,9 @@ def certificate(world: World, thumb: str) -> Certificate | None:
     return world.get(f"certificate/{thumb}", Certificate)
 
 
-def authorities(world: World) -> list[Authority]:
+def authorities(world: World) -> tuple[Authority, ...]:
     """The active authorities, by thumbprint."""
-    return [entry for entry in world.area("authority/", Authority) if entry.active]
+    return world.derived("authority/", Authority, _active)
 
 
 def last_height(world: World, uid: str) -> int:
@@ -152,6 +157,18 @@ def last_sequence(world: World, uid: str) -> int:
     """The highest sequence number that the node's present incarnation has used; 0 before the first."""
     known, window = node(world, uid), world.get(f"window/{uid}", Window)
     return window.highest if known and window and window.incarnation == known.incarnation else 0
+
+
+def _watched(known: tuple[Node, ...]) -> tuple[Node, ...]:
+    return tuple(each for each in known if each.type == "SL" and not each.left)
+
+
+def _departed(known: tuple[Node, ...]) -> tuple[Node, ...]:
+    return tuple(each for each in known if each.type == "SL" and each.left)
+
+
+def _active(known: tuple[Authority, ...]) -> tuple[Authority, ...]:
+    return tuple(each for each in known if each.active)
 
 
 def _is_admitted(world: World, known: Node) -> bool:

@@ -95,7 +95,7 @@ def read_certificate(pem: str, roots: Sequence[Authority], time_ms: int) -> Cert
         subject, role = subject_of(leaf), role_of(leaf)
     except CertificateError as error:
         raise Rejection(Code.BAD_CERTIFICATE, str(error)) from error
-    authority = _vouching(pem, roots, time_ms)
+    authority = _vouching(pem, tuple(root.pem for root in roots), time_ms)
     return Certificate(
         thumbprint=thumbprint(leaf), pem=pem, subject=subject, role=role, revoked=False, authority=authority
     )
@@ -105,10 +105,10 @@ def check_trust(world: World, stored: Certificate, time_ms: int) -> None:
     """Raises `Rejection` unless the certificate's own authority vouches for it at this time, and nobody revoked it."""
     if stored.revoked:
         raise Rejection(Code.REVOKED, f"the certificate of {stored.subject} has been revoked")
-    roots = [root for root in authorities(world) if root.identity == stored.authority]
-    if not roots:
+    anchors = world.derived("authority/", Authority, _anchors).get(stored.authority)
+    if anchors is None:
         raise Rejection(Code.UNTRUSTED, f"the authority of {stored.subject} has been retired from this network")
-    _vouching(stored.pem, roots, time_ms)
+    _vouching(stored.pem, anchors, time_ms)
 
 
 def vouch(
@@ -122,9 +122,14 @@ def vouch(
     return True
 
 
-def _vouching(pem: str, roots: Sequence[Authority], time_ms: int) -> str:
+def _anchors(known: tuple[Authority, ...]) -> dict[str, tuple[str, ...]]:
+    """The active certificates of each authority, by its identity."""
+    active = [each for each in known if each.active]
+    return {root.identity: tuple(each.pem for each in active if each.identity == root.identity) for root in active}
+
+
+def _vouching(pem: str, anchors: tuple[str, ...], time_ms: int) -> str:
     """Identity of the authority that vouches for the bundle. Raises `Rejection`."""
-    anchors = tuple(root.pem for root in roots)
     identity, fault = _verdict(pem, anchors, bisect_right(_boundaries(pem, anchors), time_ms))
     if fault:
         raise Rejection(Code.UNTRUSTED, fault)
