@@ -13,7 +13,7 @@ Built on the cryptography library directly: joserfc leaves ECDSA signatures in e
 keys exported to PEM or JWK and parses the header again. The tests check that both understand each other.
 """
 
-import base64
+import binascii
 import hashlib
 import re
 from collections import OrderedDict
@@ -65,7 +65,7 @@ class Signer:
         jws = f"{signing_input}.{_encode(_signature(self._key, signing_input.encode('ascii')))}"
         if len(jws) > MAX_LENGTH:
             raise SignatureError(f"cannot sign {len(payload)} bytes: over {MAX_LENGTH} characters when signed")
-        _remember(jws)
+        _remember(_digest(jws))
         return jws
 
 
@@ -74,7 +74,13 @@ def signer_thumbprint(jws: str) -> str:
 
     Raises `SignatureError` when the header is not exactly of the form that `Signer` writes.
     """
-    match = _HEADER.fullmatch(_decode(_segments(jws)[0], "header"))
+    return _thumbprint_in(_segments(jws)[0])
+
+
+@lru_cache(maxsize=1024)
+def _thumbprint_in(header: str) -> str:
+    """What a header segment names; one certificate has one, so there are few. Raises `SignatureError`."""
+    match = _HEADER.fullmatch(_decode(header, "header"))
     if match is None:
         raise SignatureError('the header is not exactly {"alg":"ES256|ES384|Ed25519|PS256","x5t#S256":"…"}')
     return _decode(match[2].decode("ascii"), "thumbprint").hex()
@@ -105,18 +111,19 @@ def verify_once(jws: str, certificate: x509.Certificate) -> None:
 
     A node meets most messages twice: a transaction when it is sent and in its block, a block when it is sealed.
     """
-    if _digest(jws) in _right and jws.startswith(f"{_verifier(certificate).header}."):
+    digest = _digest(jws)
+    if digest in _right and jws.startswith(f"{_verifier(certificate).header}."):
         return
     verify(jws, certificate)
-    _remember(jws)
+    _remember(digest)
 
 
 _right: OrderedDict[bytes, None] = OrderedDict()
 """Digests of messages that have been signed with the certificate they name; the newest `MAX_REMEMBERED`."""
 
 
-def _remember(jws: str) -> None:
-    _right[_digest(jws)] = None
+def _remember(digest: bytes) -> None:
+    _right[digest] = None
     if len(_right) > MAX_REMEMBERED:
         _right.popitem(last=False)
 
@@ -198,17 +205,23 @@ def _segments(jws: str) -> tuple[str, str, str]:
     return segments[0], segments[1], segments[2]
 
 
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/***")
+"""`*` is in no base64."""
+
+
 def _encode(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
 
 
 def _decode(segment: str, part: str) -> bytes:
     """Decodes base64url of the one canonical form: no padding, no other characters, no stray last bits."""
     try:
-        data = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+        standard = segment.encode("ascii").translate(_FROM_URL) + b"=" * (-len(segment) % 4)
+        data = binascii.a2b_base64(standard)
     except ValueError as error:
         raise SignatureError(f"the {part} of a signed message is not base64url: {error}") from error
-    if _encode(data) != segment:
+    if binascii.b2a_base64(data, newline=False) != standard:
         raise SignatureError(f"the {part} of a signed message is not in canonical base64url")
     return data
 
