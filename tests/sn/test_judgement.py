@@ -1,13 +1,17 @@
 """What an SN proposes is what the kinds of contracts propose, whichever they are, when it is due."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import pytest
 
 from support.network import Ledger
-from support.notes import RULEBOOK, Write
+from support.notes import RULEBOOK, Notes, Write
 from swarmlearning.ledger.bodies import Lost, SwitchRules
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.contract import Proposal
+from swarmlearning.ledger.rules import Rules
+from swarmlearning.ledger.world import World
 from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.watchdog import Judgement
 
@@ -58,3 +62,30 @@ def test_the_time_of_a_proposal_starts_anew_when_its_reason_was_gone_meanwhile(l
     assert judgement.seconds_left(ledger.chain, {}, 6.25) == 0.5
     assert LATE not in proposed(judgement, ledger, 6.25)
     assert LATE in proposed(judgement, ledger, 6.75)
+
+
+class Counted(Notes):
+    """Notes that count how often they are asked for proposals."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def proposals(self, world: World, live: Mapping[str, int]) -> Iterable[Proposal]:
+        self.asked += 1
+        return super().proposals(world, live)
+
+
+def test_contracts_are_asked_for_proposals_once_for_each_state_and_leases(ledger: Ledger) -> None:
+    notes, judgement = Counted(), Judgement()
+    chain = replace(ledger.chain, rulebook={2: Rules(2, (notes,))})
+    judgement.grants(chain)
+    none: dict[str, Lease] = {}
+    for now in (5.0, 5.5, 6.5):
+        judgement.hear(chain, none, now)
+        assert judgement.seconds_left(chain, none, now) == ({5.0: 1.0, 5.5: 0.5}.get(now))
+    assert [each.body for each in judgement.proposals(chain, none, 6.5)] == [LATE]
+    assert notes.asked == 1
+    assert list(judgement.proposals(chain, LEASES, 6.5)) == []
+    ledger.say("sl-1", Write("again"), "other")
+    judgement.hear(replace(ledger.chain, rulebook=chain.rulebook), LEASES, 6.5)
+    assert notes.asked == 3

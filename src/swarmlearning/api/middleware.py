@@ -13,7 +13,11 @@ def error_body(detail: str) -> bytes:
 
 async def send_error(send: Send, status: int, detail: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """Answers an ASGI request with `{"detail": detail}`."""
-    body = error_body(detail)
+    await send_json(send, status, error_body(detail), headers)
+
+
+async def send_json(send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Answers an ASGI request with `body`, which is JSON."""
     fixed = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
     await send({"type": "http.response.body", "body": body})

@@ -8,12 +8,14 @@ twice is refused and does no harm. The lease of a node that has left is ended.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from operator import is_not
 
 from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import Proposal
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.world import World
 from swarmlearning.ordering.protocols import Lease, OrderingError, Presence
 from swarmlearning.sn.miner import Miner
 
@@ -32,6 +34,8 @@ class Judgement:
     def __init__(self) -> None:
         self._granted: set[tuple[str, int]] = set()
         self._seen: dict[tuple[str, type[Body]], tuple[Body, float]] = {}
+        self._judged: tuple[World, Mapping[str, Lease], set[tuple[str, int]]] | None = None
+        self._found: list[Proposal] = []
 
     def grants(self, chain: Chain) -> list[Lease]:
         """The leases to grant: a registration counts as the first heartbeat; so does a restart of this SN for the
@@ -66,7 +70,14 @@ class Judgement:
         waits = [self._left(proposal, now) for proposal in self._all(chain, leases) if not proposal.noted]
         return min((wait for wait in waits if wait is not None and wait > 0), default=None)
 
-    def _all(self, chain: Chain, leases: Mapping[str, Lease]) -> Iterator[Proposal]:
+    def _all(self, chain: Chain, leases: Mapping[str, Lease]) -> list[Proposal]:
+        """All proposals that follow from these facts, due or not; found anew only when one of the facts is another."""
+        facts = (chain.world, leases, self._granted)
+        if self._judged is None or any(map(is_not, facts, self._judged)):
+            self._judged, self._found = facts, list(self._find(chain, leases))
+        return self._found
+
+    def _find(self, chain: Chain, leases: Mapping[str, Lease]) -> Iterator[Proposal]:
         live = {uid: lease.incarnation for uid, lease in leases.items()}
         for node in network.watched(chain.world):
             if node.alive and (node.uid, node.incarnation) not in self._granted:
@@ -141,9 +152,9 @@ class Watchdog:
                 loop.call_later(rest, self._changed.set)
 
     async def _end_leases(self, chain: Chain) -> None:
-        for node in network.nodes(chain.world):
+        for node in network.departed(chain.world):
             lease = self._leases.get(node.uid)
-            if node.type == "SL" and node.left and lease is not None and lease.incarnation == node.incarnation:
+            if lease is not None and lease.incarnation == node.incarnation:
                 try:
                     await self._presence.leave(node.uid, node.incarnation)
                 except OrderingError as error:

@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
-from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
 from swarmlearning import __version__
@@ -43,8 +42,7 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
     async def docs() -> HTMLResponse:
         return HTMLResponse(_page(app.openapi()))
 
-    everything = Router([Route(transactions.PATH, transactions.Submit(sn), methods=["POST"]), Mount("/", app)])
-    return BodyLimit(Guard(everything, sn), MAX_BLOCK)
+    return BodyLimit(Guard(transactions.Submit(app, sn), sn), MAX_BLOCK)
 
 
 def _page(description: dict[str, Any]) -> str:

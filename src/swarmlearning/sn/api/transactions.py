@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from swarmlearning.api.middleware import send_json
 from swarmlearning.ledger.bodies import Register
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -31,28 +32,31 @@ async def submit(sn: Service, request: Request) -> Response:
 
     Sending the same bytes again is always safe.
     """
-    return await _commit(sn, await request.body())  # described here; `Submit` answers first
+    return JSONResponse({"height": await _commit(sn, await request.body())})  # described here; `Submit` answers first
 
 
 class Submit:
-    """The same as an ASGI application of its own."""
+    """ASGI middleware that does the same before the application behind it; the body has to come in one message."""
 
-    def __init__(self, sn: Sn) -> None:
+    def __init__(self, app: ASGIApp, sn: Sn) -> None:
+        self._app = app
         self._sn = sn
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await _commit(self._sn, await Request(scope, receive).body())
-        await response(scope, receive, send)
+        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
+            return await self._app(scope, receive, send)
+        try:
+            height = await _commit(self._sn, (await receive()).get("body", b""))
+        except FAILURES as error:
+            return await answer_to(self._sn, error)(scope, receive, send)
+        return await send_json(send, 200, b'{"height":%d}' % height)
 
 
-async def _commit(sn: Sn, body: bytes) -> Response:
-    try:
-        signed = sn.miner.chain.rules.parse(body.decode("ascii", errors="replace"))
-        if sn.engine.name == "local":
-            _refuse_second_sn(signed.content, sn.uid)
-        return JSONResponse({"height": await sn.miner.commit(signed)})
-    except FAILURES as error:
-        return answer_to(sn, error)
+async def _commit(sn: Sn, body: bytes) -> int:
+    signed = sn.miner.chain.rules.parse(body.decode("ascii", errors="replace"))
+    if sn.engine.name == "local":
+        _refuse_second_sn(signed.content, sn.uid)
+    return await sn.miner.commit(signed)
 
 
 def _refuse_second_sn(content: Transaction, uid: str) -> None:
