@@ -1,4 +1,4 @@
-"""The client of an SN against servers that are none, or that want to exhaust it."""
+"""The client of an SN against servers that are no SN, or that try to exhaust it."""
 
 import asyncio
 import gzip
@@ -24,7 +24,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 @asynccontextmanager
 async def server(identity: Identity, answer: Answer) -> AsyncIterator[str]:
-    """Answers every request by hand; its address."""
+    """Serves `answer` to every request; yields the address."""
     serving = set[asyncio.Task[None]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -85,27 +85,29 @@ def tls(identities: Identities) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_a_member_that_is_no_sn_is_not_used_as_one(call: str, identities: Identities) -> None:
-    asked = asyncio.Event()
+async def test_a_server_whose_certificate_is_not_that_of_an_sn_receives_no_request(
+    call: str, identities: Identities
+) -> None:
+    called = asyncio.Event()
 
     async def answer(writer: asyncio.StreamWriter) -> None:
-        asked.set()
+        called.set()
 
     async with server(identities["SL-1"], answer) as address, SnClient(address, tls(identities)) as client:
         with pytest.raises(Unavailable, match=r"is not an SN: .*CN=SL-1.* is for the role SL, not SN") as error:
             await CALLS[call](client)
     assert error.value.final
-    assert not asked.is_set()
+    assert not called.is_set()
 
 
-async def test_a_certificate_without_a_role_is_no_sn(tmp_path: Path) -> None:
+async def test_a_server_whose_certificate_names_no_role_is_not_used_as_an_sn(tmp_path: Path) -> None:
     made = make_workspace(tmp_path, ["printer-7", "SL-2"])
     async with server(made["printer-7"], just()) as address, SnClient(address, tls(made)) as client:
         with pytest.raises(Unavailable, match=r"is not an SN: .*names no role"):
             await client.status()
 
 
-async def test_an_sn_in_which_the_caller_finds_a_fault_is_not_used(identities: Identities) -> None:
+async def test_an_sn_whose_credential_the_caller_rejects_is_not_used(identities: Identities) -> None:
     judged: list[Credential] = []
 
     def fault(credential: Credential) -> str:
@@ -147,7 +149,7 @@ HOSTILE: dict[str, Answer] = {
 
 @pytest.mark.parametrize("call", ["submit", "status", "cluster", "blocks"])
 @pytest.mark.parametrize("kind", HOSTILE)
-async def test_hostile_answers_are_bounded_in_memory_and_time(
+async def test_a_hostile_answer_costs_the_client_bounded_memory_and_time(
     kind: str, call: str, identities: Identities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, "SILENCE_SECONDS", 1.0)
@@ -167,7 +169,7 @@ async def test_hostile_answers_are_bounded_in_memory_and_time(
     assert peak < 100_000_000  # aiohttp parses what has come at once into objects, a read of 256 KiB at most
 
 
-async def test_a_refusal_cannot_forge_lines_of_a_log(identities: Identities) -> None:
+async def test_the_text_of_a_refusal_cannot_forge_log_lines(identities: Identities) -> None:
     body = b'{"code": "x\\u001b[31m", "detail": "a\\nINFO: all is well \\u202e' + b"y" * 5000 + b'"}'
     head = b"HTTP/1.1 409 Refused\r\ncontent-length: %d\r\n\r\n" % len(body)
     async with server(identities["SN-1"], just(head, body)) as address, SnClient(address, tls(identities)) as client:
@@ -178,7 +180,7 @@ async def test_a_refusal_cannot_forge_lines_of_a_log(identities: Identities) -> 
     assert len(refusal.value.detail) < MAX_DETAIL + 50
 
 
-async def test_a_client_that_was_closed_reports_it(identities: Identities) -> None:
+async def test_every_call_of_a_closed_client_is_an_error(identities: Identities) -> None:
     client = SnClient("127.0.0.1:1", tls(identities))
     await client.close()
     for call in CALLS.values():
