@@ -19,7 +19,7 @@ run = partial(run_script, "failover.py")
 
 
 @needs("etcd")
-def test_one_json_line() -> None:
+def test_bench_failover_prints_one_json_line() -> None:
     done = run("--kills", "1", "--json")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
@@ -28,14 +28,14 @@ def test_one_json_line() -> None:
     assert 0 < line.median_s <= line.max_s
 
 
-def test_without_etcd_it_says_how_to_get_it(tmp_path: Path) -> None:
+def test_bench_failover_without_etcd_explains_how_to_install_it(tmp_path: Path) -> None:
     done = run(PATH=str(tmp_path), SWARM_ETCD="")
     assert done.returncode == 2
     assert done.stderr.startswith("bench-failover: etcd is not in PATH: install it")
     assert done.stderr.count("\n") == 1
 
 
-def test_no_kill_is_too_few() -> None:
+def test_bench_failover_refuses_a_run_without_a_kill() -> None:
     done = run("--kills", "0")
     assert done.returncode == 2
     assert "at least 1 kill" in done.stderr

@@ -15,7 +15,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     in_s: float
 
 
-def test_a_json_line() -> None:
+def test_bench_handoff_prints_one_json_line() -> None:
     done = run_script("handoff.py", "--mb", "2", "--repeats", "2", "--json")
     assert done.returncode == 0, done.stderr
     line = msgspec.json.decode(done.stdout, type=Line)
@@ -23,14 +23,14 @@ def test_a_json_line() -> None:
     assert min(line.first_copy_s, line.first_out_s, line.copy_s, line.out_s, line.in_s) > 0
 
 
-def test_a_table_beside_copying() -> None:
+def test_bench_handoff_prints_a_table_that_compares_with_copying() -> None:
     done = run_script("handoff.py", "--mb", "1", "--repeats", "1")
     assert done.returncode == 0, done.stderr
     assert [line.split()[-2:] for line in done.stdout.splitlines()[2:]] == [["x", "copying"]] * 5
     assert "1.00 x copying" in done.stdout
 
 
-def test_nothing_to_hand_over() -> None:
+def test_bench_handoff_refuses_a_model_without_bytes() -> None:
     done = run_script("handoff.py", "--mb", "0")
     assert done.returncode == 2
     assert "at least 1 MB" in done.stderr

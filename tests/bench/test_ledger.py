@@ -22,7 +22,7 @@ run = partial(run_script, "ledger.py")
 
 
 @needs("etcd")
-def test_a_json_line_for_each_engine() -> None:
+def test_bench_ledger_prints_a_json_line_for_each_engine() -> None:
     done = run("--samples", "3", "--senders", "4", "--seconds", "0.5", "--json")
     assert done.returncode == 0, done.stderr
     lines = [msgspec.json.decode(line, type=Line) for line in done.stdout.splitlines()]
@@ -32,7 +32,7 @@ def test_a_json_line_for_each_engine() -> None:
         assert min(line.floor_p50_s, line.tps) > 0
 
 
-def test_without_etcd_it_says_how_to_get_it(tmp_path: Path) -> None:
+def test_bench_ledger_without_etcd_explains_how_to_install_it(tmp_path: Path) -> None:
     done = run(PATH=str(tmp_path), SWARM_ETCD="")
     assert done.returncode == 2
     assert done.stdout == ""
@@ -40,7 +40,7 @@ def test_without_etcd_it_says_how_to_get_it(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_no_sample_is_too_few() -> None:
+def test_bench_ledger_refuses_a_run_without_a_sample() -> None:
     done = run("--samples", "0")
     assert done.returncode == 2
     assert "at least 1 sample" in done.stderr

@@ -26,7 +26,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
 run = partial(run_script, "merge.py", "--peers", "/nonexistent")
 
 
-def test_a_json_line_for_each_method_and_size_and_how_to_get_peers() -> None:
+def test_bench_merge_prints_a_json_line_for_each_method_and_size_and_how_to_install_peers() -> None:
     done = run("--nodes", "2,3", "--params", "0.1", "--repeats", "1", "--json")
     assert done.returncode == 0, done.stderr
     lines = [msgspec.json.decode(line, type=Line) for line in done.stdout.splitlines()]
@@ -41,19 +41,19 @@ def test_a_json_line_for_each_method_and_size_and_how_to_get_peers() -> None:
     assert done.stderr == "bench-merge: no peers are installed: `make bench-peers` gets them (some GB)\n"
 
 
-def test_a_size_that_does_not_fit_is_skipped_with_a_line() -> None:
+def test_bench_merge_skips_a_size_that_does_not_fit_with_a_line() -> None:
     done = run("--nodes", "2", "--params", "100000000", "--json")
     assert (done.returncode, done.stdout) == (0, "")
     assert "2 nodes, 100000000000000 parameters: skipped, needs 1600002.0 GB of disk" in done.stderr
 
 
-def test_a_method_that_does_not_exist() -> None:
+def test_bench_merge_refuses_an_unknown_method() -> None:
     done = run("--methods", "mean,mode")
     assert done.returncode == 2
     assert "unknown methods mode; there are mean, coordmedian, geomedian" in done.stderr
 
 
-def test_what_memory_cannot_cache_is_left_out_unless_the_disk_may_be_measured(
+def test_bench_merge_skips_models_too_large_for_the_cache_unless_uncached_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Free:

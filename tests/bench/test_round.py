@@ -29,7 +29,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
 run = partial(run_script, "round.py")
 
 
-def test_a_json_line_for_each_swarm() -> None:
+def test_bench_round_prints_a_json_line_for_each_swarm() -> None:
     done = run("--nodes", "2", "3", "--mb", "1", "--rounds", "3", "--json")
     assert done.returncode == 0, done.stderr
     lines = [msgspec.json.decode(line, type=Line) for line in done.stdout.splitlines()]
@@ -43,7 +43,7 @@ def test_a_json_line_for_each_swarm() -> None:
         assert set(line.phases_s) == {"submit", "merge", "deliver"}
 
 
-def test_a_round_needs_two_nodes() -> None:
+def test_bench_round_refuses_fewer_than_two_nodes() -> None:
     done = run("--nodes", "1", "--mb", "1")
     assert done.returncode == 2
     assert "at least 2 nodes" in done.stderr

@@ -18,7 +18,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
 run = partial(run_script, "scale.py")
 
 
-def test_one_json_line() -> None:
+def test_bench_scale_prints_one_json_line() -> None:
     done = run("--sls", "5", "--warm-up", "1", "--rounds", "2", "--json")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
@@ -28,7 +28,7 @@ def test_one_json_line() -> None:
     assert min(line.sn_rss_start_mb, line.sn_rss_end_mb) > 1
 
 
-def test_a_round_needs_two_sls() -> None:
+def test_bench_scale_refuses_fewer_than_two_sls() -> None:
     done = run("--sls", "1")
     assert done.returncode == 2
     assert "at least 2 SLs" in done.stderr

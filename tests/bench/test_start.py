@@ -19,7 +19,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
 run = partial(run_script, "start.py")
 
 
-def test_a_start_is_measured_cold_and_warm_for_an_sn_and_an_sl_in_a_json_line_each() -> None:
+def test_bench_start_prints_a_json_line_with_cold_and_warm_times_for_an_sn_and_an_sl() -> None:
     done = run("--transactions", "250", "--json")
     assert done.returncode == 0, done.stderr
     lines = [msgspec.json.decode(line, type=Line) for line in done.stdout.splitlines()]
@@ -29,7 +29,7 @@ def test_a_start_is_measured_cold_and_warm_for_an_sn_and_an_sl_in_a_json_line_ea
         assert line.rss_mb > 1
 
 
-def test_a_chain_without_a_transaction_cannot_be_measured() -> None:
+def test_bench_start_refuses_a_chain_without_transactions() -> None:
     done = run("--transactions", "1")
     assert done.returncode == 2
     assert "at least 2 transactions" in done.stderr

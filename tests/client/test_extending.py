@@ -10,7 +10,9 @@ import pytest
 from support.fake_sl import FakeSL
 
 
-def test_plain_functions(tmp_path: Path, written: Callable[[str], Path], in_a_swarm: Callable[[FakeSL], None]) -> None:
+def test_the_documented_example_with_plain_functions_trains_in_a_swarm(
+    tmp_path: Path, written: Callable[[str], Path], in_a_swarm: Callable[[FakeSL], None]
+) -> None:
     script = written("Each site draws")
     with FakeSL(tmp_path / "sl") as sl:
         in_a_swarm(sl)
@@ -22,6 +24,6 @@ def test_plain_functions(tmp_path: Path, written: Callable[[str], Path], in_a_sw
 
 
 @pytest.mark.usefixtures("loopback")
-def test_plain_functions_without_a_swarm(written: Callable[[str], Path]) -> None:
+def test_the_documented_example_with_plain_functions_runs_without_a_swarm(written: Callable[[str], Path]) -> None:
     shown = runpy.run_path(str(written("Each site draws")))
     assert shown["swarm"].parameters is shown["parameters"]

@@ -60,7 +60,7 @@ def sl(tmp_path: Path) -> Iterator[FakeSL]:
         yield sl
 
 
-def test_the_sl_sees_that_a_script_is_gone_although_a_process_that_it_forked_lives_on(tmp_path: Path) -> None:
+def test_the_sl_notices_that_a_script_has_ended_although_a_forked_process_lives_on(tmp_path: Path) -> None:
     with FakeSL(tmp_path) as sl, start(sl, A_CHILD_THAT_LIVES_ON) as started:
         sl.wait_until_left()
         assert started.wait(60) == 1
@@ -70,7 +70,7 @@ def test_the_sl_sees_that_a_script_is_gone_although_a_process_that_it_forked_liv
         assert sl.of(Kill) == []
 
 
-def test_a_child_that_trains_on_when_the_script_has_ended_opens_the_session_anew(sl: FakeSL) -> None:
+def test_a_forked_process_that_trains_on_after_the_script_has_ended_opens_the_session_again(sl: FakeSL) -> None:
     with start(sl, A_CHILD_THAT_TRAINS_ON) as started:
         assert started.wait(60) == 0
         assert sl.hung_up.wait(60)
@@ -79,7 +79,7 @@ def test_a_child_that_trains_on_when_the_script_has_ended_opens_the_session_anew
     assert (len(sl.of(Open)), sl.of(Open)[1].holds) == (2, "merged-0")
 
 
-def test_a_child_beside_the_script_does_not_disturb_it(tmp_path: Path) -> None:
+def test_a_forked_process_does_not_disturb_the_session_of_its_script(tmp_path: Path) -> None:
     with FakeSL(tmp_path) as sl, start(sl, A_CHILD_BESIDE_IT) as started:
         output, _ = started.communicate(timeout=60)
         assert "trained" in output

@@ -1,7 +1,6 @@
 """A model in the Trainer goes out and comes back, whole or as an adapter only; nothing else of the training changes."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 
 from support.callbacks import Join, Log
 from support.documented import of_platforms
-from support.fake_sl import Arrays, FakeSL
+from support.fake_sl import FakeSL, plus
 from support.tools import require
 from swarmlearning.channel.messages import Evaluated, Open
 
@@ -87,11 +86,7 @@ def bits(model: Any) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in model.state_dict().items()}
 
 
-def plus(number: float) -> Callable[[Arrays], Arrays]:
-    return lambda arrays: {name: array + array.dtype.type(number) for name, array in arrays.items()}
-
-
-def test_the_whole_model(tmp_path: Path, join: Join) -> None:
+def test_a_whole_hugging_face_model_is_sent_and_replaced_by_the_merged_one(tmp_path: Path, join: Join) -> None:
     model = make_model()
     first = bits(model)
     with FakeSL(tmp_path, merge=plus(1 / 64)) as sl:
@@ -106,7 +101,7 @@ def test_the_whole_model(tmp_path: Path, join: Join) -> None:
     assert bits(model) == {name: array.tobytes() for name, array in last.items()}
 
 
-def test_steps_of_the_optimizer_are_counted(tmp_path: Path, join: Join) -> None:
+def test_the_trainers_optimizer_steps_are_counted_not_its_batches(tmp_path: Path, join: Join) -> None:
     model = make_model()
     with FakeSL(tmp_path) as sl:
         callback = join(sl, SwarmCallback, syncFrequency=1, model=model)
@@ -117,7 +112,7 @@ def test_steps_of_the_optimizer_are_counted(tmp_path: Path, join: Join) -> None:
         assert {entry.dtype for entry in sl.headers[0].entries} == {"F32"}  # parameters, under mixed precision
 
 
-def test_only_the_adapter_travels_and_really_is_loaded(tmp_path: Path, join: Join) -> None:
+def test_with_peft_only_the_adapter_is_sent_and_the_merged_one_is_loaded(tmp_path: Path, join: Join) -> None:
     model = with_adapter(make_model())
     before = bits(model)
     with FakeSL(tmp_path, merge=plus(1)) as sl:
@@ -143,7 +138,7 @@ def test_only_the_adapter_travels_and_really_is_loaded(tmp_path: Path, join: Joi
     }
 
 
-def test_the_adapter_keeps_its_optimizer(tmp_path: Path, join: Join) -> None:
+def test_merging_an_adapter_keeps_the_parameters_that_its_optimizer_has(tmp_path: Path, join: Join) -> None:
     model = with_adapter(make_model())
     parameters = [id(parameter) for parameter in model.parameters() if parameter.requires_grad]
     with FakeSL(tmp_path, merge=lambda arrays: {name: array * 0 for name, array in arrays.items()}) as sl:
@@ -153,7 +148,7 @@ def test_the_adapter_keeps_its_optimizer(tmp_path: Path, join: Join) -> None:
     assert [id(parameter) for parameter in model.parameters() if parameter.requires_grad] == parameters
 
 
-def test_only_trainable_parameters(tmp_path: Path, join: Join) -> None:
+def test_with_only_trainable_frozen_parameters_of_a_hugging_face_model_are_not_sent(tmp_path: Path, join: Join) -> None:
     model = make_model()
     model.bert.requires_grad_(False)
     with FakeSL(tmp_path) as sl:
@@ -162,7 +157,7 @@ def test_only_trainable_parameters(tmp_path: Path, join: Join) -> None:
         assert sorted(sl.models[0]) == ["classifier.bias", "classifier.weight"]
 
 
-def test_layers_unfrozen_while_only_the_trainable_ones_are_merged_end_the_training(tmp_path: Path, join: Join) -> None:
+def test_unfreezing_layers_during_a_training_with_only_trainable_is_an_error(tmp_path: Path, join: Join) -> None:
     model = make_model()
     model.bert.requires_grad_(False)
 
@@ -186,7 +181,9 @@ def stated(tmp_path: Path, join: Join, model: Any, **keywords: Any) -> Any:
     return opened.fixed
 
 
-def test_sites_with_other_base_models_under_their_adapters_state_other_digests(tmp_path: Path, join: Join) -> None:
+def test_sites_with_different_base_models_under_their_adapters_send_different_digests(
+    tmp_path: Path, join: Join
+) -> None:
     base, other = make_model(), make_model()
     with torch.no_grad():
         other.bert.embeddings.word_embeddings.weight[0, 0] += 1
@@ -200,7 +197,7 @@ def test_sites_with_other_base_models_under_their_adapters_state_other_digests(t
     assert first == same != different
 
 
-def test_parameters_trained_beside_the_adapter_are_refused(tmp_path: Path, join: Join) -> None:
+def test_trainable_parameters_outside_the_adapter_are_refused(tmp_path: Path, join: Join) -> None:
     model = with_adapter(make_model())
     norm = model.base_model.model.bert.embeddings.LayerNorm
     norm.requires_grad_(True)
@@ -215,7 +212,7 @@ def test_biases_that_are_saved_with_the_adapter_are_merged(tmp_path: Path, join:
         assert any(spec.name.endswith("LayerNorm.bias") for spec in sl.of(Open)[0].structure)
 
 
-def test_sites_with_other_names_of_classes_state_other_digests(tmp_path: Path, join: Join) -> None:
+def test_sites_with_different_class_names_send_different_digests(tmp_path: Path, join: Join) -> None:
     models = [make_model() for _ in range(3)]
     models[1].config.id2label = {0: "well", 1: "sick"}
     models[2].config.id2label = {0: "sick", 1: "well"}
@@ -226,7 +223,9 @@ def test_sites_with_other_names_of_classes_state_other_digests(tmp_path: Path, j
 
 
 @pytest.mark.parametrize(("name", "key"), [(None, "eval_right"), ("accuracy", "eval_accuracy")])
-def test_the_trainers_own_evaluation(tmp_path: Path, join: Join, name: str | None, key: str) -> None:
+def test_loss_and_metric_come_from_the_trainers_own_evaluation(
+    tmp_path: Path, join: Join, name: str | None, key: str
+) -> None:
     model, data = make_model(), sentences(9, seed=1)
     trainer = make_trainer(model, tmp_path, compute_metrics=count_right)
     with FakeSL(tmp_path) as sl:
@@ -250,7 +249,7 @@ def test_the_trainers_own_evaluation(tmp_path: Path, join: Join, name: str | Non
     assert found[0].loss != found[-1].loss
 
 
-def test_monitoring_does_not_change_training(tmp_path: Path, join: Join) -> None:
+def test_evaluating_merged_models_does_not_change_the_training_of_a_trainer(tmp_path: Path, join: Join) -> None:
     models, logs = [], []
     for name in ("without", "with"):
         model = make_model(dropout=0.5)
@@ -267,7 +266,9 @@ def test_monitoring_does_not_change_training(tmp_path: Path, join: Join) -> None
     assert logs[0] == logs[1]
 
 
-def test_a_trainer_that_is_not_known(tmp_path: Path, join: Join) -> None:
+def test_validation_data_without_the_trainer_are_an_error_that_explains_how_to_set_it(
+    tmp_path: Path, join: Join
+) -> None:
     model = make_model()
     with FakeSL(tmp_path) as sl:
         callback = join(sl, SwarmCallback, model=model, adsValData=sentences(2))
@@ -275,7 +276,7 @@ def test_a_trainer_that_is_not_known(tmp_path: Path, join: Join) -> None:
             make_trainer(model, tmp_path, callbacks=[callback]).train()
 
 
-def test_a_metric_that_the_trainer_does_not_compute(tmp_path: Path, join: Join) -> None:
+def test_a_metric_that_the_trainer_does_not_compute_is_refused(tmp_path: Path, join: Join) -> None:
     model = make_model()
     trainer = make_trainer(model, tmp_path, compute_metrics=count_right)
     with FakeSL(tmp_path) as sl:
@@ -289,7 +290,7 @@ def test_a_metric_that_the_trainer_does_not_compute(tmp_path: Path, join: Join) 
 # --- the end
 
 
-def test_the_trainer_is_stopped_when_training_is_over(tmp_path: Path, join: Join, log: Log) -> None:
+def test_a_hugging_face_trainer_is_stopped_when_swarm_training_is_over(tmp_path: Path, join: Join, log: Log) -> None:
     model = make_model()
     with FakeSL(tmp_path, over_at=2, merge=plus(1 / 64)) as sl:
         callback = join(sl, SwarmCallback, syncFrequency=3, model=model)
@@ -302,7 +303,7 @@ def test_the_trainer_is_stopped_when_training_is_over(tmp_path: Path, join: Join
 
 
 @pytest.mark.usefixtures("loopback")
-def test_loopback(tmp_path: Path, log: Log) -> None:
+def test_a_trainer_with_a_loopback_callback_trains_alone(tmp_path: Path, log: Log) -> None:
     model = make_model()
     callback = SwarmCallback(1, 2, model=model, logger=log.logger, adsValData=sentences(2))
     trainer = make_trainer(model, tmp_path, callbacks=[callback])
@@ -331,7 +332,9 @@ def test_a_trainer_that_trains_another_model_is_refused(tmp_path: Path, log: Log
 
 @pytest.mark.parametrize(("keywords", "text"), WRONG, ids=[text[:30] for _, text in WRONG])
 @pytest.mark.usefixtures("loopback")
-def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
+def test_invalid_arguments_of_the_hugging_face_callback_are_refused(
+    log: Log, keywords: dict[str, Any], text: str
+) -> None:
     with pytest.raises(SwarmError) as caught:
         SwarmCallback(4, 2, logger=log.logger, **{"model": make_model()} | keywords)
     assert text in str(caught.value)
@@ -339,7 +342,7 @@ def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
 
 
 @pytest.mark.usefixtures("loopback")
-def test_adapters_need_peft(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_with_an_adapter_is_refused_where_peft_is_missing(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     model = with_adapter(make_model())
     monkeypatch.setitem(sys.modules, "peft", None)  # an import of it fails
     with pytest.raises(SwarmError, match=r"hfMode peft needs peft, which cannot be imported: .*pip install peft"):
@@ -347,14 +350,14 @@ def test_adapters_need_peft(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("loopback")
-def test_parameters_of_pytorchs_callback_are_named_as_not_used(log: Log) -> None:
+def test_loss_and_metric_arguments_that_the_trainer_replaces_are_logged_as_unused(log: Log) -> None:
     SwarmCallback(4, 2, logger=log.logger, model=make_model(), lossFunction="MSELoss", metricFunctionArgs={})
     assert "lossFunction, metricFunctionArgs: not used here, the Trainer computes loss and metrics" in log.texts("INFO")
 
 
 @pytest.mark.parametrize(("keywords", "text"), of_platforms("HF_TRANSFORMER"), ids=str)
 @pytest.mark.usefixtures("loopback")
-def test_documented_texts(log: Log, keywords: dict[str, Any], text: str) -> None:
+def test_the_hugging_face_callback_raises_the_documented_errors(log: Log, keywords: dict[str, Any], text: str) -> None:
     with pytest.raises(SwarmError) as caught:
         SwarmCallback(**{"syncFrequency": 4, "minPeers": 2, "logger": log.logger, "model": make_model()} | keywords)
     assert str(caught.value) == text

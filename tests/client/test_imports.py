@@ -43,7 +43,7 @@ def test_the_package_itself_and_plain_functions_import_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("version", ["2.15.0", "2.3.1", "unknown"])
-def test_an_older_keras_is_refused_with_the_way_out(tmp_path: Path, version: str) -> None:
+def test_an_older_keras_is_refused_with_a_hint_at_the_bridge(tmp_path: Path, version: str) -> None:
     (tmp_path / "keras.py").write_text(f"__version__ = {version!r}\n")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import swarmlearning.tf"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
@@ -53,6 +53,6 @@ def test_an_older_keras_is_refused_with_the_way_out(tmp_path: Path, version: str
     assert "For Keras 2 use the bridge: `swarm sl --bridge`" in last
 
 
-def test_a_name_that_the_package_does_not_have() -> None:
+def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'swarmlearning' has no attribute 'Swam'"):
         swarmlearning.Swam  # noqa: B018

@@ -20,7 +20,9 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 
-def test_plain_functions_of_jax(tmp_path: Path, in_a_swarm: Callable[[FakeSL], None], log: Log) -> None:
+def test_a_jax_tree_keeps_its_structure_dtypes_and_devices_through_a_merge(
+    tmp_path: Path, in_a_swarm: Callable[[FakeSL], None], log: Log
+) -> None:
     update = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf + 1, tree))
     first = {"a": jnp.zeros(2, jnp.bfloat16), "b": [jnp.float32(0), jnp.arange(2)]}
     with FakeSL(tmp_path, merge=lambda arrays: arrays) as sl:
@@ -39,7 +41,7 @@ def test_plain_functions_of_jax(tmp_path: Path, in_a_swarm: Callable[[FakeSL], N
 
 
 @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "float8_e4m3b11fnuz", "int4"])
-def test_a_session_is_not_opened_with_an_array_that_cannot_be_merged(
+def test_a_jax_array_that_cannot_be_merged_is_refused_before_the_session_opens(
     tmp_path: Path, in_a_swarm: Callable[[FakeSL], None], log: Log, dtype: str
 ) -> None:
     with FakeSL(tmp_path) as sl:
@@ -55,7 +57,7 @@ def jax_callback(written: Callable[[str], Path]) -> Any:
     return runpy.run_path(str(path))["SwarmCallback"]
 
 
-def test_the_callback_for_jax(tmp_path: Path, join: Join, jax_callback: Any) -> None:
+def test_the_documented_callback_for_jax_trains_in_a_swarm(tmp_path: Path, join: Join, jax_callback: Any) -> None:
     data = (jnp.ones(3), 2.0)
     with FakeSL(tmp_path / "sl", merge=lambda arrays: {name: array + 10 for name, array in arrays.items()}) as sl:
         callback = join(
@@ -89,6 +91,8 @@ def test_the_callback_for_jax(tmp_path: Path, join: Join, jax_callback: Any) -> 
     ],
 )
 @pytest.mark.usefixtures("loopback")
-def test_what_the_callback_for_jax_refuses(log: Log, jax_callback: Any, keywords: dict[str, Any], text: str) -> None:
+def test_the_documented_callback_for_jax_refuses_invalid_arguments(
+    log: Log, jax_callback: Any, keywords: dict[str, Any], text: str
+) -> None:
     with pytest.raises(SwarmError, match=text):
         jax_callback(1, 2, logger=log.logger, **{"parameters": [1.0]} | keywords)

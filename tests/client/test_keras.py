@@ -10,7 +10,7 @@ import pytest
 
 from support.callbacks import Join, Log
 from support.documented import of_platforms
-from support.fake_sl import Arrays, FakeSL
+from support.fake_sl import Arrays, FakeSL, plus
 from support.tools import require
 from swarmlearning.channel.messages import Evaluated, Open
 
@@ -48,15 +48,11 @@ def fit(model: Any, callback: Any, epochs: int = 1, **more: Any) -> Any:
     return model.fit(X, Y, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=[callback], **more)
 
 
-def plus_one(arrays: Arrays) -> Arrays:
-    return {name: array + 1 for name, array in arrays.items()}
-
-
-def test_all_weights_go_out_and_come_back(tmp_path: Path, join: Join) -> None:
+def test_all_weights_of_a_keras_model_are_sent_and_replaced_by_the_merged_ones(tmp_path: Path, join: Join) -> None:
     keras.layers.Dense(1)  # names of layers count up in a process; those of merged entries do not
     model = make_model()
     first = model.get_weights()
-    with FakeSL(tmp_path, merge=plus_one) as sl:
+    with FakeSL(tmp_path, merge=plus(1)) as sl:
         fit(model, join(sl, SwarmCallback, syncFrequency=2, totalEpochs=2), epochs=2)
         [opened] = sl.of(Open)
         assert [(spec.name, spec.shape) for spec in opened.structure] == ALL
@@ -68,7 +64,7 @@ def test_all_weights_go_out_and_come_back(tmp_path: Path, join: Join) -> None:
     assert [np.array_equal(own, sent) for own, sent in zip(model.get_weights(), last, strict=True)] == [True] * 8
 
 
-def test_the_optimizer_goes_on(tmp_path: Path, join: Join) -> None:
+def test_a_keras_optimizer_keeps_its_state_through_a_merge(tmp_path: Path, join: Join) -> None:
     model = make_model()
     with FakeSL(tmp_path, merge=lambda arrays: {name: array * 0 for name, array in arrays.items()}) as sl:
         fit(model, join(sl, SwarmCallback, syncFrequency=1))
@@ -93,7 +89,9 @@ WEIGHTS = np.linspace(0, 1, len(X))
     ],
     ids=["pair", "pair-default", "weights", "dataset", "generator"],
 )
-def test_validation_data(tmp_path: Path, join: Join, data: Any, batch_size: Any, expected: Any) -> None:
+def test_validation_data_of_every_form_give_the_loss_and_metric_that_keras_computes(
+    tmp_path: Path, join: Join, data: Any, batch_size: Any, expected: Any
+) -> None:
     model = make_model()
     with FakeSL(tmp_path) as sl:
         fit(model, join(sl, SwarmCallback, syncFrequency=2, adsValData=data(), adsValBatchSize=batch_size))
@@ -105,7 +103,7 @@ def test_validation_data(tmp_path: Path, join: Join, data: Any, batch_size: Any,
     assert found[0].loss != found[-1].loss
 
 
-def test_a_model_without_metrics_has_a_loss_only(tmp_path: Path, join: Join) -> None:
+def test_a_keras_model_without_metrics_reports_a_loss_only(tmp_path: Path, join: Join) -> None:
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
     model.compile("sgd", "mse")
     with FakeSL(tmp_path) as sl:
@@ -113,7 +111,7 @@ def test_a_model_without_metrics_has_a_loss_only(tmp_path: Path, join: Join) -> 
         assert [(message.loss is None, message.metric) for message in sl.of(Evaluated)] == [(False, None)] * 2
 
 
-def test_monitoring_does_not_change_training(tmp_path: Path, join: Join) -> None:
+def test_evaluating_merged_models_does_not_change_the_training_of_keras(tmp_path: Path, join: Join) -> None:
     weights, logs = [], []
     for name, more in [("without", {}), ("with", {"adsValData": (X, Y), "adsValBatchSize": 3})]:
         model = make_model(dropout=0.5)
@@ -125,9 +123,9 @@ def test_monitoring_does_not_change_training(tmp_path: Path, join: Join) -> None
     assert logs[0] == logs[1]  # the running means of the epoch too, which evaluating begins by resetting
 
 
-def test_fit_is_stopped_when_training_is_over(tmp_path: Path, join: Join, log: Log) -> None:
+def test_fit_is_stopped_when_swarm_training_is_over(tmp_path: Path, join: Join, log: Log) -> None:
     model = make_model()
-    with FakeSL(tmp_path, merge=plus_one, over_at=2) as sl:
+    with FakeSL(tmp_path, merge=plus(1), over_at=2) as sl:
         history = fit(model, join(sl, SwarmCallback, syncFrequency=4), epochs=9)
         merged = [sl.models[-1][name] + 1 for name, _ in ALL]
     assert len(history.epoch) == 2  # stopped within the second: at batch 4 of 27
@@ -136,14 +134,16 @@ def test_fit_is_stopped_when_training_is_over(tmp_path: Path, join: Join, log: L
     assert "Swarm training is over. Stopping local training" in log.texts("INFO")
 
 
-def test_only_trainable_weights(tmp_path: Path, join: Join) -> None:
+def test_with_only_trainable_neither_weights_nor_statistics_of_frozen_layers_are_sent(
+    tmp_path: Path, join: Join
+) -> None:
     """Transfer learning: of frozen layers neither weights nor statistics are merged; other statistics are."""
     base = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization()])
     base.trainable = False
     model = keras.Sequential([base, keras.layers.BatchNormalization(), keras.layers.Dense(2)])
     model.compile("sgd", "mse")
     frozen = [array.tobytes() for array in base.get_weights()]
-    with FakeSL(tmp_path, merge=plus_one) as sl:
+    with FakeSL(tmp_path, merge=plus(1)) as sl:
         fit(model, join(sl, SwarmCallback, onlyTrainable=True))
         assert sorted(name.split(".")[1] for name in sl.models[0]) == [
             "beta", "bias", "gamma", "kernel", "moving_mean", "moving_variance",
@@ -152,7 +152,7 @@ def test_only_trainable_weights(tmp_path: Path, join: Join) -> None:
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_layers_frozen_or_unfrozen_while_only_the_trainable_ones_are_merged_end_the_training(
+def test_freezing_or_unfreezing_keras_layers_during_a_training_with_only_trainable_is_an_error(
     tmp_path: Path, join: Join, layer: int
 ) -> None:
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)])
@@ -171,7 +171,7 @@ def test_layers_frozen_or_unfrozen_while_only_the_trainable_ones_are_merged_end_
             model.fit(X, Y, epochs=2, verbose=0, callbacks=[callback, Turning()])
 
 
-def test_sites_with_other_frozen_weights_state_other_digests(tmp_path: Path, join: Join) -> None:
+def test_sites_with_different_frozen_keras_weights_send_different_digests(tmp_path: Path, join: Join) -> None:
     def stated(value: float, trainable: bool = False) -> str:
         model = make_model()
         model.layers[0].trainable = trainable
@@ -199,7 +199,7 @@ def test_sites_with_other_frozen_weights_state_other_digests(tmp_path: Path, joi
         (100, 3, [6, 12]),
     ],
 )
-def test_batches_are_counted_however_many_keras_does_in_one_execution(
+def test_batches_are_counted_however_many_keras_runs_in_one_execution(
     tmp_path: Path, join: Join, together: int, frequency: int, synced_after: list[int]
 ) -> None:
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
@@ -217,7 +217,7 @@ def test_batches_are_counted_however_many_keras_does_in_one_execution(
     assert callback._pace.steps == 12
 
 
-def test_more_batches_in_one_execution_than_between_two_syncs_are_warned_of(
+def test_a_warning_is_logged_when_keras_runs_more_batches_in_one_execution_than_lie_between_syncs(
     tmp_path: Path, join: Join, log: Log
 ) -> None:
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
@@ -227,7 +227,7 @@ def test_more_batches_in_one_execution_than_between_two_syncs_are_warned_of(
     assert any("Compile the model with steps_per_execution=3 or less" in text for text in log.texts("WARNING"))
 
 
-def test_a_model_of_another_keras_is_refused_with_the_way_out(tmp_path: Path, join: Join) -> None:
+def test_a_model_of_keras_2_is_refused_with_a_hint_at_the_bridge(tmp_path: Path, join: Join) -> None:
     class Sequential:
         """Not one of Keras 3, as those of tf_keras."""
 
@@ -237,7 +237,7 @@ def test_a_model_of_another_keras_is_refused_with_the_way_out(tmp_path: Path, jo
             callback.set_model(Sequential())
 
 
-def test_bfloat16_weights(tmp_path: Path, join: Join) -> None:
+def test_bfloat16_weights_of_keras_are_sent_and_loaded_as_they_are(tmp_path: Path, join: Join) -> None:
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, dtype="bfloat16")])
     model.compile("sgd", "mse")
     with FakeSL(tmp_path) as sl:
@@ -248,7 +248,7 @@ def test_bfloat16_weights(tmp_path: Path, join: Join) -> None:
         assert kernel.value.numpy().tobytes() == sl.models[-1]["0.kernel"].tobytes()
 
 
-def test_mixed_precision(tmp_path: Path, join: Join) -> None:
+def test_keras_mixed_precision_sends_the_float32_weights(tmp_path: Path, join: Join) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = make_model()
@@ -259,7 +259,7 @@ def test_mixed_precision(tmp_path: Path, join: Join) -> None:
         assert {spec.dtype for spec in sl.of(Open)[0].structure} == {"F32"}
 
 
-def test_a_callback_serves_one_training(tmp_path: Path, join: Join) -> None:
+def test_a_second_fit_with_the_same_keras_callback_is_refused(tmp_path: Path, join: Join) -> None:
     model = make_model()
     with FakeSL(tmp_path) as sl:
         callback = join(sl, SwarmCallback, syncFrequency=1)
@@ -269,7 +269,7 @@ def test_a_callback_serves_one_training(tmp_path: Path, join: Join) -> None:
 
 
 @pytest.mark.usefixtures("loopback")
-def test_a_loop_of_ones_own_that_has_not_named_the_model(log: Log) -> None:
+def test_a_custom_loop_that_has_not_set_the_keras_model_is_refused(log: Log) -> None:
     callback = SwarmCallback(1, 2, logger=log.logger)
     with pytest.raises(SwarmError, match=r"the model is not known: outside of fit\(\) call set_model\(model\)"):
         callback.on_train_begin()
@@ -277,7 +277,7 @@ def test_a_loop_of_ones_own_that_has_not_named_the_model(log: Log) -> None:
 
 
 @pytest.mark.usefixtures("loopback")
-def test_a_model_that_its_first_batch_would_build(log: Log) -> None:
+def test_a_keras_model_that_is_not_built_yet_is_refused(log: Log) -> None:
     model = keras.Sequential([keras.layers.Dense(2)])
     model.compile("sgd", "mse")
     with pytest.raises(SwarmError, match=r"no weights before its first batch: call model\.build"):
@@ -286,20 +286,20 @@ def test_a_model_that_its_first_batch_would_build(log: Log) -> None:
     fit(model, SwarmCallback(1, 2, logger=log.logger))
 
 
-def test_validation_data_that_keras_cannot_evaluate_are_named(tmp_path: Path, join: Join) -> None:
+def test_validation_data_that_keras_cannot_evaluate_are_named_in_the_error(tmp_path: Path, join: Join) -> None:
     with FakeSL(tmp_path) as sl, pytest.raises(SwarmError, match="and evaluated: on the validation data, "):
         fit(make_model(), join(sl, SwarmCallback, adsValData=[X, Y]))
 
 
 @pytest.mark.usefixtures("loopback")
-def test_loopback(log: Log) -> None:
+def test_fit_with_a_loopback_callback_trains_as_without_it(log: Log) -> None:
     model, alone = make_model(), make_model()
     fit(model, SwarmCallback(1, 2, logger=log.logger, adsValData=(X, Y)))
     alone.fit(X, Y, batch_size=8, shuffle=False, verbose=0)
     assert [array.tobytes() for array in model.get_weights()] == [array.tobytes() for array in alone.get_weights()]
 
 
-def test_a_session_of_tensorflow_1(tmp_path: Path, join: Join) -> None:
+def test_the_trainable_variables_of_a_tensorflow_1_session_are_merged(tmp_path: Path, join: Join) -> None:
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         with v1.variable_scope("net", use_resource=True):
@@ -339,7 +339,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("keywords", "text"), WRONG, ids=[text[:30] for _, text in WRONG])
 @pytest.mark.usefixtures("loopback")
-def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
+def test_invalid_arguments_of_the_keras_callback_are_refused(log: Log, keywords: dict[str, Any], text: str) -> None:
     with pytest.raises(SwarmError) as caught:
         SwarmCallback(4, 2, logger=log.logger, **keywords)
     assert text in str(caught.value)
@@ -347,7 +347,9 @@ def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
 
 
 @pytest.mark.usefixtures("loopback")
-def test_a_backend_that_keeps_the_weights_to_itself(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_keras_backend_that_keeps_weights_to_itself_during_fit_is_refused(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(SwarmError, match="Keras with the backend jax keeps a model's weights to itself during fit"):
         SwarmCallback(4, 2, logger=log.logger)
@@ -355,7 +357,7 @@ def test_a_backend_that_keeps_the_weights_to_itself(log: Log, monkeypatch: pytes
 
 @pytest.mark.parametrize(("keywords", "text"), of_platforms("KERAS", "TF"), ids=str)
 @pytest.mark.usefixtures("loopback")
-def test_documented_texts(log: Log, keywords: dict[str, Any], text: str) -> None:
+def test_the_keras_callback_raises_the_documented_errors(log: Log, keywords: dict[str, Any], text: str) -> None:
     with pytest.raises(SwarmError) as caught:
         SwarmCallback(**{"syncFrequency": 4, "minPeers": 2, "logger": log.logger} | keywords)
     assert str(caught.value) == text

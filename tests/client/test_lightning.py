@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from support.callbacks import Log
 from support.documented import of_platforms
-from support.fake_sl import Arrays, FakeSL
+from support.fake_sl import FakeSL, plus
 from support.tools import require
 from swarmlearning.channel.messages import Close, Evaluated, Kill, Open
 
@@ -85,14 +85,10 @@ def bits(net: Net) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in net.state_dict().items()}
 
 
-def plus_one(arrays: Arrays) -> Arrays:
-    return {name: array + array.dtype.type(1) for name, array in arrays.items()}
-
-
-def test_the_whole_module(tmp_path: Path, joined: Any) -> None:
+def test_a_whole_lightning_module_is_sent_and_replaced_by_the_merged_one(tmp_path: Path, joined: Any) -> None:
     net = Net()
     first = bits(net)
-    with FakeSL(tmp_path, merge=plus_one) as sl:
+    with FakeSL(tmp_path, merge=plus(1)) as sl:
         callback = joined(sl, totalEpochs=2, adsValData=DATA, lossFunction="MSELoss")
         assert sl.received == []  # the model is known when `fit` begins
         fit(net, callback)
@@ -100,10 +96,10 @@ def test_the_whole_module(tmp_path: Path, joined: Any) -> None:
         assert len(sl.models) == 1 + 3 + 1  # at the beginning, every four of twelve batches, at the end
         assert [message.epochs for message in sl.of(Evaluated)] == [0, 0, 1, 1, 2]
         assert all(message.loss is not None for message in sl.of(Evaluated))
-        assert bits(net) == {name: array.tobytes() for name, array in plus_one(sl.models[-1]).items()}
+        assert bits(net) == {name: array.tobytes() for name, array in plus(1)(sl.models[-1]).items()}
 
 
-def test_steps_of_the_optimizer_are_counted(tmp_path: Path, joined: Any) -> None:
+def test_lightnings_optimizer_steps_are_counted_not_its_batches(tmp_path: Path, joined: Any) -> None:
     with FakeSL(tmp_path) as sl:
         fit(Net(), joined(sl, syncFrequency=1), accumulate_grad_batches=3)
         assert len(sl.models) == 1 + 4 + 1  # of twelve batches
@@ -111,7 +107,9 @@ def test_steps_of_the_optimizer_are_counted(tmp_path: Path, joined: Any) -> None
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-true", "bf16-mixed"])
 @pytest.mark.parametrize("loss", ["MSELoss", "BCEWithLogitsLoss"])
-def test_validation_is_in_the_precision_of_the_trainer(tmp_path: Path, joined: Any, precision: str, loss: str) -> None:
+def test_merged_models_are_evaluated_in_the_precision_of_the_lightning_trainer(
+    tmp_path: Path, joined: Any, precision: str, loss: str
+) -> None:
     class Exact(Net):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             assert x.dtype == {"64-true": torch.float64, "bf16-true": torch.bfloat16}.get(precision, torch.float32)
@@ -124,18 +122,18 @@ def test_validation_is_in_the_precision_of_the_trainer(tmp_path: Path, joined: A
         assert len(sl.of(Evaluated)) == 5
 
 
-def test_the_trainer_is_stopped_when_training_is_over(tmp_path: Path, joined: Any, log: Log) -> None:
+def test_a_lightning_trainer_is_stopped_when_swarm_training_is_over(tmp_path: Path, joined: Any, log: Log) -> None:
     net = Net()
-    with FakeSL(tmp_path, merge=plus_one, over_at=2) as sl:
+    with FakeSL(tmp_path, merge=plus(1), over_at=2) as sl:
         callback = joined(sl)
         trainer = fit(net, callback)
-        assert bits(net) == {name: array.tobytes() for name, array in plus_one(sl.models[-1]).items()}
+        assert bits(net) == {name: array.tobytes() for name, array in plus(1)(sl.models[-1]).items()}
     assert callback.training_over
     assert trainer.global_step == 4
     assert "Swarm training is over. Stopping local training" in log.texts("INFO")
 
 
-def test_a_training_that_fails_leaves_the_swarm(tmp_path: Path, joined: Any) -> None:
+def test_a_lightning_training_that_fails_leaves_the_swarm_with_its_reason(tmp_path: Path, joined: Any) -> None:
     with FakeSL(tmp_path) as sl:
         with pytest.raises(ValueError, match="the data of this site is broken"):
             fit(Net(fail_at=2), joined(sl))
@@ -144,7 +142,7 @@ def test_a_training_that_fails_leaves_the_swarm(tmp_path: Path, joined: Any) -> 
         assert sl.of(Close) == []
 
 
-def test_a_second_fit_needs_another_callback(tmp_path: Path, joined: Any) -> None:
+def test_a_second_fit_with_the_same_lightning_callback_is_refused(tmp_path: Path, joined: Any) -> None:
     net = Net()
     with FakeSL(tmp_path) as sl:
         callback = joined(sl)
@@ -155,19 +153,19 @@ def test_a_second_fit_needs_another_callback(tmp_path: Path, joined: Any) -> Non
 
 
 @pytest.mark.usefixtures("loopback")
-def test_loopback(log: Log) -> None:
+def test_a_lightning_trainer_with_a_loopback_callback_trains_alone(log: Log) -> None:
     trainer = fit(Net(), SwarmCallback(1, 2, logger=log.logger))
     assert trainer.global_step == 12
 
 
-def test_the_model_is_no_parameter() -> None:
+def test_the_lightning_callback_refuses_a_model_argument() -> None:
     with pytest.raises(SwarmError, match=r"Unknown parameter model\."):
         SwarmCallback(1, 2, model=1)
 
 
 @pytest.mark.parametrize(("keywords", "text"), of_platforms("PYTORCH"), ids=str)
 @pytest.mark.usefixtures("loopback")
-def test_documented_texts(log: Log, keywords: dict[str, Any], text: str) -> None:
+def test_the_lightning_callback_raises_the_documented_errors(log: Log, keywords: dict[str, Any], text: str) -> None:
     with pytest.raises(SwarmError) as caught:
         SwarmCallback(**{"syncFrequency": 4, "minPeers": 2, "logger": log.logger} | keywords)
     assert str(caught.value) == text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from support.callbacks import ArrayCallback, Join, Log
-from support.fake_sl import Arrays, FakeSL
+from support.fake_sl import FakeSL, plus
 from swarmlearning.channel.messages import Close, Evaluated, Kill, Open, Sync
 from swarmlearning.client import swarm
 from swarmlearning.client.swarm import SLPlatforms, SwarmCallbackBase, SwarmError
@@ -64,17 +64,13 @@ class SwarmCallback(SwarmCallbackBase, Hook):
         return np.float32(self.valX + self.valY), self.valBatchSize
 
 
-def plus_ten(arrays: Arrays) -> Arrays:
-    return {name: array + array.dtype.type(10) for name, array in arrays.items()}
-
-
 def model() -> dict[str, Any]:
     return {"w": np.zeros(3, np.float32), "n": np.array(0)}
 
 
-def test_its_whole_life(tmp_path: Path, join: Join, log: Log) -> None:
+def test_a_callback_written_for_the_original_trains_from_begin_to_end(tmp_path: Path, join: Join, log: Log) -> None:
     mine = model()
-    with FakeSL(tmp_path, merge=plus_ten) as sl:
+    with FakeSL(tmp_path, merge=plus(10)) as sl:
         callback = join(
             sl,
             SwarmCallback,
@@ -109,9 +105,11 @@ def test_its_whole_life(tmp_path: Path, join: Join, log: Log) -> None:
     assert log.texts("INFO")[-1] == "All peers and Swarm training rounds finished. Final Swarm model was loaded."
 
 
-def test_training_over_restores_the_merged_model_though_the_class_keeps_the_arrays(tmp_path: Path, join: Join) -> None:
+def test_the_merged_model_is_restored_although_a_callback_of_the_original_changes_the_arrays_it_got(
+    tmp_path: Path, join: Join
+) -> None:
     mine = model()
-    with FakeSL(tmp_path, merge=plus_ten, over_at=1) as sl:
+    with FakeSL(tmp_path, merge=plus(10), over_at=1) as sl:
         callback = join(sl, SwarmCallback, syncFrequency=1, model=mine)
         callback.on_train_begin(mine)
         assert callback.isSwarmTrainingOver
@@ -123,7 +121,9 @@ def test_training_over_restores_the_merged_model_though_the_class_keeps_the_arra
         assert isinstance(sl.received[-1], Kill)
 
 
-def test_without_validation_data_two_zeros_are_no_loss(tmp_path: Path, join: Join) -> None:
+def test_two_zeros_from_a_callback_of_the_original_without_validation_data_are_no_loss(
+    tmp_path: Path, join: Join
+) -> None:
     mine = model()
     with FakeSL(tmp_path) as sl:
         join(sl, SwarmCallback, model=mine).on_train_begin(mine)
@@ -131,7 +131,7 @@ def test_without_validation_data_two_zeros_are_no_loss(tmp_path: Path, join: Joi
     assert (found.loss, found.metric) == (None, None)
 
 
-def test_an_older_class_has_a_loss_only(tmp_path: Path, join: Join) -> None:
+def test_a_callback_of_an_older_original_reports_a_loss_only(tmp_path: Path, join: Join) -> None:
     class Older(SwarmCallback):
         def _calculateLocalLossAndMetrics(self) -> tuple[Any, Any]:
             return SwarmCallbackBase._calculateLocalLossAndMetrics(self)
@@ -156,7 +156,9 @@ def test_an_older_class_has_a_loss_only(tmp_path: Path, join: Join) -> None:
     ],
 )
 @pytest.mark.usefixtures("loopback")
-def test_what_is_wrong_is_raised_and_not_logged_as_well(log: Log, keywords: dict[str, Any], text: str) -> None:
+def test_an_error_of_a_callback_of_the_original_is_raised_and_not_logged_as_well(
+    log: Log, keywords: dict[str, Any], text: str
+) -> None:
     arguments: dict[str, Any] = {"syncFrequency": 1, "minPeers": 2, "model": model(), "logger": log.logger} | keywords
     with pytest.raises(SwarmError) as caught:
         SwarmCallback(**arguments)
@@ -165,7 +167,7 @@ def test_what_is_wrong_is_raised_and_not_logged_as_well(log: Log, keywords: dict
 
 
 @pytest.mark.usefixtures("loopback")
-def test_loopback(log: Log) -> None:
+def test_a_callback_of_the_original_runs_in_loopback(log: Log) -> None:
     mine = model()
     callback = SwarmCallback(1, 2, model=mine, logger=log.logger)
     callback.on_train_begin(mine)
@@ -176,12 +178,12 @@ def test_loopback(log: Log) -> None:
 
 
 @pytest.mark.usefixtures("loopback")
-def test_a_class_that_forgot_a_method_is_told_which(log: Log) -> None:
+def test_a_method_that_a_callback_of_the_original_lacks_is_named_in_the_error(log: Log) -> None:
     with pytest.raises(NotImplementedError, match="_verifyAndSetPlatformContext"):
         SwarmCallbackBase(1, 2, logger=log.logger)._verifyAndSetPlatformContext({})
 
 
-def test_names_and_values_that_such_classes_use() -> None:
+def test_the_names_and_values_that_callbacks_of_the_original_use_are_unchanged() -> None:
     values = {
         kind.__name__: {member.name: member.value for member in kind}
         for kind in (swarm.CheckinModel, swarm.SLPlatforms, swarm.SLMergeMethod, swarm.HFMode)

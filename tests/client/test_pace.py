@@ -23,7 +23,7 @@ def train(pace: Pace, clock: Clock, batches: int, seconds: float, samples: int =
         pace.step(samples)
 
 
-def test_the_speed_is_that_of_training_without_syncs(clock: Clock) -> None:
+def test_the_speed_of_training_does_not_include_syncs(clock: Clock) -> None:
     pace = Pace(0)
     pace.resume()
     train(pace, clock, 10, 0.5, samples=32)
@@ -34,17 +34,17 @@ def test_the_speed_is_that_of_training_without_syncs(clock: Clock) -> None:
     assert pace.samples_per_second == pytest.approx(64.0)
 
 
-def test_the_speed_follows_what_changes(clock: Clock) -> None:
+def test_the_speed_of_training_follows_recent_batches(clock: Clock) -> None:
     pace = Pace(0)
     pace.resume()
     train(pace, clock, 100, 1.0)
     train(pace, clock, 300, 0.1)  # half a minute
     assert pace.batches_per_second is not None
     assert 9.0 < pace.batches_per_second < 10.0
-    assert pace.samples_per_second is None  # nobody said how many
+    assert pace.samples_per_second is None  # the number of samples is unknown
 
 
-def test_the_time_left_takes_syncs_along(clock: Clock) -> None:
+def test_the_time_left_includes_syncs(clock: Clock) -> None:
     pace = Pace(4)
     pace.resume()
     train(pace, clock, 10, 1.0)
@@ -61,7 +61,7 @@ def test_the_time_left_takes_syncs_along(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("total", [0, 3])
-def test_nothing_is_known_before_the_first_batch(clock: Clock, total: int) -> None:
+def test_speed_and_time_left_are_unknown_before_the_first_batch(clock: Clock, total: int) -> None:
     pace = Pace(total)
     assert (pace.batches_per_second, pace.samples_per_second, pace.eta_seconds) == (None, None, None)
     pace.resume()
@@ -77,5 +77,7 @@ def test_nothing_is_known_before_the_first_batch(clock: Clock, total: int) -> No
         ((10, 10, None, None, 7322.0), "epoch 10 of 10, about 2:02:02 to go"),
     ],
 )
-def test_for_people(values: tuple[int, int, float | None, float | None, float | None], text: str) -> None:
+def test_the_progress_text_contains_epoch_speed_and_time_left(
+    values: tuple[int, int, float | None, float | None, float | None], text: str
+) -> None:
     assert describe(*values) == text

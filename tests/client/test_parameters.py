@@ -25,32 +25,32 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("keywords", "text"), WRONG, ids=str)
-def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
+def test_invalid_arguments_raise_the_documented_errors(log: Log, keywords: dict[str, Any], text: str) -> None:
     with pytest.raises(SwarmError) as caught:
         make(log, **keywords)
     assert str(caught.value) == text
     assert log.texts("ERROR") == []  # raised: not reported a second time
 
 
-def test_a_keyword_like_none_of_ours_lists_ours_and_the_required_ones_among_them(log: Log) -> None:
+def test_an_unknown_keyword_is_an_error_that_lists_all_known_ones(log: Log) -> None:
     known = r"Known parameters: adsValBatchSize, .*evaluate, .*minPeers, .*syncFrequency, .*trainingContract"
     with pytest.raises(SwarmError, match=rf"Unknown parameter zzz\. {known}"):
         make(log, zzz=1)
 
 
-def test_a_required_parameter_under_another_name_is_named(log: Log) -> None:
+def test_a_misspelt_required_parameter_is_an_error_that_suggests_the_right_name(log: Log) -> None:
     with pytest.raises(SwarmError, match=r"Unknown parameter sync_frequency\. Did you mean syncFrequency"):
         ArrayCallback(sync_frequency=4, minPeers=2, model={"w": np.zeros(2)}, logger=log.logger)
     with pytest.raises(SwarmError, match="minPeers have to be a positive integer"):
         ArrayCallback(4, model={"w": np.zeros(2)}, logger=log.logger)
 
 
-def test_a_logger_that_is_none(log: Log) -> None:
+def test_a_logger_of_the_wrong_type_is_refused(log: Log) -> None:
     with pytest.raises(SwarmError, match=r"logger has to be a logging\.Logger; it is a str"):
         make(log, logger="train.log")
 
 
-def test_checks_run_in_the_documented_order(log: Log) -> None:
+def test_arguments_are_checked_in_the_documented_order(log: Log) -> None:
     wrong: dict[str, Any] = {
         "syncFrequency": 0,
         "minPeers": 0,
@@ -84,7 +84,7 @@ def parameters(callback: ArrayCallback) -> dict[str, Any]:
     return {name: getattr(known, name) for name in known.__struct_fields__}
 
 
-def test_defaults(log: Log) -> None:
+def test_omitted_arguments_have_the_documented_defaults(log: Log) -> None:
     assert parameters(make(log)) == {
         "sync_frequency": 4,
         "min_peers": 2,
@@ -98,7 +98,7 @@ def test_defaults(log: Log) -> None:
     }
 
 
-def test_accepted_values(log: Log) -> None:
+def test_documented_values_of_arguments_are_accepted(log: Log) -> None:
     callback = make(
         log,
         syncFrequency="16",
@@ -127,13 +127,13 @@ def test_accepted_values(log: Log) -> None:
     assert callback.prepared["adsValBatchSize"] == 8
 
 
-def test_positional_arguments_as_documented(log: Log) -> None:
+def test_arguments_can_be_given_by_position_as_documented(log: Log) -> None:
     callback = ArrayCallback(7, 2, "mine", model={}, logger=log.logger)
     known = parameters(callback)
     assert (known["sync_frequency"], known["min_peers"], known["training_contract"]) == (7, 2, "mine")
 
 
-def test_without_total_epochs_a_box_of_four_lines_warns(log: Log) -> None:
+def test_a_missing_total_epochs_logs_a_box_of_four_lines(log: Log) -> None:
     make(log)
     box = [text for text in log.texts("INFO") if text.startswith("***")]
     assert "WARNING: totalEpochs is not given" in box[1]
@@ -150,18 +150,18 @@ def test_parameters_are_logged_under_their_documented_names(log: Log) -> None:
         assert part in line
 
 
-def test_hf_mode_is_for_hugging_face_only(log: Log) -> None:
+def test_hf_mode_given_to_another_platform_is_logged_as_unused(log: Log) -> None:
     make(log, hfMode="peft")
     assert any("hfMode" in text for text in log.texts("INFO"))
 
 
-def test_a_limit_to_the_number_of_peers_is_not_heeded_and_that_is_said(log: Log) -> None:
+def test_a_maximum_number_of_peers_is_ignored_with_a_warning(log: Log) -> None:
     make(log, maxPeers=7)
     assert log.texts("WARNING") == ["maxPeers is not used: there is no limit to the number of peers"]
     make(log, maxPeers=0)  # as the original has it
     assert len(log.texts("WARNING")) == 1
 
 
-def test_a_logger_adapter_will_do(log: Log) -> None:
+def test_a_logger_adapter_is_accepted_as_a_logger(log: Log) -> None:
     make(log, logger=logging.LoggerAdapter(log.logger, {}), totalEpochs=1)
     assert log.texts("INFO")

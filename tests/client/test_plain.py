@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support.callbacks import Log
-from support.fake_sl import HANG_UP, Arrays, FakeSL, Reply
+from support.fake_sl import HANG_UP, FakeSL, Reply, plus
 from swarmlearning import Swarm, SwarmError
 from swarmlearning.channel.messages import Close, Evaluated, FromML, Kill, Open, Sync
 
@@ -28,10 +28,6 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Any:
 class Layer(NamedTuple):
     weights: Any
     bias: Any
-
-
-def plus_ten(arrays: Arrays) -> Arrays:
-    return {name: array + array.dtype.type(10) for name, array in arrays.items()}
 
 
 def nested() -> dict[Any, Any]:
@@ -74,8 +70,8 @@ def test_nested_parameters_keep_their_containers_names_and_dtypes(tmp_path: Path
     assert merged[3].tolist() == [True, False]
 
 
-def test_steps_return_what_to_go_on_from(tmp_path: Path, at: Any, log: Log) -> None:
-    with FakeSL(tmp_path, merge=plus_ten) as sl:
+def test_step_returns_the_parameters_to_continue_from(tmp_path: Path, at: Any, log: Log) -> None:
+    with FakeSL(tmp_path, merge=plus(10)) as sl:
         at(sl)
         seen = []
         with Swarm(
@@ -99,14 +95,16 @@ def test_steps_return_what_to_go_on_from(tmp_path: Path, at: Any, log: Log) -> N
 @pytest.mark.parametrize(
     ("result", "expected"), [(0.5, (0.5, None)), ((np.float32(2), 0.25), (2.0, 0.25)), ((None, 1), (None, 1.0))]
 )
-def test_evaluate_sees_the_merged_parameters(tmp_path: Path, at: Any, log: Log, result: Any, expected: Any) -> None:
+def test_evaluate_is_called_with_the_merged_parameters(
+    tmp_path: Path, at: Any, log: Log, result: Any, expected: Any
+) -> None:
     seen: list[float] = []
 
     def evaluate(parameters: list[Any]) -> Any:
         seen.append(float(parameters[0]))
         return result
 
-    with FakeSL(tmp_path, merge=plus_ten) as sl:
+    with FakeSL(tmp_path, merge=plus(10)) as sl:
         at(sl)
         with Swarm(
             [0.0], sync_frequency=1, min_peers=1, evaluate=evaluate, use_adaptive_sync=True, logger=log.logger
@@ -117,7 +115,7 @@ def test_evaluate_sees_the_merged_parameters(tmp_path: Path, at: Any, log: Log, 
     assert seen == [10, 11, 21]
 
 
-def test_evaluate_that_returns_no_number(tmp_path: Path, at: Any, log: Log) -> None:
+def test_an_evaluate_function_that_returns_no_number_is_an_error(tmp_path: Path, at: Any, log: Log) -> None:
     def words(_: Any) -> Any:
         return "good"
 
@@ -130,7 +128,7 @@ def test_evaluate_that_returns_no_number(tmp_path: Path, at: Any, log: Log) -> N
             pass
 
 
-def test_an_exception_leaves_the_swarm_without_waiting_for_it(tmp_path: Path, at: Any, log: Log) -> None:
+def test_an_exception_in_the_loop_leaves_the_swarm_without_a_last_merge(tmp_path: Path, at: Any, log: Log) -> None:
     with FakeSL(tmp_path) as sl:
         at(sl)
         with (
@@ -143,7 +141,7 @@ def test_an_exception_leaves_the_swarm_without_waiting_for_it(tmp_path: Path, at
         assert sl.of(Close) == []
 
 
-def test_a_failed_exchange_is_told_once(tmp_path: Path, at: Any, log: Log) -> None:
+def test_an_error_of_an_exchange_is_raised_and_not_logged_as_well(tmp_path: Path, at: Any, log: Log) -> None:
     def answers(message: FromML) -> list[Reply] | None:
         return [HANG_UP] if isinstance(message, Sync) and message.sequence == 2 else None
 
@@ -158,8 +156,8 @@ def test_a_failed_exchange_is_told_once(tmp_path: Path, at: Any, log: Log) -> No
     assert len(log.texts("WARNING")) == 0
 
 
-def test_training_over_is_seen(tmp_path: Path, at: Any, log: Log) -> None:
-    with FakeSL(tmp_path, over_at=2, merge=plus_ten) as sl:
+def test_the_loop_can_end_when_swarm_training_is_over(tmp_path: Path, at: Any, log: Log) -> None:
+    with FakeSL(tmp_path, over_at=2, merge=plus(10)) as sl:
         at(sl)
         steps = 0
         with Swarm([0.0], sync_frequency=1, min_peers=1, logger=log.logger) as swarm:
@@ -182,7 +180,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("keywords", "text"), WRONG, ids=[text for _, text in WRONG])
-def test_what_cannot_be(tmp_path: Path, at: Any, log: Log, keywords: dict[str, Any], text: str) -> None:
+def test_invalid_arguments_of_swarm_are_refused(
+    tmp_path: Path, at: Any, log: Log, keywords: dict[str, Any], text: str
+) -> None:
     arguments: dict[str, Any] = {"parameters": [0.0], "sync_frequency": 1, "min_peers": 1, "logger": log.logger}
     with FakeSL(tmp_path) as sl:
         at(sl)
@@ -191,7 +191,7 @@ def test_what_cannot_be(tmp_path: Path, at: Any, log: Log, keywords: dict[str, A
 
 
 @pytest.mark.usefixtures("loopback")
-def test_the_same_loop_without_a_swarm(log: Log) -> None:
+def test_the_same_loop_runs_without_a_swarm_and_evaluates_nothing(log: Log) -> None:
     def evaluate(_: float) -> float:
         raise AssertionError("nothing is evaluated")
 

@@ -2,7 +2,6 @@
 
 import itertools
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,13 @@ import numpy as np
 import pytest
 
 from support.callbacks import ArrayCallback, Join, Log
-from support.fake_sl import HANG_UP, Arrays, FakeSL, Reply
+from support.fake_sl import HANG_UP, Answers, FakeSL, Reply, plus
 from swarmlearning.channel.messages import Close, Evaluated, Failed, FromML, Open, Progress, Sync
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import Evaluation, Session
 from swarmlearning.tensors import file as tensor_file
 from swarmlearning.tensors.file import Tensor
-
-Answers = Callable[[FromML], list[Reply] | None]
 
 OPEN = Open(
     training_contract="contract",
@@ -41,7 +38,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Progress is told after every batch."""
+    """Progress is reported after every batch."""
     monkeypatch.setattr("swarmlearning.client.session.PROGRESS_INTERVAL", 0.0)
 
 
@@ -55,15 +52,11 @@ def once(kind: type[Any], *replies: Reply) -> Answers:
     return lambda message: next(left, None) if isinstance(message, kind) else None
 
 
-def plus_one(arrays: Arrays) -> Arrays:
-    return {"w": arrays["w"] + 1}
-
-
 @pytest.mark.parametrize("kind", [Open, Sync, Evaluated, Close])
-def test_whenever_it_goes_away_the_request_is_repeated_to_the_byte(
+def test_the_request_that_an_sl_left_unanswered_is_repeated_byte_for_byte(
     tmp_path: Path, join: Join, log: Log, kind: type[Any]
 ) -> None:
-    with FakeSL(tmp_path, merge=plus_one, merges=2, returns=1, answers=once(kind, HANG_UP)) as sl:
+    with FakeSL(tmp_path, merge=plus(1), merges=2, returns=1, answers=once(kind, HANG_UP)) as sl:
         callback = join.arrays(sl, syncFrequency=1, model=model(3))
         callback.on_train_begin()
         callback.model["w"] *= 10
@@ -74,20 +67,20 @@ def test_whenever_it_goes_away_the_request_is_repeated_to_the_byte(
         assert {tuple(arrays["w"]) for arrays in sl.models} == {(3,) * 6, (40,) * 6}
         assert (callback.model["w"] == 41).all()
         assert [path.name for path in tmp_path.iterdir()] == [sl.path.name]
-    told = [text for text in log.texts("INFO") if text.startswith("The SL node")]
-    assert told == [
+    logged = [text for text in log.texts("INFO") if text.startswith("The SL node")]
+    assert logged == [
         "The SL node went away (it closed the connection). Waiting for its return, 60 s at most",
         "The SL node is back",
     ]
 
 
-def test_it_goes_away_as_often_as_it_likes(tmp_path: Path, join: Join) -> None:
+def test_a_training_survives_any_number_of_restarts_of_its_sl(tmp_path: Path, join: Join) -> None:
     goings = itertools.count(1)
 
     def answers(message: FromML) -> list[Reply] | None:
         return [HANG_UP] if isinstance(message, Sync) and next(goings) % 4 else None
 
-    with FakeSL(tmp_path, merge=plus_one, returns=6, answers=answers) as sl:
+    with FakeSL(tmp_path, merge=plus(1), returns=6, answers=answers) as sl:
         callback = join.arrays(sl, syncFrequency=1, model=model())
         callback.on_train_begin()
         callback.on_batch_end()
@@ -96,20 +89,20 @@ def test_it_goes_away_as_often_as_it_likes(tmp_path: Path, join: Join) -> None:
         assert (callback.model["w"] == 3).all()
 
 
-def test_between_two_requests_training_does_not_wait_and_the_session_is_opened_anew(
+def test_training_does_not_wait_for_an_sl_that_restarts_between_two_requests(
     tmp_path: Path, join: Join, log: Log, eager: None
 ) -> None:
     with FakeSL(tmp_path, returns=1, answers=once(Progress, HANG_UP)) as sl:
         callback = join.arrays(sl, syncFrequency=1_000_000, model=model())
         callback.on_train_begin()
-        while len(sl.of(Progress)) < 2:  # the second is heard by the SL that came back
+        while len(sl.of(Progress)) < 2:  # the second reaches the SL that came back
             callback.on_batch_end()
         assert len(sl.of(Open)) == 2
         assert log.texts("INFO")[-1].startswith("Merge Done")  # nothing was waited for
         callback.on_train_end()
 
 
-def test_it_says_from_which_merged_model_it_trains(tmp_path: Path, join: Join) -> None:
+def test_a_reopened_session_names_the_merged_model_that_it_trains_from(tmp_path: Path, join: Join) -> None:
     """Not one that it has only loaded: an exchange without an answer begins again with what it has trained."""
     goings = {2: Sync, 3: Evaluated}  # at the second sync, and in its repetition
 
@@ -120,7 +113,7 @@ def test_it_says_from_which_merged_model_it_trains(tmp_path: Path, join: Join) -
         callback = join.arrays(sl, syncFrequency=1, model=model())
         for step in (callback.on_train_begin, callback.on_batch_end, callback.on_batch_end):
             step()
-        assert [asked.holds for asked in sl.of(Open)] == ["", "merged-0", "merged-1"]
+        assert [message.holds for message in sl.of(Open)] == ["", "merged-0", "merged-1"]
         callback.on_train_end()
 
 
@@ -134,7 +127,7 @@ class Slow(ArrayCallback):
         return super()._accept(path)
 
 
-def test_the_merged_model_goes_with_it(tmp_path: Path, join: Join) -> None:
+def test_a_merged_model_that_was_lost_with_the_sl_is_requested_again(tmp_path: Path, join: Join) -> None:
     """A restarted SL node removes the files it finds."""
 
     def answers(message: FromML) -> list[Reply] | None:
@@ -152,7 +145,7 @@ def test_the_merged_model_goes_with_it(tmp_path: Path, join: Join) -> None:
         callback.on_train_end()
 
 
-def test_what_is_handed_over_while_it_is_away_is_there_when_it_is_back(
+def test_parameters_written_while_the_sl_restarts_are_sent_to_the_new_one(
     tmp_path: Path, eager: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It removes the files it finds, and it is missed between two requests."""
@@ -165,7 +158,7 @@ def test_what_is_handed_over_while_it_is_away_is_there_when_it_is_back(
         assert waited_for.wait(60)
         return [HANG_UP]
 
-    with FakeSL(tmp_path, merge=plus_one, returns=1, answers=answers) as sl:
+    with FakeSL(tmp_path, merge=plus(1), returns=1, answers=answers) as sl:
         session = Session(sl.path, OPEN, lambda text: waited_for.set(), reconnect_seconds=60)
         pace = Pace(total_epochs=0)
         while session._connection is not None:
@@ -176,7 +169,7 @@ def test_what_is_handed_over_while_it_is_away_is_there_when_it_is_back(
     assert [tuple(arrays["w"]) for arrays in sl.models] == [(3,) * 6]
 
 
-def test_a_file_that_is_removed_while_it_is_written_is_written_again(
+def test_a_parameter_file_that_is_removed_while_it_is_written_is_written_again(
     tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An SL node that comes back removes the files it finds, unfinished ones too."""
@@ -188,7 +181,7 @@ def test_a_file_that_is_removed_while_it_is_written_is_written_again(
             removed.append(path)
             path.unlink()
 
-    with FakeSL(tmp_path, merge=plus_one) as sl:
+    with FakeSL(tmp_path, merge=plus(1)) as sl:
         callback = join.arrays(sl, syncFrequency=1, model=model(3))
         monkeypatch.setattr("swarmlearning.client.handover.tensor_file.write", write_and_lose)
         callback.on_train_begin()
@@ -198,7 +191,9 @@ def test_a_file_that_is_removed_while_it_is_written_is_written_again(
     assert [tuple(arrays["w"]) for arrays in sl.models] == [(3,) * 6, (4,) * 6]
 
 
-def test_one_that_stays_away_is_given_up(tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_sl_that_stays_away_is_given_up_with_an_error(
+    tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SWARM_RECONNECT_SECONDS", "0.2")
 
     def answers(message: FromML) -> list[Reply] | None:
@@ -213,7 +208,7 @@ def test_one_that_stays_away_is_given_up(tmp_path: Path, join: Join, monkeypatch
             callback.on_train_begin()
 
 
-def test_one_that_dies_again_and_again_before_it_opens_the_session_is_given_up(
+def test_an_sl_that_dies_again_and_again_before_it_opens_the_session_is_given_up(
     tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SWARM_RECONNECT_SECONDS", "0.3")
@@ -228,7 +223,7 @@ def test_one_that_dies_again_and_again_before_it_opens_the_session_is_given_up(
             callback.on_train_begin()
 
 
-def test_what_it_says_after_its_return_counts(tmp_path: Path, join: Join) -> None:
+def test_an_error_that_a_restarted_sl_sends_is_raised(tmp_path: Path, join: Join) -> None:
     opened = itertools.count()
 
     def answers(message: FromML) -> list[Reply] | None:
@@ -243,7 +238,7 @@ def test_what_it_says_after_its_return_counts(tmp_path: Path, join: Join) -> Non
 
 
 @pytest.mark.parametrize("given", ["soon", "-1", "nan", "inf"])
-def test_the_variable_has_to_be_a_number_of_seconds(
+def test_swarm_reconnect_seconds_has_to_be_a_number_of_seconds(
     tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     monkeypatch.setenv("SWARM_RECONNECT_SECONDS", given)

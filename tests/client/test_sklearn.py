@@ -21,7 +21,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from support.callbacks import Join, Log
 from support.documented import of_platforms
-from support.fake_sl import Arrays, FakeSL
+from support.fake_sl import FakeSL, plus
 from swarmlearning.channel.messages import Evaluated, Fixed, Open
 from swarmlearning.sklearn import SwarmCallback, SwarmError
 
@@ -66,10 +66,6 @@ ESTIMATORS: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
-def plus_one(arrays: Arrays) -> Arrays:
-    return {name: array + 1 for name, array in arrays.items()}
-
-
 def stated(tmp_path: Path, join: Join, model: Any, **keywords: Any) -> Any:
     """What the SL node is given to compare between sites."""
     with FakeSL(tmp_path) as sl:
@@ -80,7 +76,7 @@ def stated(tmp_path: Path, join: Join, model: Any, **keywords: Any) -> Any:
 
 
 @pytest.mark.parametrize("make", [SGDClassifier, Perceptron, MLPClassifier])
-def test_sites_with_other_classes_state_other_digests(tmp_path: Path, join: Join, make: Any) -> None:
+def test_sites_with_different_classes_send_different_digests(tmp_path: Path, join: Join, make: Any) -> None:
     def classes(first: Any, second: Any) -> str:
         labels = np.array([first, second] * 3)
         digest = stated(tmp_path, join, make(), initData=(X[:6], labels), classes=np.unique(labels)).classes
@@ -93,13 +89,13 @@ def test_sites_with_other_classes_state_other_digests(tmp_path: Path, join: Join
     assert classes(0, 1) == classes(np.int32(0), np.int32(1)) == classes(0.0, 1.0)
 
 
-def test_classes_of_an_estimator_that_was_fitted_before_count(tmp_path: Path, join: Join) -> None:
+def test_the_classes_of_an_estimator_fitted_before_are_in_its_digest(tmp_path: Path, join: Join) -> None:
     models = [GaussianNB().partial_fit(X, Y, classes=classes) for classes in ([0, 1, 2], [0, 1, 2, 3], [0, 1, 2])]
     digests = [stated(tmp_path, join, model, weight_attrs=["theta_"]).classes for model in models]
     assert digests[0] == digests[2] != digests[1]
 
 
-def test_sites_with_features_in_another_order_state_other_digests(tmp_path: Path, join: Join) -> None:
+def test_sites_with_features_in_another_order_send_different_digests(tmp_path: Path, join: Join) -> None:
     def features(names: list[str] | None) -> str:
         model = SGDRegressor().partial_fit(X, Y)
         if names is not None:
@@ -112,7 +108,7 @@ def test_sites_with_features_in_another_order_state_other_digests(tmp_path: Path
     assert features(["age", "dose", "sex"]) == features(["age", "dose", "sex"]) != features(["dose", "age", "sex"])
 
 
-def test_a_regressor_states_no_digests(tmp_path: Path, join: Join) -> None:
+def test_a_regressor_without_feature_names_sends_no_digests(tmp_path: Path, join: Join) -> None:
     assert stated(tmp_path, join, SGDRegressor().partial_fit(X, Y)) == Fixed()
 
 
@@ -121,11 +117,11 @@ def classes_of(model: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("make", "expected"), ESTIMATORS)
-def test_all_that_was_learned_goes_out_and_comes_back(
+def test_all_that_an_estimator_has_learned_is_sent_and_replaced_by_the_merged_arrays(
     tmp_path: Path, join: Join, make: Any, expected: dict[str, tuple[int, ...]]
 ) -> None:
     model = make()
-    with FakeSL(tmp_path, merge=plus_one) as sl:
+    with FakeSL(tmp_path, merge=plus(1)) as sl:
         callback = join(sl, SwarmCallback, syncFrequency=2, model=model, initData=INIT, **classes_of(model))
         before = {name: np.copy(array) for name, array in callback._arrays()}
         callback.on_train_begin()
@@ -145,7 +141,7 @@ def test_all_that_was_learned_goes_out_and_comes_back(
         }
 
 
-def test_training_goes_on_from_what_was_merged(tmp_path: Path, join: Join) -> None:
+def test_a_scikit_learn_optimizer_continues_from_the_merged_parameters(tmp_path: Path, join: Join) -> None:
     """An optimizer that had remembered other arrays would train those."""
     model = MLPRegressor(hidden_layer_sizes=(4,), random_state=0, learning_rate_init=1e-9)
     with FakeSL(tmp_path, merge=lambda arrays: {name: array * 0 + 5 for name, array in arrays.items()}) as sl:
@@ -160,11 +156,13 @@ def test_training_goes_on_from_what_was_merged(tmp_path: Path, join: Join) -> No
 
 
 @pytest.mark.parametrize("average", [True, 1000])
-def test_averages_keep_their_names(tmp_path: Path, join: Join, average: Any) -> None:
+def test_the_averages_of_a_linear_model_stay_the_same_arrays_after_a_merge(
+    tmp_path: Path, join: Join, average: Any
+) -> None:
     """`coef_` is the average, or what is trained until there are enough samples for an average."""
     model = SGDRegressor(average=average).partial_fit(X, Y)
     kept = "_average_coef" if average is True else "_standard_coef"
-    with FakeSL(tmp_path, merge=plus_one) as sl:
+    with FakeSL(tmp_path, merge=plus(1)) as sl:
         callback = join(sl, SwarmCallback, model=model)
         callback.on_train_begin()
         assert model.coef_ is getattr(model, kept)
@@ -172,7 +170,7 @@ def test_averages_keep_their_names(tmp_path: Path, join: Join, average: Any) -> 
         assert model.intercept_.tolist() == getattr(model, kept.replace("coef", "intercept")).tolist()
 
 
-def test_a_fitted_model_needs_no_samples_and_is_not_fitted_again(tmp_path: Path, join: Join) -> None:
+def test_an_estimator_that_is_already_fitted_is_not_fitted_with_init_data(tmp_path: Path, join: Join) -> None:
     model = SGDClassifier().partial_fit(X, Y, classes=[0, 1, 2])
     before = model.t_
     with FakeSL(tmp_path) as sl:
@@ -181,7 +179,7 @@ def test_a_fitted_model_needs_no_samples_and_is_not_fitted_again(tmp_path: Path,
     assert model.t_ == before
 
 
-def test_an_estimator_of_ones_own(tmp_path: Path, join: Join) -> None:
+def test_the_named_attributes_of_a_users_own_estimator_are_merged(tmp_path: Path, join: Join) -> None:
     class Mean:
         """Its attributes: an array that is read-only, a number, and a list."""
 
@@ -192,7 +190,7 @@ def test_an_estimator_of_ones_own(tmp_path: Path, join: Join) -> None:
 
     model = Mean()
     names = ["mean_", "count_", "parts_"]
-    with FakeSL(tmp_path, merge=plus_one) as sl:
+    with FakeSL(tmp_path, merge=plus(1)) as sl:
         callback = join(sl, SwarmCallback, model=model, initData=(np.ones((4, 2)),), weight_attrs=names)
         callback.on_train_begin()
         assert sorted(sl.models[0]) == ["count_", "mean_", "parts__0", "parts__1"]
@@ -245,7 +243,7 @@ CASES: list[tuple[Any, Any, str, dict[str, Any], Any]] = [
 
 
 @pytest.mark.parametrize(("model", "y", "name", "arguments", "expected"), CASES, ids=[case[2] for case in CASES])
-def test_functions_get_what_they_ask_for(
+def test_a_metric_function_gets_the_predictions_scores_or_probabilities_it_needs(
     tmp_path: Path, join: Join, model: Any, y: Any, name: str, arguments: dict[str, Any], expected: Any
 ) -> None:
     with FakeSL(tmp_path) as sl:
@@ -264,7 +262,7 @@ def test_functions_get_what_they_ask_for(
     assert found.loss == found.metric == pytest.approx(expected(model, metrics), rel=1e-12)
 
 
-def test_sample_weights(tmp_path: Path, join: Join) -> None:
+def test_sample_weights_are_passed_to_the_loss_function(tmp_path: Path, join: Join) -> None:
     model, weights = fitted(SGDClassifier), np.zeros(len(X))
     weights[0] = 1
     with FakeSL(tmp_path) as sl:
@@ -274,7 +272,7 @@ def test_sample_weights(tmp_path: Path, join: Join) -> None:
     assert (found.loss, found.metric) == (float(model.predict(X[:1])[0] != Y[0]), None)
 
 
-def test_a_function_that_the_model_has_nothing_for(tmp_path: Path, join: Join) -> None:
+def test_a_loss_function_that_needs_what_the_estimator_cannot_predict_is_an_error(tmp_path: Path, join: Join) -> None:
     with FakeSL(tmp_path) as sl:
         callback = join(sl, SwarmCallback, model=fitted(SGDClassifier), adsValData=(X, Y), lossFunction="log_loss")
         with pytest.raises(SwarmError, match="SGDClassifier has no predict_proba, which this function needs"):
@@ -306,7 +304,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("keywords", "text"), WRONG, ids=[text[:40] for _, text in WRONG])
 @pytest.mark.usefixtures("loopback")
-def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
+def test_invalid_arguments_of_the_scikit_learn_callback_are_refused(
+    log: Log, keywords: dict[str, Any], text: str
+) -> None:
     fitted_one = SGDClassifier().partial_fit(X, Y, classes=[0, 1, 2])
     with pytest.raises(SwarmError) as caught:
         SwarmCallback(4, 2, logger=log.logger, **{"model": fitted_one} | keywords)
@@ -314,7 +314,7 @@ def test_wrong_values(log: Log, keywords: dict[str, Any], text: str) -> None:
     assert log.texts("ERROR") == []  # raised: not reported a second time
 
 
-def test_the_platform_is_named(tmp_path: Path, join: Join) -> None:
+def test_the_platform_of_a_scikit_learn_session_is_sklearn(tmp_path: Path, join: Join) -> None:
     with FakeSL(tmp_path) as sl:
         join(sl, SwarmCallback, model=SGDRegressor(), initData=INIT)
         assert [message.ml_platform for message in sl.of(Open)] == ["SKLEARN"]
@@ -322,7 +322,7 @@ def test_the_platform_is_named(tmp_path: Path, join: Join) -> None:
 
 @pytest.mark.parametrize(("keywords", "text"), of_platforms("SKLEARN"), ids=str)
 @pytest.mark.usefixtures("loopback")
-def test_documented_texts(log: Log, keywords: dict[str, Any], text: str) -> None:
+def test_the_scikit_learn_callback_raises_the_documented_errors(log: Log, keywords: dict[str, Any], text: str) -> None:
     with pytest.raises(SwarmError) as caught:
         SwarmCallback(
             **{"syncFrequency": 4, "minPeers": 2, "logger": log.logger, "model": SGDRegressor(), "initData": INIT}

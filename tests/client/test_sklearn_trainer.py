@@ -18,14 +18,14 @@ Y = np.arange(40) % 2
 CLASSES = np.array([0, 1])
 
 
-def test_the_whole_training(tmp_path: Path, join: Join) -> None:
+def test_the_scikit_learn_trainer_trains_as_a_loop_over_batches_does(tmp_path: Path, join: Join) -> None:
     model, alone = SGDClassifier(random_state=0), SGDClassifier(random_state=0)
     with FakeSL(tmp_path) as sl:
         callback = join(sl, SwarmCallback, syncFrequency=2, model=model, initData=(X[:1], Y[:1]), classes=CLASSES)
         trainer = SwarmSklearnTrainer(swarmCallback=callback, model=model)
         assert trainer.fit(X, Y, batch_size=16, epochs=2, classes=CLASSES) is model
         assert (len(sl.of(Sync)), len(sl.of(Close))) == (1 + 3, 1)  # of 2 x 3 batches
-        assert [said.epochs for said in sl.of(Evaluated)] == [0, 0, 1, 1, 2]
+        assert [message.epochs for message in sl.of(Evaluated)] == [0, 0, 1, 1, 2]
     alone.partial_fit(X[:1], Y[:1], classes=CLASSES)
     for _ in range(2):
         for start in (0, 16, 32):
@@ -33,7 +33,7 @@ def test_the_whole_training(tmp_path: Path, join: Join) -> None:
     assert model.coef_.tobytes() == alone.coef_.tobytes()
 
 
-def test_it_stops_when_training_is_over(tmp_path: Path, join: Join) -> None:
+def test_the_scikit_learn_trainer_stops_when_swarm_training_is_over(tmp_path: Path, join: Join) -> None:
     model = MiniBatchKMeans(2, n_init=1, random_state=0)
     with FakeSL(tmp_path, over_at=1) as sl:
         callback = join(sl, SwarmCallback, model=model, initData=(X[:5],), weight_attrs_is_list=False)
@@ -47,7 +47,7 @@ def test_it_stops_when_training_is_over(tmp_path: Path, join: Join) -> None:
     [({"batch_size": 0}, "batch_size has to be a positive"), ({"epochs": "x"}, "epochs has to be a positive integer")],
 )
 @pytest.mark.usefixtures("loopback")
-def test_wrong_values(log: Log, arguments: dict[str, Any], text: str) -> None:
+def test_the_scikit_learn_trainer_refuses_invalid_arguments(log: Log, arguments: dict[str, Any], text: str) -> None:
     model = SGDClassifier().fit(X, Y)
     trainer = SwarmSklearnTrainer(SwarmCallback(1, 2, model=model, logger=log.logger), model)
     with pytest.raises(SwarmError, match=text):
@@ -55,7 +55,7 @@ def test_wrong_values(log: Log, arguments: dict[str, Any], text: str) -> None:
 
 
 @pytest.mark.usefixtures("loopback")
-def test_another_model_than_the_callbacks(log: Log) -> None:
+def test_the_scikit_learn_trainer_refuses_another_model_than_its_callbacks(log: Log) -> None:
     callback = SwarmCallback(1, 2, model=SGDClassifier().fit(X, Y), logger=log.logger)
     with pytest.raises(SwarmError, match="the trainer's model is another than the callback's"):
         SwarmSklearnTrainer(callback, SGDClassifier())

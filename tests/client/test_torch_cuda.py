@@ -63,7 +63,9 @@ def train(join: Join, folder: Path, **keywords: Any) -> list[torch.Tensor]:
     return [value.cpu() for value in model.state_dict().values()]
 
 
-def test_mixed_precision_trains_to_the_same_bits_with_and_without_monitoring(tmp_path: Path, join: Join) -> None:
+def test_mixed_precision_on_a_gpu_trains_to_the_same_bits_with_and_without_evaluation(
+    tmp_path: Path, join: Join
+) -> None:
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     data = DataLoader(TensorDataset(X, Y), batch_size=32, shuffle=True)
     alone = train(join, tmp_path / "alone")

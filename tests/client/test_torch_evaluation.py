@@ -67,7 +67,7 @@ def evaluated(path: Path, join: Join, model: nn.Module, data: Any, **keywords: A
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean", "none", None])
-def test_loss_is_the_mean_over_samples(tmp_path: Path, join: Join, reduction: str | None) -> None:
+def test_the_reported_loss_is_the_mean_over_samples(tmp_path: Path, join: Join, reduction: str | None) -> None:
     torch.manual_seed(0)
     model, data = nn.Linear(3, 2), samples(10)
     arguments = {} if reduction is None else {"reduction": reduction}
@@ -95,7 +95,7 @@ def test_a_model_in_another_precision_is_evaluated_in_it_on_ordinary_data(
     assert found.loss == pytest.approx(expected, rel=0.02)
 
 
-def test_a_model_with_several_precisions_gets_the_data_as_they_are(tmp_path: Path, join: Join) -> None:
+def test_a_model_with_several_precisions_is_evaluated_on_unconverted_data(tmp_path: Path, join: Join) -> None:
     class Half(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -108,7 +108,7 @@ def test_a_model_with_several_precisions_gets_the_data_as_they_are(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("torchmetrics")
-def test_metric(tmp_path: Path, join: Join) -> None:
+def test_the_reported_metric_is_that_of_the_torchmetrics_class(tmp_path: Path, join: Join) -> None:
     torch.manual_seed(0)
     model, data = nn.Linear(3, 2), samples(10)
     found = evaluated(
@@ -126,7 +126,7 @@ def test_metric(tmp_path: Path, join: Join) -> None:
 
 
 @pytest.mark.usefixtures("torchmetrics")
-def test_a_metric_that_does_not_exist(tmp_path: Path, join: Join) -> None:
+def test_a_metric_that_torchmetrics_does_not_have_is_refused(tmp_path: Path, join: Join) -> None:
     with (
         FakeSL(tmp_path) as sl,
         pytest.raises(SwarmError, match=r"Invalid value metricFunction: F1\. .*class in torchmetrics"),
@@ -134,7 +134,7 @@ def test_a_metric_that_does_not_exist(tmp_path: Path, join: Join) -> None:
         join(sl, SwarmCallback, model=nn.Linear(3, 2), adsValData=DataLoader(samples()), metricFunction="F1")
 
 
-def test_without_torchmetrics_only_a_metric_is_refused(
+def test_a_metric_is_refused_and_a_loss_computed_where_torchmetrics_is_missing(
     tmp_path: Path, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torchmetrics", None)  # an import of it fails
@@ -147,7 +147,7 @@ def test_without_torchmetrics_only_a_metric_is_refused(
         join(sl, SwarmCallback, model=model, adsValData=data, metricFunction="F1Score")
 
 
-def test_a_dataset_is_read_in_batches_of_the_size_given(tmp_path: Path, join: Join) -> None:
+def test_a_validation_dataset_is_read_in_batches_of_the_size_given(tmp_path: Path, join: Join) -> None:
     model, data = nn.Linear(3, 2), samples(10)
     sizes: list[int] = []
     model.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
@@ -158,12 +158,12 @@ def test_a_dataset_is_read_in_batches_of_the_size_given(tmp_path: Path, join: Jo
     assert found.loss == loader.loss
 
 
-def test_data_without_functions_reports_nothing(tmp_path: Path, join: Join) -> None:
+def test_validation_data_without_functions_report_no_loss_and_no_metric(tmp_path: Path, join: Join) -> None:
     found = evaluated(tmp_path, join, nn.Linear(3, 2), DataLoader(samples()))
     assert (found.loss, found.metric) == (None, None)
 
 
-def test_a_loss_that_is_not_finite_is_no_loss(tmp_path: Path, join: Join) -> None:
+def test_a_loss_that_is_not_finite_is_not_reported(tmp_path: Path, join: Join) -> None:
     model = nn.Linear(3, 2)
     nn.init.constant_(model.bias, float("nan"))
     assert evaluated(tmp_path, join, model, DataLoader(samples()), lossFunction="MSELoss").loss is None
@@ -198,7 +198,9 @@ def as_they_are(items: list[Any]) -> DataLoader[Any]:
     ],
     ids=["none", "dict", "tensor", "single", "0-d", "shape"],
 )
-def test_data_that_do_not_fit(tmp_path: Path, join: Join, data: DataLoader[Any], text: str) -> None:
+def test_validation_data_that_do_not_fit_the_model_are_an_error(
+    tmp_path: Path, join: Join, data: DataLoader[Any], text: str
+) -> None:
     model = nn.Linear(3, 2)
     with FakeSL(tmp_path) as sl:
         callback = join(sl, SwarmCallback, model=model, adsValData=data, lossFunction="MSELoss")
@@ -254,7 +256,7 @@ def random_states(*generators: torch.Generator) -> list[Any]:
     ]
 
 
-def test_modes_gradients_and_random_numbers_are_as_before(tmp_path: Path, join: Join) -> None:
+def test_an_evaluation_leaves_modes_gradients_and_random_numbers_as_they_were(tmp_path: Path, join: Join) -> None:
     generator = torch.Generator().manual_seed(7)
     data = DataLoader(Noisy(), batch_size=4, shuffle=True, generator=generator)
     net = Net().train()
@@ -274,7 +276,7 @@ def test_modes_gradients_and_random_numbers_are_as_before(tmp_path: Path, join: 
         callback.on_train_end()
 
 
-def test_they_are_put_back_when_the_evaluation_raises(tmp_path: Path) -> None:
+def test_modes_and_random_numbers_are_restored_when_the_evaluation_raises(tmp_path: Path) -> None:
     data = DataLoader(Noisy(), shuffle=True)
     net = Net()
     states, modes = random_states(), [module.training for module in net.modules()]
@@ -313,7 +315,7 @@ def train(sl: FakeSL, join: Join, **keywords: Any) -> list[bytes]:
     return [value.numpy().tobytes() for value in net.state_dict().values()]
 
 
-def test_the_same_training_with_and_without_monitoring(tmp_path: Path, join: Join) -> None:
+def test_a_training_ends_with_the_same_bits_with_and_without_evaluation(tmp_path: Path, join: Join) -> None:
     with FakeSL(tmp_path / "without") as sl:
         without = train(sl, join)
     validation = DataLoader(Noisy(), batch_size=2, shuffle=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from support.fake_sl import HANG_UP, Arrays, FakeSL, Reply
+from support.fake_sl import HANG_UP, FakeSL, Reply, plus
 from support.tools import needs
 from swarmlearning.channel.messages import Close, FromML, Kill, Open, Sync
 
@@ -80,12 +80,8 @@ def lines(output: str, word: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith(word)]
 
 
-def plus_one(arrays: Arrays) -> Arrays:
-    return {name: array + array.dtype.type(1) for name, array in arrays.items()}
-
-
-def test_one_rank_syncs_and_all_get_the_result(tmp_path: Path, ranks: Ranks) -> None:
-    with FakeSL(tmp_path / "sl", merge=plus_one) as sl:
+def test_one_rank_syncs_and_all_ranks_load_the_merged_model(tmp_path: Path, ranks: Ranks) -> None:
+    with FakeSL(tmp_path / "sl", merge=plus(1)) as sl:
         (first, output), (second, other) = ranks.run(sl)
         assert (first, second) == (0, 0), output + other
         assert len(sl.of(Open)) == 1
@@ -100,8 +96,8 @@ def test_one_rank_syncs_and_all_get_the_result(tmp_path: Path, ranks: Ranks) -> 
     assert "Final Swarm model was loaded" in other
 
 
-def test_the_end_of_the_training_reaches_all(tmp_path: Path, ranks: Ranks) -> None:
-    with FakeSL(tmp_path / "sl", merge=plus_one, over_at=2) as sl:
+def test_the_end_of_swarm_training_reaches_all_ranks(tmp_path: Path, ranks: Ranks) -> None:
+    with FakeSL(tmp_path / "sl", merge=plus(1), over_at=2) as sl:
         (first, output), (second, other) = ranks.run(sl)
         assert (first, second) == (0, 0), output + other
         assert len(sl.of(Sync)) == 2
@@ -111,19 +107,19 @@ def test_the_end_of_the_training_reaches_all(tmp_path: Path, ranks: Ranks) -> No
 
 
 @pytest.mark.parametrize("at", [Open, Sync])
-def test_a_failure_reaches_all(tmp_path: Path, ranks: Ranks, at: Any) -> None:
+def test_an_error_of_the_rank_that_syncs_ends_all_ranks(tmp_path: Path, ranks: Ranks, at: Any) -> None:
     def answers(message: FromML) -> list[Reply] | None:
         return [HANG_UP] if isinstance(message, at) else None
 
     with FakeSL(tmp_path / "sl", answers=answers) as sl:
         (first, output), (second, other) = ranks.run(sl)
     assert (first, second) == (1, 1), output + other
-    [told] = lines(other, "SwarmError: ")
-    assert "rank 0: " in told
-    assert "went away" in told
+    [error] = lines(other, "SwarmError: ")
+    assert "rank 0: " in error
+    assert "went away" in error
 
 
-def test_a_merged_model_that_nobody_can_read_ends_all(tmp_path: Path, ranks: Ranks) -> None:
+def test_a_merged_model_that_cannot_be_read_ends_all_ranks(tmp_path: Path, ranks: Ranks) -> None:
     def answers(message: FromML) -> list[Reply] | None:
         if not isinstance(message, Sync):
             return None
@@ -134,19 +130,21 @@ def test_a_merged_model_that_nobody_can_read_ends_all(tmp_path: Path, ranks: Ran
         (first, output), (second, other) = ranks.run(sl)
     assert (first, second) == (1, 1), output + other
     for text in (output, other):
-        [told] = lines(text, "SwarmError: ")
-        assert "announces a header of" in told
+        [error] = lines(text, "SwarmError: ")
+        assert "announces a header of" in error
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-def test_a_rank_that_cannot_evaluate_ends_all(tmp_path: Path, ranks: Ranks, failing: int) -> None:
+def test_a_rank_that_cannot_evaluate_the_merged_model_ends_all_ranks(
+    tmp_path: Path, ranks: Ranks, failing: int
+) -> None:
     with FakeSL(tmp_path / "sl") as sl:
         outcomes = ranks.run(sl, FAILING_RANK=failing)
     assert [status for status, _ in outcomes] == [1, 1], outcomes
     [own] = lines(outcomes[failing][1], "SwarmError: ")
     assert "could not be loaded and evaluated: on the validation data, ValueError: no evaluation here" in own
-    [heard] = lines(outcomes[1 - failing][1], "SwarmError: ")
-    assert ("rank 0: " if failing == 0 else "another rank of this training has failed, has ended,") in heard
+    [other] = lines(outcomes[1 - failing][1], "SwarmError: ")
+    assert ("rank 0: " if failing == 0 else "another rank of this training has failed, has ended,") in other
 
 
 @pytest.mark.parametrize(
@@ -157,34 +155,34 @@ def test_a_rank_that_cannot_evaluate_ends_all(tmp_path: Path, ranks: Ranks, fail
         ("8 8 6", "rank 0 is at sync 5, rank 2 is at on_train_end"),
     ],
 )
-def test_ranks_that_are_not_at_the_same_place_all_end_there_with_an_error_that_names_both(
+def test_ranks_that_reach_different_hooks_all_end_with_an_error_that_names_both(
     tmp_path: Path, ranks: Ranks, batches: str, places: str
 ) -> None:
     size = len(batches.split())
-    with FakeSL(tmp_path / "sl", merge=plus_one) as sl:
+    with FakeSL(tmp_path / "sl", merge=plus(1)) as sl:
         outcomes = ranks.run(sl, size=size, BATCHES=batches)
         assert [status for status, _ in outcomes] == [1] * size, outcomes
         [killed] = sl.of(Kill)
         assert (killed.ok, places in killed.message) == (False, True)
         assert sl.of(Close) == []
     for _, output in outcomes:
-        [told] = lines(output, "SwarmError: ")
-        assert f"the ranks of this training are not at the same place: {places}. All ranks have to call" in told
+        [error] = lines(output, "SwarmError: ")
+        assert f"the ranks of this training are not at the same place: {places}. All ranks have to call" in error
         assert "Final Swarm model was loaded" not in output
 
 
 @pytest.mark.parametrize("batches", ["20 17", "17 20"])
-def test_a_rank_that_does_not_come_is_an_error_within_the_time_that_ranks_may_be_apart(
+def test_a_rank_that_does_not_arrive_is_an_error_after_swarm_rank_seconds(
     tmp_path: Path, ranks: Ranks, batches: str
 ) -> None:
     """It waits within model.join() for the batches of the other."""
-    with FakeSL(tmp_path / "sl", merge=plus_one) as sl:
+    with FakeSL(tmp_path / "sl", merge=plus(1)) as sl:
         outcomes = ranks.run(sl, BATCHES=batches, JOIN=1, ALONE=1, SWARM_RANK_SECONDS=3)
     assert all(status for status, _ in outcomes), outcomes
     output = outcomes[0 if batches == "20 17" else 1][1]
-    [told] = lines(output, "SwarmError: ")
-    assert "did not come within 3 s" in told
-    assert "model.join() covers batches, not hooks" in told
+    [error] = lines(output, "SwarmError: ")
+    assert "did not come within 3 s" in error
+    assert "model.join() covers batches, not hooks" in error
 
 
 def test_ranks_wait_for_other_sites_longer_than_for_each_other(tmp_path: Path, ranks: Ranks) -> None:
@@ -196,13 +194,15 @@ def test_ranks_wait_for_other_sites_longer_than_for_each_other(tmp_path: Path, r
             asked.add(type(message))
             threading.Event().wait(1.5 * apart)
 
-    with FakeSL(tmp_path / "sl", merge=plus_one, answers=answers) as sl:
+    with FakeSL(tmp_path / "sl", merge=plus(1), answers=answers) as sl:
         outcomes = ranks.run(sl, syncs=1, SWARM_RANK_SECONDS=apart)
     assert [status for status, _ in outcomes] == [0, 0], outcomes
     assert asked == {Open, Sync}
 
 
-def test_a_rank_that_dies_while_another_waits_for_other_sites_is_missed_at_once(tmp_path: Path, ranks: Ranks) -> None:
+def test_the_death_of_a_rank_is_noticed_at_once_while_another_waits_for_other_sites(
+    tmp_path: Path, ranks: Ranks
+) -> None:
     left = threading.Event()
 
     def answers(message: FromML) -> list[Reply] | None:
@@ -216,8 +216,8 @@ def test_a_rank_that_dies_while_another_waits_for_other_sites_is_missed_at_once(
         (first, output), (second, _) = ranks.run(sl, ALONE=1, SWARM_RANK_SECONDS=20)
         left.set()
     assert (first, second) == (1, -signal.SIGKILL), output
-    [told] = lines(output, "SwarmError: ")
-    assert "another rank of this training has failed, has ended, or did not come" in told
+    [error] = lines(output, "SwarmError: ")
+    assert "another rank of this training has failed, has ended, or did not come" in error
 
 
 @pytest.mark.parametrize(
@@ -228,9 +228,9 @@ def test_a_rank_that_dies_while_another_waits_for_other_sites_is_missed_at_once(
         pytest.param("lightning", marks=needs("lightning")),
     ],
 )
-def test_ranks_of_frameworks(tmp_path: Path, ranks: Ranks, name: str) -> None:
+def test_the_ranks_of_a_framework_train_as_one_site(tmp_path: Path, ranks: Ranks, name: str) -> None:
     """Those of the Trainer evaluate together: had only one of them begun to, it would wait for the other for ever."""
-    with FakeSL(tmp_path / "sl", merge=plus_one) as sl:
+    with FakeSL(tmp_path / "sl", merge=plus(1)) as sl:
         (first, output), (second, other) = ranks.run_framework(sl, name)
         assert (first, second) == (0, 0), output + other
         assert len(sl.of(Open)) == 1

@@ -24,7 +24,7 @@ def extension(certificate: x509.Certificate, kind: type[E]) -> E:
 
 
 class TestMaking:
-    def test_the_authority(self) -> None:
+    def test_a_new_authority_may_sign_certificates_and_nothing_else(self) -> None:
         certificate, key = create_authority("CA-1", days=10)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         assert key.curve.name == "secp256r1"
@@ -34,7 +34,7 @@ class TestMaking:
         assert (usage.key_cert_sign, usage.crl_sign, usage.digital_signature) == (True, True, False)
         certificate.verify_directly_issued_by(certificate)
 
-    def test_a_node(self) -> None:
+    def test_an_issued_node_certificate_has_its_names_usage_and_authority(self) -> None:
         authority = create_authority("CA-1", days=10)
         certificate, _ = issue(authority, "SN-1", ["sn.example.org", "SN-1"], ["10.0.0.1", "::1"], days=5)
         usage = extension(certificate, x509.KeyUsage)
@@ -49,28 +49,28 @@ class TestMaking:
         assert extension(certificate, x509.AuthorityKeyIdentifier).key_identifier == own
         verify_chain(certificate, [], [authority.certificate], int(datetime.now(UTC).timestamp() * 1000))
 
-    def test_serial_numbers_and_keys_differ(self) -> None:
+    def test_two_issued_certificates_have_different_serial_numbers_and_keys(self) -> None:
         authority = create_authority("CA-1", days=10)
         one, two = (issue(authority, "SN-1", [], [], days=5) for _ in range(2))
         assert one.certificate.serial_number != two.certificate.serial_number
         assert one.key.public_key() != two.key.public_key()
 
-    def test_a_clock_that_is_five_minutes_behind_accepts_it(self) -> None:
+    def test_an_issued_certificate_is_valid_at_once_for_a_clock_that_is_minutes_behind(self) -> None:
         authority = create_authority("CA-1", days=10)
         certificate, _ = issue(authority, "SN-1", [], [], days=5)
         behind = datetime.now(UTC) - timedelta(minutes=4, seconds=30)
         verify_chain(certificate, [], [authority.certificate], int(behind.timestamp() * 1000))
 
-    def test_a_node_does_not_outlive_its_authority(self) -> None:
+    def test_an_issued_certificate_ends_no_later_than_its_authority(self) -> None:
         authority = create_authority("CA-1", days=10)
         certificate, _ = issue(authority, "SN-1", [], [], days=11)
         assert certificate.not_valid_after_utc == authority.certificate.not_valid_after_utc
 
-    def test_an_authority_that_has_ended_issues_nothing(self) -> None:
+    def test_an_expired_authority_issues_nothing(self) -> None:
         with pytest.raises(CertificateError, match=r"'CN=CA-1,OU=Swarm-Learning' expired at .*make a new one"):
             issue(create_authority("CA-1", days=0), "SN-1", [], [], days=1)
 
-    def test_an_authority_of_the_original_or_with_an_ed25519_key_can_go_on(self) -> None:
+    def test_an_authority_of_the_original_or_with_an_ed25519_key_can_issue_certificates(self) -> None:
         original = gencert.make_authority("CA-1")
         other = KeyPair(original.certificate, ed25519.Ed25519PrivateKey.generate())
         certificate, _ = issue(original, "SN-1", [], [], days=1)
@@ -80,13 +80,13 @@ class TestMaking:
     @pytest.mark.parametrize(
         ("name", "dns", "ips"), [("x" * 65, [], []), ("", [], []), ("SN-1", ["müller"], []), ("SN-1", [], ["1.2.3"])]
     )
-    def test_a_name_that_cannot_be_one(self, name: str, dns: list[str], ips: list[str]) -> None:
+    def test_issuing_for_an_invalid_name_or_address_is_refused(self, name: str, dns: list[str], ips: list[str]) -> None:
         with pytest.raises(CertificateError, match=r"cannot be the name|not a host name or IP address"):
             issue(create_authority("CA-1", days=10), name, dns, ips, days=1)
 
 
 class TestFiles:
-    def test_layout_of_the_original(self, tmp_path: Path) -> None:
+    def test_certificate_files_have_the_layout_of_the_original(self, tmp_path: Path) -> None:
         make_workspace(tmp_path / "ours", ["SN-1", "SL-1", "SWOP-1", "SWCI-1"])
         gencert.gen_cert(tmp_path / "theirs")
         ours, theirs = (
@@ -96,7 +96,7 @@ class TestFiles:
         assert ours == theirs
         assert {"ca/ca-1-key.pem", "ca/capath/ca-1-cert.pem", "sn-1-key.pem", "sn-1-cert.pem"} <= ours
 
-    def test_keys_are_for_the_owner_only(self, tmp_path: Path) -> None:
+    def test_key_files_are_readable_by_their_owner_only(self, tmp_path: Path) -> None:
         previous = os.umask(0)
         try:
             make_workspace(tmp_path, ["SN-1"])
@@ -110,7 +110,7 @@ class TestFiles:
             "sn-1-cert.pem": 0o644,
         }
 
-    def test_a_file_that_cannot_be_written_leaves_the_old_one(
+    def test_a_certificate_that_cannot_be_written_leaves_the_old_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         old = make_workspace(tmp_path, ["SN-1"])["SN-1"].certificate
@@ -127,7 +127,7 @@ class TestFiles:
         assert workspace.identity("SN-1").certificate == old
         assert sorted(tmp_path.rglob("*")) == before
 
-    def test_the_authority_comes_back(self, tmp_path: Path) -> None:
+    def test_a_saved_authority_is_loaded_again(self, tmp_path: Path) -> None:
         workspace, authority = Workspace(tmp_path), create_authority("CA-2", days=1)
         assert workspace.authorities() == []
         workspace.save_authority("CA-2", authority)
@@ -136,7 +136,7 @@ class TestFiles:
         assert again.certificate == authority.certificate
         assert again.key.public_key() == authority.key.public_key()
 
-    def test_a_damaged_authority(self, tmp_path: Path) -> None:
+    def test_a_key_file_that_does_not_fit_its_authority_is_refused(self, tmp_path: Path) -> None:
         workspace = Workspace(tmp_path)
         workspace.save_authority("CA-1", create_authority("CA-1", days=1))
         workspace.save_authority("CA-2", create_authority("CA-2", days=1))

@@ -152,7 +152,7 @@ def test_a_certificate_is_accepted_if_its_names_are_those_that_its_ca_may_issue(
         assert "by its name constraints" in found
 
 
-def test_the_constraints_of_every_ca_on_the_path_hold(tmp_path: Path) -> None:
+def test_the_name_constraints_of_every_ca_on_the_path_are_applied(tmp_path: Path) -> None:
     root = make("C=DE", None, ca=True, constraints=x509.NameConstraints(directory("C=DE"), None))
     middle = make(HOSPITAL, root, ca=True, constraints=x509.NameConstraints(directory(HOSPITAL), None))
     for subject, accepted in ((INSIDE, True), ("CN=SL-1,O=Hospital 2,C=DE", False)):
@@ -161,7 +161,7 @@ def test_the_constraints_of_every_ca_on_the_path_hold(tmp_path: Path) -> None:
         assert (refusal(leaf, middle, root) == "") == accepted
 
 
-def test_a_ca_below_may_not_have_another_name_either(tmp_path: Path) -> None:
+def test_name_constraints_apply_to_intermediate_cas_too(tmp_path: Path) -> None:
     root = make("CN=CA-1", None, ca=True, constraints=x509.NameConstraints(directory(HOSPITAL), None))
     middle = make("O=Hospital 2", root, ca=True)
     leaf = make(INSIDE, middle, ca=False)
@@ -176,7 +176,7 @@ def test_a_self_issued_ca_certificate_needs_no_permitted_name() -> None:
     assert refusal(leaf, renewed, root) == ""
 
 
-def test_the_work_for_one_certificate_is_bounded() -> None:
+def test_a_certificate_with_too_many_names_for_its_constraints_is_refused() -> None:
     many = x509.NameConstraints(dns(*(f"h{number}.example" for number in range(400))), None)
     root = make("CN=CA-1", None, ca=True, constraints=many)
     leaf = make("CN=SL-1", root, ca=False, names=dns(*(f"h{number}.example" for number in range(300))))

@@ -33,7 +33,7 @@ def load(files: Workspace, node: str = "SL-1") -> Identity:
 
 
 class TestLoad:
-    def test_says_who_it_is(self, files: Workspace) -> None:
+    def test_a_loaded_identity_has_role_subject_chain_and_a_signer(self, files: Workspace) -> None:
         identity = load(files)
         assert identity.role == "SL"
         assert identity.subject == "CN=SL-1,OU=Swarm-Learning"
@@ -43,7 +43,7 @@ class TestLoad:
         assert signer.thumbprint == identity.thumbprint
         assert verify(signer.sign(b"x"), identity.certificate) == b"x"
 
-    def test_ca_file_instead_of_folder_and_both(self, files: Workspace, tmp_path: Path) -> None:
+    def test_cas_are_loaded_from_a_file_or_a_folder_or_both(self, files: Workspace, tmp_path: Path) -> None:
         other = make_workspace(tmp_path / "org2", ["SL-2"], ca_name="CA-2")["SL-2"]
         cacert = tmp_path / "cas"
         cacert.write_text(to_pem(other.anchors[0]) + files.authority_certificate("CA-1").read_text())
@@ -52,7 +52,7 @@ class TestLoad:
         both = Identity.load(cacert, files.capath, certificate, key)
         assert only_file.anchors == both.anchors == (other.anchors[0], authority_in(files.root).certificate)
 
-    def test_every_organisation_in_the_folder_is_trusted(self, files: Workspace, tmp_path: Path) -> None:
+    def test_every_ca_certificate_in_the_folder_is_trusted(self, files: Workspace, tmp_path: Path) -> None:
         for number, suffix in ((2, "pem"), (3, "crt"), (4, "PEM")):
             made = make_workspace(tmp_path / f"org{number}", ["SL-1"], ca_name=f"CA-{number}")["SL-1"]
             (files.capath / f"org{number}.{suffix}").write_text(to_pem(made.anchors[0]))
@@ -60,7 +60,7 @@ class TestLoad:
         (files.capath / ".ca-9-cert.pem").write_text("half-written")
         assert len(load(files).anchors) == 4
 
-    def test_the_files_of_the_original(self, tmp_path: Path) -> None:
+    def test_an_identity_is_loaded_from_files_of_the_original(self, tmp_path: Path) -> None:
         gencert.gen_cert(tmp_path, 1)
         gencert.gen_cert(tmp_path, 2)
         identity = load(Workspace(tmp_path), "SL-2")
@@ -69,7 +69,7 @@ class TestLoad:
 
 
 class TestNoIdentity:
-    def test_says_how_to_make_one(self) -> None:
+    def test_the_error_about_a_missing_identity_explains_how_to_make_one(self) -> None:
         with pytest.raises(IdentityError) as caught:
             Identity.load(None, None, None, None)
         text = str(caught.value)
@@ -77,7 +77,7 @@ class TestNoIdentity:
         for word in ("swarm cert", "--cert", "--key", "--capath", "--cacert", "SWARM_ID_CERT", "SWARM_ID_KEY"):
             assert word in text
 
-    def test_says_what_is_missing(self, files: Workspace) -> None:
+    def test_the_error_about_an_incomplete_identity_names_what_is_missing(self, files: Workspace) -> None:
         certificate, key = files.certificate("SL-1"), files.key("SL-1")
         for arguments, missing in (
             ((None, None, certificate, key), "CA certificates"),
@@ -96,17 +96,17 @@ class TestOptions:
             "SWARM_ID_KEY": str(files.key(node)),
         }
 
-    def test_from_the_environment(self, files: Workspace) -> None:
+    def test_an_identity_is_loaded_from_environment_variables(self, files: Workspace) -> None:
         assert identity_from_options(self.environment(files)).role == "SN"
 
-    def test_a_ca_file_from_the_environment(self, files: Workspace) -> None:
+    def test_a_ca_file_is_loaded_from_an_environment_variable(self, files: Workspace) -> None:
         environment = self.environment(files) | {
             "SWARM_ID_CAPATH": "",
             "SWARM_ID_CACERT": str(files.authority_certificate("CA-1")),
         }
         assert len(identity_from_options(environment).anchors) == 1
 
-    def test_an_option_wins(self, files: Workspace) -> None:
+    def test_an_identity_option_takes_precedence_over_the_environment(self, files: Workspace) -> None:
         environment = self.environment(files, "SN-1")
         certificate, key = files.certificate("SL-1"), files.key("SL-1")
         assert identity_from_options(environment, cert=certificate, key=key).role == "SL"
@@ -117,7 +117,7 @@ class TestOptions:
         identity = identity_from_options(environment, cacert=files.authority_certificate("CA-1"))
         assert other.anchors[0] not in identity.anchors
 
-    def test_nothing_given(self) -> None:
+    def test_no_option_and_empty_variables_are_a_missing_identity(self) -> None:
         with pytest.raises(IdentityError, match="No identity specified"):
             identity_from_options({"SWARM_ID_CERT": "", "HOME": "/"})
 
@@ -130,7 +130,7 @@ class TestBadFiles:
             load(files)
         assert str(path) in str(caught.value)
 
-    def test_missing(self, files: Workspace) -> None:
+    def test_a_missing_certificate_or_key_file_is_named(self, files: Workspace) -> None:
         for path in (files.certificate("SL-1"), files.key("SL-1")):
             content = path.read_bytes()
             path.unlink()
@@ -138,44 +138,44 @@ class TestBadFiles:
             path.write_bytes(content)
         load(files)
 
-    def test_missing_ca_folder(self, files: Workspace) -> None:
+    def test_a_missing_ca_folder_is_named(self, files: Workspace) -> None:
         shutil.rmtree(files.capath)
         self.refused(files.capath, "cannot be read: No such file.*--capath is a directory", files)
 
-    def test_ca_folder_without_certificates(self, files: Workspace) -> None:
+    def test_a_ca_folder_without_certificates_is_named(self, files: Workspace) -> None:
         files.authority_certificate("CA-1").rename(files.capath / "ca-1-cert.txt")
         self.refused(files.capath, "no CA certificate", files)
 
-    def test_a_file_as_ca_folder(self, files: Workspace) -> None:
+    def test_a_file_given_as_ca_folder_is_refused(self, files: Workspace) -> None:
         with pytest.raises(IdentityError, match="Not a directory; --capath is a directory"):
             Identity.load(None, files.certificate("SL-1"), files.certificate("SL-1"), files.key("SL-1"))
 
-    def test_a_folder_as_certificate(self, files: Workspace) -> None:
+    def test_a_folder_given_as_certificate_is_refused(self, files: Workspace) -> None:
         with pytest.raises(IdentityError, match=f"{files.root}: cannot be read: Is a directory"):
             Identity.load(None, files.capath, files.root, files.key("SL-1"))
 
-    def test_key_and_certificate_swapped(self, files: Workspace) -> None:
+    def test_a_key_file_given_as_certificate_is_refused(self, files: Workspace) -> None:
         certificate, key = files.certificate("SL-1"), files.key("SL-1")
         with pytest.raises(IdentityError, match=f"{key}: no certificate in PEM form"):
             Identity.load(None, files.capath, key, certificate)
 
-    def test_no_key_in_the_key_file(self, files: Workspace) -> None:
+    def test_a_key_file_without_a_key_is_refused(self, files: Workspace) -> None:
         for content in (b"", b"\x00\xff", files.certificate("SL-1").read_bytes()):
             files.key("SL-1").write_bytes(content)
             self.refused(files.key("SL-1"), "no private key in PEM form that can be read", files)
 
-    def test_the_key_of_another_node(self, files: Workspace) -> None:
+    def test_the_key_of_another_node_is_refused(self, files: Workspace) -> None:
         shutil.copy(files.key("SN-1"), files.key("SL-1"))
         self.refused(files.key("SL-1"), "do not fit: the private key is not the key of certificate 'CN=SL-1", files)
         self.refused(files.certificate("SL-1"), "do not fit", files)
 
-    def test_an_encrypted_key(self, files: Workspace) -> None:
+    def test_an_encrypted_key_is_refused_with_a_hint(self, files: Workspace) -> None:
         path = files.key("SL-1")
         key = load_pem_private_key(path.read_bytes(), None)
         path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
         self.refused(path, "the private key is encrypted.*openssl pkey", files)
 
-    def test_a_key_of_a_kind_that_is_not_accepted(self, files: Workspace) -> None:
+    def test_a_key_of_an_unknown_kind_is_refused(self, files: Workspace) -> None:
         key = ec.generate_private_key(ec.SECP521R1())
         authority = authority_in(files.root)
         old = load(files).certificate
@@ -185,31 +185,31 @@ class TestBadFiles:
         files.save_node("SL-1", KeyPair(builder.sign(authority.key, hashes.SHA256()), key))
         self.refused(files.certificate("SL-1"), "has a key that cannot sign here", files)
 
-    def test_a_node_certificate_among_the_cas(self, files: Workspace) -> None:
+    def test_a_node_certificate_among_the_cas_is_refused(self, files: Workspace) -> None:
         path = files.capath / "sl-1-cert.pem"
         shutil.copy(files.certificate("SL-1"), path)
         self.refused(path, "'CN=SL-1,OU=Swarm-Learning' is not a CA certificate", files)
 
-    def test_a_key_among_the_cas(self, files: Workspace) -> None:
+    def test_a_key_among_the_cas_is_refused(self, files: Workspace) -> None:
         path = files.capath / "ca-1-key.pem"
         shutil.copy(files.authority_key("CA-1"), path)
         self.refused(path, "no certificate in PEM form", files)
 
-    def test_of_another_ca(self, files: Workspace) -> None:
+    def test_a_certificate_of_an_unknown_ca_is_refused(self, files: Workspace) -> None:
         other = stranger(files.root, "SL-1")
         shutil.copy(other.cert_path, files.certificate("SL-1"))
         shutil.copy(other.key_path, files.key("SL-1"))
         self.refused(files.certificate("SL-1"), "bad signature.*another CA uses that name too", files)
 
-    def test_expired(self, files: Workspace) -> None:
+    def test_an_expired_certificate_is_refused(self, files: Workspace) -> None:
         expired(files.root, "SL-1")
         self.refused(files.certificate("SL-1"), "'CN=SL-1,OU=Swarm-Learning' expired at .*must renew it", files)
 
-    def test_not_yet_valid(self, files: Workspace) -> None:
+    def test_a_certificate_that_is_not_yet_valid_is_refused(self, files: Workspace) -> None:
         not_yet_valid(files.root, "SL-1")
         self.refused(files.certificate("SL-1"), "not yet valid before .*check the clocks", files)
 
-    def test_an_expired_ca_of_another_organisation_does_no_harm(self, files: Workspace) -> None:
+    def test_a_node_starts_although_the_ca_of_another_organisation_has_expired(self, files: Workspace) -> None:
         """Its nodes are refused, but this one starts."""
         ended = create_authority("CA-2", days=0).certificate
         (files.capath / "org2.pem").write_text(to_pem(ended))

@@ -96,7 +96,7 @@ def has_smaller_s(message: str, curve: ec.EllipticCurve) -> bool:
 class TestSigning:
     @every_algorithm
     @pytest.mark.parametrize("payload", [b"", b"{}", bytes(range(256)), b"x" * 1_000_000])
-    def test_what_is_signed_is_verified(self, algorithm: str, payload: bytes) -> None:
+    def test_a_signed_payload_is_verified(self, algorithm: str, payload: bytes) -> None:
         signer = SIGNERS[algorithm]
         message = signer.sign(payload)
         assert verify(message, signer.certificate) == payload
@@ -104,35 +104,35 @@ class TestSigning:
         assert signer_thumbprint(message) == signer.thumbprint == thumbprint(signer.certificate)
 
     @every_algorithm
-    def test_the_header_is_exactly_algorithm_and_thumbprint(self, algorithm: str) -> None:
+    def test_the_header_of_a_signed_message_is_exactly_algorithm_and_thumbprint(self, algorithm: str) -> None:
         signer = SIGNERS[algorithm]
         digest = b64(bytes.fromhex(signer.thumbprint))
         expected = f'{{"alg":"{algorithm}","x5t#S256":"{digest}"}}'
         assert unb64(signer.sign(b"x").split(".")[0]).decode() == expected
 
     @every_algorithm
-    def test_joserfc_understands_it(self, algorithm: str) -> None:
+    def test_joserfc_verifies_our_signatures(self, algorithm: str) -> None:
         message = SIGNERS[algorithm].sign(b"payload")
         assert jws.deserialize_compact(message, joserfc_key(algorithm), [algorithm]).payload == b"payload"
 
     @every_algorithm
-    def test_it_understands_joserfc(self, algorithm: str) -> None:
+    def test_signatures_made_by_joserfc_are_verified(self, algorithm: str) -> None:
         signer, curve = SIGNERS[algorithm], CURVES.get(algorithm)
         message = jws.serialize_compact(header_of(signer), b"payload", joserfc_key(algorithm), [algorithm])
         if curve is not None and not has_smaller_s(message, curve):
             message = twin(message, curve)
         assert verify(message, signer.certificate) == b"payload"
 
-    def test_a_key_of_another_certificate(self) -> None:
+    def test_a_signer_with_the_key_of_another_certificate_is_refused(self) -> None:
         with pytest.raises(SignatureError, match="not the key of certificate 'CN=SL-1'"):
             Signer(ES256.certificate, MAKERS["ES256"]())
 
     @pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP521R1()), rsa.generate_private_key(65537, 1024)])
-    def test_a_key_that_is_not_accepted(self, key: Key) -> None:
+    def test_a_signer_with_a_weak_or_unknown_key_is_refused(self, key: Key) -> None:
         with pytest.raises(SignatureError, match=r"'CN=weak'.*cannot sign here: use EC P-256"):
             Signer(certify(key, "weak"), key)
 
-    def test_too_much(self) -> None:
+    def test_a_payload_that_is_too_long_is_not_signed(self) -> None:
         with pytest.raises(SignatureError, match="cannot sign"):
             ES256.sign(bytes(MAX_LENGTH))
 
@@ -141,7 +141,7 @@ class TestRefusal:
     @every_algorithm
     @settings(deadline=None, max_examples=60)
     @given(data=st.data())
-    def test_any_other_character_anywhere(self, algorithm: str, data: st.DataObject) -> None:
+    def test_a_message_with_any_character_changed_is_refused(self, algorithm: str, data: st.DataObject) -> None:
         signer = SIGNERS[algorithm]
         message = signer.sign(data.draw(st.binary(max_size=50)))
         position = data.draw(st.integers(0, len(message) - 1))
@@ -151,23 +151,23 @@ class TestRefusal:
 
     @settings(deadline=None, max_examples=300)
     @given(text=st.text() | st.from_regex(r"[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}"))
-    def test_any_other_text(self, text: str) -> None:
+    def test_a_text_that_is_no_signed_message_is_refused(self, text: str) -> None:
         with pytest.raises(SignatureError):
             verify(text, ES256.certificate)
         with pytest.raises(SignatureError):
             signer_thumbprint(text)
 
-    def test_another_certificate(self) -> None:
+    def test_a_message_signed_with_another_certificate_is_refused(self) -> None:
         other = SIGNERS["PS256"]
         with pytest.raises(SignatureError, match=f"signed with certificate {ES256.thumbprint[:16]}…, not with"):
             verify(ES256.sign(b"x"), other.certificate)
 
-    def test_another_certificate_of_the_same_key(self) -> None:
+    def test_a_message_signed_with_another_certificate_of_the_same_key_is_refused(self) -> None:
         renewed = certify(KEYS["ES256"])
         with pytest.raises(SignatureError, match="signed with certificate"):
             verify(ES256.sign(b"x"), renewed)
 
-    def test_the_name_of_another_certificate_does_not_help(self) -> None:
+    def test_a_message_that_names_a_certificate_whose_key_did_not_sign_it_is_refused(self) -> None:
         victim = Signer(certify(KEYS["ES384"]), KEYS["ES384"])
         attacker = MAKERS["ES384"]()
         forged = with_header(header_of(victim), Signer(certify(attacker), attacker))
@@ -176,24 +176,24 @@ class TestRefusal:
             verify(forged, victim.certificate)
 
     @pytest.mark.parametrize("algorithm", ["none", "HS256", "RS256", "ES512", "EdDSA", "es256"])
-    def test_an_algorithm_that_is_not_accepted(self, algorithm: str) -> None:
+    def test_a_message_with_an_unknown_algorithm_is_refused(self, algorithm: str) -> None:
         message = with_header({**header_of(ES256), "alg": algorithm})
         with pytest.raises(SignatureError, match="the header is not exactly"):
             signer_thumbprint(message)
         with pytest.raises(SignatureError, match="the header is not exactly"):
             verify(message, ES256.certificate)
 
-    def test_an_algorithm_that_is_not_for_the_key(self) -> None:
+    def test_a_message_whose_algorithm_is_not_for_the_key_is_refused(self) -> None:
         message = with_header({**header_of(ES256), "alg": "PS256"})
         with pytest.raises(SignatureError, match="names an algorithm that is not for the key"):
             verify(message, ES256.certificate)
 
-    def test_no_signature_under_the_algorithm_none(self) -> None:
+    def test_a_message_without_a_signature_is_refused(self) -> None:
         header = b64(json.dumps({"alg": "none", "x5t#S256": header_of(ES256)["x5t#S256"]}).encode())
         with pytest.raises(SignatureError, match="the header is not exactly"):
             verify(f"{header}.{b64(b'payload')}.", ES256.certificate)
 
-    def test_another_member_in_the_header(self) -> None:
+    def test_a_header_with_other_members_is_refused(self) -> None:
         headers: list[object] = [
             {**header_of(ES256), "crit": []},
             {**header_of(ES256), "kid": "1"},
@@ -205,7 +205,7 @@ class TestRefusal:
             with pytest.raises(SignatureError, match="the header is not exactly"):
                 verify(with_header(header), ES256.certificate)
 
-    def test_another_spelling_of_the_header(self) -> None:
+    def test_a_header_that_is_not_in_canonical_json_is_refused(self) -> None:
         digest = header_of(ES256)["x5t#S256"]
         for text in (
             f'{{"alg":"ES256","alg":"ES256","x5t#S256":"{digest}"}}',
@@ -216,7 +216,7 @@ class TestRefusal:
             with pytest.raises(SignatureError, match="the header is not exactly"):
                 verify(with_header(None, text=text), ES256.certificate)
 
-    def test_stray_bits_in_the_thumbprint(self) -> None:
+    def test_a_thumbprint_that_is_not_in_canonical_base64url_is_refused(self) -> None:
         digest = header_of(ES256)["x5t#S256"]
         following = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         stray = digest[:-1] + following[following.index(digest[-1]) + 1]
@@ -225,13 +225,13 @@ class TestRefusal:
             verify(with_header({"alg": "ES256", "x5t#S256": stray}), ES256.certificate)
 
     @pytest.mark.parametrize("change", ["=", "==", "\n", "A"])
-    def test_base64url_that_is_not_canonical(self, change: str) -> None:
+    def test_a_part_that_is_not_in_canonical_base64url_is_refused(self, change: str) -> None:
         header, payload, signature = ES256.sign(b"x").split(".")
         for message in (f"{header}.{payload}{change}.{signature}", f"{header}.{payload}.{signature}{change}"):
             with pytest.raises(SignatureError, match=r"not in canonical base64url|not base64url|does not fit"):
                 verify(message, ES256.certificate)
 
-    def test_stray_bits_in_the_signature(self) -> None:
+    def test_a_signature_that_is_not_in_canonical_base64url_is_refused(self) -> None:
         message = ES256.sign(b"x")  # 64 bytes: the last character holds two bits, its other four are 0
         stray = message[:-1] + {"A": "B", "Q": "R", "g": "h", "w": "x"}[message[-1]]
         assert unb64(stray.split(".")[2]) == unb64(message.split(".")[2])
@@ -239,7 +239,7 @@ class TestRefusal:
             verify(stray, ES256.certificate)
 
     @pytest.mark.parametrize("algorithm", CURVES)
-    def test_the_other_ecdsa_signature_of_the_same_bytes(self, algorithm: str) -> None:
+    def test_the_second_valid_ecdsa_signature_of_the_same_bytes_is_refused(self, algorithm: str) -> None:
         signer, curve = SIGNERS[algorithm], CURVES[algorithm]
         for _ in range(8):  # half of all signatures come out of the library in the refused form
             message = signer.sign(b"x")
@@ -251,18 +251,18 @@ class TestRefusal:
                 verify(other, signer.certificate)
 
     @pytest.mark.parametrize("signature", [b"", bytes(64), bytes(63), b"\x01" * 65, b"\xff" * 64])
-    def test_a_signature_of_nonsense(self, signature: bytes) -> None:
+    def test_a_signature_of_arbitrary_bytes_is_refused(self, signature: bytes) -> None:
         signing_input = ES256.sign(b"x").rpartition(".")[0]
         with pytest.raises(SignatureError, match="the signature does not fit"):
             verify(f"{signing_input}.{b64(signature)}", ES256.certificate)
 
-    def test_a_signature_with_a_leading_zero(self) -> None:
+    def test_a_signature_with_a_leading_zero_is_refused(self) -> None:
         signing_input, _, signature = ES256.sign(b"x").rpartition(".")
         r, s = unb64(signature)[:32], unb64(signature)[32:]
         with pytest.raises(SignatureError, match="the signature does not fit"):
             verify(f"{signing_input}.{b64(r + bytes(1) + s)}", ES256.certificate)
 
-    def test_a_der_signature(self) -> None:
+    def test_a_signature_in_der_form_is_refused(self) -> None:
         signing_input, _, signature = ES256.sign(b"x").rpartition(".")
         raw = unb64(signature)
         der = utils.encode_dss_signature(int.from_bytes(raw[:32]), int.from_bytes(raw[32:]))
@@ -270,12 +270,12 @@ class TestRefusal:
             verify(f"{signing_input}.{b64(der)}", ES256.certificate)
 
     @pytest.mark.parametrize("text", ["", ".", "a.b", "a.b.c.d", "...."])
-    def test_not_three_parts(self, text: str) -> None:
+    def test_a_message_that_has_not_three_parts_is_refused(self, text: str) -> None:
         for reading in (signer_thumbprint, unverified_payload):
             with pytest.raises(SignatureError, match="no three parts"):
                 reading(text)
 
-    def test_too_long(self) -> None:
+    def test_a_message_that_is_too_long_is_refused(self) -> None:
         message = ES256.sign(b"x") + "A" * MAX_LENGTH
         for reading in (signer_thumbprint, unverified_payload, lambda text: verify(text, ES256.certificate)):
             with pytest.raises(SignatureError, match=f"at most {MAX_LENGTH}"):
@@ -286,7 +286,7 @@ class TestRefusal:
 
 
 @every_algorithm
-def test_what_was_signed_or_verified_before_is_right_for_its_certificate_only(algorithm: str) -> None:
+def test_a_remembered_signature_is_valid_for_its_own_certificate_only(algorithm: str) -> None:
     signer = SIGNERS[algorithm]
     signed = signer.sign(b"payload")
     for _ in range(2):
@@ -297,7 +297,7 @@ def test_what_was_signed_or_verified_before_is_right_for_its_certificate_only(al
 
 
 @every_algorithm
-def test_nothing_else_is_right_because_something_was(algorithm: str) -> None:
+def test_a_remembered_signature_makes_no_altered_message_valid(algorithm: str) -> None:
     signer = SIGNERS[algorithm]
     header, payload, signature = signer.sign(b"payload").split(".")
     _, other, _ = signer.sign(b"another").split(".")
@@ -307,7 +307,7 @@ def test_nothing_else_is_right_because_something_was(algorithm: str) -> None:
                 verify_once(altered, signer.certificate)
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_signatures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signing, "_right", OrderedDict())
     monkeypatch.setattr(signing, "MAX_REMEMBERED", 3)
     messages = [ES256.sign(b"%d" % number) for number in range(5)]

@@ -88,13 +88,13 @@ def ca_below_another() -> tuple[KeyPair, KeyPair]:
 
 
 class TestAccepted:
-    def test_both_see_whom_they_talk_to(self, nodes: dict[str, Identity]) -> None:
+    def test_both_sides_of_a_connection_get_the_others_certificate(self, nodes: dict[str, Identity]) -> None:
         sn, sl = nodes["SN-1"], nodes["SL-1"]
         assert between(sn, sl) == (sl.certificate, sn.certificate)
 
     @pytest.mark.parametrize("authority_key_identifier", [True, False])
     @pytest.mark.parametrize("accumulate_names", [True, False])
-    def test_the_certificates_of_the_original(
+    def test_nodes_with_certificates_of_the_original_connect(
         self, tmp_path: Path, authority_key_identifier: bool, accumulate_names: bool
     ) -> None:
         made = gencert.gen_cert(
@@ -103,11 +103,11 @@ class TestAccepted:
         sn, sl = made["SN-1"], made["SL-1"]
         assert between(sn, sl) == (sl.certificate, sn.certificate)
 
-    def test_two_nodes_that_share_one_certificate(self, tmp_path: Path) -> None:
+    def test_two_nodes_that_share_one_certificate_connect(self, tmp_path: Path) -> None:
         sl = gencert.gen_cert(tmp_path)["SL-1"]
         assert between(sl, sl) == (sl.certificate, sl.certificate)
 
-    def test_two_organisations_that_exchanged_their_cas(self, tmp_path: Path) -> None:
+    def test_nodes_of_two_organisations_that_exchanged_their_cas_connect(self, tmp_path: Path) -> None:
         one, two = Workspace(tmp_path / "1"), Workspace(tmp_path / "2")
         make_workspace(one.root, ["SN-1"], ca_name="CA-1")
         gencert.gen_cert(two.root, 2)
@@ -117,7 +117,7 @@ class TestAccepted:
         sn, sl = one.identity("SN-1"), two.identity("SL-2")
         assert between(sn, sl) == (sl.certificate, sn.certificate)
 
-    def test_a_ca_below_another_one_sent_along_or_trusted(self, tmp_path: Path) -> None:
+    def test_a_node_of_an_intermediate_ca_connects_if_the_ca_is_sent_or_trusted(self, tmp_path: Path) -> None:
         below, root = ca_below_another()
         leaf = issue(below, "SL-1", [], [], 1)
         workspace = Workspace(tmp_path)
@@ -140,26 +140,28 @@ class TestRefused:
         with pytest.raises(Refused, match=r"client: [^;]*certificate verify failed"):
             between(foreign, nodes["SL-1"])
 
-    def test_an_expired_client(self, nodes: dict[str, Identity], tmp_path: Path) -> None:
+    def test_the_server_refuses_an_expired_client(self, nodes: dict[str, Identity], tmp_path: Path) -> None:
         with pytest.raises(Refused, match=r"server: [^;]*certificate has expired"):
             between(nodes["SN-1"], expired(tmp_path, "SL-1"))
 
-    def test_an_expired_server(self, nodes: dict[str, Identity], tmp_path: Path) -> None:
+    def test_the_client_refuses_an_expired_server(self, nodes: dict[str, Identity], tmp_path: Path) -> None:
         with pytest.raises(Refused, match=r"client: [^;]*certificate has expired"):
             between(expired(tmp_path, "SN-1"), nodes["SL-1"])
 
-    def test_a_client_that_is_not_yet_valid(self, nodes: dict[str, Identity], tmp_path: Path) -> None:
+    def test_the_server_refuses_a_client_that_is_not_yet_valid(
+        self, nodes: dict[str, Identity], tmp_path: Path
+    ) -> None:
         with pytest.raises(Refused, match=r"server: [^;]*certificate is not yet valid"):
             between(nodes["SN-1"], not_yet_valid(tmp_path, "SL-1"))
 
-    def test_a_client_without_certificate(self, nodes: dict[str, Identity]) -> None:
+    def test_the_server_refuses_a_client_without_a_certificate(self, nodes: dict[str, Identity]) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.load_verify_locations(cadata=to_pem(nodes["SN-1"].anchors[0]))
         with pytest.raises(Refused, match=r"server: [^;]*peer did not return a certificate"):
             meet(server_context(nodes["SN-1"]), context)
 
-    def test_a_certificate_issued_by_a_node(self, nodes: dict[str, Identity], tmp_path: Path) -> None:
+    def test_a_certificate_issued_by_a_node_is_refused(self, nodes: dict[str, Identity], tmp_path: Path) -> None:
         """A node of the original may sign certificates by its key usage, but it is no CA."""
         workspace = Workspace(tmp_path)
         authority = gencert.make_authority("CA-1")
@@ -176,7 +178,7 @@ class TestRefused:
             between(honest, thief)
 
     @pytest.mark.parametrize("old_side", ["server", "client"])
-    def test_an_older_version_of_tls(self, nodes: dict[str, Identity], old_side: str) -> None:
+    def test_a_peer_that_offers_only_tls_1_2_is_refused(self, nodes: dict[str, Identity], old_side: str) -> None:
         contexts = {"server": server_context(nodes["SN-1"]), "client": client_context(nodes["SL-1"])}
         contexts[old_side].minimum_version = ssl.TLSVersion.TLSv1_2
         contexts[old_side].maximum_version = ssl.TLSVersion.TLSv1_2
@@ -185,12 +187,12 @@ class TestRefused:
 
 
 class TestContext:
-    def test_only_the_own_cas_are_trusted(self, nodes: dict[str, Identity]) -> None:
+    def test_a_tls_context_trusts_only_the_cas_of_the_identity(self, nodes: dict[str, Identity]) -> None:
         anchors = [anchor.public_bytes(Encoding.DER) for anchor in nodes["SN-1"].anchors]
         for context in (server_context(nodes["SN-1"]), client_context(nodes["SN-1"])):
             assert context.get_ca_certs(binary_form=True) == anchors
 
-    def test_strict_checks_would_refuse_the_original(self, tmp_path: Path) -> None:
+    def test_certificates_of_the_original_need_tls_without_the_strict_checks(self, tmp_path: Path) -> None:
         """Why they are off: Python 3.13 has them on by default."""
         made = gencert.gen_cert(tmp_path, authority_key_identifier=False)
         strict = client_context(made["SL-1"])
@@ -199,20 +201,20 @@ class TestContext:
         with pytest.raises(Refused, match=r"client: [^;]*certificate verify failed"):
             meet(server_context(made["SN-1"]), strict)
 
-    def test_files_that_changed_since_they_were_checked(self, nodes: dict[str, Identity]) -> None:
+    def test_identity_files_that_became_unusable_are_named_in_the_error(self, nodes: dict[str, Identity]) -> None:
         nodes["SN-1"].key_path.write_text("")
         with pytest.raises(IdentityError, match=f"TLS refuses {nodes['SN-1'].cert_path} with"):
             server_context(nodes["SN-1"])
 
 
 class TestPeer:
-    def test_no_certificate(self, nodes: dict[str, Identity]) -> None:
+    def test_a_peer_that_showed_no_certificate_is_an_error(self, nodes: dict[str, Identity]) -> None:
         lax = server_context(nodes["SN-1"])
         lax.verify_mode = ssl.CERT_NONE
         with pytest.raises(CertificateError, match="the peer has shown no certificate"):
             meet(lax, client_context(nodes["SL-1"]))
 
-    def test_roles(self, nodes: dict[str, Identity]) -> None:
+    def test_a_peer_without_one_of_the_required_roles_is_an_error(self, nodes: dict[str, Identity]) -> None:
         certificate = nodes["SL-1"].certificate
         assert require_role(certificate, "SL") == "SL"
         assert require_role(certificate, "SN", "SL") == "SL"

@@ -2,9 +2,12 @@
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 
 from support.fake_sl import FakeSL
@@ -37,6 +40,11 @@ class ArrayCallback(SwarmCallbackBase):
         return loss, metric
 
 
+def array_model(value: float = 0.0, shape: int | tuple[int, ...] = 6) -> dict[str, Any]:
+    """A model of an `ArrayCallback`: weights `w`, all of this value, and a count `n` of 0."""
+    return {"w": np.full(shape, value, np.float32), "n": np.array(0, np.int64)}
+
+
 class Log(logging.Handler):
     """The lines of one test, as (level name, text)."""
 
@@ -54,7 +62,7 @@ class Log(logging.Handler):
 
 
 class Join:
-    """Makes callbacks that talk to a fake SL: `join(sl, Class, **keywords)`."""
+    """Makes callbacks that are connected to a fake SL: `join(sl, Class, **keywords)`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
         self._monkeypatch, self._log = monkeypatch, log
@@ -71,3 +79,15 @@ class Join:
 
     def arrays(self, sl: FakeSL, **keywords: Any) -> ArrayCallback:
         return self(sl, ArrayCallback, **keywords)
+
+
+def run_alone(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the script in a Python of its own, which has to exit with status 0."""
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+        env={"PYTHONPATH": ":".join(sys.path), **environment},
+    )

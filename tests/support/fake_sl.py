@@ -12,18 +12,7 @@ import numpy as np
 
 from swarmlearning.channel import framing
 from swarmlearning.channel.address import short_path
-from swarmlearning.channel.messages import (
-    Close,
-    Closed,
-    Evaluated,
-    FromML,
-    FromSL,
-    Merged,
-    Open,
-    Opened,
-    Sync,
-    Synced,
-)
+from swarmlearning.channel.messages import Close, Closed, Evaluated, FromML, FromSL, Merged, Open, Opened, Sync, Synced
 from swarmlearning.tensors import file as tensor_file
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
@@ -32,14 +21,27 @@ HANG_UP = None
 Reply = FromSL | bytes | None
 """A message, or bytes to send as they are, or `HANG_UP`."""
 
+Answers = Callable[[FromML], Iterable[Reply] | None]
+"""The replies to a message; None for the usual ones."""
+
 SESSION = "session-1"
+
+
+def replying(kind: type[Any], *replies: Reply) -> Answers:
+    """These replies to messages of that kind; the usual ones to the others."""
+    return lambda message: list(replies) if isinstance(message, kind) else None
+
+
+def plus(number: float) -> Callable[[Arrays], Arrays]:
+    """A merge after which every entry is larger by `number`."""
+    return lambda arrays: {name: array + array.dtype.type(number) for name, array in arrays.items()}
 
 
 class FakeSL:
     """Answers like a swarm of one: the merged model is `merge` of what was handed over.
 
-    `intervals` are the answers to the syncs in turn, then the frequency asked for; `over_at` is the number of the
-    sync (from 1) that is told that training is over; `merges` and `merges_at_close` how often a merged model is
+    `intervals` are the answers to the syncs in turn, then the frequency requested; `over_at` is the number of the
+    sync (from 1) whose answer is that training is over; `merges` and `merges_at_close` how often a merged model is
     sent in a sync and a close. After it has hung up it comes back `returns` times, as a restarted SL node does: without
     the files of its life before, unless it `keeps` them as one that serves the next ML process. `answers` may answer a
     message in another way; None from it means the usual way.
@@ -56,7 +58,7 @@ class FakeSL:
         merges_at_close: int = 1,
         returns: int = 0,
         keeps: bool = False,
-        answers: Callable[[FromML], Iterable[Reply] | None] = lambda message: None,
+        answers: Answers = lambda message: None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / "channel.sock"

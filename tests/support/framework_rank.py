@@ -49,11 +49,11 @@ def huggingface(model: nn.Module) -> None:
         )
         trainer = Trainer(model=model, args=args, train_dataset=rows)
 
-        class Telling(SwarmCallback):
+        class Printing(SwarmCallback):
             def _evaluate(self) -> tuple[float | None, float | None]:
-                return told(super()._evaluate())
+                return printed(super()._evaluate())
 
-        trainer.add_callback(Telling(4, 1, model=model, trainer=trainer, adsValData=rows[:9], totalEpochs=2))
+        trainer.add_callback(Printing(4, 1, model=model, trainer=trainer, adsValData=rows[:9], totalEpochs=2))
         trainer.train()
 
 
@@ -62,15 +62,15 @@ def accelerate(model: nn.Module) -> None:
 
     from swarmlearning.pyt import SwarmCallback
 
-    class Telling(SwarmCallback):
+    class Printing(SwarmCallback):
         def _evaluate(self) -> tuple[float | None, float | None]:
-            return told(super()._evaluate())
+            return printed(super()._evaluate())
 
     accelerator = Accelerator(cpu=True)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     prepared, optimizer, loader = accelerator.prepare(model, optimizer, DataLoader(DATA, batch_size=4))
     validation = DataLoader(DATA, batch_size=8)
-    callback = Telling(4, 1, model=prepared, adsValData=validation, lossFunction="MSELoss", totalEpochs=2)
+    callback = Printing(4, 1, model=prepared, adsValData=validation, lossFunction="MSELoss", totalEpochs=2)
     callback.on_train_begin()
     for _ in range(2):
         for x, y in loader:
@@ -116,7 +116,7 @@ def lightning(model: nn.Module) -> None:
     trainer.fit(Module(), DataLoader(DATA, batch_size=4))
 
 
-def told(found: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+def printed(found: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
     print("LOSS", found[0])
     return found
 

@@ -52,11 +52,11 @@ def main(rank: int, size: int, rendezvous: str, syncs: int) -> None:
         callback.on_train_end()
     except SwarmError as error:
         print(f"SwarmError: {error}")
-        if os.getenv("ALONE"):  # no other hears of it as long as this one is there
+        if os.getenv("ALONE"):  # no other notices it as long as this one is there
             end(1)
         store = dist.FileStore(f"{rendezvous}.failed", size)  # type: ignore[attr-defined]
         store.set(str(rank), "")
-        store.wait([str(each) for each in range(size)])  # all have heard of it while all are there
+        store.wait([str(each) for each in range(size)])  # all have noticed it while all are there
         end(1)
     state = model.module.state_dict()
     print("NAMES", *state)
