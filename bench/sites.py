@@ -33,7 +33,7 @@ class _Channel(Ready):
         super().__init__(None)
         self.path: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
 
-    def tell(self, facts: dict[str, str]) -> None:
+    def report(self, facts: dict[str, str]) -> None:
         self.path.set_result(Path(facts["channel"]))
 
 

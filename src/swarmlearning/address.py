@@ -1,4 +1,4 @@
-"""Where a node is reached, as text: `host:port`, with an IPv6 address in brackets as in a URL (RFC 3986, 3.2.2)."""
+"""Addresses of nodes, as text: `host:port`, with an IPv6 address in brackets as in a URL (RFC 3986, 3.2.2)."""
 
 import ipaddress
 import re

@@ -3,7 +3,7 @@
 from typing import Literal, TypeAlias
 
 MergeMethod: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
-"""How models are merged; `merge/methods.py` has a function for each."""
+"""Methods of merging models; `merge/methods.py` has a function for each."""
 
 CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
-"""What a site contributes once its own training has ended."""
+"""The models that a site contributes once its own training has ended."""

@@ -1,4 +1,4 @@
-"""What a process starts must not outlive it, even when it is killed."""
+"""Ends the children of a process with it, even when it is killed."""
 
 import ctypes
 import os

@@ -11,18 +11,18 @@ from support.local_sn import running_sn
 from swarmlearning.cli.main import app
 from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.health import SOCKET, answering, ask
+from swarmlearning.node.health import SOCKET, answering, request_health
 
 
 async def test_a_running_sn_answers_the_health_command_and_a_stopped_one_does_not(
     tmp_path: Path, identities: dict[str, Identity]
 ) -> None:
     async with running_sn(tmp_path, identities["SN-1"]):
-        found = await asyncio.to_thread(ask, tmp_path)
+        found = await asyncio.to_thread(request_health, tmp_path)
     assert found["ready"]
     assert found["height"] >= 0
     with pytest.raises(NodeError, match="no node is at work"):
-        await asyncio.to_thread(ask, tmp_path)
+        await asyncio.to_thread(request_health, tmp_path)
 
 
 async def test_only_the_node_s_user_may_request_its_health(tmp_path: Path) -> None:
@@ -34,14 +34,14 @@ async def test_only_the_node_s_user_may_request_its_health(tmp_path: Path) -> No
 async def test_the_health_socket_of_a_killed_process_is_replaced(tmp_path: Path) -> None:
     (tmp_path / SOCKET).touch()
     async with answering(tmp_path, lambda: {"ready": True}):
-        assert await asyncio.to_thread(ask, tmp_path) == {"ready": True}
+        assert await asyncio.to_thread(request_health, tmp_path) == {"ready": True}
 
 
 async def test_the_health_socket_works_in_a_deep_data_directory(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)
     async with answering(deep, lambda: {"ready": True}):
-        assert await asyncio.to_thread(ask, deep) == {"ready": True}
+        assert await asyncio.to_thread(request_health, deep) == {"ready": True}
 
 
 @pytest.mark.parametrize(("facts", "status"), [({"ready": True}, 0), ({"ready": False}, 1), (None, 1)])

@@ -18,7 +18,7 @@ def told_while(seconds: float, facts: Iterator[Waiting | None], narrator: Narrat
     """Lets a narrator tell for so long what is waited for: each time the next of the facts."""
 
     async def work() -> None:
-        telling = asyncio.create_task(narrator.keep_telling(Chain, lambda: next(facts)))
+        telling = asyncio.create_task(narrator.report_waiting(Chain, lambda: next(facts)))
         await asyncio.sleep(seconds)
         telling.cancel()
 

@@ -23,14 +23,14 @@ from swarmlearning.ordering.protocols import EngineChoice
 from swarmlearning.sn.node import SnSettings, run_sn
 
 
-class _Told(Ready):
+class _Reported(Ready):
     """Keeps the facts that a node reports when it is ready."""
 
     def __init__(self) -> None:
         super().__init__(None)
         self.facts: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
 
-    def tell(self, facts: dict[str, str]) -> None:
+    def report(self, facts: dict[str, str]) -> None:
         self.facts.set_result(facts)
 
 
@@ -45,7 +45,7 @@ async def running_sn(
     ordering: EngineChoice = "local",
 ) -> AsyncIterator[dict[str, str]]:
     """Yields the facts of an SN at work, as it reported them (`api` is its address). Raises what ended it."""
-    told = _Told()
+    told = _Reported()
     settings = SnSettings(
         name="SN-1",
         host="127.0.0.1",

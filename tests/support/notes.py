@@ -52,7 +52,7 @@ class Notes:
     def presence(self, before: World, after: World, body: Body, tx: TxContext) -> Iterable[Presence]:
         return ()
 
-    def attend(self, world: World, change: Presence, time_ms: int) -> World:
+    def apply_presence(self, world: World, change: Presence, time_ms: int) -> World:
         gone = [note for note in world.area("note/", Note) if note.writer == change.uid and change.attendance == "left"]
         return world.with_entries({f"note/{note.name}": msgspec.structs.replace(note, text="gone") for note in gone})
 

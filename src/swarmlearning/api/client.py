@@ -1,4 +1,4 @@
-"""An SN's API as its clients use it: send a transaction, read and follow blocks, ask for the state.
+"""An SN's API as its clients use it: send a transaction, read and follow blocks, request the state.
 
 `docs/protocol.md` describes the API; every SN describes it at `/openapi.json`.
 """
@@ -19,11 +19,11 @@ from swarmlearning.errors import UserError
 from swarmlearning.transport.parties import Credential
 
 ANSWER_SECONDS = 40.0
-"""A transaction is ordered or refused within this time, else the SN says that it cannot."""
+"""A transaction is ordered or refused within this time, else the SN reports that it cannot."""
 SILENCE_SECONDS = 6.0
 """An SN sends at least a comment every 2 seconds on a block stream; a longer silence is a dead or frozen SN."""
 CONNECTIONS = 4
-"""To one SN: the stream of blocks, and what is sent or asked meanwhile. An SN has room for 1024 in all."""
+"""To one SN: the stream of blocks, and requests meanwhile. An SN has room for 1024 in all."""
 MAX_LINE = 2 * 1024 * 1024
 MAX_ANSWER = 2 * 1024 * 1024
 """Bytes of an answer: a block, or something shorter."""
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Unavailable(UserError):
-    """The SN cannot be reached or cannot answer now; asking again, or another one, may help unless it is `final`."""
+    """The SN cannot be reached or cannot answer now; trying again, or another SN, may help unless it is `final`."""
 
     def __init__(self, text: str, *, final: bool = False) -> None:
         super().__init__(text)
@@ -154,7 +154,7 @@ class SnClient:
         return self._read(list[ClusterMember], await self._request("GET", "/cluster"))
 
     async def end_vote(self, uid: str) -> None:
-        """Ends the vote of the asking SN. Raises as `submit` does."""
+        """Ends the vote of the SN that requests this. Raises as `submit` does."""
         await self._request("DELETE", f"/cluster/{uid}")
 
     async def block(self, height: int) -> bytes:
@@ -211,7 +211,7 @@ class SnClient:
     async def _body(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
         """The body, at most `limit` bytes and not encoded. Raises `Unavailable`."""
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise Unavailable(f"SN {self.address} sends encoded content, which was not asked for")
+            raise Unavailable(f"SN {self.address} sends encoded content, which was not requested")
         body = bytearray()
         async for piece in response.content.iter_any():
             body += piece

@@ -1,6 +1,6 @@
 """A TLS context that talks to SNs only.
 
-That a certificate is trusted says that its holder belongs to a member, not that it is an SN: any node's key would do
+A trusted certificate shows that its holder belongs to a member, not that it is an SN: any node's key would do
 to stand between an SL and its network. So the certificate is judged while the handshake is under way, before a byte is
 sent or read.
 """

@@ -12,7 +12,7 @@ from swarmlearning.cli.options import Credentials, DataDir, data_directory
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """Which SN a command talks to, as whom, and where the operator's UID is kept."""
+    """The SN that a command connects to, with which identity, and the file of the operator's UID."""
 
     sn_ip: Annotated[str, typer.Option(help="Address of any SN of the network.")] = "127.0.0.1"
     sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304

@@ -56,7 +56,7 @@ def undecided(world: World, sites: Sequence[SiteEnds]) -> bool:
 
 
 def obstacle(world: World, sites: Sequence[SiteEnds]) -> str:
-    """Why training can never come to its end, empty while it may: too few sites are left for minPeers."""
+    """The reason why training can never end, empty while it can: too few sites are left for minPeers."""
     out = quitters(world, sites)
     for state in _trainings(world):
         if state.terms is None or state.over:

@@ -1,7 +1,7 @@
 """Access control: the one answer for contracts, API, file server and tunnel to who may do what. Pure.
 
 Whoever connects to a node shows a certificate, which TLS has checked against the authorities in that node's files. What
-its holder may do there is for the ledger to say: `peer(world, certificate, time_ms)` identifies it, and the
+its holder may do there is for the ledger to decide: `peer(world, certificate, time_ms)` identifies it, and the
 properties of `Peer` are what it may do. Bodies that a node may send are in the permissions of each kind's rules;
 `check_may` applies them.
 

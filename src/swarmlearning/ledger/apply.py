@@ -43,7 +43,7 @@ def apply(
     after = rule.change(world, content.contract, content.body, tx)
     for change in kind.presence(world, after, content.body, tx):
         for each in rules.kinds:
-            after = each.attend(after, change, time_ms)
+            after = each.apply_presence(after, change, time_ms)
     return use_sequence(after, content.sender, content.incarnation, content.sequence, height)
 
 

@@ -23,7 +23,7 @@ class Writer:
     """`canonical` of one thing that changes little from time to time: what has stayed is not written again.
 
     It keeps the text of every part, by the names that lead there, until another value is found in its place. Values
-    are told apart by identity, so they must be immutable, as the entries of the world are.
+    are distinguished by identity, so they must be immutable, as the entries of the world are.
     """
 
     __slots__ = ("_label", "_parts", "_text", "_value")

@@ -2,7 +2,7 @@
 
 Nothing new is trusted. The bytes begin with their own digest, so damage is found. And a checkpoint counts only beside
 the block that is its head: the state has to be the one whose hash an SN sealed into that block (`is_head`), and the
-block is asked of the chain that the node continues. Whoever finds a checkpoint unusable replays the chain instead.
+block is compared with the chain that the node continues. Whoever finds a checkpoint unusable replays the chain instead.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""A transaction: what one node asks the ledger to record, signed over its exact bytes (JWS, compact form).
+"""A transaction: what one node submits for the ledger to record, signed over its exact bytes (JWS, compact form).
 
 `anchor` is a recent block the sender has seen: a ledger that shows different chains to different nodes is found out,
 because a transaction is only valid on the chain its sender saw. `expires_at_height` bounds how long a transaction may

@@ -44,7 +44,7 @@ class NonFinite(Exception):
         self.at = at
 
     def entries(self, count: int) -> Array:
-        """Which of a block's `count` values are meant, (count,); all when that is not known."""
+        """The values at fault among a block's `count`, as booleans (count,); all when that is not known."""
         if self.at is None:
             return np.ones(count, np.bool_)
         return np.asarray(self.at.reshape(count, -1).any(axis=1))

@@ -1,4 +1,4 @@
-"""Which models a merge has to do without, once its arithmetic has failed."""
+"""The search for the models that a merge has to leave out, once its arithmetic has failed."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -133,7 +133,7 @@ def _median_of_three(a: Array, b: Array, c: Array) -> Array:
 
 
 def _stands_out(gram: Float64, shares: Float64, lost: float) -> bool:
-    """Whether the squared distance of each model from the point of these shares exceeds the errors of its parts.
+    """True if the squared distance of each model from the point of these shares exceeds the errors of its parts.
 
     Those are rounded in proportion to the lengths that are multiplied; and what underflows is `lost`.
     """

@@ -1,4 +1,4 @@
-"""What each contributor had to do with a result: how far its model lies from it, and where its update points.
+"""Each contributor's relation to a result: how far its model lies from it, and where its update points.
 
 Over all floating-point values of the model, as one vector: *distance* is ‖xᵢ − r‖₂ for the contributor's model xᵢ and
 the result r; *cosine* is that of the angle between the contributor's update xᵢ − p and the merged one, r − p, where p
@@ -28,7 +28,7 @@ _ROUNDING: Final = 1e-12  # of a squared length against the squares it is the su
 
 
 class Influence(NamedTuple):
-    """None is what cannot be said: there is no previous result, no update, or squares beyond the range of float64."""
+    """None where there is no value: no previous result, no update, or squares beyond the range of float64."""
 
     distance: float | None
     cosine: float | None
@@ -59,7 +59,7 @@ def tally(models: Models, block: Block, rows: Array, merged: Array) -> Float64:
 
 
 def _kept(square: float, a: Array, b: Array) -> bool:
-    """Whether float32 has room for this squared distance of two vectors."""
+    """True if float32 has room for this squared distance of two vectors."""
     return _LEAST < square < np.inf or np.array_equal(a, b)
 
 

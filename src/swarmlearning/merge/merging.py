@@ -32,7 +32,7 @@ class NothingToMerge(MergeError):
 
 
 class Reason(StrEnum):
-    """Why a source is left out."""
+    """Reasons to leave a source out."""
 
     WEIGHT = "weight"
     UNREADABLE = "unreadable"
@@ -80,8 +80,8 @@ class Source:
 
 @dataclass(frozen=True)
 class MergeReceipt:
-    """What was merged: UIDs in order; the coefficient of each, unless the method has none; and who was left out.
-    `influences`, one a contributor, are empty unless they were asked for.
+    """The record of a merge: UIDs in order; the coefficient of each, unless the method has none; and who was left out.
+    `influences`, one a contributor, are empty unless they were requested.
 
     Each element of the result is Σ kᵢ·xᵢ / Σ kᵢ in that order (see `arithmetic`), where there are coefficients.
     """

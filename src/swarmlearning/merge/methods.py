@@ -1,6 +1,6 @@
 """The merge methods by name. To add one: write a function from open models to a plan, and enter it here.
 
-`docs/extending.md` has an example, and says where else its name has to be known.
+`docs/extending.md` has an example, and lists where else its name has to be known.
 """
 
 from collections.abc import Callable

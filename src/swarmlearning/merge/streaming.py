@@ -133,7 +133,7 @@ Tally = Callable[[Block, Array, Array], Float64]
 
 
 class Plan(NamedTuple):
-    """How to build the result element by element, and the coefficients to put on record, if the method has some."""
+    """A merge to carry out element by element, and the coefficients to record, if the method has some."""
 
     combine: Combine
     coefficients: tuple[int, ...] = ()

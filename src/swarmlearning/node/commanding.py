@@ -24,7 +24,7 @@ async def following(follower: Follower, unanswered: str, verified: Chain | None 
         async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
             if verified is not None:
                 await follower.resume(verified)
-            running = tasks.create_task(follower.run())  # what breaks it is why nobody can be told
+            running = tasks.create_task(follower.run())  # its error is why no SN can be reached
             yield
             running.cancel()
     except TimeoutError:

@@ -64,7 +64,7 @@ class DataDirectory:
 
     @property
     def incarnation(self) -> int:
-        """Which start of this node this is, from 1."""
+        """The number of this start of the node, from 1."""
         return self._record.incarnation
 
     @property

@@ -8,7 +8,7 @@ class NodeError(UserError):
 
 
 class Superseded(NodeError):
-    """The same node was started again elsewhere; `detail` is how an SN says it."""
+    """The same node was started again elsewhere; `detail` is the SN's text."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(f"{detail}. If its data directory was copied: each node needs a --data-dir of its own")

@@ -48,8 +48,8 @@ async def answering(directory: Path, facts: Callable[[], Mapping[str, Any]]) -> 
         path.unlink(missing_ok=True)
 
 
-def ask(directory: Path) -> dict[str, Any]:
-    """The facts of the node that runs in this data directory.
+def request_health(directory: Path) -> dict[str, Any]:
+    """The health facts of the node that runs in this data directory.
 
     Raises `NodeError` when none does, or it does not answer in time.
     """

@@ -50,7 +50,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self, addresses: Callable[[], Sequence[str]]) -> None:
-        """Begins to renew with the first of the SNs that answers; `addresses` is asked before each beat."""
+        """Begins to renew with the first of the SNs that answers; `addresses` is called before each beat."""
         self._addresses = addresses
         self._thread.start()
 
@@ -85,7 +85,7 @@ class Heartbeat:
         self.outage = (self.outage[0] if self.outage else time.time(), reason)
 
     async def _announce(self, client: SnClient) -> str:
-        """Why this SN has not answered; empty when it has."""
+        """The reason why this SN has not answered; empty when it has."""
         try:
             await client.announce(self._uid, self._incarnation, *self._progress())
         except Unavailable as error:

@@ -6,15 +6,15 @@ from contextlib import suppress
 
 
 class Ready:
-    """`fd` is the inherited descriptor to write to, None when nobody asked."""
+    """`fd` is the inherited descriptor to write to, None when no report is wanted."""
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
         if fd is not None:
             os.set_inheritable(fd, False)
 
-    def tell(self, facts: dict[str, str]) -> None:
-        """Writes the line and closes the descriptor; that whoever asked is gone by now does not concern the node."""
+    def report(self, facts: dict[str, str]) -> None:
+        """Writes the line and closes the descriptor; a reader that is gone by now does not concern the node."""
         if self._fd is None:
             return
         with suppress(BrokenPipeError), os.fdopen(self._fd, "wb") as file:

@@ -18,7 +18,7 @@ from swarmlearning.node.follower import Follower
 logger = logging.getLogger("swarm.ledger")
 
 DISTRUST_SECONDS = 60.0
-"""How long TLS may fail with all SNs: a certificate is being replaced somewhere, or it has ended for good."""
+"""For which TLS may fail with all SNs: a certificate is being replaced somewhere, or trust has ended for good."""
 
 
 class Author:
@@ -39,7 +39,7 @@ class Author:
 
 
 class Sender:
-    """Sends an author's transactions to whichever SN takes them."""
+    """Sends an author's transactions to whichever SN accepts them."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Sender:
         return height
 
     def _is_lasting(self, refusing: Mapping[str, float]) -> bool:
-        """Whether TLS has failed with every known SN, with each for long enough."""
+        """True if TLS has failed with every known SN, with each for long enough."""
         until = time.monotonic() - self._distrust_seconds
         return all(refusing.get(address, math.inf) <= until for address in self._follower.addresses)
 

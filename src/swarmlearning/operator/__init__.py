@@ -1,1 +1,1 @@
-"""How people act on the ledger, be it from the command line, SWCI or the UI: compose, sign, send, explain."""
+"""Operators' acts on the ledger, from the command line, SWCI or the UI: compose, sign, send, explain."""

@@ -21,7 +21,7 @@ SHORTEST_PREFIX = 6
 
 
 class ActError(UserError):
-    """What an operator named does not exist, is ambiguous, or cannot be acted on; says what there is instead."""
+    """An operator named something that does not exist, is ambiguous, or cannot be acted on; lists what exists."""
 
 
 class Act(msgspec.Struct, frozen=True):

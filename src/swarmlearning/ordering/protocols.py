@@ -81,7 +81,7 @@ class Presence(Protocol):
         ...
 
     async def leave(self, uid: str, incarnation: int) -> None:
-        """Ends a lease at once: the node said that it stops."""
+        """Ends a lease at once: the node has reported that it stops."""
         ...
 
     def observe(self) -> AsyncIterator[dict[str, Lease]]:

@@ -1,4 +1,4 @@
-"""Whether the models that this site trains with are sound, judged by their bytes and by nobody's word.
+"""Checks of the models that this site trains with, by their bytes and nobody's claim.
 
 A result is the work of another organisation's node: one that the training script could not load, or that would destroy
 what it has learned, is not delivered. Entries that are not finite in this site's own model either, or in the previous
@@ -22,7 +22,7 @@ _ELEMENTS: Final = 2**17  # a block and its verdicts stay in the processor's cac
 
 
 def fault_of_result(path: Path, structure: str, own: Path | None, before: Path | None = None) -> str:
-    """Why a result cannot be trained on, empty when it can.
+    """The reason why a result cannot be trained on, empty when it can.
 
     `structure`: the digest that the training's models have. `own`: the model of this site; None: there is none, and
     values are not judged. `before`: the previous result, where it is held. Values that are not finite in either of them
@@ -39,7 +39,7 @@ def fault_of_result(path: Path, structure: str, own: Path | None, before: Path |
 
 
 def fault_of_own(path: Path) -> str:
-    """Which tensor of the model of this site is not finite, empty when all are. Blocks. Raises `TensorFileError`."""
+    """The first tensor of this site's model that is not finite, else empty. Blocks. Raises `TensorFileError`."""
     return _fault_of_values(path, read_header(path), [])
 
 
@@ -82,7 +82,7 @@ def _is_plainly_sound(block: Block, values: Array) -> bool:
 
 
 def _bad(block: Block, values: Array) -> Array:
-    """Which of the values no training can work with, as booleans (m,)."""
+    """The values that no training can work with, as booleans (m,)."""
     if block.dtype == "BOOL":
         return values.view(np.uint8) > 1  # NumPy computes nonsense with booleans other than 0 and 1
     return ~np.isfinite(values)

@@ -5,7 +5,7 @@
     effects (outcomes) ───┘            (decides)     └─▶ effects: ledger, transfer, merge, store, timers
 
 An event is handled at once, in the event loop, and never while another one is: actions only begin work. `narration`
-tells people about it, and decides nothing.
+reports to people, and decides nothing.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.effects import Effects
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
-from swarmlearning.sl.remarks import Remarks, speaks_against
+from swarmlearning.sl.remarks import Remarks, is_called_unusable
 from swarmlearning.sl.results import keep_final
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.views.names import node_names
@@ -82,10 +82,10 @@ class Driver:
         return steps, self.effects.moved, training
 
     async def run(self) -> None:
-        """Takes part until training is over. Raises `Superseded` when this node was started again elsewhere."""
+        """Works until training is over. Raises `Superseded` when this node was started again elsewhere."""
         try:
             self._tasks.start(self._follow())
-            self._tasks.start(self.narrator.keep_telling(lambda: self._follower.chain, self._waiting))
+            self._tasks.start(self.narrator.report_waiting(lambda: self._follower.chain, self._waiting))
             await self._tasks.ended
         finally:
             await self._tasks.stop()
@@ -133,14 +133,14 @@ class Driver:
         self._handle(ChainAdvanced(state, chain.height, network.last_height(chain.world, leader)))
 
     async def _remark(self, chain: Chain) -> None:
-        """Tells what the ledger shows about merges, before the ML process goes on from the result.
+        """Reports what the ledger shows about merges, before the ML process goes on from the result.
 
-        What it says against this site's model is checked here first.
+        Where the ledger calls this site's model unusable, the model is checked here first.
         """
         state, names = state_of(chain.world, self.contract), node_names(chain.world)
         node = network.node(chain.world, self._uid)
         address = node.addresses.get("fs", "") if node else ""
-        fault = await self.ml.fault_of_model() if speaks_against(state, self._uid) else ""
+        fault = await self.ml.fault_of_model() if is_called_unusable(state, self._uid) else ""
         for remark in self._remarks.new(state, names, fault, address) if self._remarks else ():
             if remark.fatal:
                 self._handle(SiteFailed(remark.text))

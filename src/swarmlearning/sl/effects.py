@@ -155,7 +155,7 @@ class Effects:
                     self._emit(Fetched(digest))
 
     def _sources(self, action: Fetch) -> list[Source]:
-        """Where the members who may hold the model are reached."""
+        """The addresses of the members who may hold the model."""
         world, found = self._follower.chain.world, list[Source]()
         for uid in action.holders:
             node = network.node(world, uid)
@@ -183,7 +183,7 @@ class Effects:
         return digest in results | ({training.round.base} if training.round else set())
 
     async def _check(self, digest: str) -> str:
-        """Why a held result cannot be trained on, empty when it can. A bad one leaves the store."""
+        """The reason why a held result cannot be trained on, empty when it can. A bad one is removed from the store."""
         terms, own, result = self._training.terms, self._ml.model, self._training.result
         before = result.closed.base if result and result.digest == digest else ""
         if terms is None or digest == own:

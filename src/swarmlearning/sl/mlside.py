@@ -44,7 +44,7 @@ class MLSide:
         """`directory`: for the channel, and the list of the model's tensors."""
         self.channel = MLChannel(directory / "channel", self._on_message, self._on_left)
         self.session: Open | None = None
-        self.served = False  # whether the ML process has been told that training is over
+        self.served = False  # True once the ML process has the message that training is over
         self.model = ""  # digest of the model that was handed over last
         self.model_size = 0  # bytes of each model of the session
         self._structure_file = directory / "structure.txt"
@@ -77,7 +77,7 @@ class MLSide:
         return f"{self._incarnation}-{self._sessions}"
 
     async def fault_of_model(self) -> str:
-        """Which tensor of the model that was handed over last is not finite, empty when all are or it is not here."""
+        """The tensor of the model handed over last that is not finite; empty when all are, or the model is not here."""
         with self._store.pinned(self.model) if self.model else self._store.pinned():
             try:
                 return await asyncio.to_thread(fault_of_own, self._store.path(self.model)) if self.model else ""
@@ -114,7 +114,7 @@ class MLSide:
         self._send(messages.Waiting(text))
 
     def fail(self, text: str) -> None:
-        """Ends the ML process' training; the text says why and what to do."""
+        """Ends the ML process' training; the text has the reason and advice."""
         self._send(messages.Failed(text))
 
     def _send(self, message: FromSL) -> None:
@@ -146,7 +146,7 @@ class MLSide:
 
     def _open(self, message: Open) -> None:
         if message.version != messages.VERSION:
-            raise ChannelError(f"local channel version {message.version}; this SL node speaks {messages.VERSION}")
+            raise ChannelError(f"local channel version {message.version}; this SL node supports {messages.VERSION}")
         specs = message.specs
         try:
             self.model_size = file_size(specs)

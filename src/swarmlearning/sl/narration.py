@@ -1,4 +1,4 @@
-"""What a person is told of a training: in this node's log, and in the training log of the script that waits.
+"""The lines that report a training to people: in this node's log, and in the training log of the script that waits.
 
 Nothing is decided here. Every text is shown once for as long as it stays the same; what a site waits for is repeated
 now and then.
@@ -24,7 +24,7 @@ from swarmlearning.views.training import Waiting, participation
 logger = logging.getLogger("swarm.SL")
 
 WAITING_SECONDS: Final = 10.0
-"""How often is looked whether what the ML process waits for has changed."""
+"""Between two looks at what the ML process waits for."""
 REPEATED: Final = 6
 """After so many times an unchanged text is shown again."""
 _SHOWN: Final = 256
@@ -35,22 +35,22 @@ Outage: TypeAlias = Callable[[], tuple[float, str] | None]
 
 
 class Narrator:
-    """`show` puts a line into the training log; `shared_log`: what it shows there is in this node's log already.
+    """`show` puts a line into the training log; `shared_log`: that line is in this node's log already.
 
-    `outage` may be set to what knows of one.
+    `outage` may be set to a function that reports one.
     """
 
     def __init__(self, show: Callable[[str], None], shared_log: bool) -> None:
         self.outage: Outage = lambda: None
         self._show = show
         self._shared_log = shared_log
-        self._told: dict[str, None] = {}
+        self._reported: dict[str, None] = {}
         self._standing: list[str] = []
 
     # --- for the script too -----------------------------------------------------------------------------------------
 
-    async def keep_telling(self, chain: Callable[[], Chain], waiting: Callable[[], Waiting | None]) -> None:
-        """Tells for ever, while the ML process waits, what for."""
+    async def report_waiting(self, chain: Callable[[], Chain], waiting: Callable[[], Waiting | None]) -> None:
+        """Reports until cancelled what the ML process waits for, whenever it waits."""
         before, times = "", 0
         while True:
             await asyncio.sleep(WAITING_SECONDS)
@@ -67,30 +67,30 @@ class Narrator:
                 self._show(escaped(text))
 
     def remark(self, remark: Remark) -> None:
-        """Tells what the ledger shows about merges."""
+        """Reports what the ledger shows about merges."""
         logger.warning("%s", remark.text)
         if remark.own:
             self._show(escaped(remark.text))
 
     def not_fetched(self, digest: str, reason: str) -> None:
-        """Tells that a model that this node needs cannot be fetched."""
-        self._tell(logging.WARNING, f"Cannot get model {digest[:16]}: {reason}")
+        """Reports that a model that this node needs cannot be fetched."""
+        self._report_once(logging.WARNING, f"Cannot get model {digest[:16]}: {reason}")
 
     def local_failure(self, reason: str) -> None:
-        """Tells why this node cannot do its part."""
-        self._tell(logging.ERROR, f"This site's SL node cannot do its part: {reason}")
+        """Reports why this node cannot do its part."""
+        self._report_once(logging.ERROR, f"This site's SL node cannot do its part: {reason}")
 
     def bad_result(self, digest: str, fault: str) -> None:
-        """Tells why a result is not given to the script."""
-        self._tell(logging.ERROR, f"The merged model {digest[:16]} is not used here: {fault}")
+        """Reports why a result is not given to the script."""
+        self._report_once(logging.ERROR, f"The merged model {digest[:16]} is not used here: {fault}")
 
     def warn(self, text: str) -> None:
-        """Tells what will trouble the training if it is not mended, and each later ML process too."""
+        """Reports a condition that will trouble the training unless it is corrected, to each later ML process too."""
         self._standing.append(text)
-        self._tell(logging.WARNING, text)
+        self._report_once(logging.WARNING, text)
 
     def greet(self) -> None:
-        """Tells an ML process that has just come what it has to know."""
+        """Reports to an ML process that has just connected what it has to know."""
         for text in self._standing:
             self._show(escaped(text))
 
@@ -123,14 +123,14 @@ class Narrator:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _tell(self, level: int, text: str) -> None:
+    def _report_once(self, level: int, text: str) -> None:
         key = _NUMBERS.sub("", text)  # the free bytes of a full disk change with each attempt
-        if key in self._told:
+        if key in self._reported:
             logger.debug("%s", text)
             return
-        self._told[key] = None
-        while len(self._told) > _SHOWN:
-            del self._told[next(iter(self._told))]
+        self._reported[key] = None
+        while len(self._reported) > _SHOWN:
+            del self._reported[next(iter(self._reported))]
         logger.log(level, "%s", text)
         self._show(escaped(text))
 

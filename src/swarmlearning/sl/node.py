@@ -51,10 +51,10 @@ logger = logging.getLogger("swarm.SL")
 CONTACT_ATTEMPTS = 12
 LEAVE_SECONDS = 2.0
 OVER_ALREADY = 3
-"""Exit status of an SL whose script came after the end of the training: to start it again helps nobody."""
+"""Exit status of an SL whose script came after the end of the training: to start it again is of no use."""
 CONTACT_HINT = (
     "Check that the SN runs, that --sn-ip and --sn-api-port are its address, and that it trusts the CA of this node's "
-    "certificate (its log tells of failed TLS handshakes)"
+    "certificate (its log has lines on failed TLS handshakes)"
 )
 ADDRESS_HINT = (
     "If other sites cannot reach it either, they can fetch no model from this site, and it cannot take part in rounds: "
@@ -144,7 +144,7 @@ async def _take_part(
                 tasks.create_task(_end_when(superseded)),
             ]
             await follower.reached(height)
-            await _say(sender, Register("SL", settings.name, identity.bundle, __version__))
+            await _send(sender, Register("SL", settings.name, identity.bundle, __version__))
             heartbeat.start(lambda: follower.addresses)
             announced = await _announce(settings, server, host, sender)
             background.append(tasks.create_task(server.wait()))
@@ -173,11 +173,11 @@ def _files(settings: SlSettings, place: DataDirectory, follower: Follower, drive
 
 
 async def _announce(settings: SlSettings, server: Server, host: str, sender: Sender) -> str:
-    """Starts the file server, which listens on `host`; the address that others are given."""
+    """Starts the file server, which listens on `host`; returns the address that others are given."""
     await server.start()
     announced = settings.fs_service or join(settings.host, server.port)
     logger.info("File server is at %s, announced as %s", join(host, server.port), announced)
-    await _say(sender, Announce({"fs": announced}))
+    await _send(sender, Announce({"fs": announced}))
     return announced
 
 
@@ -212,7 +212,7 @@ async def _train(settings: SlSettings, driver: Driver, ready: Ready, facts: dict
     async with asyncio.TaskGroup() as tasks, _bridged(settings, driver.ml.channel.path) as variables:
         work = tasks.create_task(driver.run())
         logger.info("Waiting for the ML process on %s", driver.ml.channel.path)
-        ready.tell({"channel": str(driver.ml.channel.path), **facts})
+        ready.report({"channel": str(driver.ml.channel.path), **facts})
         if settings.command:
             environment = {**_run_folder(settings), **variables}
             status = await run_ml(settings.command, driver.ml.channel.path, environment)
@@ -251,7 +251,7 @@ def _run_folder(settings: SlSettings) -> dict[str, str]:
 
 @asynccontextmanager
 async def _bridged(settings: SlSettings, channel: Path) -> AsyncIterator[dict[str, str]]:
-    """Inside the block the original's client is served too, if that is asked for; the variables that lead it here.
+    """Inside the block the original's client is served too, if so configured; yields the variables that lead it here.
 
     Raises `BridgeError` when the bridge cannot be set up.
     """
@@ -285,7 +285,7 @@ async def _contact(follower: Follower) -> int:
     raise AssertionError("unreachable")
 
 
-async def _say(sender: Sender, body: Register | Announce) -> None:
+async def _send(sender: Sender, body: Register | Announce) -> None:
     try:
         await sender.send(network.CONTRACT, body)
     except Refusal as refusal:
@@ -295,11 +295,11 @@ async def _say(sender: Sender, body: Register | Announce) -> None:
 
 
 async def _leave(sender: Sender) -> None:
-    """Says that this node ends, so that nobody has to find out by its lease; a registration brings it back."""
+    """Reports that this node leaves, so that nobody waits until its lease expires; a registration brings it back."""
     try:
         await asyncio.wait_for(sender.send(network.CONTRACT, Leave()), LEAVE_SECONDS)
     except (Refusal, TimeoutError) as error:
-        logger.warning("The SN was not told that this node ends: %s", str(error) or "no answer")
+        logger.warning("Could not report to the SN that this node leaves: %s", str(error) or "no answer")
 
 
 async def _end_when(superseded: asyncio.Queue[str]) -> None:

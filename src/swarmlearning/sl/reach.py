@@ -1,4 +1,4 @@
-"""How others reach this node's file server: where it listens, what it announces, and whether that leads back to it."""
+"""The address of this node's file server: where it listens, what it announces, and whether that leads back to it."""
 
 import errno
 import http.client
@@ -36,7 +36,7 @@ def listening_host(host: str, chosen: str) -> str:
 
 
 def fault_of_own_address(address: str, context: ssl.SSLContext, certificate: bytes) -> str:
-    """Why this node does not reach its own file server at the announced address, empty when it does. Blocks.
+    """The reason why this node does not reach its own file server at `address`, empty when it does. Blocks.
 
     `certificate`: this node's own (DER), by which it knows itself.
     """

@@ -1,4 +1,4 @@
-"""Who may have a model of this node: the nodes that take part in its training, known by their certificates."""
+"""The nodes that may fetch a model from this one: those in its training, identified by their certificates."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""What the ledger says about merges that a site's user has to know, each said once.
+"""Remarks for a site's user on what the ledger shows about merges, each made once.
 
 A model with NaN or infinity is left out and the round goes on; its own user learns it in the training log. Where that
 leaves too few models, its ML process can only be ended: the round waits for another model, and it for the round. A
@@ -16,7 +16,7 @@ from swarmlearning.views.names import Names, name_of
 
 
 def unreachable_text(address: str, reason: str) -> str:
-    """What a site has to know whose models others cannot fetch, and what to do."""
+    """The text for a site whose models others cannot fetch, with what to do."""
     return (
         f"Other sites cannot fetch this site's models from {address}: {reason}. Check that this is this node's address "
         "(--host-ip, --sl-fs-port; --sl-fs-service behind NAT or a proxy) and that firewalls let other SL nodes connect"
@@ -32,12 +32,12 @@ class Remark(NamedTuple):
 
 
 class Remarks:
-    """Looks at each state of one contract for the site `uid`; what `known` shows already is not said."""
+    """Looks at each state of one contract for the site `uid`; no remark is made on what `known` shows already."""
 
     def __init__(self, uid: str, on_non_finite: OnNonFinite, known: Training) -> None:
         self._uid = uid
         self._fail = on_non_finite == "fail"
-        self._said: set[tuple[object, ...]] = set()
+        self._made: set[tuple[object, ...]] = set()
         self.new(known, {}, "")
 
     def new(self, state: Training, names: Names, fault: str = "", address: str = "") -> list[Remark]:
@@ -52,16 +52,16 @@ class Remarks:
             own = _Own(self._uid, fault, address)
             found |= _left_out(state, state.result, own, self._fail, names)
             found |= _alone(state, state.result.receipt, names)
-        fresh = [remark for key, remark in found.items() if key not in self._said]
-        self._said |= found.keys()
+        fresh = [remark for key, remark in found.items() if key not in self._made]
+        self._made |= found.keys()
         return fresh
 
 
 _Keyed: TypeAlias = Iterator[tuple[tuple[object, ...], Remark]]
 
 
-def speaks_against(state: Training, uid: str) -> bool:
-    """True if the ledger shows a model of this site as not usable for its values."""
+def is_called_unusable(state: Training, uid: str) -> bool:
+    """True if the ledger shows a model of this site as unusable because of its values."""
     excluded = state.result.receipt.exclusions if state.result else ()
     barred = state.round is not None and uid in state.round.barred
     return barred or any(entry.uid == uid and entry.reason == "non-finite" for entry in excluded)
@@ -83,12 +83,12 @@ def _left_out(state: Training, result: Result, own: _Own, fail: bool, names: Nam
         if mine:
             text += _advice(entry, own)
         if ends:
-            text += ". Training ends here, as SL_NON_FINITE=fail asks"
+            text += ". Training ends here, as SL_NON_FINITE=fail requires"
         yield (state.run, number, result.digest, entry.uid), Remark(text, mine, ends)
 
 
 def _advice(entry: Exclusion, own: _Own) -> str:
-    """What a site that was left out can do."""
+    """Advice for a site that was left out, as the end of a sentence."""
     match entry.reason:
         case "non-finite" if own.fault:
             return ". NaN or infinity: a learning rate that is too high, or data to look at"

@@ -1,4 +1,4 @@
-"""What a training leaves in an SL's data directory when it is over: the final model, and a report of the run.
+"""The files that a finished training leaves in an SL's data directory: the final model, and a report of the run.
 
     results/<contract>-run<N>.safetensors    the final model, runs counted from 1; a link: no second copy of the bytes
     results/<contract>-run<N>.json           the report (`FinalModel`)

@@ -49,7 +49,7 @@ class Agreement:
                 )
             mine = self._miner.state(self._miner.chain.height)
             assert mine is not None
-            fault = judge(mine, await _ask(mine.height, clients))
+            fault = judge(mine, await _states(mine.height, clients))
             if fault.final:
                 raise NodeError(fault.text)
             if fault.text and fault.text != self.alarm:
@@ -65,7 +65,7 @@ class Fault(NamedTuple):
 
 
 def judge(mine: State, others: Sequence[State]) -> Fault:
-    """This SN against the others that have answered, at one height."""
+    """The fault that this SN's state shows against those of the others that have answered, at one height."""
     against = [other for other in others if other != mine]
     if not against:
         return Fault("", final=False)
@@ -98,19 +98,19 @@ async def _is_proved(client: SnClient, chain: Chain, recovery: Recovery) -> bool
     try:
         block = chain.rules.read(await client.block(recovery.height))
     except (Unavailable, Refusal, MalformedError) as error:
-        logger.warning("%s speaks of a recovery and does not prove it: %s", client.address, error)
+        logger.warning("%s reports a recovery and does not prove it: %s", client.address, error)
         return False
-    said = [signed.content for signed in block.transactions if signed.content.sender == recovery.by]
+    sent = [signed.content for signed in block.transactions if signed.content.sender == recovery.by]
     return (
         block.header.network == chain.network_id
         and block.header.sealer == recovery.by
         and is_sealed(block, chain.world)
-        and Recover(lost=recovery.lost) in [content.body for content in said]
+        and Recover(lost=recovery.lost) in [content.body for content in sent]
     )
 
 
 async def _recoveries(clients: Sequence[SnClient]) -> list[tuple[SnClient, Recovery]]:
-    async def ask(client: SnClient) -> list[tuple[SnClient, Recovery]]:
+    async def request(client: SnClient) -> list[tuple[SnClient, Recovery]]:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 found = msgspec.convert((await client.status())["recoveries"], list[Recovery])
@@ -118,15 +118,15 @@ async def _recoveries(clients: Sequence[SnClient]) -> list[tuple[SnClient, Recov
             return []
         return [(client, recovery) for recovery in found]
 
-    return [entry for answer in await asyncio.gather(*map(ask, clients)) for entry in answer]
+    return [entry for answer in await asyncio.gather(*map(request, clients)) for entry in answer]
 
 
-async def _ask(height: int, clients: Sequence[SnClient]) -> list[State]:
-    async def ask(client: SnClient) -> list[State]:
+async def _states(height: int, clients: Sequence[SnClient]) -> list[State]:
+    async def request(client: SnClient) -> list[State]:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return [State(**await client.state(height))]
         except (Unavailable, Refusal, TimeoutError):
             return []
 
-    return [state for answer in await asyncio.gather(*map(ask, clients)) for state in answer]
+    return [state for answer in await asyncio.gather(*map(request, clients)) for state in answer]

@@ -4,7 +4,7 @@
         ▲                                                                                │
         └──────────────(removed: its member's data is worthless now)─────────────────────┘
 
-While this SN has no vote it orders through the others (`sn/remote.py`) and asks them whether it has been added. As a
+While this SN has no vote it orders through the others (`sn/remote.py`) and polls them until it has been added. As a
 voter it helps to look after the cluster (`sn/votes.py`).
 """
 
@@ -37,11 +37,11 @@ from swarmlearning.sn.votes import Votes
 logger = logging.getLogger("swarm.ordering")
 
 ASK_SECONDS = 0.5
-"""How often an SN without a vote asks whether it has been added."""
+"""Between two requests of an SN without a vote, to learn if it has been added."""
 FULL = 0.8
 """Share of etcd's quota above which an operator should know; at the quota every write is refused."""
 SOON_SECONDS = 0.1
-"""How often this SN's member is looked at while something about it is about to change."""
+"""Between two looks at this SN's member while something about it is about to change."""
 
 
 class Cluster:
@@ -108,10 +108,10 @@ class Cluster:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     async def remove(self, uid: str) -> None:
-        """Ends the vote of an SN that asks for it. Raises `OrderingError`."""
+        """Ends the vote of an SN at its request. Raises `OrderingError`."""
         gateway = self._gateway
         if gateway is None:
-            raise OrderingError("this SN has no vote on the order either; ask another one")
+            raise OrderingError("this SN has no vote in the ordering cluster either; try another SN")
         for member in await gateway.members():
             if member.peer_url == peer_url(uid):
                 await gateway.remove(member.id)
@@ -141,7 +141,7 @@ class Cluster:
     async def order(self, expected: Head, entry: bytes) -> Head:
         """For an SN without a vote: see `EtcdLog.order`."""
         if self._log is None:
-            raise OrderingError("this SN has no vote on the order either; ask another one")
+            raise OrderingError("this SN has no vote in the ordering cluster either; try another SN")
         return await self._log.order(expected, entry)
 
     @property
@@ -212,7 +212,7 @@ class Cluster:
 
     async def _enter_if_added(self) -> float:
         """Starts a member of the cluster once a voter has added this SN to it as a learner."""
-        client, members = await self._told_members()
+        client, members = await self._reported_members()
         me = next((member for member in members if member.peer_url == peer_url(self._uid)), None)
         if me is not None and not me.learner and client is not None:
             await self._end_lost_vote(client)
@@ -232,14 +232,14 @@ class Cluster:
 
     async def _end_lost_vote(self, client: SnClient) -> None:
         """A vote whose promises are lost with the member's data must not be used again: it ends, then a new one is
-        asked for."""
+        requested."""
         try:
             await client.end_vote(self._uid)
         except (Unavailable, Refusal) as error:
             logger.warning("this SN has lost its member's data, and its old vote cannot be ended yet: %s", error)
 
-    async def _told_members(self) -> tuple[SnClient | None, list[Member]]:
-        """The cluster's members, and the SN that has told them; none when nobody can."""
+    async def _reported_members(self) -> tuple[SnClient | None, list[Member]]:
+        """The cluster's members, and the SN that reported them; none when no SN can."""
         for client in self._others():
             try:
                 members = [Member(*msgspec.structs.astuple(found)) for found in await client.cluster()]
@@ -273,7 +273,7 @@ class Cluster:
 
         An SN that was added again meanwhile has no name in the list until its new member has started.
         """
-        _, members = await self._told_members()
+        _, members = await self._reported_members()
         return bool(members) and all(member.name != self._uid for member in members)
 
     async def _begin_anew(self) -> None:

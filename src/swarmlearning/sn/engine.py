@@ -38,7 +38,7 @@ class Engine(Protocol):
         ...
 
     async def remove(self, uid: str) -> None:
-        """Ends the vote of an SN that asks for it. Raises `OrderingError`."""
+        """Ends the vote of an SN at its request. Raises `OrderingError`."""
         ...
 
     async def members(self) -> list[Member]:
@@ -46,7 +46,7 @@ class Engine(Protocol):
         ...
 
     async def leases(self) -> dict[str, Lease] | None:
-        """The leases of those who are there; None where this SN cannot tell."""
+        """The leases of the nodes that are present; None where this SN does not know."""
         ...
 
     async def alarms(self) -> list[str]:
@@ -55,7 +55,7 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """The embedded engine behind the same door as `Cluster`: one SN, nobody else to ask."""
+    """The embedded engine behind the same interface as `Cluster`: one SN, and no other."""
 
     name = "local"
     votes = True

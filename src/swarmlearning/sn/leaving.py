@@ -1,4 +1,4 @@
-"""Leaving the network for good: said by a stopped SN through one of the others."""
+"""Leaving the network for good: reported for a stopped SN through one of the others."""
 
 import logging
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("swarm.SN")
 
 
 async def leave(place: DataDirectory, identity: Identity) -> int:
-    """Records that the SN of this data directory has left, which the voters then remove; the height of the block.
+    """Records that the SN of this data directory has left, which the voters then remove; returns the block's height.
 
     Raises `NodeError`.
     """
@@ -42,5 +42,5 @@ async def leave(place: DataDirectory, identity: Identity) -> int:
 
 
 def registration(me: Node, identity: Identity) -> Register:
-    """Of a command that speaks for a stopped SN."""
+    """The registration with which a command acts for a stopped SN."""
     return Register(node_type="SN", name=me.name, certificate=identity.bundle, version=__version__)

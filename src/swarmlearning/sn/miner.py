@@ -60,7 +60,7 @@ class State(NamedTuple):
 
 
 class BehindError(OrderingError):
-    """The sender has seen blocks that this SN has not yet: it cannot tell; try again, or another SN."""
+    """The sender has seen blocks that this SN has not yet, so it cannot judge: try again, or another SN."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Miner:
         """Replays what the log holds beyond the head: the state this SN left, whatever ended it."""
         while entries := await self._log.read(self.chain.height + 1, READ_BATCH):
             for raw in entries:
-                await self._take(raw, self.chain.append(raw))
+                await self._advance(raw, self.chain.append(raw))
 
     async def found(self, genesis: SignedTransaction) -> None:
         """Writes block 0. Raises `Rejection`."""
@@ -123,7 +123,7 @@ class Miner:
         world = self.chain.try_transaction(World(), genesis, time_ms)
         raw = self.chain.seal([genesis], world, time_ms, self._uid, self._signer).raw
         await self._log.append(Head(self.chain.height, self.chain.hash), raw)
-        await self._take(raw, self.chain.append(raw))
+        await self._advance(raw, self.chain.append(raw))
 
     async def submit(self, raw: str) -> int:
         """Height of the committed block with this transaction; the same bytes again give the same answer.
@@ -151,7 +151,7 @@ class Miner:
         return await asyncio.shield(answer)
 
     async def run(self) -> None:
-        """Follows the log and seals, until cancelled; then whoever waits is told to ask another SN."""
+        """Follows the log and seals until cancelled; then whoever waits is sent to another SN."""
         behind, attempts = False, Backoff(0.05, 1.0)
         try:
             while True:
@@ -269,7 +269,7 @@ class Miner:
             for pending in batch:
                 pending.answer.set_exception(error)
             return False
-        await self._take(block.raw, step)
+        await self._advance(block.raw, step)
         for pending in batch:
             pending.answer.set_result(self.chain.height)
         return True
@@ -320,8 +320,8 @@ class Miner:
                 raise UnavailableError(f"{where}: {fault.detail}; send it to another SN") from fault
             raise
 
-    async def _take(self, raw: bytes, step: Step) -> None:
-        """Advances to the chain after one more block, and tells everybody who waits for it."""
+    async def _advance(self, raw: bytes, step: Step) -> None:
+        """Advances to the chain after one more block, and notifies everybody who waits for it."""
         chain = step.chain
         if step.void is not None:
             logger.error("block %d%s is void: %s", chain.height, _by(step), step.void)

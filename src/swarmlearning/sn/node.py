@@ -44,7 +44,7 @@ LEASE_SECONDS = 2.5
 BEAT_SECONDS = 0.8
 CONTACT_ATTEMPTS = 12
 PLACE_SECONDS = 20.0
-"""How long the start waits for this SN's registration before it serves all the same (no majority yet)."""
+"""For which the start waits for this SN's registration; then it serves without (there is no majority yet)."""
 STOP_SECONDS = 0.2
 """For answers under way. Block streams never end by themselves, and what is cut off is sent again by its sender."""
 UNSENT_BYTES = 64 * 1024
@@ -144,7 +144,7 @@ class _Sn:
         self._resumed: Chain | None = None
 
     async def run(self, ready: Ready) -> None:
-        """Takes its place in the network, then works until cancelled."""
+        """Joins or founds the network, then works until cancelled."""
         try:
             await self._resume()
             await self._load()
@@ -259,7 +259,7 @@ class _Sn:
             await self._engine.switch.wait_for_append(self._miner.chain.height)
             await self._load()
         if self._miner.chain.network_id != self._place.network:
-            raise NodeError("the SN has sent the chain of another network than it said")
+            raise NodeError("the SN has sent the chain of another network than it reported")
 
     def _refuse_to_join(self) -> None:
         if self._settings.sentinel_address:
@@ -300,10 +300,10 @@ class _Sn:
                 logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
                 facts = {"listens": self._listens, "network": chain.network_id, "uid": self._place.uid}
                 self._placed = True
-                ready.tell({**addresses, **facts})
+                ready.report({**addresses, **facts})
                 await asyncio.Event().wait()
             finally:
-                for task in running:  # before the API: who waits there for a block is told that none will come
+                for task in running:  # before the API, so that requests that wait for a block are answered
                     task.cancel()
 
     @asynccontextmanager

@@ -1,7 +1,7 @@
 """Restarting a network from one survivor, after the majority of its voters is lost for good: an operator's act.
 
-What the survivor's etcd member has received and nobody else can confirm any more is taken over into the chain file;
-then the member's data is given up, and one block is added in which this SN says that the others have left. Started
+What the survivor's etcd member has received and nobody else can confirm any more is copied into the chain file;
+then the member's data is deleted, and one block is added in which this SN reports that the others have left. Started
 again it founds a new etcd cluster from its chain file. The others are fenced by that block: they have no part in the
 new cluster, and join anew when they are started (`agreement.py`).
 """
@@ -79,7 +79,7 @@ async def survey(place: DataDirectory, identity: Identity) -> Survey:
 
 
 async def recover(place: DataDirectory, identity: Identity, binary: Path, found: Survey) -> int:
-    """Gives the old order up and records it; the height of the block that says so. Raises `OrderingError`."""
+    """Gives the old order up and records that; returns the height of the block. Raises `OrderingError`."""
     with closing(LocalLog(place.path / CHAIN_FILE)) as file:
         await _take_over(file, place, identity, binary)
         miner = await _loaded(file, place, identity)
@@ -131,7 +131,7 @@ async def _loaded(log: Log, place: DataDirectory, identity: Identity) -> Miner:
 
 
 async def _answers(sns: Sequence[Node], identity: Identity) -> list[tuple[Node, dict[str, Any]]]:
-    async def ask(sn: Node) -> list[tuple[Node, dict[str, Any]]]:
+    async def request(sn: Node) -> list[tuple[Node, dict[str, Any]]]:
         if "api" not in sn.addresses:
             return []
         try:
@@ -143,7 +143,7 @@ async def _answers(sns: Sequence[Node], identity: Identity) -> list[tuple[Node, 
         except (Unavailable, Refusal, TimeoutError):
             return []
 
-    return [found for answer in await asyncio.gather(*map(ask, sns)) for found in answer]
+    return [found for answer in await asyncio.gather(*map(request, sns)) for found in answer]
 
 
 def _check_needed(sn: Node, status: dict[str, Any], height: int) -> None:

@@ -35,7 +35,7 @@ class RemoteLog:
         return await self._file.head()
 
     async def append(self, expected: Head, entry: bytes) -> Head:
-        """Asks the others in turn. Raises `ConflictError`, or `OrderingError` when none can say."""
+        """Sends the entry to the others in turn. Raises `ConflictError`, or `OrderingError` when none can order it."""
         reasons = []
         for client in self._others():
             try:

@@ -98,7 +98,7 @@ async def _source(
             await client.close()
             raise
     raise NodeError(
-        f"{fault or 'the chain file holds'}; but no other SN can be asked ({'; '.join(reasons) or 'none is known'}). "
+        f"{fault or 'the chain file holds'}; but no other SN can be reached ({'; '.join(reasons) or 'none is known'}). "
         "Name one with --sentinel-ip"
     )
 

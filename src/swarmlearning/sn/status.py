@@ -28,7 +28,7 @@ from swarmlearning.views.training import waiting
 class NodeStatus(BaseModel):
     """A registered node; `training`: as its last heartbeats reported it, where it has a script that trains.
 
-    `state`: `alive`, `lost`, `left`, `quarantined`, or `unknown`, an SN of which this SN cannot tell.
+    `state`: `alive`, `lost`, `left`, `quarantined`, or `unknown`: an SN of which this SN knows no lease.
     """
 
     uid: str
@@ -60,7 +60,7 @@ class TrainingStatus(BaseModel):
 class VoterStatus(BaseModel):
     """An SN's part in ordering: `voter`, `learner`, `spare` or `quarantine`. `founder`: it has founded the network;
     `witness`: it has no API; `height`: as its last heartbeat reported it, and `lag`: how many blocks that is behind
-    those which it must have reported by now (None: not known); `present`: its lease stands (None: this SN cannot tell).
+    those which it must have reported by now (None: not known); `present`: its lease stands (None: not known).
     """
 
     uid: str
@@ -90,7 +90,7 @@ class ExpiryStatus(BaseModel):
 
 class Status(BaseModel):
     """The network as this SN sees it. `fault_tolerance`: how many failures it survives (`bears` is the former name);
-    `majority`: whether blocks can be ordered (None: this SN has no vote and cannot tell); `alarms`: what an operator
+    `majority`: whether blocks can be ordered (None: this SN has no vote and does not know); `alarms`: what an operator
     should see."""
 
     network: str
@@ -114,7 +114,7 @@ class Status(BaseModel):
 
 @dataclass(frozen=True)
 class _View:
-    """The facts that the SN `uid` has beside the chain: the engine's members and leases (None: it cannot tell), and the
+    """The facts that the SN `uid` has beside the chain: the engine's members and leases (None: not known), and the
     height that an SN which follows must have reported by now."""
 
     uid: str
@@ -130,7 +130,7 @@ class _View:
         return lease if lease is not None and lease.incarnation == known.incarnation else None
 
     def present(self, known: Node) -> bool | None:
-        """True if a node is there, as this SN itself is; None where this SN cannot tell."""
+        """True if a node is present, as this SN itself is; None where this SN does not know."""
         if known.uid == self.uid:
             return True
         return None if self.leases is None else self.lease(known) is not None

@@ -1,7 +1,7 @@
-"""Looking after the etcd cluster: who votes, and what etcd may forget.
+"""Maintenance of the etcd cluster: who votes, and which blocks etcd may delete.
 
-Every voter runs this, but only the live one with the lowest UID acts: it carries out what `membership.next_step` says,
-one step at a time. Doing a step twice does no harm, etcd refuses the second.
+Every voter runs this, but only the live one with the lowest UID acts: it carries out the steps of
+`membership.next_step`, one at a time. Doing a step twice does no harm: etcd refuses the second.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ PACE_SECONDS = 1.0
 GONE_SECONDS = 10.0
 """A voter without a lease for this long is replaced, if there is somebody to replace it."""
 KEPT_BLOCKS = 256
-"""Blocks that stay in etcd although every voter has them: who was away for a moment need not ask others for them."""
+"""Blocks that stay in etcd although every voter has them: who was away for a moment need not fetch them from others."""
 
 
 class Votes:
@@ -80,7 +80,7 @@ class Votes:
             logger.warning("SN %s does not vote any more", step.uid or step.member)
             await self._gateway.remove(step.member)
         elif step.action == "add":
-            await self._gateway.add_learner(peer_url(step.uid))  # the newcomer asks for that, and starts its member
+            await self._gateway.add_learner(peer_url(step.uid))  # the newcomer polls for that, and starts its member
         else:
             try:
                 await self._gateway.promote(step.member)

@@ -130,7 +130,7 @@ class Watchdog:
 
     async def _grant(self, chain: Chain) -> None:
         for lease in self._judgement.grants(chain):
-            self._leases = {**self._leases, lease.uid: lease}  # known here before anybody tells us of it
+            self._leases = {**self._leases, lease.uid: lease}  # known here before any observation reports it
             try:
                 await self._presence.announce(lease)
             except OrderingError as error:
@@ -142,11 +142,11 @@ class Watchdog:
             await self._changed.wait()
             self._changed.clear()
             if not self._votes():
-                continue  # without a vote this SN cannot tell who is there
+                continue  # without a vote this SN does not know who is present
             chain = self._miner.chain
             self._judgement.hear(chain, self._leases, loop.time())
             for proposal in self._judgement.proposals(chain, self._leases, loop.time()):
-                await self._say(proposal)
+                await self._record(proposal)
             await self._end_leases(chain)
             if rest := self._judgement.seconds_left(chain, self._leases, loop.time()):
                 loop.call_later(rest, self._changed.set)
@@ -160,7 +160,7 @@ class Watchdog:
                 except OrderingError as error:
                     logger.debug("the lease of %s, which has left, runs out by itself: %s", node.name, error)
 
-    async def _say(self, proposal: Proposal) -> None:
+    async def _record(self, proposal: Proposal) -> None:
         try:
             await self._propose(proposal.contract, proposal.body)
             logger.log(logging.INFO if proposal.good_news else logging.WARNING, "%s", proposal.what)

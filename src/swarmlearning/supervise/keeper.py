@@ -62,7 +62,7 @@ def _control(option: int, value: int) -> None:
 
 
 def _reap_others(command: int) -> None:
-    """Takes note of the end of processes that were left to the keeper."""
+    """Reaps processes that were left to the keeper and have ended."""
     with suppress(ChildProcessError):
         while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             if ended.si_pid == command:

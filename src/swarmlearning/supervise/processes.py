@@ -60,7 +60,7 @@ class Child:
         return await asyncio.shield(self.end)
 
     def failure(self) -> ProcessFailed | None:
-        """Why the way it ended is a failure, None when it is not."""
+        """The failure that its end is, None when it is none."""
         code = self.end.result()
         if code == 0 and not self.lasting:
             return None

@@ -16,7 +16,7 @@ Names: TypeAlias = Mapping[str, str]
 
 
 def node_names(world: World) -> Names:
-    """The names of all registered nodes, safe to show; nodes that share a name are told apart by their UIDs."""
+    """The names of all registered nodes, safe to show; nodes that share a name are distinguished by their UIDs."""
     return world.derived("node/", Node, _names)
 
 

@@ -48,7 +48,7 @@ def sl_names(world: World) -> dict[str, str]:
 
 
 def expiries(world: World) -> list[Expiry]:
-    """When the certificates of all nodes that have not left, and of all trusted authorities, expire; soonest first."""
+    """Expiries of the certificates of all nodes that have not left, and of trusted authorities; soonest first."""
     names = node_names(world)
     found = [
         Expiry(names[known.uid], _expires_ms(certificate.pem))

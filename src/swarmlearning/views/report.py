@@ -17,14 +17,14 @@ Part: TypeAlias = Literal["led and contributed", "led", "contributed", "late", "
 
 class Influence(msgspec.Struct, frozen=True):
     """As the round's leader states: how far a site's model lay from the merged one, and the cosine of the angle
-    between its update and the merged update; null is not said. An outlier has the largest distance of all."""
+    between its update and the merged update; null is not stated. An outlier has the largest distance of all."""
 
     distance: float | None
     cosine: float | None
 
 
 class RoundReport(msgspec.Struct, frozen=True):
-    """A round with a result. Each site that had a session is in exactly one of the five; `excluded` says why,
+    """A round with a result. Each site that had a session is in exactly one of the five; `excluded` has the reasons,
     `influence` has an entry for each contributor, `time_ms` is the block time of the result."""
 
     number: int
@@ -86,7 +86,7 @@ class Recorder:
         self._reports: dict[tuple[str, int], dict[tuple[int, str], ReportPerformance]] = {}
 
     def add(self, step: Step) -> None:
-        """Takes account of the next verified block."""
+        """Adds the next verified block."""
         if step.block is None or step.void is not None:
             return
         self._world = step.chain.world

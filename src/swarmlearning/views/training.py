@@ -16,14 +16,15 @@ Phase: TypeAlias = Literal["empty", "opening", "leaderless", "collecting", "merg
 Reason: TypeAlias = Literal[
     "expected", "lost", "restarted", "ml-lost", "left", "unreachable", "unusable", "no-base", "joining"
 ]
-"""Why a member's model is not in: it is merely expected; the member is away (an attendance); others cannot fetch from
-it; its model cannot be used; it can get the latest model from nobody; it joins once it holds the latest model."""
+"""The reason why a member's model is not in: it is merely expected; the member is away (an attendance); others cannot
+fetch from it; its model cannot be used; it can get the latest model from nobody; it joins once it has that
+model."""
 
 Activity: TypeAlias = Literal[
     "training", "submitted", "late", "merging", "finished", "loading", "done", "lost", "restarted", "ml-lost", "left"
 ]
 """`submitted`: its model is in and it waits; `finished`: its local training has ended; `loading`: training is over and
-it takes over the final model; `done`: it holds the final model."""
+it loads the final model; `done`: it holds the final model."""
 
 
 class Awaited(msgspec.Struct, frozen=True):

@@ -132,7 +132,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 
 
 def owner(port: int, pids: Sequence[int]) -> int | None:
-    """Which of these processes has a TCP socket with this local port; reads the system's tables."""
+    """The one of these processes that has a TCP socket with this local port; reads the system's tables."""
     for pid in pids:
         with suppress(psutil.Error):
             if port in (getattr(found.laddr, "port", None) for found in psutil.Process(pid).net_connections("tcp")):

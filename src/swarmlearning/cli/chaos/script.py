@@ -50,14 +50,14 @@ class Training:
 
 
 def main() -> None:
-    """Takes part until it is enough."""
+    """Trains until the run has seen enough."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--mb", type=float, default=8.0)
     parser.add_argument("--rest", type=float, default=0.25)
     options = parser.parse_args()
     folder = Path(os.environ["SWARM_RUN_DIR"])
     training = Training(options.mb, int(os.environ["SWARM_INDEX"]))
-    session = Session(Path(os.environ["SWARM_CHANNEL"]), _request(training), on_waiting=_say)
+    session = Session(Path(os.environ["SWARM_CHANNEL"]), _request(training), on_waiting=_print)
     pace, over = Pace(total_epochs=0), False
     while not over and not (folder / ENOUGH).exists():
         training.step()
@@ -87,7 +87,7 @@ def _request(training: Training) -> Open:
     )
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)
 
 

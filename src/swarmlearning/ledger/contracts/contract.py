@@ -91,7 +91,7 @@ class Contract(Protocol):
     def presence(self, before: World, after: World, body: Body, tx: TxContext) -> Iterable[Presence]:
         """The nodes that came or went by this transaction of its own."""
 
-    def attend(self, world: World, change: Presence, time_ms: int) -> World:
+    def apply_presence(self, world: World, change: Presence, time_ms: int) -> World:
         """The world after a node came or went."""
 
     def proposals(self, world: World, live: Mapping[str, int]) -> Iterable[Proposal]:

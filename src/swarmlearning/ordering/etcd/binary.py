@@ -54,7 +54,7 @@ def judge_version(binary: Path, output: str) -> str:
     """The version in the output of `etcd --version`, judged. Raises `OrderingError`."""
     match = re.search(r"etcd Version: (\d+)\.(\d+)\.(\d+)", output)
     if match is None:
-        raise OrderingError(f"{binary}: does not say its version as etcd does: {output[:100]!r}")
+        raise OrderingError(f"{binary}: does not report its version as etcd does: {output[:100]!r}")
     version = (int(match[1]), int(match[2]), int(match[3]))
     text = ".".join(map(str, version))
     if version[:2] < OLDEST:

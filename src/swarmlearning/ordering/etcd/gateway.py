@@ -17,7 +17,7 @@ from swarmlearning.ordering.protocols import UnavailableError
 
 ANSWER_SECONDS = 5.0
 CHANGE_SECONDS = 2.0
-"""For changes: a leader that dies takes along what it was asked, and nobody answers; a new one is there by then."""
+"""For changes: requests to a leader that dies are lost and never answered; a new one is elected by then."""
 MAX_LINE = 4 * 1024 * 1024
 MAX_REQUESTS = 32
 """At once; watches do not count."""
@@ -76,7 +76,7 @@ class Gateway:
         self._watches: set[aiohttp.StreamReader] = set()
 
     async def close(self) -> None:
-        """Closes all connections; whoever waits or goes on asking is answered `EtcdUnavailableError`."""
+        """Closes all connections; all waiting and later requests fail with `EtcdUnavailableError`."""
         for watch in self._watches:
             watch.set_exception(EtcdUnavailableError(CLOSED))  # aiohttp would leave it waiting
         await self._session.close()

@@ -48,7 +48,7 @@ class EtcdLog:
         self._grown = asyncio.Condition()
 
     async def begin(self) -> None:
-        """Takes the chain file over into a cluster that has no head yet; heights continue."""
+        """Sets the head of a cluster that has none yet to that of the chain file; heights continue."""
         head = await self._file.head()
         if head != EMPTY:
             await self._gateway.transact([value_is(HEAD_KEY, None)], [put(HEAD_KEY, _encode(head))])
@@ -107,7 +107,7 @@ class EtcdLog:
             await self._grown.wait_for(lambda: self._top > height)
 
     async def run(self) -> None:
-        """Watches the blocks until cancelled; asks for the head each time the watch stands, for what was missed."""
+        """Watches the blocks until cancelled; reads the head each time a watch begins, for what was missed."""
         attempts = Backoff(0.05, 1.0)
         async for _ in attempts:
             try:
@@ -128,7 +128,7 @@ class EtcdLog:
         return head
 
     async def _hear(self, changes: Sequence[KeyValue]) -> None:
-        """Takes notice of blocks; one without a value is only known to be there (or, long ago, forgotten)."""
+        """Notes new blocks; one without a value is only known to exist (or was deleted from etcd long ago)."""
         for change in changes:
             height = _height(change.key)
             if change.value and len(self._watched) < MAX_WATCHED:

@@ -1,6 +1,6 @@
 """One etcd member: started, watched and stopped by its SN.
 
-It speaks plain HTTP on two unix sockets in a folder that only this user can enter: one for its SN (`client:0`), one
+It serves plain HTTP on two unix sockets in a folder that only this user can enter: one for its SN (`client:0`), one
 for its peers (`peer:0`), which reach it through the SN's tunnel. It dials its peers through the tunnel's proxy. So all
 that crosses the network is the tunnel's mutual TLS with the SN's own identity (see `tunnel.py`).
 """
@@ -113,7 +113,7 @@ class EtcdMember:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=dying_with_this_process(),  # a member without its SN would vote for nobody's machine
+                preexec_fn=dying_with_this_process(),  # a member must not go on voting without its SN
             )
 
     async def answers(self, *, led: bool = False) -> None:

@@ -3,8 +3,8 @@
     etcd ──plain──▶ proxy of its SN ══ mutual TLS ══▶ P2P port of the other SN ──plain──▶ etcd
           loopback, password                                                   unix socket
 
-etcd could speak TLS itself, but admits every certificate of a CA, reads its trust file only when it starts, and
-compares names that certificates of the original do not carry. Here admission is asked of the ledger for each
+etcd could use TLS itself, but admits every certificate of a CA, reads its trust file only when it starts, and
+compares names that certificates of the original do not carry. Here the ledger decides on admission for each
 connection, so exactly the SNs that it admits get through, from the moment it does, whatever their certificates look
 like and whatever lies between (NAT, SNI proxies).
 

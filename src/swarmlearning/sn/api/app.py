@@ -24,7 +24,7 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
     app = FastAPI(
         title="Swarm Network node",
         version=__version__,
-        description="Submit signed transactions, follow the chain, ask for the state. See docs/protocol.md.",
+        description="Submit signed transactions, follow the chain, request the state. See docs/protocol.md.",
         docs_url=None,  # FastAPI's pages load scripts from other hosts
         redoc_url=None,
     )

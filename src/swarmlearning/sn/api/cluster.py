@@ -58,11 +58,11 @@ async def end_vote(sn: Service, uid: str, request: Request) -> Response:
     """Ends the vote of an SN that has lost what its etcd member had on disk; only at its own request."""
     known = peer_of(sn.miner.chain, peer_credential(request.scope)).node(uid)
     if known is None or known.type != "SN":
-        return refused(sn, Code.NOT_ALLOWED, f"only SN {uid} itself may ask this", 403)
+        return refused(sn, Code.NOT_ALLOWED, f"only SN {uid} itself may request this", 403)
     await sn.engine.remove(uid)
     return Response(status_code=204)
 
 
 def _require_sn(sn: Sn, request: Request) -> None:
     if not peer_of(sn.miner.chain, peer_credential(request.scope)).is_sn:
-        raise Rejection(Code.NOT_ALLOWED, "only an SN that the ledger admits may ask this")
+        raise Rejection(Code.NOT_ALLOWED, "only an SN that the ledger admits may request this")

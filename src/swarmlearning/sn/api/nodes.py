@@ -69,5 +69,5 @@ async def health(sn: Service) -> dict[str, Any]:
 
 @router.get("/is_up", response_class=PlainTextResponse)
 async def is_up() -> str:
-    """As the original's scripts ask."""
+    """Returns OK, as the original's scripts expect."""
     return "OK"

@@ -68,7 +68,7 @@ class Recover(Body, frozen=True):
 
 
 class Lost(Body, frozen=True):
-    """A node's lease is gone, or (said by the node itself) its ML process is: it is not waited for."""
+    """A node's lease is gone, or (reported by the node itself) its ML process is: it is not waited for."""
 
     uid: Uid
     incarnation: Positive

@@ -53,7 +53,7 @@ class NetworkContract:
     }
 
     def presence(self, before: World, after: World, body: Body, tx: TxContext) -> Iterator[Presence]:
-        """Whom the transaction has restarted, lost or found, and all who have left by it, or were shut out."""
+        """The nodes that the transaction restarted, lost or found, and those that have left by it or were shut out."""
         match body:
             case Register():
                 yield Presence(tx.sender, "restarted", tx.incarnation)
@@ -71,7 +71,7 @@ class NetworkContract:
                     if known.left and known.uid not in gone:
                         yield Presence(known.uid, "left", known.incarnation)
 
-    def attend(self, world: World, change: Presence, time_ms: int) -> World:
+    def apply_presence(self, world: World, change: Presence, time_ms: int) -> World:
         """The world itself: its own handlers have noted the change."""
         return world
 

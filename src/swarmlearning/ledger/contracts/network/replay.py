@@ -11,7 +11,7 @@ REPLAY_BITS = 64
 
 
 def use_sequence(world: World, uid: str, incarnation: int, sequence: int, height: int) -> World:
-    """Marks the sequence number as used. Raises `Rejection` when it was, or is too old to tell."""
+    """Marks the sequence number as used. Raises `Rejection` when it was used, or is too old to be checked."""
     key = f"window/{uid}"
     window = world.get(key, Window)
     if window is None or window.incarnation != incarnation:

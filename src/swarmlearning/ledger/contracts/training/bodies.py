@@ -75,7 +75,7 @@ class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     """One model of a merge and the integer coefficient it had in it (see `merge/`).
 
     `distance` of the model from the result and `cosine` of its update with the merged one (`merge/influence.py`) are
-    the leader's statements, for people; None is not said. Nothing follows from them.
+    the leader's statements, for people; None is not stated. Nothing follows from them.
     """
 
     uid: Uid

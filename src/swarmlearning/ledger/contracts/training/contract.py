@@ -92,7 +92,7 @@ class TrainingContract:
         """Nobody: a session is no node."""
         return ()
 
-    def attend(self, world: World, change: Presence, time_ms: int) -> World:
+    def apply_presence(self, world: World, change: Presence, time_ms: int) -> World:
         """Notes in all its trainings that a member came, went or has another address."""
         uid, attendance, incarnation = change
         changes = {

@@ -1,4 +1,4 @@
-"""What the receipt of a merge has to state, so that anyone who holds the models can make the result again."""
+"""Checks of a merge's receipt: it states what anyone who holds the models needs to make the result again."""
 
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection

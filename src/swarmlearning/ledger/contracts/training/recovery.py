@@ -32,7 +32,7 @@ from swarmlearning.ledger.contracts.training.transitions import (
 def depose(
     state: Training, body: Depose, uid: str, *, by_sn: bool, leader_incarnation: int, leader_height: int
 ) -> Training:
-    """Replaces a leader: at an SN's word that its lease is gone, at its own, or at two reporters' of no progress."""
+    """Replaces a leader: when an SN reports its lease as gone, at its own request, or at two reports of no progress."""
     current = round_in_progress(state, body.round)
     if body.term != current.term or not current.leader:
         raise Rejection(Code.STALE_TERM, f"round {current.number} is in term {current.term}, not {body.term}")
@@ -48,7 +48,7 @@ def depose(
         )
     if body.cause == "lease":
         if not by_sn:
-            raise Rejection(Code.NOT_ALLOWED, "only an SN can tell that a lease is gone")
+            raise Rejection(Code.NOT_ALLOWED, "only an SN can report that a lease is gone")
         return elect_leader(next_term(state), previous=current.leader)
     if uid == current.leader:
         return _deposed(state, current)

@@ -40,7 +40,7 @@ members hold it (`Settle`), but for those who have given it up where enough othe
 end with it, and it is never void any more. Who comes back when all others have ended has missed it.
 
 Contributors whose models the leader could not fetch are left out. Where minPeers others are not left, they do not
-count until a leader has their models (`Freeze.reached`): the ledger is told once, and leaders go on trying by
+count until a leader has their models (`Freeze.reached`): it is recorded once, and leaders go on trying by
 themselves.
 
 Training is over when, as a round closes, at least minPeers members have closed their session. Members that closed go
@@ -49,8 +49,8 @@ previous model could stand instead, in round 0 or when nobody has it any more, w
 
 In round 0 all start from one model: the merged one, or (initial sync `one`) that of a single contributor.
 
-Timers live outside: the contract knows heights and terms, never seconds. This module holds its state and what a reader
-asks of it; `transactions.py` has one function a transaction, `transitions.py` what follows by itself.
+Timers live outside: the contract knows heights and terms, never seconds. This module holds its state and the queries of
+readers; `transactions.py` has one function a transaction, `transitions.py` the transitions that the state triggers.
 """
 
 from typing import Literal
@@ -71,7 +71,7 @@ PARTS = 256
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What all sessions of a training share, fixed by the first of them; each digest of what is not merged by the
+    """The terms that all sessions of a training share, fixed by the first; each digest of what is not merged by the
     first that states it."""
 
     merge_method: MergeMethod
@@ -172,11 +172,11 @@ class Round(msgspec.Struct, frozen=True):
 
     @property
     def usable(self) -> int:
-        """How many of the models that are in count to minPeers."""
+        """The number of models that are in and count to minPeers."""
         return len(self.submissions) - len(self.unreachable)
 
     def bars(self, uid: str, digest: str) -> bool:
-        """Whether this model may not be submitted, as long as the present leader leads."""
+        """True if this model may not be submitted while the present leader leads."""
         bar = self.barred.get(uid)
         return bar is not None and bar.digest == digest and (len(bar.leaders) > 1 or self.leader in bar.leaders)
 
@@ -188,8 +188,8 @@ class Round(msgspec.Struct, frozen=True):
 
     @property
     def doublings(self) -> int:
-        """How often the patience with the present leader is doubled: even one whose progress cannot be seen then comes
-        to its end in time, and one that stands still a second time does not cost much more than the first time."""
+        """The number of times that the patience with the present leader is doubled: even one whose progress cannot be
+        seen then finishes in time, and one that stalls a second time does not cost much more than the first time."""
         return self.deposed.count(self.leader) + bool(self.deposed)
 
 
@@ -253,7 +253,7 @@ def empty(name: str, run: int = 0) -> Training:
     )
 
 
-# --- what a reader asks ---------------------------------------------------------------------------------------------
+# --- queries --------------------------------------------------------------------------------------------------------
 
 
 def awaited(state: Training) -> list[str]:
@@ -268,7 +268,7 @@ def awaited(state: Training) -> list[str]:
 
 
 def all_hold(state: Training) -> bool:
-    """Whether every member that is there holds the standing result, and one that lives (with or without its ML).
+    """True if every present member holds the standing result, and at least one that is alive (with or without its ML).
 
     Members that have given it up do not count where at least minPeers, and no fewer than they are, hold it.
     """
@@ -281,13 +281,13 @@ def all_hold(state: Training) -> bool:
 
 
 def lacking_result(state: Training) -> set[str]:
-    """The members that are there and do not hold the standing result."""
+    """The members that are present and do not hold the standing result."""
     holders = state.result.holders if state.result else ()
     return {uid for uid, member in state.members.items() if member.present and uid not in holders}
 
 
 def present(state: Training) -> int:
-    """How many members are alive, with their ML process."""
+    """The number of members that are alive, with their ML process."""
     return sum(member.present for member in state.members.values())
 
 
@@ -297,7 +297,7 @@ def weight_in(current: Round, member: Member, kind: SubmissionKind) -> int:
 
 
 def alive(state: Training) -> set[str]:
-    """The members whose nodes are there, with or without their ML process."""
+    """The members whose nodes are alive, with or without their ML process."""
     return {uid for uid, member in state.members.items() if member.attendance in ("present", "ml-lost")}
 
 

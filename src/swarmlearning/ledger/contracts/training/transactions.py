@@ -176,7 +176,7 @@ def stop(state: Training) -> Training:
 
 
 def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
-    """Takes a member's model for the round; after the freeze it is noted as late."""
+    """Adds a member's model to the round; after the freeze it is recorded as late."""
     member = member_of(state, uid)
     current = round_in_progress(state, body.round)
     if body.submission in ("trained", "carried"):
@@ -186,7 +186,7 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
             raise Rejection(
                 Code.STALE_BASE,
                 f"round {current.number} builds on {shortened(current.base)}, this model on {shortened(body.base)}; "
-                "take the latest merged model first",
+                "load the latest merged model first",
             )
     elif not member.finished or body.submission != member.checkin:
         raise Rejection(
@@ -212,7 +212,7 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
 
 
 def _replaces(current: Round, uid: str, digest: str) -> bool:
-    """Whether this is another model in place of one that could not be fetched."""
+    """True if this is another model in place of one that could not be fetched."""
     return uid in current.unreachable and current.submissions[uid].digest != digest and current.phase == "collecting"
 
 

@@ -1,5 +1,5 @@
-"""What follows by itself in a training contract, after any transaction: a round opens, a leader is seated, a complete
-round freezes, the adaptive interval is set. And what most transactions look up first, or are refused.
+"""Transitions of a training contract that its state triggers after any transaction: a round opens, a leader is elected,
+a complete round freezes, the adaptive interval is set. And the look-ups that most transactions begin with.
 """
 
 from functools import lru_cache
@@ -146,7 +146,7 @@ def _reported(state: Training, uid: str) -> bool:
 
 
 def terms_of(state: Training) -> Terms:
-    """What all sessions share. Raises `Rejection` before the first."""
+    """The terms that all sessions share. Raises `Rejection` before the first."""
     if state.terms is None:
         raise Rejection(Code.NO_SESSION, f"contract {state.name} has no open session")
     return state.terms
@@ -201,12 +201,12 @@ def standing_result(state: Training, number: int) -> Result:
 
 
 def is_round_zero(state: Training) -> bool:
-    """Before the first result everybody starts from nothing, so nobody has to take a model first."""
+    """Before the first result everybody starts from nothing, so nobody has to load a model first."""
     return state.result is None and (state.round is None or state.round.number == 0)
 
 
 def holds(state: Training, uid: str) -> bool:
-    """Whether the member has said that it holds the standing result."""
+    """True if the member has reported that it holds the standing result."""
     return state.result is not None and uid in state.result.holders
 
 
