@@ -7,7 +7,6 @@ pipelined requests would have to be kept in memory, as many as the client cares 
 """
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,10 +16,9 @@ from uvicorn.server import ServerState
 
 from swarmlearning.api.middleware import error_body
 from swarmlearning.api.peer import SCOPE_KEY, Connection
+from swarmlearning.transport.complaints import Complaints
 from swarmlearning.transport.listener import describe
-from swarmlearning.transport.parties import Roster, credential_of, party_of
-
-logger = logging.getLogger(__name__)
+from swarmlearning.transport.parties import Roster, credential_of, network_of, party_of
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 
@@ -56,10 +54,12 @@ class PeerProtocol(HttpToolsProtocol):
         loop: asyncio.AbstractEventLoop,
         limits: Limits,
         roster: "Roster[PeerProtocol]",
+        complaints: Complaints,
     ) -> None:
         super().__init__(config, server_state, {}, loop)
         self._limits = limits
         self._roster = roster
+        self._complaints = complaints
         self.lost: asyncio.Future[None] = loop.create_future()
         self._connection: Connection | None = None
         self._request_timer: asyncio.TimerHandle | None = None
@@ -92,7 +92,7 @@ class PeerProtocol(HttpToolsProtocol):
 
     def drop(self) -> None:
         """Ends the connection at once, since there are too many."""
-        logger.warning("connection from %s dropped: too many connections", describe(self.client))
+        self._complain("dropped: too many connections")
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -148,7 +148,7 @@ class PeerProtocol(HttpToolsProtocol):
         self._stop_request_timer()
         if self.transport.is_closing():
             return
-        logger.warning("connection from %s closed: %s", describe(self.client), detail)
+        self._complain(f"closed: {detail}")
         if not (self.busy and self.cycle.response_started):
             body = error_body(detail)
             head = (
@@ -157,3 +157,6 @@ class PeerProtocol(HttpToolsProtocol):
             )
             self.transport.write(head.encode() + body)
         self.transport.close()
+
+    def _complain(self, text: str) -> None:
+        self._complaints.warn(network_of(self.client), "connection from %s %s", describe(self.client), text)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import time
 from collections.abc import Iterable
 from typing import Final, cast
 
@@ -18,6 +19,7 @@ from uvicorn.server import ServerState
 
 from swarmlearning.api.peer import ServerError
 from swarmlearning.api.protocol import Limits, PeerProtocol
+from swarmlearning.transport.complaints import Complaints
 from swarmlearning.transport.listener import HandshakeLimits, Listener
 from swarmlearning.transport.parties import Roster
 
@@ -54,9 +56,10 @@ class Server:
         )
         self._state = ServerState()
         roster: Roster[PeerProtocol] = Roster(limits.connections)
+        complaints = Complaints(logger, time.monotonic)
         self._listener = Listener(
             ssl_context,
-            lambda: PeerProtocol(config, self._state, asyncio.get_running_loop(), limits, roster),
+            lambda: PeerProtocol(config, self._state, asyncio.get_running_loop(), limits, roster, complaints),
             HandshakeLimits(limits.handshakes, limits.handshake_seconds, limits.unread_seconds),
         )
         self._started = False

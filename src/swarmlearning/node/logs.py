@@ -33,8 +33,9 @@ def start_logging(level: Level) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(LineFormatter(FORMAT))
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for chatty in ("asyncio", "aiohttp", "uvicorn", "filelock"):
+    for chatty in ("asyncio", "aiohttp", "filelock"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # it warns of every request that a stranger sends wrongly
 
 
 def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

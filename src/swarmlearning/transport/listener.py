@@ -10,6 +10,7 @@ import errno
 import logging
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from swarmlearning.address import join
 from swarmlearning.errors import UserError
+from swarmlearning.transport.complaints import Complaints
 from swarmlearning.transport.parties import network_of
 
 logger = logging.getLogger(__name__)
@@ -24,8 +26,6 @@ logger = logging.getLogger(__name__)
 _BACKLOG: Final = 128
 _PAUSE_SECONDS: Final = 0.2
 _SHUTDOWN_SECONDS: Final = 5.0
-_COMPLAINT_SECONDS: Final = 10.0
-_MOST_COMPLAINTS: Final = 1024
 _SCARCITY: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -66,7 +66,7 @@ class Listener:
         self._make_protocol = make_protocol
         self._limits = limits or HandshakeLimits()
         self._newcomers: dict[_Newcomer, asyncio.Task[None]] = {}  # in the order of their coming
-        self._complaints: dict[str, float] = {}
+        self._complaints = Complaints(logger, time.monotonic)
         self._socket: socket.socket | None = None
         self._over: asyncio.Future[None] | None = None
 
@@ -160,18 +160,8 @@ class Listener:
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
             )
         except OSError as error:  # every TLS failure is one
-            level = logging.DEBUG if self._has_complained_of(newcomer.network) else logging.WARNING
-            logger.log(level, "TLS handshake with %s failed: %s", describe(newcomer.address), error)
-
-    def _has_complained_of(self, network: str) -> bool:
-        """True if a failure of this network was logged just now: whoever connects again and again fills no disk."""
-        now = asyncio.get_running_loop().time()
-        if now - self._complaints.get(network, -_COMPLAINT_SECONDS) < _COMPLAINT_SECONDS:
-            return True
-        if len(self._complaints) >= _MOST_COMPLAINTS:
-            self._complaints.clear()
-        self._complaints[network] = now
-        return False
+            text = "TLS handshake with %s failed: %s"
+            self._complaints.warn(newcomer.network, text, describe(newcomer.address), error)
 
 
 async def _readable(sock: socket.socket) -> None:

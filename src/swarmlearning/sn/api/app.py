@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp
 
@@ -33,7 +34,7 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
     async def failed(request: Request, error: Exception) -> Response:
         return answer_to(sn, error)
 
-    for kind in FAILURES:
+    for kind in (*FAILURES, RequestValidationError):
         app.add_exception_handler(kind, failed)
     for resource in (transactions, blocks, cluster, nodes):
         app.include_router(resource.router)

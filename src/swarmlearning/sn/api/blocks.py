@@ -67,7 +67,7 @@ class BlockStream(StreamingResponse):
             logger.warning("a reader of blocks has made no room for the next one in %g s: cut off", SLOW_SECONDS)
 
 
-@router.get("/blocks", response_class=StreamingResponse, responses=refusals(503))
+@router.get("/blocks", response_class=StreamingResponse, responses=refusals(422, 503))
 async def stream(sn: Service, request: Request, start: From = 0) -> Response:
     """Every block from a height on, as server-sent events: id = height, data = the block. Ends with a revocation."""
     thumbprint = peer_thumbprint(request.scope)
@@ -85,7 +85,7 @@ async def stream(sn: Service, request: Request, start: From = 0) -> Response:
     return BlockStream(_events(sn.miner, start, lambda: peer_of(sn.miner.chain, credential).may_read), end)
 
 
-@router.get("/blocks/{height}", response_class=Response, responses=refusals(404))
+@router.get("/blocks/{height}", response_class=Response, responses=refusals(404, 422))
 async def block(sn: Service, height: int) -> Response:
     """One block, its exact bytes."""
     raw = await sn.miner.block(height) if height >= 0 else None
@@ -94,7 +94,7 @@ async def block(sn: Service, height: int) -> Response:
     return Response(raw, media_type="application/json")
 
 
-@router.get("/blocks/{height}/state", response_model=BlockState, responses=refusals(404))
+@router.get("/blocks/{height}/state", response_model=BlockState, responses=refusals(404, 422))
 async def state(sn: Service, height: int) -> Response:
     """The hashes at a recent height, for other SNs to compare with; waits a moment for a block to come."""
     with contextlib.suppress(TimeoutError):

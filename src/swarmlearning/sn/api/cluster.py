@@ -32,7 +32,7 @@ class Ordered(BaseModel):
     hash: str
 
 
-@router.post("/log/{height}", response_model=Ordered, responses=refusals(400, 403, 409, 503))
+@router.post("/log/{height}", response_model=Ordered, responses=refusals(400, 403, 409, 422, 503))
 async def order(sn: Service, height: int, previous: str, request: Request) -> Response:
     """Orders a block for an SN that has no vote (body: the block); one compare-and-swap on the head."""
     _require_sn(sn, request)
@@ -53,7 +53,7 @@ async def cluster(sn: Service) -> list[ClusterMember]:
     return [ClusterMember(**member._asdict()) for member in await sn.engine.members()]
 
 
-@router.delete("/cluster/{uid}", status_code=204, responses=refusals(403, 503))
+@router.delete("/cluster/{uid}", status_code=204, responses=refusals(403, 422, 503))
 async def end_vote(sn: Service, uid: str, request: Request) -> Response:
     """Ends the vote of an SN that has lost what its etcd member had on disk; only at its own request."""
     known = peer_of(sn.miner.chain, peer_credential(request.scope)).node(uid)

@@ -30,7 +30,7 @@ class Beat(BaseModel):
     training: TrainingProgress | None = None
 
 
-@router.put("/presence/{node}", status_code=204, responses=refusals(403, 409))
+@router.put("/presence/{node}", status_code=204, responses=refusals(403, 409, 422))
 async def renew(sn: Service, node: str, beat: Beat, request: Request) -> Response:
     """Renews a node's lease; only with a certificate of that node, and only for its latest start."""
     known = peer_of(sn.miner.chain, peer_credential(request.scope)).node(node)
@@ -52,7 +52,7 @@ async def status(sn: Service) -> Response:
     return Response(await sn.status.get(), media_type="application/json")
 
 
-@router.get("/contracts/{name}")
+@router.get("/contracts/{name}", responses=refusals(422))
 async def contract(sn: Service, name: str) -> Response:
     """The whole state of a training contract."""
     world = sn.miner.chain.world

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
@@ -73,13 +74,22 @@ def refused(sn: Sn, code: str, detail: str, status: int = 409) -> JSONResponse:
 
 
 def answer_to(sn: Sn, error: Exception) -> JSONResponse:
-    """The answer to a request that has failed with one of `FAILURES`."""
+    """The answer to a request that has failed with one of `FAILURES`, or has another form than its operation's."""
     match error:
+        case RequestValidationError():
+            return refused(sn, Code.MALFORMED, _faults(error), 422)
         case Rejection(code=code, detail=detail):
             return refused(sn, code, detail)
         case MalformedError():
             return refused(sn, Code.MALFORMED, str(error), 400)
     return refused(sn, Code.UNAVAILABLE, str(error), 503)
+
+
+def _faults(error: RequestValidationError) -> str:
+    """What is wrong, and where; without what was sent, which may be long, or NaN, which JSON cannot carry."""
+    found = error.errors()
+    texts = [f"{'.'.join(map(str, each['loc'][:8]))}: {each['msg']}" for each in found[:5]]
+    return "; ".join(texts)[:1000] + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
