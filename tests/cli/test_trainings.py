@@ -93,8 +93,8 @@ def test_an_earlier_run_of_a_contract_is_still_reported() -> None:
     ledger = two_rounds()
     ledger.say("sn-1", Reset(forced=False))
     assert reported(ledger).rounds == []
-    assert reported(ledger).run == 1
-    first = reported(ledger, CONTRACT, 0)
+    assert reported(ledger).run == 2
+    first = reported(ledger, CONTRACT, 1)
     assert [each.number for each in first.rounds] == [0, 1]
     assert first.over
 

@@ -204,7 +204,7 @@ def test_a_transaction_that_its_sender_may_not_send_is_refused(
 @pytest.mark.parametrize("operator", ["op", "sn-1"])
 def test_an_operator_may_reset_a_training(ledger: Ledger, operator: str) -> None:
     ledger.say("sl-1", session())
-    assert ledger.say(operator, Reset(True)).run == 1
+    assert ledger.say(operator, Reset(True)).run == 2
 
 
 def test_an_sn_reports_a_node_as_lost_and_as_returned(ledger: Ledger) -> None:

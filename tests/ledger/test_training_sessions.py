@@ -88,7 +88,7 @@ def test_training_is_not_over_while_fewer_than_min_peers_have_finished() -> None
 @pytest.mark.parametrize(("play", "forced"), [(over(), False), (over(), True), (two(), True), (Play(), False)])
 def test_a_reset_clears_the_contract_for_the_next_run(play: Play, forced: bool) -> None:
     play.reset(forced)
-    assert (play.state.run, play.state.members, play.state.terms, play.state.result) == (1, {}, None, None)
+    assert (play.state.run, play.state.members, play.state.terms, play.state.result) == (2, {}, None, None)
     play.open("a", merge_method="coordmedian")
 
 

@@ -98,7 +98,7 @@ def test_a_training_in_progress_is_reset_only_by_force(world: World) -> None:
 def test_a_training_that_is_over_is_reset_without_force(world: World) -> None:
     over = msgspec.structs.replace(Play("a", "b").state, name="done", over=True)
     act = acts.reset_contract(world.with_entries({"training/done": over}), "done", forced=False)
-    assert act.done == "contract done is empty; run 1 may begin"
+    assert act.done == "contract done is empty; run 2 may begin"
 
 
 def test_an_unknown_contract_is_an_error_that_lists_those_there_are(world: World) -> None:

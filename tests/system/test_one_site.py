@@ -65,7 +65,7 @@ def test_a_hangup_leaves_a_line_and_the_final_model_can_be_copied_out_when_train
     copied = tmp_path / "copied.safetensors"
     listed, got = command("model", "list", "--data-dir", data), command("model", "get", copied, "--data-dir", data)
     assert training.result.digest in listed.stdout
-    facts = f"contract defaultbb.cqdb.sml.hpe  run {training.run + 1}  round 2  {training.result.digest}"
+    facts = f"contract defaultbb.cqdb.sml.hpe  run {training.run}  round 2  {training.result.digest}"
     assert facts in got.stdout
     assert digest_file(copied).root == training.result.digest
     (report,) = (data / "results").glob("*.json")

@@ -56,10 +56,10 @@ def test_a_contract_is_trained_a_second_time_after_a_reset(swarm: Swarm) -> None
     again = swarm.start_sl(1, *ROUNDS)
     assert again.wait() != 0
     assert "an operator resets it" in again.output
-    assert f"contract {CONTRACT} is empty; run 1 may begin" in operator.does("contract", "reset", CONTRACT)
+    assert f"contract {CONTRACT} is empty; run 2 may begin" in operator.does("contract", "reset", CONTRACT)
     assert [site.wait() for site in swarm.start_sites(*ROUNDS, count=2)] == [0, 0]
     listed = json.loads(operator.does("contract", "list", "--json"))
-    assert [(each["contract"], each["run"], each["phase"]) for each in listed] == [(CONTRACT, 1, "over")]
+    assert [(each["contract"], each["run"], each["phase"]) for each in listed] == [(CONTRACT, 2, "over")]
 
 
 def test_a_stopped_training_ends_with_the_result_of_the_round_in_progress(swarm: Swarm) -> None:

@@ -26,7 +26,7 @@ def list_models(data_dir: DataDir = None) -> None:
     """List the final models in an SL's data directory: contract, run, rounds, bytes and digest."""
     place = data_directory(data_dir, "sl")
     for each in _runs(place):
-        typer.echo(f"{each.contract}  run {each.run + 1}  {each.rounds} rounds  {each.size} bytes  {each.model}")
+        typer.echo(f"{each.contract}  run {each.run}  {each.rounds} rounds  {each.size} bytes  {each.model}")
         typer.echo(f"    {each.participation}; {place / each.path}")
 
 
@@ -42,7 +42,7 @@ def get_model(
     place = data_directory(data_dir, "sl")
     chosen = _chosen(_runs(place), contract, run, place)
     _copy(place / chosen.path, to, chosen)
-    typer.echo(f"contract {chosen.contract}  run {chosen.run + 1}  round {chosen.rounds - 1}  {chosen.model}")
+    typer.echo(f"contract {chosen.contract}  run {chosen.run}  round {chosen.rounds - 1}  {chosen.model}")
     typer.echo(f"copied to {to}")
 
 
@@ -62,7 +62,7 @@ def _chosen(runs: "list[FinalModel]", contract: str, run: int | None, data_dir: 
     if not contract and len(contracts) > 1:
         raise ModelError(f"{data_dir} has models of several contracts: choose by --contract ({', '.join(contracts)})")
     wanted = contract or contracts[0]
-    found = [each for each in runs if each.contract == wanted and run in (None, each.run + 1)]
+    found = [each for each in runs if each.contract == wanted and run in (None, each.run)]
     if not found:
         which = f"contract {wanted}" if run is None else f"run {run} of contract {wanted}"
         raise ModelError(f"{data_dir} has no model of {which}; swarm model list shows what there is")

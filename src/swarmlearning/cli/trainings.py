@@ -53,13 +53,12 @@ def report(
     """
     if (data_dir is None) == (not sn_ip):
         raise UserError("name the ledger by one of --data-dir (on this disk) and --sn-ip (over the network)")
-    number = None if run is None else run - 1
     if data_dir is not None:
-        found = read_ledger(chain_file(data_dir), contract, number)
+        found = read_ledger(chain_file(data_dir), contract, run)
     else:
         address = join(sn_ip, sn_api_port)
         blocks = asyncio.run(_fetched(address, credentials.identity()))
-        found = recorded(blocks, f"the SN at {address} has no block", contract, number)
+        found = recorded(blocks, f"the SN at {address} has no block", contract, run)
     if curves is not None:
         write_whole(curves, table_of(found).encode())
     save(found, file)
@@ -77,7 +76,7 @@ def report(
 def show(console: Console, found: TrainingReport) -> None:
     """Prints the report of a training."""
     if found.contract:
-        console.print(Text.assemble("Training ", (displayed(found.contract), "bold"), f", run {found.run + 1}"))
+        console.print(Text.assemble("Training ", (displayed(found.contract), "bold"), f", run {found.run}"))
     console.print(escaped(report_text(found)), soft_wrap=True)
     if not found.rounds:
         return
@@ -95,7 +94,7 @@ def table_of(found: TrainingReport) -> str:
     writer.writerow(COLUMNS)
     for each in found.rounds:
         for site in found.holds:
-            head = [_cell(found.contract), found.run + 1, each.number, clock(each.time_ms), _cell(site)]
+            head = [_cell(found.contract), found.run, each.number, clock(each.time_ms), _cell(site)]
             one = performances.get((each.number, site))
             reported = [one.loss, one.metric, one.epochs, one.total_epochs] if one else [None] * 4
             writer.writerow([*head, each.part(site), *reported])

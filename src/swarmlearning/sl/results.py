@@ -25,7 +25,7 @@ FOLDER: Final = "results"
 
 
 class FinalModel(msgspec.Struct, frozen=True):
-    """A run that is over. `run` counts from 0; `model` is the digest of the final model, `size` its bytes; `path` is
+    """A run that is over. `run` counts from 1; `model` is the digest of the final model, `size` its bytes; `path` is
     relative to the data directory; `sites` maps a site's name to the number of rounds with a model of it."""
 
     contract: str
@@ -46,7 +46,7 @@ def keep_final(directory: Path, store: TensorStore, chain: Chain, contract: str)
     if state.result is None:
         return f"training of contract {contract} ended without a model"
     parts, names, digest = participation(state), node_names(chain.world), state.result.digest
-    stem = f"{''.join(char if char.isalnum() or char in '._-' else '-' for char in contract)}-run{state.run + 1}"
+    stem = f"{''.join(char if char.isalnum() or char in '._-' else '-' for char in contract)}-run{state.run}"
     path = directory / FOLDER / f"{stem}.safetensors"
     try:
         record = FinalModel(

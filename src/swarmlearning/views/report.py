@@ -62,9 +62,8 @@ class Performance(msgspec.Struct, frozen=True):
 
 
 class TrainingReport(msgspec.Struct, frozen=True):
-    """One run of a training contract, which has been reset `run` times before. `problem` is why the chain does not
-    verify, empty when it does; the rest is what stands before that. `holds` maps each site to the final model (digest)
-    it has reported to hold."""
+    """One run of a training contract, numbered from 1. `problem` is why the chain does not verify, empty when it does;
+    the rest is what stands before that. `holds` maps each site to the final model (digest) it has reported to hold."""
 
     problem: str
     over: bool
@@ -72,7 +71,7 @@ class TrainingReport(msgspec.Struct, frozen=True):
     model: str
     holds: dict[str, str | None]
     contract: str = ""
-    run: int = 0
+    run: int = 1
     performances: list[Performance] = []
 
 
@@ -114,7 +113,8 @@ class Recorder:
         """The report of one training: by default of the contract with the most rounds, and of its latest run."""
         name = contract or main_contract(self._world)
         latest = self._world.get(f"training/{name}", Training) or empty(name)
-        state = latest if run in (None, latest.run) else self._states.get((name, run or 0), empty(name, run or 0))
+        number = latest.run if run is None else run
+        state = latest if number == latest.run else self._states.get((name, number), empty(name, number))
         members = {uid: shown for uid, shown in sl_names(self._world).items() if uid in state.members}
         key = (name, state.run)
         standing = [one for number, one in sorted(self._rounds.get(key, {}).items()) if number < state.rounds]

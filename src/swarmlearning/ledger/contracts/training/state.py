@@ -212,7 +212,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Training(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One training contract. `run` counts its resets; `over` once training is, `settled` once its result is final.
+    """One training contract: its run, numbered from 1. `over` once training is, `settled` once its result is final.
 
     `network` is the network's id. `order`, set when the first round opens, decides the order of leaders. `stopping`: an
     operator ends training with the round in progress.
@@ -238,7 +238,7 @@ def state_of(world: World, name: str) -> Training:
     return world.get(f"training/{name}", Training) or empty(name)
 
 
-def empty(name: str, run: int = 0) -> Training:
+def empty(name: str, run: int = 1) -> Training:
     """A contract without sessions."""
     return Training(
         name=name,
