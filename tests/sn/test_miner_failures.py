@@ -1,6 +1,7 @@
 """The miner when another SN is faster, or when the log fails."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -219,3 +220,27 @@ async def test_a_damaged_log_ends_the_miner_with_its_error() -> None:
         await work
     with pytest.raises(UnavailableError, match="this SN stops"):
         await waiting
+
+
+# --- whoever has submitted is gone ------------------------------------------------------------------------------------
+
+
+async def test_a_refusal_or_a_stop_that_nobody_waits_for_any_more_is_not_reported_as_a_lost_error() -> None:
+    """A client may be cut off while its transaction waits."""
+    reported: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
+    site = Site()
+    async with site.miner() as miner:
+        for signed in (site.refused(), site.announcement()):
+            submitting = asyncio.ensure_future(miner.submit(signed.raw))
+            await asyncio.sleep(0)  # submitted, not judged yet
+            submitting.cancel()
+            await asyncio.wait([submitting])
+        await miner.submit(site.announcement().raw)
+        late = asyncio.ensure_future(miner.submit(site.announcement().raw))
+        await asyncio.sleep(0)
+        late.cancel()
+        await asyncio.wait([late])
+    del miner, late, submitting
+    gc.collect()  # what is reported is reported when the future is freed
+    assert reported == []

@@ -144,11 +144,16 @@ class Miner:
             if len(self._answers) >= MAX_PENDING:
                 raise BusyError(f"{MAX_PENDING} transactions are waiting already; send it again in a moment")
             answer = asyncio.get_running_loop().create_future()
-            answer.add_done_callback(lambda _: self._answers.pop(signed.id))
+            answer.add_done_callback(lambda done: self._answered(signed.id, done))
             self._answers[signed.id] = answer
             self._pending.append(_Pending(signed, answer))
             self._wanted.set()
         return await asyncio.shield(answer)
+
+    def _answered(self, transaction: str, answer: asyncio.Future[int]) -> None:
+        del self._answers[transaction]
+        if not answer.cancelled():
+            answer.exception()  # retrieved here: whoever submitted it may be gone
 
     async def run(self) -> None:
         """Follows the log and seals until cancelled; then whoever waits is sent to another SN."""
@@ -173,9 +178,9 @@ class Miner:
                     answer.set_exception(UnavailableError(STOPS))
 
     async def _log_has_grown(self) -> bool:
-        """Waits until the log has wait_for_append, or it is time to seal what waits; which of them.
+        """Waits until the log may have grown, or it is time to seal what waits; True in the first case.
 
-        The log is read only in the first case: that this SN's chain is the newest is tried by sealing on it.
+        The log is read only then: that this SN's chain is the newest is tried by sealing on it.
         """
         growth = asyncio.ensure_future(self._log.wait_for_append(self.chain.height))
         turn = asyncio.ensure_future(self._turn())
