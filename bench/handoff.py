@@ -19,7 +19,7 @@ import msgspec
 import torch
 
 from machine import MEGABYTE, run_benchmark
-from swarmlearning.channel.messages import SPARE, Open
+from swarmlearning.channel.messages import SPARE_FILE, Open
 from swarmlearning.client.handover import HandOver
 from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import OnIdle, OnMerged
@@ -60,7 +60,7 @@ class Folder:
             on_merged(self.path / handed.name)
             self.in_s.append(perf_counter() - begin)
         self.copy_s.append(copy_seconds(self.path / handed.name, self.path / "copy"))
-        (self.path / handed.name).rename(self.path / SPARE)
+        (self.path / handed.name).rename(self.path / SPARE_FILE)
         return 1, False
 
     def close(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> None:

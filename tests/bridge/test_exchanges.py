@@ -11,7 +11,7 @@ from support.bridging import Loading, Stand, beside, model
 from support.fake_sl import HANG_UP, SESSION, Arrays, FakeSL, Reply
 from support.original_client import TYPES, Client, SwarmError, data, number, text
 from swarmlearning.channel.messages import (
-    SPARE,
+    SPARE_FILE,
     Close,
     Closed,
     Evaluated,
@@ -170,7 +170,7 @@ async def test_lines_for_the_training_log_do_not_disturb(stand: Stand, tmp_path:
 
 async def test_the_sl_s_spare_file_is_written_into(stand: Stand, tmp_path: Path) -> None:
     sl = FakeSL(tmp_path / "sl")
-    spare = sl.path.with_name(SPARE)
+    spare = sl.path.with_name(SPARE_FILE)
     spare.write_bytes(b"x" * 10_000)
     os.link(spare, tmp_path / "the same")
     with sl:

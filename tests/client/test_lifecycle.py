@@ -8,7 +8,17 @@ import pytest
 
 from support.callbacks import Join, Log, array_model
 from support.fake_sl import SESSION, FakeSL, Reply, plus
-from swarmlearning.channel.messages import SPARE, Close, Evaluated, FromML, Open, Progress, Sync, TensorSpec, Waiting
+from swarmlearning.channel.messages import (
+    SPARE_FILE,
+    Close,
+    Evaluated,
+    FromML,
+    Open,
+    Progress,
+    Sync,
+    TensorSpec,
+    Waiting,
+)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +200,7 @@ def test_a_training_without_a_merge_between_its_batches_logs_a_warning(tmp_path:
 def test_the_next_model_is_written_over_a_spare_file(tmp_path: Any, join: Join) -> None:
     with FakeSL(tmp_path) as sl:
         callback = join.arrays(sl, syncFrequency=1, model=array_model(1))
-        spare = tmp_path / SPARE
+        spare = tmp_path / SPARE_FILE
         spare.write_bytes(b"x" * 10_000)  # longer than the model
         with spare.open("rb") as same:
             callback.on_train_begin()

@@ -39,7 +39,7 @@ from swarmlearning.bridge.place import MERGED, Place
 from swarmlearning.bridge.remembered import Memory, Session
 from swarmlearning.bridge.weights import model_from_message, model_from_pickle, model_to_message, model_to_pickle
 from swarmlearning.channel.messages import (
-    SPARE,
+    SPARE_FILE,
     Closed,
     FromSL,
     Merged,
@@ -242,7 +242,7 @@ class Bridge:
     def _make_file(self, weights: str | memoryview, path: Path) -> tuple[TensorSpec, ...]:
         part = path.with_name(f".{path.name}.part")
         with suppress(FileNotFoundError):
-            path.with_name(SPARE).rename(part)
+            path.with_name(SPARE_FILE).rename(part)
         if isinstance(weights, str):
             with self._place.read(weights) as file:
                 try:

@@ -16,8 +16,9 @@ training log). `Progress` and `Kill` are one-way.
 
 File names are plain names inside the directory that holds the socket, so both sides may see that directory under
 different paths (containers). The SL owns a file named in `Sync` or `Close` from the moment it reads the message; a
-file named in `Merged` stays until the ML process has answered. When there is a file `SPARE`, the ML process may rename
-it and write the next model into it, which is faster than a new file.
+file named in `Merged` stays until the ML process has answered. When there is a file `SPARE_FILE`, whose content nobody
+needs any more, the ML process may rename it and write the next model into it: the disk's pages are there already, which
+is faster than a new file.
 """
 
 from typing import Annotated, TypeAlias
@@ -27,7 +28,7 @@ import msgspec
 from swarmlearning.choices import CheckinMode, MergeMethod
 
 VERSION = 1
-SPARE = "spare.safetensors"
+SPARE_FILE = "spare.safetensors"
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
-from swarmlearning.channel.messages import SPARE
+from swarmlearning.channel.messages import SPARE_FILE
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.tensors import file as tensor_file
 
@@ -53,7 +53,7 @@ class HandOver:
 
     def _write(self, part: Path, tensors: Mapping[str, tensor_file.Tensor]) -> None:
         with suppress(FileNotFoundError):
-            (self._directory / SPARE).rename(part)
+            (self._directory / SPARE_FILE).rename(part)
         tensor_file.write(part, tensors)
 
     def _copy(self, part: Path) -> None:

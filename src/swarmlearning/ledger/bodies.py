@@ -1,4 +1,8 @@
-"""All bodies of this program's kinds of contracts, and the types of their fields, for those who write transactions."""
+"""All bodies of this program's kinds of contracts, and the types of their fields: the vocabulary of the ledger.
+
+For those who write and read transactions, of whom hardly any has to do with one kind of contract only; so packages of
+contracts may be divided anew without their knowing. Within `ledger` bodies are imported from where they are.
+"""
 
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.ledger.contracts.network.bodies import (
@@ -15,17 +19,13 @@ from swarmlearning.ledger.contracts.network.bodies import (
     SwitchRules,
 )
 from swarmlearning.ledger.contracts.training.bodies import (
-    BaseDigest,
     CloseSession,
     Contribution,
-    Cosine,
     Depose,
-    Distance,
     Exclusion,
     ExclusionReason,
     Freeze,
     InitialSync,
-    Measure,
     Missing,
     OpenSession,
     Progress,
@@ -39,24 +39,18 @@ from swarmlearning.ledger.contracts.training.bodies import (
     Submit,
     TrainingBody,
     Void,
-    Weight,
 )
-from swarmlearning.ledger.fields import Body, Count, Digest, Name, NodeType, Pem, Positive, Remark, Uid, remark
+from swarmlearning.ledger.fields import Body, Name, NodeType, Remark, remark
 
 __all__ = [
     "AddAuthority",
     "Announce",
     "Back",
-    "BaseDigest",
     "Body",
     "CheckinMode",
     "CloseSession",
     "Contribution",
-    "Cosine",
-    "Count",
     "Depose",
-    "Digest",
-    "Distance",
     "Exclusion",
     "ExclusionReason",
     "Freeze",
@@ -64,14 +58,11 @@ __all__ = [
     "InitialSync",
     "Leave",
     "Lost",
-    "Measure",
     "MergeMethod",
     "Missing",
     "Name",
     "NodeType",
     "OpenSession",
-    "Pem",
-    "Positive",
     "Progress",
     "Publish",
     "Receipt",
@@ -88,8 +79,6 @@ __all__ = [
     "Submit",
     "SwitchRules",
     "TrainingBody",
-    "Uid",
     "Void",
-    "Weight",
     "remark",
 ]

@@ -64,11 +64,15 @@ class TrainingProgress:
 
 
 class Lease(NamedTuple):
-    """A node that is there: which start of it, and the progress it stated last (steps trained, bytes moved)."""
+    """A node that is there: which start of it, and what it reported last.
+
+    `progress`: batches that an SL has trained, the height of an SN's chain. `moved`: bytes of models that an SL has
+    fetched and merged, so that one that merges for long is seen to work.
+    """
 
     uid: str
     incarnation: int
-    steps: int
+    progress: int
     moved: int
     training: TrainingProgress | None = None
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from swarmlearning.address import AddressError, split
 from swarmlearning.api.client import Refusal
-from swarmlearning.channel.messages import SPARE
+from swarmlearning.channel.messages import SPARE_FILE
 from swarmlearning.ledger.bodies import Depose, Lost, Publish, Submit, TrainingBody
 from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts import network
@@ -265,7 +265,7 @@ class Effects:
 
     async def _tidy(self, removal: Awaitable[None]) -> None:
         await removal
-        self._store.lend(self._ml.channel.file(SPARE))
+        self._store.lend(self._ml.channel.file(SPARE_FILE))
 
     async def _wait(self, action: SetTimer) -> None:
         await asyncio.sleep(action.seconds)

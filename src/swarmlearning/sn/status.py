@@ -224,7 +224,7 @@ def _absences(view: _View, sns: Sequence[Node], names: Names, majority: bool | N
 def _sn(view: _View, known: Node) -> VoterStatus:
     member, lease = view.member(known), view.lease(known)
     part = "spare" if member is None else "learner" if member.learner else "voter"
-    height = view.height if known.uid == view.uid else lease.steps if lease else None
+    height = view.height if known.uid == view.uid else lease.progress if lease else None
     return VoterStatus(
         uid=known.uid,
         name=known.name,

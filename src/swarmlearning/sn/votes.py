@@ -64,7 +64,7 @@ class Votes:
         if not voters or voters[0] != self._uid:
             return None
         if len(voters) == sum(not member.learner for member in members):
-            await self._prune(min(leases[uid].steps for uid in voters))
+            await self._prune(min(leases[uid].progress for uid in voters))
         urls = {sn.uid: peer_url(sn.uid) for sn in sns if "p2p" in sn.addresses}
         return next_step(members, urls, leases.keys(), gone)
 

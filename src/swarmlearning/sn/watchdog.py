@@ -46,7 +46,7 @@ class Judgement:
             if start not in self._granted:
                 self._granted = {known for known in self._granted if known[0] != node.uid} | {start}
                 if node.alive:
-                    found.append(Lease(*start, steps=0, moved=0))
+                    found.append(Lease(*start, progress=0, moved=0))
         return found
 
     def hear(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> None:
