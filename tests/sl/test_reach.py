@@ -3,7 +3,6 @@
 import asyncio
 from pathlib import Path
 
-import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from support.ports import fixed_port
@@ -12,30 +11,9 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
-from swarmlearning.sl.reach import fault_of_own_address, listening_host
+from swarmlearning.sl.reach import fault_of_own_address
 
 Identities = dict[str, Identity]
-
-ELSEWHERE = "192.0.2.1"
-"""Reserved for documentation: no machine has it."""
-
-
-@pytest.mark.parametrize(
-    ("host", "chosen", "listens"),
-    [
-        ("127.0.0.1", "", "127.0.0.1"),
-        ("localhost", "", "localhost"),
-        ("0.0.0.0", "", "0.0.0.0"),
-        (ELSEWHERE, "", "0.0.0.0"),
-        ("2001:db8::1", "", "::"),
-        ("only-others-know.invalid", "", "0.0.0.0"),
-        (ELSEWHERE, "127.0.0.1", "127.0.0.1"),
-    ],
-)
-def test_a_node_listens_on_its_announced_address_where_the_machine_has_it_and_else_on_all(
-    host: str, chosen: str, listens: str
-) -> None:
-    assert listening_host(host, chosen) == listens
 
 
 def der(identity: Identity) -> bytes:

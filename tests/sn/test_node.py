@@ -30,6 +30,9 @@ from swarmlearning.transport.listener import ListenError
 
 Identities = dict[str, Identity]
 
+ELSEWHERE = "192.0.2.1"
+"""Reserved for documentation: no machine has it."""
+
 
 async def failure(data_dir: Path, identity: Identity, **options: object) -> Exception:
     """Why an SN does not start."""
@@ -52,6 +55,19 @@ async def test_a_first_sn_founds_a_network_and_registers_its_addresses(tmp_path:
         founder = network.node(chain.world, sn["uid"])
         assert founder is not None
         assert (founder.incarnation, founder.addresses) == (1, {"api": sn["api"]})
+
+
+@pytest.mark.parametrize(("bind", "listens"), [("", "0.0.0.0"), ("127.0.0.1", "127.0.0.1")])
+async def test_an_sn_behind_nat_announces_one_address_and_listens_on_another(
+    bind: str, listens: str, tmp_path: Path, identities: Identities
+) -> None:
+    async with running_sn(tmp_path, identities["SN-1"], host=ELSEWHERE, bind=bind) as sn:
+        port = sn["api"].removeprefix(f"{ELSEWHERE}:")
+        assert sn["listens"] == f"{listens}:{port}"
+        async with member(f"127.0.0.1:{port}", identities["SL-1"]) as sl:
+            founder = network.node((await sl.catch_up()).world, sn["uid"])
+    assert founder is not None
+    assert founder.addresses == {"api": sn["api"]}
 
 
 @needs("etcd")

@@ -43,12 +43,14 @@ async def running_sn(
     name: str = "test",
     sentinel: bool = True,
     ordering: EngineChoice = "local",
+    host: str = "127.0.0.1",
+    bind: str = "",
 ) -> AsyncIterator[dict[str, str]]:
     """Yields the facts of an SN at work, as it reported them (`api` is its address). Raises what ended it."""
     told = _Reported()
     settings = SnSettings(
         name="SN-1",
-        host="127.0.0.1",
+        host=host,
         api_port=port,
         p2p_port=0,
         data_dir=data_dir,
@@ -59,6 +61,7 @@ async def running_sn(
         api_service="",
         p2p_service="",
         witness=False,
+        bind=bind,
     )
     sn = asyncio.create_task(run_sn(settings, identity, told))
     await asyncio.wait((sn, told.facts), return_when=asyncio.FIRST_COMPLETED)

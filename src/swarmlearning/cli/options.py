@@ -16,6 +16,9 @@ DataDir = Annotated[
     Path | None, typer.Option(help="Where this node keeps its state; by default below $HOME/.local/state.")
 ]
 HostIp = Annotated[str, typer.Option("--host-ip", help="Address under which other nodes reach this one.")]
+BindIp = Annotated[
+    str, typer.Option(help="Address to listen on; by default --host-ip if this machine has it, else all.")
+]
 NodeName = Annotated[
     str, typer.Option(help="Name of this node in lists and logs; by default the common name of its certificate.")
 ]

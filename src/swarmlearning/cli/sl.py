@@ -14,6 +14,7 @@ import typer
 from swarmlearning.address import join
 from swarmlearning.cli.command import command
 from swarmlearning.cli.options import (
+    BindIp,
     Credentials,
     DataDir,
     HostIp,
@@ -82,9 +83,7 @@ class SlOptions:
     sn_api_service: Annotated[str, typer.Option(help="The same behind a proxy: FQDN[:port], port 443.")] = ""
     sl_fs_port: Annotated[int, typer.Option(help="Port of this node's file server.")] = 30305
     sl_fs_service: Annotated[str, typer.Option(help="FQDN[:port] under which other SLs reach it.")] = ""
-    bind_ip: Annotated[
-        str, typer.Option(help="Address to listen on; by default --host-ip if this machine has it, else all.")
-    ] = ""
+    bind_ip: BindIp = ""
     node_name: NodeName = ""
     data_dir: DataDir = None
     credentials: Credentials

@@ -12,6 +12,7 @@ import typer
 from swarmlearning.address import join
 from swarmlearning.cli.command import command
 from swarmlearning.cli.options import (
+    BindIp,
     Credentials,
     DataDir,
     HostIp,
@@ -52,6 +53,7 @@ class SnOptions:
     sn_api_service: Annotated[str, typer.Option(help="FQDN[:port] under which others reach the API.")] = ""
     sn_p2p_port: Annotated[int, typer.Option(help="Port for the other SNs.")] = 30303
     sn_p2p_service: Annotated[str, typer.Option(help="FQDN[:port] under which the other SNs reach this one.")] = ""
+    bind_ip: BindIp = ""
     witness: Annotated[bool, typer.Option("--witness", help="Only vote: no API, little memory.")] = False
     ordering: Annotated[EngineChoice, typer.Option(help="etcd: several SNs. local: this one alone.")] = "auto"
     network_name: Annotated[str, typer.Option(help="Name of the network to found.")] = "swarm"
@@ -82,6 +84,7 @@ class SnOptions:
             api_service=service_address(self.sn_api_service, 443),
             p2p_service=service_address(self.sn_p2p_service, 30303),
             witness=self.witness,
+            bind=self.bind_ip,
         )
 
 

@@ -38,12 +38,13 @@ from swarmlearning.node.follower import Follower
 from swarmlearning.node.health import answering
 from swarmlearning.node.heartbeat import Heartbeat
 from swarmlearning.node.license import acquire_license
+from swarmlearning.node.listening import listening_host
 from swarmlearning.node.ready import Ready
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.mlprocess import run_ml
-from swarmlearning.sl.reach import fault_of_own_address, listening_host
+from swarmlearning.sl.reach import fault_of_own_address
 from swarmlearning.sl.readers import may_read
 
 logger = logging.getLogger("swarm.SL")

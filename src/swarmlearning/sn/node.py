@@ -24,6 +24,7 @@ from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.health import answering
 from swarmlearning.node.license import acquire_license
+from swarmlearning.node.listening import listening_host
 from swarmlearning.node.ready import Ready
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, find_binary
@@ -57,7 +58,8 @@ ETCD_FOLDER = "etcd"
 @dataclass(frozen=True)
 class SnSettings:
     """The settings of one SN. `api_service` and `p2p_service` are how others reach it when that is not
-    `host` and the port listened on; `sentinel_address` is the API of any SN to join through; a `witness` has no API."""
+    `host` and the port listened on; `sentinel_address` is the API of any SN to join through; a `witness` has no API.
+    `bind`: the address to listen on, empty: see `listening_host`."""
 
     name: str
     host: str
@@ -71,6 +73,7 @@ class SnSettings:
     api_service: str
     p2p_service: str
     witness: bool
+    bind: str = ""
 
 
 async def run_sn(settings: SnSettings, identity: Identity, ready: Ready) -> None:
@@ -138,7 +141,8 @@ class _Sn:
         author = Author(signer, place.uid, place.incarnation)
         self._registration = Registration(settings.name, identity, author, self._miner, self._peers)
         self._placed = False
-        self._listens = ""  # where the API is, even when others reach it elsewhere
+        self._host = ""  # where it listens, even when others reach it elsewhere
+        self._listens = ""  # its API there
         self._agreement = Agreement(place.uid, self._miner, self._peers)
         self._checkpoints = Checkpoints(settings.data_dir)
         self._resumed: Chain | None = None
@@ -146,10 +150,11 @@ class _Sn:
     async def run(self, ready: Ready) -> None:
         """Joins or founds the network, then works until cancelled."""
         try:
+            await self._choose_host()
             await self._resume()
             await self._load()
             if isinstance(self._engine, Cluster):
-                await self._engine.start(self._settings.host, self._settings.p2p_port)
+                await self._engine.start(self._host, self._settings.p2p_port)
                 await self._enter(self._engine)
             elif self._miner.chain.height < 0:
                 self._refuse_to_join()
@@ -158,6 +163,12 @@ class _Sn:
         finally:
             await self._engine.stop()
             await self._peers.close()
+
+    async def _choose_host(self) -> None:
+        announced, chosen = self._settings.host, self._settings.bind
+        self._host = await asyncio.to_thread(listening_host, announced, chosen)
+        if not chosen and self._host != announced:
+            logger.warning("%s is no address of this machine: listening on %s", announced, self._host)
 
     async def _resume(self) -> None:
         """Starts from the checkpoint, if there is one that fits the chain file."""
@@ -322,7 +333,7 @@ class _Sn:
         server = Server(
             make_api(self._miner, self._engine, self._place.uid, lambda: self._agreement.alarm),
             server_context(self._identity),
-            settings.host,
+            self._host,
             settings.api_port,
             Limits(connections=1024, connections_per_peer=512, unsent_bytes=UNSENT_BYTES),
         )
@@ -330,8 +341,8 @@ class _Sn:
         tasks.create_task(server.wait())  # raises what breaks the serving
         try:
             logging.getLogger("swarm.blCnt").info("Starting SWARM-API-SERVER on port: %d", server.port)
-            self._listens = join(settings.host, server.port)
-            yield {**addresses, "api": settings.api_service or self._listens}
+            self._listens = join(self._host, server.port)
+            yield {**addresses, "api": settings.api_service or join(settings.host, server.port)}
         finally:
             await server.stop(STOP_SECONDS)
 
