@@ -4,9 +4,12 @@ import io
 import json
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import msgspec
-from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.console import Console  # imported when one is made: nodes print plain lines
 
 
 def tolerate_any_encoding() -> None:
@@ -16,12 +19,14 @@ def tolerate_any_encoding() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def make_console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
+def make_console(*, stderr: bool = False, soft_wrap: bool = False) -> "Console":
     """A console for plain text: square brackets in names and messages are no markup, and nothing is highlighted."""
+    from rich.console import Console
+
     return Console(stderr=stderr, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)
 
 
-def shows(console: Console, text: str) -> bool:
+def shows(console: "Console", text: str) -> bool:
     """True when the console's encoding has every character of `text`."""
     try:
         text.encode(console.encoding)
@@ -30,7 +35,7 @@ def shows(console: Console, text: str) -> bool:
     return True
 
 
-def working(console: Console, what: str) -> AbstractContextManager[object]:
+def working(console: "Console", what: str) -> AbstractContextManager[object]:
     """Shows inside the block that the command is at work: a spinner, or one line where no terminal is."""
     if not console.is_terminal:
         console.print(what, soft_wrap=True)

@@ -1,35 +1,82 @@
-"""The `swarm` command: one sub-command a module."""
+"""The `swarm` command: each sub-command is imported only when it is used, so that a node starts without the others."""
 
-from typing import Annotated
+from collections import UserDict
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from swarmlearning import __version__
-from swarmlearning.cli import cert, demo, health, ledger, models, operate, run, sl, sn, status, trainings
-from swarmlearning.cli.chaos import command as chaos
 from swarmlearning.cli.console import tolerate_any_encoding
+
+COMMANDS = {
+    "demo": "demo:demo",
+    "run": "run:run",
+    "chaos": "chaos.command:chaos",
+    "sl": "sl:sl",
+    "status": "status:status",
+    "health": "health:health",
+    "report": "trainings:report",
+    "sn": "sn:app",
+    "cert": "cert:app",
+    "ledger": "ledger:app",
+    "model": "models:app",
+    "contract": "operate:contract_app",
+    "trust": "operate:trust_app",
+    "node": "operate:node_app",
+}
+"""By name: the module below this package, and in it a function or a Typer app with sub-commands."""
+
+BEFORE_A_SCRIPT = {"allow_interspersed_args": False}
+"""What follows the script is the script's, with `--` or without."""
+SETTINGS: dict[str, dict[str, bool]] = {
+    "run": BEFORE_A_SCRIPT,
+    "chaos": BEFORE_A_SCRIPT,
+    "sl": {"allow_extra_args": True},
+}
+
+
+def _load(name: str) -> Any:
+    """Imports a command, as the object that parses its arguments."""
+    module, _, attribute = COMMANDS[name].partition(":")
+    found: typer.Typer | Callable[..., None] = getattr(import_module(f"swarmlearning.cli.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        command: Any = typer.main.get_group(found)
+    else:
+        alone = typer.Typer(add_completion=False)
+        alone.command(context_settings=SETTINGS.get(name))(found)
+        command = typer.main.get_command(alone)
+    command.name = name
+    return command
+
+
+class _OnDemand(UserDict[str, Any]):
+    """The commands by name, each imported when it is first read."""
+
+    def __getitem__(self, name: str) -> Any:
+        if self.data[name] is None:
+            self.data[name] = _load(name)
+        return self.data[name]
+
+
+class _Commands(TyperGroup):
+    """All sub-commands of `swarm`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _OnDemand(dict.fromkeys(COMMANDS))
+
 
 app = typer.Typer(
     name="swarm",
+    cls=_Commands,
     help="Swarm Learning: train one model together without pooling data, and without a central server.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("demo")(demo.demo)
-app.command("run", context_settings=run.CONTEXT_SETTINGS)(run.run)
-app.command("chaos", context_settings=run.CONTEXT_SETTINGS)(chaos.chaos)
-app.command("sl", context_settings={"allow_extra_args": True})(sl.sl)
-app.command("status")(status.status)
-app.command("health")(health.health)
-app.command("report")(trainings.report)
-app.add_typer(sn.app, name="sn")
-app.add_typer(cert.app, name="cert")
-app.add_typer(ledger.app, name="ledger")
-app.add_typer(models.app, name="model")
-app.add_typer(operate.contract_app, name="contract")
-app.add_typer(operate.trust_app, name="trust")
-app.add_typer(operate.node_app, name="node")
 
 
 def _print_version(asked: bool) -> None:

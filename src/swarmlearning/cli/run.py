@@ -16,9 +16,6 @@ from swarmlearning.supervise.processes import RunError
 MAX_SITES = 64
 LONGEST_LABEL = 64
 
-CONTEXT_SETTINGS = {"allow_interspersed_args": False}
-"""For registering `run`: what follows the script is the script's, with `--` or without."""
-
 
 @command("swarm run")
 def run(
