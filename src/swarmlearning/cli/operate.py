@@ -26,6 +26,8 @@ from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting
 
 OPERATOR = "operator"
+VERIFIED = "verified"
+"""Folder in the data directory: what has been verified of each network."""
 
 contract_app = typer.Typer(help="Training contracts: look at them, stop or reset one.", no_args_is_help=True)
 trust_app = typer.Typer(help="The certificate authorities that the network trusts.", no_args_is_help=True)
@@ -159,7 +161,9 @@ def revoke_node(
 
 def _world(connection: Connection) -> World:
     async def read() -> World:
-        async with reading(connection.address, connection.credentials.identity()) as follower:
+        async with reading(
+            connection.address, connection.credentials.identity(), connection.directory / VERIFIED
+        ) as follower:
             return follower.chain.world
 
     return asyncio.run(read())

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from swarmlearning.api.client import Refusal
 from swarmlearning.ledger.bodies import Body
-from swarmlearning.ledger.chain import Chain
+from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Sender
@@ -15,22 +15,38 @@ SECONDS = 60.0
 
 
 @asynccontextmanager
-async def following(follower: Follower, unanswered: str, verified: Chain | None = None) -> AsyncIterator[None]:
-    """Inside the block the follower keeps up with the chain, from `verified` on if that is given; then it is closed.
+async def following(
+    follower: Follower, unanswered: str, checkpoints: Checkpoints | None = None, network_id: str = ""
+) -> AsyncIterator[asyncio.Timeout]:
+    """Inside the block the follower keeps up with the chain; then it is closed.
 
-    Raises `NodeError`: what the follower finds wrong, or `unanswered` when the block takes longer than `SECONDS`.
+    With `checkpoints` it goes on from the one of this network, if there is one, and writes newer ones. Raises
+    `NodeError`: what the follower finds wrong, or `unanswered` when the block takes longer than `SECONDS`, or than
+    the timeout that it gets is set to.
     """
     try:
-        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
-            if verified is not None:
-                await follower.resume(verified)
-            running = tasks.create_task(follower.run())  # its error is why no SN can be reached
-            yield
-            running.cancel()
+        async with asyncio.timeout(SECONDS) as limit, asyncio.TaskGroup() as tasks:
+            running = []
+            if checkpoints is not None:
+                if (verified := checkpoints.read(network_id)) is not None:
+                    await follower.resume(verified)
+                running.append(tasks.create_task(checkpoints.keep(follower)))
+            running.append(tasks.create_task(follower.run()))  # what breaks it is why nobody can be told
+            yield limit
+            for task in running:
+                task.cancel()
     except TimeoutError:
         raise NodeError(unanswered) from None
     finally:
         await follower.close()
+
+
+async def catch_up(follower: Follower, limit: asyncio.Timeout) -> None:
+    """Waits until the follower has the blocks that its SN has now; each block that comes extends the `limit`."""
+    height = int((await follower.client.status())["height"])
+    while follower.chain.height < height:
+        await follower.reached(follower.chain.height + 1)
+        limit.reschedule(asyncio.get_running_loop().time() + SECONDS)
 
 
 async def send(sender: Sender, contract: str, body: Body) -> int:

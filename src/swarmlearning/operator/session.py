@@ -9,15 +9,16 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from swarmlearning import __version__
+from swarmlearning.api.client import SnClient
 from swarmlearning.identity.certificates import role_of
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Leave, NodeType, Register
-from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.world import World
 from swarmlearning.node.checkpoints import Checkpoints
-from swarmlearning.node.commanding import SECONDS, following, send
+from swarmlearning.node.commanding import SECONDS, catch_up, following, send
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
@@ -48,13 +49,19 @@ class Operator:
 
 
 @asynccontextmanager
-async def reading(address: str, identity: Identity) -> AsyncIterator[Follower]:
+async def reading(address: str, identity: Identity, cache: Path | None = None) -> AsyncIterator[Follower]:
     """A follower that has verified the chain as far as the SN at `address` has it.
 
-    Raises `NodeError`, `Unavailable` or `Refusal`.
+    What it has verified is kept in the folder `cache`, by network, so that the next one goes on from there. Raises
+    `NodeError`, `Unavailable` or `Refusal`.
     """
-    follower = Follower([address], client_context(identity), lambda *_: None)
-    async with _caught_up(follower, None):
+    tls = client_context(identity)
+    async with SnClient(address, tls) as client:
+        network_id = sha256(await client.block(0))
+    follower = Follower([address], tls, lambda *_: None)
+    checkpoints = _cached(cache / network_id) if cache is not None else None
+    async with following(follower, _unanswered(address), checkpoints, network_id) as limit:
+        await catch_up(follower, limit)
         yield follower
 
 
@@ -68,8 +75,9 @@ async def acting(address: str, identity: Identity, directory: Path, name: str) -
             "UI- (for trying out: swarm cert --node SWCI-1)"
         )
     with DataDirectory(directory) as place:
-        follower, checkpoints = Follower([address], client_context(identity), place.pin), Checkpoints(directory)
-        async with _caught_up(follower, checkpoints.read(place.network)):
+        follower = Follower([address], client_context(identity), place.pin)
+        async with following(follower, _unanswered(address), Checkpoints(directory), place.network) as limit:
+            await catch_up(follower, limit)
             sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
             operator = Operator(follower, sender)
             await operator.perform(
@@ -78,13 +86,16 @@ async def acting(address: str, identity: Identity, directory: Path, name: str) -
             yield operator
             with suppress(NodeError):  # who has just shut out its own certificate has left already
                 await operator.perform(Act(network.CONTRACT, Leave(), "left"))
-            checkpoints.write(follower.chain)
 
 
-@asynccontextmanager
-async def _caught_up(follower: Follower, verified: Chain | None) -> AsyncIterator[None]:
-    """Inside the block the follower keeps up with the SN, from a state that was verified before if there is one."""
-    unanswered = f"the SN at {follower.client.address} did not answer within {SECONDS:.0f} s; name another one"
-    async with following(follower, unanswered, verified):
-        await follower.reached(int((await follower.client.status())["height"]))
-        yield
+def _cached(folder: Path) -> Checkpoints | None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        logger.warning("%s: cannot be made (%s): the next command verifies the chain again", folder, error.strerror)
+        return None
+    return Checkpoints(folder)
+
+
+def _unanswered(address: str) -> str:
+    return f"the SN at {address} did not answer within {SECONDS:.0f} s; name another one"
