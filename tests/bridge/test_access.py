@@ -80,7 +80,7 @@ def tried_by_another_user(stand: Stand, *groups: int) -> set[str]:
 
 
 @pytest.mark.parametrize("mask", [0, 0o022, 0o077])
-async def test_only_the_user_who_runs_the_sl_can_use_what_it_makes(
+async def test_only_the_user_who_runs_the_sl_can_use_the_bridge_s_files(
     stand: Stand, mask: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with umask(mask):
@@ -95,14 +95,14 @@ async def test_only_the_user_who_runs_the_sl_can_use_what_it_makes(
 
 
 @as_root
-async def test_another_user_can_open_nothing_of_it(public: Stand) -> None:
+async def test_another_user_can_open_no_file_of_the_bridge(public: Stand) -> None:
     async with public.bridge(public.folder / "nobody"):
         assert tried_by_another_user(public, GROUP) == {"refused"}
 
 
 @as_root
 @pytest.mark.parametrize("mask", [0, 0o077])
-async def test_with_a_group_its_members_can_use_all_of_it_and_other_users_nothing(public: Stand, mask: int) -> None:
+async def test_members_of_the_bridge_s_group_can_use_its_files_and_other_users_cannot(public: Stand, mask: int) -> None:
     with umask(mask):
         async with public.bridge(public.folder / "nobody", group=GROUP):
             assert stat.S_IMODE(public.folder.stat().st_mode) == 0o770
@@ -124,7 +124,7 @@ async def test_files_and_pipes_that_others_could_use_are_tightened(stand: Stand)
         assert modes(stand) == dict.fromkeys(NAMES, 0o600)
 
 
-async def test_permissions_that_are_tighter_stay_as_they_are(stand: Stand) -> None:
+async def test_tighter_permissions_of_the_bridge_s_files_stay_as_they_are(stand: Stand) -> None:
     stand.folder.mkdir(mode=0o700)
     (stand.folder / "merged_weights.pkl").touch(0o600)
     (stand.folder / "merged_weights.pkl").chmod(0o400)
@@ -146,7 +146,7 @@ async def test_a_folder_in_which_others_can_write_is_refused_and_left_as_it_is(s
 
 @as_root
 @pytest.mark.parametrize("name", ["", *NAMES])
-async def test_what_belongs_to_another_user_is_refused_and_left_as_it_is(stand: Stand, name: str) -> None:
+async def test_a_file_of_another_user_is_refused_and_left_as_it_is(stand: Stand, name: str) -> None:
     stand.folder.mkdir()
     path = stand.folder / name
     if name:
@@ -188,7 +188,7 @@ async def test_a_symbolic_link_is_refused_and_its_target_is_left_as_it_is(
 
 
 @as_root
-async def test_a_pipe_made_for_no_group_is_not_opened_to_one_later(stand: Stand) -> None:
+async def test_a_pipe_that_was_made_for_no_group_is_not_opened_to_one_later(stand: Stand) -> None:
     stand.folder.mkdir()
     stand.folder.chmod(0o770)
     os.chown(stand.folder, 0, GROUP)

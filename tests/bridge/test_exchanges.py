@@ -33,7 +33,9 @@ def doubled(arrays: Arrays) -> Arrays:
 
 
 @DIALECTS
-async def test_a_whole_training(stand: Stand, tmp_path: Path, in_message: bool) -> None:
+async def test_a_client_of_the_original_trains_from_its_first_message_to_its_last(
+    stand: Stand, tmp_path: Path, in_message: bool
+) -> None:
     load = Loading()
 
     def train() -> list[tuple[int, bool]]:
@@ -72,7 +74,7 @@ async def test_a_whole_training(stand: Stand, tmp_path: Path, in_message: bool) 
 
 
 @DIALECTS
-async def test_weights_larger_than_any_pipe(stand: Stand, tmp_path: Path, in_message: bool) -> None:
+async def test_weights_larger_than_a_pipe_are_exchanged(stand: Stand, tmp_path: Path, in_message: bool) -> None:
     load = Loading()
     large = {"a.bias": np.arange(1_000_000.0), "b": np.asfortranarray(np.arange(600_000, dtype=">f4").reshape(2, -1))}
     with FakeSL(tmp_path / "sl") as sl:
@@ -91,7 +93,7 @@ async def test_weights_larger_than_any_pipe(stand: Stand, tmp_path: Path, in_mes
         ((1.5, 0.0), (1.5, 0.0)),
     ],
 )
-async def test_loss_and_metric(
+async def test_loss_and_metric_of_a_client_reach_the_sl(
     stand: Stand, tmp_path: Path, figures: tuple[float, float], told: tuple[float | None, float | None]
 ) -> None:
     with FakeSL(tmp_path / "sl") as sl:
@@ -125,7 +127,9 @@ async def test_a_client_that_is_shown_nothing_new_at_the_end_sees_the_last_model
     assert len(sl.of(Evaluated)) == 1  # the SL has not asked for it again
 
 
-async def test_a_client_that_cannot_use_the_last_model_when_it_is_shown_again(stand: Stand, tmp_path: Path) -> None:
+async def test_a_client_that_cannot_use_the_last_model_shown_again_ends_its_session(
+    stand: Stand, tmp_path: Path
+) -> None:
     def fail(merged: Arrays) -> tuple[float, float, int, int]:
         raise ValueError("no such layer")
 
@@ -161,14 +165,14 @@ async def test_training_that_is_over_elsewhere_ends_with_a_kill_that_has_no_answ
     assert sl.received[-1] == Kill(SESSION, True, "Swarm training is over before local training. Exit gracefully.")
 
 
-async def test_lines_for_the_training_log_do_not_disturb(stand: Stand, tmp_path: Path) -> None:
+async def test_lines_for_the_training_log_do_not_disturb_an_exchange(stand: Stand, tmp_path: Path) -> None:
     sl = FakeSL(tmp_path / "sl", answers=lambda message: [Waiting("for others"), *sl.usual(message)])
     with sl:
         async with stand.bridge(sl):
             assert await beside(lambda: opened(stand).sync(model(), Loading())) == (4, False)
 
 
-async def test_the_sl_s_spare_file_is_written_into(stand: Stand, tmp_path: Path) -> None:
+async def test_the_bridge_writes_into_the_sl_s_spare_file(stand: Stand, tmp_path: Path) -> None:
     sl = FakeSL(tmp_path / "sl")
     spare = sl.path.with_name(SPARE_FILE)
     spare.write_bytes(b"x" * 10_000)
@@ -194,7 +198,9 @@ async def test_the_sl_s_spare_file_is_written_into(stand: Stand, tmp_path: Path)
         ({"method": "average"}, "Invalid value mergeMethod: average. Allowed values: ['mean'"),
     ],
 )
-async def test_parameters_that_are_wrong(stand: Stand, tmp_path: Path, wrong: dict[str, object], reason: str) -> None:
+async def test_wrong_parameters_of_a_session_are_refused(
+    stand: Stand, tmp_path: Path, wrong: dict[str, object], reason: str
+) -> None:
     def attempt() -> None:
         client = stand.client()
         with pytest.raises(SwarmError) as caught:
@@ -209,7 +215,7 @@ async def test_parameters_that_are_wrong(stand: Stand, tmp_path: Path, wrong: di
             await beside(attempt)
 
 
-async def test_an_sl_that_cannot_keep_a_session(stand: Stand, tmp_path: Path) -> None:
+async def test_a_client_is_told_why_its_sl_cannot_keep_its_session(stand: Stand, tmp_path: Path) -> None:
     (stand.state / "session.part").mkdir(parents=True)
 
     def attempt() -> None:
@@ -220,7 +226,7 @@ async def test_an_sl_that_cannot_keep_a_session(stand: Stand, tmp_path: Path) ->
         await beside(attempt)
 
 
-async def test_requests_that_cannot_be_understood_leave_the_session_as_it_is(stand: Stand, tmp_path: Path) -> None:
+async def test_malformed_requests_leave_the_session_as_it_is(stand: Stand, tmp_path: Path) -> None:
     def attempt() -> list[str]:
         client = opened(stand)
         told: list[str] = []
@@ -254,7 +260,7 @@ async def test_requests_that_cannot_be_understood_leave_the_session_as_it_is(sta
     ]
 
 
-async def test_an_unknown_session(stand: Stand, tmp_path: Path) -> None:
+async def test_a_request_of_an_unknown_session_is_refused(stand: Stand, tmp_path: Path) -> None:
     def attempt() -> None:
         client = stand.client()
         client.session = "elsewhere"
@@ -281,7 +287,9 @@ class Harmful:
         ({"w": np.zeros(2, np.complex128)}, "tensor 'w': dtype complex128 cannot be stored"),
     ],
 )
-async def test_weights_that_cannot_be_used(stand: Stand, tmp_path: Path, weights: Arrays, reason: str) -> None:
+async def test_weights_that_cannot_be_used_are_refused_in_an_exchange(
+    stand: Stand, tmp_path: Path, weights: Arrays, reason: str
+) -> None:
     def attempt() -> None:
         client = opened(stand)
         with pytest.raises(SwarmError) as caught:
@@ -296,7 +304,7 @@ async def test_weights_that_cannot_be_used(stand: Stand, tmp_path: Path, weights
 
 
 @pytest.mark.parametrize("kind", ["missing", "link", "pipe", "folder"])
-async def test_a_file_that_is_no_plain_file(stand: Stand, tmp_path: Path, kind: str) -> None:
+async def test_weights_in_a_file_that_is_no_plain_file_are_refused(stand: Stand, tmp_path: Path, kind: str) -> None:
     def attempt() -> None:
         path = stand.folder / "other.pkl"
         match kind:
@@ -316,7 +324,9 @@ async def test_a_file_that_is_no_plain_file(stand: Stand, tmp_path: Path, kind: 
 
 
 @pytest.mark.parametrize("at", [Open, Sync])
-async def test_what_the_swarm_refuses(stand: Stand, tmp_path: Path, at: type[FromML]) -> None:
+async def test_a_refusal_of_the_swarm_ends_the_session_with_its_reason(
+    stand: Stand, tmp_path: Path, at: type[FromML]
+) -> None:
     def attempt() -> None:
         client = opened(stand)
         with pytest.raises(SwarmError, match=r"SL error: minPeers is 2, this session has 3 \(1\)"):
@@ -330,7 +340,7 @@ async def test_what_the_swarm_refuses(stand: Stand, tmp_path: Path, at: type[Fro
             await beside(attempt)
 
 
-async def test_an_sl_that_does_not_answer(stand: Stand, tmp_path: Path) -> None:
+async def test_a_client_is_told_when_its_sl_does_not_answer(stand: Stand, tmp_path: Path) -> None:
     def attempt() -> None:
         with pytest.raises(SwarmError, match=r"SL error: the SL node does not answer at .*ml.sock: .* \(1\)"):
             opened(stand).sync(model(), Loading())
@@ -340,7 +350,7 @@ async def test_an_sl_that_does_not_answer(stand: Stand, tmp_path: Path) -> None:
         await beside(attempt)
 
 
-async def test_an_sl_that_ends_the_session(stand: Stand, tmp_path: Path) -> None:
+async def test_a_client_is_told_when_its_sl_ends_the_session(stand: Stand, tmp_path: Path) -> None:
     def attempt() -> None:
         with pytest.raises(SwarmError, match="the SL node has ended this session; its log says why"):
             opened(stand).sync(model(), Loading())
@@ -350,7 +360,7 @@ async def test_an_sl_that_ends_the_session(stand: Stand, tmp_path: Path) -> None
             await beside(attempt)
 
 
-async def test_a_client_that_cannot_use_the_merged_model(stand: Stand, tmp_path: Path) -> None:
+async def test_a_client_that_cannot_use_the_merged_model_ends_its_session(stand: Stand, tmp_path: Path) -> None:
     def fail(merged: Arrays) -> tuple[float, float, int, int]:
         raise ValueError("no such layer")
 
@@ -365,7 +375,7 @@ async def test_a_client_that_cannot_use_the_merged_model(stand: Stand, tmp_path:
     assert sl.of(EvaluationFailed)[0].message == "Loss computation failed. no such layer"
 
 
-async def test_an_answer_to_another_request(stand: Stand, tmp_path: Path) -> None:
+async def test_an_answer_to_another_request_is_refused(stand: Stand, tmp_path: Path) -> None:
     def attempt() -> None:
         client = opened(stand)
         client.ask("sync", client.weights(model()))
@@ -379,7 +389,7 @@ async def test_an_answer_to_another_request(stand: Stand, tmp_path: Path) -> Non
             await beside(attempt)
 
 
-async def test_a_kill_of_nobody(stand: Stand, tmp_path: Path) -> None:
+async def test_a_kill_without_a_session_is_ignored(stand: Stand, tmp_path: Path) -> None:
     def attempt() -> None:
         client = stand.client()
         client.kill()

@@ -29,6 +29,13 @@ def trains(stand: Stand, in_message: bool = False) -> None:
     client.leave()
 
 
+def begins(stand: Stand) -> None:
+    """A client that comes and syncs, and stays."""
+    client = stand.client()
+    client.open()
+    client.sync(model(), Loading())
+
+
 class HangingSync:
     """Answers for a `FakeSL` that leaves the first sync without one."""
 
@@ -52,7 +59,9 @@ HALVES = {
 
 
 @pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
-async def test_a_client_that_dies_in_the_middle_of_a_message(stand: Stand, tmp_path: Path, half: bytes) -> None:
+async def test_the_next_client_is_served_after_one_that_died_in_the_middle_of_a_message(
+    stand: Stand, tmp_path: Path, half: bytes
+) -> None:
     def dies() -> None:
         client = stand.client()
         client.open()
@@ -69,7 +78,9 @@ async def test_a_client_that_dies_in_the_middle_of_a_message(stand: Stand, tmp_p
     assert len(sl.of(Sync)) == 2
 
 
-async def test_a_client_that_dies_while_the_swarm_is_waited_for(stand: Stand, tmp_path: Path) -> None:
+async def test_the_next_client_is_served_after_one_that_died_while_it_waited_for_the_swarm(
+    stand: Stand, tmp_path: Path
+) -> None:
     hanging = HangingSync()
 
     def dies() -> None:
@@ -86,7 +97,9 @@ async def test_a_client_that_dies_while_the_swarm_is_waited_for(stand: Stand, tm
             await beside(lambda: trains(stand))
 
 
-async def test_a_client_that_dies_while_it_is_sent_weights(stand: Stand, tmp_path: Path) -> None:
+async def test_the_next_client_is_served_after_one_that_died_while_it_received_weights(
+    stand: Stand, tmp_path: Path
+) -> None:
     def dies() -> None:
         client = stand.client(in_message=True)
         client.open()
@@ -101,7 +114,7 @@ async def test_a_client_that_dies_while_it_is_sent_weights(stand: Stand, tmp_pat
             await beside(lambda: trains(stand, in_message=True))
 
 
-async def test_what_a_dead_client_has_not_read_is_not_the_next_one_s(stand: Stand, tmp_path: Path) -> None:
+async def test_the_next_client_does_not_get_messages_that_a_dead_one_has_not_read(stand: Stand, tmp_path: Path) -> None:
     def dies() -> None:
         client = stand.client()
         client.open()
@@ -116,7 +129,7 @@ async def test_what_a_dead_client_has_not_read_is_not_the_next_one_s(stand: Stan
             await beside(lambda: trains(stand))
 
 
-async def test_another_client_takes_the_place_of_one_whose_end_was_not_seen(stand: Stand, tmp_path: Path) -> None:
+async def test_another_client_replaces_one_whose_end_was_not_seen(stand: Stand, tmp_path: Path) -> None:
     """A worker process that inherited the pipes keeps them open: the new client's first message comes instead."""
     hanging = HangingSync()
 
@@ -148,7 +161,7 @@ async def test_another_client_takes_the_place_of_one_whose_end_was_not_seen(stan
         (header(TYPES["sync"], 2**31), "a message of 2147483648 bytes is announced; type 6 has at most 2147483647"),
     ],
 )
-async def test_a_stream_without_sense_is_cut_and_the_next_client_is_served(
+async def test_a_meaningless_stream_is_cut_and_the_next_client_is_served(
     stand: Stand, tmp_path: Path, bytes_sent: bytes, reason: str
 ) -> None:
     def talks_nonsense() -> None:
@@ -169,7 +182,7 @@ async def test_a_stream_without_sense_is_cut_and_the_next_client_is_served(
 # --- the SL is started again
 
 
-async def test_a_client_that_trains_does_not_notice_that_its_sl_is_started_again(stand: Stand, tmp_path: Path) -> None:
+async def test_a_client_that_trains_does_not_notice_that_its_sl_is_restarted(stand: Stand, tmp_path: Path) -> None:
     load = Loading()
     clients: list[Client] = []
 
@@ -195,14 +208,9 @@ async def test_a_client_that_trains_does_not_notice_that_its_sl_is_started_again
 
 
 async def test_a_client_that_died_while_the_sl_was_away_is_forgotten(stand: Stand, tmp_path: Path) -> None:
-    def begins() -> None:
-        client = stand.client()
-        client.open()
-        client.sync(model(), Loading())
-
     with FakeSL(tmp_path / "sl", returns=1, keeps=True) as sl:
         async with stand.bridge(sl):
-            await beside(begins)
+            await beside(lambda: begins(stand))
         assert (stand.state / "session.json").exists()
         assert (stand.state / "merged.safetensors").exists()
         stand.clients[0].leave()
@@ -212,13 +220,10 @@ async def test_a_client_that_died_while_the_sl_was_away_is_forgotten(stand: Stan
     assert [message.holds for message in sl.of(Open)] == ["", ""]
 
 
-async def test_a_client_that_dies_after_its_sl_was_started_again(stand: Stand, tmp_path: Path) -> None:
+async def test_the_next_client_is_served_after_one_that_died_after_its_sl_was_restarted(
+    stand: Stand, tmp_path: Path
+) -> None:
     taken_up = threading.Event()
-
-    def begins() -> None:
-        client = stand.client()
-        client.open()
-        client.sync(model(), Loading())
 
     def note(message: FromML) -> None:
         if isinstance(message, Open) and message.holds:
@@ -228,7 +233,7 @@ async def test_a_client_that_dies_after_its_sl_was_started_again(stand: Stand, t
     sl = FakeSL(tmp_path / "sl", returns=2, keeps=True, answers=note)
     with sl:
         async with stand.bridge(sl):
-            await beside(begins)
+            await beside(lambda: begins(stand))
         async with stand.bridge(sl):
             assert await beside(lambda: taken_up.wait(60))
             stand.clients[0].leave()
@@ -237,7 +242,7 @@ async def test_a_client_that_dies_after_its_sl_was_started_again(stand: Stand, t
     assert len(sl.of(Open)) == 3
 
 
-async def test_a_damaged_memory_is_no_memory(stand: Stand, tmp_path: Path) -> None:
+async def test_a_damaged_file_of_the_remembered_session_is_ignored(stand: Stand, tmp_path: Path) -> None:
     stand.state.mkdir(parents=True)
     (stand.state / "session.json").write_text('{"id": "x"')
     with FakeSL(tmp_path / "sl") as sl:
@@ -265,7 +270,7 @@ async def test_a_client_in_the_middle_of_an_exchange_is_told_by_the_end_of_its_s
 # --- the pipes and the folder
 
 
-async def test_nobody_comes_and_the_bridge_ends_at_once(stand: Stand, tmp_path: Path) -> None:
+async def test_a_bridge_to_which_no_client_came_ends_at_once(stand: Stand, tmp_path: Path) -> None:
     async with stand.bridge(tmp_path / "nobody"):
         await asyncio.sleep(0)
 
@@ -299,20 +304,15 @@ async def test_the_pipes_are_removed_though_a_client_whose_session_has_ended_sti
     assert not stand.response.exists()
 
 
-async def test_the_pipes_stay_while_a_client_trains_and_its_sl_is_started_again(stand: Stand, tmp_path: Path) -> None:
-    def begins() -> None:
-        client = stand.client()
-        client.open()
-        client.sync(model(), Loading())
-
+async def test_the_pipes_stay_while_a_client_trains_and_its_sl_is_restarted(stand: Stand, tmp_path: Path) -> None:
     with FakeSL(tmp_path / "sl", returns=1, keeps=True) as sl:
         async with stand.bridge(sl):
-            await beside(begins)
+            await beside(lambda: begins(stand))
     assert stand.request.is_fifo()
     assert stand.response.is_fifo()
 
 
-async def test_two_sls_do_not_share_a_folder(stand: Stand, tmp_path: Path) -> None:
+async def test_two_sls_cannot_share_a_bridge_s_folder(stand: Stand, tmp_path: Path) -> None:
     async with stand.bridge(tmp_path / "nobody"):
         with pytest.raises(BridgeError, match=r"is in use by another SL node: .*--bridge-dir"):
             async with stand.bridge(tmp_path / "nobody"):
@@ -320,7 +320,9 @@ async def test_two_sls_do_not_share_a_folder(stand: Stand, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["request.channel", "trained_weights.pkl", "merged_weights.pkl"])
-async def test_something_else_of_that_name(stand: Stand, tmp_path: Path, name: str) -> None:
+async def test_a_link_in_the_place_of_a_bridge_s_file_or_pipe_is_refused(
+    stand: Stand, tmp_path: Path, name: str
+) -> None:
     victim = tmp_path / "victim"
     stand.folder.mkdir()
     (stand.folder / name).symlink_to(victim)
@@ -330,7 +332,7 @@ async def test_something_else_of_that_name(stand: Stand, tmp_path: Path, name: s
     assert not victim.exists()
 
 
-async def test_a_pipe_where_a_file_should_be(stand: Stand, tmp_path: Path) -> None:
+async def test_a_pipe_in_the_place_of_a_file_is_refused(stand: Stand, tmp_path: Path) -> None:
     stand.folder.mkdir()
     os.mkfifo(stand.folder / "merged_weights.pkl")
     with pytest.raises(BridgeError, match=r"merged_weights.pkl: cannot create file: there is something else"):
@@ -338,12 +340,12 @@ async def test_a_pipe_where_a_file_should_be(stand: Stand, tmp_path: Path) -> No
             pass
 
 
-async def test_pipes_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
+async def test_pipes_in_a_missing_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BridgeError, match="nowhere/request: cannot create pipe: No such file or directory"):
         Pipes(tmp_path / "nowhere" / "request", tmp_path / "response", Access()).create()
 
 
-async def test_a_folder_that_is_a_link_is_not_followed(stand: Stand, tmp_path: Path) -> None:
+async def test_a_bridge_s_folder_that_is_a_link_is_refused(stand: Stand, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     stand.folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BridgeError, match="hpe-swarm: cannot create file"):
@@ -361,19 +363,19 @@ def pipes(tmp_path: Path) -> Iterable[Pipes]:
     made.close()
 
 
-async def test_the_rest_of_a_message_that_stays_away(pipes: Pipes, tmp_path: Path) -> None:
+async def test_a_client_that_does_not_send_the_rest_of_a_message_is_dropped(pipes: Pipes, tmp_path: Path) -> None:
     with (tmp_path / "request").open("wb", buffering=0) as client:
         client.write(b"abc")
         with pytest.raises(LostTrack, match="wanted: 22 bytes, got 3 bytes: nothing more came for"):
             await pipes.read(22, begun=False)
 
 
-async def test_a_client_that_does_not_read(pipes: Pipes, tmp_path: Path) -> None:
+async def test_a_client_that_does_not_read_is_dropped(pipes: Pipes, tmp_path: Path) -> None:
     with (tmp_path / "request").open("wb"), pytest.raises(LostTrack, match="the ML process has not read on for"):
         await pipes.write(bytes(2**20))
 
 
-async def test_a_link_in_the_place_of_a_fifo_is_not_followed(pipes: Pipes, tmp_path: Path) -> None:
+async def test_a_link_in_the_place_of_a_pipe_is_not_followed(pipes: Pipes, tmp_path: Path) -> None:
     pipes.close()
     (tmp_path / "response").rename(tmp_path / "other")
     (tmp_path / "response").symlink_to("other")
@@ -381,7 +383,7 @@ async def test_a_link_in_the_place_of_a_fifo_is_not_followed(pipes: Pipes, tmp_p
         pipes.open()
 
 
-async def test_fifos_that_were_removed_are_made_again(pipes: Pipes, tmp_path: Path) -> None:
+async def test_pipes_that_were_removed_are_made_again(pipes: Pipes, tmp_path: Path) -> None:
     (tmp_path / "request").unlink()
     pipes.expect()
     with (tmp_path / "response").open("rb"), (tmp_path / "request").open("wb", buffering=0) as client:

@@ -43,7 +43,7 @@ def body(hexadecimal: str) -> bytes:
         ("0a0a0d0200000015020000001502000000 1d2e000000", 46),
     ],
 )
-def test_the_header_that_the_original_writes(hexadecimal: str, size: int) -> None:
+def test_a_header_is_that_of_the_original(hexadecimal: str, size: int) -> None:
     assert messages.read_header(body(hexadecimal)) == Header(2, Type.OPEN_REQUEST, size)
     assert messages.header(Type.OPEN_REQUEST, size) == body(hexadecimal)
     assert len(messages.header(Type.KILL_REQUEST, 2**32 - 1)) == 22
@@ -62,7 +62,7 @@ def test_an_empty_body_is_no_message() -> None:
         messages.read_header(messages.header(Type.SYNC_REQUEST, 0))
 
 
-def test_open_session() -> None:
+def test_a_request_to_open_a_session_is_decoded() -> None:
     golden = body(
         "08 80 01"  # syncInterval 128
         "10 02"  # minPeers
@@ -75,13 +75,13 @@ def test_open_session() -> None:
     assert messages.decode(2, golden) == OpenSession(128, 2, True, "snapshot", 100, "con", "mean")
 
 
-def test_a_request_to_sync_and_one_to_close_with_the_name_of_a_file() -> None:
+def test_requests_to_sync_and_to_close_are_decoded_with_the_name_of_a_file() -> None:
     golden = body("0a 02 7331  10 03  18 01  20 01  2a 13 747261696e65645f776569676874732e706b6c")
     assert messages.decode(6, golden) == SYNC
     assert messages.decode(4, golden.replace(b"\x10\x03", b"\x10\x01")) == CLOSE
 
 
-def test_a_request_to_sync_with_the_weights_in_it() -> None:
+def test_a_request_to_sync_is_decoded_with_the_weights_in_it() -> None:
     weights = body("0a 1d 0a 01 61 12 18 0a 10") + b"dtype('float32')" + body("12 01 01 1a 04 0000803f")[:6]
     message = messages.decode(6, body("0a 02 7331 10 01 18 01 20 01 2a") + bytes([len(weights)]) + weights)
     assert isinstance(message, HandOver)
@@ -89,13 +89,13 @@ def test_a_request_to_sync_with_the_weights_in_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["../secret.pkl", "/etc/passwd", ".hidden", "a b", "", "x" * 202, "a\n", "ä.pkl"])
-def test_what_is_no_plain_name_is_not_taken_for_one(name: str) -> None:
+def test_a_file_name_that_is_no_plain_name_is_refused(name: str) -> None:
     message = messages.decode(6, wire.text(1, "s1") + wire.data(5, name.encode()))
     assert isinstance(message, HandOver)
     assert not isinstance(message.weights, str)
 
 
-def test_the_answer_to_a_merged_model() -> None:
+def test_the_answer_to_a_merged_model_is_decoded() -> None:
     status = "22 0a 12 08" + b"StatusOK".hex()
     golden = body(f"0a 02 7331  10 03  18 07 {status}  2d 0000003f  35 0000803e  38 02  40 05")
     assert messages.decode(9, golden) == Evaluated("s1", 3, 7, OK, 0.5, 0.25, 2, 5)
@@ -103,11 +103,11 @@ def test_the_answer_to_a_merged_model() -> None:
     assert messages.decode(9, failed) == Evaluated("s1", 3, 7, Status(Code.ERROR_IN_USER, "e"), -1.0, 0.0, 0, 0)
 
 
-def test_kill() -> None:
+def test_a_kill_is_decoded() -> None:
     assert messages.decode(10, body("0a 02 7331  12 03 12 01 65")) == KillSession("s1", Status(0, "e"))
 
 
-def test_the_answers_of_an_sl() -> None:
+def test_the_answers_of_an_sl_are_encoded_as_the_original_s() -> None:
     assert messages.status(Code.ERROR_IN_SL, "no") == messages.header(Type.STATUS, 6) + body("08 01 12 02 6e6f")
     opened = messages.session_response(OK, "s1")
     assert opened == messages.header(Type.OPEN_RESPONSE, 16) + body("0a 0a 12 08") + b"StatusOK" + body("12 02 7331")
@@ -118,7 +118,7 @@ def test_the_answers_of_an_sl() -> None:
     assert messages.sync_response(CLOSE, outcome, 0, False) == messages.header(Type.CLOSE_RESPONSE, 14) + refused
 
 
-def test_the_request_to_load_a_merged_model() -> None:
+def test_the_request_to_load_a_merged_model_is_encoded_as_the_original_s() -> None:
     head = messages.loss_request_head(SYNC, 7)
     named = body("0a 02 7331  10 03  18 07  22 12") + b"merged_weights.pkl"
     assert messages.loss_request(head, "merged_weights.pkl") == messages.header(Type.LOSS_REQUEST, 28) + named
@@ -133,13 +133,13 @@ def test_weights_that_no_message_holds_are_refused(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("kind", [0, 11, 4_000_000_000])
-def test_a_type_that_nobody_knows(kind: int) -> None:
+def test_a_message_of_an_unknown_type_is_refused(kind: int) -> None:
     with pytest.raises(Unusable, match=f"unsupported message type: {kind}"):
         messages.decode(kind, b"\x08\x01")
 
 
 @pytest.mark.parametrize("kind", [1, 3, 5, 7, 8])
-def test_a_type_that_only_an_sl_sends(kind: int) -> None:
+def test_a_message_of_a_type_that_only_an_sl_sends_is_refused(kind: int) -> None:
     with pytest.raises(Unusable, match=f"unexpected message type: {kind}"):
         messages.decode(kind, b"\x08\x01")
 
@@ -159,7 +159,7 @@ def test_a_type_that_only_an_sl_sends(kind: int) -> None:
         (2**64 - 1, "ff" * 9 + "01"),
     ],
 )
-def test_numbers_take_seven_bits_a_byte(value: int, encoded: str) -> None:
+def test_numbers_are_encoded_with_seven_bits_a_byte(value: int, encoded: str) -> None:
     assert wire.varint(value) == bytes.fromhex(encoded)
 
 
@@ -168,14 +168,14 @@ def test_a_negative_int32_is_read_as_such() -> None:
     assert Fields(b"\x08" + wire.varint(2**31)).integer(1) == -(2**31)
 
 
-def test_unknown_fields_are_passed_over_and_the_last_of_two_counts() -> None:
+def test_unknown_fields_are_ignored_and_the_last_of_two_counts() -> None:
     fields = Fields(body("08 01  51 0102030405060708  5d 01020304  62 01 61  08 02"))
     assert fields.integer(1) == 2
     assert fields.integers(1, 2) == [1, 2]
     assert (fields.integer(9), fields.text(9), fields.flag(9), fields.real(9)) == (0, "", False, 0.0)
 
 
-def test_repeated_numbers_packed_or_not() -> None:
+def test_repeated_numbers_are_read_packed_or_not() -> None:
     assert Fields(body("12 03 02 ac02 10 05")).integers(2, 3) == [2, 300, 5]
 
 
@@ -200,7 +200,7 @@ def test_a_field_of_another_type_is_refused() -> None:
         list(Fields(b"\x08\x01").messages(1))
 
 
-def test_nan_is_read_as_what_it_is() -> None:
+def test_a_nan_in_a_message_is_read_as_a_nan() -> None:
     value = Fields(b"\x2d" + struct.pack("<f", float("nan"))).real(5)
     assert value != value
 
@@ -231,7 +231,7 @@ HOSTILE: Final = {
 
 @pytest.mark.parametrize("message", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("kind", [Type.SYNC_REQUEST, Type.CLOSE_REQUEST, Type.LOSS_RESPONSE, Type.OPEN_REQUEST])
-def test_decoding_a_hostile_message_takes_no_memory_worth_mentioning(message: bytes, kind: Type) -> None:
+def test_decoding_a_hostile_message_needs_little_memory(message: bytes, kind: Type) -> None:
     assert memory_of(lambda: decode(kind, message)) < 1_000_000
 
 
@@ -255,6 +255,6 @@ def test_a_message_with_too_many_fields_is_refused_by_their_number(tmp_path: Pat
 
 
 @given(st.binary(max_size=200), st.sampled_from(list(Type)))
-def test_no_bytes_raise_anything_but_unusable(body: bytes, kind: Type) -> None:
+def test_bytes_of_any_kind_raise_nothing_but_unusable(body: bytes, kind: Type) -> None:
     with suppress(Unusable):
         decode(kind, body)

@@ -67,7 +67,7 @@ def with_old_names(pickled: bytes) -> bytes:
 @pytest.mark.parametrize("protocol", [3, 4, 5])
 @pytest.mark.parametrize("named", [bytes, with_old_names], ids=["NumPy 2", "NumPy 1"])
 @pytest.mark.parametrize("container", [dict, collections.OrderedDict])
-def test_arrays_of_all_kinds(
+def test_arrays_of_all_kinds_are_read_from_a_pickle(
     protocol: int, named: Callable[[bytes], bytes], container: type[dict[str, Any]], tmp_path: Path
 ) -> None:
     pickled = named(pickle.dumps(container(STRANGE), protocol))
@@ -114,7 +114,7 @@ def test_other_calls_of_numpy_s_function_are_refused(more: tuple[Any, ...]) -> N
     assert refusal(frombuffer(*more)) == "it calls _frombuffer in another way than NumPy does"
 
 
-def test_an_array_under_two_names(tmp_path: Path) -> None:
+def test_an_array_under_two_names_is_read_under_both(tmp_path: Path) -> None:
     tied = np.arange(5.0)
     arrays = loaded(pickle.dumps({"a": tied, "b": tied}, 5), tmp_path)
     np.testing.assert_array_equal(arrays["a"], arrays["b"])
@@ -143,7 +143,7 @@ class Reduced:
         (pickle.loads, (b"",), "_pickle.loads"),
     ],
 )
-def test_what_calls_anything_is_refused_by_name(
+def test_a_pickle_that_calls_a_function_is_refused_by_its_name(
     function: Any, arguments: tuple[Any, ...], name: str, protocol: int
 ) -> None:
     for place in ({"w": Reduced(function, *arguments)}, Reduced(function, *arguments)):
@@ -151,7 +151,7 @@ def test_what_calls_anything_is_refused_by_name(
         assert found == f"it refers to {name}, which no array of numbers needs"
 
 
-def test_nothing_is_called_on_the_way(tmp_path: Path) -> None:
+def test_no_function_of_a_pickle_is_called_before_it_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     remove = Reduced(os.rmdir, str(folder))
@@ -184,12 +184,12 @@ def test_nothing_is_called_on_the_way(tmp_path: Path) -> None:
         (object(), "refers to builtins.object"),
     ],
 )
-def test_values_that_are_no_arrays_of_numbers(value: Any, reason: str) -> None:
+def test_values_that_are_no_arrays_of_numbers_are_refused(value: Any, reason: str) -> None:
     assert reason in refusal(pickle.dumps({"w": value}, 5))
 
 
 @pytest.mark.parametrize("value", [np.ones(3), [np.ones(3)], "text", None, {3: np.ones(2)}])
-def test_what_is_no_dict_of_names(value: Any) -> None:
+def test_a_pickle_that_is_no_dict_of_names_is_refused(value: Any) -> None:
     assert refusal(pickle.dumps(value, 5)) in (
         "it does not hold a dict of arrays",
         "the key of an entry is no text",
@@ -197,11 +197,11 @@ def test_what_is_no_dict_of_names(value: Any) -> None:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2])
-def test_old_protocols_are_refused(protocol: int) -> None:
+def test_old_pickle_protocols_are_refused(protocol: int) -> None:
     assert refusal(pickle.dumps({"w": np.ones(2)}, protocol)) == "it is not a pickle of protocol 3, 4 or 5"
 
 
-def test_every_cut_and_every_changed_byte_is_refused_or_read() -> None:
+def test_a_pickle_with_any_cut_or_changed_byte_is_refused_or_read() -> None:
     pickled = pickle.dumps({"w": np.arange(3, dtype=np.float32), "v": np.float64(2)}, 5)
     for end in range(len(pickled)):
         refusal(pickled[:end])
@@ -241,7 +241,7 @@ def test_every_cut_and_every_changed_byte_is_refused_or_read() -> None:
         (b"c" + b"x" * 10_000, "refers to"),
     ],
 )
-def test_instructions_made_by_hand(instructions: bytes, reason: str | None) -> None:
+def test_instructions_of_a_pickle_are_read_or_refused_with_the_reason(instructions: bytes, reason: str | None) -> None:
     pickled = b"\x80\x04" + instructions
     if reason is None:
         assert read_weights(io.BytesIO(pickled), len(pickled)) == {}
@@ -272,17 +272,17 @@ def array_of(kind: bytes, shape: bytes, data: bytes) -> bytes:
         (b"f4,O", b"K\x01\x85", "weights are numbers"),
     ],
 )
-def test_arrays_that_cannot_be(kind: bytes, shape: bytes, reason: str) -> None:
+def test_impossible_arrays_are_refused(kind: bytes, shape: bytes, reason: str) -> None:
     assert read_weights(io.BytesIO(array_of(b"f4", b"K\x01\x85", b"1234")), 100)["w"].size == 4
     assert reason in refusal(array_of(kind, shape, b"1234"))
 
 
-def test_a_small_file_does_not_become_a_huge_model() -> None:
+def test_a_small_pickle_does_not_become_a_huge_model() -> None:
     many = pickle.dumps(dict.fromkeys(map(str, range(100)), np.zeros(10_000)), 5)
     assert refusal(many) == "it names the same bytes as arrays again and again"
 
 
-def test_steps_and_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_and_texts_of_a_pickle_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     pickled = pickle.dumps({f"layer {index}": np.ones(1) for index in range(10)}, 5)
     monkeypatch.setattr(unpickling, "MAX_STEPS", 100)
     assert refusal(pickled) == "it has more than 100 instructions"

@@ -48,7 +48,7 @@ def assert_same(arrays: Mapping[str, Array]) -> None:
         np.testing.assert_array_equal(arrays[name], expected)
 
 
-def test_a_model_as_a_pickle_that_python_itself_reads_and_any_numpy(path: Path) -> None:
+def test_a_model_is_written_as_a_pickle_that_python_reads_with_any_numpy(path: Path) -> None:
     target = io.BytesIO(b"x" * 5_000_000)  # what was there before and was longer
     model_to_pickle(path, stored(path), target)
     pickled = target.getvalue()
@@ -62,7 +62,7 @@ def test_a_model_as_a_pickle_that_python_itself_reads_and_any_numpy(path: Path) 
     assert max(code.proto for code, _, _ in pickletools.genops(pickled)) == 4
 
 
-def test_the_pickle_of_a_model_to_the_byte(path: Path) -> None:
+def test_the_bytes_of_a_model_s_pickle_stay_as_documented(path: Path) -> None:
     write(path, {"w": Tensor.of(np.array([1.5], np.float32), "w")})
     target = io.BytesIO()
     model_to_pickle(path, ["w"], target)
@@ -73,7 +73,7 @@ def test_the_pickle_of_a_model_to_the_byte(path: Path) -> None:
     )
 
 
-def test_a_model_in_a_message(path: Path) -> None:
+def test_a_model_is_written_into_a_message(path: Path) -> None:
     encoded = b"".join(model_to_message(path, stored(path)))
     client = original_client.Client.__new__(original_client.Client)
     client.in_message = True
@@ -109,14 +109,14 @@ def test_the_stand_in_client_loads_arrays_as_pytorch_s_tensor_constructor_does(a
         np.testing.assert_array_equal(ours, theirs.numpy())
 
 
-def test_the_message_of_a_model_to_the_byte(path: Path) -> None:
+def test_the_bytes_of_a_model_s_message_stay_as_documented(path: Path) -> None:
     write(path, {"w": Tensor.of(np.array([[1.5]], np.float32), "w")})
     array = b"\x0a\x10dtype('float32')\x12\x02\x01\x01\x1a\x04\x00\x00\xc0\x3f"
     entry = b"\x0a\x01w\x12" + bytes([len(array)]) + array
     assert b"".join(model_to_message(path, ["w"])) == b"\x0a" + bytes([len(entry)]) + entry
 
 
-def test_models_out_of_messages_and_pickles_are_the_same_file_in_their_own_order(path: Path, tmp_path: Path) -> None:
+def test_models_from_messages_and_pickles_become_the_same_file_in_their_own_order(path: Path, tmp_path: Path) -> None:
     client = original_client.Client.__new__(original_client.Client)
     client.in_message = True
     by_message = model_from_message(memoryview(client.weights(MODEL)), path)
@@ -157,7 +157,7 @@ def entry(dtype: str, shape: list[int], data: bytes, name: str = "w") -> memoryv
         (memoryview(b"not a message"), ""),
     ],
 )
-def test_weights_in_a_message_that_cannot_be_used(message: memoryview, reason: str, path: Path) -> None:
+def test_weights_in_a_message_that_cannot_be_used_are_refused(message: memoryview, reason: str, path: Path) -> None:
     with pytest.raises(Unusable) as caught:
         model_from_message(message, path)
     assert reason in str(caught.value)
@@ -167,14 +167,16 @@ def test_weights_in_a_message_that_cannot_be_used(message: memoryview, reason: s
     ("value", "reason"),
     [(np.zeros(2, np.complex128), "dtype complex128 cannot be stored"), (None, "not a NumPy array")],
 )
-def test_weights_in_a_file_that_cannot_be_used(value: Any, reason: str, path: Path, tmp_path: Path) -> None:
+def test_weights_in_a_file_that_cannot_be_used_are_refused(value: Any, reason: str, path: Path, tmp_path: Path) -> None:
     pickled = tmp_path / "weights.pkl"
     pickled.write_bytes(pickle.dumps({"w": value}, 5))
     with pickled.open("rb") as file, pytest.raises(Unusable, match=reason):
         model_from_pickle(file, path)
 
 
-def test_a_file_that_is_cut_while_it_is_read(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_weights_that_is_cut_while_it_is_read_is_refused(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pickled = tmp_path / "weights.pkl"
     pickled.write_bytes(pickle.dumps(MODEL, 5))
 
@@ -189,7 +191,7 @@ def test_a_file_that_is_cut_while_it_is_read(path: Path, tmp_path: Path, monkeyp
     assert path.stat().st_size == 0
 
 
-def test_a_file_that_cannot_be_written_is_no_fault_of_the_client(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_not_reported_as_the_client_s_fault(tmp_path: Path) -> None:
     path = tmp_path / "absent" / "model.safetensors"
     client = original_client.Client.__new__(original_client.Client)
     client.in_message = True

@@ -41,7 +41,7 @@ def test_a_socket_in_a_directory_with_a_very_long_path_can_be_used(tmp_path: Pat
 
 
 @linux
-def test_socket_paths_just_below_and_above_the_kernels_limit_can_be_used(tmp_path: Path) -> None:
+def test_socket_paths_just_below_and_above_the_kernel_s_limit_can_be_used(tmp_path: Path) -> None:
     for length in range(LONGEST - 2, LONGEST + 3):
         directory = tmp_path / f"{length}-"
         directory /= "d" * (length - len(os.fsencode(directory)) - len("/") - len("/s"))

@@ -1,4 +1,4 @@
-"""How a function becomes a command: options declared once as a dataclass, and errors as one clear message."""
+"""Functions as commands: options declared once as a dataclass, and errors as one clear message."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

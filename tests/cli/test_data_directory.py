@@ -1,4 +1,4 @@
-"""Where a node's state is by default, and that it is named where there is no default."""
+"""The default data directory of a node, and the error where there is none."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How the examples split their data, and that they run by themselves."""
+"""The examples split their data among sites, run by themselves, and train as a swarm."""
 
 import json
 import os
@@ -129,7 +129,7 @@ def test_an_example_trains_as_a_swarm_of_three(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_has_a_readme_with_its_commands_and_accuracy(name: str) -> None:
-    """How to run it, in a swarm and without one, and what to expect."""
+    """Its README has the commands, in a swarm and without one, and the accuracy to expect."""
     text = (EXAMPLES / name / "README.md").read_text()
     assert len(text.splitlines()) <= 15
     assert f"-- python examples/{name}/train.py" in text

@@ -1,4 +1,4 @@
-"""What the live view and the lines say, from ledgers made in memory."""
+"""The live view and the lines without a terminal, from ledgers made in memory."""
 
 import asyncio
 import io

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from support.network import Ledger
-from support.rounds import SITES, UNUSABLE, finish, publish, report_all, submit, three_sites
+from support.rounds import SITES, UNUSABLE, finish, merge_again, publish, report_all, submit, three_sites
 from swarmlearning.cli.report import (
     Report,
     make_report,
@@ -145,13 +145,7 @@ def test_a_site_that_has_not_reported_to_hold_the_final_model_holds_none(folder:
 
 
 def test_a_round_that_was_merged_again_counts_once_in_the_report(folder: RunFolder, ledger: Ledger) -> None:
-    submit(ledger, *SITES)
-    publish(ledger, "0" * 64)
-    for site in SITES:
-        ledger.say(site, Missing(0))
-    ledger.say("sn-1", Void(0))
-    submit(ledger, *SITES)
-    publish(ledger, "9" * 64)
+    merge_again(ledger, "9" * 64)
     found = read(folder, ledger)
     assert [each.number for each in found.rounds] == [0]
     assert found.model == "9" * 64

@@ -84,7 +84,7 @@ def read_until(launcher: "subprocess.Popen[str]", text: str) -> None:
         seen.append(line)
         if text in line:
             return
-    raise AssertionError(f"{text!r} was not said:\n{''.join(seen)}")
+    raise AssertionError(f"{text!r} was not printed:\n{''.join(seen)}")
 
 
 def held(gate: Gate) -> list[str | Path]:
@@ -123,8 +123,8 @@ def test_a_run_that_ends_well_leaves_its_report_models_and_logs(launch: Launch, 
 def test_a_script_finds_its_number_and_the_number_of_sites_in_its_environment(launch: Launch, tmp_path: Path) -> None:
     names = ["SWARM_INDEX", "SWARM_COUNT", "SWARM_SITE", "SWARM_RUN_DIR", "MIN_PEERS", "NODE_ID"]
     names += ["OMP_NUM_THREADS", "SCRATCH_DIR"]
-    tell = f"echo {' '.join(f'{name}=${name}' for name in names)}; test -S $SWARM_CHANNEL"
-    launcher = launch("sh", "-c", tell)
+    script = f"echo {' '.join(f'{name}=${name}' for name in names)}; test -S $SWARM_CHANNEL"
+    launcher = launch("sh", "-c", script)
     output, _ = launcher.communicate(timeout=SECONDS)
     assert "none has taken part" in output  # so all have ended with 0
     folder = (tmp_path / "runs" / "latest").resolve()

@@ -1,4 +1,4 @@
-"""How a node or a command ends on a signal, and what its event loop reports."""
+"""The end of a node or a command on a signal, and the reports of its event loop."""
 
 import asyncio
 import os

@@ -1,6 +1,7 @@
 """A model in the Trainer goes out and comes back, whole or as an adapter only; nothing else of the training changes."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from support.callbacks import Join, Log
+from support.callbacks import Join, Log, fixed_terms
 from support.documented import of_platforms
 from support.fake_sl import FakeSL, plus
 from support.tools import require
@@ -172,13 +173,7 @@ def test_unfreezing_layers_during_a_training_with_only_trainable_is_an_error(tmp
             trainer.train()
 
 
-def stated(tmp_path: Path, join: Join, model: Any, **keywords: Any) -> Any:
-    """What the SL node is given to compare between sites."""
-    with FakeSL(tmp_path) as sl:
-        join(sl, SwarmCallback, model=model, **keywords)
-        [opened] = sl.of(Open)
-    sl.path.unlink()
-    return opened.fixed
+stated = partial(fixed_terms, SwarmCallback)
 
 
 def test_sites_with_different_base_models_under_their_adapters_send_different_digests(

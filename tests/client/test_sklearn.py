@@ -1,5 +1,6 @@
 """What scikit-learn estimators have learned goes out and comes back; training goes on from it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sklearn.linear_model import (
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from support.callbacks import Join, Log
+from support.callbacks import Join, Log, fixed_terms
 from support.documented import of_platforms
 from support.fake_sl import FakeSL, plus
 from swarmlearning.channel.messages import Evaluated, Fixed, Open
@@ -66,13 +67,7 @@ ESTIMATORS: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
-def stated(tmp_path: Path, join: Join, model: Any, **keywords: Any) -> Any:
-    """What the SL node is given to compare between sites."""
-    with FakeSL(tmp_path) as sl:
-        join(sl, SwarmCallback, model=model, **keywords)
-        [opened] = sl.of(Open)
-    sl.path.unlink()
-    return opened.fixed
+stated = partial(fixed_terms, SwarmCallback)
 
 
 @pytest.mark.parametrize("make", [SGDClassifier, Perceptron, MLPClassifier])

@@ -1,4 +1,4 @@
-"""Who may do what: by bodies and roles, and by the certificate that a peer shows."""
+"""Permissions by body and role, and by the certificate that a peer shows."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -108,19 +108,19 @@ class Sparse(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def test_a_writer_follows_parts_that_come_go_and_change_their_form() -> None:
     writer = Writer()
-    window, said = Window(1, 2, 3, 4), Submit(0, "", "trained", "0" * 64, 1, 1)
+    window, submit = Window(1, 2, 3, 4), Submit(0, "", "trained", "0" * 64, 1, 1)
     values: list[Any] = [
-        {"b": window, "a": said},
-        {"b": Window(1, 2, 3, 5), "a": said},
-        {"b": said},
+        {"b": window, "a": submit},
+        {"b": Window(1, 2, 3, 5), "a": submit},
+        {"b": submit},
         {"b": window, 'é"': window},
         {"b": 1.5},
         {},
         {"b": {"c": window}},
         window,
-        said,
+        submit,
         None,
-        (window, said),
+        (window, submit),
         Sparse({"b": window}),
         Sparse({"b": window}, 1),
     ]

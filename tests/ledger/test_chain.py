@@ -116,7 +116,7 @@ def test_every_changed_byte_of_a_chain_is_detected_in_its_block() -> None:
 
 
 def is_found(chain: Chain, altered: bytes, following: list[bytes]) -> bool:
-    """Whether the altered block breaks the chain, or is void and does not lead to the next."""
+    """True if the altered block breaks the chain, or is void and does not lead to the next."""
     try:
         step = chain.append(altered)
     except (ForkError, MalformedError, UnsupportedRulesError):
@@ -216,7 +216,7 @@ def with_refused_transaction(ledger: Ledger) -> bytes:
 
 
 def with_unsealed_transaction(ledger: Ledger) -> bytes:
-    """A good transaction that the header does not speak of."""
+    """A good transaction that the header does not cover."""
     extra = ledger.write("sl-1", network.CONTRACT, Announce({}))
     return block.seal(read(ledger.seal()).header, [extra], ledger.actors["sn-1"].signer).raw
 
@@ -271,7 +271,7 @@ def test_a_block_that_breaks_a_rule_is_a_void_slot_for_everybody(ledger: Ledger,
     assert ledger.chain.world is before.world  # of a single SN, which is never in quarantine
     assert (ledger.chain.height, ledger.chain.time_ms) == (before.height + 1, before.time_ms)
     assert other.append(raw).void == why
-    ledger.actors["sl-1"].sequence += 5  # whatever was in the void block was not said
+    ledger.actors["sl-1"].sequence += 5  # whatever was in the void block does not count
     ledger.say("sl-1", session(1))
     again = replay(ledger.blocks)
     assert (again.hash, again.world.state_hash()) == (ledger.chain.hash, ledger.chain.world.state_hash())
@@ -319,9 +319,9 @@ def test_a_transaction_may_refer_to_a_void_slot(ledger: Ledger) -> None:
 
 
 def test_a_transaction_of_a_void_block_may_be_sent_again_in_the_same_bytes(ledger: Ledger) -> None:
-    said = ledger.write("sl-1", network.CONTRACT, Announce({"fs": "host:1"}))
-    assert ledger.append(resealed(ledger, said, state_hash="0" * 64)) is not None
-    ledger.commit(said)
+    sent = ledger.write("sl-1", network.CONTRACT, Announce({"fs": "host:1"}))
+    assert ledger.append(resealed(ledger, sent, state_hash="0" * 64)) is not None
+    ledger.commit(sent)
 
 
 def test_an_altered_void_block_is_detected_too(ledger: Ledger) -> None:

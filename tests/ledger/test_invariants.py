@@ -1,4 +1,4 @@
-"""Random scripts of several nodes, sensible and senseless, signed and sealed: what always holds, whatever is said.
+"""Random scripts of several nodes, sensible and senseless, signed and sealed: what always holds, whatever is sent.
 
 A second replica gets only the bytes of the blocks, and must come to the same state with each.
 """
@@ -46,7 +46,7 @@ PAIRS = {uid: issue(CA, f"SL-{uid}", [], [], 30) for uid in SLS}
 
 
 class Script:
-    """A ledger and dice. What is said is mostly what the state calls for, and wrong in one field now and then."""
+    """A ledger and dice. It sends mostly what the state calls for, and that wrong in one field now and then."""
 
     def __init__(self, seed: int) -> None:
         self.dice = Random(seed)
@@ -64,7 +64,7 @@ class Script:
     def step(self) -> None:
         """One transaction; in a block on both replicas, or refused and nothing changed."""
         before, blocks = self.ledger.training, len(self.ledger.blocks)
-        uid, contract, body = self.say()
+        uid, contract, body = self.next_transaction()
         actor = self.ledger.actors[uid]
         if isinstance(body, Register):
             actor.incarnation, actor.sequence = actor.incarnation + 1, 0
@@ -90,9 +90,9 @@ class Script:
         check(after)
         check_step(before, after)
 
-    # --- what is said -------------------------------------------------------------------------------------------------
+    # --- transactions -------------------------------------------------------------------------------------------------
 
-    def say(self) -> tuple[str, str, Body]:
+    def next_transaction(self) -> tuple[str, str, Body]:
         state, dice = self.ledger.training, self.dice
         member = dice.choice(sorted(state.members) or SLS)
         kind = dice.random()
@@ -121,7 +121,7 @@ class Script:
     def operate(self, uid: str, state: Training) -> tuple[str, str, Body]:
         dice, incarnation = self.dice, self.ledger.actors[uid].incarnation
         number = state.result.closed.number if state.result else 0
-        said: list[tuple[str, str, Body]] = [
+        possible: list[tuple[str, str, Body]] = [
             ("sn-1", network.CONTRACT, Lost(uid, incarnation)),
             ("sn-1", network.CONTRACT, Back(uid, incarnation)),
             (uid, network.CONTRACT, Lost(uid, incarnation)),
@@ -132,7 +132,7 @@ class Script:
             (dice.choice((uid, "sn-1")), CONTRACT, self.depose(state)),
             ("op", CONTRACT, Reset(dice.random() < 0.1)),
         ]
-        return dice.choice(said)
+        return dice.choice(possible)
 
     def depose(self, state: Training) -> Depose:
         now, dice = state.round, self.dice
@@ -172,20 +172,20 @@ class Script:
         dice = self.dice
         number = state.result.closed.number if state.result else 0
         loss = dice.choice((None, dice.random()))
-        said: list[ReportPerformance | Missing | CloseSession] = [
+        possible: list[ReportPerformance | Missing | CloseSession] = [
             ReportPerformance(number, loss, None, 1, 1),
             ReportPerformance(number, loss, None, 1, 1),
             *[Missing(number)] * (1 + 5 * bool(state.result and state.result.missing)),
             CloseSession(dice.choice(get_args(CheckinMode))),
         ]
-        return dice.choice(said)
+        return dice.choice(possible)
 
 
 # --- what always holds ----------------------------------------------------------------------------------------------
 
 
 def check(state: Training) -> None:
-    """What holds in every state."""
+    """Asserts what holds in every state."""
     assert msgspec.json.decode(canonical(state), type=Training) == state
     for uid, member in state.members.items():
         assert member.uid == uid
@@ -217,7 +217,7 @@ def check(state: Training) -> None:
 
 
 def check_step(before: Training, after: Training) -> None:
-    """What holds between a state and the next."""
+    """Asserts what holds between a state and the next."""
     if after.run != before.run:
         assert (after.run, after.members, after.rounds) == (before.run + 1, {}, 0)
         return

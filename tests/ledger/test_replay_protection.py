@@ -22,10 +22,10 @@ NETWORK = network.CONTRACT
 
 
 def test_a_transaction_is_accepted_once_only(ledger: Ledger) -> None:
-    said = ledger.write("sl-1", NETWORK, Announce({}))
-    ledger.commit(said)
+    sent = ledger.write("sl-1", NETWORK, Announce({}))
+    ledger.commit(sent)
     with pytest.raises(Rejection, match=r"replayed: sequence number 2 of node sl-1 was used already"):
-        ledger.commit(said)
+        ledger.commit(sent)
 
 
 @given(st.lists(st.integers(1, 3 * REPLAY_BITS), max_size=200))

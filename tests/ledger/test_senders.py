@@ -1,4 +1,4 @@
-"""Who has sent a transaction and may they: certificates and signatures, UIDs and their incarnations, roles."""
+"""Senders of transactions and their rights: certificates and signatures, UIDs and their incarnations, roles."""
 
 import base64
 
@@ -161,7 +161,7 @@ def test_a_restarted_node_keeps_its_addresses_and_is_not_awaited_until_its_next_
     assert ledger.training.members["sl-1"].present
 
 
-# --- who may say what -----------------------------------------------------------------------------------------------
+# --- permissions ----------------------------------------------------------------------------------------------------
 
 PEM = to_pem(create_authority("CA-7", 30).certificate)
 

@@ -107,7 +107,7 @@ def opened(uids: str, network: str, name: str = "contract", identities: str = ""
 
 
 def leaders(state: Training) -> list[str]:
-    """Who would lead in each of the first terms of round 0."""
+    """The member that would lead in each of the first terms of round 0."""
     play = Play()
     play.state = state
     found = []

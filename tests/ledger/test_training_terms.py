@@ -1,4 +1,4 @@
-"""What all sites must agree about, beside the model's structure, is fixed by the first session that states it."""
+"""The terms on which all sites must agree beside the model's structure: the first session that states one fixes it."""
 
 from typing import Any
 

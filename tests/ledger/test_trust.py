@@ -1,4 +1,4 @@
-"""Whom a network trusts, and until when: certificates are judged at block time, by the authorities of that height."""
+"""Trust of a network and its end: certificates are checked at block time, against the authorities of that height."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Who takes part in a merge, who is left out and why, and what happens when too few are left."""
+"""The models of a merge, those left out with their reasons, and the errors when too few are left."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def three(tmp_path: Path) -> list[Source]:
 
 
 def without(left_out: str, method: str, folder: Path) -> bytes:
-    """What the other two give."""
+    """The result of merging the other two."""
     kept = [source for source in three(folder) if source.uid != left_out]
     merge(method, kept, None, folder / "expected")
     return (folder / "expected").read_bytes()

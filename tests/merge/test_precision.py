@@ -13,14 +13,14 @@ from swarmlearning.tensors.file import Array, read_header
 
 SIZE = 1000
 SINGLE, AGAIN, OVERFLOWN, BOTH = 2, 3, 4, 5
-"""How often models are read: one to three times for their Gram matrix, once more where that overflows, and to build the
-result."""
+"""The number of times that models are read: one to three times for their Gram matrix, once more where that overflows,
+and to build the result."""
 
 Draw = Callable[[np.random.Generator], Array]
 
 
 def merged(folder: Path, models: Sequence[Model], weights: Sequence[int]) -> tuple[float, Array]:
-    """How often the models were read, and the shares that this came to."""
+    """The number of times that the models were read, and the shares that resulted."""
     read: list[int] = []
     receipt = merge("geomedian", sources(folder, models, weights), None, folder / "out", on_read=read.append, threads=1)
     entries = read_header(folder / "out").entries

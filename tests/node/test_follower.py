@@ -62,7 +62,7 @@ async def following(
 
 
 async def refusal(blocks: list[bytes], identities: Identities) -> str:
-    """Why a follower ends that is shown these blocks."""
+    """The error with which a follower ends that receives these blocks."""
     async with scripted_sn(identities["SN-1"], blocks) as sn:
         follower = Follower([sn.address], client_context(identities["SL-1"]), lambda network, name: None)
         try:

@@ -147,8 +147,8 @@ async def test_a_transaction_sent_to_a_dead_sn_is_on_the_chain_once_after_its_re
             await sns.enter_async_context(running_sn(tmp_path, identities["SN-1"], port=port))
             height = await sent
         blocks = read_chain_file(tmp_path / "chain.sqlite")
-    said = [(at, tx.kind) for at, raw in enumerate(blocks) for tx in read(raw).transactions]
-    assert [found for found in said if found[1] == "OpenSession"] == [(height, "OpenSession")]
+    recorded = [(at, tx.kind) for at, raw in enumerate(blocks) for tx in read(raw).transactions]
+    assert [found for found in recorded if found[1] == "OpenSession"] == [(height, "OpenSession")]
 
 
 async def test_a_sender_that_no_sn_trusts_for_long_ends_with_the_reason(

@@ -1,4 +1,4 @@
-"""What a person names becomes a transaction, or an error that says what there is instead."""
+"""An operator's words become a transaction, or an error that lists what exists."""
 
 import msgspec
 import pytest

@@ -14,7 +14,7 @@ STANDS = b'{"result": {"created": true}}\n'
 
 @asynccontextmanager
 async def silent_etcd(socket: Path, says: bytes, count: int) -> AsyncIterator[asyncio.Event]:
-    """Says this on each connection and nothing more; the event is set when there have been so many."""
+    """Sends this on each connection and nothing more; the event is set after so many connections."""
     asked, writers = asyncio.Event(), list[asyncio.StreamWriter]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

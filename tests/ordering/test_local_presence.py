@@ -12,11 +12,11 @@ from swarmlearning.ordering.protocols import Lease
 LIFETIME = 2.5
 
 States = list[tuple[float, dict[str, int]]]
-"""What an observer has been told and when: each time the incarnation of every node that is there."""
+"""The times and states that an observer has received: the incarnation of every node that is present."""
 
 
 class Observer:
-    """What one who observes has been told: each state with its time."""
+    """The states that an observer has received, each with its time."""
 
     def __init__(self, presence: LocalPresence) -> None:
         self.seen: States = []
@@ -33,7 +33,7 @@ class Observer:
 
 
 def observed(act: Callable[[LocalPresence], Awaitable[None]], until: float = 20.0) -> States:
-    """Everything an observer is told up to the time `until`, when `act` happens at time 0."""
+    """Everything an observer receives up to the time `until`, when `act` happens at time 0."""
 
     async def scenario() -> States:
         presence = LocalPresence(LIFETIME)

@@ -1,4 +1,4 @@
-"""Who becomes a voter, and what a number of voters is worth: tables."""
+"""The next change of the voters, and the fault tolerance of a number of them: tables."""
 
 import pytest
 

@@ -41,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("first", range(0, PURE_SEEDS if metafunc.config.getoption("pure") else SEEDS, CHUNK))
 
 
-def test_whatever_happens_the_swarm_holds_its_invariants(
+def test_a_swarm_holds_its_invariants_whatever_faults_strike(
     first: int, simulated: Callable[[Counter[str], float], None]
 ) -> None:
     found = simulate(first, CHUNK)

@@ -55,7 +55,7 @@ os._exit(0)
 
 
 async def test_a_script_that_has_ended_is_gone_although_its_forked_child_holds_the_socket(tmp_path: Path) -> None:
-    """What it had sent before is heard first."""
+    """Messages that it had sent before are handled first."""
     messages, left = list[FromML](), asyncio.Event()
 
     async def handle(message: FromML) -> None:

@@ -1,4 +1,4 @@
-"""What people are told, and how often."""
+"""The lines that people read of a training, and how often they are repeated."""
 
 import asyncio
 import logging
@@ -14,19 +14,19 @@ from swarmlearning.sl.narration import REPEATED, WAITING_SECONDS, Narrator
 from swarmlearning.views.training import Waiting, waiting
 
 
-def told_while(seconds: float, facts: Iterator[Waiting | None], narrator: Narrator) -> None:
-    """Lets a narrator tell for so long what is waited for: each time the next of the facts."""
+def reported_while(seconds: float, facts: Iterator[Waiting | None], narrator: Narrator) -> None:
+    """Lets a narrator report for so long what is waited for: each time the next of the facts."""
 
     async def work() -> None:
-        telling = asyncio.create_task(narrator.report_waiting(Chain, lambda: next(facts)))
+        reporting = asyncio.create_task(narrator.report_waiting(Chain, lambda: next(facts)))
         await asyncio.sleep(seconds)
-        telling.cancel()
+        reporting.cancel()
 
     run_in_virtual_time(work())
 
 
 def rounds(*counts: int) -> Iterator[Waiting | None]:
-    """What is waited for as models come in; -1: nothing."""
+    """The facts of waiting as models come in; -1: nothing is waited for."""
     for count in counts:
         play = Play("a", "b", "c")
         if count > 0:
@@ -37,7 +37,7 @@ def rounds(*counts: int) -> Iterator[Waiting | None]:
 def test_the_reason_of_waiting_is_logged_when_it_changes_and_otherwise_once_a_minute() -> None:
     shown = list[str]()
     counts = [0, 0, 1, 1, -1, 1, *[1] * REPEATED, 1]
-    told_while(WAITING_SECONDS * len(counts) + 1, rounds(*counts), Narrator(shown.append, True))
+    reported_while(WAITING_SECONDS * len(counts) + 1, rounds(*counts), Narrator(shown.append, True))
     assert ["1 models" in text for text in shown] == [False, True, True, True]
 
 
@@ -47,7 +47,7 @@ def test_a_line_that_the_script_prints_into_the_same_log_is_not_logged_as_well(
     caplog.set_level(logging.INFO)
     for shared in (True, False):
         caplog.clear()
-        told_while(WAITING_SECONDS + 1, rounds(1), Narrator(lambda text: None, shared))
+        reported_while(WAITING_SECONDS + 1, rounds(1), Narrator(lambda text: None, shared))
         assert len(caplog.messages) == (0 if shared else 1)
 
 
@@ -56,7 +56,7 @@ def test_an_unreachable_sn_is_logged_instead_of_the_sites_that_are_awaited() -> 
     outage = (time.time() - 60, "the API at 10.0.0.1:30304 does not answer")
     narrator = Narrator(shown.append, True)
     narrator.outage = lambda: outage
-    told_while(WAITING_SECONDS + 1, rounds(1), narrator)
+    reported_while(WAITING_SECONDS + 1, rounds(1), narrator)
     (text,) = shown
     assert text.startswith("this node cannot reach any SN since ")
     assert text.endswith("Z: the API at 10.0.0.1:30304 does not answer")

@@ -1,4 +1,4 @@
-"""Where a file server listens, and whether its announced address leads back to it."""
+"""The address on which a file server listens, and the check that its announced address leads back to it."""
 
 import asyncio
 from pathlib import Path

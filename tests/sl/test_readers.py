@@ -1,4 +1,4 @@
-"""Who may have a model: by the training that names it."""
+"""The nodes that may read a model: those of the training that names it."""
 
 from dataclasses import replace
 from functools import cache

@@ -1,4 +1,4 @@
-"""What a user is told about merges: once, to whom it concerns, and when it is the end."""
+"""Remarks for users on merges: made once, to those concerned, and fatal only where training cannot go on."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -32,20 +32,20 @@ def published(without: Mapping[str, ExclusionReason]) -> Play:
 FAULT = "tensor 'fc.weight' has NaN or infinity"
 
 
-def said(play: Play, uid: str, policy: OnNonFinite = "exclude", fault: str = FAULT) -> list[Remark]:
+def remarks_for(play: Play, uid: str, policy: OnNonFinite = "exclude", fault: str = FAULT) -> list[Remark]:
     return Remarks(uid, policy, Play().state).new(play.state, {}, fault, "10.0.0.1:30305")
 
 
 def test_a_merge_of_all_models_is_not_remarked_upon() -> None:
-    assert said(published({}), "a") == []
+    assert remarks_for(published({}), "a") == []
 
 
 def test_a_site_that_was_left_out_is_told_so_in_its_log_and_the_others_in_theirs() -> None:
     play = published({"c": "non-finite"})
-    (own,) = said(play, "c")
+    (own,) = remarks_for(play, "c")
     assert own.text.startswith("Round 0: the model of this site was left out of the merge: non-finite, fc.weight. NaN ")
     assert (own.own, own.fatal) == (True, False)
-    (other,) = said(play, "a")
+    (other,) = remarks_for(play, "a")
     assert other == Remark("Round 0: the model of c was left out of the merge: non-finite, fc.weight")
 
 
@@ -65,7 +65,7 @@ def test_each_remark_is_made_once_and_none_about_what_was_known_before() -> None
 def test_with_fail_any_model_that_is_not_finite_ends_training(
     uid: str, policy: OnNonFinite, reason: ExclusionReason, fatal: bool
 ) -> None:
-    (remark,) = said(published({"c": reason}), uid, policy)
+    (remark,) = remarks_for(published({"c": reason}), uid, policy)
     assert remark.fatal == fatal
     assert ("SL_NON_FINITE=fail" in remark.text) == fatal
 
@@ -74,8 +74,8 @@ def test_a_model_whose_exclusion_leaves_too_few_ends_its_own_site_s_training_onl
     play = Play("a", "b")
     play.submit("a", "b")
     play.publish(receipt=receipt({"a": 1}, without={"b": "non-finite"}))
-    assert said(play, "a") == []
-    (remark,) = said(play, "b")
+    assert remarks_for(play, "a") == []
+    (remark,) = remarks_for(play, "b")
     assert remark.own
     assert remark.fatal
     assert "is unusable (non-finite: fc.weight), and without it there are fewer than minPeers" in remark.text
@@ -111,20 +111,20 @@ def test_a_geometric_median_that_is_one_node_s_model_is_called_that(
 
 @pytest.mark.parametrize("policy", ["exclude", "fail"])
 def test_a_site_whose_own_check_finds_its_model_sound_is_not_ended_by_a_leader_s_exclusion(policy: OnNonFinite) -> None:
-    left_out = said(published({"c": "non-finite"}), "c", policy, fault="")
+    left_out = remarks_for(published({"c": "non-finite"}), "c", policy, fault="")
     assert [remark.fatal for remark in left_out] == [False]
     assert "Its own check finds all values finite: the node that led the round may be faulty" in left_out[0].text
     play = Play("a", "b")
     play.submit("a", "b")
     play.publish(without={"b": "non-finite"})
-    (barred,) = said(play, "b", policy, fault="")
+    (barred,) = remarks_for(play, "b", policy, fault="")
     assert barred.own
     assert not barred.fatal
     assert "this site's own check finds nothing wrong with it" in barred.text
 
 
 def test_a_site_that_others_cannot_fetch_from_is_given_its_address_and_advice() -> None:
-    (own,) = said(published({"c": "unreachable"}), "c")
+    (own,) = remarks_for(published({"c": "unreachable"}), "c")
     assert own.own
     assert "Other sites cannot fetch this site's models from 10.0.0.1:30305: " in own.text
     assert "--sl-fs-service" in own.text
@@ -135,7 +135,7 @@ def test_a_site_whose_missing_model_leaves_too_few_is_told_that_others_cannot_fe
     play = Play("a", "b")
     play.submit("a", "b")
     play.publish(without={"b": "unreachable"})
-    assert said(play, "a") == []
-    (remark,) = said(play, "b")
+    assert remarks_for(play, "a") == []
+    (remark,) = remarks_for(play, "b")
     assert "Other sites cannot fetch this site's models from 10.0.0.1:30305" in remark.text
     assert (remark.own, remark.fatal) == (True, False)

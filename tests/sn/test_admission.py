@@ -1,4 +1,4 @@
-"""The nodes that a credential speaks for: the subject under the same authority."""
+"""The nodes for which a credential acts: the subject under the same authority."""
 
 from cryptography.hazmat.primitives.serialization import Encoding
 

@@ -127,8 +127,14 @@ async def test_only_a_node_s_own_certificate_renews_its_lease(sl: Member, identi
 
 
 async def test_the_status_reports_how_far_a_node_s_training_is(sl: Member) -> None:
-    said = {"epochs": 2, "total_epochs": 10, "batches_per_second": 61.5, "samples_per_second": None, "eta_seconds": 9.0}
-    for training in (said, None):
+    progress = {
+        "epochs": 2,
+        "total_epochs": 10,
+        "batches_per_second": 61.5,
+        "samples_per_second": None,
+        "eta_seconds": 9.0,
+    }
+    for training in (progress, None):
         await sl.client.announce("sl-1", 1, steps=3, moved=5, training=training)
         [shown] = [node["training"] for node in (await sl.client.status())["nodes"] if node["uid"] == "sl-1"]
         assert shown == training
@@ -254,7 +260,7 @@ OPERATIONS = {
     ("get", "/health"): {},
     ("get", "/is_up"): {},
 }
-"""What other programs may rely on: operations, and the models of their answers."""
+"""The API on which other programs may rely: operations, and the models of their answers."""
 
 FIELDS = {
     "Beat": {"incarnation", "steps", "moved", "training"},

@@ -1,4 +1,4 @@
-"""What an SN says of the etcd cluster, and does for others in it, when its own member ends meanwhile."""
+"""An SN's answers about the etcd cluster, and its work for others in it, when its own member ends meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

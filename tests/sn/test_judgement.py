@@ -1,4 +1,4 @@
-"""What an SN proposes is what the kinds of contracts propose, whichever they are, when it is due."""
+"""An SN makes the proposals of every kind of contract, whichever there are, when they are due."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""How an SN starts, continues, and what keeps it from starting."""
+"""The start of an SN, its continuation, and the errors that keep it from starting."""
 
 import asyncio
 import resource
@@ -35,7 +35,7 @@ ELSEWHERE = "192.0.2.1"
 
 
 async def failure(data_dir: Path, identity: Identity, **options: object) -> Exception:
-    """Why an SN does not start."""
+    """The error with which an SN does not start."""
     with pytest.raises(Exception, match=r".") as refused:
         async with running_sn(data_dir, identity, **options):  # type: ignore[arg-type]
             pass

@@ -20,7 +20,7 @@ SNS = ("sn-1", "sn-2", "sn-3")
 
 @dataclass
 class Etcd:
-    """What an SN's engine reports: the voters, and whose leases stand (None: it cannot tell)."""
+    """The report of an SN's engine: the voters, and the leases that stand (None: not known)."""
 
     voters: tuple[str, ...] = SNS
     learners: tuple[str, ...] = ()

@@ -277,15 +277,15 @@ class Due:
         seen = network.last_height(self.site.ledger.chain.world, current.leader)
         return Depose(current.number, current.term, 1, seen, "progress")
 
-    async def keep(self, sn: Sn, seconds: float, said: dict[float, tuple[str, Body]]) -> list[Body]:
+    async def keep(self, sn: Sn, seconds: float, sent: dict[float, tuple[str, Body]]) -> list[Body]:
         """So long both send heartbeats and one says this; what the SN has proposed."""
         for tenth in range(int(seconds * 10)):
             await sn.at(tenth / 10)
             await sn.beat("sl-0")
             await sn.beat("sl-1")
-            if tenth / 10 in said:
+            if tenth / 10 in sent:
                 self.site.ledger.chain = sn.miner.chain
-                await sn.miner.submit(self.site.ledger.write(said[tenth / 10][0], CONTRACT, said[tenth / 10][1]).raw)
+                await sn.miner.submit(self.site.ledger.write(sent[tenth / 10][0], CONTRACT, sent[tenth / 10][1]).raw)
         return [body for _, body in sn.proposed]
 
 
@@ -309,11 +309,11 @@ def test_a_leader_that_sends_transactions_is_not_deposed() -> None:
         report = due.report
         async with watching(due.site) as sn:
             leader = due.leader
-            said: dict[float, tuple[str, Body]] = {
+            sent: dict[float, tuple[str, Body]] = {
                 2.0: (other_than(leader), report),
                 11.0: (leader, Progress(0, 0, 1)),
             }
-            assert await due.keep(sn, 40.0, said) == []
+            assert await due.keep(sn, 40.0, sent) == []
 
     run_in_virtual_time(scenario())
 

@@ -1,4 +1,4 @@
-"""Which `python` a started program finds."""
+"""The `python` that a started program finds."""
 
 import shutil
 import sys

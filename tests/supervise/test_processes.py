@@ -1,4 +1,4 @@
-"""The processes of a run: what is said when one fails, and that all of them end."""
+"""The processes of a run: the report of one that fails, and that all of them end."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Processes]:
 
 
 async def first_line(child: Child, pipe: Path) -> str:
-    """What a process writes into a named pipe when it is so far."""
+    """Waits for the text that a process writes into a named pipe when it is ready."""
     return await asyncio.to_thread(pipe.read_text)
 
 

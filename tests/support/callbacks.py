@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
 from support.fake_sl import FakeSL
+from swarmlearning.channel.messages import Open
 from swarmlearning.client.base import SwarmCallbackBase
 from swarmlearning.tensors.file import Array, Tensor
 
@@ -79,6 +81,15 @@ class Join:
 
     def arrays(self, sl: FakeSL, **keywords: Any) -> ArrayCallback:
         return self(sl, ArrayCallback, **keywords)
+
+
+def fixed_terms(kind: Callable[..., C], tmp_path: Path, join: Join, model: Any, **keywords: Any) -> Any:
+    """The digests that a callback of this kind sends for the SL node to compare between sites."""
+    with FakeSL(tmp_path) as sl:
+        join(sl, kind, model=model, **keywords)
+        [opened] = sl.of(Open)
+    sl.path.unlink()
+    return opened.fixed
 
 
 def run_alone(script: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ SECONDS = 60.0
 def _wait_until_gone(pids: Iterable[int]) -> None:
     """Until none of these processes runs; fails when one still does after `SECONDS`, and ends it.
 
-    Through pidfds, which tell of the end of any process, be it a child of ours, reaped or not.
+    Through pidfds, which report the end of any process, be it a child of ours, reaped or not.
     """
     deadline = time.monotonic() + SECONDS
     for pid in pids:

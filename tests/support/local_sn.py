@@ -47,7 +47,7 @@ async def running_sn(
     bind: str = "",
 ) -> AsyncIterator[dict[str, str]]:
     """Yields the facts of an SN at work, as it reported them (`api` is its address). Raises what ended it."""
-    told = _Reported()
+    reported = _Reported()
     settings = SnSettings(
         name="SN-1",
         host=host,
@@ -63,12 +63,12 @@ async def running_sn(
         witness=False,
         bind=bind,
     )
-    sn = asyncio.create_task(run_sn(settings, identity, told))
-    await asyncio.wait((sn, told.facts), return_when=asyncio.FIRST_COMPLETED)
+    sn = asyncio.create_task(run_sn(settings, identity, reported))
+    await asyncio.wait((sn, reported.facts), return_when=asyncio.FIRST_COMPLETED)
     if sn.done():
         sn.result()
     try:
-        yield told.facts.result()
+        yield reported.facts.result()
     finally:
         sn.cancel()
         with suppress(asyncio.CancelledError):

@@ -19,7 +19,7 @@ from swarmlearning.pyt import SwarmCallback, SwarmError
 
 
 class Callback(SwarmCallback):
-    """Tells of its evaluations; that of one rank may fail."""
+    """Reports its evaluations; that of one rank may fail."""
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         if str(dist.get_rank()) == os.getenv("FAILING_RANK"):

@@ -5,11 +5,13 @@ from swarmlearning.ledger.bodies import (
     CloseSession,
     Contribution,
     Exclusion,
+    Missing,
     Publish,
     Receipt,
     ReportPerformance,
     SubmissionKind,
     Submit,
+    Void,
 )
 
 SITES = ["site-1", "site-2", "site-3"]
@@ -43,6 +45,17 @@ def publish(ledger: Ledger, result: str) -> None:
     excluded = tuple(Exclusion(one.uid, "non-finite", "NaN in a") for one in given if one.digest == UNUSABLE)
     receipt = Receipt("mean", merged, excluded)
     ledger.say(current.leader, Publish(current.number, current.term, result, 1, receipt))
+
+
+def merge_again(ledger: Ledger, result: str) -> None:
+    """Round 0 with everybody, whose result all then miss: it is void, and merged again to this one."""
+    submit(ledger, *SITES)
+    publish(ledger, "0" * 64)
+    for site in SITES:
+        ledger.say(site, Missing(0))
+    ledger.say("sn-1", Void(0))
+    submit(ledger, *SITES)
+    publish(ledger, result)
 
 
 def report_all(ledger: Ledger, *sites: str) -> None:

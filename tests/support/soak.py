@@ -1,6 +1,6 @@
 """SNs die at random while transactions flow: `python -m support.soak --seconds 120 --seed 7`.
 
-Clients, each told of another SN first, send as nodes do (`node/sender.py`): the same bytes again, to whichever SN takes
+Clients, each given another SN first, send as nodes do (`node/sender.py`): the same bytes again, to whichever SN takes
 them. Meanwhile SNs are killed and started again, now and then all at once. In the end every acknowledged transaction
 must be on the chain exactly once, at the height that was acknowledged, and all SNs must have the same chain.
 """

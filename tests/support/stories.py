@@ -55,8 +55,8 @@ def standing(swarm: Swarm) -> Result:
 
 def submits(swarm: Swarm) -> list[tuple[str, Submit]]:
     """Returns all submissions in order, each with its sender."""
-    said = [entry.content for entry in swarm.log.entries]
-    return [(one.sender, one.body) for one in said if isinstance(one.body, Submit)]
+    sent = [entry.content for entry in swarm.log.entries]
+    return [(one.sender, one.body) for one in sent if isinstance(one.body, Submit)]
 
 
 def published_by_all(swarm: Swarm) -> list[Publish]:
@@ -76,8 +76,8 @@ def left_out(swarm: Swarm) -> set[tuple[str, str]]:
 
 def reasons(swarm: Swarm) -> dict[str, str]:
     """Returns the text that each waiting ML process is shown."""
-    told = {uid: site.machine.waiting for uid, site in swarm.sites.items() if site.machine}
-    return {uid: waiting_text(facts, {}) for uid, facts in told.items() if facts}
+    waiting = {uid: site.machine.waiting for uid, site in swarm.sites.items() if site.machine}
+    return {uid: waiting_text(facts, {}) for uid, facts in waiting.items() if facts}
 
 
 def strikes(swarm: Swarm, fault: Fault, uid: str, lasts: float = FOR_A_WHILE) -> Callable[[], None]:

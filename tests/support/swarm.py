@@ -126,7 +126,7 @@ class Swarm:
         return int(self.address.rpartition(":")[2])
 
     def ask(self, question: Callable[[SnClient], Awaitable[T]], node: str = "SL-1") -> T:
-        """Asks the SN with a node's certificate."""
+        """Sends a request to the SN with a node's certificate."""
 
         async def asked() -> T:
             async with SnClient(self.address, client_context(self.identities[node])) as client:
@@ -181,7 +181,7 @@ def assert_complete(sites: list[Process]) -> None:
 def digest(process: Process) -> str:
     """The digest of the model that an ML stand-in ended with."""
     found = [line.removeprefix("DIGEST ") for line in process.output.splitlines() if line.startswith("DIGEST ")]
-    assert len(found) == 1, f"{process.name} has said {len(found)} digests\n{process.output}"
+    assert len(found) == 1, f"{process.name} has printed {len(found)} digests\n{process.output}"
     return found[0]
 
 

@@ -36,7 +36,7 @@ def require(tool: str) -> None:
 
 @cache
 def lacks(tool: str) -> str | None:
-    """Why a test that needs this cannot run, None when it can."""
+    """The reason why a test that needs this cannot run, None when it can."""
     return CHECKS[tool]()
 
 

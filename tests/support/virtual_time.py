@@ -24,7 +24,7 @@ class _Loop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
-        self._clock_resolution = 1e-6  # of a day of virtual time, floats do not tell nanoseconds apart
+        self._clock_resolution = 1e-6  # of a day of virtual time, floats do not distinguish nanoseconds
 
     def time(self) -> float:
         return self._virtual.now

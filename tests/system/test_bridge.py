@@ -80,7 +80,7 @@ def test_a_client_that_trains_does_not_notice_that_its_sl_is_killed_and_started_
     sl.kill()
     swarm.until(lambda state: uid in state.members and state.members[uid].attendance == "lost")
     again = start_bridge(swarm, 1)
-    swarm.until(has_returned(uid))  # before its client has said anything
+    swarm.until(has_returned(uid))  # before its client has sent anything
     gate.let()
     assert (site.wait(), again.wait()) == (0, 0)
     assert_complete([other])

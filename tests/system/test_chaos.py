@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(SECONDS + 20)
 
 @dataclass
 class Outcome:
-    """What `swarm chaos` printed, each fault, each round, and the names of the sites by UID."""
+    """The output of `swarm chaos`, each fault, each round, and the names of the sites by UID."""
 
     report: dict[str, Any]
     faults: list[dict[str, Any]]

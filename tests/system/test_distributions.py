@@ -91,7 +91,7 @@ def test_every_file_is_in_exactly_one_wheel_and_those_for_scripts_in_the_client_
 
 
 def imports(path: Path) -> set[str]:
-    """What a file imports of ours, wherever it does."""
+    """Our modules that a file imports, wherever it does."""
     if path.suffix != ".py":
         return set()
     found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]

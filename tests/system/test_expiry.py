@@ -1,4 +1,4 @@
-"""What nodes log of their own certificates and keys."""
+"""Warnings of nodes about their own certificates and keys."""
 
 from support.certs import authority_in
 from support.swarm import Swarm

@@ -57,11 +57,11 @@ def test_a_site_twenty_times_slower_is_not_waited_for_and_its_work_is_carried_ov
     assert_complete([*sites, slow])
     others.close()
     assert MISSED + 1 in contributed(swarm, uid)
-    said = [
+    sent = [
         signed.content.body
         for step in steps(read_chain_file(swarm.directory / "sn" / "chain.sqlite"))
         for signed in (step.block.transactions if step.block else ())
         if signed.content.sender == uid
     ]
-    carried = [body.round for body in said if isinstance(body, Submit) and body.submission == "carried"]
+    carried = [body.round for body in sent if isinstance(body, Submit) and body.submission == "carried"]
     assert carried[0] == MISSED + 1  # nothing for the rounds before; without a grace it may miss a later one too

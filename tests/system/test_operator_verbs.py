@@ -1,4 +1,4 @@
-"""What operators do on the ledger from the command line, by real processes."""
+"""Operators' acts on the ledger from the command line, by real processes."""
 
 import json
 from pathlib import Path

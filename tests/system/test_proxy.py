@@ -60,7 +60,7 @@ class Proxied(Network):
         return f"{self.hosts.address(number)}:30304"
 
     def start_proxied_site(self, index: int, *ml: str, sn: int) -> Process:
-        """On the sites' host, told of one SN by its name."""
+        """On the sites' host, configured with one SN by its name."""
         options = self.sl_options(index, host_ip=self.hosts.address(SITES), sn_api_service=api_name(sn))
         for option in ("sn-ip", "sn-api-port"):
             options.pop(option)

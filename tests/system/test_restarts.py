@@ -60,7 +60,7 @@ def test_an_sl_stopped_by_its_operator_is_not_waited_for_and_returns(swarm: Swar
     sls[2].stop()
     stopped = network.node(swarm.chain().world, sls[2].ready["uid"])
     assert stopped is not None
-    assert stopped.left  # it has said so: its lease has not ended yet
+    assert stopped.left  # it has reported that: its lease has not ended yet
     swarm.start_sl(2)
     gate.let()
     assert_complete(list(mls.values()))

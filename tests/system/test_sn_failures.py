@@ -73,9 +73,9 @@ def test_sites_whose_sn_dies_in_a_round_complete_that_round_through_another(net:
     gate.let()
     assert_complete(sites)
     net.assert_one_chain(1, 3)
-    said = [(at.sealer, signed.content.sender, signed.content.body) for at, signed in net.transactions(1)]
-    submitted = [(sealer, sender) for sealer, sender, body in said if isinstance(body, Submit) and body.round == 1]
+    sent = [(at.sealer, signed.content.sender, signed.content.body) for at, signed in net.transactions(1)]
+    submitted = [(sealer, sender) for sealer, sender, body in sent if isinstance(body, Submit) and body.round == 1]
     assert sorted(sender for _, sender in submitted) == members
     assert [sealer == dead for sealer, _ in submitted] == [True, False]
-    (published,) = [body for _, _, body in said if isinstance(body, Publish) and body.round == 1]
+    (published,) = [body for _, _, body in sent if isinstance(body, Publish) and body.round == 1]
     assert sorted(part.uid for part in published.receipt.contributions) == members

@@ -1,4 +1,4 @@
-"""What keeps a node from starting: one clear message, exit code 1, and nobody else is harmed."""
+"""A node that cannot start ends with one clear message and exit code 1, and affects nobody else."""
 
 import sys
 from pathlib import Path

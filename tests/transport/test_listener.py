@@ -52,7 +52,7 @@ class SlowLink:
 
 
 async def greeted(port: int, tls: ssl.SSLContext, source: str = "127.0.0.1", link: SlowLink | None = None) -> bool:
-    """Whether the handshake succeeds."""
+    """True if the handshake succeeds."""
     loop = asyncio.get_running_loop()
     sock = socket.socket()
     sock.setblocking(False)
@@ -97,7 +97,7 @@ async def silent_connections(port: int, number: int, source: str = "127.0.0.1") 
 
 
 @pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])
-async def test_silent_connections_do_not_push_out_a_handshake_under_way(source: str, identities: Identities) -> None:
+async def test_silent_connections_do_not_displace_a_handshake_in_progress(source: str, identities: Identities) -> None:
     """From the member's own address as from another one; more than there is room for, while its link is slow."""
     link = SlowLink()
     async with listening(identities["SN-1"], HandshakeLimits(number=4, seconds=100)) as port:
@@ -110,7 +110,7 @@ async def test_silent_connections_do_not_push_out_a_handshake_under_way(source: 
             assert await member
 
 
-async def test_half_made_handshakes_of_a_stranger_do_not_push_out_a_member_at_another_address(
+async def test_unfinished_handshakes_of_a_stranger_do_not_displace_a_member_at_another_address(
     identities: Identities,
 ) -> None:
     link, never = SlowLink(), SlowLink()
@@ -142,7 +142,7 @@ async def test_the_party_of_a_connection_has_its_authority(identities: Identitie
     assert parties == [Party(authority, identities["SL-2"].thumbprint, "127.0.0.1")]
 
 
-async def test_failed_handshakes_of_one_network_fill_no_log(
+async def test_failed_handshakes_of_one_network_do_not_fill_the_log(
     identities: Identities, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with listening(identities["SN-1"], HandshakeLimits()) as port:

@@ -1,4 +1,4 @@
-"""Which connection ends when a server is full: the busiest party's."""
+"""A full server closes a connection of the busiest party."""
 
 import pytest
 from hypothesis import given
@@ -27,7 +27,7 @@ def test_an_organisation_gains_nothing_by_issuing_itself_certificates() -> None:
     assert dropped[8:] == [7, 6]  # the newest of the strangers', although each of their certificates has one only
 
 
-def test_among_equals_the_newcomer_gives_way() -> None:
+def test_a_new_connection_is_closed_where_all_parties_are_equally_busy() -> None:
     _, dropped = filled(2, HONEST, Party("CA-2", "SL-2", "10.0.0.2"), Party("CA-3", "SL-3", "10.0.0.3"))
     assert dropped == [None, None, 2]
 
@@ -38,7 +38,7 @@ def test_the_busiest_party_cannot_push_others_out() -> None:
     assert dropped == [None, None, None, None, 4, 5]
 
 
-def test_of_one_certificate_the_busiest_network_gives_way() -> None:
+def test_the_busiest_network_of_one_certificate_gives_way() -> None:
     here, there = HONEST, HONEST._replace(network="10.0.0.2")
     _, dropped = filled(3, here, there, there, here)
     assert dropped == [None, None, None, 3]
