@@ -67,3 +67,10 @@ class Loading:
     @property
     def values(self) -> list[float]:
         return [float(arrays["a.bias"][0]) for arrays in self.seen]
+
+
+def opened(stand: Stand, in_message: bool = False) -> Client:
+    """A client that has opened its session."""
+    client = stand.client(in_message)
+    client.open()
+    return client
