@@ -128,7 +128,7 @@ def test_sites_are_done_once_they_hold_the_final_model(ledger: Ledger) -> None:
     submit(ledger, *SITES)
     leader = publish(ledger)
     assert view(ledger).round is None
-    expected = {site: "done" if site == leader else "takes the final model" for site in SITES}
+    expected = {site: "done" if site == leader else "loads the final model" for site in SITES}
     assert statuses(ledger) == expected
     for site in SITES:
         ledger.say(site, ReportPerformance(0, None, None, 5, 5))

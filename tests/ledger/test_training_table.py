@@ -150,7 +150,7 @@ REFUSED: list[tuple[str, Play, Act, str, str]] = [
         reporting(),
         lambda p: p.progress("a"),
         "no-progress",
-        "has to come to its end",
+        "no more are accepted",
     ),
     # Publish
     ("published by another", full(), lambda p: p.publish("b"), "not-leader", "led by a, not b"),

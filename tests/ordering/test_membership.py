@@ -70,9 +70,9 @@ def test_fault_tolerance_counts_the_voters_that_are_present(voters: int, live: i
         (3, 3, "3 voters: survives 1 failure"),
         (4, 4, "4 voters: survives 1 failure, no more than 3 would"),
         (5, 5, "5 voters: survives 2 failures"),
-        (3, 2, "3 voters, 2 of them there: survives none until the missing one is back or replaced"),
-        (5, 3, "5 voters, 3 of them there: survives none until the missing 2 are back or replaced"),
-        (5, 4, "5 voters, 4 of them there: survives 1 more"),
+        (3, 2, "3 voters, 2 of them running: survives none until the missing one is back or replaced"),
+        (5, 3, "5 voters, 3 of them running: survives none until the missing 2 are back or replaced"),
+        (5, 4, "5 voters, 4 of them running: survives 1 more"),
     ],
 )
 def test_fault_tolerance_is_described_in_one_plain_line(voters: int, live: int, text: str) -> None:

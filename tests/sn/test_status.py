@@ -74,8 +74,8 @@ async def test_the_status_has_no_alarm_while_all_voters_are_present(ledger: Ledg
 
 async def test_a_dead_voter_is_lost_and_an_alarm_and_lessens_the_fault_tolerance(ledger: Ledger) -> None:
     found = await status(ledger, Etcd(leases_=leases("sn-1", "sn-2")))
-    assert found.fault_tolerance.startswith("3 voters, 2 of them there: survives none")
-    assert [text for text in found.alarms if "SN sn-3 votes and is not there: start it again" in text]
+    assert found.fault_tolerance.startswith("3 voters, 2 of them running: survives none")
+    assert [text for text in found.alarms if "SN sn-3 is a voter and does not run: start it again" in text]
     assert states(found) == {"sn-1": "alive", "sn-2": "alive", "sn-3": "lost"}
     assert [node.alive for node in found.nodes if node.uid == "sn-3"] == [False]
 

@@ -59,8 +59,8 @@ CONTACT_HINT = (
 )
 ADDRESS_HINT = (
     "If other sites cannot reach it either, they can fetch no model from this site, and it cannot take part in rounds: "
-    "give their way to it by --host-ip and --sl-fs-port, or by --sl-fs-service behind NAT or a proxy, and let them "
-    "through the firewall. Behind a NAT router that does not lead a site back to itself all may be well"
+    "name the address that leads them here by --host-ip and --sl-fs-port, or by --sl-fs-service behind NAT or a proxy, "
+    "and open it in the firewall. Behind a NAT router that does not lead a site back to itself there may be no fault"
 )
 
 

@@ -91,7 +91,7 @@ def _advice(entry: Exclusion, own: _Own) -> str:
     """Advice for a site that was left out, as the end of a sentence."""
     match entry.reason:
         case "non-finite" if own.fault:
-            return ". NaN or infinity: a learning rate that is too high, or data to look at"
+            return ". NaN or infinity: check the learning rate and the data"
         case "non-finite":
             return ". Its own check finds all values finite: the node that led the round may be faulty"
         case "unreachable":

@@ -183,7 +183,7 @@ class Cluster:
             return []
         found = [f"etcd has raised the alarm {alarm}: writes may be refused" for alarm in sorted(set(raised))]
         if used > FULL * QUOTA_BYTES:
-            found.append(f"etcd holds {used // 2**20} of {QUOTA_BYTES // 2**20} MiB: is an SN away that votes?")
+            found.append(f"etcd holds {used // 2**20} of {QUOTA_BYTES // 2**20} MiB: is a voting SN away?")
         return found
 
     # --- this SN's member -------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class Cluster:
             self.forget()
             await self._starts.pause()
         else:
-            logger.info("This SN follows the order as a learner")
+            logger.info("This SN is now a learner of the ordering cluster")
         return SOON_SECONDS
 
     async def _end_lost_vote(self, client: SnClient) -> None:
@@ -262,7 +262,7 @@ class Cluster:
         if led:
             self._starts.reset()
         if self._gateway is None and not learns:
-            logger.info("This SN votes on the order")
+            logger.info("This SN is now a voter of the ordering cluster")
             self._use_etcd()
         if not led and await self._is_removed():
             await self._begin_anew()
@@ -277,7 +277,7 @@ class Cluster:
         return bool(members) and all(member.name != self._uid for member in members)
 
     async def _begin_anew(self) -> None:
-        logger.warning("This SN was removed from the voters while it was away; it enters again as a newcomer")
+        logger.warning("This SN was removed from the voters while it was away; it joins anew")
         await self._end_member()
         self._use_remote()
         self.forget()

@@ -9,8 +9,8 @@ from swarmlearning.ordering.protocols import Head, Lease, Log, OrderingError
 from swarmlearning.sn.switch import Switch
 
 LOCAL_ONLY = (
-    "this SN orders alone (--ordering local) and takes no second SN; stop it, install etcd (Debian, Ubuntu: apt-get "
-    "install etcd-server) and start it again with --ordering etcd: its chain is carried over"
+    "this SN orders alone (--ordering local) and accepts no second SN; stop it, install etcd (Debian, Ubuntu: apt-get "
+    "install etcd-server) and start it again with --ordering etcd: its chain is kept"
 )
 
 

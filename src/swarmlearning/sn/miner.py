@@ -44,7 +44,7 @@ CROWD = 8
 """So many waiting transactions are many."""
 TURN_SECONDS = 0.02
 """About as long as it takes a block to be sealed and to reach the others."""
-STOPS = "this SN stops before the transaction is ordered, or just then; send it to another one, or again"
+STOPS = "this SN stops, and may not have ordered the transaction; send it again, or to another SN"
 
 
 class BusyError(OrderingError):

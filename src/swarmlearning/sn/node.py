@@ -208,7 +208,7 @@ class _Sn:
         elif cluster.voted_before and await self._may_return():
             await cluster.return_to()
         elif not cluster.voted_before and [sn.uid for sn in network.admitted(chain.world)] == [uid]:
-            logger.info("Carrying the chain over to etcd at height %d", chain.height)
+            logger.info("Moving the chain to etcd at height %d", chain.height)
             await cluster.found()
         else:
             await self._follow_others()
@@ -359,5 +359,5 @@ class _Sn:
 
 LOCAL_HINT = (
     f"several SNs need etcd. {HOW_TO_INSTALL[0].upper()}{HOW_TO_INSTALL[1:]}, then start the SN with --ordering etcd: "
-    "its chain is carried over"
+    "its chain is kept"
 )

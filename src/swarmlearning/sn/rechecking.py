@@ -1,4 +1,4 @@
-"""An SN that has started from a checkpoint checks the blocks before it while it works: all of its chain file holds."""
+"""Verification of the blocks before the checkpoint from which an SN has started, while it works."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ async def recheck(read: Callable[[int, int], Awaitable[list[bytes]]], resumed: C
                 chain = (await asyncio.to_thread(chain.append, raw)).chain
                 await asyncio.sleep(REST * (monotonic() - begun))
     except (ForkError, MalformedError, UnsupportedRulesError, OrderingError) as error:
-        raise NodeError(f"the chain file does not hold: {error}. {REMEDY}") from error
+        raise NodeError(f"the chain file is not valid: {error}. {REMEDY}") from error
     if (chain.hash, chain.world.state_hash()) != (resumed.hash, resumed.world.state_hash()):
         raise NodeError(f"the blocks up to {resumed.height} do not lead to the state of the checkpoint. {REMEDY}")
     logger.info("The chain up to block %d has been checked again", resumed.height)

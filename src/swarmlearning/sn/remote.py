@@ -101,7 +101,7 @@ class RemotePresence:
                 return
             except (Unavailable, Refusal) as error:
                 reasons.append(str(error))
-        raise OrderingError(f"no other SN takes the heartbeat: {'; '.join(reasons) or 'none is known'}")
+        raise OrderingError(f"no other SN accepts the heartbeat: {'; '.join(reasons) or 'none is known'}")
 
     async def leave(self, uid: str, incarnation: int) -> None:
         """The lease runs out by itself."""

@@ -98,8 +98,8 @@ async def _source(
             await client.close()
             raise
     raise NodeError(
-        f"{fault or 'the chain file holds'}; but no other SN can be reached ({'; '.join(reasons) or 'none is known'}). "
-        "Name one with --sentinel-ip"
+        f"{fault or 'the chain file is valid'}; but no other SN can be reached "
+        f"({'; '.join(reasons) or 'none is known'}). Name one with --sentinel-ip"
     )
 
 
@@ -126,7 +126,7 @@ async def _write(new: Path, old: Path, source: SnClient, shared: int, height: in
             head = await log.append(head, raw)
             assert head == Head(chain.height, chain.hash)
     except (ForkError, MalformedError, UnsupportedRulesError) as error:
-        raise NodeError(f"SN {source.address} has sent a chain that cannot be: {error}") from error
+        raise NodeError(f"SN {source.address} has sent an invalid chain: {error}") from error
     finally:
         log.close()
 

@@ -216,8 +216,8 @@ def _absences(view: _View, sns: Sequence[Node], names: Names, majority: bool | N
         member = view.member(known)
         if member is not None and not member.learner and view.present(known) is False:
             yield (
-                f"SN {name_of(names, known.uid)} votes and is not there: start it again, or start another SN, which "
-                "then takes its place"
+                f"SN {name_of(names, known.uid)} is a voter and does not run: start it again, or start another SN, "
+                "which then replaces it"
             )
 
 
@@ -245,7 +245,7 @@ def _fault_tolerance(engine: Engine, view: _View) -> tuple[bool | None, str]:
     if not voters:
         if engine.votes:
             return False, "no majority of voters answers: writes wait"
-        return None, "this SN has no vote; ask a voter"
+        return None, "this SN has no vote; see the status of a voter"
     sns = network.admitted(view.world)
     live = sum(any(known.uid == member.name and view.present(known) for known in sns) for member in voters)
     return True, describe(len(voters), live)

@@ -29,7 +29,7 @@ ACTIVITIES: dict[Activity, str] = {
     "late": "late for round {}",
     "merging": "merging round {}",
     "finished": "finished, the others still train",
-    "loading": "takes the final model",
+    "loading": "loads the final model",
     "done": "done",
     "lost": "is lost",
     "restarted": "was restarted",

@@ -80,7 +80,7 @@ class EtcdLog:
                 raise
         if not done:
             self._top = max(self._top, head.height)
-            raise ConflictError(f"height {head.height} has been taken by another SN")
+            raise ConflictError(f"height {head.height} is another SN's by now")
         return head
 
     async def read(self, start: int, limit: int) -> list[bytes]:

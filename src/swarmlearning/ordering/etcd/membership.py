@@ -66,7 +66,7 @@ def describe(voters: int, live: int) -> str:
     names = f"{voters} voter{'' if voters == 1 else 's'}"
     if live < voters:
         count = max(0, survives(voters, live))
-        text = f"{names}, {live} of them there: survives {count or 'none'}"
+        text = f"{names}, {live} of them running: survives {count or 'none'}"
         return f"{text} more" if count else f"{text} until the missing {_are(voters - live)} back or replaced"
     if voters == 1:
         return f"{names}: survives none; add two more SNs"

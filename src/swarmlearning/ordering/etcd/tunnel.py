@@ -88,7 +88,7 @@ class _Connections:
         """True if there is room for this connection."""
         if len(self._serving) < MAX_CONNECTIONS:
             return True
-        logger.warning("a P2P connection is dropped: there are %d already", MAX_CONNECTIONS)
+        logger.warning("P2P connection dropped: there are %d already", MAX_CONNECTIONS)
         return False
 
     def _leave(self, writer: asyncio.StreamWriter) -> None:
@@ -206,7 +206,7 @@ class Gate(_Connections):
             return False
         dropped = self._roster.enter(writer, party_of(credential, address))
         if dropped is not None:
-            logger.warning("a P2P connection is dropped: there are %d already", MAX_CONNECTIONS)
+            logger.warning("P2P connection dropped: there are %d already", MAX_CONNECTIONS)
             dropped.transport.abort()
         return dropped is not writer
 

@@ -64,7 +64,7 @@ class BlockStream(StreamingResponse):
         try:
             await super().stream_response(send_in_time)
         except TimeoutError:
-            logger.warning("a reader of blocks has made no room for the next one in %g s: cut off", SLOW_SECONDS)
+            logger.warning("a block stream is closed: its reader made no room for the next block in %g s", SLOW_SECONDS)
 
 
 @router.get("/blocks", response_class=StreamingResponse, responses=refusals(422, 503))

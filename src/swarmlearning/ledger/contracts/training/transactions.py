@@ -235,7 +235,7 @@ def progress(state: Training, body: Progress, uid: str) -> Training:
     """The leader's work moves on: whoever has reported the opposite was mistaken."""
     current = round_led(state, body.round, body.term, uid)
     if current.reports >= MOST_REPORTS:
-        raise Rejection(Code.NO_PROGRESS, f"after {MOST_REPORTS} reports term {current.term} has to come to its end")
+        raise Rejection(Code.NO_PROGRESS, f"after {MOST_REPORTS} reports of progress in one term no more are accepted")
     if current.phase == "frozen" and body.moved < current.next_report:
         raise Rejection(
             Code.NO_PROGRESS,
