@@ -95,7 +95,7 @@ async def test_a_missing_majority_is_an_alarm_and_no_sn_is_reported_as_alive(led
 async def test_an_sn_without_a_vote_reports_that_it_does_not_know(ledger: Ledger) -> None:
     found = await status(ledger, Etcd(voters=(), leases_=None, votes=False))
     assert found.majority is None
-    assert "ask a voter" in found.fault_tolerance
+    assert "see the status of a voter" in found.fault_tolerance
     assert found.alarms == []
 
 
