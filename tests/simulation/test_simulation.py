@@ -1,8 +1,12 @@
 """Thousands of swarms in virtual time, each with its own faults: `make simulate` runs more of them, or one again."""
 
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -53,8 +57,11 @@ def test_a_swarm_holds_its_invariants_whatever_faults_strike(
     assert found.said.keys() >= REPORTS_PER_PATIENCE, "everything that can be said has its occasion"
 
 
-def test_the_same_seed_is_the_same_run() -> None:
-    assert trace(3) == trace(3)
+def test_the_same_seed_is_the_same_run_in_every_process() -> None:
+    command = [sys.executable, "-m", "simulation", "--first", "2", "--seeds", "2", "--trace"]
+    paths = {"PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONHASHSEED": "1"}
+    again = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, check=True)
+    assert again.stdout.splitlines() == [*trace(2), *trace(3)]
 
 
 def test_a_violation_names_the_seed_and_shows_its_last_steps_and_how_to_see_it_again(

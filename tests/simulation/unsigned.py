@@ -6,12 +6,17 @@ Who may say what is judged as ever, by the certificate that a transaction names.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
-from swarmlearning.identity.ca import create_authority, issue
-from swarmlearning.identity.certificates import thumbprint, to_pem
+from swarmlearning.identity.certificates import load_leaf, thumbprint
 from swarmlearning.ledger import admission
 from swarmlearning.ledger.transaction import SignedTransaction, Transaction
+
+
+CERTIFICATES = Path(__file__).with_name("certificates")
+"""Always the same, since the order of leaders follows from them; they were made by `ca.py`, and nobody has their keys.
+"""
 
 
 class Papers(NamedTuple):
@@ -26,13 +31,12 @@ class Papers(NamedTuple):
 
 @cache
 def papers() -> Papers:
-    """Made once a process; nothing in a simulation depends on what is in them."""
-    authority = create_authority("CA-1", 3650)
-    pairs = {kind: issue(authority, f"{kind}-1", [], [], 3650) for kind in ("SN", "SL")}
-    pems = {kind: to_pem(pair.certificate) for kind, pair in pairs.items()}
-    begin = int(max(pair.certificate.not_valid_before_utc.timestamp() for pair in pairs.values()) * 1000)
-    prints = {kind: thumbprint(pair.certificate) for kind, pair in pairs.items()}
-    return Papers(to_pem(authority.certificate), pems["SN"], pems["SL"], prints, begin)
+    """Read once a process."""
+    pems = {kind: (CERTIFICATES / f"{kind.lower()}.pem").read_text() for kind in ("CA", "SN", "SL")}
+    leaves = {kind: load_leaf(pem) for kind, pem in pems.items()}
+    begin = int(max(leaf.not_valid_before_utc.timestamp() for leaf in leaves.values()) * 1000)
+    prints = {kind: thumbprint(leaf) for kind, leaf in leaves.items()}
+    return Papers(pems["CA"], pems["SN"], pems["SL"], prints, begin)
 
 
 def signed(content: Transaction, kind: str, number: str) -> SignedTransaction:
