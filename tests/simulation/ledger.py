@@ -100,7 +100,7 @@ class Log:
 
 
 class Presence:
-    """Leases by UID, each with the time at which it ends."""
+    """Leases by UID, another mapping with every change, and the time at which each ends."""
 
     def __init__(self, swarm: "Swarm") -> None:
         self._swarm = swarm
@@ -116,11 +116,12 @@ class Presence:
             self._swarm.clock.after(LEASE_SECONDS, lambda: self._look(uid))
         self._ends[uid] = self._swarm.clock.now + LEASE_SECONDS
         if fresh:
-            self.leases[uid] = Lease(uid, incarnation, 0, 0)
+            self.leases = {**self.leases, uid: Lease(uid, incarnation, 0, 0)}
             self._swarm.leases_changed()
 
     def leave(self, uid: str) -> None:
-        if self.leases.pop(uid, None):
+        if uid in self.leases:
+            self.leases = {known: lease for known, lease in self.leases.items() if known != uid}
             self._swarm.leases_changed()
 
     def extend(self) -> None:
@@ -130,7 +131,7 @@ class Presence:
 
     def forget(self) -> None:
         """They were in one SN's memory."""
-        self.leases.clear()
+        self.leases = {}
 
     def _look(self, uid: str) -> None:
         left = self._ends[uid] - self._swarm.clock.now
@@ -161,9 +162,14 @@ class Sn(Living):
         return self.alive and not self.frozen
 
     @property
+    def joined(self) -> bool:
+        """Whether it works, and the other SNs hear it."""
+        return self.alive and not self.frozen and not self.isolated
+
+    @property
     def orders(self) -> bool:
         """Whether it can use the log."""
-        return self.works and not self.isolated and self.swarm.can_order()
+        return self.joined and self.swarm.can_order()
 
     def register(self) -> None:
         """Joins the network; the founder has by its genesis."""
@@ -194,7 +200,7 @@ class Sn(Living):
 
     def advance(self) -> None:
         """Takes note of all blocks there are, if it can see them."""
-        if not self.works or self.isolated:
+        if not self.joined:
             return
         self.height = len(self.swarm.log.chains) - 1
         chain = self.swarm.log.head

@@ -102,10 +102,9 @@ class Link:
             self._settled(offer)
 
     def _beat(self) -> None:
-        for sn in [self.sn, *self.swarm.sns]:
-            if self.swarm.reach(self.site.uid, sn.name) and sn.orders:
-                self.swarm.presence.renew(self.site.uid, self.site.life)
-                break
+        swarm, site = self.swarm, self.site
+        if swarm.can_order() and any(sn.joined and swarm.reach(site.uid, sn.name) for sn in swarm.sns):
+            swarm.presence.renew(site.uid, site.life)
         self.site.at(BEAT_SECONDS, self._beat)
 
     # --- saying -----------------------------------------------------------------------------------------------------

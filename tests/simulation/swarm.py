@@ -158,8 +158,8 @@ class Swarm:
     # --- SNs --------------------------------------------------------------------------------------------------------
 
     def can_order(self) -> bool:
-        working = sum(sn.works and not sn.isolated for sn in self.sns)
-        return 2 * working > len(self.sns) and self.clock.now >= self._blocked_until
+        joined = [sn for sn in self.sns if sn.joined]
+        return 2 * len(joined) > len(self.sns) and self.clock.now >= self._blocked_until
 
     def append(self, entry: SignedTransaction, sn: Sn) -> int:
         """Orders a transaction by way of this SN. Raises `Rejection`."""
