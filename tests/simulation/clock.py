@@ -22,15 +22,18 @@ class Clock:
         """Does `thunk` so much later."""
         heapq.heappush(self._heap, (self.now + seconds, self._dice.random(), next(self._count), thunk))
 
-    def hurried(self, seconds: float) -> float:
-        """These seconds, or fewer."""
-        return seconds * self._dice.random() if self._haste and self._dice.random() < self._haste else seconds
+    def soon(self, seconds: float, thunk: Thunk) -> None:
+        """Does `thunk` so much later, or earlier."""
+        if self._haste and self._dice.random() < self._haste:
+            seconds *= self._dice.random()
+        self.after(seconds, thunk)
 
-    def step(self) -> bool:
-        """Does the next thing; False when there is none."""
-        if not self._heap:
-            return False
-        self.now, _, _, thunk = heapq.heappop(self._heap)
-        self.steps += 1
-        thunk()
+    def run(self, steps: int) -> bool:
+        """Does so many things, one after the other; False when there are no more."""
+        self.steps += steps
+        for _ in range(steps):
+            if not self._heap:
+                return False
+            self.now, _, _, thunk = heapq.heappop(self._heap)
+            thunk()
         return True

@@ -30,7 +30,7 @@ class Living:
             else:
                 thunk()
 
-        self.clock.after(self.clock.hurried(seconds), due)
+        self.clock.soon(seconds, due)
 
     def wake(self) -> None:
         """It is not frozen any more: what was due happens now."""

@@ -232,8 +232,7 @@ class Swarm:
     def run(self) -> str:
         """How it ended: `complete`, `waits` (for who is gone) or `gone` (all are). Raises `Violation`."""
         while not (outcome := self._outcome()):
-            for _ in range(STEPS):
-                require(self.clock.step(), "nothing happens any more, and training is not over")
+            require(self.clock.run(STEPS), "nothing happens any more, and training is not over")
             if self.clock.steps > MAX_STEPS:
                 raise Violation(f"it goes round in circles: {self._text()}")
         if outcome == "complete":

@@ -13,7 +13,6 @@ from swarmlearning.identity.certificates import load_leaf, thumbprint
 from swarmlearning.ledger import admission
 from swarmlearning.ledger.transaction import SignedTransaction, Transaction
 
-
 CERTIFICATES = Path(__file__).with_name("certificates")
 """Always the same, since the order of leaders follows from them; they were made by `ca.py`, and nobody has their keys.
 """
