@@ -83,6 +83,21 @@ def test_a_leader_whose_result_nobody_could_fetch_does_not_lead_while_others_can
     assert play.leader == "a", "nobody else can"
 
 
+def test_a_leader_whose_result_nobody_could_fetch_leads_again_when_all_others_have_failed_twice() -> None:
+    """A full disk at the only other site must not be the end (seed 20000614)."""
+    play = published("a", "b", "c")
+    play.missing("b", "c")
+    play.missing("b", "c", lasting=True)
+    play.void()
+    play.submit("a", "b", "c")
+    leaders = []
+    for _ in range(6):
+        leaders.append(play.leader)
+        play.depose(play.leader)
+    assert sorted(leaders[:4]) == ["b", "b", "c", "c"]
+    assert leaders[4] == "a"
+
+
 def test_a_member_that_another_leader_has_fetched_from_may_lead_again() -> None:
     play = published("a", "b", "c")
     play.missing("b", "c")

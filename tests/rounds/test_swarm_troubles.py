@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from simulation.faults import leave, lose_ml, shield, stick
+from simulation.faults import fill, leave, lose_ml, shield, stick
 from simulation.ledger import CONTRACT
 from simulation.site import Plan
 from simulation.swarm import Swarm
 from simulation.unsigned import signatures_unchecked
-from support.stories import LATE, published, reasons, results, round_open, run, standing, strikes, swarms
+from support.stories import CANNOT_LEAD, LATE, published, reasons, results, round_open, run, standing, strikes, swarms
 from swarmlearning.ledger.bodies import Depose
 from swarmlearning.ledger.contracts.training.state import Training
 
@@ -21,6 +21,11 @@ def unsigned() -> Iterator[None]:
 
 
 # --- sites that nobody can fetch from -------------------------------------------------------------------------------
+
+
+def unreachable(state: Training) -> bool:
+    """True if others could not fetch a member's result."""
+    return any(member.unreachable for member in state.members.values())
 
 
 @pytest.mark.parametrize("uid", ["sl-1", "sl-2", "sl-3"])
@@ -55,6 +60,33 @@ def test_a_swarm_that_needs_a_site_that_nobody_can_fetch_from_waits_quietly_and_
         since_then = heights[1] - heights[0]
         assert since_then <= (healed - quiet) / 60, "less than one transaction a minute"
         assert f"{uid} (others cannot fetch models from it)" in told["sl-1"]
+
+
+def test_a_site_that_could_not_be_fetched_from_once_leads_again_when_the_other_leaders_cannot_work() -> None:
+    """The disk of the only other site that may lead is full for long (seed 20000614)."""
+    led_again = 0
+    for swarm in swarms(Plan(rounds=3), Plan(rounds=3), Plan(rounds=3, settings=CANNOT_LEAD), min_peers=2):
+        begun: list[float] = []
+
+        def shield_the_leader(swarm: Swarm = swarm) -> None:
+            strikes(swarm, shield, standing(swarm).leader, 2000.0)()
+
+        def fill_the_other_leader(swarm: Swarm = swarm, begun: list[float] = begun) -> None:
+            begun.append(swarm.clock.now)
+            for uid in ("sl-1", "sl-2"):
+                if swarm.training.members[uid].unreachable:
+                    swarm.sites[uid].shielded = False
+                else:
+                    strikes(swarm, fill, uid, 2000.0)()
+
+        swarm.moments.when(published(0), shield_the_leader)
+        swarm.moments.when(unreachable, fill_the_other_leader)
+        swarm.until_healed(2000.0)
+        (closed,) = [closes(1, swarm)]
+        run(swarm)
+        led_again += bool(begun)
+        assert not begun or closed[0] - begun[0] < 300.0
+    assert led_again > 0
 
 
 # --- models that are lost -------------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ class Chance:
         self._base = dice.choice((5.0, 600.0, 600.0))
         self._rounds = dice.randint(1, 2 if large else 4)
         self._silent = dice.random() < 0.05
+        if large and self._silent:
+            self._base = 600.0  # with less patience than a merge takes many leaders are deposed before one may go on
         self._jam: Fault | None = dice.choice(JAMS) if dice.random() < 0.15 else None
 
     def scenario(self) -> Scenario:

@@ -16,7 +16,7 @@ from swarmlearning.ledger.contracts.training import transactions, transitions
 from swarmlearning.ledger.contracts.training.state import Round, Training
 
 SEEDS = 3000
-PURE_SEEDS = 600
+PURE_SEEDS = 300
 """Those of `pytest --pure`, as `make check` runs it."""
 CHUNK = 300
 LASTING = {

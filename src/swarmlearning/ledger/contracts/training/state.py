@@ -34,10 +34,11 @@ A result *stands* until the next one. Whoever holds it reports so (`ReportPerfor
 get it from nobody reports that (`Missing`). It is void and its round is collected again (`Void`, see `lost_model`) when
 every live member misses it, or when too few hold it to go on and those who miss it have tried in vain for long: a
 member that claims to hold a result and serves it to nobody blocks nothing. Such a holder is *unreachable*: it leads
-only if nobody else can, until somebody has fetched from it, or its address or incarnation has changed. A base that
-every live member misses is done without: all contribute what they have. The final result is *settled* when all live
-members hold it (`Settle`), but for those who have given it up where enough others hold it: only then do ML processes
-end with it, and it is never void any more. Who comes back when all others have ended has missed it.
+only if nobody else can, or all others have failed twice with models that could be fetched, until somebody has fetched
+from it, or its address or incarnation has changed. A base that every live member misses is done without: all contribute
+what they have. The final result is *settled* when all live members hold it (`Settle`), but for those who have given it
+up where enough others hold it: only then do ML processes end with it, and it is never void any more. Who comes back
+when all others have ended has missed it.
 
 Contributors whose models the leader could not fetch are left out. Where minPeers others are not left, they do not
 count until a leader has their models (`Freeze.reached`): it is recorded once, and leaders go on trying by

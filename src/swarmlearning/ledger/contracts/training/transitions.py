@@ -20,6 +20,9 @@ from swarmlearning.ledger.contracts.training.state import (
     present,
 )
 
+ATTEMPTS = 2
+"""How often a member is deposed in a round until it counts as one that cannot lead it."""
+
 
 def open_round(state: Training, number: int, base: str, now_ms: int) -> Training:
     """The round of this number begins, in term 0."""
@@ -53,12 +56,13 @@ def elect_leader(state: Training, previous: str = "") -> Training:
     """Elects where there is no leader; `previous` led until now, and does not again if anybody else can.
 
     Members that others cannot fetch from lead only if nobody else can, and so do, before these, members without a
-    living ML process. Who was deposed in this round comes after those who were not, or fewer times.
+    living ML process. Who was deposed in this round comes after those who were not, or fewer times; after `ATTEMPTS`
+    the next best are tried, too.
     """
     current = state.round
     if current is None or current.leader:
         return state
-    eligible = _eligible(state)
+    eligible = _eligible(state, current)
     if not eligible:
         return state
     ordered = sorted(eligible, key=lambda uid: _place(state.order, uid))
@@ -68,14 +72,18 @@ def elect_leader(state: Training, previous: str = "") -> Training:
     return msgspec.structs.replace(state, round=msgspec.structs.replace(current, leader=leader))
 
 
-def _eligible(state: Training) -> list[str]:
+def _eligible(state: Training, current: Round) -> list[str]:
+    """The members that may lead now: those who can do it best, and the next best where all of these have failed though
+    the models to merge could be fetched."""
     willing = [member for member in state.members.values() if member.may_lead]
+    fetched = state.terms is not None and current.usable >= state.terms.min_peers
+    eligible: list[str] = []
     for unreachable in (False, True):
         for attendance in ("present", "ml-lost"):
-            found = [one.uid for one in willing if one.unreachable == unreachable and one.attendance == attendance]
-            if found:
-                return found
-    return []
+            eligible += [one.uid for one in willing if one.unreachable == unreachable and one.attendance == attendance]
+            if eligible and not (fetched and all(current.deposed.count(uid) >= ATTEMPTS for uid in eligible)):
+                return eligible
+    return eligible
 
 
 def _order(state: Training) -> str:
