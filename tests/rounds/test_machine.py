@@ -682,7 +682,7 @@ def test_the_wait_of_another_term_is_over_for_nobody() -> None:
     node.play.submit("b")
     node.show()
     (grace,) = [wake.timer for wake in node.wakes if wake.timer.purpose == "grace"]
-    for key in ((0, 0, 1), (0, 1, 0), (1, 0, 0)):
+    for key in ((1, 0, 1), (1, 1, 0), (2, 0, 0)):
         assert node.tell(TimerFired(Timer("grace", key), 0)) == []
     assert node.tell(TimerFired(grace, 0)) == [Send(Freeze(0, 0, ("c",)))]
 
