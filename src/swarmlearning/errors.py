@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Something that a user or operator can do something about: the message says what, where and what to do.
+    """Something that a user or operator can do something about: the message contains what, where and what to do.
 
     A command prints it and ends with 1; anything else is a defect and shows its traceback.
     """

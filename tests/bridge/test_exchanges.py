@@ -116,7 +116,7 @@ async def test_a_client_that_is_shown_nothing_new_at_the_end_sees_the_last_model
         async with stand.bridge(sl):
             await beside(train)
     assert load.values == [2, 2]
-    assert len(sl.of(Evaluated)) == 1  # the SL has not asked for it again
+    assert len(sl.of(Evaluated)) == 1  # the SL has not requested it again
 
 
 async def test_a_client_that_cannot_use_the_last_model_shown_again_ends_its_session(

@@ -185,7 +185,7 @@ async def test_a_client_is_told_when_its_sl_does_not_answer(stand: Stand, tmp_pa
 
 async def test_a_client_is_told_when_its_sl_ends_the_session(stand: Stand, tmp_path: Path) -> None:
     def attempt() -> None:
-        with pytest.raises(SwarmError, match="the SL node has ended this session; its log says why"):
+        with pytest.raises(SwarmError, match="the SL node has ended this session; its log has the reason"):
             opened(stand).sync(model(), Loading())
 
     with FakeSL(tmp_path / "sl", answers=lambda message: [HANG_UP] if isinstance(message, Sync) else None) as sl:

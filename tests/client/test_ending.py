@@ -105,7 +105,7 @@ def test_an_sl_that_has_left_after_training_was_over_is_only_a_warning(tmp_path:
         sl.wait_until_left()
         callback.on_train_end()
         assert mine["w"][0] == 11
-    assert any("the SL node was not told that training ended here" in text for text in log.texts("WARNING"))
+    assert any("the SL node was not informed that training ended here" in text for text in log.texts("WARNING"))
     assert log.texts("ERROR") == []
 
 
@@ -184,6 +184,6 @@ main()
 """
     with FakeSL(tmp_path) as sl:
         run = run_alone(script, SWARM_CHANNEL=str(sl.path))
-    warning = " : WARNING : on_train_end() was not called: the swarm takes this site's training for interrupted"
+    warning = " : WARNING : on_train_end() was not called: the swarm considers this site's training interrupted"
     assert run.stdout.count(warning) == (0 if calls_it else 1)
     assert run.stderr == ""

@@ -16,7 +16,9 @@ INIT = "the swarm session cannot be opened: "
 SYNC = "the merge failed: "
 END = "training could not end with the swarm's model: "
 WENT_AWAY = "went away: it closed the connection"
-LOG = "Its log says why: under `swarm run` in the run folder (runs/latest), otherwise where `swarm sl` was started"
+LOG = (
+    "Its log has the reason: under `swarm run` in the run folder (runs/latest), otherwise where `swarm sl` was started"
+)
 
 
 def test_without_a_channel_the_error_explains_how_to_start_a_script(monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
@@ -112,7 +114,7 @@ def test_a_model_without_parameters_is_refused(tmp_path: Path, join: Join) -> No
         ((Synced(SESSION, 2, 1, False),), "answered request 2 of session session-1; this is request 1 of session"),
         ((Synced("other", 1, 1, False),), "answered request 1 of session other; this is"),
         ((Merged(SESSION, 7, "m.safetensors"),), "answered request 7 of session"),
-        ((Synced(SESSION, 1, 0, False),), "asked for the next sync after 0 batches"),
+        ((Synced(SESSION, 1, 0, False),), "set the next sync after 0 batches"),
     ],
     ids=str,
 )

@@ -202,7 +202,7 @@ def test_an_interrupt_ends_the_session_and_the_log_explains_how_to_continue(
             callback.on_train_begin()
         sl.wait_until_left()
         assert sl.of(EvaluationFailed) == []
-        assert "Make a new SwarmCallback to train on" in log.texts("INFO")[-1]
+        assert "Make a new SwarmCallback to continue" in log.texts("INFO")[-1]
         with pytest.raises(SwarmError, match="this training session is over: it was interrupted in the middle of an"):
             callback.on_train_begin()
 

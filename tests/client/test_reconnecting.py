@@ -69,7 +69,7 @@ def test_the_request_that_an_sl_left_unanswered_is_repeated_byte_for_byte(
         assert [path.name for path in tmp_path.iterdir()] == [sl.path.name]
     logged = [text for text in log.texts("INFO") if text.startswith("The SL node")]
     assert logged == [
-        "The SL node went away (it closed the connection). Waiting for its return, 60 s at most",
+        "The SL node went away (it closed the connection). Waiting at most 60 s for its return",
         "The SL node is back",
     ]
 

@@ -210,7 +210,7 @@ async def test_an_answer_that_does_not_decompress_to_exactly_the_model_is_refuse
             (answering(zstd(bundle + bytes(BOMB))), "sent more than the model has"),
             (answering(zstd(bundle) + zstd(bytes(BOMB))), "sent more than the model has"),
             (answering(greedy.compressobj().compress(bundle)), "sent no valid zstd data: .*memory"),
-            (answering(zstd(bundle), b"gzip"), "sent a content coding that was not asked for: 'gzip'"),
+            (answering(zstd(bundle), b"gzip"), "sent a content coding that was not requested: 'gzip'"),
             (answering(zstd(bundle + b"x")), "sent more than the model has"),
             (answering(zstd(bundle[:-1])), "closed the connection before the end"),
             (answering(zstd(bundle)[:-9]), "closed the connection before the end"),

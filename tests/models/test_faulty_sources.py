@@ -136,8 +136,8 @@ async def test_the_error_of_a_failed_fetch_lists_every_source_with_its_fault(
         sources,
         [
             "refuses connections: nothing listens on that port",
-            f"answered 404: 'model {digest} is not held here; ask another peer'",
-            "answered 403: 'this certificate takes no part in the training",
+            f"answered 404: 'model {digest} is not held here; request it from another peer'",
+            "answered 403: 'this certificate is not that of a member of the training",
             "shows a certificate that is not trusted here: ",
             "is not a known host name",
         ],

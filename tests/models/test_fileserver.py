@@ -168,7 +168,7 @@ async def test_a_model_is_refused_to_whoever_is_not_a_member(
             for part in ("", "/chunks", "/bundle"):
                 answer = await request(server, identities["SL-3"], f"/models/{digest}{part}")
                 assert answer[0] == 403
-                assert "takes no part" in detail(answer)
+                assert "is not that of a member" in detail(answer)
         assert (await request(server, identities["SL-2"], f"/models/{info.root}"))[0] == 200
 
 
@@ -193,7 +193,7 @@ async def test_a_request_for_a_model_that_is_not_held_is_answered_404_and_report
     async with serve(store, on_missing=missed.append) as server:
         answer = await request(server, identities["SL-2"], f"/models/{UNKNOWN}")
     assert answer[0] == 404
-    assert detail(answer) == f"model {UNKNOWN} is not held here; ask another peer"
+    assert detail(answer) == f"model {UNKNOWN} is not held here; request it from another peer"
     assert missed == [UNKNOWN], "its node has to know that what it may believe to have is gone"
 
 

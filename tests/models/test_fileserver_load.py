@@ -108,7 +108,7 @@ class Sent:
 
 
 async def test_a_reader_that_reads_nothing_is_disconnected(serve: Serve, identities: Identities, path: str) -> None:
-    logged = Logged("has taken no byte")
+    logged = Logged("has read no byte")
     logging.getLogger("swarmlearning.models.sending").addHandler(logged)
     try:
         async with serve(stall_seconds=0.2) as server, reading_nothing(server, identities["SL-2"], path) as tls:

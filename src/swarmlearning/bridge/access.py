@@ -1,4 +1,4 @@
-"""Who may use what the SL and the original's client share: the SL's own user, or also one group where an operator wants
+"""Access to what the SL and the original's client share: the SL's own user, or also one group where an operator wants
 that, since the client runs as another user.
 
 What lies there is unpickled by the client: whoever can write it runs code as the client's user. So all of it has this
@@ -63,7 +63,7 @@ class Access:
 
 
 def check_parent(path: Path) -> None:
-    """Raises OSError when anybody could put something else in the place of `path`: its folder is like a /tmp without
+    """Raises OSError when other users could replace `path`: its folder is like a /tmp without
     the sticky bit, or belongs to another user."""
     found = path.parent.stat()
     replaceable = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX

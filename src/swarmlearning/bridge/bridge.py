@@ -65,7 +65,7 @@ class BridgeSettings:
 
     @property
     def variables(self) -> dict[str, str]:
-        """How the client finds the FIFOs; the folder is built into it."""
+        """The name by which the client finds the FIFOs; the folder is built into it."""
         return {REQUEST_VARIABLE: str(self.request), RESPONSE_VARIABLE: str(self.response)}
 
 
@@ -84,7 +84,7 @@ class Bridge:
         self._memory = Memory(state)
         self._session: Session | None = None
         self._local: Local | None = None
-        self._there = False  # whether an ML process had the pipes open before
+        self._there = False  # True once an ML process had the pipes open
         self._files = self._losses = 0
 
     @asynccontextmanager
@@ -128,15 +128,15 @@ class Bridge:
     # --- one client after the other
 
     async def _resume(self) -> None:
-        """Goes on with the session of an ML process that has trained while the SL was away."""
+        """Continues the session of an ML process that has trained while the SL was away."""
         session = self._memory.load()
         if session is None or not self._there:
             self._memory.forget()
             return
-        logger.info("The ML process is still there, its session goes on")
+        logger.info("The ML process is still running; its session continues")
         self._session = session
         if session.structure:
-            with suppress(Refused):  # it is asked for again with the next weights
+            with suppress(Refused):  # it is requested again with the next weights
                 self._local = await Local.open(self._channel, session)
 
     async def _serve(self) -> None:
@@ -184,7 +184,7 @@ class Bridge:
             await self._client.send(messages.session_response(OK, session.id))
 
     async def _kill(self, message: KillSession) -> None:
-        """The client leaves without waiting for an answer."""
+        """Ends the session of a client that leaves without waiting for an answer."""
         if self._local and self._session and message.session == self._session.id:
             with suppress(Refused):  # it has ended the session already
                 await self._local.kill(message.reason.code == Code.OK, message.reason.text)
@@ -193,7 +193,7 @@ class Bridge:
     # --- syncs
 
     async def _exchange(self, request: HandOver) -> None:
-        """From the client's weights to the answer, with the merged models in between."""
+        """Does one sync: from the client's weights to the answer, with the merged models in between."""
         try:
             interval, over = await self._merge(request)
         except (Unusable, Refused, TensorFileError, OSError) as error:
@@ -210,7 +210,7 @@ class Bridge:
                 self._end_session()
 
     async def _merge(self, request: HandOver) -> tuple[int, bool]:
-        """Batches until the next sync, and whether training is over."""
+        """Returns the batches until the next sync, and whether training is over."""
         if self._session is None or request.session != self._session.id:
             raise Unusable(f"session {request.session!r} is not open at this SL node")
         local = await self._hand_over(self._session, request)
@@ -226,7 +226,7 @@ class Bridge:
                     return (answer.next_interval, answer.training_over) if isinstance(answer, Synced) else (0, True)
 
     async def _hand_over(self, session: Session, request: HandOver) -> Local:
-        """Makes a model file of the weights and gives it to the SL, in the session that may have to be opened first."""
+        """Writes the weights to a model file and sends it to the SL, in a session that may have to be opened first."""
         self._files += 1
         name = f"bridge-{self._files}.safetensors"
         structure = await asyncio.to_thread(self._make_file, request.weights, self._channel.with_name(name))
@@ -257,26 +257,26 @@ class Bridge:
         return structure
 
     async def _next_from_sl(self, local: Local) -> FromSL:
-        """The SL's next message. Raises `Left` or `OutOfTurn` when the client does not wait for it any more."""
-        heard = asyncio.ensure_future(local.receive())
+        """Returns the SL's next message. Raises `Left` or `OutOfTurn` when the client no longer waits for it."""
+        message = asyncio.ensure_future(local.receive())
         disturbed = asyncio.ensure_future(self._pipes.disturbed())
         try:
-            await asyncio.wait((heard, disturbed), return_when=asyncio.FIRST_COMPLETED)
-            if not heard.done():
+            await asyncio.wait((message, disturbed), return_when=asyncio.FIRST_COMPLETED)
+            if not message.done():
                 await disturbed
-            return await heard
+            return await message
         finally:
-            heard.cancel()
+            message.cancel()
             disturbed.cancel()
-            await asyncio.gather(heard, disturbed, return_exceptions=True)
+            await asyncio.gather(message, disturbed, return_exceptions=True)
 
     async def _show(self, request: HandOver, local: Local) -> None:
-        """Has the client load and evaluate the merged model, and tells the SL."""
+        """Has the client load and evaluate the merged model, and reports the result to the SL."""
         answer = await self._evaluate(request)
         if answer.status.code != Code.OK:
             await local.evaluation_failed(answer.status.text)
             raise Aborted(answer.status.text)
-        validated = answer.loss != 0 or answer.metric != 0  # without validation data the client says 0 for both
+        validated = answer.loss != 0 or answer.metric != 0  # without validation data the client reports 0 for both
         await local.evaluated(
             answer, _finite(answer.loss) if validated else None, _finite(answer.metric) if validated else None
         )
@@ -334,7 +334,7 @@ class Bridge:
 
 
 def _objection(request: OpenSession) -> str:
-    """Why the client's parameters are refused, in the texts that its users know; empty when they are accepted."""
+    """Returns the reason that the client's parameters are refused, in the original's texts; empty if accepted."""
     if request.sync_interval < 1:
         return "syncFrequency has to be a positive integer"
     if request.min_peers < 1:

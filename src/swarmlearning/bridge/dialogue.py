@@ -14,7 +14,7 @@ class Dialogue:
         self._ahead: FromClient | None = None
 
     async def receive(self) -> FromClient:
-        """The client's next message, whenever it comes. Raises `Unusable` for one that cannot be understood."""
+        """Returns the client's next message, whenever it comes. Raises `Unusable` for one that cannot be understood."""
         if message := self._ahead:
             self._ahead = None
             return message
@@ -31,7 +31,7 @@ class Dialogue:
         return messages.decode(header.type, body)
 
     def put_back(self, message: FromClient) -> None:
-        """The next to be received is this one again."""
+        """Puts this message back: it is the next to be received."""
         self._ahead = message
 
     async def send(self, *pieces: bytes | memoryview) -> None:

@@ -1,18 +1,18 @@
-"""What can go wrong at the bridge, by what follows from it."""
+"""Errors of the bridge, by their consequence."""
 
 from swarmlearning.errors import UserError
 
 
 class BridgeError(UserError):
-    """The bridge cannot be set up; the message says what, where and what to do."""
+    """The bridge cannot be set up; the message contains what, where and what to do."""
 
 
 class Unusable(Exception):
-    """A request, or the weights with it, cannot be used. The client is told so; the stream itself is sound."""
+    """A request, or the weights with it, cannot be used. The client gets an error; the stream itself is sound."""
 
 
 class Refused(Exception):
-    """The SL refuses the session or has ended it. The client is told why."""
+    """The SL refuses the session or has ended it. The client gets the reason."""
 
 
 class Aborted(Exception):
@@ -20,7 +20,7 @@ class Aborted(Exception):
 
 
 class LostTrack(Exception):
-    """Where the next message begins is not known any more: the FIFOs are made anew."""
+    """The beginning of the next message is no longer known: the FIFOs are made again."""
 
 
 class Left(Exception):
@@ -28,4 +28,4 @@ class Left(Exception):
 
 
 class OutOfTurn(Exception):
-    """What came does not belong to the exchange: another ML process has taken the place of the one before."""
+    """A message does not belong to the exchange: another ML process has replaced the one before."""

@@ -31,21 +31,21 @@ class Local:
 
     @classmethod
     async def open(cls, socket: Path, session: Session) -> "Local":
-        """Connects and asks for the session; `receive` hears the answer."""
+        """Connects and requests the session; `receive` returns the answer."""
         try:
             local = cls(*await asyncio.open_unix_connection(sock=connect(socket)))
         except OSError as error:
             raise Refused(f"the SL node does not answer at {socket}: {error}") from error
-        asked = session.request
+        wanted = session.request
         await local._send(
             messages.Open(
-                training_contract=asked.contract,
-                sync_frequency=asked.sync_interval,
-                min_peers=asked.min_peers,
-                merge_method=cast(MergeMethod, asked.merge_method),
-                checkin_model_on_train_end=cast(CheckinMode, asked.checkin),
-                node_weightage=asked.weightage,
-                use_adaptive_sync=asked.adaptive,
+                training_contract=wanted.contract,
+                sync_frequency=wanted.sync_interval,
+                min_peers=wanted.min_peers,
+                merge_method=cast(MergeMethod, wanted.merge_method),
+                checkin_model_on_train_end=cast(CheckinMode, wanted.checkin),
+                node_weightage=wanted.weightage,
+                use_adaptive_sync=wanted.adaptive,
                 total_epochs=0,  # comes with each evaluation
                 ml_platform=PLATFORM,
                 structure=session.structure,
@@ -55,12 +55,12 @@ class Local:
         return local
 
     async def receive(self) -> FromSL:
-        """The next message, whenever it comes."""
+        """Returns the next message, whenever it comes."""
         try:
             length = body_length(await self._reader.readexactly(LENGTH.size))
             message = decode_from_sl(await self._reader.readexactly(length))
         except (OSError, asyncio.IncompleteReadError, ChannelError) as error:
-            raise Refused("the SL node has ended this session; its log says why") from error
+            raise Refused("the SL node has ended this session; its log has the reason") from error
         if isinstance(message, messages.Failed):
             raise Refused(message.message)
         if isinstance(message, messages.Opened):
@@ -68,7 +68,7 @@ class Local:
         return message
 
     async def hand_over(self, request: HandOver, file: str) -> None:
-        """The model file `file`, for the next round or for all that follow."""
+        """Sends the model file `file`, for the next round or for all that follow."""
         self._sequence += 1
         kind = messages.Close if request.closing else messages.Sync
         await self._send(kind(self.session, self._sequence, file))
@@ -95,4 +95,4 @@ class Local:
             async with asyncio.timeout(SEND_SECONDS):
                 await self._writer.drain()
         except (OSError, TimeoutError, ChannelError) as error:
-            raise Refused(f"the SL node does not take a message: {str(error) or 'timed out'}") from error
+            raise Refused(f"the SL node does not accept a message: {str(error) or 'timed out'}") from error

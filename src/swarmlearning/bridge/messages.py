@@ -10,7 +10,7 @@ it always has the same length and form:
     1d LL LL LL LL        length of the body; never 0
 
 The two sides take turns and the ML process begins. The SL answers a request with the answer that belongs to it, after
-any number of `LossRequest`s in between (load these weights and evaluate), or with a bare `Status` that says what went
+any number of `LossRequest`s in between (load these weights and evaluate), or with a bare `Status` with what went
 wrong. `KillSession` has no answer.
 
 Release 2.3 of the client hands weights over in files and names them here; 2.1 and 2.2, of the same version, put them
@@ -35,7 +35,7 @@ FILE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}")
 
 
 class Type(IntEnum):
-    """What a header says of its body."""
+    """Type and size of a body, from its header."""
 
     STATUS = 1
     OPEN_REQUEST = 2
@@ -50,7 +50,7 @@ class Type(IntEnum):
 
 
 class Code(IntEnum):
-    """Whose fault it is."""
+    """The side at fault."""
 
     OK = 0
     ERROR_IN_SL = 1
@@ -107,7 +107,7 @@ class HandOver:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """`LossResponse`. Without validation data the client says 0 for both, which is therefore no report."""
+    """`LossResponse`. Without validation data the client sends 0 for both, which is therefore no report."""
 
     session: str
     sequence: int
@@ -202,7 +202,7 @@ def sync_response(request: HandOver, outcome: Status, next_interval: int, over: 
 
 
 def loss_request_head(request: HandOver, loss_sequence: int) -> bytes:
-    """What is before the weights in the body of a `LossRequest`."""
+    """Returns what is before the weights in the body of a `LossRequest`."""
     return wire.text(1, request.session) + wire.integer(2, request.sequence) + wire.integer(3, loss_sequence)
 
 
@@ -217,7 +217,7 @@ def loss_request_with(head: bytes, weights: Sequence[bytes | memoryview]) -> lis
     head += wire.announced(4, length)
     if len(head) + length > MAX_BODY:
         raise Refused(
-            f"weights of {length} bytes are too large for a message; use release 2.3 of the client, which takes them "
+            f"weights of {length} bytes are too large for a message; use release 2.3 of the client, which reads them "
             "from a file"
         )
     return [header(Type.LOSS_REQUEST, len(head) + length) + head, *weights]

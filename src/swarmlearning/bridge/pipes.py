@@ -23,7 +23,7 @@ from swarmlearning.bridge.errors import BridgeError, Left, LostTrack, OutOfTurn
 logger = logging.getLogger("swarm.mlApp")
 
 STALL_SECONDS: Final = 60.0
-"""How long the rest of a message that has begun may stay away, in either direction."""
+"""Seconds that the rest of a message that has begun may be missing, in either direction."""
 _PIECE: Final = 2**20
 
 
@@ -54,7 +54,7 @@ class Pipes:
             print(f"{datetime.now().isoformat()} {path}: pipe created", flush=True)
 
     def open(self) -> bool:
-        """Opens both; whether an ML process had them open already. Raises `BridgeError`."""
+        """Opens both; returns True if an ML process had them open already. Raises `BridgeError`."""
         request, response = self._paths
         try:
             there = _is_read(response)
@@ -69,15 +69,17 @@ class Pipes:
         return there
 
     def close(self) -> None:
-        """An ML process that is there sees the end of its streams."""
+        """Closes both: an ML process that is there sees the end of its streams."""
         for descriptor in (self._request, self._response, self._placeholder):
             if descriptor >= 0:
                 os.close(descriptor)
         self._request = self._response = self._placeholder = -1
 
     def expect(self) -> None:
-        """Another ML process, after one has left: what that has not read is taken back. Nothing is closed, since the
-        next one may be there already. Raises `BridgeError`."""
+        """Prepares for another ML process after one has left: what that has not read is removed.
+
+        Nothing is closed, since the next one may be there already. Raises `BridgeError`.
+        """
         with suppress(BlockingIOError):
             while os.read(self._response, _PIECE):
                 pass
@@ -87,7 +89,7 @@ class Pipes:
             self.renew()
 
     def renew(self) -> None:
-        """Cuts off an ML process that still has the FIFOs open: others take their place. Raises `BridgeError`."""
+        """Disconnects an ML process that still has the FIFOs open by replacing them. Raises `BridgeError`."""
         self.close()
         self.remove()
         self.create()
@@ -102,7 +104,7 @@ class Pipes:
     # --- what comes
 
     async def read(self, count: int, *, begun: bool = True) -> memoryview:
-        """Exactly so many bytes. Where no message has `begun`, the first may take any time.
+        """Returns exactly so many bytes. Where no message has `begun`, the first may come at any time.
 
         Raises `Left`, and `LostTrack` when the rest stays away.
         """
@@ -121,7 +123,7 @@ class Pipes:
         return memoryview(received)
 
     async def disturbed(self) -> None:
-        """While it is the SL's turn: waits for what must not happen, and raises `Left` or `OutOfTurn`."""
+        """Waits, while it is the SL's turn, until the client leaves or sends, and raises `Left` or `OutOfTurn`."""
         while True:
             await self._ready(to_write=False)
             self._check_silence()
@@ -129,7 +131,7 @@ class Pipes:
     # --- what goes
 
     async def write(self, *pieces: bytes | memoryview) -> None:
-        """All of it.
+        """Writes all of it.
 
         Raises `Left` or `OutOfTurn` when the ML process does not wait for it, `LostTrack` when it does not read on.
         """
@@ -172,7 +174,7 @@ class Pipes:
             raise Left("the ML process has closed its pipes")
 
     async def _wait_for_bytes(self, incomplete: str | None) -> None:
-        """`incomplete` says what has begun; None: without limit."""
+        """Waits to read. `incomplete` describes the message that has begun; None: without limit."""
         try:
             async with asyncio.timeout(self._stall_seconds if incomplete else None):
                 await self._ready(to_write=False)
@@ -187,7 +189,7 @@ class Pipes:
             raise LostTrack(f"the ML process has not read on for {self._stall_seconds:.0f} s") from None
 
     async def _ready(self, *, to_write: bool) -> None:
-        """Until there is something to be read, or that the other end is gone; or room, if that is asked for."""
+        """Until there is something to be read, or that the other end is gone; or room, if that is wanted."""
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
 
@@ -207,7 +209,7 @@ class Pipes:
 
 
 def _is_read(fifo: Path) -> bool:
-    """Whether a process has it open to read, or waits for that."""
+    """Returns True if a process has it open to read, or waits for that."""
     try:
         os.close(os.open(fifo, os.O_WRONLY | OPEN_FLAGS))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What outlives a restart of the SL: the session of an ML process that trains meanwhile, and the last merged model.
+"""State that outlives a restart of the SL: the session of an ML process that still trains, and the last merged model.
 
 The original's client knows nothing of a restarted SL: it goes on with its open pipes and its session. So that is kept
 in a small file, and the merged model, as a second name of the SL's own file, beside it. Neither is needed after a power
@@ -15,7 +15,7 @@ from swarmlearning.channel.messages import TensorSpec
 
 
 class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`structure` is in the order of the client's weights, empty until it has handed some over; `holds` is the digest
+    """`structure` is in the order of the client's weights, empty until it has sent some; `holds` is the digest
     of the merged model that it trains from."""
 
     id: str

@@ -1,6 +1,6 @@
 """Weights out of a pickle file: a dict of NumPy arrays, and nothing else.
 
-A pickle is a program for a small stack machine. This one does not use Python's: that can be told to call anything, and
+A pickle is a program for a small stack machine. This one does not use Python's: that can be made to call anything, and
 to reserve any amount of memory. It knows the instructions with which pickle (protocols 3 to 5) writes dicts, texts,
 whole numbers and arrays. The few names that NumPy's arrays refer to, by the module names of NumPy 1 and of NumPy 2,
 stand for themselves here: nothing is ever imported or called. All else is refused by name.
@@ -20,7 +20,7 @@ import numpy as np
 from swarmlearning.bridge.errors import Unusable
 
 MAX_STEPS: Final = 4_000_000
-"""Instructions of one pickle; an array takes some thirty, and a model file holds about 100,000."""
+"""Instructions of one pickle; an array needs some thirty, and a model file holds about 100,000."""
 MAX_TEXT: Final = 16 * 2**20
 """Bytes of all texts (the names of arrays) in one pickle."""
 MAX_DIMENSIONS: Final = 64
@@ -74,7 +74,7 @@ _Order: TypeAlias = Literal["<", ">", "|", "="]
 
 
 class _Name(Enum):
-    """What a pickle of arrays refers to."""
+    """The names that a pickle of arrays refers to."""
 
     RECONSTRUCT = "_reconstruct"
     FROM_BUFFER = "_frombuffer"
@@ -297,7 +297,7 @@ def _named(module: _Object, name: _Object) -> _Name:
 
 
 def _made(name: _Object, arguments: _Object) -> _Object:
-    """What a call of that name gives."""
+    """Returns the result of a call of that name."""
     match name, arguments:
         case _Name.RECONSTRUCT, (_Name.ARRAY, (0,), _Bytes() | str()):
             return _Array()

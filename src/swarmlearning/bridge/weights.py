@@ -8,9 +8,9 @@ In the message: `Weights {map<string, NDArray> weights = 1}`, `NDArray {string d
 bytes data = 3}`, where dtype is the text "dtype('float32')" and data is in C order. Such a model lies in memory; a
 message has at most 2 GiB.
 
-The client loads an array with `torch.Tensor(array)`, which takes an integer of no dimension for a *size* and gives as
-many uninitialised values. So those, and booleans of no dimension, go back as float64; the client's model turns them
-into its own dtype again.
+The client loads an array with `torch.Tensor(array)`, which interprets an integer of no dimension as a *size* and
+returns as many uninitialised values. So those, and booleans of no dimension, go back as float64; the client's model
+turns them into its own dtype again.
 """
 
 import math

@@ -32,7 +32,7 @@ _HIGHEST: Final = 15  # number of a field that the protocol knows, at most
 class Fields:
     """The fields of one message. A number that is there twice counts as its last value; unknown ones are skipped.
 
-    Takes next to no memory, whatever the message: values are numbers, or views of it. Raises `Unusable`, here and on
+    Needs next to no memory, whatever the message: values are numbers, or views of it. Raises `Unusable`, here and on
     access, for bytes that are no such message.
     """
 
@@ -127,7 +127,7 @@ def announced(number: int, length: int) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    """Negative numbers take ten bytes, as protobuf has it."""
+    """Encodes a number; negative ones have ten bytes, as in protobuf."""
     value %= _WORD
     encoded = bytearray()
     while value > 0x7F:

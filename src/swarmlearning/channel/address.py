@@ -17,7 +17,7 @@ LONGEST = 107 if sys.platform == "linux" else 103  # bytes, without the terminat
 
 @contextmanager
 def short_path(path: Path) -> Iterator[str]:
-    """A name for the socket at `path` that fits the kernel's field; good inside the `with` block only.
+    """Yields a name for the socket at `path` that fits the kernel's field; valid inside the `with` block only.
 
     The same name serves `bind` and `connect`. A bound socket stays where it is after the block.
     Raises `OSError` when the directory is missing, or the path is too long and there is no way round it.
@@ -38,7 +38,7 @@ def short_path(path: Path) -> Iterator[str]:
 
 
 def connect(path: Path, timeout: float = 10.0) -> socket.socket:
-    """A blocking stream socket connected to the Unix socket at `path`.
+    """Returns a blocking stream socket connected to the Unix socket at `path`.
 
     `timeout` (seconds) bounds the connecting alone: it can only wait while the listener's queue is full.
     Raises `OSError` (`FileNotFoundError`, `ConnectionRefusedError`, `TimeoutError`, …).

@@ -18,7 +18,7 @@ class ChannelError(Exception):
 
 
 def encode(message: Message) -> bytes:
-    """One message as a frame, length included."""
+    """Returns the message as a frame, length included."""
     body = msgspec.json.encode(message)
     if len(body) > MAX_FRAME:
         raise ChannelError(f"message of {len(body)} bytes; the local channel carries at most {MAX_FRAME}")
@@ -26,7 +26,7 @@ def encode(message: Message) -> bytes:
 
 
 def body_length(prefix: bytes) -> int:
-    """Length of the body announced by the 4-byte prefix. Raises `ChannelError` beyond `MAX_FRAME`."""
+    """Returns the length of the body announced by the 4-byte prefix. Raises `ChannelError` beyond `MAX_FRAME`."""
     (length,) = LENGTH.unpack(prefix)
     if length > MAX_FRAME:
         raise ChannelError(f"frame of {length} bytes announced; the local channel carries at most {MAX_FRAME}")
@@ -34,12 +34,12 @@ def body_length(prefix: bytes) -> int:
 
 
 def decode_from_ml(body: bytes) -> FromML:
-    """Raises `ChannelError` when `body` is not a message of the ML process."""
+    """Returns the message in `body`. Raises `ChannelError` when it is not one of the ML process."""
     return _decode(_from_ml, body)
 
 
 def decode_from_sl(body: bytes) -> FromSL:
-    """Raises `ChannelError` when `body` is not a message of the SL node."""
+    """Returns the message in `body`. Raises `ChannelError` when it is not one of the SL node."""
     return _decode(_from_sl, body)
 
 

@@ -127,7 +127,7 @@ class EvaluationFailed(Message, frozen=True, tag=True):
 
 
 class Progress(Message, frozen=True, tag=True):
-    """How far local training is: batches and epochs since the start; one-way, at most one a second.
+    """The progress of local training: batches and epochs since the start; one-way, at most one a second.
 
     The speeds are those of training alone, without syncs; `eta_seconds` is the time left, with them. None: not known.
     """
@@ -172,13 +172,13 @@ class Closed(Message, frozen=True, tag=True):
 
 
 class Waiting(Message, frozen=True, tag=True):
-    """A line for the training log: who is waited for and since when, or what came of this site's model."""
+    """A line for the training log: which sites are waited for and since when, or the outcome of this site's model."""
 
     text: str
 
 
 class Failed(Message, frozen=True, tag=True):
-    """The request failed for good; `message` says what, where and what to do."""
+    """The request failed for good; `message` contains what, where and what to do."""
 
     message: str
 

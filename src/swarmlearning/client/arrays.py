@@ -17,7 +17,7 @@ MERGED_KINDS = "what is merged are dense arrays of booleans, integers, floats of
 
 
 def tensor_of(value: Any, name: str) -> Tensor:
-    """The tensor of an array or number; shares memory where it can. Raises `SwarmError`, naming `name`."""
+    """Returns the tensor of an array or number; shares memory where it can. Raises `SwarmError`, naming `name`."""
     try:
         array = np.asarray(value)
         if array.dtype.name == BFLOAT16:
@@ -28,13 +28,13 @@ def tensor_of(value: Any, name: str) -> Tensor:
 
 
 def not_mergeable(name: str, value: Any, error: Exception) -> SwarmError:
-    """The error for a model entry that cannot become a tensor of a model file."""
+    """Returns the error for a model entry that cannot become a tensor of a model file."""
     kinds = "" if isinstance(error, TensorFileError) else f" ({MERGED_KINDS})"
     return SwarmError(f"model entry {label(name)} of type {type(value).__name__} cannot be merged: {error}{kinds}")
 
 
 def like(value: Any, stored: Array) -> Any:
-    """What is `stored`, copied into a new array (or number) of the kind, dtype and device of `value`."""
+    """Returns a copy of `stored` as an array (or number) of the kind, dtype and device of `value`."""
     if isinstance(value, bool | int | float):
         return type(value)(stored.item())
     same_bits = value.dtype.name == BFLOAT16

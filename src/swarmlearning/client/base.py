@@ -72,7 +72,7 @@ class SwarmCallbackBase(ABC):
 
     def __init__(
         self,
-        syncFrequency: Any = None,  # noqa: N803 - required, but a misspelling is found out by its name
+        syncFrequency: Any = None,  # noqa: N803 - required, but a misspelt name gets an error of its own
         minPeers: Any = None,  # noqa: N803
         trainingContract: Any = parameters.DEFAULT_CONTRACT,  # noqa: N803
         **keywords: Any,
@@ -86,7 +86,7 @@ class SwarmCallbackBase(ABC):
     def _configure(
         self, sync_frequency: Any, min_peers: Any, training_contract: Any, keywords: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Checks and keeps what all platforms have in common; returns `keywords`, each under its one spelling."""
+        """Checks and keeps what all platforms have in common; returns `keywords` under their documented spelling."""
         self.logger = logger_for(keywords.get("logger"))
         self._session: Exchanges | None = None
         self._merged: dict[str, Array] | None = None  # the last merged model
@@ -111,11 +111,11 @@ class SwarmCallbackBase(ABC):
         """Opens the session, unless training goes on alone."""
         if not self._loopback:
             self._session = self._open()
-            weakref.finalize(self, _tell_if_left_open, self._session, self.logger, os.getpid())
+            weakref.finalize(self, _warn_if_left_open, self._session, self.logger, os.getpid())
 
     @property
     def training_over(self) -> bool:
-        """Whether the swarm's training is over: later batches are not merged any more, a script may stop early."""
+        """True once the swarm's training is over: later batches are not merged any more, a script may stop early."""
         return self._training_over
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -130,7 +130,7 @@ class SwarmCallbackBase(ABC):
     def on_batch_end(self, batch: Any = None, logs: Any = None) -> None:
         """Call after every batch (after the optimizer's step). A sync when it is due, else only a count.
 
-        `logs` may say how many samples the batch had, `{"size": 32}`, for showing how many are trained a second.
+        `logs` may contain the number of samples in the batch, `{"size": 32}`, to show how many are trained a second.
         """
         self._advance(self._batches(batch), logs.get("size", 0) if isinstance(logs, Mapping) else 0)
 
@@ -167,7 +167,7 @@ class SwarmCallbackBase(ABC):
         A script that simply ends by an exception need not call it. Never raises.
         """
         if self._session is not None:
-            with suppress(SwarmError):  # it is over already, or nobody is there to hear it
+            with suppress(SwarmError):  # it is over already, or the SL has left
                 self._session.kill(ok=False, message=reason)
 
     def _refuse_methods_of_the_original(self) -> None:
@@ -212,11 +212,11 @@ class SwarmCallbackBase(ABC):
         return Session(Path(channel), request, self.logger.info, patience, on_idle)
 
     def _batches(self, batch: Any) -> int:
-        """How many batches were done since the hook was called before."""
+        """Returns the number of batches done since the last call of the hook."""
         return 1
 
     def _advance(self, batches: int, samples: int) -> None:
-        """So many batches more are done; of so many samples, 0 where that is not known."""
+        """Counts batches that were done, with their samples (0: unknown), and syncs when that is due."""
         self._pace.step(samples, batches)
         if self._session is None or self._training_over:
             return
@@ -244,7 +244,7 @@ class SwarmCallbackBase(ABC):
             self._on_training_over()
 
     def _finish(self, session: Exchanges) -> None:
-        """Training goes on elsewhere: contribute by the check-in mode and follow the swarm to its end."""
+        """Ends local training: contributes by the check-in mode and follows the swarm to its end."""
         mode = self._parameters.checkin_model_on_train_end
         self.logger.info("Final merging starts at training end. Waiting for other peers to complete ...")
         last, merges = self._merged, itertools.count(1)
@@ -260,7 +260,7 @@ class SwarmCallbackBase(ABC):
                 self._load_last_merged()
 
     def _leave(self, session: Exchanges) -> None:
-        """Training is over everywhere else: what was trained here since is dropped for the swarm's model."""
+        """Ends when training is over everywhere else: the swarm's model replaces what was trained here since."""
         self.logger.warning(OVER_BEFORE_LOCAL)
         self.logger.info("Loading the last merged swarm model")
         with failing_with("training could not end with the swarm's model: "):
@@ -332,7 +332,7 @@ class SwarmCallbackBase(ABC):
             )
         if options.get("hfMode") is not None and "HF_TRANSFORMER" not in self.ml_platforms:
             self.logger.info("hfMode is for Hugging Face models; it is not used here")
-        if options.get("maxPeers"):  # scripts give it, though the original never heeded it
+        if options.get("maxPeers"):  # scripts pass it, though the original never used it
             self.logger.warning("maxPeers is not used: there is no limit to the number of peers")
         values = (f"{name}={value}" for name, value in msgspec.to_builtins(known).items())
         self.logger.info("Swarm parameters: %s", ", ".join(values))
@@ -383,12 +383,12 @@ class SwarmCallbackBase(ABC):
         self.logger.info("Swarm training is over. The batches that follow are not merged any more")
 
 
-def _tell_if_left_open(session: Exchanges, logger: Logger, pid: int) -> None:
-    """When a callback, or its whole script, comes to its end. A process forked from it (another PID) ends unheard."""
+def _warn_if_left_open(session: Exchanges, logger: Logger, pid: int) -> None:
+    """Logs a warning at the end of a callback or its script, but not of a process forked from it (another PID)."""
     if not session.over and os.getpid() == pid:
-        logger.warning("on_train_end() was not called: the swarm takes this site's training for interrupted")
+        logger.warning("on_train_end() was not called: the swarm considers this site's training interrupted")
 
 
 def _specs(tensors: Mapping[str, Tensor]) -> list[Spec]:
-    """Sorted by name."""
+    """Returns the specifications of the tensors, sorted by name."""
     return [(name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)]

@@ -1,4 +1,4 @@
-"""The training process' end of the local channel: whole messages over a blocking Unix socket."""
+"""The training process's end of the local channel: whole messages over a blocking Unix socket."""
 
 import os
 import select
@@ -40,18 +40,18 @@ class Connection:
         return framing.decode_from_sl(self._read(length))
 
     def pending(self, seconds: float = 0) -> bool:
-        """Whether within so many seconds there is something to receive: a message, or that the SL has left."""
+        """Returns True if there is a message to receive, or the end of the stream, within so many seconds."""
         self._require_open()
         poll = select.poll()  # not select(), which knows the first 1024 files of a process only
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
 
     def left(self) -> bool:
-        """Whether the SL has left, and nothing it said before is still to be read."""
+        """Returns True if the SL has left and all its messages have been read."""
         return self.pending() and not self._socket.recv(1, socket.MSG_PEEK)
 
     def close(self) -> None:
-        """Closes it; a second time does nothing."""
+        """Closes the connection; a second call does nothing."""
         self._socket.close()
 
     def _require_open(self) -> None:
@@ -75,4 +75,4 @@ def _close_all() -> None:
 
 _OPEN: WeakSet[Connection] = WeakSet()
 os.register_at_fork(after_in_child=_close_all)
-"""A child that outlives the script would hold its connection open, and the SL would take the script for alive."""
+"""A child that outlives the script would hold its connection open, and the SL would not notice its end."""

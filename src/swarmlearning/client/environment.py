@@ -13,12 +13,12 @@ RANKS: Final = "SWARM_RANK_SECONDS"
 
 
 def loopback() -> bool:
-    """Whether training goes on without a swarm."""
+    """Returns True if training goes on without a swarm."""
     return os.getenv(LOOPBACK, "").lower() == "true"
 
 
 def seconds(variable: str, default: float) -> float:
-    """The number of seconds, 0 or more, that the variable holds. Raises `SwarmError` for anything else."""
+    """Returns the number of seconds, 0 or more, in the variable. Raises `SwarmError` for anything else."""
     given = os.getenv(variable)
     if not given:
         return default

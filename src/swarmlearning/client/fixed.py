@@ -11,7 +11,7 @@ from swarmlearning.tensors.file import Array
 
 
 def tensor_digest(dtype: str, shape: Sequence[int], data: Array | None) -> str:
-    """Lower-case hex BLAKE3 of one tensor; `data` are its bytes, None where nobody can read them."""
+    """Returns the lower-case hex BLAKE3 of one tensor; `data` are its bytes, None where they cannot be read."""
     hasher = blake3(f"{dtype} {list(shape)}\n".encode(), max_threads=blake3.AUTO)
     if data is not None:
         hasher.update(np.ascontiguousarray(data).reshape(-1).view(np.uint8).data)
@@ -19,12 +19,12 @@ def tensor_digest(dtype: str, shape: Sequence[int], data: Array | None) -> str:
 
 
 def tensors_digest(digests: Mapping[str, str]) -> str:
-    """One digest for tensors by name, each with its `tensor_digest`; empty when there are none."""
+    """Returns one digest for tensors by name, each with its `tensor_digest`; empty when there are none."""
     return _digest(sorted(digests.items())) if digests else ""
 
 
 def labels_digest(labels: Any) -> str:
-    """The digest of labels in their order (numbers or texts, in arrays or sequences); empty for None.
+    """Returns the digest of labels in their order (numbers or texts, in arrays or sequences); empty for None.
 
     The type that holds a number does not matter: a 1 is a 1 as int32, int64 or float.
     """

@@ -1,4 +1,4 @@
-"""Parameters in a file for the SL node, which may have to be handed over more than once."""
+"""Parameters in a file for the SL node, which may have to be sent more than once."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -17,9 +17,9 @@ ATTEMPTS: Final = 3
 class HandOver:
     """Use as a context manager. `name` is that of the newest file in `directory`.
 
-    The SL owns a file that it was told of: it renames or removes it, and a restarted one removes all it finds. The
-    bytes stay readable here until the block ends, so that they can be handed over again although the model may have
-    changed meanwhile.
+    The SL owns a file whose name it was sent: it renames or removes it, and a restarted one removes all it finds. The
+    bytes stay readable here until the block ends, so that they can be sent again although the model may have changed
+    meanwhile.
     """
 
     def __init__(self, directory: Path, tensors: Mapping[str, tensor_file.Tensor], name: str) -> None:
@@ -34,7 +34,7 @@ class HandOver:
         self.name = name
 
     def _make(self, name: str, write: Callable[[Path], None]) -> BinaryIO:
-        """The file of that name, written and open. It is begun anew where an SL that starts just now has removed it."""
+        """Returns the file of that name, written and open; tries again if an SL that just started has removed it."""
         part = self._directory / f".{name}.part"
         for attempt in range(ATTEMPTS):
             try:

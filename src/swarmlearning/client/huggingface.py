@@ -71,7 +71,7 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         self.trainer = options.get("trainer")
 
     def _fixed(self) -> Fixed:
-        """With the names of the classes that the model's outputs stand for."""
+        """As for all platforms, with the names of the classes that the model's outputs stand for."""
         names = getattr(getattr(self._model.module, "config", None), "id2label", None)
         classes = [[str(index), label] for index, label in names.items()] if isinstance(names, dict) else None
         return msgspec.structs.replace(super()._fixed(), classes=labels_digest(classes))
@@ -88,7 +88,7 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         self._stop_if_over(control)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """After every step of the optimizer."""
+        """Counts a step of the optimizer; syncs when that is due."""
         samples = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         self.on_batch_end(logs={"size": samples})
         self._stop_if_over(control)
@@ -119,7 +119,7 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         self.logger.info("Swarm training is over. Stopping local training")
 
     def _evaluate(self) -> tuple[float | None, float | None]:
-        """By the loop of `Trainer.evaluate`, without what that tells to other callbacks and the Trainer's log."""
+        """Evaluates by the loop of `Trainer.evaluate`, without its events for other callbacks and the Trainer's log."""
         if self._data is None:
             return None, None
         trainer = self.trainer
@@ -169,7 +169,7 @@ class Adapter(TorchModel):
         )
 
     def _frozen_parameters(self) -> dict[str, torch.Tensor]:
-        """By names that do not tell which parts of the model have adapters at a site, used or not."""
+        """Digests by names that do not depend on which parts of the model have adapters at a site, used or not."""
         return {name.replace(".base_layer.", "."): value for name, value in super()._frozen_parameters().items()}
 
     def require_frozen(self) -> None:
@@ -185,7 +185,7 @@ class Adapter(TorchModel):
             raise SwarmError(
                 f"hfMode peft needs a model of peft.get_peft_model; this is a {type(self.module).__name__}"
             )
-        # "auto" would ask the hub whether the vocabulary has grown; trained embeddings belong to modules_to_save.
+        # "auto" would query the hub whether the vocabulary has grown; trained embeddings belong to modules_to_save.
         state: dict[str, Any] = self._peft.get_peft_model_state_dict(
             self.module, adapter_name=self.module.active_adapter, save_embedding_layers=False
         )

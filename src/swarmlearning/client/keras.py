@@ -26,11 +26,11 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
     Put it last: callbacks after it that restore weights when training ends would replace the swarm's model.
 
     Parameters beside those of all platforms (see `swarmlearning.pyt`):
-        adsValData: what `model.evaluate` takes: (x, y), (x, y, sample_weight), or a dataset; or a generator that ends.
+        adsValData: data for `model.evaluate`: (x, y), (x, y, sample_weight), a dataset, or a generator that ends.
         adsValBatchSize: batch size for the tuples.
         onlyTrainable: leave frozen weights out of merges. Sites whose frozen ones differ are refused, and it is an
             error to freeze or unfreeze others during fit. Default False.
-        ml_platform (or mlPlatform): "KERAS", or "TF" for a session of TensorFlow 1, which takes `tf` and `sess` and has
+        ml_platform (or mlPlatform): "KERAS", or "TF" for a session of TensorFlow 1, which needs `tf` and `sess` and has
             its script call the hooks.
 
     All weights are merged, those of batch normalisation too; the optimizer's stay local. After a merge the loss and the
@@ -47,7 +47,7 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
         SwarmCallbackBase.__init__(self, *arguments, **keywords)
 
     def set_model(self, model: Any) -> None:
-        """Keras calls it when `fit` begins. Raises `SwarmError` for a model that is not one of Keras 3."""
+        """Sets the model; called by Keras when `fit` begins. Raises `SwarmError` for one that is not of Keras 3."""
         with failing_with():
             if not isinstance(model, keras.Model):
                 kind = f"{type(model).__module__}.{type(model).__qualname__}"
@@ -55,7 +55,7 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
         super().set_model(model)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """As for all platforms. Keras tells of the model only when `fit` begins, so the session is opened here."""
+        """As for all platforms. The model is known only when `fit` begins, so the session is opened here."""
         if self._weights is None:
             with failing_with():
                 if self.model is None:
@@ -78,7 +78,7 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
         super().on_train_begin(logs)
 
     def on_epoch_begin(self, epoch: Any = None, logs: Any = None) -> None:
-        """Keras counts batches from 0 in each epoch."""
+        """As for all platforms. Keras counts batches from 0 in each epoch."""
         self._done = 0
 
     def _prepare(self, options: Mapping[str, Any]) -> None:
@@ -97,7 +97,7 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
             )
 
     def _together(self) -> int:
-        """Batches that `fit` does between two calls of the hook."""
+        """Returns the number of batches that `fit` does between two calls of the hook."""
         return int(getattr(self.model, "steps_per_execution", 1)) if isinstance(self._weights, KerasWeights) else 1
 
     def _batches(self, batch: Any) -> int:

@@ -10,19 +10,19 @@ import keras
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.parameters import positive
 
-MOST_BATCHES = 10_000  # of a generator, which is read once and kept: so many are taken for one without end
+MOST_BATCHES = 10_000  # of a generator, which is read once and kept; one with more is considered endless
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What `model.evaluate` takes."""
+    """Validation data, as arguments of `model.evaluate`."""
 
     data: Any
     batch_size: int | None
 
     @classmethod
     def of(cls, data: Any, batch_size: Any) -> "Validation | None":
-        """From the documented keyword arguments, None without data. Raises `SwarmError`."""
+        """Makes them from the documented keyword arguments; None without data. Raises `SwarmError`."""
         if data is None:
             return None
         size = None
@@ -38,7 +38,7 @@ class Validation:
         return cls(data, size)
 
     def evaluate(self, model: Any) -> tuple[float | None, float | None]:
-        """The loss that the model was compiled with, and its first metric; None where there is none."""
+        """Returns the loss that the model was compiled with, and its first metric; None where there is none."""
         # Evaluating begins by resetting the metrics, which hold those of the epoch that is being trained.
         kept = [(variable, variable.numpy()) for variable in model.metrics_variables]
         try:

@@ -1,4 +1,4 @@
-"""Keras 3 is needed by the callback: found out before anything of Keras is used that Keras 2 does not have."""
+"""The check for Keras 3, done before the callback uses anything that Keras 2 does not have."""
 
 import keras
 
@@ -9,7 +9,7 @@ FOR_KERAS_2 = (
 
 
 def require_keras_3() -> None:
-    """Raises `ImportError`, which says what to do, where Keras is an older one."""
+    """Raises `ImportError` with what to do if Keras is an older version."""
     version = getattr(keras, "__version__", "of an unknown version")
     if not version.split(".")[0].isdigit() or int(version.split(".")[0]) < 3:
         raise ImportError(f"this environment has Keras {version}. {FOR_KERAS_2}")

@@ -23,7 +23,7 @@ class KerasWeights:
         self._weights, self._frozen = self._parts()
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is merged. Raises `SwarmError` for what cannot be, and when weights were frozen or unfrozen since."""
+        """Returns the merged weights. Raises `SwarmError` if one cannot be merged, or was frozen or unfrozen since."""
         if other := self._frozen.keys() ^ self._parts()[1].keys():
             raise SwarmError(
                 f"weights were frozen or unfrozen after training began: {labels(sorted(other))}. With "
@@ -33,12 +33,12 @@ class KerasWeights:
         return {name: tensor_of(_values(weight), name) for name, weight in self._weights.items()}
 
     def frozen_digests(self) -> dict[str, str]:
-        """A digest of each weight that is not merged."""
+        """Returns a digest of each weight that is not merged."""
         values = {name: _values(weight) for name, weight in self._frozen.items()}
         return {name: tensor_digest(str(value.dtype), value.shape, value) for name, value in values.items()}
 
     def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The weights that are merged, and the frozen ones, by name."""
+        """Returns the weights that are merged, and the frozen ones, by name."""
         kept = {id(weight) for weight in _not_frozen(self._model)} if self._only_trainable else None
         named = {f"{place}.{weight.name}": weight for place, weight in enumerate(self._model.weights)}
         merged = {name: weight for name, weight in named.items() if kept is None or id(weight) in kept}

@@ -23,7 +23,7 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
 
     def __init__(
         self,
-        syncFrequency: Any = None,  # noqa: N803 - required, but a misspelling is found out by its name
+        syncFrequency: Any = None,  # noqa: N803 - required, but a misspelt name gets an error of its own
         minPeers: Any = None,  # noqa: N803
         trainingContract: Any = DEFAULT_CONTRACT,  # noqa: N803
         **keywords: Any,
@@ -39,11 +39,11 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
 
     @property
     def training_over(self) -> bool:
-        """Whether the swarm's training is over."""
+        """True once the swarm's training is over."""
         return self._member is not None and self._member.training_over
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Opens the session: the model has its place and the ranks know each other."""
+        """Opens the session; the model is on its device and the ranks are connected by then."""
         if self._member is None:
             self._member = _Member(*self._arguments, model=pl_module, trainer=trainer, **self._options)
         self._steps = trainer.global_step
@@ -53,7 +53,7 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """With gradients accumulated, not every batch ends with a step."""
+        """Counts a step of the optimizer; with gradients accumulated, not every batch ends with one."""
         if self._member is not None and trainer.global_step > self._steps:
             self._steps = trainer.global_step
             self._member.on_batch_end(batch_idx, {"size": _samples(trainer)})
@@ -70,7 +70,7 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
             self._member.on_train_end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """The swarm goes on without this site."""
+        """Leaves the swarm, which goes on without this site."""
         if self._member is not None:
             self._member.abandon(f"{type(exception).__name__}: {exception}")
 
@@ -80,7 +80,7 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
 
 
 def _samples(trainer: Trainer) -> int:
-    """Between two steps of the optimizer, at all ranks; 0 where batches have no one size."""
+    """Samples between two steps of the optimizer, at all ranks; 0 where batches differ in size."""
     batch = getattr(trainer.train_dataloader, "batch_size", None) or 0
     return int(batch * trainer.accumulate_grad_batches * trainer.world_size)
 
@@ -95,7 +95,7 @@ class _Member(torch.SwarmCallback):
         self._trainer: Trainer = options["trainer"]
 
     def _evaluate(self) -> tuple[float | None, float | None]:
-        """In the precision of the Trainer, as its own validation."""
+        """Evaluates in the precision of the Trainer, as its own validation does."""
         plugin = self._trainer.precision_plugin
 
         def forward(x: Any) -> Any:

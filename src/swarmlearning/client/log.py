@@ -15,7 +15,7 @@ Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 
 
 def logger_for(given: Any) -> Logger:
-    """The script's logger, or the documented one: `SwarmCallback`, INFO, to stdout, each line once."""
+    """Returns the script's logger, or the documented one: `SwarmCallback`, INFO, to stdout, each line once."""
     if isinstance(given, logging.Logger | logging.LoggerAdapter):
         return given
     if given is not None:
@@ -32,7 +32,7 @@ def logger_for(given: Any) -> Logger:
 
 @contextmanager
 def failing_with(prefix: str = "") -> Iterator[None]:
-    """Raises what goes wrong inside as one `SwarmError`. It is not logged as well: who raises does not report."""
+    """Turns an error inside into one `SwarmError`. It is not logged: an error is either raised or logged."""
     try:
         yield
     except (SwarmError, TensorFileError) as error:

@@ -1,4 +1,4 @@
-"""Parameters in nested containers, as most array libraries keep them: named leaves, and the same containers anew."""
+"""Parameters in nested containers, as most array libraries keep them: named leaves, and the same containers rebuilt."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ ALONE = "parameters"  # the name of a leaf without containers
 
 
 def leaves(parameters: Any) -> dict[str, Any]:
-    """Every leaf of dicts, lists and (named) tuples by its path, as "layers.0.bias"; None holds nothing.
+    """Returns every leaf of dicts, lists and (named) tuples by its path, as "layers.0.bias"; None holds nothing.
 
     Raises `SwarmError` where two leaves would have one name.
     """
@@ -25,13 +25,13 @@ def leaves(parameters: Any) -> dict[str, Any]:
 
 
 def rebuilt(parameters: P, change: Callable[[str, Any], Any]) -> P:
-    """New containers of the same kinds, with `change(name, leaf)` in place of each leaf."""
+    """Returns new containers of the same kinds, with `change(name, leaf)` in place of each leaf."""
     new: P = _rebuilt(parameters, (), lambda path, leaf: change(".".join(path) or ALONE, leaf))
     return new
 
 
 def _children(node: Any) -> list[tuple[str, Any]] | None:
-    """Keys and values of a container; None for a leaf."""
+    """Returns keys and values of a container; None for a leaf."""
     if node is None:
         return []
     if isinstance(node, Mapping):

@@ -52,7 +52,7 @@ class Parameters(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def known(keywords: Mapping[str, Any], platform_keywords: Set[str]) -> dict[str, Any]:
-    """The same keyword arguments under their one spelling. Raises `SwarmError` for a keyword nobody knows."""
+    """Returns the keyword arguments under their documented spelling. Raises `SwarmError` for an unknown one."""
     names = COMMON_KEYWORDS | platform_keywords
     options: dict[str, Any] = {}
     for given, value in keywords.items():
@@ -68,7 +68,7 @@ def known(keywords: Mapping[str, Any], platform_keywords: Set[str]) -> dict[str,
 def check(
     sync_frequency: Any, min_peers: Any, training_contract: Any, options: Mapping[str, Any], platforms: tuple[str, ...]
 ) -> Parameters:
-    """Checks in the documented order. `options` as `known` returns them; the first of `platforms` is the default.
+    """Checks parameters in the documented order: `options` as `known` returns them; the first platform is the default.
 
     Raises `SwarmError` with the documented text at the first parameter that is wrong.
     """
@@ -94,7 +94,7 @@ def _suggestion(given: str, names: Set[str]) -> str:
 
 
 def _integer(value: Any) -> int | None:
-    """A whole number, also as a text or a float; None for anything else: a fraction is not cut off."""
+    """Returns a whole number, also from a text or a float; None for anything else, fractions too."""
     try:
         number = int(value)
         return number if isinstance(value, str) or (number == value and not isinstance(value, bool)) else None
@@ -103,7 +103,7 @@ def _integer(value: Any) -> int | None:
 
 
 def positive(value: Any, otherwise: str) -> int:
-    """The whole number, at least 1. Raises `SwarmError` with the text `otherwise` for anything else."""
+    """Returns the whole number, at least 1. Raises `SwarmError` with the text `otherwise` for anything else."""
     number = _integer(value)
     if number is None or number < 1:
         raise SwarmError(otherwise)

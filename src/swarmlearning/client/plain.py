@@ -34,7 +34,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
     nested as you like. They are never changed in place: after a merge `step` returns new ones of the same kind,
     otherwise what it was given.
 
-    Entering the block merges the sites' first parameters. Leaving it waits until training is over everywhere and takes
+    Entering the block merges the sites' first parameters. Leaving it waits until training is over everywhere and loads
     the final ones; when it is left by an exception, the swarm goes on without this site. Everything raises `SwarmError`
     when training cannot go on. The environment is that of `SwarmCallbackBase`: with `SWARM_LOOPBACK=True` the same loop
     runs without a swarm.
@@ -61,7 +61,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         """Opens the session with the SL node.
 
         sync_frequency: steps from one merge to the next.
-        min_peers: sites without which no merge takes place.
+        min_peers: number of sites needed for a merge.
         training_contract: name of the training that all sites join.
         total_epochs: epochs planned, for showing progress.
         checkin_model_on_train_end: what this site contributes after its own training, while others still train:
@@ -92,13 +92,13 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
 
     @property
     def training_over(self) -> bool:
-        """Whether the swarm's training is over: later steps are not merged any more, a loop may stop early."""
+        """True once the swarm's training is over: later steps are not merged any more, a loop may stop early."""
         return self._callback.training_over
 
     def step(self, parameters: P, samples: int = 0) -> P:
         """Call after every step of training with its result; go on from what is returned.
 
-        How many `samples` the step took is for showing the speed.
+        `samples` is the number of samples in the step, to show the speed.
         """
         self.parameters = parameters
         self._callback.on_batch_end(logs={"size": samples})
@@ -109,7 +109,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         self._callback.on_epoch_end()
 
     def evaluate(self) -> tuple[float | None, float | None]:
-        """Loss and metric of `parameters` by the function given; None where there is none."""
+        """Returns loss and metric of `parameters` by the function given; None where there is none."""
         result = None if self._evaluate is None else self._evaluate(self.parameters)
         loss, metric = result if isinstance(result, tuple) else (result, None)
         return _number(loss), _number(metric)
@@ -147,7 +147,7 @@ class _Callback(SwarmCallbackBase):
 
 
 def _number(value: Any) -> float | None:
-    """A loss may be any scalar that becomes a float."""
+    """Converts a loss, which may be any scalar that becomes a float."""
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError) as error:

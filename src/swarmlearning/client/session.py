@@ -1,15 +1,16 @@
 """One training session over the local channel, as the training process sees it: blocking, half-duplex.
 
-The training process asks (`Open`, `Sync`, `Close`) and then reads until the answer; in between it loads the models it
-is sent and logs who is waited for. Reading has no time-out of its own: a swarm below its minimum of peers waits by
-design, the SL says for whom, and its death ends the stream. Sending has one: an SL that does not read is broken.
+The training process sends a request (`Open`, `Sync`, `Close`) and then reads until its answer; in between it loads the
+models it is sent and logs which sites are waited for. Reading has no time-out of its own: a swarm below its minimum of
+peers waits by design, the SL reports for which, and its death ends the stream. Sending has one: an SL that does not
+read is broken.
 
-An SL that dies is waited for: when it is there again, the session is opened anew and the request at hand repeated, to
-the byte. While training goes on between two requests nothing waits for it, but the session is opened anew all the same,
-so that the swarm knows of this process.
+An SL that dies is waited for: when it is back, the session is opened again and the current request repeated, byte for
+byte. While training goes on between two requests nothing waits for it, but the session is opened again all the same, so
+that the swarm knows of this process.
 
-Once an exchange has failed otherwise, the two sides may disagree about what comes next, so the session is over and says
-why.
+Once an exchange has failed otherwise, the two sides may disagree about what comes next, so the session is over and
+keeps the reason.
 """
 
 import math
@@ -55,14 +56,14 @@ HOW_TO_START = (
     "`swarm sl ... -- python train.py`, or set SWARM_LOOPBACK=True to train without a swarm"
 )
 SEE_ITS_LOG = (
-    "Its log says why: under `swarm run` in the run folder (runs/latest), otherwise where `swarm sl` was started"
+    "Its log has the reason: under `swarm run` in the run folder (runs/latest), otherwise where `swarm sl` was started"
 )
 
 ONE_TRAINING = "A SwarmCallback and its SL node serve one training: do all epochs in it, or start the script anew"
 ENDED = f"it was closed. {ONE_TRAINING}"
 INTERRUPTED = (
-    "it was interrupted in the middle of an exchange with the SL node. Make a new SwarmCallback to train on: the swarm "
-    "takes this site back"
+    "it was interrupted in the middle of an exchange with the SL node. Make a new SwarmCallback to continue: the swarm "
+    "accepts this site again"
 )
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}")
@@ -86,7 +87,7 @@ OnIdle = Callable[[], None]
 
 
 class Exchanges(Protocol):
-    """What a callback asks of an open session; `Session` is it."""
+    """The requests of a callback to an open session, which `Session` implements."""
 
     @property
     def over(self) -> bool: ...
@@ -121,7 +122,7 @@ class Session:
         self._on_waiting = on_waiting
         self._reconnect_seconds = reconnect_seconds
         self._on_idle = on_idle
-        self._why_over: str | None = None  # why nothing more can be asked
+        self._why_over: str | None = None  # None while requests can be sent
         self._connection: Connection | None = None
         self._id = ""  # empty until the SL that is connected has opened the session
         self._holds = ""  # the merged model to train from: that of the last exchange with an answer
@@ -139,11 +140,11 @@ class Session:
 
     @property
     def over(self) -> bool:
-        """Whether it was closed, or has failed: nothing more can be asked."""
+        """True once it was closed or has failed: no more requests can be sent."""
         return self._why_over is not None
 
     def sync(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> tuple[int, bool]:
-        """Hands over the parameters and loads what the swarm made of them.
+        """Sends the parameters and loads what the swarm made of them.
 
         Returns the batches until the next sync (>= 1) and whether the swarm's training is over.
         """
@@ -156,12 +157,12 @@ class Session:
         self._end(ENDED)
 
     def kill(self, ok: bool, message: str) -> None:
-        """Leaves without waiting for the swarm. One-way; the session is over whether or not the SL heard it."""
+        """Leaves without waiting for the swarm. One-way; the session is over whether or not the SL received it."""
         self._require_open()
         try:
             self._connected.send(Kill(self._id, ok, message))
         except OSError as error:
-            raise SwarmError(f"the SL node was not told that training ended here: {error}") from error
+            raise SwarmError(f"the SL node was not informed that training ended here: {error}") from error
         finally:
             self._end(ENDED)
 
@@ -195,31 +196,31 @@ class Session:
         answer: type[A],
         on_merged: OnMerged,
     ) -> A:
-        """Writes the parameters, asks, and serves the SL until its answer; `request` takes the file's name."""
+        """Writes the parameters, sends `request` of the file's name, and serves the SL until its answer."""
         self._serve(lambda: None)  # an SL that comes back removes all it finds: the file is written when it is there
         self._sequence += 1
         with HandOver(self._address.parent, tensors, self._new_name()) as handed:
-            asked = ""
+            sent = False
 
-            def ask() -> A:
-                nonlocal asked
-                if asked:
+            def exchange() -> A:
+                nonlocal sent
+                if sent:
                     handed.again(self._new_name())
-                asked = handed.name
-                self._say(request(asked))
+                sent = True
+                self._send(request(handed.name))
                 return self._await(answer, on_merged)
 
-            answered = self._serve(ask)
+            answered = self._serve(exchange)
         self._holds = self._loaded
         return answered
 
     def _new_name(self) -> str:
-        """A name for a file that was never used before."""
+        """Returns a file name that was never used before."""
         self._files += 1
         return f"trained-{os.getpid()}-{self._files}.safetensors"
 
     def _serve(self, exchange: Callable[[], T]) -> T:
-        """The exchange, repeated when the SL went away and is back. A failure of any other kind ends the session."""
+        """Does the exchange, again when the SL went away and is back. A failure of any other kind ends the session."""
         self._require_open()
         try:
             while True:
@@ -241,7 +242,7 @@ class Session:
             raise
 
     def _await(self, answer: type[A], on_merged: OnMerged | None = None) -> A:
-        """Serves the SL until its answer."""
+        """Serves the SL until its answer, and returns that."""
         while not isinstance(message := self._connected.receive(self._on_idle), answer):
             match message:
                 case Waiting():
@@ -256,7 +257,7 @@ class Session:
         return message
 
     def _load(self, merged: Merged, on_merged: OnMerged) -> None:
-        """Has the merged model loaded and evaluated, and tells the SL."""
+        """Has the merged model loaded and evaluated, and reports the result to the SL."""
         self._check(merged)
         try:
             loss, metric, epochs, total = on_merged(self._address.with_name(_plain(merged.file)))
@@ -264,12 +265,12 @@ class Session:
         except Exception as error:
             if self._reconnect_seconds and self._connected.left():
                 raise ConnectionError("it left while its model was being loaded") from error  # and took the file along
-            with suppress(OSError):  # the error at hand says more than that of a connection
+            with suppress(OSError):  # this error is more useful than that of a connection
                 self._connected.send(EvaluationFailed(self._id, self._sequence, f"{type(error).__name__}: {error}"))
             cause = error.__cause__ if isinstance(error, SwarmError) else error
             raise SwarmError(f"the merged model {merged.file} could not be loaded and evaluated: {error}") from cause
         self._loaded = merged.model
-        self._say(answer)
+        self._send(answer)
 
     def _check(self, message: Opened | Merged | Synced | Closed) -> None:
         if isinstance(message, Opened):
@@ -280,10 +281,10 @@ class Session:
                 f"this is request {self._sequence} of session {self._id}"
             )
         elif isinstance(message, Synced) and message.next_interval < 1:
-            raise SwarmError(f"the SL node asked for the next sync after {message.next_interval} batches")
+            raise SwarmError(f"the SL node set the next sync after {message.next_interval} batches")
 
-    def _say(self, message: FromML) -> None:
-        """Sends within an exchange. Where the SL has left, what it said before tells more: that is read next."""
+    def _send(self, message: FromML) -> None:
+        """Sends within an exchange. Where the SL has left, its last message is read next: it may have the reason."""
         with suppress(ConnectionError):
             self._connected.send(message)
 
@@ -296,9 +297,9 @@ class Session:
         return self._connection
 
     def _connect(self) -> None:
-        """Connects and asks for the session; `_reopen` and `_is_open` hear the answer."""
+        """Connects and requests the session; `_reopen` and `_is_open` receive the answer."""
         self._connection = Connection(self._address)
-        self._say(msgspec.structs.replace(self._request, holds=self._holds))
+        self._send(msgspec.structs.replace(self._request, holds=self._holds))
 
     def _reopen(self) -> None:
         """Waits until the SL has opened the session."""
@@ -309,7 +310,7 @@ class Session:
             self._give_up_at = None
 
     def _is_open(self) -> bool:
-        """Whether the session is open; goes on to open it where it is not, without waiting."""
+        """Returns True when the session is open; otherwise continues to open it, without waiting."""
         if self._connection is None and self._reconnect_seconds:
             with suppress(OSError):
                 self._connect()
@@ -323,8 +324,8 @@ class Session:
         if self._give_up_at is None:
             self._give_up_at = monotonic() + self._reconnect_seconds
             if self._reconnect_seconds:
-                seconds = f"{self._reconnect_seconds:.0f} s at most"
-                self._on_waiting(f"The SL node went away ({why}). Waiting for its return, {seconds}")
+                seconds = f"at most {self._reconnect_seconds:.0f} s"
+                self._on_waiting(f"The SL node went away ({why}). Waiting {seconds} for its return")
         pause = FIRST_PAUSE
         while (left := self._give_up_at - monotonic()) > 0:
             sleep(min(pause, left))
@@ -336,7 +337,7 @@ class Session:
         raise why
 
     def _part(self, why: ConnectionError) -> None:
-        """The SL has left between two exchanges: for good if it said why, or where its return is not waited for."""
+        """Handles an SL that left between two exchanges: for good if it sent why, or if its return is not awaited."""
         try:
             while not isinstance(message := self._connected.receive(), Failed):
                 pass

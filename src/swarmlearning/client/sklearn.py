@@ -43,14 +43,14 @@ class SwarmCallback(SwarmCallbackBase):
     Parameters beside those of all platforms (see `swarmlearning.pyt`):
         model: an SGD*, Perceptron, PassiveAggressive*, MLP* or MiniBatchKMeans estimator, or any with `weight_attrs`.
         initData: a few samples (X, y), or (X,) for clustering; `partial_fit` on them makes the attributes of an
-            estimator that was never fitted. Cluster centers begin as they say: start all sites from the same ones.
+            estimator that was never fitted. It sets the first cluster centers: start all sites from the same ones.
         classes: all labels, for classifiers, whichever labels a site has. Sites with other labels, or in another order,
             are refused; so are sites whose features have other names (`feature_names_in_`).
         weight_attrs: names of the attributes to merge: arrays, or lists of arrays (merged as `coefs__0`, …).
-        weight_attrs_is_list: accepted for compatibility; lists are told from arrays.
+        weight_attrs_is_list: accepted for compatibility; lists are recognised.
         adsValData: validation data (X, y), or (X, y, sample_weight).
         lossFunction, lossFunctionArgs: name of a function in `sklearn.metrics` whose value is smaller for better
-            models, and a dict of its arguments. It gets what it asks for: labels, probabilities or decisions.
+            models, and a dict of its arguments. It gets what it needs: labels, probabilities or decisions.
         metricFunction, metricFunctionArgs: the same for the metric.
         ml_platform (or mlPlatform): "SKLEARN".
 

@@ -18,16 +18,16 @@ PROBABILITY_LOSSES = frozenset({"log_loss"})  # they call their probabilities `y
 
 @dataclass(frozen=True)
 class Function:
-    """A function of `sklearn.metrics`, and what it takes second: the name of its parameter tells."""
+    """A function of `sklearn.metrics`, and the name of its second parameter, which is the kind of value it needs."""
 
     call: Callable[..., Any]
-    takes: str
+    second: str
     weighted: bool
     names_labels: bool
 
     @classmethod
     def of(cls, parameter: str, options: Mapping[str, Any]) -> "Function | None":
-        """What `options[parameter]` names, with `options[parameter + "Args"]`. Raises `SwarmError`."""
+        """Returns the function in `options[parameter]`, with `options[parameter + "Args"]`. Raises `SwarmError`."""
         name, arguments = options.get(parameter), options.get(f"{parameter}Args") or {}
         if name is None:
             return None
@@ -39,25 +39,25 @@ class Function:
         known = list(inspect.signature(function).parameters)
         if not isinstance(arguments, Mapping) or not set(arguments) <= set(known[2:]):
             raise SwarmError(f"Invalid value {parameter}Args for {name}: {arguments}. Allowed: {known[2:]}")
-        takes = "y_proba" if name in PROBABILITY_LOSSES else known[1]
+        second = "y_proba" if name in PROBABILITY_LOSSES else known[1]
         return cls(
             partial(function, **arguments),
-            takes,
+            second,
             "sample_weight" in known and "sample_weight" not in arguments,
-            takes == "y_proba" and "labels" in known and "labels" not in arguments,
+            second == "y_proba" and "labels" in known and "labels" not in arguments,
         )
 
     def evaluate(self, model: Any, x: Any, y: Any, weights: Any) -> float:
-        """Its value for the estimator. Raises `SwarmError` where the estimator cannot give what it takes."""
+        """Returns its value for the estimator. Raises `SwarmError` if the estimator cannot compute what it needs."""
         more: dict[str, Any] = {"sample_weight": weights} if self.weighted and weights is not None else {}
         if self.names_labels:
             more["labels"] = model.classes_  # the validation data may lack some
         return float(self.call(y, self._predicted(model, x), **more))
 
     def _predicted(self, model: Any, x: Any) -> Any:
-        if self.takes in SCORES and hasattr(model, "decision_function"):
+        if self.second in SCORES and hasattr(model, "decision_function"):
             return model.decision_function(x)
-        if self.takes in PROBABILITIES | SCORES:
+        if self.second in PROBABILITIES | SCORES:
             if not hasattr(model, "predict_proba"):
                 raise SwarmError(f"{type(model).__name__} has no predict_proba, which this function needs")
             probabilities = model.predict_proba(x)
@@ -77,7 +77,7 @@ class Validation:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Validation | None":
-        """From the documented keyword arguments, None without data. Raises `SwarmError`."""
+        """Makes it from the documented keyword arguments; None without data. Raises `SwarmError`."""
         data = options.get("adsValData")
         loss, metric = Function.of("lossFunction", options), Function.of("metricFunction", options)
         if data is None:
@@ -90,7 +90,7 @@ class Validation:
         return cls(x, y, weights, loss, metric)
 
     def evaluate(self, model: Any) -> tuple[float | None, float | None]:
-        """Loss and metric; None where no function was given."""
+        """Returns loss and metric; None where no function was given."""
         values = (
             None if function is None else function.evaluate(model, self.x, self.y, self.weights)
             for function in (self.loss, self.metric)

@@ -24,7 +24,7 @@ class SwarmSklearnTrainer:
     def fit(self, x: Any, y: Any = None, batch_size: Any = 32, epochs: Any = 1, classes: Any = None) -> Any:
         """Trains on the rows of `x` and `y` in the order they have; returns the model, which is the swarm's then.
 
-        Without `y` for clustering. `classes` are all labels, where the estimator asks for them. Raises `SwarmError`.
+        Without `y` for clustering. `classes` are all labels, where the estimator needs them. Raises `SwarmError`.
         """
         size = positive(batch_size, "batch_size has to be a positive integer")
         count = positive(epochs, "epochs has to be a positive integer")

@@ -1,4 +1,4 @@
-"""Where callbacks for other platforms, written for the original product, find what they are made from.
+"""The base class and names that callbacks for other platforms, written for the original product, are made from.
 
 Such a class calls `SwarmCallbackBase.__init__` with its keyword arguments as a dict, sets up its platform in
 `_verifyAndSetPlatformContext`, joins with `_swarmInitialize`, and has its hooks call `_swarmOnTrainBegin` and so on. It
@@ -103,7 +103,7 @@ class SwarmCallbackBase(base.SwarmCallbackBase):
 
     @property
     def userMergeDone(self) -> bool:
-        """Whether there was a merge after the one at the beginning."""
+        """True if there was a merge after the one at the beginning."""
         return self._merged_while_training
 
     # --- what a subclass writes
@@ -119,7 +119,7 @@ class SwarmCallbackBase(base.SwarmCallbackBase):
         raise NotImplementedError("a subclass returns its parameters in _saveModelWeightsToDict")
 
     def _loadModelWeightsFromDict(self, inDict: dict[str, Array]) -> None:
-        raise NotImplementedError("a subclass takes merged parameters in _loadModelWeightsFromDict")
+        raise NotImplementedError("a subclass loads merged parameters in _loadModelWeightsFromDict")
 
     def _calculateLocalLossAndMetrics(self) -> tuple[Any, Any]:
         return self._calculateLocalLoss(), 0
@@ -130,7 +130,7 @@ class SwarmCallbackBase(base.SwarmCallbackBase):
     # --- the life cycle's own names for it
 
     def _prepare(self, options: Mapping[str, Any]) -> None:
-        """Nothing: a subclass does it in its constructor."""
+        """Does nothing: a subclass does this in its constructor."""
 
     def _model_tensors(self) -> dict[str, Tensor]:
         return {name: tensor_of(value, name) for name, value in self._saveModelWeightsToDict().items()}
@@ -140,6 +140,6 @@ class SwarmCallbackBase(base.SwarmCallbackBase):
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         loss, metric = (float(value) for value in self._calculateLocalLossAndMetrics())
-        if self.valData is None and not loss and not metric:  # how the original's classes say that there is none
+        if self.valData is None and not loss and not metric:  # how the original's classes report that there is none
             return None, None
         return loss, metric

@@ -19,7 +19,7 @@ from swarmlearning.tensors.file import Array, Tensor
 
 
 class TorchCallback(SwarmCallbackBase):
-    """What callbacks on a PyTorch model have in common; `_prepare` sets `_model`."""
+    """Base of callbacks on a PyTorch model; `_prepare` sets `_model`."""
 
     _model: TorchModel
 
@@ -55,7 +55,7 @@ class SwarmCallback(TorchCallback):
 
     Parameters (names and defaults of the original product):
         syncFrequency: batches from one merge to the next (at the end of batch N, 2N, 3N, … exactly).
-        minPeers: peers without which no merge takes place.
+        minPeers: number of peers needed for a merge.
         trainingContract: name of the training all peers join; default "defaultbb.cqdb.sml.hpe".
         model: the `torch.nn.Module`. Everything in its `state_dict` is merged, buffers too.
         totalEpochs: epochs planned, for showing progress.

@@ -30,7 +30,7 @@ class Validation:
 
     @classmethod
     def of(cls, data: DataLoader[Any], options: Mapping[str, Any]) -> "Validation":
-        """From the documented keyword arguments. Raises `SwarmError` for names and arguments that do not exist."""
+        """Makes it from documented keyword arguments. Raises `SwarmError` for names and arguments that do not exist."""
         loss = metric = None
         if options.get("lossFunction") is not None:
             loss = _make("lossFunction", torch.nn, options)
@@ -46,7 +46,7 @@ class Validation:
         return cls(data, loss, metric)
 
     def evaluate(self, model: torch.nn.Module, forward: Forward | None = None) -> tuple[float | None, float | None]:
-        """Mean loss per sample, and the metric over all samples. `forward` calls the model in another way.
+        """Returns mean loss per sample, and the metric over all samples. `forward` calls the model in another way.
 
         Batches are weighted by their size, so the loss is the true mean for `reduction="mean"` as well as for "sum"
         (for which it is what the original product reports: the sum over batches by the number of samples).
@@ -107,7 +107,7 @@ def undisturbed(model: torch.nn.Module, data: DataLoader[Any]) -> Iterator[None]
 
 
 def _make(parameter: str, library: ModuleType, options: Mapping[str, Any]) -> Any:
-    """An object of the class that `options[parameter]` names, made with `options[parameter + "Args"]`."""
+    """Returns an object of the class that `options[parameter]` names, made with `options[parameter + "Args"]`."""
     name, arguments = options[parameter], options.get(f"{parameter}Args") or {}
     made: Callable[..., Any] | None = getattr(library, name, None) if isinstance(name, str) else None
     if not isinstance(made, type) or not issubclass(made, torch.nn.Module):
@@ -124,18 +124,18 @@ def _device(model: torch.nn.Module) -> torch.device:
 
 
 def _only_dtype(model: torch.nn.Module) -> torch.dtype | None:
-    """The floating-point dtype of all parameters; None where there is none, or more than one."""
+    """Returns the floating-point dtype of all parameters; None where there is none, or more than one."""
     found = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
     return found.pop() if len(found) == 1 else None
 
 
 def _forward(model: torch.nn.Module, dtype: torch.dtype | None, x: torch.Tensor) -> Any:
-    """A model that is wholly in bfloat16, say, computes with nothing else: its training loop casts the inputs, too."""
+    """Casts inputs as training loops do: a model that is wholly in bfloat16, for example, computes only with that."""
     return model(x.to(dtype) if dtype is not None and x.is_floating_point() else x)
 
 
 def _comparable(output: Any, y: torch.Tensor) -> Any:
-    """Outputs in the precision of the targets, in which losses and metrics are computed."""
+    """Returns outputs in the precision of the targets, in which losses and metrics are computed."""
     if not isinstance(output, torch.Tensor) or not output.is_floating_point():
         return output
     return output.to(y.dtype if y.is_floating_point() else torch.promote_types(output.dtype, torch.float32))

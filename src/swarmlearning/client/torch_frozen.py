@@ -17,11 +17,11 @@ class Frozen:
 
     def __init__(self, current: Callable[[], Mapping[str, torch.Tensor]]) -> None:
         self._current = current
-        self._digests: dict[str, str] = {}  # empty until somebody asked for them
+        self._digests: dict[str, str] = {}  # empty until they were first computed
         self._marks: dict[str, Mark] = {}
 
     def digests(self) -> dict[str, str]:
-        """A digest of each, computed now: reads all of them once."""
+        """Returns a digest of each, computed now: reads all of them once."""
         self._digests = {name: _digest(value) for name, value in self._current().items()}
         self.mark()
         return self._digests
@@ -31,7 +31,7 @@ class Frozen:
         self._marks = {name: _mark(value) for name, value in self._current().items()}
 
     def changed(self) -> list[str]:
-        """Names of those whose values are others than those of `digests`; reads only what was written to since."""
+        """Returns the names of those that changed since `digests`; reads only what was written to since."""
         current = self._current()
         written = [name for name in self._digests if _mark(current[name]) != self._marks[name]]
         changed = [name for name in written if _digest(current[name]) != self._digests[name]]
@@ -51,7 +51,7 @@ def _digest(value: torch.Tensor) -> str:
 
 
 def _bytes(value: torch.Tensor) -> Array | None:
-    """None for tensors whose bytes cannot be read: without data, sparse, or of a library's own kind."""
+    """Returns the bytes; None where they cannot be read: without data, sparse, or of a library's own kind."""
     with suppress(RuntimeError, TypeError, NotImplementedError):
         plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous()
         array: Array = plain.reshape(-1).view(torch.uint8).numpy()

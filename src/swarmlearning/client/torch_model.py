@@ -29,19 +29,19 @@ class TorchModel:
 
     @property
     def local(self) -> list[str]:
-        """Names of what is neither merged nor frozen: extra state and what is no tensor."""
+        """Returns the names of what is neither merged nor frozen: extra state and what is no tensor."""
         return [name for name, value in self.entries().items() if not _is_merged(name, value)]
 
     def entries(self) -> dict[str, Any]:
-        """Everything that could be merged."""
+        """Returns everything that could be merged."""
         return self.module.state_dict()
 
     def left_out(self) -> frozenset[str]:
-        """Names of the parameters that are not merged at present, and have to be the same at all sites."""
+        """Returns the names of the parameters that are not merged at present, and have to be the same at all sites."""
         return frozenset(_frozen(self.module) if self._only_trainable else ())
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is merged. Shares the memory of what is contiguous on the CPU.
+        """Returns the merged tensors. Shares the memory of those that are contiguous on the CPU.
 
         Raises `SwarmError` for what cannot be merged, and when what was left out is now trained or has changed.
         """
@@ -67,14 +67,14 @@ class TorchModel:
             )
 
     def load(self, arrays: Mapping[str, Array]) -> None:
-        """Copies in place."""
+        """Copies the values into the model in place."""
         state = self.entries()
         names = {_own(name): name for name in state}
         for own, array in arrays.items():
             name = names[own]
             state[name] = torch.from_numpy(array).view(state[name].dtype)  # to the same width: the same bits
         self.put(state)
-        self.frozen.mark()  # they are put back as they are
+        self.frozen.mark()  # loading writes their own values
         torch.clear_autocast_cache()  # within autocast, the model would go on with its parameters of before
 
     def _frozen_parameters(self) -> dict[str, torch.Tensor]:
@@ -88,7 +88,7 @@ class TorchModel:
 
 
 def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
-    """The user's own module, whose names are the same with and without DistributedDataParallel and `torch.compile`."""
+    """Returns the user's own module: its names are the same without DistributedDataParallel and `torch.compile`."""
     while True:
         match module:
             case torch.nn.parallel.DistributedDataParallel() | torch.nn.DataParallel():
@@ -100,12 +100,15 @@ def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def _own(name: str) -> str:
-    """The same name whether the module, or any part of it, is compiled or not."""
+    """Returns the name without prefixes: the same whether the module, or any part of it, is compiled or not."""
     return name.replace(COMPILED, "")
 
 
 def tensor_of(value: torch.Tensor, name: str) -> Tensor:
-    """Shares the memory of a contiguous tensor on the CPU. Raises `SwarmError` for what has no array of values."""
+    """Returns the tensor of a value; shares the memory of one that is contiguous on the CPU.
+
+    Raises `SwarmError` for what has no array of values.
+    """
     try:
         if value.dtype == torch.bfloat16:  # which NumPy does not have
             return Tensor.of(value.view(torch.int16).numpy(force=True), name)._replace(dtype="BF16")

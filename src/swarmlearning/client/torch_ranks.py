@@ -1,11 +1,11 @@
-"""Several processes that train one model (DistributedDataParallel) are one site: rank 0 talks to the SL node.
+"""Several processes that train one model (DistributedDataParallel) are one site: rank 0 is connected to the SL node.
 
 Each exchange begins with all ranks comparing which one it is: a rank that is somewhere else, because hooks are not
 called equally often everywhere, ends the exchange for all before anything of it can be mistaken for another's. Then
 rank 0 repeats to the others what it receives: each merged model, which they load and evaluate at the same time, and the
 answer or the failure that ends the exchange. While it waits for other sites it keeps signalling.
 
-It does so in a process group of its own over gloo, because NCCL moves nothing that is not on a GPU. Nobody waits there
+It does so in a process group of its own over gloo, because NCCL moves nothing that is not on a GPU. No rank waits there
 longer than `SWARM_RANK_SECONDS` for a rank that does not come.
 """
 
@@ -62,30 +62,30 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
-Word: TypeAlias = Model | Waiting | Answer | Failure
+Message: TypeAlias = Model | Waiting | Answer | Failure
 _DECODER = msgspec.json.Decoder(Model | Waiting | Answer | Failure)
 
 
 def for_this_rank(connect: Connect) -> Exchanges:
-    """The session of this process, which `connect` opens: itself, or where there are several ranks one they share.
+    """Returns the session of this process, which `connect` opens; several ranks share that of rank 0.
 
     With several ranks, all of them have to call this. Raises `SwarmError` on each when rank 0 cannot connect.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return connect(lambda: None)
     channel = Channel(environment.seconds(environment.RANKS, PATIENCE))
-    return Speaker(connect, channel) if dist.get_rank() == 0 else Listener(channel)
+    return Leader(connect, channel) if dist.get_rank() == 0 else Follower(channel)
 
 
 class Channel:
-    """From rank 0 to all others. Raises `SwarmError` when another rank is not there, or somewhere else."""
+    """Messages and files from rank 0 to all others. Raises `SwarmError` when a rank is missing or somewhere else."""
 
     def __init__(self, patience: float) -> None:
         self.patience = patience
         self._group: dist.ProcessGroup | None = dist.new_group(backend="gloo", timeout=timedelta(seconds=patience))
 
     def meet(self, exchange: int) -> None:
-        """Returns when all ranks begin this exchange."""
+        """Returns once all ranks begin this exchange."""
         here = torch.tensor([exchange])
         found = [torch.empty_like(here) for _ in range(dist.get_world_size())]
         with self._failures_end_it():
@@ -97,25 +97,25 @@ class Channel:
             places = ", ".join(f"rank {rank} is at {_place(each)}" for rank, each in _first_of_each(exchanges))
             raise SwarmError(f"the ranks of this training are not at the same place: {places}. {EVENLY}")
 
-    def say(self, word: Word) -> None:
-        """Sends a word."""
-        encoded = torch.frombuffer(bytearray(msgspec.json.encode(word)), dtype=torch.uint8)
+    def send(self, message: Message) -> None:
+        """Sends a message to all other ranks."""
+        encoded = torch.frombuffer(bytearray(msgspec.json.encode(message)), dtype=torch.uint8)
         self._broadcast(torch.tensor([len(encoded)]))
         self._broadcast(encoded)
 
-    def hear(self) -> Word:
-        """Waits for the next word of rank 0."""
+    def receive(self) -> Message:
+        """Waits for the next message of rank 0."""
         length = torch.zeros(1, dtype=torch.int64)
         self._broadcast(length)
         encoded = torch.empty(int(length), dtype=torch.uint8)
         self._broadcast(encoded)
-        word: Word = _DECODER.decode(encoded.numpy().tobytes())
-        return word
+        message: Message = _DECODER.decode(encoded.numpy().tobytes())
+        return message
 
     def send_file(self, path: Path) -> None:
         """Sends its size and the file."""
         left = path.stat().st_size
-        self.say(Model(left))
+        self.send(Model(left))
         with path.open("rb") as file:
             while left:
                 chunk = torch.frombuffer(bytearray(file.read(min(left, CHUNK))), dtype=torch.uint8)
@@ -132,7 +132,7 @@ class Channel:
                 size -= len(chunk)
 
     def leave(self) -> None:
-        """The others learn of it when they say or hear something next."""
+        """Closes the channel; the others notice it at their next message."""
         if self._group is not None:
             dist.destroy_process_group(self._group)
         self._group = None  # its connections close with the last reference
@@ -148,14 +148,14 @@ class Channel:
         try:
             yield
         except RuntimeError as error:
-            self.leave()  # what comes next there would be taken for something else
+            self.leave()  # the next message would be mistaken for another
             raise SwarmError(
                 f"another rank of this training has failed, has ended, or did not come within {self.patience:.0f} s "
                 f"({' '.join(str(error).split())}). {EVENLY}"
             ) from error
 
 
-class Speaker:
+class Leader:
     """On rank 0: the session with the SL node, shared with the others."""
 
     def __init__(self, connect: Connect, channel: Channel) -> None:
@@ -164,7 +164,7 @@ class Speaker:
         self._signalled = monotonic()
         with self._failures_shared():
             self._session = connect(self._signal)
-        channel.say(Answer())
+        channel.send(Answer())
 
     @property
     def over(self) -> bool:
@@ -175,14 +175,14 @@ class Speaker:
         self._meet(self._syncs)
         with self._failures_shared():
             interval, over = self._session.sync(tensors, self._shared(on_merged))
-        self._channel.say(Answer(interval, over))
+        self._channel.send(Answer(interval, over))
         return interval, over
 
     def close(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> None:
         self._meet(END)
         with self._failures_shared():
             self._session.close(tensors, self._shared(on_merged))
-        self._channel.say(Answer())
+        self._channel.send(Answer())
 
     def kill(self, ok: bool, message: str) -> None:
         self._session.kill(ok, message)
@@ -191,19 +191,19 @@ class Speaker:
         self._session.progress(pace)
 
     def _meet(self, exchange: int) -> None:
-        """Without the others the SL node is not asked, but learns that training has failed here."""
+        """Begins the exchange with all ranks. Without them nothing is requested; the SL node learns of the failure."""
         try:
             self._channel.meet(exchange)
         except SwarmError as error:
-            with suppress(SwarmError):  # it is over already, or nobody is there to hear it
+            with suppress(SwarmError):  # it is over already, or the SL has left
                 self._session.kill(ok=False, message=str(error))
             raise
         self._signalled = monotonic()
 
     def _signal(self) -> None:
-        """The others are told that rank 0 is there, though nothing comes of the SL node."""
+        """Signals to the others that rank 0 is alive although the SL node sends nothing."""
         if monotonic() - self._signalled >= self._channel.patience / SIGNALS:
-            self._channel.say(Waiting())
+            self._channel.send(Waiting())
             self._signalled = monotonic()
 
     def _shared(self, on_merged: OnMerged) -> OnMerged:
@@ -218,12 +218,12 @@ class Speaker:
         try:
             yield
         except Exception as error:
-            with suppress(SwarmError):  # a rank that has failed as well does not listen any more
-                self._channel.say(Failure(str(error)))
+            with suppress(SwarmError):  # a rank that has failed as well no longer receives
+                self._channel.send(Failure(str(error)))
             raise
 
 
-class Listener:
+class Follower:
     """On all other ranks: follows the session of rank 0."""
 
     def __init__(self, channel: Channel) -> None:
@@ -233,7 +233,7 @@ class Listener:
 
     @property
     def over(self) -> bool:
-        """Rank 0 reports when it was left open."""
+        """Always True: rank 0 reports a session that was left open."""
         return True
 
     def sync(self, tensors: Mapping[str, Tensor], on_merged: OnMerged) -> tuple[int, bool]:
@@ -256,7 +256,7 @@ class Listener:
         with tempfile.TemporaryDirectory(prefix="swarm-") as directory:
             path = Path(directory, "merged.safetensors")
             while True:
-                match self._channel.hear():
+                match self._channel.receive():
                     case Model(size=size) if on_merged is not None:
                         self._channel.receive_file(size, path)
                         self._load(path, on_merged)
@@ -278,5 +278,5 @@ def _place(exchange: int) -> str:
 
 
 def _first_of_each(exchanges: list[int]) -> list[tuple[int, int]]:
-    """The first rank at each place, with the place."""
+    """Returns the first rank at each place, with the place."""
     return sorted({place: (exchanges.index(place), place) for place in exchanges}.values())

@@ -1,9 +1,9 @@
-"""X.509 certificates: reading them, whose they are, and whether a trusted CA vouches for one at a given time.
+"""X.509 certificates: reading them, their subject and role, and whether a trusted CA vouches for one at a given time.
 
 Path validation follows RFC 5280 section 6.1 as far as this system needs it: names, signatures, validity,
 basic constraints, path length, key usage, name constraints; an unknown critical extension is refused. It is written out
 here because the verifier of the cryptography library refuses the certificates that users of the original
-product have (node certificates with keyCertSign and a DNS-only name); and it never asks for the present
+product have (node certificates with keyCertSign and a DNS-only name); and it never reads the present
 time, because the ledger judges a certificate at *block time*.
 """
 
@@ -45,11 +45,11 @@ _Loaded = TypeVar("_Loaded")
 
 
 class CertificateError(UserError):
-    """A certificate that cannot be read, names no role, or is not to be trusted; says which and why."""
+    """A certificate that cannot be read, names no role, or is not to be trusted; the text contains which and why."""
 
 
 class UnknownIssuerError(CertificateError):
-    """A certificate of an authority that is not among those trusted; who trusts them knows how to add it."""
+    """A certificate of an authority that is not among those trusted; the caller adds how to trust it."""
 
 
 def load_certificate(pem: bytes | str) -> x509.Certificate:
@@ -113,7 +113,7 @@ def authority_of(certificate: x509.Certificate) -> str:
 
 
 def subject_of(certificate: x509.Certificate) -> str:
-    """Whose certificate this is: its SPIFFE ID if it has one, else its subject in RFC 4514 form.
+    """Returns the identity that a certificate states: its SPIFFE ID if it has one, else its subject in RFC 4514 form.
 
     Raises `CertificateError` when it names nobody, or its SPIFFE ID is malformed or not the only URI.
     """
@@ -147,12 +147,12 @@ def common_name(certificate: x509.Certificate) -> str:
 
 
 def expires_ms(certificates: Iterable[x509.Certificate]) -> int:
-    """When the first of these certificates expires, as Unix time in milliseconds."""
+    """Returns the Unix time in milliseconds at which the first of these certificates expires."""
     return min(_unix_ms(certificate.not_valid_after_utc) for certificate in certificates)
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
-    """Whether it is a CA certificate (basic constraints CA:TRUE)."""
+    """Returns True for a CA certificate (basic constraints CA:TRUE)."""
     constraints = _extension(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.ca
 
@@ -267,7 +267,7 @@ def _name(certificate: x509.Certificate) -> str:
 
 
 def _fault(certificate: x509.Certificate, at_ms: int) -> str | None:
-    """Why this certificate must not be used at this time, wherever it is in the path; None if there is none."""
+    """Returns why this certificate must not be used at this time, wherever it is in the path; None if it may."""
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if at_ms < _unix_ms(begin):
         return f"{_name(certificate)} is not yet valid before {begin:%Y-%m-%d %H:%M:%S} UTC: check the clocks"
@@ -287,7 +287,7 @@ _Path: TypeAlias = tuple[x509.Certificate, ...]
 
 
 def _issuer_fault(issuer: x509.Certificate, path: _Path) -> str | None:
-    """What forbids this certificate to be the issuer of the last one of `path`."""
+    """Returns why this certificate may not be the issuer of the last one of `path`; None if it may."""
     # A self-issued certificate (a CA changes its key) does not count, RFC 5280 section 4.2.1.9.
     below = sum(certificate.subject != certificate.issuer for certificate in path[1:])
     constraints = _extension(issuer, x509.BasicConstraints)
@@ -302,7 +302,7 @@ def _issuer_fault(issuer: x509.Certificate, path: _Path) -> str | None:
 
 
 def _names_fault(issuer: x509.Certificate, path: _Path) -> str | None:
-    """What forbids this CA to vouch for the names in `path`, below it; for self-issued CA certificates it may."""
+    """Returns why this CA may not vouch for the names in `path`, below it; it may for self-issued CA certificates."""
     constraints = _extension(issuer, x509.NameConstraints)
     if constraints is None:
         return None
@@ -319,7 +319,7 @@ def _names_fault(issuer: x509.Certificate, path: _Path) -> str | None:
 
 
 def _signature_fault(issuer: x509.Certificate, certificate: x509.Certificate) -> str | None:
-    """What is wrong with the signature of `certificate`, which names `issuer` as its issuer."""
+    """Returns the fault of the signature of `certificate`, which names `issuer` as its issuer; None if it is valid."""
     try:
         with _malformed():
             digest = certificate.signature_hash_algorithm  # None for Ed25519, which has its own

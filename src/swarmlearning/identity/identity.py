@@ -1,4 +1,4 @@
-"""A node's own identity: its certificate, its private key, and the CAs whose members it talks to.
+"""A node's own identity: its certificate, its private key, and the CAs whose members it connects to.
 
 Everything is checked once, before a node starts, so that a wrong file is named here and not as a failed
 handshake somewhere else.
@@ -38,7 +38,7 @@ To make them for trying out: swarm cert --out cert --node SN-1 --node SL-1"""
 
 
 class IdentityError(UserError):
-    """The files of an identity are missing, unreadable or do not fit together; says which and what to do."""
+    """The files of an identity are missing, unreadable or do not fit together; the text names them and what to do."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Identity:
 
     @property
     def role(self) -> Role:
-        """Raises `CertificateError` when the certificate names no role."""
+        """The role in the certificate. Raises `CertificateError` when it names none."""
         return role_of(self.certificate)
 
     @property
@@ -180,7 +180,7 @@ def _ca_files(folder: Path) -> list[Path]:
 def _read_private_key(path: Path) -> PrivateKeyTypes:
     try:
         return load_pem_private_key(_read(path), password=None)
-    except TypeError as error:  # what the library says of an encrypted key when there is no password
+    except TypeError as error:  # how the library reports an encrypted key without a password
         raise IdentityError(
             f"{path}: the private key is encrypted, but a node starts unattended; "
             f"decrypt it (openssl pkey -in {path.name} -out plain.pem) and keep it readable by the node only"

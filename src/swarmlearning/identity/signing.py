@@ -9,7 +9,7 @@ signatures (r, s) and (r, n - s), which are always valid together, only the one 
 accepted (the rule of Hyperledger Fabric). Otherwise anybody on the way could give a transaction a second
 hash.
 
-Built on the cryptography library directly: joserfc leaves ECDSA signatures in either form, takes only
+Built on the cryptography library directly: joserfc leaves ECDSA signatures in either form, accepts only
 keys exported to PEM or JWK and parses the header again. The tests check that both understand each other.
 """
 
@@ -70,7 +70,7 @@ class Signer:
 
 
 def signer_thumbprint(jws: str) -> str:
-    """Thumbprint (lower-case hex) of the certificate that `jws` says it is signed with; nothing is verified.
+    """Returns the thumbprint (lower-case hex) of the certificate that `jws` names as its signer's; nothing is verified.
 
     Raises `SignatureError` when the header is not exactly of the form that `Signer` writes.
     """
@@ -94,7 +94,7 @@ def unverified_payload(jws: str) -> bytes:
 def verify(jws: str, certificate: x509.Certificate) -> bytes:
     """The payload of `jws`, if the key of `certificate` has signed it and it names that certificate.
 
-    Raises `SignatureError` saying what does not fit. Whether to trust the certificate is another question.
+    Raises `SignatureError` with what does not fit. Whether to trust the certificate is another question.
     """
     header, payload, signature = _segments(jws)
     verifier = _verifier(certificate)

@@ -1,7 +1,7 @@
 """TLS between nodes: version 1.3 only, certificates on both sides, only the identity's own CAs trusted.
 
 Host names are not checked: the certificates that users have name a node, not its address, and one is
-often shared by several nodes. Who the peer is, is said by its certificate; what it may do is decided by
+often shared by several nodes. The certificate states who the peer is; what it may do is decided by
 its role and the ledger.
 """
 

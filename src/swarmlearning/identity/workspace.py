@@ -1,4 +1,4 @@
-"""Where the certificates of one organisation lie: the same layout as the original's gen-cert.
+"""The files of one organisation's certificates: the same layout as the original's gen-cert.
 
 ca/ca-1-key.pem               the private key of its CA
 ca/capath/ca-1-cert.pem       the CAs to trust: its own and, copied here, the other organisations'

@@ -59,21 +59,21 @@ class Assembly:
 
     @property
     def room(self) -> memoryview:
-        """Where the next bytes go; never empty until the model is complete."""
+        """Room for the next bytes; never empty until the model is complete."""
         return self._buffer[self._pending : min(PIECE, self._chunk_end - self._at)]
 
     def new_origin(self) -> None:
-        """Says that the next bytes come from somebody else than those before."""
+        """Marks the point from which the bytes come from another source."""
         self._mixed = self.offset % CHUNK > 0
 
     def advance(self, count: int) -> None:
-        """Says that `count` bytes were put into `room`. Raises `WrongChunk`, and `StoreError` on a full disk."""
+        """Accepts the `count` bytes that were put into `room`. Raises `WrongChunk`, and `StoreError` on a full disk."""
         self._pending += count
         if not self.room:
             self._digest(self._flush())
 
     def commit(self) -> Path:
-        """Gives the complete model to the store; its path there. Raises `StoreError`."""
+        """Moves the complete model into the store; returns its path there. Raises `StoreError`."""
         self.close()
         return self._store.commit(self._path, self.info)
 
@@ -106,7 +106,7 @@ class Assembly:
         return piece
 
     def _digest(self, piece: memoryview) -> None:
-        """Takes note of the bytes written last; at the end of a chunk, checks it."""
+        """Counts the bytes written last; at the end of a chunk, checks it."""
         self._chunk.update(piece)
         if self._at % CHUNK and not self.complete:
             return

@@ -13,12 +13,12 @@ _IN: Final = 2**16
 
 
 Fault: TypeAlias = Literal["unreachable", "not-held", "invalid", "too-slow"]
-"""Why a source did not provide the model: it could not be reached or broke off, it does not hold the model, what it
-sent is not the model, or it sent too slowly."""
+"""The reason that a source did not provide the model: it could not be reached or broke off, it does not hold the model,
+what it sent is not the model, or it sent too slowly."""
 
 
 class SourceError(Exception):
-    """What went wrong at one source, for people; `fault` for programs."""
+    """A failure at one source: a text for people, and `fault` for programs."""
 
     def __init__(self, text: str, fault: Fault = "invalid") -> None:
         super().__init__(text)
@@ -26,30 +26,30 @@ class SourceError(Exception):
 
 
 class Body(Protocol):
-    """Everything raises `SourceError`."""
+    """The body of one answer. Every method raises `SourceError`."""
 
     def expect(self, size: int) -> None:
-        """Says that `size` bytes have to come and no more. Called once, before the last of them are taken."""
+        """Sets that exactly `size` bytes have to come. Called once, before the last of them are received."""
         ...
 
     def receive(self, room: memoryview) -> int:
-        """Puts the next bytes into `room`; how many, at least one."""
+        """Puts the next bytes into `room`; returns how many, at least one."""
         ...
 
     def finish(self) -> None:
-        """Called when all is there."""
+        """Checks that the answer ends; called once all bytes have come."""
         ...
 
 
 def body_of(response: http.client.HTTPResponse) -> Body:
-    """The body of a successful answer."""
+    """Returns the body of a successful answer."""
     match response.getheader("content-encoding"):
         case None:
             return _Plain(response)
         case "zstd":
             return _Compressed(response)
         case other:
-            raise SourceError(f"sent a content coding that was not asked for: {other[:50]!r}")
+            raise SourceError(f"sent a content coding that was not requested: {other[:50]!r}")
 
 
 class _Plain:
@@ -83,7 +83,7 @@ class _Compressed:
         self._decoder = ZstdDecompressor(max_window_size=WINDOW).stream_reader(arrived, read_size=_IN)
 
     def expect(self, size: int) -> None:
-        """The compressed size says nothing: `finish` finds what is too much."""
+        """Does nothing: the compressed size is not known; `finish` finds what is too much."""
 
     def receive(self, room: memoryview) -> int:
         try:

@@ -14,7 +14,7 @@ from zstandard import ZstdCompressor
 
 CODING: Final = "zstd"
 WINDOW: Final = 2**23
-"""Bytes of memory that a receiver spends at most on what a sender refers back to."""
+"""The most bytes of memory that a receiver uses for what a sender refers back to."""
 
 _LEVEL: Final = 1
 _SAMPLES: Final = 4
@@ -45,8 +45,8 @@ class Encoder:
 
 
 def pays(fd: int, size: int, speed: float) -> bool:
-    """Whether the link, at `speed` bytes per second, would need longer for what compression saves of this file than
-    processors need for saving it. Four samples of the file, 128 KiB, tell both. Raises OSError.
+    """Returns True if the link, at `speed` bytes per second, needs longer for what compression saves of this file than
+    processors need for compressing it. Both are estimated from four samples of the file, 128 KiB. Raises OSError.
     """
     step = max(1, (size - _SAMPLE) // _SAMPLES)
     sample = b"".join(os.pread(fd, _SAMPLE, step * number) for number in range(1, _SAMPLES + 1))

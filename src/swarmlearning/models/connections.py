@@ -62,7 +62,7 @@ class Connections:
         return Connection(source, self._context, self._connect_seconds, self._refuse)
 
     def take(self, source: Source) -> Connection | None:
-        """A kept connection, which the server may have closed meanwhile."""
+        """Returns a kept connection, which the server may have closed meanwhile; None without one."""
         with self._lock:
             self._close_older_than(time.monotonic() - self._idle_seconds)
             kept = self._kept.get(source)
@@ -93,7 +93,7 @@ class Connections:
 
 
 def reason(error: Exception) -> str:
-    """Why there was no answer, as the end of a sentence about the source."""
+    """Returns the reason that there was no answer, as the end of a sentence about the source."""
     match error:
         case ssl.SSLCertVerificationError():
             return f"shows a certificate that is not trusted here: {error.verify_message}"

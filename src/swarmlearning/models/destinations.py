@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Refusal: TypeAlias = Callable[[Address], str]
-"""Why this node does not connect to an address; empty when it does."""
+"""Returns the reason that this node does not connect to an address; empty when it does."""
 
 _THIS_HOST: Final = ipaddress.ip_network("0.0.0.0/8")
 _SHARED_KINDS: Final = frozenset({"loopback", "link-local"})

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int], None]
 
 LEAST_RATE: Final = 1024
-"""Bytes of the model per second below which a source is given up; a 1 GB model would take twelve days."""
+"""Bytes of the model per second below which a source is given up; a 1 GB model would need twelve days."""
 
 _MAX_LIST_BYTES: Final = 4 * 2**20  # the chunk list of a model of one terabyte
 _MAX_DETAIL_BYTES: Final = 4096
@@ -295,7 +295,7 @@ def _on_the_wire(size: int) -> int:
 
 
 def _detail(response: http.client.HTTPResponse) -> str:
-    """What a server says about an error: a stranger's text, so it is cut and quoted."""
+    """Returns a server's text about its error; a stranger wrote it, so it is cut and quoted."""
     try:
         body = response.read(_MAX_DETAIL_BYTES)
     except (OSError, http.client.HTTPException):

@@ -11,7 +11,7 @@ who accept that, when it pays (`compression.py`). The rest of a model, after an 
 count its own bytes.
 
 HEAD works everywhere; a model's ETag is its digest. Errors are `{"detail": text}`: 403 when the client's certificate
-takes no part in the contract (asked first, so that strangers do not learn what is held), 404 when the model is not
+is not that of a member (checked first, so that strangers do not learn what is held), 404 when the model is not
 held here.
 
 How the bytes of a model are sent is in `sending.py`.
@@ -52,10 +52,10 @@ class RangeError(Exception):
 
 
 def parse_range(value: bytes, size: int) -> tuple[int, int]:
-    """The half-open interval [start, end) that a Range header means in a file of `size` bytes (RFC 9110, 14.1.2).
+    """Returns the interval [start, end) that a Range header means in a file of `size` bytes (RFC 9110, 14.1.2).
 
     Raises `RangeError`. Stricter than the RFC, which lets a server ignore a range and send everything: a client that
-    asks for a part of a large model should hear that it asks wrongly.
+    requests a part of a large model should learn that its request is wrong.
     """
     match = _RANGE.fullmatch(value)
     if match is None or not any(match.groups()):
@@ -79,7 +79,7 @@ def file_app(
     stall_seconds: float = 60.0,
     compress_below: int = 0,
 ) -> ASGIApp:
-    """The application. `may_read(thumbprint, digest)` is True when the holder of a certificate may have a model.
+    """Returns the application. `may_read(thumbprint, digest)` is True if the holder of a certificate may have a model.
 
     `on_missing` is called with each model that was requested and is not here: its node may believe that it is. Models
     of fewer than `compress_below` bytes may be compressed.
@@ -110,7 +110,7 @@ class _FileServer:
             detail = "no such page; a model is at /models/<digest>, a digest has 64 lower-case hex digits"
             await send_error(send, 404, detail)
         elif not self._may_read(peer_thumbprint(scope), route[1]):
-            detail = f"this certificate takes no part in the training that model {route[1]} belongs to"
+            detail = f"this certificate is not that of a member of the training that model {route[1]} belongs to"
             await send_error(send, 403, detail)
         else:
             await self._serve(route[1], route[2], scope, receive, send)
@@ -120,7 +120,7 @@ class _FileServer:
             file, info = self._store.open(digest)
         except NotHeldError as error:
             self._on_missing(digest)
-            await send_error(send, 404, f"{error}; ask another peer")
+            await send_error(send, 404, f"{error}; request it from another peer")
             return
         with file:
             if part == "/chunks":
@@ -152,7 +152,7 @@ class _FileServer:
 
 
 def _answer(info: ModelDigest, bundle: bool, request: Headers) -> Answer:
-    """What a request for a held model gets, by its headers. Raises `RangeError`."""
+    """Returns the answer to a request for a held model, by its headers. Raises `RangeError`."""
     headers = [(b"content-type", b"application/octet-stream"), (b"etag", b'"%s"' % info.root.encode())]
     ranges = [value for name, value in request if name == b"range"]
     status, prefix, start, end = 200, b"", 0, info.size
@@ -174,7 +174,7 @@ def _accepts_compression(request: Headers) -> bool:
 
 
 def _compressed(answer: Answer) -> Answer:
-    """The same answer, compressed: how long that gets nobody knows yet, and the ETag is that of other bytes."""
+    """Returns the same answer, compressed: its length is not known yet, and the ETag is that of other bytes."""
     headers = [header for header in answer.headers if header[0] not in (b"content-length", b"etag")]
     return answer._replace(headers=[*headers, (b"content-encoding", CODING.encode())], encode=Encoder())
 

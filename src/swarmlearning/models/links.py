@@ -1,7 +1,7 @@
-"""How fast the links to other hosts are, as the kernel has measured them while models were sent.
+"""The speeds of links to other hosts, as the kernel has measured them while models were sent.
 
 What counts is the time in which bytes were under way and the receiver had room for more. How busy the processors of
-the two ends are is not in it: on a crowded machine a transfer takes long, and its link is as fast as ever.
+the two ends are is not in it: on a busy machine a transfer is slow, and its link is as fast as ever.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class Links:
 
     @contextlib.contextmanager
     def watched(self, host: str, connection: socket.socket) -> Iterator[None]:
-        """Notes how fast what is sent to `host` meanwhile gets there."""
+        """Measures, inside the block, the speed at which data reaches `host`."""
         before = _sent(connection)
         try:
             yield
@@ -57,8 +57,8 @@ class _Sent(NamedTuple):
 
 
 def _sent(connection: socket.socket) -> _Sent | None:
-    """Since the connection was made. None where the kernel does not tell (not Linux), or it has ended (for uvloop it is
-    number -1 then).
+    """Returns the counters since the connection was made; None where the kernel does not report them (not Linux) or the
+    connection has ended (for uvloop it is number -1 then).
     """
     try:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)

@@ -70,7 +70,7 @@ async def send_file(
                 await send_on(body)
             await send_on(b"", more=False)  # returns when the kernel has taken what was sent before
     except TimeoutError:
-        logger.warning("a client has taken no byte in %g s: cut off", stall_seconds)
+        logger.warning("a client has read no byte for %g s: disconnected", stall_seconds)
     finally:
         gone.cancel()
 

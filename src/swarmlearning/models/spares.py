@@ -28,7 +28,7 @@ class Spares:
         return len(self._paths)
 
     def put(self, path: Path) -> None:
-        """Takes a file over. Raises OSError."""
+        """Makes a file a spare. Raises OSError."""
         with self._lock:
             spare = self._directory / f"spare-{self._made}.tmp"
             self._made += 1
@@ -36,7 +36,7 @@ class Spares:
             self._paths.append(spare)
 
     def take(self) -> Path | None:
-        """A file that only the caller knows, with old bytes in it. It ends on `.tmp`."""
+        """Returns a file that only the caller uses, with old bytes, its name ending in `.tmp`; None without spares."""
         while True:
             with self._lock:
                 if not self._paths:
@@ -47,14 +47,14 @@ class Spares:
             spare.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Gives the room on the disk back."""
+        """Removes all spares from the disk."""
         with self._lock:
             while self._paths:
                 self._paths.pop().unlink(missing_ok=True)
 
 
 def _unused(path: Path) -> bool:
-    """Whether nobody has the file open, and no other name leads to it."""
+    """Returns True if no process has the file open and no other link leads to it."""
     with contextlib.suppress(OSError, AttributeError), path.open("r+b", buffering=0) as file:
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)

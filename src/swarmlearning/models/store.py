@@ -5,7 +5,7 @@
     <digest>.partial        a download that has not ended; its bytes are checked again before they are used
     <anything>.tmp          work in progress, and spares (`spares.py`); removed at the next start
 
-A model is *held* when its file is there and as long as its chunk list says. Anything else (lost, truncated, without
+A model is *held* when its file is there and as long as its chunk list states. Anything else (lost, truncated, without
 a list) is simply "not held" and can be fetched again; models are therefore never fsynced. A power loss may even leave
 a file of the right length with wrong bytes: receivers check every chunk, and `verify` finds it here.
 
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SPARE_BYTES: Final = 2**30
-_LEAST_SPARES: Final = 2  # a round needs at least a file to hand over and one for the result
+_LEAST_SPARES: Final = 2  # a round needs at least a file for its own model and one for the result
 _LENT: Final = 1  # lies where the next model is written, even while the others are needed here
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -58,7 +58,7 @@ class TensorStore:
     """The model files in one directory, which belongs to this object alone."""
 
     def __init__(self, directory: Path) -> None:
-        """Takes up what an earlier process left: forgets files that do not fit their chunk list, removes temporaries.
+        """Reads what an earlier process left: forgets files that do not fit their chunk list, removes temporaries.
 
         Raises `StoreError` when the directory cannot be used.
         """
@@ -73,7 +73,7 @@ class TensorStore:
             self._take_up()
 
     def has(self, digest: str) -> bool:
-        """Whether the model is held. Raises `StoreError` for anything that is no digest, as every method does."""
+        """Returns True if the model is held. Raises `StoreError` for what is no digest, as every method does."""
         info = self._held.get(_checked(digest))
         if info is None:
             return False
@@ -107,7 +107,7 @@ class TensorStore:
             raise NotHeldError(f"model {digest} is not held here") from None
 
     def pinned(self, *digests: str) -> AbstractContextManager[Pin]:
-        """Inside the block `retain` removes neither these models nor their downloads, nor what is added to the pin."""
+        """Keeps `retain` from removing these models, their downloads and what is added to the pin, inside the block."""
         return self._pins.hold(digests)
 
     async def adopt(self, path: Path, pin: Pin | None = None) -> ModelDigest:
@@ -165,7 +165,7 @@ class TensorStore:
             return file, resumed
 
     def partial(self, digest: str) -> Path:
-        """Where the unfinished download of a model lies, if there is one."""
+        """Returns the path of the unfinished download of a model, if there is one."""
         return self._directory / f"{_checked(digest)}.partial"
 
     def partial_info(self, digest: str) -> ModelDigest | None:
@@ -179,7 +179,7 @@ class TensorStore:
             path.unlink(missing_ok=True)
 
     async def verify(self, digest: str) -> bool:
-        """Whether the model is held with the right bytes; one with wrong bytes is forgotten."""
+        """Returns True if the model is held with the right bytes; one with wrong bytes is forgotten."""
         return await asyncio.to_thread(self._verify, digest)
 
     def retain(self, keep: AbstractSet[str]) -> Awaitable[None]:

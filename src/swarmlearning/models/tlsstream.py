@@ -1,6 +1,6 @@
 """The client's end of a TLS connection for bulk data, blocking, as `http.client` needs it.
 
-`ssl.SSLSocket` asks the kernel twice for each record of 16 KiB, and Python once. This takes what has come, up to a
+`ssl.SSLSocket` calls the kernel twice for each record of 16 KiB, and Python once. This reads what has come, up to a
 piece that fits the processor's cache, which costs a fifth less CPU time for a model (docs/performance.md).
 
 What a peer may cost is bounded here, below HTTP and compression, so that nothing it sends can get around it: `allow`
@@ -73,7 +73,7 @@ class TlsStream:
         return io.BufferedReader(_Reader(self))
 
     def recv_into(self, room: memoryview) -> int:
-        """Takes what has come, waiting if that is nothing; 0 at the end of the stream."""
+        """Reads what has come, waiting if that is nothing; returns 0 at the end of the stream."""
         filled = 0
         while filled < len(room):
             try:
@@ -107,7 +107,7 @@ class TlsStream:
             self.close()
 
     def abort(self) -> None:
-        """Closes it so that the peer learns at once that nobody reads on.
+        """Closes it so that the peer notices at once that nobody reads any more.
 
         After an ordinary close in the middle of a body it may wait a minute: TCP then keeps announcing a full window.
         """
@@ -122,7 +122,7 @@ class TlsStream:
             except ssl.SSLWantReadError:
                 pass
             finally:
-                self._flush()  # also the alert that says why it fails
+                self._flush()  # also the alert with the reason of the failure
             self._receive()
 
     def _flush(self) -> None:

@@ -1,6 +1,6 @@
 """The digest of a model: a root over the BLAKE3 digests of its 8 MiB chunks.
 
-The chunk list, stored beside the model, lets a receiver check each chunk as it arrives, resume, take chunks from
+The chunk list, stored beside the model, lets a receiver check each chunk as it arrives, resume, fetch chunks from
 several holders, and hash in parallel. Its bytes are a domain tag, the model's size and the chunk digests; the root
 is the BLAKE3 of exactly these bytes, so the root alone proves a list, and the list each chunk.
 """
@@ -22,7 +22,7 @@ _PIECE: Final = 2**18  # read and digested while it is in the processor's cache
 
 
 class DigestError(Exception):
-    """Bytes are not those that a digest names; the text says which."""
+    """Bytes are not those that a digest names; the text contains which."""
 
 
 @dataclass(frozen=True)

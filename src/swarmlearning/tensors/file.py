@@ -66,7 +66,7 @@ _METADATA: Final = "__metadata__"
 
 
 class TensorFileError(Exception):
-    """A model file, or a tensor meant for one, is not usable; the text says which and why."""
+    """A model file, or a tensor meant for one, is not usable; the text contains which and why."""
 
 
 class Tensor(NamedTuple):
@@ -116,7 +116,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """Where each tensor of a model file lies; `entries` in file order, `data_start` and `file_size` in bytes."""
+    """The place of each tensor in a model file: `entries` in file order, `data_start` and `file_size` in bytes."""
 
     entries: tuple[Entry, ...]
     data_start: int
@@ -207,7 +207,7 @@ def read_at(fd: int, buffer: memoryview, offset: int) -> bool:
 def read_header(path: Path) -> Header:
     """The header, fully checked against the file's size: every byte is accounted for exactly once.
 
-    Raises TensorFileError saying what is wrong. What a malicious file can make us read is bounded by MAX_HEADER.
+    Raises TensorFileError with what is wrong. What a malicious file can make us read is bounded by MAX_HEADER.
     """
     with _opened(path) as fd:
         return _read_header(fd, path)
@@ -216,7 +216,7 @@ def read_header(path: Path) -> Header:
 def read(path: Path) -> dict[str, Array]:
     """All tensors, in file order, as writable arrays over one freshly read block of memory.
 
-    BF16 and F8_* come as uint16 and uint8; `read_header` tells their tags. Raises TensorFileError.
+    BF16 and F8_* come as uint16 and uint8; `read_header` returns their tags. Raises TensorFileError.
     """
     with _opened(path) as fd:
         header = _read_header(fd, path)

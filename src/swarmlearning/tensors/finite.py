@@ -1,4 +1,4 @@
-"""Which tensors hold infinity or NaN: the mean of such values is their own only where all models agree."""
+"""Tensors that hold infinity or NaN: the mean of such values is their own only where all models agree."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final

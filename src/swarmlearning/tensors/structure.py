@@ -1,4 +1,4 @@
-"""What two models must have in common to be merged: the names, dtypes and shapes of their tensors."""
+"""The structure that models must share to be merged: the names, dtypes and shapes of their tensors."""
 
 import hashlib
 import json
