@@ -31,6 +31,7 @@ from swarmlearning.rounds.events import (
     Cancel,
     Deliver,
     DeliveryFailed,
+    Dropped,
     Event,
     Fetch,
     Fetched,
@@ -236,3 +237,13 @@ async def test_a_bad_result_that_is_held_already_is_not_delivered(site: Site) ->
     site.effects.perform(Deliver(bad.digest))
     assert await site.event() == DeliveryFailed(bad.digest)
     assert not site.store.has(bad.digest)
+
+
+async def test_a_delivery_that_fails_after_the_next_session_was_opened_is_not_reported_as_one_of_that(
+    site: Site,
+) -> None:
+    """It only says that the model is gone; else the model would be delivered to the next ML process twice."""
+    gone = "7" * 64
+    site.effects.perform(Deliver(gone))
+    site.ml._sessions += 1
+    assert await site.event() == Dropped(gone)

@@ -1,26 +1,18 @@
-"""What the ML process handed over: which round has taken it, and carrying it over where none has (a straggler's)."""
+"""Follows the model that was handed over: which round has merged it, and carrying it over where none has.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+A straggler's model was trained from an earlier result than the standing one. What it has learned is added to each new
+result in turn, until a round has merged it, or has found it unusable.
+"""
 
-from swarmlearning.rounds.events import Action, Carried, Carry
-from swarmlearning.rounds.results import NO_MODEL, NOTHING, ModelRef
-from swarmlearning.rounds.work import RoundFacts
-
-
-@dataclass(frozen=True)
-class Handed:
-    """A model in the store that the ML process handed over."""
-
-    digest: str
-    size: int
+from swarmlearning.rounds.events import Carried, Carry
+from swarmlearning.rounds.facts import NO_MODEL, NOTHING, Handed, ModelRef, RoundFacts
 
 
 class Carrying:
     """Follows the model that was handed over last."""
 
-    def __init__(self, work: RoundFacts) -> None:
-        self._work = work
+    def __init__(self, facts: RoundFacts) -> None:
+        self._facts = facts
         self._rounds: set[int] = set()
         self._digests: set[str] = set()
         self._without = NO_MODEL
@@ -35,27 +27,28 @@ class Carrying:
         self._carried = None
 
     def submitted(self, number: int, digest: str) -> None:
-        """The model, or what was carried over of it, goes to the round of this number."""
+        """The model, or the one it was carried over into, is submitted to the round of this number."""
         self._rounds.add(number)
         self._digests.add(digest)
 
     def carried(self, done: Carried) -> None:
-        """What was asked for is in the store, or cannot be made."""
-        task = self._work.carrying(done.digest, done.onto)
+        """The model that it is carried over into is in the store, or cannot be made."""
+        work = self._facts.work
+        task = work.carrying(done.digest, done.onto)
         if task is not None:
-            self._work.ended(task)
+            work.ended(task)
             self._carried = (done.onto, Handed(done.result, done.size) if done.result else None)
             if done.result:
-                self._work.held.add(done.result)
+                self._facts.held.add(done.result)
 
     def update_merge_status(self, latest: ModelRef) -> None:
-        """Which round has merged it. One whose result was not seen may have; so may one whose result without it was
-        void afterwards, as is known when the next one builds on another."""
-        number, result = latest.round, self._work.training.result
+        """Notes which round has merged it. One whose result was not seen may have; so may one whose result without it
+        was void afterwards, as is known when the next one builds on another."""
+        number, result = latest.round, self._facts.training.result
         if number < self._merged_in:
             self._merged_in = NOTHING  # its result is void
         parts = result.receipt.contributions if result else ()
-        if any(part.uid == self._work.uid and part.digest in self._digests for part in parts):
+        if any(part.uid == self._facts.uid and part.digest in self._digests for part in parts):
             self._merged_in = number
         elif result:
             if self._without == (number - 1, result.closed.base):
@@ -68,24 +61,25 @@ class Carrying:
 
     @property
     def model(self) -> Handed | None:
-        """What was carried over last."""
+        """The model with what was carried over last."""
         return self._carried[1] if self._carried else None
 
     def model_onto(self, base: str) -> Handed | None:
-        """What was carried over to this result."""
+        """Returns the model with what was carried over to this result, None where nothing was."""
         return self.model if self._carried and self._carried[0] == base else None
 
     def is_worth_it(self, has: ModelRef, latest: ModelRef) -> bool:
-        """Whether it was trained from an earlier result, and no round has taken it yet but one still may."""
-        result = self._work.training.result
-        if result is None or not has.digest or has.digest not in self._work.held:
+        """Returns whether it was trained from an earlier result, and no round has merged it yet but one still may."""
+        result = self._facts.training.result
+        if result is None or not has.digest or has.digest not in self._facts.held:
             return False
         if has.round >= latest.round or self._merged_in > NOTHING:
             return False
-        unusable = any(part.uid == self._work.uid for part in result.receipt.exclusions)
+        unusable = any(part.uid == self._facts.uid for part in result.receipt.exclusions)
         return not unusable and self._carried != (latest.digest, None)
 
-    def carry(self, waiting: Handed, has: ModelRef, latest: ModelRef) -> Iterator[Action]:
+    def carry(self, waiting: Handed, has: ModelRef, latest: ModelRef) -> None:
         """Wants it carried over to the latest result, for each result anew."""
         if self._carried is None or self._carried[0] != latest.digest:
-            yield from self._work.want(Carry(waiting.digest, has.digest, latest.digest, latest.round - has.round))
+            carry = Carry(waiting.digest, has.digest, latest.digest, latest.round - has.round)
+            self._facts.work.want(carry, self._facts.now)

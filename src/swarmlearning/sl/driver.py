@@ -33,6 +33,7 @@ from swarmlearning.rounds.events import (
     SiteFailed,
 )
 from swarmlearning.rounds.machine import RoundMachine
+from swarmlearning.rounds.phases import OutOfOrder
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.effects import Effects
 from swarmlearning.sl.mlside import MLSide
@@ -98,7 +99,10 @@ class Driver:
     # --- events -----------------------------------------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
-        """Lets the machine decide. What goes wrong ends the node, whoever has caused the event."""
+        """Lets the machine decide. What goes wrong ends the node, whoever has caused the event.
+
+        Only a message that the ML process must not send now is raised: it ends the channel.
+        """
         try:
             if isinstance(event, SessionRequested):
                 self._join(self._follower.chain)
@@ -108,6 +112,8 @@ class Driver:
                     self._perform(action)
             if isinstance(event, SessionRequested):
                 self._advance(self._follower.chain)
+        except OutOfOrder:
+            raise
         except Exception as error:  # noqa: BLE001 - it becomes the result of `run`
             self._tasks.finish(error)
 

@@ -218,9 +218,10 @@ class Effects:
                 else:
                     self._ml.deliver(digest)
             except NotHeldError:
-                self._emit(DeliveryFailed(digest))
+                self._emit(DeliveryFailed(digest) if session == self._ml.session_id else Dropped(digest))
             except (OSError, StoreError) as error:
-                self._emit(SiteFailed(f"cannot hand the merged model over: {error}"))
+                if session == self._ml.session_id:
+                    self._emit(SiteFailed(f"cannot hand the merged model over: {error}"))
 
     # --- merging ----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from swarmlearning.channel.messages import FromML, FromSL, Open
 from swarmlearning.ledger.bodies import OpenSession
 from swarmlearning.models.store import StoreError, TensorStore
 from swarmlearning.rounds.events import Evaluated, MLDisconnected, ModelReceived, SessionRequested, SiteFailed
+from swarmlearning.rounds.phases import OutOfOrder
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.checking import fault_of_own
 from swarmlearning.sl.mlchannel import MLChannel
@@ -31,7 +32,10 @@ MLEvent: TypeAlias = SessionRequested | ModelReceived | Evaluated | MLDisconnect
 
 
 class MLSide:
-    """Serves one ML process after another. `on_event` is called in the event loop for whatever happens."""
+    """Serves one ML process after another.
+
+    `on_event` is called in the event loop for whatever happens, and raises `OutOfOrder` for what must not happen now.
+    """
 
     def __init__(
         self,
@@ -123,6 +127,12 @@ class MLSide:
     # --- from the ML process ----------------------------------------------------------------------------------------
 
     async def _on_message(self, message: FromML) -> None:
+        try:
+            await self._handle(message)
+        except OutOfOrder as error:
+            raise ChannelError(f"{type(message).__name__} came out of order: {error}") from error
+
+    async def _handle(self, message: FromML) -> None:
         match message:
             case Open():
                 self._open(message)

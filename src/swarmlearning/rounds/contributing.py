@@ -1,0 +1,55 @@
+"""Submits this site's model to the round in progress: what the ML process handed over, or closed with."""
+
+from swarmlearning.ledger.bodies import CloseSession, SubmissionKind, Submit
+from swarmlearning.ledger.contracts.training import state as contract
+from swarmlearning.ledger.contracts.training.state import Member, Round
+from swarmlearning.rounds.carrying import Carrying
+from swarmlearning.rounds.facts import Handed, RoundFacts
+from swarmlearning.rounds.mlsession import MLSession
+from swarmlearning.rounds.results import Results
+
+
+class Contributing:
+    """Decides as a member of the round in progress."""
+
+    def __init__(self, facts: RoundFacts, results: Results, carrying: Carrying, ml: MLSession) -> None:
+        self._facts = facts
+        self._results = results
+        self._carrying = carrying
+        self._ml = ml
+
+    def decide(self, me: Member) -> None:
+        """Reports that local training has ended, or submits the model that the round needs of this site."""
+        facts, current = self._facts, self._facts.training.round
+        if self._ml.closed and not me.finished and not facts.training.over:
+            facts.send(CloseSession(me.checkin))
+            return
+        if current is None or facts.uid in current.late:
+            return
+        if facts.uid in current.submissions and facts.uid not in current.unreachable:
+            return
+        kind, model = self._model_for(me, current)
+        known = current.submissions.get(facts.uid)
+        if known and (model is None or model.digest == known.digest or current.phase == "frozen"):
+            return
+        if model and not current.bars(facts.uid, model.digest):
+            self._carrying.submitted(current.number, model.digest)
+            weight = contract.weight_in(current, me, kind)
+            facts.send(Submit(current.number, current.base, kind, model.digest, model.size, weight))
+
+    def _model_for(self, me: Member, current: Round) -> tuple[SubmissionKind, Handed | None]:
+        if self._ml.closed:
+            return me.checkin, self._checkin(me, self._ml.closed)
+        offered = self._ml.offered
+        if offered is None or self._ml.has == self._results.latest() or not current.base:
+            return "trained", offered
+        return "carried", self._carrying.model_onto(current.base)
+
+    def _checkin(self, me: Member, closed: Handed) -> Handed | None:
+        """A finished member's contribution; `active` is the latest merged model, None while that is on its way."""
+        result, digest = self._facts.training.result, self._results.latest().digest
+        if me.checkin != "active" or not digest or (result and self._facts.uid in result.missing):
+            return closed
+        if digest in self._facts.held:
+            return Handed(digest, result.size if result else 0)
+        return None if result else closed

@@ -1,0 +1,144 @@
+"""The facts on which the machine of one node decides, and the outbox into which it puts what is to be done.
+
+Facts are the training contract as the verified chain shows it, the models in the store, the transactions, timers and
+work under way. Whoever decides calls plain methods: what they cause is appended to `out`, in order.
+"""
+
+from collections.abc import Iterable, KeysView
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from swarmlearning.ledger.bodies import Lost, Publish, TrainingBody
+from swarmlearning.ledger.contracts.training.state import Round, Training
+from swarmlearning.rounds.events import Action, Fetch, Key, Send
+from swarmlearning.rounds.timers import NEVER, Timers
+from swarmlearning.rounds.work import WorkUnderWay
+
+BEFORE = -1
+"""Height before the first block."""
+NOTHING = -1
+"""Round number of "no result yet"."""
+
+
+class ModelRef(NamedTuple):
+    """A merged model: the round it is the result of, and its digest; a round may have several, when one got lost."""
+
+    round: int
+    digest: str
+
+
+NO_MODEL = ModelRef(NOTHING, "")
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A model in the store that the ML process handed over."""
+
+    digest: str
+    size: int
+
+
+class RoundFacts:
+    """One node's facts. `now` is in seconds of a clock that never goes back, `moved` in bytes."""
+
+    def __init__(self, uid: str, incarnation: int, training: Training, held: Iterable[str]) -> None:
+        self.uid = uid
+        self.incarnation = incarnation
+        self.training = training
+        self.height = BEFORE
+        self.leader_height = BEFORE
+        self.moved = 0
+        self.now = 0.0
+        self.held = set(held)
+        self.out: list[Action] = []
+        self.timers = Timers(self.out)
+        self.work = WorkUnderWay(self.out)
+        # None while there is no answer, then the height of the block that has to be seen before it may be sent again
+        self._sent: dict[TrainingBody | Lost, int | None] = {}
+
+    def collect(self) -> list[Action]:
+        """Empties the outbox, and returns what was in it."""
+        collected = list(self.out)
+        self.out.clear()
+        return collected
+
+    def key_of(self, current: Round) -> Key:
+        """Returns run, round and term."""
+        return self.training.run, current.number, current.term
+
+    def advance(self, training: Training, height: int, leader_height: int) -> None:
+        """A newer state: what was sent for an older one may be sent again, timers of other terms mean nothing."""
+        self.training, self.height, self.leader_height = training, height, leader_height
+        self._sent = {body: at for body, at in self._sent.items() if at is None or at > height}
+        self.timers.keep(self.key_of(training.round) if training.round else NEVER)
+
+    # --- transactions -----------------------------------------------------------------------------------------------
+
+    @property
+    def sent(self) -> KeysView[TrainingBody | Lost]:
+        """The transactions under way: sent, and neither the block with them nor that with their refusal was seen."""
+        return self._sent.keys()
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the ledger has not yet answered a transaction."""
+        return None in self._sent.values()
+
+    def send(self, body: TrainingBody | Lost) -> None:
+        """Sends it unless it is under way, or has been refused and is to be tried again only later."""
+        if body not in self._sent and not self.timers.pausing(_kind(body)):
+            self._sent[body] = None
+            self.out.append(Send(body))
+
+    def accepted(self, body: TrainingBody | Lost, height: int) -> None:
+        """A sent transaction stands; it counts as under way until its block has been seen."""
+        self.timers.succeeded(_kind(body))
+        if height > self.height:
+            self._sent[body] = height
+        else:
+            self._sent.pop(body, None)
+
+    def refused(self, body: TrainingBody | Lost, height: int) -> None:
+        """What was judged on the state that is known here, or a newer one, may be sent again with a newer one still.
+
+        What was judged on an older state may hold now, and there may be no newer one: it is sent again soon.
+        """
+        if height < self.height:
+            self._sent.pop(body, None)
+            self.timers.pause(_kind(body))
+        else:
+            self._sent[body] = max(height, self.height + 1)
+
+    def forget(self, body: TrainingBody | Lost) -> None:
+        """The transaction may be sent again at once: what becomes of the one before has no meaning for it."""
+        self._sent.pop(body, None)
+
+    def publishes(self, current: Round) -> bool:
+        """Returns whether the result of this term is on its way to the ledger."""
+        return any(
+            isinstance(body, Publish) and (body.round, body.term) == (current.number, current.term)
+            for body in self._sent
+        )
+
+    # --- models -----------------------------------------------------------------------------------------------------
+
+    def fetch(self, digest: str, holders: tuple[str, ...]) -> None:
+        """Wants the model, unless it is to be tried again only later."""
+        if not self.timers.pausing(digest):
+            self.work.want(Fetch(digest, holders), self.now)
+
+    def fetched(self, digest: str) -> None:
+        """The model is in the store."""
+        self.work.fetched(digest, self.now)
+        self.held.add(digest)
+        self.timers.succeeded(digest)
+
+    def forget_models_but(self, needed: set[str]) -> None:
+        """Forgets all that concerns models that nobody needs any more."""
+        self.held &= needed | self.work.fetching
+        self.timers.forget_pauses(needed)
+        self.work.forget_times(needed)
+
+
+def _kind(body: TrainingBody | Lost) -> str:
+    return type(body).__name__

@@ -1,0 +1,228 @@
+"""The ML process of one node: what it sends, what it is sent, and its session on the ledger. `phases.py` has the table.
+
+What the node has of it outlives it: the model that it closed with, and how far its training was.
+"""
+
+from swarmlearning.ledger.bodies import Lost, OpenSession, ReportPerformance
+from swarmlearning.ledger.contracts.training.state import Member, Training
+from swarmlearning.ledger.contracts.training.terms import ANEW
+from swarmlearning.rounds.carrying import Carrying
+from swarmlearning.rounds.events import (
+    AnswerClosed,
+    AnswerOpened,
+    AnswerSynced,
+    Deliver,
+    DeliveryFailed,
+    Evaluated,
+    Fail,
+    ModelReceived,
+    SessionRequested,
+    Timer,
+)
+from swarmlearning.rounds.facts import NO_MODEL, Handed, ModelRef, RoundFacts
+from swarmlearning.rounds.phases import (
+    Absent,
+    Awaiting,
+    Delivering,
+    Ended,
+    Failed,
+    FromML,
+    Joining,
+    Open,
+    Phase,
+    Served,
+    ToML,
+    next_phase,
+)
+from swarmlearning.rounds.results import Results
+from swarmlearning.rounds.settings import RoundSettings
+
+TOO_LATE = f"training of contract {{}} is over; {ANEW}"
+RESET = "the training contract was reset by an operator; start the training again"
+
+
+class MLSession:
+    """Decides what the ML process is sent, and what the ledger is sent of it."""
+
+    def __init__(self, facts: RoundFacts, results: Results, carrying: Carrying, settings: RoundSettings) -> None:
+        self.phase: Phase = Absent()
+        self.closed: Handed | None = None
+        """The model that the ML process closed with: it goes on being contributed."""
+        self._facts = facts
+        self._results = results
+        self._carrying = carrying
+        self._settings = settings
+        self._session: OpenSession | None = None
+        self._run = facts.training.run
+        self._epochs = (0, 0)
+
+    @property
+    def _training(self) -> Training:
+        return self._facts.training
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def waits(self) -> bool:
+        """Whether the ML process waits for something."""
+        return isinstance(self.phase, Joining | Awaiting | Delivering | Served)
+
+    @property
+    def gone(self) -> bool:
+        """Whether there was an ML process, and there is none any more."""
+        return self._session is not None and isinstance(self.phase, Absent)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the contract was reset since the ML process asked for its session."""
+        return self._run != self._training.run and not isinstance(self.phase, Absent)
+
+    @property
+    def handed(self) -> Handed | None:
+        """The model that the ML process waits with."""
+        return self._waiting.model if self._waiting else None
+
+    @property
+    def offered(self) -> Handed | None:
+        """The model that it waits with, if it has not been served a result since."""
+        return self._waiting.model if isinstance(self._waiting, Awaiting) else None
+
+    @property
+    def has(self) -> ModelRef:
+        """The merged model that it trains from."""
+        match self._waiting or self.phase:
+            case Joining(has) | Open(has) | Awaiting(has) | Served(has):
+                return has
+            case _:
+                return NO_MODEL
+
+    @property
+    def _waiting(self) -> Awaiting | Served | None:
+        match self.phase:
+            case Awaiting() | Served() as waiting:
+                return waiting
+            case Delivering(before):
+                return before
+            case _:
+                return None
+
+    @property
+    def needed(self) -> set[str]:
+        """The models that are needed for it."""
+        return {self.has.digest, *(model.digest for model in (self.handed, self.closed) if model)}
+
+    # --- what it sends ----------------------------------------------------------------------------------------------
+
+    def receive(self, message: FromML) -> None:
+        """Handles a message of the ML process. Raises `OutOfOrder`; then nothing has changed."""
+        before, self.phase = self.phase, next_phase(self.phase, message, self._results.latest())
+        match message:
+            case SessionRequested(session):
+                self._session, self._run, self.closed = session, self._training.run, None
+                self._facts.forget(session)  # a refusal of the session before says nothing about this one
+            case ModelReceived(closing=closing) if handed := self.handed:
+                self._facts.held.add(handed.digest)
+                self._carrying.begin()
+                if closing:
+                    self.closed = handed
+            case Evaluated(loss, metric, epochs, total) if isinstance(before, Delivering):
+                self._epochs = epochs, total
+                if self._training.result and before.result == self._results.latest():
+                    self._facts.send(ReportPerformance(before.result.round, loss, metric, epochs, total))
+
+    def recorded(self, body: object) -> None:
+        """Notes that a transaction stands; if it is that of the session, the ledger has that."""
+        if isinstance(self.phase, Joining) and body == self._session:
+            self.phase = Joining(self.phase.has, recorded=True)
+
+    def delivery_failed(self, failed: DeliveryFailed) -> None:
+        """Notes that a result could not be delivered."""
+        self.phase = next_phase(self.phase, failed, self._results.latest())
+
+    # --- what it is sent --------------------------------------------------------------------------------------------
+
+    def fail(self, text: str) -> None:
+        """Ends the ML process' training, unless it has ended; the text says why and what to do."""
+        if not isinstance(self.phase, Absent | Ended | Failed):
+            self._send(Fail(text))
+
+    def attend(self, me: Member | None) -> None:
+        """Opens the session, and reports that the ML process is gone."""
+        match self.phase:
+            case Absent():
+                if me and self._is_mine(me) and me.present and not self._training.over:
+                    self._facts.send(Lost(self._facts.uid, self._facts.incarnation))
+            case Ended() | Failed():
+                pass
+            case Joining(recorded=False) if self._training.settled:
+                self.fail(TOO_LATE.format(self._training.name))
+            case _ if not self._training.settled and self._is_to_open(me):
+                if self._session and (me or not self._training.over):  # else wait: its result may be void yet
+                    self._facts.send(self._session)
+            case Joining() if me and (me.present or self._training.settled):
+                self._send(AnswerOpened())
+
+    def serve(self, me: Member, latest: ModelRef) -> None:
+        """Delivers the latest result, which is in the store, when the ML process waits, and lets it go on."""
+        match self.phase:
+            case Delivering(result=result) if result == latest:
+                pass  # the report follows when it is loaded
+            case Awaiting(has, model) if latest.digest and has != latest and self._is_worth_carrying(has, latest):
+                self._carrying.carry(model, has, latest)
+                self._report_held(me, latest)
+            case Awaiting(has) | Served(has) if latest.digest and has != latest:
+                self._send(Deliver(latest.digest))
+            case Awaiting(has) | Served(has):
+                if has == latest:
+                    self._report_held(me, latest)  # a report that it misses it may have come later
+                self._answer(me)
+            case _:
+                self._report_held(me, latest)
+
+    def _answer(self, me: Member) -> None:
+        """Lets the ML process go on once it has been served a result, and end once the final one is settled."""
+        if self._training.over:
+            ready = self._training.settled
+        else:
+            ready = isinstance(self.phase, Served) and not self.closed and self._is_paced(me)
+        if ready:
+            self._send(AnswerClosed() if self.closed else AnswerSynced(me.interval, self._training.over))
+
+    def _is_paced(self, me: Member) -> bool:
+        """With an adaptive interval it waits for all contributors' losses, as long as a leader would wait for them."""
+        result, current = self._training.result, self._training.round
+        if not me.adaptive or result is None or result.paced:
+            return True
+        if current is None:
+            return False
+        pace = Timer("pace", self._facts.key_of(current))
+        return self._facts.timers.expired(pace, self._settings.full_quorum_seconds)
+
+    def _send(self, message: ToML) -> None:
+        self.phase = next_phase(self.phase, message, self._results.latest())
+        self._facts.out.append(message)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _is_mine(self, me: Member) -> bool:
+        return me.incarnation == self._facts.incarnation
+
+    def _is_to_open(self, me: Member | None) -> bool:
+        """Whether the session is not open on the ledger, or a late report of the ML process before has closed it."""
+        unrecorded = isinstance(self.phase, Joining) and not self.phase.recorded
+        if me is None or unrecorded or not self._is_mine(me):
+            return True
+        closed = me.finished and not self.closed and not self._training.over
+        return closed or me.attendance in ("restarted", "ml-lost")
+
+    def _is_worth_carrying(self, has: ModelRef, latest: ModelRef) -> bool:
+        return not (self.closed or self._training.over) and self._carrying.is_worth_it(has, latest)
+
+    def _report_held(self, me: Member, latest: ModelRef) -> None:
+        """Reports that the result is in the store, and whether the ML process goes on from it, or begins with it."""
+        match self.phase:
+            case Joining(has) | Open(has) | Awaiting(has) | Served(has):
+                loaded = has in (latest, NO_MODEL)
+            case _:
+                loaded = False
+        self._results.report_held(me, self._epochs, loaded=loaded)

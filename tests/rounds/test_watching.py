@@ -1,0 +1,98 @@
+"""How one round machine watches the leader of a round that is due."""
+
+from support.play import merged
+from support.roundnode import Node, joined, submitted
+from swarmlearning.ledger.bodies import (
+    Depose,
+)
+from swarmlearning.rounds.events import (
+    Fetched,
+    Send,
+    TimerFired,
+)
+
+
+def watching() -> Node:
+    """`b` is in a round that is due and led by `a`."""
+    node = joined("b", "a", "b", "c")
+    (sent,) = node.hand_over()
+    assert isinstance(sent, Send)
+    node.accept(sent.body)
+    node.play.submit("a", "b")
+    node.advance(leader_height=5)
+    return node
+
+
+def test_a_leader_that_is_quiet_for_too_long_is_reported_once() -> None:
+    node = watching()
+    depose = Depose(0, 0, 1, 5, "progress")
+    assert node.fire("patience") == [Send(depose)]
+    node.accept(depose)
+    node.play.depose("b")
+    assert node.advance(leader_height=5) == []
+
+
+def test_patience_with_a_leader_begins_anew_when_it_reports_and_is_doubled_when_one_was_deposed() -> None:
+    node = watching()
+    (first,) = node.started("patience")
+    node.advance(leader_height=6)
+    assert node.handle(TimerFired(first, 0)) == []
+    assert node.fire("patience") == [Send(Depose(0, 0, 1, 6, "progress"))]
+    node.play.depose("c", "b")
+    assert node.play.leader == "b"
+    node.advance(leader_height=6)
+    node.play.depose("b")
+    assert node.play.leader == "c"
+    node.advance(leader_height=6)
+    assert node.seconds("patience") == [
+        30.0,
+        30.0,
+        60.0,
+    ]
+
+
+def test_patience_with_a_leader_is_not_longer_because_leaders_before_it_were_lost() -> None:
+    node = watching()
+    for _ in range(8):
+        node.play.depose("sn", by_sn=True, cause="lease")
+        node.advance(leader_height=6)
+    assert set(node.seconds("patience")) == {30.0}
+
+
+def test_a_leader_whose_round_is_not_due_is_not_watched() -> None:
+    node = joined("b", "a", "b", "c")
+    node.hand_over()
+    assert node.timers == []
+
+
+def test_a_leader_that_takes_far_longer_than_leaders_before_it_is_reported_though_it_reports_progress() -> None:
+    node = submitted("b", "a", "b", "c")
+    node.advance()
+    node.now = 10.0
+    node.play.publish()
+    node.advance()
+    node.handle(Fetched(merged(0)))
+    node.play.depose("b")
+    node.play.report("a", "b", "c")
+    node.play.submit("a", "b", "c")
+    assert (node.play.leader, node.play.frozen) == ("c", True)
+    node.advance()
+    (overdue,) = [each for each in node.timers if each.timer.purpose == "overdue" and each.timer.subject == "frozen"]
+    assert overdue.seconds == 60.0 + 3 * (30.0 + 10.0) * 2
+    (report,) = [action for action in node.handle(TimerFired(overdue.timer, 0)) if isinstance(action, Send)]
+    assert report.body == Depose(1, 1, 1, node.height, "overdue")
+
+
+def test_the_leader_of_the_first_merge_is_not_overdue_while_it_reports_progress() -> None:
+    node = submitted("b", "a", "b", "c")
+    node.advance()
+    assert node.play.frozen
+    assert node.started("overdue") == []
+
+
+def test_a_leader_that_does_not_freeze_a_round_that_is_due_is_overdue() -> None:
+    node = joined("b", "a", "b", "c")
+    node.play.submit("a", "c")
+    node.advance()
+    (overdue,) = [each for each in node.timers if each.timer.purpose == "overdue"]
+    assert overdue.seconds == 30.0 + 3 * 30.0
