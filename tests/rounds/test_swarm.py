@@ -55,7 +55,7 @@ def test_rounds_wait_for_all_whose_session_is_open_though_fewer_would_do() -> No
         assert [len(body.receipt.contributions) for body in results(swarm)] == [4, 4, 4]
 
 
-def test_every_hand_over_is_contributed_once() -> None:
+def test_every_model_that_is_handed_over_is_contributed_once() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(), min_peers=3):
         run(swarm)
         trained = [body.digest for _, body in submits(swarm) if body.submission == "trained"]
@@ -88,18 +88,18 @@ def test_when_all_are_inactive_the_last_model_stands() -> None:
 
 
 @pytest.mark.parametrize("checkin", get_args(CheckinMode))
-def test_who_only_closes_ends_too(checkin: CheckinMode) -> None:
+def test_sites_that_only_close_end_with_the_final_model(checkin: CheckinMode) -> None:
     for swarm in swarms(*[Plan(rounds=0, checkin=checkin)] * 2, min_peers=2):
         run(swarm)
 
 
-def test_training_is_over_with_min_peers_and_the_others_are_told() -> None:
+def test_training_is_over_when_min_peers_have_closed_and_the_others_end_too() -> None:
     for swarm in swarms(Plan(rounds=1), Plan(rounds=1), Plan(rounds=99), min_peers=2):
         run(swarm)
         assert len(results(swarm)) < 10
 
 
-def test_a_latecomer_takes_the_latest_model_before_it_contributes() -> None:
+def test_a_latecomer_loads_the_latest_result_before_it_contributes() -> None:
     for swarm in swarms(Plan(rounds=4), Plan(rounds=4), Plan(rounds=1, joins=LATE), min_peers=2):
         swarm.moments.when(published(0), swarm.sites["sl-3"].start)
         run(swarm)
@@ -107,14 +107,14 @@ def test_a_latecomer_takes_the_latest_model_before_it_contributes() -> None:
         assert swarm.training.members["sl-3"].contributed > 0
 
 
-def test_who_holds_the_latest_model_is_waited_for_though_it_has_only_begun() -> None:
+def test_a_latecomer_that_holds_the_latest_result_is_waited_for() -> None:
     for swarm in swarms(Plan(rounds=6), Plan(rounds=6), Plan(joins=LATE, begins=20.0), min_peers=2):
         swarm.moments.when(published(0), swarm.sites["sl-3"].start)
         run(swarm)
         assert swarm.training.members["sl-3"].contributed > 1
 
 
-def test_who_comes_when_all_is_over_is_told_so() -> None:
+def test_a_site_that_comes_after_the_end_fails_with_the_reason() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(joins=LATE), min_peers=2):
         swarm.moments.when(lambda state: state.over, swarm.sites["sl-3"].start)
         run(swarm)
@@ -157,7 +157,7 @@ def test_a_leader_that_goes_away_is_replaced(moment: str, fate: str) -> None:
         assert struck
 
 
-def test_a_result_that_went_away_with_its_leader_is_made_again() -> None:
+def test_a_result_that_only_its_lost_leader_had_is_made_again() -> None:
     for swarm in swarms(*[Plan(rounds=3)] * 4, min_peers=3):
 
         def leave(swarm: Swarm = swarm) -> None:
@@ -169,7 +169,7 @@ def test_a_result_that_went_away_with_its_leader_is_made_again() -> None:
         assert [(len(body.receipt.contributions), body.term) for body in again] == [(4, 0), (3, 1)]
 
 
-def test_below_min_peers_the_swarm_waits_for_those_who_are_away_and_says_so() -> None:
+def test_a_swarm_below_min_peers_waits_for_lost_members_and_names_them() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(), min_peers=3):
         told: dict[str, str] = {}
 
@@ -221,7 +221,7 @@ def test_a_file_that_is_gone_is_fetched_again() -> None:
         run(swarm)
 
 
-def test_a_result_that_all_have_lost_is_made_again_from_the_model_before() -> None:
+def test_a_result_that_all_have_lost_is_made_again_from_the_result_before() -> None:
     again = 0
     for swarm in swarms(*[Plan(rounds=3)] * 3, min_peers=3):
 
@@ -242,7 +242,7 @@ def test_a_model_that_is_not_finite_is_left_out_and_its_site_gets_the_result() -
         assert left_out(swarm) == {("sl-2", "non-finite")}
 
 
-def test_without_a_usable_model_of_everybody_needed_the_swarm_waits_and_says_why() -> None:
+def test_a_swarm_that_needs_an_unusable_model_waits_and_names_its_site() -> None:
     for swarm in swarms(Plan(), Plan(), Plan(), min_peers=3):
         told: dict[str, str] = {}
 
@@ -259,7 +259,7 @@ def test_without_a_usable_model_of_everybody_needed_the_swarm_waits_and_says_why
 # --- states that no time heals --------------------------------------------------------------------------------------
 
 
-def test_nobody_who_may_lead_is_a_state_with_a_text() -> None:
+def test_a_swarm_in_which_no_member_may_lead_reports_that() -> None:
     for swarm in swarms(*[Plan(settings=CANNOT_LEAD)] * 3, min_peers=2):
         assert swarm.run() == "waits"
         assert set(reasons(swarm)) == {"sl-1", "sl-2", "sl-3"}

@@ -24,7 +24,7 @@ class _Frozen(msgspec.Struct, frozen=True):
 
 
 class Timer(_Frozen, frozen=True):
-    """What a time-out is for.
+    """A time-out, by its purpose.
 
     `subject`: the digest of a `fetch`, `slow`, `missing`, `retry` or `check`, the height that `patience` counts from.
     """
@@ -48,7 +48,7 @@ class ChainAdvanced(_Frozen, frozen=True):
 
 
 class SessionRequested(_Frozen, frozen=True):
-    """The ML process opened its channel and states its parameters, and which merged model it trains from, if any."""
+    """The ML process opened its channel and requests a session; `holds`: the merged model it trains from, if any."""
 
     session: OpenSession
     holds: str = ""
@@ -72,7 +72,7 @@ class Evaluated(_Frozen, frozen=True):
 
 
 class MLDisconnected(_Frozen, frozen=True):
-    """The ML process is gone; `well` when it said good-bye."""
+    """The ML process is gone; `well` when it had announced that."""
 
     well: bool
 
@@ -100,7 +100,7 @@ class Dropped(_Frozen, frozen=True):
 
 
 class DeliveryFailed(_Frozen, frozen=True):
-    """What should be delivered is not in the local store: the ML process has not got it."""
+    """The model to be delivered is not in the local store, or unusable: the ML process does not have it."""
 
     digest: str
 
@@ -114,7 +114,7 @@ class LocalFailure(_Frozen, frozen=True):
 
 
 class SiteFailed(_Frozen, frozen=True):
-    """This site cannot train on, as when its model cannot be used; `reason` tells its user why and what to do."""
+    """This site cannot train on, as when its model cannot be used; `reason` is for its user: why, and what to do."""
 
     reason: str
 
@@ -130,7 +130,7 @@ class Merged(_Frozen, frozen=True):
 
 
 class Carried(_Frozen, frozen=True):
-    """What `Carry` asked for is in the local store, as model `result`; empty when it cannot be made."""
+    """The outcome of a `Carry` is in the local store, as model `result`; empty when it cannot be made."""
 
     digest: str
     onto: str
@@ -139,7 +139,7 @@ class Carried(_Frozen, frozen=True):
 
 
 class TimerFired(_Frozen, frozen=True):
-    """The time that `SetTimer` asked for is over. `moved`: bytes fetched and merged at this node since its start."""
+    """The time of a `SetTimer` is over. `moved`: bytes fetched and merged at this node since its start."""
 
     timer: Timer
     moved: int
@@ -199,7 +199,7 @@ class Fetch(_Frozen, frozen=True):
 
 
 class Verify(_Frozen, frozen=True):
-    """Check the bytes of this model in the local store; say `Dropped` if they are wrong."""
+    """Check the bytes of this model in the local store; report `Dropped` if they are wrong."""
 
     digest: str
 
@@ -229,7 +229,7 @@ class Carry(_Frozen, frozen=True):
 
 
 Work: TypeAlias = Fetch | Merge | Carry
-"""Actions that take time. Each is reported by an event when it ends, unless it is cancelled."""
+"""Actions of some duration. Each is reported by an event when it ends, unless it is cancelled."""
 
 
 class Cancel(_Frozen, frozen=True):
@@ -239,13 +239,13 @@ class Cancel(_Frozen, frozen=True):
 
 
 class Deliver(_Frozen, frozen=True):
-    """Hand the model to the ML process and await `Evaluated`, or say `DeliveryFailed`; one at a time."""
+    """Hand the model to the ML process and await `Evaluated`, or report `DeliveryFailed`; one at a time."""
 
     digest: str
 
 
 class AnswerOpened(_Frozen, frozen=True):
-    """Tell the ML process that its session is open."""
+    """Report to the ML process that its session is open."""
 
 
 class AnswerSynced(_Frozen, frozen=True):
@@ -256,17 +256,17 @@ class AnswerSynced(_Frozen, frozen=True):
 
 
 class AnswerClosed(_Frozen, frozen=True):
-    """Tell the ML process that training is over everywhere."""
+    """Report to the ML process that training is over everywhere."""
 
 
 class Fail(_Frozen, frozen=True):
-    """The ML process cannot go on; `text` says why and what to do."""
+    """End the training of the ML process; `text` gives the reason and what to do."""
 
     text: str
 
 
 class SetTimer(_Frozen, frozen=True):
-    """Say `TimerFired` after this many seconds."""
+    """Report `TimerFired` after this many seconds."""
 
     timer: Timer
     seconds: float

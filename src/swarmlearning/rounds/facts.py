@@ -81,7 +81,7 @@ class RoundFacts:
 
     @property
     def unanswered(self) -> bool:
-        """Whether the ledger has not yet answered a transaction."""
+        """True while the answer to a transaction is outstanding."""
         return None in self._sent.values()
 
     def send(self, body: TrainingBody | Lost) -> None:
@@ -99,9 +99,9 @@ class RoundFacts:
             self._sent.pop(body, None)
 
     def refused(self, body: TrainingBody | Lost, height: int) -> None:
-        """What was judged on the state that is known here, or a newer one, may be sent again with a newer one still.
+        """A refused transaction may be sent again with a newer state than that on which it was judged.
 
-        What was judged on an older state may hold now, and there may be no newer one: it is sent again soon.
+        Where that was older than the one known here, it may hold now, and no newer state may come: it is sent soon.
         """
         if height < self.height:
             self._sent.pop(body, None)

@@ -6,7 +6,7 @@ to be unusable, it merges; then it publishes. From the moment that minPeers are 
 reports `Progress` as long as it waits for the others or bytes move, and the others watch it (`watching.py`). A leader
 that cannot do its work (a full disk) deposes itself.
 
-A contributor whose model takes three times as long as those of minPeers others is left out. Contributors whose models
+A contributor whose model needs three times as long as those of minPeers others is left out. Contributors whose models
 the leaders before could not fetch do not count to minPeers (`Round.unreachable`): the leader goes on trying by itself,
 freezes when it has enough of them, and lets another lead when it has tried for its patience.
 """

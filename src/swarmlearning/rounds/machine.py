@@ -91,7 +91,7 @@ class RoundMachine:
 
     @property
     def waiting(self) -> Waiting | None:
-        """What the ML process waits for, None while it does not."""
+        """The state that the ML process waits for, None while it does not wait."""
         return waiting(self._facts.training) if self._ml.waits else None
 
     def handle(self, event: Event, now: float) -> list[Action]:

@@ -1,6 +1,6 @@
-"""The ML process of one node: what it sends, what it is sent, and its session on the ledger. `phases.py` has the table.
+"""The ML process of one node: its messages, the answers, and its session on the ledger. `phases.py` has the table.
 
-What the node has of it outlives it: the model that it closed with, and how far its training was.
+The node goes on with what it left: the model that it closed with, and how far its training was.
 """
 
 from swarmlearning.ledger.bodies import Lost, OpenSession, ReportPerformance
@@ -42,7 +42,7 @@ RESET = "the training contract was reset by an operator; start the training agai
 
 
 class MLSession:
-    """Decides what the ML process is sent, and what the ledger is sent of it."""
+    """Decides what is sent to the ML process, and what the ledger gets to know of it."""
 
     def __init__(self, facts: RoundFacts, results: Results, carrying: Carrying, settings: RoundSettings) -> None:
         self.phase: Phase = Absent()
@@ -64,17 +64,17 @@ class MLSession:
 
     @property
     def waits(self) -> bool:
-        """Whether the ML process waits for something."""
+        """True while the ML process waits for something."""
         return isinstance(self.phase, Joining | Awaiting | Delivering | Served)
 
     @property
     def gone(self) -> bool:
-        """Whether there was an ML process, and there is none any more."""
+        """True when there was an ML process, and there is none any more."""
         return self._session is not None and isinstance(self.phase, Absent)
 
     @property
     def outdated(self) -> bool:
-        """Whether the contract was reset since the ML process asked for its session."""
+        """True when the contract was reset since the ML process requested its session."""
         return self._run != self._training.run and not isinstance(self.phase, Absent)
 
     @property
@@ -119,7 +119,7 @@ class MLSession:
         match message:
             case SessionRequested(session):
                 self._session, self._run, self.closed = session, self._training.run, None
-                self._facts.forget(session)  # a refusal of the session before says nothing about this one
+                self._facts.forget(session)  # a refusal of the session before does not concern this one
             case ModelReceived(closing=closing) if handed := self.handed:
                 self._facts.held.add(handed.digest)
                 self._carrying.begin()
@@ -142,7 +142,7 @@ class MLSession:
     # --- what it is sent --------------------------------------------------------------------------------------------
 
     def fail(self, text: str) -> None:
-        """Ends the ML process' training, unless it has ended; the text says why and what to do."""
+        """Ends the ML process' training, unless it has ended; the text gives the reason and what to do."""
         if not isinstance(self.phase, Absent | Ended | Failed):
             self._send(Fail(text))
 
@@ -208,7 +208,7 @@ class MLSession:
         return me.incarnation == self._facts.incarnation
 
     def _is_to_open(self, me: Member | None) -> bool:
-        """Whether the session is not open on the ledger, or a late report of the ML process before has closed it."""
+        """Returns whether the session is not open on the ledger, or was closed by a late report of the one before."""
         unrecorded = isinstance(self.phase, Joining) and not self.phase.recorded
         if me is None or unrecorded or not self._is_mine(me):
             return True

@@ -41,9 +41,9 @@ from swarmlearning.rounds.events import (
 from swarmlearning.rounds.facts import NO_MODEL, Handed, ModelRef
 
 FromML: TypeAlias = SessionRequested | ModelReceived | Evaluated | MLDisconnected
-"""What comes from the ML process."""
+"""Messages of the ML process."""
 ToML: TypeAlias = AnswerOpened | Deliver | AnswerSynced | AnswerClosed | Fail
-"""What is sent to the ML process."""
+"""Messages to the ML process."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Failed:
-    """It was told why it cannot go on."""
+    """It has got the reason why it cannot go on."""
 
 
 Phase: TypeAlias = Absent | Joining | Open | Awaiting | Delivering | Served | Ended | Failed

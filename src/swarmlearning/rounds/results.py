@@ -9,7 +9,7 @@ from swarmlearning.rounds.timers import NEVER
 
 
 class Results:
-    """What is to be done about the standing result, whatever the ML process does."""
+    """Decides about the standing result, whatever the ML process does."""
 
     def __init__(self, facts: RoundFacts) -> None:
         self._facts = facts

@@ -1,4 +1,4 @@
-"""What an operator says about one SL's part in rounds, and the times that follow from it."""
+"""An operator's settings of one SL's part in rounds, and the times that follow from them."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -7,21 +7,21 @@ from swarmlearning.ledger.bodies import InitialSync
 from swarmlearning.ledger.contracts.training.state import Round
 
 QUIET_SECONDS = 30.0
-"""How long a leader at work may be quiet at first, where the operator does not want it shorter."""
+"""Seconds that a leader at work may be quiet at first, where the operator's setting is not shorter."""
 REPORTS_PER_PATIENCE = 3
-"""How often a leader at work says so within the time that the others have patience."""
+"""Number of reports of a leader at work within the time that the others have patience."""
 DOUBLINGS = 10
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 3.0
 """Seconds until what has failed is tried again: doubled with each failure."""
 LONGEST_WORK_PAUSE = 60.0
-"""The same for a leader's work, of which the ledger may be told each time."""
+"""The same for a leader's work, each failure of which may be reported to the ledger."""
 
 TOO_SLOW = 3
-"""How many times as long as the others a contributor's model may take, and a leader as leaders before it."""
+"""Factor by which a contributor's model may be slower than the others', and a leader than leaders before it."""
 LEAST_SECONDS = 10.0
-"""What nobody is too slow in."""
+"""Seconds within which nobody is too slow."""
 
 OnNonFinite: TypeAlias = Literal["exclude", "fail"]
 """When somebody's model has NaN or infinity: training goes on without that model, or it ends at this site."""
@@ -47,7 +47,7 @@ class RoundSettings:
         return self.patience(current) / REPORTS_PER_PATIENCE
 
     def term_seconds(self, current: Round, usual: float) -> float:
-        """Seconds that a leader may take for a round that is due, where leaders before it took the `usual` ones."""
+        """Seconds that a leader may need for a round that is due, where leaders before it needed the `usual` ones."""
         return self.patience(current) + TOO_SLOW * (self.full_quorum_seconds + usual) * _doubled(current)
 
 

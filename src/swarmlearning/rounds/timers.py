@@ -11,7 +11,7 @@ NEVER: Key = (-1, -1, -1)
 
 
 class Timers:
-    """Which timers run, and which are over. Those that are started are appended to `out`."""
+    """Timers that run or are over. Those that are started are appended to `out`."""
 
     def __init__(self, out: list[Action]) -> None:
         self._out = out

@@ -1,7 +1,7 @@
 """Watches the leader of a round that is due, as each member does.
 
 Whoever has not heard of it for its patience reports that (`Depose`); two such reports depose it. A leader that moves on
-but takes three times as long as leaders have taken before is reported as overdue.
+but needs three times as long as leaders before it is reported as overdue.
 """
 
 from collections import deque
@@ -61,7 +61,7 @@ class Watching:
             self._report(current, facts.leader_height, "progress")
 
     def _judge(self, current: Round) -> None:
-        """Reports a leader that takes too long; one that merges only where it is known how long that takes."""
+        """Reports a leader that is too slow; one that merges only where it is known how long merging lasts."""
         facts = self._facts
         if not self._seconds and current.phase == "frozen":
             return
