@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +71,7 @@ class Site:
             ledger.join(uid)
         ledger.say("b", Announce({"fs": f"127.0.0.1:{port}"}), network.CONTRACT)
         self.directory, self.other = directory, other
+        self.idle = set[asyncio.Task[object]]()
         self.store = TensorStore(directory / "models")
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self.tasks = Tasks()
@@ -154,6 +155,31 @@ async def stuck_merge(site: Site) -> AsyncIterator[Merge]:
 
 def replace_uid(entry: Submission, uid: str) -> Submission:
     return msgspec.structs.replace(entry, uid=uid)
+
+
+async def kept_of(site: Site, digests: Sequence[str], *needed: str) -> list[bool]:
+    """Which of the models the store holds once these are needed and all work has ended."""
+    site.effects.perform(Keep(needed))
+    while running := asyncio.all_tasks() - site.idle:
+        await asyncio.wait(running)
+    return [site.store.has(digest) for digest in digests]
+
+
+async def test_models_are_removed_when_one_is_not_needed_any_more_and_not_when_more_are_needed(site: Site) -> None:
+    site.idle = asyncio.all_tasks()
+    first, second, third = [(await site.has(number)).digest for number in (1, 2, 3)]
+    models = (first, second, third)
+    assert await kept_of(site, models, first, second) == [True, True, False]  # what an earlier process has left
+    await site.has(3)
+    assert await kept_of(site, models, first, second, "f" * 64) == [True, True, True]
+    assert await kept_of(site, models, second, "f" * 64) == [False, True, False]
+
+
+async def test_a_model_that_becomes_needed_while_others_are_being_removed_stays(site: Site) -> None:
+    site.idle = asyncio.all_tasks()
+    first, second = [(await site.has(number)).digest for number in (1, 2)]
+    site.effects.perform(Keep((first,)))
+    assert await kept_of(site, (first, second), first, second) == [True, True]
 
 
 async def test_neither_a_fetch_nor_a_delivery_waits_for_a_merge(site: Site) -> None:

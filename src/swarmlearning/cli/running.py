@@ -1,6 +1,7 @@
 """Runs a node, or a command that acts as one, until it ends or a signal stops it."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Coroutine
@@ -50,6 +51,7 @@ def run_node(work: Coroutine[Any, Any, T]) -> T | None:
 
     import uvloop
 
+    gc.freeze()  # what has been imported stays: no collection has to look at it again
     return uvloop.run(main())
 
 

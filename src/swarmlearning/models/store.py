@@ -55,7 +55,10 @@ class NotHeldError(StoreError):
 
 
 class TensorStore:
-    """The model files in one directory, which belongs to this object alone."""
+    """The model files in one directory, which belongs to this object alone.
+
+    `needed`: digests of the models that are not removed; `retain` replaces them, and more may be added in between.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Reads what an earlier process left: forgets files that do not fit their chunk list, removes temporaries.
@@ -66,7 +69,7 @@ class TensorStore:
         self._held: dict[str, ModelDigest] = {}
         self._most_held = 0
         self._pins = Pins()
-        self._needed: frozenset[str] = frozenset()
+        self.needed: frozenset[str] = frozenset()
         self._spares = Spares(directory)
         with self.writing(directory, 0):
             directory.mkdir(parents=True, exist_ok=True)
@@ -188,7 +191,7 @@ class TensorStore:
         The set counts from this call on, also for removals that are under way. A model that is being read stays
         readable.
         """
-        self._needed = frozenset(keep)
+        self.needed = frozenset(keep)
         return asyncio.to_thread(self._remove_unneeded)
 
     @contextlib.contextmanager
@@ -298,11 +301,11 @@ class TensorStore:
         return False
 
     def _remove_unneeded(self) -> None:
-        for digest in self._known() - self._needed:
+        for digest in self._known() - self.needed:
             self._pins.unless_pinned(digest, self._remove)
 
     def _remove(self, digest: str) -> None:
-        if digest not in self._needed:  # it may be needed by now
+        if digest not in self.needed:  # it may be needed by now
             self._recycle(digest)
             self.forget(digest)
 

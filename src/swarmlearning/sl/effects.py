@@ -84,6 +84,7 @@ class Effects:
         self._ml = ml
         self._narrator = narrator
         self._emit = emit
+        self._kept: frozenset[str] | None = None
         self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones
 
     def perform(self, action: Effect) -> None:
@@ -104,7 +105,7 @@ class Effects:
             case SetTimer():
                 self._tasks.start(self._wait(action))
             case Keep(digests):
-                self._tasks.start(self._tidy(self._store.retain(frozenset(digests))))
+                self._keep(frozenset(digests))
             case Deliver(digest):
                 self._tasks.start(self._deliver(digest, self._ml.session_id))
 
@@ -263,6 +264,14 @@ class Effects:
     async def _verify(self, digest: str) -> None:
         if not await self._store.verify(digest):
             self._emit(Dropped(digest))
+
+    def _keep(self, digests: frozenset[str]) -> None:
+        """Where models are only added to those needed, as with every submission, there is nothing to remove."""
+        before, self._kept = self._kept, digests
+        if before is not None and digests > before:
+            self._store.needed = digests
+        else:
+            self._tasks.start(self._tidy(self._store.retain(digests)))
 
     async def _tidy(self, removal: Awaitable[None]) -> None:
         await removal
