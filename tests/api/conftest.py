@@ -1,19 +1,7 @@
-"""The nodes run on uvloop, so their tests do."""
+"""Tests on uvloop, and the identities of nodes."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from support.uvloops import identities_of, pytest_asyncio_loop_factories, workspace
 
-import pytest
-import uvloop
+__all__ = ["identities", "pytest_asyncio_loop_factories", "workspace"]
 
-from support.certs import make_workspace
-from swarmlearning.identity.identity import Identity
-
-
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], uvloop.Loop]]:
-    return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
-    return make_workspace(Path(tmp_path_factory.mktemp("identities")), ["SN-1", "SL-1", "SL-2"])
+identities = identities_of("SN-1", "SL-1", "SL-2")

@@ -1,4 +1,4 @@
-"""The benchmark of merging runs and says what it promises; how fast it was is nobody's business here."""
+"""The benchmark of merging runs and prints what it promises; its figures are not judged here."""
 
 import runpy
 from functools import partial

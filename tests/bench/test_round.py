@@ -1,4 +1,4 @@
-"""The benchmark of a round runs and says what it promises; how fast it was is nobody's business here."""
+"""The benchmark of a round runs and prints what it promises; its figures are not judged here."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where a test puts its bridge."""
+"""The folders of a bridge, and clients that leave when a test ends."""
 
 from collections.abc import Iterator
 from pathlib import Path

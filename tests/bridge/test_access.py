@@ -1,4 +1,4 @@
-"""Who can use what the SL and the original's client share."""
+"""Access to the files and FIFOs that the SL and the original's client share."""
 
 import os
 import stat
@@ -58,7 +58,7 @@ def umask(mask: int) -> Iterator[None]:
 
 
 def make(path: Path, name: str, content: bytes) -> None:
-    """What the bridge has under `name`: a FIFO for a channel, else a file with this content."""
+    """Makes what the bridge has under `name`: a FIFO for a channel, else a file with this content."""
     if name.endswith("channel"):
         os.mkfifo(path)
     else:

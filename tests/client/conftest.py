@@ -29,7 +29,7 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def in_a_swarm(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeSL], None]:
-    """Names the SL node to what is made next."""
+    """Sets the SL node for what is made next."""
     monkeypatch.delenv("SWARM_LOOPBACK", raising=False)
     return lambda sl: monkeypatch.setenv("SWARM_CHANNEL", str(sl.path))
 

@@ -164,7 +164,7 @@ def test_a_hook_called_before_on_train_begin_is_an_error_that_names_it(tmp_path:
 
 @pytest.mark.parametrize("calls_it", [True, False])
 def test_a_script_that_does_not_call_on_train_end_prints_one_warning(tmp_path: Path, calls_it: bool) -> None:
-    """Once: neither a process forked from it nor the callback's end in a function has a say of its own."""
+    """Once: neither a process forked from it nor the end of the callback in a function prints another."""
     script = f"""
 import os, sys
 import numpy as np

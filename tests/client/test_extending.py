@@ -1,4 +1,4 @@
-"""What docs/extending.md shows of the client runs as it stands there."""
+"""The examples of the client in docs/extending.md run as they are printed there."""
 
 import runpy
 from collections.abc import Callable

@@ -21,7 +21,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Where the SL node is."""
+    """Sets the address of the SL node."""
     return lambda sl: monkeypatch.setenv("SWARM_CHANNEL", str(sl.path))
 
 

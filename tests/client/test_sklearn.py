@@ -1,4 +1,4 @@
-"""What scikit-learn estimators have learned goes out and comes back; training goes on from it."""
+"""The fitted attributes of scikit-learn estimators are merged, and training continues from the result."""
 
 from functools import partial
 from pathlib import Path

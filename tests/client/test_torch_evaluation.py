@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 
 
 class TotalError(nn.Module):
-    """What we use of a torchmetrics metric."""
+    """The part of a torchmetrics metric that the callback uses."""
 
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def samples(count: int = 10) -> TensorDataset:
 
 
 def evaluated(path: Path, join: Join, model: nn.Module, data: Any, **keywords: Any) -> Evaluated:
-    """What is reported after the merge at the beginning."""
+    """Returns the report after the merge at the beginning."""
     with FakeSL(path) as sl:
         callback = join(sl, SwarmCallback, model=model, adsValData=data, **keywords)
         callback.on_train_begin()

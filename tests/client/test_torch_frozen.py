@@ -107,7 +107,7 @@ def test_a_layer_added_after_the_callback_was_made_is_named_in_the_error(tmp_pat
 
 
 def frozen_digest(tmp_path: Path, join: Join, model: nn.Module, **keywords: Any) -> str:
-    """What the SL node is given to compare between sites."""
+    """Returns the digest that the SL node gets to compare between sites."""
     with FakeSL(tmp_path) as sl:
         join(sl, SwarmCallback, model=model, **keywords)
         digest = sl.of(Open)[0].fixed.frozen

@@ -72,7 +72,7 @@ def make(
 
 
 def refusal(*path: KeyPair) -> str:
-    """Why the path from the leaf to the CA at its end is refused; empty when it is accepted."""
+    """Returns why the path from the leaf to the CA at its end is refused; empty when it is accepted."""
     leaf, *between, root = (pair.certificate for pair in path)
     try:
         verify_chain(leaf, between, [root], int(NOW.timestamp() * 1000))

@@ -21,7 +21,7 @@ SECONDS = 20  # only ends a test that would hang
 
 
 class Refused(Exception):
-    """What each side of a failed handshake says."""
+    """The errors of both sides of a failed handshake."""
 
     def __init__(self, server: BaseException | None, client: BaseException | None) -> None:
         super().__init__(f"server: {server}; client: {client}")
@@ -193,7 +193,7 @@ class TestContext:
             assert context.get_ca_certs(binary_form=True) == anchors
 
     def test_certificates_of_the_original_need_tls_without_the_strict_checks(self, tmp_path: Path) -> None:
-        """Why they are off: Python 3.13 has them on by default."""
+        """So they are off; Python 3.13 has them on by default."""
         made = gencert.gen_cert(tmp_path, authority_key_identifier=False)
         strict = client_context(made["SL-1"])
         assert not strict.verify_flags & ssl.VERIFY_X509_STRICT

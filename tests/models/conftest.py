@@ -1,14 +1,13 @@
-"""The nodes run on uvloop, so their tests do; a store, holders of the model of `support.faulty_holder`, a fetcher."""
+"""Tests on uvloop, and the identities of nodes; a store, holders of the model of `support.faulty_holder`, a fetcher."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import uvloop
 from blake3 import blake3
 
-from support.certs import make_workspace
 from support.faulty_holder import CONTENT, SIZE, Hold, Holder, fetching
+from support.uvloops import identities_of, pytest_asyncio_loop_factories, workspace
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import server_context
@@ -16,14 +15,9 @@ from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.tensors.digest import CHUNK, ModelDigest
 
+__all__ = ["pytest_asyncio_loop_factories", "workspace"]
 
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], uvloop.Loop]]:
-    return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
-    return make_workspace(Path(tmp_path_factory.mktemp("identities")), ["SL-1", "SL-2", "SL-3"])
+identities = identities_of("SL-1", "SL-2", "SL-3")
 
 
 @pytest.fixture

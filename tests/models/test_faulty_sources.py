@@ -220,7 +220,7 @@ async def test_a_host_that_accepts_a_connection_and_never_answers_is_given_up(
 async def test_a_model_whose_size_is_not_that_of_the_training_is_not_downloaded(
     digest: str, hold: Hold, fetcher: Fetcher, store: TensorStore
 ) -> None:
-    """Whoever says that it has a model of this training could fill the disks of the others."""
+    """Otherwise a node that claims to have a model of this training could fill the disks of the others."""
     holder = await hold()
     too_large = f":{holder.source[1]} has a model of {SIZE} bytes; those of this training have {SIZE - 1}$"
     with pytest.raises(TransferError, match=too_large):

@@ -39,7 +39,7 @@ PATIENCE_SECONDS = 20
 
 @contextmanager
 def source(serve: Serve, context: ssl.SSLContext | None) -> Iterator[Source]:
-    """A server that answers every connection's request by `serve`, in threads; without a context it speaks no TLS."""
+    """A server that answers every connection's request by `serve`, in threads; without a context it uses no TLS."""
     listener = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
 

@@ -1,23 +1,14 @@
-"""The nodes run on uvloop, so their tests do."""
+"""Tests on uvloop, and the identities of nodes."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from support.certs import make_workspace
+from support.uvloops import pytest_asyncio_loop_factories, workspace
 from swarmlearning.identity.identity import Identity
 
-
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], uvloop.Loop]]:
-    return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds the certificates of `identities` and their CA."""
-    return tmp_path_factory.mktemp("identities")
+__all__ = ["pytest_asyncio_loop_factories", "workspace"]
 
 
 @pytest.fixture(scope="session")

@@ -1,30 +1,17 @@
-"""The nodes run on uvloop, so their tests do."""
+"""Tests on uvloop, the identities of nodes, an SN and a registered SL."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
-import uvloop
 
-from support.certs import make_workspace
 from support.local_sn import Member, member, running_sn
+from support.uvloops import identities_of, pytest_asyncio_loop_factories, workspace
 from swarmlearning.identity.identity import Identity
 
+__all__ = ["pytest_asyncio_loop_factories", "workspace"]
 
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], uvloop.Loop]]:
-    return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds the certificates of `identities` and their CA."""
-    return tmp_path_factory.mktemp("identities")
-
-
-@pytest.fixture(scope="session")
-def identities(workspace: Path) -> dict[str, Identity]:
-    return make_workspace(workspace, ["SN-1", "SL-1", "SL-2"])
+identities = identities_of("SN-1", "SL-1", "SL-2")
 
 
 @pytest_asyncio.fixture

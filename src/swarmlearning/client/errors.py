@@ -2,4 +2,4 @@
 
 
 class SwarmError(Exception):
-    """Swarm training cannot go on; the message says what failed, where, and what to do."""
+    """Swarm training cannot go on; the message contains what failed, where, and what to do."""

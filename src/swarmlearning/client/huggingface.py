@@ -44,8 +44,8 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         ml_platform (or mlPlatform): "HF_TRANSFORMER".
 
     When training is over everywhere else, the Trainer is stopped. Several processes (`torchrun`, `accelerate launch`)
-    are one site: rank 0 has the SL node. The swarm's model is loaded last, after the Trainer's own best one if it was
-    told to load that.
+    are one site: rank 0 is connected to the SL node. The swarm's model is loaded last, also where the Trainer is set to
+    load its own best one at the end.
     """
 
     ml_platforms = ("HF_TRANSFORMER",)

@@ -79,7 +79,7 @@ def signer_thumbprint(jws: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _thumbprint_in(header: str) -> str:
-    """What a header segment names; one certificate has one, so there are few. Raises `SignatureError`."""
+    """Returns what a header segment names; one certificate has one, so there are few. Raises `SignatureError`."""
     match = _HEADER.fullmatch(_decode(header, "header"))
     if match is None:
         raise SignatureError('the header is not exactly {"alg":"ES256|ES384|Ed25519|PS256","x5t#S256":"…"}')

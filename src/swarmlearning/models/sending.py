@@ -76,7 +76,7 @@ async def send_file(
 
 
 def _read(file: FileIO, start: int, piece: memoryview, encode: Encode, end: int) -> Buffer | None:
-    """What to send for the next piece of the file, which is read into `piece`; None when the file is shorter."""
+    """Returns the bytes to send for the next piece, which is read into `piece`; None when the file is shorter."""
     if not read_at(file.fileno(), piece, start):
         return None
     return encode(piece, start + len(piece) == end)
