@@ -1,4 +1,4 @@
-"""A TLS context that talks to SNs only.
+"""A TLS context that connects to SNs only.
 
 A trusted certificate shows that its holder belongs to a member, not that it is an SN: any node's key would do
 to stand between an SL and its network. So the certificate is judged while the handshake is under way, before a byte is
@@ -56,7 +56,7 @@ class SnTls(ssl.SSLContext):
 
 
 class _Judged:
-    """An `ssl.SSLObject` whose handshake ends with the judgement of the peer."""
+    """An `ssl.SSLObject` whose handshake ends with a check of the peer."""
 
     def __init__(self, connection: ssl.SSLObject, fault: Fault) -> None:
         self._connection = connection

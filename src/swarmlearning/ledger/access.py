@@ -1,4 +1,4 @@
-"""Access control: the one answer for contracts, API, file server and tunnel to who may do what. Pure.
+"""Access control: one table of permissions for contracts, API, file server and tunnel. Pure.
 
 Whoever connects to a node shows a certificate, which TLS has checked against the authorities in that node's files. What
 its holder may do there is for the ledger to decide: `peer(world, certificate, time_ms)` identifies it, and the
@@ -30,7 +30,7 @@ Standing: TypeAlias = Literal["trusted", "unknown", "refused"]
 
 @dataclass(frozen=True)
 class Peer:
-    """The holder of a certificate; `fault` is why it is refused, `authority` whose subject it is (empty: unknown)."""
+    """The holder of a certificate; `fault`: the reason to refuse it; `authority`: that of its subject (empty: unknown)."""
 
     subject: str
     role: NodeType | None

@@ -1,4 +1,4 @@
-"""Admission: whether a transaction belongs on this chain at this height, who has sent it, and are they trusted.
+"""Admission: a transaction belongs to this chain at this height, and its sender is trusted.
 
 A signature is checked before anything else of a stranger's bytes is looked into. A certificate is judged at block
 time, never "now".
@@ -80,7 +80,7 @@ def leaf(pem: str) -> x509.Certificate:
 
 
 def _stated_leaf(signed: SignedTransaction) -> x509.Certificate:
-    """The certificate that a first transaction is signed with: it brings it along."""
+    """The certificate with which a first transaction is signed, and which it contains."""
     body = signed.content.body
     if not isinstance(body, Register | Genesis) or not body.certificate:
         raise Rejection(

@@ -20,7 +20,7 @@ def sha256(data: bytes) -> str:
 
 
 class Writer:
-    """`canonical` of one thing that changes little from time to time: what has stayed is not written again.
+    """`canonical` of one value that changes little from time to time: unchanged parts are not written again.
 
     It keeps the text of every part, by the names that lead there, until another value is found in its place. Values
     are distinguished by identity, so they must be immutable, as the entries of the world are.

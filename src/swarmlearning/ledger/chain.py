@@ -126,7 +126,7 @@ class Chain:
         return seal(header, transactions, signer)
 
     def extend(self, sealed: Block, world: World) -> "Step":
-        """As `append` for a block that `seal` has just made: only whether its sealer may is still to be judged."""
+        """As `append` for a block that `seal` has just made: only its sealer's permission is still to be checked."""
         try:
             if self.height >= 0:
                 _require_sn(self.world, sealed.header.sealer)
@@ -218,7 +218,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Step:
-    """The effect of one block: the chain after it, the block (None if unreadable), and why it is void, if it is."""
+    """The effect of one block: the chain after it, the block (None if unreadable), and the reason if it is void."""
 
     chain: Chain
     block: Block | None

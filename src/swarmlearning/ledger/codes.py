@@ -1,4 +1,4 @@
-"""The codes of refusals: what programs act on when the ledger or an SN refuses something.
+"""The codes of refusals, on which programs act when the ledger or an SN refuses something.
 
 The values go over the wire and stay as they are; people read the detail beside them. A *transient* refusal only
 reports that the chain has moved on meanwhile: the next block shows what to do instead.

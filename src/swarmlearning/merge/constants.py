@@ -79,14 +79,14 @@ def without_constants(dtype: str, rows: Array, before: Array | None) -> Array:
 
 
 def same_bits(a: Array, b: Array) -> Mask:
-    """Element by element whether the stored values are the same to the bit; NaNs can be, 0.0 and -0.0 are not."""
+    """True, element by element, where the stored values are the same to the bit; NaNs can be, 0.0 and -0.0 are not."""
     kind = np.dtype(f"u{a.dtype.itemsize}")
     same: Mask = a.view(kind) == b.view(kind)
     return same
 
 
 def finite(dtype: str, stored: Array) -> Mask:
-    """Element by element whether it is neither NaN nor infinite; of a complex number, neither component."""
+    """True, element by element, where it is neither NaN nor infinite; of a complex number, neither component."""
     values = np.isfinite(components(dtype, stored)).reshape(*stored.shape, -1)
     return np.asarray(values.all(axis=-1))
 

@@ -19,7 +19,7 @@ class _Place(NamedTuple):
 
 
 def find_faults(models: Models, combine: Combine | None) -> dict[str, str]:
-    """UID -> what is wrong with that model: the first tensor at fault. At least one, if `combine` can be made to fail.
+    """UID -> the fault of that model: the first tensor at fault. At least one, if `combine` can be made to fail.
 
     All models with an infinity or NaN of their own; if there is none, the one model with the largest magnitude where
     the sum first overflows. `combine`: None where the method did not get as far. Raises ModelUnreadable.

@@ -1,4 +1,4 @@
-"""The entrance to this room: model files and weights in, the merged model file and a receipt out.
+"""The interface of this room: model files and weights in, the merged model file and a receipt out.
 
 The result is the same to the bit for any order of the sources, number of threads and machine, given the
 coefficients of the receipt. A source that cannot take part is left out and named with the reason; whether
@@ -160,7 +160,7 @@ def _check(method: str, sources: Sequence[Source]) -> None:
 def _common_header(
     sources: Sequence[Source], previous: Path | None, structure: str
 ) -> tuple[Header | None, dict[str, Exclusion]]:
-    """The header that all models to merge have (None: no model has it), and who is to be left out for lack of it."""
+    """The header that all models to merge have (None: no model has it), and the models to leave out for lack of it."""
     headers: dict[str, Header] = {}
     unusable: dict[str, Exclusion] = {}
     for source in sources:

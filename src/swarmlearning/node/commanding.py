@@ -1,4 +1,4 @@
-"""A command that acts as a node for as long as it takes: it follows the chain, sends, and reports what is refused."""
+"""A command that acts as a node for as long as it takes: it follows the chain, sends, and reports refusals."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A node's data directory: who it is, across restarts, and that only one process is it.
+"""A node's data directory: its identity across restarts, and the lock that keeps out a second process.
 
 `node.json` holds the UID (made once), the incarnation (raised by every start) and the hash of the network's genesis
 with the network's name (pinned at the first contact). A lock file keeps a second process out.
@@ -92,7 +92,7 @@ class DataDirectory:
             raise NodeError(f"{self._file}: cannot be read ({error}); restore it, or use another --data-dir") from error
 
     def _write(self, record: _Record) -> None:
-        """Atomically and durably: an incarnation must never be used twice."""
+        """Writes atomically and durably: an incarnation must never be used twice."""
         try:
             replace_file(self._file, msgspec.json.encode(record))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Following the chain: every block is verified and replayed here; no SN's word is taken for any of it."""
+"""Following the chain: every block is verified and replayed here, and no SN is trusted for any of it."""
 
 import asyncio
 import logging
@@ -89,7 +89,7 @@ class Follower:
         self._learn_addresses()
 
     async def run(self) -> None:
-        """Follows for ever, from SN to SN.
+        """Follows until cancelled, from SN to SN.
 
         Raises `NodeError` for a wrong network, and when no SN is left that sends valid blocks.
         """

@@ -39,7 +39,7 @@ def start_logging(level: Level) -> None:
 
 
 def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """The event loop's exception handler: asyncio's own, without what nobody can act on.
+    """The event loop's exception handler: asyncio's own, without reports on which nobody can act.
 
     uvloop (0.23) closes the transport of a connection whose making is cancelled, and if the peer's part of the TLS
     handshake arrives in the same turn, it then reports as an error that the end of the handshake cannot be sent.

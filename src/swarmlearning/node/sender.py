@@ -1,4 +1,4 @@
-"""Signing and sending this node's transactions, each at most once on the chain, whatever breaks in between."""
+"""Signing and sending this node's transactions, each at most once on the chain, whatever fails in between."""
 
 import asyncio
 import logging

@@ -99,7 +99,7 @@ class Driver:
     # --- events -----------------------------------------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
-        """Lets the machine decide. What goes wrong ends the node, whoever has caused the event.
+        """Lets the machine decide. An error ends the node, whoever has caused the event.
 
         Only a message that the ML process must not send now is raised: it ends the channel.
         """

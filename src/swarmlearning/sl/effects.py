@@ -1,4 +1,4 @@
-"""Does what the round machine decides: sends, fetches, merges, checks and keeps models, and reports how it ended.
+"""Carries out the round machine's decisions: sends, fetches, merges, checks and keeps models, and reports outcomes.
 
 Each piece of work is a task that is cancelled when the machine does not need it any more. While it runs, and until the
 machine has seen its outcome, the models it concerns are pinned in the store.

@@ -94,7 +94,7 @@ async def carry_over(task: Carry, store: TensorStore, on_read: OnRead, pin: Pin 
 
 
 async def _in_thread(work: Callable[[OnRead], T], on_read: OnRead) -> T:
-    """`work` in a thread. That ends soon when this is cancelled: a node that stops would wait for a whole merge."""
+    """Runs `work` in a thread, which ends soon when this is cancelled: a stopping node would wait for a whole merge."""
     unwanted = threading.Event()
 
     def read(size: int) -> None:

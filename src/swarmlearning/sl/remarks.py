@@ -101,7 +101,7 @@ def _advice(entry: Exclusion, own: _Own) -> str:
 
 
 def _unusable(state: Training, uid: str, fault: str) -> _Keyed:
-    """Without this site's model there are too few."""
+    """The remark on a site without whose model there are too few."""
     if state.round is None or not (barred := state.round.barred.get(uid)):
         return
     number, key = state.round.number, (state.run, barred.digest)
@@ -120,7 +120,7 @@ def _unusable(state: Training, uid: str, fault: str) -> _Keyed:
 
 
 def _unreachable(state: Training, uid: str, address: str) -> _Keyed:
-    """Others cannot fetch this site's models."""
+    """The remark on a site whose models others cannot fetch."""
     member = state.members.get(uid)
     if state.round is not None and (uid in state.round.unreachable or (member is not None and member.unreachable)):
         yield (state.run, "unreachable", address), Remark(unreachable_text(address, "nobody could"), own=True)

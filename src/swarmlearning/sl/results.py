@@ -70,7 +70,7 @@ def keep_final(directory: Path, store: TensorStore, chain: Chain, contract: str)
 
 
 def finished_runs(directory: Path) -> Iterator[FinalModel]:
-    """The runs that have left a report in a data directory, by contract and run; what is no report is passed over."""
+    """The runs that have left a report in a data directory, by contract and run; other files are ignored."""
     found = []
     for path in (directory / FOLDER).glob("*.json"):
         with suppress(OSError, msgspec.DecodeError):

@@ -1,1 +1,1 @@
-"""The Swarm Network node: takes transactions, seals blocks, serves the chain, and watches who is there."""
+"""The Swarm Network node: accepts transactions, seals blocks, serves the chain, and watches which nodes are present."""

@@ -1,4 +1,4 @@
-"""The SNs that may connect to this one's P2P port, and where theirs are."""
+"""The SNs that may connect to this one's P2P port, and the addresses of theirs."""
 
 from collections.abc import Callable
 

@@ -38,7 +38,7 @@ class Agreement:
         self.alarm = ""
 
     async def run(self) -> None:
-        """Until cancelled. Raises `NodeError` when this SN must not go on."""
+        """Compares until cancelled. Raises `NodeError` when this SN must not go on."""
         while True:
             await self._miner.wait_for_void_block(COMPARE_SECONDS)
             clients = self._others()

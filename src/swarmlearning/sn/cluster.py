@@ -87,13 +87,13 @@ class Cluster:
         return self._member.has_data
 
     async def start(self, host: str, port: int) -> None:
-        """Opens the P2P port. Raises `OrderingError` when it is taken."""
+        """Opens the P2P port. Raises `OrderingError` when it is in use."""
         self.port = await self._gate.start(host, port)
         self._member = EtcdMember(self._binary, self._directory, self._uid, await self._proxy.start())
         self._use_remote()
 
     async def found(self) -> None:
-        """A new cluster of this SN alone, going on where its chain file ends."""
+        """Founds a cluster of this SN alone, which continues where its chain file ends."""
         await self._member.start(None, new=True)
         await self._member.answers(led=True)
         log = self._use_etcd()
@@ -150,7 +150,7 @@ class Cluster:
         return self._gateway is not None
 
     async def leases(self) -> dict[str, Lease] | None:
-        """The leases of those who are there; None while this SN has no vote or there is no majority."""
+        """The leases of the nodes that are present; None while this SN has no vote or there is no majority."""
         gateway = self._gateway  # it may be another one, or none, when etcd has answered
         if gateway is None:
             return None

@@ -1,4 +1,4 @@
-"""The door to an ordering engine as an SN uses it: the embedded one, or `Cluster` (`cluster.py`) for etcd."""
+"""The interface of an ordering engine as an SN uses it: the embedded one, or `Cluster` (`cluster.py`) for etcd."""
 
 import asyncio
 from typing import Protocol
@@ -26,7 +26,7 @@ class Engine(Protocol):
         ...
 
     async def run(self) -> None:
-        """Looks after the engine until cancelled."""
+        """Maintains the engine until cancelled."""
         ...
 
     async def stop(self) -> None:
@@ -65,7 +65,7 @@ class LocalEngine:
         self._presence = presence
 
     async def run(self) -> None:
-        """There is nothing to look after."""
+        """There is nothing to maintain."""
         await asyncio.Event().wait()
 
     async def stop(self) -> None:
@@ -84,7 +84,7 @@ class LocalEngine:
         return []
 
     async def leases(self) -> dict[str, Lease] | None:
-        """The leases of those who are there."""
+        """The leases of the nodes that are present."""
         return self._presence.leases()
 
     async def alarms(self) -> list[str]:

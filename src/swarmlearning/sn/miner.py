@@ -1,4 +1,4 @@
-"""The miner: takes transactions, seals them into blocks, and keeps this SN's verified chain at the log's head.
+"""The miner: accepts transactions, seals them into blocks, and keeps this SN's verified chain at the log's head.
 
 One task (`run`) owns the chain. It replays what the log holds beyond its head, then seals what has been submitted
 meanwhile as the next block: one compare-and-swap. If another SN was faster, the same transactions are judged again on
@@ -48,7 +48,7 @@ STOPS = "this SN stops, and may not have ordered the transaction; send it again,
 
 
 class BusyError(OrderingError):
-    """More transactions wait than this SN takes; try again."""
+    """More transactions wait than this SN accepts; try again."""
 
 
 class State(NamedTuple):
@@ -310,7 +310,7 @@ class Miner:
         return batch, world, time_ms
 
     def _require_seal(self, world: World, time_ms: int) -> None:
-        """Refuses a transaction after which this SN could not seal the block: it would take the whole batch along.
+        """Refuses a transaction after which this SN could not seal the block: the whole batch would fail.
 
         Raises `UnavailableError` when another SN can seal it, `Rejection` when there is none.
         """

@@ -1,4 +1,4 @@
-"""An SN's process: its wiring, from identity to the API being served, and how it takes its place among the others."""
+"""An SN's process: its wiring, from identity to the served API, and its entry into the network."""
 
 import asyncio
 import logging
@@ -319,7 +319,7 @@ class _Sn:
 
     @asynccontextmanager
     async def _reachable(self, tasks: asyncio.TaskGroup) -> AsyncIterator[dict[str, str]]:
-        """Serves the API, unless this is a witness; where this SN is reached (`api`, `p2p`)."""
+        """Serves the API, unless this is a witness; yields the addresses of this SN (`api`, `p2p`)."""
         settings, addresses = self._settings, dict[str, str]()
         if isinstance(self._engine, Cluster):
             addresses["p2p"] = settings.p2p_service or join(settings.host, self._engine.port)
@@ -347,7 +347,7 @@ class _Sn:
             await server.stop(STOP_SECONDS)
 
     async def _beat(self) -> None:
-        """This SN's own lease; its progress is its height."""
+        """Renews this SN's own lease; its progress is its height."""
         while True:
             lease = Lease(self._place.uid, self._place.incarnation, self._miner.chain.height, 0)
             try:

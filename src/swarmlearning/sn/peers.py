@@ -27,7 +27,7 @@ class Peers:
         return [self._pool.client(address) for address in addresses]
 
     async def archive(self, start: int, limit: int) -> list[bytes]:
-        """Blocks that etcd has forgotten, from whoever has them; empty while nobody answers."""
+        """Blocks that etcd has deleted, from any SN that has them; empty while none answers."""
         for client in self():
             found: list[bytes] = []
             try:

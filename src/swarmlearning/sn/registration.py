@@ -1,4 +1,4 @@
-"""An SN's own records on the ledger: the genesis if it founds the network, its registration, where it is reached.
+"""An SN's own records on the ledger: the genesis if it founds the network, its registration, its addresses.
 
 All of it is insisted on: without a majority it takes as long as it takes.
 """
@@ -29,7 +29,7 @@ logger = logging.getLogger("swarm.SN")
 
 
 class Registration:
-    """The word of one start of an SN called `name`, sealed by its own miner whenever the ledger admits that."""
+    """The records of one start of an SN called `name`, sealed by its own miner whenever the ledger admits that."""
 
     def __init__(self, name: str, identity: Identity, author: Author, miner: Miner, others: Others) -> None:
         self._name = name
@@ -58,7 +58,7 @@ class Registration:
         await self._miner.found(self._author.write(self._miner.chain, network.CONTRACT, genesis))
 
     async def take_place(self, addresses: Mapping[str, str]) -> None:
-        """Registers this start and announces where it is reached. Raises `NodeError` when the network refuses it."""
+        """Registers this start and announces its addresses. Raises `NodeError` when the network refuses it."""
         await self._retry_until_accepted(self._register)
         known = network.node(self._miner.chain.world, self._author.uid)
         if known is None or known.addresses != addresses:
@@ -87,11 +87,11 @@ class Registration:
         await self._miner.submit(author.write(self._miner.chain, network.CONTRACT, Leave()).raw)
 
     async def propose(self, contract: str, body: Body) -> int:
-        """Signs and submits; the height at which it stands. Raises `Rejection` or `OrderingError`."""
+        """Signs and submits; returns the height of the block. Raises `Rejection` or `OrderingError`."""
         return await self._miner.submit(self._author.write(self._miner.chain, contract, body).raw)
 
     async def _register(self) -> None:
-        """One that the ledger does not admit may seal no block: another SN does it for it."""
+        """Registers this start, through another SN while the ledger does not admit this one: it may not seal then."""
         body = Register(node_type="SN", name=self._name, certificate=self._identity.bundle, version=__version__)
         world = self._miner.chain.world
         known = network.node(world, self._author.uid)
@@ -102,7 +102,7 @@ class Registration:
             await self.propose(network.CONTRACT, body)
 
     async def _register_through_others(self, signed: SignedTransaction) -> None:
-        """The same bytes each time: after an unclear answer they may be on the chain already."""
+        """Sends the same bytes each time: after an unclear answer they may be on the chain already."""
         reasons = []
         for client in self._others():
             try:

@@ -77,7 +77,7 @@ class RemoteLog:
                     logger.error("%s", error)
 
     async def _store(self, height: int, entry: bytes) -> None:
-        """Unless the other way here, `run` or `append`, was faster."""
+        """Stores an entry, unless the other way here, `run` or `append`, was faster."""
         head = await self._file.head()
         if head.height + 1 == height:
             if not follows(entry, height, head.hash):
@@ -87,7 +87,7 @@ class RemoteLog:
 
 
 class RemotePresence:
-    """`Presence` through another SN: passes heartbeats on. Who watches leases is a voter."""
+    """`Presence` through another SN: passes heartbeats on. Only voters watch leases."""
 
     def __init__(self, others: Others) -> None:
         self._others = others

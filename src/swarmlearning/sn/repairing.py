@@ -27,7 +27,7 @@ FILES = (CHAIN_FILE, f"{CHAIN_FILE}-wal", f"{CHAIN_FILE}-shm")
 
 
 class Repaired(NamedTuple):
-    """The outcome of a repair: the fault (empty: there was none), blocks kept and fetched, where the old file is."""
+    """The outcome of a repair: the fault (empty: there was none), blocks kept and fetched, the path of the old file."""
 
     fault: str
     kept: int
@@ -36,7 +36,7 @@ class Repaired(NamedTuple):
 
 
 class _Local(NamedTuple):
-    """The chain file as far as it holds: hashes by height, the chain after them, and what ends it."""
+    """The valid part of the chain file: hashes by height, the chain after them, and the fault that ends it."""
 
     hashes: list[str]
     chain: Chain

@@ -1,4 +1,4 @@
-"""The network as one SN sees it: who is there, its fault tolerance, what is wrong, and for whom each training waits."""
+"""The network as one SN sees it: nodes present, fault tolerance, alarms, and the members each training waits for."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -206,7 +206,7 @@ def _quarantines(world: World, names: Names) -> list[str]:
 
 
 def _absences(view: _View, sns: Sequence[Node], names: Names, majority: bool | None) -> Iterator[str]:
-    """The voters that are not there."""
+    """The voters that are not present."""
     if majority is False:
         yield (
             "no majority of voters answers: nothing can be written. Start the SNs that are missing; only if they are "

@@ -28,7 +28,7 @@ KEPT_BLOCKS = 256
 
 
 class Votes:
-    """One voter's share of the care; `chain` gives its SN's verified chain."""
+    """One voter's share of the maintenance; `chain` gives its SN's verified chain."""
 
     def __init__(self, uid: str, gateway: Gateway, log: EtcdLog, chain: Callable[[], Chain]) -> None:
         self._uid = uid
@@ -40,7 +40,7 @@ class Votes:
         self._pruned = 0
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Maintains the cluster until cancelled."""
         while True:
             await asyncio.sleep(PACE_SECONDS)
             try:
@@ -69,7 +69,7 @@ class Votes:
         return next_step(members, urls, leases.keys(), gone)
 
     async def _prune(self, stored: int) -> None:
-        """Lets etcd forget old blocks; `stored` is the height up to which every voter has them in its chain file."""
+        """Deletes old blocks from etcd; `stored` is the height up to which every voter has them in its chain file."""
         below = stored - KEPT_BLOCKS
         if below >= self._pruned + KEPT_BLOCKS:
             await self._log.prune(below)

@@ -50,7 +50,7 @@ class Judgement:
         return found
 
     def hear(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> None:
-        """Notes since when each proposal that is due only after a time has stood."""
+        """Notes the time since when each proposal has stood that is due only after a while."""
         seen = {}
         for proposal in self._all(chain, leases):
             if proposal.after_seconds:
@@ -60,7 +60,7 @@ class Judgement:
         self._seen = seen
 
     def proposals(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> Iterator[Proposal]:
-        """All that is to be proposed now."""
+        """All transactions to propose now."""
         for proposal in self._all(chain, leases):
             if not proposal.noted and self._left(proposal, now) == 0:
                 yield proposal

@@ -1,4 +1,4 @@
-"""The environment of programs that are started: which `python` they find."""
+"""The environment of programs that are started: the `python` that they find."""
 
 import os
 import sys

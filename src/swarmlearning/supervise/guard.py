@@ -1,4 +1,4 @@
-"""The guard of a run: ends what the launcher leaves behind, however the launcher ends, SIGKILL included.
+"""The guard of a run: ends the processes that the launcher leaves behind, however it ends, SIGKILL included.
 
 Runs as a script of its own (`python -I -S guard.py`), with the standard library only, in a session of its own. Standard
 input is a pipe to it: `+N` announces process group N, `-N` that nothing of it is left. When the last writer
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def end(groups: Iterable[int]) -> None:
-    """SIGTERM to all, then SIGKILL to whatever of them is left when the leaders are gone or the grace is over."""
+    """Sends SIGTERM to all, then SIGKILL to whatever of them is left when the leaders are gone or the grace is over."""
     groups = list(groups)
     leaders = _open_leaders(groups)
     _signal(groups, signal.SIGTERM)

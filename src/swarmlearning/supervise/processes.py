@@ -56,7 +56,7 @@ class Child:
     end: asyncio.Task[int]
 
     async def ended(self) -> int:
-        """Waits for its end; the return code. Who is cancelled meanwhile leaves `end` as it is."""
+        """Waits for its end; returns the return code. Cancelling this does not cancel `end`."""
         return await asyncio.shield(self.end)
 
     def failure(self) -> ProcessFailed | None:
@@ -154,7 +154,7 @@ class Processes:
             await self._next_end()
 
     async def watch(self) -> None:
-        """Without end. Raises `ProcessFailed` as soon as any process has failed."""
+        """Watches until cancelled. Raises `ProcessFailed` as soon as any process has failed."""
         self._raise_first_failure()
         while True:
             await self._next_end()
@@ -178,7 +178,7 @@ class Processes:
         return [child for wave in self._waves for child in wave]
 
     def _raise_first_failure(self) -> None:
-        """The one that ended first: what failed after it may have failed because of it."""
+        """Raises for the process that ended first: others may have failed because of it."""
         for child in self.in_order_of_end(self._all()):
             if failure := child.failure():
                 raise failure
@@ -201,7 +201,7 @@ class Processes:
 
 
 async def stop(children: Collection[Child]) -> None:
-    """SIGTERM, and SIGKILL after `STOP_SECONDS`; returns when all have ended."""
+    """Sends SIGTERM, and SIGKILL after `STOP_SECONDS`; returns when all have ended."""
     if not children:
         return
     ends = [child.end for child in children]

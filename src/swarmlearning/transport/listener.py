@@ -71,7 +71,7 @@ class Listener:
         self._over: asyncio.Future[None] | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listens and begins to accept; the port. Raises `ListenError` when the address cannot be taken."""
+        """Listens and begins to accept; returns the port. Raises `ListenError` when the address cannot be taken."""
         self._socket = listen(host, port)
         self._over = asyncio.get_running_loop().create_future()
         self._accept_on(self._socket)

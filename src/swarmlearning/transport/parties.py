@@ -95,7 +95,7 @@ class Roster(Generic[C]):
         return victim
 
     def leave(self, connection: C) -> None:
-        """Removes a connection; one that is not here does no harm."""
+        """Removes a connection; one that is unknown is ignored."""
         party = self._parties.pop(connection, None)
         if party is not None:
             self._certificates[party.certificate] -= 1

@@ -39,7 +39,7 @@ ACTIVITIES: dict[Activity, str] = {
 
 
 def waiting_text(facts: Waiting, names: Names, addresses: Names | None = None) -> str:
-    """One line: what a training waits for, for whom, since when and why.
+    """One line: the state of a training, and the members it waits for, since when and why.
 
     `addresses`: where models are fetched from each node, named where they cannot be.
     """
@@ -76,7 +76,7 @@ def participation_text(facts: Participation, names: Names) -> str:
 
 
 def report_text(report: TrainingReport) -> str:
-    """One line: whether training came to its end, how many rounds had all sites, and who was not in the others."""
+    """One line: the outcome of a training, the number of rounds with all sites, and the gaps in the others."""
     sites, total = len(report.holds), len(report.rounds)
     taking_part = [len(each.contributors) for each in report.rounds]
     full = taking_part.count(sites)
@@ -137,7 +137,7 @@ def _missing(each: RoundReport, sites: list[str]) -> str:
 
 
 def _leader(facts: Waiting, names: Names, addresses: Names) -> str:
-    """The leader's name, and what keeps others from its result."""
+    """The leader's name, and the reason why others cannot fetch its result."""
     found = [_reason(each, addresses.get(each.uid, "")) for each in facts.awaited if each.uid == facts.leader]
     return name_of(names, facts.leader) + "".join(found)
 

@@ -106,7 +106,7 @@ class Recorder:
 
     @property
     def trainings(self) -> list[tuple[str, int]]:
-        """Contract and run of every training that the chain has a session of, oldest first."""
+        """Contract and run of every training with a session on the chain, oldest first."""
         return [key for key, state in self._states.items() if state.members]
 
     def report(self, contract: str = "", run: int | None = None, problem: str = "") -> TrainingReport:

@@ -1,4 +1,4 @@
-"""Facts about a training, from its contract's state: what it waits for, what each member does, who took part.
+"""Facts about a training, from its contract's state: what it waits for, each member's activity and participation.
 
 Members are named by UID and instants are block times in milliseconds; `render` makes text of them.
 """
@@ -36,7 +36,7 @@ class Awaited(msgspec.Struct, frozen=True):
 
 
 class MemberRounds(msgspec.Struct, frozen=True):
-    """In how many rounds a member's model was merged, and for how many it came too late."""
+    """The number of rounds in which a member's model was merged, and of those for which it was too late."""
 
     uid: str
     contributed: int
@@ -44,7 +44,7 @@ class MemberRounds(msgspec.Struct, frozen=True):
 
 
 class Participation(msgspec.Struct, frozen=True):
-    """The members, and in how many of the closed rounds each took part."""
+    """The members, and the number of closed rounds in which each took part."""
 
     rounds: int
     members: tuple[MemberRounds, ...]
@@ -81,7 +81,7 @@ def main_contract(world: World) -> str:
 
 
 def waiting(state: Training) -> Waiting:
-    """Returns what this training waits for now, for whom, since when and why."""
+    """Returns the state of this training, and the members it waits for now, since when and why."""
     need = state.terms.min_peers if state.terms else 0
     part = participation(state)
     if state.over or state.terms is None:
@@ -110,13 +110,13 @@ def waiting(state: Training) -> Waiting:
 
 
 def participation(state: Training) -> Participation:
-    """In how many rounds each member took part."""
+    """The number of rounds in which each member took part."""
     members = sorted(state.members.items())
     return Participation(state.rounds, tuple(MemberRounds(uid, one.contributed, one.late) for uid, one in members))
 
 
 def activity(state: Training, member: Member) -> Activity:
-    """Returns what this member does now."""
+    """Returns the present activity of this member."""
     current, away = state.round, _absence(member.attendance)
     if state.over and state.result and member.uid in state.result.holders:
         return "done"
@@ -148,7 +148,7 @@ def _awaited(state: Training, uid: str) -> Awaited:
 
 
 def _is_unreachable(state: Training, current: Round, uid: str) -> bool:
-    """Others cannot fetch this member's model, or, where it leads, could not fetch the last result from it."""
+    """True if others cannot fetch this member's model, or, where it leads, could not fetch the last result from it."""
     return uid in current.unreachable or (uid == current.leader and state.members[uid].unreachable)
 
 

@@ -1,4 +1,4 @@
-"""Brings a schedule of faults to a swarm: waits for the moment, strikes, and measures how long the swarm needs.
+"""Carries out a schedule of faults: waits for the moment, strikes, and measures the time until the swarm recovers.
 
 Each fault hits a swarm in good order: all sites there, and some rounds merged since the last fault. `recovery_s` is the
 time from the blow to the first block after it with a merge that stands, as this process sees that block. For a leader
@@ -41,7 +41,7 @@ class Injected(msgspec.Struct, frozen=True):
 
     @property
     def took_down(self) -> bool:
-        """True when the site took no part any more."""
+        """True when the site was out of the training."""
         return self.fault.kind in ("kill", "freeze", "partition")
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Injector:
         self._last = "the start"
 
     async def run(self, faults: Iterable[Fault]) -> list[Injected]:
-        """One fault after the other, until there are no more or training is over. Raises `RunError`."""
+        """Injects one fault after the other, until there are no more or training is over. Raises `RunError`."""
         done: list[Injected] = []
         for fault in faults:
             injected = await self._inject(fault)
@@ -74,7 +74,7 @@ class Injector:
         return done
 
     async def _inject(self, fault: Fault) -> Injected | None:
-        """None where training is over before."""
+        """The injected fault, None where training is over before."""
         for attempt in range(ATTEMPTS):
             before = await self._moment(fault)
             if before.over or before.round is None:
@@ -97,7 +97,7 @@ class Injector:
         return await self._until(f"{fault.phase} in good order", ready)
 
     async def _recover(self, fault: Fault, before: Training, uid: str, began: float) -> tuple[Training, float]:
-        """Ends the fault in its time; the state with the next merge, and the seconds until then."""
+        """Ends the fault in its time; returns the state with the next merge, and the seconds until then."""
         ending = asyncio.create_task(self._end(fault, uid))
         try:
             after = await self._until("merged", lambda state: sight.is_newer(state.result, before.result))
@@ -111,7 +111,7 @@ class Injector:
     # --- a fault, and its end
 
     async def _strike(self, fault: Fault, state: Training, uid: str) -> bool:
-        """Strikes; True when that has hit anything."""
+        """Strikes; returns True when that has hit anything."""
         match fault.kind:
             case "kill":
                 await self._part(fault, uid).kill()
@@ -126,7 +126,7 @@ class Injector:
         return True
 
     async def _end(self, fault: Fault, uid: str) -> None:
-        """After a while: what was killed is started again, what was stopped goes on."""
+        """Ends the fault after a while: killed processes are restarted, stopped ones go on."""
         if fault.kind == "corrupt-file":
             return
         await asyncio.sleep(fault.seconds)
@@ -184,7 +184,7 @@ def training(chain: Chain) -> Training:
 
 
 def flip_byte(path: Path) -> bool:
-    """Damages the middle of a file, as a disk might; whether it was there."""
+    """Damages the middle of a file, as a disk might; returns True if the file exists."""
     try:
         with path.open("r+b") as file:
             middle = path.stat().st_size // 2

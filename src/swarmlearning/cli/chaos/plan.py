@@ -39,7 +39,7 @@ PICKS = 1 << 16
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A kind of fault: what happens to whom, in which phase of a round, for how many seconds (drawn between two)."""
+    """A kind of fault: the fault, its target, the phase of a round, for how many seconds (drawn between two)."""
 
     fault: Kind
     target: Target
@@ -49,7 +49,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`faults` of these recipes, with so many rounds in good order before each (drawn between two)."""
+    """`faults` of these recipes, with so many undisturbed rounds before each (drawn between two)."""
 
     name: str
     recipes: Annotated[tuple[Recipe, ...], msgspec.Meta(min_length=1)]
@@ -84,7 +84,7 @@ def schedule(plan: Plan, seed: int) -> tuple[Fault, ...]:
 
 
 def load(path: Path) -> Plan:
-    """The plan in a file. Raises `RunError` naming what is wrong, and where in it."""
+    """The plan in a file. Raises `RunError` with the fault and its place."""
     try:
         text = path.read_text()
         plan = msgspec.convert(tomllib.loads(text) if path.suffix == ".toml" else json.loads(text), Plan)

@@ -30,15 +30,15 @@ class Line:
         self._free_at = 0.0
 
     def cut(self) -> None:
-        """Nothing gets through any more."""
+        """Cuts the connection: nothing gets through any more."""
         self._whole.clear()
 
     def slow_down(self, bytes_per_s: float) -> None:
-        """All connections of the site together get this much."""
+        """Limits all connections of the site together to this rate."""
         self._bytes_per_s = bytes_per_s
 
     def mend(self) -> None:
-        """As if nothing had been."""
+        """Restores the undisturbed connection."""
         self._whole.set()
         self._bytes_per_s = None
 
@@ -57,7 +57,7 @@ WhoDials = Callable[[int], Line | None]
 
 
 class Relay:
-    """Passes connections on to `target` (`host:port`), which may change, and be empty while nobody is there."""
+    """Passes connections on to `target` (`host:port`), which may change, and be empty while the target is down."""
 
     def __init__(self, line: Line | None = None, who_dials: WhoDials | None = None) -> None:
         """`line`: of the site behind this relay. Without `who_dials`, who dials is never looked up."""
@@ -68,7 +68,7 @@ class Relay:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> str:
-        """Listens; the address, `host:port`."""
+        """Listens; returns the address, `host:port`."""
         self._server = await asyncio.start_server(self._accept, HOST, 0)
         return join(HOST, self._server.sockets[0].getsockname()[1])
 

@@ -23,7 +23,7 @@ class Recovery(msgspec.Struct, frozen=True):
 
 
 class ResilienceReport(msgspec.Struct, frozen=True):
-    """`faults` and `rounds` are counts; `participation` is in how many rounds each site contributed."""
+    """`faults` and `rounds` are counts; `participation` is the number of rounds to which each site contributed."""
 
     plan: str
     seed: int
@@ -55,7 +55,7 @@ def resilience(
 
 
 def problems(report: ResilienceReport, plan: Plan, run: Report) -> list[str]:
-    """The signs that a swarm has not survived; empty when all is well. Lost rounds are a figure, no failure."""
+    """The signs that a swarm has not survived; empty when there are none. Lost rounds are a figure, no failure."""
     found = [] if run.over and run.ledger_verified else [run.status]
     if not report.digests_equal:
         held = ", ".join(f"{name} {digest or 'none'}" for name, digest in run.digests.items())

@@ -26,7 +26,7 @@ STEP = np.float32(0.2)
 
 
 class Training:
-    """The model of one site, and what it pulls it towards."""
+    """The model of one site, and the target towards which it trains."""
 
     def __init__(self, megabytes: float, seed: int) -> None:
         rows = max(1, int(megabytes * 1e6 / (4 * COLUMNS)))
@@ -38,7 +38,7 @@ class Training:
         self._weights += STEP * (self._target - self._weights)
 
     def load(self, path: Path) -> Evaluation:
-        """Goes on from a merged model; its loss is the mean squared distance of its first rows."""
+        """Continues from a merged model; its loss is the mean squared distance of its first rows."""
         self._weights = read(path)["weights"].copy()
         loss = float(np.square(self._weights[:64] - self._target).mean(dtype=np.float64))
         return Evaluation(loss, None, epochs=0, total_epochs=0)

@@ -35,7 +35,7 @@ def is_in(state: Training, phase: Phase) -> bool:
 
 
 def is_whole(state: Training, sites: int) -> bool:
-    """True when all sites take part again: there, with their scripts, and waited for."""
+    """True when all sites take part again: present, with their scripts, and awaited."""
     return len(state.members) == sites and all(member.present and member.awaited for member in state.members.values())
 
 
@@ -64,7 +64,7 @@ def chosen(state: Training, fault: Fault) -> str:
 
 
 def model_of(state: Training, uid: str) -> str:
-    """Digest of the model of that member which the others need now: its own for the round, else the result."""
+    """Digest of that member's model which the others need now: its own for the round, else the result."""
     if state.round and state.round.phase == "collecting" and uid in state.round.submissions:
         return state.round.submissions[uid].digest
     return state.result.digest if state.result else ""

@@ -21,7 +21,7 @@ from swarmlearning.supervise.readiness import SlFacts, SnFacts, start_node
 
 
 class Part:
-    """A process of the swarm, and how to start it."""
+    """A process of the swarm, and the command that starts it."""
 
     def __init__(self, processes: Processes, start: Callable[[], Awaitable[Child]]) -> None:
         self._processes = processes
@@ -42,7 +42,7 @@ class Part:
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Lets it go on."""
+        """Resumes it."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:

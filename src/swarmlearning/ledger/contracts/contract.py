@@ -63,7 +63,7 @@ class Permission(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """The handler of a body, and who may send it."""
+    """The handler of a body, and its permission."""
 
     change: Change
     permission: Permission

@@ -51,7 +51,7 @@ async def check_version(binary: Path) -> str:
 
 
 def judge_version(binary: Path, output: str) -> str:
-    """The version in the output of `etcd --version`, judged. Raises `OrderingError`."""
+    """The version in the output of `etcd --version`. Raises `OrderingError` for one that must not be used."""
     match = re.search(r"etcd Version: (\d+)\.(\d+)\.(\d+)", output)
     if match is None:
         raise OrderingError(f"{binary}: does not report its version as etcd does: {output[:100]!r}")

@@ -33,7 +33,7 @@ class EtcdRefusedError(UnavailableError):
 
 
 class KeyValue(NamedTuple):
-    """A stored value with the lease it hangs on (0: none)."""
+    """A stored value with its lease (0: none)."""
 
     key: bytes
     value: bytes
@@ -82,7 +82,7 @@ class Gateway:
         await self._session.close()
 
     async def transact(self, compare: Sequence[Operation], then: Sequence[Operation]) -> bool:
-        """All of `then` if all of `compare` hold, as one step; whether they did."""
+        """Does all of `then` if all of `compare` hold, as one step; returns True if they did."""
         answer = await self._call("/kv/txn", {"compare": list(compare), "success": list(then)}, CHANGE_SECONDS)
         return bool(answer.get("succeeded"))
 
@@ -135,7 +135,7 @@ class Gateway:
         return int(answer.get("result", {}).get("TTL", 0)) > 0
 
     async def revoke(self, lease: int) -> None:
-        """Ends a lease and deletes what hangs on it."""
+        """Ends a lease and deletes its keys."""
         await self._call("/lease/revoke", {"ID": str(lease)})
 
     async def members(self) -> list[Member]:
@@ -147,7 +147,7 @@ class Gateway:
         ]
 
     async def add_learner(self, peer_url: str) -> int:
-        """Adds a member that does not vote yet; its id."""
+        """Adds a member that does not vote yet; returns its id."""
         answer = await self._call("/cluster/member/add", {"peerURLs": [peer_url], "isLearner": True})
         return int(answer["member"]["ID"])
 
@@ -198,7 +198,7 @@ class Gateway:
         raise EtcdRefusedError(f"etcd refuses: {text}")
 
     def _require_open(self) -> None:
-        """The engine may be changed under those who use it; they are to find out as from any etcd that has ended."""
+        """Raises after the gateway was closed: those who use it find out as from any etcd that has ended."""
         if self._session.closed:
             raise EtcdUnavailableError(CLOSED)
 

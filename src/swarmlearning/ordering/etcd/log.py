@@ -100,7 +100,7 @@ class EtcdLog:
         return entries
 
     async def wait_for_append(self, height: int) -> None:
-        """Waits until an entry above `height` has been heard of."""
+        """Waits until an entry above `height` is known to exist."""
         if self._file.newest.height > height:
             return
         async with self._grown:
@@ -139,7 +139,7 @@ class EtcdLog:
             self._grown.notify_all()
 
     async def prune(self, below: int) -> None:
-        """Lets etcd forget the blocks below this height: every voter has them in its chain file."""
+        """Deletes the blocks below this height from etcd: every voter has them in its chain file."""
         await self._gateway.delete(_key(0), _key(below))
 
     async def _newer(self, start: int, limit: int) -> list[bytes]:

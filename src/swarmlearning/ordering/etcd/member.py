@@ -71,7 +71,7 @@ class EtcdMember:
 
     @property
     def running(self) -> bool:
-        """True while the process is there."""
+        """True while the process runs."""
         return self._process is not None and self._process.returncode is None
 
     @property
@@ -138,7 +138,7 @@ class EtcdMember:
             await gateway.close()
 
     async def stop(self) -> None:
-        """Stops the process in good order, within a few seconds."""
+        """Stops the process cleanly, within a few seconds."""
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The choice of voters: one pure decision at a time, from who is a member, who is admitted and who is there.
+"""The choice of voters: one pure decision at a time, from the members, the admitted SNs and those present.
 
 Theory. A cluster of n voters survives the crash of (n - 1) // 2 of them, so an even number is worth no more than the
 odd one below it, and a dead voter that stays in the list costs one survivable crash. Therefore:
@@ -57,7 +57,7 @@ def next_step(
 
 
 def survives(voters: int, live: int) -> int:
-    """The number of crashes that a cluster survives of whose voters so many are there; negative: it has no majority."""
+    """The number of crashes that a cluster with so many voters present survives; negative: it has no majority."""
     return live - (voters // 2 + 1)
 
 

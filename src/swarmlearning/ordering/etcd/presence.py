@@ -65,7 +65,7 @@ class EtcdPresence:
             await self._gateway.revoke(found[0].lease)
 
     async def observe(self) -> AsyncIterator[dict[str, Lease]]:
-        """All leases now, and again after every change of who is there."""
+        """All leases now, and again after every change."""
         last: dict[str, int] | None = None
         attempts = Backoff(0.05, 1.0)
         async for _ in attempts:

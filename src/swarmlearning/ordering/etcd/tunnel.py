@@ -105,7 +105,7 @@ class _Connections:
 
 
 class Proxy(_Connections):
-    """The outgoing half, on a port of the loopback interface, for whoever knows the password."""
+    """The outgoing half, on a port of the loopback interface, for clients that know the password."""
 
     def __init__(self, tls: ssl.SSLContext, registry: Registry) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class Proxy(_Connections):
 
 
 class Gate(_Connections):
-    """The incoming half: the P2P port. Lets admitted SNs through to the member's unix socket, nobody else.
+    """The incoming half: the P2P port. Lets only admitted SNs through to the member's unix socket.
 
     `cluster_host` is what its peers call the member (`host:port` of its peer URL). A request for another one is for a
     member that was at this address before: its messages would break this one.

@@ -1,4 +1,4 @@
-"""`/blocks`: one block, the state after it, and the stream that every follower of the chain hangs on."""
+"""`/blocks`: one block, the state after it, and the stream that every follower of the chain reads."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""`/log` and `/cluster`: ordering for SNs that have no vote, and who has one."""
+"""`/log` and `/cluster`: ordering for SNs that have no vote, and the members of the cluster."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse

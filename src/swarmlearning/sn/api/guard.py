@@ -1,4 +1,4 @@
-"""Keeps out those who may not talk to an SN at all: revoked, of a retired authority, or of no role."""
+"""Refuses peers that may not send requests to an SN: revoked, of a retired authority, or without a role."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -9,7 +9,7 @@ from swarmlearning.sn.api.service import Sn, refused
 
 
 class Guard:
-    """ASGI middleware: answers 403 to those who may not talk to this SN."""
+    """ASGI middleware: answers 403 to peers that may not send requests to this SN."""
 
     def __init__(self, app: ASGIApp, sn: Sn) -> None:
         self._app = app

@@ -22,7 +22,7 @@ router = APIRouter()
 
 
 class Beat(BaseModel):
-    """A heartbeat: which start of the node, and its progress: an SL's batches in `steps`, an SN's height."""
+    """A heartbeat: the number of the node's start, and its progress: an SL's batches in `steps`, an SN's height."""
 
     incarnation: int = Field(ge=1)
     steps: int = Field(ge=0)

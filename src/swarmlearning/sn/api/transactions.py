@@ -1,4 +1,4 @@
-"""`POST /transactions`: the request that comes so often that a framework's way to its handler would cost most of it."""
+"""`POST /transactions`: a request so frequent that a framework's routing would cost most of its time."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse

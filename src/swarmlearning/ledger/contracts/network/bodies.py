@@ -40,7 +40,7 @@ class AddAuthority(Body, frozen=True):
 
 
 class RetireAuthority(Body, frozen=True):
-    """Stop trusting an authority from this height on; what it vouched for before stays valid history."""
+    """Stop trusting an authority from this height on; its earlier certificates stay valid in history."""
 
     thumbprint: Digest
 
@@ -62,7 +62,7 @@ class Leave(Body, frozen=True):
 
 
 class Recover(Body, frozen=True):
-    """An operator has restarted the network from one SN: the others are taken as having left."""
+    """An operator has restarted the network from one SN: the others count as having left."""
 
     lost: tuple[Uid, ...]
 

@@ -1,4 +1,4 @@
-"""SNs that are not believed any more: an operator restarts the network without them, or they sealed a void block."""
+"""SNs that are not trusted any more: an operator restarts the network without them, or they sealed a void block."""
 
 import msgspec
 
@@ -11,7 +11,7 @@ from swarmlearning.ledger.world import World
 
 
 def recover(world: World, contract: str, body: Recover, tx: TxContext) -> World:
-    """The named SNs are taken as having left: an operator has restarted the network without them."""
+    """The named SNs count as having left: an operator has restarted the network without them."""
     changes = {}
     for uid in body.lost:
         known = node(world, uid)
@@ -23,7 +23,7 @@ def recover(world: World, contract: str, body: Recover, tx: TxContext) -> World:
 
 
 def quarantine_sealer(world: World, uid: str, height: int) -> World:
-    """The sealer of the void block of this height in quarantine; never the last SN that may seal."""
+    """Puts the sealer of the void block of this height in quarantine; never the last SN that may seal."""
     known = node(world, uid)
     if known is None or [other.uid for other in admitted(world)] == [uid]:
         return world

@@ -93,7 +93,7 @@ def _check_same_node(known: Node, tx: TxContext) -> None:
 
 
 def announce(world: World, contract: str, body: Announce, tx: TxContext) -> World:
-    """Stores where the sender can be reached."""
+    """Stores the sender's addresses."""
     if len(body.addresses) > MAX_ADDRESSES:
         raise Rejection(Code.TOO_MANY_ADDRESSES, f"{len(body.addresses)} addresses; at most {MAX_ADDRESSES} are kept")
     for address in body.addresses.values():
@@ -107,7 +107,7 @@ def announce(world: World, contract: str, body: Announce, tx: TxContext) -> Worl
 
 
 def leave(world: World, contract: str, body: Leave, tx: TxContext) -> World:
-    """The sender is no member of the network any more; an SN is neither admitted nor believed. Never the last SN."""
+    """The sender is no member of the network any more; an SN is neither admitted nor trusted. Never the last SN."""
     known = node(world, tx.sender)
     assert known is not None
     if known.type == "SN" and all(other.uid == tx.sender for other in admitted(world)):

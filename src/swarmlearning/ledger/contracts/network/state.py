@@ -29,7 +29,7 @@ class Authority(msgspec.Struct, frozen=True):
 
 
 class Certificate(msgspec.Struct, frozen=True):
-    """A node certificate with its intermediates (PEM, leaf first), stored once; `authority`: who vouches for it."""
+    """A node certificate with its intermediates (PEM, leaf first), stored once; `authority` vouches for it."""
 
     thumbprint: str
     pem: str
@@ -111,7 +111,7 @@ def departed(world: World) -> tuple[Node, ...]:
 
 
 def admitted(world: World) -> list[Node]:
-    """The SNs that may seal, vote and be believed, by UID."""
+    """The SNs that may seal, vote and report, by UID."""
     return [known for known in nodes(world) if _is_admitted(world, known)]
 
 

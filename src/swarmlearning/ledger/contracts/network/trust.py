@@ -67,7 +67,7 @@ def revoke(world: World, contract: str, body: Revoke, tx: TxContext) -> World:
 
 
 def _shut_out(world: World, gone: Iterable[Node]) -> World:
-    """As if these nodes had left; they come back by registering with a certificate that is trusted."""
+    """Records these nodes as having left; they return by registering with a certificate that is trusted."""
     left = {f"node/{known.uid}": msgspec.structs.replace(known, left=True, alive=False) for known in gone}
     after = world.with_entries(left)
     if admitted(world) and not admitted(after):
