@@ -136,12 +136,12 @@ class SnClient:
     async def announce(
         self, uid: str, incarnation: int, steps: int, moved: int, training: Mapping[str, Any] | None = None
     ) -> None:
-        """One heartbeat; `training` is how far that is, as the API has it. Raises as `submit` does."""
+        """One heartbeat; `training` is its progress, as the API has it. Raises as `submit` does."""
         body = {"incarnation": incarnation, "steps": steps, "moved": moved, "training": training}
         await self._request("PUT", f"/presence/{uid}", msgspec.json.encode(body))
 
     async def append(self, height: int, block_hash: str, entry: bytes) -> tuple[int, str]:
-        """Orders a block after this head, for an SN that has no vote; height and hash of the new head.
+        """Orders a block after this head, for an SN that has no vote; returns height and hash of the new head.
 
         Raises `Refusal` (`conflict`: another block was faster), or `Unavailable`: it may or may not be ordered.
         """

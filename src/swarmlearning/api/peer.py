@@ -40,7 +40,7 @@ def peer_credential(scope: Mapping[str, Any]) -> Credential:
 
 
 def peer_socket(scope: Mapping[str, Any]) -> socket.socket:
-    """The socket that an ASGI request came by, only to read facts from."""
+    """The socket of an ASGI request, only to read facts from."""
     return _connection(scope).socket
 
 

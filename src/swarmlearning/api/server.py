@@ -80,7 +80,7 @@ class Server:
         self._started = True
 
     async def wait(self) -> None:
-        """Returns after `stop`; raises what broke the serving, if something does."""
+        """Returns after `stop`; raises the error that ended the serving, if there was one."""
         if not self._started:
             raise ServerError("the server has not been started")
         await self._listener.wait()

@@ -30,7 +30,7 @@ Standing: TypeAlias = Literal["trusted", "unknown", "refused"]
 
 @dataclass(frozen=True)
 class Peer:
-    """The holder of a certificate; `fault`: the reason to refuse it; `authority`: that of its subject (empty: unknown)."""
+    """The holder of a certificate; `fault`: why it is refused; `authority`: that of its subject (empty: unknown)."""
 
     subject: str
     role: NodeType | None

@@ -1,4 +1,4 @@
-"""Versions of the rules: what the bytes of a block mean, what they change, and who may.
+"""Versions of the rules: what the bytes of a block mean, what they change, and who may send them.
 
 A chain is judged at each height by the version then in force (`SwitchRules` sets that of the blocks after it), and for
 ever by that one. So what a version means never changes: a new body, another handler, permission or limit is a new

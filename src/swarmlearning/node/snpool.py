@@ -12,7 +12,7 @@ from swarmlearning.transport.parties import Credential
 
 class SnPool:
     """Makes clients when they are first needed. `chain` gives the verified chain: from its first block on only SNs that
-    it admits are talked to. Used within one event loop; `close` at the end.
+    it admits are used. Used within one event loop; `close` at the end.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ EMPTY = Head(-1, "")
 
 
 class ConflictError(OrderingError):
-    """Somebody else's entry has taken this height; read it, judge one's own again, retry."""
+    """Somebody else's entry has taken this height; read it, check one's own again, retry."""
 
 
 class Log(Protocol):
@@ -64,7 +64,7 @@ class TrainingProgress:
 
 
 class Lease(NamedTuple):
-    """A node that is there: which start of it, and what it reported last.
+    """The lease of a node that is present: the number of its start, and its last report.
 
     `progress`: batches that an SL has trained, the height of an SN's chain. `moved`: bytes of models that an SL has
     fetched and merged, so that one that merges for long is seen to work.
@@ -78,7 +78,7 @@ class Lease(NamedTuple):
 
 
 class Presence(Protocol):
-    """The leases of those who are there. One that is not renewed in time is gone; all else is a hint."""
+    """The leases of the nodes that are present. One that is not renewed in time is gone; all else is a hint."""
 
     async def announce(self, lease: Lease) -> None:
         """Grants or renews the lease of this node incarnation."""
@@ -89,5 +89,5 @@ class Presence(Protocol):
         ...
 
     def observe(self) -> AsyncIterator[dict[str, Lease]]:
-        """All leases by UID now, and again after every change of who is there."""
+        """All leases by UID now, and again after every change."""
         ...

@@ -83,7 +83,7 @@ class Listener:
         return self._socket is not None
 
     async def wait(self) -> None:
-        """Returns after `stop`; raises what made accepting impossible, if something does."""
+        """Returns after `stop`; raises the error that made accepting impossible, if there was one."""
         if self._over is not None:
             await asyncio.shield(self._over)
 

@@ -105,7 +105,7 @@ class Gateway:
 
     async def watch(self, start: bytes, end: bytes | None) -> AsyncGenerator[list[KeyValue], None]:
         """Yields what is stored under these keys from now on (an empty value: deleted). First an empty list, when the
-        watch stands. Ends with `EtcdUnavailableError`. Only a hint: reading is the truth."""
+        watch has begun. Ends with `EtcdUnavailableError`. Only a hint: reading is the truth."""
         self._require_open()
         create: dict[str, Any] = {"key": _out(start)}
         if end is not None:

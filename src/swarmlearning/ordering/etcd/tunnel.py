@@ -115,7 +115,7 @@ class Proxy(_Connections):
         self._server: asyncio.Server | None = None
 
     async def start(self) -> str:
-        """Listens; the URL to give to etcd."""
+        """Listens; returns the URL to give to etcd."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=MAX_HEAD)
         port = self._server.sockets[0].getsockname()[1]
         return f"http://swarm:{self._secret}@127.0.0.1:{port}"
@@ -183,7 +183,7 @@ class Gate(_Connections):
         self._listener = Listener(tls, self._protocol)
 
     async def start(self, host: str, port: int) -> int:
-        """Listens; the port. Raises `OrderingError` when it is taken."""
+        """Listens; returns the port. Raises `OrderingError` when it is in use."""
         try:
             return await self._listener.start(host, port)
         except ListenError as error:

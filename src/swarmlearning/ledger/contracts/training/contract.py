@@ -89,7 +89,7 @@ class TrainingContract:
     }
 
     def presence(self, before: World, after: World, body: Body, tx: Tx) -> Iterable[Presence]:
-        """Nobody: a session is no node."""
+        """None: a session is no node."""
         return ()
 
     def apply_presence(self, world: World, change: Presence, time_ms: int) -> World:

@@ -72,7 +72,7 @@ def open_session(
     network: str = "",
     identity: str = "",
 ) -> Training:
-    """Adds a member, or takes one back whose process or ML process was restarted; the latter until all is settled.
+    """Adds a member, or readmits one whose process or ML process was restarted; the latter until all is settled.
 
     `identity` is what the sender is identified by, `network` the network's id: the order of leaders follows from them.
     """
@@ -130,7 +130,7 @@ def close_session(state: Training, body: CloseSession, uid: str) -> Training:
 
 
 def set_attendance(state: Training, uid: str, attendance: Attendance, incarnation: int, now_ms: int) -> Training:
-    """A member went away or came back; a lost leader is followed by the next at once.
+    """Records that a member went away or returned; a lost leader is replaced at once.
 
     One whose process was started again since is `restarted` until it opens its session again.
     """
@@ -162,7 +162,7 @@ def reset(state: Training, forced: bool) -> Training:
 
 
 def stop(state: Training) -> Training:
-    """Training is to be over with the result of the round in progress."""
+    """Lets the training end with the result of the round in progress."""
     if state.over:
         raise Rejection(Code.TRAINING_OVER, f"training of contract {state.name} is over already")
     if state.stopping:
