@@ -1,6 +1,7 @@
 """`swarm report` on a real network: any node's certificate reads and verifies how a training went."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -15,8 +16,13 @@ def test_a_training_of_a_real_network_is_reported_over_the_network_and_from_the_
     assert_complete(swarm.start_sites("--rounds", "2"))
     words = [f"--sn-api-port={swarm.port}", "--sn-ip=127.0.0.1", f"--csv={tmp_path / 'curves.csv'}", "--json"]
     words += [f"--{name}={value}" for name, value in identity_options(swarm.identities["SL-1"]).items()]
-    shown = subprocess.run([*COMMAND, "report", *words], capture_output=True, text=True, timeout=60)
+    home = {**os.environ, "HOME": str(tmp_path / "home")}
+    first, shown = (
+        subprocess.run([*COMMAND, "report", *words], capture_output=True, text=True, timeout=60, env=home)
+        for _ in range(2)
+    )
     assert shown.returncode == 0, shown.stderr
+    assert shown.stdout == first.stdout, "the second goes on from what the first has verified"
     found = json.loads(shown.stdout)
     assert (found["problem"], found["over"], [each["number"] for each in found["rounds"]]) == ("", True, [0, 1, 2])
     assert set(found["holds"].values()) == {found["model"]}

@@ -99,20 +99,22 @@ def read_ledger(path: Path, contract: str = "", run: int | None = None) -> Train
 
 
 def recorded(blocks: Iterable[bytes], no_blocks: str, contract: str = "", run: int | None = None) -> TrainingReport:
-    """Verifies and replays blocks from the genesis; `no_blocks` is the problem where there are none.
+    """Verifies and replays blocks from the genesis; `no_blocks` is the problem where there are none."""
+    recorder = Recorder()
+    problem = record(recorder, blocks)
+    return recorder.report(contract, run, problem or ("" if recorder.chain.height >= 0 else no_blocks))
 
-    Raises `OrderingError` when they cannot be read.
-    """
-    recorder, problem = Recorder(), no_blocks
+
+def record(recorder: Recorder, blocks: Iterable[bytes]) -> str:
+    """Verifies the blocks that follow the recorder's chain, and adds them; why they do not verify, empty if they do."""
     try:
-        for step in steps(blocks):
-            problem = f"block {step.chain.height} is void: {step.void}" if step.void is not None else ""
-            if problem:
-                break
+        for step in steps(blocks, recorder.chain):
+            if step.void is not None:
+                return f"block {step.chain.height} is void: {step.void}"
             recorder.add(step)
     except (OrderingError, BrokenChainError) as error:
-        problem = str(error)
-    return recorder.report(contract, run, problem)
+        return str(error)
+    return ""
 
 
 def metrics(site: Path) -> dict[str, Any]:

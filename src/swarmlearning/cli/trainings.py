@@ -1,4 +1,4 @@
-"""`swarm report`: how a training went, from an SN's ledger on disk or over the network, verified from block 0."""
+"""`swarm report`: how a training went, from an SN's ledger on disk or over the network, verified here."""
 
 import asyncio
 import csv
@@ -11,22 +11,20 @@ from rich.console import Console
 from rich.text import Text
 
 from swarmlearning.address import join
-from swarmlearning.api.client import SnClient
 from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.cli.ledger import chain_file
-from swarmlearning.cli.options import Credentials
-from swarmlearning.cli.report import read_ledger, recorded, save, write_whole
+from swarmlearning.cli.options import Credentials, data_directory
+from swarmlearning.cli.remoteledger import read_remote
+from swarmlearning.cli.report import read_ledger, save, write_whole
 from swarmlearning.cli.summary import participation
 from swarmlearning.errors import UserError
-from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import client_context
+from swarmlearning.node.errors import NodeError
 from swarmlearning.supervise.processes import RunError
 from swarmlearning.views.names import displayed, escaped
 from swarmlearning.views.render import clock, report_text
 from swarmlearning.views.report import TrainingReport
 
-FETCH_SECONDS = 600.0
 COLUMNS = ["contract", "run", "round", "time", "site", "part", "loss", "metric", "epochs", "total_epochs"]
 FORMULA = ("=", "+", "-", "@")
 """Beginnings of what a spreadsheet takes for a formula."""
@@ -48,17 +46,18 @@ def report(
     """Show how a training went: rounds, who took part, loss and metric of each site, and who holds the final model.
 
     The ledger is read from disk (--data-dir) or from an SN (--sn-ip, with any
-    node's certificate), and every block of it is verified here. Exit status 1
-    when it does not verify, or has no such training.
+    node's certificate), and every block of it is verified here; an SN's once:
+    the next report goes on from there. Exit status 1 when it does not verify,
+    or has no such training.
     """
     if (data_dir is None) == (not sn_ip):
         raise UserError("name the ledger by one of --data-dir (on this disk) and --sn-ip (over the network)")
     if data_dir is not None:
         found = read_ledger(chain_file(data_dir), contract, run)
     else:
-        address = join(sn_ip, sn_api_port)
-        blocks = asyncio.run(_fetched(address, credentials.identity()))
-        found = recorded(blocks, f"the SN at {address} has no block", contract, run)
+        work = read_remote(join(sn_ip, sn_api_port), credentials.identity(), _kept())
+        recorder, problem = asyncio.run(work)
+        found = recorder.report(contract, run, problem)
     if curves is not None:
         write_whole(curves, table_of(found).encode())
     save(found, file)
@@ -71,6 +70,14 @@ def report(
     if not found.holds:
         which = f"of contract {displayed(contract)}" if contract else "of any contract"
         raise RunError(f"the ledger has no training {which}{'' if run is None else f' with run {run}'}")
+
+
+def _kept() -> Path | None:
+    """The folder for what was verified; None where there is no home."""
+    try:
+        return data_directory(None, "operator") / "reports"
+    except NodeError:
+        return None
 
 
 def show(console: Console, found: TrainingReport) -> None:
@@ -105,21 +112,3 @@ def _cell(name: str) -> str:
     """A name of another organisation's, which must not become a formula."""
     shown = displayed(name)
     return f"'{shown}" if shown.startswith(FORMULA) else shown
-
-
-async def _fetched(address: str, identity: Identity) -> list[bytes]:
-    """Every block that this SN has now, not verified yet. Raises `Unavailable`, `Refusal` or `RunError`."""
-    found: list[bytes] = []
-    async with SnClient(address, client_context(identity)) as client:
-        count = int((await client.status())["height"]) + 1
-        try:
-            async with asyncio.timeout(FETCH_SECONDS):
-                async for raw in client.blocks(0):
-                    found.append(raw)
-                    if len(found) >= count:
-                        break
-        except TimeoutError:
-            raise RunError(
-                f"the SN at {address} sent {len(found)} of {count} blocks in {FETCH_SECONDS:.0f} s"
-            ) from None
-    return found

@@ -41,13 +41,15 @@ class RoundRecord(msgspec.Struct, frozen=True):
     time_ms: int
 
 
-def steps(blocks: Iterable[bytes]) -> Iterator[Step]:
-    """Verifies and replays block by block. Raises `BrokenChainError` at the first that cannot be.
+def steps(blocks: Iterable[bytes], after: Chain | None = None) -> Iterator[Step]:
+    """Verifies and replays block by block, from block 0 or those that follow a chain that was verified before.
+
+    Raises `BrokenChainError` at the first that cannot be.
 
     A block may be void; but one that is void and not even followed by the next was not written like that.
     """
-    chain, void = Chain(), None
-    for height, raw in enumerate(blocks):
+    chain, void = after or Chain(), None
+    for height, raw in enumerate(blocks, chain.height + 1):
         try:
             step = chain.append(raw)
         except ForkError as error:

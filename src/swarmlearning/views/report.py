@@ -1,14 +1,13 @@
 """Facts about whole trainings, collected from a verified chain block by block: rounds, participation, curves."""
 
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import msgspec
 
 from swarmlearning.ledger.bodies import ReportPerformance
-from swarmlearning.ledger.chain import Step
+from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.contracts.training.state import Training, empty
 from swarmlearning.ledger.history import RoundRecord, rounds
-from swarmlearning.ledger.world import World
 from swarmlearning.views.nodes import sl_names
 from swarmlearning.views.training import main_contract
 
@@ -75,11 +74,23 @@ class TrainingReport(msgspec.Struct, frozen=True):
     performances: list[Performance] = []
 
 
+class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a recorder has collected up to the block with the hash `head`; reports with contract, run and sender."""
+
+    head: str
+    states: list[Training]
+    rounds: list[RoundRecord]
+    reports: list[tuple[str, int, str, ReportPerformance]]
+
+
 class Recorder:
-    """Collects what a chain records about trainings. Memory grows with rounds, not with blocks."""
+    """Collects what a chain records about trainings; `chain` is the one after the last valid block.
+
+    Memory grows with rounds, not with blocks.
+    """
 
     def __init__(self) -> None:
-        self._world = World()
+        self.chain = Chain()
         self._states: dict[tuple[str, int], Training] = {}
         self._rounds: dict[tuple[str, int], dict[int, RoundRecord]] = {}
         self._reports: dict[tuple[str, int], dict[tuple[int, str], ReportPerformance]] = {}
@@ -88,9 +99,9 @@ class Recorder:
         """Adds the next verified block."""
         if step.block is None or step.void is not None:
             return
-        self._world = step.chain.world
+        self.chain = step.chain
         for signed in step.block.transactions:
-            state = self._world.get(f"training/{signed.content.contract}", Training)
+            state = step.chain.world.get(f"training/{signed.content.contract}", Training)
             if state is None:
                 continue
             key, body = (state.name, state.run), signed.content.body
@@ -104,6 +115,35 @@ class Recorder:
             # A round that was voided and merged again comes twice: the later one stands.
             self._rounds.setdefault((record.contract, record.run), {})[record.number] = record
 
+    def saved(self) -> bytes:
+        """What was collected until now, as bytes for `resumed`."""
+        return msgspec.json.encode(
+            _Saved(
+                head=self.chain.hash,
+                states=list(self._states.values()),
+                rounds=[record for found in self._rounds.values() for record in found.values()],
+                reports=[(*key, uid, body) for key, found in self._reports.items() for (_, uid), body in found.items()],
+            )
+        )
+
+    @classmethod
+    def resumed(cls, chain: Chain, data: bytes) -> Self:
+        """A recorder that goes on after `chain`, for which `data` was saved. Raises `ValueError` for other bytes."""
+        try:
+            saved = msgspec.json.decode(data, type=_Saved)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError(f"not the records of a chain: {error}") from error
+        if saved.head != chain.hash:
+            raise ValueError("the records of another chain")
+        made = cls()
+        made.chain = chain
+        made._states = {(state.name, state.run): state for state in saved.states}
+        for record in saved.rounds:
+            made._rounds.setdefault((record.contract, record.run), {})[record.number] = record
+        for contract, run, uid, body in saved.reports:
+            made._reports.setdefault((contract, run), {})[body.round, uid] = body
+        return made
+
     @property
     def trainings(self) -> list[tuple[str, int]]:
         """Contract and run of every training with a session on the chain, oldest first."""
@@ -111,11 +151,11 @@ class Recorder:
 
     def report(self, contract: str = "", run: int | None = None, problem: str = "") -> TrainingReport:
         """The report of one training: by default of the contract with the most rounds, and of its latest run."""
-        name = contract or main_contract(self._world)
-        latest = self._world.get(f"training/{name}", Training) or empty(name)
+        name = contract or main_contract(self.chain.world)
+        latest = self.chain.world.get(f"training/{name}", Training) or empty(name)
         number = latest.run if run is None else run
         state = latest if number == latest.run else self._states.get((name, number), empty(name, number))
-        members = {uid: shown for uid, shown in sl_names(self._world).items() if uid in state.members}
+        members = {uid: shown for uid, shown in sl_names(self.chain.world).items() if uid in state.members}
         key = (name, state.run)
         standing = [one for number, one in sorted(self._rounds.get(key, {}).items()) if number < state.rounds]
         holders = state.result.holders if state.result else ()

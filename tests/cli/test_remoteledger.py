@@ -1,0 +1,109 @@
+"""A report over the network verifies the chain once, and from then on what is new."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from support.certs import make_workspace
+from support.network import Ledger, session
+from support.rounds import finish, publish, report_all, submit, three_sites
+from support.scripted_sn import ScriptedSn, scripted_sn
+from swarmlearning.cli.remoteledger import read_remote
+from swarmlearning.cli.report import recorded
+from swarmlearning.identity.identity import Identity
+from swarmlearning.ledger.bodies import Reset
+from swarmlearning.views.report import TrainingReport
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """A ledger with one round."""
+    made = three_sites()
+    submit(made, "site-1", "site-2", "site-3")
+    publish(made, "1" * 64)
+    report_all(made, "site-1", "site-3")
+    return made
+
+
+@pytest.fixture
+def identities(ledger: Ledger, tmp_path: Path) -> dict[str, Identity]:
+    return make_workspace(tmp_path / "cert", ["SN-1", "UI-1"], ledger.authority)
+
+
+@pytest.fixture
+async def sn(identities: dict[str, Identity]) -> AsyncIterator[ScriptedSn]:
+    async with scripted_sn(identities["SN-1"], []) as serving:
+        yield serving
+
+
+async def reported(
+    sn: ScriptedSn, ledger: Ledger, identity: Identity, kept: Path | None, run: int | None = None
+) -> TrainingReport:
+    sn.blocks = list(ledger.blocks)
+    head = {"network": "test", "network_id": ledger.chain.network_id, "ordering": "local"}
+    sn.answers = [lambda _: (200, {**head, "height": len(ledger.blocks) - 1})]
+    recorder, problem = await read_remote(sn.address, identity, kept)
+    return recorder.report(run=run, problem=problem)
+
+
+async def test_a_second_report_verifies_only_what_is_new_and_has_the_same_content(
+    sn: ScriptedSn, ledger: Ledger, identities: dict[str, Identity], tmp_path: Path
+) -> None:
+    assert await reported(sn, ledger, identities["UI-1"], tmp_path / "kept") == recorded(ledger.blocks, "")
+    known = len(ledger.blocks)
+    finish(ledger)
+    for _ in range(2):
+        assert await reported(sn, ledger, identities["UI-1"], tmp_path / "kept") == recorded(ledger.blocks, "")
+    assert sn.asked_from == [0, known], "the last report had nothing to fetch"
+
+
+async def test_an_earlier_run_is_reported_from_what_was_kept(
+    sn: ScriptedSn, ledger: Ledger, identities: dict[str, Identity], tmp_path: Path
+) -> None:
+    finish(ledger)
+    first = await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
+    ledger.say("sn-1", Reset(forced=False))
+    ledger.say("site-1", session())
+    await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
+    assert await reported(sn, ledger, identities["UI-1"], tmp_path / "kept", run=1) == first
+
+
+@pytest.mark.parametrize("file", ["records.json", "checkpoint"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff"])
+async def test_damage_to_what_was_kept_costs_only_time(
+    file: str, content: bytes, sn: ScriptedSn, ledger: Ledger, identities: dict[str, Identity], tmp_path: Path
+) -> None:
+    await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
+    (found,) = (tmp_path / "kept").rglob(file)
+    found.write_bytes(content)
+    assert await reported(sn, ledger, identities["UI-1"], tmp_path / "kept") == recorded(ledger.blocks, "")
+    assert sn.asked_from == [0, 0]
+
+
+async def test_what_was_kept_of_another_chain_is_not_used(
+    sn: ScriptedSn, ledger: Ledger, identities: dict[str, Identity], tmp_path: Path
+) -> None:
+    finish(ledger)
+    await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
+    del ledger.blocks[-1]  # the SN was restored from a copy
+    assert await reported(sn, ledger, identities["UI-1"], tmp_path / "kept") == recorded(ledger.blocks, "")
+    assert sn.asked_from == [0, 0]
+
+
+async def test_a_chain_that_does_not_verify_is_reported_and_not_kept(
+    sn: ScriptedSn, ledger: Ledger, identities: dict[str, Identity], tmp_path: Path
+) -> None:
+    ledger.blocks[-1] = b"x"
+    found = await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
+    assert found == recorded(ledger.blocks, "")
+    assert found.problem.startswith(f"block {len(ledger.blocks) - 1}")
+    assert not (tmp_path / "kept").exists()
+
+
+async def test_a_report_needs_no_place_to_keep_what_it_has_verified(
+    sn: ScriptedSn, ledger: Ledger, identities: dict[str, Identity], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for kept in (None, tmp_path / "file"):
+        assert await reported(sn, ledger, identities["UI-1"], kept) == recorded(ledger.blocks, "")
