@@ -14,6 +14,7 @@ from typing import Protocol
 import psutil
 import pytest
 
+from support import original_client
 from support.processes import COMMAND
 from support.swarm import ML, Gate
 
@@ -90,6 +91,16 @@ def read_until(launcher: "subprocess.Popen[str]", text: str) -> None:
 def held(gate: Gate) -> list[str | Path]:
     """A script that takes part in one round and then waits."""
     return [sys.executable, ML, "--rounds", "2", "--hold-at", "1", "--gate", gate.path]
+
+
+def test_scripts_with_the_original_s_client_train_in_a_run_with_a_bridge_each(launch: Launch, tmp_path: Path) -> None:
+    for name in ("trained_weights.pkl", "merged_weights.pkl"):
+        (tmp_path / name).touch()  # the client looks for them, and leaves them alone: its weights are in messages
+    script = (str(original_client.__file__), "--in-message", "--min-peers", "3", "--folder", tmp_path)
+    launcher = launch(sys.executable, *script, options=["--bridge"])
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 0, output
+    assert "complete: 3/3 rounds with 3/3; ledger verified" in output
 
 
 def test_a_run_that_ends_well_leaves_its_report_models_and_logs(launch: Launch, tmp_path: Path) -> None:

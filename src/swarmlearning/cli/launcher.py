@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.cli.live import Screen, observe
-from swarmlearning.cli.nodecommands import script_environment, sl_command, sn_command
+from swarmlearning.cli.nodecommands import (
+    bridge_command,
+    bridge_environment,
+    script_environment,
+    sl_command,
+    sn_command,
+)
 from swarmlearning.cli.outcome import SiteEnds, State, finished, obstacle, quitters, undecided
 from swarmlearning.cli.runfolder import OBSERVER, RunFolder
 from swarmlearning.identity.tls import client_context
@@ -60,18 +66,27 @@ def _state(child: Child) -> State:
     return "failed" if child.failure() else "ended"
 
 
-async def train(processes: Processes, folder: RunFolder, command: Sequence[str], count: int, screen: Screen) -> None:
+async def train(
+    processes: Processes,
+    folder: RunFolder,
+    command: Sequence[str],
+    count: int,
+    screen: Screen,
+    *,
+    bridge: bool = False,
+) -> None:
     """Runs `command` at `count` sites until training is over and scripts and SLs have ended.
 
     The SN still runs then; the end of `processes` stops it. `screen` shows every newer state of the ledger, verified
-    here. Raises `RunError` when training cannot come to its end, `SitesFailed` when it has without some sites, and
-    `NodeError` when the ledger breaks its rules.
+    here. With `bridge` the scripts use the original's client. Raises `RunError` when training cannot come to its end,
+    `SitesFailed` when it has without some sites, and `NodeError` when the ledger breaks its rules.
     """
     sn = await start_node(processes, "SN-1", sn_command(folder), lasting=True)
     sn_facts = await sn.ready(SnFacts)
     processes.next_wave()
+    command_of = bridge_command if bridge else sl_command
     sls = [
-        await start_node(processes, f"SL-{number}", sl_command(folder, number, sn_facts.api))
+        await start_node(processes, f"SL-{number}", command_of(folder, number, sn_facts.api))
         for number in range(1, count + 1)
     ]
     channels = [(await sl.ready(SlFacts)).channel for sl in sls]
@@ -79,7 +94,7 @@ async def train(processes: Processes, folder: RunFolder, command: Sequence[str],
 
     async def work() -> None:
         processes.next_wave()
-        scripts = await _start_scripts(processes, folder, command, channels)
+        scripts = await _start_scripts(processes, folder, command, channels, bridge)
         sites = [SiteProcesses(one.name, sl.child, one) for sl, one in zip(sls, scripts, strict=True)]
         await see_out(processes, folder, sites, follower)
 
@@ -91,11 +106,13 @@ async def train(processes: Processes, folder: RunFolder, command: Sequence[str],
 
 
 async def _start_scripts(
-    processes: Processes, folder: RunFolder, command: Sequence[str], channels: Sequence[str]
+    processes: Processes, folder: RunFolder, command: Sequence[str], channels: Sequence[str], bridge: bool
 ) -> list[Child]:
     scripts = []
     for index, channel in enumerate(channels):
         variables = {**script_environment(folder, index, len(channels)), "SWARM_CHANNEL": channel}
+        if bridge:
+            variables |= bridge_environment(folder, index, len(channels))
         scripts.append(await processes.start(variables["SWARM_SITE"], command, variables))
     return scripts
 

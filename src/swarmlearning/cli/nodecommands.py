@@ -26,8 +26,8 @@ def sn_command(folder: RunFolder, **more: str) -> list[str]:
     return node_command("sn", {**_common(folder.identity, "SN-1"), **options}, "--sentinel")
 
 
-def sl_command(folder: RunFolder, number: int, sn: str, **more: str) -> list[str]:
-    """The command of the SL of site `number`, which finds the SN's API at `sn`; `more` are options."""
+def sl_command(folder: RunFolder, number: int, sn: str, *flags: str, **more: str) -> list[str]:
+    """The command of the SL of site `number`, which finds the SN's API at `sn`; `flags` and `more` are options."""
     host, port = split(sn)
     site = f"site-{number}"
     options: dict[str, str | Path] = {
@@ -38,7 +38,12 @@ def sl_command(folder: RunFolder, number: int, sn: str, **more: str) -> list[str
         "data-dir": folder.site(site),
         **_named(more),
     }
-    return node_command("sl", {**_common(folder.identity, f"SL-{number}"), **options})
+    return node_command("sl", {**_common(folder.identity, f"SL-{number}"), **options}, *flags)
+
+
+def bridge_command(folder: RunFolder, number: int, sn: str) -> list[str]:
+    """The same of an SL that serves the original's client, in a folder of this site's own."""
+    return sl_command(folder, number, sn, "--bridge", bridge_dir=str(folder.bridge(f"site-{number}")))
 
 
 def environment(inherited: Mapping[str, str]) -> dict[str, str]:
@@ -59,6 +64,15 @@ def script_environment(folder: RunFolder, index: int, count: int) -> dict[str, s
         "MIN_PEERS": str(count),
         "NODE_ID": site,
         "SCRATCH_DIR": os.getenv("SCRATCH_DIR") or str(folder.site(site)),
+    }
+
+
+def bridge_environment(folder: RunFolder, index: int, count: int) -> dict[str, str]:
+    """The variables in which the original's client finds the pipes of its site's SL."""
+    place = folder.bridge(site_names(count)[index])
+    return {
+        "SL_REQUEST_CHANNEL": str(place / "request.channel"),
+        "SL_RESPONSE_CHANNEL": str(place / "response.channel"),
     }
 
 

@@ -24,6 +24,9 @@ def run(
     report: ReportFile = None,
     runs_dir: RunsDir = Path("runs"),
     live: LiveView = None,
+    bridge: Annotated[
+        bool, typer.Option("--bridge", help="Scripts use the original's client, release 2.1 or 2.2.")
+    ] = False,
 ) -> None:
     """Train one model with N processes of your script, each with an SL node of its own.
 
@@ -59,16 +62,16 @@ def run(
     check_command(command)
     swarm = LocalRun.prepare(make_console(), runs_dir, _label(command), sites)
     with swarm.accounted(report) as report_now:
-        run_until_signal(_train(swarm, command, live), swarm.processes)
+        run_until_signal(_train(swarm, command, live, bridge), swarm.processes)
         result = report_now()
     if not succeeded(result):
         raise RunError(result.status)
 
 
-async def _train(swarm: LocalRun, command: list[str], live: bool | None) -> None:
+async def _train(swarm: LocalRun, command: list[str], live: bool | None, bridge: bool) -> None:
     with screen(swarm.console, swarm.sites, live) as shown:
         async with swarm.processes:
-            await train(swarm.processes, swarm.folder, command, len(swarm.sites), shown)
+            await train(swarm.processes, swarm.folder, command, len(swarm.sites), shown, bridge=bridge)
 
 
 def _label(command: list[str]) -> str:

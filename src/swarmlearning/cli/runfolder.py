@@ -52,6 +52,10 @@ class RunFolder:
         """Folder of a site: its SL's data, and what its script writes."""
         return self.root / "sites" / name
 
+    def bridge(self, name: str) -> Path:
+        """Folder that the SL of a site shares with the original's client."""
+        return self.site(name) / "bridge"
+
 
 def site_names(count: int) -> list[str]:
     """The names of the sites: site-1 to site-N."""
