@@ -53,7 +53,7 @@ def test_a_site_whose_last_parameters_count_in_later_merges_is_warned_once(
         callback.on_train_end()
     texts = log.texts("WARNING")
     assert len(texts) == warned
-    assert all("go on counting in each of their merges" in text and "'inactive'" in text for text in texts)
+    assert all("still count in each of their merges" in text and "'inactive'" in text for text in texts)
 
 
 def test_when_the_swarm_ends_first_later_batches_are_not_merged_and_the_last_merged_model_is_loaded(
@@ -150,7 +150,7 @@ def test_a_callback_cannot_be_used_after_the_end_of_its_training(tmp_path: Any, 
         callback.on_train_begin()
         callback.on_train_end()
         for hook in (callback.on_train_begin, callback.on_batch_end, callback.on_train_end):
-            with pytest.raises(SwarmError, match="serve one training: do all epochs in it, or start the script anew"):
+            with pytest.raises(SwarmError, match="serve one training: do all epochs in it, or restart the script"):
                 hook()
 
 

@@ -267,7 +267,7 @@ def test_validation_data_without_the_trainer_are_an_error_that_explains_how_to_s
     model = make_model()
     with FakeSL(tmp_path) as sl:
         callback = join(sl, SwarmCallback, model=model, adsValData=sentences(2))
-        with pytest.raises(SwarmError, match=r"give trainer=, or set callback\.trainer before train\(\)"):
+        with pytest.raises(SwarmError, match=r"pass trainer=, or set callback\.trainer before train\(\)"):
             make_trainer(model, tmp_path, callbacks=[callback]).train()
 
 
@@ -321,7 +321,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.usefixtures("loopback")
 def test_a_trainer_that_trains_another_model_is_refused(tmp_path: Path, log: Log) -> None:
     callback = SwarmCallback(1, 2, model=make_model(), logger=log.logger)
-    with pytest.raises(SwarmError, match="the Trainer trains another model than the callback's"):
+    with pytest.raises(SwarmError, match="the Trainer's model is not the callback's"):
         make_trainer(make_model(), tmp_path, callbacks=[callback]).train()
 
 

@@ -264,7 +264,7 @@ def test_a_second_fit_with_the_same_keras_callback_is_refused(tmp_path: Path, jo
     with FakeSL(tmp_path) as sl:
         callback = join(sl, SwarmCallback, syncFrequency=1)
         fit(model, callback)
-        with pytest.raises(SwarmError, match="serve one training: do all epochs in it, or start the script anew"):
+        with pytest.raises(SwarmError, match="serve one training: do all epochs in it, or restart the script"):
             fit(model, callback)
 
 

@@ -147,7 +147,7 @@ def test_a_second_fit_with_the_same_lightning_callback_is_refused(tmp_path: Path
     with FakeSL(tmp_path) as sl:
         callback = joined(sl)
         fit(net, callback)
-        with pytest.raises(SwarmError, match="serve one training: do all epochs in it, or start the script anew"):
+        with pytest.raises(SwarmError, match="serve one training: do all epochs in it, or restart the script"):
             fit(net, callback)
         assert len(sl.of(Open)) == 1
 

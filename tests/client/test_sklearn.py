@@ -280,8 +280,8 @@ DATA = {"adsValData": (X, Y)}
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model": None}, "no model is given: pass the estimator that is trained, model=..."),
     ({"model": [1]}, "model has to be an estimator with partial_fit; list has none"),
-    ({"model": GaussianNB()}, "which attributes of GaussianNB hold what it has learned is not known"),
-    ({"model": SGDClassifier()}, "the model was never fitted, so it has nothing to merge yet: give initData"),
+    ({"model": GaussianNB()}, "it is not known which attributes of GaussianNB hold what it has learned"),
+    ({"model": SGDClassifier()}, "the model was never fitted, so it has nothing to merge yet: pass initData"),
     ({"model": SGDClassifier(), "initData": X}, "initData has to be samples (X, y); it is a ndarray"),
     ({"model": SGDClassifier(), "initData": INIT}, "partial_fit of SGDClassifier with initData and classes failed:"),
     ({"weight_attrs": "coef_"}, "weight_attrs has to be a list of names of attributes; it is 'coef_'"),

@@ -57,5 +57,5 @@ def test_the_scikit_learn_trainer_refuses_invalid_arguments(log: Log, arguments:
 @pytest.mark.usefixtures("loopback")
 def test_the_scikit_learn_trainer_refuses_another_model_than_its_callbacks(log: Log) -> None:
     callback = SwarmCallback(1, 2, model=SGDClassifier().fit(X, Y), logger=log.logger)
-    with pytest.raises(SwarmError, match="the trainer's model is another than the callback's"):
+    with pytest.raises(SwarmError, match="the trainer's model is not the callback's"):
         SwarmSklearnTrainer(callback, SGDClassifier())

@@ -1,10 +1,10 @@
 """Access to what the SL and the original's client share: the SL's own user, or also one group where an operator wants
 that, since the client runs as another user.
 
-What lies there is unpickled by the client: whoever can write it runs code as the client's user. So all of it has this
-process' user as its owner, one name (no hard link to a file elsewhere), and no permission for anybody else. Files and
-pipes that exist are tightened where that is needed; a folder that exists is used as it is or refused; nothing is ever
-loosened. All is judged and changed by descriptor, never by path, so that nothing can be put in its place meanwhile.
+What lies there is unpickled by the client: anyone who can write it runs code as the client's user. So all of it has
+this process's user as its owner, one name (no hard link to a file elsewhere), and no permission for anybody else. Files
+and pipes that exist are tightened where that is needed; a folder that exists is used as it is or refused; nothing is
+ever loosened. All is judged and changed by descriptor, never by path, so that it cannot be replaced meanwhile.
 """
 
 import os
@@ -41,7 +41,9 @@ class Access:
         elif kind != stat.S_IFDIR and stat.S_IMODE(found.st_mode) & ~allowed:
             os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & allowed)
         if self._group is not None and not made and (found.st_gid, found.st_mode & 0o060) != (self._group, 0o060):
-            raise OSError(0, f"group {self._group} cannot use it: remove it, and it is made anew for that group", name)
+            raise OSError(
+                0, f"group {self._group} cannot use it: remove it, and it is created again for that group", name
+            )
 
     def _check(self, found: os.stat_result, name: str, kind: int) -> None:
         if stat.S_IFMT(found.st_mode) != kind:

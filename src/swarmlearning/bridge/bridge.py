@@ -155,7 +155,7 @@ class Bridge:
             self._end_session()
             self._pipes.expect()
         except LostTrack as error:
-            logger.error("%s. The pipes are made anew", error)
+            logger.error("%s. The pipes are created again", error)
             self._pipes.write_now(messages.status(Code.ERROR_OTHERS, str(error)))
             self._end_session()
             self._pipes.renew()

@@ -85,7 +85,7 @@ class Pipes:
                 pass
         try:
             self._placeholder = self._open(self._paths[0], os.O_WRONLY)
-        except OSError:  # somebody has removed the FIFO, or put another in its place
+        except OSError:  # the FIFO was removed or replaced
             self.renew()
 
     def renew(self) -> None:
@@ -96,7 +96,7 @@ class Pipes:
         self.open()
 
     def remove(self) -> None:
-        """Removes the FIFOs: whoever opened one now would wait for ever for the other end."""
+        """Removes the FIFOs: a process that opened one now would wait for ever for the other end."""
         for path in self._paths:
             with suppress(OSError):
                 path.unlink()

@@ -128,7 +128,7 @@ _Object: TypeAlias = (
 
 
 class _Machine:
-    """Runs one pickle. `_marks` are the stacks that were left at a mark; since then `_stack` has begun anew."""
+    """Runs one pickle. `_marks` are the stacks that were left at a mark; `_stack` holds what came since."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file

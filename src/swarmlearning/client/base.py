@@ -3,7 +3,7 @@
     on_train_begin   one sync, so that all sites start from the same parameters
     on_batch_end     a sync after every `syncFrequency` batches
     on_epoch_end     counts
-    on_train_end     the last sync: hands over what this site goes on contributing, waits until training is over
+    on_train_end     the last sync: sends what this site continues to contribute, waits until training is over
                      everywhere, and leaves the final model in place
 
 A sync comes at the end of batch N, 2N, 3N, … exactly (the original product's first one came at the end of batch N+1);
@@ -37,9 +37,9 @@ OVER_BEFORE_LOCAL = "Swarm training is over before local training. Exit graceful
 
 LATE_MERGES = 3  # after the end of local training: more than sites have that end nearly together
 STILL_COUNTS = (
-    "Other sites train on. This site's last own parameters go on counting in each of their merges, unchanged, and draw "
-    "the model towards them (checkinModelOnTrainEnd='snapshot'). Where sites train for different times, 'inactive' "
-    "leaves such a site out"
+    "Other sites are still training. This site's own last parameters still count in each of their merges, unchanged, "
+    "and draw the model towards them (checkinModelOnTrainEnd='snapshot'). Where sites train for different "
+    "times, 'inactive' leaves such a site out"
 )
 
 METHODS_OF_THE_ORIGINAL = (  # product, which subclasses of its callbacks override
@@ -104,7 +104,7 @@ class SwarmCallbackBase(ABC):
             self._pace = Pace(self._parameters.total_epochs)
             self._log_parameters(options)
             if self._loopback:
-                log_box(self.logger, f"{environment.LOOPBACK} is set: training goes on alone, nothing is merged")
+                log_box(self.logger, f"{environment.LOOPBACK} is set: training runs alone, nothing is merged")
         return options
 
     def _join(self) -> None:
@@ -328,7 +328,7 @@ class SwarmCallbackBase(ABC):
             log_box(
                 self.logger,
                 "WARNING: totalEpochs is not given",
-                "how far training is can be shown in epochs done only",
+                "progress can be shown only as the number of epochs done",
             )
         if options.get("hfMode") is not None and "HF_TRANSFORMER" not in self.ml_platforms:
             self.logger.info("hfMode is for Hugging Face models; it is not used here")

@@ -109,7 +109,7 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         """Wrappers have the parameters of what they wrap."""
         own = set(map(id, self._model.module.parameters()))
         if trained is not None and own.isdisjoint(map(id, trained.parameters())):
-            raise SwarmError("the Trainer trains another model than the callback's: give both the same (no model_init)")
+            raise SwarmError("the Trainer's model is not the callback's: pass the same model to both (no model_init)")
 
     def _stop_if_over(self, control: TrainerControl) -> None:
         if self.training_over:
@@ -125,7 +125,7 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         trainer = self.trainer
         if trainer is None:
             raise SwarmError(
-                "adsValData is evaluated by the Trainer: give trainer=, or set callback.trainer before train()"
+                "adsValData is evaluated by the Trainer: pass trainer=, or set callback.trainer before train()"
             )
         loader = trainer.get_eval_dataloader(self._data)
         with undisturbed(self._model.module, loader):

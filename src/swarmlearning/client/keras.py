@@ -69,7 +69,7 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
             SwarmCallbackBase._join(self)
             if self._together() > self._parameters.sync_frequency:
                 self.logger.warning(
-                    "Keras does steps_per_execution=%d batches at a time: it cannot sync every %d. Compile the model "
+                    "Keras runs steps_per_execution=%d batches at a time: it cannot sync every %d. Compile the model "
                     "with steps_per_execution=%d or less",
                     self._together(),
                     self._parameters.sync_frequency,

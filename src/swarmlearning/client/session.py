@@ -59,7 +59,7 @@ SEE_ITS_LOG = (
     "Its log has the reason: under `swarm run` in the run folder (runs/latest), otherwise where `swarm sl` was started"
 )
 
-ONE_TRAINING = "A SwarmCallback and its SL node serve one training: do all epochs in it, or start the script anew"
+ONE_TRAINING = "A SwarmCallback and its SL node serve one training: do all epochs in it, or restart the script"
 ENDED = f"it was closed. {ONE_TRAINING}"
 INTERRUPTED = (
     "it was interrupted in the middle of an exchange with the SL node. Make a new SwarmCallback to continue: the swarm "
@@ -102,7 +102,7 @@ class Exchanges(Protocol):
 
 
 class Session:
-    """An open training session. All raise `SwarmError` when the SL refuses, fails or stays away."""
+    """An open training session. Every method raises `SwarmError` when the SL refuses, fails or stays away."""
 
     def __init__(
         self,
@@ -114,8 +114,8 @@ class Session:
     ) -> None:
         """Connects to the SL's socket at `address` and opens the session. `on_waiting` gets lines for the log.
 
-        An SL that goes away later is waited for so many seconds; with 0 that ends the session. `on_idle` is called
-        about once a second while the SL is waited for; what it raises ends the session.
+        An SL that goes away later is waited for up to `reconnect_seconds`; with 0 that ends the session. `on_idle` is
+        called about once a second while the SL is waited for; what it raises ends the session.
         """
         self._address = address
         self._request = request
@@ -197,7 +197,7 @@ class Session:
         on_merged: OnMerged,
     ) -> A:
         """Writes the parameters, sends `request` of the file's name, and serves the SL until its answer."""
-        self._serve(lambda: None)  # an SL that comes back removes all it finds: the file is written when it is there
+        self._serve(lambda: None)  # an SL that restarts removes all files: this one is written afterwards
         self._sequence += 1
         with HandOver(self._address.parent, tensors, self._new_name()) as handed:
             sent = False
@@ -288,7 +288,7 @@ class Session:
         with suppress(ConnectionError):
             self._connected.send(message)
 
-    # --- the connection, and the SL that goes away and comes back
+    # --- the connection, and an SL that restarts
 
     @property
     def _connected(self) -> Connection:

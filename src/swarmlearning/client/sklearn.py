@@ -134,7 +134,7 @@ def _attributes(model: Any, given: Any) -> tuple[str, ...]:
     known = next((ATTRIBUTES[base.__name__] for base in type(model).__mro__ if base.__name__ in ATTRIBUTES), None)
     if known is None:
         raise SwarmError(
-            f"which attributes of {type(model).__name__} hold what it has learned is not known: "
+            f"it is not known which attributes of {type(model).__name__} hold what it has learned: "
             "name them in weight_attrs"
         )
     return (*known[1:], *AVERAGED) if getattr(model, "average", False) else known
@@ -144,7 +144,7 @@ def _fit_first(model: Any, samples: Any, classes: Any) -> None:
     """Makes the fitted attributes."""
     if samples is None:
         raise SwarmError(
-            "the model was never fitted, so it has nothing to merge yet: give initData, a few samples (X, y), "
+            "the model was never fitted, so it has nothing to merge yet: pass initData, a few samples (X, y), "
             "and for a classifier classes, all labels there are"
         )
     if not isinstance(samples, tuple | list) or not 1 <= len(samples) <= 2:

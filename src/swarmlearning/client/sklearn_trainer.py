@@ -18,7 +18,7 @@ class SwarmSklearnTrainer:
     def __init__(self, swarmCallback: SwarmCallback, model: Any) -> None:  # noqa: N803
         """`model` has to be that of the callback. Raises `SwarmError`."""
         if swarmCallback.model is not model:
-            raise SwarmError("the trainer's model is another than the callback's: give both the same")
+            raise SwarmError("the trainer's model is not the callback's: pass the same model to both")
         self._callback, self._model = swarmCallback, model
 
     def fit(self, x: Any, y: Any = None, batch_size: Any = 32, epochs: Any = 1, classes: Any = None) -> Any:

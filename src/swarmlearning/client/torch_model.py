@@ -83,7 +83,7 @@ class TorchModel:
 
     def put(self, state: dict[str, Any]) -> None:
         """Loads `entries()` with other values."""
-        # The model's own way in: copies in place without gradients, and heeds modules that load in a way of their own.
+        # By the model's own method: copies in place without gradients, and respects modules with their own loading.
         self.module.load_state_dict(state)
 
 

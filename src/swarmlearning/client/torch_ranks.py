@@ -40,13 +40,13 @@ Connect: TypeAlias = Callable[[OnIdle], Exchanges]
 
 
 class Model(msgspec.Struct, frozen=True, tag=True):
-    """A merged model follows, a file of so many bytes."""
+    """A merged model follows, a file of `size` bytes."""
 
     size: int
 
 
 class Waiting(msgspec.Struct, frozen=True, tag=True):
-    """Rank 0 is there and waits for the SL node."""
+    """Rank 0 is alive and waits for the SL node."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):

@@ -23,7 +23,7 @@ _thread: Final = threading.local()
 class WrongChunk(Exception):
     """The bytes are not those of the model; the text names the chunk, which is to be fetched once more.
 
-    `mixed`: the bytes had come from several origins, so nobody is to blame yet.
+    `mixed`: the bytes had come from several origins, so no source is to blame yet.
     """
 
     def __init__(self, text: str, mixed: bool) -> None:

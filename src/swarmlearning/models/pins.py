@@ -1,4 +1,4 @@
-"""Models that are in use now and must not be removed, whoever else needs them."""
+"""Models that are in use now and must not be removed."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -50,7 +50,7 @@ class Pins:
             pin.release()
 
     def unless_pinned(self, digest: str, remove: Callable[[str], None]) -> None:
-        """Calls `remove` unless the model is pinned; nobody can pin it meanwhile."""
+        """Calls `remove` unless the model is pinned; it cannot be pinned meanwhile."""
         with self._lock:
             if digest not in self._counts:
                 remove(digest)

@@ -1,9 +1,9 @@
-"""Model files that nobody needs any more, kept to be overwritten by the next ones.
+"""Model files that are no longer needed, kept to be overwritten by the next ones.
 
 Writing into pages that the page cache already has costs a third to a tenth of writing a new file
 (docs/performance.md), and each round makes as many model files as it leaves behind.
 
-A file that somebody still reads is never given out: the file server may be sending it, the training process loading
+A file that is still being read is never given out: the file server may be sending it, the training process loading
 it. The kernel knows: it grants a write lease only to the one who alone has a file open. Where it grants none (not
 Linux, some file systems) there are simply no spares.
 """

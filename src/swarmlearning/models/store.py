@@ -292,7 +292,7 @@ class TensorStore:
         try:
             if digest_file(self.path(digest)).root == digest:
                 return True
-            logger.warning("model %s: the bytes on disk are others, the model is not held any more", digest)
+            logger.warning("model %s: the bytes on disk have changed, the model is not held any more", digest)
         except NotHeldError:
             return False
         except (OSError, DigestError) as error:

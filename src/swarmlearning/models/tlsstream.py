@@ -56,7 +56,7 @@ class TlsStream:
         self.extend(seconds)
 
     def extend(self, seconds: float) -> None:
-        """Sets anew how long this waits for the peer, from now on."""
+        """Sets how long this waits for the peer from now on."""
         self._deadline = time.monotonic() + seconds
 
     def peer_certificate(self) -> bytes | None:

@@ -80,7 +80,7 @@ class Fetcher:
 
         def ended(result: asyncio.Future[Path]) -> None:
             del self._downloads[digest]
-            result.exception()  # seen, even when nobody waits any more
+            result.exception()  # retrieved, even when no caller waits any more
 
         download.result.add_done_callback(ended)
         return download
