@@ -40,14 +40,14 @@ class Dialler:
         host, _, port = address.rpartition(":")
         return cls(*await asyncio.open_connection(host, int(port)))
 
-    def say(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         self._writer.write(data)
 
-    async def hear(self, count: int) -> bytes:
+    async def receive(self, count: int) -> bytes:
         async with asyncio.timeout(60):
             return await self._reader.readexactly(count)
 
-    async def hears_nothing(self) -> bool:
+    async def receives_nothing(self) -> bool:
         try:
             async with asyncio.timeout(SHORT_SECONDS):
                 await self._reader.read(1)
@@ -70,8 +70,8 @@ async def test_a_relay_passes_bytes_on_and_closes_when_one_side_does() -> None:
         address = await relay.start()
         relay.target = target
         dialler = await Dialler.to(address)
-        dialler.say(b"x" * 300_000)
-        assert await dialler.hear(300_000) == b"x" * 300_000
+        dialler.send(b"x" * 300_000)
+        assert await dialler.receive(300_000) == b"x" * 300_000
         await dialler.close()
         await relay.stop()
 
@@ -85,8 +85,8 @@ async def test_a_relay_with_nothing_behind_it_closes_connections_and_keeps_its_a
     async with echo() as target:
         relay.target = target
         dialler = await Dialler.to(address)
-        dialler.say(b"hello")
-        assert await dialler.hear(5) == b"hello"
+        dialler.send(b"hello")
+        assert await dialler.receive(5) == b"hello"
         await relay.stop()
         assert await dialler.is_closed()
         await dialler.close()
@@ -99,16 +99,16 @@ async def test_a_cut_line_delays_old_and_new_connections_and_loses_nothing() -> 
         address = await relay.start()
         relay.target = target
         old = await Dialler.to(address)
-        old.say(b"one")
-        assert await old.hear(3) == b"one"
+        old.send(b"one")
+        assert await old.receive(3) == b"one"
         line.cut()
         new = await Dialler.to(address)
-        old.say(b"two")
-        new.say(b"three")
-        assert await old.hears_nothing()
-        assert await new.hears_nothing()
+        old.send(b"two")
+        new.send(b"three")
+        assert await old.receives_nothing()
+        assert await new.receives_nothing()
         line.mend()
-        assert (await old.hear(3), await new.hear(5)) == (b"two", b"three")
+        assert (await old.receive(3), await new.receive(5)) == (b"two", b"three")
         await relay.stop()
         await old.close()
         await new.close()
@@ -122,15 +122,15 @@ async def test_only_the_site_that_dials_over_a_cut_line_is_cut_off() -> None:
         relay.target = target
         cut, whole = await Dialler.to(address), await Dialler.to(address)
         for dialler in (cut, whole):
-            dialler.say(b"hello")
-            assert await dialler.hear(5) == b"hello"
+            dialler.send(b"hello")
+            assert await dialler.receive(5) == b"hello"
         lines[cut.port].cut()
-        cut.say(b"again")
-        whole.say(b"again")
-        assert await whole.hear(5) == b"again"
-        assert await cut.hears_nothing()
+        cut.send(b"again")
+        whole.send(b"again")
+        assert await whole.receive(5) == b"again"
+        assert await cut.receives_nothing()
         lines[cut.port].mend()
-        assert await cut.hear(5) == b"again"
+        assert await cut.receive(5) == b"again"
         await relay.stop()
         await cut.close()
         await whole.close()

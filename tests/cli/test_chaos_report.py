@@ -43,14 +43,14 @@ def test_a_round_with_all_sites_is_not_lost(ledger: Ledger) -> None:
 def test_a_round_that_closed_without_a_site_that_was_up_is_lost(ledger: Ledger) -> None:
     leader, (first, second) = led(ledger)
     submit(ledger, leader, first)
-    ledger.say(leader, Freeze(0, 0, (second,)))
+    ledger.send(leader, Freeze(0, 0, (second,)))
     publish(ledger, "0" * 64)
     assert lost(ledger) == 1
 
 
 def test_a_round_that_closed_without_a_site_that_was_down_is_not_lost(ledger: Ledger) -> None:
     leader, (first, second) = led(ledger)
-    ledger.say("sn-1", Lost(second, 1), network.CONTRACT)
+    ledger.send("sn-1", Lost(second, 1), network.CONTRACT)
     submit(ledger, leader, first)
     publish(ledger, "0" * 64)
     assert lost(ledger) == 0
@@ -60,7 +60,7 @@ def test_a_round_that_leaves_out_a_site_that_went_down_meanwhile_is_not_lost(led
     leader, (first, second) = led(ledger)
     submit(ledger, leader, first)
     submit(ledger, second, digest=UNUSABLE)
-    ledger.say("sn-1", Lost(second, 1), network.CONTRACT)
+    ledger.send("sn-1", Lost(second, 1), network.CONTRACT)
     publish(ledger, "0" * 64)
     assert lost(ledger) == 0
 

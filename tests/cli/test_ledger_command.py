@@ -64,7 +64,7 @@ def test_the_ledger_command_shows_every_block_with_its_time(over: Ledger, tmp_pa
 def test_markup_in_the_name_of_a_node_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
     ledger = Ledger()
     ledger.actor("site-9", "SL")
-    ledger.say("site-9", Register("SL", name, ledger.actors["site-9"].pem, "0"), network.CONTRACT)
+    ledger.send("site-9", Register("SL", name, ledger.actors["site-9"].pem, "0"), network.CONTRACT)
     done = ledger_command("show", written(ledger, tmp_path / "chain.sqlite"))
     assert done.exit_code == 0, done.output
     assert f"name={name}" in done.stdout

@@ -36,7 +36,7 @@ def ledger() -> Ledger:
     for site in SITES:
         made.join(site)
     for site in SITES:
-        made.say(site, session(min_peers=2, epochs=5))
+        made.send(site, session(min_peers=2, epochs=5))
     return made
 
 
@@ -45,7 +45,7 @@ def submit(ledger: Ledger, *sites: str) -> None:
     for site in sites:
         current = ledger.training.round
         kind: SubmissionKind = "snapshot" if ledger.training.members[site].finished else "trained"
-        ledger.say(site, Submit(current.number, current.base, kind, site_digest(site), 1, 1))
+        ledger.send(site, Submit(current.number, current.base, kind, site_digest(site), 1, 1))
 
 
 def publish(ledger: Ledger) -> str:
@@ -53,7 +53,7 @@ def publish(ledger: Ledger) -> str:
     current = ledger.training.round
     assert current is not None
     parts = tuple(Contribution(uid, site_digest(uid), 1, 1) for uid in sorted(current.submissions))
-    ledger.say(
+    ledger.send(
         current.leader, Publish(current.number, current.term, f"{current.number:064x}", 1, Receipt("mean", parts, ()))
     )
     return current.leader
@@ -91,7 +91,7 @@ def test_a_site_is_shown_with_what_it_does_now(ledger: Ledger) -> None:
         "site-10": "training",
     }
     leader = view(ledger).leader
-    ledger.say(leader, Freeze(0, 0))
+    ledger.send(leader, Freeze(0, 0))
     assert statuses(ledger)[leader] == "merging round 0"
     submit(ledger, "site-10")
     if leader != "site-10":
@@ -107,8 +107,8 @@ def test_a_site_without_a_session_is_waiting_for_its_script(ledger: Ledger) -> N
 
 
 def test_a_site_that_is_lost_is_named(ledger: Ledger) -> None:
-    ledger.say("sn-1", Lost("site-2", 1), network.CONTRACT)
-    ledger.say("site-10", Lost("site-10", 1), network.CONTRACT)
+    ledger.send("sn-1", Lost("site-2", 1), network.CONTRACT)
+    ledger.send("site-10", Lost("site-10", 1), network.CONTRACT)
     assert statuses(ledger) == {"site-1": "training", "site-2": "is lost", "site-10": "has lost its script"}
     assert "site-2 is lost" in line(view(ledger), 3)
 
@@ -116,14 +116,14 @@ def test_a_site_that_is_lost_is_named(ledger: Ledger) -> None:
 def test_loss_metric_and_epochs_are_those_of_the_last_report(ledger: Ledger) -> None:
     submit(ledger, *SITES)
     publish(ledger)
-    ledger.say("site-2", ReportPerformance(0, 0.5, 0.75, 2, 5))
+    ledger.send("site-2", ReportPerformance(0, 0.5, 0.75, 2, 5))
     site = view(ledger).sites[1]
     assert (site.epochs, site.total_epochs, site.loss, site.metric) == (2, 5, 0.5, 0.75)
 
 
 def test_sites_are_done_once_they_hold_the_final_model(ledger: Ledger) -> None:
     for site in SITES:
-        ledger.say(site, CloseSession("snapshot"))
+        ledger.send(site, CloseSession("snapshot"))
     assert set(statuses(ledger).values()) == {"finished, the others still train"}
     submit(ledger, *SITES)
     leader = publish(ledger)
@@ -131,16 +131,16 @@ def test_sites_are_done_once_they_hold_the_final_model(ledger: Ledger) -> None:
     expected = {site: "done" if site == leader else "loads the final model" for site in SITES}
     assert statuses(ledger) == expected
     for site in SITES:
-        ledger.say(site, ReportPerformance(0, None, None, 5, 5))
-        ledger.say("sn-1", Lost(site, 1), network.CONTRACT)  # its SL has ended: that is no loss any more
+        ledger.send(site, ReportPerformance(0, None, None, 5, 5))
+        ledger.send("sn-1", Lost(site, 1), network.CONTRACT)  # its SL has ended: that is no loss any more
     assert set(statuses(ledger).values()) == {"done"}
 
 
 def test_the_live_view_names_sites_and_shows_no_uids() -> None:
     ledger = Ledger()
     ledger.actor("7f3a-uid", "SL")
-    ledger.say("7f3a-uid", Register("SL", "site-1", ledger.actors["7f3a-uid"].pem, "0"), network.CONTRACT)
-    ledger.say("7f3a-uid", session(min_peers=1))
+    ledger.send("7f3a-uid", Register("SL", "site-1", ledger.actors["7f3a-uid"].pem, "0"), network.CONTRACT)
+    ledger.send("7f3a-uid", session(min_peers=1))
     shown = text(render(view(ledger)))
     assert "led by site-1: round 0, open since " in shown
     assert "0 models in, minPeers 1; waiting for site-1\n" in shown
@@ -184,8 +184,8 @@ def test_every_site_is_starting_before_anything_is_known() -> None:
 def test_the_line_of_a_round_has_the_mean_loss_and_metric(ledger: Ledger) -> None:
     submit(ledger, *SITES)
     publish(ledger)
-    ledger.say("site-1", ReportPerformance(0, 1.0, 0.5, 1, 5))
-    ledger.say("site-2", ReportPerformance(0, 2.0, None, 1, 5))
+    ledger.send("site-1", ReportPerformance(0, 1.0, 0.5, 1, 5))
+    ledger.send("site-2", ReportPerformance(0, 2.0, None, 1, 5))
     assert line(view(ledger), 4, "accuracy") == (
         "round 0 is merged, loss 1.5000, accuracy 0.5000, 3 of 4 sites are there"
     )
@@ -201,12 +201,12 @@ async def test_a_line_is_printed_for_the_first_and_the_last_round_without_a_term
         for last in (False, False, True):
             if last:
                 for site in SITES:
-                    ledger.say(site, CloseSession("snapshot"))
+                    ledger.send(site, CloseSession("snapshot"))
             submit(ledger, *SITES)
             publish(ledger)
             yield ledger.chain
             for site in SITES:
-                ledger.say(site, ReportPerformance(ledger.training.rounds - 1, 0.5, None, 1, 5))
+                ledger.send(site, ReportPerformance(ledger.training.rounds - 1, 0.5, None, 1, 5))
                 yield ledger.chain
 
     console = Console(file=io.StringIO(), width=200)
@@ -266,6 +266,6 @@ async def test_a_reminder_is_printed_when_no_block_has_come_for_a_while(
 def test_markup_in_the_name_of_a_site_is_shown_as_it_is(name: str) -> None:
     made = Ledger()
     made.actor("site-1", "SL")
-    made.say("site-1", Register("SL", name, made.actors["site-1"].pem, "0"), network.CONTRACT)
-    made.say("site-1", session(min_peers=1))
+    made.send("site-1", Register("SL", name, made.actors["site-1"].pem, "0"), network.CONTRACT)
+    made.send("site-1", session(min_peers=1))
     assert name in text(render(view(made)))

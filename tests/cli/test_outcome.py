@@ -23,11 +23,11 @@ def registered() -> Ledger:
 
 
 def leave(ledger: Ledger, site: str) -> None:
-    ledger.say(site, Lost(site, 1), network.CONTRACT)
+    ledger.send(site, Lost(site, 1), network.CONTRACT)
 
 
 def again(ledger: Ledger, site: str) -> None:
-    ledger.say(site, session(min_peers=2))
+    ledger.send(site, session(min_peers=2))
 
 
 def test_a_script_that_ended_with_its_session_open_is_a_quitter_once_its_sl_has_reported_it() -> None:
@@ -44,7 +44,7 @@ def test_an_interrupted_session_does_not_count_when_a_later_one_was_closed() -> 
     ledger = three_sites()
     leave(ledger, "site-2")
     again(ledger, "site-2")
-    ledger.say("site-2", CloseSession("snapshot"))
+    ledger.send("site-2", CloseSession("snapshot"))
     assert quitters(ledger.chain.world, sites(s2="ended")) == {}
     assert finished(ledger.chain.world, "site-2")
 
@@ -90,7 +90,7 @@ def test_training_can_go_on_while_as_many_sites_as_min_peers_are_left(ends: list
 
 def test_a_site_whose_script_crashed_after_its_session_was_closed_still_counts() -> None:
     ledger = three_sites()
-    ledger.say("site-2", CloseSession("snapshot"))
+    ledger.send("site-2", CloseSession("snapshot"))
     assert obstacle(ledger.chain.world, sites(s2="failed", s3="failed")) == ""
 
 
@@ -104,16 +104,16 @@ def test_a_quitter_does_not_count_to_min_peers() -> None:
 def test_more_min_peers_than_sites_are_an_obstacle_from_the_first_session_on() -> None:
     ledger = registered()
     assert obstacle(ledger.chain.world, sites()) == ""
-    ledger.say("site-1", session(min_peers=5))
+    ledger.send("site-1", session(min_peers=5))
     assert "minPeers is 5, but there are only 3 sites" in obstacle(ledger.chain.world, sites())
 
 
 def test_sites_that_train_another_contract_do_not_count_to_min_peers() -> None:
     ledger = registered()
-    ledger.say("site-1", session(min_peers=2), "one")
-    ledger.say("site-2", session(min_peers=2), "another")
+    ledger.send("site-1", session(min_peers=2), "one")
+    ledger.send("site-2", session(min_peers=2), "another")
     assert obstacle(ledger.chain.world, sites()) == ""
-    ledger.say("site-3", session(min_peers=2), "another")
+    ledger.send("site-3", session(min_peers=2), "another")
     assert "1 of 3 sites are left, minPeers is 2" in obstacle(ledger.chain.world, sites())
 
 

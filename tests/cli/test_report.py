@@ -96,7 +96,7 @@ def test_a_report_has_each_site_s_part_in_a_round(folder: RunFolder, ledger: Led
     leader = ledger.training.round.leader  # type: ignore[union-attr]
     late = next(site for site in SITES if site != leader)
     submit(ledger, *(site for site in SITES if site != late))
-    ledger.say(leader, Freeze(0, 0))
+    ledger.send(leader, Freeze(0, 0))
     submit(ledger, late)
     publish(ledger, "0" * 64)  # round 0: one is late
     report_all(ledger)
@@ -104,12 +104,12 @@ def test_a_report_has_each_site_s_part_in_a_round(folder: RunFolder, ledger: Led
     submit(ledger, "site-3", digest=UNUSABLE)
     publish(ledger, "1" * 64)  # round 1: one is excluded
     report_all(ledger)
-    ledger.say("sn-1", Lost("site-2", 1), network.CONTRACT)
+    ledger.send("sn-1", Lost("site-2", 1), network.CONTRACT)
     submit(ledger, "site-1", "site-3")
     publish(ledger, "2" * 64)  # round 2: one is lost
     report_all(ledger, "site-1", "site-3")
-    ledger.say("sn-1", Back("site-2", 1), network.CONTRACT)
-    ledger.say("site-2", ReportPerformance(2, None, None, 1, 1, loaded=False))
+    ledger.send("sn-1", Back("site-2", 1), network.CONTRACT)
+    ledger.send("site-2", ReportPerformance(2, None, None, 1, 1, loaded=False))
     submit(ledger, "site-1", "site-3")
     publish(ledger, "3" * 64)  # round 3: one is there, but absent
     found = read(folder, ledger)
@@ -132,7 +132,7 @@ def test_a_report_has_the_influence_of_each_contributor_on_a_round(folder: RunFo
     assert current is not None
     stated = {"site-1": (0.25, 0.9), "site-2": (0.5, None), "site-3": (None, None)}
     parts = tuple(Contribution(uid, uid[-1] * 64, 1, 1, *figures) for uid, figures in stated.items())
-    ledger.say(current.leader, Publish(0, 0, "0" * 64, 1, Receipt("mean", parts, ())))
+    ledger.send(current.leader, Publish(0, 0, "0" * 64, 1, Receipt("mean", parts, ())))
     (found,) = read(folder, ledger).rounds
     assert found.influence == {name: Influence(*figures) for name, figures in stated.items()}
 
@@ -157,19 +157,19 @@ def test_a_round_whose_result_nobody_holds_any_more_does_not_count_in_the_report
     submit(ledger, *SITES)
     publish(ledger, "0" * 64)
     for site in SITES:
-        ledger.say(site, Missing(0))
-    ledger.say("sn-1", Void(0))
+        ledger.send(site, Missing(0))
+    ledger.send("sn-1", Void(0))
     found = read(folder, ledger)
     assert (found.rounds, found.model) == ([], "")
 
 
 def test_a_partial_training_is_not_called_complete(folder: RunFolder, ledger: Ledger) -> None:
-    ledger.say("sn-1", Lost("site-2", 1), network.CONTRACT)
+    ledger.send("sn-1", Lost("site-2", 1), network.CONTRACT)
     submit(ledger, "site-1", "site-3")
     publish(ledger, "0" * 64)
     report_all(ledger, "site-1", "site-3")
     for site in ("site-1", "site-3"):
-        ledger.say(site, CloseSession("snapshot"))
+        ledger.send(site, CloseSession("snapshot"))
     submit(ledger, "site-1", "site-3")
     publish(ledger, "1" * 64)
     assert report_text(read(folder, ledger)) == (

@@ -24,15 +24,15 @@ from swarmlearning.views.report import Performance, TrainingReport
 def two_rounds() -> Ledger:
     """The first without site-2, the second the last; each site reports after each."""
     ledger = three_sites()
-    ledger.say("sn-1", Lost("site-2", 1), network.CONTRACT)
+    ledger.send("sn-1", Lost("site-2", 1), network.CONTRACT)
     submit(ledger, "site-1", "site-3")
     publish(ledger, "1" * 64)
     report_all(ledger, "site-1", "site-3")
-    ledger.say("sn-1", Back("site-2", 1), network.CONTRACT)
-    ledger.say("site-2", ReportPerformance(0, None, None, 1, 3, loaded=False))
+    ledger.send("sn-1", Back("site-2", 1), network.CONTRACT)
+    ledger.send("site-2", ReportPerformance(0, None, None, 1, 3, loaded=False))
     finish(ledger)
     for site, loss in zip(SITES, (0.25, 0.5, 0.75), strict=True):
-        ledger.say(site, ReportPerformance(1, loss, 0.9, 3, 3))
+        ledger.send(site, ReportPerformance(1, loss, 0.9, 3, 3))
     return ledger
 
 
@@ -81,8 +81,8 @@ def test_the_curves_are_a_line_for_each_site_and_round() -> None:
 def test_a_name_in_a_csv_file_never_becomes_a_spreadsheet_formula() -> None:
     ledger = Ledger()
     ledger.actor("site-1", "SL")
-    ledger.say("site-1", Register("SL", "=1+1", ledger.actors["site-1"].pem, "0"), network.CONTRACT)
-    ledger.say("site-1", session(min_peers=1))
+    ledger.send("site-1", Register("SL", "=1+1", ledger.actors["site-1"].pem, "0"), network.CONTRACT)
+    ledger.send("site-1", session(min_peers=1))
     submit(ledger, "site-1")
     publish(ledger, "1" * 64)
     (row,) = csv.DictReader(io.StringIO(table_of(reported(ledger))))
@@ -91,7 +91,7 @@ def test_a_name_in_a_csv_file_never_becomes_a_spreadsheet_formula() -> None:
 
 def test_an_earlier_run_of_a_contract_is_still_reported() -> None:
     ledger = two_rounds()
-    ledger.say("sn-1", Reset(forced=False))
+    ledger.send("sn-1", Reset(forced=False))
     assert reported(ledger).rounds == []
     assert reported(ledger).run == 2
     first = reported(ledger, CONTRACT, 1)

@@ -58,7 +58,7 @@ def ledger() -> Ledger:
     made.join("op", "SWCI")
     made.join("sl-1")
     made.join("sl-2")
-    made.say("op", AddAuthority(to_pem(CA_2.certificate)), NETWORK)
+    made.send("op", AddAuthority(to_pem(CA_2.certificate)), NETWORK)
     made.actor("sn-2", "SN", CA_2)
     made.register("sn-2")
     return made
@@ -123,10 +123,10 @@ def test_a_renewed_certificate_by_the_same_authority_is_the_same_node(ledger: Le
 
 def test_a_renewed_certificate_of_an_authority_is_the_same_authority(ledger: Ledger) -> None:
     renewed = self_signed(CA_1)
-    ledger.say("op", AddAuthority(to_pem(renewed)), NETWORK)
-    ledger.say("op", RetireAuthority(thumbprint(CA_1.certificate)), NETWORK)
+    ledger.send("op", AddAuthority(to_pem(renewed)), NETWORK)
+    ledger.send("op", RetireAuthority(thumbprint(CA_1.certificate)), NETWORK)
     assert uids(of(ledger, "sl-1")) == ["sl-1"]
-    ledger.say("sl-1", Announce({}), NETWORK)
+    ledger.send("sl-1", Announce({}), NETWORK)
 
 
 def test_an_equal_subject_of_another_authority_is_another_identity(ledger: Ledger) -> None:
@@ -135,7 +135,7 @@ def test_an_equal_subject_of_another_authority_is_another_identity(ledger: Ledge
     assert (found.standing, found.nodes) == ("unknown", ())
     ledger.actors["sl-1"] = Actor("sl-1", "SL", taker, incarnation=2**31 - 1)
     with pytest.raises(Rejection, match=r"other-subject: UID sl-1 belongs to CN=SL-sl-1.* of another"):
-        ledger.say("sl-1", Register("SL", "sl-1", to_pem(taker.certificate), "0"), NETWORK)
+        ledger.send("sl-1", Register("SL", "sl-1", to_pem(taker.certificate), "0"), NETWORK)
 
 
 def test_an_equal_subject_of_another_authority_that_has_a_node_cannot_send_for_the_first(ledger: Ledger) -> None:
@@ -145,12 +145,12 @@ def test_an_equal_subject_of_another_authority_that_has_a_node_cannot_send_for_t
     assert uids(peer(ledger, taker.certificate)) == ["sl-9"]
     ledger.actors["sl-1"].pair = taker
     with pytest.raises(Rejection, match="other-subject: node sl-1 belongs to CN=SL-sl-1"):
-        ledger.say("sl-1", Announce({}), NETWORK)
+        ledger.send("sl-1", Announce({}), NETWORK)
 
 
 def test_an_authority_of_an_equal_name_is_another_authority(ledger: Ledger) -> None:
     namesake = create_authority("CA-1", 3650)
-    ledger.say("op", AddAuthority(to_pem(namesake.certificate)), NETWORK)
+    ledger.send("op", AddAuthority(to_pem(namesake.certificate)), NETWORK)
     taker = issue(namesake, "SL-sl-1", [], [], 30)
     assert peer(ledger, taker.certificate).nodes == ()
     ledger.actors["sl-1"] = Actor("sl-1", "SL", taker, incarnation=2)
@@ -184,14 +184,14 @@ def refused(found: Peer) -> bool:
 
 @pytest.mark.parametrize("uid", ["sl-1", "sn-2"])
 def test_a_revoked_certificate_permits_nothing(ledger: Ledger, uid: str) -> None:
-    ledger.say("op", Revoke(thumbprint(ledger.actors[uid].pair.certificate)), NETWORK)
+    ledger.send("op", Revoke(thumbprint(ledger.actors[uid].pair.certificate)), NETWORK)
     assert refused(of(ledger, uid))
     assert "revoked" in of(ledger, uid).fault
     assert uid not in [sn.uid for sn in network.admitted(ledger.chain.world)]
 
 
 def test_certificates_of_a_retired_authority_permit_nothing_registered_or_not(ledger: Ledger) -> None:
-    ledger.say("sn-1", RetireAuthority(thumbprint(CA_2.certificate)), NETWORK)
+    ledger.send("sn-1", RetireAuthority(thumbprint(CA_2.certificate)), NETWORK)
     assert refused(of(ledger, "sn-2"))
     assert refused(peer(ledger, issue(CA_2, "SN-new", [], [], 30).certificate))
     assert [sn.uid for sn in network.admitted(ledger.chain.world)] == ["sn-1"]
@@ -204,7 +204,7 @@ def test_an_expired_certificate_permits_nothing(ledger: Ledger) -> None:
 
 
 def test_a_node_that_has_left_has_no_permissions_until_it_registers_again(ledger: Ledger) -> None:
-    ledger.say("sl-1", Leave(), NETWORK)
+    ledger.send("sl-1", Leave(), NETWORK)
     assert (of(ledger, "sl-1").standing, of(ledger, "sl-1").nodes) == ("trusted", ())
     ledger.actors["sl-1"].incarnation = 2
     ledger.register("sl-1")
@@ -215,23 +215,23 @@ def test_a_node_that_has_left_has_no_permissions_until_it_registers_again(ledger
 def test_a_training_does_not_wait_for_a_member_that_is_shut_out(how: str) -> None:
     ledger = Ledger(CA_2)
     ledger.join("op", "SWCI")
-    ledger.say("op", AddAuthority(to_pem(CA_1.certificate)), NETWORK)
+    ledger.send("op", AddAuthority(to_pem(CA_1.certificate)), NETWORK)
     for uid, authority in (("sl-1", CA_1), ("sl-2", CA_2)):
         ledger.actor(uid, "SL", authority)
         ledger.register(uid)
-        ledger.say(uid, session(2))
+        ledger.send(uid, session(2))
     leader = ledger.training.round.leader if ledger.training.round else ""
     assert leader in ("sl-1", "sl-2")
     certificate = CA_1.certificate if how == "retired" else ledger.actors["sl-1"].pair.certificate
     body = RetireAuthority(thumbprint(certificate)) if how == "retired" else Revoke(thumbprint(certificate))
-    after = ledger.say("op", body, NETWORK)
+    after = ledger.send("op", body, NETWORK)
     assert after.members["sl-1"].attendance == "left"
     assert after.round is not None
     assert after.round.leader == "sl-2"
 
 
 def test_a_revoked_node_comes_back_with_a_new_certificate(ledger: Ledger) -> None:
-    ledger.say("op", Revoke(thumbprint(ledger.actors["sl-1"].pair.certificate)), NETWORK)
+    ledger.send("op", Revoke(thumbprint(ledger.actors["sl-1"].pair.certificate)), NETWORK)
     ledger.actors["sl-1"].incarnation = 2
     with pytest.raises(Rejection, match="revoked"):
         ledger.register("sl-1")

@@ -27,9 +27,9 @@ def written() -> Ledger:
     ledger = Ledger()
     ledger.join("sl-1")
     ledger.join("sl-2")
-    ledger.say("sl-1", session())
-    ledger.say("sl-2", session())
-    ledger.say("sl-1", Submit(0, "", "trained", "a" * 64, 1, 1))
+    ledger.send("sl-1", session())
+    ledger.send("sl-2", session())
+    ledger.send("sl-1", Submit(0, "", "trained", "a" * 64, 1, 1))
     return ledger
 
 
@@ -82,7 +82,7 @@ def test_a_transaction_sees_the_effects_of_those_before_it_in_the_block(ledger: 
 def test_block_time_never_decreases(ledger: Ledger) -> None:
     before = ledger.chain.time_ms
     ledger.clock -= 1_000_000
-    ledger.say("sl-1", session(1))
+    ledger.send("sl-1", session(1))
     assert ledger.chain.time_ms == before + 1
 
 
@@ -104,7 +104,7 @@ def test_every_changed_byte_of_a_chain_is_detected_in_its_block() -> None:
     """All bytes of a genesis and two more blocks, one bit each; the blocks before are replayed once."""
     ledger = Ledger()
     ledger.join("sl-1")
-    ledger.say("sl-1", session())
+    ledger.send("sl-1", session())
     dice = Random(1)
     chain = Chain()
     for height, raw in enumerate(ledger.blocks):
@@ -272,7 +272,7 @@ def test_a_block_that_breaks_a_rule_is_a_void_slot_for_everybody(ledger: Ledger,
     assert (ledger.chain.height, ledger.chain.time_ms) == (before.height + 1, before.time_ms)
     assert other.append(raw).void == why
     ledger.actors["sl-1"].sequence += 5  # whatever was in the void block does not count
-    ledger.say("sl-1", session(1))
+    ledger.send("sl-1", session(1))
     again = replay(ledger.blocks)
     assert (again.hash, again.world.state_hash()) == (ledger.chain.hash, ledger.chain.world.state_hash())
 
@@ -291,7 +291,7 @@ def test_the_sealer_of_a_void_block_is_in_quarantine_until_it_registers_again(th
     why = three.append(resealed(three, by="sn-2"))
     assert why == "sealer: sn-2 is no SN of this network"
     with pytest.raises(Rejection, match="has sealed a void block"):
-        three.say("sn-2", Announce({"api": "host:1"}), network.CONTRACT)
+        three.send("sn-2", Announce({"api": "host:1"}), network.CONTRACT)
     three.actors["sn-2"].incarnation += 1
     three.register("sn-2")
     assert three.append(resealed(three, by="sn-2")) is None
@@ -315,7 +315,7 @@ def test_the_last_sn_is_never_in_quarantine(ledger: Ledger) -> None:
 def test_a_transaction_may_refer_to_a_void_slot(ledger: Ledger) -> None:
     ledger.append(b"void")
     assert ledger.chain.anchor.height == 2
-    ledger.say("sl-1", session(1))
+    ledger.send("sl-1", session(1))
 
 
 def test_a_transaction_of_a_void_block_may_be_sent_again_in_the_same_bytes(ledger: Ledger) -> None:
@@ -326,7 +326,7 @@ def test_a_transaction_of_a_void_block_may_be_sent_again_in_the_same_bytes(ledge
 
 def test_an_altered_void_block_is_detected_too(ledger: Ledger) -> None:
     ledger.append(b"void")
-    ledger.say("sl-1", session(1))
+    ledger.send("sl-1", session(1))
     assert first_fault([*ledger.blocks[:2], b"veid", *ledger.blocks[3:]]) == 2
     assert [step.void is not None for step in steps(ledger.blocks)] == [False, False, True, False]
 
@@ -335,7 +335,7 @@ def test_an_altered_void_block_is_detected_too(ledger: Ledger) -> None:
 
 
 def test_a_program_stops_at_rules_it_does_not_know(ledger: Ledger) -> None:
-    ledger.say("sn-1", SwitchRules(RULES_VERSION + 1), network.CONTRACT)
+    ledger.send("sn-1", SwitchRules(RULES_VERSION + 1), network.CONTRACT)
     assert replay(ledger.blocks).height == 2
     with pytest.raises(UnsupportedRulesError, match=r"rules version 2 from height 3 on.*Install a newer one"):
         ledger.seal()
@@ -347,13 +347,13 @@ def test_a_program_stops_at_rules_it_does_not_know(ledger: Ledger) -> None:
 @pytest.mark.parametrize("version", [RULES_VERSION, 1])
 def test_the_rules_version_can_only_increase(ledger: Ledger, version: int) -> None:
     with pytest.raises(Rejection, match="old-rules"):
-        ledger.say("sn-1", SwitchRules(version), network.CONTRACT)
+        ledger.send("sn-1", SwitchRules(version), network.CONTRACT)
 
 
 @pytest.mark.parametrize("version", [RULES_VERSION + 2, 2**31 - 1])
 def test_a_rules_version_cannot_be_skipped(ledger: Ledger, version: int) -> None:
     with pytest.raises(Rejection, match=r"far-rules: .*the next is 2, .*would stop every node"):
-        ledger.say("sn-1", SwitchRules(version), network.CONTRACT)
+        ledger.send("sn-1", SwitchRules(version), network.CONTRACT)
 
 
 # --- what is remembered ---------------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ def trained() -> Ledger:
         ledger.join(uid)
     ledger.append(b"void")
     for uid in ("sl-1", "sl-2"):
-        ledger.say(uid, session())
+        ledger.send(uid, session())
     for digest, uid in (("1" * 64, "sl-1"), ("2" * 64, "sl-2")):
-        ledger.say(uid, Submit(0, "", "trained", digest, 1000, 1), CONTRACT)
+        ledger.send(uid, Submit(0, "", "trained", digest, 1000, 1), CONTRACT)
     return ledger
 
 
@@ -55,7 +55,7 @@ def test_a_restored_chain_accepts_the_same_blocks_and_comes_to_the_same_states()
     ledger = trained()
     restored = decode(encode(ledger.chain))
     for number in range(3):
-        ledger.say("sl-1", Announce({"fs": f"here:{number + 1}"}), network.CONTRACT)
+        ledger.send("sl-1", Announce({"fs": f"here:{number + 1}"}), network.CONTRACT)
         ledger.append(b"void again")
         for raw in ledger.blocks[-2:]:
             restored = restored.append(raw).chain

@@ -70,7 +70,7 @@ class Script:
             actor.incarnation, actor.sequence = actor.incarnation + 1, 0
         world, state_hash = self.ledger.chain.world, self.ledger.chain.world.state_hash()
         try:
-            after = self.ledger.say(uid, body, contract)
+            after = self.ledger.send(uid, body, contract)
         except Rejection as refusal:
             self.refused += 1
             unchanged = (len(self.ledger.blocks), self.ledger.chain.world.state_hash()) == (blocks, state_hash)

@@ -69,7 +69,7 @@ def test_a_refused_transaction_does_not_use_its_sequence_number(ledger: Ledger) 
     with pytest.raises(Rejection, match="not-allowed"):
         ledger.commit(refused)
     ledger.actors["sl-1"].sequence -= 1
-    ledger.say("sl-1", Announce({}), NETWORK)
+    ledger.send("sl-1", Announce({}), NETWORK)
 
 
 # --- place and time -------------------------------------------------------------------------------------------------
@@ -127,6 +127,6 @@ def test_an_anchor_may_be_as_old_as_the_window_and_no_older(ledger: Ledger) -> N
 def test_a_transaction_of_a_sender_that_was_shown_another_chain_is_refused(ledger: Ledger) -> None:
     shown = ledger.seal(ledger.write("sl-2", NETWORK, Announce({"fs": "host:1"})))
     other = ledger.chain.append(shown).chain
-    ledger.say("sl-2", Announce({"fs": "host:2"}), NETWORK)
+    ledger.send("sl-2", Announce({"fs": "host:2"}), NETWORK)
     with pytest.raises(Rejection, match="other-chain: the sender has seen block 4"):
         ledger.commit(placed(ledger, anchor=other.anchor, expires_at_height=9))

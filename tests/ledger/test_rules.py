@@ -34,14 +34,14 @@ def ledger() -> Ledger:
     made.chain = replace(made.chain, rulebook=RULEBOOK)
     made.join("op", "SWCI")
     made.join("sl-1")
-    made.say("sl-1", session(1))
+    made.send("sl-1", session(1))
     return made
 
 
 @pytest.fixture
 def switched(ledger: Ledger) -> Ledger:
     """The same, under version 2."""
-    ledger.say("op", SwitchRules(2), NETWORK)
+    ledger.send("op", SwitchRules(2), NETWORK)
     return ledger
 
 
@@ -66,12 +66,12 @@ def test_version_1_refuses_a_body_of_version_2_from_a_node_and_in_a_block(ledger
 
 
 def test_the_next_block_after_the_switch_may_have_bodies_of_version_2(switched: Ledger) -> None:
-    switched.say("sl-1", Write("hello"), "memo")
+    switched.send("sl-1", Write("hello"), "memo")
     assert noted(switched) == ["sl-1: hello"]
     assert read_header(switched.blocks[-2]).rules_version == 1
     assert read_header(switched.blocks[-1]).rules_version == 2
     with pytest.raises(Rejection, match="no-change: there is a note memo already"):
-        switched.say("sl-1", Write("again"), "memo")
+        switched.send("sl-1", Write("again"), "memo")
 
 
 def test_the_block_that_switches_is_still_of_version_1(ledger: Ledger) -> None:
@@ -82,7 +82,7 @@ def test_the_block_that_switches_is_still_of_version_1(ledger: Ledger) -> None:
 
 
 def test_a_chain_that_has_switched_replays_from_block_0_to_the_same_state(switched: Ledger) -> None:
-    switched.say("sl-1", Write("hello"), "memo")
+    switched.send("sl-1", Write("hello"), "memo")
     again = replay(switched.blocks, Chain(rulebook=RULEBOOK))
     assert again.world.state_hash() == switched.chain.world.state_hash()
     assert (again.hash, again.hashes) == (switched.chain.hash, switched.chain.hashes)
@@ -90,7 +90,7 @@ def test_a_chain_that_has_switched_replays_from_block_0_to_the_same_state(switch
 
 def test_blocks_of_version_1_give_the_same_state_to_a_program_that_knows_version_2(ledger: Ledger) -> None:
     ledger.append(smuggled(ledger, ledger.write("sl-1", "memo", Write("hello"))))
-    ledger.say("sl-1", Announce({"fs": "host:1"}), NETWORK)
+    ledger.send("sl-1", Announce({"fs": "host:1"}), NETWORK)
     old, new = replay(ledger.blocks), replay(ledger.blocks, Chain(rulebook=RULEBOOK))
     assert old.world.state_hash() == new.world.state_hash()
     assert old.voids == new.voids == {4}
@@ -99,7 +99,7 @@ def test_blocks_of_version_1_give_the_same_state_to_a_program_that_knows_version
 def test_a_program_that_knows_version_1_only_stops_at_the_switch_and_not_before(switched: Ledger) -> None:
     known = replay(switched.blocks)
     assert known.hash == switched.chain.hash
-    switched.say("sl-1", Write("hello"), "memo")
+    switched.send("sl-1", Write("hello"), "memo")
     with pytest.raises(UnsupportedRulesError, match=r"version 2 from height 5 on; this program knows up to 1"):
         known.append(switched.blocks[-1])
 
@@ -129,23 +129,23 @@ def test_limits_are_those_of_the_rules_version_in_force(switched: Ledger) -> Non
 
 def test_a_new_kind_of_contract_has_permissions_of_its_own(switched: Ledger) -> None:
     with pytest.raises(Rejection, match="not-allowed: only SL may do this; op is a SWCI"):
-        switched.say("op", Write("hello"), "memo")
+        switched.send("op", Write("hello"), "memo")
     with pytest.raises(Rejection, match="wrong-contract: Write needs the name of a note contract, not 'network'"):
-        switched.say("sl-1", Write("hello"), NETWORK)
+        switched.send("sl-1", Write("hello"), NETWORK)
 
 
 def test_contracts_of_two_kinds_may_have_the_same_name(switched: Ledger) -> None:
     before = switched.training
-    switched.say("sl-1", Write("hello"), CONTRACT)
+    switched.send("sl-1", Write("hello"), CONTRACT)
     assert switched.training == before
     assert noted(switched) == ["sl-1: hello"]
 
 
 def test_a_new_kind_of_contract_is_notified_of_a_node_that_leaves(switched: Ledger) -> None:
-    switched.say("sl-1", Write("hello"), "memo")
-    switched.say("sn-1", Lost("sl-1", 1), NETWORK)
+    switched.send("sl-1", Write("hello"), "memo")
+    switched.send("sn-1", Lost("sl-1", 1), NETWORK)
     assert noted(switched) == ["sl-1: hello"]
-    switched.say("sl-1", Leave(), NETWORK)
+    switched.send("sl-1", Leave(), NETWORK)
     assert noted(switched) == ["sl-1: gone"]
 
 
@@ -154,4 +154,4 @@ def test_an_unexpected_error_in_a_handler_is_a_refusal_and_makes_a_block_void(sw
     with pytest.raises(Rejection, match="malformed: cannot be judged: ZeroDivisionError: unforeseen"):
         switched.commit(broken)
     assert "ZeroDivisionError" in (switched.append(smuggled(switched, broken)) or "")
-    switched.say("sl-1", Announce({}), NETWORK)
+    switched.send("sl-1", Announce({}), NETWORK)

@@ -56,34 +56,34 @@ def test_a_node_of_an_authority_with_only_an_equal_name_cannot_register(ledger: 
 def test_a_certificate_that_is_not_registered_cannot_send(ledger: Ledger) -> None:
     ledger.actor("sl-3", "SL")
     with pytest.raises(Rejection, match=r"unknown-certificate: .*register the node first"):
-        ledger.say("sl-3", Announce({}), NETWORK)
+        ledger.send("sl-3", Announce({}), NETWORK)
 
 
 def test_a_uid_that_is_not_registered_cannot_send(ledger: Ledger) -> None:
     ledger.actors["sl-3"] = Actor("sl-3", "SL", ledger.actors["sl-1"].pair)
     with pytest.raises(Rejection, match="unknown-node: node sl-3 is not registered"):
-        ledger.say("sl-3", Announce({}), NETWORK)
+        ledger.send("sl-3", Announce({}), NETWORK)
 
 
 def test_a_registration_must_be_signed_with_the_certificate_it_contains(ledger: Ledger) -> None:
     actor = ledger.actor("sl-3", "SL")
     other = ledger.actor("sl-4", "SL")
     with pytest.raises(Rejection, match=r"bad-certificate: .*another certificate than it states"):
-        ledger.say("sl-3", Register("SL", "sl-3", other.pem, "0"), NETWORK)
+        ledger.send("sl-3", Register("SL", "sl-3", other.pem, "0"), NETWORK)
     for pem in ("", actor.pem[:-40]):
         with pytest.raises(Rejection, match=r"bad-certificate|unknown-certificate"):
-            ledger.say("sl-3", Register("SL", "sl-3", pem, "0"), NETWORK)
+            ledger.send("sl-3", Register("SL", "sl-3", pem, "0"), NETWORK)
 
 
 def test_a_later_registration_need_not_contain_the_certificate_again(ledger: Ledger) -> None:
     ledger.actors["sl-1"].incarnation = 2
-    ledger.say("sl-1", Register("SL", "sl-1", "", "0"), NETWORK)
+    ledger.send("sl-1", Register("SL", "sl-1", "", "0"), NETWORK)
 
 
 def test_a_node_cannot_register_in_another_role_than_its_certificate_has(ledger: Ledger) -> None:
     actor = ledger.actor("sl-3", "SL")
     with pytest.raises(Rejection, match=r"bad-role: .*is for the role SL, but a SN registers.*name begins with SN-"):
-        ledger.say("sl-3", Register("SN", "sl-3", actor.pem, "0"), NETWORK)
+        ledger.send("sl-3", Register("SN", "sl-3", actor.pem, "0"), NETWORK)
 
 
 def forged(signed: SignedTransaction, by: Actor, **changes: object) -> SignedTransaction:
@@ -132,7 +132,7 @@ def test_a_transaction_of_an_older_incarnation_is_refused(ledger: Ledger) -> Non
     ledger.register("sl-1")
     ledger.actors["sl-1"] = zombie
     with pytest.raises(Rejection, match=r"old-incarnation: .*runs as incarnation 2; incarnation 1 must stop"):
-        ledger.say("sl-1", session(1))
+        ledger.send("sl-1", session(1))
     for incarnation in (1, 2):
         zombie.incarnation = incarnation
         with pytest.raises(Rejection, match=f"old-incarnation: .*{incarnation} is not newer"):
@@ -142,22 +142,22 @@ def test_a_transaction_of_an_older_incarnation_is_refused(ledger: Ledger) -> Non
 def test_a_transaction_of_an_incarnation_that_has_not_registered_is_refused(ledger: Ledger) -> None:
     ledger.actors["sl-1"].incarnation = 2
     with pytest.raises(Rejection, match="old-incarnation"):
-        ledger.say("sl-1", session(1))
+        ledger.send("sl-1", session(1))
 
 
 def test_a_restarted_node_keeps_its_addresses_and_is_not_awaited_until_its_next_session(ledger: Ledger) -> None:
-    ledger.say("sl-1", Announce({"fs": "host:30305"}), NETWORK)
-    ledger.say("sl-1", session(1))
+    ledger.send("sl-1", Announce({"fs": "host:30305"}), NETWORK)
+    ledger.send("sl-1", session(1))
     ledger.actors["sl-1"] = Actor("sl-1", "SL", ledger.actors["sl-1"].pair, incarnation=2)
     ledger.register("sl-1")
     found = network.node(ledger.chain.world, "sl-1")
     assert found is not None
     assert (found.addresses, found.incarnation, found.alive) == ({"fs": "host:30305"}, 2, True)
     assert ledger.training.members["sl-1"].attendance == "restarted"
-    ledger.say("sn-1", Lost("sl-1", 2), NETWORK)
-    ledger.say("sn-1", Back("sl-1", 2), NETWORK)
+    ledger.send("sn-1", Lost("sl-1", 2), NETWORK)
+    ledger.send("sn-1", Back("sl-1", 2), NETWORK)
     assert ledger.training.members["sl-1"].attendance == "restarted"
-    ledger.say("sl-1", session(1))
+    ledger.send("sl-1", session(1))
     assert ledger.training.members["sl-1"].present
 
 
@@ -198,37 +198,37 @@ def test_a_transaction_that_its_sender_may_not_send_is_refused(
     ledger: Ledger, uid: str, body: Body, contract: str, reason: str
 ) -> None:
     with pytest.raises(Rejection, match=reason):
-        ledger.say(uid, body, contract)
+        ledger.send(uid, body, contract)
 
 
 @pytest.mark.parametrize("operator", ["op", "sn-1"])
 def test_an_operator_may_reset_a_training(ledger: Ledger, operator: str) -> None:
-    ledger.say("sl-1", session())
-    assert ledger.say(operator, Reset(True)).run == 2
+    ledger.send("sl-1", session())
+    assert ledger.send(operator, Reset(True)).run == 2
 
 
 def test_an_sn_reports_a_node_as_lost_and_as_returned(ledger: Ledger) -> None:
-    ledger.say("sl-1", session())
-    ledger.say("sn-1", Lost("sl-1", 1), NETWORK)
+    ledger.send("sl-1", session())
+    ledger.send("sn-1", Lost("sl-1", 1), NETWORK)
     assert ledger.training.members["sl-1"].attendance == "lost"
     with pytest.raises(Rejection, match="no-change: node sl-1 is already lost"):
-        ledger.say("sn-1", Lost("sl-1", 1), NETWORK)
-    ledger.say("sn-1", Back("sl-1", 1), NETWORK)
+        ledger.send("sn-1", Lost("sl-1", 1), NETWORK)
+    ledger.send("sn-1", Back("sl-1", 1), NETWORK)
     assert ledger.training.members["sl-1"].present
 
 
 def test_a_node_that_has_left_cannot_be_reported_as_returned(ledger: Ledger) -> None:
     """An SN that has not seen yet that a node has left, may believe it back; nobody would notice that it is gone."""
-    ledger.say("sl-1", session())
-    ledger.say("sl-1", Leave(), NETWORK)
+    ledger.send("sl-1", session())
+    ledger.send("sl-1", Leave(), NETWORK)
     with pytest.raises(Rejection, match="has-left: node sl-1 has left"):
-        ledger.say("sn-1", Back("sl-1", 1), NETWORK)
+        ledger.send("sn-1", Back("sl-1", 1), NETWORK)
     assert ledger.training.members["sl-1"].attendance == "left"
 
 
 def test_a_node_that_reports_its_ml_process_as_lost_is_itself_alive(ledger: Ledger) -> None:
-    ledger.say("sl-1", session())
-    ledger.say("sl-1", Lost("sl-1", 1), NETWORK)
+    ledger.send("sl-1", session())
+    ledger.send("sl-1", Lost("sl-1", 1), NETWORK)
     found = network.node(ledger.chain.world, "sl-1")
     assert found is not None
     assert found.alive
@@ -236,38 +236,38 @@ def test_a_node_that_reports_its_ml_process_as_lost_is_itself_alive(ledger: Ledg
 
 
 def test_a_node_that_leaves_is_lost_to_its_trainings_at_once_and_present_with_its_next_session(ledger: Ledger) -> None:
-    ledger.say("sl-1", session())
-    ledger.say("sl-2", session())
-    ledger.say("sl-1", Leave(), NETWORK)
+    ledger.send("sl-1", session())
+    ledger.send("sl-2", session())
+    ledger.send("sl-1", Leave(), NETWORK)
     after = ledger.training
     assert after.round is not None
     assert (after.members["sl-1"].attendance, after.round.leader) == ("left", "sl-2")
     with pytest.raises(Rejection, match="has-left"):
-        ledger.say("sl-1", Submit(0, "", "trained", "a" * 64, 1, 1))
+        ledger.send("sl-1", Submit(0, "", "trained", "a" * 64, 1, 1))
     ledger.actors["sl-1"].incarnation = 2
     ledger.register("sl-1")
-    assert ledger.say("sl-1", session()).members["sl-1"].attendance == "present"
+    assert ledger.send("sl-1", session()).members["sl-1"].attendance == "present"
 
 
 def test_a_leader_is_deposed_only_as_the_incarnation_and_height_that_the_chain_shows(ledger: Ledger) -> None:
-    ledger.say("sl-1", session())
-    ledger.say("sl-2", session())
+    ledger.send("sl-1", session())
+    ledger.send("sl-2", session())
     assert ledger.training.round is not None
     leader = ledger.training.round.leader
     seen = ledger.chain.height
-    ledger.say(leader, Submit(0, "", "trained", "a" * 64, 1, 1))
+    ledger.send(leader, Submit(0, "", "trained", "a" * 64, 1, 1))
     with pytest.raises(Rejection, match=f"progress: the leader sent a transaction at height {seen + 1}, after {seen}"):
-        ledger.say("sn-1", Depose(0, 0, 1, seen, "lease"))
+        ledger.send("sn-1", Depose(0, 0, 1, seen, "lease"))
     with pytest.raises(Rejection, match="old-incarnation: the leader now runs as incarnation 1"):
-        ledger.say("sn-1", Depose(0, 0, 2, seen + 1, "lease"))
-    after = ledger.say("sn-1", Depose(0, 0, 1, seen + 1, "lease"))
+        ledger.send("sn-1", Depose(0, 0, 2, seen + 1, "lease"))
+    after = ledger.send("sn-1", Depose(0, 0, 1, seen + 1, "lease"))
     assert after.round is not None
     assert (after.round.term, {after.round.leader, leader}) == (1, {"sl-1", "sl-2"})
 
 
 def test_trainings_of_different_names_are_independent(ledger: Ledger) -> None:
-    ledger.say("sl-1", session(1), "one")
-    ledger.say("sl-1", session(2, merge_method="geomedian"), "two")
-    ledger.say("sn-1", Lost("sl-1", 1), NETWORK)
+    ledger.send("sl-1", session(1), "one")
+    ledger.send("sl-1", session(2, merge_method="geomedian"), "two")
+    ledger.send("sn-1", Lost("sl-1", 1), NETWORK)
     states = list(ledger.chain.world.area("training/", type(ledger.training)))
     assert [(state.name, state.members["sl-1"].attendance) for state in states] == [("one", "lost"), ("two", "lost")]

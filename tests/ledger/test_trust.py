@@ -37,15 +37,15 @@ def test_an_expired_certificate_is_refused_with_advice(ledger: Ledger) -> None:
     ledger.register("sl-3")
     ledger.clock += 2 * DAY
     with pytest.raises(Rejection, match=r"untrusted: .*SL-sl-3.* expired at .*must renew it"):
-        ledger.say("sl-3", session(1))
+        ledger.send("sl-3", session(1))
 
 
 def test_an_expired_certificate_never_breaks_a_replay(ledger: Ledger) -> None:
     short(ledger, "sl-3")
     ledger.register("sl-3")
-    ledger.say("sl-3", session(1))
+    ledger.send("sl-3", session(1))
     ledger.clock += 2 * DAY
-    ledger.say("sl-1", session(1))
+    ledger.send("sl-1", session(1))
     again = replay(ledger.blocks)
     assert (again.height, again.world.state_hash()) == (ledger.chain.height, ledger.chain.world.state_hash())
 
@@ -54,10 +54,10 @@ def test_a_certificate_is_valid_in_its_last_second(ledger: Ledger) -> None:
     actor = short(ledger, "sl-3")
     ledger.register("sl-3")
     ledger.clock = int(actor.pair.certificate.not_valid_after_utc.timestamp()) * 1000 + 999
-    ledger.say("sl-3", session(1))
+    ledger.send("sl-3", session(1))
     ledger.clock += 1
     with pytest.raises(Rejection, match="expired"):
-        ledger.say("sl-3", Announce({}), NETWORK)
+        ledger.send("sl-3", Announce({}), NETWORK)
 
 
 def test_a_certificate_that_is_not_yet_valid_is_refused(ledger: Ledger) -> None:
@@ -74,19 +74,19 @@ def test_a_renewed_certificate_takes_over_with_the_next_start(ledger: Ledger) ->
     ledger.clock += 2 * DAY
     short(ledger, "sl-3", incarnation=2)
     ledger.register("sl-3")
-    ledger.say("sl-3", session(1))
+    ledger.send("sl-3", session(1))
 
 
 def test_a_revoked_certificate_is_refused_from_the_next_transaction_on(ledger: Ledger) -> None:
     revoked = thumbprint(ledger.actors["sl-1"].pair.certificate)
-    ledger.say("op", Revoke(revoked), NETWORK)
+    ledger.send("op", Revoke(revoked), NETWORK)
     with pytest.raises(Rejection, match=r"revoked: the certificate of CN=SL-sl-1.* has been revoked"):
-        ledger.say("sl-1", session(1))
+        ledger.send("sl-1", session(1))
     ledger.actors["sl-1"].incarnation = 2
     with pytest.raises(Rejection, match="revoked"):
         ledger.register("sl-1")
     with pytest.raises(Rejection, match="unknown-certificate"):
-        ledger.say("op", Revoke(revoked), NETWORK)
+        ledger.send("op", Revoke(revoked), NETWORK)
     ledger.actors["sl-1"] = Actor("sl-1", "SL", issue(ledger.authority, "SL-sl-1", [], [], 30), incarnation=2)
     ledger.register("sl-1")
     replay(ledger.blocks)
@@ -100,9 +100,9 @@ def test_an_authority_is_replaced_with_an_overlap(ledger: Ledger) -> None:
     ledger.actor("sl-3", "SL", successor)
     with pytest.raises(Rejection, match="untrusted"):
         ledger.register("sl-3")
-    ledger.say("op", AddAuthority(to_pem(successor.certificate)), NETWORK)
+    ledger.send("op", AddAuthority(to_pem(successor.certificate)), NETWORK)
     ledger.register("sl-3")
-    ledger.say("sl-1", session(1))  # both are trusted
+    ledger.send("sl-1", session(1))  # both are trusted
     ledger.actor("sn-2", "SN", successor)
     ledger.register("sn-2")
     retiring = ledger.write("op", NETWORK, RetireAuthority(thumbprint(ledger.authority.certificate)))
@@ -122,18 +122,18 @@ def test_an_authority_is_replaced_with_an_overlap(ledger: Ledger) -> None:
 
 
 def test_the_authority_of_the_last_sn_cannot_be_retired(ledger: Ledger) -> None:
-    ledger.say("op", AddAuthority(to_pem(create_authority("CA-2", 3650).certificate)), NETWORK)
+    ledger.send("op", AddAuthority(to_pem(create_authority("CA-2", 3650).certificate)), NETWORK)
     retiring = ledger.write("op", NETWORK, RetireAuthority(thumbprint(ledger.authority.certificate)))
     with pytest.raises(Rejection, match=r"last-sn: .*without any SN"):
         ledger.seal(retiring)
-    ledger.say("sl-1", Announce({}), NETWORK)
+    ledger.send("sl-1", Announce({}), NETWORK)
 
 
 def test_the_certificate_of_the_last_sn_cannot_be_revoked(ledger: Ledger) -> None:
     revoking = ledger.write("op", NETWORK, Revoke(thumbprint(ledger.actors["sn-1"].pair.certificate)))
     with pytest.raises(Rejection, match=r"last-sn: .*without any SN"):
         ledger.seal(revoking)
-    ledger.say("sl-1", Announce({}), NETWORK)
+    ledger.send("sl-1", Announce({}), NETWORK)
 
 
 def test_an_sn_registers_its_renewed_certificate_itself_even_when_the_old_one_has_expired(ledger: Ledger) -> None:
@@ -146,15 +146,15 @@ def test_an_sn_registers_its_renewed_certificate_itself_even_when_the_old_one_ha
     renewed = issue(ledger.authority, "SN-sn-1", [], [], 1, datetime.fromtimestamp(ledger.clock / 1000, UTC))
     ledger.actors["sn-1"] = Actor("sn-1", "SN", renewed, incarnation=3)
     ledger.register("sn-1")
-    ledger.say("sl-1", Announce({}), NETWORK)
+    ledger.send("sl-1", Announce({}), NETWORK)
     assert replay(ledger.blocks).world.state_hash() == ledger.chain.world.state_hash()
 
 
 def test_the_last_authority_cannot_be_retired(ledger: Ledger) -> None:
     with pytest.raises(Rejection, match=r"last-authority: .*add its successor first"):
-        ledger.say("op", RetireAuthority(thumbprint(ledger.authority.certificate)), NETWORK)
+        ledger.send("op", RetireAuthority(thumbprint(ledger.authority.certificate)), NETWORK)
     with pytest.raises(Rejection, match="unknown-authority"):
-        ledger.say("op", RetireAuthority("0" * 64), NETWORK)
+        ledger.send("op", RetireAuthority("0" * 64), NETWORK)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_the_last_authority_cannot_be_retired(ledger: Ledger) -> None:
 )
 def test_only_one_certificate_of_an_authority_can_be_added_at_a_time(ledger: Ledger, pem: str, reason: str) -> None:
     with pytest.raises(Rejection, match=f"bad-certificate: .*{reason}"):
-        ledger.say("op", AddAuthority(pem), NETWORK)
+        ledger.send("op", AddAuthority(pem), NETWORK)
 
 
 # --- certificates as the original makes them ------------------------------------------------------------------------
@@ -181,10 +181,10 @@ def test_one_certificate_of_the_original_serves_all_sls_of_a_host(identifier: bo
     for uid in ("sl-1", "sl-2"):
         ledger.actors[uid] = Actor(uid, "SL", shared)
         ledger.register(uid)
-        ledger.say(uid, session())
+        ledger.send(uid, session())
     assert ledger.training.round is not None
     for uid in ("sl-1", "sl-2"):
-        ledger.say(uid, Submit(0, "", "trained", "a" * 64, 1, 1))
+        ledger.send(uid, Submit(0, "", "trained", "a" * 64, 1, 1))
     assert ledger.training.round.phase == "frozen"
     replay(ledger.blocks)
 

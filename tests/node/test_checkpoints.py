@@ -39,7 +39,7 @@ class Growing:
 
     async def grow(self, blocks: int) -> None:
         for _ in range(blocks):
-            self._ledger.say("sl-1", Announce({"fs": "here:1"}), network.CONTRACT)
+            self._ledger.send("sl-1", Announce({"fs": "here:1"}), network.CONTRACT)
         async with self._grown:
             self.chain = self._ledger.chain
             self._grown.notify_all()

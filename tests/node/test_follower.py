@@ -33,8 +33,8 @@ def ledger(workspace: Path) -> Ledger:
     for uid in ("sl-1", "sl-2"):
         made.join(uid)
     for uid in ("sl-1", "sl-2"):
-        made.say(uid, session())
-    made.say("sl-1", Announce({"fs": "here:1"}), "network")
+        made.send(uid, session())
+    made.send("sl-1", Announce({"fs": "here:1"}), "network")
     return made
 
 
@@ -142,7 +142,7 @@ async def test_a_chain_that_forks_ends_a_follower(ledger: Ledger, identities: Id
     for raw in blocks[:4]:
         ledger.append(raw)
     for address in ("there:1", "there:2"):
-        ledger.say("sl-2", Announce({"fs": address}), "network")
+        ledger.send("sl-2", Announce({"fs": address}), "network")
     fork = [*blocks[:5], ledger.blocks[5]]
     assert "sent an invalid block: block 5 follows" in await refusal(fork, identities)
 
@@ -209,8 +209,8 @@ async def test_a_follower_switches_to_another_sn_when_one_sends_an_invalid_block
 
 async def test_a_follower_forgets_the_address_of_a_revoked_sn(ledger: Ledger, identities: Identities) -> None:
     sn = ledger.join("sn-2", "SN")
-    ledger.say("sn-2", Announce({"api": "127.0.0.1:1"}), "network")
-    ledger.say("sn-1", Revoke(thumbprint(sn.pair.certificate)), "network")
+    ledger.send("sn-2", Announce({"api": "127.0.0.1:1"}), "network")
+    ledger.send("sn-1", Revoke(thumbprint(sn.pair.certificate)), "network")
     async with (
         scripted_sn(identities["SN-1"], ledger.blocks[:-1]) as honest,
         following([honest.address], identities["SL-1"]) as follower,
@@ -251,7 +251,7 @@ async def test_a_follower_with_a_checkpoint_fetches_only_what_came_after_it(
     ledger: Ledger, identities: Identities
 ) -> None:
     verified = decode(encode(ledger.chain))
-    ledger.say("sl-1", Announce({"fs": "here:2"}), "network")
+    ledger.send("sl-1", Announce({"fs": "here:2"}), "network")
     async with scripted_sn(identities["SN-1"], ledger.blocks) as sn:
         async with following([sn.address], identities["SL-1"], verified=verified) as follower:
             chain = await follower.reached(6)

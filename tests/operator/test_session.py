@@ -48,7 +48,7 @@ async def test_a_second_command_verifies_only_what_is_new(
     async with scripted_sn(identities[SN], []) as sn:
         await read(sn, ledger, identities["UI-1"], tmp_path / "cache")
         known = len(ledger.blocks)
-        ledger.say("sl-1", Announce({"fs": "here:2"}), "network")
+        ledger.send("sl-1", Announce({"fs": "here:2"}), "network")
         await read(sn, ledger, identities["UI-1"], tmp_path / "cache")
         assert sn.asked_from == [0, known]
 

@@ -69,7 +69,7 @@ class Site:
         ledger = Ledger()
         for uid in "ab":
             ledger.join(uid)
-        ledger.say("b", Announce({"fs": f"127.0.0.1:{port}"}), network.CONTRACT)
+        ledger.send("b", Announce({"fs": f"127.0.0.1:{port}"}), network.CONTRACT)
         self.directory, self.other = directory, other
         self.idle = set[asyncio.Task[object]]()
         self.store = TensorStore(directory / "models")

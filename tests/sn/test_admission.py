@@ -24,7 +24,7 @@ class Network:
         self.ledger = Ledger()
         self.ledger.join("sn-2", "SN")
         self.first, self.second = self.ledger.authority, create_authority("CA-2", 3650)
-        self.ledger.say("sn-1", AddAuthority(to_pem(self.second.certificate)), network.CONTRACT)
+        self.ledger.send("sn-1", AddAuthority(to_pem(self.second.certificate)), network.CONTRACT)
 
     def admits(self, shown: Credential, uid: str | None = None) -> bool:
         return Admission(lambda: self.ledger.chain).admits(shown, uid)
@@ -76,7 +76,7 @@ def test_the_certificate_of_an_sl_is_not_admitted_among_sns() -> None:
 def test_a_revoked_certificate_is_not_admitted() -> None:
     net = Network()
     shown = net.registered("sn-2")
-    net.ledger.say("sn-1", Revoke(shown.thumbprint), network.CONTRACT)
+    net.ledger.send("sn-1", Revoke(shown.thumbprint), network.CONTRACT)
     assert not net.admits(shown)
 
 
@@ -86,11 +86,11 @@ def test_members_of_a_retired_authority_are_not_admitted() -> None:
     net.ledger.register("sn-3")
     shown = credential(sn.pair, net.second)
     assert net.admits(shown, "sn-3")
-    net.ledger.say("sn-1", RetireAuthority(thumbprint(net.second.certificate)), network.CONTRACT)
+    net.ledger.send("sn-1", RetireAuthority(thumbprint(net.second.certificate)), network.CONTRACT)
     assert not net.admits(shown, "sn-3")
 
 
 def test_an_sn_that_has_left_is_not_admitted() -> None:
     net = Network()
-    net.ledger.say("sn-2", Leave(), network.CONTRACT)
+    net.ledger.send("sn-2", Leave(), network.CONTRACT)
     assert not net.admits(net.registered("sn-2"))

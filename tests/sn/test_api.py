@@ -34,7 +34,7 @@ Identities = dict[str, Identity]
 
 
 async def test_a_transaction_is_answered_with_the_height_of_its_block(sl: Member) -> None:
-    height = await sl.say(Announce({"fs": "127.0.0.1:1"}))
+    height = await sl.send(Announce({"fs": "127.0.0.1:1"}))
     chain = await sl.catch_up()
     assert chain.height == height
     node = network.node(chain.world, "sl-1")
@@ -49,10 +49,10 @@ async def test_the_same_transaction_sent_again_has_the_same_answer(sl: Member) -
 
 
 async def test_a_refusal_has_a_code_a_text_and_the_height_at_which_it_was_decided(sl: Member) -> None:
-    await sl.say(session(min_peers=3), CONTRACT)
+    await sl.send(session(min_peers=3), CONTRACT)
     chain = await sl.catch_up()
     with pytest.raises(Refusal, match="minPeers is 3, this session has 2") as refusal:
-        await sl.say(session(min_peers=2), CONTRACT)
+        await sl.send(session(min_peers=2), CONTRACT)
     assert (refusal.value.code, refusal.value.height) == ("other-terms", chain.height)
 
 
@@ -74,10 +74,10 @@ async def test_a_stranger_s_transaction_over_a_member_s_connection_is_refused(
             await intruder.register()
         assert refusal.value.code == "untrusted"
         with pytest.raises(Refusal) as refusal:
-            await intruder.say(Announce({}))
+            await intruder.send(Announce({}))
         assert refusal.value.code == "unknown-certificate"
     assert await sl.catch_up() == before
-    await sl.say(Announce({}))
+    await sl.send(Announce({}))
 
 
 async def test_blocks_are_streamed_from_any_height_and_go_on_live(sl: Member) -> None:
@@ -86,7 +86,7 @@ async def test_blocks_are_streamed_from_any_height_and_go_on_live(sl: Member) ->
         assert Chain().append(await sl.client.block(0)).chain.height == 0
         assert await anext(blocks) == await sl.client.block(chain.height)
         coming = asyncio.ensure_future(anext(blocks))
-        height = await sl.say(Announce({"fs": "127.0.0.1:2"}))
+        height = await sl.send(Announce({"fs": "127.0.0.1:2"}))
         assert await coming == await sl.client.block(height)
     async with aclosing(sl.client.blocks(0)) as blocks:
         assert [await anext(blocks) for _ in range(height + 1)] == [
@@ -204,7 +204,7 @@ async def test_a_malformed_heartbeat_is_refused_briefly_and_without_repeating_it
 async def test_the_status_shows_the_network_its_nodes_and_what_each_contract_waits_for(
     sl: Member, sn: dict[str, str]
 ) -> None:
-    await sl.say(session(min_peers=2), CONTRACT)
+    await sl.send(session(min_peers=2), CONTRACT)
     status = await sl.client.status()
     chain = await sl.catch_up()
     assert (status["network"], status["network_id"], status["sn"]) == ("test", sn["network"], sn["uid"])
@@ -221,7 +221,7 @@ async def test_the_status_shows_the_network_its_nodes_and_what_each_contract_wai
 
 
 async def test_the_api_returns_the_whole_state_of_a_contract(sl: Member) -> None:
-    await sl.say(session(min_peers=2), CONTRACT)
+    await sl.send(session(min_peers=2), CONTRACT)
     status, kind, text = await fetch(sl.client.address, sl.identity, f"/contracts/{CONTRACT}")
     state = json.loads(text)
     assert (status, kind) == (200, "application/json")
@@ -325,7 +325,7 @@ async def test_a_body_beyond_the_size_of_a_block_is_refused(sl: Member) -> None:
     with pytest.raises(Refusal, match=f"larger than the {MAX_BLOCK} bytes") as refusal:
         await sl.client.submit("x" * (MAX_BLOCK + 1))
     assert refusal.value.code == "http-413"
-    await sl.say(Announce({}))
+    await sl.send(Announce({}))
 
 
 async def test_connections_beyond_the_limit_are_refused_and_open_streams_go_on(identities: Identities) -> None:

@@ -157,7 +157,7 @@ async def test_a_revoked_certificate_renews_no_lease_and_reads_nothing_and_its_s
     async with aclosing(sl.client.blocks(0)) as blocks, member(sl.client.address, operator, "swci-1", "SWCI") as swci:
         await anext(blocks)
         await swci.register()
-        await swci.say(Revoke(identities["SL-1"].thumbprint))
+        await swci.send(Revoke(identities["SL-1"].thumbprint))
         with pytest.raises(Unavailable, match="has ended the block stream"):
             async for _ in blocks:
                 pass

@@ -25,8 +25,8 @@ def ledger() -> Ledger:
     made = Ledger()
     made.chain = replace(made.chain, rulebook=RULEBOOK)
     made.join("sl-1")
-    made.say("sn-1", SwitchRules(2), network.CONTRACT)
-    made.say("sl-1", Write("hello"), "memo")
+    made.send("sn-1", SwitchRules(2), network.CONTRACT)
+    made.send("sl-1", Write("hello"), "memo")
     return made
 
 
@@ -86,6 +86,6 @@ def test_contracts_are_asked_for_proposals_once_for_each_state_and_leases(ledger
     assert [each.body for each in judgement.proposals(chain, none, 6.5)] == [LATE]
     assert notes.asked == 1
     assert list(judgement.proposals(chain, LEASES, 6.5)) == []
-    ledger.say("sl-1", Write("again"), "other")
+    ledger.send("sl-1", Write("again"), "other")
     judgement.hear(replace(ledger.chain, rulebook=chain.rulebook), LEASES, 6.5)
     assert notes.asked == 3

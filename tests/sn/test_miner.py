@@ -169,7 +169,7 @@ async def test_sns_at_which_many_transactions_wait_seal_blocks_in_turn(monkeypat
     site.ledger.join("sn-3", "SN")
     site.ledger.join("sn-2b", "SN")  # a witness: it has no API and seals nothing
     for uid in ("sn-1", "sn-2", "sn-3"):
-        site.ledger.say(uid, Announce({"api": f"{uid}:1"}), network.CONTRACT)
+        site.ledger.send(uid, Announce({"api": f"{uid}:1"}), network.CONTRACT)
     signed = [site.announcement(f"sl-{n}") for n in range(9)]
     async with site.miner("sn-1") as one, site.miner("sn-2") as two, site.miner("sn-3") as three:
         await asyncio.gather(
@@ -256,7 +256,7 @@ async def test_a_transaction_that_the_sn_cannot_seal_does_not_fail_those_beside_
 
 async def test_the_only_sn_refuses_a_transaction_that_would_keep_it_from_sealing() -> None:
     site = Site()
-    site.ledger.say("sn-2", Leave(), network.CONTRACT)
+    site.ledger.send("sn-2", Leave(), network.CONTRACT)
     poison = site.ledger.write(
         "sn-1", network.CONTRACT, Revoke(thumbprint(site.ledger.actors["sn-1"].pair.certificate))
     )

@@ -31,9 +31,9 @@ def site() -> Site:
     """A chain whose transactions are announcements, but for one void slot."""
     made = Site()
     for number in range(1, 5):
-        made.ledger.say("sl-0", Announce({"fs": f"here:{number}"}), network.CONTRACT)
+        made.ledger.send("sl-0", Announce({"fs": f"here:{number}"}), network.CONTRACT)
     made.ledger.append(b"void")
-    made.ledger.say("sl-0", Announce({"fs": "here:9"}), network.CONTRACT)
+    made.ledger.send("sl-0", Announce({"fs": "here:9"}), network.CONTRACT)
     return made
 
 
@@ -53,7 +53,7 @@ async def resumed(site: Site, chain: Chain) -> Miner:
 
 async def test_a_miner_starts_from_the_checkpoint_and_replays_only_what_came_after(site: Site) -> None:
     chain = checkpoint_of(site)
-    site.ledger.say("sl-0", Announce({"fs": "there:1"}), network.CONTRACT)
+    site.ledger.send("sl-0", Announce({"fs": "there:1"}), network.CONTRACT)
     miner = await resumed(site, chain)
     assert miner.chain is chain
     await miner.load()
@@ -89,7 +89,7 @@ async def test_transactions_of_a_void_block_do_not_count_as_accepted(site: Site)
     block = site.ledger.seal(signed)
     forged = block.replace(b'"header":"', b'"header":"x')
     assert site.ledger.append(forged) is not None
-    site.ledger.say("sl-0", Announce({"fs": "there:1"}), network.CONTRACT)
+    site.ledger.send("sl-0", Announce({"fs": "there:1"}), network.CONTRACT)
     miner = await resumed(site, checkpoint_of(site))
     assert signed.id not in miner._heights
 
@@ -158,7 +158,7 @@ async def grown(tmp_path: Path, identities: Identities) -> Chain:
     async with running_sn(tmp_path, identities["SN-1"]) as sn, member(sn["api"], identities["SL-1"]) as sl:
         await sl.register()
         for number in range(1, 4):
-            await sl.say(Announce({"fs": f"here:{number}"}))
+            await sl.send(Announce({"fs": f"here:{number}"}))
         return await sl.catch_up()
 
 

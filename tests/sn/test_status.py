@@ -47,7 +47,7 @@ def ledger() -> Ledger:
     made = Ledger()
     for uid in ("sn-2", "sn-3"):
         made.join(uid, "SN")
-        made.say(uid, Announce({"p2p": f"{uid}:30303", "api": f"{uid}:30304"}), network.CONTRACT)
+        made.send(uid, Announce({"p2p": f"{uid}:30303", "api": f"{uid}:30304"}), network.CONTRACT)
     made.join("sl-1")
     return made
 

@@ -175,14 +175,14 @@ def merged(closing: bool) -> Site:
     site = Site(sls=2)
     members = ("sl-0", "sl-1")
     for uid in members:
-        site.ledger.say(uid, session(min_peers=2))
+        site.ledger.send(uid, session(min_peers=2))
         if closing:
-            site.ledger.say(uid, CloseSession("snapshot"))
+            site.ledger.send(uid, CloseSession("snapshot"))
     for number, uid in enumerate(members):
-        state = site.ledger.say(uid, Submit(0, "", "snapshot" if closing else "trained", f"{number}" * 64, 10, 1))
+        state = site.ledger.send(uid, Submit(0, "", "snapshot" if closing else "trained", f"{number}" * 64, 10, 1))
     assert state.round is not None
     receipt = Receipt("mean", tuple(Contribution(uid, f"{n}" * 64, 1, 1) for n, uid in enumerate(members)), ())
-    site.ledger.say(state.round.leader, Publish(0, 0, "a" * 64, 10, receipt))
+    site.ledger.send(state.round.leader, Publish(0, 0, "a" * 64, 10, receipt))
     return site
 
 
@@ -218,7 +218,7 @@ def test_a_final_result_that_every_live_member_holds_is_proposed_as_settled() ->
 def test_a_result_that_every_live_member_misses_is_proposed_as_void() -> None:
     async def scenario() -> None:
         site = merged(closing=False)
-        site.ledger.say("sl-0", Missing(0))
+        site.ledger.send("sl-0", Missing(0))
         async with watching(site) as sn:
             await sn.at(1.0)
             assert sn.proposed == []
@@ -260,9 +260,9 @@ class Due:
         self.site = Site(sls=2)
         ledger = self.site.ledger
         for uid in ("sl-0", "sl-1"):
-            ledger.say(uid, session(min_peers=2))
+            ledger.send(uid, session(min_peers=2))
         for number, uid in enumerate(("sl-0", "sl-1")):
-            ledger.say(uid, Submit(0, "", "trained", f"{number}" * 64, 10, 1))
+            ledger.send(uid, Submit(0, "", "trained", f"{number}" * 64, 10, 1))
 
     @property
     def leader(self) -> str:

@@ -89,13 +89,13 @@ class Member:
     def write(self, body: Body, contract: str = network.CONTRACT) -> SignedTransaction:
         return self.author.write(self.chain, contract, body)
 
-    async def say(self, body: Body, contract: str = network.CONTRACT) -> int:
+    async def send(self, body: Body, contract: str = network.CONTRACT) -> int:
         """One transaction, signed at the newest height this member has seen."""
         await self.catch_up()
         return await self.client.submit(self.write(body, contract).raw)
 
     async def register(self) -> int:
-        return await self.say(Register(self.kind, self.uid, to_pem(self.identity.certificate), "0"))
+        return await self.send(Register(self.kind, self.uid, to_pem(self.identity.certificate), "0"))
 
     async def catch_up(self) -> Chain:
         """The chain as the SN shows it now."""

@@ -40,7 +40,7 @@ class Actor:
 
 @dataclass
 class Ledger:
-    """A network with one SN, `sn-1`; `say` puts one transaction into one block."""
+    """A network with one SN, `sn-1`; `send` puts one transaction into one block."""
 
     authority: KeyPair = field(default_factory=lambda: create_authority("CA-1", 3650))
     chain: Chain = field(default_factory=Chain)
@@ -76,7 +76,7 @@ class Ledger:
 
     def register(self, uid: str) -> None:
         actor = self.actors[uid]
-        self.say(uid, Register(actor.kind, uid, actor.pem, "0"), network.CONTRACT)
+        self.send(uid, Register(actor.kind, uid, actor.pem, "0"), network.CONTRACT)
 
     def write(self, uid: str, contract: str, body: Body) -> SignedTransaction:
         actor = self.actors[uid]
@@ -107,7 +107,7 @@ class Ledger:
     def commit(self, *transactions: SignedTransaction) -> None:
         assert self.append(self.seal(*transactions)) is None
 
-    def say(self, uid: str, body: Body, contract: str = CONTRACT) -> Training:
+    def send(self, uid: str, body: Body, contract: str = CONTRACT) -> Training:
         """One transaction in one block; the training contract after it. Raises `Rejection`."""
         self.commit(self.write(uid, contract, body))
         return self.training

@@ -24,7 +24,7 @@ def three_sites() -> Ledger:
     for site in SITES:
         made.join(site)
     for site in SITES:
-        made.say(site, session(min_peers=2))
+        made.send(site, session(min_peers=2))
     return made
 
 
@@ -33,7 +33,7 @@ def submit(ledger: Ledger, *sites: str, digest: str = "") -> None:
         current, member = ledger.training.round, ledger.training.members[site]
         assert current is not None
         kind: SubmissionKind = "snapshot" if member.finished else "trained"
-        ledger.say(site, Submit(current.number, current.base, kind, digest or site[-1] * 64, 1, 1))
+        ledger.send(site, Submit(current.number, current.base, kind, digest or site[-1] * 64, 1, 1))
 
 
 def publish(ledger: Ledger, result: str) -> None:
@@ -44,7 +44,7 @@ def publish(ledger: Ledger, result: str) -> None:
     merged = tuple(Contribution(one.uid, one.digest, 1, 1) for one in given if one.digest != UNUSABLE)
     excluded = tuple(Exclusion(one.uid, "non-finite", "NaN in a") for one in given if one.digest == UNUSABLE)
     receipt = Receipt("mean", merged, excluded)
-    ledger.say(current.leader, Publish(current.number, current.term, result, 1, receipt))
+    ledger.send(current.leader, Publish(current.number, current.term, result, 1, receipt))
 
 
 def merge_again(ledger: Ledger, result: str) -> None:
@@ -52,20 +52,20 @@ def merge_again(ledger: Ledger, result: str) -> None:
     submit(ledger, *SITES)
     publish(ledger, "0" * 64)
     for site in SITES:
-        ledger.say(site, Missing(0))
-    ledger.say("sn-1", Void(0))
+        ledger.send(site, Missing(0))
+    ledger.send("sn-1", Void(0))
     submit(ledger, *SITES)
     publish(ledger, result)
 
 
 def report_all(ledger: Ledger, *sites: str) -> None:
     for site in sites or SITES:
-        ledger.say(site, ReportPerformance(ledger.training.rounds - 1, 0.5, None, 1, 1))
+        ledger.send(site, ReportPerformance(ledger.training.rounds - 1, 0.5, None, 1, 1))
 
 
 def finish(ledger: Ledger, result: str = "f" * 64) -> None:
     """A last round with everybody, after which training is over."""
     for site in SITES:
-        ledger.say(site, CloseSession("snapshot"))
+        ledger.send(site, CloseSession("snapshot"))
     submit(ledger, *SITES)
     publish(ledger, result)

@@ -15,7 +15,7 @@ def ledger_with(**names: str) -> Ledger:
     made = Ledger()
     for uid, name in names.items():
         made.actor(uid, "SL")
-        made.say(uid, Register("SL", name, made.actors[uid].pem, "0"), network.CONTRACT)
+        made.send(uid, Register("SL", name, made.actors[uid].pem, "0"), network.CONTRACT)
     return made
 
 

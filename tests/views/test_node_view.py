@@ -20,9 +20,9 @@ def test_a_node_is_alive_until_it_is_lost_or_has_left() -> None:
     ledger.join("site-1")
     ledger.join("site-2")
     assert state(ledger, "site-1") == "alive"
-    ledger.say("sn-1", Lost("site-1", 1), network.CONTRACT)
+    ledger.send("sn-1", Lost("site-1", 1), network.CONTRACT)
     assert state(ledger, "site-1") == "lost"
-    ledger.say("site-2", Leave(), network.CONTRACT)
+    ledger.send("site-2", Leave(), network.CONTRACT)
     assert state(ledger, "site-2") == "left"
 
 
@@ -37,7 +37,7 @@ def test_expiries_are_of_nodes_that_have_not_left_and_of_trusted_authorities() -
     ledger = Ledger()
     ledger.join("site-1")
     ledger.join("site-2")
-    ledger.say("site-2", Leave(), network.CONTRACT)
+    ledger.send("site-2", Leave(), network.CONTRACT)
     found = expiries(ledger.chain.world)
     assert {each.of for each in found} == {"SN-1", "site-1", "CN=CA-1,OU=Swarm-Learning"}
     end = int(ledger.authority.certificate.not_valid_after_utc.timestamp() * 1000)
@@ -49,7 +49,7 @@ def test_a_revoked_certificate_need_not_be_renewed() -> None:
     ledger.join("site-1")
     known = network.node(ledger.chain.world, "site-1")
     assert known is not None
-    ledger.say("sn-1", Revoke(known.certificate), network.CONTRACT)
+    ledger.send("sn-1", Revoke(known.certificate), network.CONTRACT)
     assert "site-1" not in {each.of for each in expiries(ledger.chain.world)}
 
 
