@@ -1,4 +1,4 @@
-"""What the commands of `swarm` have in common: options that several share, as one value, and how errors end them."""
+"""Common parts of the commands of `swarm`: options that several share, as one value, and their end by errors."""
 
 import functools
 import inspect

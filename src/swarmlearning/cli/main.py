@@ -30,7 +30,7 @@ COMMANDS = {
 """By name: the module below this package, and in it a function or a Typer app with sub-commands."""
 
 BEFORE_A_SCRIPT = {"allow_interspersed_args": False}
-"""What follows the script is the script's, with `--` or without."""
+"""All arguments behind the script are the script's, with `--` or without."""
 SETTINGS: dict[str, dict[str, bool]] = {
     "run": BEFORE_A_SCRIPT,
     "chaos": BEFORE_A_SCRIPT,

@@ -42,7 +42,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class NodeProcess:
-    """How a node's process reports."""
+    """The options for a node's log and its readiness."""
 
     log_level: Annotated[Level, typer.Option("--log-level", help="How much to log.")] = "INFO"
     ready_fd: Annotated[

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BridgeOptions:
-    """Whether and where the original's client is served."""
+    """The options to serve the original's client."""
 
     bridge: Annotated[
         bool,
@@ -91,7 +91,7 @@ class SlOptions:
     process: NodeProcess
 
     def settings(self, identity: Identity, environment: "SlEnvironment", command: Sequence[str]) -> "SlSettings":
-        """What an SL is started with, `command` as its ML process. Raises `NodeError` or `AddressError`."""
+        """The settings of an SL, with `command` as its ML process. Raises `NodeError` or `AddressError`."""
         from swarmlearning.rounds.settings import RoundSettings
         from swarmlearning.sl.node import SlSettings
 

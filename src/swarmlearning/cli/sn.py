@@ -63,7 +63,7 @@ class SnOptions:
     process: NodeProcess
 
     def settings(self, identity: Identity) -> "SnSettings":
-        """What an SN is started with. Raises `NodeError` or `AddressError`."""
+        """The settings of an SN. Raises `NodeError` or `AddressError`."""
         from swarmlearning.sn.node import SnSettings
 
         if self.witness and (self.sentinel or self.ordering == "local"):

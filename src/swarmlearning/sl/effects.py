@@ -266,7 +266,7 @@ class Effects:
             self._emit(Dropped(digest))
 
     def _keep(self, digests: frozenset[str]) -> None:
-        """Where models are only added to those needed, as with every submission, there is nothing to remove."""
+        """Removes models that are not needed any more: none where some were only added, as with every submission."""
         before, self._kept = self._kept, digests
         if before is not None and digests > before:
             self._store.needed = digests

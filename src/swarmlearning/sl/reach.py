@@ -1,4 +1,4 @@
-"""Whether the address that this node announces for its file server leads back to it."""
+"""The check that the address which this node announces for its file server leads back to it."""
 
 import http.client
 import ssl

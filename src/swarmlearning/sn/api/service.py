@@ -86,7 +86,7 @@ def answer_to(sn: Sn, error: Exception) -> JSONResponse:
 
 
 def _faults(error: RequestValidationError) -> str:
-    """What is wrong, and where; without what was sent, which may be long, or NaN, which JSON cannot carry."""
+    """The faults, and their places; without the values sent, which may be long, or NaN, which JSON cannot carry."""
     found = error.errors()
     texts = [f"{'.'.join(map(str, each['loc'][:8]))}: {each['msg']}" for each in found[:5]]
     return "; ".join(texts)[:1000] + (f"; and {len(found) - 5} more" if len(found) > 5 else "")

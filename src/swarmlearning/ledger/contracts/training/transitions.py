@@ -21,7 +21,7 @@ from swarmlearning.ledger.contracts.training.state import (
 )
 
 ATTEMPTS = 2
-"""How often a member is deposed in a round until it counts as one that cannot lead it."""
+"""Depositions of a member in one round after which it counts as one that cannot lead it."""
 
 
 def open_round(state: Training, number: int, base: str, now_ms: int) -> Training:
