@@ -12,12 +12,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 import psutil
+
+from support.forking import Forked, Request, Server
 
 START_SECONDS = 60.0
 END_SECONDS = 60.0
@@ -30,7 +33,9 @@ COMMAND = (sys.executable, "-m", "swarmlearning.cli.main")
 class Process:
     """A started process, the leader of its process group. A node reports on `pipe` that it is ready."""
 
-    def __init__(self, name: str, log: Path, popen: "subprocess.Popen[bytes]", pipe: int | None = None) -> None:
+    def __init__(
+        self, name: str, log: Path, popen: "subprocess.Popen[bytes] | Forked", pipe: int | None = None
+    ) -> None:
         self.name = name
         self.log = log
         self._popen = popen
@@ -170,20 +175,33 @@ class Processes:
         keep_open: Sequence[int],
     ) -> Process:
         log = self._directory / f"{name}.log"
+        words = [os.fspath(word) for word in command]
+        popen: subprocess.Popen[bytes] | Forked
         with log.open("ab") as file:
-            popen = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                cwd=self._directory,
-                env=_environment(environment),
-                pass_fds=keep_open,
-                process_group=0,
-            )
+            if words[: len(COMMAND)] == list(COMMAND) and sys.platform == "linux" and _server().can_start(environment):
+                inherited = keep_open[0] if keep_open else 0
+                own = words[len(COMMAND) :]
+                request = Request(own, _environment(environment), os.fspath(self._directory), inherited)
+                popen = _server().start(request, file.fileno())
+            else:
+                popen = subprocess.Popen(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    cwd=self._directory,
+                    env=_environment(environment),
+                    pass_fds=keep_open,
+                    process_group=0,
+                )
         process = Process(name, log, popen, pipe)
         self._started.append(process)
         return process
+
+
+@cache
+def _server() -> Server:
+    return Server(_environment({}))
 
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:
