@@ -125,8 +125,8 @@ def test_a_port_in_use_is_named_by_a_node_that_starts(running: Swarm) -> None:
     running.status()
 
 
-def test_an_sn_s_address_that_is_not_of_this_machine_is_named(running: Swarm) -> None:
-    complaint = start_sn(running, host_ip="192.0.2.1").complaint()
+def test_an_address_to_listen_on_that_is_not_of_this_machine_is_named(running: Swarm) -> None:
+    complaint = start_sn(running, bind_ip="192.0.2.1").complaint()
     assert "cannot listen on 192.0.2.1:0: Cannot assign requested address" in complaint
     assert "choose an address of this machine" in complaint
 
@@ -134,9 +134,10 @@ def test_an_sn_s_address_that_is_not_of_this_machine_is_named(running: Swarm) ->
 def test_missing_mandatory_parameters_are_named(swarm: Swarm) -> None:
     nodes = swarm.processes
     data: Options = {"data-dir": swarm.directory / "none"}
+    sn = data | identity_options(swarm.identities["SN-1"])
     sl = data | identity_options(swarm.identities["SL-1"])
     cases = {
-        "swarm sn: mandatory parameter --host-ip not specified": nodes.node("SN", "sn", data),
+        "swarm sn: mandatory parameter --host-ip not specified": nodes.node("SN", "sn", sn),
         "swarm sl: mandatory parameter --host-ip not specified": nodes.node("SL", "sl", {**sl, "sn-ip": "here"}),
         "swarm sl: mandatory parameter --sn-ip not specified": nodes.node("SL-2", "sl", {**sl, "host-ip": "here"}),
     }
