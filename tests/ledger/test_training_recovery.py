@@ -168,6 +168,27 @@ def test_a_final_result_is_settled_without_a_member_that_has_given_it_up_where_e
     assert play.state.settled
 
 
+def test_a_final_result_is_not_settled_without_a_member_that_gets_it_slowly() -> None:
+    play = ended("a", "b", "c", min_peers=2)
+    play.report("b")
+    play.missing("c", slow=True)
+    with pytest.raises(Rejection, match="not all live members hold it yet"):
+        play.settle()
+    play.report("c")
+    play.settle()
+    assert play.state.settled
+
+
+def test_a_result_that_all_others_get_too_slowly_is_lost_until_one_of_them_has_it() -> None:
+    play = published("a", "b", "c")
+    play.missing("b", "c", slow=True)
+    assert lost_model(play.state) == 0
+    with pytest.raises(Rejection, match="reported this already"):
+        play.missing("b", slow=True)
+    play.report("c")
+    assert lost_model(play.state) is None
+
+
 def test_a_final_result_that_most_have_given_up_is_made_again_instead_of_settled() -> None:
     play = ended("a", "b", "c", min_peers=1)
     play.missing("b", "c")

@@ -3,7 +3,7 @@
 import pytest
 
 from support.play import merged, model
-from support.roundnode import leading, merge_of, merged_by, published_by, submitted
+from support.roundnode import joined, leading, merge_of, merged_by, published_by, submitted
 from swarmlearning.ledger.bodies import (
     Depose,
     Exclusion,
@@ -301,3 +301,11 @@ def test_a_leader_whose_merge_fails_for_long_deposes_itself_less_and_less_often(
         pauses.append(node.timers[-1].seconds)
         node.fire("retry")
     assert pauses[-1] == 60.0
+
+
+def test_a_model_is_fetched_first_from_the_member_that_submitted_it_first() -> None:
+    node = joined("b", "a", "b", "c", "d")
+    node.play.submit("c", "a", digest=model("c", 0))
+    node.play.depose("c", "d")
+    assert node.play.leader == "b"
+    assert Fetch(model("c", 0), ("c", "a")) in node.advance()

@@ -3,7 +3,7 @@
 import pytest
 
 from support.play import Play, merged, model
-from support.roundnode import LOADED, SESSION, Node, leading, merged_by, published_by, served, submitted
+from support.roundnode import LOADED, SESSION, SETTINGS, Node, leading, merged_by, published_by, served, submitted
 from swarmlearning.ledger.bodies import (
     Missing,
     ReportPerformance,
@@ -11,6 +11,7 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.rounds.events import (
     Accepted,
+    Action,
     AnswerOpened,
     AnswerSynced,
     Cancel,
@@ -104,7 +105,7 @@ def test_a_result_is_reported_missing_only_after_new_holders_were_tried_too() ->
     node.play.report("c")
     node.advance()
     assert node.handle(FetchFailed(merged(0), "gone")) == []
-    assert node.fire("retry") == [Fetch(merged(0), ("a", "c"))]
+    assert node.fire("retry") == [Fetch(merged(0), ("c", "a"))]
 
 
 def test_the_last_holder_checks_its_copy_and_reports_the_result_missing_when_that_is_gone() -> None:
@@ -272,3 +273,53 @@ def test_models_are_kept_as_long_as_any_site_may_need_them() -> None:
     node.height += 1
     found = step(ChainAdvanced(node.play.state, node.height, 0))
     assert found == {model("a", 1), merged(0), merged(1)}, "the model before stays, should the result get lost"
+
+
+# --- a result that comes slowly ---------------------------------------------------------------------------------------
+
+
+def half_a_minute_later(node: Node, moved: int) -> list[Action]:
+    """The fetch under way is looked at; by then so many bytes have come."""
+    node.now += 30.0
+    return node.fire("fetch", moved=moved)
+
+
+def test_a_result_that_comes_in_drips_is_reported_although_bytes_come() -> None:
+    node = submitted("b")
+    node.play.publish()
+    assert Fetch(merged(0), ("a",)) in node.advance()
+    node.now += 29.0
+    assert node.fire("fetch", moved=1) == [], "early"
+    slow = Missing(0, slow=True)
+    assert half_a_minute_later(node, moved=2) == [Send(slow)]
+    node.accept(slow)
+    node.play.missing("b", slow=True)
+    node.advance()
+    assert half_a_minute_later(node, moved=3) == []
+
+
+def test_a_result_that_comes_in_drips_is_fetched_from_another_holder_as_soon_as_there_is_one() -> None:
+    node = submitted("b", "a", "b", "c")
+    node.play.publish()
+    node.advance()
+    node.play.report("c")
+    assert node.advance() == []
+    assert half_a_minute_later(node, moved=1) == [Cancel(Fetch(merged(0), ("a",)))]
+    assert node.fire("retry", moved=1) == [Fetch(merged(0), ("c", "a"))]
+    assert half_a_minute_later(node, moved=2) == [Send(Missing(0, slow=True))]
+
+
+def test_a_result_that_comes_in_drips_over_many_connections_is_reported() -> None:
+    node = without_the_result()
+    node.now += 31.0
+    assert node.fire("missing", moved=99) == [Send(Missing(0, slow=True))]
+
+
+@pytest.mark.parametrize(
+    ("size", "usual", "failures", "seconds"),
+    [(1, 0.0, 0, 30.0), (2**30, 0.0, 0, 2**14), (2**30, 20.0, 0, 200.0), (1, 0.1, 2, 120.0)],
+)
+def test_a_result_may_need_as_long_as_a_slow_network_needs(
+    size: int, usual: float, failures: int, seconds: float
+) -> None:
+    assert SETTINGS.result_seconds(size, usual, failures) == seconds

@@ -134,9 +134,9 @@ class Play:
             body = ReportPerformance(closed, loss, None, 1, 1, loaded)
             self.state = rules.report_performance(self.state, body, uid)
 
-    def missing(self, *uids: str, number: int | None = None, lasting: bool = False) -> None:
+    def missing(self, *uids: str, number: int | None = None, lasting: bool = False, slow: bool = False) -> None:
         for uid in uids:
-            body = Missing(self.result.closed.number if number is None else number, lasting)
+            body = Missing(self.result.closed.number if number is None else number, lasting, slow)
             self.state = recovery.missing(self.state, body, uid)
 
     def void(self, number: int | None = None) -> None:

@@ -91,7 +91,8 @@ class Leading:
         unreachable any more."""
         facts = self._facts
         holders: dict[str, list[str]] = {}
-        for uid, entry in sorted(current.submissions.items()):
+        # Who submits a model first is tried first: one that repeats another's digest does not come between.
+        for uid, entry in sorted(current.submissions.items(), key=lambda item: (item[1].at_ms, item[0])):
             if entry.weight > 0:
                 holders.setdefault(entry.digest, []).append(uid)
         unreachable = frozenset(current.submissions[uid].digest for uid in current.unreachable)

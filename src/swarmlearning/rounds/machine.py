@@ -80,7 +80,7 @@ class RoundMachine:
     ) -> None:
         self._uid = uid
         self._facts = RoundFacts(uid, incarnation, training, held)
-        self._results = Results(self._facts)
+        self._results = Results(self._facts, settings)
         self._carrying = Carrying(self._facts)
         self._ml = MLSession(self._facts, self._results, self._carrying, settings)
         self._contributing = Contributing(self._facts, self._results, self._carrying, self._ml)
@@ -123,6 +123,7 @@ class RoundMachine:
                 self._ml.fail(reason)
             case Fetched(digest):
                 facts.fetched(digest)
+                self._results.fetched(digest)
                 self._leading.fetched(digest)
             case FetchFailed():
                 self._note_fetch_failed(event)

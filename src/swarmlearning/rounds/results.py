@@ -1,19 +1,27 @@
 """The standing result at one node: having it, getting it from others, and reporting it to the ledger."""
 
+from collections import deque
+from collections.abc import Set
+from statistics import median_high
+
 from swarmlearning.ledger.bodies import Missing, ReportPerformance
 from swarmlearning.ledger.contracts.training.state import Member, Result
 from swarmlearning.rounds.events import Timer, Verify
 from swarmlearning.rounds.facts import NO_MODEL, ModelRef, RoundFacts
-from swarmlearning.rounds.settings import QUIET_SECONDS
+from swarmlearning.rounds.settings import QUIET_SECONDS, REMEMBERED, RoundSettings
 from swarmlearning.rounds.timers import NEVER
 
 
 class Results:
     """Decides about the standing result, whatever the ML process does."""
 
-    def __init__(self, facts: RoundFacts) -> None:
+    def __init__(self, facts: RoundFacts, settings: RoundSettings) -> None:
         self._facts = facts
+        self._settings = settings
         self._tried: dict[str, frozenset[str]] = {}
+        self._since: dict[str, float] = {}  # when those were tried first who were tried last
+        self._seconds: deque[float] = deque(maxlen=REMEMBERED)
+        self._size = 0  # bytes of a model
         self._moved_then = 0
         self._moved_missing: int | None = None
         self._doubted: tuple[str, tuple[str, ...]] | None = None
@@ -48,6 +56,12 @@ class Results:
                 self._doubted = doubt
                 facts.out.append(Verify(result.digest))
 
+    def fetched(self, digest: str) -> None:
+        """The model is here: if it is a result, that shows how long one may need."""
+        if digest in self._since:
+            self._seconds.append(self._facts.now - self._since.pop(digest))
+            self._facts.timers.forget(Timer("fetch", NEVER, digest))
+
     def dropped(self, digest: str) -> None:
         """The model is not here any more: all who have it may be tried again."""
         self._tried.pop(digest, None)
@@ -55,6 +69,7 @@ class Results:
     def keep(self, needed: set[str]) -> None:
         """Forgets who was tried for other models."""
         self._tried = {digest: tried for digest, tried in self._tried.items() if digest in needed}
+        self._since = {digest: since for digest, since in self._since.items() if digest in needed}
 
     # --- getting it -------------------------------------------------------------------------------------------------
 
@@ -65,23 +80,49 @@ class Results:
         """
         facts, result, digest = self._facts, self._facts.training.result, self.latest().digest
         holders = frozenset(result.holders if result else facts.training.members) - {facts.uid}
+        tried, watch = self._tried.get(digest, frozenset()), Timer("fetch", NEVER, digest)
         if digest in facts.work.fetching:
-            self._watch(digest, result)
+            if facts.timers.every(watch, QUIET_SECONDS):
+                self._watch(digest, result, untried=holders - tried)
         else:
-            if holders <= self._tried.get(digest, frozenset()):
+            if holders <= tried:
                 self._report_missing(result)
             if not holders or facts.timers.pausing(digest):
                 return
+            if not holders <= tried:
+                self._since[digest] = facts.now
             self._tried[digest] = holders
-        likeliest = sorted(holders, key=lambda uid: (result is None or uid != result.leader, uid))
+            facts.timers.expired(watch, QUIET_SECONDS)
+        leader = result.leader if result else ""
+        likeliest = sorted(holders, key=lambda uid: (uid in tried, uid != leader, uid))
         facts.fetch(digest, tuple(likeliest))
 
-    def _watch(self, digest: str, result: Result | None) -> None:
-        """A fetch that hangs here is as good as none: the others must not wait for this node's report."""
-        if self._facts.timers.every(Timer("fetch", NEVER, digest), QUIET_SECONDS):
-            if self._facts.moved == self._moved_then:
-                self._report_missing(result)
-            self._moved_then = self._facts.moved
+    def _watch(self, digest: str, result: Result | None, untried: Set[str]) -> None:
+        """A fetch that hangs here, or needs far too long, is as good as none: the others must not wait for this node's
+        report. Holders that are `untried` come first."""
+        slow = self._is_too_slow(digest)
+        if slow and untried:
+            self._facts.timers.pause(digest)  # what is not wanted meanwhile is cancelled; the next fetch tries them
+        elif slow and result:
+            self._report_slow(result)
+        elif slow or self._facts.moved == self._moved_then:
+            self._report_missing(result)
+        self._moved_then = self._facts.moved
+
+    def _is_too_slow(self, digest: str) -> bool:
+        """Returns whether the model needs far longer than results before it: a source that drips would stall all."""
+        result, current = self._facts.training.result, self._facts.training.round
+        closed = result.closed if result else current
+        if closed is None or digest not in self._since:
+            return False
+        self._size = closed.model_size or self._size
+        usual = median_high(self._seconds) if self._seconds else 0.0
+        limit = self._settings.result_seconds(self._size, usual, len(closed.deposed))
+        return self._facts.now - self._since[digest] >= limit
+
+    def _report_slow(self, result: Result) -> None:
+        if self._facts.uid not in result.slow:
+            self._facts.send(Missing(result.closed.number, slow=True))
 
     def _report_missing(self, result: Result | None) -> None:
         """Reports that nobody provides the result, and again when no byte has come for long; or a void one's base."""
@@ -105,6 +146,8 @@ class Results:
         if facts.timers.every(Timer("missing", NEVER, result.digest), QUIET_SECONDS):
             if facts.moved == self._moved_missing:
                 facts.send(Missing(result.closed.number, lasting=True))
+            elif self._is_too_slow(result.digest):
+                self._report_slow(result)
             self._moved_missing = facts.moved
 
     # --- reporting it -----------------------------------------------------------------------------------------------

@@ -20,6 +20,12 @@ LONGEST_WORK_PAUSE = 60.0
 
 TOO_SLOW = 3
 """Factor by which a contributor's model may be slower than the others', and a leader than leaders before it."""
+RESULT_TOO_SLOW = 10
+"""Factor by which a result may be slower than results before it until it is tried elsewhere, or reported missing."""
+SLOW_RATE = 64 * 1024
+"""Bytes per second that a site is assumed to move at least, until it is known how long a round lasts here."""
+REMEMBERED = 9
+"""Number of past rounds whose times are remembered."""
 LEAST_SECONDS = 10.0
 """Seconds within which nobody is too slow."""
 
@@ -45,6 +51,12 @@ class RoundSettings:
     def report_seconds(self, current: Round) -> float:
         """Seconds between two `Progress` of a leader at work."""
         return self.patience(current) / REPORTS_PER_PATIENCE
+
+    def result_seconds(self, size: int, usual: float, failures: int) -> float:
+        """Seconds that a result of `size` bytes may need, where those before it needed the `usual` ones (0: unknown);
+        doubled with each leader that has failed in its round, so that even a slow network gets it in the end."""
+        expected = RESULT_TOO_SLOW * usual or size / SLOW_RATE
+        return max(QUIET_SECONDS, expected) * 2.0 ** min(failures, DOUBLINGS)
 
     def term_seconds(self, current: Round, usual: float) -> float:
         """Seconds that a leader may need for a round that is due, where leaders before it needed the `usual` ones."""

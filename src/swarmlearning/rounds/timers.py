@@ -40,6 +40,10 @@ class Timers:
         elif timer in self._over:
             self._over[timer] = True
 
+    def forget(self, timer: Timer) -> None:
+        """Forgets the timer."""
+        self._over.pop(timer, None)
+
     def keep(self, term: Key) -> None:
         """Forgets the timers of all terms but this one."""
         self._over = {timer: over for timer, over in self._over.items() if timer.key in (term, NEVER)}

@@ -5,17 +5,15 @@ but needs three times as long as leaders before it is reported as overdue.
 """
 
 from collections import deque
+from statistics import median_high
 from typing import Literal
 
 from swarmlearning.ledger.bodies import Depose
 from swarmlearning.ledger.contracts.training.state import Round
 from swarmlearning.rounds.events import Key, Timer
 from swarmlearning.rounds.facts import RoundFacts
-from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.rounds.settings import REMEMBERED, SLOW_RATE, RoundSettings
 from swarmlearning.rounds.timers import NEVER
-
-REMEMBERED = 9
-"""Rounds whose leaders' times are remembered."""
 
 
 class Watching:
@@ -61,11 +59,12 @@ class Watching:
             self._report(current, facts.leader_height, "progress")
 
     def _judge(self, current: Round) -> None:
-        """Reports a leader that is too slow; one that merges only where it is known how long merging lasts."""
+        """Reports a leader that is too slow, whatever progress it reports: nobody can see whether that is true."""
         facts = self._facts
-        if not self._seconds and current.phase == "frozen":
-            return
-        usual = sorted(self._seconds)[len(self._seconds) // 2] if self._seconds else 0.0
+        if self._seconds:
+            usual = median_high(self._seconds)
+        else:
+            usual = current.size / SLOW_RATE if current.phase == "frozen" else 0.0
         timer = Timer("overdue", facts.key_of(current), current.phase)
         over = facts.timers.expired(timer, self._settings.term_seconds(current, usual))
         if over and facts.uid not in current.overdue:

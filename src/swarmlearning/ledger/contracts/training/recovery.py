@@ -84,12 +84,13 @@ def missing(state: Training, body: Missing, uid: str) -> Training:
     if (current := _with_base_of(state, body.round)) is not None:
         return _misses_base(state, current, uid)
     result = standing_result(state, body.round)
-    if uid in (result.given_up if body.lasting else result.missing):
+    if uid in (result.given_up if body.lasting else result.slow if body.slow else result.missing):
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
     result = msgspec.structs.replace(
         result,
         missing=_with(result.missing, uid),
         given_up=_with(result.given_up, uid) if body.lasting else result.given_up,
+        slow=_with(result.slow, uid) if body.slow else result.slow,
         holders=tuple(other for other in result.holders if other != uid),
     )
     state = with_member(state, msgspec.structs.replace(member, awaited=False))

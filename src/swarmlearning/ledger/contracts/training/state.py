@@ -54,6 +54,7 @@ Timers live outside: the contract knows heights and terms, never seconds. This m
 readers; `transactions.py` has one function a transaction, `transitions.py` the transitions that the state triggers.
 """
 
+from statistics import median_low
 from typing import Literal
 
 import msgspec
@@ -184,8 +185,18 @@ class Round(msgspec.Struct, frozen=True):
     @property
     def next_report(self) -> int:
         """The least bytes moved with which the leader's next `Progress` is one; they grow with the models to merge."""
-        total = sum(entry.size for entry in self.submissions.values() if entry.weight)
-        return self.moved + max(1, total // PARTS) if self.reports else 0
+        return self.moved + max(1, self.size // PARTS) if self.reports else 0
+
+    @property
+    def model_size(self) -> int:
+        """Bytes of a model of this training, as most members state it: one that lies about its own changes nothing."""
+        sizes = [entry.size for entry in self.submissions.values() if entry.weight]
+        return median_low(sizes) if sizes else 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of all models to merge."""
+        return self.model_size * sum(entry.weight > 0 for entry in self.submissions.values())
 
     @property
     def doublings(self) -> int:
@@ -197,7 +208,8 @@ class Round(msgspec.Struct, frozen=True):
 class Result(msgspec.Struct, frozen=True):
     """The standing result and the closed round it came from.
 
-    `missing` are those who can get it from nobody; of these, `given_up` have tried for long.
+    `missing` are those who can get it from nobody; of these, `given_up` have tried for long, and `slow` get it far too
+    slowly.
     """
 
     digest: str
@@ -210,6 +222,7 @@ class Result(msgspec.Struct, frozen=True):
     losses: dict[str, float]
     paced: bool
     given_up: tuple[str, ...] = ()
+    slow: tuple[str, ...] = ()
 
 
 class Training(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -317,7 +330,7 @@ def lost_model(state: Training) -> int | None:
     if result is None:
         lost = current is not None and bool(current.base) and there <= set(current.base_missing)
         return current.number - 1 if current and lost else None
-    missing, given_up = there.intersection(result.missing), there.intersection(result.given_up)
+    missing, given_up = there.intersection(result.missing), there.intersection((*result.given_up, *result.slow))
     holders = there.intersection(result.holders)
     alone = len(holders) < state.terms.min_peers and bool(given_up) and holders | given_up == there
     outnumbered = len(given_up) >= state.terms.min_peers and len(given_up) > len(holders)

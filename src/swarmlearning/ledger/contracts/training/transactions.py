@@ -298,6 +298,7 @@ def report_performance(state: Training, body: ReportPerformance, uid: str) -> Tr
         losses=losses,
         missing=tuple(other for other in result.missing if other != uid),
         given_up=tuple(other for other in result.given_up if other != uid),
+        slow=tuple(other for other in result.slow if other != uid),
     )
     return pace_if_complete(msgspec.structs.replace(state, result=result))
 

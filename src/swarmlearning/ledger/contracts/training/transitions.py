@@ -101,7 +101,7 @@ def with_hope(state: Training, uid: str) -> Training:
     """The state after something has changed about this member: the result may be had from it, if it holds it."""
     if state.result is None or not holds(state, uid):
         return state
-    return msgspec.structs.replace(state, result=msgspec.structs.replace(state.result, given_up=()))
+    return msgspec.structs.replace(state, result=msgspec.structs.replace(state.result, given_up=(), slow=()))
 
 
 def without_mark(current: Round, uid: str) -> Round:
