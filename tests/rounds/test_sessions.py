@@ -168,3 +168,14 @@ def test_a_session_that_may_not_lead_is_sent_unchanged() -> None:
     asked = session(may_lead=False, weightage=9)
     assert isinstance(asked, OpenSession)
     assert Node(Play(), "a").handle(SessionRequested(asked)) == [Send(asked)]
+
+
+def test_a_refusal_of_the_session_before_does_not_end_the_one_that_is_requested_now() -> None:
+    node = Node(Play(), "a")
+    wrong, corrected = session(min_peers=3), session(min_peers=2)
+    node.handle(SessionRequested(wrong))
+    node.handle(MLDisconnected(False))
+    assert Send(corrected) in node.handle(SessionRequested(corrected))
+    assert node.refuse(wrong, "other-terms") == []
+    (failed,) = node.refuse(corrected, "other-terms")
+    assert isinstance(failed, Fail)

@@ -1,6 +1,7 @@
 """Reading model files: what a sound one contains, and that any other is refused with path and reason."""
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -168,8 +169,14 @@ def test_a_boolean_tensor_with_bytes_other_than_0_and_1_is_refused(tmp_path: Pat
 def test_reading_a_missing_file_or_a_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(TensorFileError, match="none: cannot be read: No such file"):
         read(tmp_path / "none")
-    with pytest.raises(TensorFileError, match="cannot be read: Is a directory"):
+    with pytest.raises(TensorFileError, match="is no regular file"):
         read_header(tmp_path)
+
+
+def test_a_pipe_in_place_of_a_model_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TensorFileError, match="pipe: is no regular file"):
+        read_header(tmp_path / "pipe")
 
 
 @given(st.data())

@@ -29,7 +29,7 @@ until training is over.
 
 from collections.abc import Iterable
 
-from swarmlearning.ledger.bodies import CloseSession, OpenSession, Publish, Submit
+from swarmlearning.ledger.bodies import CloseSession, Publish, Submit
 from swarmlearning.ledger.codes import is_transient
 from swarmlearning.ledger.contracts.training import state as contract
 from swarmlearning.ledger.contracts.training.state import Member, Training
@@ -161,7 +161,8 @@ class RoundMachine:
 
     def _note_refused(self, refused: Refused) -> None:
         self._facts.refused(refused.body, refused.height)
-        if not is_transient(refused.code) and isinstance(refused.body, OpenSession | Submit | CloseSession):
+        concerned = isinstance(refused.body, Submit | CloseSession) or self._ml.requests(refused.body)
+        if concerned and not is_transient(refused.code):
             self._ml.fail(f"{refused.detail} ({refused.code})")
 
     def _drop(self, digest: str) -> None:

@@ -3,7 +3,7 @@
 The node goes on with what it left: the model that it closed with, and how far its training was.
 """
 
-from swarmlearning.ledger.bodies import Lost, OpenSession, ReportPerformance
+from swarmlearning.ledger.bodies import Lost, OpenSession, ReportPerformance, TrainingBody
 from swarmlearning.ledger.contracts.training.state import Member, Training
 from swarmlearning.ledger.contracts.training.terms import ANEW
 from swarmlearning.rounds.carrying import Carrying
@@ -129,6 +129,10 @@ class MLSession:
                 self._epochs = epochs, total
                 if self._training.result and before.result == self._results.latest():
                     self._facts.send(ReportPerformance(before.result.round, loss, metric, epochs, total))
+
+    def requests(self, body: TrainingBody | Lost) -> bool:
+        """Returns whether this is the session that the ML process requests, and not that of one before it."""
+        return body == self._session
 
     def recorded(self, body: object) -> None:
         """Notes that a transaction stands; if it is that of the session, the ledger has that."""

@@ -116,7 +116,8 @@ class Effects:
     # --- the ledger -------------------------------------------------------------------------------------------------
 
     async def _send(self, body: TrainingBody | Lost) -> None:
-        contract = network.CONTRACT if isinstance(body, Lost) else self.contract
+        training = self.contract
+        contract = network.CONTRACT if isinstance(body, Lost) else training
         digest = _named(body)
         self.offered[digest] = contract
         try:
@@ -126,10 +127,12 @@ class Effects:
                 raise Superseded(refusal.detail) from refusal
             level = logging.DEBUG if is_transient(refusal.code) else logging.WARNING
             logger.log(level, "%s refused: %s", type(body).__name__, refusal)
-            self._emit(Refused(body, refusal.code, refusal.detail, refusal.height))
+            if training == self.contract:  # else the machine is that of another training by now
+                self._emit(Refused(body, refusal.code, refusal.detail, refusal.height))
         else:
             self._narrator.sent(body)
-            self._emit(Accepted(body, height))
+            if training == self.contract:
+                self._emit(Accepted(body, height))
         finally:
             self.offered.pop(digest, None)
 

@@ -15,6 +15,7 @@ bfloat16 in NumPy.
 
 import math
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -236,8 +237,14 @@ def read(path: Path) -> dict[str, Array]:
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
     try:
-        with path.open("rb", buffering=0) as file:
-            yield file.fileno()
+        # Without waiting: a pipe in place of a model would otherwise stop the node until somebody writes into it.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise TensorFileError(f"{path}: is no regular file; write the model itself there")
+            yield fd
+        finally:
+            os.close(fd)
     except OSError as error:
         raise TensorFileError(f"{path}: cannot be read: {error.strerror}") from error
 
