@@ -1,15 +1,28 @@
 """Whole trainings in virtual time in which models cannot be fetched or are lost, or leaders stand still."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
-from simulation.faults import fill, leave, lose_ml, shield, stick
+from simulation.faults import drip, fill, leave, lose_ml, shield, stick
 from simulation.ledger import CONTRACT
-from simulation.site import Plan
+from simulation.site import SETTINGS, Plan
 from simulation.swarm import Swarm
 from simulation.unsigned import signatures_unchecked
-from support.stories import CANNOT_LEAD, LATE, published, reasons, results, round_open, run, standing, strikes, swarms
+from support.stories import (
+    CANNOT_LEAD,
+    LATE,
+    left_out,
+    published,
+    reasons,
+    results,
+    round_open,
+    run,
+    standing,
+    strikes,
+    swarms,
+)
 from swarmlearning.ledger.bodies import Depose
 from swarmlearning.ledger.contracts.training.state import Training
 
@@ -18,6 +31,18 @@ from swarmlearning.ledger.contracts.training.state import Training
 def unsigned() -> Iterator[None]:
     with signatures_unchecked():
         yield
+
+
+def frozen(number: int) -> Callable[[Training], bool]:
+    """Whether this round is frozen."""
+    return lambda state: state.round is not None and (state.round.number, state.round.phase) == (number, "frozen")
+
+
+def first_time(reached: Callable[[Training], bool], swarm: Swarm) -> list[float]:
+    """The time at which the training is in such a state first, once it is."""
+    times: list[float] = []
+    swarm.moments.when(reached, lambda: times.append(swarm.clock.now))
+    return times
 
 
 # --- sites that nobody can fetch from -------------------------------------------------------------------------------
@@ -82,11 +107,53 @@ def test_a_site_that_could_not_be_fetched_from_once_leads_again_when_the_other_l
         swarm.moments.when(published(0), shield_the_leader)
         swarm.moments.when(unreachable, fill_the_other_leader)
         swarm.until_healed(2000.0)
-        (closed,) = [closes(1, swarm)]
+        closed = first_time(published(1), swarm)
         run(swarm)
         led_again += bool(begun)
         assert not begun or closed[0] - begun[0] < 300.0
     assert led_again > 0
+
+
+# --- contributions that never end -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("uid", ["sl-1", "sl-2", "sl-3"])
+def test_a_contribution_that_never_ends_is_left_out_by_name_soon_after_the_others_are_there(uid: str) -> None:
+    """Three times as long as the others took are at least 10 s."""
+    seen: set[tuple[str, str]] = set()
+    for swarm in swarms(*[Plan(rounds=4)] * 3, min_peers=2):
+        swarm.moments.when(published(0), strikes(swarm, drip, uid))
+        begun, closed = first_time(frozen(1), swarm), first_time(published(1), swarm)
+        run(swarm)
+        seen |= left_out(swarm)
+        assert closed[0] - begun[0] < 30.0
+    assert seen == {(uid, "too-slow")}
+
+
+def test_a_contribution_that_never_ends_does_not_hold_up_a_round_that_the_others_came_late_for() -> None:
+    """minPeers others do not contribute, but one that came late makes enough of them (seeds 63 and 138)."""
+    hasty = replace(SETTINGS, full_quorum_seconds=1.0)
+    for swarm in swarms(*[Plan(rounds=4, settings=hasty)] * 2, Plan(rounds=4, train=8.0, settings=hasty), min_peers=2):
+        swarm.moments.when(published(0), strikes(swarm, drip, "sl-2"))
+        begun, closed = first_time(frozen(1), swarm), first_time(published(1), swarm)
+        run(swarm)
+        assert closed[0] - begun[0] < 60.0
+
+
+def test_a_contribution_that_never_ends_does_not_hold_up_a_round_in_which_another_could_not_be_fetched() -> None:
+    """With that one the round is collected again (seed 20003133)."""
+    for swarm in swarms(*[Plan(rounds=4, transfer=0.5)] * 4, min_peers=3):
+
+        def shield_another(swarm: Swarm = swarm) -> None:
+            current = swarm.training.round
+            assert current is not None
+            strikes(swarm, shield, "sl-3" if current.leader != "sl-3" else "sl-4", 20.0)()
+
+        swarm.moments.when(published(0), strikes(swarm, drip, "sl-2"))
+        swarm.moments.when(round_open(1, 1), shield_another)
+        begun, closed = first_time(round_open(1, 1), swarm), first_time(published(1), swarm)
+        run(swarm)
+        assert closed[0] - begun[0] < 200.0
 
 
 # --- models that are lost -------------------------------------------------------------------------------------------
@@ -112,18 +179,6 @@ def test_a_result_and_its_base_that_are_lost_on_every_disk_are_done_without(min_
 # --- leaders that stand still ---------------------------------------------------------------------------------------
 
 
-def frozen(number: int) -> Callable[[Training], bool]:
-    """Whether this round is frozen."""
-    return lambda state: state.round is not None and (state.round.number, state.round.phase) == (number, "frozen")
-
-
-def closes(number: int, swarm: Swarm) -> list[float]:
-    """The time at which the result of this round stands first, once it does."""
-    times: list[float] = []
-    swarm.moments.when(published(number), lambda: times.append(swarm.clock.now))
-    return times
-
-
 def test_a_leader_that_stands_still_is_replaced_soon_however_many_leaders_were_lost_before_it() -> None:
     """SNs that judge leases differently depose one after the other; patience does not grow with that (seed 7015532)."""
     for swarm in swarms(*[Plan(rounds=2)] * 4, min_peers=3):
@@ -143,7 +198,7 @@ def test_a_leader_that_stands_still_is_replaced_soon_however_many_leaders_were_l
 
         swarm.moments.when(round_open(1), lose_many_and_stick)
         swarm.until_healed(1000.0)
-        (closed,) = [closes(1, swarm)]
+        closed = first_time(published(1), swarm)
         run(swarm)
         assert closed[0] - begun[0] < 150.0
 
@@ -168,7 +223,7 @@ def test_a_leader_that_stands_still_a_second_time_does_not_cost_many_times_the_p
 
         swarm.moments.when(frozen(1), depose_all)
         swarm.until_healed(1000.0)
-        (closed,) = [closes(1, swarm)]
+        closed = first_time(published(1), swarm)
         run(swarm)
         assert closed[0] - begun[0] < 300.0
 
@@ -188,7 +243,7 @@ def test_a_leader_whose_progress_never_ends_is_replaced() -> None:
                 site.store.slowness = 1
 
         swarm.moments.when(frozen(2), dawdle)
-        (closed,) = [closes(2, swarm)]
+        closed = first_time(published(2), swarm)
         swarm.clock.after(3000.0, hurry)
         swarm.until_healed(6000.0)
         run(swarm)

@@ -16,6 +16,7 @@ from simulation.faults import OF_A_LEADER
 from simulation.hectic import hectic_swarm
 from simulation.summary import summary
 from simulation.swarm import Swarm, Trace
+from simulation.troubles import add_troubles
 from simulation.unsigned import signatures_unchecked
 
 SHOWN = 60
@@ -52,7 +53,9 @@ class Findings(NamedTuple):
 
 def random_swarm(seed: int, trace: Trace | None = None) -> Swarm:
     """Every other swarm is a hectic one."""
-    return hectic_swarm(seed, trace) if seed % 2 else varied_swarm(seed, trace)
+    swarm = hectic_swarm(seed, trace) if seed % 2 else varied_swarm(seed, trace)
+    add_troubles(swarm, seed)
+    return swarm
 
 
 def simulate(first: int, seeds: int) -> Findings:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from simulation.ledger import CONTRACT
 from simulation.site import Site
-from swarmlearning.ledger.bodies import Reset
+from swarmlearning.ledger.bodies import Reset, Revoke
+from swarmlearning.ledger.contracts import network
 
 if TYPE_CHECKING:
     from simulation.swarm import Swarm
@@ -240,6 +241,16 @@ def break_transfers(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     return True
 
 
+def drip(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
+    """What the site contributes comes to others drop by drop from now on, where they can do without it."""
+    assert site is not None
+    if site.finished or not swarm.can_spare(site):
+        return False
+    swarm.note(site.uid, "drips")
+    site.dripping = True
+    return True
+
+
 def split(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     """The network falls into two parts."""
     names = [sn.name for sn in swarm.sns] + list(swarm.sites)
@@ -286,6 +297,18 @@ def reset(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     if training.over or not training.members:
         return False
     swarm.append(sn.author.write(swarm.log.head, CONTRACT, Reset(forced=True)), sn)
+    return True
+
+
+def revoke(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
+    """The certificate that only this site has is revoked, where the others can do without it."""
+    assert site is not None
+    node, sn = network.node(swarm.log.head.world, site.uid), swarm.sns[0]
+    if node is None or site.finished or not swarm.can_spare(site):
+        return False
+    swarm.append(sn.author.write(swarm.log.head, network.CONTRACT, Revoke(node.certificate)), sn)
+    swarm.note(site.uid, "is shut out")
+    site.revoked = site.dead = True
     return True
 
 

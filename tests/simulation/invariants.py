@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from simulation.ledger import CONTRACT, Log
-from swarmlearning.ledger.bodies import Depose, Publish, Submit, Void
+from swarmlearning.ledger.bodies import Depose, Publish, Revoke, Submit, Void
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -44,6 +44,7 @@ class Witness:
         self.handed: dict[str, str] = {}
         self.poisoned: set[str] = set()
         self.damaged: set[tuple[str, str]] = set()
+        self.shut_out: set[str] = set()
         self.failures: list[tuple[str, str]] = []
         self._publisher = ("", 0)
         self._standing: dict[tuple[int, int], str] = {}
@@ -55,7 +56,11 @@ class Witness:
         height = self._log.head.height
         before, after = self._log.training(height - 1), self._log.training(height)
         sender, body = entry.content.sender, entry.content.body
+        require(sender not in self.shut_out, f"{sender} is heard though its certificate is revoked")
         match body:
+            case Revoke(thumbprint):
+                nodes = network.nodes(self._log.head.world)
+                self.shut_out |= {node.uid for node in nodes if node.certificate == thumbprint}
             case Publish(result=result) if result:
                 self._published(before, after, sender, body)
                 self._publisher = (sender, entry.content.incarnation)
@@ -150,6 +155,8 @@ class Witness:
     def refused(self, site: "Site", body: object, why: Rejection) -> None:
         """A live process is only refused what the chain has overtaken."""
         expected = EXPECTED | OF_A_PUBLISH if isinstance(body, Publish) else EXPECTED
+        if site.revoked:
+            expected |= {Code.REVOKED}
         require(why.code in expected, f"{site.uid} is refused {type(body).__name__}: {why}")
 
     def begins(self, site: "Site", work: Work) -> None:
@@ -187,6 +194,7 @@ class Witness:
 
     def failed(self, site: "Site", text: str) -> None:
         what = f"the ML process of {site.uid} is failed: {text}"
-        require(any(known in text for known in (*TOO_LATE, RESET)), what)
+        expected = (*TOO_LATE, RESET, *([Code.REVOKED] if site.revoked else []))
+        require(any(known in text for known in expected), what)
         require(site.uid in site.swarm.harmed, f"though nothing has befallen it, {what}")
         self.failures.append((site.uid, text))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CONTRACT = "simulated"
 LEASE_SECONDS = 2.5
+BEGIN_MS = 365 * 24 * 3_600_000
+"""From the time at which the certificates begin to be valid until the swarm begins."""
 ORDER_SECONDS = 30.0
 """How long an SN tries to order a transaction."""
 
@@ -76,7 +78,7 @@ class Log:
 
     def found(self, author: Author) -> None:
         known = papers()
-        genesis = Genesis("simulated", "SN-1", (known.authority,), known.sn, "0", RULES_VERSION, 0)
+        genesis = Genesis("simulated", "SN-1", (known.authority,), known.pems["SN"], "0", RULES_VERSION, 0)
         self.append(author.write(Chain(), network.CONTRACT, genesis), 0)
 
     def append(self, entry: SignedTransaction, now_ms: int) -> int:
@@ -84,7 +86,7 @@ class Log:
         if entry.id in self.heights:
             return self.heights[entry.id]
         before = self.head if self.chains else Chain(hashes=self._hashes)
-        time_ms = before.next_time(papers().valid_from_ms + 3_600_000 + now_ms)
+        time_ms = before.next_time(papers().valid_from_ms + BEGIN_MS + now_ms)
         world = before.try_transaction(before.world, entry, time_ms)
         height = before.height + 1
         self._hashes[height] = f"{height:064x}"
@@ -173,7 +175,7 @@ class Sn(Living):
 
     def register(self) -> None:
         """Joins the network; the founder has by its genesis."""
-        body = Register("SN", self.name, papers().sn, "0")
+        body = Register("SN", self.name, papers().pems["SN"], "0")
         self.swarm.log.append(self.author.write(self.swarm.log.head, network.CONTRACT, body), 0)
 
     def restart(self) -> None:
@@ -204,7 +206,7 @@ class Sn(Living):
             return
         self.height = len(self.swarm.log.chains) - 1
         chain = self.swarm.log.head
-        self._judgement.hear(chain, self.swarm.presence.leases, self.swarm.clock.now)
+        self._judgement.hear(chain, self.swarm.presence.leases, self.time)
         for lease in self._judgement.grants(chain):
             self.swarm.presence.renew(lease.uid, lease.incarnation)
         self.swarm.shown(self)
@@ -221,7 +223,7 @@ class Sn(Living):
         if not self.orders:
             self.look(RETRY_SECONDS)
             return
-        chain, now = self.swarm.log.chains[self.height], self.swarm.clock.now
+        chain, now = self.swarm.log.chains[self.height], self.time
         self._judgement.hear(chain, self.swarm.presence.leases, now)
         for proposal in self._judgement.proposals(chain, self.swarm.presence.leases, now):
             self.at(self.swarm.delay(), partial(self._propose, chain, proposal))

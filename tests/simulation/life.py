@@ -4,10 +4,12 @@ from simulation.clock import Clock, Thunk
 
 
 class Living:
-    """A node's process; `life` counts its starts."""
+    """A node's process; `life` counts its starts. Its own clock is `offset` seconds ahead at first, and goes `rate`
+    times as fast as it should."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.offset, self.rate = 0.0, 1.0
         self.life = 0
         self.alive = self.frozen = False
         self._parked: list[Thunk] = []
@@ -18,8 +20,13 @@ class Living:
         self.alive, self.frozen = True, False
         self._parked = []
 
+    @property
+    def time(self) -> float:
+        """Seconds that its own clock shows."""
+        return self.offset + self.rate * self.clock.now
+
     def at(self, seconds: float, thunk: Thunk) -> None:
-        """Later, if this process still lives; after it was frozen, when it goes on."""
+        """So much later by its own clock, if this process still lives; after it was frozen, when it goes on."""
         life = self.life
 
         def due() -> None:
@@ -30,7 +37,7 @@ class Living:
             else:
                 thunk()
 
-        self.clock.soon(seconds, due)
+        self.clock.soon(seconds / self.rate, due)
 
     def wake(self) -> None:
         """It is not frozen any more: what was due happens now."""

@@ -43,7 +43,7 @@ class Link:
         self.number = sn
         self.height = -1
         self.ready = False
-        self.author = Author(site.swarm.log, "SL", site.uid, site.life)
+        self.author = Author(site.swarm.log, site.papers, site.uid, site.life)
         self._offers: dict[str, Offer] = {}
         self._seeing = self._registered = self._searching = False
 
@@ -54,7 +54,7 @@ class Link:
     @property
     def heard(self) -> bool:
         """Whether the SN in use can be heard."""
-        return self.swarm.reach(self.site.uid, self.sn.name) and self.sn.works
+        return self.swarm.reach(self.site.uid, self.sn.name) and self.sn.works and not self.site.revoked
 
     def _delay(self) -> float:
         return self.swarm.delay() + self.swarm.lag(self.site)
@@ -91,7 +91,7 @@ class Link:
         self.height = self.sn.height
         if not self._registered:
             self._registered = True
-            self.send(Register("SL", self.site.uid, papers().sl, "0"))
+            self.send(Register("SL", self.site.uid, papers().pems[self.site.papers], "0"))
         if self.swarm.dice.random() < 0.5:  # a driver tells of a block and of what was accepted with it in either order
             self.site.advanced(self.height)
         else:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 REFUSED_SECONDS = 0.02
+DRIPPING_SECONDS = 100_000.0
 
 
 def name(*parts: str) -> str:
@@ -83,13 +84,15 @@ def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
         task.end(FetchFailed(work.digest, "nobody could give it"))
         return
     holder, rest = site.swarm.sites[holders[0]], holders[1:]
-    if not holder.alive or holder.shielded:
+    if not holder.alive or holder.shielded or holder.revoked or site.revoked:
         task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
     elif holder.frozen or not site.swarm.reach(site.uid, holder.uid) or site.swarm.loses():
         task.at(CONNECT_SECONDS, lambda: fetch(task, work, rest))
     elif work.digest not in holder.store.held:
         holder.at(0.0, lambda: holder.tell(Dropped(work.digest)))
         task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
+    elif holder.dripping and site.swarm.contributes(holder.uid, work.digest):
+        task.job(DRIPPING_SECONDS, lambda: fetch(task, work, rest))
     else:
         left = (holder.plan.transfer + site.plan.transfer) * (1.0 - site.store.partial(work.digest))
         if holder.breaking:
@@ -112,6 +115,7 @@ def _fetched(task: Task, work: Fetch, holder: "Site", rest: list[str]) -> None:
     elif (
         not holder.alive
         or holder.frozen
+        or holder.revoked
         or not site.swarm.reach(site.uid, holder.uid)
         or work.digest not in holder.store.whole
     ):

@@ -64,13 +64,17 @@ class Plan:
 
 
 class Site(Living):
-    """An SL by its UID. `finished`: it has left as it should; `dead`: it is gone for good; `shielded`: others are
-    refused its models, and if it is `walled`, for ever; `breaking`: transfers from it break in the middle."""
+    """An SL by its UID, with the certificate `papers`. `finished`: it has left as it should; `dead`: it is gone for
+    good; `shielded`: others are refused its models, and if it is `walled`, for ever; `breaking`: transfers from it
+    break in the middle; `dripping`: what it contributes comes so slowly that it never ends; `revoked`: nobody has
+    anything to do with it any more."""
 
     def __init__(self, swarm: "Swarm", uid: str, plan: Plan, sn: int) -> None:
         super().__init__(swarm.clock)
         self.swarm, self.uid, self.plan = swarm, uid, plan
+        self.papers = "SL"
         self.finished = self.dead = self.jammed = self.shielded = self.walled = self.breaking = False
+        self.dripping = self.revoked = False
         self.machine: RoundMachine | None = None
         self.work: dict[Work, models.Task] = {}
         self.store = Store(self, swarm.dice)
@@ -151,7 +155,7 @@ class Site(Living):
         """An event, and what the machine makes of it."""
         if self.machine is None:
             return
-        for action in self.machine.handle(event, self.clock.now):
+        for action in self.machine.handle(event, self.time):
             self._perform(action)
         match event:
             case ModelReceived(digest=digest) | Merged(result=digest) | Carried(result=digest):

@@ -20,7 +20,7 @@ from simulation.ledger import Log, Presence, Sn
 from simulation.moments import Moments
 from simulation.scenario import Scenario, traits
 from simulation.site import Site
-from swarmlearning.ledger.bodies import Receipt
+from swarmlearning.ledger.bodies import Publish, Receipt
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.rounds.machine import RoundMachine
@@ -155,6 +155,12 @@ class Swarm:
             if site.alive:
                 site.at(seconds, site.link.look_for_sn)
 
+    def contributes(self, uid: str, digest: str) -> bool:
+        """Whether this model is what this site contributes to the round in progress, and no result."""
+        current, result = self.training.round, self.training.result
+        submission = current.submissions.get(uid) if current else None
+        return submission is not None and submission.digest == digest and not (result and result.digest == digest)
+
     # --- SNs --------------------------------------------------------------------------------------------------------
 
     def can_order(self) -> bool:
@@ -164,10 +170,11 @@ class Swarm:
     def append(self, entry: SignedTransaction, sn: Sn) -> int:
         """Orders a transaction by way of this SN. Raises `Rejection`."""
         known = len(self.log.chains)
-        height = self.log.append(entry, int(self.clock.now * 1000) + sn.skew_ms)
+        height = self.log.append(entry, int(sn.time * 1000) + sn.skew_ms)
         if height == known:
             self.note(entry.content.sender, f"[{height}] {_short(entry.content.body)}")
             self.witness.block(entry)
+            self.struck["contribution left out as too slow"] += _leaves_out_slow(entry)
             for other in self.sns:
                 other.at(0.0 if other is sn else self.delay(), other.advance)
             self.moments.block(self.log.training(height), self.sites)
@@ -224,6 +231,12 @@ class Swarm:
         """This moment of a leader's has come."""
         self.moments.at(moment, self.training.rounds, site)
 
+    def can_spare(self, site: Site) -> bool:
+        """Whether the others are enough, with one who may lead, if none of them is gone later."""
+        others = [other for other in self.sites.values() if other is not site]
+        sound = [other for other in others if not (other.dead or other.walled or other.dripping)]
+        return len(sound) >= self.min_peers and any(other.plan.settings.make_me_admin for other in sound)
+
     def unjam(self, site: Site) -> None:
         self.note(site.uid, "gets on again")
         site.jammed = False
@@ -269,7 +282,8 @@ class Swarm:
 
     def _able(self, training: Training) -> bool:
         """Whether those who are left can go on: enough of them, one who may lead, and the model to go on from."""
-        here = [site for site in self.sites.values() if not site.dead and not site.jammed and not site.walled]
+        out = [site for site in self.sites.values() if site.dead or site.jammed or site.walled or site.dripping]
+        here = [site for site in self.sites.values() if site not in out]
         result, jammed = training.result, any(site.jammed for site in self.sites.values())
         base = training.round.base if training.round and result is None else ""
         needed = result.digest if result and jammed else base  # else all can say that they miss it
@@ -288,6 +302,7 @@ class Swarm:
                 told = told or "can lead" in text
                 walled = [uid for uid, other in self.sites.items() if other.walled]
                 told = told or any(f"{uid} (others cannot fetch" in text for uid in walled)
+                told = told or any(other.dripping for other in self.sites.values())
                 require(told, f"{site.uid} waits and is told: {text}")
         self._waits = True
 
@@ -310,6 +325,11 @@ class Swarm:
 
 def _waits(machine: RoundMachine) -> str:
     return waiting_text(machine.waiting, {}) if machine.waiting else ""
+
+
+def _leaves_out_slow(entry: SignedTransaction) -> int:
+    body = entry.content.body
+    return sum(part.reason == "too-slow" for part in body.receipt.exclusions) if isinstance(body, Publish) else 0
 
 
 def _short(body: msgspec.Struct) -> str:

@@ -19,11 +19,10 @@ CERTIFICATES = Path(__file__).with_name("certificates")
 
 
 class Papers(NamedTuple):
-    """A certificate for all SNs and one for all SLs: several nodes may share one."""
+    """A certificate for all SNs, one for all SLs, and one for an SL that is revoked: several nodes may share one."""
 
     authority: str
-    sn: str
-    sl: str
+    pems: dict[str, str]
     thumbprints: dict[str, str]
     valid_from_ms: int
 
@@ -31,15 +30,15 @@ class Papers(NamedTuple):
 @cache
 def papers() -> Papers:
     """Read once a process."""
-    pems = {kind: (CERTIFICATES / f"{kind.lower()}.pem").read_text() for kind in ("CA", "SN", "SL")}
+    pems = {kind: (CERTIFICATES / f"{kind.lower()}.pem").read_text() for kind in ("CA", "SN", "SL", "SL-2")}
     leaves = {kind: load_leaf(pem) for kind, pem in pems.items()}
     begin = int(max(leaf.not_valid_before_utc.timestamp() for leaf in leaves.values()) * 1000)
     prints = {kind: thumbprint(leaf) for kind, leaf in leaves.items()}
-    return Papers(pems["CA"], pems["SN"], pems["SL"], prints, begin)
+    return Papers(pems["CA"], pems, prints, begin)
 
 
 def signed(content: Transaction, kind: str, number: str) -> SignedTransaction:
-    """As if an SN or SL had signed it; its id is a number."""
+    """As if a node with this certificate had signed it; its id is a number."""
     return SignedTransaction(raw="", id=number, signer=papers().thumbprints[kind], content=content)
 
 

@@ -30,7 +30,18 @@ class Timer(_Frozen, frozen=True):
     """
 
     purpose: Literal[
-        "grace", "patience", "overdue", "progress", "unreachable", "slow", "pace", "fetch", "missing", "retry", "check"
+        "grace",
+        "patience",
+        "overdue",
+        "progress",
+        "unreachable",
+        "slow",
+        "late",
+        "pace",
+        "fetch",
+        "missing",
+        "retry",
+        "check",
     ]
     key: Key
     subject: str = ""

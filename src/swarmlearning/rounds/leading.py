@@ -6,13 +6,17 @@ to be unusable, it merges; then it publishes. From the moment that minPeers are 
 reports `Progress` as long as it waits for the others or bytes move, and the others watch it (`watching.py`). A leader
 that cannot do its work (a full disk) deposes itself.
 
-A contributor whose model needs three times as long as those of minPeers others is left out. Contributors whose models
-the leaders before could not fetch do not count to minPeers (`Round.unreachable`): the leader goes on trying by itself,
-freezes when it has enough of them, and lets another lead when it has tried for its patience.
+A contributor whose model needs three times as long as those of minPeers others is left out. Where fewer others
+contribute, models that came late are fetched, too, and those count that could not be fetched: with these the round can
+be collected again. Contributors whose models the leaders before could not fetch do not count to minPeers
+(`Round.unreachable`): the leader goes on trying by itself, freezes when it has enough of them, and lets another lead
+when it has tried for its patience.
 """
 
+from collections.abc import Iterable
+
 from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze, Progress, Publish
-from swarmlearning.ledger.contracts.training.state import Round, awaited
+from swarmlearning.ledger.contracts.training.state import Round, Submission, awaited
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import LEAST_SECONDS, TOO_SLOW, RoundSettings
@@ -74,7 +78,7 @@ class Leading:
             return
         if current.phase == "frozen":
             self._leave_out_slow(current, terms.min_peers)
-        self._collect(current)
+        self._collect(current, self._to_fetch(current))
         if current.phase == "frozen":
             self._report_progress(current)
             self._merge(current)
@@ -86,15 +90,23 @@ class Leading:
         elif len(current.submissions) >= terms.min_peers:
             self._wait_for_unreachable(current)
 
-    def _collect(self, current: Round) -> None:
-        """Wants all models. Those of unreachable members are tried for ever, with pauses; at once where one is not
+    def _to_fetch(self, current: Round) -> list[Submission]:
+        """The models to merge, and where these take long those that came late."""
+        entries = list(current.submissions.values())
+        if current.phase == "frozen" and current.late:
+            long = self._facts.timers.expired(Timer("late", self._facts.key_of(current)), LEAST_SECONDS)
+            entries += current.late.values() if long else ()
+        return entries
+
+    def _collect(self, current: Round, entries: Iterable[Submission]) -> None:
+        """Wants these models. Those of unreachable members are tried for ever, with pauses; at once where one is not
         unreachable any more."""
         facts = self._facts
         holders: dict[str, list[str]] = {}
         # Who submits a model first is tried first: one that repeats another's digest does not come between.
-        for uid, entry in sorted(current.submissions.items(), key=lambda item: (item[1].at_ms, item[0])):
+        for entry in sorted(entries, key=lambda entry: (entry.at_ms, entry.uid)):
             if entry.weight > 0:
-                holders.setdefault(entry.digest, []).append(uid)
+                holders.setdefault(entry.digest, []).append(entry.uid)
         unreachable = frozenset(current.submissions[uid].digest for uid in current.unreachable)
         for digest in self._unreachable - unreachable:
             facts.timers.resume(digest)
@@ -162,8 +174,10 @@ class Leading:
         """Waits for the others, where minPeers models are here, three times as long as these took."""
         facts, work = self._facts, self._facts.work
         entries = current.submissions.values()
-        here = [one for one in entries if one.weight == 0 or one.digest in facts.held]
-        if len(here) < min_peers:
+        known = (*entries, *current.late.values())
+        here = [one for one in known if one.weight == 0 or one.digest in facts.held]
+        failed = [one for one in known if self._unusable.get(one.digest, "too-slow") != "too-slow"]
+        if len(here) + len(failed) < min_peers:
             return
         limit = max([LEAST_SECONDS, *(TOO_SLOW * work.fetched_in(one.digest) for one in here)])
         for digest in sorted({one.digest for one in entries if one.weight > 0} & work.fetching):

@@ -211,7 +211,10 @@ class RoundMachine:
         if result:
             needed |= {result.digest, result.closed.base}
         if current:
-            needed |= {current.base, *(entry.digest for entry in current.submissions.values())}
+            needed |= {
+                current.base,
+                *(entry.digest for entry in (*current.submissions.values(), *current.late.values())),
+            }
         kept = tuple(sorted(needed - {""}))
         if kept != self._kept:
             self._kept = kept

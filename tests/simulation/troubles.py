@@ -1,0 +1,42 @@
+"""More troubles for some seeds, from a random stream of their own: all other seeds mean what they meant before.
+
+Seeds that end with 1 or 6 have clocks that differ, and mostly a site whose certificate is revoked; those that end with
+3 or 8 a site whose contributions never come to an end.
+"""
+
+import random
+
+from simulation.faults import drip, revoke, strike
+from simulation.swarm import Swarm
+
+DAY = 24 * 3600
+LONGEST_OFFSET = 30 * DAY
+"""Seconds by which a clock is ahead or behind, far more than certificates allow for."""
+DRIFT = 0.01
+REVOKED = 0.7
+"""How likely a certificate is revoked where clocks differ."""
+TROUBLE_SECONDS = 40.0
+"""In which these troubles begin."""
+
+
+def add_troubles(swarm: Swarm, seed: int) -> None:
+    """Adds what this seed means beyond the faults of its scenario."""
+    dice = random.Random(f"troubles {seed}")
+    site, begins = dice.choice(list(swarm.sites.values())), dice.uniform(0.0, TROUBLE_SECONDS)
+    if seed % 5 == 1:
+        set_clocks(swarm, dice)
+        if dice.random() < REVOKED:
+            site.papers = "SL-2"
+            swarm.until_healed(begins)
+            swarm.clock.after(begins, lambda: strike(swarm, revoke, site, 0.0))
+    elif seed % 5 == 3:
+        swarm.until_healed(begins)
+        swarm.clock.after(begins, lambda: strike(swarm, drip, site, 0.0))
+
+
+def set_clocks(swarm: Swarm, dice: random.Random) -> None:
+    """Every node's clock is off by a time of its own, and goes too fast or too slowly."""
+    for node in (*swarm.sns, *swarm.sites.values()):
+        node.offset = dice.uniform(-LONGEST_OFFSET, LONGEST_OFFSET)
+        node.rate = dice.uniform(1 - DRIFT, 1 + DRIFT)
+        swarm.struck["clock that differs"] += 1
