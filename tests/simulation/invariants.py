@@ -111,7 +111,7 @@ class Witness:
     def _voided(self, before: Training, after: Training, number: int) -> None:
         alive = {uid for uid, one in before.members.items() if one.attendance in ("present", "ml-lost")}
         missing = before.result.missing if before.result else before.round.base_missing if before.round else ()
-        given_up = alive.intersection(before.result.given_up if before.result else ())
+        given_up = alive.intersection((*before.result.given_up, *before.result.slow) if before.result else ())
         holding = alive.difference(missing)
         holders = alive.intersection(before.result.holders if before.result else ())
         few = bool(given_up) and (len(holding) < self._min_peers or len(holders) < len(given_up))
