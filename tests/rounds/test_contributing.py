@@ -250,7 +250,7 @@ def test_an_unreachable_member_submits_another_model_but_not_the_same_again() ->
     node = submitted("b")
     node.play.publish(without={"b": "unreachable"})
     assert not [action for action in node.advance() if isinstance(action, Send) and isinstance(action.body, Submit)]
-    node.handle(MLDisconnected(well=False))
+    node.handle(MLDisconnected(clean=False))
     node.handle(SessionRequested(SESSION))
     assert node.accept(SESSION) == [AnswerOpened()]
     assert Send(Submit(0, "", "trained", model("b", 1), 1, 1)) in node.hand_over(1)

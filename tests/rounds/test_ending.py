@@ -71,7 +71,7 @@ def test_a_finished_active_site_that_cannot_get_the_latest_result_contributes_it
 
 def test_the_model_that_an_ml_process_closed_with_is_contributed_after_its_death() -> None:
     node = closing("snapshot")
-    node.handle(MLDisconnected(well=False))
+    node.handle(MLDisconnected(clean=False))
     assert Send(Submit(1, merged(0), "snapshot", model("b", 1), 1, 1)) in node.advance()
 
 
@@ -94,7 +94,7 @@ def test_the_final_model_is_delivered_then_settled_then_the_node_finishes() -> N
     assert node.advance() == []
     node.play.settle()
     assert node.advance() == [AnswerClosed()]
-    assert node.handle(MLDisconnected(well=True)) == [], "its report has no answer yet"
+    assert node.handle(MLDisconnected(clean=True)) == [], "its report has no answer yet"
     assert node.accept(report) == [Finish()]
     assert node.advance() == []
 
@@ -109,7 +109,7 @@ def test_a_node_does_not_finish_before_all_hold_the_final_model() -> None:
     node = Node(play, "b", held=[merged(0)])
     node.handle(SessionRequested(SESSION))
     node.refuse(SESSION, "training-over")
-    node.handle(MLDisconnected(well=False))
+    node.handle(MLDisconnected(clean=False))
     assert node.advance() == []
     play.set_attendance("c", "ml-lost")
     assert node.advance() == []
@@ -128,7 +128,7 @@ def test_a_node_that_has_ended_stays_for_members_that_have_come_back_without_the
     node = Node(play, "b", held=[merged(0)])
     node.handle(SessionRequested(SESSION))
     node.refuse(SESSION, "training-over")
-    node.handle(MLDisconnected(well=False))
+    node.handle(MLDisconnected(clean=False))
     play.settle()
     play.set_attendance("c", "present")
     assert node.advance() == []
@@ -151,7 +151,7 @@ def test_an_ml_process_whose_node_comes_back_after_all_others_have_ended_fails_w
     (failed,) = node.advance()
     assert isinstance(failed, Fail)
     assert failed.text == MISSED_THE_END
-    assert node.handle(MLDisconnected(well=False)) == [Finish()]
+    assert node.handle(MLDisconnected(clean=False)) == [Finish()]
 
 
 def test_an_ml_process_that_still_trains_learns_at_its_next_sync_that_training_is_over() -> None:

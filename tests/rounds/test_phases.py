@@ -48,7 +48,7 @@ AWAITING, SERVED = Awaiting(OLD, MODEL), Served(OLD, MODEL)
 REQUESTED = SessionRequested(session())
 RECEIVED = ModelReceived(MODEL.digest, MODEL.size, closing=False)
 EVALUATED = Evaluated(0.5, None, 1, 1)
-GONE = MLDisconnected(well=True)
+GONE = MLDisconnected(clean=True)
 DELIVER, SYNCED, CLOSED, FAIL = Deliver(LATEST.digest), AnswerSynced(8, over=False), AnswerClosed(), Fail("the reason")
 UNDELIVERED = DeliveryFailed(LATEST.digest)
 
@@ -154,7 +154,7 @@ def test_what_an_ml_process_sends_before_it_has_read_that_it_failed_is_ignored()
 
 def test_a_result_is_reported_as_held_but_not_loaded_where_the_ml_process_is_gone() -> None:
     node = submitted("b")
-    node.handle(MLDisconnected(well=False))
+    node.handle(MLDisconnected(clean=False))
     node.play.publish()
     node.advance()
     (report,) = node.handle(Fetched(node.play.result.digest))

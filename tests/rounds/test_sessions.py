@@ -46,7 +46,7 @@ def test_the_session_of_the_next_ml_process_is_judged_anew() -> None:
     """Its model may be another; that the member is there already says nothing about it."""
     node = joined("a")
     other = session(structure="6" * 64)
-    node.handle(MLDisconnected(well=False))
+    node.handle(MLDisconnected(clean=False))
     assert node.handle(SessionRequested(other)) == [Send(other)]
     assert node.refuse(other, "other-terms") == [Fail("the reason (other-terms)")]
 
@@ -83,14 +83,14 @@ def test_the_session_of_an_ml_process_that_tries_again_is_sent_at_once() -> None
     node = Node(Play(), "a")
     node.handle(SessionRequested(SESSION))
     node.refuse(SESSION, "other-terms")
-    node.handle(MLDisconnected(well=False))
+    node.handle(MLDisconnected(clean=False))
     assert node.handle(SessionRequested(SESSION)) == [Send(SESSION)]
 
 
 def test_an_ml_process_that_leaves_is_reported_lost_once() -> None:
     node = joined("a")
     lost = Lost("a", 1)
-    assert node.handle(MLDisconnected(well=False)) == [Send(lost)]
+    assert node.handle(MLDisconnected(clean=False)) == [Send(lost)]
     assert node.advance() == []
     node.accept(lost)
     node.play.set_attendance("a", "ml-lost")
@@ -144,7 +144,7 @@ def test_after_a_reset_the_ml_process_ends_with_the_reason() -> None:
     (failed,) = node.advance()
     assert isinstance(failed, Fail)
     assert "reset by an operator" in failed.text
-    node.handle(MLDisconnected(well=False))
+    node.handle(MLDisconnected(clean=False))
     assert node.handle(SessionRequested(SESSION)) == [Send(SESSION)]
 
 
@@ -160,7 +160,7 @@ def test_an_ml_process_that_waits_can_be_shown_for_whom() -> None:
     assert node.machine.waiting is None
     node.hand_over()
     assert waiting_of(node) == play.text
-    node.handle(MLDisconnected(well=False))
+    node.handle(MLDisconnected(clean=False))
     assert node.machine.waiting is None
 
 

@@ -147,7 +147,7 @@ class Walk:
             self.handle(SessionRequested(session(adaptive=self.dice.random() < 0.3), holds))
         elif self.dice.random() < 0.08:
             self.script, self.delivering = None, ""
-            self.handle(MLDisconnected(well=script.closing))
+            self.handle(MLDisconnected(clean=script.closing))
         elif script.loading:
             script.loading = False
             lost = not script.failed and self.dice.random() < 0.2

@@ -4,6 +4,7 @@ A straggler's model was trained from an earlier result than the standing one. Wh
 result in turn, until a round has merged it, or has found it unusable.
 """
 
+from swarmlearning.ledger.contracts.training.state import Result
 from swarmlearning.rounds.events import Carried, Carry
 from swarmlearning.rounds.facts import NO_MODEL, NOTHING, Handed, ModelRef, RoundFacts
 
@@ -42,13 +43,19 @@ class Carrying:
                 self._facts.held.add(done.result)
 
     def update_merge_status(self, latest: ModelRef) -> None:
-        """Notes which round has merged it. One whose result was not seen may have; so may one whose result without it
-        was void afterwards, as is known when the next one builds on another."""
+        """Notes which round has merged the model.
+
+        The receipt of the standing result shows it for that round. An earlier round, whose result was not seen, counts
+        as one that has: a model must not be merged twice. Unless the result that was seen without it is the one on
+        which the standing result builds.
+
+        Example: the model was submitted to round 4, and result 4 came without it. If result 5 builds on that result 4,
+        round 4 has not merged the model. If it builds on another one, result 4 was void and made again, maybe with it.
+        """
         number, result = latest.round, self._facts.training.result
         if number < self._merged_in:
             self._merged_in = NOTHING  # its result is void
-        parts = result.receipt.contributions if result else ()
-        if any(part.uid == self._facts.uid and part.digest in self._digests for part in parts):
+        if result and self._is_in(result):
             self._merged_in = number
         elif result:
             if self._without == (number - 1, result.closed.base):
@@ -56,6 +63,10 @@ class Carrying:
             if number in self._rounds:
                 self._without = latest
         self._merged_in = max([self._merged_in, *(earlier for earlier in self._rounds if earlier < number)])
+
+    def _is_in(self, result: Result) -> bool:
+        parts = result.receipt.contributions
+        return any(part.uid == self._facts.uid and part.digest in self._digests for part in parts)
 
     # --- decisions --------------------------------------------------------------------------------------------------
 

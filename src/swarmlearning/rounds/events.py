@@ -83,9 +83,9 @@ class Evaluated(_Frozen, frozen=True):
 
 
 class MLDisconnected(_Frozen, frozen=True):
-    """The ML process is gone; `well` when it had announced that."""
+    """The ML process is gone; `clean` when it had announced that."""
 
-    well: bool
+    clean: bool
 
 
 class Fetched(_Frozen, frozen=True):
