@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from support.examples import stated_bar
 from support.processes import COMMAND
 from swarmlearning.cli import demo
 from swarmlearning.cli.report import Report
@@ -93,4 +94,5 @@ def test_a_real_demo_keeps_its_promises(tmp_path: Path) -> None:
     best = max(site["alone_accuracy"] for site in report["sites"])
     assert report["swarm_accuracy"] >= best + 0.05
     assert report["swarm_accuracy"] >= report["pooled_accuracy"] - 0.03
+    assert report["swarm_accuracy"] >= stated_bar("digits")
     assert [each["contributors"] for each in report["rounds"]] == [SITES] * len(report["rounds"])

@@ -1,0 +1,13 @@
+"""The examples, and the accuracy that each promises."""
+
+import re
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def stated_bar(name: str) -> float:
+    """Returns the accuracy below which, according to the example's README, it has failed."""
+    expected = (EXAMPLES / name / "README.md").read_text().partition("\nExpected: an accuracy ")[2]
+    [bar] = re.findall(r"fails? below (0\.\d+)", expected)
+    return float(bar)
