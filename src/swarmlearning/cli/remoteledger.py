@@ -12,7 +12,7 @@ from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.node.checkpoints import Checkpoints
-from swarmlearning.node.datadir import replace_file
+from swarmlearning.node.datadir import make_private, replace_file
 from swarmlearning.supervise.processes import RunError
 from swarmlearning.views.report import Recorder
 
@@ -58,7 +58,7 @@ async def _resumed(client: SnClient, folder: Path) -> Recorder:
 def _keep(folder: Path, recorder: Recorder) -> None:
     """Saves time only: a folder that cannot be written to is reported, and one half written is not used."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
         replace_file(folder / RECORDS, recorder.saved())
     except OSError as error:
         logger.warning("%s cannot be written (%s): the next report may take longer", folder, error.strerror)

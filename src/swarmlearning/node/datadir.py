@@ -100,6 +100,12 @@ class DataDirectory:
         self._record = record
 
 
+def make_private(folder: Path) -> None:
+    """Makes a folder, and those above it that are missing, for their owner only. Raises `OSError`."""
+    for each in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+        each.mkdir(mode=0o700, exist_ok=True)
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Makes `data` the file's content, atomically and durably. Raises `OSError`."""
     temporary = path.with_suffix(".new")

@@ -19,7 +19,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.world import World
 from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.commanding import SECONDS, catch_up, following, send
-from swarmlearning.node.datadir import DataDirectory
+from swarmlearning.node.datadir import DataDirectory, make_private
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Author, Sender
@@ -90,7 +90,7 @@ async def acting(address: str, identity: Identity, directory: Path, name: str) -
 
 def _cached(folder: Path) -> Checkpoints | None:
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
     except OSError as error:
         logger.warning("%s: cannot be made (%s): the next command verifies the chain again", folder, error.strerror)
         return None
