@@ -78,6 +78,22 @@ def test_a_site_that_comes_after_the_end_is_refused_once_the_final_result_is_set
     assert "swarm contract reset" in failed.text
 
 
+def test_a_site_that_comes_after_the_end_is_refused_when_no_member_is_left_to_settle_the_result() -> None:
+    play = Play("a", "b")
+    for uid in ("a", "b"):
+        play.close(uid)
+    play.submit("a", "b", kind="snapshot")
+    play.publish()
+    node = Node(play, "c")
+    node.handle(SessionRequested(SESSION))
+    play.set_attendance("a", "left")
+    assert node.advance() == [], "b may still miss the result, which is void then"
+    play.set_attendance("b", "lost")
+    (failed,) = node.advance()
+    assert isinstance(failed, Fail)
+    assert "swarm contract reset" in failed.text
+
+
 def test_the_session_of_an_ml_process_that_tries_again_is_sent_at_once() -> None:
     """Without waiting for a block, that may never come."""
     node = Node(Play(), "a")

@@ -289,6 +289,8 @@ class Swarm:
         needed = result.digest if result and jammed else base  # else all can say that they miss it
         if training.over and jammed:
             return False  # who is there has to have the final model
+        if training.over and not any(site.uid in training.members for site in here):
+            return False  # nobody can settle it
         model = not needed or any(needed in site.store.whole for site in here if site.alive)
         return len(here) >= self.min_peers and any(site.plan.settings.make_me_admin for site in here) and model
 

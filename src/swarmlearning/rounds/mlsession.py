@@ -4,7 +4,7 @@ The node goes on with what it left: the model that it closed with, and how far i
 """
 
 from swarmlearning.ledger.bodies import Lost, OpenSession, ReportPerformance, TrainingBody
-from swarmlearning.ledger.contracts.training.state import Member, Training
+from swarmlearning.ledger.contracts.training.state import Member, Training, alive
 from swarmlearning.ledger.contracts.training.terms import ANEW
 from swarmlearning.rounds.carrying import Carrying
 from swarmlearning.rounds.events import (
@@ -158,7 +158,7 @@ class MLSession:
                     self._facts.send(Lost(self._facts.uid, self._facts.incarnation))
             case Ended() | Failed():
                 pass
-            case Joining(recorded=False) if self._training.settled:
+            case Joining(recorded=False) if self._training.settled or self._is_deserted(me):
                 self.fail(TOO_LATE.format(self._training.name))
             case _ if not self._training.settled and self._is_to_open(me):
                 if self._session and (me or not self._training.over):  # else wait: its result may be void yet
@@ -210,6 +210,10 @@ class MLSession:
 
     def _is_mine(self, me: Member) -> bool:
         return me.incarnation == self._facts.incarnation
+
+    def _is_deserted(self, me: Member | None) -> bool:
+        """Returns whether training is over for a newcomer although unsettled: no member is there to void its result."""
+        return me is None and self._training.over and not alive(self._training)
 
     def _is_to_open(self, me: Member | None) -> bool:
         """Returns whether the session is not open on the ledger, or was closed by a late report of the one before."""

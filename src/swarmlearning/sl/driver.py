@@ -164,7 +164,8 @@ class Driver:
             case AnswerClosed():
                 self.ml.closed()
             case Fail(text):
-                self.over_already = state_of(self._follower.chain.world, self.contract).settled
+                state = state_of(self._follower.chain.world, self.contract)
+                self.over_already = state.settled or (state.over and self._uid not in state.members)
                 self.narrator.failed(text)
                 self.ml.fail(text)
             case Finish():
