@@ -20,6 +20,7 @@ from swarmlearning.rounds.events import (
     Deliver,
     Dropped,
     Fail,
+    Fetch,
     Fetched,
     FetchFailed,
     MLDisconnected,
@@ -254,3 +255,22 @@ def test_an_unreachable_member_submits_another_model_but_not_the_same_again() ->
     node.handle(SessionRequested(SESSION))
     assert node.accept(SESSION) == [AnswerOpened()]
     assert Send(Submit(0, "", "trained", model("b", 1), 1, 1)) in node.hand_over(1)
+
+
+@pytest.mark.parametrize("closes", ["before", "after"])
+def test_a_model_that_a_node_submitted_before_it_was_restarted_is_not_merged_twice(closes: str) -> None:
+    """Its script hands the same model over again, before or after the round that has it closes."""
+    play = served("a").play
+    play.submit("a")
+    node = Node(play, "a", held=[merged(0), model("a", 1)])
+    node.handle(SessionRequested(SESSION, merged(0)))
+    node.accept(SESSION)
+    node.advance()
+    if closes == "after":
+        assert node.hand_over(1) == []
+    play.submit("b")
+    play.publish("b")
+    assert node.advance() == [Fetch(merged(1), ("b",))]
+    if closes == "before":
+        assert node.hand_over(1) == []
+    assert node.handle(Fetched(merged(1))) == [Deliver(merged(1))]

@@ -22,9 +22,9 @@ class Carrying:
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """The ML process has handed over another model."""
-        self._rounds, self._digests, self._without, self._merged_in = set(), set(), NO_MODEL, NOTHING
+    def begin(self, digest: str) -> None:
+        """The ML process has handed over another model, perhaps one submitted before a restart of this node."""
+        self._rounds, self._digests, self._without, self._merged_in = set(), {digest}, NO_MODEL, NOTHING
         self._carried = None
 
     def submitted(self, number: int, digest: str) -> None:

@@ -26,10 +26,12 @@ class Contributing:
             return
         if current is None or facts.uid in current.late:
             return
-        if facts.uid in current.submissions and facts.uid not in current.unreachable:
+        known, offered = current.submissions.get(facts.uid), self._ml.offered
+        if known and offered and known.digest == offered.digest:  # perhaps by this node before it was restarted
+            self._carrying.submitted(current.number, known.digest)
+        if known and facts.uid not in current.unreachable:
             return
         kind, model = self._model_for(me, current)
-        known = current.submissions.get(facts.uid)
         if known and (model is None or model.digest == known.digest or current.phase == "frozen"):
             return
         if model and not current.bars(facts.uid, model.digest):
