@@ -149,7 +149,8 @@ def test_one_model_at_a_time_is_delivered_to_an_ml_process() -> None:
     assert node.handle(LOADED) == [Deliver("9" * 64)]
 
 
-def test_an_adaptive_ml_process_trains_on_when_its_interval_is_known() -> None:
+def adaptively_paced() -> Node:
+    """`b` of two adaptive members has loaded result 0 and reported its loss; that of `a` is missing."""
     play = Play()
     for uid in ("a", "b"):
         play.open(uid, adaptive=True)
@@ -165,26 +166,17 @@ def test_an_adaptive_ml_process_trains_on_when_its_interval_is_known() -> None:
     assert [type(action) for action in node.handle(LOADED)] == [Send]
     play.report("b")
     assert node.advance() == []
-    play.report("a")
+    return node
+
+
+def test_an_adaptive_ml_process_trains_on_when_its_interval_is_known() -> None:
+    node = adaptively_paced()
+    node.play.report("a")
     assert node.advance() == [AnswerSynced(8, False)]
 
 
 def test_an_adaptive_ml_process_trains_on_without_the_losses_of_others_after_a_while() -> None:
-    play = Play()
-    for uid in ("a", "b"):
-        play.open(uid, adaptive=True)
-    node = Node(play, "b")
-    node.handle(SessionRequested(SESSION))
-    node.accept(SESSION)
-    node.advance()
-    node.hand_over()
-    play.submit("a", "b")
-    play.publish()
-    node.advance()
-    node.handle(Fetched(merged(0)))
-    node.handle(LOADED)
-    play.report("b")
-    node.advance()
+    node = adaptively_paced()
     assert node.fire("pace") == [AnswerSynced(8, False)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Set
 from statistics import median_high
 
 from swarmlearning.ledger.bodies import Missing, ReportPerformance
-from swarmlearning.ledger.contracts.training.state import Member, Result
+from swarmlearning.ledger.contracts.training.state import Member, Result, alive
 from swarmlearning.rounds.events import Timer, Verify
 from swarmlearning.rounds.facts import NO_MODEL, ModelRef, RoundFacts
 from swarmlearning.rounds.settings import QUIET_SECONDS, REMEMBERED, RoundSettings
@@ -40,7 +40,7 @@ class Results:
         training, result = self._facts.training, self._facts.training.result
         if result is None or result.digest in self._facts.held or not training.settled:
             return False
-        return not any(training.members[uid].attendance in ("present", "ml-lost") for uid in result.holders)
+        return alive(training).isdisjoint(result.holders)
 
     # --- having it --------------------------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Results:
         `epochs`: done and in all. `loaded`: the ML process goes on from the result, or begins with it.
         """
         facts, result = self._facts, self._facts.training.result
-        if result is None or me.attendance not in ("present", "ml-lost"):
+        if result is None or not me.alive:
             return
         number = result.closed.number
         if any(isinstance(body, ReportPerformance) and body.round == number for body in facts.sent):

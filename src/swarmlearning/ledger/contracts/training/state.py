@@ -124,6 +124,11 @@ class Member(msgspec.Struct, frozen=True):
         """Alive, with a living ML process or one that ended well."""
         return self.attendance == "present"
 
+    @property
+    def alive(self) -> bool:
+        """True if its node is alive, with or without its ML process."""
+        return self.attendance in ("present", "ml-lost")
+
 
 class Submission(msgspec.Struct, frozen=True):
     """A member's model for a round."""
@@ -312,7 +317,7 @@ def weight_in(current: Round, member: Member, kind: SubmissionKind) -> int:
 
 def alive(state: Training) -> set[str]:
     """The members whose nodes are alive, with or without their ML process."""
-    return {uid for uid, member in state.members.items() if member.attendance in ("present", "ml-lost")}
+    return {uid for uid, member in state.members.items() if member.alive}
 
 
 def lost_model(state: Training) -> int | None:
