@@ -14,7 +14,7 @@ from simulation.site import SETTINGS, Plan, Site
 from simulation.swarm import Swarm, Trace
 
 FAULTS_SECONDS = 15.0
-"""In which they begin, where messages take long."""
+"""Seconds within which faults begin, where messages take long."""
 
 
 def hectic_swarm(seed: int, trace: Trace | None = None) -> Swarm:

@@ -14,9 +14,9 @@ LONGEST_OFFSET = 30 * DAY
 """Seconds by which a clock is ahead or behind, far more than certificates allow for."""
 DRIFT = 0.01
 REVOKED = 0.7
-"""How likely a certificate is revoked where clocks differ."""
+"""The probability that a certificate is revoked where clocks differ."""
 TROUBLE_SECONDS = 40.0
-"""In which these troubles begin."""
+"""Seconds within which these troubles begin."""
 
 
 def add_troubles(swarm: Swarm, seed: int) -> None:

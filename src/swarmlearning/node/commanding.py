@@ -31,7 +31,7 @@ async def following(
                 if (verified := checkpoints.read(network_id)) is not None:
                     await follower.resume(verified)
                 running.append(tasks.create_task(checkpoints.keep(follower)))
-            running.append(tasks.create_task(follower.run()))  # what breaks it is why nobody can be told
+            running.append(tasks.create_task(follower.run()))  # its failure is the reason why nothing can be sent
             yield limit
             for task in running:
                 task.cancel()

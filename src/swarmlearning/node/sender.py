@@ -18,7 +18,7 @@ from swarmlearning.node.follower import Follower
 logger = logging.getLogger("swarm.ledger")
 
 DISTRUST_SECONDS = 60.0
-"""For which TLS may fail with all SNs: a certificate is being replaced somewhere, or trust has ended for good."""
+"""Seconds that TLS may fail with all SNs: a certificate is being replaced somewhere, or trust has ended for good."""
 
 
 class Author:

@@ -32,8 +32,8 @@ _MOST_UNREAD: Final = 4 * 2**20
 """Bytes that an ML process may leave unread; messages are small, so it has stopped reading long before."""
 
 TURN_SECONDS: Final = 3.0
-"""For which a new ML process may wait for the one before: a script's next callback may connect before the end of its
-last one has been read here."""
+"""Seconds that a new ML process may wait for the one before: a script's next callback may connect before the end of
+its last one has been read here."""
 
 OnMessage = Callable[[FromML], Coroutine[Any, Any, None]]
 OnLeft = Callable[[], None]

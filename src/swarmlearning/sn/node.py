@@ -45,9 +45,9 @@ LEASE_SECONDS = 2.5
 BEAT_SECONDS = 0.8
 CONTACT_ATTEMPTS = 12
 PLACE_SECONDS = 20.0
-"""For which the start waits for this SN's registration; then it serves without (there is no majority yet)."""
+"""Seconds that the start waits for this SN's registration; then it serves without (there is no majority yet)."""
 STOP_SECONDS = 0.2
-"""For answers under way. Block streams never end by themselves, and what is cut off is sent again by its sender."""
+"""Seconds for answers under way. Block streams never end by themselves; whoever was cut off sends its request again."""
 UNSENT_BYTES = 64 * 1024
 """Of each answer, in memory for a reader that is slow; more would only be more memory, with as many readers as SLs."""
 MOST_DESCRIPTORS = 8192

@@ -1,7 +1,7 @@
 """Carries out a schedule of faults: waits for the moment, strikes, and measures the time until the swarm recovers.
 
 Each fault hits a swarm in good order: all sites there, and some rounds merged since the last fault. `recovery_s` is the
-time from the blow to the first block after it with a merge that stands, as this process sees that block. For a leader
+time from the fault to the first block after it with a merge that stands, as this process sees that block. For a leader
 that is hit before it has published, that is the merge of the round it led; otherwise it is the next merge.
 """
 
@@ -24,9 +24,9 @@ from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import main_contract, waiting
 
 PATIENCE_SECONDS = 180.0
-"""For a swarm to get into good order again; longer than any fault of a ready plan lasts."""
+"""Seconds for a swarm to recover fully; longer than any fault of a ready plan lasts."""
 ATTEMPTS = 20
-"""Tries of a blow that keeps coming too late."""
+"""Attempts at a fault that keeps coming too late."""
 
 
 class Injected(msgspec.Struct, frozen=True):
