@@ -1,4 +1,4 @@
-"""What a benchmark requires of its machine, and how it is run there."""
+"""Requirements of a benchmark on its machine, and the way in which it is run there."""
 
 import asyncio
 import os

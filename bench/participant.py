@@ -21,7 +21,7 @@ LAYERS = 4
 
 
 class Done(msgspec.Struct, frozen=True):
-    """When the hand-over began and when the merged model was in memory, in seconds of the machine's monotonic clock.
+    """Times of one round in seconds of the monotonic clock: the hand-over began, the merged model was in memory.
 
     `sample` is one merged parameter: it has to be the same everywhere.
     """

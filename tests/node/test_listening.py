@@ -1,4 +1,4 @@
-"""Where a node listens: on the announced address where the machine has it."""
+"""Listening: a node listens on the address that it announces if the machine has it."""
 
 import pytest
 

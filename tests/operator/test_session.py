@@ -1,4 +1,4 @@
-"""What an operator's command verifies: the whole chain once, and from then on what is new."""
+"""An operator's command verifies the whole chain once, and from then on what is new."""
 
 import asyncio
 from pathlib import Path

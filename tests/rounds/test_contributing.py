@@ -1,4 +1,4 @@
-"""What one round machine submits: the model that was handed over, or that carried over to a newer result."""
+"""The submissions of one round machine: the model that was handed over, or that carried over to a newer result."""
 
 import pytest
 

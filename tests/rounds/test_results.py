@@ -1,4 +1,4 @@
-"""How one round machine gets the standing result, delivers it, and reports that it holds or misses it."""
+"""One round machine gets the standing result, delivers it, and reports that it holds or misses it."""
 
 import pytest
 
@@ -132,7 +132,7 @@ def test_a_model_that_is_gone_when_it_should_be_delivered_is_fetched_again() -> 
 
 
 def test_one_model_at_a_time_is_delivered_to_an_ml_process() -> None:
-    """What it says of the first would else be taken for the second, which it has not loaded yet."""
+    """Its answer to the first would otherwise count for the second, which it has not loaded yet."""
     node = submitted("c", "a", "b", "c")
     node.play.publish()
     node.advance()

@@ -34,7 +34,7 @@ def unsigned() -> Iterator[None]:
 
 
 def frozen(number: int) -> Callable[[Training], bool]:
-    """Whether this round is frozen."""
+    """Returns a condition that holds while this round is frozen."""
     return lambda state: state.round is not None and (state.round.number, state.round.phase) == (number, "frozen")
 
 
@@ -254,7 +254,7 @@ def test_a_leader_whose_progress_never_ends_is_replaced() -> None:
 
 
 def test_a_site_that_leaves_while_its_ml_process_starts_reports_nothing_after_it_has_left() -> None:
-    """What it had to report must not cross its `Leave` (seed 9105349)."""
+    """A report that it had to send must not cross its `Leave` (seed 9105349)."""
     for swarm in swarms(*[Plan(rounds=3)] * 4, min_peers=3):
 
         def restart_and_leave(swarm: Swarm = swarm) -> None:

@@ -1,4 +1,4 @@
-"""How one round machine watches the leader of a round that is due."""
+"""One round machine watches the leader of a round that is due."""
 
 from support.play import merged
 from support.roundnode import Node, joined, submitted

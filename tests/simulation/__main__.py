@@ -1,4 +1,4 @@
-"""`python -m simulation --first 0 --seeds 2000 [--trace]`: many swarms; the first violation ends it."""
+"""`python -m simulation --first 0 --seeds 2000 [--trace]`: simulates many swarms; the first violation ends the run."""
 
 import argparse
 import gc
@@ -25,7 +25,7 @@ CHUNK = 100
 
 
 class Findings(NamedTuple):
-    """How swarms ended, how often each fault struck, what was said on their ledgers, and how long it took."""
+    """Counts over many swarms: their outcomes, the faults that struck, the transactions, and the CPU time."""
 
     outcomes: Counter[str]
     struck: Counter[str]
@@ -36,7 +36,7 @@ class Findings(NamedTuple):
         return summary(self.outcomes, self.cpu_seconds)
 
     def census(self) -> str:
-        """The faults by kind, and how many of them struck who led; and the transactions."""
+        """Returns the faults by kind, with how many of them struck a leader, and the transactions by kind."""
         faults = ", ".join(
             f"{kind} {count}" + (f" ({led} of leaders)" if (led := self.struck[f"{kind}{OF_A_LEADER}"]) else "")
             for kind, count in sorted(self.struck.items())
@@ -52,14 +52,14 @@ class Findings(NamedTuple):
 
 
 def random_swarm(seed: int, trace: Trace | None = None) -> Swarm:
-    """Every other swarm is a hectic one."""
+    """Builds the swarm of this seed; every other swarm is a hectic one."""
     swarm = hectic_swarm(seed, trace) if seed % 2 else varied_swarm(seed, trace)
     add_troubles(swarm, seed)
     return swarm
 
 
 def simulate(first: int, seeds: int) -> Findings:
-    """The swarms of these seeds. Raises `AssertionError` with seed, reason and the last steps."""
+    """Runs the swarms of these seeds. Raises `AssertionError` with seed, reason and the last steps."""
     outcomes: Counter[str] = Counter()
     struck: Counter[str] = Counter()
     said: Counter[str] = Counter()
@@ -78,7 +78,7 @@ def simulate(first: int, seeds: int) -> Findings:
 
 @contextmanager
 def garbage_kept() -> Iterator[None]:
-    """Inside, garbage is looked for rarely: a swarm keeps nearly all that it makes, and is soon over."""
+    """Collects garbage rarely while inside: a swarm keeps nearly all that it makes, and is soon over."""
     usual = gc.get_threshold()
     gc.set_threshold(100_000)
     try:
@@ -88,7 +88,7 @@ def garbage_kept() -> Iterator[None]:
 
 
 def simulate_in_parallel(first: int, seeds: int) -> Findings:
-    """The same on all processors."""
+    """Runs the swarms of these seeds on all processors."""
     firsts = range(first, first + seeds, CHUNK)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         try:
@@ -100,7 +100,7 @@ def simulate_in_parallel(first: int, seeds: int) -> Findings:
 
 
 def report(seed: int, error: Exception) -> str:
-    """The same run again, with its last steps."""
+    """Runs a seed that failed again, and returns the failure with the last steps before it."""
     lines = trace(seed)
     head = f"seed {seed}: {type(error).__name__}: {error}"
     again = f"again, whole: make simulate FIRST={seed} SEEDS=1 TRACE=1"
@@ -108,7 +108,7 @@ def report(seed: int, error: Exception) -> str:
 
 
 def trace(seed: int) -> list[str]:
-    """What happens with this seed, line by line."""
+    """Returns every step of the swarm of this seed, one a line."""
     lines: list[str] = []
     with signatures_unchecked():
         try:

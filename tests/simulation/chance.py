@@ -17,13 +17,13 @@ from swarmlearning.rounds.settings import RoundSettings
 FIRST_FAULTS = 60.0
 """Seconds in which faults begin."""
 LONG_GRACE = 30.0
-"""Longer than any trains that is not slow."""
+"""Longer than any site that is not slow trains."""
 LARGE = 400
-"""One swarm in so many is large."""
+"""One swarm in this many is large."""
 
 
 def varied_swarm(seed: int, trace: Trace | None = None) -> Swarm:
-    """The swarm that this seed means, with its faults."""
+    """Builds the swarm of this seed and schedules its faults."""
     chance = Chance(seed)
     swarm = Swarm(chance.scenario(), seed, trace)
     chance.schedule(swarm)
@@ -31,7 +31,7 @@ def varied_swarm(seed: int, trace: Trace | None = None) -> Swarm:
 
 
 class Chance:
-    """What a seed means: sites, SNs and faults."""
+    """The random choices of a seed: sites, SNs and faults."""
 
     def __init__(self, seed: int) -> None:
         self._dice = dice = random.Random(f"scenario {seed}")
@@ -50,7 +50,7 @@ class Chance:
         self._jam: Fault | None = dice.choice(JAMS) if dice.random() < 0.15 else None
 
     def scenario(self) -> Scenario:
-        """Sites, SNs and network."""
+        """Draws the sites, the SNs and the network."""
         dice = self._dice
         plans = tuple(self._plan(index) for index in range(self._count))
         loss, lateness, haste = (dice.choice((0.0, 0.0, 0.0, found)) for found in (0.02, 0.02, 0.2))
@@ -69,7 +69,7 @@ class Chance:
         )
 
     def _plan(self, index: int) -> Plan:
-        """How site number `index` trains; the first may always lead."""
+        """Draws the plan of site number `index`; the first site may always lead."""
         dice = self._dice
         slow = dice.choice((1, 1, 1, 1, 1, 20))
         return Plan(
@@ -92,7 +92,7 @@ class Chance:
         )
 
     def schedule(self, swarm: Swarm) -> None:
-        """Lets the faults happen: at a time, or to the leader at a moment of a round."""
+        """Schedules the faults: at a time, or for the leader at a moment of a round."""
         dice = self._dice
         gone = 0
         if self._jam is not None:
@@ -125,7 +125,7 @@ def strike_leader(swarm: Swarm, delay: float, fault: Fault, lasts: float, site: 
 
 
 def jam(swarm: Swarm, fault: Fault, site: Site) -> None:
-    """The leader goes on living, but does not get on; everybody else has to."""
+    """Makes leaders stall while they stay alive; everybody else has to go on."""
     swarm.note(site.uid, "is jammed")
     swarm.struck["jam"] += 1
     swarm.struck[f"jam{OF_A_LEADER}"] += 1

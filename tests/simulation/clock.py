@@ -1,4 +1,4 @@
-"""Virtual time: what will happen lies on a heap; nothing waits. What falls on the same moment comes in random order."""
+"""Virtual time: future events are on a heap, and nothing waits. Events of the same moment come in random order."""
 
 import heapq
 import random
@@ -9,7 +9,7 @@ Thunk = Callable[[], None]
 
 
 class Clock:
-    """`now` is in seconds since the swarm's beginning; `haste` is the chance that what a process does comes early."""
+    """`now` is in seconds since the swarm's beginning; `haste` is the chance that an action comes early."""
 
     def __init__(self, dice: random.Random, haste: float) -> None:
         self.now = 0.0
@@ -19,17 +19,17 @@ class Clock:
         self._count = count()
 
     def after(self, seconds: float, thunk: Thunk) -> None:
-        """Does `thunk` so much later."""
+        """Calls `thunk` after this many seconds."""
         heapq.heappush(self._heap, (self.now + seconds, self._dice.random(), next(self._count), thunk))
 
     def soon(self, seconds: float, thunk: Thunk) -> None:
-        """Does `thunk` so much later, or earlier."""
+        """Calls `thunk` after this many seconds, or earlier in haste."""
         if self._haste and self._dice.random() < self._haste:
             seconds *= self._dice.random()
         self.after(seconds, thunk)
 
     def run(self, steps: int) -> bool:
-        """Does so many things, one after the other; False when there are no more."""
+        """Runs this many events, one after the other. Returns False when there are no more."""
         self.steps += steps
         for _ in range(steps):
             if not self._heap:

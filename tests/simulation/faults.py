@@ -1,4 +1,4 @@
-"""What may go wrong: each fault strikes, lasts for a while and heals. Says whether it has struck."""
+"""The faults: each function makes one strike, last for a while and heal. It returns whether it has struck."""
 
 import math
 from collections.abc import Callable
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from simulation.swarm import Swarm
 
 JAM_SECONDS = 800.0
-"""How long a site may be alive and yet do nothing: longer than a round may take, which the others must close."""
+"""Seconds for which a jammed site does nothing though alive: longer than a round, which the others must close."""
 
 DRAG = 10
-"""How many times longer everything takes with a slow disk."""
+"""Factor by which everything takes longer with a slow disk."""
 
 OF_A_LEADER = " of a leader"
-"""What the census adds."""
+"""Suffix with which faults that struck a leader are counted."""
 
 Fault: TypeAlias = Callable[["Swarm", Site | None, float], bool]
 """The site that it strikes, if it strikes one, and the seconds that it lasts."""
@@ -29,7 +29,7 @@ Fault: TypeAlias = Callable[["Swarm", Site | None, float], bool]
 
 
 def crash(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The SL is killed and started again."""
+    """Kills the SL and starts it again."""
     assert site is not None
     if not site.alive or site.finished:
         return False
@@ -39,7 +39,7 @@ def crash(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def die(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The site is gone for good."""
+    """Kills the site for good."""
     assert site is not None
     if not site.alive or site.finished:
         return False
@@ -49,7 +49,7 @@ def die(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def leave(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """An operator ends the SL in good order, and starts it again."""
+    """Stops the SL in good order, as an operator does, and starts it again."""
     assert site is not None
     if not site.may_leave:
         return False
@@ -59,7 +59,7 @@ def leave(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def retire(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """An operator ends the SL in good order, and that is that."""
+    """Stops the SL in good order for good, as an operator does."""
     assert site is not None
     if not site.may_leave:
         return False
@@ -69,7 +69,7 @@ def retire(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def _start_again(swarm: "Swarm", site: Site, seconds: float) -> None:
-    """After this time, or when it has ended."""
+    """Restarts the SL after this time, or when it has ended."""
     life = site.life
 
     def start() -> None:
@@ -95,7 +95,7 @@ def freeze(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def lose_ml(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The ML process dies and is started again."""
+    """Kills the ML process and starts it again."""
     assert site is not None
     if not site.alive or site.finished or site.script.process is None:
         return False
@@ -115,7 +115,7 @@ def hang_ml(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def poison(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """What the ML process trains is not finite, until somebody notices and starts it again."""
+    """Makes the ML process train non-finite models until somebody notices and restarts it."""
     assert site is not None
     swarm.note(site.uid, "trains a model that is not finite")
     site.script.poisoned = True
@@ -135,7 +135,7 @@ def poison(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def stick(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The site's disk and transfers stand still, though it is alive."""
+    """Stalls the disk and the transfers of a site that stays alive."""
     assert site is not None
     swarm.note(site.uid, "is stuck")
     site.store.stuck = True
@@ -144,7 +144,7 @@ def stick(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def drag(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The site's disk and transfers are slow for a while."""
+    """Makes the site's disk and transfers slow for a while."""
     assert site is not None
     if site.store.slowness > 1:
         return False
@@ -155,7 +155,7 @@ def drag(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def fill(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The site's disk is full."""
+    """Fills the site's disk."""
     assert site is not None
     swarm.note(site.uid, "has a full disk")
     site.store.full = True
@@ -164,7 +164,7 @@ def fill(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def lose_file(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """A file of the site is gone, or has other bytes; of a merged model somebody else has a copy, or it can be void."""
+    """Removes or corrupts a merged model of the site that another site has too, or that can be merged again."""
     assert site is not None
     merged = sorted(digest for digest in site.store.held if digest not in swarm.witness.handed)
     spare = [digest for digest in merged if _can_be_missed(swarm, site, digest)]
@@ -181,7 +181,7 @@ def lose_file(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def _can_be_missed(swarm: "Swarm", site: Site, digest: str) -> bool:
-    """Whether there is another copy, or it is the standing result and there is the model before to make it again."""
+    """Returns whether a model may be lost: another site has it, or it is the standing result and its base exists."""
     holders = {uid for uid, other in swarm.sites.items() if digest in other.store.whole}
     if holders - {site.uid}:
         return True
@@ -195,7 +195,7 @@ def _can_be_missed(swarm: "Swarm", site: Site, digest: str) -> bool:
 
 
 def cut(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The site hears nobody, and nobody hears it; or only the SNs or the other SLs."""
+    """Cuts the site off from everybody, from the SNs only, or from the other SLs only."""
     assert site is not None
     sns, sls = {sn.name for sn in swarm.sns}, set(swarm.sites)
     others = swarm.dice.choice((sns | sls, sns, sls)) - {site.uid}
@@ -204,7 +204,7 @@ def cut(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def vanish(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The site lives on, but is not heard of any more, for good."""
+    """Cuts the site off from everybody for good, while it stays alive."""
     assert site is not None
     if not site.alive or site.finished:
         return False
@@ -214,7 +214,7 @@ def vanish(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def shield(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """Others are refused the site's models, though it can get at theirs (a firewall)."""
+    """Keeps others from fetching the site's models, though it can fetch theirs (a firewall)."""
     assert site is not None
     swarm.note(site.uid, "is shielded")
     site.shielded = True
@@ -223,7 +223,7 @@ def shield(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def wall_off(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """Others are refused the site's models for good, though it can get at theirs (a wrong address, a closed port)."""
+    """Keeps others from fetching the site's models for good (a wrong address, a closed port); it can fetch theirs."""
     assert site is not None
     if site.walled or not site.alive or site.finished:
         return False
@@ -233,7 +233,7 @@ def wall_off(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def break_transfers(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """Connections to the site break in the middle of a transfer."""
+    """Breaks connections to the site in the middle of transfers."""
     assert site is not None
     swarm.note(site.uid, "has a link that breaks")
     site.breaking = True
@@ -242,7 +242,7 @@ def break_transfers(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def drip(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """What the site contributes comes to others drop by drop from now on, where they can do without it."""
+    """Makes the site's contributions arrive drop by drop from now on, if the others can do without them."""
     assert site is not None
     if site.finished or not swarm.can_spare(site):
         return False
@@ -252,7 +252,7 @@ def drip(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def split(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The network falls into two parts."""
+    """Splits the network into two parts."""
     names = [sn.name for sn in swarm.sns] + list(swarm.sites)
     part = set(swarm.dice.sample(names, len(names) // 2))
     swarm.cut(part, set(names) - part, lasts)
@@ -278,7 +278,7 @@ def freeze_sn(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def isolate_sn(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The other SNs do not hear it."""
+    """Cuts an SN off from the other SNs."""
     sn = swarm.dice.choice(swarm.sns)
     if len(swarm.sns) == 1 or sn.isolated:
         return False
@@ -292,7 +292,7 @@ def isolate_sn(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def reset(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The training is ended while it is under way; whoever is told so starts again."""
+    """Resets the training while it is under way; sites that notice it start again."""
     training, sn = swarm.log.training(-1), swarm.sns[0]
     if training.over or not training.members:
         return False
@@ -301,7 +301,7 @@ def reset(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 
 def revoke(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """The certificate that only this site has is revoked, where the others can do without it."""
+    """Revokes the certificate that only this site has, if the others can do without it."""
     assert site is not None
     node, sn = network.node(swarm.log.head.world, site.uid), swarm.sns[0]
     if node is None or site.finished or not swarm.can_spare(site):
@@ -315,14 +315,14 @@ def revoke(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 # --- all of them ----------------------------------------------------------------------------------------------------
 
 JAMS: tuple[Fault, ...] = (stick, stick, fill, hang_ml)
-"""With these the leader goes on living for long, but does not get on; everybody else has to."""
+"""Faults that stall a leader for long while it stays alive; everybody else has to go on."""
 OF_SNS: tuple[Fault, ...] = (crash_sn, freeze_sn, isolate_sn)
 OF_NO_SITE: tuple[Fault, ...] = (*OF_SNS, reset)
 FELT_BY_ALL: tuple[Fault, ...] = (cut, split, shield, wall_off, break_transfers, *OF_NO_SITE)
-"""Whichever site they strike."""
+"""Faults after which every site counts as harmed."""
 FOR_GOOD: tuple[Fault, ...] = (die, vanish, retire, wall_off)
 BRIEF: tuple[Fault, ...] = (crash, crash, leave, lose_ml, cut, cut, shield, shield, lose_file, poison, reset)
-"""With none of these a leader lives on and yet stands still."""
+"""Faults with which no leader stalls while it stays alive."""
 FAULTS: tuple[Fault, ...] = (
     crash, crash, crash, leave, freeze, freeze, lose_ml, lose_ml, hang_ml, cut, cut, split, stick, stick, drag, fill,
     shield, lose_file, poison, break_transfers,
@@ -332,7 +332,7 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def strike(swarm: "Swarm", fault: Fault, site: Site | None, lasts: float) -> None:
-    """Counts it, if it strikes."""
+    """Applies a fault, and counts it if it strikes."""
     leads = site is not None and site.leads
     if fault(swarm, site, lasts):
         kind = fault.__name__.replace("_", " ")

@@ -18,7 +18,7 @@ FAULTS_SECONDS = 15.0
 
 
 def hectic_swarm(seed: int, trace: Trace | None = None) -> Swarm:
-    """The swarm that this seed means, with its faults."""
+    """Builds the hectic swarm of this seed and schedules its faults."""
     dice = random.Random(f"hectic {seed}")
     count = dice.choice((2, 3, 3, 4, 5))
     min_peers = dice.randint(max(1, count - 2), count)

@@ -1,4 +1,4 @@
-"""What must hold whatever happens, looked at with every block and every action; `Violation` says what does not."""
+"""The invariants of a swarm, checked with every block and every action; `Violation` names the broken one."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -20,11 +20,11 @@ TOO_LATE = ("is over; for another training", MISSED_THE_END)
 RESET = "was reset by an operator"
 EXPECTED = frozenset(code for code in Code if code.transient)
 OF_A_PUBLISH = {"wrong-contributors", "wrong-contribution"}
-"""A leader may publish what a newer state of its own term has overtaken."""
+"""Refusals that are allowed: a newer state of the leader's own term may have superseded what it publishes."""
 
 
 class Violation(AssertionError):
-    """Something that must always hold does not."""
+    """An invariant does not hold."""
 
 
 def require(holds: bool, what: str) -> None:
@@ -33,7 +33,7 @@ def require(holds: bool, what: str) -> None:
 
 
 class Witness:
-    """Knows of each model what it was truly made from, and has seen every block."""
+    """Knows what each model was really made from, and has seen every block."""
 
     def __init__(self, log: Log, min_peers: int, sites: Mapping[str, "Site"], prompt: bool) -> None:
         self._log = log
@@ -153,14 +153,14 @@ class Witness:
     # --- what a site does -------------------------------------------------------------------------------------------
 
     def refused(self, site: "Site", body: object, why: Rejection) -> None:
-        """A live process is only refused what the chain has overtaken."""
+        """Checks that a live process is refused only what the chain has superseded."""
         expected = EXPECTED | OF_A_PUBLISH if isinstance(body, Publish) else EXPECTED
         if site.revoked:
             expected |= {Code.REVOKED}
         require(why.code in expected, f"{site.uid} is refused {type(body).__name__}: {why}")
 
     def begins(self, site: "Site", work: Work) -> None:
-        """A site does one thing once, and merges or carries over one model at a time."""
+        """Checks that a site does nothing twice at once, and merges or carries over one model at a time."""
         if isinstance(work, Fetch):
             twice = work.digest in site.fetching
         else:
@@ -178,11 +178,11 @@ class Witness:
         require(self._log.training(site.link.height).settled, f"{site.uid} finishes though nothing is settled")
 
     def ended(self, site: "Site") -> None:
-        """An ML process has ended well."""
+        """Checks an ML process that has ended cleanly."""
         require(self._log.training(-1).settled, f"{site.uid} ends with a model that may still be void")
 
     def acknowledged(self, entry: SignedTransaction, height: int) -> None:
-        """What is said to be on the chain is there."""
+        """Checks that an acknowledged transaction is on the chain."""
         require(
             self._log.entries[height] is entry, f"{entry.content.body} was acknowledged at {height} and is not there"
         )

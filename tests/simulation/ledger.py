@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 CONTRACT = "simulated"
 LEASE_SECONDS = 2.5
 BEGIN_MS = 365 * 24 * 3_600_000
-"""From the time at which the certificates begin to be valid until the swarm begins."""
+"""Milliseconds from the time at which the certificates begin to be valid until the swarm begins."""
 ORDER_SECONDS = 30.0
-"""How long an SN tries to order a transaction."""
+"""Seconds for which an SN tries to order a transaction."""
 
 Answer = Callable[[int | Rejection | None, int], None]
 """(height, why not, or None for "cannot now"; the height that was judged on)."""
@@ -68,7 +68,7 @@ class Log:
         return state_of(self.chains[height].world, CONTRACT)
 
     def said(self) -> Counter[str]:
-        """How many transactions there are of each kind; those with a model by where it comes from."""
+        """Counts the transactions by kind; those with a model also by its origin."""
         bodies = [entry.content.body for entry in self.entries]
         return Counter(f"{type(one).__name__}{getattr(one, 'submission', '').title()}" for one in bodies)
 
@@ -82,7 +82,7 @@ class Log:
         self.append(author.write(Chain(), network.CONTRACT, genesis), 0)
 
     def append(self, entry: SignedTransaction, now_ms: int) -> int:
-        """Height of the entry, also when it stands already. Raises `Rejection`."""
+        """Returns the height of the entry, also when it is on the chain already. Raises `Rejection`."""
         if entry.id in self.heights:
             return self.heights[entry.id]
         before = self.head if self.chains else Chain(hashes=self._hashes)
@@ -127,12 +127,12 @@ class Presence:
             self._swarm.leases_changed()
 
     def extend(self) -> None:
-        """Who keeps the leases has changed: all begin anew."""
+        """Renews all leases, as when another SN begins to keep them."""
         for uid in self._ends:
             self._ends[uid] = self._swarm.clock.now + LEASE_SECONDS
 
     def forget(self) -> None:
-        """They were in one SN's memory."""
+        """Drops all leases, which were in one SN's memory."""
         self.leases = {}
 
     def _look(self, uid: str) -> None:
@@ -147,7 +147,7 @@ class Presence:
 
 
 class Sn(Living):
-    """One SN: takes transactions, shows blocks, and watches."""
+    """One SN: accepts transactions, serves blocks, and runs the watchdog."""
 
     def __init__(self, swarm: "Swarm", name: str, skew_ms: int) -> None:
         super().__init__(swarm.clock)
@@ -165,27 +165,27 @@ class Sn(Living):
 
     @property
     def joined(self) -> bool:
-        """Whether it works, and the other SNs hear it."""
+        """True while it works and the other SNs can reach it."""
         return self.alive and not self.frozen and not self.isolated
 
     @property
     def orders(self) -> bool:
-        """Whether it can use the log."""
+        """True while it can order transactions."""
         return self.joined and self.swarm.can_order()
 
     def register(self) -> None:
-        """Joins the network; the founder has by its genesis."""
+        """Joins the network; the founder has joined by its genesis."""
         body = Register("SN", self.name, papers().pems["SN"], "0")
         self.swarm.log.append(self.author.write(self.swarm.log.head, network.CONTRACT, body), 0)
 
     def restart(self) -> None:
-        """Its chain is on its disk; what it knew of leases is not."""
+        """Starts it again: its chain is on its disk; what it knew of leases is lost."""
         self.begin()
         self._judgement, self._reconciling = Judgement(), False
         self.advance()
 
     def take(self, entry: SignedTransaction, answer: Answer, until: float | None = None) -> None:
-        """A transaction arrives; `answer` is called when it is judged, or cannot be."""
+        """Receives a transaction; `answer` is called when it is judged, or cannot be."""
         until = until or self.swarm.clock.now + ORDER_SECONDS
         if not self.orders:
             if self.swarm.clock.now > until:
@@ -201,7 +201,7 @@ class Sn(Living):
             answer(height, height)
 
     def advance(self) -> None:
-        """Takes note of all blocks there are, if it can see them."""
+        """Notes all blocks there are, if it can see them."""
         if not self.joined:
             return
         self.height = len(self.swarm.log.chains) - 1
@@ -213,7 +213,7 @@ class Sn(Living):
         self.look()
 
     def look(self, seconds: float = 0.01) -> None:
-        """Reconciles soon."""
+        """Reconciles after a short delay."""
         if not self._reconciling:
             self._reconciling = True
             self.at(seconds, self._reconcile)
@@ -231,7 +231,7 @@ class Sn(Living):
             self.at(rest + 0.001, self.look)
 
     def _propose(self, chain: Chain, proposal: Proposal) -> None:
-        """What was seen on this chain is said on a later one."""
+        """Submits what the watchdog proposed on this chain; the log may be ahead by then."""
         if not self.orders:
             self.look(RETRY_SECONDS)
             return

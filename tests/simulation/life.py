@@ -1,4 +1,4 @@
-"""What a process does is bound to its life: after a crash nothing of it happens any more, while frozen all waits."""
+"""Actions bound to the life of a process: after a crash none of them happens, while it is frozen all wait."""
 
 from simulation.clock import Clock, Thunk
 
@@ -15,18 +15,18 @@ class Living:
         self._parked: list[Thunk] = []
 
     def begin(self) -> None:
-        """The process starts."""
+        """Starts the process."""
         self.life += 1
         self.alive, self.frozen = True, False
         self._parked = []
 
     @property
     def time(self) -> float:
-        """Seconds that its own clock shows."""
+        """Returns the seconds that its own clock shows."""
         return self.offset + self.rate * self.clock.now
 
     def at(self, seconds: float, thunk: Thunk) -> None:
-        """So much later by its own clock, if this process still lives; after it was frozen, when it goes on."""
+        """Calls `thunk` later by its own clock, if this process still lives; if it is frozen, when it goes on."""
         life = self.life
 
         def due() -> None:
@@ -40,7 +40,7 @@ class Living:
         self.clock.soon(seconds / self.rate, due)
 
     def wake(self) -> None:
-        """It is not frozen any more: what was due happens now."""
+        """Ends the freeze: what was due happens now."""
         self.frozen = False
         for thunk in self._parked:
             self.clock.after(0.0, thunk)

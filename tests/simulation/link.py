@@ -1,4 +1,4 @@
-"""A site's link with the ledger: the SN it follows, what it says there, and its heartbeats."""
+"""A site's link with the ledger: the SN it follows, the transactions it sends, and its heartbeats."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BEAT_SECONDS = 0.8
 ANSWER_SECONDS = 40.0
 RETRANSMIT_SECONDS = 1.0
-"""Until TCP sends again what did not arrive."""
+"""Seconds until TCP sends again what did not arrive."""
 
 TxContext: TypeAlias = TrainingBody | Lost | Register | Leave
 
@@ -53,7 +53,7 @@ class Link:
 
     @property
     def heard(self) -> bool:
-        """Whether the SN in use can be heard."""
+        """True while the SN in use can be reached."""
         return self.swarm.reach(self.site.uid, self.sn.name) and self.sn.works and not self.site.revoked
 
     def _delay(self) -> float:
@@ -62,7 +62,7 @@ class Link:
     # --- following --------------------------------------------------------------------------------------------------
 
     def look_for_sn(self) -> None:
-        """Follows the SN in use as long as it can be heard, else turns to the next."""
+        """Follows the SN in use while it can be reached, else switches to the next."""
         if not self._searching:
             self._searching = True
             self._search(FIRST_PAUSE)
@@ -79,7 +79,7 @@ class Link:
         self.site.at(pause, lambda: self._search(min(2 * pause, LONGEST_PAUSE)))
 
     def see(self) -> None:
-        """The SN in use has a new block; what comes in quick succession is seen at once."""
+        """Learns of a new block of the SN in use; blocks in quick succession are seen together."""
         if not self._seeing:
             self._seeing = True
             self.site.at(self._delay(), self._seen)
@@ -116,13 +116,13 @@ class Link:
         self._offer(offer)
 
     def leave(self) -> None:
-        """Says that this node ends; what else it has said is left to itself."""
+        """Sends `Leave`, and waits for nothing else that it has sent."""
         self.ready = False
         self._offers.clear()
         self.send(Leave())
 
     def _offer(self, offer: Offer) -> None:
-        """The same bytes, to the SN in use; without an answer they are offered again."""
+        """Sends the same bytes to the SN in use, and again while no answer comes."""
         offer.tries += 1
         tries, sn = offer.tries, self.sn
 

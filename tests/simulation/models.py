@@ -1,4 +1,4 @@
-"""What a site does with models: fetches them from others, merges, carries over, verifies.
+"""A site's work with models: it fetches them from others, merges, carries over, verifies.
 
 Models are names; the witness knows of each what it was truly made from. Nothing comes of work that was cancelled.
 """
@@ -31,12 +31,12 @@ DRIPPING_SECONDS = 100_000.0
 
 
 def name(*parts: str) -> str:
-    """The digest of a model that is made of these."""
+    """Returns the digest of a model that is made of these."""
     return sha256(" ".join(parts).encode()).hexdigest()
 
 
 class Task:
-    """Work of a site's that is under way."""
+    """A site's work in progress."""
 
     def __init__(self, site: "Site", work: Work) -> None:
         self.site, self.work = site, work
@@ -44,27 +44,27 @@ class Task:
         self._job: Job | None = None
 
     def cancel(self) -> None:
-        """Nothing comes of it any more."""
+        """Cancels it: nothing comes of it any more."""
         self.cancelled = True
         if self._job is not None:
             self.site.store.stop(self._job)
 
     def at(self, seconds: float, thunk: "Thunk") -> None:
-        """Does this later, unless it is cancelled by then."""
+        """Calls `thunk` later, unless it is cancelled by then."""
         self.site.at(seconds, lambda: None if self.cancelled else thunk())
 
     def job(self, seconds: float, thunk: "Thunk", *, silent: bool = False) -> None:
-        """Work with disk or network, which then does `thunk`."""
+        """Does work with disk or network, and then calls `thunk`."""
         self._job = self.site.store.job(seconds, thunk, silent)
 
     def end(self, event: Fetched | FetchFailed | LocalFailure | Merged | Carried | Dropped) -> None:
-        """It is over, with this event."""
+        """Ends it with this event."""
         self.site.ended(self)
         self.site.tell(event)
 
 
 def begin(site: "Site", work: Work) -> Task:
-    """Starts the work."""
+    """Starts work."""
     task = Task(site, work)
     match work:
         case Fetch(holders=holders):
@@ -78,7 +78,7 @@ def begin(site: "Site", work: Work) -> Task:
 
 
 def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
-    """Asks one holder after the other."""
+    """Requests the model from one holder after the other."""
     site = task.site
     if not holders:
         task.end(FetchFailed(work.digest, "nobody could give it"))
@@ -103,7 +103,7 @@ def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
 
 
 def _broken(task: Task, work: Fetch, share: float, rest: list[str]) -> None:
-    """What has come is kept, so the next holder, or the next attempt, goes on from there."""
+    """Keeps the part that has arrived; the next holder, or the next attempt, continues from there."""
     task.site.store.put_part(work.digest, share)
     fetch(task, work, rest)
 
@@ -148,7 +148,7 @@ def carry(running: Task, task: Carry) -> None:
 
 
 def merge(running: Task, task: Merge) -> None:
-    """The result is named by what goes into it; models that are not finite are left out."""
+    """Names the result by what goes into it; models that are not finite are left out."""
     site, swarm = running.site, running.site.swarm
     if gone := [one.digest for one in task.submissions if one.weight and one.digest not in site.store.held]:
         for digest in gone:

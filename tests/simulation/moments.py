@@ -1,4 +1,4 @@
-"""When something is done to a swarm, once: at a moment of its leader, or as soon as the ledger is in some state."""
+"""Actions on a swarm that happen once: at a moment of its leader, or as soon as the ledger is in some state."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class _OfALeader(NamedTuple):
 
 
 class Moments:
-    """What is still to be done."""
+    """The actions that are still to happen."""
 
     def __init__(self) -> None:
         self._on: list[_OfALeader] = []
@@ -34,13 +34,13 @@ class Moments:
         self._when.append((reached, then))
 
     def at(self, moment: str, rounds: int, site: Site) -> None:
-        """It is this moment of this leader's, after so many rounds."""
+        """Performs the actions that are due at this moment of this leader, after this many rounds."""
         for one in [one for one in self._on if one.moment == moment and one.number <= rounds]:
             self._on.remove(one)
             one.strike(site)
 
     def block(self, training: Training, sites: Mapping[str, Site]) -> None:
-        """There is a newer state."""
+        """Performs the actions that are due in this newer state."""
         current, result = training.round, training.result
         if current is not None and len(current.submissions) == 1:
             self._of("collecting", training, current.leader or (result.leader if result else ""), sites)

@@ -1,11 +1,11 @@
-"""What a simulated swarm is: who takes part and how, and how messages travel."""
+"""The description of a simulated swarm: its sites, its network, and how messages travel."""
 
 from dataclasses import dataclass
 
 from simulation.site import Plan
 
 SLOW_SECONDS = 20.0
-"""What takes so long is slow: training, a merge, a model's transfer."""
+"""Seconds from which a training, a merge or a transfer counts as slow."""
 
 SLOW_LATENCY = 0.5
 
@@ -32,13 +32,13 @@ class Scenario:
 
     @property
     def leaves_behind(self) -> bool:
-        """Whether some may begin, and even end, before others have come, though nothing befalls those."""
+        """True if some sites may begin, and even end, before others have joined, without any fault."""
         slow = self.latency >= SLOW_LATENCY and self.min_peers < len(self.plans)
         return slow or max(self.loss, self.lateness, self.haste) > 0
 
 
 def traits(plan: Plan) -> list[str]:
-    """What is lastingly wrong with a site, as the census counts it."""
+    """Returns the lasting handicaps of a site, as the census counts them."""
     found = {
         "late joiner": plan.joins > 0,
         "slow link": plan.lag > 0,

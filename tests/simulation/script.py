@@ -1,4 +1,4 @@
-"""A site's ML process: trains, hands its model over, loads what it is given, and ends when it is told to."""
+"""A site's ML process: trains, hands its model over, loads merged models, and ends when the training is over."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STRUCTURE = "5" * 64
 AGAIN_SECONDS = 5.0
-"""Until an operator, who has reset the contract, starts the training again."""
+"""Seconds until an operator, who has reset the contract, starts the training again."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Script:
         self.begin()
 
     def begin(self) -> None:
-        """The SL starts: nobody has said anything yet."""
+        """Prepares for a new process of the SL, which has received no event yet."""
         self.process = None
         self._said: deque[tuple[Process, Event]] = deque()
         self._speaker: Process | None = None
@@ -93,7 +93,7 @@ class Script:
             self._end(well=False)
 
     def hang(self, hung: bool) -> None:
-        """It stands still, or goes on."""
+        """Hangs the process, or lets it continue."""
         if self.process is not None:
             self.process.hung = hung
             if not hung:
@@ -109,7 +109,7 @@ class Script:
     # --- between it and the SL --------------------------------------------------------------------------------------
 
     def _says(self, process: Process, event: Event) -> None:
-        """What an ML process says stays in order."""
+        """Sends an event of an ML process; its events stay in order."""
         self._said.append((process, event))
         self.site.at(0.001, self._listen)
 
@@ -121,7 +121,7 @@ class Script:
             self.site.tell(event)
 
     def answer(self, action: Action) -> None:
-        """The SL says something to the process that spoke last, if that is still there."""
+        """Delivers a message of the SL to the process that sent last, if that is still there."""
         if self.process is not None and self.process is self._speaker:
             self._answer(self.process, action)
 
@@ -167,7 +167,7 @@ class Script:
     # --- what it does -----------------------------------------------------------------------------------------------
 
     def _after(self, process: Process, seconds: float, thunk: Thunk) -> None:
-        """Later, if the process lives by then, and does not hang."""
+        """Calls `thunk` later, if the process is alive by then and does not hang."""
 
         def due() -> None:
             if self.process is not process:

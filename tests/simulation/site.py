@@ -1,4 +1,4 @@
-"""One SL: the real round machine, and what becomes of its actions, as the driver would see to it.
+"""One SL: the real round machine, and a simulated driver that performs its actions.
 
 Its link with the ledger, its store, what it does with models and its ML process have modules of their own.
 """
@@ -45,7 +45,7 @@ SETTINGS = RoundSettings(make_me_admin=True, full_quorum_seconds=30.0, leader_fa
 
 @dataclass(frozen=True)
 class Plan:
-    """How a site trains. `rounds` hand-overs with `train` seconds between, the first after it `begins`, then the
+    """The plan of a site: `rounds` hand-overs with `train` seconds between, the first after it `begins`, then the
     closing one; `work` seconds a merge, `transfer` seconds a model; `lag` more seconds for each of its messages, on
     average. `silent`: its merges cannot be seen to move. It `joins` after so many seconds, or (infinity) when told."""
 
@@ -84,7 +84,7 @@ class Site(Living):
     # --- its process ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """The SL starts, finds an SN, registers, and starts its ML process."""
+        """Starts the SL, which finds an SN, registers, and starts its ML process."""
         self.begin()
         self.machine, self.work = None, {}
         self.store.begin()
@@ -94,18 +94,18 @@ class Site(Living):
         self.link.look_for_sn()
 
     def crash(self) -> None:
-        """SL and ML process are gone; the store is as it was."""
+        """Kills SL and ML process; the store stays as it was."""
         self.alive = False
         self.script.process = None
         self.swarm.note(self.uid, "crashes")
 
     @property
     def may_leave(self) -> bool:
-        """Whether a signal to end reaches a node that is there."""
+        """True if the node is there to receive a signal to end."""
         return self.alive and not self.frozen and not self.finished and self.link.ready
 
     def leave(self) -> None:
-        """It is told to end: its ML process is gone, and it says good-bye."""
+        """Stops the node: its ML process is gone, and it sends `Leave`."""
         self.swarm.note(self.uid, "is told to leave")
         self.machine = self.script.process = None
         self._say_good_bye()
@@ -129,14 +129,14 @@ class Site(Living):
 
     @property
     def leads(self) -> bool:
-        """Whether it leads, as the ledger has it."""
+        """True if it leads according to the ledger."""
         current = self.swarm.log.training(-1).round
         return current is not None and current.leader == self.uid
 
     # --- its machine ------------------------------------------------------------------------------------------------
 
     def set_attendance(self, event: SessionRequested) -> None:
-        """An ML process asks for a session; with the first one the machine begins, unless the site is leaving."""
+        """Opens a session for an ML process; the first one starts the machine, unless the site is leaving."""
         if not self.link.ready:
             return
         if self.machine is None:
@@ -146,13 +146,13 @@ class Site(Living):
         self.advanced(self.link.height)
 
     def advanced(self, height: int) -> None:
-        """Tells of the block at this height."""
+        """Hands the state at this height to the machine."""
         training = self.swarm.log.training(height)
         leader = training.round.leader if training.round else ""
         self.tell(ChainAdvanced(training, height, network.last_height(self.swarm.log.chains[height].world, leader)))
 
     def tell(self, event: Event) -> None:
-        """An event, and what the machine makes of it."""
+        """Hands an event to the machine and performs its actions."""
         if self.machine is None:
             return
         for action in self.machine.handle(event, self.time):
@@ -163,11 +163,11 @@ class Site(Living):
 
     @property
     def fetching(self) -> set[str]:
-        """The models on their way to it."""
+        """Returns the models that are being fetched."""
         return {work.digest for work in self.work if isinstance(work, Fetch)}
 
     def ended(self, task: models.Task) -> None:
-        """This work is not under way any more."""
+        """Removes work that is not in progress any more."""
         if self.work.get(task.work) is task:
             del self.work[task.work]
 

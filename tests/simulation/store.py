@@ -1,4 +1,4 @@
-"""A site's disk: which models are on it, and work that takes time, or stands still."""
+"""A site's disk: the models on it, and work that takes time or stalls."""
 
 import random
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Store:
         self.begin()
 
     def begin(self) -> None:
-        """A process of the site starts: nothing is under way."""
+        """Prepares for a new process of the site, with no work in progress."""
         self._fresh: set[str] = set()
         self._stalled: list[Job] = []
         self._busy = self._moved = 0
@@ -42,23 +42,23 @@ class Store:
         return self.held - self.corrupt
 
     def put(self, digest: str) -> None:
-        """Adopted: protected from tidying until the machine knows of it."""
+        """Adopts a model; it is protected from removal until the machine knows of it."""
         self.held.add(digest)
         self._parts.pop(digest, None)
         self.corrupt.discard(digest)
         self._fresh.add(digest)
 
     def partial(self, digest: str) -> float:
-        """How much of this model has come already, 0 to 1."""
+        """Returns the share of this model that has arrived already, 0 to 1."""
         return self._parts.get(digest, 0.0)
 
     def put_part(self, digest: str, share: float) -> None:
-        """This share of what was left of a model has come."""
+        """Adds this share of the part of a model that was missing."""
         before = self.partial(digest)
         self._parts[digest] = before + share * (1.0 - before)
 
     def known(self, digest: str) -> None:
-        """The machine knows of it."""
+        """Ends the protection of a model of which the machine knows."""
         self._fresh.discard(digest)
 
     def drop(self, digest: str) -> None:
@@ -66,21 +66,21 @@ class Store:
         self.held.discard(digest)
 
     def keep(self, digests: set[str]) -> None:
-        """All others may leave."""
+        """Keeps these models, and removes all others that are not protected."""
         self.held &= digests | self._fresh
         self._parts = {digest: part for digest, part in self._parts.items() if digest in digests}
 
     # --- work -------------------------------------------------------------------------------------------------------
 
     def job(self, seconds: float, thunk: Thunk, silent: bool = False) -> Job:
-        """Work with disk or network that can be seen to move, if it is not `silent`."""
+        """Does work with disk or network, whose progress can be seen unless it is `silent`."""
         self._busy += not silent
         job = Job(thunk, silent)
         self._life.at(self.slowness * seconds, lambda: self._due(job))
         return job
 
     def stop(self, job: Job) -> None:
-        """Nothing comes of it any more."""
+        """Cancels it: nothing comes of it any more."""
         if not job.over:
             job.over = True
             self._busy -= not job.silent
@@ -93,7 +93,7 @@ class Store:
             job.thunk()
 
     def unstick(self) -> None:
-        """The disk works again."""
+        """Makes the disk work again."""
         self.stuck = False
         stalled, self._stalled = self._stalled, []
         for job in stalled:
@@ -101,7 +101,7 @@ class Store:
 
     @property
     def moved(self) -> int:
-        """Grows as long as any work moves."""
+        """Returns a number that grows as long as any work makes progress."""
         if self._busy and not self.stuck:
             self._moved = int(self._life.clock.now * 1000) + 1
         return self._moved

@@ -1,4 +1,4 @@
-"""A whole swarm in virtual time: its SNs and SLs, the network between them, and what a seed lets happen to it.
+"""A whole swarm in virtual time: its SNs and SLs, the network between them, and the faults that a seed causes.
 
 Real are the chain with its contracts (but for signatures), every SL's round machine, and what an SN makes of leases.
 A model of them are the ordered log, leases, SNs, the network, stores, transfers, merges and ML processes.
@@ -31,15 +31,15 @@ ROUND_BOUND = 600.0
 """Seconds in which a round must close, or training end, once all faults are over: several slow trainings (a straggler's
 with the longest adaptive interval takes 4 minutes), graces and doubled time-outs."""
 LOST_SECONDS = 10.0
-"""Until the loss of a site is on the ledger, in a network without other faults."""
+"""Seconds until the loss of a site is on the ledger, in a network without other faults."""
 LOOK_SECONDS = 10.0
 SILENCE_SECONDS = 6.0
-"""Until one who follows an SN notices that it hears nothing any more."""
+"""Seconds until a follower of an SN notices that it receives nothing any more."""
 FAILOVER_SECONDS = 2.0
 LATE_SECONDS = 20.0
 SKEW_MS = 60_000
 STEPS = 16
-"""Things done between two looks at whether all is over."""
+"""Events between two checks of whether the run is over."""
 MAX_STEPS = 1_000_000
 UNINTERESTING = {
     "certificate",
@@ -100,7 +100,7 @@ class Swarm:
 
     @property
     def training(self) -> Training:
-        """The newest state."""
+        """The newest state of the training."""
         return self.log.training(-1)
 
     def note(self, who: str, what: str) -> None:
@@ -114,19 +114,19 @@ class Swarm:
         return self.clock.now > self._healed_at
 
     def until_healed(self, seconds: float) -> None:
-        """Something lasts so long from now."""
+        """Notes that a fault lasts this many seconds from now."""
         self._healed_at = max(self._healed_at, self.clock.now + seconds)
 
     def reach(self, one: str, other: str) -> bool:
         return not self._cuts or not any((one in a and other in b) or (one in b and other in a) for a, b in self._cuts)
 
     def delay(self) -> float:
-        """How long a message takes; others overtake it, sometimes many."""
+        """Draws the seconds that a message takes; others may overtake it, sometimes many."""
         late = self._happens("late message", self._scenario.lateness) and self.dice.uniform(0.0, LATE_SECONDS)
         return self.dice.expovariate(1 / self._scenario.latency) + late
 
     def lag(self, site: Site) -> float:
-        """How much longer it takes on this site's link."""
+        """Draws the seconds that it takes longer on this site's link."""
         return self.dice.expovariate(1 / site.plan.lag) if site.plan.lag else 0.0
 
     def loses(self) -> bool:
@@ -136,13 +136,13 @@ class Swarm:
         return self._happens("doubled message", self._scenario.doubling)
 
     def _happens(self, what: str, probability: float) -> bool:
-        """Whether this befalls a message, while there are faults."""
+        """Draws whether this fault befalls a message, while there are faults."""
         befalls = probability > 0 and not self.healed and self.dice.random() < probability
         self.struck[what] += befalls
         return befalls
 
     def cut(self, part: set[str], others: set[str], seconds: float) -> None:
-        """Nothing passes between these for a while."""
+        """Lets nothing pass between these for a while."""
         self.note("network", f"{sorted(part)} and {sorted(others)} do not hear each other")
         gap = (part, others)
         self._cuts.append(gap)
@@ -150,13 +150,13 @@ class Swarm:
         self._streams_break(SILENCE_SECONDS)
 
     def _streams_break(self, seconds: float) -> None:
-        """Who follows an SN that it cannot hear any more notices after a while."""
+        """Lets every site notice, after this many seconds, that it cannot reach its SN any more."""
         for site in self.sites.values():
             if site.alive:
                 site.at(seconds, site.link.look_for_sn)
 
     def contributes(self, uid: str, digest: str) -> bool:
-        """Whether this model is what this site contributes to the round in progress, and no result."""
+        """Returns whether this model is the site's contribution to the round in progress, and not the result."""
         current, result = self.training.round, self.training.result
         submission = current.submissions.get(uid) if current else None
         return submission is not None and submission.digest == digest and not (result and result.digest == digest)
@@ -181,7 +181,7 @@ class Swarm:
         return height
 
     def shown(self, sn: Sn) -> None:
-        """This SN has new blocks for those who follow it."""
+        """Notifies the followers of this SN of new blocks."""
         for site in self.sites.values():
             if site.alive and site.link.sn is sn:
                 site.link.see()
@@ -220,7 +220,7 @@ class Swarm:
         sn.at(0.0, sn.advance)
 
     def _fail_over(self) -> None:
-        """It may have been the one that leads etcd: nothing is ordered until the others have elected another."""
+        """Blocks ordering until the SNs have elected another leader of etcd, which this SN may have been."""
         if len(self.sns) > 1 and self.dice.random() < 1 / len(self.sns):
             self._blocked_until = self.clock.now + self.dice.uniform(0.5, FAILOVER_SECONDS)
             self.presence.extend()
@@ -228,11 +228,11 @@ class Swarm:
     # --- the run ----------------------------------------------------------------------------------------------------
 
     def moment(self, moment: str, site: Site) -> None:
-        """This moment of a leader's has come."""
+        """Performs what is due at this moment of a leader."""
         self.moments.at(moment, self.training.rounds, site)
 
     def can_spare(self, site: Site) -> bool:
-        """Whether the others are enough, with one who may lead, if none of them is gone later."""
+        """Returns whether the others suffice, one of whom may lead, if none of them is gone later."""
         others = [other for other in self.sites.values() if other is not site]
         sound = [other for other in others if not (other.dead or other.walled or other.dripping)]
         return len(sound) >= self.min_peers and any(other.plan.settings.make_me_admin for other in sound)
@@ -243,7 +243,7 @@ class Swarm:
         self.until_healed(0.0)
 
     def run(self) -> str:
-        """How it ended: `complete`, `waits` (for who is gone) or `gone` (all are). Raises `Violation`."""
+        """Returns the outcome: `complete`, `waits` (for sites that are gone), `gone` (all are). Raises `Violation`."""
         while not (outcome := self._outcome()):
             require(self.clock.run(STEPS), "nothing happens any more, and training is not over")
             if self.clock.steps > MAX_STEPS:
@@ -264,7 +264,7 @@ class Swarm:
     _waits = False
 
     def _look(self) -> None:
-        """Whether it gets on, now and then."""
+        """Checks from time to time that the training makes progress."""
         self.clock.after(LOOK_SECONDS, self._look)
         training = self.training
         state = (training.rounds, training.over)
@@ -281,7 +281,7 @@ class Swarm:
             require(not missed, f"nobody has noticed that {missed} are gone")
 
     def _able(self, training: Training) -> bool:
-        """Whether those who are left can go on: enough of them, one who may lead, and the model to go on from."""
+        """Returns whether the sites left can go on: enough of them, one that may lead, and the model to go on from."""
         out = [site for site in self.sites.values() if site.dead or site.jammed or site.walled or site.dripping]
         here = [site for site in self.sites.values() if site not in out]
         result, jammed = training.result, any(site.jammed for site in self.sites.values())
@@ -295,7 +295,7 @@ class Swarm:
         return len(here) >= self.min_peers and any(site.plan.settings.make_me_admin for site in here) and model
 
     def _check_waiting(self) -> None:
-        """Too few are left: whoever waits is told for whom."""
+        """Checks that, when too few sites are left, the state names those that the others wait for."""
         gone = [uid for uid, site in self.sites.items() if site.dead]
         for site in self.sites.values():
             if not site.dead and site.script.process is not None and site.machine is not None:
@@ -335,7 +335,7 @@ def _leaves_out_slow(entry: SignedTransaction) -> int:
 
 
 def _short(body: msgspec.Struct) -> str:
-    """A transaction as people read it: digests by their first digits, no certificates."""
+    """Returns a transaction in readable form: digests by their first digits, no certificates."""
     shown = {name: value for name, value in msgspec.structs.asdict(body).items() if name not in UNINTERESTING}
     fields = ", ".join(f"{name} {_brief(value)}" for name, value in shown.items())
     return f"{type(body).__name__} {fields}"

@@ -17,7 +17,7 @@ from swarmlearning.ledger.contracts.training.state import Round, Training
 
 SEEDS = 3000
 PURE_SEEDS = 300
-"""Those of `pytest --pure`, as `make check` runs it."""
+"""Seeds that `pytest --pure` simulates, as `make check` runs it."""
 CHUNK = 300
 LASTING = {
     "clock that differs",

@@ -20,7 +20,7 @@ TROUBLE_SECONDS = 40.0
 
 
 def add_troubles(swarm: Swarm, seed: int) -> None:
-    """Adds what this seed means beyond the faults of its scenario."""
+    """Adds the troubles of this seed to the faults of its scenario."""
     dice = random.Random(f"troubles {seed}")
     site, begins = dice.choice(list(swarm.sites.values())), dice.uniform(0.0, TROUBLE_SECONDS)
     if seed % 5 == 1:
@@ -35,7 +35,7 @@ def add_troubles(swarm: Swarm, seed: int) -> None:
 
 
 def set_clocks(swarm: Swarm, dice: random.Random) -> None:
-    """Every node's clock is off by a time of its own, and goes too fast or too slowly."""
+    """Makes every node's clock wrong by a time of its own, and too fast or too slow."""
     for node in (*swarm.sns, *swarm.sites.values()):
         node.offset = dice.uniform(-LONGEST_OFFSET, LONGEST_OFFSET)
         node.rate = dice.uniform(1 - DRIFT, 1 + DRIFT)

@@ -19,7 +19,7 @@ CERTIFICATES = Path(__file__).with_name("certificates")
 
 
 class Papers(NamedTuple):
-    """A certificate for all SNs, one for all SLs, and one for an SL that is revoked: several nodes may share one."""
+    """Certificates that several nodes share: one for all SNs, one for all SLs, and one for an SL that is revoked."""
 
     authority: str
     pems: dict[str, str]
@@ -29,7 +29,7 @@ class Papers(NamedTuple):
 
 @cache
 def papers() -> Papers:
-    """Read once a process."""
+    """Reads the certificates, once in a process."""
     pems = {kind: (CERTIFICATES / f"{kind.lower()}.pem").read_text() for kind in ("CA", "SN", "SL", "SL-2")}
     leaves = {kind: load_leaf(pem) for kind, pem in pems.items()}
     begin = int(max(leaf.not_valid_before_utc.timestamp() for leaf in leaves.values()) * 1000)
@@ -38,13 +38,13 @@ def papers() -> Papers:
 
 
 def signed(content: Transaction, kind: str, number: str) -> SignedTransaction:
-    """As if a node with this certificate had signed it; its id is a number."""
+    """Returns a transaction as if a node with this certificate had signed it; its id is a number."""
     return SignedTransaction(raw="", id=number, signer=papers().thumbprints[kind], content=content)
 
 
 @contextmanager
 def signatures_unchecked() -> Iterator[None]:
-    """Inside, every signature holds."""
+    """Accepts every signature while inside."""
     original = admission._check_signature
     admission._check_signature = lambda signed, certificate: None
     try:

@@ -158,7 +158,7 @@ def replace_uid(entry: Submission, uid: str) -> Submission:
 
 
 async def kept_of(site: Site, digests: Sequence[str], *needed: str) -> list[bool]:
-    """Which of the models the store holds once these are needed and all work has ended."""
+    """Returns which of the models the store holds once these are needed and all work has ended."""
     site.effects.perform(Keep(needed))
     while running := asyncio.all_tasks() - site.idle:
         await asyncio.wait(running)

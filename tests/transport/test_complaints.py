@@ -1,4 +1,4 @@
-"""What strangers can make a node log is bounded."""
+"""The log lines that strangers can cause are bounded."""
 
 import logging
 

@@ -30,7 +30,7 @@ LEAST_SECONDS = 10.0
 """Seconds within which nobody is too slow."""
 
 OnNonFinite: TypeAlias = Literal["exclude", "fail"]
-"""When somebody's model has NaN or infinity: training goes on without that model, or it ends at this site."""
+"""Policy for a contribution with NaN or infinity: continue without that model, or end the training at this site."""
 
 
 @dataclass(frozen=True)

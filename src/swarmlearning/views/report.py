@@ -75,7 +75,7 @@ class TrainingReport(msgspec.Struct, frozen=True):
 
 
 class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a recorder has collected up to the block with the hash `head`; reports with contract, run and sender."""
+    """The records of a recorder up to the block with the hash `head`; reports with contract, run and sender."""
 
     head: str
     states: list[Training]
@@ -116,7 +116,7 @@ class Recorder:
             self._rounds.setdefault((record.contract, record.run), {})[record.number] = record
 
     def saved(self) -> bytes:
-        """What was collected until now, as bytes for `resumed`."""
+        """Returns what was collected until now, as bytes for `resumed`."""
         return msgspec.json.encode(
             _Saved(
                 head=self.chain.hash,
