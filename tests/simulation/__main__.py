@@ -22,6 +22,8 @@ from simulation.unsigned import signatures_unchecked
 SHOWN = 60
 CHUNK = 100
 """Seeds that a process simulates at a time."""
+SEEDS_OF_GARBAGE = 10
+"""Seeds after which the garbage of their swarms is collected."""
 
 
 class Findings(NamedTuple):
@@ -66,6 +68,8 @@ def simulate(first: int, seeds: int) -> Findings:
     begun = time.process_time()
     with signatures_unchecked(), garbage_kept():
         for seed in range(first, first + seeds):
+            if seed % SEEDS_OF_GARBAGE == 0:
+                gc.collect()
             try:
                 swarm = random_swarm(seed)
                 outcomes[swarm.run()] += 1
@@ -78,13 +82,15 @@ def simulate(first: int, seeds: int) -> Findings:
 
 @contextmanager
 def garbage_kept() -> Iterator[None]:
-    """Collects garbage rarely while inside: a swarm keeps nearly all that it makes, and is soon over."""
-    usual = gc.get_threshold()
-    gc.set_threshold(100_000)
+    """Collects garbage only on request while inside: a swarm keeps nearly all that it makes, and is soon over. What was
+    there before is not looked through."""
+    gc.freeze()
+    gc.disable()
     try:
         yield
     finally:
-        gc.set_threshold(*usual)
+        gc.enable()
+        gc.unfreeze()
 
 
 def simulate_in_parallel(first: int, seeds: int) -> Findings:

@@ -24,16 +24,18 @@ class Clock:
 
     def soon(self, seconds: float, thunk: Thunk) -> None:
         """Calls `thunk` after this many seconds, or earlier in haste."""
-        if self._haste and self._dice.random() < self._haste:
-            seconds *= self._dice.random()
-        self.after(seconds, thunk)
+        dice = self._dice.random
+        if self._haste and dice() < self._haste:
+            seconds *= dice()
+        heapq.heappush(self._heap, (self.now + seconds, dice(), next(self._count), thunk))
 
     def run(self, steps: int) -> bool:
         """Runs this many events, one after the other. Returns False when there are no more."""
         self.steps += steps
+        heap = self._heap
         for _ in range(steps):
-            if not self._heap:
+            if not heap:
                 return False
-            self.now, _, _, thunk = heapq.heappop(self._heap)
+            self.now, _, _, thunk = heapq.heappop(heap)
             thunk()
         return True

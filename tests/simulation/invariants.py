@@ -144,11 +144,14 @@ class Witness:
         leader = after.members[now.leader].attendance if now and now.leader else "present"
         require(leader in ("present", "ml-lost"), f"the leader is {leader}")
         for member in after.members.values():
-            require(0 <= member.contributed <= after.rounds, f"{member.uid} is credited with {member.contributed}")
-            require(member.present or not member.awaited, f"{member.uid} is awaited though {member.attendance}")
+            if not 0 <= member.contributed <= after.rounds:
+                raise Violation(f"{member.uid} is credited with {member.contributed}")
+            if member.awaited and not member.present:
+                raise Violation(f"{member.uid} is awaited though {member.attendance}")
             node = network.node(self._log.head.world, member.uid)
             current = node is not None and node.incarnation == member.incarnation
-            require(current or not member.present, f"{member.uid} was started again and has not opened a session yet")
+            if not current and member.present:
+                raise Violation(f"{member.uid} was started again and has not opened a session yet")
 
     # --- what a site does -------------------------------------------------------------------------------------------
 
@@ -157,7 +160,8 @@ class Witness:
         expected = EXPECTED | OF_A_PUBLISH if isinstance(body, Publish) else EXPECTED
         if site.revoked:
             expected |= {Code.REVOKED}
-        require(why.code in expected, f"{site.uid} is refused {type(body).__name__}: {why}")
+        if why.code not in expected:
+            raise Violation(f"{site.uid} is refused {type(body).__name__}: {why}")
 
     def begins(self, site: "Site", work: Work) -> None:
         """Checks that a site does nothing twice at once, and merges or carries over one model at a time."""
@@ -165,11 +169,12 @@ class Witness:
             twice = work.digest in site.fetching
         else:
             twice = any(isinstance(one, type(work)) for one in site.work)
-        require(not twice, f"{site.uid} begins {type(work).__name__} beside another: {work}")
+        if twice:
+            raise Violation(f"{site.uid} begins {type(work).__name__} beside another: {work}")
 
     def tidies(self, site: "Site", kept: Iterable[str]) -> None:
-        stale = site.fetching.difference(kept)
-        require(not stale, f"{site.uid} tidies away what it is fetching: {stale}")
+        if stale := site.fetching.difference(kept):
+            raise Violation(f"{site.uid} tidies away what it is fetching: {stale}")
         result = self._log.training(-1).result
         if result is not None and self._publisher == (site.uid, site.life):
             require(result.digest in kept, f"{site.uid} tidies away the result that it has published")
@@ -183,9 +188,8 @@ class Witness:
 
     def acknowledged(self, entry: SignedTransaction, height: int) -> None:
         """Checks that an acknowledged transaction is on the chain."""
-        require(
-            self._log.entries[height] is entry, f"{entry.content.body} was acknowledged at {height} and is not there"
-        )
+        if self._log.entries[height] is not entry:
+            raise Violation(f"{entry.content.body} was acknowledged at {height} and is not there")
 
     def carried(self, site: "Site", task: Carry) -> None:
         require(

@@ -122,7 +122,7 @@ class Swarm:
 
     def delay(self) -> float:
         """Draws the seconds that a message takes; others may overtake it, sometimes many."""
-        late = self._happens("late message", self._scenario.lateness) and self.dice.uniform(0.0, LATE_SECONDS)
+        late = self.dice.uniform(0.0, LATE_SECONDS) if self._happens("late message", self._scenario.lateness) else 0.0
         return self.dice.expovariate(1 / self._scenario.latency) + late
 
     def lag(self, site: Site) -> float:
@@ -137,9 +137,10 @@ class Swarm:
 
     def _happens(self, what: str, probability: float) -> bool:
         """Draws whether this fault befalls a message, while there are faults."""
-        befalls = probability > 0 and not self.healed and self.dice.random() < probability
-        self.struck[what] += befalls
-        return befalls
+        if not probability or self.healed or self.dice.random() >= probability:
+            return False
+        self.struck[what] += 1
+        return True
 
     def cut(self, part: set[str], others: set[str], seconds: float) -> None:
         """Lets nothing pass between these for a while."""
@@ -164,15 +165,15 @@ class Swarm:
     # --- SNs --------------------------------------------------------------------------------------------------------
 
     def can_order(self) -> bool:
-        joined = [sn for sn in self.sns if sn.joined]
-        return 2 * len(joined) > len(self.sns) and self.clock.now >= self._blocked_until
+        return self.clock.now >= self._blocked_until and 2 * sum([sn.joined for sn in self.sns]) > len(self.sns)
 
     def append(self, entry: SignedTransaction, sn: Sn) -> int:
         """Orders a transaction by way of this SN. Raises `Rejection`."""
         known = len(self.log.chains)
         height = self.log.append(entry, int(sn.time * 1000) + sn.skew_ms)
         if height == known:
-            self.note(entry.content.sender, f"[{height}] {_short(entry.content.body)}")
+            if self._trace:
+                self.note(entry.content.sender, f"[{height}] {_short(entry.content.body)}")
             self.witness.block(entry)
             self.struck["contribution left out as too slow"] += _leaves_out_slow(entry)
             for other in self.sns:

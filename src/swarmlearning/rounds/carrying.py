@@ -52,6 +52,8 @@ class Carrying:
         Example: the model was submitted to round 4, and result 4 came without it. If result 5 builds on that result 4,
         round 4 has not merged the model. If it builds on another one, result 4 was void and made again, maybe with it.
         """
+        if not self._digests:
+            return
         number, result = latest.round, self._facts.training.result
         if number < self._merged_in:
             self._merged_in = NOTHING  # its result is void
@@ -66,7 +68,7 @@ class Carrying:
 
     def _is_in(self, result: Result) -> bool:
         parts = result.receipt.contributions
-        return any(part.uid == self._facts.uid and part.digest in self._digests for part in parts)
+        return any(part.digest in self._digests and part.uid == self._facts.uid for part in parts)
 
     # --- decisions --------------------------------------------------------------------------------------------------
 

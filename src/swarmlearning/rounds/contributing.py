@@ -6,15 +6,13 @@ from swarmlearning.ledger.contracts.training.state import Member, Round
 from swarmlearning.rounds.carrying import Carrying
 from swarmlearning.rounds.facts import Handed, RoundFacts
 from swarmlearning.rounds.mlsession import MLSession
-from swarmlearning.rounds.results import Results
 
 
 class Contributing:
     """Decides as a member of the round in progress."""
 
-    def __init__(self, facts: RoundFacts, results: Results, carrying: Carrying, ml: MLSession) -> None:
+    def __init__(self, facts: RoundFacts, carrying: Carrying, ml: MLSession) -> None:
         self._facts = facts
-        self._results = results
         self._carrying = carrying
         self._ml = ml
 
@@ -43,13 +41,13 @@ class Contributing:
         if self._ml.closed:
             return me.checkin, self._checkin(me, self._ml.closed)
         offered = self._ml.offered
-        if offered is None or self._ml.has == self._results.latest() or not current.base:
+        if offered is None or self._ml.has == self._facts.latest or not current.base:
             return "trained", offered
         return "carried", self._carrying.model_onto(current.base)
 
     def _checkin(self, me: Member, closed: Handed) -> Handed | None:
         """A finished member's contribution; `active` is the latest merged model, None while that is on its way."""
-        result, digest = self._facts.training.result, self._results.latest().digest
+        result, digest = self._facts.training.result, self._facts.latest.digest
         if me.checkin != "active" or not digest or (result and self._facts.uid in result.missing):
             return closed
         if digest in self._facts.held:

@@ -45,6 +45,10 @@ class RoundFacts:
         self.uid = uid
         self.incarnation = incarnation
         self.training = training
+        self.latest = _latest(training)
+        """The merged model to train on from: the standing result; when that is void, the one before."""
+        self.named = _named(training)
+        """The models that the ledger names: submitted ones, the standing result, those before it."""
         self.height = BEFORE
         self.leader_height = BEFORE
         self.moved = 0
@@ -58,6 +62,8 @@ class RoundFacts:
 
     def collect(self) -> list[Action]:
         """Empties the outbox, and returns what was in it."""
+        if not self.out:
+            return []
         collected = list(self.out)
         self.out.clear()
         return collected
@@ -68,7 +74,9 @@ class RoundFacts:
 
     def advance(self, training: Training, height: int, leader_height: int) -> None:
         """A newer state: what was sent for an older one may be sent again, timers of other terms mean nothing."""
-        self.training, self.height, self.leader_height = training, height, leader_height
+        if training is not self.training:
+            self.training, self.latest, self.named = training, _latest(training), _named(training)
+        self.height, self.leader_height = height, leader_height
         self._sent = {body: at for body, at in self._sent.items() if at is None or at > height}
         self.timers.keep(self.key_of(training.round) if training.round else NEVER)
 
@@ -142,3 +150,19 @@ class RoundFacts:
 
 def _kind(body: TrainingBody | Lost) -> str:
     return type(body).__name__
+
+
+def _latest(training: Training) -> ModelRef:
+    result, current = training.result, training.round
+    if result:
+        return ModelRef(result.closed.number, result.digest)
+    return ModelRef(current.number - 1, current.base) if current else NO_MODEL
+
+
+def _named(training: Training) -> frozenset[str]:
+    result, current = training.result, training.round
+    named = [result.digest, result.closed.base] if result else []
+    if current:
+        named.append(current.base)
+        named += [entry.digest for entry in (*current.submissions.values(), *current.late.values())]
+    return frozenset(named)

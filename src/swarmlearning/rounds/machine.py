@@ -83,10 +83,10 @@ class RoundMachine:
         self._results = Results(self._facts, settings)
         self._carrying = Carrying(self._facts)
         self._ml = MLSession(self._facts, self._results, self._carrying, settings)
-        self._contributing = Contributing(self._facts, self._results, self._carrying, self._ml)
+        self._contributing = Contributing(self._facts, self._carrying, self._ml)
         self._leading = Leading(self._facts, settings)
         self._watching = Watching(self._facts, settings)
-        self._kept: tuple[str, ...] = ()
+        self._kept: set[str] = set()
         self._finished = False
 
     @property
@@ -148,7 +148,7 @@ class RoundMachine:
     def _note_fetch_failed(self, failed: FetchFailed) -> None:
         if self._facts.work.ended(Fetch(failed.digest, ())):
             self._leading.fetch_failed(failed.digest, failed.code)
-            wanted = failed.digest == self._results.latest().digest
+            wanted = failed.digest == self._facts.latest.digest
             self._facts.timers.pause(failed.digest, LONGEST_PAUSE if wanted else LONGEST_WORK_PAUSE)
 
     def _note_local_failure(self, failed: LocalFailure) -> None:
@@ -182,7 +182,7 @@ class RoundMachine:
         me = facts.training.members.get(self._uid)
         self._ml.attend(me)
         if me and me.incarnation == facts.incarnation:
-            self._carrying.update_merge_status(self._results.latest())
+            self._carrying.update_merge_status(self._facts.latest)
             self._contributing.decide(me)
             self._use_result(me)
             self._leading.decide()
@@ -192,7 +192,7 @@ class RoundMachine:
 
     def _use_result(self, me: Member) -> None:
         """Fetches each new result at once; once it is here, the ML process gets it when it waits."""
-        latest = self._results.latest()
+        latest = self._facts.latest
         self._results.check()
         if not latest.digest or latest.digest in self._facts.held:
             self._ml.serve(me, latest)
@@ -203,24 +203,16 @@ class RoundMachine:
 
     def _keep(self) -> None:
         """Names the models still needed whenever that changes."""
-        facts, needed = self._facts, self._ml.needed
+        facts, needed = self._facts, self._ml.needed | self._facts.named
         if self._carrying.model:
             needed.add(self._carrying.model.digest)
-        needed |= {body.result for body in facts.sent if isinstance(body, Publish)}
-        result, current = facts.training.result, facts.training.round
-        if result:
-            needed |= {result.digest, result.closed.base}
-        if current:
-            needed |= {
-                current.base,
-                *(entry.digest for entry in (*current.submissions.values(), *current.late.values())),
-            }
-        kept = tuple(sorted(needed - {""}))
-        if kept != self._kept:
-            self._kept = kept
+        needed.update([body.result for body in facts.sent if isinstance(body, Publish)])
+        needed.discard("")
+        if needed != self._kept:
+            self._kept = needed
             self._results.keep(needed)
             facts.forget_models_but(needed)
-            facts.out.append(Keep(kept))
+            facts.out.append(Keep(tuple(sorted(needed))))
 
     def _finish(self) -> None:
         training, result = self._facts.training, self._facts.training.result

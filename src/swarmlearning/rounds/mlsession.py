@@ -80,12 +80,14 @@ class MLSession:
     @property
     def handed(self) -> Handed | None:
         """The model that the ML process waits with."""
-        return self._waiting.model if self._waiting else None
+        waiting = self._waiting
+        return waiting.model if waiting else None
 
     @property
     def offered(self) -> Handed | None:
         """The model that it waits with, if it has not been served a result since."""
-        return self._waiting.model if isinstance(self._waiting, Awaiting) else None
+        waiting = self._waiting
+        return waiting.model if isinstance(waiting, Awaiting) else None
 
     @property
     def has(self) -> ModelRef:
@@ -115,7 +117,7 @@ class MLSession:
 
     def receive(self, message: FromML) -> None:
         """Handles a message of the ML process. Raises `OutOfOrder`; then nothing has changed."""
-        before, self.phase = self.phase, next_phase(self.phase, message, self._results.latest())
+        before, self.phase = self.phase, next_phase(self.phase, message, self._facts.latest)
         match message:
             case SessionRequested(session):
                 self._session, self._run, self.closed = session, self._training.run, None
@@ -127,7 +129,7 @@ class MLSession:
                     self.closed = handed
             case Evaluated(loss, metric, epochs, total) if isinstance(before, Delivering):
                 self._epochs = epochs, total
-                if self._training.result and before.result == self._results.latest():
+                if self._training.result and before.result == self._facts.latest:
                     self._facts.send(ReportPerformance(before.result.round, loss, metric, epochs, total))
 
     def requests(self, body: TrainingBody | Lost) -> bool:
@@ -141,7 +143,7 @@ class MLSession:
 
     def delivery_failed(self, failed: DeliveryFailed) -> None:
         """Notes that a result could not be delivered."""
-        self.phase = next_phase(self.phase, failed, self._results.latest())
+        self.phase = next_phase(self.phase, failed, self._facts.latest)
 
     # --- what it is sent --------------------------------------------------------------------------------------------
 
@@ -203,7 +205,7 @@ class MLSession:
         return self._facts.timers.expired(pace, self._settings.full_quorum_seconds)
 
     def _send(self, message: ToML) -> None:
-        self.phase = next_phase(self.phase, message, self._results.latest())
+        self.phase = next_phase(self.phase, message, self._facts.latest)
         self._facts.out.append(message)
 
     # --- inside -----------------------------------------------------------------------------------------------------

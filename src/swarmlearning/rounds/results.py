@@ -7,7 +7,7 @@ from statistics import median_high
 from swarmlearning.ledger.bodies import Missing, ReportPerformance
 from swarmlearning.ledger.contracts.training.state import Member, Result, alive
 from swarmlearning.rounds.events import Timer, Verify
-from swarmlearning.rounds.facts import NO_MODEL, ModelRef, RoundFacts
+from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import QUIET_SECONDS, REMEMBERED, RoundSettings
 from swarmlearning.rounds.timers import NEVER
 
@@ -25,15 +25,6 @@ class Results:
         self._moved_then = 0
         self._moved_missing: int | None = None
         self._doubted: tuple[str, tuple[str, ...]] | None = None
-
-    # --- which it is ------------------------------------------------------------------------------------------------
-
-    def latest(self) -> ModelRef:
-        """Returns the merged model to train on from: the standing result; when that is void, the one before."""
-        result, current = self._facts.training.result, self._facts.training.round
-        if result:
-            return ModelRef(result.closed.number, result.digest)
-        return ModelRef(current.number - 1, current.base) if current else NO_MODEL
 
     def ended_elsewhere(self) -> bool:
         """Returns whether the others have ended with the final model, and nobody is there who could provide it."""
@@ -78,7 +69,7 @@ class Results:
 
         Who has the model before a void result is not recorded: all members are tried.
         """
-        facts, result, digest = self._facts, self._facts.training.result, self.latest().digest
+        facts, result, digest = self._facts, self._facts.training.result, self._facts.latest.digest
         holders = frozenset(result.holders if result else facts.training.members) - {facts.uid}
         tried, watch = self._tried.get(digest, frozenset()), Timer("fetch", NEVER, digest)
         if digest in facts.work.fetching:
@@ -161,8 +152,8 @@ class Results:
         if result is None or not me.alive:
             return
         number = result.closed.number
-        if any(isinstance(body, ReportPerformance) and body.round == number for body in facts.sent):
+        if me.performance and me.performance.round == number and facts.uid in result.holders:
             return
-        if facts.uid in result.holders and me.performance and me.performance.round == number:
+        if any(isinstance(body, ReportPerformance) and body.round == number for body in facts.sent):
             return
         facts.send(ReportPerformance(number, None, None, *epochs, loaded=loaded))

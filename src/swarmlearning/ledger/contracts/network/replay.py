@@ -1,7 +1,5 @@
 """Replay protection: each sequence number of a node's incarnation is accepted once."""
 
-import msgspec
-
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.network.state import Window
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -17,16 +15,15 @@ def use_sequence(world: World, uid: str, incarnation: int, sequence: int, height
     if window is None or window.incarnation != incarnation:
         window = Window(incarnation=incarnation, highest=0, seen=0, last_height=0)
     if sequence > window.highest:
-        shift = sequence - window.highest
+        highest, shift = sequence, sequence - window.highest
         seen = ((window.seen << shift) | 1) & ((1 << REPLAY_BITS) - 1) if shift < REPLAY_BITS else 1
-        window = msgspec.structs.replace(window, highest=sequence, seen=seen)
     else:
-        bit = window.highest - sequence
+        highest, bit = window.highest, window.highest - sequence
         if bit >= REPLAY_BITS or window.seen >> bit & 1:
             raise Rejection(
                 Code.REPLAYED,
                 f"sequence number {sequence} of node {uid} was used already "
                 f"(highest {window.highest}); every transaction needs a new one",
             )
-        window = msgspec.structs.replace(window, seen=window.seen | 1 << bit)
-    return world.with_entries({key: msgspec.structs.replace(window, last_height=height)})
+        seen = window.seen | 1 << bit
+    return world.with_entries({key: Window(incarnation, highest, seen, height)})
