@@ -2,11 +2,13 @@
 
 import asyncio
 import gzip
+import json
 import ssl
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,10 @@ def just(*parts: bytes) -> Answer:
         await writer.drain()
 
     return answer
+
+
+def whole(body: bytes) -> Answer:
+    return just(OK, b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body), body)
 
 
 def endlessly(begin: bytes, again: bytes) -> Answer:
@@ -147,6 +153,51 @@ HOSTILE: dict[str, Answer] = {
 }
 
 
+HOSTILE_STREAMS: dict[str, Answer] = {
+    "comments without end": endlessly(CHUNKED, b"e\r\n: still here\n\n\r\n" * 1000),
+    "empty lines without end": endlessly(CHUNKED, b"1000\r\n" + b"\n" * 4096 + b"\r\n"),
+    "heights without blocks": endlessly(CHUNKED, b"1c00\r\n" + b"id: 12\n" * 1024 + b"\r\n"),
+    "long comments": endlessly(CHUNKED, b"100001\r\n" + b":" * 2**20 + b"\n\r\n"),
+    "a chunk extension without end": endlessly(CHUNKED + b"1;a=", b"b" * 65536),
+    "chunk extensions without end": endlessly(CHUNKED, (b"1;" + b"b" * 4000 + b"\r\nx\r\n") * 16),
+    "trailers without end": endlessly(CHUNKED + b"2\r\n{}\r\n0\r\n", b"a: b\r\n" * 1000),
+    "a coding without end": endlessly(CHUNKED.replace(b"\r\n\r\n", b"\r\ncontent-encoding: br\r\n\r\n"), CHUNK),
+    "an answer of HTTP/1.0 without end": endlessly(b"HTTP/1.0 200 OK\r\n\r\n", b"\n" * 65536),
+    "a switch of protocols": endlessly(b"HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n", b"x" * 65536),
+}
+"""Each goes on without end and never pauses."""
+
+
+@pytest.mark.parametrize("kind", HOSTILE_STREAMS)
+async def test_a_block_stream_of_much_that_is_no_block_ends(kind: str, identities: Identities) -> None:
+    async with (
+        server(identities["SN-1"], HOSTILE_STREAMS[kind]) as address,
+        SnClient(address, tls(identities), answer_seconds=1.0) as client,
+        asyncio.timeout(60),
+    ):
+        with pytest.raises(Unavailable):
+            await all_blocks(client)
+
+
+async def test_a_quiet_block_stream_stays_open(identities: Identities, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comments at the pace of an SN, many more than a stream may have at once."""
+    monkeypatch.setattr(client_module, "LINES_PER_SECOND", 1e6)
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"content-type: text/event-stream\r\n\r\n")
+        for _ in range(500):
+            writer.write(b": still here\n\n")
+            await writer.drain()
+            await asyncio.sleep(0.001)
+        writer.write(b"id: 0\ndata: {}\n\n" * 500)
+        await writer.drain()
+        await asyncio.sleep(60)
+
+    async with server(identities["SN-1"], answer) as address, SnClient(address, tls(identities)) as client:
+        async with aclosing(client.blocks(0)) as blocks:
+            assert [await anext(blocks) for _ in range(500)] == [b"{}"] * 500
+
+
 @pytest.mark.parametrize("call", ["submit", "status", "cluster", "blocks"])
 @pytest.mark.parametrize("kind", HOSTILE)
 async def test_a_hostile_answer_costs_the_client_bounded_memory_and_time(
@@ -167,6 +218,55 @@ async def test_a_hostile_answer_costs_the_client_bounded_memory_and_time(
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
     assert peak < 100_000_000  # aiohttp parses what has come at once into objects, a read of 256 KiB at most
+
+
+STATUS: dict[str, Any] = {
+    "network": "test",
+    "network_id": "00",
+    "sn": "sn-1",
+    "version": "1",
+    "height": 3,
+    "hash": "00",
+    "ordering": "local",
+    "votes": True,
+    "majority": True,
+    "fault_tolerance": "none",
+    "bears": "none",
+    "alarms": [],
+    "sns": [],
+    "nodes": [],
+    "trainings": [],
+    "recoveries": [],
+    "expiries": [],
+}
+STATE: dict[str, Any] = {"height": 1, "hash": "00", "state_hash": "00"}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "status": STATUS,
+    "state": STATE,
+    "submit": {"height": 1},
+    "append": {"height": 1, "hash": "00"},
+}
+WRONG = [None, [[]], {"a": 1}, 10**30, -(10**30), 1.5, "\ud800"]
+
+
+@pytest.mark.parametrize("call", ANSWERS)
+async def test_an_answer_with_a_field_that_is_missing_or_wrong_is_refused_by_the_client(
+    call: str, identities: Identities
+) -> None:
+    right = ANSWERS[call]
+    wrong = [{name: right[name] for name in right if name != left_out} for left_out in right]
+    wrong += [right | {name: value} for name in right for value in WRONG if (name, value) != ("majority", None)]
+    texts = [*map(json.dumps, wrong), '{"height": %s}' % ("9" * 5000), "null", "[]", "1", '"x"']
+    body = json.dumps(right)
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await whole(body.encode())(writer)
+
+    async with server(identities["SN-1"], answer) as address, SnClient(address, tls(identities)) as client:
+        await CALLS[call](client)
+        for body in texts:  # noqa: B007 - it is what the server sends
+            with pytest.raises(Unavailable, match="sends an answer that cannot be understood"):
+                print(body[:300], await CALLS[call](client))
 
 
 async def test_the_text_of_a_refusal_cannot_forge_log_lines(identities: Identities) -> None:

@@ -6,6 +6,7 @@
 import asyncio
 import io
 import ssl
+import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +15,7 @@ import aiohttp
 import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
+from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Ordered, Status
 from swarmlearning.api.sntls import Fault, NotAnSnError, SnTls
 from swarmlearning.errors import UserError
 from swarmlearning.transport.parties import Credential
@@ -25,6 +27,12 @@ SILENCE_SECONDS = 6.0
 CONNECTIONS = 4
 """To one SN: the stream of blocks, and requests meanwhile. An SN has room for 1024 in all."""
 MAX_LINE = 2 * 1024 * 1024
+LONGEST_BESIDE = 1000
+"""Bytes of a line of a block stream that is no block: a height, or a comment."""
+LINES_PER_BLOCK = 8
+LINES_PER_SECOND = 8.0
+MOST_LINES = 64.0
+"""Lines beside blocks: a stream may have so many for each block and in each second, and so many at once."""
 MAX_ANSWER = 2 * 1024 * 1024
 """Bytes of an answer: a block, or something shorter."""
 MAX_STATUS = 16 * 1024 * 1024
@@ -59,33 +67,28 @@ class _RefusalBody(msgspec.Struct, frozen=True):
     height: int = -1
 
 
-class _Height(msgspec.Struct, frozen=True):
-    height: int
-
-
-class _Ordered(msgspec.Struct, frozen=True):
-    height: int
-    hash: str
-
-
-class ClusterMember(msgspec.Struct, frozen=True):
-    """A member of the etcd cluster; `name` is the SN's UID, empty until its member has started once."""
-
-    id: int
-    name: str
-    peer_url: str
-    learner: bool
-
-
-class _StatusHead(msgspec.Struct, frozen=True):
-    network: str
-    network_id: str
-    height: int
-    ordering: str
-
-
 def _no_fault(credential: Credential) -> str:
     return ""
+
+
+class _Allowance:
+    """Counts the lines of a block stream that are no blocks, so that a stream of nothing else ends."""
+
+    def __init__(self) -> None:
+        self._left = MOST_LINES
+        self._at = time.monotonic()
+
+    def earn(self, lines: float) -> None:
+        """Allows more lines."""
+        self._left = min(MOST_LINES, self._left + lines)
+
+    def spend(self, length: int) -> bool:
+        """True if one more line of this length is allowed."""
+        now = time.monotonic()
+        self.earn((now - self._at) * LINES_PER_SECOND)
+        self._at = now
+        self._left -= 1
+        return self._left >= 0 and length <= LONGEST_BESIDE
 
 
 class SnClient:
@@ -130,7 +133,7 @@ class SnClient:
         """Height of the block that holds the transaction. Raises `Refusal`, or `Unavailable`: then it may or may not
         be on the chain, and sending the same bytes again is safe."""
         return self._read(
-            _Height, await self._request("POST", "/transactions", raw.encode(), "application/jose")
+            Acceptance, await self._request("POST", "/transactions", raw.encode(), "application/jose")
         ).height
 
     async def announce(
@@ -146,7 +149,7 @@ class SnClient:
         Raises `Refusal` (`conflict`: another block was faster), or `Unavailable`: it may or may not be ordered.
         """
         path = f"/log/{height + 1}?previous={block_hash}"
-        head = self._read(_Ordered, await self._request("POST", path, entry, "application/octet-stream"))
+        head = self._read(Ordered, await self._request("POST", path, entry, "application/octet-stream"))
         return head.height, head.hash
 
     async def cluster(self) -> list[ClusterMember]:
@@ -161,15 +164,16 @@ class SnClient:
         """The raw block of this height. Raises `Refusal` when there is none."""
         return await self._request("GET", f"/blocks/{height}")
 
-    async def state(self, height: int) -> dict[str, Any]:
-        """`height`, `hash` of the block, `state_hash` after it. Raises `Refusal` when the SN does not know."""
-        return self._read(dict[str, Any], await self._request("GET", f"/blocks/{height}/state"))
+    async def state(self, height: int) -> BlockState:
+        """The hashes of the block at this height and of the state after it. Raises `Refusal` when the SN does not
+        know."""
+        return self._read(BlockState, await self._request("GET", f"/blocks/{height}/state"))
 
     async def status(self) -> dict[str, Any]:
-        """The SN's view of the network: nodes, trainings, what they wait for."""
-        answer = await self._request("GET", "/status", limit=MAX_STATUS)
-        self._read(_StatusHead, answer)
-        return self._read(dict[str, Any], answer)
+        """The SN's view of the network, with the fields of `answers.Status`."""
+        answer = self._read(Status, await self._request("GET", "/status", limit=MAX_STATUS))
+        found: dict[str, Any] = msgspec.to_builtins(answer)
+        return found
 
     async def blocks(self, start: int) -> AsyncGenerator[bytes, None]:
         """Every block from height `start` on, raw, each as soon as it is committed. Ends with `Unavailable`."""
@@ -179,10 +183,15 @@ class SnClient:
                 response = await self._open("GET", f"/blocks?from={start}", timeout=timeout)
             async with response:
                 if response.status != 200:
-                    raise _refusal(response.status, await self._body(response, MAX_ERROR))
-                async for line in response.content:
+                    raise self._failure(response.status, await self._body(response, MAX_ERROR))
+                self._refuse_coding(response)
+                beside = _Allowance()
+                while line := await self._line(response):
                     if line.startswith(b"data: "):
+                        beside.earn(LINES_PER_BLOCK)
                         yield line[6:].rstrip(b"\n")
+                    elif not beside.spend(len(line)):
+                        raise Unavailable(f"SN {self.address} sends much that is no block on its block stream")
         except FAILURES as error:
             raise self._unavailable(error) from error
         raise Unavailable(f"SN {self.address} has ended the block stream")
@@ -196,12 +205,9 @@ class SnClient:
             async with await self._open(method, path, data=body, headers=headers) as response:
                 if 200 <= response.status < 300:
                     return await self._body(response, limit)
-                refusal = _refusal(response.status, await self._body(response, MAX_ERROR))
+                raise self._failure(response.status, await self._body(response, MAX_ERROR))
         except FAILURES as error:
             raise self._unavailable(error) from error
-        if 400 <= response.status < 500:
-            raise refusal
-        raise Unavailable(f"SN {self.address}: {refusal.detail}")
 
     async def _open(self, method: str, path: str, **options: Any) -> aiohttp.ClientResponse:
         if self._session.closed:
@@ -210,8 +216,7 @@ class SnClient:
 
     async def _body(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
         """The body, at most `limit` bytes and not encoded. Raises `Unavailable`."""
-        if response.headers.get("content-encoding", "identity") != "identity":
-            raise Unavailable(f"SN {self.address} sends encoded content, which was not requested")
+        self._refuse_coding(response)
         body = bytearray()
         async for piece in response.content.iter_any():
             body += piece
@@ -219,11 +224,27 @@ class SnClient:
                 raise Unavailable(f"SN {self.address} sends more than the {limit} bytes that an answer may have")
         return bytes(body)
 
+    async def _line(self, response: aiohttp.ClientResponse) -> bytes:
+        """The next line of a block stream, whatever it consists of; empty at the end."""
+        async with asyncio.timeout(self._seconds):
+            return await response.content.readline()
+
+    def _refuse_coding(self, response: aiohttp.ClientResponse) -> None:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise Unavailable(f"SN {self.address} sends encoded content, which was not requested")
+
     def _read(self, kind: type[T], answer: bytes) -> T:
         try:
             return msgspec.json.decode(answer, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Unavailable(f"SN {self.address} sends an answer that cannot be understood: {error}") from error
+
+    def _failure(self, status: int, body: bytes) -> Refusal | Unavailable:
+        """The error of an answer that is not the one requested."""
+        refusal = _refusal(status, body)
+        if 400 <= status < 500:
+            return refusal
+        return Unavailable(f"SN {self.address}: {refusal.detail}")
 
     def _unavailable(self, error: Exception) -> Unavailable:
         """A failed TLS handshake is final: the address, a certificate or the CAs of a side are wrong."""
@@ -260,7 +281,8 @@ def _refusal(status: int, body: bytes) -> Refusal:
     try:
         found = msgspec.json.decode(body, type=_RefusalBody)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Refusal(f"http-{status}", printable(body[:300].decode(errors="replace")), -1)
+        text = body[:300].decode(errors="replace")
+        return Refusal(f"http-{status}", printable(text) or f"it answers with HTTP status {status}", -1)
     return Refusal(printable(found.code), printable(found.detail), found.height)
 
 

@@ -125,7 +125,8 @@ async def _states(height: int, clients: Sequence[SnClient]) -> list[State]:
     async def request(client: SnClient) -> list[State]:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return [State(**await client.state(height))]
+                found = await client.state(height)
+                return [State(found.height, found.hash, found.state_hash)]
         except (Unavailable, Refusal, TimeoutError):
             return []
 

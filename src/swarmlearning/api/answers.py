@@ -1,0 +1,132 @@
+"""The answers of an SN as its clients read them: every field is checked, and what is not known here is left out.
+
+An SN belongs to another organisation. Whoever uses an answer can rely on its fields and types, not on its truth.
+"""
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from swarmlearning.views.training import Waiting
+
+Height: TypeAlias = Annotated[int, msgspec.Meta(ge=-1, le=2**53)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class Acceptance(msgspec.Struct, frozen=True):
+    """The height of the block that holds a transaction."""
+
+    height: Height
+
+
+class Ordered(msgspec.Struct, frozen=True):
+    """The new head of the log."""
+
+    height: Height
+    hash: str
+
+
+class BlockState(msgspec.Struct, frozen=True):
+    """The hash of a block, and that of the state after it."""
+
+    height: Height
+    hash: str
+    state_hash: str
+
+
+class ClusterMember(msgspec.Struct, frozen=True):
+    """A member of the etcd cluster; `name` is the SN's UID, empty until its member has started once."""
+
+    id: int
+    name: str
+    peer_url: str
+    learner: bool
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """The progress of an SL's local training; see `ordering.protocols.TrainingProgress`."""
+
+    epochs: Count
+    total_epochs: Count
+    batches_per_second: float | None
+    samples_per_second: float | None
+    eta_seconds: float | None
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """A registered node."""
+
+    uid: str
+    type: str
+    name: str
+    incarnation: Count
+    alive: bool
+    left: bool
+    state: str
+    version: str
+    addresses: dict[str, str]
+    training: Progress | None
+
+
+class TrainingStatus(msgspec.Struct, frozen=True):
+    """A training contract in short."""
+
+    name: str
+    rounds: Count
+    over: bool
+    min_peers: Count | None
+    members: list[str]
+    leader: str | None
+    waiting_for: list[str]
+    text: str
+    waiting: Waiting
+
+
+class VoterStatus(msgspec.Struct, frozen=True):
+    """An SN's part in ordering."""
+
+    uid: str
+    name: str
+    part: str
+    founder: bool
+    witness: bool
+    height: Height | None
+    lag: Count | None
+    present: bool | None
+
+
+class RecoveryStatus(msgspec.Struct, frozen=True):
+    """A restart of the network from the SN `by` without `lost` (UIDs)."""
+
+    height: Height
+    by: str
+    lost: list[str]
+
+
+class ExpiryStatus(msgspec.Struct, frozen=True):
+    """The end of a certificate (Unix time in milliseconds)."""
+
+    of: str
+    expires_ms: Count
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The network as an SN sees it; the SN's side, `sn.status`, describes the fields."""
+
+    network: str
+    network_id: str
+    sn: str
+    version: str
+    height: Height
+    hash: str
+    ordering: str
+    votes: bool
+    majority: bool | None
+    fault_tolerance: str
+    bears: str
+    alarms: list[str]
+    sns: list[VoterStatus]
+    nodes: list[NodeStatus]
+    trainings: list[TrainingStatus]
+    recoveries: list[RecoveryStatus]
+    expiries: list[ExpiryStatus]
