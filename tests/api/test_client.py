@@ -193,9 +193,12 @@ async def test_a_quiet_block_stream_stays_open(identities: Identities, monkeypat
         await writer.drain()
         await asyncio.sleep(60)
 
-    async with server(identities["SN-1"], answer) as address, SnClient(address, tls(identities)) as client:
-        async with aclosing(client.blocks(0)) as blocks:
-            assert [await anext(blocks) for _ in range(500)] == [b"{}"] * 500
+    async with (
+        server(identities["SN-1"], answer) as address,
+        SnClient(address, tls(identities)) as client,
+        aclosing(client.blocks(0)) as blocks,
+    ):
+        assert [await anext(blocks) for _ in range(500)] == [b"{}"] * 500
 
 
 @pytest.mark.parametrize("call", ["submit", "status", "cluster", "blocks"])
@@ -246,7 +249,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "submit": {"height": 1},
     "append": {"height": 1, "hash": "00"},
 }
-WRONG = [None, [[]], {"a": 1}, 10**30, -(10**30), 1.5, "\ud800"]
+WRONG: list[object] = [None, [[]], {"a": 1}, 10**30, -(10**30), 1.5, "\ud800"]
 
 
 @pytest.mark.parametrize("call", ANSWERS)
@@ -264,7 +267,7 @@ async def test_an_answer_with_a_field_that_is_missing_or_wrong_is_refused_by_the
 
     async with server(identities["SN-1"], answer) as address, SnClient(address, tls(identities)) as client:
         await CALLS[call](client)
-        for body in texts:  # noqa: B007 - it is what the server sends
+        for body in texts:
             with pytest.raises(Unavailable, match="sends an answer that cannot be understood"):
                 print(body[:300], await CALLS[call](client))
 
@@ -278,6 +281,17 @@ async def test_the_text_of_a_refusal_cannot_forge_log_lines(identities: Identiti
     assert str(refusal.value).isprintable()
     assert r"a\nINFO" in refusal.value.detail
     assert len(refusal.value.detail) < MAX_DETAIL + 50
+
+
+async def test_the_text_of_an_unreadable_answer_cannot_steer_a_terminal(identities: Identities) -> None:
+    """What is wrong is quoted."""
+    training = {"name": "t", "rounds": 1, "over": True, "min_peers": 2, "members": [], "leader": None}
+    training |= {"waiting_for": [], "text": "", "waiting": {"contract": "t", "phase": "\x1b[31m\n"}}
+    body = json.dumps(STATUS | {"trainings": [training]}).encode()
+    async with server(identities["SN-1"], whole(body)) as address, SnClient(address, tls(identities)) as client:
+        with pytest.raises(Unavailable, match="Invalid enum value") as error:
+            await client.status()
+    assert str(error.value).isprintable()
 
 
 async def test_every_call_of_a_closed_client_is_an_error(identities: Identities) -> None:

@@ -5,7 +5,7 @@ import itertools
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from support.ports import fixed_port
 from support.scripted_sn import Answer, scripted_sn
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.node import heartbeat as module
 from swarmlearning.node.heartbeat import Heartbeat, Progress
 
@@ -49,10 +50,12 @@ def beating(
     address: str,
     progress: Progress = lambda: (0, 0, None),
     on_superseded: Callable[[str], None] = nothing,
+    others: Sequence[str] = (),
+    chain: Callable[[], Chain] = Chain,
 ) -> Iterator[threading.Thread]:
     """The first start of `sl-1` at work; its thread."""
-    heart = Heartbeat(client_context(identity), "sl-1", 1, progress, on_superseded)
-    heart.start(lambda: [address])
+    heart = Heartbeat(client_context(identity), "sl-1", 1, progress, on_superseded, chain)
+    heart.start(lambda: [address, *others])
     try:
         yield heart._thread
     finally:
@@ -81,9 +84,10 @@ async def test_the_heartbeat_ends_and_reports_why_when_a_newer_start_has_registe
     superseded, identity = Superseded(), identities["SL-1"]
     async with running_sn(tmp_path, identities["SN-1"]) as sn, member(sn["api"], identity) as sl:
         await sl.register()
-        with beating(identity, sn["api"], on_superseded=superseded) as thread:
+        with beating(identity, sn["api"], on_superseded=superseded, chain=lambda: sl.chain) as thread:
             async with member(sn["api"], identity, incarnation=2) as again:
                 await again.register()
+            await sl.catch_up()
             reason = await superseded.reason
             await asyncio.to_thread(thread.join, 60)
             assert not thread.is_alive()
@@ -119,7 +123,24 @@ async def test_other_refusals_are_logged_and_do_not_end_the_heartbeat(
     async with scripted_sn(identities["SN-1"], [], answers=[refuse, *[beats] * 1000]) as sn:
         with caplog.at_level(logging.WARNING), beating(identities["SL-1"], sn.address):
             await beats.enough.wait()
-    assert "heartbeat refused: who? (unknown-node)" in caplog.text
+    assert f"heartbeat refused by SN {sn.address}: who? (unknown-node)" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["unknown-node", "old-incarnation", "unknown-incarnation", "unavailable", "x"])
+async def test_a_heartbeat_that_one_sn_refuses_goes_to_the_next(identities: Identities, code: str) -> None:
+    """A refusal may be false, and the lease runs out; that a newer start has registered shows the chain alone."""
+
+    def refuse(raw: str) -> Answer:
+        return 409, {"code": code, "detail": "so it claims", "height": 3}
+
+    beats = Beats(3)
+    async with (
+        scripted_sn(identities["SN-1"], [], answers=[refuse] * 1000) as liar,
+        scripted_sn(identities["SN-1"], [], answers=[beats] * 1000) as honest,
+    ):
+        with beating(identities["SL-1"], liar.address, others=[honest.address]):
+            await beats.enough.wait()
+    assert len(liar.received) >= 3
 
 
 async def test_the_heartbeat_stops_at_once_while_none_of_many_sns_answers(identities: Identities) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from support.mining import Site
 from support.network import read
+from swarmlearning.api.answers import BlockState
 from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.ledger import block
 from swarmlearning.node.errors import NodeError
@@ -50,16 +51,18 @@ class Sn:
         self._state = state
         self._recoveries = recoveries
         self._blocks = blocks
+        self.requested = 0
 
-    async def state(self, height: int) -> dict[str, Any]:
+    async def state(self, height: int) -> BlockState:
         if self._state is None:
             raise Unavailable("down")
-        return self._state._replace(height=height)._asdict()
+        return BlockState(height, self._state.hash, self._state.state_hash)
 
     async def status(self) -> dict[str, Any]:
         return {"recoveries": self._recoveries}
 
     async def block(self, height: int) -> bytes:
+        self.requested += 1
         return self._blocks[height]
 
 
@@ -101,3 +104,11 @@ async def test_a_reported_recovery_counts_only_with_its_sealed_block() -> None:
     claim = {"height": 2, "by": "sn-1", "lost": ["sn-2"]}
     liar = Sn(None, [claim], site.log.entries)
     assert await recovery_excluding("sn-2", site.ledger.chain, as_clients(liar)) is None
+
+
+async def test_a_long_list_of_false_recoveries_costs_one_request() -> None:
+    site = Site()
+    claims = [{"height": 2, "by": "sn-1", "lost": ["sn-2"]} for _ in range(1000)]
+    liar = Sn(None, claims, site.log.entries)
+    assert await recovery_excluding("sn-2", site.ledger.chain, as_clients(liar)) is None
+    assert liar.requested == 1

@@ -15,6 +15,7 @@ from support.local_sn import Member, fetch, member
 from support.mining import Site, engine_of, full_disk
 from support.network import CONTRACT, session
 from swarmlearning import __version__
+from swarmlearning.api import answers
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.api.protocol import Limits
 from swarmlearning.api.server import Server
@@ -152,6 +153,11 @@ async def test_only_the_newest_start_of_a_node_renews_its_lease(sl: Member, iden
     assert refusal.value.code == "old-incarnation"
 
 
+PROGRESS = dict.fromkeys(("epochs", "total_epochs", "batches_per_second", "samples_per_second", "eta_seconds"), 1)
+WRONG_PROGRESS: list[dict[str, Any]] = [{"epochs": 10**30}, {"total_epochs": -1}, {"eta_seconds": 1e305}]
+"""It would stand in the status, where no client could read it."""
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -159,6 +165,9 @@ async def test_only_the_newest_start_of_a_node_renews_its_lease(sl: Member, iden
         {"incarnation": 0, "steps": 0, "moved": 0},
         {"incarnation": "x"},
         {"incarnation": 1, "steps": 0, "moved": 0, "training": {}},
+        {"incarnation": 1, "steps": 10**30, "moved": 0},
+        {"incarnation": 1, "steps": 0, "moved": 2**53},
+        *({"incarnation": 1, "steps": 0, "moved": 0, "training": PROGRESS | wrong} for wrong in WRONG_PROGRESS),
         [],
         "x",
     ],
@@ -289,6 +298,11 @@ FIELDS = {
     "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "left", "state", "version", "addresses", "training"},
     "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text", "waiting"},
 }
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS.keys() & vars(answers).keys()))
+def test_clients_read_every_field_of_an_answer(name: str) -> None:
+    assert set(getattr(answers, name).__struct_fields__) == FIELDS[name]
 
 
 async def test_the_openapi_description_lists_exactly_the_operations_and_answers(

@@ -130,3 +130,10 @@ def test_a_leader_whose_last_result_others_could_not_fetch_is_named_with_its_add
     play.state = msgspec.structs.replace(play.state, members={**play.state.members, leader: unreachable})
     text = waiting_text(waiting(play.state), {}, {leader: "10.0.0.9:30305"})
     assert text == f"round 0: {leader} (others cannot fetch models from it, at 10.0.0.9:30305) is merging 2 models"
+
+
+def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
+    """Whoever seals a block chooses its time."""
+    assert clock(253_402_300_799_999) == "9999-12-31 23:59:59Z"
+    for odd in (253_402_300_800_000, 2**53, 10**30, -1, -(2**53)):
+        assert clock(odd) == f"{odd} ms"

@@ -7,10 +7,12 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
+from swarmlearning.ledger.fields import Count
 from swarmlearning.views.training import Waiting
 
-Height: TypeAlias = Annotated[int, msgspec.Meta(ge=-1, le=2**53)]
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Height: TypeAlias = Annotated[int, msgspec.Meta(ge=-1, lt=2**53)]
+Time: TypeAlias = Annotated[int, msgspec.Meta(gt=-(2**53), lt=2**53)]
+"""Unix time in milliseconds."""
 
 
 class Acceptance(msgspec.Struct, frozen=True):
@@ -104,10 +106,10 @@ class RecoveryStatus(msgspec.Struct, frozen=True):
 
 
 class ExpiryStatus(msgspec.Struct, frozen=True):
-    """The end of a certificate (Unix time in milliseconds)."""
+    """The end of a certificate."""
 
     of: str
-    expires_ms: Count
+    expires_ms: Time
 
 
 class Status(msgspec.Struct, frozen=True):

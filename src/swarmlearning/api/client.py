@@ -237,7 +237,8 @@ class SnClient:
         try:
             return msgspec.json.decode(answer, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Unavailable(f"SN {self.address} sends an answer that cannot be understood: {error}") from error
+            text = printable(str(error))  # it may quote the answer
+            raise Unavailable(f"SN {self.address} sends an answer that cannot be understood: {text}") from error
 
     def _failure(self, status: int, body: bytes) -> Refusal | Unavailable:
         """The error of an answer that is not the one requested."""

@@ -20,6 +20,7 @@ from swarmlearning.views.names import displayed
 from swarmlearning.views.render import expiry_text
 
 LONGEST_LINE = 1000
+LONGEST_TEXT = 100
 STYLES = {"alive": "green", "left": "dim"}
 LEASES = {True: Text("there", "green"), False: Text("gone", "red"), None: Text("?")}
 
@@ -80,7 +81,7 @@ def _nodes(found: dict[str, Any]) -> Table:
     table = Table("type", "name", "state", "start", "addresses", "training", "uid", box=None, pad_edge=False)
     for node in sorted(found["nodes"], key=lambda node: (node["type"] != "SN", node["name"])):
         addresses = ", ".join(f"{service} {address}" for service, address in sorted(node["addresses"].items()))
-        training = describe(**node["training"]) if node["training"] else ""
+        training = displayed(describe(**node["training"]), LONGEST_TEXT) if node["training"] else ""
         table.add_row(
             displayed(node["type"]),
             displayed(node["name"]),

@@ -11,6 +11,7 @@ from typing import Any
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts import network
 from swarmlearning.node.snpool import SnPool
 
 logger = logging.getLogger("swarm.heartbeat")
@@ -44,13 +45,13 @@ class Heartbeat:
         self._progress = progress
         self._on_superseded = on_superseded
         self.outage: tuple[float, str] | None = None
-        """Since when (Unix time) no SN has answered, and why; None while one does. May be read in any thread."""
+        """Since when (Unix time) no SN renews the lease, and why; None while one does. May be read in any thread."""
         self._stopped = threading.Event()
         self._addresses: Callable[[], Sequence[str]] = list
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self, addresses: Callable[[], Sequence[str]]) -> None:
-        """Begins to renew with the first of the SNs that answers; `addresses` is called before each beat."""
+        """Begins to renew with the first of the SNs that accepts; `addresses` is called before each beat."""
         self._addresses = addresses
         self._thread.start()
 
@@ -73,7 +74,7 @@ class Heartbeat:
             await pool.close()
 
     async def _beat_once(self, pool: SnPool) -> None:
-        """Renews the lease with the first SN that answers, and notes when none does."""
+        """Renews the lease with the first SN that accepts, and notes when none does."""
         addresses, reason = self._addresses(), "no SN is known"
         pool.keep(addresses)
         for address in addresses:
@@ -85,16 +86,22 @@ class Heartbeat:
         self.outage = (self.outage[0] if self.outage else time.time(), reason)
 
     async def _announce(self, client: SnClient) -> str:
-        """The reason why this SN has not answered; empty when it has."""
+        """The reason why this SN has not renewed the lease; empty when it has, or this node must stop."""
         try:
             await client.announce(self._uid, self._incarnation, *self._progress())
         except Unavailable as error:
             logger.debug("%s", error)
             return str(error)
         except Refusal as refusal:
-            if refusal.code == Code.OLD_INCARNATION:
+            if refusal.code == Code.OLD_INCARNATION and self._is_superseded():
                 self._stopped.set()
                 self._on_superseded(refusal.detail)
-            else:
-                logger.warning("heartbeat refused: %s", refusal)
+                return ""
+            logger.warning("heartbeat refused by SN %s: %s", client.address, refusal)
+            return f"SN {client.address} refuses the heartbeat: {refusal}"
         return ""
+
+    def _is_superseded(self) -> bool:
+        """True if the verified chain shows a newer start of this node: an SN's word alone does not end it."""
+        known = network.node(self._chain().world, self._uid)
+        return known is not None and known.incarnation > self._incarnation

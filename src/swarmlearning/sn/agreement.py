@@ -83,9 +83,13 @@ def judge(mine: State, others: Sequence[State]) -> Fault:
 async def recovery_excluding(uid: str, chain: Chain, clients: Sequence[SnClient]) -> Recovery | None:
     """The recovery that has restarted the network without the SN `uid`, proved by its sealed block; None without."""
     known = {recovery.height for recovery in network.recoveries(chain.world)}
-    for client, recovery in await _recoveries(clients):
-        if uid in recovery.lost and recovery.height not in known and await _is_proved(client, chain, recovery):
-            return recovery
+    for client, reported in await _recoveries(clients):
+        excluding = [each for each in reported if uid in each.lost and each.height not in known]
+        if not excluding:
+            continue
+        newest = max(excluding, key=lambda each: each.height)  # one for each SN: a false list costs one request
+        if await _is_proved(client, chain, newest):
+            return newest
     return None
 
 
@@ -96,8 +100,9 @@ def _without(chain: Chain, recovery: Recovery) -> str:
 
 async def _is_proved(client: SnClient, chain: Chain, recovery: Recovery) -> bool:
     try:
-        block = chain.rules.read(await client.block(recovery.height))
-    except (Unavailable, Refusal, MalformedError) as error:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            block = chain.rules.read(await client.block(recovery.height))
+    except (Unavailable, Refusal, TimeoutError, MalformedError) as error:
         logger.warning("%s reports a recovery and does not prove it: %s", client.address, error)
         return False
     sent = [signed.content for signed in block.transactions if signed.content.sender == recovery.by]
@@ -109,16 +114,15 @@ async def _is_proved(client: SnClient, chain: Chain, recovery: Recovery) -> bool
     )
 
 
-async def _recoveries(clients: Sequence[SnClient]) -> list[tuple[SnClient, Recovery]]:
-    async def request(client: SnClient) -> list[tuple[SnClient, Recovery]]:
+async def _recoveries(clients: Sequence[SnClient]) -> list[tuple[SnClient, list[Recovery]]]:
+    async def request(client: SnClient) -> list[Recovery]:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                found = msgspec.convert((await client.status())["recoveries"], list[Recovery])
-        except (Unavailable, Refusal, TimeoutError, msgspec.ValidationError):
+                return msgspec.convert((await client.status())["recoveries"], list[Recovery])
+        except (Unavailable, Refusal, TimeoutError):
             return []
-        return [(client, recovery) for recovery in found]
 
-    return [entry for answer in await asyncio.gather(*map(request, clients)) for entry in answer]
+    return list(zip(clients, await asyncio.gather(*map(request, clients)), strict=True))
 
 
 async def _states(height: int, clients: Sequence[SnClient]) -> list[State]:

@@ -10,6 +10,7 @@ from swarmlearning.views.training import Activity, Awaited, Participation, Waiti
 LONGEST_LIST = 20
 SHOWN_GAPS = 8
 WARNING_DAYS = 30
+YEAR_10000_MS = 253_402_300_800_000
 DAY_MS = 24 * 3600 * 1000
 
 REASONS = {
@@ -108,7 +109,9 @@ def activity_text(activity: Activity, number: int | None) -> str:
 
 
 def clock(milliseconds: int) -> str:
-    """A block time in UTC: `2026-01-31 23:59:59Z`."""
+    """A block time in UTC: `2026-01-31 23:59:59Z`; one that no calendar has, as the number it is."""
+    if not 0 <= milliseconds < YEAR_10000_MS:
+        return f"{milliseconds} ms"
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 

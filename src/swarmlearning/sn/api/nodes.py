@@ -1,11 +1,11 @@
 """`/presence`, `/status` and the smaller questions about the network's state."""
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from swarmlearning.api.peer import peer_credential
 from swarmlearning.ledger.codes import Code
@@ -21,13 +21,26 @@ from swarmlearning.views.training import waiting
 router = APIRouter()
 
 
+Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**53)]
+"""As on the ledger: every program for JSON reads it exactly, and clients of the status refuse others."""
+MOST = 1e300
+
+
+def _check(progress: TrainingProgress) -> TrainingProgress:
+    counts = (progress.epochs, progress.total_epochs)
+    measures = (progress.batches_per_second, progress.samples_per_second, progress.eta_seconds)
+    if not all(0 <= count < 2**53 for count in counts) or not all(0 <= (each or 0.0) <= MOST for each in measures):
+        raise ValueError("no progress that a training can have")
+    return progress
+
+
 class Beat(BaseModel):
     """A heartbeat: the number of the node's start, and its progress: an SL's batches in `steps`, an SN's height."""
 
     incarnation: int = Field(ge=1)
-    steps: int = Field(ge=0)
-    moved: int = Field(ge=0)
-    training: TrainingProgress | None = None
+    steps: Count
+    moved: Count
+    training: Annotated[TrainingProgress, AfterValidator(_check)] | None = None
 
 
 @router.put("/presence/{node}", status_code=204, responses=refusals(403, 409, 422))
