@@ -175,7 +175,7 @@ def test_the_state_hash_of_a_training_stays_the_same() -> None:
     play.set_attendance("c", "lost")
     play.depose("sn", by_sn=True)
     world = World().with_entries({"training/contract": play.state})
-    assert world.state_hash() == "e7730d013905ec5fd64f1079ce997bf4b1b6eff0cac9128ef54793540eff1b73"
+    assert world.state_hash() == "c0c5f1ae4cf6061cf890863c63ab1753627a9f985e53a4268b5fd858c34104ab"
 
 
 def test_the_state_hash_depends_on_the_entries_only() -> None:

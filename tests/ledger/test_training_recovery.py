@@ -226,9 +226,9 @@ def test_patience_with_a_leader_whose_results_are_lost_is_doubled_each_time() ->
 # --- a base that is lost too ------------------------------------------------------------------------------------------
 
 
-def void_round_1(*members: str) -> Play:
+def void_round_1(*members: str, min_peers: int = 2) -> Play:
     """Round 1 is collected again from the result of round 0, since its own result was lost."""
-    play = Play(*members)
+    play = Play(*members, min_peers=min_peers)
     play.complete_round(*members)
     play.submit(*members)
     play.publish()
@@ -257,11 +257,42 @@ def test_a_base_is_done_without_once_the_last_member_that_might_have_it_is_gone(
     assert lost_model(play.state) == 0
 
 
-def test_a_missing_base_is_reported_once() -> None:
-    play = void_round_1("a", "b")
-    play.missing("a", number=0)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("ab", 2, "a", "b", lost=False),
+        Case("ab", 2, "a", "", "b", lost=True),
+        Case("ab", 1, "a", "", "b", lost=False),
+        Case("abc", 2, "a", "", "bc", lost=True),
+        Case("abc", 2, "ab", "", "c", lost=False),
+        Case("abc", 3, "ab", "", "c", lost=True),
+        Case("abcd", 2, "ab", "", "cd", lost=False),
+        Case("abcde", 3, "a", "b", "cde", lost=True),
+        Case("abcde", 4, "a", "b", "cde", lost=False),
+    ],
+)
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_base_is_done_without_when_those_who_have_given_it_up_outnumber_those_who_may_have_it(
+    case: Case, slow: bool
+) -> None:
+    """Its holders may be members that nobody can fetch from (seed 20000664)."""
+    play = void_round_1(*case.members, min_peers=case.min_peers)
+    play.missing(*case.missing, *case.given_up, number=0)
+    play.missing(*case.given_up, number=0, lasting=not slow, slow=slow)
+    if case.lost:
+        play.void(number=0)
+        assert (play.round.number, play.round.base) == (1, "")
+    else:
+        with pytest.raises(Rejection, match="still-held"):
+            play.void(number=0)
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_a_missing_base_is_reported_once(lasting: bool) -> None:
+    play = void_round_1("a", "b", "c")
+    play.missing("a", number=0, lasting=lasting)
     with pytest.raises(Rejection, match="no-change: a has reported this already"):
-        play.missing("a", number=0)
+        play.missing("a", number=0, lasting=lasting)
 
 
 # --- an operator ends it ----------------------------------------------------------------------------------------------

@@ -237,6 +237,30 @@ def test_a_base_that_nobody_has_is_reported_missing() -> None:
     assert Send(Missing(0)) not in node.advance()
 
 
+@pytest.mark.parametrize(("moved", "report"), [(3, Missing(0, lasting=True)), (99, Missing(0, slow=True))])
+def test_a_base_that_does_not_come_for_long_is_reported_once_more(moved: int, report: Missing) -> None:
+    node = served("b")
+    node.play.submit("a", "b")
+    node.play.publish()
+    node.play.missing("a", "b")
+    node.play.void()
+    node.handle(Dropped(merged(0)))
+    node.advance()
+    node.handle(FetchFailed(merged(0), "refused"))
+    node.accept(Missing(0))
+    node.play.missing("b", number=0)
+    node.advance()
+    assert node.fire("retry", moved=3) == [Fetch(merged(0), ("a",))]
+    node.handle(FetchFailed(merged(0), "refused"))
+    node.now += 61.0  # a leader has failed in this round
+    assert node.fire("missing", moved=moved) == [Send(report)]
+    node.accept(report)
+    node.play.missing("b", number=0, lasting=True)
+    node.advance()
+    node.now += 61.0
+    assert node.fire("missing", moved=moved) == [], "once"
+
+
 def test_models_are_kept_as_long_as_any_site_may_need_them() -> None:
     node = leading("b")
     kept: set[str] = set()

@@ -176,6 +176,27 @@ def test_a_result_and_its_base_that_are_lost_on_every_disk_are_done_without(min_
     assert voids > 0
 
 
+def test_a_base_that_only_a_site_has_that_nobody_can_fetch_from_is_done_without() -> None:
+    """The others have lost it with the result, and their ML processes need it to begin (seed 20000664)."""
+    for swarm in swarms(*[Plan(rounds=3)] * 4, min_peers=3):
+
+        def lose_all_but_the_base_of_one(swarm: Swarm = swarm) -> None:
+            result, keeper = standing(swarm).digest, swarm.sites[standing(swarm).leader]
+            strikes(swarm, shield, keeper.uid, 2000.0)()
+            keeper.store.put(standing(swarm).closed.base)
+            for site in swarm.sites.values():
+                site.store.drop(result)
+                if site is not keeper:
+                    site.store.drop(standing(swarm).closed.base)
+                    strikes(swarm, lose_ml, site.uid, 1.0)()
+
+        swarm.until_healed(2000.0)
+        swarm.moments.when(published(1), lose_all_but_the_base_of_one)
+        begun, closed = first_time(published(1), swarm), first_time(published(2), swarm)
+        run(swarm)
+        assert closed[0] - begun[0] < 300.0
+
+
 # --- leaders that stand still ---------------------------------------------------------------------------------------
 
 

@@ -110,10 +110,14 @@ class Witness:
 
     def _voided(self, before: Training, after: Training, number: int) -> None:
         alive = {uid for uid, one in before.members.items() if one.attendance in ("present", "ml-lost")}
-        missing = before.result.missing if before.result else before.round.base_missing if before.round else ()
-        given_up = alive.intersection((*before.result.given_up, *before.result.slow) if before.result else ())
-        holding = alive.difference(missing)
-        holders = alive.intersection(before.result.holders if before.result else ())
+        if before.result is not None:
+            holding = alive.difference(before.result.missing)
+            given_up = alive.intersection((*before.result.given_up, *before.result.slow))
+            holders = alive.intersection(before.result.holders)
+        else:
+            assert before.round is not None
+            holding = holders = alive.difference(before.round.base_missing)
+            given_up = alive.intersection(before.round.base_given_up)
         few = bool(given_up) and (len(holding) < self._min_peers or len(holders) < len(given_up))
         require(not holding or few, f"round {number} is void although {holding} have not said that they miss it")
         if before.result is not None:

@@ -293,6 +293,8 @@ class Swarm:
         if training.over and not any(site.uid in training.members for site in here):
             return False  # nobody can settle it
         model = not needed or any(needed in site.store.whole for site in here if site.alive)
+        if not model and result is None:  # a base that fewer may have than miss it is done without
+            model = len(here) > sum(not site.dead for site in out)
         return len(here) >= self.min_peers and any(site.plan.settings.make_me_admin for site in here) and model
 
     def _check_waiting(self) -> None:
@@ -302,7 +304,7 @@ class Swarm:
             if not site.dead and site.script.process is not None and site.machine is not None:
                 text = _waits(site.machine)
                 told = any(f"{uid} ({how}" in text or uid not in text for uid in gone for how in ("lost", "left"))
-                told = told or "can lead" in text
+                told = told or "can lead" in text or "can get the latest model from nobody" in text
                 walled = [uid for uid, other in self.sites.items() if other.walled]
                 told = told or any(f"{uid} (others cannot fetch" in text for uid in walled)
                 told = told or any(other.dripping for other in self.sites.values())

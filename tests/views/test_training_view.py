@@ -37,6 +37,19 @@ def test_the_facts_of_a_collecting_round_name_every_member_without_a_model() -> 
     assert facts.awaited == (Awaited("b", "expected"), Awaited("c", "ml-lost", play.member("c").since_ms))
 
 
+def test_a_member_that_misses_the_result_or_the_base_of_the_round_is_named_with_that_reason() -> None:
+    play = Play("a", "b", "c")
+    play.complete_round("a", "b", "c")
+    play.submit("a", "b", "c")
+    play.publish()
+    play.missing("b")
+    assert Awaited("b", "no-base") in waiting(play.state).awaited
+    play.missing("a", "c")
+    play.void()
+    play.missing("b", number=0)
+    assert waiting(play.state).awaited == (Awaited("a", "expected"), Awaited("b", "no-base"), Awaited("c", "expected"))
+
+
 def test_a_frozen_round_is_merging_and_an_ended_training_is_over() -> None:
     play = Play("a", "b")
     play.submit("a", "b")

@@ -5,7 +5,7 @@ from collections.abc import Set
 from statistics import median_high
 
 from swarmlearning.ledger.bodies import Missing, ReportPerformance
-from swarmlearning.ledger.contracts.training.state import Member, Result, alive
+from swarmlearning.ledger.contracts.training.state import Member, alive, misses
 from swarmlearning.rounds.events import Timer, Verify
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import QUIET_SECONDS, REMEMBERED, RoundSettings
@@ -74,10 +74,10 @@ class Results:
         tried, watch = self._tried.get(digest, frozenset()), Timer("fetch", NEVER, digest)
         if digest in facts.work.fetching:
             if facts.timers.every(watch, QUIET_SECONDS):
-                self._watch(digest, result, untried=holders - tried)
+                self._watch(digest, untried=holders - tried)
         else:
             if holders <= tried:
-                self._report_missing(result)
+                self._report_missing()
             if not holders or facts.timers.pausing(digest):
                 return
             if not holders <= tried:
@@ -88,16 +88,16 @@ class Results:
         likeliest = sorted(holders, key=lambda uid: (uid in tried, uid != leader, uid))
         facts.fetch(digest, tuple(likeliest))
 
-    def _watch(self, digest: str, result: Result | None, untried: Set[str]) -> None:
+    def _watch(self, digest: str, untried: Set[str]) -> None:
         """A fetch that hangs here, or needs far too long, is as good as none: the others must not wait for this node's
         report. Holders that are `untried` come first."""
         slow = self._is_too_slow(digest)
         if slow and untried:
             self._facts.timers.pause(digest)  # what is not wanted meanwhile is cancelled; the next fetch tries them
-        elif slow and result:
-            self._report_slow(result)
-        elif slow or self._facts.moved == self._moved_then:
-            self._report_missing(result)
+        elif slow:
+            self._report_slow()
+        elif self._facts.moved == self._moved_then:
+            self._report_missing()
         self._moved_then = self._facts.moved
 
     def _is_too_slow(self, digest: str) -> bool:
@@ -111,34 +111,34 @@ class Results:
         limit = self._settings.result_seconds(self._size, usual, len(closed.deposed))
         return self._facts.now - self._since[digest] >= limit
 
-    def _report_slow(self, result: Result) -> None:
-        if self._facts.uid not in result.slow:
-            self._facts.send(Missing(result.closed.number, slow=True))
+    def _report_slow(self) -> None:
+        missed = misses(self._facts.training)
+        if missed and self._facts.uid not in (*missed.slow, *missed.given_up):
+            self._facts.send(Missing(missed.number, slow=True))
 
-    def _report_missing(self, result: Result | None) -> None:
-        """Reports that nobody provides the result, and again when no byte has come for long; or a void one's base."""
-        facts, current = self._facts, self._facts.training.round
-        if result is None:
-            if current and current.base and facts.uid not in current.base_missing:
-                facts.send(Missing(current.number - 1))
-        elif facts.uid not in result.missing:
+    def _report_missing(self) -> None:
+        """Reports that nobody provides the result, or a void one's base; and again when no byte has come for long."""
+        facts, missed = self._facts, misses(self._facts.training)
+        if missed is None:
+            return
+        if facts.uid not in missed.missing:
             self._moved_missing = None
-            facts.send(Missing(result.closed.number))
-        elif facts.uid not in result.given_up:
-            self._report_lasting(result)
+            facts.send(Missing(missed.number))
+        elif facts.uid not in missed.given_up:
+            self._report_lasting(missed.number)
 
-    def _report_lasting(self, result: Result) -> None:
+    def _report_lasting(self, number: int) -> None:
         """Reports that no byte of the result has come since it was reported missing, once that has lasted for long."""
-        facts = self._facts
+        facts, digest = self._facts, self._facts.latest.digest
         if self._moved_missing is None:
-            if facts.timers.pausing(result.digest):
+            if facts.timers.pausing(digest):
                 return
             self._moved_missing = facts.moved  # counted anew as the pause after the first failure ended
-        if facts.timers.every(Timer("missing", NEVER, result.digest), QUIET_SECONDS):
+        if facts.timers.every(Timer("missing", NEVER, digest), QUIET_SECONDS):
             if facts.moved == self._moved_missing:
-                facts.send(Missing(result.closed.number, lasting=True))
-            elif self._is_too_slow(result.digest):
-                self._report_slow(result)
+                facts.send(Missing(number, lasting=True))
+            elif self._is_too_slow(digest):
+                self._report_slow()
             self._moved_missing = facts.moved
 
     # --- reporting it -----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from swarmlearning.ledger.contracts.training.state import Attendance, Member, Round, Training, present
+from swarmlearning.ledger.contracts.training.state import Attendance, Member, Round, Training, misses, present
 from swarmlearning.ledger.world import World
 
 Phase: TypeAlias = Literal["empty", "opening", "leaderless", "collecting", "merging", "over"]
@@ -142,7 +142,8 @@ def _awaited(state: Training, uid: str) -> Awaited:
         return Awaited(uid, "unreachable")
     if uid in state.round.barred:
         return Awaited(uid, "unusable")
-    if state.result is not None and uid in state.result.missing:
+    missed = misses(state)
+    if missed is not None and uid in missed.missing:
         return Awaited(uid, "no-base")
     return Awaited(uid, "expected" if member.awaited else "joining")
 

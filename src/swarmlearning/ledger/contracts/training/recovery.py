@@ -16,6 +16,7 @@ from swarmlearning.ledger.contracts.training.state import (
     alive,
     all_hold,
     lost_model,
+    misses,
 )
 from swarmlearning.ledger.contracts.training.transitions import (
     elect_leader,
@@ -82,7 +83,7 @@ def missing(state: Training, body: Missing, uid: str) -> Training:
     """The member can get the result from nobody, or the base of the round in progress where the result is void."""
     member = member_of(state, uid)
     if (current := _with_base_of(state, body.round)) is not None:
-        return _misses_base(state, current, uid)
+        return _misses_base(state, current, uid, lasting=body.lasting or body.slow)
     result = standing_result(state, body.round)
     if uid in (result.given_up if body.lasting else result.slow if body.slow else result.missing):
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
@@ -103,10 +104,14 @@ def _with_base_of(state: Training, number: int) -> Round | None:
     return current if state.result is None and current and current.base and current.number - 1 == number else None
 
 
-def _misses_base(state: Training, current: Round, uid: str) -> Training:
-    if uid in current.base_missing:
+def _misses_base(state: Training, current: Round, uid: str, *, lasting: bool) -> Training:
+    if uid in (current.base_given_up if lasting else current.base_missing):
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
-    noted = msgspec.structs.replace(current, base_missing=_with(current.base_missing, uid))
+    noted = msgspec.structs.replace(
+        current,
+        base_missing=_with(current.base_missing, uid),
+        base_given_up=_with(current.base_given_up, uid) if lasting else current.base_given_up,
+    )
     return msgspec.structs.replace(state, round=noted)
 
 
@@ -121,8 +126,8 @@ def void(state: Training, body: Void, now_ms: int) -> Training:
     current = _with_base_of(state, body.round)
     result = None if current else standing_result(state, body.round)
     if lost_model(state) != body.round:
-        missing = result.missing if result else current.base_missing if current else ()
-        others = ", ".join(sorted(alive(state).difference(missing))) or "none"
+        missed = misses(state)
+        others = ", ".join(sorted(alive(state).difference(missed.missing if missed else ()))) or "none"
         raise Rejection(
             Code.STILL_HELD, f"the model of round {body.round} is not lost; live members that do not miss it: {others}"
         )
@@ -165,6 +170,7 @@ def _collected_anew(state: Training, closed: Round, base: str, now_ms: int) -> T
         barred={},
         unreachable=(),
         base_missing=(),
+        base_given_up=(),
     )
     return elect_leader(next_term(msgspec.structs.replace(state, members=members, round=again)))
 

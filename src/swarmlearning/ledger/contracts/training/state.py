@@ -55,7 +55,7 @@ readers; `transactions.py` has one function a transaction, `transitions.py` the 
 """
 
 from statistics import median_low
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -154,8 +154,9 @@ class Round(msgspec.Struct, frozen=True):
     """The round in progress.
 
     `base` is the standing result's digest, empty in round 0, or when it is lost; `base_missing` are those who can get
-    it from nobody. `unreachable` are contributors whose models could not be fetched yet. `deposed` are leaders that
-    made no progress, once for each time; `overdue` are members that report that the present one takes too long.
+    it from nobody; of these, `base_given_up` have tried for long. `unreachable` are contributors whose models could not
+    be fetched yet. `deposed` are leaders that made no progress, once for each time; `overdue` are members that report
+    that the present one takes too long.
     `reports` counts how often the leader has reported progress in this term, `moved` is what it reported last: the
     bytes that its node has moved, counted from anywhere.
     """
@@ -172,6 +173,7 @@ class Round(msgspec.Struct, frozen=True):
     no_progress: tuple[str, ...]
     unreachable: tuple[str, ...] = ()
     base_missing: tuple[str, ...] = ()
+    base_given_up: tuple[str, ...] = ()
     deposed: tuple[str, ...] = ()
     overdue: tuple[str, ...] = ()
     reports: int = 0
@@ -320,23 +322,39 @@ def alive(state: Training) -> set[str]:
     return {uid for uid, member in state.members.items() if member.alive}
 
 
+class Misses(NamedTuple):
+    """The members that miss the model to train on from, which is the result of round `number`; of these, some have
+    `given_up` after trying for long, or get it far too slowly."""
+
+    number: int
+    missing: tuple[str, ...]
+    given_up: tuple[str, ...]
+    slow: tuple[str, ...] = ()
+
+
+def misses(state: Training) -> Misses | None:
+    """The members that miss the standing result, or, where that is void, the base of the round in progress."""
+    result, current = state.result, state.round
+    if result is not None:
+        return Misses(result.closed.number, result.missing, result.given_up, result.slow)
+    if current is None or not current.base:
+        return None
+    return Misses(current.number - 1, current.base_missing, current.base_given_up)
+
+
 def lost_model(state: Training) -> int | None:
     """The round whose result is lost: training cannot go on with it. None where none is, or too few are there to judge.
 
-    That is so of a result that all miss; of one that too few hold to go on with, while the others have given up; and of
-    one that fewer hold than have given up, where those can go on. Of a base, only when all miss it.
+    That is so of a model that all miss; of one that too few hold to go on with, while the others have given up; and of
+    one that fewer hold than have given up, where those can go on. Whoever does not miss a base counts as its holder.
     """
-    there = alive(state)
-    if state.terms is None or state.settled or not there:
+    there, missed = alive(state), misses(state)
+    if state.terms is None or state.settled or not there or missed is None:
         return None
     if len(there) < state.terms.min_peers and not state.over:
         return None  # who is away may have it; once training is over nobody new can come in their place
-    result, current = state.result, state.round
-    if result is None:
-        lost = current is not None and bool(current.base) and there <= set(current.base_missing)
-        return current.number - 1 if current and lost else None
-    missing, given_up = there.intersection(result.missing), there.intersection((*result.given_up, *result.slow))
-    holders = there.intersection(result.holders)
+    missing, given_up = there.intersection(missed.missing), there.intersection((*missed.given_up, *missed.slow))
+    holders = there.intersection(state.result.holders) if state.result else there - missing
     alone = len(holders) < state.terms.min_peers and bool(given_up) and holders | given_up == there
     outnumbered = len(given_up) >= state.terms.min_peers and len(given_up) > len(holders)
-    return result.closed.number if missing == there or alone or outnumbered else None
+    return missed.number if missing == there or alone or outnumbered else None
