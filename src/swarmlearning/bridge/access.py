@@ -4,13 +4,17 @@ that, since the client runs as another user.
 What lies there is unpickled by the client: anyone who can write it runs code as the client's user. So all of it has
 this process's user as its owner, one name (no hard link to a file elsewhere), and no permission for anybody else. Files
 and pipes that exist are tightened where that is needed; a folder that exists is used as it is or refused; nothing is
-ever loosened. All is judged and changed by descriptor, never by path, so that it cannot be replaced meanwhile.
+ever loosened. All is judged and changed by descriptor, never by path, so that it cannot be replaced meanwhile; and
+nobody else can replace the folders above it (`parents.py`).
 """
 
+import errno
 import os
 import stat
 from pathlib import Path
 from typing import Final
+
+from swarmlearning.bridge.parents import check_parents, has_access_list, remove_access_list
 
 OPEN_FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """For every descriptor that is judged here."""
@@ -24,6 +28,10 @@ class Access:
     def __init__(self, group: int | None = None) -> None:
         self._group = group
 
+    def check_parents(self, path: Path) -> None:
+        """Raises OSError when others could replace `path`, by the folders above it."""
+        check_parents(path, self._group)
+
     def secure(self, descriptor: int, name: str, kind: int, *, made: bool) -> None:
         """Checks what is open, and leaves it with the permissions it is to have; `made`: by this process, just now.
 
@@ -32,6 +40,9 @@ class Access:
         found = os.fstat(descriptor)
         self._check(found, name, kind)
         allowed = self._mode(kind)
+        if kind == stat.S_IFDIR and not made and has_access_list(descriptor):
+            raise OSError(0, "it has an access control list (getfacl): remove that with setfacl -b", name)
+        remove_access_list(descriptor)
         if made and self._group is not None:
             os.fchown(descriptor, -1, self._group)
             os.fchmod(descriptor, allowed)
@@ -64,10 +75,6 @@ class Access:
         return owner | (0 if self._group is None else group)
 
 
-def check_parent(path: Path) -> None:
-    """Raises OSError when other users could replace `path`: its folder is like a /tmp without
-    the sticky bit, or belongs to another user."""
-    found = path.parent.stat()
-    replaceable = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
-    if replaceable or found.st_uid not in (os.geteuid(), 0):
-        raise OSError(0, f"other users can replace what is in {path.parent}", str(path))
+def problem(error: OSError) -> str:
+    """Returns the reason that something could not be opened, as a user understands it."""
+    return "a symbolic link, which is not followed: remove it" if error.errno == errno.ELOOP else str(error.strerror)

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from swarmlearning.bridge.access import OPEN_FLAGS, Access, check_parent
+from swarmlearning.bridge.access import OPEN_FLAGS, Access, problem
 from swarmlearning.bridge.errors import BridgeError, Left, LostTrack, OutOfTurn
 
 logger = logging.getLogger("swarm.mlApp")
@@ -37,20 +37,21 @@ class Pipes:
         self._request = self._response = self._placeholder = -1
 
     def create(self) -> None:
-        """Makes the FIFOs that are not there. Raises `BridgeError`."""
+        """Makes the FIFOs that are not there. Raises `BridgeError`, and leaves none behind that it has made."""
+        request, response = self._paths
+        if request == response:
+            raise BridgeError(f"{request}: cannot create pipe: one pipe cannot be both; name two")
+        made = list[Path]()
         for path in self._paths:
             try:
-                check_parent(path)
-                os.mkfifo(path, 0o600)
-                made = True
-            except FileExistsError:
-                made = False
+                self._access.check_parents(path)
+                if self._make(path):
+                    made.append(path)
+                os.close(self._open(path, os.O_RDWR, made=path in made))
             except OSError as error:
-                raise BridgeError(f"{path}: cannot create pipe: {error.strerror}") from error
-            try:
-                os.close(self._open(path, os.O_RDWR, made=made))
-            except OSError as error:
-                raise BridgeError(f"{path}: cannot create pipe: {error.strerror}") from error
+                for useless in made:  # a client would wait in it for ever
+                    useless.unlink(missing_ok=True)
+                raise BridgeError(f"{path}: cannot create pipe: {problem(error)}") from error
             print(f"{datetime.now().isoformat()} {path}: pipe created", flush=True)
 
     def open(self) -> bool:
@@ -63,7 +64,7 @@ class Pipes:
             self._placeholder = self._open(request, os.O_WRONLY)
         except OSError as error:
             self.close()
-            raise BridgeError(f"{error.filename}: cannot open pipe: {error.strerror}") from error
+            raise BridgeError(f"{error.filename}: cannot open pipe: {problem(error)}") from error
         if there:
             self._met()  # it has the other end of both, and its leaving must be seen
         return there
@@ -150,6 +151,13 @@ class Pipes:
             os.write(self._response, message)
 
     # --- inside
+
+    def _make(self, path: Path) -> bool:
+        """Makes the FIFO; returns False if there is something of that name."""
+        with suppress(FileExistsError):
+            os.mkfifo(path, 0o600)
+            return True
+        return False
 
     def _open(self, path: Path, flags: int, *, made: bool = False) -> int:
         descriptor = os.open(path, flags | OPEN_FLAGS)

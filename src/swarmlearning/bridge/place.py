@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from swarmlearning.bridge.access import OPEN_FLAGS, Access
+from swarmlearning.bridge.access import OPEN_FLAGS, Access, problem
 from swarmlearning.bridge.errors import BridgeError, Unusable
 
 TRAINED: Final = "trained_weights.pkl"
@@ -28,7 +28,9 @@ class Place:
     def prepare(self) -> None:
         """Makes the folder and its two files where they are missing. Raises `BridgeError`."""
         try:
+            self._access.check_parents(self._directory)
             made = self._make_folder()
+            self._access.check_parents(self._directory)  # of parents, too, that were missing before
             self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | OPEN_FLAGS)
             self._access.secure(self._descriptor, str(self._directory), stat.S_IFDIR, made=made)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -43,14 +45,14 @@ class Place:
         except OSError as error:
             self.close()
             where = self._directory / (error.filename or "")
-            raise BridgeError(f"{where}: cannot create file: {error.strerror}") from error
+            raise BridgeError(f"{where}: cannot create file: {problem(error)}") from error
 
     def read(self, name: str) -> BinaryIO:
         """The client's file, open. Raises `Unusable`."""
         try:
             return os.fdopen(self._open(name, os.O_RDONLY), "rb")
         except OSError as error:
-            raise Unusable(f"{self._directory / name}: {error.strerror}") from error
+            raise Unusable(f"{self._directory / name}: {problem(error)}") from error
 
     def rewrite(self) -> BinaryIO:
         """The file for merged weights, open at its beginning; the writer cuts it off behind what is new.
@@ -67,7 +69,8 @@ class Place:
     def _make_folder(self) -> bool:
         """True if it was missing."""
         try:
-            self._directory.parent.mkdir(parents=True, exist_ok=True)
+            for missing in reversed([each for each in self._directory.parents if not each.exists()]):
+                missing.mkdir(mode=0o755, exist_ok=True)  # others cannot write to it, whatever the umask
             self._directory.mkdir(mode=0o700)
         except FileExistsError:
             return False
