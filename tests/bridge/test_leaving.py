@@ -342,7 +342,7 @@ async def test_a_pipe_in_the_place_of_a_file_is_refused(stand: Stand, tmp_path: 
 
 async def test_pipes_in_a_missing_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BridgeError, match="nowhere/request: cannot create pipe: No such file or directory"):
-        Pipes(tmp_path / "nowhere" / "request", tmp_path / "response", Access()).create()
+        Pipes(tmp_path / "nowhere" / "request", tmp_path / "response", Access()).open()
 
 
 async def test_a_bridge_s_folder_that_is_a_link_is_refused(stand: Stand, tmp_path: Path) -> None:
@@ -357,7 +357,6 @@ async def test_a_bridge_s_folder_that_is_a_link_is_refused(stand: Stand, tmp_pat
 @pytest.fixture
 def pipes(tmp_path: Path) -> Iterable[Pipes]:
     made = Pipes(tmp_path / "request", tmp_path / "response", Access(), stall_seconds=0.05)
-    made.create()
     made.open()
     yield made
     made.close()
@@ -379,7 +378,7 @@ async def test_a_link_in_the_place_of_a_pipe_is_not_followed(pipes: Pipes, tmp_p
     pipes.close()
     (tmp_path / "response").rename(tmp_path / "other")
     (tmp_path / "response").symlink_to("other")
-    with pytest.raises(BridgeError, match="response: cannot open pipe"):
+    with pytest.raises(BridgeError, match="response: cannot create pipe: a symbolic link"):
         pipes.open()
 
 

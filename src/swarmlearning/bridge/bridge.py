@@ -107,7 +107,6 @@ class Bridge:
         logger.info("Opening pipes to communicate with user container ...")
         self._place.prepare()
         try:
-            self._pipes.create()
             self._there = self._pipes.open()
         except BridgeError:
             self._place.close()

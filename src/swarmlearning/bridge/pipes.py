@@ -36,37 +36,24 @@ class Pipes:
         self._stall_seconds = stall_seconds
         self._request = self._response = self._placeholder = -1
 
-    def create(self) -> None:
-        """Makes the FIFOs that are not there. Raises `BridgeError`, and leaves none behind that it has made."""
-        request, response = self._paths
-        if request == response:
-            raise BridgeError(f"{request}: cannot create pipe: one pipe cannot be both; name two")
-        made = list[Path]()
-        for path in self._paths:
-            try:
-                self._access.check_parents(path)
-                if self._make(path):
-                    made.append(path)
-                os.close(self._open(path, os.O_RDWR, made=path in made))
-            except OSError as error:
-                for useless in made:  # a client would wait in it for ever
-                    useless.unlink(missing_ok=True)
-                raise BridgeError(f"{path}: cannot create pipe: {problem(error)}") from error
-            print(f"{datetime.now().isoformat()} {path}: pipe created", flush=True)
-
     def open(self) -> bool:
-        """Opens both; returns True if an ML process had them open already. Raises `BridgeError`."""
-        request, response = self._paths
+        """Makes the FIFOs that are not there, and opens both; returns True if an ML process had them open already.
+
+        Raises `BridgeError`, and leaves no FIFO behind that it has made.
+        """
+        made = set[Path]()
         try:
-            there = _is_read(response)
-            self._response = self._open(response, os.O_RDWR)
-            self._request = self._open(request, os.O_RDONLY)
-            self._placeholder = self._open(request, os.O_WRONLY)
+            self._make(made)
+            there = self._open_both(made)
         except OSError as error:
             self.close()
-            raise BridgeError(f"{error.filename}: cannot open pipe: {problem(error)}") from error
+            for useless in made:  # a client would wait in it for ever
+                useless.unlink(missing_ok=True)
+            raise BridgeError(f"{error.filename}: cannot create pipe: {problem(error)}") from error
         if there:
             self._met()  # it has the other end of both, and its leaving must be seen
+        for path in self._paths:
+            print(f"{datetime.now().isoformat()} {path}: pipe created", flush=True)
         return there
 
     def close(self) -> None:
@@ -93,7 +80,6 @@ class Pipes:
         """Disconnects an ML process that still has the FIFOs open by replacing them. Raises `BridgeError`."""
         self.close()
         self.remove()
-        self.create()
         self.open()
 
     def remove(self) -> None:
@@ -152,12 +138,29 @@ class Pipes:
 
     # --- inside
 
-    def _make(self, path: Path) -> bool:
-        """Makes the FIFO; returns False if there is something of that name."""
-        with suppress(FileExistsError):
-            os.mkfifo(path, 0o600)
-            return True
-        return False
+    def _make(self, made: set[Path]) -> None:
+        """Makes the FIFOs that are not there, and adds them to `made`."""
+        request, response = self._paths
+        if request == response:
+            raise OSError(0, "one pipe cannot be both, for requests and for responses", str(request))
+        for path in self._paths:
+            self._access.check_parents(path)
+            try:
+                os.mkfifo(path, 0o600)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+            made.add(path)
+
+    def _open_both(self, made: set[Path]) -> bool:
+        # Each end is opened once and stays open: a client that waits for it goes on at once, and must still find it.
+        request, response = self._paths
+        there = _is_read(response)
+        self._response = self._open(response, os.O_RDWR, made=response in made)
+        self._request = self._open(request, os.O_RDONLY, made=request in made)
+        self._placeholder = self._open(request, os.O_WRONLY)
+        return there
 
     def _open(self, path: Path, flags: int, *, made: bool = False) -> int:
         descriptor = os.open(path, flags | OPEN_FLAGS)
