@@ -16,7 +16,7 @@ def check_parents(path: Path, group: int | None) -> None:
     """Raises OSError when users other than this one, root and the members of `group` could replace `path`.
 
     That is so where they own or can write to a folder on the way to it, or own a symbolic link on the way. In a folder
-    with the sticky bit, such as /tmp, everybody can replace only what is theirs. Ends at the first part that is missing.
+    with the sticky bit, such as /tmp, everybody can replace only what is theirs. Ends at the first part missing.
     """
     folder, links = Path("/"), 0
     ahead = list(reversed(path.absolute().parent.parts))  # the next part last
