@@ -91,7 +91,7 @@ def test_a_checkpoint_that_cannot_be_read_counts_as_none(tmp_path: Path, ledger:
 def test_a_node_goes_on_when_its_disk_refuses_a_checkpoint(
     tmp_path: Path, ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "checkpoint.new").mkdir()
+    (tmp_path / "checkpoint").mkdir()
     Checkpoints(tmp_path).write(ledger.chain)
     assert "cannot be written" in caplog.text
 

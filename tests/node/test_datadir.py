@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from swarmlearning.node.datadir import DataDirectory, make_private
+from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 
 A, B = "a" * 64, "b" * 64
@@ -95,11 +94,3 @@ def test_a_data_directory_that_is_no_directory_is_refused(tmp_path: Path) -> Non
     for path in (file, file / "below"):
         with pytest.raises(NodeError, match=f"{path}: cannot make the data directory"):
             DataDirectory(path)
-
-
-def test_a_private_folder_and_the_missing_ones_above_it_are_their_owner_s_only(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    folder = tmp_path / "above" / "private"
-    for _ in range(2):
-        make_private(folder)
-    assert [stat.S_IMODE(each.stat().st_mode) for each in (folder, folder.parent, tmp_path)] == [0o700, 0o700, 0o755]

@@ -9,6 +9,9 @@ import typer
 from swarmlearning.address import join
 from swarmlearning.cli.options import Credentials, DataDir, data_directory
 
+VERIFIED = "verified"
+"""Folder in an operator's data directory: what has been verified of each network."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:

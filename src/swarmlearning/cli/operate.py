@@ -1,6 +1,7 @@
 """`swarm contract`, `swarm trust`, `swarm node`: an operator's acts on the ledger, and what there is to act on."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,24 +11,26 @@ import typer
 from rich.table import Table
 
 from swarmlearning.cli.command import command
-from swarmlearning.cli.connection import Connection
+from swarmlearning.cli.connection import VERIFIED, Connection
 from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import load_bundle, subject_of
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
+from swarmlearning.node.errors import NodeError
 from swarmlearning.operator import acts
 from swarmlearning.operator.acts import Act
-from swarmlearning.operator.session import acting, reading
+from swarmlearning.operator.reading import read_remote
+from swarmlearning.operator.session import acting
 from swarmlearning.views.names import displayed, node_names
 from swarmlearning.views.nodes import node_view
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting
 
+logger = logging.getLogger("swarm.operator")
+
 OPERATOR = "operator"
-VERIFIED = "verified"
-"""Folder in the data directory: what has been verified of each network."""
 
 contract_app = typer.Typer(help="Training contracts: look at them, stop or reset one.", no_args_is_help=True)
 trust_app = typer.Typer(help="The certificate authorities that the network trusts.", no_args_is_help=True)
@@ -160,13 +163,13 @@ def revoke_node(
 
 
 def _world(connection: Connection) -> World:
-    async def read() -> World:
-        async with reading(
-            connection.address, connection.credentials.identity(), connection.directory / VERIFIED
-        ) as follower:
-            return follower.chain.world
-
-    return asyncio.run(read())
+    kept = connection.directory / VERIFIED
+    recorder, problem = asyncio.run(read_remote(connection.address, connection.credentials.identity(), kept))
+    if problem:
+        raise NodeError(f"the ledger of the SN at {connection.address} cannot be used: {problem}; name another SN")
+    if recorder.void:
+        logger.error("%s", recorder.void)
+    return recorder.chain.world
 
 
 def _perform(connection: Connection, compose: Callable[[World], Act]) -> None:

@@ -100,21 +100,13 @@ def read_ledger(path: Path, contract: str = "", run: int | None = None) -> Train
 
 def recorded(blocks: Iterable[bytes], no_blocks: str, contract: str = "", run: int | None = None) -> TrainingReport:
     """Verifies and replays blocks from the genesis; `no_blocks` is the problem where there are none."""
-    recorder = Recorder()
-    problem = record(recorder, blocks)
-    return recorder.report(contract, run, problem or ("" if recorder.chain.height >= 0 else no_blocks))
-
-
-def record(recorder: Recorder, blocks: Iterable[bytes]) -> str:
-    """Verifies the blocks that follow the recorder's chain, and adds them; why they do not verify, empty if they do."""
+    recorder, problem = Recorder(), ""
     try:
-        for step in steps(blocks, recorder.chain):
-            if step.void is not None:
-                return f"block {step.chain.height} is void: {step.void}"
+        for step in steps(blocks):
             recorder.add(step)
     except (OrderingError, BrokenChainError) as error:
-        return str(error)
-    return ""
+        problem = str(error)
+    return recorder.report(contract, run, problem or ("" if recorder.chain.height >= 0 else no_blocks))
 
 
 def metrics(site: Path) -> dict[str, Any]:

@@ -12,14 +12,15 @@ from rich.text import Text
 
 from swarmlearning.address import join
 from swarmlearning.cli.command import command
+from swarmlearning.cli.connection import VERIFIED
 from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.cli.ledger import chain_file
 from swarmlearning.cli.options import Credentials, data_directory
-from swarmlearning.cli.remoteledger import read_remote
 from swarmlearning.cli.report import read_ledger, save, write_whole
 from swarmlearning.cli.summary import participation
 from swarmlearning.errors import UserError
 from swarmlearning.node.errors import NodeError
+from swarmlearning.operator.reading import read_remote
 from swarmlearning.supervise.processes import RunError
 from swarmlearning.views.names import displayed, escaped
 from swarmlearning.views.render import clock, report_text
@@ -75,7 +76,7 @@ def report(
 def _kept() -> Path | None:
     """The folder for what was verified; None where there is no home."""
     try:
-        return data_directory(None, "operator") / "reports"
+        return data_directory(None, "operator") / VERIFIED
     except NodeError:
         return None
 

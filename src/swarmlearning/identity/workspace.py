@@ -5,8 +5,6 @@ ca/capath/ca-1-cert.pem       the CAs to trust: its own and, copied here, the ot
 sn-1-cert.pem  sn-1-key.pem   a node's certificate and its private key
 """
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from swarmlearning.files import replace_file
 from swarmlearning.identity.ca import Key, KeyPair
 from swarmlearning.identity.certificates import CertificateError, load_certificate, to_pem
 from swarmlearning.identity.identity import Identity
@@ -84,24 +83,13 @@ class Workspace:
 
 def _write_key(path: Path, key: Key) -> None:
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _replace(path, pem, mode=0o600)
+    _write(path, pem, mode=0o600)
 
 
 def _write_certificate(path: Path, certificate: x509.Certificate) -> None:
-    _replace(path, to_pem(certificate).encode(), mode=0o644)
+    _write(path, to_pem(certificate).encode(), mode=0o644)
 
 
-def _replace(path: Path, data: bytes, mode: int) -> None:
-    """Replaces a file in one step, on disk before it has its name; nobody else can read it before that."""
+def _write(path: Path, data: bytes, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        temporary = Path(file.name)  # made with mode 0600
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.chmod(mode)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    replace_file(path, data, mode)

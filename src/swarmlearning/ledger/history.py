@@ -41,25 +41,35 @@ class RoundRecord(msgspec.Struct, frozen=True):
     time_ms: int
 
 
-def steps(blocks: Iterable[bytes], after: Chain | None = None) -> Iterator[Step]:
-    """Verifies and replays block by block, from block 0 or those that follow a chain that was verified before.
+class Replay:
+    """Verifies the blocks that follow a chain, each after the one before; `chain` is the one after the last of them."""
 
-    Raises `BrokenChainError` at the first that cannot be.
+    def __init__(self, after: Chain) -> None:
+        self.chain = after
+        self._void: str | None = None
 
-    A block may be void; but one that is void and not even followed by the next was not written like that.
-    """
-    chain, void = after or Chain(), None
-    for height, raw in enumerate(blocks, chain.height + 1):
+    def append(self, raw: bytes) -> Step:
+        """Verifies the next block. Raises `BrokenChainError` if it cannot be the next.
+
+        A block may be void; but one that is void and not even followed by the next was not written like that.
+        """
+        height = self.chain.height + 1
         try:
-            step = chain.append(raw)
+            step = self.chain.append(raw)
         except ForkError as error:
-            if void is not None:
-                raise BrokenChainError(height - 1, f"altered, since block {height} follows another: {void}") from error
+            if self._void is not None:
+                text = f"altered, since block {height} follows another: {self._void}"
+                raise BrokenChainError(height - 1, text) from error
             raise BrokenChainError(height, str(error)) from error
         except (MalformedError, UnsupportedRulesError) as error:
             raise BrokenChainError(height, str(error)) from error
-        chain, void = step.chain, step.void
-        yield step
+        self.chain, self._void = step.chain, step.void
+        return step
+
+
+def steps(blocks: Iterable[bytes]) -> Iterator[Step]:
+    """Verifies and replays block by block from block 0. Raises `BrokenChainError` at the first that cannot be."""
+    return map(Replay(Chain()).append, blocks)
 
 
 def rounds(walked: Iterable[Step]) -> Iterator[RoundRecord]:

@@ -10,9 +10,9 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
+from swarmlearning.files import replace_file
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.checkpoint import CheckpointError, decode, encode
-from swarmlearning.node.datadir import replace_file
 
 logger = logging.getLogger("swarm.chain")
 

@@ -4,7 +4,6 @@
 with the network's name (pinned at the first contact). A lock file keeps a second process out.
 """
 
-import os
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from typing import Self
 import msgspec
 from filelock import FileLock, Timeout
 
+from swarmlearning.files import replace_file
 from swarmlearning.node.errors import NodeError
 
 
@@ -98,24 +98,3 @@ class DataDirectory:
         except OSError as error:
             raise NodeError(f"{self._file}: cannot be written: {error.strerror}") from error
         self._record = record
-
-
-def make_private(folder: Path) -> None:
-    """Makes a folder, and those above it that are missing, for their owner only. Raises `OSError`."""
-    for each in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
-        each.mkdir(mode=0o700, exist_ok=True)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Makes `data` the file's content, atomically and durably. Raises `OSError`."""
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

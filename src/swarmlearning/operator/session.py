@@ -9,17 +9,15 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from swarmlearning import __version__
-from swarmlearning.api.client import SnClient
 from swarmlearning.identity.certificates import role_of
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Leave, NodeType, Register
-from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.world import World
 from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.commanding import SECONDS, catch_up, following, send
-from swarmlearning.node.datadir import DataDirectory, make_private
+from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Author, Sender
@@ -49,25 +47,11 @@ class Operator:
 
 
 @asynccontextmanager
-async def reading(address: str, identity: Identity, cache: Path | None = None) -> AsyncIterator[Follower]:
-    """A follower that has verified the chain as far as the SN at `address` has it.
-
-    What it has verified is kept in the folder `cache`, by network, so that the next one goes on from there. Raises
-    `NodeError`, `Unavailable` or `Refusal`.
-    """
-    tls = client_context(identity)
-    async with SnClient(address, tls) as client:
-        network_id = sha256(await client.block(0))
-    follower = Follower([address], tls, lambda *_: None)
-    checkpoints = _cached(cache / network_id) if cache is not None else None
-    async with following(follower, _unanswered(address), checkpoints, network_id) as limit:
-        await catch_up(follower, limit)
-        yield follower
-
-
-@asynccontextmanager
 async def acting(address: str, identity: Identity, directory: Path, name: str) -> AsyncIterator[Operator]:
-    """An operator registered as `name`, whose UID is kept in `directory`. Raises as `reading` does."""
+    """An operator registered as `name`, whose UID is kept in `directory`.
+
+    Raises `NodeError`, `Unavailable` or `Refusal`.
+    """
     role = role_of(identity.certificate)
     if role not in ROLES:
         raise NodeError(
@@ -76,7 +60,8 @@ async def acting(address: str, identity: Identity, directory: Path, name: str) -
         )
     with DataDirectory(directory) as place:
         follower = Follower([address], client_context(identity), place.pin)
-        async with following(follower, _unanswered(address), Checkpoints(directory), place.network) as limit:
+        unanswered = f"the SN at {address} did not answer within {SECONDS:.0f} s; name another one"
+        async with following(follower, unanswered, Checkpoints(directory), place.network) as limit:
             await catch_up(follower, limit)
             sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
             operator = Operator(follower, sender)
@@ -86,16 +71,3 @@ async def acting(address: str, identity: Identity, directory: Path, name: str) -
             yield operator
             with suppress(NodeError):  # who has just shut out its own certificate has left already
                 await operator.perform(Act(network.CONTRACT, Leave(), "left"))
-
-
-def _cached(folder: Path) -> Checkpoints | None:
-    try:
-        make_private(folder)
-    except OSError as error:
-        logger.warning("%s: cannot be made (%s): the next command verifies the chain again", folder, error.strerror)
-        return None
-    return Checkpoints(folder)
-
-
-def _unanswered(address: str) -> str:
-    return f"the SN at {address} did not answer within {SECONDS:.0f} s; name another one"

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from swarmlearning.files import replace_file
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.models.store import StoreError, TensorStore
@@ -63,7 +64,7 @@ def keep_final(directory: Path, store: TensorStore, chain: Chain, contract: str)
         )
         path.parent.mkdir(mode=0o700, exist_ok=True)
         _link(store.path(digest), path)
-        _write(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+        replace_file(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
     except (OSError, StoreError) as error:
         return f"the final model {digest} cannot be kept in {path.parent}: {error}"
     return record
@@ -83,9 +84,3 @@ def _link(source: Path, target: Path) -> None:
     part.unlink(missing_ok=True)
     os.link(source, part)
     part.replace(target)
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)

@@ -62,7 +62,8 @@ class Performance(msgspec.Struct, frozen=True):
 
 class TrainingReport(msgspec.Struct, frozen=True):
     """One run of a training contract, numbered from 1. `problem` is why the chain does not verify, empty when it does;
-    the rest is what stands before that. `holds` maps each site to the final model (digest) it has reported to hold."""
+    the rest is what the blocks that do verify contain. `holds` maps each site to the final model (digest) it has
+    reported to hold."""
 
     problem: str
     over: bool
@@ -78,28 +79,33 @@ class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The records of a recorder up to the block with the hash `head`; reports with contract, run and sender."""
 
     head: str
+    void: str
     states: list[Training]
     rounds: list[RoundRecord]
     reports: list[tuple[str, int, str, ReportPerformance]]
 
 
 class Recorder:
-    """Collects what a chain records about trainings; `chain` is the one after the last valid block.
+    """Collects what a chain records about trainings; `chain` is the one after the last block.
 
-    Memory grows with rounds, not with blocks.
+    `void` names the first block that is void and the reason, empty without one. Memory grows with rounds, not with
+    blocks.
     """
 
     def __init__(self) -> None:
         self.chain = Chain()
+        self.void = ""
         self._states: dict[tuple[str, int], Training] = {}
         self._rounds: dict[tuple[str, int], dict[int, RoundRecord]] = {}
         self._reports: dict[tuple[str, int], dict[tuple[int, str], ReportPerformance]] = {}
 
     def add(self, step: Step) -> None:
         """Adds the next verified block."""
+        self.chain = step.chain
+        if step.void is not None:
+            self.void = self.void or f"block {step.chain.height} is void: {step.void}"
         if step.block is None or step.void is not None:
             return
-        self.chain = step.chain
         for signed in step.block.transactions:
             state = step.chain.world.get(f"training/{signed.content.contract}", Training)
             if state is None:
@@ -120,6 +126,7 @@ class Recorder:
         return msgspec.json.encode(
             _Saved(
                 head=self.chain.hash,
+                void=self.void,
                 states=list(self._states.values()),
                 rounds=[record for found in self._rounds.values() for record in found.values()],
                 reports=[(*key, uid, body) for key, found in self._reports.items() for (_, uid), body in found.items()],
@@ -136,7 +143,7 @@ class Recorder:
         if saved.head != chain.hash:
             raise ValueError("the records of another chain")
         made = cls()
-        made.chain = chain
+        made.chain, made.void = chain, saved.void
         made._states = {(state.name, state.run): state for state in saved.states}
         for record in saved.rounds:
             made._rounds.setdefault((record.contract, record.run), {})[record.number] = record
@@ -161,7 +168,7 @@ class Recorder:
         holders = state.result.holders if state.result else ()
         model = state.result.digest if state.result else ""
         return TrainingReport(
-            problem=problem,
+            problem=problem or self.void,
             over=state.over,
             rounds=[_round(record, members) for record in standing],
             model=model,

@@ -6,26 +6,27 @@ from contextlib import aclosing
 from pathlib import Path
 
 from swarmlearning.api.client import Refusal, SnClient
-from swarmlearning.cli.report import record
+from swarmlearning.files import make_private, replace_file
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.checkpoint import is_head
+from swarmlearning.ledger.history import BrokenChainError, Replay
 from swarmlearning.node.checkpoints import Checkpoints
-from swarmlearning.node.datadir import make_private, replace_file
-from swarmlearning.supervise.processes import RunError
+from swarmlearning.node.errors import NodeError
 from swarmlearning.views.report import Recorder
 
 logger = logging.getLogger("swarm.chain")
 
-FETCH_SECONDS = 600.0
+SECONDS = 60.0
+"""Longest wait for one more block."""
 RECORDS = "records.json"
 
 
 async def read_remote(address: str, identity: Identity, kept: Path | None) -> tuple[Recorder, str]:
-    """What the chain of the SN at `address` records until now; and why it does not verify, empty if it does.
+    """Returns what the ledger of the SN at `address` records, and why it does not go on from there, empty if it does.
 
-    What is verified is kept in the folder `kept`, by network. Raises `Unavailable`, `Refusal` or `RunError`.
+    What is verified is kept in the folder `kept`, by network. Raises `Unavailable`, `Refusal` or `NodeError`.
     """
     async with SnClient(address, client_context(identity)) as client:
         height = int((await client.status())["height"])
@@ -33,11 +34,14 @@ async def read_remote(address: str, identity: Identity, kept: Path | None) -> tu
             return Recorder(), f"the SN at {address} has no block"
         folder = kept / sha256(await client.block(0)) if kept is not None else None
         recorder = await _resumed(client, folder) if folder is not None else Recorder()
-        before = recorder.chain.height
-        blocks = await _fetched(client, before + 1, height + 1)
-    problem = await asyncio.to_thread(record, recorder, blocks)
-    if folder is not None and not problem and recorder.chain.height > before:
-        _keep(folder, recorder)
+        before, problem = recorder.chain.height, ""
+        try:
+            await _read(client, height, recorder)
+        except BrokenChainError as error:
+            problem = str(error)
+        finally:  # of a reading that breaks off, too: the next one goes on from there
+            if folder is not None and not problem and recorder.chain.height > before:
+                await asyncio.to_thread(_keep, folder, recorder)
     return recorder, problem
 
 
@@ -55,30 +59,33 @@ async def _resumed(client: SnClient, folder: Path) -> Recorder:
     return Recorder()
 
 
+async def _read(client: SnClient, height: int, recorder: Recorder) -> None:
+    """Adds the blocks up to this height. Raises `BrokenChainError`, `Unavailable`, `Refusal` or `NodeError`."""
+    replay, loop = Replay(recorder.chain), asyncio.get_running_loop()
+    if replay.chain.height >= height:
+        return
+    try:
+        async with asyncio.timeout(SECONDS) as limit, aclosing(client.blocks(replay.chain.height + 1)) as blocks:
+            async for raw in blocks:
+                recorder.add(replay.append(raw))
+                if replay.chain.height == height:
+                    return
+                limit.reschedule(loop.time() + SECONDS)
+    except TimeoutError:
+        raise NodeError(
+            f"the SN at {client.address} has sent no further block for {SECONDS:.0f} s after block "
+            f"{replay.chain.height} of {height}; name another one"
+        ) from None
+
+
 def _keep(folder: Path, recorder: Recorder) -> None:
     """Saves time only: a folder that cannot be written to is reported, and one half written is not used."""
+    if recorder.chain.height in recorder.chain.voids:
+        return  # no checkpoint ends with a void slot
     try:
         make_private(folder)
         replace_file(folder / RECORDS, recorder.saved())
     except OSError as error:
-        logger.warning("%s cannot be written (%s): the next report may take longer", folder, error.strerror)
+        logger.warning("%s cannot be written (%s): the next command may take longer", folder, error.strerror)
     else:
         Checkpoints(folder).write(recorder.chain)
-
-
-async def _fetched(client: SnClient, start: int, end: int) -> list[bytes]:
-    """The blocks from height `start` to before `end`, not verified yet. Raises `Unavailable`, `Refusal`, `RunError`."""
-    found: list[bytes] = []
-    if start >= end:
-        return found
-    try:
-        async with asyncio.timeout(FETCH_SECONDS), aclosing(client.blocks(start)) as blocks:
-            async for raw in blocks:
-                found.append(raw)
-                if len(found) >= end - start:
-                    break
-    except TimeoutError:
-        raise RunError(
-            f"the SN at {client.address} sent {len(found)} of {end - start} blocks in {FETCH_SECONDS:.0f} s"
-        ) from None
-    return found

@@ -1,18 +1,19 @@
-"""A report over the network verifies the chain once, and from then on what is new."""
+"""A command that reads the ledger over the network verifies the whole chain once, and from then on what is new."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from support.certs import make_workspace
+from support.certs import authority_in, make_workspace
 from support.network import Ledger, session
 from support.rounds import finish, publish, report_all, submit, three_sites
 from support.scripted_sn import ScriptedSn, scripted_sn
-from swarmlearning.cli.remoteledger import read_remote
+from swarmlearning.api.client import Unavailable
 from swarmlearning.cli.report import recorded
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.bodies import Reset
+from swarmlearning.operator.reading import read_remote
 from swarmlearning.views.report import TrainingReport
 
 
@@ -38,11 +39,18 @@ async def sn(identities: dict[str, Identity]) -> AsyncIterator[ScriptedSn]:
 
 
 async def reported(
-    sn: ScriptedSn, ledger: Ledger, identity: Identity, kept: Path | None, run: int | None = None
+    sn: ScriptedSn,
+    ledger: Ledger,
+    identity: Identity,
+    kept: Path | None,
+    run: int | None = None,
+    height: int | None = None,
 ) -> TrainingReport:
+    """The report of a reading; the SN has the ledger's blocks, and states this height or that of the last of them."""
     sn.blocks = list(ledger.blocks)
+    last = len(ledger.blocks) - 1 if height is None else height
     head = {"network": "test", "network_id": ledger.chain.network_id, "ordering": "local"}
-    sn.answers = [lambda _: (200, {**head, "height": len(ledger.blocks) - 1})]
+    sn.answers = [lambda _: (200, {**head, "height": last})]
     recorder, problem = await read_remote(sn.address, identity, kept)
     return recorder.report(run=run, problem=problem)
 
@@ -107,3 +115,41 @@ async def test_a_report_needs_no_place_to_keep_what_it_has_verified(
     (tmp_path / "file").touch()
     for kept in (None, tmp_path / "file"):
         assert await reported(sn, ledger, identities["UI-1"], kept) == recorded(ledger.blocks, "")
+
+
+async def test_networks_are_kept_apart(identities: dict[str, Identity], tmp_path: Path) -> None:
+    first, second = Ledger(authority_in(tmp_path / "cert")), Ledger(authority_in(tmp_path / "cert"))
+    second.join("sl-1")
+    assert first.chain.network_id != second.chain.network_id
+    async with scripted_sn(identities["SN-1"], []) as sn:
+        for ledger in (first, second, first, second):
+            await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
+        assert sn.asked_from == [0, 0], "the second readings had nothing to fetch"
+
+
+async def test_a_void_block_is_a_problem_in_every_report_and_what_follows_it_is_read(
+    sn: ScriptedSn, ledger: Ledger, identities: dict[str, Identity], tmp_path: Path
+) -> None:
+    ledger.append(b"void")
+    first = await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
+    finish(ledger)
+    second = await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
+    third = await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
+    assert first.problem.startswith(f"block {ledger.blocks.index(b'void')} is void")
+    assert first.problem == second.problem
+    assert second == third == recorded(ledger.blocks, "")
+    assert not first.over
+    assert second.over
+
+
+async def test_a_reading_that_breaks_off_is_continued_by_the_next_one(
+    sn: ScriptedSn, ledger: Ledger, identities: dict[str, Identity], tmp_path: Path
+) -> None:
+    whole = list(ledger.blocks)
+    sn.ends = True
+    ledger.blocks = whole[:-2]
+    with pytest.raises(Unavailable, match="has ended the block stream"):
+        await reported(sn, ledger, identities["UI-1"], tmp_path / "kept", height=len(whole) - 1)
+    ledger.blocks = whole
+    assert await reported(sn, ledger, identities["UI-1"], tmp_path / "kept") == recorded(whole, "")
+    assert sn.asked_from == [0, len(whole) - 2]

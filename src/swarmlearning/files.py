@@ -1,0 +1,35 @@
+"""Files that are replaced as a whole: whoever reads one finds the content before or after, never half of it."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Makes `data` the file's content, atomically and durably, with these permissions. Raises `OSError`.
+
+    Several processes may replace the same file at once: each writes a temporary file of its own, and the last one wins.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder, and those above it that are missing, for their owner only. Raises `OSError`."""
+    for each in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+        each.mkdir(mode=0o700, exist_ok=True)
