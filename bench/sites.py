@@ -19,34 +19,23 @@ import uvloop
 from launch import HOST
 from participant import Done, Participant
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.node.ready import Ready
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.node import SlSettings, run_sl
 
 QUORUM_SECONDS = 30.0
 
 
-class _Channel(Ready):
-    """Keeps the path of the local channel, which a node reports when it is ready."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.path: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
-
-    def report(self, facts: dict[str, str]) -> None:
-        self.path.set_result(Path(facts["channel"]))
-
-
 async def run_sites(names: Sequence[str], folder: Path, sn: str, peers: int, size: int, link: socket.socket) -> None:
     """Runs the sites until the link ends. Raises what ends a node before."""
     workspace = Workspace(folder / "cert")
-    channels = {name: _Channel() for name in names}
+    loop = asyncio.get_running_loop()
+    reported: dict[str, asyncio.Future[dict[str, str]]] = {name: loop.create_future() for name in names}
     async with asyncio.TaskGroup() as tasks:
         nodes = [
-            tasks.create_task(run_sl(_settings(name, folder, sn), workspace.identity(name), channel))
-            for name, channel in channels.items()
+            tasks.create_task(run_sl(_settings(name, folder, sn), workspace.identity(name), facts.set_result))
+            for name, facts in reported.items()
         ]
-        paths = {name: await channel.path for name, channel in channels.items()}
+        paths = {name: Path((await facts)["channel"]) for name, facts in reported.items()}
         with ThreadPoolExecutor(len(names)) as threads:
             await _serve(threads, paths, peers, size, link)
         for node in nodes:

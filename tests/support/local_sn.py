@@ -17,21 +17,9 @@ from swarmlearning.ledger.bodies import Body, NodeType, Register
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import SignedTransaction
-from swarmlearning.node.ready import Ready
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.protocols import EngineChoice
 from swarmlearning.sn.node import SnSettings, run_sn
-
-
-class _Reported(Ready):
-    """Keeps the facts that a node reports when it is ready."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.facts: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
-
-    def report(self, facts: dict[str, str]) -> None:
-        self.facts.set_result(facts)
 
 
 @asynccontextmanager
@@ -47,7 +35,7 @@ async def running_sn(
     bind: str = "",
 ) -> AsyncIterator[dict[str, str]]:
     """Yields the facts of an SN at work, as it reported them (`api` is its address). Raises what ended it."""
-    reported = _Reported()
+    reported: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
     settings = SnSettings(
         name="SN-1",
         host=host,
@@ -63,12 +51,12 @@ async def running_sn(
         witness=False,
         bind=bind,
     )
-    sn = asyncio.create_task(run_sn(settings, identity, reported))
-    await asyncio.wait((sn, reported.facts), return_when=asyncio.FIRST_COMPLETED)
+    sn = asyncio.create_task(run_sn(settings, identity, reported.set_result))
+    await asyncio.wait((sn, reported), return_when=asyncio.FIRST_COMPLETED)
     if sn.done():
         sn.result()
     try:
-        yield reported.facts.result()
+        yield reported.result()
     finally:
         sn.cancel()
         with suppress(asyncio.CancelledError):

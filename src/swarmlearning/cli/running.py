@@ -4,11 +4,15 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, TypeVar
 
+from swarmlearning.cli.options import NodeProcess
+from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.logs import report
+from swarmlearning.node.expiry import watched
+from swarmlearning.node.logs import banner, report, start_logging
+from swarmlearning.node.ready import Ready, ReportReady
 
 logger = logging.getLogger("swarm.node")
 
@@ -53,6 +57,22 @@ def run_node(work: Coroutine[Any, Any, T]) -> T | None:
 
     gc.freeze()  # what has been imported stays: no collection has to look at it again
     return uvloop.run(main())
+
+
+def run_node_process(
+    kind: Literal["SN", "SL"],
+    process: NodeProcess,
+    identity: Identity,
+    work: Callable[[ReportReady], Coroutine[Any, Any, T]],
+) -> T | None:
+    """Runs a node of this kind as the work of this process, with its log; else as `run_node` does.
+
+    `work` gets the function with which the node reports that it is ready.
+    """
+    report_ready = Ready(process.ready_fd).report
+    print(banner(kind), flush=True)
+    start_logging(process.log_level)
+    return run_node(watched(identity, work(report_ready)))
 
 
 def run_to_the_end(work: Coroutine[Any, Any, T]) -> T:

@@ -6,6 +6,7 @@ The SL's own modules are imported when it runs: other commands start a third fas
 import grp
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,13 +25,10 @@ from swarmlearning.cli.options import (
     mandatory_host,
     service_address,
 )
-from swarmlearning.cli.running import run_node
+from swarmlearning.cli.running import run_node_process
 from swarmlearning.identity.certificates import common_name
 from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.expiry import watched
-from swarmlearning.node.logs import banner, start_logging
-from swarmlearning.node.ready import Ready
 
 if TYPE_CHECKING:
     from swarmlearning.bridge.bridge import BridgeSettings
@@ -122,15 +120,12 @@ def sl(context: typer.Context, options: SlOptions) -> None:
     from swarmlearning.node.settings import SlEnvironment
     from swarmlearning.sl.node import run_sl
 
-    ready = Ready(options.process.ready_fd)
     if not (options.sn_ip or options.sn_api_service):
         raise NodeError("mandatory parameter --sn-ip not specified: the address of any SN of the network")
     environment = SlEnvironment()
     identity = options.credentials.identity()
     settings = options.settings(identity, environment, context.args)
-    print(banner("SL"), flush=True)
-    start_logging(options.process.log_level)
-    status = run_node(watched(identity, run_sl(settings, identity, ready)))
+    status = run_node_process("SL", options.process, identity, partial(run_sl, settings, identity))
     raise typer.Exit(status or 0)
 
 

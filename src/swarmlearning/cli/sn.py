@@ -5,6 +5,7 @@ The SN's own modules are imported when it runs: other commands start a third fas
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,13 +23,11 @@ from swarmlearning.cli.options import (
     mandatory_host,
     service_address,
 )
-from swarmlearning.cli.running import run_node, run_to_the_end
+from swarmlearning.cli.running import run_node_process, run_to_the_end
 from swarmlearning.identity.certificates import common_name
 from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.expiry import watched
-from swarmlearning.node.logs import banner, start_logging
-from swarmlearning.node.ready import Ready
+from swarmlearning.node.logs import start_logging
 from swarmlearning.ordering.protocols import EngineChoice
 
 if TYPE_CHECKING:
@@ -96,12 +95,9 @@ def sn(context: typer.Context, options: SnOptions) -> None:
         return
     from swarmlearning.sn.node import run_sn
 
-    ready = Ready(options.process.ready_fd)
     identity = options.credentials.identity()
     settings = options.settings(identity)
-    print(banner("SN"), flush=True)
-    start_logging(options.process.log_level)
-    run_node(watched(identity, run_sn(settings, identity, ready)))
+    run_node_process("SN", options.process, identity, partial(run_sn, settings, identity))
 
 
 @app.command()

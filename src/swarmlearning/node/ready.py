@@ -2,7 +2,12 @@
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeAlias
+
+ReportReady: TypeAlias = Callable[[dict[str, str]], None]
+"""Called by a node once, when it is ready, with the facts that it reports."""
 
 
 class Ready:

@@ -39,7 +39,7 @@ from swarmlearning.node.health import answering
 from swarmlearning.node.heartbeat import Heartbeat
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.listening import listening_host
-from swarmlearning.node.ready import Ready
+from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
@@ -91,7 +91,7 @@ class SlSettings:
         return split(self.fs_service)[0] if self.fs_service else self.host
 
 
-async def run_sl(settings: SlSettings, identity: Identity, ready: Ready) -> int:
+async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportReady) -> int:
     """Runs an SL until its training is over; the exit status of the ML command, 0 without one.
 
     `OVER_ALREADY` when the command failed because the training was over before it came.
@@ -108,7 +108,7 @@ async def run_sl(settings: SlSettings, identity: Identity, ready: Ready) -> int:
         fetcher = Fetcher(tls, store, refuse=refuse)
         follower = Follower([settings.sn_address], tls, place.pin)
         try:
-            return await _take_part(settings, identity, ready, place, store, fetcher, follower)
+            return await _take_part(settings, identity, report_ready, place, store, fetcher, follower)
         finally:
             await fetcher.close()
             await follower.close()
@@ -117,7 +117,7 @@ async def run_sl(settings: SlSettings, identity: Identity, ready: Ready) -> int:
 async def _take_part(
     settings: SlSettings,
     identity: Identity,
-    ready: Ready,
+    report_ready: ReportReady,
     place: DataDirectory,
     store: TensorStore,
     fetcher: Fetcher,
@@ -152,7 +152,7 @@ async def _take_part(
             background.append(tasks.create_task(_check_own_address(announced, identity, driver)))
             try:
                 facts = {"uid": place.uid, "fs": join(settings.host or "0.0.0.0", server.port)}
-                status = await _train(settings, driver, ready, facts)
+                status = await _train(settings, driver, report_ready, facts)
             finally:  # also where an operator stops it: the others need not wait for its lease to end
                 await asyncio.to_thread(heartbeat.stop)
                 await _leave(sender)
@@ -207,13 +207,13 @@ async def _check_own_address(address: str, identity: Identity, driver: Driver) -
         )
 
 
-async def _train(settings: SlSettings, driver: Driver, ready: Ready, facts: dict[str, str]) -> int:
+async def _train(settings: SlSettings, driver: Driver, report_ready: ReportReady, facts: dict[str, str]) -> int:
     """Waits for the ML process and takes part until training is over."""
     await driver.ml.channel.start()
     async with asyncio.TaskGroup() as tasks, _bridged(settings, driver.ml.channel.path) as variables:
         work = tasks.create_task(driver.run())
         logger.info("Waiting for the ML process on %s", driver.ml.channel.path)
-        ready.report({"channel": str(driver.ml.channel.path), **facts})
+        report_ready({"channel": str(driver.ml.channel.path), **facts})
         if settings.command:
             environment = {**_run_folder(settings), **variables}
             status = await run_ml(settings.command, driver.ml.channel.path, environment)

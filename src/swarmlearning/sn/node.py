@@ -25,7 +25,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.health import answering
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.listening import listening_host
-from swarmlearning.node.ready import Ready
+from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, find_binary
 from swarmlearning.ordering.local import LocalLog, LocalPresence
@@ -76,7 +76,7 @@ class SnSettings:
     bind: str = ""
 
 
-async def run_sn(settings: SnSettings, identity: Identity, ready: Ready) -> None:
+async def run_sn(settings: SnSettings, identity: Identity, report_ready: ReportReady) -> None:
     """Runs an SN until cancelled. Raises `NodeError`, `OrderingError`, `ServerError` or `CertificateError`."""
     require_role(identity.certificate, "SN")
     raise_descriptor_limit()
@@ -85,7 +85,7 @@ async def run_sn(settings: SnSettings, identity: Identity, ready: Ready) -> None
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         file = LocalLog(settings.data_dir / CHAIN_FILE)
         try:
-            await _Sn(settings, identity, place, file, await _etcd(settings)).run(ready)
+            await _Sn(settings, identity, place, file, await _etcd(settings)).run(report_ready)
         finally:
             file.close()
 
@@ -147,7 +147,7 @@ class _Sn:
         self._checkpoints = Checkpoints(settings.data_dir)
         self._resumed: Chain | None = None
 
-    async def run(self, ready: Ready) -> None:
+    async def run(self, report_ready: ReportReady) -> None:
         """Joins or founds the network, then works until cancelled."""
         try:
             await self._choose_host()
@@ -159,7 +159,7 @@ class _Sn:
             elif self._miner.chain.height < 0:
                 self._refuse_to_join()
                 await self._found()
-            await self._work(ready)
+            await self._work(report_ready)
         finally:
             await self._engine.stop()
             await self._peers.close()
@@ -293,7 +293,7 @@ class _Sn:
 
     # --- at work ----------------------------------------------------------------------------------------------------
 
-    async def _work(self, ready: Ready) -> None:
+    async def _work(self, report_ready: ReportReady) -> None:
         chain, engine, settings = self._miner.chain, self._engine, self._settings
         name = network.network(chain.world).name
         self._place.pin(chain.network_id, name)
@@ -311,7 +311,7 @@ class _Sn:
                 logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
                 facts = {"listens": self._listens, "network": chain.network_id, "uid": self._place.uid}
                 self._placed = True
-                ready.report({**addresses, **facts})
+                report_ready({**addresses, **facts})
                 await asyncio.Event().wait()
             finally:
                 for task in running:  # before the API, so that requests that wait for a block are answered
