@@ -102,7 +102,7 @@ class Log:
 
 
 class Presence:
-    """Leases by UID, another mapping with every change, and the time at which each ends."""
+    """Leases by UID, and the time at which each ends."""
 
     def __init__(self, swarm: "Swarm") -> None:
         self._swarm = swarm

@@ -75,7 +75,15 @@ class Counted(Notes):
         return super().proposals(world, live)
 
 
-def test_contracts_are_asked_for_proposals_once_for_each_state_and_leases(ledger: Ledger) -> None:
+def test_a_lease_that_is_removed_from_the_same_mapping_is_missed(ledger: Ledger) -> None:
+    judgement, leases = Judgement(), dict(LEASES)
+    judgement.grants(ledger.chain)
+    assert list(judgement.proposals(ledger.chain, leases, 0.0)) == []
+    del leases["sl-1"]
+    assert [each.body for each in judgement.proposals(ledger.chain, leases, 0.0)] == [Lost("sl-1", 1)]
+
+
+def test_contracts_make_their_proposals_once_for_each_state_and_presence(ledger: Ledger) -> None:
     notes, judgement = Counted(), Judgement()
     chain = replace(ledger.chain, rulebook={2: Rules(2, (notes,))})
     judgement.grants(chain)
@@ -86,6 +94,8 @@ def test_contracts_are_asked_for_proposals_once_for_each_state_and_leases(ledger
     assert [each.body for each in judgement.proposals(chain, none, 6.5)] == [LATE]
     assert notes.asked == 1
     assert list(judgement.proposals(chain, LEASES, 6.5)) == []
+    assert list(judgement.proposals(chain, {"sl-1": LEASES["sl-1"]._replace(progress=7)}, 6.5)) == []
+    assert notes.asked == 2, "a lease that shows progress changes nobody's presence"
     ledger.send("sl-1", Write("again"), "other")
     judgement.hear(replace(ledger.chain, rulebook=chain.rulebook), LEASES, 6.5)
     assert notes.asked == 3

@@ -8,7 +8,6 @@ twice is refused and does no harm. The lease of a node that has left is ended.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from operator import is_not
 
 from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Chain
@@ -34,7 +33,7 @@ class Judgement:
     def __init__(self) -> None:
         self._granted: set[tuple[str, int]] = set()
         self._seen: dict[tuple[str, type[Body]], tuple[Body, float]] = {}
-        self._judged: tuple[World, Mapping[str, Lease], set[tuple[str, int]]] | None = None
+        self._judged: tuple[World, dict[str, int]] | None = None
         self._found: list[Proposal] = []
 
     def grants(self, chain: Chain) -> list[Lease]:
@@ -71,19 +70,20 @@ class Judgement:
         return min((wait for wait in waits if wait is not None and wait > 0), default=None)
 
     def _all(self, chain: Chain, leases: Mapping[str, Lease]) -> list[Proposal]:
-        """All proposals that follow from these facts, due or not; found anew only when one of the facts is another."""
-        facts = (chain.world, leases, self._granted)
-        if self._judged is None or any(map(is_not, facts, self._judged)):
-            self._judged, self._found = facts, list(self._find(chain, leases))
+        """All proposals that follow from these facts, due or not; found anew only for another world or presence."""
+        live = self._live(chain.world, leases)
+        if self._judged is None or self._judged[0] is not chain.world or self._judged[1] != live:
+            self._judged = chain.world, live
+            self._found = [each for kind in chain.rules.kinds for each in kind.proposals(chain.world, live)]
         return self._found
 
-    def _find(self, chain: Chain, leases: Mapping[str, Lease]) -> Iterator[Proposal]:
+    def _live(self, world: World, leases: Mapping[str, Lease]) -> dict[str, int]:
+        """The incarnations of the nodes that are present, by UID."""
         live = {uid: lease.incarnation for uid, lease in leases.items()}
-        for node in network.watched(chain.world):
+        for node in network.watched(world):
             if node.alive and (node.uid, node.incarnation) not in self._granted:
                 live[node.uid] = node.incarnation  # its time has not begun yet
-        for kind in chain.rules.kinds:
-            yield from kind.proposals(chain.world, live)
+        return live
 
     def _left(self, proposal: Proposal, now: float) -> float | None:
         """Seconds until the proposal is due; None for one that `hear` has yet to note."""
