@@ -150,7 +150,7 @@ def test_an_ml_process_whose_node_comes_back_after_all_others_have_ended_fails_w
     play.set_attendance("c", "present")
     (failed,) = node.advance()
     assert isinstance(failed, Fail)
-    assert failed.text == MISSED_THE_END
+    assert (failed.text, failed.over) == (MISSED_THE_END, True)
     assert node.handle(MLDisconnected(clean=False)) == [Finish()]
 
 

@@ -75,6 +75,7 @@ def test_a_site_that_comes_after_the_end_is_refused_once_the_final_result_is_set
     play.settle()
     (failed,) = node.advance()
     assert isinstance(failed, Fail)
+    assert failed.over
     assert "swarm contract reset" in failed.text
 
 
@@ -91,6 +92,7 @@ def test_a_site_that_comes_after_the_end_is_refused_when_no_member_is_left_to_se
     play.set_attendance("b", "lost")
     (failed,) = node.advance()
     assert isinstance(failed, Fail)
+    assert failed.over
     assert "swarm contract reset" in failed.text
 
 
@@ -159,6 +161,7 @@ def test_after_a_reset_the_ml_process_ends_with_the_reason() -> None:
     node.play.reset(forced=True)
     (failed,) = node.advance()
     assert isinstance(failed, Fail)
+    assert not failed.over, "another start takes part in the next run"
     assert "reset by an operator" in failed.text
     node.handle(MLDisconnected(clean=False))
     assert node.handle(SessionRequested(SESSION)) == [Send(SESSION)]

@@ -271,9 +271,13 @@ class AnswerClosed(_Frozen, frozen=True):
 
 
 class Fail(_Frozen, frozen=True):
-    """End the training of the ML process; `text` gives the reason and what to do."""
+    """End the training of the ML process; `text` gives the reason and what to do.
+
+    `over`: it came after the end of the training, and another start changes nothing.
+    """
 
     text: str
+    over: bool = False
 
 
 class SetTimer(_Frozen, frozen=True):

@@ -197,7 +197,7 @@ class RoundMachine:
         if not latest.digest or latest.digest in self._facts.held:
             self._ml.serve(me, latest)
         elif latest.digest not in self._facts.work.fetching and self._results.ended_elsewhere():
-            self._ml.fail(MISSED_THE_END)
+            self._ml.fail(MISSED_THE_END, over=True)
         else:
             self._results.fetch()
 

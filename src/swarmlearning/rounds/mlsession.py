@@ -147,10 +147,10 @@ class MLSession:
 
     # --- what it is sent --------------------------------------------------------------------------------------------
 
-    def fail(self, text: str) -> None:
-        """Ends the ML process' training, unless it has ended; the text gives the reason and what to do."""
+    def fail(self, text: str, *, over: bool = False) -> None:
+        """Ends the ML process' training, unless it has ended; arguments as in `Fail`."""
         if not isinstance(self.phase, Absent | Ended | Failed):
-            self._send(Fail(text))
+            self._send(Fail(text, over))
 
     def attend(self, me: Member | None) -> None:
         """Opens the session, and reports that the ML process is gone."""
@@ -161,7 +161,7 @@ class MLSession:
             case Ended() | Failed():
                 pass
             case Joining(recorded=False) if self._training.settled or self._is_deserted(me):
-                self.fail(TOO_LATE.format(self._training.name))
+                self.fail(TOO_LATE.format(self._training.name), over=True)
             case _ if not self._training.settled and self._is_to_open(me):
                 if self._session and (me or not self._training.over):  # else wait: its result may be void yet
                     self._facts.send(self._session)

@@ -163,9 +163,8 @@ class Driver:
                 self.ml.synced(interval, over)
             case AnswerClosed():
                 self.ml.closed()
-            case Fail(text):
-                state = state_of(self._follower.chain.world, self.contract)
-                self.over_already = state.settled or (state.over and self._uid not in state.members)
+            case Fail(text, over):
+                self.over_already = over
                 self.narrator.failed(text)
                 self.ml.fail(text)
             case Finish():
