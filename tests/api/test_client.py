@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.certs import make_workspace
+from support.scripted_sn import STATUS
 from swarmlearning.api import client as client_module
 from swarmlearning.api.client import MAX_ANSWER, MAX_DETAIL, Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
@@ -223,25 +224,6 @@ async def test_a_hostile_answer_costs_the_client_bounded_memory_and_time(
     assert peak < 100_000_000  # aiohttp parses what has come at once into objects, a read of 256 KiB at most
 
 
-STATUS: dict[str, Any] = {
-    "network": "test",
-    "network_id": "00",
-    "sn": "sn-1",
-    "version": "1",
-    "height": 3,
-    "hash": "00",
-    "ordering": "local",
-    "votes": True,
-    "majority": True,
-    "fault_tolerance": "none",
-    "bears": "none",
-    "alarms": [],
-    "sns": [],
-    "nodes": [],
-    "trainings": [],
-    "recoveries": [],
-    "expiries": [],
-}
 STATE: dict[str, Any] = {"height": 1, "hash": "00", "state_hash": "00"}
 ANSWERS: dict[str, dict[str, Any]] = {
     "status": STATUS,

@@ -8,7 +8,7 @@ import pytest
 from support.certs import authority_in, make_workspace
 from support.network import Ledger, session
 from support.rounds import finish, publish, report_all, submit, three_sites
-from support.scripted_sn import ScriptedSn, scripted_sn
+from support.scripted_sn import STATUS, ScriptedSn, scripted_sn
 from swarmlearning.api.client import Unavailable
 from swarmlearning.cli.report import recorded
 from swarmlearning.identity.identity import Identity
@@ -49,8 +49,7 @@ async def reported(
     """The report of a reading; the SN has the ledger's blocks, and states this height or that of the last of them."""
     sn.blocks = list(ledger.blocks)
     last = len(ledger.blocks) - 1 if height is None else height
-    head = {"network": "test", "network_id": ledger.chain.network_id, "ordering": "local"}
-    sn.answers = [lambda _: (200, {**head, "height": last})]
+    sn.answers = [lambda _: (200, {**STATUS, "height": last})]
     recorder, problem = await read_remote(sn.address, identity, kept)
     return recorder.report(run=run, problem=problem)
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -13,6 +14,27 @@ from swarmlearning.identity.tls import server_context
 
 Answer = tuple[int, dict[str, object]]
 """Status and JSON body."""
+
+STATUS: dict[str, Any] = {
+    "network": "test",
+    "network_id": "00",
+    "sn": "sn-1",
+    "version": "1",
+    "height": 3,
+    "hash": "00",
+    "ordering": "local",
+    "votes": True,
+    "majority": True,
+    "fault_tolerance": "none",
+    "bears": "none",
+    "alarms": [],
+    "sns": [],
+    "nodes": [],
+    "trainings": [],
+    "recoveries": [],
+    "expiries": [],
+}
+"""A whole answer to `GET /status`."""
 
 
 @dataclass
