@@ -37,6 +37,11 @@ class Scenario:
         return slow or max(self.loss, self.lateness, self.haste) > 0
 
 
+def is_deposed_at_work(plan: Plan) -> bool:
+    """Returns whether others lose patience with this site as leader before its merge, which they cannot see, ends."""
+    return plan.silent and plan.work > plan.settings.leader_failure_seconds
+
+
 def traits(plan: Plan) -> list[str]:
     """Returns the lasting handicaps of a site, as the census counts them."""
     found = {

@@ -18,7 +18,7 @@ from simulation.clock import Clock
 from simulation.invariants import Violation, Witness, require
 from simulation.ledger import Log, Presence, Sn
 from simulation.moments import Moments
-from simulation.scenario import Scenario, traits
+from simulation.scenario import Scenario, is_deposed_at_work, traits
 from simulation.site import Site
 from swarmlearning.ledger.bodies import Publish, Receipt
 from swarmlearning.ledger.contracts.training.state import Training
@@ -30,6 +30,9 @@ from swarmlearning.views.training import participation, waiting
 ROUND_BOUND = 600.0
 """Seconds in which a round must close, or training end, once all faults are over: several slow trainings (a straggler's
 with the longest adaptive interval takes 4 minutes), graces and doubled time-outs."""
+SILENT_BOUND = 1500.0
+"""The same where merges cannot be seen to move and patience is shorter than they take: each leader is deposed several
+times until its patience has doubled often enough (seed 20013218, where a site drips beside that)."""
 LOST_SECONDS = 10.0
 """Seconds until the loss of a site is on the ledger, in a network without other faults."""
 LOOK_SECONDS = 10.0
@@ -95,6 +98,7 @@ class Swarm:
             if site.plan.joins < math.inf:
                 self.until_healed(site.plan.joins)
                 self.clock.after(site.plan.joins, site.start)
+        self._bound = SILENT_BOUND if any(map(is_deposed_at_work, scenario.plans)) else ROUND_BOUND
         self.struck["haste"] += scenario.haste > 0
         self.clock.after(LOOK_SECONDS, self._look)
 
@@ -272,7 +276,7 @@ class Swarm:
         if state != self._progress[0]:
             self._progress = (state, self.clock.now)
         since = self.clock.now - max(self._progress[1], self._healed_at)
-        if since > ROUND_BOUND:
+        if since > self._bound:
             require(not self._able(training), f"no progress for {since:.0f} s: {self._text()}")
             if not any(site.jammed for site in self.sites.values()):
                 self._check_waiting()
