@@ -12,7 +12,16 @@ from swarmlearning.identity.ca import KeyPair, create_authority, issue
 from swarmlearning.identity.certificates import thumbprint, to_pem
 from swarmlearning.ledger import access
 from swarmlearning.ledger.access import Peer
-from swarmlearning.ledger.bodies import AddAuthority, Announce, Leave, NodeType, Register, RetireAuthority, Revoke
+from swarmlearning.ledger.bodies import (
+    AddAuthority,
+    Announce,
+    Leave,
+    NodeType,
+    Register,
+    RetireAuthority,
+    Revoke,
+    Submit,
+)
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.rules import RULES
@@ -228,6 +237,27 @@ def test_a_training_does_not_wait_for_a_member_that_is_shut_out(how: str) -> Non
     assert after.members["sl-1"].attendance == "left"
     assert after.round is not None
     assert after.round.leader == "sl-2"
+
+
+@pytest.mark.parametrize("how", ["revoked", "retired"])
+@pytest.mark.parametrize("left", [True, False])
+def test_the_model_of_a_member_that_is_shut_out_is_not_merged_though_it_had_left_before(how: str, left: bool) -> None:
+    ledger = Ledger(CA_2)
+    ledger.join("op", "SWCI")
+    ledger.send("op", AddAuthority(to_pem(CA_1.certificate)), NETWORK)
+    for uid, authority in (("sl-1", CA_1), ("sl-2", CA_2), ("sl-3", CA_2)):
+        ledger.actor(uid, "SL", authority)
+        ledger.register(uid)
+        ledger.send(uid, session(2))
+    for uid in ("sl-1", "sl-2"):
+        ledger.send(uid, Submit(0, "", "trained", uid[-1] * 64, 1, 1))
+    if left:
+        ledger.send("sl-1", Leave(), NETWORK)
+    certificate = CA_1.certificate if how == "retired" else ledger.actors["sl-1"].pair.certificate
+    body = RetireAuthority(thumbprint(certificate)) if how == "retired" else Revoke(thumbprint(certificate))
+    after = ledger.send("op", body, NETWORK)
+    assert after.round is not None
+    assert list(after.round.submissions) == ["sl-2"]
 
 
 def test_a_revoked_node_comes_back_with_a_new_certificate(ledger: Ledger) -> None:

@@ -95,6 +95,66 @@ def test_the_attendance_of_a_node_that_is_no_member_changes_nothing() -> None:
     assert play.state is before
 
 
+# --- members that are not trusted any more ----------------------------------------------------------------------------
+
+
+def test_the_model_of_a_member_that_is_shut_out_is_not_merged() -> None:
+    play = Play("a", "b", "c")
+    play.submit("a", "b")
+    play.shut_out("b")
+    assert (list(play.round.submissions), play.frozen, play.member("b").attendance) == (["a"], False, "left")
+    play.submit("c")
+    play.publish()
+    assert [part.uid for part in play.result.receipt.contributions] == ["a", "c"]
+
+
+def test_a_frozen_round_goes_on_without_the_model_of_a_member_that_is_shut_out() -> None:
+    play = Play("a", "b", "c")
+    play.submit("a", "b", "c")
+    play.shut_out("c")
+    assert (list(play.round.submissions), play.round.term, play.frozen) == (["a", "b"], 0, True)
+    play.publish()
+
+
+def test_a_frozen_round_with_too_few_models_after_a_member_is_shut_out_is_collected_again_with_late_ones() -> None:
+    play = Play("a", "b", "c", "d", min_peers=2)
+    play.submit("a", "b")
+    play.freeze()
+    play.shut_out("b")
+    assert (list(play.round.submissions), play.round.term, play.frozen) == (["a"], 1, False)
+    play.submit("c", "d")
+    play.publish()
+    play.submit("a", "c")
+    play.freeze()
+    play.submit("d")
+    play.shut_out("a")
+    assert (list(play.round.submissions), play.round.term, play.frozen) == (["c", "d"], 1, True)
+
+
+def test_the_late_model_of_a_member_that_is_shut_out_is_forgotten_and_does_not_count() -> None:
+    play = Play("a", "b", "c")
+    play.submit("a", "b")
+    play.freeze()
+    play.submit("c")
+    play.shut_out("c")
+    assert (list(play.round.submissions), play.round.late, play.frozen) == (["a", "b"], {}, True)
+
+
+def test_a_result_into_which_the_model_of_a_member_was_merged_stands_when_that_is_shut_out() -> None:
+    play = Play("a", "b", "c")
+    play.complete_round("a", "b", "c")
+    before = play.result
+    play.shut_out("b")
+    assert play.result.digest == before.digest
+
+
+def test_a_member_that_leaves_in_good_order_has_its_model_merged() -> None:
+    play = Play("a", "b", "c")
+    play.submit("a", "b")
+    play.set_attendance("b", "left")
+    assert list(play.round.submissions) == ["a", "b"]
+
+
 # --- the text for those who wait --------------------------------------------------------------------------------------
 
 

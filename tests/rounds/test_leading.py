@@ -126,6 +126,35 @@ def test_a_refused_result_is_made_again_with_the_next_block() -> None:
     assert node.advance() == [merge_of(node)]
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_result_with_the_model_of_a_member_that_is_shut_out_is_made_again_without_it_at_once(refused: bool) -> None:
+    """Nothing else may happen on the ledger (seeds 20000111 and 20001221)."""
+    node = leading("b", "c")
+    node.play.submit("b", "c")
+    node.advance()
+    node.handle(Fetched(model("b", 0)))
+    node.handle(Fetched(model("c", 0)))
+    node.handle(merged_by(node))
+    sent = published_by(node)
+    node.play.shut_out("c")
+    assert node.advance() == [merge_of(node)]
+    if refused:
+        assert node.refuse(sent, "wrong-contributors") == []
+    assert node.handle(merged_by(node)) == [Send(published_by(node))]
+    assert sent != published_by(node)
+
+
+def test_a_merge_under_way_is_cancelled_and_begun_anew_when_a_contributor_is_shut_out() -> None:
+    node = leading("b", "c")
+    node.play.submit("b", "c")
+    node.advance()
+    node.handle(Fetched(model("b", 0)))
+    (merge,) = node.handle(Fetched(model("c", 0)))
+    node.play.shut_out("c")
+    assert isinstance(merge, Merge)
+    assert node.advance() == [Cancel(merge), merge_of(node)]
+
+
 def test_a_merge_of_an_earlier_term_is_not_published() -> None:
     node = leading("b")
     node.play.submit("b")

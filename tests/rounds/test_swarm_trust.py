@@ -10,7 +10,7 @@ from simulation.site import Plan
 from simulation.troubles import set_clocks
 from simulation.unsigned import signatures_unchecked
 from support.stories import published, results, round_open, run, strikes, swarms
-from swarmlearning.ledger.bodies import Revoke
+from swarmlearning.ledger.bodies import Publish, Revoke
 from swarmlearning.ledger.contracts.training.state import Training
 
 
@@ -24,7 +24,10 @@ def led_by(uid: str) -> Callable[[Training], bool]:
     return lambda state: state.rounds > 0 and state.round is not None and state.round.leader == uid
 
 
-@pytest.mark.parametrize("moment", [round_open(1), round_open(1, 1), published(1), led_by("sl-2")])
+FROZEN = round_open(1, 4, "frozen")
+
+
+@pytest.mark.parametrize("moment", [round_open(1), round_open(1, 1), FROZEN, published(1), led_by("sl-2")])
 def test_a_member_whose_certificate_is_revoked_is_shut_out_and_the_others_finish(
     moment: Callable[[Training], bool],
 ) -> None:
@@ -36,6 +39,8 @@ def test_a_member_whose_certificate_is_revoked_is_shut_out_and_the_others_finish
         (revoked,) = [height for height, one in enumerate(contents) if isinstance(one.body, Revoke)]
         assert swarm.training.members["sl-2"].attendance == "left"
         assert "sl-2" not in {one.sender for one in contents[revoked:]}
+        merged = [one.body.receipt.contributions for one in contents[revoked:] if isinstance(one.body, Publish)]
+        assert "sl-2" not in {part.uid for parts in merged for part in parts}
         assert [part.uid for part in results(swarm)[-1].receipt.contributions] == ["sl-1", "sl-3", "sl-4"]
 
 

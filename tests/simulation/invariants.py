@@ -81,6 +81,8 @@ class Witness:
         require(current.term == body.term, f"{what} wins although the term is {current.term}")
         require(current.leader == sender, f"{what} wins although {current.leader} leads")
         require(len(body.receipt.contributions) >= self._min_peers, f"{what} has too few contributors")
+        revoked = self.shut_out.intersection(part.uid for part in body.receipt.contributions)
+        require(not revoked, f"{what} has the models of {revoked}, whose certificates are revoked")
         key = (after.run, body.round)
         require(key not in self._standing, f"{what} stands beside another of the same round")
         self._standing[key] = body.result

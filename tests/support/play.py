@@ -164,6 +164,10 @@ class Play:
     def set_attendance(self, uid: str, attendance: Attendance, incarnation: int = 1) -> None:
         self.state = rules.set_attendance(self.state, uid, attendance, incarnation, self._tick())
 
+    def shut_out(self, uid: str) -> None:
+        """The member is not trusted any more."""
+        self.state = rules.shut_out(self.state, uid, 1, self._tick())
+
     def stop(self) -> None:
         self.state = rules.stop(self.state)
 

@@ -122,11 +122,8 @@ class RoundFacts:
         self._sent.pop(body, None)
 
     def publishes(self, current: Round) -> bool:
-        """Returns whether the result of this term is on its way to the ledger."""
-        return any(
-            isinstance(body, Publish) and (body.round, body.term) == (current.number, current.term)
-            for body in self._sent
-        )
+        """Returns whether the result of this term, of the models that are in, is on its way to the ledger."""
+        return any(isinstance(body, Publish) and _is_result_of(body, current) for body in self._sent)
 
     # --- models -----------------------------------------------------------------------------------------------------
 
@@ -150,6 +147,13 @@ class RoundFacts:
 
 def _kind(body: TrainingBody | Lost) -> str:
     return type(body).__name__
+
+
+def _is_result_of(body: Publish, current: Round) -> bool:
+    if (body.round, body.term) != (current.number, current.term):
+        return False
+    left_out = {part.uid for part in body.receipt.exclusions}
+    return left_out.union(part.uid for part in body.receipt.contributions) == current.submissions.keys()
 
 
 def _latest(training: Training) -> ModelRef:

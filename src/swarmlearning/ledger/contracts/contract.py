@@ -29,11 +29,13 @@ class TxContext(NamedTuple):
 
 
 class Presence(NamedTuple):
-    """A node, running as this incarnation, has come or gone, or `moved` to another address."""
+    """A node, running as this incarnation, has come or gone, or `moved` to another address; one that is not `trusted`
+    any more has left."""
 
     uid: str
     attendance: Attendance | Literal["moved"]
     incarnation: int
+    trusted: bool = True
 
 
 class Proposal(NamedTuple):

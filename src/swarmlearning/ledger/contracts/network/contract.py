@@ -65,7 +65,10 @@ class NetworkContract:
                 yield Presence(body.uid, "present", body.incarnation)
             case Lost():
                 yield Presence(body.uid, "ml-lost" if body.uid == tx.sender else "lost", body.incarnation)
-            case Leave() | Recover() | Revoke() | RetireAuthority():
+            case Revoke() | RetireAuthority():
+                for known in trust.shut_out_by(after, body):
+                    yield Presence(known.uid, "left", known.incarnation, trusted=False)
+            case Leave() | Recover():
                 gone = {known.uid for known in before.area("node/", Node) if known.left}
                 for known in after.area("node/", Node):
                     if known.left and known.uid not in gone:

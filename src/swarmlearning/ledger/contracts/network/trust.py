@@ -51,9 +51,7 @@ def retire_authority(world: World, contract: str, body: RetireAuthority, tx: TxC
     if len(authorities(world)) == 1:
         raise Rejection(Code.LAST_AUTHORITY, "this is the network's only authority; add its successor first")
     world = world.with_entries({f"authority/{body.thumbprint}": msgspec.structs.replace(root, active=False)})
-    if any(other.identity == root.identity for other in authorities(world)):
-        return world
-    return _shut_out(world, [known for known in nodes(world) if known.authority == root.identity])
+    return _shut_out(world, shut_out_by(world, body))
 
 
 def revoke(world: World, contract: str, body: Revoke, tx: TxContext) -> World:
@@ -63,7 +61,17 @@ def revoke(world: World, contract: str, body: Revoke, tx: TxContext) -> World:
         raise Rejection(Code.UNKNOWN_CERTIFICATE, f"no certificate {body.thumbprint} that could be revoked")
     revoked = msgspec.structs.replace(stored, revoked=True)
     world = world.with_entries({f"certificate/{body.thumbprint}": revoked})
-    return _shut_out(world, [known for known in nodes(world) if known.certificate == body.thumbprint])
+    return _shut_out(world, shut_out_by(world, body))
+
+
+def shut_out_by(world: World, body: Revoke | RetireAuthority) -> list[Node]:
+    """The nodes that nobody vouches for any more in this world, in which that is not trusted which `body` names."""
+    if isinstance(body, Revoke):
+        return [known for known in nodes(world) if known.certificate == body.thumbprint]
+    root = world.get(f"authority/{body.thumbprint}", Authority)
+    if root is None or any(other.identity == root.identity for other in authorities(world)):
+        return []
+    return [known for known in nodes(world) if known.authority == root.identity]
 
 
 def _shut_out(world: World, gone: Iterable[Node]) -> World:

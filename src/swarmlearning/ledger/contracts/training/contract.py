@@ -94,15 +94,8 @@ class TrainingContract:
 
     def apply_presence(self, world: World, change: Presence, time_ms: int) -> World:
         """Notes in all its trainings that a member came, went or has another address."""
-        uid, attendance, incarnation = change
-        changes = {
-            f"training/{state.name}": does.changed_address(state, uid)
-            if attendance == "moved"
-            else does.set_attendance(state, uid, attendance, incarnation, time_ms)
-            for state in world.area("training/", Training)
-            if uid in state.members
-        }
-        return world.with_entries(changes)
+        states = [state for state in world.area("training/", Training) if change.uid in state.members]
+        return world.with_entries({f"training/{state.name}": _noted(state, change, time_ms) for state in states})
 
     def proposals(self, world: World, live: Mapping[str, int]) -> Iterator[Proposal]:
         """A result that too few hold to go on with is void, a final one that every live member holds is settled.
@@ -123,6 +116,15 @@ class TrainingContract:
                 assert state.round is not None
                 what = f"the leader of round {report.round} makes no progress"
                 yield Proposal(state.name, report, what, QUIET_SECONDS, noted=not state.round.no_progress)
+
+
+def _noted(state: Training, change: Presence, time_ms: int) -> Training:
+    uid, attendance, incarnation, trusted = change
+    if not trusted:
+        return does.shut_out(state, uid, incarnation, time_ms)
+    if attendance == "moved":
+        return does.changed_address(state, uid)
+    return does.set_attendance(state, uid, attendance, incarnation, time_ms)
 
 
 def _report(world: World, state: Training) -> Depose | None:

@@ -154,6 +154,31 @@ def set_attendance(state: Training, uid: str, attendance: Attendance, incarnatio
     return freeze_if_complete(elect_leader(pace_if_complete(state)))
 
 
+def shut_out(state: Training, uid: str, incarnation: int, now_ms: int) -> Training:
+    """A member is not trusted any more: it has left, and the round in progress does not merge its model.
+
+    A round that has too few models then is collected again, with those that came late.
+    """
+    if state.round is not None:
+        state = msgspec.structs.replace(state, round=_without_model(state.round, uid))
+    state = set_attendance(state, uid, "left", incarnation, now_ms)
+    current = state.round
+    if current is None or current.phase != "frozen" or current.usable >= terms_of(state).min_peers:
+        return state
+    again = msgspec.structs.replace(
+        current, phase="collecting", submissions={**current.submissions, **current.late}, late={}
+    )
+    return freeze_if_complete(elect_leader(next_term(msgspec.structs.replace(state, round=again))))
+
+
+def _without_model(current: Round, uid: str) -> Round:
+    return msgspec.structs.replace(
+        without_mark(current, uid),
+        submissions={other: entry for other, entry in current.submissions.items() if other != uid},
+        late={other: entry for other, entry in current.late.items() if other != uid},
+    )
+
+
 def reset(state: Training, forced: bool) -> Training:
     """An empty contract for the next run."""
     if not (state.over or forced or not state.members):
