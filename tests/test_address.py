@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarmlearning.address import AddressError, join, require_announceable, split, with_port
+from swarmlearning.address import AddressError, join, require_announceable, require_host, split, with_port
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,16 @@ def test_an_address_of_a_group_cannot_be_announced(host: str) -> None:
 @pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1", "::1", "[fd00::1]", "sl-1.example", "localhost", "a..b"])
 def test_addresses_of_single_machines_and_names_may_be_announced(host: str) -> None:
     require_announceable(host)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "localhost", "sl-1.hospital_a.example", "fd00::1", "[fd00::1]"])
+def test_a_name_and_an_ip_address_are_hosts(host: str) -> None:
+    require_host(host)
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.0.1:30304", "[fd00::1]:30304", "https://10.0.0.1", "a b", "host/path", "fd::1::2"]
+)
+def test_a_host_with_a_port_or_a_scheme_is_refused(text: str) -> None:
+    with pytest.raises(AddressError, match="is neither a host name nor an IP address; a port goes into its own option"):
+        require_host(text)

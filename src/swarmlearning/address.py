@@ -8,6 +8,7 @@ from swarmlearning.errors import UserError
 
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})")
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
 _BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 
@@ -36,6 +37,18 @@ def with_port(service: str, port: int) -> str:
     address = f"{service}:{port}" if service.endswith("]") or ":" not in service else service
     split(address)
     return address
+
+
+def require_host(host: str) -> None:
+    """Raises `AddressError` for what is neither a host name nor an IP address, such as one with a port or a scheme."""
+    bare = host.strip("[]")
+    try:
+        ipaddress.IPv6Address(bare)
+    except ValueError:
+        if _HOST.fullmatch(bare) is None:
+            raise AddressError(
+                f"{host[:100]!r} is neither a host name nor an IP address; a port goes into its own option"
+            ) from None
 
 
 def require_announceable(host: str) -> None:

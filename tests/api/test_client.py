@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.certs import make_workspace
+from support.ports import fixed_port
 from support.scripted_sn import STATUS
 from swarmlearning.api import client as client_module
 from swarmlearning.api.client import MAX_ANSWER, MAX_DETAIL, Refusal, SnClient, Unavailable
@@ -274,6 +275,20 @@ async def test_the_text_of_an_unreadable_answer_cannot_steer_a_terminal(identiti
         with pytest.raises(Unavailable, match="Invalid enum value") as error:
             await client.status()
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [("127.0.0.1", "Connection refused"), ("nowhere.invalid", "its host name is not known here")],
+)
+async def test_an_sn_that_cannot_be_reached_is_an_error_with_the_reason_in_plain_words(
+    host: str, reason: str, identities: Identities
+) -> None:
+    address = f"{host}:{fixed_port()}"
+    async with SnClient(address, tls(identities)) as client:
+        with pytest.raises(Unavailable) as unavailable:
+            await client.status()
+    assert str(unavailable.value) == f"SN {address} cannot be reached: {reason}"
 
 
 async def test_every_call_of_a_closed_client_is_an_error(identities: Identities) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from swarmlearning.cli import status
-from swarmlearning.cli.console import make_console, print_json, shows, tolerate_any_encoding, working
+from swarmlearning.cli.console import make_console, make_table, print_json, shows, tolerate_any_encoding, working
 
 HOSTILE = [
     "[/]",
@@ -111,6 +111,16 @@ def test_hostile_names_neither_break_nor_style_the_status(name: str, monkeypatch
         status.show(hostile_status(name))
         assert "\x1b" not in terminal.shown
         assert name.replace("\u202e", "\\u202e").replace("\x1b", "\\x1b")[:60] in terminal.shown
+
+
+def test_a_narrow_table_wraps_and_cuts_nothing_off() -> None:
+    table = make_table("name", "thumbprint")
+    table.add_row("a name", "0123456789" * 10)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert sum(text.count(digit) for digit in "0123456789") == 100
 
 
 def test_a_console_on_a_terminal_has_styles() -> None:

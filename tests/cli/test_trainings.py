@@ -136,9 +136,26 @@ def test_a_report_without_a_ledger_is_a_clear_error(words: tuple[str, ...], text
     done = swarm_report(*words)
     assert done.exit_code == 1
     assert text in done.stderr
+    assert not done.stdout
 
 
 def test_a_report_of_an_unknown_training_is_refused_by_name(folder: Path) -> None:
     done = swarm_report("--data-dir", folder, "--contract", "other")
     assert done.exit_code == 1
-    assert "the ledger has no training of contract other" in done.stderr
+    assert done.stderr == "swarm report: the ledger has no training of contract other\n"
+    assert not done.stdout
+
+
+def test_a_report_of_an_unknown_run_is_refused_by_its_number_and_contract(folder: Path, tmp_path: Path) -> None:
+    done = swarm_report("--data-dir", folder, "--run", "9", "--csv", tmp_path / "curves.csv")
+    assert done.exit_code == 1
+    assert done.stderr == f"swarm report: the ledger has no run 9 of contract {CONTRACT}\n"
+    assert not done.stdout
+    assert not (tmp_path / "curves.csv").exists()
+
+
+@pytest.mark.parametrize("words", [("status",), ("report",), ("contract", "list")])
+def test_an_sn_named_with_its_port_is_refused_before_it_is_looked_for(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*words, "--sn-ip", "10.0.0.1:30304"])
+    assert done.exit_code == 1
+    assert "'10.0.0.1:30304' is neither a host name nor an IP address" in done.stderr

@@ -142,7 +142,8 @@ class TestRefusal:
         assert "a node's name begins with its role" in text
 
     def test_swarm_cert_refuses_a_node_that_is_named_twice(self, tmp_path: Path) -> None:
-        assert "named twice" in refused(1, tmp_path, "--node", "SN-A", "--node", "sn-a")
+        text = refused(1, tmp_path, "--node", "SL-1", "--node", "SN-A", "--node", "sn-a")
+        assert "SN-A is named twice" in text
 
     def test_swarm_cert_refuses_invalid_addresses(self, tmp_path: Path) -> None:
         assert "host names go to --dns" in refused(2, tmp_path, "--node", "SN-1", "--host-ip", "sn.example.org")

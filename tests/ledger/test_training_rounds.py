@@ -231,5 +231,5 @@ def test_participation_is_complete_or_names_who_was_not_in_all_rounds() -> None:
     play.freeze()
     play.submit("c")
     play.publish()
-    text = "partial: of 2 rounds with 3 members c in 1 (late for 1); all others in 2"
+    text = "partial: 2 rounds with 3 members: c in 1 (late for 1), all others in all"
     assert participation_text(participation(play.state), {}) == text

@@ -21,7 +21,7 @@ async def test_a_running_sn_answers_the_health_command_and_a_stopped_one_does_no
         found = await asyncio.to_thread(request_health, tmp_path)
     assert found["ready"]
     assert found["height"] >= 0
-    with pytest.raises(NodeError, match="no node is at work"):
+    with pytest.raises(NodeError, match="no node runs with this data directory"):
         await asyncio.to_thread(request_health, tmp_path)
 
 

@@ -82,6 +82,15 @@ def test_an_authority_is_trusted_by_its_file_and_retired_by_its_thumbprint(world
         acts.retire_authority(world, "ffffffff")
 
 
+def test_an_authority_that_is_named_by_its_subject_is_refused_with_what_to_give_instead(world: World) -> None:
+    with pytest.raises(ActError) as error:
+        acts.retire_authority(world, "CA-1")
+    assert str(error.value) == (
+        "there is no trusted authority 'CA-1'; `swarm trust list` shows them, the first 6 characters of a thumbprint "
+        "are enough if they are unique"
+    )
+
+
 @pytest.mark.parametrize("pem", ["", "no certificate", OTHER + OTHER])
 def test_a_file_that_is_not_one_certificate_is_no_authority(world: World, pem: str) -> None:
     with pytest.raises(ActError):

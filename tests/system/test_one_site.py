@@ -71,6 +71,7 @@ def test_a_hangup_leaves_a_line_and_the_final_model_can_be_copied_out_when_train
     (report,) = (data / "results").glob("*.json")
     found = json.loads(report.read_text())
     assert (found["rounds"], found["model"], found["sites"]) == (3, training.result.digest, {"site-1": 3})
+    assert f"The final model {found['model'][:16]} is {data / found['path']}, and" in sl.output
     assert digest(sl)
 
     again = swarm.start_sl(1, *ALONE)
@@ -88,4 +89,4 @@ def test_a_stop_leaves_a_line_in_the_log(swarm: Swarm) -> None:
     sl = swarm.start_sl(1)
     assert sl.ready
     sl.stop()
-    assert "SIGTERM received: this node stops" in sl.output
+    assert "SIGTERM received: this node is stopping" in sl.output

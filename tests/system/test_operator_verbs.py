@@ -72,9 +72,12 @@ def test_a_stopped_training_ends_with_the_result_of_the_round_in_progress(swarm:
 
 
 def test_resetting_a_contract_that_does_not_exist_names_those_that_do(swarm: Swarm) -> None:
-    refused = Operator(swarm).run("contract", "reset", "else")
+    operator = Operator(swarm)
+    refused = operator.run("contract", "reset", "else")
     assert refused.wait() == 1
     assert "there is no training contract 'else'; there is none yet" in refused.output
+    listed = json.loads(operator.does("node", "list", "--json"))
+    assert [each["type"] for each in listed] == ["SN"]  # a command that is refused leaves nothing on the ledger
 
 
 def test_an_operator_s_command_needs_an_operator_s_certificate(swarm: Swarm) -> None:
@@ -98,5 +101,11 @@ def test_a_revoked_site_is_shut_out(swarm: Swarm) -> None:
     operator = Operator(swarm)
     assert_complete(swarm.start_sites(*ROUNDS, count=2))
     assert "is revoked: site-2" in operator.does("node", "revoke", "site-2")
+    listed = json.loads(operator.does("node", "list", "--json"))
+    assert {each["name"]: each["state"] for each in listed if each["type"] != "SN"} == {
+        "SWCI-1": "left",
+        "site-1": "left",
+        "site-2": "revoked",
+    }
     operator.does("contract", "reset", CONTRACT)
     assert "has been revoked" in swarm.start_sl(2, *ROUNDS).complaint()

@@ -105,7 +105,7 @@ def test_an_sl_tries_an_unreachable_sn_twelve_times(swarm: Swarm, tmp_path: Path
     )
     assert f"swarm sl: Unable to contact API-Server: SN 127.0.0.1:{port} cannot be reached: " in sl.complaint()
     assert sl.output.count("Failed to connect to the API server. Retrying ") == 11
-    assert "Retrying 11 of 12" in sl.output
+    assert f"Retrying 11 of 12: SN 127.0.0.1:{port} cannot be reached: Connection refused" in sl.output
     assert "Check that the SN runs, that --sn-ip and --sn-api-port are its address" in sl.output
 
 

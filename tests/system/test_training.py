@@ -142,6 +142,8 @@ def test_a_site_whose_terms_differ_is_refused_with_the_difference_and_affects_no
     late = swarm.start_sl(6, *ml, identity="SL-3")
     assert late.wait() == 3
     assert "training of contract defaultbb.cqdb.sml.hpe is over; for another training use another" in late.output
+    assert "Participation" not in late.output  # it has not taken part, and has no model to keep
+    assert "cannot be kept" not in late.output
 
 
 def test_a_structure_that_cannot_be_merged_is_refused_by_the_sl_whatever_its_client_checks(swarm: Swarm) -> None:

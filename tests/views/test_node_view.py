@@ -26,6 +26,18 @@ def test_a_node_is_alive_until_it_is_lost_or_has_left() -> None:
     assert state(ledger, "site-2") == "left"
 
 
+def test_a_node_whose_certificate_is_revoked_is_shown_as_revoked_whatever_it_did_before() -> None:
+    ledger = Ledger()
+    for site in ("site-1", "site-2"):
+        ledger.join(site)
+    ledger.send("site-2", Leave(), network.CONTRACT)
+    for site in ("site-1", "site-2"):
+        known = network.node(ledger.chain.world, site)
+        assert known is not None
+        ledger.send("sn-1", Revoke(known.certificate), network.CONTRACT)
+        assert state(ledger, site) == "revoked"
+
+
 def test_sites_are_the_sls_in_the_order_of_their_numbers() -> None:
     ledger = Ledger()
     for site in ("site-10", "site-2", "site-1"):

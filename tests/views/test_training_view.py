@@ -111,7 +111,7 @@ def test_a_participation_counts_each_member_and_names_those_not_in_all_rounds() 
     assert not facts.complete
     assert [(one.uid, one.contributed, one.late) for one in facts.members] == [("a", 1, 0), ("b", 1, 0), ("c", 0, 1)]
     assert participation_text(facts, {"c": "SL-3"}) == (
-        "partial: of 1 rounds with 3 members SL-3 in 0 (late for 1); all others in 1"
+        "partial: 1 round with 3 members: SL-3 in 0 (late for 1), all others in all"
     )
 
 

@@ -5,6 +5,7 @@
 
 import asyncio
 import io
+import os
 import ssl
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -264,7 +265,22 @@ class SnClient:
                 "certificates are valid and that the CA of the other is in --cacert or --capath",
                 final=True,
             )
-        return Unavailable(f"SN {self.address} cannot be reached: {printable(str(error)) or type(error).__name__}")
+        return Unavailable(f"SN {self.address} cannot be reached: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """Returns in plain words the reason that there was no answer."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return "its host name is not known here"
+        case aiohttp.ClientConnectorError() if error.errno is not None:
+            return os.strerror(error.errno)
+        case aiohttp.ServerDisconnectedError():
+            return "it closed the connection"
+        case TimeoutError():
+            return "no answer in time"
+        case _:
+            return printable(str(error)) or type(error).__name__
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -24,7 +24,7 @@ _NODE = re.compile(rf"({'|'.join(ROLES)})-({_NAME.pattern})", re.IGNORECASE | re
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
 app = typer.Typer(
-    help="Make certificates for trying out: a development CA and one certificate a node.", subcommand_metavar=""
+    help="Make certificates for trying out: a development CA and a certificate for each node.", subcommand_metavar=""
 )
 
 
@@ -107,13 +107,14 @@ def cert(
 
 def _check_new(workspace: Workspace, nodes: list[str], force: bool) -> None:
     files = [workspace.certificate(node) for node in nodes]
-    if len(set(files)) < len(files):
-        raise CertificateError("a node is named twice; each --node needs a name of its own")
+    for node, file in zip(nodes, files, strict=True):
+        if files.count(file) > 1:
+            raise CertificateError(f"{node} is named twice (case does not count); each --node needs a name of its own")
     existing = [str(file) for file in files if file.exists()]
     if existing and not force:
         raise CertificateError(
-            f"{', '.join(existing)} exists already: leave that node out, or give --force to replace its "
-            "certificate and key"
+            f"{', '.join(existing)} {'exists' if len(existing) == 1 else 'exist'} already: leave out what is there, "
+            "or give --force to replace certificates and keys"
         )
 
 

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from swarmlearning.address import join
-from swarmlearning.cli.options import Credentials, DataDir, data_directory
+from swarmlearning.cli.options import Credentials, DataDir, data_directory, sn_address
 
 VERIFIED = "verified"
 """Folder in an operator's data directory: what has been verified of each network."""
@@ -24,8 +23,8 @@ class Connection:
 
     @property
     def address(self) -> str:
-        """The SN's API."""
-        return join(self.sn_ip, self.sn_api_port)
+        """The SN's API. Raises `AddressError`."""
+        return sn_address(self.sn_ip, self.sn_api_port)
 
     @property
     def directory(self) -> Path:

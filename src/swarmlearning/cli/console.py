@@ -10,6 +10,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from rich.console import Console  # imported when one is made: nodes print plain lines
+    from rich.table import Table
 
 
 def tolerate_any_encoding() -> None:
@@ -24,6 +25,16 @@ def make_console(*, stderr: bool = False, soft_wrap: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)
+
+
+def make_table(*columns: str) -> "Table":
+    """A table without lines, that wraps where it is too wide: nothing is cut off."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def shows(console: "Console", text: str) -> bool:
@@ -41,6 +52,11 @@ def working(console: "Console", what: str) -> AbstractContextManager[object]:
         console.print(what, soft_wrap=True)
         return nullcontext()
     return console.status(what, spinner="dots" if shows(console, "⠋") else "line")
+
+
+def short_uid(uid: str) -> str:
+    """The beginning of a UID, which names a node well enough for a person and for `swarm node`; --json has it whole."""
+    return uid[:8]
 
 
 def print_json(data: object, *, indent: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`swarm health`: whether the node on this host is at work, without a certificate."""
+"""`swarm health`: the readiness of the node on this host, without a certificate."""
 
 from pathlib import Path
 from typing import Annotated

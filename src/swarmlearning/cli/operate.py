@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import VERIFIED, Connection
-from swarmlearning.cli.console import make_console, print_json
+from swarmlearning.cli.console import make_console, make_table, print_json, short_uid
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import load_bundle, subject_of
 from swarmlearning.ledger.contracts import network
@@ -29,8 +28,6 @@ from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting
 
 logger = logging.getLogger("swarm.operator")
-
-OPERATOR = "operator"
 
 contract_app = typer.Typer(help="Training contracts: look at them, stop or reset one.", no_args_is_help=True)
 trust_app = typer.Typer(help="The certificate authorities that the network trusts.", no_args_is_help=True)
@@ -113,8 +110,10 @@ def add_authority(
     """Trust one more certificate authority: nodes with its certificates may join."""
     try:
         pem = certificate.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{certificate}: cannot be read as a PEM file: {error}") from error
+    except OSError as error:
+        raise UserError(f"{certificate}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{certificate}: no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from error
     _perform(connection, lambda world: acts.add_authority(world, pem))
 
 
@@ -144,7 +143,7 @@ def list_nodes(*, json: Json = False, connection: Connection) -> None:
     _print_table(
         ("type", "name", "state", "uid", "addresses"),
         (
-            (each.type, names[each.uid], each.state, each.uid, displayed(", ".join(sorted(each.addresses.values()))))
+            (each.type, names[each.uid], each.state, short_uid(each.uid), _lines(each.addresses.values()))
             for each in found
         ),
     )
@@ -174,14 +173,17 @@ def _world(connection: Connection) -> World:
 
 def _perform(connection: Connection, compose: Callable[[World], Act]) -> None:
     async def perform() -> tuple[Act, int]:
-        async with acting(
-            connection.address, connection.credentials.identity(), connection.directory, OPERATOR
-        ) as operator:
+        async with acting(connection.address, connection.credentials.identity(), connection.directory) as operator:
             act = compose(operator.world)
             return act, await operator.perform(act)
 
     act, height = asyncio.run(perform())
     print(f"{act.done} (block {height})")
+
+
+def _lines(texts: Iterable[str]) -> str:
+    """Texts of other organisations, sorted, each in a line of its own."""
+    return "\n".join(displayed(text) for text in sorted(texts))
 
 
 def _facts(state: Training) -> dict[str, Any]:
@@ -194,7 +196,7 @@ def _trust(trusted: object) -> str:
 
 
 def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False)
+    table = make_table(*columns)
     for row in rows:
         table.add_row(*row)
     make_console().print(table)

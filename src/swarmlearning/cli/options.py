@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from swarmlearning.address import require_announceable, split, with_port
+from swarmlearning.address import join, require_announceable, require_host, split, with_port
 from swarmlearning.identity.identity import Identity, identity_from_options
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import Level
@@ -71,8 +71,17 @@ def mandatory_host(host_ip: str) -> str:
     """The --host-ip that was given. Raises `NodeError` without one, `AddressError` for what others cannot reach."""
     if not host_ip:
         raise NodeError("mandatory parameter --host-ip not specified: the address at which others reach this node")
+    require_host(host_ip)
     require_announceable(host_ip)
     return host_ip
+
+
+def sn_address(host: str, port: int) -> str:
+    """The address of an SN's API, as two options name it. Raises `AddressError`."""
+    require_host(host)
+    address = join(host, port)
+    split(address)
+    return address
 
 
 def service_address(name: str, port: int) -> str:

@@ -38,7 +38,7 @@ def run_node(work: Coroutine[Any, Any, T]) -> T | None:
         def stop(number: signal.Signals) -> None:
             nonlocal stopping
             if not stopping:
-                logger.info("%s received: this node stops", number.name)
+                logger.info("%s received: this node is stopping", number.name)
                 task.cancel()
             stopping = True
 

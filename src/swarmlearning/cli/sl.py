@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarmlearning.address import join
 from swarmlearning.cli.command import command
 from swarmlearning.cli.options import (
     BindIp,
@@ -24,6 +23,7 @@ from swarmlearning.cli.options import (
     data_directory,
     mandatory_host,
     service_address,
+    sn_address,
 )
 from swarmlearning.cli.running import run_node_process
 from swarmlearning.identity.certificates import common_name
@@ -99,7 +99,7 @@ class SlOptions:
             bind=self.bind_ip,
             fs_port=self.sl_fs_port,
             fs_service=service_address(self.sl_fs_service, 30305),
-            sn_address=join(self.sn_ip, self.sn_api_port) if self.sn_ip else service_address(self.sn_api_service, 443),
+            sn_address=self._sn_address(),
             data_dir=data_directory(self.data_dir, "sl"),
             rounds=RoundSettings(
                 make_me_admin=environment.sl_make_me_admin,
@@ -112,6 +112,9 @@ class SlOptions:
             command=command,
             bridge=self.bridge.settings(environment),
         )
+
+    def _sn_address(self) -> str:
+        return sn_address(self.sn_ip, self.sn_api_port) if self.sn_ip else service_address(self.sn_api_service, 443)
 
 
 @command("swarm sl")

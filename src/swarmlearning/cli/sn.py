@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarmlearning.address import join
 from swarmlearning.cli.command import command
 from swarmlearning.cli.options import (
     BindIp,
@@ -22,6 +21,7 @@ from swarmlearning.cli.options import (
     data_directory,
     mandatory_host,
     service_address,
+    sn_address,
 )
 from swarmlearning.cli.running import run_node_process, run_to_the_end
 from swarmlearning.identity.certificates import common_name
@@ -69,7 +69,7 @@ class SnOptions:
             raise NodeError("a --witness joins a network with --sentinel-ip; it cannot found one or order alone")
         if not (self.sn_api_service and self.sn_p2p_service):
             mandatory_host(self.host_ip)
-        through = join(self.sentinel_ip, self.sentinel_api_port) if self.sentinel_ip else ""
+        through = sn_address(self.sentinel_ip, self.sentinel_api_port) if self.sentinel_ip else ""
         return SnSettings(
             name=self.node_name or common_name(identity.certificate) or "SN",
             host=self.host_ip or "0.0.0.0",  # behind a proxy it is reached by its service names
@@ -130,7 +130,7 @@ def repair(
     identity = credentials.identity()
     start_logging("WARNING")
     with DataDirectory(data_directory(data_dir, "sn")) as place:
-        named = join(sentinel_ip, sentinel_api_port) if sentinel_ip else ""
+        named = sn_address(sentinel_ip, sentinel_api_port) if sentinel_ip else ""
         done = run_to_the_end(repair_chain(place, identity, named))
     if done.old is not None:
         print(done.fault)

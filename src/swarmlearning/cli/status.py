@@ -8,11 +8,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from swarmlearning.address import join
 from swarmlearning.api.client import SnClient
 from swarmlearning.cli.command import command
-from swarmlearning.cli.console import make_console, print_json
-from swarmlearning.cli.options import Credentials
+from swarmlearning.cli.console import make_console, make_table, print_json, short_uid
+from swarmlearning.cli.options import Credentials, sn_address
 from swarmlearning.client.pace import describe
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
@@ -37,7 +36,7 @@ def status(
 
     Ends with status 1 when the SN cannot be reached or cannot order, since no majority of the voters answers.
     """
-    found = asyncio.run(_ask(join(sn_ip, sn_api_port), credentials.identity()))
+    found = asyncio.run(_requested(sn_address(sn_ip, sn_api_port), credentials.identity()))
     if json:
         print_json(found, indent=2)
     else:
@@ -46,7 +45,7 @@ def status(
         raise typer.Exit(1)
 
 
-async def _ask(address: str, identity: Identity) -> dict[str, Any]:
+async def _requested(address: str, identity: Identity) -> dict[str, Any]:
     async with SnClient(address, client_context(identity)) as client:
         return await client.status()
 
@@ -78,25 +77,27 @@ def show(found: dict[str, Any]) -> None:
 
 def _nodes(found: dict[str, Any]) -> Table:
     """A line for each node, SNs first."""
-    table = Table("type", "name", "state", "start", "addresses", "training", "uid", box=None, pad_edge=False)
+    table = make_table("type", "name", "state", "start", "addresses", "training", "uid")
     for node in sorted(found["nodes"], key=lambda node: (node["type"] != "SN", node["name"])):
-        addresses = ", ".join(f"{service} {address}" for service, address in sorted(node["addresses"].items()))
+        addresses = "\n".join(
+            displayed(f"{service} {address}", LONGEST_LINE) for service, address in sorted(node["addresses"].items())
+        )
         training = displayed(describe(**node["training"]), LONGEST_TEXT) if node["training"] else ""
         table.add_row(
             displayed(node["type"]),
             displayed(node["name"]),
             Text(displayed(node["state"]), STYLES.get(node["state"], "red")),
             str(node["incarnation"]),
-            displayed(addresses, LONGEST_LINE),
+            addresses,
             training,
-            displayed(node["uid"]),
+            short_uid(displayed(node["uid"])),
         )
     return table
 
 
 def _sns(found: dict[str, Any]) -> Table:
     """A line for each SN: its part in ordering, its height, and how far it lags behind."""
-    table = Table("SN", "", "part", "height", "lag", "lease", box=None, pad_edge=False)
+    table = make_table("SN", "", "part", "height", "lag", "lease")
     for sn in sorted(found["sns"], key=lambda sn: sn["name"]):
         known = sn["height"] is not None
         lag = "?" if sn["lag"] is None else str(sn["lag"])

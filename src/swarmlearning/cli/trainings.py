@@ -10,12 +10,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from swarmlearning.address import join
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import VERIFIED
 from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.cli.ledger import chain_file
-from swarmlearning.cli.options import Credentials, data_directory
+from swarmlearning.cli.options import Credentials, data_directory, sn_address
 from swarmlearning.cli.report import read_ledger, save, write_whole
 from swarmlearning.cli.summary import participation
 from swarmlearning.errors import UserError
@@ -56,9 +55,11 @@ def report(
     if data_dir is not None:
         found = read_ledger(chain_file(data_dir), contract, run)
     else:
-        work = read_remote(join(sn_ip, sn_api_port), credentials.identity(), _kept())
+        work = read_remote(sn_address(sn_ip, sn_api_port), credentials.identity(), _kept())
         recorder, problem = asyncio.run(work)
         found = recorder.report(contract, run, problem)
+    if not found.holds:
+        raise RunError(found.problem or _nothing(found, contract, run))
     if curves is not None:
         write_whole(curves, table_of(found).encode())
     save(found, file)
@@ -68,9 +69,13 @@ def report(
         show(make_console(), found)
     if found.problem:
         raise RunError(found.problem)
-    if not found.holds:
-        which = f"of contract {displayed(contract)}" if contract else "of any contract"
-        raise RunError(f"the ledger has no training {which}{'' if run is None else f' with run {run}'}")
+
+
+def _nothing(found: TrainingReport, contract: str, run: int | None) -> str:
+    """The reason that there is nothing to report, in a ledger without fault."""
+    if run is not None and found.contract:
+        return f"the ledger has no run {run} of contract {displayed(found.contract)}"
+    return f"the ledger has no training{f' of contract {displayed(contract)}' if contract else ''}"
 
 
 def _kept() -> Path | None:

@@ -136,6 +136,8 @@ class Download:
             try:
                 assembly = self._take_from(source)
             except SourceError as error:
+                if self.stopped.is_set():
+                    break  # its connection was shut down here: the source has no fault
                 logger.info("model %s from %s: %s", self._digest, join(*source), error)
                 faults.append(error.fault)
                 texts.append(f"{join(*source)} {error}")

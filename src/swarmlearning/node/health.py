@@ -60,6 +60,6 @@ def request_health(directory: Path) -> dict[str, Any]:
             with connection.makefile("rb") as stream:
                 return msgspec.json.decode(stream.read(LONGEST), type=dict[str, Any])
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NodeError(f"{directory}: no node is at work in this data directory") from error
+        raise NodeError(f"{directory}: no node runs with this data directory") from error
     except (OSError, msgspec.DecodeError) as error:
         raise NodeError(f"{path}: the node does not answer: {str(error) or type(error).__name__}") from error

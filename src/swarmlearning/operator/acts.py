@@ -69,7 +69,7 @@ def add_authority(world: World, pem: str) -> Act:
 def retire_authority(world: World, named: str) -> Act:
     """Stops trusting an authority, named by the beginning of its thumbprint. Raises `ActError`."""
     known = [root.thumbprint for root in authorities(world) if root.active]
-    thumb = _by_prefix(named, known, "trusted authority", "swarm trust list")
+    thumb = _by_prefix(named, known, "trusted authority", "thumbprint", "swarm trust list")
     return Act(network.CONTRACT, RetireAuthority(thumb), f"authority {thumb[:12]} is not trusted any more")
 
 
@@ -117,7 +117,7 @@ def node(world: World, named: str) -> Node:
     if by_name:
         uids = ", ".join(each.uid for each in by_name)
         raise ActError(f"{len(by_name)} nodes are called {displayed(named)!r}; name one by its UID: {uids}")
-    return known[_by_prefix(named, known, "node", "swarm node list")]
+    return known[_by_prefix(named, known, "node", "UID", "swarm node list")]
 
 
 def sharing(world: World, found: Node) -> list[Node]:
@@ -125,13 +125,15 @@ def sharing(world: World, found: Node) -> list[Node]:
     return [each for each in network.nodes(world) if each.certificate == found.certificate]
 
 
-def _by_prefix(named: str, known: Iterable[str], kind: str, where: str) -> str:
-    if len(named) < SHORTEST_PREFIX:
-        raise ActError(f"there is no {kind} {displayed(named)!r}; `{where}` shows them ({SHORTEST_PREFIX} digits do)")
-    found = [each for each in known if each.startswith(named)]
+def _by_prefix(named: str, known: Iterable[str], kind: str, key: str, where: str) -> str:
+    """The one of `known` that begins with `named`, which is long enough. `key` is what they are, for the error."""
+    found = [each for each in known if each.startswith(named)] if len(named) >= SHORTEST_PREFIX else []
     if len(found) != 1:
         amount = "no" if not found else "more than one"
-        raise ActError(f"there is {amount} {kind} {displayed(named)!r}; `{where}` shows them")
+        raise ActError(
+            f"there is {amount} {kind} {displayed(named)!r}; `{where}` shows them, the first {SHORTEST_PREFIX} "
+            f"characters of a {key} are enough if they are unique"
+        )
     return found[0]
 
 

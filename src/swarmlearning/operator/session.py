@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from swarmlearning import __version__
-from swarmlearning.identity.certificates import role_of
+from swarmlearning.identity.certificates import common_name, role_of
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Leave, NodeType, Register
@@ -30,11 +30,13 @@ ROLES: tuple[NodeType, ...] = ("SWCI", "UI")
 
 
 class Operator:
-    """A registered operator; `perform` sends one act."""
+    """An operator at work; `perform` sends one act. It registers with the first: a refused command leaves no trace."""
 
-    def __init__(self, follower: Follower, sender: Sender) -> None:
+    def __init__(self, follower: Follower, sender: Sender, register: Register) -> None:
         self._follower = follower
         self._sender = sender
+        self._register = register
+        self._registered = False
 
     @property
     def world(self) -> World:
@@ -43,12 +45,21 @@ class Operator:
 
     async def perform(self, act: Act) -> int:
         """The height of the block in which the act stands. Raises `NodeError` with the ledger's reason."""
+        if not self._registered:
+            await send(self._sender, network.CONTRACT, self._register)
+            self._registered = True
         return await send(self._sender, act.contract, act.body)
+
+    async def leave(self) -> None:
+        """Ends the membership, if there is one."""
+        if self._registered:
+            with suppress(NodeError):  # who has just shut out its own certificate has left already
+                await send(self._sender, network.CONTRACT, Leave())
 
 
 @asynccontextmanager
-async def acting(address: str, identity: Identity, directory: Path, name: str) -> AsyncIterator[Operator]:
-    """An operator registered as `name`, whose UID is kept in `directory`.
+async def acting(address: str, identity: Identity, directory: Path) -> AsyncIterator[Operator]:
+    """An operator, named after its certificate, whose UID is kept in `directory`.
 
     Raises `NodeError`, `Unavailable` or `Refusal`.
     """
@@ -64,10 +75,9 @@ async def acting(address: str, identity: Identity, directory: Path, name: str) -
         async with following(follower, unanswered, Checkpoints(directory), place.network) as limit:
             await catch_up(follower, limit)
             sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
-            operator = Operator(follower, sender)
-            await operator.perform(
-                Act(network.CONTRACT, Register(role, name, identity.bundle, __version__), "registered")
-            )
-            yield operator
-            with suppress(NodeError):  # who has just shut out its own certificate has left already
-                await operator.perform(Act(network.CONTRACT, Leave(), "left"))
+            name = common_name(identity.certificate) or role
+            operator = Operator(follower, sender, Register(role, name, identity.bundle, __version__))
+            try:
+                yield operator
+            finally:
+                await operator.leave()

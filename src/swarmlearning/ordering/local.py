@@ -52,7 +52,7 @@ def iterate_chain_file(path: Path) -> Iterator[bytes]:
     Raises `OrderingError` naming the first block that is missing, unreadable, or not the bytes that were stored.
     """
     if not path.is_file():
-        raise OrderingError(f"{path}: no such chain file")
+        raise OrderingError(f"{path}: no such chain file; an SN's data directory and a run folder have one")
     height = 0
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:

@@ -168,15 +168,22 @@ class Driver:
                 self.narrator.failed(text)
                 self.ml.fail(text)
             case Finish():
-                self.narrator.finished(self._follower.chain, self.contract)
-                self._tasks.start(self._record())
+                self._finish()
             case _:
                 self.effects.perform(action)
+
+    def _finish(self) -> None:
+        """Ends the node's work; one that came after the end of the training has nothing to report or to keep."""
+        if self._uid not in state_of(self._follower.chain.world, self.contract).members:
+            self._tasks.finish()
+            return
+        self.narrator.finished(self._follower.chain, self.contract)
+        self._tasks.start(self._record())
 
     async def _record(self) -> None:
         """Leaves the final model and a report of the run in the data directory: the node's work is done."""
         kept = await asyncio.to_thread(keep_final, self._directory, self.store, self._follower.chain, self.contract)
-        self.narrator.recorded(kept)
+        self.narrator.recorded(kept, self._directory)
         self._tasks.finish()
 
     def _waiting(self) -> Waiting | None:

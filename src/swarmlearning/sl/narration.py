@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from swarmlearning.ledger.bodies import Lost, Publish, Submit, TrainingBody
@@ -114,12 +115,13 @@ class Narrator:
         logger.info("Training of contract %s is over and every live member holds the model", contract)
         logger.info("Participation %s", text)
 
-    def recorded(self, kept: FinalModel | str) -> None:
-        """Logs where the final model lies, or why it could not be kept."""
+    def recorded(self, kept: FinalModel | str, directory: Path) -> None:
+        """Logs where the final model lies in the data directory, or why it could not be kept."""
         if isinstance(kept, str):
             logger.warning("%s", kept)
         else:
-            logger.info("The final model %s is %s, and a report of the run lies beside it", kept.model[:16], kept.path)
+            path = directory / kept.path
+            logger.info("The final model %s is %s, and a report of the run lies beside it", kept.model[:16], path)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

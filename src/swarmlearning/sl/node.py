@@ -277,8 +277,9 @@ async def _contact(follower: Follower) -> int:
                 raise NodeError(f"Unable to contact API-Server: {error}") from error
             if attempt == CONTACT_ATTEMPTS:
                 raise NodeError(f"Unable to contact API-Server: {error}. {CONTACT_HINT}") from error
-            logger.warning("%s", error)
-            logger.info("Failed to connect to the API server. Retrying %d of %d", attempt, CONTACT_ATTEMPTS)
+            logger.warning(
+                "Failed to connect to the API server. Retrying %d of %d: %s", attempt, CONTACT_ATTEMPTS, error
+            )
         except Refusal as refusal:
             raise NodeError(
                 f"what answers at {follower.client.address} is not an SN: {refusal}. Check --sn-ip and --sn-api-port"

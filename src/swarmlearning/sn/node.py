@@ -168,7 +168,7 @@ class _Sn:
         announced, chosen = self._settings.host, self._settings.bind
         self._host = await asyncio.to_thread(listening_host, announced, chosen)
         if not chosen and self._host != announced:
-            logger.warning("%s is no address of this machine: listening on %s", announced, self._host)
+            logger.warning("%s is not an address of this machine: listening on %s", announced, self._host)
 
     async def _resume(self) -> None:
         """Starts from the checkpoint, if there is one that fits the chain file."""
@@ -236,20 +236,26 @@ class _Sn:
         attempt = 0
         async for _ in Backoff(longest=3.0):
             attempt += 1
+            reasons = []
             for client in self._peers():
                 try:
                     status = await client.status()
                     self._place.pin(status["network_id"], status["network"])
                     await self._check_shared(client, int(status["height"]))
                 except (Unavailable, Refusal) as error:
-                    logger.warning("%s", error)
+                    reasons.append(str(error))
                     continue
                 if status["ordering"] == "local":
                     raise NodeError(f"SN {client.address}: {LOCAL_HINT}")
                 logger.info("Sentinel Node is UP! Joining network %s through %s", status["network"], client.address)
                 await self._copy_until(int(status["height"]))
                 return
-            logger.info("Failed to connect to the API server. Retrying %d of %d", attempt, CONTACT_ATTEMPTS)
+            logger.warning(
+                "Failed to connect to the API server. Retrying %d of %d: %s",
+                attempt,
+                CONTACT_ATTEMPTS,
+                "; ".join(reasons) or "no SN is known",
+            )
             if attempt == CONTACT_ATTEMPTS:
                 break
         raise NodeError("no SN of the network can be reached; check --sentinel-ip and --sentinel-api-port")

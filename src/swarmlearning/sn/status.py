@@ -28,7 +28,7 @@ from swarmlearning.views.training import waiting
 class NodeStatus(BaseModel):
     """A registered node; `training`: as its last heartbeats reported it, where it has a script that trains.
 
-    `state`: `alive`, `lost`, `left`, `quarantined`, or `unknown`: an SN of which this SN knows no lease.
+    `state`: `alive`, `lost`, `left`, `quarantined`, `revoked`, or `unknown`: an SN of which this SN knows no lease.
     """
 
     uid: str

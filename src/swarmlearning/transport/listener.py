@@ -161,7 +161,8 @@ class Listener:
             )
         except OSError as error:  # every TLS failure is one
             text = "TLS handshake with %s failed: %s"
-            self._complaints.warn(newcomer.network, text, describe(newcomer.address), error)
+            reason = str(error) or "the client has closed the connection"
+            self._complaints.warn(newcomer.network, text, describe(newcomer.address), reason)
 
 
 async def _readable(sock: socket.socket) -> None:

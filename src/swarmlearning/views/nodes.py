@@ -11,7 +11,7 @@ from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.world import World
 from swarmlearning.views.names import displayed, node_names
 
-State: TypeAlias = Literal["alive", "lost", "left", "quarantined"]
+State: TypeAlias = Literal["alive", "lost", "left", "quarantined", "revoked"]
 
 
 class Expiry(msgspec.Struct, frozen=True):
@@ -69,6 +69,9 @@ def _expires_ms(pem: str) -> int:
 
 
 def _state(world: World, known: Node) -> State:
+    certificate = network.certificate(world, known.certificate)
+    if certificate is not None and certificate.revoked:
+        return "revoked"
     if known.left:
         return "left"
     if network.quarantine(world, known):

@@ -73,7 +73,8 @@ def participation_text(facts: Participation, names: Names) -> str:
         for one in facts.members
         if one.contributed < total
     ]
-    return f"partial: of {total} rounds with {count} members {listed(fewer)}; all others in {total}"
+    others = ", all others in all" if len(fewer) < count else ""
+    return f"partial: {total} round{'s' * (total != 1)} with {count} members: {listed(fewer)}{others}"
 
 
 def report_text(report: TrainingReport) -> str:

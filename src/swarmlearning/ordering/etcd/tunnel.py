@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from swarmlearning.address import join
 from swarmlearning.ordering.protocols import OrderingError
-from swarmlearning.transport.listener import Listener, ListenError
+from swarmlearning.transport.listener import Listener, ListenError, describe
 from swarmlearning.transport.parties import Credential, Roster, credential_of, party_of
 
 logger = logging.getLogger("swarm.p2p")
@@ -219,7 +219,7 @@ class Gate(_Connections):
         logger.log(
             logging.DEBUG if again else logging.WARNING,
             "refused a P2P connection from %s: certificate %s belongs to no SN that the ledger admits",
-            address,
+            describe(address),
             thumbprint[:16],
         )
 
