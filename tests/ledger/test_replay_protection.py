@@ -42,6 +42,11 @@ def test_each_sequence_number_is_accepted_at_most_once_in_any_order(numbers: lis
         world = use_sequence(world, "sl-1", 1, number, height)
         accepted.append(number)
         assert network.last_height(world, "sl-1") == height
+    highest = max(accepted, default=0)
+    for number in range(1, 4 * REPLAY_BITS):
+        used = number in accepted or number <= highest - REPLAY_BITS
+        assert network.is_used(world, "sl-1", 1, number) is used
+        assert not network.is_used(world, "sl-1", 2, number)
 
 
 @given(st.permutations(range(1, REPLAY_BITS + 1)))

@@ -1,7 +1,7 @@
 """Sending: at most once on the chain, whatever breaks in between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Announce, Register
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import WINDOW
+from swarmlearning.node import sender as sender_module
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.ordering.local import read_chain_file
@@ -28,14 +29,17 @@ Identities = dict[str, Identity]
 
 @asynccontextmanager
 async def sending(
-    address: str, identity: Identity, on_unavailable: Callable[[str], None] = lambda why: None
+    addresses: Sequence[str],
+    identity: Identity,
+    author: Author | None = None,
+    on_unavailable: Callable[[str], None] = lambda why: None,
 ) -> AsyncIterator[Sender]:
     """The sender of node `sl-1` with a follower at work."""
-    follower = Follower([address], client_context(identity), lambda hash_, name: None)
+    follower = Follower(addresses, client_context(identity), lambda hash_, name: None)
     work = asyncio.create_task(follower.run())
     try:
         await follower.reached(0)
-        yield Sender(Author(identity.signer(), "sl-1", 1), follower, on_unavailable)
+        yield Sender(author or Author(identity.signer(), "sl-1", 1), follower, on_unavailable)
     finally:
         work.cancel()
         with suppress(asyncio.CancelledError):
@@ -43,28 +47,63 @@ async def sending(
         await follower.close()
 
 
+def author_in(ledger: Ledger) -> Author:
+    """That of node `sl-1` as it is registered on this ledger."""
+    actor = ledger.actors["sl-1"]
+    return Author(actor.signer, actor.uid, actor.incarnation, actor.sequence)
+
+
 @asynccontextmanager
 async def scripted(
     identities: Identities,
-    blocks: list[bytes],
+    ledger: Ledger,
     *answers: Callable[[str], Answer],
-    ends: bool = False,
     on_unavailable: Callable[[str], None] = lambda why: None,
 ) -> AsyncIterator[tuple[ScriptedSn, Sender]]:
-    """An SN that shows these blocks and gives these answers, and a sender to it."""
+    """An SN that shows this ledger and gives these answers, and a sender to it."""
     async with (
-        scripted_sn(identities["SN-1"], blocks, answers=list(answers), ends=ends) as sn,
-        sending(sn.address, identities["SL-1"], on_unavailable) as sender,
+        scripted_sn(identities["SN-1"], ledger.blocks, answers=list(answers)) as sn,
+        sending([sn.address], identities["SL-1"], author_in(ledger), on_unavailable) as sender,
     ):
+        await sender._follower.reached(ledger.chain.height)
         yield sn, sender
+
+
+@asynccontextmanager
+async def beside_a_liar(
+    identities: Identities, ledger: Ledger, lie: Callable[[str], Answer], *answers: Callable[[str], Answer]
+) -> AsyncIterator[tuple[ScriptedSn, ScriptedSn, Sender]]:
+    """An SN that gives this answer to everything, an honest one that gives these, and a sender that begins with the
+    first; both show the ledger."""
+    async with (
+        scripted_sn(identities["SN-1"], ledger.blocks, answers=[lie] * 100) as liar,
+        scripted_sn(identities["SN-1"], ledger.blocks, answers=list(answers)) as honest,
+        sending([liar.address, honest.address], identities["SL-1"], author_in(ledger)) as sender,
+    ):
+        await sender._follower.reached(ledger.chain.height)
+        assert sender._follower.client.address == liar.address
+        yield liar, honest, sender
 
 
 def height(at: int) -> Callable[[str], Answer]:
     return lambda raw: (200, {"height": at})
 
 
-def refusal(code: str, status: int = 409) -> Callable[[str], Answer]:
-    return lambda raw: (status, {"code": code, "detail": f"because of {code}", "height": 0})
+def refusal(code: str, status: int = 409, at: int = 0) -> Callable[[str], Answer]:
+    return lambda raw: (status, {"code": code, "detail": f"because of {code}", "height": at})
+
+
+def committed(ledger: Ledger) -> Callable[[str], Answer]:
+    """Puts what was sent into the next block, if it is not on the ledger."""
+    heights: dict[str, int] = {}
+
+    def answer(raw: str) -> Answer:
+        if raw not in heights:
+            ledger.commit(parse(raw))
+            heights[raw] = ledger.chain.height
+        return 200, {"height": heights[raw]}
+
+    return answer
 
 
 @pytest.fixture
@@ -77,13 +116,13 @@ def ledger(workspace: Path) -> Ledger:
 async def test_a_transaction_is_signed_at_the_newest_height_and_numbered(
     ledger: Ledger, identities: Identities
 ) -> None:
-    async with scripted(identities, ledger.blocks, height(1), height(1)) as (sn, sender):
-        for _ in range(2):
-            assert await sender.send("network", Announce({})) == 1
+    async with scripted(identities, ledger, committed(ledger), committed(ledger)) as (sn, sender):
+        for at in (2, 3):
+            assert await sender.send("network", Announce({"fs": f"here:{at}"})) == at
     sent = [parse(raw).content for raw in sn.received]
-    assert [content.sequence for content in sent] == [1, 2]
-    assert sent[1].anchor == ledger.chain.anchor
-    assert sent[1].expires_at_height == 1 + WINDOW
+    assert [content.sequence for content in sent] == [2, 3]
+    assert [content.anchor.height for content in sent] == [1, 2]
+    assert sent[1].expires_at_height == 2 + WINDOW
     assert (sent[1].network, sent[1].sender, sent[1].incarnation) == (ledger.chain.network_id, "sl-1", 1)
 
 
@@ -91,25 +130,27 @@ async def test_sending_returns_when_the_block_has_been_verified_here(ledger: Led
     offered = asyncio.Event()
 
     def answer(raw: str) -> Answer:
+        sn.blocks = list(ledger.blocks)
+        ledger.commit(parse(raw))
         offered.set()
-        return 200, {"height": 1}
+        return 200, {"height": 2}
 
-    async with scripted(identities, ledger.blocks[:1], answer, ends=True) as (sn, sender):
+    async with scripted(identities, ledger, answer) as (sn, sender):
         sent = asyncio.create_task(sender.send("network", Announce({})))
         await offered.wait()
         assert not sent.done()
-        sn.blocks = ledger.blocks
-        assert await sent == 1
-        assert sender._follower.chain.height == 1
+        sn.show(ledger.blocks)
+        assert await sent == 2
+        assert sender._follower.chain.height == 2
         assert len(sn.received) == 1
 
 
 async def test_the_same_transaction_is_offered_again_while_an_sn_is_unavailable(
     ledger: Ledger, identities: Identities
 ) -> None:
-    answers = (refusal("unavailable", 503), refusal("unavailable", 503), height(1))
+    answers = (refusal("unavailable", 503), refusal("unavailable", 503), committed(ledger))
     complaints: list[str] = []
-    async with scripted(identities, ledger.blocks, *answers, on_unavailable=complaints.append) as (sn, sender):
+    async with scripted(identities, ledger, *answers, on_unavailable=complaints.append) as (sn, sender):
         await sender.send("network", Announce({}))
     assert len(sn.received) == 3
     assert len(set(sn.received)) == 1
@@ -117,18 +158,64 @@ async def test_the_same_transaction_is_offered_again_while_an_sn_is_unavailable(
 
 
 async def test_a_transaction_that_expired_on_the_way_is_signed_again(ledger: Ledger, identities: Identities) -> None:
-    async with scripted(identities, ledger.blocks, refusal("expired"), height(1)) as (sn, sender):
+    async with scripted(identities, ledger, refusal("expired"), committed(ledger)) as (sn, sender):
         await sender.send("network", Announce({}))
     first, second = [parse(raw).content for raw in sn.received]
     assert first.body == second.body
     assert second.sequence == first.sequence + 1
 
 
-async def test_a_refusal_is_raised_to_the_caller_and_not_retried(ledger: Ledger, identities: Identities) -> None:
-    async with scripted(identities, ledger.blocks, refusal("not-allowed")) as (sn, sender):
+async def test_a_refusal_of_the_only_sn_is_raised_to_the_caller_and_not_retried(
+    ledger: Ledger, identities: Identities
+) -> None:
+    async with scripted(identities, ledger, refusal("not-allowed")) as (sn, sender):
         with pytest.raises(Refusal, match="because of not-allowed"):
             await sender.send("network", Announce({}))
     assert len(sn.received) == 1
+
+
+LIES: dict[str, Callable[[str], Answer]] = {
+    "a block that never comes": height(2**53 - 1),
+    "a block without it": height(1),
+    "a refusal": refusal("old-incarnation"),
+    "a refusal at a height that never comes": refusal("not-allowed", at=2**53 - 1),
+    "an expiry": refusal("expired"),
+    "a failure": refusal("unavailable", 503),
+    "an answer of no meaning": lambda raw: (200, {"height": 10**30}),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_transaction_about_which_one_sn_lies_reaches_the_chain_through_another(
+    lie: str, ledger: Ledger, identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "CONFIRM_SECONDS", 2.0)
+    monkeypatch.setattr(sender_module, "AGREE_SECONDS", 0.5)
+    async with beside_a_liar(identities, ledger, LIES[lie], *[committed(ledger)] * 100) as (liar, _, sender):
+        assert await sender.send("network", Announce({"fs": "here:1"})) == 2
+    assert liar.received
+    assert len(ledger.blocks) == 3
+
+
+async def test_a_refusal_with_which_the_verified_chain_agrees_is_raised_at_once(
+    ledger: Ledger, identities: Identities
+) -> None:
+    """Though there is another SN; and with the chain's own reason."""
+    ledger.actors["sl-1"].incarnation = 2
+    ledger.register("sl-1")
+    async with beside_a_liar(identities, ledger, refusal("no-change", at=2)) as (liar, honest, sender):
+        sender.author.incarnation = 1
+        with pytest.raises(Refusal) as refused:
+            await sender.send("network", Announce({}))
+    assert refused.value.code == "old-incarnation"
+    assert (len(liar.received), honest.received) == (1, [])
+
+
+async def test_a_refusal_by_every_sn_is_raised(ledger: Ledger, identities: Identities) -> None:
+    async with beside_a_liar(identities, ledger, refusal("x"), refusal("not-allowed")) as (_, honest, sender):
+        with pytest.raises(Refusal, match="because of not-allowed"):
+            await sender.send("network", Announce({}))
+    assert len(honest.received) == 1
 
 
 async def test_a_transaction_sent_to_a_dead_sn_is_on_the_chain_once_after_its_restart(
@@ -137,7 +224,7 @@ async def test_a_transaction_sent_to_a_dead_sn_is_on_the_chain_once_after_its_re
     port, unavailable = fixed_port(), asyncio.Event()
     async with AsyncExitStack() as sns:
         sn = await sns.enter_async_context(running_sn(tmp_path, identities["SN-1"], port=port))
-        async with sending(sn["api"], identities["SL-1"], lambda why: unavailable.set()) as sender:
+        async with sending([sn["api"]], identities["SL-1"], None, lambda why: unavailable.set()) as sender:
             certificate = to_pem(identities["SL-1"].certificate)
             await sender.send(network.CONTRACT, Register("SL", "site-1", certificate, "0"))
             await sns.aclose()
@@ -157,7 +244,7 @@ async def test_a_sender_that_no_sn_trusts_for_long_ends_with_the_reason(
     port = fixed_port()
     async with AsyncExitStack() as sns:
         sn = await sns.enter_async_context(scripted_sn(identities["SN-1"], ledger.blocks, port))
-        async with sending(sn.address, identities["SL-1"]) as followed:
+        async with sending([sn.address], identities["SL-1"]) as followed:
             await sns.aclose()
             await sns.enter_async_context(scripted_sn(stranger(tmp_path, "SN-1"), ledger.blocks, port))
             sender = Sender(followed.author, followed._follower, lambda why: None, distrust_seconds=0.3)
@@ -172,11 +259,15 @@ async def test_a_transaction_reaches_an_sn_that_is_trusted_again_in_time(
     port, unavailable = fixed_port(), asyncio.Event()
     async with AsyncExitStack() as sns:
         sn = await sns.enter_async_context(scripted_sn(identities["SN-1"], ledger.blocks, port))
-        async with sending(sn.address, identities["SL-1"], lambda why: unavailable.set()) as sender:
+        async with sending(
+            [sn.address], identities["SL-1"], author_in(ledger), lambda why: unavailable.set()
+        ) as sender:
             await sns.aclose()
             await sns.enter_async_context(scripted_sn(stranger(tmp_path, "SN-1"), ledger.blocks, port))
             sent = asyncio.create_task(sender.send("network", Announce({})))
             await unavailable.wait()
             await sns.aclose()
-            await sns.enter_async_context(scripted_sn(identities["SN-1"], ledger.blocks, port, answers=[height(1)]))
-            assert await sent == 1
+            await sns.enter_async_context(
+                scripted_sn(identities["SN-1"], ledger.blocks, port, answers=[committed(ledger)] * 100)
+            )
+            assert await sent == 2

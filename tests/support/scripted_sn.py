@@ -1,5 +1,6 @@
 """An SN for tests of its clients: it shows the blocks that it is given and answers as scripted."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -39,8 +40,8 @@ STATUS: dict[str, Any] = {
 
 @dataclass
 class ScriptedSn:
-    """`blocks` are streamed from the height asked for; then the stream ends if `ends`. Each `POST` takes one of
-    `answers`, a function of what was sent; `received` are the bodies."""
+    """`blocks` are streamed from the height requested, then those that come; or the stream ends there if `ends`. Each
+    request with a body is given the next of `answers`, a function of what was sent; `received` are the bodies."""
 
     blocks: list[bytes]
     answers: list[Callable[[str], Answer]] = field(default_factory=list)
@@ -48,6 +49,13 @@ class ScriptedSn:
     received: list[str] = field(default_factory=list)
     asked_from: list[int] = field(default_factory=list)
     address: str = ""
+    _shown: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def show(self, blocks: list[bytes]) -> None:
+        """Streams go on with these blocks."""
+        self.blocks = blocks
+        self._shown.set()
+        self._shown = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/blocks":
@@ -63,6 +71,7 @@ class ScriptedSn:
                 break
         self.received.append(body.decode())
         status, answer = self.answers.pop(0)(body.decode())
+        self.show(self.blocks)
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
@@ -74,14 +83,24 @@ class ScriptedSn:
     async def _stream(self, start: int, receive: Receive, send: Send) -> None:
         self.asked_from.append(start)
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        for raw in self.blocks[start:]:
-            await send({"type": "http.response.body", "body": b"data: %b\n\n" % raw, "more_body": True})
-        if self.ends:
-            await send({"type": "http.response.body", "body": b""})
-            return
-        await send({"type": "http.response.body", "body": b": idle\n\n", "more_body": True})
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        gone = asyncio.ensure_future(_disconnected(receive))
+        while not gone.done():
+            shown = asyncio.ensure_future(self._shown.wait())
+            for raw in self.blocks[start:]:
+                await send({"type": "http.response.body", "body": b"data: %b\n\n" % raw, "more_body": True})
+                start += 1
+            if self.ends:
+                await send({"type": "http.response.body", "body": b""})
+                break
+            await send({"type": "http.response.body", "body": b": idle\n\n", "more_body": True})
+            await asyncio.wait((gone, shown), return_when=asyncio.FIRST_COMPLETED)
+            shown.cancel()
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 @asynccontextmanager

@@ -62,6 +62,11 @@ class Follower:
         self._turned = asyncio.Event()
         return self.client
 
+    def leave(self, client: SnClient) -> None:
+        """Moves on to another SN, if this one is in use and there is another: it does not do what it should."""
+        if self.client is client and len(self._order) > 1:
+            self.turn_to_next()
+
     @property
     def addresses(self) -> tuple[str, ...]:
         """All SNs known, the one in use first."""
@@ -98,9 +103,7 @@ class Follower:
             height = self.chain.height
             client = self.client
             try:
-                async with aclosing(client.blocks(height + 1)) as blocks:
-                    async for raw in blocks:
-                        await self._extend(raw)
+                await self._follow(client)
             except (Unavailable, Refusal) as error:
                 logger.warning("%s; trying again", error)
             except _InvalidBlockError as error:
@@ -110,7 +113,26 @@ class Follower:
                 logger.error("%s; another SN is followed", error)
             if self.chain.height > height:
                 attempts.reset()
-            self.turn_to_next()
+            if self.client is client:
+                self.turn_to_next()
+
+    async def _follow(self, client: SnClient) -> None:
+        """Follows one SN until another one is used. Raises `Unavailable`, `Refusal` or `_InvalidBlockError`."""
+        streaming = asyncio.ensure_future(self._extend_from(client))
+        turned = asyncio.ensure_future(self._turned.wait())
+        try:
+            await asyncio.wait((streaming, turned), return_when=asyncio.FIRST_COMPLETED)
+            if streaming.done():
+                streaming.result()
+        finally:
+            for task in (streaming, turned):
+                task.cancel()
+            await asyncio.gather(streaming, turned, return_exceptions=True)
+
+    async def _extend_from(self, client: SnClient) -> None:
+        async with aclosing(client.blocks(self.chain.height + 1)) as blocks:
+            async for raw in blocks:
+                await self._extend(raw, client.address)
 
     async def reached(self, height: int) -> Chain:
         """The chain once it is at least at this height."""
@@ -128,13 +150,13 @@ class Follower:
                 seen = self.chain
             yield seen
 
-    async def _extend(self, raw: bytes) -> None:
+    async def _extend(self, raw: bytes, sender: str) -> None:
         try:
             step = self.chain.append(raw)
         except UnsupportedRulesError as error:
             raise NodeError(str(error)) from error
         except (ForkError, MalformedError) as error:
-            raise _InvalidBlockError(f"SN {self.client.address} sent an invalid block: {error}") from error
+            raise _InvalidBlockError(f"SN {sender} sent an invalid block: {error}") from error
         if step.void is not None:
             logger.error("block %d is void: %s", step.chain.height, step.void)
         if step.chain.height == 0:

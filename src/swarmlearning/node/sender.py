@@ -12,6 +12,8 @@ from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import SignedTransaction, sign
 from swarmlearning.node.follower import Follower
 
@@ -19,6 +21,14 @@ logger = logging.getLogger("swarm.ledger")
 
 DISTRUST_SECONDS = 60.0
 """Seconds that TLS may fail with all SNs: a certificate is being replaced somewhere, or trust has ended for good."""
+
+CONFIRM_SECONDS = 20.0
+"""A block that an SN has named is here by then, or the transaction is offered again."""
+AGREE_SECONDS = 2.0
+"""The time for the block at which an SN has refused a transaction to come here."""
+
+MOST_REFUSALS = 5
+"""So many of one transaction are believed even where other SNs do not answer."""
 
 
 class Author:
@@ -56,33 +66,65 @@ class Sender:
     async def send(self, contract: str, body: Body) -> int:
         """Height at which the transaction stands, once this node has verified that block. Raises `Refusal`.
 
-        While no SN can be reached the same bytes are offered again: at most one of the offers takes effect. Raises
-        `Unavailable` when TLS has failed with all of them for some time, since that does not pass by itself.
+        While no SN accepts it the same bytes are offered again, to one SN after the other: at most one of the offers
+        takes effect. No SN is believed: what it has accepted is on the chain, and what it refuses this node refuses
+        too, or every SN does. Raises `Unavailable` when TLS has failed with all of them for some time, since that does
+        not pass by itself.
         """
         signed = self.author.write(self._follower.chain, contract, body)
-        refusing: dict[str, float] = {}
+        failing, refusing = dict[str, float](), list[str]()
         async for _ in Backoff(longest=1.0):
             client = self._follower.client
             try:
                 height = await self._offer(client, signed.raw)
-                break
+                if await self._reaches(height, CONFIRM_SECONDS) and self._is_on_chain(signed):
+                    return height
+                self._on_unavailable(f"SN {client.address} has accepted a transaction, which is not in block {height}")
             except Unavailable as error:
                 self._on_unavailable(str(error))
                 if error.final:
-                    refusing.setdefault(client.address, time.monotonic())
-                    if self._is_lasting(refusing):
+                    failing.setdefault(client.address, time.monotonic())
+                    if self._is_lasting(failing):
                         raise
             except Refusal as refusal:
-                if refusal.code != Code.EXPIRED:
+                refusing.append(client.address)
+                await self._reaches(refusal.height, AGREE_SECONDS)
+                if self._is_on_chain(signed):  # by an offer of which no answer came
+                    return self._follower.chain.height
+                if refusal.code == Code.EXPIRED:
+                    signed = self.author.write(self._follower.chain, contract, body)
+                elif set(refusing).issuperset(self._follower.addresses) or len(refusing) >= MOST_REFUSALS:
                     raise
-                signed = self.author.write(self._follower.chain, contract, body)
-        await self._follower.reached(height)
-        return height
+                else:
+                    self._require_agreement(signed, refusal)
+            self._follower.leave(client)
+        raise AssertionError("unreachable")
 
-    def _is_lasting(self, refusing: Mapping[str, float]) -> bool:
+    def _is_on_chain(self, signed: SignedTransaction) -> bool:
+        content, world = signed.content, self._follower.chain.world
+        return network.is_used(world, content.sender, content.incarnation, content.sequence)
+
+    def _require_agreement(self, signed: SignedTransaction, refusal: Refusal) -> None:
+        """Raises `Refusal` if this node, by the chain that it has verified, refuses the transaction too."""
+        chain = self._follower.chain
+        try:
+            chain.try_transaction(chain.world, signed, chain.time_ms)
+        except Rejection as rejection:
+            raise Refusal(rejection.code, rejection.detail, chain.height) from refusal
+
+    async def _reaches(self, height: int, seconds: float) -> bool:
+        """True if the verified chain is so high within this time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._follower.reached(height)
+        except TimeoutError:
+            return False
+        return True
+
+    def _is_lasting(self, failing: Mapping[str, float]) -> bool:
         """True if TLS has failed with every known SN, with each for long enough."""
         until = time.monotonic() - self._distrust_seconds
-        return all(refusing.get(address, math.inf) <= until for address in self._follower.addresses)
+        return all(failing.get(address, math.inf) <= until for address in self._follower.addresses)
 
     async def _offer(self, client: SnClient, raw: str) -> int:
         """One offer to the SN in use. Raises `Unavailable` also when that SN is left meanwhile: it may be frozen."""

@@ -12,6 +12,7 @@ Entries of the world: `network`, `authority/<thumbprint>`, `certificate/<thumbpr
 `quarantine/<uid>`, `recovery/<height>`. This page has the names that readers need; handlers are in the modules beside.
 """
 
+from swarmlearning.ledger.contracts.network.replay import is_used
 from swarmlearning.ledger.contracts.network.state import (
     CONTRACT,
     Authority,
@@ -51,6 +52,7 @@ __all__ = [
     "authorities",
     "certificate",
     "departed",
+    "is_used",
     "last_height",
     "last_sequence",
     "network",

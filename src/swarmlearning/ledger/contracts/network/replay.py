@@ -27,3 +27,12 @@ def use_sequence(world: World, uid: str, incarnation: int, sequence: int, height
             )
         seen = window.seen | 1 << bit
     return world.with_entries({key: Window(incarnation, highest, seen, height)})
+
+
+def is_used(world: World, uid: str, incarnation: int, sequence: int) -> bool:
+    """True if a sequence number of a node's newest incarnation was used, or it is too long ago to know that."""
+    window = world.get(f"window/{uid}", Window)
+    if window is None or window.incarnation != incarnation or sequence > window.highest:
+        return False
+    bit = window.highest - sequence
+    return bit >= REPLAY_BITS or bool(window.seen >> bit & 1)
