@@ -23,7 +23,7 @@ def test_a_member_that_has_the_result_after_all_is_awaited_again() -> None:
     play.publish()
     play.missing("b")
     assert play.text == (
-        f"round 1, open since {OPEN}: 0 models in, minPeers 2; waiting for a, b (can get the latest model from nobody)"
+        f"round 1, open since {OPEN}: 0 models in, minPeers 2; waiting for a, b (cannot fetch the latest model from a)"
     )
     play.report("b")
     assert (play.result.missing, play.result.holders, play.member("b").awaited) == ((), ("a", "b"), True)

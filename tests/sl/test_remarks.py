@@ -43,10 +43,10 @@ def test_a_merge_of_all_models_is_not_remarked_upon() -> None:
 def test_a_site_that_was_left_out_is_told_so_in_its_log_and_the_others_in_theirs() -> None:
     play = published({"c": "non-finite"})
     (own,) = remarks_for(play, "c")
-    assert own.text.startswith("Round 0: the model of this site was left out of the merge: non-finite, fc.weight. NaN ")
+    assert own.text.startswith("Round 0: the model of this site was left out of the merge: non-finite: fc.weight. NaN ")
     assert (own.own, own.fatal) == (True, False)
     (other,) = remarks_for(play, "a")
-    assert other == Remark("Round 0: the model of c was left out of the merge: non-finite, fc.weight")
+    assert other == Remark("Round 0: the model of c was left out of the merge: non-finite: fc.weight")
 
 
 def test_each_remark_is_made_once_and_none_about_what_was_known_before() -> None:

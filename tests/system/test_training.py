@@ -95,10 +95,10 @@ def test_a_model_with_a_nan_is_left_out_its_user_is_told_and_training_goes_on(sw
     uid, training = sites[2].ready["uid"], swarm.training(swarm.chain())
     contributed = {member.uid: member.contributed for member in training.members.values()}
     assert contributed == dict.fromkeys(contributed, 4) | {uid: 3}
-    reported = "Round 1: the model of this site was left out of the merge: non-finite, layer.bias. NaN or infinity: "
+    reported = "Round 1: the model of this site was left out of the merge: non-finite: layer.bias. NaN or infinity: "
     assert sites[2].output.count(reported) == 2  # in the node's log, and by the script
     for site in sites[:2]:
-        assert "Round 1: the model of site-3 was left out of the merge: non-finite, layer.bias" in site.output
+        assert "Round 1: the model of site-3 was left out of the merge: non-finite: layer.bias" in site.output
     assert training.result is not None
     assert all(part.distance is not None for part in training.result.receipt.contributions)
 

@@ -135,6 +135,31 @@ def test_a_member_that_others_cannot_fetch_from_is_named_with_its_address() -> N
     assert text.endswith("waiting for site-2 (others cannot fetch models from it, at 10.99.0.1:39999)")
 
 
+def test_members_that_cannot_fetch_the_latest_model_are_not_blamed_but_its_holder_is_named_with_its_address() -> None:
+    play = Play("a", "b", "c")
+    play.submit("a", "b", "c")
+    holder = play.leader
+    play.publish()
+    first, second = sorted({"a", "b", "c"} - {holder})
+    play.missing(first, second)
+    text = waiting_text(waiting(play.state), {holder: "site-1"}, {holder: "10.99.0.1:39999"})
+    assert f"{first} (cannot fetch the latest model from site-1, at 10.99.0.1:39999)" in text
+    assert f"{second} (cannot fetch the latest model from site-1, at 10.99.0.1:39999)" in text
+    play.set_attendance(holder, "lost")
+    assert f"{first} (can get the latest model from nobody)" in waiting_text(waiting(play.state), {})
+
+
+def test_members_without_the_base_of_a_round_are_named_with_that_reason() -> None:
+    play = Play("a", "b", "c")
+    play.complete_round("a", "b", "c")
+    play.complete_round("a", "b", "c")
+    play.missing("a", "b", "c")
+    play.void()
+    play.missing("a", number=play.round.number - 1)
+    text = waiting_text(waiting(play.state), {})
+    assert text.endswith("waiting for a (can get the latest model from nobody), b, c")
+
+
 def test_a_leader_whose_last_result_others_could_not_fetch_is_named_with_its_address_while_it_merges() -> None:
     play = Play("a", "b")
     play.submit("a", "b")

@@ -111,6 +111,5 @@ def _content(body: Body, names: Names) -> str:
         text = str(value)
         parts.append(f"{name}={text[:12] if len(text) == 64 else displayed(text, LONGEST_VALUE)}")
     for entry in body.receipt.exclusions if isinstance(body, Publish) else ():
-        why = displayed(f"{entry.reason}: {entry.detail}", LONGEST_VALUE)
-        parts.append(f"left-out={name_of(names, entry.uid)} ({why})")
+        parts.append(f"left-out={name_of(names, entry.uid)} ({displayed(entry.why, LONGEST_VALUE)})")
     return " ".join(parts)

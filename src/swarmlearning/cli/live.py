@@ -17,6 +17,7 @@ from rich.text import Text
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.world import World
+from swarmlearning.views.names import fetch_addresses
 from swarmlearning.views.nodes import sl_names
 from swarmlearning.views.render import activity_text, waiting_text
 from swarmlearning.views.training import activity, main_contract, waiting
@@ -83,7 +84,7 @@ class RunView:
             term=state.round.term if state.round else 0,
             leader=names.get(state.round.leader, "") if state.round else "",
             closed=state.rounds,
-            waiting=waiting_text(facts, names),
+            waiting=waiting_text(facts, names, fetch_addresses(world)),
             held_up=facts.have > 0 and facts.phase not in ("empty", "over"),
         )
 

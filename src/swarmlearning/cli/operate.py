@@ -22,7 +22,7 @@ from swarmlearning.operator import acts
 from swarmlearning.operator.acts import Act
 from swarmlearning.operator.reading import read_remote
 from swarmlearning.operator.session import acting
-from swarmlearning.views.names import displayed, node_names
+from swarmlearning.views.names import displayed, fetch_addresses, node_names
 from swarmlearning.views.nodes import node_view
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting
@@ -48,9 +48,9 @@ def list_contracts(*, json: Json = False, connection: Connection) -> None:
     if json:
         print_json([_facts(state) for state in acts.trainings(world)], indent=2)
         return
-    names = node_names(world)
+    names, addresses = node_names(world), fetch_addresses(world)
     rows = (
-        (displayed(state.name), str(state.run), str(state.rounds), waiting_text(waiting(state), names))
+        (displayed(state.name), str(state.run), str(state.rounds), waiting_text(waiting(state), names, addresses))
         for state in acts.trainings(world)
     )
     _print_table(("contract", "run", "rounds", "state"), rows)

@@ -79,7 +79,7 @@ def _left_out(state: Training, result: Result, own: _Own, fail: bool, names: Nam
         mine = entry.uid == own.uid
         ends = fail and entry.reason == "non-finite" and not (mine and not own.fault)
         whose = f"the model of {'this site' if mine else name_of(names, entry.uid)} was left out of the merge"
-        text = f"Round {number}: {whose}: {entry.reason}, {entry.detail}"
+        text = f"Round {number}: {whose}: {entry.why}"
         if mine:
             text += _advice(entry, own)
         if ends:

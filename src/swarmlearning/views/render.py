@@ -142,19 +142,26 @@ def _missing(each: RoundReport, sites: list[str]) -> str:
 
 def _leader(facts: Waiting, names: Names, addresses: Names) -> str:
     """The leader's name, and the reason why others cannot fetch its result."""
-    found = [_reason(each, addresses.get(each.uid, "")) for each in facts.awaited if each.uid == facts.leader]
+    found = [_reason(each, names, addresses) for each in facts.awaited if each.uid == facts.leader]
     return name_of(names, facts.leader) + "".join(found)
 
 
 def _awaited_text(facts: Waiting, names: Names, addresses: Names) -> str:
-    found = sorted(name_of(names, each.uid) + _reason(each, addresses.get(each.uid, "")) for each in facts.awaited)
+    found = sorted(name_of(names, each.uid) + _reason(each, names, addresses) for each in facts.awaited)
     return f"; waiting for {listed(found)}" if found else ""
 
 
-def _reason(each: Awaited, address: str) -> str:
+def _reason(each: Awaited, names: Names, addresses: Names) -> str:
     if each.reason == "expected":
         return ""
-    if each.reason == "unreachable" and address:
-        return f" ({REASONS[each.reason]}, at {address})"
+    if each.reason == "unreachable":
+        return f" ({REASONS[each.reason]}{_at(each.uid, addresses)})"
+    if each.holders:
+        found = listed([name_of(names, uid) + _at(uid, addresses) for uid in each.holders])
+        return f" (cannot fetch the latest model from {found})"
     since = f" since {clock(each.since_ms)}" if each.since_ms is not None else ""
     return f" ({REASONS[each.reason]}{since})"
+
+
+def _at(uid: str, addresses: Names) -> str:
+    return f", at {addresses[uid]}" if uid in addresses else ""

@@ -194,7 +194,7 @@ def _round(record: RoundRecord, names: dict[str, str]) -> RoundReport:
         late=named(record.late),
         lost=named(record.lost),
         absent=named(record.absent),
-        excluded={names[part.uid]: f"{part.reason}: {part.detail}" for part in record.excluded},
+        excluded={names[part.uid]: part.why for part in record.excluded},
         influence={names[part.uid]: Influence(part.distance, part.cosine) for part in record.contributions},
         time_ms=record.time_ms,
     )

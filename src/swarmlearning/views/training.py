@@ -7,7 +7,15 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from swarmlearning.ledger.contracts.training.state import Attendance, Member, Round, Training, misses, present
+from swarmlearning.ledger.contracts.training.state import (
+    Attendance,
+    Member,
+    Round,
+    Training,
+    alive,
+    misses,
+    present,
+)
 from swarmlearning.ledger.world import World
 
 Phase: TypeAlias = Literal["empty", "opening", "leaderless", "collecting", "merging", "over"]
@@ -17,8 +25,8 @@ Reason: TypeAlias = Literal[
     "expected", "lost", "restarted", "ml-lost", "left", "unreachable", "unusable", "no-base", "joining"
 ]
 """The reason why a member's model is not in: it is merely expected; the member is away (an attendance); others cannot
-fetch from it; its model cannot be used; it can get the latest model from nobody; it joins once it has that
-model."""
+fetch from it; its model cannot be used; it cannot fetch the latest model from its holders (`no-base`); it joins once it
+has that model."""
 
 Activity: TypeAlias = Literal[
     "training", "submitted", "late", "merging", "finished", "loading", "done", "lost", "restarted", "ml-lost", "left"
@@ -28,11 +36,13 @@ it loads the final model; `done`: it holds the final model."""
 
 
 class Awaited(msgspec.Struct, frozen=True):
-    """A member that a training waits for; `since_ms` is set for one that is away."""
+    """A member that a training waits for. `since_ms` is set for one that is away; `holders` are the members from which
+    one tries in vain to fetch the latest model, none where that is held by nobody who is there."""
 
     uid: str
     reason: Reason
     since_ms: int | None = None
+    holders: tuple[str, ...] = ()
 
 
 class MemberRounds(msgspec.Struct, frozen=True):
@@ -144,7 +154,8 @@ def _awaited(state: Training, uid: str) -> Awaited:
         return Awaited(uid, "unusable")
     missed = misses(state)
     if missed is not None and uid in missed.missing:
-        return Awaited(uid, "no-base")
+        holders = alive(state).intersection(state.result.holders if state.result else ())
+        return Awaited(uid, "no-base", holders=tuple(sorted(holders)))
     return Awaited(uid, "expected" if member.awaited else "joining")
 
 

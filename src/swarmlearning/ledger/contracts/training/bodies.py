@@ -93,6 +93,11 @@ class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: ExclusionReason
     detail: Remark
 
+    @property
+    def why(self) -> str:
+        """Reason and detail, once where both are the same."""
+        return self.reason if self.detail in ("", self.reason) else f"{self.reason}: {self.detail}"
+
 
 class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The making of a result; enough for anyone who holds the models to make it again."""

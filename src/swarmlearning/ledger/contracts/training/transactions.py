@@ -367,7 +367,7 @@ def _barred(current: Round, part: Exclusion) -> Barred:
     digest, known = current.submissions[part.uid].digest, current.barred.get(part.uid)
     before = known.leaders if known and known.digest == digest else ()
     leaders = tuple(sorted({*before, current.leader}))
-    return Barred(digest, f"{part.reason}: {part.detail}".removesuffix(": "), leaders)
+    return Barred(digest, part.why, leaders)
 
 
 def _credited(state: Training, current: Round, receipt: Receipt, leader: str) -> dict[str, Member]:
