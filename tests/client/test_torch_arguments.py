@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.ao import quantization
 from torch.utils.data import DataLoader, TensorDataset
 
 from support.callbacks import Join, Log
 from support.documented import of_platforms
 from support.fake_sl import FakeSL
+from swarmlearning.channel.messages import Sync
 from swarmlearning.pyt import SwarmCallback, SwarmError
 
 torch.set_num_threads(1)
@@ -49,6 +51,48 @@ def test_constants_that_are_not_finite_are_named_in_a_warning(
         join(sl, SwarmCallback, model=model)
     [warning] = log.texts("WARNING")
     assert "hold infinity or NaN: 'mask'. " in warning
+
+
+def quantization_aware(backend: str) -> nn.Module:
+    """A model whose observers hold infinities, and for `fbgemm` some entries without elements, until a first batch."""
+    untyped: Any = quantization
+    model = nn.Sequential(untyped.QuantStub(), nn.Linear(6, 3), untyped.DeQuantStub())
+    model.qconfig = untyped.get_default_qat_qconfig(backend)
+    prepared: nn.Module = untyped.prepare_qat(model.train())
+    return prepared
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(("backend", "batches_before"), [("qnnpack", 0), ("fbgemm", 1)])
+def test_a_model_in_quantization_aware_training_trains(
+    tmp_path: Path, join: Join, backend: str, batches_before: int
+) -> None:
+    model = quantization_aware(backend)
+    for _ in range(batches_before):
+        model(torch.randn(4, 6))
+    with FakeSL(tmp_path) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=1, model=model)
+        callback.on_train_begin()
+        for _ in range(2):
+            model(torch.randn(4, 6)).sum().backward()
+            callback.on_batch_end()
+        callback.on_train_end()
+        assert len(sl.of(Sync)) == 3
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_entries_that_get_their_shape_from_the_first_batch_are_an_error_that_explains_what_to_do(
+    tmp_path: Path, join: Join
+) -> None:
+    model = quantization_aware("fbgemm")
+    with FakeSL(tmp_path) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=1, model=model)
+        callback.on_train_begin()
+        model(torch.randn(4, 6)).sum().backward()
+        with pytest.raises(
+            SwarmError, match=r"max_val' has shape \[3\], expected \[0\].* run one batch through it before"
+        ):
+            callback.on_batch_end()
 
 
 def test_a_lazy_module_without_parameters_is_refused(tmp_path: Path, join: Join) -> None:

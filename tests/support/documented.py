@@ -3,10 +3,13 @@
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 ADAPTIVE = "For adaptive sync, valid adsValData is mandatory and a positive adsValBatchSize if applicable"
 MODES = "Allowed values: ['inactive', 'active', 'snapshot']"
 METHODS = "Allowed values: ['mean', 'coordmedian', 'geomedian']"
 WEIGHTAGE = "Node weightage should be a number between 1-100. Provided value: "
+FRACTIONS = (1.9, 99.5, 1.0000001, np.float32(1.5), Fraction(19, 10), "1.9")
 
 COMMON: list[tuple[dict[str, Any], str]] = [
     *(
@@ -21,7 +24,7 @@ COMMON: list[tuple[dict[str, Any], str]] = [
         for x in ("Snapshot", "", None, 3)
     ),
     *(({"nodeWeightage": x}, f"{WEIGHTAGE}{x}") for x in (0, 101, None, "heavy")),
-    *(({"nodeWeightage": x}, f"{WEIGHTAGE}{x}, which is not a whole number: round it") for x in (1.9, 99.5, 1.0000001)),
+    *(({"nodeWeightage": x}, f"{WEIGHTAGE}{x}, which is not a whole number: round it") for x in FRACTIONS),
     ({"nodeWeightage": 0.5}, f"{WEIGHTAGE}0.5"),
     *(({"mergeMethod": x}, f"Invalid value mergeMethod: {x}. {METHODS}") for x in ("median", "", None)),
     ({"useAdaptiveSync": True}, ADAPTIVE),

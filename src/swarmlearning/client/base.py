@@ -33,6 +33,10 @@ from swarmlearning.tensors.file import Array, Tensor, read, read_header, require
 from swarmlearning.tensors.finite import non_finite
 from swarmlearning.tensors.structure import Spec, describe_difference, labels
 
+FINAL_SHAPE = (
+    "Its entries have to keep their names, dtypes and shapes: where the first batch sets them, as in training with "
+    "quantization in mind, run one batch through it before making the callback"
+)
 OVER_BEFORE_LOCAL = "Swarm training is over before local training. Exit gracefully."
 
 LATE_MERGES = 3  # after the end of local training: more than sites have that end nearly together
@@ -296,7 +300,7 @@ class SwarmCallbackBase(ABC):
         tensors = self._model_tensors()
         difference = describe_difference(self._structure, _specs(tensors))
         if difference:
-            raise SwarmError(f"the model changed after the callback was made: {difference}")
+            raise SwarmError(f"the model changed after the callback was made: {difference}. {FINAL_SHAPE}")
         return tensors
 
     def _merged_model(self) -> dict[str, Tensor]:

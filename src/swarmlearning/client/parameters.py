@@ -102,6 +102,14 @@ def _integer(value: Any) -> int | None:
         return None
 
 
+def _could_be_rounded(value: Any) -> bool:
+    """True for fractions, of any type and in texts, that round to a weightage."""
+    try:
+        return 1 <= float(value) <= 100 and not float(value).is_integer()
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
 def positive(value: Any, otherwise: str) -> int:
     """Returns the whole number, at least 1. Raises `SwarmError` with the text `otherwise` for anything else."""
     number = _integer(value)
@@ -129,8 +137,8 @@ def _checkin_mode(value: Any) -> CheckinMode:
 def _weightage(value: Any) -> int:
     number = _integer(value)
     if number is None or not 1 <= number <= 100:
-        whole = ", which is not a whole number: round it" if isinstance(value, float) and 1 <= value <= 100 else ""
-        raise SwarmError(f"Node weightage should be a number between 1-100. Provided value: {value}{whole}")
+        hint = ", which is not a whole number: round it" if _could_be_rounded(value) else ""
+        raise SwarmError(f"Node weightage should be a number between 1-100. Provided value: {value}{hint}")
     return number
 
 

@@ -8,8 +8,12 @@ import torch
 from swarmlearning.client.fixed import tensor_digest
 from swarmlearning.tensors.file import Array
 
-Mark = tuple[int, int]
-"""A tensor's place in memory and PyTorch's count of its changes."""
+Mark = tuple[int, int, bytes]
+"""A tensor's place in memory, PyTorch's count of its changes, and some of its values: changes through `tensor.data` are
+not counted."""
+
+PROBED = 256
+"""About so many values of each tensor are looked at."""
 
 
 class Frozen:
@@ -40,10 +44,18 @@ class Frozen:
 
 
 def _mark(value: torch.Tensor) -> Mark:
-    # Changes through `tensor.data` are not counted: those are not seen.
     with suppress(RuntimeError):
-        return value.data_ptr(), value._version
-    return 0, 0  # a tensor of a kind that has no place of its own
+        return value.data_ptr(), value._version, _probe(value)
+    return 0, 0, b""  # a tensor of a kind that has no place of its own
+
+
+def _probe(value: torch.Tensor) -> bytes:
+    """Returns the bytes of values at regular intervals; none where they cannot be read."""
+    with suppress(RuntimeError, TypeError, NotImplementedError):
+        places = torch.arange(0, value.numel(), 1 + value.numel() // PROBED, device=value.device)
+        found = _bytes(value.detach().take(places))
+        return b"" if found is None else found.tobytes()
+    return b""
 
 
 def _digest(value: torch.Tensor) -> str:

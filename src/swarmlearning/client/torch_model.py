@@ -14,6 +14,10 @@ from swarmlearning.tensors.structure import labels
 COMPILED = "_orig_mod."  # what torch.compile puts before the names of a module's entries
 EXTRA_STATE = "_extra_state"  # the name PyTorch gives to what a module's get_extra_state() returns
 
+SMALL = 1024
+"""Elements of a tensor that is copied. PyTorch never again resizes one that has shared its memory, and the observers of
+quantization-aware training resize theirs with the first batch."""
+
 
 class TorchModel:
     """The merged part of a module's `state_dict`: all its tensors, or without the frozen parameters.
@@ -41,7 +45,7 @@ class TorchModel:
         return frozenset(_frozen(self.module) if self._only_trainable else ())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns the merged tensors. Shares the memory of those that are contiguous on the CPU.
+        """Returns the merged tensors. Shares the memory of large ones that are contiguous on the CPU.
 
         Raises `SwarmError` for what cannot be merged, and when what was left out is now trained or has changed.
         """
@@ -105,11 +109,13 @@ def _own(name: str) -> str:
 
 
 def tensor_of(value: torch.Tensor, name: str) -> Tensor:
-    """Returns the tensor of a value; shares the memory of one that is contiguous on the CPU.
+    """Returns the tensor of a value; shares the memory of a large one that is contiguous on the CPU.
 
     Raises `SwarmError` for what has no array of values.
     """
     try:
+        if value.numel() <= SMALL:
+            value = value.clone()
         if value.dtype == torch.bfloat16:  # which NumPy does not have
             return Tensor.of(value.view(torch.int16).numpy(force=True), name)._replace(dtype="BF16")
         return Tensor.of(value.numpy(force=True), name)
