@@ -175,7 +175,7 @@ async def test_unfinished_handshakes_do_not_close_the_tunnel(cluster: Cluster) -
 
 
 async def test_etcd_s_proxy_requires_its_password(cluster: Cluster) -> None:
-    url = urlsplit(cluster.hosts[0].proxy_url)
+    url = urlsplit(cluster.hosts[0].proxy.url)
     reader, writer = await asyncio.open_connection("127.0.0.1", url.port)
     writer.write(f"GET {peer_url('b')}/members HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert await reader.read() == b""

@@ -6,13 +6,13 @@ from typing import cast
 
 import pytest
 
-from swarmlearning.ordering.etcd.member import CLIENT_SOCKET, EtcdMember
+from swarmlearning.ordering.etcd.member import CLIENT_SOCKET, EtcdMember, nobody
 from swarmlearning.ordering.protocols import OrderingError
 
 
 async def test_a_missing_etcd_program_is_an_ordering_error(tmp_path: Path) -> None:
     """As while a package is upgraded: the SN tries again, it does not end."""
-    member = EtcdMember(tmp_path / "etcd", tmp_path / "data", "a", "http://127.0.0.1:1")
+    member = EtcdMember(tmp_path / "etcd", tmp_path / "data", "a", nobody)
     with pytest.raises(OrderingError, match=r"cannot start .*etcd in .*data: .*No such file"):
         await member.start(None, new=True)
     assert not member.running
@@ -31,7 +31,7 @@ async def test_an_etcd_member_is_ready_for_writes_only_once_it_knows_a_leader(tm
         writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
         writer.close()
 
-    member = EtcdMember(program, tmp_path / "data", "a", "http://127.0.0.1:1")
+    member = EtcdMember(program, tmp_path / "data", "a", nobody)
     await member.start(None, new=True)
     server = await asyncio.start_unix_server(answer, str(tmp_path / "data" / CLIENT_SOCKET))
     await member.answers()
@@ -64,7 +64,7 @@ async def test_an_etcd_member_that_ends_just_before_it_is_killed_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("swarmlearning.ordering.etcd.member.STOP_SECONDS", 0.0)
-    member = EtcdMember(tmp_path / "etcd", tmp_path / "data", "a", "http://127.0.0.1:1")
+    member = EtcdMember(tmp_path / "etcd", tmp_path / "data", "a", nobody)
     member._process = cast(asyncio.subprocess.Process, EndsJustThen())
     await member.stop()
     assert not member.running

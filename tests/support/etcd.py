@@ -34,8 +34,8 @@ class Host:
     async def prepare(self) -> None:
         self.port = await self.gate.start("127.0.0.1", self.port)
         assert ETCD is not None
-        self.proxy_url = await self.proxy.start()
-        self.member = EtcdMember(Path(ETCD), self.directory, self.uid, self.proxy_url)
+        await self.proxy.start()
+        self.member = EtcdMember(Path(ETCD), self.directory, self.uid, lambda: self.proxy.url)
 
     async def start(self, cluster: dict[str, str] | None, *, new: bool) -> None:
         await self.member.start(cluster, new=new)

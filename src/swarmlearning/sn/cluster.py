@@ -64,11 +64,10 @@ class Cluster:
         self._others = others
         self._archive = archive
         self._directory = directory
-        self._binary = binary
         admission = Admission(chain)
         self._proxy = Proxy(client_context(identity), admission)
         self._gate = Gate(server_context(identity), cluster_host(uid), lambda: self._member.peer_socket, admission)
-        self._member = EtcdMember(binary, directory, uid, "")
+        self._member = EtcdMember(binary, directory, uid, lambda: self._proxy.url)
         self._gateway: Gateway | None = None
         self._remote = RemoteLog(file, others)
         self._engine: list[asyncio.Task[None]] = []
@@ -89,7 +88,7 @@ class Cluster:
     async def start(self, host: str, port: int) -> None:
         """Opens the P2P port. Raises `OrderingError` when it is in use."""
         self.port = await self._gate.start(host, port)
-        self._member = EtcdMember(self._binary, self._directory, self._uid, await self._proxy.start())
+        await self._proxy.start()
         self._use_remote()
 
     async def found(self) -> None:
@@ -128,6 +127,7 @@ class Cluster:
         seconds = SOON_SECONDS
         while True:
             await asyncio.sleep(seconds)
+            self._gate.drop_excluded()
             for task in self._engine:
                 if task.done():
                     task.result()  # none ends by itself: a defect, which must be seen

@@ -28,7 +28,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.etcd.gateway import Gateway
 from swarmlearning.ordering.etcd.log import EtcdLog
-from swarmlearning.ordering.etcd.member import EtcdMember
+from swarmlearning.ordering.etcd.member import EtcdMember, nobody
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import Log
 from swarmlearning.sn.leaving import registration
@@ -100,7 +100,7 @@ async def _take_over(file: LocalLog, place: DataDirectory, identity: Identity, b
     forced to go on alone must never meet the others again."""
     copy = place.path / f"{ETCD_FOLDER}.alone"
     shutil.rmtree(copy, ignore_errors=True)
-    member = EtcdMember(binary, copy, place.uid, "http://127.0.0.1:9")  # it has nobody to dial
+    member = EtcdMember(binary, copy, place.uid, nobody)
     try:
         if (place.path / ETCD_FOLDER).is_dir():
             shutil.copytree(place.path / ETCD_FOLDER, copy, ignore=shutil.ignore_patterns("*:0"))

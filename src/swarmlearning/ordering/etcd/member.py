@@ -14,7 +14,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from swarmlearning.backoff import Backoff
@@ -52,11 +52,16 @@ def peer_address(uid: str) -> str:
     return str(ipaddress.IPv6Address(b"\xfd" + digest[:15]))
 
 
+def nobody() -> str:
+    """The proxy of a member that is alone: nothing listens there, so that it reaches no other member."""
+    return "http://127.0.0.1:9"
+
+
 class EtcdMember:
     """The etcd process of the SN `uid`, with everything it keeps in `directory`."""
 
-    def __init__(self, binary: Path, directory: Path, uid: str, proxy: str) -> None:
-        """`proxy` is the URL of the tunnel's proxy, with its password."""
+    def __init__(self, binary: Path, directory: Path, uid: str, proxy: Callable[[], str]) -> None:
+        """`proxy` returns the URL of the tunnel's proxy, with its password, when the member is started."""
         self._binary = binary
         self._directory = directory
         self._uid = uid
@@ -102,13 +107,14 @@ class EtcdMember:
             self._folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         for name in (CLIENT_SOCKET, PEER_SOCKET):
             (self._directory / name).unlink(missing_ok=True)
+        proxy = self._proxy()
         with (self._directory / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 str(self._binary),
                 *self._options(members, new),
                 *(["--force-new-cluster"] if alone else []),
                 cwd=self._directory,
-                env={**os.environ, "HTTP_PROXY": self._proxy, "http_proxy": self._proxy, "NO_PROXY": ""},
+                env={**os.environ, "HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": ""},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -112,11 +112,17 @@ class Proxy(_Connections):
         self._tls = tls
         self._registry = registry
         self._secret = secrets.token_urlsafe(24)
+        self._strangers: dict[asyncio.StreamWriter, None] = {}  # that have not shown the password, the oldest first
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> str:
-        """Listens; returns the URL to give to etcd."""
+    async def start(self) -> None:
+        """Listens."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=MAX_HEAD)
+
+    @property
+    def url(self) -> str:
+        """The URL to give to etcd, once this listens."""
+        assert self._server is not None, "the proxy has not been started"
         port = self._server.sockets[0].getsockname()[1]
         return f"http://swarm:{self._secret}@127.0.0.1:{port}"
 
@@ -126,11 +132,26 @@ class Proxy(_Connections):
             self._server.close()
         await self._end()
 
+    def _enter(self, writer: asyncio.StreamWriter) -> bool:
+        """True if there is room: any user of this host can connect, so who has shown no password gives way."""
+        if len(self._serving) >= MAX_CONNECTIONS and self._strangers:
+            oldest = next(iter(self._strangers))
+            self._leave(oldest)
+            oldest.transport.abort()
+        elif not super()._enter(writer):
+            return False
+        self._strangers[writer] = None
+        return True
+
+    def _leave(self, writer: asyncio.StreamWriter) -> None:
+        self._strangers.pop(writer, None)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(HEAD_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
             peer, request = self._understand(head)
+            self._leave(writer)
             onward = await self._connect(peer)
         except (*FAILURES, OrderingError) as error:
             logger.debug("%s", error)
@@ -179,6 +200,7 @@ class Gate(_Connections):
         self._member = member
         self._registry = registry
         self._refused: set[str] = set()
+        self._credentials: dict[asyncio.StreamWriter, Credential] = {}
         self._roster: Roster[asyncio.StreamWriter] = Roster(MAX_CONNECTIONS)
         self._listener = Listener(tls, self._protocol)
 
@@ -204,13 +226,22 @@ class Gate(_Connections):
         if not self._registry.admits(credential):
             self._log_refusal(credential.thumbprint, address)
             return False
+        self._credentials[writer] = credential
         dropped = self._roster.enter(writer, party_of(credential, address))
         if dropped is not None:
             logger.warning("P2P connection dropped: there are %d already", MAX_CONNECTIONS)
             dropped.transport.abort()
         return dropped is not writer
 
+    def drop_excluded(self) -> None:
+        """Ends the connections of SNs that the ledger admits no more: a stream between members lasts for days."""
+        for writer, credential in list(self._credentials.items()):
+            if not self._registry.admits(credential):
+                logger.warning("P2P connection dropped: its SN is admitted no more")
+                writer.transport.abort()
+
     def _leave(self, writer: asyncio.StreamWriter) -> None:
+        self._credentials.pop(writer, None)
         self._roster.leave(writer)
 
     def _log_refusal(self, thumbprint: str, address: object) -> None:
