@@ -204,3 +204,11 @@ def test_the_same_loop_runs_without_a_swarm_and_evaluates_nothing(log: Log) -> N
         Swarm(1.0, sync_frequency=1, min_peers=2, logger=log.logger) as swarm,
     ):
         swarm.step(1 / 0)
+
+
+@pytest.mark.usefixtures("loopback")
+@pytest.mark.parametrize("method", ["step", "end_epoch"])
+def test_a_session_that_is_used_outside_of_its_block_is_refused_with_what_to_write(method: str, log: Log) -> None:
+    swarm = Swarm(1.0, sync_frequency=1, min_peers=2, logger=log.logger)
+    with pytest.raises(SwarmError, match=rf"^{method}\(\) was called outside the block of `with Swarm"):
+        swarm.step(2.0) if method == "step" else swarm.end_epoch()

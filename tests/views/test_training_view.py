@@ -86,6 +86,14 @@ def test_a_text_has_names_in_place_of_uids() -> None:
     assert text.endswith("1 models in, minPeers 3; waiting for SL-2, SL-3")
 
 
+def test_the_last_round_of_a_stopped_training_is_shown_as_such() -> None:
+    play = round_with_a_model_of_a()
+    play.stop()
+    assert waiting_text(waiting(play.state), {}).startswith(
+        "round 0 (the last one: an operator has stopped the training), open since "
+    )
+
+
 def test_names_that_contain_other_uids_are_not_substituted_again() -> None:
     members = "aeio"
     play = Play(*members, min_peers=4)

@@ -75,6 +75,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         if use_adaptive_sync and evaluate is None:
             raise SwarmError("use_adaptive_sync needs evaluate: the mean loss decides the interval")
         self.parameters = parameters
+        self._entered = False
         self._evaluate = evaluate
         self._callback = _Callback(
             sync_frequency,
@@ -100,12 +101,14 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
 
         `samples` is the number of samples in the step, to show the speed.
         """
+        self._require_entered("step")
         self.parameters = parameters
         self._callback.on_batch_end(logs={"size": samples})
         return self.parameters
 
     def end_epoch(self) -> None:
         """Call after every epoch, if there are epochs; counts it, for showing progress."""
+        self._require_entered("end_epoch")
         self._callback.on_epoch_end()
 
     def evaluate(self) -> tuple[float | None, float | None]:
@@ -114,8 +117,13 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         loss, metric = result if isinstance(result, tuple) else (result, None)
         return _number(loss), _number(metric)
 
+    def _require_entered(self, method: str) -> None:
+        if not self._entered:
+            raise SwarmError(f"{method}() was called outside the block of `with Swarm(...) as swarm:`")
+
     def __enter__(self) -> "Swarm[P]":
         self._callback.on_train_begin()
+        self._entered = True
         return self
 
     def __exit__(

@@ -79,7 +79,10 @@ class Sender:
                 height = await self._offer(client, signed.raw)
                 if await self._reaches(height, CONFIRM_SECONDS) and self._is_on_chain(signed):
                     return height
-                self._on_unavailable(f"SN {client.address} has accepted a transaction, which is not in block {height}")
+                self._on_unavailable(
+                    f"SN {client.address} has accepted a transaction that this node does not find in block {height} "
+                    "(do both run the same version?); offering it again"
+                )
             except Unavailable as error:
                 self._on_unavailable(str(error))
                 if error.final:

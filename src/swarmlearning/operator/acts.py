@@ -48,7 +48,10 @@ def stop_contract(world: World, name: str) -> Act:
     state = training(world, name)
     if state.over or state.stopping:
         raise ActError(f"training of contract {displayed(name)} is {'over' if state.over else 'stopping'} already")
-    ends = f"training of contract {displayed(name)} ends with the round in progress"
+    ends = (
+        f"training of contract {displayed(name)} ends with the round in progress; should too few sites be left for it, "
+        "reset the contract with --force"
+    )
     return Act(name, Stop(), ends)
 
 

@@ -45,6 +45,7 @@ def waiting_text(facts: Waiting, names: Names, addresses: Names | None = None) -
     `addresses`: where models are fetched from each node, named where they cannot be.
     """
     waits = _awaited_text(facts, names, addresses or {})
+    number = f"round {facts.round}{' (the last one: an operator has stopped the training)' if facts.stopping else ''}"
     match facts.phase:
         case "over":
             return f"training is over, {participation_text(facts.participation, names)}"
@@ -54,13 +55,13 @@ def waiting_text(facts: Waiting, names: Names, addresses: Names | None = None) -
             opened = f"{facts.have} of {facts.need} sessions of contract {displayed(facts.contract)} are open"
             return f"{opened}; round 0 waits for {facts.need - facts.have} more{waits}"
         case "leaderless":
-            return f"round {facts.round}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
+            return f"{number}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
         case "merging":
-            return f"round {facts.round}: {_leader(facts, names, addresses or {})} is merging {facts.have} models"
+            return f"{number}: {_leader(facts, names, addresses or {})} is merging {facts.have} models"
         case "collecting":
             since = f", open since {clock(facts.since_ms)}" if facts.since_ms is not None else ""
             counts = f"{facts.have} models in, minPeers {facts.need}"
-            return f"round {facts.round}{since}: {counts}{waits}"
+            return f"{number}{since}: {counts}{waits}"
 
 
 def participation_text(facts: Participation, names: Names) -> str:

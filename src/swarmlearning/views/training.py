@@ -69,7 +69,7 @@ class Waiting(msgspec.Struct, frozen=True):
     """The state of a training, and for whom it waits.
 
     `have` of `need` (minPeers) sessions are open while `opening`; from then on `have` models are in. `since_ms` is when
-    the round opened; `leader` is empty while there is none.
+    the round opened; `leader` is empty while there is none. `stopping`: training ends with this round.
     """
 
     contract: str
@@ -82,6 +82,7 @@ class Waiting(msgspec.Struct, frozen=True):
     leader: str = ""
     since_ms: int | None = None
     awaited: tuple[Awaited, ...] = ()
+    stopping: bool = False
 
 
 def main_contract(world: World) -> str:
@@ -111,6 +112,7 @@ def waiting(state: Training) -> Waiting:
         term=current.term,
         leader=current.leader,
         since_ms=current.opened_ms,
+        stopping=state.stopping,
         awaited=tuple(
             _awaited(state, uid)
             for uid in sorted(state.members)
