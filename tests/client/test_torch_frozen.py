@@ -12,6 +12,8 @@ from support.callbacks import Join
 from support.fake_sl import FakeSL
 from support.torch_models import Wrapper, bits
 from swarmlearning.channel.messages import Open
+from swarmlearning.client import torch_frozen
+from swarmlearning.client.torch_frozen import Frozen
 from swarmlearning.pyt import SwarmCallback, SwarmError
 
 torch.set_num_threads(1)
@@ -81,11 +83,15 @@ def put_in_place(weight: nn.Parameter) -> None:
     weight.data = weight.data + 1
 
 
-def uncounted(weight: nn.Parameter) -> None:
-    weight.data.mul_(2)  # PyTorch does not count this as a change
+def through_data(weight: nn.Parameter) -> None:
+    weight.data.mul_(0.99)  # which PyTorch does not count as a change
 
 
-@pytest.mark.parametrize("change", [in_place, put_in_place, uncounted])
+def through_numpy(weight: nn.Parameter) -> None:
+    weight.detach().numpy()[-1, -1] += 1
+
+
+@pytest.mark.parametrize("change", [in_place, put_in_place, through_data, through_numpy])
 def test_a_change_of_frozen_parameters_during_training_is_an_error(
     tmp_path: Path, join: Join, change: Callable[[nn.Parameter], None]
 ) -> None:
@@ -98,6 +104,18 @@ def test_a_change_of_frozen_parameters_during_training_is_an_error(
         change(model[0].weight)
         with pytest.raises(SwarmError, match=r"frozen parameters have changed: '0\.weight'\. They are not merged"):
             callback.on_batch_end()
+
+
+def test_uncounted_changes_of_more_frozen_values_than_are_read_at_once_are_found_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch_frozen, "READ_AT_ONCE", 1)  # one at each look
+    values = {name: torch.zeros(1000) for name in "abcd"}
+    frozen = Frozen(lambda: values)
+    frozen.digests()
+    assert [frozen.changed() for _ in range(9)] == [[]] * 9
+    values["d"].data[1] = 1  # which is not one of the values that are looked at each time
+    assert sorted(frozen.changed() for _ in values) == [[], [], [], ["d"]]
 
 
 def test_a_layer_added_after_the_callback_was_made_is_named_in_the_error(tmp_path: Path, join: Join) -> None:
@@ -154,3 +172,7 @@ def test_frozen_parameters_of_any_dtype_and_layout_have_a_digest(
     model = nn.Linear(1, 1)
     model.register_parameter("frozen", nn.Parameter(weight, requires_grad=False))
     assert len(frozen_digest(tmp_path, join, model, onlyTrainable=True)) == 64
+    with FakeSL(tmp_path / "sl") as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=1, model=model, onlyTrainable=True)
+        callback.on_train_begin()  # looks whether they have changed
+        callback.on_train_end()

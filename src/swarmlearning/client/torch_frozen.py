@@ -1,7 +1,8 @@
 """Parameters of a PyTorch model that are not merged, because they stay what they are and are the same at all sites."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from typing import Final
 
 import torch
 
@@ -15,6 +16,9 @@ not counted."""
 PROBED = 256
 """About so many values of each tensor are looked at."""
 
+READ_AT_ONCE: Final = 2**26
+"""Bytes of values not known to be written to that are read at each look, in about a tenth of a second."""
+
 
 class Frozen:
     """The values of frozen parameters, which `current` returns by name."""
@@ -23,6 +27,7 @@ class Frozen:
         self._current = current
         self._digests: dict[str, str] = {}  # empty until they were first computed
         self._marks: dict[str, Mark] = {}
+        self._turn = 0  # number of the next one that is read although nothing shows that it was written to
 
     def digests(self) -> dict[str, str]:
         """Returns a digest of each, computed now: reads all of them once."""
@@ -35,12 +40,29 @@ class Frozen:
         self._marks = {name: _mark(value) for name, value in self._current().items()}
 
     def changed(self) -> list[str]:
-        """Returns the names of those that changed since `digests`; reads only what was written to since."""
+        """Returns the names of those that changed since `digests`.
+
+        Reads those whose marks show that they were written to. What is written through `tensor.data` or NumPy may not
+        show there: so the others are read too, a part at each call, and all of them in turn.
+        """
         current = self._current()
-        written = [name for name in self._digests if _mark(current[name]) != self._marks[name]]
-        changed = [name for name in written if _digest(current[name]) != self._digests[name]]
+        suspected = {name for name in self._digests if _mark(current[name]) != self._marks[name]}
+        suspected.update(self._in_turn(current))
+        changed = [
+            name for name in self._digests if name in suspected and _digest(current[name]) != self._digests[name]
+        ]
         self.mark()
         return changed
+
+    def _in_turn(self, current: Mapping[str, torch.Tensor]) -> Iterator[str]:
+        names, size = list(self._digests), 0
+        for _ in names:
+            name = names[self._turn % len(names)]
+            self._turn += 1
+            yield name
+            size += current[name].numel() * current[name].element_size()  # `nbytes` raises for sparse tensors
+            if size >= READ_AT_ONCE:
+                return
 
 
 def _mark(value: torch.Tensor) -> Mark:
