@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -323,3 +324,11 @@ def test_the_summary_of_a_long_training_shows_the_newest_rounds() -> None:
 
 def test_a_summary_without_rounds_is_its_status() -> None:
     assert len(text(a_report(rounds=[])).splitlines()) == 1
+
+
+def test_the_summary_shows_models_that_were_not_trained_for_their_round() -> None:
+    rounds = [msgspec.structs.replace(each, repeated=each.contributors) for each in a_report().rounds]
+    lines = text(a_report(rounds=rounds)).splitlines()
+    assert [re.split(r" {2,}", line.strip())[2] for line in lines[3:6]] == ["3/3, 3 repeated", "2/3, 2 repeated", "0/3"]
+    assert lines[3].split()[1] == "◆○○"
+    assert "○ repeated" in lines[6]

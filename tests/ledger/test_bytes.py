@@ -175,7 +175,7 @@ def test_the_state_hash_of_a_training_stays_the_same() -> None:
     play.set_attendance("c", "lost")
     play.depose("sn", by_sn=True)
     world = World().with_entries({"training/contract": play.state})
-    assert world.state_hash() == "c0c5f1ae4cf6061cf890863c63ab1753627a9f985e53a4268b5fd858c34104ab"
+    assert world.state_hash() == "6c722fedda436df8da2b4efbfe8f18de20fc28886035a8e9e2eae205ab938659"
 
 
 def test_the_state_hash_depends_on_the_entries_only() -> None:

@@ -18,6 +18,7 @@ MARKS: dict[Part, str] = {
     "led and contributed": "◆#",
     "led": "◇+",
     "contributed": "●o",
+    "repeated": "○r",
     "late": "ll",
     "excluded": "xx",
     "lost": "--",
@@ -54,8 +55,10 @@ def participation(rounds: Sequence[RoundReport], digests: Mapping[str, str | Non
         parts = [each.part(name) for each in shown]
         used.update(parts)
         took_part = sum(name in each.contributors for each in rounds)
+        repeated = sum(name in each.repeated for each in rounds)
+        count = f"{took_part}/{len(rounds)}" + (f", {repeated} repeated" if repeated else "")
         model = digest[:SHOWN_DIGITS] if digest else "none"
-        table.add_row(Text(name), Text("".join(mark[part] for part in parts)), f"{took_part}/{len(rounds)}", model)
+        table.add_row(Text(name), Text("".join(mark[part] for part in parts)), count, model)
     legend = "   ".join(f"{mark[part]} {part}" for part in MARKS if part in used)
     return Group(table, Text(legend, style="dim"))
 

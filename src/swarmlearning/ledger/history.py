@@ -22,8 +22,8 @@ class BrokenChainError(UserError):
 class RoundRecord(msgspec.Struct, frozen=True):
     """A published round: UIDs of its leader and of every member by the part it took.
 
-    `lost`: not there, or without its ML process, when the round closed. `absent`: there, but not in. `time_ms`: of the
-    block with the result.
+    `repeated` are contributors whose model was not trained for this round. `lost`: not there, or without its ML
+    process, when the round closed. `absent`: there, but not in. `time_ms`: of the block with the result.
     """
 
     contract: str
@@ -34,6 +34,7 @@ class RoundRecord(msgspec.Struct, frozen=True):
     result: str
     contributed: tuple[str, ...]
     contributions: tuple[Contribution, ...]
+    repeated: tuple[str, ...]
     late: tuple[str, ...]
     lost: tuple[str, ...]
     absent: tuple[str, ...]
@@ -99,6 +100,7 @@ def _record(chain: Chain, contract: str, body: Publish, time_ms: int) -> RoundRe
         result=body.result,
         contributed=contributed,
         contributions=body.receipt.contributions,
+        repeated=state.result.repeated,
         late=tuple(sorted(closed.late)),
         lost=tuple(member.uid for member in others if not member.present),
         absent=tuple(member.uid for member in others if member.present),

@@ -65,17 +65,19 @@ def waiting_text(facts: Waiting, names: Names, addresses: Names | None = None) -
 
 
 def participation_text(facts: Participation, names: Names) -> str:
-    """One line: `complete: 12/12 rounds with 4/4`, or which members are not in all rounds."""
+    """One line: `complete: 12/12 rounds with 4/4`, or which members are not in all rounds; and who repeated models."""
     total, count = facts.rounds, len(facts.members)
+    repeated = [f"{name_of(names, one.uid)} in {one.repeated}" for one in facts.members if one.repeated]
+    without_training = f"; with a model not trained for the round: {listed(repeated)}" if repeated else ""
     if facts.complete:
-        return f"complete: {total}/{total} rounds with {count}/{count}"
+        return f"complete: {total}/{total} rounds with {count}/{count}{without_training}"
     fewer = [
         f"{name_of(names, one.uid)} in {one.contributed}" + (f" (late for {one.late})" if one.late else "")
         for one in facts.members
         if one.contributed < total
     ]
     others = ", all others in all" if len(fewer) < count else ""
-    return f"partial: {total} round{'s' * (total != 1)} with {count} members: {listed(fewer)}{others}"
+    return f"partial: {total} round{'s' * (total != 1)} with {count} members: {listed(fewer)}{others}{without_training}"
 
 
 def report_text(report: TrainingReport) -> str:

@@ -11,7 +11,8 @@ from swarmlearning.ledger.history import RoundRecord, rounds
 from swarmlearning.views.nodes import sl_names
 from swarmlearning.views.training import main_contract
 
-Part: TypeAlias = Literal["led and contributed", "led", "contributed", "late", "lost", "excluded", "absent"]
+Part: TypeAlias = Literal["led and contributed", "led", "contributed", "repeated", "late", "lost", "excluded", "absent"]
+"""`repeated`: it contributed a model that was not trained for this round, such as that of a script that had ended."""
 
 
 class Influence(msgspec.Struct, frozen=True):
@@ -23,8 +24,9 @@ class Influence(msgspec.Struct, frozen=True):
 
 
 class RoundReport(msgspec.Struct, frozen=True):
-    """A round with a result. Each site that had a session is in exactly one of the five; `excluded` has the reasons,
-    `influence` has an entry for each contributor, `time_ms` is the block time of the result."""
+    """A round with a result. Each site that had a session is in exactly one of the five lists from `contributors` to
+    `excluded`, which has the reasons; `influence` has an entry for each contributor, `repeated` those of them whose
+    model was not trained for this round, `time_ms` is the block time of the result."""
 
     number: int
     leader: str
@@ -35,13 +37,14 @@ class RoundReport(msgspec.Struct, frozen=True):
     excluded: dict[str, str]
     influence: dict[str, Influence] = {}
     time_ms: int = 0
+    repeated: list[str] = []
 
     def part(self, site: str) -> Part:
         """The part of this site in the round."""
         if site == self.leader:
             return "led and contributed" if site in self.contributors else "led"
         if site in self.contributors:
-            return "contributed"
+            return "repeated" if site in self.repeated else "contributed"
         if site in self.late:
             return "late"
         if site in self.lost:
@@ -197,4 +200,5 @@ def _round(record: RoundRecord, names: dict[str, str]) -> RoundReport:
         excluded={names[part.uid]: part.why for part in record.excluded},
         influence={names[part.uid]: Influence(part.distance, part.cosine) for part in record.contributions},
         time_ms=record.time_ms,
+        repeated=named(record.repeated),
     )

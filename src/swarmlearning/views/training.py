@@ -46,11 +46,13 @@ class Awaited(msgspec.Struct, frozen=True):
 
 
 class MemberRounds(msgspec.Struct, frozen=True):
-    """The number of rounds in which a member's model was merged, and of those for which it was too late."""
+    """The number of rounds in which a member's model was merged, of those for which it was too late, and of those in
+    which what was merged had not been trained for the round."""
 
     uid: str
     contributed: int
     late: int
+    repeated: int = 0
 
 
 class Participation(msgspec.Struct, frozen=True):
@@ -124,7 +126,9 @@ def waiting(state: Training) -> Waiting:
 def participation(state: Training) -> Participation:
     """The number of rounds in which each member took part."""
     members = sorted(state.members.items())
-    return Participation(state.rounds, tuple(MemberRounds(uid, one.contributed, one.late) for uid, one in members))
+    return Participation(
+        state.rounds, tuple(MemberRounds(uid, one.contributed, one.late, one.repeated) for uid, one in members)
+    )
 
 
 def activity(state: Training, member: Member) -> Activity:

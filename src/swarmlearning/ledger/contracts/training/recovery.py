@@ -146,6 +146,8 @@ def _void_result(state: Training, result: Result, now_ms: int) -> Training:
             contributed=member.contributed - (uid in contributed),
             late=member.late - (uid in result.closed.late),
             unreachable=member.unreachable or uid in holders,
+            repeated=member.repeated - (uid in result.repeated),
+            model="" if uid in contributed else member.model,  # it may be merged again, and that is no repetition
         )
         for uid, member in state.members.items()
     }

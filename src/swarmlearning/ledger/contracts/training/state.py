@@ -97,7 +97,9 @@ class Performance(msgspec.Struct, frozen=True):
 
 class Member(msgspec.Struct, frozen=True):
     """A session. `awaited`: rounds wait for it. `finished`: its local training has ended. `identity`: what its sender
-    was identified by. `unreachable`: others could not fetch the result that it alone held."""
+    was identified by. `unreachable`: others could not fetch the result that it alone held. `contributed` counts the
+    rounds in which its model was merged, and `repeated` those of them in which that was not trained for the round;
+    `model` is the digest of the one merged last."""
 
     uid: str
     incarnation: int
@@ -118,6 +120,8 @@ class Member(msgspec.Struct, frozen=True):
     best_loss: float | None = None
     identity: str = ""
     unreachable: bool = False
+    repeated: int = 0
+    model: str = ""
 
     @property
     def present(self) -> bool:
@@ -216,7 +220,8 @@ class Result(msgspec.Struct, frozen=True):
     """The standing result and the closed round it came from.
 
     `missing` are those who can get it from nobody; of these, `given_up` have tried for long, and `slow` get it far too
-    slowly.
+    slowly. `repeated` are contributors whose model was not trained for the round: it has no weight, was merged before,
+    or is the round's base unchanged.
     """
 
     digest: str
@@ -230,6 +235,7 @@ class Result(msgspec.Struct, frozen=True):
     paced: bool
     given_up: tuple[str, ...] = ()
     slow: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
 
 class Training(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -103,6 +103,8 @@ def open_session(
         best_loss=known.best_loss if known else None,
         identity=identity,
         unreachable=known.unreachable if known else False,
+        repeated=known.repeated if known else 0,
+        model=known.model if known else "",
     )
     state = msgspec.structs.replace(state, network=network, members={**state.members, uid: member})
     if known and known.incarnation != incarnation:
@@ -290,9 +292,10 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
         missing=(),
         losses={},
         paced=False,
+        repeated=_repeated(state, current.base, body.receipt),
     )
     state = msgspec.structs.replace(
-        state, result=result, members=_credited(state, current, body.receipt, uid), rounds=current.number + 1
+        state, result=result, members=_credited(state, current, result, uid), rounds=current.number + 1
     )
     finished = sum(member.finished for member in state.members.values())
     if state.stopping or finished >= terms_of(state).min_peers:
@@ -370,15 +373,27 @@ def _barred(current: Round, part: Exclusion) -> Barred:
     return Barred(digest, part.why, leaders)
 
 
-def _credited(state: Training, current: Round, receipt: Receipt, leader: str) -> dict[str, Member]:
-    contributed = {part.uid for part in receipt.contributions}
-    fetched = {part.uid for part in receipt.contributions if part.weight and part.digest != current.base} - {leader}
+def _repeated(state: Training, base: str, receipt: Receipt) -> tuple[str, ...]:
+    """The contributors whose model was not trained for this round."""
+    return tuple(
+        part.uid
+        for part in receipt.contributions
+        if part.weight == 0 or part.digest in (base, state.members[part.uid].model)
+    )
+
+
+def _credited(state: Training, current: Round, result: Result, leader: str) -> dict[str, Member]:
+    parts = result.receipt.contributions
+    contributed = {part.uid: part.digest for part in parts}
+    fetched = {part.uid for part in parts if part.weight and part.digest != current.base} - {leader}
     return {
         uid: msgspec.structs.replace(
             member,
             contributed=member.contributed + (uid in contributed),
             late=member.late + (uid in current.late),
             unreachable=member.unreachable and uid not in fetched,
+            repeated=member.repeated + (uid in result.repeated),
+            model=contributed.get(uid, member.model),
         )
         for uid, member in state.members.items()
     }
