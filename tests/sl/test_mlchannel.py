@@ -1,6 +1,8 @@
-"""The SL's end of the local channel when the node ends."""
+"""The SL's end of the local channel: who is served, who is refused or dropped, and what happens when the node ends."""
 
 import asyncio
+import os
+import stat
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from swarmlearning.channel.address import connect
-from swarmlearning.channel.framing import encode
+from swarmlearning.channel.framing import LENGTH, ChannelError, encode
 from swarmlearning.channel.messages import FromML, Kill, Waiting
 from swarmlearning.sl import mlchannel
 from swarmlearning.sl.mlchannel import TAKEN, MLChannel
@@ -41,7 +43,7 @@ async def test_a_node_that_ends_while_it_handles_a_message_reports_no_error(tmp_
 
 SCRIPT = """
 import os, socket, sys
-from swarmlearning.channel.framing import encode
+from swarmlearning.channel.framing import LENGTH, ChannelError, encode
 from swarmlearning.channel.messages import Kill
 
 ml = socket.socket(socket.AF_UNIX)
@@ -132,3 +134,89 @@ async def test_a_second_ml_process_beside_one_that_stays_is_refused(
         assert TAKEN.encode() in await reader.read()
         writer.close()
     await channel.stop()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"\0\0", LENGTH.pack(50), LENGTH.pack(50) + b"{"])
+async def test_a_connection_that_sends_no_message_does_not_keep_out_the_ml_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
+    monkeypatch.setattr(mlchannel, "FIRST_MESSAGE_SECONDS", 0.05)
+    handled = asyncio.Event()
+
+    async def handle(message: FromML) -> None:
+        handled.set()
+
+    channel = MLChannel(tmp_path, handle, lambda: None)
+    await channel.start()
+    with connect(channel.path) as silent, connect(channel.path) as ml:
+        silent.sendall(beginning)
+        ml.sendall(encode(Kill("", True, "")))
+        async with asyncio.timeout(60):
+            await handled.wait()
+    await channel.stop()
+
+
+async def test_an_ml_process_may_be_silent_for_long_after_its_first_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlchannel, "FIRST_MESSAGE_SECONDS", 0.05)
+    messages = asyncio.Queue[FromML]()
+    channel = MLChannel(tmp_path, messages.put, lambda: None)
+    await channel.start()
+    with connect(channel.path) as ml:
+        ml.sendall(encode(Kill("1", True, "")))
+        await messages.get()
+        await asyncio.sleep(0.2)
+        ml.sendall(encode(Kill("2", True, "")))
+        async with asyncio.timeout(60):
+            await messages.get()
+    await channel.stop()
+
+
+async def test_of_many_connections_at_once_most_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlchannel, "TURN_SECONDS", 600.0)
+    monkeypatch.setattr(mlchannel, "_MOST_WAITING", 3)
+    messages = asyncio.Queue[FromML]()
+    channel = MLChannel(tmp_path, messages.put, lambda: None)
+    await channel.start()
+    with connect(channel.path) as ml:
+        ml.sendall(encode(Kill("1", True, "")))
+        await messages.get()
+        others = [await asyncio.open_unix_connection(channel.path) for _ in range(10)]
+        answers = [asyncio.ensure_future(reader.read()) for reader, _ in others]
+        refused: set[asyncio.Future[bytes]] = set()
+        async with asyncio.timeout(60):
+            while len(refused) < 7:
+                refused, _ = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.sleep(0)
+    assert all(TAKEN.encode() in answer.result() for answer in refused)
+    for _, writer in others:
+        writer.close()
+    await channel.stop()
+    await asyncio.gather(*answers, return_exceptions=True)
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o077])
+async def test_only_the_user_who_runs_the_sl_can_connect_as_its_ml_process(tmp_path: Path, mask: int) -> None:
+    async def handle(message: FromML) -> None: ...
+
+    before = os.umask(mask)
+    try:
+        channel = MLChannel(tmp_path / "channel", handle, lambda: None)
+        await channel.start()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(channel.directory.stat().st_mode) == 0o700
+    await channel.stop()
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "/etc/passwd", "a/", "ml.sock", "a\0b", "a\nb", "\u202eb", "\x1b[2J"]
+)
+def test_a_name_of_a_file_that_is_not_plain_is_refused(tmp_path: Path, name: str) -> None:
+    async def handle(message: FromML) -> None: ...
+
+    with pytest.raises(ChannelError, match="is not a plain file name"):
+        MLChannel(tmp_path, handle, lambda: None).file(name)

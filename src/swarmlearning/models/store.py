@@ -72,7 +72,7 @@ class TensorStore:
         self.needed: frozenset[str] = frozenset()
         self._spares = Spares(directory)
         with self.writing(directory, 0):
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._take_up()
 
     def has(self, digest: str) -> bool:

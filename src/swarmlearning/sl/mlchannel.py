@@ -2,6 +2,10 @@
 
 The socket and the hand-over files lie in one directory that the ML process shares; see `channel/messages.py`.
 
+Who can use it can hand over models in this site's name: folder and socket are their owner's alone, whatever the umask,
+unless an operator has made the folder for others. Who connects says at once what for: a connection that sends no
+message is closed, and few of them wait at a time.
+
 An ML process is gone when its stream ends, or when the process that connected has ended: a process that it has forked
 may keep the socket open, and would otherwise stand for it.
 """
@@ -35,6 +39,11 @@ TURN_SECONDS: Final = 3.0
 """Seconds that a new ML process may wait for the one before: a script's next callback may connect before the end of
 its last one has been read here."""
 
+FIRST_MESSAGE_SECONDS: Final = 10.0
+"""Seconds that a connection may take for its first message: a script sends it as soon as it is connected."""
+_MOST_WAITING: Final = 16
+"""Connections that wait for their turn at a time; more are refused at once."""
+
 OnMessage = Callable[[FromML], Coroutine[Any, Any, None]]
 OnLeft = Callable[[], None]
 
@@ -50,11 +59,12 @@ class MLChannel:
         self._server: asyncio.Server | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._turn = asyncio.Lock()
+        self._waiting = 0
 
     async def start(self) -> None:
         """Listens; what an earlier process left in the directory is removed. Raises `NodeError`."""
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             for left in (self.path, *self.directory.glob("*.safetensors"), *self.directory.glob(".*.part")):
                 left.unlink(missing_ok=True)
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -83,16 +93,13 @@ class MLChannel:
 
     def file(self, name: str) -> Path:
         """The hand-over file of this name. Raises `ChannelError` for anything but a plain name."""
-        if Path(name).name != name or name in ("", ".", "..", SOCKET):
+        if Path(name).name != name or not name.isprintable() or name in ("", ".", "..", SOCKET):
             raise ChannelError(f"{name!r} is not a plain file name")
         return self.directory / name
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.CancelledError):  # the node ends; asyncio's server would report it as an error
-            try:
-                async with asyncio.timeout(TURN_SECONDS):
-                    await self._turn.acquire()
-            except TimeoutError:
+            if not await self._gets_its_turn():
                 writer.write(encode(Failed(TAKEN)))
                 writer.close()
                 return
@@ -101,13 +108,29 @@ class MLChannel:
             finally:
                 self._turn.release()
 
+    async def _gets_its_turn(self) -> bool:
+        if self._waiting >= _MOST_WAITING:
+            return False
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                return await self._turn.acquire()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
+
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         try:
             with _ending_with_its_process(writer):
+                async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
+                    message = await _received(reader)
                 while True:
-                    length = body_length(await reader.readexactly(LENGTH.size))
-                    await self._on_message(decode_from_ml(await reader.readexactly(length)))
+                    await self._on_message(message)
+                    message = await _received(reader)
+        except TimeoutError:
+            logger.warning("A connection to the ML process' channel sent no message: it is closed")
         except (asyncio.IncompleteReadError, ConnectionError):
             logger.info("The ML process has closed its channel")
         except ChannelError as error:
@@ -117,6 +140,12 @@ class MLChannel:
             self._writer = None
             writer.close()
             self._on_left()
+
+
+async def _received(reader: asyncio.StreamReader) -> FromML:
+    """The next message. Raises `ChannelError`, and `IncompleteReadError` at the end of the stream."""
+    length = body_length(await reader.readexactly(LENGTH.size))
+    return decode_from_ml(await reader.readexactly(length))
 
 
 @contextmanager
