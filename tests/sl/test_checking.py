@@ -91,6 +91,21 @@ def test_an_infinity_of_the_previous_result_may_stay_though_this_site_has_a_fini
     assert fault_of_result(worse, structure, own, before) == "tensor 'half' has NaN or infinity"
 
 
+def test_constants_that_are_infinite_in_a_sites_base_are_no_fault_of_its_own_model(tmp_path: Path) -> None:
+    mask = np.where(np.arange(SIZE) % 3, np.float32(0), np.float32(-np.inf))
+    own, base = (stored(tmp_path / name, arrays(conv=mask)) for name in ("own", "base"))
+    assert fault_of_own(own) == "tensor 'conv' has NaN or infinity"
+    assert fault_of_own(own, [base]) == ""
+    worse = stored(tmp_path / "worse", arrays(conv=with_value(mask, 1, np.nan)))
+    assert fault_of_own(worse, [base]) == "tensor 'conv' has NaN or infinity"
+
+
+def test_a_base_of_another_structure_excuses_nothing(tmp_path: Path) -> None:
+    own = stored(tmp_path / "own", arrays(conv=np.full(SIZE, np.inf, np.float32)))
+    base = stored(tmp_path / "base", {"conv": np.full(SIZE * 4, np.inf, np.float32)})
+    assert fault_of_own(own, [base]) == "tensor 'conv' has NaN or infinity"
+
+
 def test_a_boolean_of_another_value_than_0_and_1_is_a_fault(own: Path, structure: str, tmp_path: Path) -> None:
     tensors = {name: Tensor.of(array, name) for name, array in arrays().items()}
     write(tmp_path / "result", tensors | {"mask": Tensor("BOOL", (9,), bytes([0, 1, 2, 0, 0, 0, 0, 0, 0]))})

@@ -6,11 +6,11 @@ from types import MappingProxyType
 import msgspec
 import pytest
 
-from support.play import Play, model
+from support.play import Play, merged, model
 from swarmlearning.choices import MergeMethod
 from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, Receipt
 from swarmlearning.rounds.settings import OnNonFinite
-from swarmlearning.sl.remarks import Remark, Remarks
+from swarmlearning.sl.remarks import Remark, Remarks, bases_of
 
 
 def receipt(
@@ -121,6 +121,15 @@ def test_a_site_whose_own_check_finds_its_model_sound_is_not_ended_by_a_leader_s
     assert barred.own
     assert not barred.fatal
     assert "this site's own check finds nothing wrong with it" in barred.text
+
+
+def test_a_model_is_judged_beside_the_results_that_it_was_trained_from() -> None:
+    play = Play("a", "b")
+    assert bases_of(play.state) == set()
+    play.complete_round("a", "b")
+    assert bases_of(play.state) == {merged(0)}
+    play.complete_round("a", "b")
+    assert bases_of(play.state) == {merged(0), merged(1)}
 
 
 def test_a_site_that_others_cannot_fetch_from_is_given_its_address_and_advice() -> None:

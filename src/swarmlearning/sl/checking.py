@@ -38,9 +38,14 @@ def fault_of_result(path: Path, structure: str, own: Path | None, before: Path |
         return f"it cannot be read: {error}"
 
 
-def fault_of_own(path: Path) -> str:
-    """The first tensor of this site's model that is not finite, else empty. Blocks. Raises `TensorFileError`."""
-    return _fault_of_values(path, read_header(path), [])
+def fault_of_own(path: Path, bases: Sequence[Path] = ()) -> str:
+    """The first tensor of this site's model that is not finite, else empty.
+
+    Values that are not finite in one of `bases` either, the results that it may have been trained from, are constants.
+    Blocks. Raises OSError and `TensorFileError`.
+    """
+    header = read_header(path)
+    return _fault_of_values(path, header, [base for base in bases if read_header(base).specs == header.specs])
 
 
 def _fault_of_values(path: Path, header: Header, known: Sequence[Path]) -> str:

@@ -38,7 +38,7 @@ from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.effects import Effects
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
-from swarmlearning.sl.remarks import Remarks, is_called_unusable
+from swarmlearning.sl.remarks import Remarks, bases_of, is_called_unusable
 from swarmlearning.sl.results import keep_final
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.views.names import node_names
@@ -146,7 +146,8 @@ class Driver:
         state, names = state_of(chain.world, self.contract), node_names(chain.world)
         node = network.node(chain.world, self._uid)
         address = node.addresses.get("fs", "") if node else ""
-        fault = await self.ml.fault_of_model() if is_called_unusable(state, self._uid) else ""
+        called = is_called_unusable(state, self._uid)
+        fault = await self.ml.fault_of_model(bases_of(state)) if called else ""
         for remark in self._remarks.new(state, names, fault, address) if self._remarks else ():
             if remark.fatal:
                 self._handle(SiteFailed(remark.text))

@@ -80,11 +80,18 @@ class MLSide:
         """Names the session: no other one of this node has the same."""
         return f"{self._incarnation}-{self._sessions}"
 
-    async def fault_of_model(self) -> str:
-        """The tensor of the model handed over last that is not finite; empty when all are, or the model is not here."""
-        with self._store.pinned(self.model) if self.model else self._store.pinned():
+    async def fault_of_model(self, bases: set[str]) -> str:
+        """The tensor of the model handed over last that is not finite; empty when all are, or the model is not here.
+
+        `bases` are digests of results that it may have been trained from, as far as they are held.
+        """
+        if not self.model:
+            return ""
+        held = [digest for digest in sorted(bases) if self._store.has(digest)]
+        with self._store.pinned(self.model, *held):
             try:
-                return await asyncio.to_thread(fault_of_own, self._store.path(self.model)) if self.model else ""
+                own, *known = (self._store.path(digest) for digest in (self.model, *held))
+                return await asyncio.to_thread(fault_of_own, own, known)
             except (StoreError, TensorFileError, OSError) as error:
                 logger.warning("The model handed over last cannot be checked: %s", error)
                 return ""

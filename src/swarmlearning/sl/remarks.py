@@ -67,6 +67,12 @@ def is_called_unusable(state: Training, uid: str) -> bool:
     return barred or any(entry.uid == uid and entry.reason == "non-finite" for entry in excluded)
 
 
+def bases_of(state: Training) -> set[str]:
+    """The digests of the results that a model of the round in progress, or of the one before, was trained from."""
+    bases = {state.round.base if state.round else "", state.result.closed.base if state.result else ""}
+    return bases - {""}
+
+
 class _Own(NamedTuple):
     uid: str
     fault: str
