@@ -1,29 +1,27 @@
-"""Pauses between attempts, so that whoever fails together does not try again together."""
+"""Pauses between attempts in an event loop; `pauses.py` has their lengths."""
 
 import asyncio
-import random
+
+from swarmlearning.pauses import Pauses
 
 
 class Backoff:
     """`async for _ in Backoff(…):` comes round at once, then after pauses that grow; `reset` makes them short again.
 
-    Each pause is a random part of a bound that doubles up to `longest` seconds (full jitter).
+    See `Pauses` for `first` and `longest`, in seconds.
     """
 
     def __init__(self, first: float = 0.1, longest: float = 2.0) -> None:
-        self._first = first
-        self._longest = longest
-        self._bound = 0.0
+        self._pauses = Pauses(first, longest)
         self._begun = False
 
     def reset(self) -> None:
         """Goes on as at the beginning: what was tried has succeeded."""
-        self._bound = 0.0
+        self._pauses.reset()
 
     async def pause(self) -> None:
         """Waits until the next attempt."""
-        self._bound = min(2 * self._bound or self._first, self._longest)
-        await asyncio.sleep(random.uniform(0.0, self._bound))
+        await asyncio.sleep(self._pauses.next())
 
     def __aiter__(self) -> "Backoff":
         self._begun = False

@@ -45,6 +45,7 @@ from swarmlearning.client.connection import Connection
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.handover import HandOver
 from swarmlearning.client.pace import Pace
+from swarmlearning.pauses import Pauses
 from swarmlearning.tensors.file import Tensor
 
 PROGRESS_INTERVAL = 1.0  # seconds between two reports of progress
@@ -326,11 +327,10 @@ class Session:
             if self._reconnect_seconds:
                 seconds = f"at most {self._reconnect_seconds:.0f} s"
                 self._on_waiting(f"The SL node went away ({why}). Waiting {seconds} for its return")
-        pause = FIRST_PAUSE
+        pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
         while (left := self._give_up_at - monotonic()) > 0:
-            sleep(min(pause, left))
+            sleep(min(pauses.next(), left))
             self._on_idle()
-            pause = min(2 * pause, LONGEST_PAUSE)
             with suppress(OSError):
                 self._connect()
                 return
