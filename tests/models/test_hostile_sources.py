@@ -139,6 +139,53 @@ async def test_a_source_that_sends_no_more_of_the_model_is_given_up_whatever_els
     assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < PATIENCE_SECONDS / 2
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nx-chunk-list-bytes: " + b"9" * 5000 + b"\r\ncontent-length: 5\r\n\r\nabcde",
+        HEAD + b"content-length: " + b"9" * 5000 + b"\r\n\r\n" + LIST + CONTENT,
+        HEAD + b"content-length: -5\r\n\r\n" + LIST + CONTENT,
+        HEAD + b"content-encoding: zstd\r\ntransfer-encoding: chunked\r\n\r\n-5\r\n" + LIST,
+        HEAD + b"content-encoding: zstd\r\ntransfer-encoding: chunked\r\n\r\n" + b"f" * 5000 + b"\r\n" + LIST,
+        b"HTTP/1.1 500 X\r\n\r\n" + b"[" * 4000,
+        b'HTTP/1.1 500 X\r\n\r\n{"detail":' + b"[" * 4000,
+        b'HTTP/1.1 404 X\r\n\r\n{"detail":' + b"1" * 4350,
+        b"HTTP/1.1 404 X\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
+        b"HTTP/1.1 " + b"9" * 5000 + b" X\r\n\r\n",
+    ],
+    ids=lambda answer: ascii(answer[:40].decode()),
+)
+async def test_no_answer_of_a_source_is_more_than_a_failure_of_that_source(
+    identities: Identities, store: TensorStore, answer: bytes
+) -> None:
+    """Any other exception would end the node that fetches."""
+
+    def serve(client: socket.socket) -> None:
+        client.sendall(answer)
+
+    with source(serve, server_context(identities["SL-1"])) as hostile:
+        async with (
+            fetching(identities["SL-2"], store, stall_seconds=STALL_SECONDS) as fetcher,
+            asyncio.timeout(PATIENCE_SECONDS),
+        ):
+            with pytest.raises(TransferError, match=f"{DIGEST} cannot be fetched: 127"):
+                await fetcher.fetch(DIGEST, [hostile], size=len(CONTENT))
+
+
+async def test_an_error_that_nobody_has_foreseen_is_blamed_on_the_source_and_logged(
+    identities: Identities, store: TensorStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(response: object) -> None:
+        raise ZeroDivisionError("unforeseen")
+
+    monkeypatch.setattr("swarmlearning.models.download.body_of", fails)
+    with source(lambda client: client.sendall(WHOLE + LIST + CONTENT), server_context(identities["SL-1"])) as odd:
+        async with fetching(identities["SL-2"], store) as fetcher:
+            with pytest.raises(TransferError, match="sent what cannot be understood: ZeroDivisionError"):
+                await fetcher.fetch(DIGEST, [odd])
+    assert "Traceback" in caplog.text
+
+
 async def test_a_source_that_drips_its_tls_handshake_is_given_up(identities: Identities, store: TensorStore) -> None:
     serve = answering(b"\x16\x03\x03\x40\x00", then=b"\x02", seconds=0.01)
     with source(serve, None) as address:

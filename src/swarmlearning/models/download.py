@@ -17,6 +17,7 @@ import contextlib
 import http.client
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,7 @@ LEAST_RATE: Final = 1024
 """Bytes of the model per second below which a source is given up; a 1 GB model would need twelve days."""
 
 _MAX_LIST_BYTES: Final = 4 * 2**20  # the chunk list of a model of one terabyte
+_LIST_BYTES: Final = re.compile(r"[0-9]{1,7}")
 _MAX_DETAIL_BYTES: Final = 4096
 _REPORT_SECONDS: Final = 0.1
 _FRAMING_BYTES: Final = 2**20
@@ -153,7 +155,16 @@ class Download:
         )
 
     def _take_from(self, source: Source) -> Assembly:
-        """Everything that is missing, from one source. Raises `SourceError`."""
+        """Everything that is missing, from one source. Raises `SourceError` whatever it sends, and `StoreError`."""
+        try:
+            return self._take_all(source)
+        except (SourceError, StoreError):
+            raise
+        except Exception as error:  # nothing that a source sends may end this node
+            logger.exception("model %s from %s", self._digest, join(*source))
+            raise SourceError(f"sent what cannot be understood: {error!r:.200}") from error
+
+    def _take_all(self, source: Source) -> Assembly:
         while True:
             try:
                 if self._assembly is None:
@@ -181,7 +192,7 @@ class Download:
 
     def _read_list(self, stream: TlsStream, response: http.client.HTTPResponse, body: Body) -> ModelDigest:
         length = response.getheader(LIST_HEADER, "")
-        if not length.isdecimal() or int(length) > _MAX_LIST_BYTES:
+        if not _LIST_BYTES.fullmatch(length) or int(length) > _MAX_LIST_BYTES:
             raise SourceError("sent no usable chunk list")
         data = bytearray(int(length))
         stream.allow(_on_the_wire(len(data)), self._stall_seconds)
@@ -302,6 +313,6 @@ def _detail(response: http.client.HTTPResponse) -> str:
         body = response.read(_MAX_DETAIL_BYTES)
     except (OSError, http.client.HTTPException):
         return response.reason
-    with contextlib.suppress(ValueError, TypeError, KeyError):
+    with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
         return repr(str(json.loads(body)["detail"])[:300])
     return repr(body[:100])
