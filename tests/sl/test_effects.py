@@ -43,6 +43,7 @@ from swarmlearning.rounds.events import (
     SessionRequested,
 )
 from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.sl import addresses
 from swarmlearning.sl.effects import Effects
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
@@ -157,6 +158,12 @@ def replace_uid(entry: Submission, uid: str) -> Submission:
     return msgspec.structs.replace(entry, uid=uid)
 
 
+def node_of(site: Site, uid: str) -> network.Node:
+    found = network.node(site.follower.chain.world, uid)
+    assert found is not None
+    return found
+
+
 async def kept_of(site: Site, digests: Sequence[str], *needed: str) -> list[bool]:
     """Returns which of the models the store holds once these are needed and all work has ended."""
     site.effects.perform(Keep(needed))
@@ -229,6 +236,15 @@ async def test_models_that_are_being_merged_are_not_removed(site: Site) -> None:
     merged = await site.event()
     assert isinstance(merged, Merged)
     assert site.store.has(merged.result)
+
+
+async def test_a_node_that_moves_often_is_not_followed_to_every_address(site: Site) -> None:
+    """It could make this node find out what answers in its own network."""
+    for number in range(2 * addresses.MOST):
+        moved = msgspec.structs.replace(node_of(site, "b"), addresses={"fs": f"127.0.0.1:{number + 1}"})
+        chain = site.follower.chain
+        site.follower.chain = replace(chain, world=chain.world.with_entries({"node/b": moved}))
+        assert len(site.effects._sources(Fetch("0" * 64, ("b",)))) == (number < addresses.MOST)
 
 
 async def test_a_cancelled_fetch_is_resumed_or_removed_and_no_failure_of_this_node(site: Site) -> None:

@@ -6,6 +6,7 @@ machine has seen its outcome, the models it concerns are pinned in the store.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -45,6 +46,7 @@ from swarmlearning.rounds.events import (
     TimerFired,
     Verify,
 )
+from swarmlearning.sl.addresses import SoughtAddresses
 from swarmlearning.sl.checking import fault_of_result
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlside import MLSide
@@ -85,6 +87,7 @@ class Effects:
         self._narrator = narrator
         self._emit = emit
         self._kept: frozenset[str] | None = None
+        self._sought = SoughtAddresses(time.monotonic)
         self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones
 
     def perform(self, action: Effect) -> None:
@@ -163,10 +166,17 @@ class Effects:
         world, found = self._follower.chain.world, list[Source]()
         for uid in action.holders:
             node = network.node(world, uid)
+            address = node.addresses.get("fs", "") if node else ""
             with suppress(AddressError):
-                if node and "fs" in node.addresses:
-                    found.append(split(node.addresses["fs"]))
+                if address and self._may_seek(uid, address):
+                    found.append(split(address))
         return found
+
+    def _may_seek(self, uid: str, address: str) -> bool:
+        if self._sought.may_seek(uid, address):
+            return True
+        logger.warning("%s is not sought at %s: it announces new addresses too often", uid, address)
+        return False
 
     def _progress(self) -> Callable[[int], None]:
         """Counts the bytes of one file on its way."""
