@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from support.network import Ledger
 from support.tools import needs
+from swarmlearning.api.answers import ClusterMember
+from swarmlearning.api.client import SnClient
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ordering.etcd.gateway import Gateway
+from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import UnavailableError
 from swarmlearning.sn.cluster import Cluster
@@ -77,3 +81,48 @@ async def test_ending_a_vote_is_unavailable_when_etcd_ends_meanwhile(
     with pytest.raises(UnavailableError, match="no longer used"):
         await cluster.remove("a")
     assert not cluster.votes
+
+
+class Reporting:
+    """An SN that reports these members of the cluster."""
+
+    address = "other:1"
+
+    def __init__(self, *members: ClusterMember) -> None:
+        self._members = list(members)
+
+    async def cluster(self) -> list[ClusterMember]:
+        return self._members
+
+
+GENUINE = (ClusterMember(1, "sn-1", peer_url("sn-1"), False), ClusterMember(2, "", peer_url("sn-2"), True))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        ClusterMember(3, "sn-3", peer_url("sn-3"), False),
+        ClusterMember(3, "sn-2", peer_url("sn-1"), False),
+        ClusterMember(3, "sn-1\0", peer_url("sn-1"), False),
+        ClusterMember(3, "sl-1", peer_url("sl-1"), False),
+        ClusterMember(3, "sn-1,sn-1=http://10.0.0.1", peer_url("sn-1"), False),
+        ClusterMember(3, "sn-1", "http://10.0.0.1:2379", False),
+        ClusterMember(3, "x" * 1_000_000, "y" * 1_000_000, True),
+    ],
+    ids=["unknown", "other-name", "nul", "no-sn", "injected", "other-address", "long"],
+)
+async def test_an_sn_that_reports_members_which_are_no_sns_on_the_chain_is_not_believed(
+    member: ClusterMember, tmp_path: Path, identities: dict[str, Identity]
+) -> None:
+    ledger = Ledger()
+    ledger.join("sn-2", "SN")
+    ledger.join("sl-1")
+    others = [cast(SnClient, Reporting(*GENUINE, member)), cast(SnClient, Reporting(*GENUINE))]
+    file = LocalLog(tmp_path / "chain.sqlite")
+    made = Cluster(
+        "sn-2", identities["SN-1"], Path("etcd"), tmp_path, file, lambda: ledger.chain, lambda: others, no_archive
+    )
+    client, members = await made._reported_members()
+    assert client is others[1]
+    assert [found.peer_url for found in members] == [found.peer_url for found in GENUINE]
+    file.close()

@@ -6,10 +6,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from support.network import Ledger
 from swarmlearning.api.client import SnClient
 from swarmlearning.ordering.local import LocalLog
-from swarmlearning.ordering.protocols import EMPTY
+from swarmlearning.ordering.protocols import EMPTY, OrderingError
 from swarmlearning.sn.remote import RemoteLog
 
 
@@ -47,6 +49,30 @@ async def test_a_stream_behind_what_this_sn_has_ordered_itself_stores_nothing_tw
     assert await file.read(0, 10) == [b"first", b"second", b"third"]
     copying.cancel()
     await asyncio.gather(copying, return_exceptions=True)
+    file.close()
+
+
+class Liar(Voter):
+    """Reports this head, whatever it is to order."""
+
+    address = "liar:1"
+
+    def __init__(self, height: int, block_hash: str) -> None:
+        super().__init__()
+        self._head = height, block_hash
+
+    async def append(self, height: int, block_hash: str, entry: bytes) -> tuple[int, str]:
+        return self._head
+
+
+@pytest.mark.parametrize("head", [(0, "0" * 64), (2**53, sha256(b"entry").hexdigest()), (-1, "")])
+async def test_a_head_that_is_not_the_block_to_order_is_not_believed(head: tuple[int, str], tmp_path: Path) -> None:
+    file, liar, voter = LocalLog(tmp_path / "chain.sqlite"), Liar(*head), Voter()
+    with pytest.raises(OrderingError, match="liar:1 reports another head"):
+        await RemoteLog(file, lambda: [cast(SnClient, liar)]).append(EMPTY, b"entry")
+    assert await file.head() == EMPTY
+    found = await RemoteLog(file, lambda: [cast(SnClient, liar), cast(SnClient, voter)]).append(EMPTY, b"entry")
+    assert found == await file.head() == (0, sha256(b"entry").hexdigest())
     file.close()
 
 

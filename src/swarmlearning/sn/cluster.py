@@ -11,7 +11,7 @@ voter it helps to look after the cluster (`sn/votes.py`).
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from swarmlearning.backoff import Backoff
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ordering.etcd.gateway import Gateway, Member
 from swarmlearning.ordering.etcd.log import HEAD_KEY, Archive, EtcdLog
 from swarmlearning.ordering.etcd.member import QUOTA_BYTES, EtcdMember, cluster_host, peer_url
@@ -246,9 +247,17 @@ class Cluster:
             except (Unavailable, Refusal) as error:
                 logger.debug("%s", error)
                 continue
-            if members:
+            if members and self._are_known(members, client):
                 return client, members
         return None, []
+
+    def _are_known(self, members: Sequence[Member], client: SnClient) -> bool:
+        """True if each member is that of an SN on the verified chain: etcd is told to connect to all of them."""
+        uids = {peer_url(known.uid): known.uid for known in network.nodes(self._chain().world) if known.type == "SN"}
+        if all(member.peer_url in uids and member.name in ("", uids[member.peer_url]) for member in members):
+            return True
+        logger.warning("SN %s reports members that are no SNs on the chain as it is known here", client.address)
+        return False
 
     async def _look_at_member(self) -> float:
         """Begins to vote with a member that was promoted; ends one that the others have removed."""

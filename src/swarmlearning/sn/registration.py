@@ -3,13 +3,14 @@
 All of it is insisted on: without a majority it takes as long as it takes.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from swarmlearning import __version__
-from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
@@ -26,6 +27,9 @@ from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.remote import Others
 
 logger = logging.getLogger("swarm.SN")
+
+REACH_SECONDS = 20.0
+"""A block that another SN has named is here by then, or the next SN is tried."""
 
 
 class Registration:
@@ -103,16 +107,37 @@ class Registration:
 
     async def _register_through_others(self, signed: SignedTransaction) -> None:
         """Sends the same bytes each time: after an unclear answer they may be on the chain already."""
-        reasons = []
+        reasons, refusal = list[str](), None
         for client in self._others():
             try:
-                await self._miner.reached(await client.submit(signed.raw))
+                await self._reach(await client.submit(signed.raw), client)
                 return
             except Unavailable as error:
                 reasons.append(str(error))
-            except Refusal as refusal:
-                raise NodeError(f"the network refuses this SN: {refusal}") from refusal
+            except Refusal as refused:
+                reasons.append(f"SN {client.address} refuses it: {refused}")
+                refusal = refusal or refused
+        if refusal is not None and (len(reasons) == 1 or self._refuses(signed)):
+            raise NodeError(f"the network refuses this SN: {refusal}") from refusal
         raise OrderingError(f"no other SN registers this one: {'; '.join(reasons) or 'none is known'}")
+
+    async def _reach(self, height: int, client: SnClient) -> None:
+        """Waits for the block that an SN has named. Raises `Unavailable` when it does not come."""
+        try:
+            async with asyncio.timeout(REACH_SECONDS):
+                await self._miner.reached(height)
+        except TimeoutError:
+            text = f"SN {client.address} has named block {height}, which does not come"
+            raise Unavailable(text) from None
+
+    def _refuses(self, signed: SignedTransaction) -> bool:
+        """True if the verified chain refuses the transaction: one SN's word does not end this one."""
+        chain = self._miner.chain
+        try:
+            chain.try_transaction(chain.world, signed, chain.time_ms)
+        except Rejection:
+            return True
+        return False
 
     async def _retry_until_accepted(self, send: Callable[[], Awaitable[object]]) -> None:
         async for _ in Backoff(longest=3.0):

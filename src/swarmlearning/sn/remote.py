@@ -13,6 +13,7 @@ from dataclasses import asdict
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
 from swarmlearning.ledger.block import follows
+from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import ConflictError, Head, Lease, OrderingError
@@ -39,7 +40,7 @@ class RemoteLog:
         reasons = []
         for client in self._others():
             try:
-                height, block_hash = await client.append(expected.height, expected.hash, entry)
+                head = Head(*await client.append(expected.height, expected.hash, entry))
             except Unavailable as error:
                 reasons.append(str(error))
             except Refusal as refusal:
@@ -47,8 +48,10 @@ class RemoteLog:
                     raise ConflictError(refusal.detail) from refusal
                 reasons.append(str(refusal))
             else:
-                await self._store(height, entry)
-                return Head(height, block_hash)
+                if head == Head(expected.height + 1, sha256(entry)):
+                    await self._store(head.height, entry)
+                    return head
+                reasons.append(f"SN {client.address} reports another head than the block that it was to order")
         raise OrderingError(f"no other SN can order now: {'; '.join(reasons) or 'none is known'}")
 
     async def read(self, start: int, limit: int) -> list[bytes]:
