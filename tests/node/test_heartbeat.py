@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.node import heartbeat as module
 from swarmlearning.node.heartbeat import Heartbeat, Progress
+from swarmlearning.views.training import TrainingProgress
 
 Identities = dict[str, Identity]
 
@@ -95,12 +97,12 @@ async def test_the_heartbeat_ends_and_reports_why_when_a_newer_start_has_registe
 
 
 async def test_a_heartbeat_states_the_progress_at_its_moment(identities: Identities) -> None:
-    beats, steps = Beats(3), itertools.count()
+    beats, steps, training = Beats(3), itertools.count(), TrainingProgress(2, 10, 61.5, None, 9.0)
     async with scripted_sn(identities["SN-1"], [], answers=[beats] * 1000) as sn:
-        with beating(identities["SL-1"], sn.address, lambda: (next(steps), 7, {"epochs": 2})):
+        with beating(identities["SL-1"], sn.address, lambda: (next(steps), 7, training)):
             await beats.enough.wait()
     assert beats.received[:3] == [
-        {"incarnation": 1, "steps": step, "moved": 7, "training": {"epochs": 2}} for step in range(3)
+        {"incarnation": 1, "steps": step, "moved": 7, "training": asdict(training)} for step in range(3)
     ]
 
 

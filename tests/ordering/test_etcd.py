@@ -18,7 +18,8 @@ from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError
 from swarmlearning.ordering.etcd.log import EtcdLog
 from swarmlearning.ordering.etcd.member import cluster_host, peer_url
 from swarmlearning.ordering.etcd.presence import EtcdPresence
-from swarmlearning.ordering.protocols import EMPTY, ConflictError, Lease, TrainingProgress
+from swarmlearning.ordering.protocols import EMPTY, ConflictError, Lease
+from swarmlearning.views.training import TrainingProgress
 
 pytestmark = needs("etcd")
 

@@ -120,4 +120,4 @@ def test_a_leader_whose_last_result_nobody_could_fetch_merges_again_after_a_paus
     assert play.leader == "a"
     assert node.advance() == []
     assert node.timers[-1].seconds == 60.0
-    assert node.fire("unreachable") == [merge_of(node)]
+    assert node.fire("merge-delay") == [merge_of(node)]

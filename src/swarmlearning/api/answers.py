@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 from swarmlearning.ledger.fields import Count
-from swarmlearning.views.training import Waiting
+from swarmlearning.views.training import TrainingProgress, Waiting
 
 Height: TypeAlias = Annotated[int, msgspec.Meta(ge=-1, lt=2**53)]
 Time: TypeAlias = Annotated[int, msgspec.Meta(gt=-(2**53), lt=2**53)]
@@ -45,16 +45,6 @@ class ClusterMember(msgspec.Struct, frozen=True):
     learner: bool
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """The progress of an SL's local training; see `ordering.protocols.TrainingProgress`."""
-
-    epochs: Count
-    total_epochs: Count
-    batches_per_second: float | None
-    samples_per_second: float | None
-    eta_seconds: float | None
-
-
 class NodeStatus(msgspec.Struct, frozen=True):
     """A registered node."""
 
@@ -67,7 +57,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     state: str
     version: str
     addresses: dict[str, str]
-    training: Progress | None
+    training: TrainingProgress | None
 
 
 class TrainingStatus(msgspec.Struct, frozen=True):

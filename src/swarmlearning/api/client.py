@@ -8,7 +8,7 @@ import io
 import os
 import ssl
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -20,6 +20,7 @@ from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Ord
 from swarmlearning.api.sntls import Fault, NotAnSnError, SnTls
 from swarmlearning.errors import UserError
 from swarmlearning.transport.parties import Credential
+from swarmlearning.views.training import TrainingProgress
 
 ANSWER_SECONDS = 40.0
 """A transaction is ordered or refused within this time, else the SN reports that it cannot."""
@@ -138,9 +139,9 @@ class SnClient:
         ).height
 
     async def announce(
-        self, uid: str, incarnation: int, steps: int, moved: int, training: Mapping[str, Any] | None = None
+        self, uid: str, incarnation: int, steps: int, moved: int, training: TrainingProgress | None = None
     ) -> None:
-        """One heartbeat; `training` is its progress, as the API has it. Raises as `submit` does."""
+        """Sends one heartbeat. Raises as `submit` does."""
         body = {"incarnation": incarnation, "steps": steps, "moved": moved, "training": training}
         await self._request("PUT", f"/presence/{uid}", msgspec.json.encode(body))
 

@@ -5,14 +5,14 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.snpool import SnPool
+from swarmlearning.views.training import TrainingProgress
 
 logger = logging.getLogger("swarm.heartbeat")
 
@@ -20,8 +20,8 @@ INTERVAL_SECONDS = 0.8
 ANSWER_SECONDS = 1.0
 """An SN that takes longer is passed over for this beat: the lease must not run out for its sake."""
 
-Progress = Callable[[], tuple[int, int, Mapping[str, Any] | None]]
-"""Steps trained and bytes moved so far, and how far the training is (the API's `TrainingProgress`)."""
+Progress = Callable[[], tuple[int, int, TrainingProgress | None]]
+"""Returns steps trained and bytes moved so far, and the progress of a training, if there is one."""
 
 
 class Heartbeat:

@@ -1,10 +1,10 @@
 """The protocols that an ordering engine fulfils for an SN."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from swarmlearning.errors import UserError
+from swarmlearning.views.training import TrainingProgress
 
 EngineChoice: TypeAlias = Literal["auto", "local", "etcd"]
 """`--ordering`: auto is etcd when its program is found, else local."""
@@ -50,17 +50,6 @@ class Log(Protocol):
     async def wait_for_append(self, height: int) -> None:
         """Returns when there may be an entry above `height`. Only a hint; reading is the truth."""
         ...
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """The progress of an SL's local training. 0 epochs in all, and None: not known; the speeds are without syncs."""
-
-    epochs: int
-    total_epochs: int
-    batches_per_second: float | None
-    samples_per_second: float | None
-    eta_seconds: float | None
 
 
 class Lease(NamedTuple):

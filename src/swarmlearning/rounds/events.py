@@ -35,6 +35,7 @@ class Timer(_Frozen, frozen=True):
         "overdue",
         "progress",
         "unreachable",
+        "merge-delay",
         "slow",
         "late",
         "pace",

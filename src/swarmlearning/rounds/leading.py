@@ -167,7 +167,7 @@ class Leading:
         facts = self._facts
         if not facts.training.members[facts.uid].unreachable:
             return True
-        timer = Timer("unreachable", facts.key_of(current))
+        timer = Timer("merge-delay", facts.key_of(current))
         return facts.timers.expired(timer, self._settings.patience(current) / 2)
 
     def _leave_out_slow(self, current: Round, min_peers: int) -> None:

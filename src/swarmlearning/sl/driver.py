@@ -10,7 +10,6 @@ reports to people, and decides nothing.
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
@@ -42,7 +41,7 @@ from swarmlearning.sl.remarks import Remarks, bases_of, is_called_unusable
 from swarmlearning.sl.results import keep_final
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.views.names import node_names
-from swarmlearning.views.training import Waiting
+from swarmlearning.views.training import TrainingProgress, Waiting
 
 
 class Driver:
@@ -77,8 +76,8 @@ class Driver:
         """The training contract, empty before the first session."""
         return self.effects.contract
 
-    def progress(self) -> tuple[int, int, dict[str, Any] | None]:
-        """Steps trained, bytes moved, and how far the training is, if there is one. May be called in any thread."""
+    def progress(self) -> tuple[int, int, TrainingProgress | None]:
+        """Returns steps trained, bytes moved, and the progress of the training, if there is one; in any thread."""
         steps, training = self.ml.progress()
         return steps, self.effects.moved, training
 

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from swarmlearning.channel import messages
 from swarmlearning.channel.framing import ChannelError
@@ -23,6 +23,7 @@ from swarmlearning.sl.checking import fault_of_own
 from swarmlearning.sl.mlchannel import MLChannel
 from swarmlearning.tensors.file import TensorFileError, file_size, read_header, require_mergeable
 from swarmlearning.tensors.structure import describe_difference, structure_digest, structure_text
+from swarmlearning.views.training import TrainingProgress
 
 logger = logging.getLogger("swarm.SL")
 
@@ -62,18 +63,18 @@ class MLSide:
         self._deliveries = 0
         self._clean = False
 
-    def progress(self) -> tuple[int, dict[str, Any] | None]:
-        """Steps trained, and how far the training is, if there is one. May be called in any thread."""
+    def progress(self) -> tuple[int, TrainingProgress | None]:
+        """Returns steps trained, and the progress of the training, if there is one. May be called in any thread."""
         trained, session = self._trained, self.session
         if session is None:
             return trained.steps, None
-        return trained.steps, {
-            "epochs": trained.epochs,
-            "total_epochs": session.total_epochs,
-            "batches_per_second": trained.batches_per_second,
-            "samples_per_second": trained.samples_per_second,
-            "eta_seconds": trained.eta_seconds,
-        }
+        return trained.steps, TrainingProgress(
+            epochs=trained.epochs,
+            total_epochs=session.total_epochs,
+            batches_per_second=trained.batches_per_second,
+            samples_per_second=trained.samples_per_second,
+            eta_seconds=trained.eta_seconds,
+        )
 
     @property
     def session_id(self) -> str:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import asdict
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
@@ -100,7 +99,7 @@ class RemotePresence:
         reasons = []
         for client in self._others():
             try:
-                await client.announce(*lease[:4], training=asdict(lease.training) if lease.training else None)
+                await client.announce(*lease)
                 return
             except (Unavailable, Refusal) as error:
                 reasons.append(str(error))

@@ -17,12 +17,12 @@ from swarmlearning.ledger.world import World
 from swarmlearning.ordering.etcd.gateway import Member
 from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.etcd.membership import describe
-from swarmlearning.ordering.protocols import Lease, TrainingProgress
+from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.engine import Engine
 from swarmlearning.views.names import Names, fetch_addresses, name_of, node_names
 from swarmlearning.views.nodes import expiries, node_view
 from swarmlearning.views.render import waiting_text
-from swarmlearning.views.training import waiting
+from swarmlearning.views.training import TrainingProgress, waiting
 
 
 class NodeStatus(BaseModel):

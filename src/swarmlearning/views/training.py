@@ -3,6 +3,7 @@
 Members are named by UID and instants are block times in milliseconds; `render` makes text of them.
 """
 
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -16,6 +17,7 @@ from swarmlearning.ledger.contracts.training.state import (
     misses,
     present,
 )
+from swarmlearning.ledger.fields import Count
 from swarmlearning.ledger.world import World
 
 Phase: TypeAlias = Literal["empty", "opening", "leaderless", "collecting", "merging", "over"]
@@ -33,6 +35,17 @@ Activity: TypeAlias = Literal[
 ]
 """`submitted`: its model is in and it waits; `finished`: its local training has ended; `loading`: training is over and
 it loads the final model; `done`: it holds the final model."""
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """The progress of a site's local training. 0 epochs in all, and None: not known; the speeds are without syncs."""
+
+    epochs: Count
+    total_epochs: Count
+    batches_per_second: float | None
+    samples_per_second: float | None
+    eta_seconds: float | None
 
 
 class Awaited(msgspec.Struct, frozen=True):

@@ -13,7 +13,8 @@ import msgspec
 
 from swarmlearning.backoff import Backoff
 from swarmlearning.ordering.etcd.gateway import Gateway, put
-from swarmlearning.ordering.protocols import Lease, OrderingError, TrainingProgress
+from swarmlearning.ordering.protocols import Lease, OrderingError
+from swarmlearning.views.training import TrainingProgress
 
 logger = logging.getLogger("swarm.presence")
 

@@ -11,12 +11,12 @@ from swarmlearning.api.peer import peer_credential
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.node.credentials import peer_of
-from swarmlearning.ordering.protocols import Lease, TrainingProgress
+from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.api.service import Service, refusals, refused
 from swarmlearning.sn.status import Status
 from swarmlearning.views.names import fetch_addresses, node_names
 from swarmlearning.views.render import waiting_text
-from swarmlearning.views.training import waiting
+from swarmlearning.views.training import TrainingProgress, waiting
 
 router = APIRouter()
 
