@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from swarmlearning.node.logs import FORMAT, LineFormatter, escaped
+from swarmlearning.node.logs import FORMAT, LineFormatter
+from swarmlearning.views.names import escaped
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Ord
 from swarmlearning.api.sntls import Fault, NotAnSnError, SnTls
 from swarmlearning.errors import UserError
 from swarmlearning.transport.parties import Credential
+from swarmlearning.views.names import displayed
 from swarmlearning.views.training import TrainingProgress
 
 ANSWER_SECONDS = 40.0
@@ -239,7 +240,7 @@ class SnClient:
         try:
             return msgspec.json.decode(answer, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            text = printable(str(error))  # it may quote the answer
+            text = _printable(str(error))  # it may quote the answer
             raise Unavailable(f"SN {self.address} sends an answer that cannot be understood: {text}") from error
 
     def _failure(self, status: int, body: bytes) -> Refusal | Unavailable:
@@ -281,7 +282,7 @@ def _reason(error: Exception) -> str:
         case TimeoutError():
             return "no answer in time"
         case _:
-            return printable(str(error)) or type(error).__name__
+            return _printable(str(error)) or type(error).__name__
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -300,11 +301,10 @@ def _refusal(status: int, body: bytes) -> Refusal:
         found = msgspec.json.decode(body, type=_RefusalBody)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = body[:300].decode(errors="replace")
-        return Refusal(f"http-{status}", printable(text) or f"it answers with HTTP status {status}", -1)
-    return Refusal(printable(found.code), printable(found.detail), found.height)
+        return Refusal(f"http-{status}", _printable(text) or f"it answers with HTTP status {status}", -1)
+    return Refusal(_printable(found.code), _printable(found.detail), found.height)
 
 
-def printable(text: str) -> str:
-    """Another organisation's text as one line for a log: cut, and without characters that could forge more."""
-    cut = text[:MAX_DETAIL]
-    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+def _printable(text: str) -> str:
+    """Another organisation's text as one line for a log."""
+    return displayed(text, MAX_DETAIL)

@@ -66,7 +66,7 @@ class LocalRun:
             yield show
         except BaseException as error:
             if self.folder.chain.exists():
-                with suppress(RunError):  # the error at hand says more
+                with suppress(RunError):  # the error at hand is more useful
                     show(error.failures if isinstance(error, SitesFailed) else NO_FAILURES)
             raise
         finally:

@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="List and copy the final models of 
 
 
 class ModelError(UserError):
-    """A model cannot be listed or copied; the message says why and what to do."""
+    """A model cannot be listed or copied; the message gives the reason and what to do."""
 
 
 @app.command("list")

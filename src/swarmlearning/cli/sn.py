@@ -144,7 +144,7 @@ def repair(
 def recover(
     *,
     data_dir: DataDir = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     credentials: Credentials,
 ) -> None:
     """Restart the network from this SN alone (stop it first), after the majority of the voters is lost for good."""
@@ -162,7 +162,7 @@ def recover(
 
 
 def _recover(place: "DataDirectory", identity: Identity, confirmed: bool) -> int:
-    """The height of the block that records it. Raises `typer.Abort` when the operator, asked, does not confirm."""
+    """The height of the block that records it. Raises `typer.Abort` when the operator does not confirm."""
     from swarmlearning.ordering.etcd.binary import require_binary
     from swarmlearning.sn import recovering
 

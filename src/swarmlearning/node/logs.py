@@ -5,6 +5,8 @@ import logging
 import sys
 from typing import Any, Literal
 
+from swarmlearning.views.names import escaped
+
 FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
 WIDTH = 58
 
@@ -12,20 +14,13 @@ Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class LineFormatter(logging.Formatter):
-    """One line a record, whatever its message contains; only a traceback of ours has more."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
-        return escaped(super().formatMessage(record))
-
-
-def escaped(text: str) -> str:
-    r"""The text with control, format and bidirectional marks escaped (`\n`, `\x1b`, `\u202e`).
+    """One line a record, whatever its message contains; only a traceback of ours has more.
 
     Parts of many messages come from other organisations: they must not forge lines or steer a terminal.
     """
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
+        return escaped(super().formatMessage(record))
 
 
 def start_logging(level: Level) -> None:

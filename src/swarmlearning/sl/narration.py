@@ -15,10 +15,9 @@ from typing import Final, TypeAlias
 from swarmlearning.ledger.bodies import Lost, Publish, Submit, TrainingBody
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import state_of
-from swarmlearning.node.logs import escaped
 from swarmlearning.sl.remarks import Remark
 from swarmlearning.sl.results import FinalModel
-from swarmlearning.views.names import fetch_addresses, node_names
+from swarmlearning.views.names import escaped, fetch_addresses, node_names
 from swarmlearning.views.render import clock, participation_text, waiting_text
 from swarmlearning.views.training import Waiting, participation
 

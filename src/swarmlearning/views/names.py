@@ -43,7 +43,7 @@ def displayed(text: str, longest: int = LONGEST) -> str:
 
 
 def escaped(text: str, keep: str = "") -> str:
-    """The text with every character escaped that is neither printable nor in `keep`."""
+    r"""The text with every character escaped that is neither printable nor in `keep` (`\n`, `\x1b`, `\u202e`)."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each in keep else _escape(each) for each in text)

@@ -89,7 +89,7 @@ def report_text(report: TrainingReport) -> str:
     if full < total:
         text += f", the others with at least {min(taking_part)}/{sites}: {_gaps(report)}"
     if report.problem:
-        return f"the ledger does not verify ({report.problem}); before that {text}"
+        return f"the ledger does not verify ({report.problem}); the blocks that do: {text}"
     if not report.over:
         return f"not over: {text}"
     return f"{'complete' if full == total else 'partial'}: {text}"
