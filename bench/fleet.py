@@ -88,7 +88,7 @@ async def fleet(processes: Processes, folder: Path, nodes: int, size: int) -> As
 
 @contextlib.asynccontextmanager
 async def crowd(processes: Processes, folder: Path, nodes: int, size: int, count: int) -> AsyncIterator[Fleet]:
-    """The same with all SLs and participants in `count` processes."""
+    """A fleet like that of `fleet`, with all SLs and participants in `count` processes."""
     names = numbered("SL", nodes)
     workspace = make_identities(folder / "cert", ["SN-1", *names])
     begin = monotonic()

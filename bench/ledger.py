@@ -45,7 +45,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """The same with what only the table shows: how the throughput came about, and what it cost.
+    """An outcome, and what only the table shows: how the throughput came about, and what it cost.
 
     `cpu_us`: CPU microseconds a transaction, by process; `other_cores`: how many cores worked for others meanwhile.
     """

@@ -42,7 +42,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """The same with what only the table shows.
+    """An outcome, and what only the table shows.
 
     `first_mb`: the SN's memory after the first round; `memory_mb`: at each look; `cpu_s`: CPU seconds a round, by
     process; `other_cores`: how many cores worked for others than the swarm meanwhile.

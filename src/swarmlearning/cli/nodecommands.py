@@ -42,7 +42,7 @@ def sl_command(folder: RunFolder, number: int, sn: str, *flags: str, **more: str
 
 
 def bridge_command(folder: RunFolder, number: int, sn: str) -> list[str]:
-    """The same of an SL that serves the original's client, in a folder of this site's own."""
+    """Returns the command of an SL that serves the original's client, in a folder of this site's own."""
     return sl_command(folder, number, sn, "--bridge", bridge_dir=str(folder.bridge(f"site-{number}")))
 
 

@@ -26,7 +26,7 @@ class SiteEnds(NamedTuple):
 
 
 def quitters(world: World, sites: Sequence[SiteEnds]) -> dict[str, str]:
-    """Sites whose scripts have ended as if all were well before training was over, and what was wrong with that.
+    """Returns the sites whose scripts have ended without an error before training was over, and what was wrong.
 
     The latest session counts: an earlier one may have been interrupted.
     """

@@ -76,7 +76,7 @@ def run_node_process(
 
 
 def run_to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """The same for a command with an end. Raises `NodeError` when a signal has stopped it before."""
+    """Runs a command that comes to an end, as `run_node` does. Raises `NodeError` when a signal stops it before."""
     done = run_node(work)
     if done is None:
         raise NodeError("stopped by a signal before it was done; run it again")

@@ -97,7 +97,7 @@ def _stated_leaf(signed: SignedTransaction) -> x509.Certificate:
 
 
 def _stated(world: World, signed: SignedTransaction, time_ms: int) -> Certificate:
-    """The same with all that belongs to it, as the ledger stores it; read only once the signature holds."""
+    """Returns the certificate in the body as the ledger stores it; called only once the signature holds."""
     body = signed.content.body
     assert isinstance(body, Register | Genesis)
     if isinstance(body, Register):

@@ -1,7 +1,7 @@
 """All bodies of this program's kinds of contracts, and the types of their fields: the vocabulary of the ledger.
 
-For those who write and read transactions, of whom hardly any has to do with one kind of contract only; so packages of
-contracts may be divided anew without their knowing. Within `ledger` bodies are imported from where they are.
+Other rooms import bodies from here, since hardly any of them deals with one kind of contract only; so the packages of
+contracts can be divided differently without changes elsewhere. Within `ledger` bodies are imported from their modules.
 """
 
 from swarmlearning.choices import CheckinMode, MergeMethod

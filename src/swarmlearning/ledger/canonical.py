@@ -36,7 +36,7 @@ class Writer:
         self._parts: dict[str, Writer] = {}
 
     def canonical(self, value: Any) -> bytes:
-        """The same as `canonical(value)`."""
+        """Returns the bytes that the function `canonical` returns, from what has not changed since the last call."""
         return (self._text if value is self._value else self._write(value)).encode()
 
     def _write(self, value: Any) -> str:

@@ -126,7 +126,7 @@ class Chain:
         return seal(header, transactions, signer)
 
     def extend(self, sealed: Block, world: World) -> "Step":
-        """As `append` for a block that `seal` has just made: only its sealer's permission is still to be checked."""
+        """Appends a block that `seal` has just made: only its sealer's permission is still to be checked."""
         try:
             if self.height >= 0:
                 _require_sn(self.world, sealed.header.sealer)

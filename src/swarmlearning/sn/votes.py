@@ -47,7 +47,7 @@ class Votes:
                 while (step := await self._next_step()) is not None:
                     await self._carry_out(step)
                     if step.action != "remove":
-                        break  # only who takes a removed voter's place does so at once
+                        break  # only a removed voter is replaced at once
             except OrderingError as error:
                 logger.debug("%s", error)
 

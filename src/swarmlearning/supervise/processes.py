@@ -143,7 +143,7 @@ class Processes:
         return child
 
     def in_order_of_end(self, children: Iterable[Child]) -> list[Child]:
-        """Those of these that have ended, the first first."""
+        """Returns those of these processes that have ended, the earliest first."""
         ended = [child for child in children if child.end.done()]
         return sorted(ended, key=lambda child: self._ended.index(child.pid))
 

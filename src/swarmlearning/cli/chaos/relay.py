@@ -60,7 +60,7 @@ class Relay:
     """Passes connections on to `target` (`host:port`), which may change, and be empty while the target is down."""
 
     def __init__(self, line: Line | None = None, who_dials: WhoDials | None = None) -> None:
-        """`line`: of the site behind this relay. Without `who_dials`, who dials is never looked up."""
+        """`line`: of the site behind this relay. Without `who_dials` the dialling node is never looked up."""
         self.target = ""
         self._line = line
         self._who_dials = who_dials

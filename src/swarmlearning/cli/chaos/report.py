@@ -66,10 +66,10 @@ def problems(report: ResilienceReport, plan: Plan, run: Report) -> list[str]:
 
 
 def lost_rounds(walked: Iterable[Step], struck: Collection[tuple[int, str]] = ()) -> int:
-    """Rounds whose result was void, and rounds that closed with fewer than the members that were up.
+    """Counts rounds whose result was void, and rounds that closed with fewer than the members that were up.
 
-    Up is who was there and waited for when the contributors were fixed, and has been there ever since. The ledger
-    learns of a death only after a while; `struck` names the rounds in which sites went down.
+    A member is up if it was present and awaited when the contributors were fixed, and has been present ever since. The
+    ledger learns of a death only after a while; `struck` names the rounds in which sites went down.
     """
     lost, before, up = 0, None, frozenset[str]()
     for step in walked:

@@ -98,7 +98,7 @@ def announce(world: World, contract: str, body: Announce, tx: TxContext) -> Worl
         raise Rejection(Code.TOO_MANY_ADDRESSES, f"{len(body.addresses)} addresses; at most {MAX_ADDRESSES} are kept")
     for address in body.addresses.values():
         try:
-            split(address)  # whoever connects there takes it for one
+            split(address)  # others connect to it as it is
         except AddressError as error:
             raise Rejection(Code.BAD_ADDRESS, str(error)) from error
     known = node(world, tx.sender)

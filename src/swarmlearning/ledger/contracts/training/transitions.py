@@ -120,7 +120,7 @@ def freeze_if_complete(state: Training) -> Training:
 
 
 def pace_if_complete(state: Training) -> Training:
-    """Once every contributor that is there and can get the result has reported, their losses set the pace."""
+    """Sets the pace by the contributors' losses, once all who are there and can get the result have reported."""
     result = state.result
     if result is None or result.paced:
         return state
@@ -191,7 +191,7 @@ def _no_round(state: Training) -> str:
 
 
 def round_led(state: Training, number: int, term: int, uid: str) -> Round:
-    """The same, for the leader of that term."""
+    """Returns this round if it is in progress, in this term and led by `uid`. Raises `Rejection`."""
     current = round_in_progress(state, number)
     if current.term != term:
         raise Rejection(Code.STALE_TERM, f"round {number} is in term {current.term}, not {term}")
