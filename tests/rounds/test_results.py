@@ -314,6 +314,24 @@ def test_a_result_that_comes_in_drips_is_reported_although_bytes_come() -> None:
     assert half_a_minute_later(node, moved=3) == []
 
 
+def test_a_result_that_comes_in_drips_is_given_up_after_three_times_as_long_as_it_may_need() -> None:
+    """Else nobody could end with a final result that one member never gets (seed 20000507)."""
+    node = submitted("b")
+    node.play.publish()
+    node.advance()
+    assert half_a_minute_later(node, moved=1) == [Send(Missing(0, slow=True))]
+    node.accept(Missing(0, slow=True))
+    node.play.missing("b", slow=True)
+    node.advance()
+    assert half_a_minute_later(node, moved=2) == []
+    lasting = Missing(0, lasting=True)
+    assert half_a_minute_later(node, moved=3) == [Send(lasting)]
+    node.accept(lasting)
+    node.play.missing("b", lasting=True)
+    node.advance()
+    assert half_a_minute_later(node, moved=4) == []
+
+
 def test_a_result_that_comes_in_drips_is_fetched_from_another_holder_as_soon_as_there_is_one() -> None:
     node = submitted("b", "a", "b", "c")
     node.play.publish()

@@ -251,6 +251,16 @@ def drip(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     return True
 
 
+def trickle(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
+    """Serves results drop by drop at the site from now on, where the others can do without it."""
+    assert site is not None
+    if site.finished or not swarm.can_spare(site):
+        return False
+    swarm.note(site.uid, "serves results in drips")
+    site.trickling = True
+    return True
+
+
 def split(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     """Splits the network into two parts."""
     names = [sn.name for sn in swarm.sns] + list(swarm.sites)
@@ -318,7 +328,7 @@ JAMS: tuple[Fault, ...] = (stick, stick, fill, hang_ml)
 """Faults that stall a leader for long while it stays alive; everybody else has to go on."""
 OF_SNS: tuple[Fault, ...] = (crash_sn, freeze_sn, isolate_sn)
 OF_NO_SITE: tuple[Fault, ...] = (*OF_SNS, reset)
-FELT_BY_ALL: tuple[Fault, ...] = (cut, split, shield, wall_off, break_transfers, *OF_NO_SITE)
+FELT_BY_ALL: tuple[Fault, ...] = (cut, split, shield, wall_off, break_transfers, trickle, *OF_NO_SITE)
 """Faults after which every site counts as harmed."""
 FOR_GOOD: tuple[Fault, ...] = (die, vanish, retire, wall_off)
 BRIEF: tuple[Fault, ...] = (crash, crash, leave, lose_ml, cut, cut, shield, shield, lose_file, poison, reset)

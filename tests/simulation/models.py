@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5.0
 REFUSED_SECONDS = 0.02
 DRIPPING_SECONDS = 100_000.0
+TRICKLE_SECONDS = 10.0
 
 
 def name(*parts: str) -> str:
@@ -91,6 +92,8 @@ def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
     elif work.digest not in holder.store.held:
         holder.at(0.0, lambda: holder.tell(Dropped(work.digest)))
         task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
+    elif holder.trickling and not site.swarm.contributes(holder.uid, work.digest):
+        _trickle(task, work, holder, rest)
     elif holder.dripping and site.swarm.contributes(holder.uid, work.digest):
         task.job(DRIPPING_SECONDS, lambda: fetch(task, work, rest))
     else:
@@ -100,6 +103,14 @@ def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
             task.job(share * left, lambda: _broken(task, work, share, rest))
         else:
             task.job(left, lambda: _fetched(task, work, holder, rest))
+
+
+def _trickle(task: Task, work: Fetch, holder: "Site", rest: list[str]) -> None:
+    """Moves a few bytes now and then, for as long as the holder is there."""
+    if holder.alive and not holder.frozen and task.site.swarm.reach(task.site.uid, holder.uid):
+        task.job(TRICKLE_SECONDS, lambda: _trickle(task, work, holder, rest))
+    else:
+        fetch(task, work, rest)
 
 
 def _broken(task: Task, work: Fetch, share: float, rest: list[str]) -> None:

@@ -66,20 +66,25 @@ class Plan:
 class Site(Living):
     """An SL by its UID, with the certificate `papers`. `finished`: it has left as it should; `dead`: it is gone for
     good; `shielded`: others are refused its models, and if it is `walled`, for ever; `breaking`: transfers from it
-    break in the middle; `dripping`: what it contributes comes so slowly that it never ends; `revoked`: nobody has
-    anything to do with it any more."""
+    break in the middle; `dripping`: what it contributes comes so slowly that it never ends, `trickling`: so do results;
+    `revoked`: nobody has anything to do with it any more."""
 
     def __init__(self, swarm: "Swarm", uid: str, plan: Plan, sn: int) -> None:
         super().__init__(swarm.clock)
         self.swarm, self.uid, self.plan = swarm, uid, plan
         self.papers = "SL"
         self.finished = self.dead = self.jammed = self.shielded = self.walled = self.breaking = False
-        self.dripping = self.revoked = False
+        self.dripping = self.trickling = self.revoked = False
         self.machine: RoundMachine | None = None
         self.work: dict[Work, models.Task] = {}
         self.store = Store(self, swarm.dice)
         self.script = Script(self)
         self.link = Link(self, sn)
+
+    @property
+    def serves(self) -> bool:
+        """Whether others get all models from it that they need, as far as it is up to its link."""
+        return not (self.walled or self.dripping or self.trickling)
 
     # --- its process ------------------------------------------------------------------------------------------------
 

@@ -239,7 +239,7 @@ class Swarm:
     def can_spare(self, site: Site) -> bool:
         """Returns whether the others suffice, one of whom may lead, if none of them is gone later."""
         others = [other for other in self.sites.values() if other is not site]
-        sound = [other for other in others if not (other.dead or other.walled or other.dripping)]
+        sound = [other for other in others if other.serves and not other.dead]
         return len(sound) >= self.min_peers and any(other.plan.settings.make_me_admin for other in sound)
 
     def unjam(self, site: Site) -> None:
@@ -287,7 +287,7 @@ class Swarm:
 
     def _able(self, training: Training) -> bool:
         """Returns whether the sites left can go on: enough of them, one that may lead, and the model to go on from."""
-        out = [site for site in self.sites.values() if site.dead or site.jammed or site.walled or site.dripping]
+        out = [site for site in self.sites.values() if site.dead or site.jammed or not site.serves]
         here = [site for site in self.sites.values() if site not in out]
         result, jammed = training.result, any(site.jammed for site in self.sites.values())
         base = training.round.base if training.round and result is None else ""
@@ -311,7 +311,7 @@ class Swarm:
                 told = told or "can lead" in text or "can get the latest model from nobody" in text
                 walled = [uid for uid, other in self.sites.items() if other.walled]
                 told = told or any(f"{uid} (others cannot fetch" in text for uid in walled)
-                told = told or any(other.dripping for other in self.sites.values())
+                told = told or any(other.dripping or other.trickling for other in self.sites.values())
                 require(told, f"{site.uid} waits and is told: {text}")
         self._waits = True
 

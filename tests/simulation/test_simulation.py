@@ -35,6 +35,7 @@ LASTING = {
     "slow disk",
     "slow link",
     "slow training",
+    "trickle",
 }
 REPORTS_PER_PATIENCE = {
     *("Register", "OpenSession", "CloseSession", "Leave"),

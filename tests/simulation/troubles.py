@@ -1,12 +1,12 @@
 """More troubles for some seeds, from a random stream of their own: all other seeds mean what they meant before.
 
 Seeds that end with 1 or 6 have clocks that differ, and mostly a site whose certificate is revoked; those that end with
-3 or 8 a site whose contributions never come to an end.
+3 or 8 a site whose contributions never come to an end, and those that end with 2 or 7 one that serves results so.
 """
 
 import random
 
-from simulation.faults import drip, revoke, strike
+from simulation.faults import drip, revoke, strike, trickle
 from simulation.swarm import Swarm
 
 DAY = 24 * 3600
@@ -32,6 +32,9 @@ def add_troubles(swarm: Swarm, seed: int) -> None:
     elif seed % 5 == 3:
         swarm.until_healed(begins)
         swarm.clock.after(begins, lambda: strike(swarm, drip, site, 0.0))
+    elif seed % 5 == 2:
+        swarm.until_healed(begins)
+        swarm.clock.after(begins, lambda: strike(swarm, trickle, site, 0.0))
 
 
 def set_clocks(swarm: Swarm, dice: random.Random) -> None:

@@ -8,7 +8,7 @@ from swarmlearning.ledger.bodies import Missing, ReportPerformance
 from swarmlearning.ledger.contracts.training.state import Member, alive, misses
 from swarmlearning.rounds.events import Timer, Verify
 from swarmlearning.rounds.facts import RoundFacts
-from swarmlearning.rounds.settings import QUIET_SECONDS, REMEMBERED, RoundSettings
+from swarmlearning.rounds.settings import QUIET_SECONDS, REMEMBERED, TOO_SLOW, RoundSettings
 from swarmlearning.rounds.timers import NEVER
 
 
@@ -91,29 +91,35 @@ class Results:
     def _watch(self, digest: str, untried: Set[str]) -> None:
         """A fetch that hangs here, or needs far too long, is as good as none: the others must not wait for this node's
         report. Holders that are `untried` come first."""
-        slow = self._is_too_slow(digest)
-        if slow and untried:
+        slowness = self._slowness(digest)
+        if slowness >= 1 and untried:
             self._facts.timers.pause(digest)  # what is not wanted meanwhile is cancelled; the next fetch tries them
-        elif slow:
-            self._report_slow()
+        elif slowness >= 1:
+            self._report_slow(slowness)
         elif self._facts.moved == self._moved_then:
             self._report_missing()
         self._moved_then = self._facts.moved
 
-    def _is_too_slow(self, digest: str) -> bool:
-        """Returns whether the model needs far longer than results before it: a source that drips would stall all."""
+    def _slowness(self, digest: str) -> float:
+        """Returns how long the model has needed, in parts of the time in which it should have come: with more than 1 it
+        needs far longer than results before it. A source that drips would stall all."""
         result, current = self._facts.training.result, self._facts.training.round
         closed = result.closed if result else current
         if closed is None or digest not in self._since:
-            return False
+            return 0.0
         self._size = closed.model_size or self._size
         usual = median_high(self._seconds) if self._seconds else 0.0
         limit = self._settings.result_seconds(self._size, usual, len(closed.deposed))
-        return self._facts.now - self._since[digest] >= limit
+        return (self._facts.now - self._since[digest]) / limit
 
-    def _report_slow(self) -> None:
-        missed = misses(self._facts.training)
-        if missed and self._facts.uid not in (*missed.slow, *missed.given_up):
+    def _report_slow(self, slowness: float) -> None:
+        """Reports that the model comes too slowly, and, after far longer still, that this node has given up."""
+        missed, uid = misses(self._facts.training), self._facts.uid
+        if missed is None or uid in missed.given_up:
+            return
+        if slowness >= TOO_SLOW:
+            self._facts.send(Missing(missed.number, lasting=True))
+        elif uid not in missed.slow:
             self._facts.send(Missing(missed.number, slow=True))
 
     def _report_missing(self) -> None:
@@ -137,8 +143,8 @@ class Results:
         if facts.timers.every(Timer("missing", NEVER, digest), QUIET_SECONDS):
             if facts.moved == self._moved_missing:
                 facts.send(Missing(number, lasting=True))
-            elif self._is_too_slow(digest):
-                self._report_slow()
+            elif (slowness := self._slowness(digest)) >= 1:
+                self._report_slow(slowness)
             self._moved_missing = facts.moved
 
     # --- reporting it -----------------------------------------------------------------------------------------------

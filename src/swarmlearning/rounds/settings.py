@@ -19,7 +19,8 @@ LONGEST_WORK_PAUSE = 60.0
 """The same for a leader's work, each failure of which may be reported to the ledger."""
 
 TOO_SLOW = 3
-"""Factor by which a contributor's model may be slower than the others', and a leader than leaders before it."""
+"""Factor by which a contributor's model may be slower than the others', and a leader than leaders before it; and by
+which a result that comes too slowly may exceed the time it has before it is given up."""
 RESULT_TOO_SLOW = 10
 """Factor by which a result may be slower than results before it until it is tried elsewhere, or reported missing."""
 SLOW_RATE = 64 * 1024

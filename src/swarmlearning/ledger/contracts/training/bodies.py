@@ -143,7 +143,7 @@ class Depose(Body, frozen=True):
 
 
 class Missing(Body, frozen=True, omit_defaults=True):
-    """The member can get the result of `round` from nobody. `lasting`: it has tried for long, and no byte has come;
+    """The member can get the result of `round` from nobody. `lasting`: it has tried for long and given up;
     `slow`: it comes, but far more slowly than results before it."""
 
     round: Count
