@@ -112,6 +112,22 @@ def test_a_member_that_another_leader_has_fetched_from_may_lead_again() -> None:
     assert not play.member("a").unreachable
 
 
+def test_a_member_that_serves_its_contributions_but_not_its_results_does_not_lead_again() -> None:
+    play = published("a", "b", "c")
+    for _ in range(2):
+        play.missing("b", "c", slow=True)
+        play.void()
+        play.submit("a", "b", "c")
+        play.publish()
+        play.report("a", "b", "c")
+        may_lead = not play.member("a").unreachable
+        while may_lead and play.leader != "a":
+            play.depose("sn", by_sn=True, cause="lease")
+        play.submit("a", "b", "c")
+        play.publish()
+    assert play.member("a").unreachable
+
+
 @pytest.mark.parametrize("change", ["restarted", "another address"])
 def test_a_member_that_was_restarted_or_has_another_address_may_lead_again(change: str) -> None:
     play = published("a", "b", "c")

@@ -252,7 +252,7 @@ def test_a_base_that_does_not_come_for_long_is_reported_once_more(moved: int, re
     node.advance()
     assert node.fire("retry", moved=3) == [Fetch(merged(0), ("a",))]
     node.handle(FetchFailed(merged(0), "refused"))
-    node.now += 61.0  # a leader has failed in this round
+    node.now += 61.0  # a result of this round was void
     assert node.fire("missing", moved=moved) == [Send(report)]
     node.accept(report)
     node.play.missing("b", number=0, lasting=True)
@@ -350,10 +350,8 @@ def test_a_result_that_comes_in_drips_over_many_connections_is_reported() -> Non
 
 
 @pytest.mark.parametrize(
-    ("size", "usual", "failures", "seconds"),
+    ("size", "usual", "voids", "seconds"),
     [(1, 0.0, 0, 30.0), (2**30, 0.0, 0, 2**14), (2**30, 20.0, 0, 200.0), (1, 0.1, 2, 120.0)],
 )
-def test_a_result_may_need_as_long_as_a_slow_network_needs(
-    size: int, usual: float, failures: int, seconds: float
-) -> None:
-    assert SETTINGS.result_seconds(size, usual, failures) == seconds
+def test_a_result_may_need_as_long_as_a_slow_network_needs(size: int, usual: float, voids: int, seconds: float) -> None:
+    assert SETTINGS.result_seconds(size, usual, voids) == seconds

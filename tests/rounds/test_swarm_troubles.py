@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from simulation.faults import drip, fill, leave, lose_ml, shield, stick
+from simulation.faults import drip, fill, leave, lose_ml, shield, stick, trickle
 from simulation.ledger import CONTRACT
 from simulation.site import SETTINGS, Plan
 from simulation.swarm import Swarm
@@ -114,6 +114,41 @@ def test_a_site_that_could_not_be_fetched_from_once_leads_again_when_the_other_l
     assert led_again > 0
 
 
+# --- sites that cannot store a result ---------------------------------------------------------------------------------
+
+
+def test_a_site_that_cannot_store_a_result_does_not_have_it_made_again_and_goes_on_soon_after_it_can() -> None:
+    """Else its leader would wait longer with every result in vain (seed 20014242)."""
+    full = 800.0
+    for swarm in swarms(Plan(rounds=3), Plan(rounds=3), min_peers=2):
+
+        def fill_the_other(swarm: Swarm = swarm) -> None:
+            other = "sl-2" if standing(swarm).leader == "sl-1" else "sl-1"
+            swarm.sites[other].store.drop(standing(swarm).digest)
+            strikes(swarm, fill, other, full)()
+
+        swarm.moments.when(published(1), fill_the_other)
+        swarm.until_healed(full)
+        begun, closed = first_time(published(1), swarm), first_time(published(2), swarm)
+        run(swarm)
+        assert swarm.log.said()["Void"] == 0
+        assert closed[0] - begun[0] < full + 120.0
+
+
+def test_a_site_that_cannot_store_the_final_result_does_not_keep_the_others_from_ending() -> None:
+    full = 2000.0
+    for swarm in swarms(*[Plan(rounds=2)] * 4, min_peers=2):
+
+        def fill_another(swarm: Swarm = swarm) -> None:
+            strikes(swarm, fill, "sl-2" if standing(swarm).leader == "sl-1" else "sl-1", full)()
+
+        swarm.moments.when(lambda state: state.over, fill_another)
+        swarm.until_healed(full)
+        over, settled = first_time(lambda state: state.over, swarm), first_time(lambda state: state.settled, swarm)
+        run(swarm)
+        assert settled[0] - over[0] < 120.0
+
+
 # --- contributions that never end -----------------------------------------------------------------------------------
 
 
@@ -154,6 +189,34 @@ def test_a_contribution_that_never_ends_does_not_hold_up_a_round_in_which_anothe
         begun, closed = first_time(round_open(1, 1), swarm), first_time(published(1), swarm)
         run(swarm)
         assert closed[0] - begun[0] < 200.0
+
+
+# --- results that never come -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("uid", ["sl-1", "sl-2", "sl-3"])
+def test_results_that_never_come_are_made_again_by_another_and_all_can_end(uid: str) -> None:
+    """The one that serves them so may hold the final result, too (seed 20000507)."""
+    for swarm in swarms(*[Plan(rounds=4)] * 3, min_peers=2):
+        swarm.moments.when(published(0), strikes(swarm, trickle, uid))
+        begun, settled = first_time(published(0), swarm), first_time(lambda state: state.settled, swarm)
+        run(swarm)
+        assert settled[0] - begun[0] < 300.0
+        assert swarm.log.said()["Void"] <= 2, "once may be chance"
+
+
+def test_two_sites_of_which_one_never_gets_the_final_result_can_end() -> None:
+    """Nobody else could make it again where one site is enough (seed 20000507)."""
+    for swarm in swarms(*[Plan(rounds=2)] * 2, min_peers=1):
+
+        def trickle_from_its_leader(swarm: Swarm = swarm) -> None:
+            swarm.sites[standing(swarm).leader].trickling = True
+
+        swarm.moments.when(lambda state: state.over, trickle_from_its_leader)
+        over, settled = first_time(lambda state: state.over, swarm), first_time(lambda state: state.settled, swarm)
+        swarm.harmed |= set(swarm.sites)
+        run(swarm)
+        assert settled[0] - over[0] < 150.0
 
 
 # --- models that are lost -------------------------------------------------------------------------------------------

@@ -148,6 +148,7 @@ class RoundMachine:
     def _note_fetch_failed(self, failed: FetchFailed) -> None:
         if self._facts.work.ended(Fetch(failed.digest, ())):
             self._leading.fetch_failed(failed.digest, failed.code)
+            self._results.fetch_failed(failed.digest, here=False)
             wanted = failed.digest == self._facts.latest.digest
             self._facts.timers.pause(failed.digest, LONGEST_PAUSE if wanted else LONGEST_WORK_PAUSE)
 
@@ -155,6 +156,8 @@ class RoundMachine:
         work = failed.work
         if self._facts.work.ended(work):
             self._leading.failed(work)
+            if isinstance(work, Fetch):
+                self._results.fetch_failed(work.digest, here=True)
             self._facts.timers.pause(MERGING if isinstance(work, Merge) else work.digest, LONGEST_WORK_PAUSE)
             if failed.permanent:
                 self._ml.fail(failed.reason)

@@ -24,6 +24,8 @@ class Results:
         self._size = 0  # bytes of a model
         self._moved_then = 0
         self._moved_missing: int | None = None
+        self._unstored = ""
+        """The model that this node could not store when it tried last: others are not to blame."""
         self._doubted: tuple[str, tuple[str, ...]] | None = None
 
     def ended_elsewhere(self) -> bool:
@@ -49,6 +51,7 @@ class Results:
 
     def fetched(self, digest: str) -> None:
         """The model is here: if it is a result, that shows how long one may need."""
+        self._unstored = ""
         if digest in self._since:
             self._seconds.append(self._facts.now - self._since.pop(digest))
             self._facts.timers.forget(Timer("fetch", NEVER, digest))
@@ -56,6 +59,10 @@ class Results:
     def dropped(self, digest: str) -> None:
         """The model is not here any more: all who have it may be tried again."""
         self._tried.pop(digest, None)
+
+    def fetch_failed(self, digest: str, *, here: bool) -> None:
+        """The model did not come, because of others, or because of this node itself."""
+        self._unstored = digest if here else ""
 
     def keep(self, needed: set[str]) -> None:
         """Forgets who was tried for other models."""
@@ -109,7 +116,7 @@ class Results:
             return 0.0
         self._size = closed.model_size or self._size
         usual = median_high(self._seconds) if self._seconds else 0.0
-        limit = self._settings.result_seconds(self._size, usual, len(closed.deposed))
+        limit = self._settings.result_seconds(self._size, usual, closed.voids)
         return (self._facts.now - self._since[digest]) / limit
 
     def _report_slow(self, slowness: float) -> None:
@@ -136,6 +143,8 @@ class Results:
     def _report_lasting(self, number: int) -> None:
         """Reports that no byte of the result has come since it was reported missing, once that has lasted for long."""
         facts, digest = self._facts, self._facts.latest.digest
+        if digest == self._unstored and not self._lets_others_end():
+            return
         if self._moved_missing is None:
             if facts.timers.pausing(digest):
                 return
@@ -146,6 +155,13 @@ class Results:
             elif (slowness := self._slowness(digest)) >= 1:
                 self._report_slow(slowness)
             self._moved_missing = facts.moved
+
+    def _lets_others_end(self) -> bool:
+        """Returns whether the others can settle a final result without this node, so that it need not be made again."""
+        training = self._facts.training
+        if training.result is None or training.terms is None or not training.over:
+            return False
+        return len(alive(training).intersection(training.result.holders)) >= training.terms.min_peers
 
     # --- reporting it -----------------------------------------------------------------------------------------------
 

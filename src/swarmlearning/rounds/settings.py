@@ -53,11 +53,11 @@ class RoundSettings:
         """Seconds between two `Progress` of a leader at work."""
         return self.patience(current) / REPORTS_PER_PATIENCE
 
-    def result_seconds(self, size: int, usual: float, failures: int) -> float:
+    def result_seconds(self, size: int, usual: float, voids: int) -> float:
         """Seconds that a result of `size` bytes may need, where those before it needed the `usual` ones (0: unknown);
-        doubled with each leader that has failed in its round, so that even a slow network gets it in the end."""
+        doubled with each result of its round that was void, so that even a slow network gets it in the end."""
         expected = RESULT_TOO_SLOW * usual or size / SLOW_RATE
-        return max(QUIET_SECONDS, expected) * 2.0 ** min(failures, DOUBLINGS)
+        return max(QUIET_SECONDS, expected) * 2.0 ** min(voids, DOUBLINGS)
 
     def term_seconds(self, current: Round, usual: float) -> float:
         """Seconds that a leader may need for a round that is due, where leaders before it needed the `usual` ones."""

@@ -148,12 +148,14 @@ def _void_result(state: Training, result: Result, now_ms: int) -> Training:
             unreachable=member.unreachable or uid in holders,
             repeated=member.repeated - (uid in result.repeated),
             model="" if uid in contributed else member.model,  # it may be merged again, and that is no repetition
+            void_results=member.void_results + (uid in holders),
         )
         for uid, member in state.members.items()
     }
     gone = result.digest == result.closed.base  # then the model before is nowhere either: all begin with what they have
     state = msgspec.structs.replace(state, members=members, result=None, over=False, rounds=result.closed.number)
-    closed = msgspec.structs.replace(result.closed, deposed=(*result.closed.deposed, result.leader))
+    closed = result.closed
+    closed = msgspec.structs.replace(closed, deposed=(*closed.deposed, result.leader), voids=closed.voids + 1)
     return _collected_anew(state, closed, "" if gone else closed.base, now_ms)
 
 

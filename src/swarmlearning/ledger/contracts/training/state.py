@@ -97,9 +97,9 @@ class Performance(msgspec.Struct, frozen=True):
 
 class Member(msgspec.Struct, frozen=True):
     """A session. `awaited`: rounds wait for it. `finished`: its local training has ended. `identity`: what its sender
-    was identified by. `unreachable`: others could not fetch the result that it alone held. `contributed` counts the
-    rounds in which its model was merged, and `repeated` those of them in which that was not trained for the round;
-    `model` is the digest of the one merged last."""
+    was identified by. `unreachable`: others could not fetch the result that it alone held; `void_results`: how often
+    that was so. `contributed` counts the rounds in which its model was merged, and `repeated` those of them in which
+    that was not trained for the round; `model` is the digest of the one merged last."""
 
     uid: str
     incarnation: int
@@ -122,6 +122,7 @@ class Member(msgspec.Struct, frozen=True):
     unreachable: bool = False
     repeated: int = 0
     model: str = ""
+    void_results: int = 0
 
     @property
     def present(self) -> bool:
@@ -160,9 +161,9 @@ class Round(msgspec.Struct, frozen=True):
     `base` is the standing result's digest, empty in round 0, or when it is lost; `base_missing` are those who can get
     it from nobody; of these, `base_given_up` have tried for long. `unreachable` are contributors whose models could not
     be fetched yet. `deposed` are leaders that made no progress, once for each time; `overdue` are members that report
-    that the present one takes too long.
-    `reports` counts how often the leader has reported progress in this term, `moved` is what it reported last: the
-    bytes that its node has moved, counted from anywhere.
+    that the present one takes too long. `voids` counts the results of this round that were void. `reports` counts how
+    often the leader has reported progress in this term, `moved` is what it reported last: the bytes that its node has
+    moved, counted from anywhere.
     """
 
     number: int
@@ -180,6 +181,7 @@ class Round(msgspec.Struct, frozen=True):
     base_given_up: tuple[str, ...] = ()
     deposed: tuple[str, ...] = ()
     overdue: tuple[str, ...] = ()
+    voids: int = 0
     reports: int = 0
     moved: int = 0
 

@@ -105,6 +105,7 @@ def open_session(
         unreachable=known.unreachable if known else False,
         repeated=known.repeated if known else 0,
         model=known.model if known else "",
+        void_results=known.void_results if known else 0,
     )
     state = msgspec.structs.replace(state, network=network, members={**state.members, uid: member})
     if known and known.incarnation != incarnation:
@@ -391,7 +392,7 @@ def _credited(state: Training, current: Round, result: Result, leader: str) -> d
             member,
             contributed=member.contributed + (uid in contributed),
             late=member.late + (uid in current.late),
-            unreachable=member.unreachable and uid not in fetched,
+            unreachable=member.unreachable and (uid not in fetched or member.void_results > 1),
             repeated=member.repeated + (uid in result.repeated),
             model=contributed.get(uid, member.model),
         )
