@@ -321,6 +321,7 @@ def test_a_leader_whose_progress_never_ends_is_replaced() -> None:
             begun.append(swarm.clock.now)
             assert swarm.training.round is not None
             swarm.sites[swarm.training.round.leader].store.slowness = 20_000
+            swarm.harmed.add(swarm.training.round.leader)  # the others end without it
 
         def hurry(swarm: Swarm = swarm) -> None:
             for site in swarm.sites.values():
