@@ -175,7 +175,7 @@ def test_the_state_hash_of_a_training_stays_the_same() -> None:
     play.set_attendance("c", "lost")
     play.depose("sn", by_sn=True)
     world = World().with_entries({"training/contract": play.state})
-    assert world.state_hash() == "6c722fedda436df8da2b4efbfe8f18de20fc28886035a8e9e2eae205ab938659"
+    assert world.state_hash() == "30d6828c5f2adb445cb2832924c15c537c879ad2376ea41db84cf03ccba5728f"
 
 
 def test_the_state_hash_depends_on_the_entries_only() -> None:
