@@ -77,10 +77,7 @@ def open_session(
     `identity` is what the sender is identified by, `network` the network's id: the order of leaders follows from them.
     """
     if state.over and (state.settled or uid not in state.members):
-        raise Rejection(
-            Code.TRAINING_OVER,
-            f"training of contract {state.name} is over; {ANEW}",
-        )
+        raise Rejection(Code.TRAINING_OVER, f"training of contract {state.name} is over; {ANEW}")
     state = with_terms(state, body)
     known = state.members.get(uid)
     member = Member(
