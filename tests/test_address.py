@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarmlearning.address import AddressError, join, require_announceable, require_host, split, with_port
+from swarmlearning.address import AddressError, is_loopback, join, require_announceable, require_host, split, with_port
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,15 @@ def test_a_name_and_an_ip_address_are_hosts(host: str) -> None:
 def test_a_host_with_a_port_or_a_scheme_is_refused(text: str) -> None:
     with pytest.raises(AddressError, match="is neither a host name nor an IP address; a port goes into its own option"):
         require_host(text)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.1", "127.0.1.1", "::1", "[::1]", "::ffff:127.0.0.1", "localhost", "LocalHost"]
+)
+def test_a_loopback_address_is_known_in_every_notation(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1", "sl-1.example", "128.0.0.1", "localhost.example"])
+def test_an_address_or_name_of_another_kind_is_no_loopback(host: str) -> None:
+    assert not is_loopback(host)

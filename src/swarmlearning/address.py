@@ -51,15 +51,17 @@ def require_host(host: str) -> None:
             ) from None
 
 
+def is_loopback(host: str) -> bool:
+    """True for `localhost` and IP addresses by which a machine reaches itself alone; other names are not looked up."""
+    address = _numeric(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
+
+
 def require_announceable(host: str) -> None:
     """Raises `AddressError` for an address at which no other machine can reach a node: unspecified or multicast."""
-    try:
-        numbers = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except (OSError, UnicodeError):
-        return  # a name
-    address = ipaddress.ip_address(numbers[0][4][0])
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
+    address = _numeric(host)
+    if address is None:
+        return
     if address.is_unspecified:
         raise AddressError(
             f"{host!r} stands for all addresses of a machine and is none at which others reach it; give the address "
@@ -67,3 +69,14 @@ def require_announceable(host: str) -> None:
         )
     if address.is_multicast or address == _BROADCAST:
         raise AddressError(f"{host!r} is a group of machines; give the address at which others reach this one")
+
+
+def _numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that this is, in any notation; None for a name."""
+    try:
+        numbers = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return None
+    address = ipaddress.ip_address(numbers[0][4][0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

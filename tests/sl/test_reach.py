@@ -11,7 +11,7 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
-from swarmlearning.sl.reach import fault_of_own_address
+from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
 
 Identities = dict[str, Identity]
 
@@ -35,3 +35,15 @@ async def test_a_node_knows_itself_at_its_announced_address(identities: Identiti
     assert fault == "refuses connections: nothing listens on that port"
     fault = await asyncio.to_thread(fault_of_own_address, "no-such.invalid:1", client_context(own), der(own))
     assert fault == "is not a known host name"
+
+
+def test_a_loopback_address_is_a_fault_where_the_sn_is_on_another_machine() -> None:
+    fault = fault_of_loopback("127.0.0.1:30305", "10.0.0.1:30304")
+    assert fault == "on every other machine that is the machine itself, and the SN at 10.0.0.1:30304 is on another one"
+    assert fault_of_loopback("[::1]:30305", "sn.example:30304")
+
+
+def test_a_loopback_address_is_no_fault_on_a_single_machine_and_no_other_address_is_one() -> None:
+    assert fault_of_loopback("127.0.0.1:30305", "localhost:30304") == ""
+    assert fault_of_loopback("10.0.0.2:30305", "10.0.0.1:30304") == ""
+    assert fault_of_loopback("10.0.0.2:30305", "127.0.0.1:30304") == ""

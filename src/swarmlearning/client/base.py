@@ -34,8 +34,8 @@ from swarmlearning.tensors.finite import non_finite
 from swarmlearning.tensors.structure import Spec, describe_difference, labels
 
 FINAL_SHAPE = (
-    "Its entries have to keep their names, dtypes and shapes: where the first batch sets them, as in training with "
-    "quantization in mind, run one batch through it before making the callback"
+    "Its entries have to keep their names, dtypes and shapes. Where the first batch sets them, as in "
+    "quantization-aware training, run one batch through it before making the callback"
 )
 OVER_BEFORE_LOCAL = "Swarm training is over before local training. Exit gracefully."
 

@@ -44,7 +44,7 @@ from swarmlearning.node.sender import Author, Sender
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.mlprocess import run_ml
-from swarmlearning.sl.reach import fault_of_own_address
+from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
 from swarmlearning.sl.readers import may_read
 
 logger = logging.getLogger("swarm.SL")
@@ -149,7 +149,7 @@ async def _take_part(
             heartbeat.start(lambda: follower.addresses)
             announced = await _announce(settings, server, host, sender)
             background.append(tasks.create_task(server.wait()))
-            background.append(tasks.create_task(_check_own_address(announced, identity, driver)))
+            background.append(tasks.create_task(_check_own_address(settings, announced, identity, driver)))
             try:
                 facts = {"uid": place.uid, "fs": join(settings.host or "0.0.0.0", server.port)}
                 status = await _train(settings, driver, report_ready, facts)
@@ -196,8 +196,11 @@ def _heartbeat(
     )
 
 
-async def _check_own_address(address: str, identity: Identity, driver: Driver) -> None:
-    """Warns when this node does not reach itself at its announced address: others may not either."""
+async def _check_own_address(settings: SlSettings, address: str, identity: Identity, driver: Driver) -> None:
+    """Warns when this node does not reach itself at its announced address, or when it alone can do so."""
+    if fault := fault_of_loopback(address, settings.sn_address):
+        driver.narrator.warn(f"This node announces {address} to other sites: {fault}. {ADDRESS_HINT}")
+        return
     own = identity.certificate.public_bytes(Encoding.DER)
     fault = await asyncio.to_thread(fault_of_own_address, address, client_context(identity), own)
     if fault:

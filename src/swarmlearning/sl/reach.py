@@ -4,12 +4,20 @@ import http.client
 import ssl
 from contextlib import closing
 
-from swarmlearning.address import split
+from swarmlearning.address import is_loopback, split
 from swarmlearning.models.connections import Connection, reason
 from swarmlearning.models.destinations import anywhere
 
 SECONDS = 5.0
 _HEAD_BYTES = 2**16
+
+
+def fault_of_loopback(address: str, sn_address: str) -> str:
+    """The reason why others cannot reach this node at `address` in a network of several machines, as that of its SN
+    shows; empty when there is none."""
+    if not is_loopback(split(address)[0]) or is_loopback(split(sn_address)[0]):
+        return ""
+    return f"on every other machine that is the machine itself, and the SN at {sn_address} is on another one"
 
 
 def fault_of_own_address(address: str, context: ssl.SSLContext, certificate: bytes) -> str:
