@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.certs import authority_in, make_workspace
+from support.fixtures import SECONDS
 from support.local_sn import member, running_sn
 from support.network import Ledger, session
 from support.ports import fixed_port
@@ -52,8 +53,11 @@ async def following(
         await follower.resume(verified)
     work = asyncio.create_task(follower.run())
     try:
-        yield follower
+        async with asyncio.timeout(SECONDS):
+            yield follower
         assert not work.done(), work
+    except TimeoutError:
+        pytest.fail(f"at block {follower.chain.height}, SNs {follower.addresses}: {work}")
     finally:
         work.cancel()
         with suppress(asyncio.CancelledError, NodeError):

@@ -15,11 +15,13 @@ from support.local_sn import member, running_sn
 from support.network import Ledger
 from support.ports import fixed_port
 from support.tools import needs
+from swarmlearning.address import split
 from swarmlearning.api.client import Unavailable
 from swarmlearning.cli.command import first_cause
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.ordering.local import LocalLog, read_chain_file
@@ -68,6 +70,20 @@ async def test_an_sn_behind_nat_announces_one_address_and_listens_on_another(
             founder = network.node((await sl.catch_up()).world, sn["uid"])
     assert founder is not None
     assert founder.addresses == {"api": sn["api"]}
+
+
+@needs("etcd")
+async def test_the_p2p_port_listens_on_the_chosen_address_and_is_announced_at_the_other(
+    tmp_path: Path, identities: Identities
+) -> None:
+    tls = client_context(identities["SN-1"])
+    async with running_sn(tmp_path, identities["SN-1"], ordering="etcd", host=ELSEWHERE, bind="127.0.0.2") as sn:
+        host, port = split(sn["p2p"])
+        assert host == ELSEWHERE
+        _, writer = await asyncio.open_connection("127.0.0.2", port, ssl=tls)
+        writer.transport.abort()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port, ssl=tls)
 
 
 @needs("etcd")
