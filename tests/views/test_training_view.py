@@ -6,7 +6,8 @@ import msgspec
 
 from support.play import Play
 from swarmlearning.views import render
-from swarmlearning.views.render import LONGEST_LIST, clock, listed, participation_text, waiting_text
+from swarmlearning.views.render import LONGEST_LIST, clock, listed, participation_text, report_text, waiting_text
+from swarmlearning.views.report import TrainingReport
 from swarmlearning.views.training import Activity, Awaited, Reason, Waiting, activity, participation, waiting
 
 
@@ -92,6 +93,10 @@ def test_the_last_round_of_a_stopped_training_is_shown_as_such() -> None:
     assert waiting_text(waiting(play.state), {}).startswith(
         "round 0 (the last one: an operator has stopped the training), open since "
     )
+
+
+def test_a_training_without_a_round_is_reported_in_words_not_in_zeros() -> None:
+    assert report_text(TrainingReport("", False, [], "", {})) == "not over: no round was merged"
 
 
 def test_names_that_contain_other_uids_are_not_substituted_again() -> None:

@@ -55,7 +55,7 @@ def show(
     path: ChainPath,
     start: Annotated[int, typer.Option("--from", help="First block to show.")] = 0,
     limit: Annotated[int, typer.Option(help="How many blocks to show.")] = 1000,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a block.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per block.")] = False,
 ) -> None:
     """Show the blocks of a chain file: who sent what, at which height and when."""
     walked = [step for step in steps(read_chain_file(chain_file(path))) if start <= step.chain.height < start + limit]

@@ -85,7 +85,7 @@ def report_text(report: TrainingReport) -> str:
     sites, total = len(report.holds), len(report.rounds)
     taking_part = [len(each.contributors) for each in report.rounds]
     full = taking_part.count(sites)
-    text = f"{full}/{total} rounds with {sites}/{sites}"
+    text = f"{full}/{total} rounds with {sites}/{sites}" if total else "no round was merged"
     if full < total:
         text += f", the others with at least {min(taking_part)}/{sites}: {_gaps(report)}"
     if report.problem:
