@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from support.examples import EXAMPLES, stated_bar
-from support.processes import COMMAND
+from support.examples import EXAMPLES, imports, stated_bar
+from support.processes import COMMAND, nodes_interpreter, script_interpreter
 from support.tools import needs
 from swarmlearning.tensors import file as tensor_file
 
@@ -110,7 +110,7 @@ def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.timeout(300)  # nine processes, of which three import a framework
+@pytest.mark.timeout(300)  # nine processes
 @pytest.mark.parametrize("name", [name for name in NAMES if name.values != ("digits",)])  # it is the demo: test_demo.py
 def test_an_example_trains_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
     run_as_three(name, tmp_path, **SMALL.get(name, {}))
@@ -138,16 +138,18 @@ def test_an_adapter_trains_as_a_swarm_of_three(tmp_path: Path) -> None:
 
 
 def run_as_three(name: str, tmp_path: Path, **more: str) -> Any:
-    """`swarm run -n 3` with an example; the report."""
-    script: list[str | Path] = [sys.executable, EXAMPLES / name / "train.py"]
-    shown = subprocess.run(
-        [*COMMAND, "run", "-n", "3", "--no-live", "--runs-dir", tmp_path / "runs", "--", *script],
-        env={**os.environ, "MAX_EPOCHS": "10", **more},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    """`swarm run -n 3` with an example, whose framework is imported once for all sites; the report."""
+    swarm = [nodes_interpreter(tmp_path), *COMMAND[1:]]
+    with script_interpreter(tmp_path, imports(name), more) as python:
+        options: list[str | Path] = ["-n", "3", "--no-live", "--runs-dir", tmp_path / "runs"]
+        shown = subprocess.run(
+            [*swarm, "run", *options, "--", python, EXAMPLES / name / "train.py"],
+            env={**os.environ, "MAX_EPOCHS": "10", **more},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
     assert shown.returncode == 0, shown.stdout
     report = json.loads((tmp_path / "runs" / "latest" / "report.json").read_text())
     assert set(report["digests"].values()) == {report["model"]}

@@ -2,12 +2,15 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from support.processes import COMMAND, Processes
+from support.processes import COMMAND, Processes, nodes_interpreter, script_interpreter
 from support.swarm import Swarm
 
 
@@ -51,3 +54,87 @@ def test_a_forked_command_has_the_environment_given_and_no_other(processes: Proc
     process = processes.start("SL", *COMMAND, "model", "list", environment=nowhere)
     assert process.wait() == 1
     assert "HOME is not set" in process.output
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Iterator[str]:
+    """A command used like Python, whose scripts have imported `fractions` before they begin."""
+    with script_interpreter(tmp_path, "import fractions", {}) as command:
+        yield command
+
+
+def test_a_forked_script_has_the_arguments_files_and_folder_it_is_started_with_and_its_exit_code_is_returned(
+    python: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\n"
+        "os.write(int(sys.argv[2]), b'inherited')\n"
+        "print('fractions' in sys.modules, __name__, sys.argv[1], os.getcwd(), os.environ['GIVEN'], sys.stdin.read())\n"
+        "print('an error', file=sys.stderr)\n"
+        "os.close(os.open('made', os.O_CREAT, 0o666))\n"
+        "sys.exit(3)\n"
+    )
+    folder = tmp_path / "there"
+    folder.mkdir()
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as inherited:
+        ran = subprocess.run(
+            [python, script, "an argument", str(writer)],
+            input="typed",
+            env={**os.environ, "GIVEN": "value"},
+            cwd=folder,
+            pass_fds=[writer],
+            umask=0o077,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        os.close(writer)
+        assert inherited.read() == b"inherited"
+    forked = sys.platform == "linux"
+    assert ran.stdout == f"{forked} __main__ an argument {folder} value typed\n"
+    assert ran.stderr == "an error\n"
+    assert ran.returncode == 3
+    assert stat.S_IMODE((folder / "made").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_to_the_stand_in_of_a_forked_script_ends_the_script(
+    python: str, tmp_path: Path, number: signal.Signals, wait_until_gone: Callable[[Iterable[int]], None]
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import os, signal\nprint(os.getpid(), flush=True)\nsignal.pause()\n")
+    with subprocess.Popen([python, script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        process.send_signal(number)
+        assert process.wait(60) == -number
+    wait_until_gone([pid])
+
+
+def test_other_python_commands_run_in_python_itself(python: str) -> None:
+    code = "import sys; print('fractions' in sys.modules)"
+    assert subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux nodes are forked")
+def test_a_forked_swarm_run_starts_its_nodes_by_forking_too(tmp_path: Path) -> None:
+    command = [
+        nodes_interpreter(tmp_path),
+        *COMMAND[1:],
+        "run",
+        "-n",
+        "2",
+        "--no-live",
+        "--runs-dir",
+        tmp_path / "runs",
+    ]
+    environment = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # a Python that starts would list its imports
+    ran = subprocess.run(
+        [*command, "--", sys.executable, "-c", "pass"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert "none has taken part in the swarm" in ran.stderr
+    logs = [path.read_text() for path in (tmp_path / "runs" / "latest" / "logs").glob("S[LN]-?.log")]
+    assert len(logs) == 3
+    assert not any("import time:" in log for log in logs)

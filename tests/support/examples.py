@@ -1,5 +1,6 @@
 """The examples, and the accuracy that each promises."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -11,3 +12,11 @@ def stated_bar(name: str) -> float:
     expected = (EXAMPLES / name / "README.md").read_text().partition("\nExpected: an accuracy ")[2]
     [bar] = re.findall(r"fails? below (0\.\d+)", expected)
     return float(bar)
+
+
+def imports(name: str) -> str:
+    """Returns the beginning of the example's script, up to its last import."""
+    script = EXAMPLES / name / "train.py"
+    statements = ast.parse(script.read_text()).body
+    last = max(n for n, statement in enumerate(statements) if isinstance(statement, ast.Import | ast.ImportFrom))
+    return ast.unparse(ast.Module(statements[: last + 1], []))

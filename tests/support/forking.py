@@ -1,48 +1,71 @@
-"""Starts `swarm` commands without the second of CPU time in which each would import its modules.
+"""Starts Python programs without the seconds of CPU time in which each would import its modules.
 
-    tests ── request ─▶ server ── fork ─▶ watcher ── fork ─▶ `swarm sn …`
+    tests ── request ─▶ server ── fork ─▶ watcher ── fork ─▶ `swarm sn …` or a script
       ▲                                      │
       └────────── pid, then exit code ───────┘
 
-The server has imported all that nodes need, and forks. Process group, environment, working directory, descriptors and
-signals of a command are as if the test had started it as a program. The server ends with the process that started it.
+The server has imported all that its programs need, and forks. Process group, environment, working directory,
+descriptors and signals of a program are as if it had been started as one; it ends with whoever has requested it. The
+server ends with the process that started it.
+
+Programs that others start (the nodes of `swarm run`, its scripts) request theirs through `interpreter`, a command that
+is used like `python`: `standin.py` runs in the program's place, and ends as it does.
 """
 
+import fcntl
 import gc
 import os
+import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import msgspec
 
-IMPORTED = ("cli.main", "cli.sn", "cli.sl", "sn.node", "sn.api.app", "sl.node", "bridge.bridge", "node.settings")
+SWARM = "swarmlearning.cli.main"
+NODES = """
+import swarmlearning.cli.main, swarmlearning.cli.run, swarmlearning.cli.sn, swarmlearning.cli.sl
+import swarmlearning.sn.node, swarmlearning.sn.api.app, swarmlearning.sl.node, swarmlearning.bridge.bridge
+"""
+"""Imports what the commands need that tests start."""
+
 LARGEST_REQUEST = 128 * 1024
+STAND_IN = Path(__file__).with_name("standin.py")
+ABOVE_ALL = 256
+"""No program inherits a descriptor with such a number."""
 
 
 class Request(msgspec.Struct):
-    """A command to start: `swarm ARGUMENTS`. It inherits a descriptor by the number `inherited`, if not 0."""
+    """A program to start: `python ARGUMENTS`, of which a swarm command or a script can be forked.
+
+    It inherits a descriptor by each number in `descriptors`; without 0 its standard input is empty. `interpreter`: the
+    `sys.executable` of `swarm run`, which starts its nodes by it; that of the server when empty.
+    """
 
     arguments: list[str]
     environment: dict[str, str]
     directory: str
-    inherited: int
+    descriptors: list[int]
+    umask: int
+    interpreter: str = ""
 
 
 class Forked:
-    """A command that the server has started; as much of `subprocess.Popen` as tests use."""
+    """A program that the server has started; as much of `subprocess.Popen` as tests use."""
 
     def __init__(self, arguments: Sequence[str], answers: socket.socket) -> None:
         self._arguments = arguments
         self._answers = answers
         pid = answers.recv(16)
-        assert pid, "the server that starts `swarm` commands has ended: its error is above"
+        assert pid, "the server that starts programs has ended: its error is above"
         self.pid = int(pid)
         self.returncode: int | None = None
 
@@ -65,32 +88,55 @@ class Forked:
 
 
 class Server:
-    """The server of this process, started when the first command is."""
+    """A server that has run the code `imports`, for Linux only: its address is in the abstract namespace, no file."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._requests, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, environment: Mapping[str, str], imports: str = NODES) -> None:
         self._network = _network()
-        with there:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind("")
+            listener.listen(64)
+            self.address: bytes = listener.getsockname()
             self._process = subprocess.Popen(
-                [sys.executable, "-P", __file__, str(there.fileno())],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-P", __file__, str(listener.fileno()), imports],
+                stdin=subprocess.PIPE,  # the server ends when nobody can write to it any more
                 stdout=subprocess.DEVNULL,
                 env=environment,
-                pass_fds=[there.fileno()],
-                process_group=0,  # no signal from the terminal ends it before the commands have been stopped
+                pass_fds=[listener.fileno()],
+                process_group=0,  # no signal from the terminal ends it before the programs have been stopped
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60.0)
 
     def can_start(self, changes: Mapping[str, str]) -> bool:
         """False for what is settled when an interpreter starts: its own variables and its network namespace."""
         return not any(name.startswith("PYTHON") for name in changes) and self._network == _network()
 
-    def start(self, request: Request, log: int) -> Forked:
-        """Starts a command that writes to the descriptor `log`."""
-        answers, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with there:
-            handed_over = [log, there.fileno(), *([request.inherited] if request.inherited else [])]
-            socket.send_fds(self._requests, [msgspec.json.encode(request)], handed_over)
+    def start(self, request: Request, descriptors: Sequence[int]) -> Forked:
+        """Starts a program; `descriptors` are those of this process that it gets by the numbers in the request."""
+        answers = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        answers.connect(self.address)
+        socket.send_fds(answers, [msgspec.json.encode(request)], list(descriptors))
         return Forked(request.arguments, answers)
+
+    def interpreter(self, path: Path) -> Path:
+        """Makes a command at `path` that is used like `python`; returns that path.
+
+        Swarm commands and scripts are forked by this server, and everything else is run by Python itself.
+        """
+        python = shlex.quote(sys.executable)
+        stand_in = f'exec {python} -I -S {shlex.quote(str(STAND_IN))} {self.address.hex()} "$0" "$@"'
+        swarm = f'"-P -m {SWARM} "* | "-m {SWARM} "*'
+        path.write_text(f'#!/bin/sh\ncase "$*" in\n{swarm} | [!-]*) {stand_in} ;;\nesac\nexec {python} "$@"\n')
+        path.chmod(0o700)
+        return path
 
 
 def _network() -> Path | None:
@@ -102,60 +148,78 @@ def _network() -> Path | None:
 # --- the server -----------------------------------------------------------------------------------------------------
 
 
-def serve(requests: socket.socket) -> None:
-    """Forks a command for each request. Returns in these commands only, ready to run."""
-    for module in IMPORTED:
-        import_module(f"swarmlearning.{module}")
+def serve(listener: socket.socket, imports: str) -> None:
+    """Forks a program for each request. Returns in these programs only, ready to run."""
+    exec(imports, {})
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the watchers
     while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 3)
-        if not message:
-            sys.exit()
+        if sys.stdin in select.select([sys.stdin, listener], [], [])[0]:
+            os._exit(0)
+        answers, _ = listener.accept()
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            requests.close()
-            log, answers, *inherited = descriptors
+            listener.close()
+            message, descriptors, _, _ = socket.recv_fds(answers, LARGEST_REQUEST, 16)
             if (pid := os.fork()) == 0:
-                _become(msgspec.json.decode(message, type=Request), log, answers, inherited)
+                answers.close()
+                _become(msgspec.json.decode(message, type=Request), descriptors)
                 return
-            _watch(pid, answers, [log, *inherited])
-        for descriptor in descriptors:
-            os.close(descriptor)
+            _watch(pid, answers, descriptors)
+        answers.close()
 
 
-def _watch(pid: int, answers: int, unused: Sequence[int]) -> None:
-    """Reports a command's process and, once it has ended, its exit code; then ends."""
+def _watch(pid: int, answers: socket.socket, unused: Sequence[int]) -> None:
+    """Reports a program's process and, once it has ended, its exit code; then ends."""
     for descriptor in unused:
         os.close(descriptor)
     os.setpgid(pid, pid)  # here too: whoever knows its pid may signal its group
-    with suppress(BrokenPipeError):  # whoever has started it has ended
-        os.write(answers, b"%d" % pid)
+    ended = os.pidfd_open(pid)
+    with suppress(BrokenPipeError, ConnectionResetError):  # whoever has requested it has ended
+        answers.send(b"%d" % pid)
+        if ended not in select.select([ended, answers], [], [])[0]:
+            os.killpg(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
-        os.write(answers, b"%d" % os.waitstatus_to_exitcode(status))
+        answers.send(b"%d" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 
-def _become(request: Request, log: int, answers: int, inherited: Sequence[int]) -> None:
+def _become(request: Request, received: Sequence[int]) -> None:
     os.setpgid(0, 0)
-    for standard in (1, 2):
-        os.dup2(log, standard)
-    for descriptor in (log, answers):
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, ABOVE_ALL) for descriptor in received]
+    for descriptor in received:
         os.close(descriptor)
-    for descriptor in inherited:
-        if descriptor != request.inherited:
-            os.dup2(descriptor, request.inherited)
-            os.close(descriptor)
-        os.set_inheritable(request.inherited, True)
+    for descriptor, number in zip(high, request.descriptors, strict=True):
+        os.dup2(descriptor, number)  # inheritable
+        os.close(descriptor)
+    # those of the server know of other files
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.environ.clear()
     os.environ.update(request.environment)
+    os.umask(request.umask)
     os.chdir(request.directory)
-    sys.argv = ["swarm", *request.arguments]
+    sys.argv = request.arguments[1:] if request.arguments[0] == "-P" else request.arguments
+    if request.interpreter and sys.argv[:3] == ["-m", SWARM, "run"]:
+        sys.executable = request.interpreter
+
+
+def run() -> None:
+    """Runs the program that `sys.argv` names: the command `swarm` or a script."""
+    if sys.argv[:2] == ["-m", SWARM]:
+        from swarmlearning.cli.main import main
+
+        sys.argv[:2] = ["swarm"]
+        main()
+    else:
+        sys.path[0] = str(Path(sys.argv[0]).parent)
+        runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
-    from swarmlearning.cli.main import main
-
-    main()
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    run()

@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,9 @@ START_SECONDS = 60.0
 END_SECONDS = 60.0
 """Deadlines for a machine under heavy load; nothing comes near them otherwise."""
 STOP_SECONDS = 15.0
+
+UMASK = os.umask(0)
+os.umask(UMASK)
 
 COMMAND = (sys.executable, "-m", "swarmlearning.cli.main")
 
@@ -178,11 +181,15 @@ class Processes:
         words = [os.fspath(word) for word in command]
         popen: subprocess.Popen[bytes] | Forked
         with log.open("ab") as file:
-            if words[: len(COMMAND)] == list(COMMAND) and sys.platform == "linux" and _server().can_start(environment):
-                inherited = keep_open[0] if keep_open else 0
-                own = words[len(COMMAND) :]
-                request = Request(own, _environment(environment), os.fspath(self._directory), inherited)
-                popen = _server().start(request, file.fileno())
+            if words[: len(COMMAND)] == list(COMMAND) and sys.platform == "linux" and nodes().can_start(environment):
+                request = Request(
+                    arguments=words[1:],
+                    environment=_environment(environment),
+                    directory=os.fspath(self._directory),
+                    descriptors=[1, 2, *keep_open],
+                    umask=UMASK,
+                )
+                popen = nodes().start(request, [file.fileno(), file.fileno(), *keep_open])
             else:
                 popen = subprocess.Popen(
                     words,
@@ -200,8 +207,27 @@ class Processes:
 
 
 @cache
-def _server() -> Server:
+def nodes() -> Server:
+    """The server that forks all nodes of this process' tests."""
     return Server(_environment({}))
+
+
+def nodes_interpreter(folder: Path) -> str:
+    """Returns a command that is used like `python`, and forks swarm commands and the scripts of their sites.
+
+    For commands that start nodes by themselves. It is made in this folder; Python itself where there is no forking.
+    """
+    return str(nodes().interpreter(folder / "swarm-python")) if sys.platform == "linux" else sys.executable
+
+
+@contextmanager
+def script_interpreter(folder: Path, imports: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """Yields the same for scripts that begin with the code `imports`, which is run once for all of them."""
+    if sys.platform == "linux":
+        with Server(_environment(environment), imports) as server:
+            yield str(server.interpreter(folder / "script-python"))
+    else:
+        yield sys.executable
 
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:
