@@ -130,8 +130,9 @@ def test_an_example_has_a_readme_with_its_commands_and_accuracy(name: str) -> No
 
 
 @needs("huggingface")
+@pytest.mark.timeout(300)  # nine processes
 def test_an_adapter_trains_as_a_swarm_of_three(tmp_path: Path) -> None:
-    report = run_as_three("huggingface", tmp_path, HF_MODE="peft")
+    report = run_as_three("huggingface", tmp_path, HF_MODE="peft", MAX_EPOCHS="2")
     model = tmp_path / "runs" / "latest" / "sites" / "site-1" / "model.safetensors"
     assert all("lora_" in name or "classifier" in name for name, _, _ in tensor_file.read_header(model).specs)
     assert report["digests"]["site-1"] == report["model"]

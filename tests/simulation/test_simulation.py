@@ -15,7 +15,7 @@ from simulation.faults import FAULTS
 from swarmlearning.ledger.contracts.training import transactions, transitions
 from swarmlearning.ledger.contracts.training.state import Round, Training
 
-SEEDS = 3000
+SEEDS = 1500
 PURE_SEEDS = 300
 """Seeds that `pytest --pure` simulates, as `make check` runs it."""
 CHUNK = 300

@@ -68,11 +68,11 @@ def assert_survived(outcome: Outcome, faults: int) -> None:
         assert struck["site"] in contributors, "it never came back"
 
 
-def test_a_training_survives_ten_leaders_killed_in_all_phases(tmp_path: Path) -> None:
-    """Some are started again before their lease is over, some after."""
+def test_a_training_survives_leaders_killed_in_all_phases(tmp_path: Path) -> None:
+    """Some are started again before their lease is over, some after. `make nightly` kills a hundred."""
     killed = recipe("kill", ALL_PHASES, (0.0, 3.0))
-    outcome = run(tmp_path, 3, faults=10, pause_rounds=[1, 1], recipes=[killed])
-    assert_survived(outcome, 10)
+    outcome = run(tmp_path, 3, faults=6, pause_rounds=[1, 1], recipes=[killed])
+    assert_survived(outcome, 6)
     assert {struck["fault"]["phase"] for struck in outcome.faults} == set(ALL_PHASES)
 
 
