@@ -120,7 +120,7 @@ def test_other_python_commands_run_in_python_itself(python: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux nodes are forked")
 def test_a_forked_swarm_run_starts_its_nodes_by_forking_too(tmp_path: Path) -> None:
-    command = [
+    command: list[str | Path] = [
         nodes_interpreter(tmp_path),
         *COMMAND[1:],
         "run",

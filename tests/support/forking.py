@@ -155,7 +155,7 @@ def serve(listener: socket.socket, imports: str) -> None:
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the watchers
     while True:
-        if sys.stdin in select.select([sys.stdin, listener], [], [])[0]:
+        if sys.stdin.fileno() in select.select([sys.stdin.fileno(), listener.fileno()], [], [])[0]:
             os._exit(0)
         answers, _ = listener.accept()
         if os.fork() == 0:
