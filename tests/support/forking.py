@@ -178,7 +178,7 @@ def _watch(pid: int, answers: socket.socket, unused: Sequence[int]) -> None:
     ended = os.pidfd_open(pid)
     with suppress(BrokenPipeError, ConnectionResetError):  # whoever has requested it has ended
         answers.send(b"%d" % pid)
-        if ended not in select.select([ended, answers], [], [])[0]:
+        if ended not in select.select([ended, answers.fileno()], [], [])[0]:
             os.killpg(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         answers.send(b"%d" % os.waitstatus_to_exitcode(status))
