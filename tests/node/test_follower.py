@@ -21,7 +21,7 @@ from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Announce, Revoke
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.checkpoint import decode, encode
-from swarmlearning.node.errors import NodeError
+from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.follower import Follower
 
 Identities = dict[str, Identity]
@@ -209,6 +209,30 @@ async def test_a_follower_switches_to_another_sn_when_one_sends_an_invalid_block
         assert follower.turn_to_next().address == honest.address
     assert chain.hash == ledger.chain.hash
     assert f"SN {false.address} sent an invalid block" in caplog.text
+
+
+async def test_a_follower_that_every_sn_refuses_ends_with_the_reason(ledger: Ledger, identities: Identities) -> None:
+    async with (
+        scripted_sn(identities["SN-1"], ledger.blocks, refuses="the certificate of CN=SL-1 has been revoked") as one,
+        scripted_sn(identities["SN-1"], ledger.blocks, refuses="the certificate of CN=SL-1 has been revoked") as two,
+    ):
+        follower = Follower([one.address, two.address], client_context(identities["SL-1"]), lambda *_: None)
+        with pytest.raises(RefusedError, match="refuses this node: the certificate of CN=SL-1 has been revoked"):
+            await follower.run()
+        await follower.close()
+
+
+async def test_a_follower_that_one_of_two_sns_refuses_follows_the_other(ledger: Ledger, identities: Identities) -> None:
+    async with (
+        scripted_sn(identities["SN-1"], ledger.blocks, refuses="you are revoked") as false,
+        scripted_sn(identities["SN-1"], ledger.blocks[:2], ends=True) as honest,
+        following([false.address, honest.address], identities["SL-1"]) as follower,
+    ):
+        await follower.reached(1)
+        for _ in range(4):  # both again, with nothing new to send
+            await follower.turned()
+        honest.blocks = ledger.blocks
+        assert (await follower.reached(5)).hash == ledger.chain.hash
 
 
 async def test_a_follower_forgets_the_address_of_a_revoked_sn(ledger: Ledger, identities: Identities) -> None:

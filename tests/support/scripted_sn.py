@@ -41,11 +41,13 @@ STATUS: dict[str, Any] = {
 @dataclass
 class ScriptedSn:
     """`blocks` are streamed from the height requested, then those that come; or the stream ends there if `ends`. Each
-    request with a body is given the next of `answers`, a function of what was sent; `received` are the bodies."""
+    request with a body is given the next of `answers`, a function of what was sent; `received` are the bodies. With
+    `refuses` every request is answered by 403 and this reason."""
 
     blocks: list[bytes]
     answers: list[Callable[[str], Answer]] = field(default_factory=list)
     ends: bool = False
+    refuses: str = ""
     received: list[str] = field(default_factory=list)
     asked_from: list[int] = field(default_factory=list)
     address: str = ""
@@ -58,6 +60,12 @@ class ScriptedSn:
         self._shown = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.refuses:
+            await _answer(403, {"code": "not-allowed", "detail": self.refuses, "height": 0}, send)
+            return
+        if scope["path"] == "/status":
+            await _answer(200, STATUS, send)
+            return
         if scope["path"] == "/blocks":
             await self._stream(int(scope["query_string"].removeprefix(b"from=")), receive, send)
             return
@@ -72,8 +80,7 @@ class ScriptedSn:
         self.received.append(body.decode())
         status, answer = self.answers.pop(0)(body.decode())
         self.show(self.blocks)
-        await send({"type": "http.response.start", "status": status, "headers": []})
-        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+        await _answer(status, answer, send)
 
     async def _send_block(self, height: int, send: Send) -> None:
         known = height < len(self.blocks)
@@ -96,6 +103,11 @@ class ScriptedSn:
             await asyncio.wait((gone, shown), return_when=asyncio.FIRST_COMPLETED)
             shown.cancel()
         gone.cancel()
+
+
+async def _answer(status: int, body: dict[str, Any], send: Send) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
 async def _disconnected(receive: Receive) -> None:

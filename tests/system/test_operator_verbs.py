@@ -8,7 +8,7 @@ import pytest
 from support.certs import make_workspace
 from support.ml import CONTRACT
 from support.processes import COMMAND, Process, Processes
-from support.swarm import Swarm, assert_complete, identity_options
+from support.swarm import Gate, Swarm, assert_complete, has_models, identity_options
 from swarmlearning.identity.workspace import Workspace
 
 ROUNDS = ("--rounds", "2", "--min-peers", "2")
@@ -108,4 +108,16 @@ def test_a_revoked_site_is_shut_out(swarm: Swarm) -> None:
         "site-2": "revoked",
     }
     operator.does("contract", "reset", CONTRACT)
-    assert "has been revoked" in swarm.start_sl(2, *ROUNDS).complaint()
+    complaint = swarm.start_sl(2, *ROUNDS).complaint()
+    assert f"SN {swarm.address} refuses this node: the certificate of CN=SL-2" in complaint
+    assert "has been revoked" in complaint
+
+
+def test_a_site_that_is_revoked_while_its_script_waits_ends_with_the_reason(swarm: Swarm, gate: Gate) -> None:
+    held = swarm.start_sl(1, *ROUNDS, "--gate", str(gate.path), "--hold-at", "1")
+    waiting = swarm.start_sl(2, *ROUNDS)
+    swarm.until(has_models(1, 1))
+    Operator(swarm).does("node", "revoke", "site-2")
+    assert waiting.wait() == 1
+    assert f"SN {swarm.address} refuses this node: the certificate of CN=SL-2" in waiting.output
+    held.kill()

@@ -12,3 +12,13 @@ class Superseded(NodeError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(f"{detail}. If its data directory was copied: each node needs a --data-dir of its own")
+
+
+class RefusedError(NodeError):
+    """The network does not admit this node's certificate; `detail` is the text of the SN at `address`."""
+
+    def __init__(self, address: str, detail: str) -> None:
+        super().__init__(
+            f"SN {address} refuses this node: {detail}. With a new certificate by a CA that the network trusts it may "
+            "register again; an operator sees the trusted ones with `swarm trust list`"
+        )

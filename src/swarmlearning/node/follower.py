@@ -11,9 +11,10 @@ from swarmlearning.backoff import Backoff
 from swarmlearning.ledger.bodies import Announce, Leave, Recover, RetireAuthority, Revoke
 from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
 from swarmlearning.ledger.checkpoint import is_head
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
-from swarmlearning.node.errors import NodeError
+from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.snpool import SnPool
 
 logger = logging.getLogger("swarm.chain")
@@ -96,7 +97,8 @@ class Follower:
     async def run(self) -> None:
         """Follows until cancelled, from SN to SN.
 
-        Raises `NodeError` for a wrong network, and when no SN is left that sends valid blocks.
+        Raises `NodeError` for a wrong network, when no SN is left that sends valid blocks, and when every SN refuses
+        this node: its certificate was revoked, or its authority retired.
         """
         attempts = Backoff(longest=1.0)
         async for _ in attempts:
@@ -106,6 +108,8 @@ class Follower:
                 await self._follow(client)
             except (Unavailable, Refusal) as error:
                 logger.warning("%s; trying again", error)
+                if isinstance(error, Refusal) and await self._is_refused_by_all():
+                    raise RefusedError(client.address, error.detail) from error
             except _InvalidBlockError as error:
                 self._distrusted.add(client.address)
                 if self._distrusted.issuperset(self._order):
@@ -133,6 +137,19 @@ class Follower:
         async with aclosing(client.blocks(self.chain.height + 1)) as blocks:
             async for raw in blocks:
                 await self._extend(raw, client.address)
+
+    async def _is_refused_by_all(self) -> bool:
+        """True if every known SN refuses this node: one alone is not believed."""
+        for address in self._order:
+            try:
+                await self._pool.client(address).status()
+            except Refusal as refusal:
+                if refusal.code == Code.NOT_ALLOWED:
+                    continue
+            except Unavailable:
+                pass
+            return False
+        return True
 
     async def reached(self, height: int) -> Chain:
         """The chain once it is at least at this height."""

@@ -66,7 +66,11 @@ def add_authority(world: World, pem: str) -> Act:
     thumb = thumbprint(found[0])
     if any(root.thumbprint == thumb and root.active for root in authorities(world)):
         raise ActError(f"authority {subject_of(found[0])} ({thumb[:12]}) is trusted already")
-    return Act(network.CONTRACT, AddAuthority(pem), f"authority {subject_of(found[0])} ({thumb[:12]}) is trusted")
+    done = (
+        f"authority {subject_of(found[0])} ({thumb[:12]}) is trusted. Nodes accept connections under it once its "
+        "certificate is in their --capath and they have been restarted"
+    )
+    return Act(network.CONTRACT, AddAuthority(pem), done)
 
 
 def retire_authority(world: World, named: str) -> Act:

@@ -33,7 +33,7 @@ from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.datadir import DataDirectory
-from swarmlearning.node.errors import NodeError, Superseded
+from swarmlearning.node.errors import NodeError, RefusedError, Superseded
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.health import answering
 from swarmlearning.node.heartbeat import Heartbeat
@@ -55,7 +55,8 @@ OVER_ALREADY = 3
 """Exit status of an SL whose script came after the end of the training: to start it again is of no use."""
 CONTACT_HINT = (
     "Check that the SN runs, that --sn-ip and --sn-api-port are its address, and that it trusts the CA of this node's "
-    "certificate (its log has lines on failed TLS handshakes)"
+    "certificate (its log has lines on failed TLS handshakes): the CA has to be in that SN's --capath when it starts, "
+    "and an operator admits it to the network with `swarm trust add`"
 )
 ADDRESS_HINT = (
     "If other sites cannot reach it either, they can fetch no model from this site, and it cannot take part in rounds: "
@@ -284,8 +285,11 @@ async def _contact(follower: Follower) -> int:
                 "Failed to connect to the API server. Retrying %d of %d: %s", attempt, CONTACT_ATTEMPTS, error
             )
         except Refusal as refusal:
+            address = follower.client.address
+            if refusal.code == Code.NOT_ALLOWED:
+                raise RefusedError(address, refusal.detail) from refusal
             raise NodeError(
-                f"what answers at {follower.client.address} is not an SN: {refusal}. Check --sn-ip and --sn-api-port"
+                f"what answers at {address} is not an SN: {refusal}. Check --sn-ip and --sn-api-port"
             ) from refusal
     raise AssertionError("unreachable")
 

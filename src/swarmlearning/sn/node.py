@@ -17,11 +17,12 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.datadir import DataDirectory
-from swarmlearning.node.errors import NodeError
+from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.health import answering
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.listening import listening_host
@@ -236,7 +237,7 @@ class _Sn:
         attempt = 0
         async for _ in Backoff(longest=3.0):
             attempt += 1
-            reasons = []
+            reasons, refused = list[str](), list[RefusedError]()
             for client in self._peers():
                 try:
                     status = await client.status()
@@ -244,12 +245,16 @@ class _Sn:
                     await self._check_shared(client, int(status["height"]))
                 except (Unavailable, Refusal) as error:
                     reasons.append(str(error))
+                    if isinstance(error, Refusal) and error.code == Code.NOT_ALLOWED:
+                        refused.append(RefusedError(client.address, error.detail))
                     continue
                 if status["ordering"] == "local":
                     raise NodeError(f"SN {client.address}: {LOCAL_HINT}")
                 logger.info("Sentinel Node is UP! Joining network %s through %s", status["network"], client.address)
                 await self._copy_until(int(status["height"]))
                 return
+            if refused and len(refused) == len(reasons):
+                raise refused[0]
             logger.warning(
                 "Failed to connect to the API server. Retrying %d of %d: %s",
                 attempt,
