@@ -90,6 +90,7 @@ async def test_a_missing_majority_is_an_alarm_and_no_sn_is_reported_as_alive(led
     assert (found.majority, found.fault_tolerance) == (False, "no majority of voters answers: writes wait")
     assert [text for text in found.alarms if "nothing can be written" in text]
     assert states(found) == {"sn-1": "alive", "sn-2": "unknown", "sn-3": "unknown"}
+    assert {sn.part for sn in found.sns} == {"unknown"}
 
 
 async def test_an_sn_without_a_vote_reports_that_it_does_not_know(ledger: Ledger) -> None:

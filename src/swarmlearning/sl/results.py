@@ -3,6 +3,8 @@
     results/<contract>-run<N>.safetensors    the final model, runs counted from 1; a link: no second copy of the bytes
     results/<contract>-run<N>.json           the report (`FinalModel`)
 
+A contract whose name is long, or has other characters than a-z, 0-9, ".", "_" and "-", has a digest in its files' names.
+
 They stay when another training begins; whoever needs the room deletes them.
 """
 
@@ -10,11 +12,13 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Final
 
 import msgspec
 
 from swarmlearning.files import replace_file
+from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.models.store import StoreError, TensorStore
@@ -23,6 +27,9 @@ from swarmlearning.views.render import participation_text
 from swarmlearning.views.training import participation
 
 FOLDER: Final = "results"
+_PLAIN: Final = frozenset(f"{ascii_letters}{digits}._-")
+_LONGEST: Final = 64
+"""Characters of a contract's name in the names of its files."""
 
 
 class FinalModel(msgspec.Struct, frozen=True):
@@ -47,8 +54,7 @@ def keep_final(directory: Path, store: TensorStore, chain: Chain, contract: str)
     if state.result is None:
         return f"training of contract {contract} ended without a model"
     parts, names, digest = participation(state), node_names(chain.world), state.result.digest
-    stem = f"{''.join(char if char.isalnum() or char in '._-' else '-' for char in contract)}-run{state.run}"
-    path = directory / FOLDER / f"{stem}.safetensors"
+    path = directory / FOLDER / f"{file_stem(contract, state.run)}.safetensors"
     try:
         record = FinalModel(
             contract=contract,
@@ -77,6 +83,13 @@ def finished_runs(directory: Path) -> Iterator[FinalModel]:
         with suppress(OSError, msgspec.DecodeError):
             found.append(msgspec.json.decode(path.read_bytes(), type=FinalModel))
     yield from sorted(found, key=lambda each: (each.contract, each.run))
+
+
+def file_stem(contract: str, run: int) -> str:
+    """A short file name, without its suffix, that no other run of any contract has, on whatever file system."""
+    plain = "".join(char if char in _PLAIN else "-" for char in contract[:_LONGEST])
+    mark = "" if plain == contract.lower() else f"-{sha256(contract.encode())[:16]}"
+    return f"{plain}{mark}-run{run}"
 
 
 def _link(source: Path, target: Path) -> None:

@@ -58,8 +58,8 @@ class TrainingStatus(BaseModel):
 
 
 class VoterStatus(BaseModel):
-    """An SN's part in ordering: `voter`, `learner`, `spare` or `quarantine`. `founder`: it has founded the network;
-    `witness`: it has no API; `height`: as its last heartbeat reported it, and `lag`: how many blocks that is behind
+    """An SN's part in ordering: `voter`, `learner`, `spare`, `quarantine`, or `unknown` without a vote or a majority.
+    `founder`: it has founded the network; `witness`: it has no API; `height`: as its last heartbeat reported it, and `lag`: how many blocks that is behind
     those which it must have reported by now (None: not known); `present`: its lease stands (None: not known).
     """
 
@@ -223,7 +223,7 @@ def _absences(view: _View, sns: Sequence[Node], names: Names, majority: bool | N
 
 def _sn(view: _View, known: Node) -> VoterStatus:
     member, lease = view.member(known), view.lease(known)
-    part = "spare" if member is None else "learner" if member.learner else "voter"
+    part = "unknown" if not view.members else "spare" if member is None else "learner" if member.learner else "voter"
     height = view.height if known.uid == view.uid else lease.progress if lease else None
     return VoterStatus(
         uid=known.uid,
