@@ -3,7 +3,8 @@
     results/<contract>-run<N>.safetensors    the final model, runs counted from 1; a link: no second copy of the bytes
     results/<contract>-run<N>.json           the report (`FinalModel`)
 
-A contract whose name is long, or has other characters than a-z, 0-9, ".", "_" and "-", has a digest in its files' names.
+A contract whose name is long, or has other characters than a-z, 0-9, ".", "_" and "-", has a digest in the names of
+its files.
 
 They stay when another training begins; whoever needs the room deletes them.
 """

@@ -59,8 +59,10 @@ class TrainingStatus(BaseModel):
 
 class VoterStatus(BaseModel):
     """An SN's part in ordering: `voter`, `learner`, `spare`, `quarantine`, or `unknown` without a vote or a majority.
-    `founder`: it has founded the network; `witness`: it has no API; `height`: as its last heartbeat reported it, and `lag`: how many blocks that is behind
-    those which it must have reported by now (None: not known); `present`: its lease stands (None: not known).
+
+    `founder`: it has founded the network; `witness`: it has no API; `height`: as its last heartbeat reported it, and
+    `lag`: how many blocks that is behind those which it must have reported by now (None: not known); `present`: its
+    lease stands (None: not known).
     """
 
     uid: str
