@@ -267,9 +267,14 @@ class OwnLoading(nn.Module):
         self.value = float(state_dict[prefix + "value"])
 
 
+def plus_one(arrays: Arrays) -> Arrays:
+    """Merges in each array's own dtype: NumPy 1.26 adds 1 to a float32 scalar in float64."""
+    return {name: np.add(array, 1, dtype=array.dtype) for name, array in arrays.items()}
+
+
 def test_modules_with_their_own_loading_receive_the_merged_values(tmp_path: Path, join: Join) -> None:
     model = nn.Sequential(OwnLoading())
-    with FakeSL(tmp_path, merge=lambda arrays: {name: array + 1 for name, array in arrays.items()}) as sl:
+    with FakeSL(tmp_path, merge=plus_one) as sl:
         callback = join(sl, SwarmCallback, model=model)
         callback.on_train_begin()
         callback.on_train_end()
