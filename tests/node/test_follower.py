@@ -14,7 +14,7 @@ from support.fixtures import SECONDS
 from support.local_sn import member, running_sn
 from support.network import Ledger, session
 from support.ports import fixed_port
-from support.scripted_sn import scripted_sn
+from support.scripted_sn import STATUS, scripted_sn
 from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
@@ -225,7 +225,9 @@ async def test_a_follower_that_every_sn_refuses_ends_with_the_reason(ledger: Led
 async def test_a_follower_that_one_of_two_sns_refuses_follows_the_other(ledger: Ledger, identities: Identities) -> None:
     async with (
         scripted_sn(identities["SN-1"], ledger.blocks, refuses="you are revoked") as false,
-        scripted_sn(identities["SN-1"], ledger.blocks[:2], ends=True) as honest,
+        scripted_sn(
+            identities["SN-1"], ledger.blocks[:2], ends=True, answers=[lambda raw: (200, STATUS)] * 100
+        ) as honest,
         following([false.address, honest.address], identities["SL-1"]) as follower,
     ):
         await follower.reached(1)

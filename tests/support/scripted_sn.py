@@ -63,9 +63,6 @@ class ScriptedSn:
         if self.refuses:
             await _answer(403, {"code": "not-allowed", "detail": self.refuses, "height": 0}, send)
             return
-        if scope["path"] == "/status":
-            await _answer(200, STATUS, send)
-            return
         if scope["path"] == "/blocks":
             await self._stream(int(scope["query_string"].removeprefix(b"from=")), receive, send)
             return
