@@ -11,7 +11,7 @@ STAMP := $(VENV)/installed
 help:
 	@echo "make demo         train one model across three private sites on this machine"
 	@echo "make check        style, types, layers and the tests that need no process: after every change"
-	@echo "make test         all checks and tests: WORKERS=3 processes run them, by default one more than there are cores"
+	@echo "make test         all checks and tests: WORKERS=4 processes run them, by default two a core"
 	@echo "make nightly      the long forms of what make test runs briefly; hours"
 	@echo "make dist         the wheels for real hosts, in dist/: swarmlearning (nodes) and swarmlearning-client (scripts)"
 	@echo "make lint         style, types, layers and sizes only"
@@ -70,7 +70,7 @@ $(VENV)/frameworks: $(STAMP)
 
 # Each worker gets one test after another, in the order of tests/support/schedule.py; many tests wait most of the time.
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-WORKERS ?= $(shell expr $(CORES) + 1)
+WORKERS ?= $(shell expr $(CORES) \* 2)
 PARALLEL := --dist load --maxschedchunk 1 --durations 10
 
 test: lint tools frameworks
