@@ -25,6 +25,7 @@ from support.stories import (
 )
 from swarmlearning.ledger.bodies import Depose
 from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.rounds.events import Dropped
 
 
 @pytest.fixture(autouse=True)
@@ -217,6 +218,41 @@ def test_two_sites_of_which_one_never_gets_the_final_result_can_end() -> None:
         swarm.harmed |= set(swarm.sites)
         run(swarm)
         assert settled[0] - over[0] < 150.0
+
+
+def test_a_leader_gets_the_base_from_a_site_that_serves_it_though_another_drips() -> None:
+    """It would wait for the one that drips whenever it leads, if that came first (seed 20020782)."""
+    plans = [Plan(rounds=3, settings=CANNOT_LEAD), Plan(rounds=3, settings=CANNOT_LEAD), Plan(rounds=3)]
+    for swarm in swarms(*plans, min_peers=2):
+
+        def lose_the_result(swarm: Swarm = swarm) -> None:
+            strikes(swarm, trickle, "sl-1")()
+            for site in swarm.sites.values():
+                site.store.drop(standing(swarm).digest)
+            swarm.sites["sl-3"].store.drop(standing(swarm).closed.base)
+            swarm.sites["sl-3"].tell(Dropped(standing(swarm).closed.base))
+
+        swarm.moments.when(published(1), lose_the_result)
+        begun, settled = first_time(published(1), swarm), first_time(lambda state: state.settled, swarm)
+        run(swarm)
+        assert settled[0] - begun[0] < 300.0
+
+
+def test_a_site_gets_the_final_result_from_others_though_one_that_came_back_drips() -> None:
+    """It tries the one that came back first, as it has not tried that one yet (seed 20020842)."""
+    for swarm in swarms(*[Plan(rounds=2)] * 4, min_peers=2):
+
+        def fill_and_trickle(swarm: Swarm = swarm) -> None:
+            filled, back, *_ = [uid for uid in swarm.sites if uid != standing(swarm).leader]
+            strikes(swarm, fill, filled, 15.0)()
+            strikes(swarm, leave, back, 5.0)()
+            strikes(swarm, trickle, back)()
+
+        swarm.moments.when(lambda state: state.over, fill_and_trickle)
+        over, settled = first_time(lambda state: state.over, swarm), first_time(lambda state: state.settled, swarm)
+        run(swarm)
+        assert settled[0] - over[0] < 100.0
+        assert not swarm.witness.failures
 
 
 # --- models that are lost -------------------------------------------------------------------------------------------

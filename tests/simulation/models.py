@@ -43,11 +43,14 @@ class Task:
         self.site, self.work = site, work
         self.cancelled = False
         self._job: Job | None = None
+        self._transfers = ""
 
     def cancel(self) -> None:
-        """Cancels it: nothing comes of it any more."""
+        """Cancels it: nothing comes of it any more, but the part of a model that has arrived stays."""
         self.cancelled = True
         if self._job is not None:
+            if self._transfers and not self._job.over:
+                self.site.store.put_part(self._transfers, self.site.store.done(self._job))
             self.site.store.stop(self._job)
 
     def at(self, seconds: float, thunk: "Thunk") -> None:
@@ -57,6 +60,11 @@ class Task:
     def job(self, seconds: float, thunk: "Thunk", *, silent: bool = False) -> None:
         """Does work with disk or network, and then calls `thunk`."""
         self._job = self.site.store.job(seconds, thunk, silent)
+
+    def transfer(self, digest: str, seconds: float, thunk: "Thunk") -> None:
+        """Moves a model here, and then calls `thunk`."""
+        self._transfers = digest
+        self.job(seconds, thunk)
 
     def end(self, event: Fetched | FetchFailed | LocalFailure | Merged | Carried | Dropped) -> None:
         """Ends it with this event."""
@@ -102,7 +110,7 @@ def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
             share = site.swarm.dice.random()
             task.job(share * left, lambda: _broken(task, work, share, rest))
         else:
-            task.job(left, lambda: _fetched(task, work, holder, rest))
+            task.transfer(work.digest, left, lambda: _fetched(task, work, holder, rest))
 
 
 def _trickle(task: Task, work: Fetch, holder: "Site", rest: list[str]) -> None:

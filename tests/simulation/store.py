@@ -14,6 +14,8 @@ class Job:
 
     thunk: Thunk
     silent: bool
+    begun: float
+    seconds: float
     over: bool = False
 
 
@@ -75,8 +77,8 @@ class Store:
     def job(self, seconds: float, thunk: Thunk, silent: bool = False) -> Job:
         """Does work with disk or network, whose progress can be seen unless it is `silent`."""
         self._busy += not silent
-        job = Job(thunk, silent)
-        self._life.at(self.slowness * seconds, lambda: self._due(job))
+        job = Job(thunk, silent, self._life.clock.now, self.slowness * seconds)
+        self._life.at(job.seconds, lambda: self._due(job))
         return job
 
     def stop(self, job: Job) -> None:
@@ -84,6 +86,11 @@ class Store:
         if not job.over:
             job.over = True
             self._busy -= not job.silent
+
+    def done(self, job: Job) -> float:
+        """Returns the share of it that is done, 0 to 1; nothing of it while the disk is stuck."""
+        elapsed = self._life.clock.now - job.begun
+        return 0.0 if self.stuck or not job.seconds else min(1.0, elapsed / job.seconds)
 
     def _due(self, job: Job) -> None:
         if self.stuck:

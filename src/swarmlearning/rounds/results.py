@@ -1,7 +1,7 @@
 """The standing result at one node: having it, getting it from others, and reporting it to the ledger."""
 
 from collections import deque
-from collections.abc import Set
+from dataclasses import dataclass, field
 from statistics import median_high
 
 from swarmlearning.ledger.bodies import Missing, ReportPerformance
@@ -12,14 +12,26 @@ from swarmlearning.rounds.settings import QUIET_SECONDS, REMEMBERED, TOO_SLOW, R
 from swarmlearning.rounds.timers import NEVER
 
 
+@dataclass
+class Attempts:
+    """The attempts to get one model. `order`: the holders that were tried, the next one to try first. `since`: when
+    those were tried first who were added last; `begun`: when the latest fetch began. `slow`: the holders that were the
+    first to be tried in a fetch that needed far too long. `stopped`: the latest fetch was stopped for the next one."""
+
+    order: tuple[str, ...] = ()
+    since: float = 0.0
+    begun: float = 0.0
+    slow: set[str] = field(default_factory=set)
+    stopped: bool = False
+
+
 class Results:
     """Decides about the standing result, whatever the ML process does."""
 
     def __init__(self, facts: RoundFacts, settings: RoundSettings) -> None:
         self._facts = facts
         self._settings = settings
-        self._tried: dict[str, frozenset[str]] = {}
-        self._since: dict[str, float] = {}  # when those were tried first who were tried last
+        self._attempts: dict[str, Attempts] = {}
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)
         self._size = 0  # bytes of a model
         self._moved_then = 0
@@ -52,13 +64,14 @@ class Results:
     def fetched(self, digest: str) -> None:
         """The model is here: if it is a result, that shows how long one may need."""
         self._unstored = ""
-        if digest in self._since:
-            self._seconds.append(self._facts.now - self._since.pop(digest))
+        if attempts := self._attempts.pop(digest, None):
+            # What was lost with holders that drip is not what a result usually needs.
+            self._seconds.append(self._facts.now - (attempts.begun if attempts.slow else attempts.since))
             self._facts.timers.forget(Timer("fetch", NEVER, digest))
 
     def dropped(self, digest: str) -> None:
         """The model is not here any more: all who have it may be tried again."""
-        self._tried.pop(digest, None)
+        self._attempts.pop(digest, None)
 
     def fetch_failed(self, digest: str, *, here: bool) -> None:
         """The model did not come, because of others, or because of this node itself."""
@@ -66,8 +79,7 @@ class Results:
 
     def keep(self, needed: set[str]) -> None:
         """Forgets who was tried for other models."""
-        self._tried = {digest: tried for digest, tried in self._tried.items() if digest in needed}
-        self._since = {digest: since for digest, since in self._since.items() if digest in needed}
+        self._attempts = {digest: attempts for digest, attempts in self._attempts.items() if digest in needed}
 
     # --- getting it -------------------------------------------------------------------------------------------------
 
@@ -78,46 +90,61 @@ class Results:
         """
         facts, result, digest = self._facts, self._facts.training.result, self._facts.latest.digest
         holders = frozenset(result.holders if result else facts.training.members) - {facts.uid}
-        tried, watch = self._tried.get(digest, frozenset()), Timer("fetch", NEVER, digest)
+        attempts, watch = self._attempts.get(digest, Attempts()), Timer("fetch", NEVER, digest)
+        leader, untried = result.leader if result else "", holders.difference(attempts.order)
+        order = (
+            *sorted(untried, key=lambda uid: (uid != leader, uid)),
+            *(uid for uid in attempts.order if uid in holders),
+        )
         if digest in facts.work.fetching:
             if facts.timers.every(watch, QUIET_SECONDS):
-                self._watch(digest, untried=holders - tried)
+                self._watch(digest, untried=bool(untried))
         else:
-            if holders <= tried:
+            if not untried and not attempts.stopped:
                 self._report_missing()
             if not holders or facts.timers.pausing(digest):
                 return
-            if not holders <= tried:
-                self._since[digest] = facts.now
-            self._tried[digest] = holders
-            facts.timers.expired(watch, QUIET_SECONDS)
-        leader = result.leader if result else ""
-        likeliest = sorted(holders, key=lambda uid: (uid in tried, uid != leader, uid))
-        facts.fetch(digest, tuple(likeliest))
+            since = facts.now if untried else attempts.since
+            self._attempts[digest] = Attempts(order, since, facts.now, attempts.slow)
+            facts.timers.every(watch, QUIET_SECONDS)  # again, if it is over: no other event may come
+        facts.fetch(digest, order)
 
-    def _watch(self, digest: str, untried: Set[str]) -> None:
+    def _watch(self, digest: str, *, untried: bool) -> None:
         """A fetch that hangs here, or needs far too long, is as good as none: the others must not wait for this node's
         report. Holders that are `untried` come first."""
         slowness = self._slowness(digest)
-        if slowness >= 1 and untried:
-            self._facts.timers.pause(digest)  # what is not wanted meanwhile is cancelled; the next fetch tries them
-        elif slowness >= 1:
-            self._report_slow(slowness)
+        if slowness >= 1:
+            self._try_next(digest, untried=untried)
         elif self._facts.moved == self._moved_then:
             self._report_missing()
         self._moved_then = self._facts.moved
 
+    def _try_next(self, digest: str, *, untried: bool) -> None:
+        """Lets another holder come first where one that drips may keep this node from those that serve it, and reports
+        the model as too slow where that has not helped either."""
+        attempts, facts = self._attempts[digest], self._facts
+        attempts.slow.add(attempts.order[0])
+        alone = len(attempts.order) == 1
+        if not untried and (alone or len(attempts.slow) > 1):
+            self._report_slow(self._slowness(digest))
+        if untried or (not alone and facts.now - attempts.begun >= self._limit()):
+            attempts.order, attempts.stopped = (*attempts.order[1:], attempts.order[0]), True
+            facts.timers.pause(digest)  # what is not wanted meanwhile is cancelled; the next fetch tries another first
+
     def _slowness(self, digest: str) -> float:
         """Returns how long the model has needed, in parts of the time in which it should have come: with more than 1 it
         needs far longer than results before it. A source that drips would stall all."""
+        attempts = self._attempts.get(digest)
+        return (self._facts.now - attempts.since) / self._limit() if attempts else 0.0
+
+    def _limit(self) -> float:
+        """Returns the seconds in which the model should have come."""
         result, current = self._facts.training.result, self._facts.training.round
         closed = result.closed if result else current
-        if closed is None or digest not in self._since:
-            return 0.0
+        assert closed is not None
         self._size = closed.model_size or self._size
         usual = median_high(self._seconds) if self._seconds else 0.0
-        limit = self._settings.result_seconds(self._size, usual, closed.voids)
-        return (self._facts.now - self._since[digest]) / limit
+        return self._settings.result_seconds(self._size, usual, closed.voids)
 
     def _report_slow(self, slowness: float) -> None:
         """Reports that the model comes too slowly, and, after far longer still, that this node has given up."""
