@@ -3,7 +3,17 @@
 import pytest
 
 from support.play import Play, merged, model
-from support.roundnode import LOADED, SESSION, SETTINGS, Node, leading, merged_by, published_by, served, submitted
+from support.roundnode import (
+    LOADED,
+    SESSION,
+    Node,
+    leading,
+    merged_by,
+    published_by,
+    served,
+    submitted,
+    without_result,
+)
 from swarmlearning.ledger.bodies import (
     Missing,
     ReportPerformance,
@@ -11,7 +21,6 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.rounds.events import (
     Accepted,
-    Action,
     AnswerOpened,
     AnswerSynced,
     Cancel,
@@ -194,26 +203,12 @@ def test_a_fetch_that_a_newer_result_supersedes_is_cancelled_so_one_is_under_way
         node.play.freeze()
 
 
-def without_the_result() -> Node:
-    """A node that has reported that nobody serves the result of round 0, and has tried once more, in vain."""
-    node = submitted("b")
-    node.play.publish()
-    node.advance()
-    assert node.handle(FetchFailed(merged(0), "refused")) == [Send(Missing(0))]
-    node.accept(Missing(0))
-    node.play.missing("b")
-    node.advance()
-    assert node.fire("retry", moved=3) == [Fetch(merged(0), ("a",))]
-    assert node.handle(FetchFailed(merged(0), "refused")) == []
-    return node
-
-
 def test_bytes_that_were_moved_before_a_result_was_missed_do_not_count_as_bytes_of_it() -> None:
-    assert without_the_result().fire("missing", moved=3) == [Send(Missing(0, lasting=True))]
+    assert without_result("b").fire("missing", moved=3) == [Send(Missing(0, lasting=True))]
 
 
 def test_a_result_that_nobody_serves_is_reported_missing_and_again_when_no_byte_has_come_for_long() -> None:
-    node = without_the_result()
+    node = without_result("b")
     assert node.fire("missing", moved=5) == [], "something has come"
     lasting = Missing(0, lasting=True)
     assert node.fire("missing", moved=5) == [Send(lasting)]
@@ -289,107 +284,3 @@ def test_models_are_kept_as_long_as_any_site_may_need_them() -> None:
     node.height += 1
     found = step(ChainAdvanced(node.play.state, node.height, 0))
     assert found == {model("a", 1), merged(0), merged(1)}, "the model before stays, should the result get lost"
-
-
-# --- a result that comes slowly ---------------------------------------------------------------------------------------
-
-
-def half_a_minute_later(node: Node, moved: int) -> list[Action]:
-    """The fetch under way is looked at; by then so many bytes have come."""
-    node.now += 30.0
-    return node.fire("fetch", moved=moved)
-
-
-def test_a_result_that_comes_in_drips_is_reported_although_bytes_come() -> None:
-    node = submitted("b")
-    node.play.publish()
-    assert Fetch(merged(0), ("a",)) in node.advance()
-    node.now += 29.0
-    assert node.fire("fetch", moved=1) == [], "early"
-    slow = Missing(0, slow=True)
-    assert half_a_minute_later(node, moved=2) == [Send(slow)]
-    node.accept(slow)
-    node.play.missing("b", slow=True)
-    node.advance()
-    assert half_a_minute_later(node, moved=3) == []
-
-
-def test_a_result_that_comes_in_drips_is_given_up_after_three_times_as_long_as_it_may_need() -> None:
-    """Else nobody could end with a final result that one member never gets (seed 20000507)."""
-    node = submitted("b")
-    node.play.publish()
-    node.advance()
-    assert half_a_minute_later(node, moved=1) == [Send(Missing(0, slow=True))]
-    node.accept(Missing(0, slow=True))
-    node.play.missing("b", slow=True)
-    node.advance()
-    assert half_a_minute_later(node, moved=2) == []
-    lasting = Missing(0, lasting=True)
-    assert half_a_minute_later(node, moved=3) == [Send(lasting)]
-    node.accept(lasting)
-    node.play.missing("b", lasting=True)
-    node.advance()
-    assert half_a_minute_later(node, moved=4) == []
-
-
-def test_a_result_that_comes_in_drips_is_fetched_from_another_holder_as_soon_as_there_is_one() -> None:
-    node = submitted("b", "a", "b", "c")
-    node.play.publish()
-    node.advance()
-    node.play.report("c")
-    assert node.advance() == []
-    assert half_a_minute_later(node, moved=1) == [Cancel(Fetch(merged(0), ("a",)))]
-    assert node.fire("retry", moved=1) == [Fetch(merged(0), ("c", "a"))]
-    assert Send(Missing(0, slow=True)) in half_a_minute_later(node, moved=2)
-
-
-def test_a_result_that_comes_in_drips_is_fetched_from_each_holder_in_turn_before_it_is_reported() -> None:
-    """Else one that drips would keep the site from a result that others serve well (seeds 20020782, 20020842)."""
-    node = submitted("b", "a", "b", "c")
-    node.play.publish()
-    node.play.report("c")
-    first, second = Fetch(merged(0), ("a", "c")), Fetch(merged(0), ("c", "a"))
-    assert first in node.advance()
-    assert half_a_minute_later(node, moved=1) == [Cancel(first)]
-    assert node.fire("retry", moved=1) == [second]
-    assert half_a_minute_later(node, moved=2) == [Cancel(second), Send(Missing(0, slow=True))]
-    assert node.fire("retry", moved=2) == [first]
-
-
-def test_seconds_lost_with_a_holder_that_drips_do_not_make_the_next_result_be_waited_for_longer() -> None:
-    node = submitted("c", "a", "b", "c")
-    node.play.publish()
-    node.play.report("b")
-    node.advance()
-    half_a_minute_later(node, moved=1)
-    node.fire("retry", moved=1)
-    node.handle(Fetched(merged(0)))
-    node.handle(LOADED)
-    node.play.report("c")
-    node.play.submit("a", "b", "c")
-    node.play.publish()
-    node.advance()
-    assert Send(Missing(1, slow=True)) in half_a_minute_later(node, moved=2)
-
-
-def test_a_fetch_that_begins_after_a_long_pause_is_watched_though_nothing_else_happens() -> None:
-    """The time to look at it had come during the pause (seed 20020842)."""
-    node = without_the_result()
-    assert half_a_minute_later(node, moved=3) == []
-    watched = len(node.started("fetch"))
-    assert node.fire("retry", moved=3) == [Fetch(merged(0), ("a",))]
-    assert len(node.started("fetch")) == watched + 1
-
-
-def test_a_result_that_comes_in_drips_over_many_connections_is_reported() -> None:
-    node = without_the_result()
-    node.now += 31.0
-    assert node.fire("missing", moved=99) == [Send(Missing(0, slow=True))]
-
-
-@pytest.mark.parametrize(
-    ("size", "usual", "voids", "seconds"),
-    [(1, 0.0, 0, 30.0), (2**30, 0.0, 0, 2**14), (2**30, 20.0, 0, 200.0), (1, 0.1, 2, 120.0)],
-)
-def test_a_result_may_need_as_long_as_a_slow_network_needs(size: int, usual: float, voids: int, seconds: float) -> None:
-    assert SETTINGS.result_seconds(size, usual, voids) == seconds

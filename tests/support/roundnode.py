@@ -7,6 +7,7 @@ from support.play import Play, merged, model, receipt_of
 from swarmlearning.ledger.bodies import (
     Exclusion,
     Lost,
+    Missing,
     Publish,
     Submit,
     TrainingBody,
@@ -18,7 +19,9 @@ from swarmlearning.rounds.events import (
     ChainAdvanced,
     Evaluated,
     Event,
+    Fetch,
     Fetched,
+    FetchFailed,
     Keep,
     Merge,
     Merged,
@@ -121,6 +124,20 @@ def served(uid: str, *members: str) -> Node:
     node.accept(sent.body)
     node.play.report(*node.play.state.members)
     node.advance()
+    return node
+
+
+def without_result(uid: str) -> Node:
+    """It has reported that nobody serves the result of round 0, and has tried once more, in vain."""
+    node = submitted(uid)
+    node.play.publish()
+    node.advance()
+    assert node.handle(FetchFailed(merged(0), "refused")) == [Send(Missing(0))]
+    node.accept(Missing(0))
+    node.play.missing(uid)
+    node.advance()
+    assert node.fire("retry", moved=3) == [Fetch(merged(0), ("a",))]
+    assert node.handle(FetchFailed(merged(0), "refused")) == []
     return node
 
 

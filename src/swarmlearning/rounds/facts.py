@@ -54,6 +54,8 @@ class RoundFacts:
         self.moved = 0
         self.now = 0.0
         self.held = set(held)
+        self.postponed: set[str] = set()
+        """The model whose fetch was stopped, and soon begins with another holder."""
         self.out: list[Action] = []
         self.timers = Timers(self.out)
         self.work = WorkUnderWay(self.out)

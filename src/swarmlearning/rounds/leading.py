@@ -153,7 +153,8 @@ class Leading:
             return
         if facts.timers.pausing(MERGING) or not self._may_merge(current):
             return
-        if current.base in facts.work.fetching and not facts.work.merging(current.number, current.term):
+        fetching = facts.work.fetching | facts.postponed
+        if current.base in fetching and not facts.work.merging(current.number, current.term):
             return  # a merge may need the previous model
         here = tuple(one for one in entries if one.digest not in unusable)
         left_out = tuple(_exclusion(one.uid, unusable[one.digest]) for one in entries if one.digest in unusable)

@@ -16,13 +16,13 @@ from swarmlearning.rounds.timers import NEVER
 class Attempts:
     """The attempts to get one model. `order`: the holders that were tried, the next one to try first. `since`: when
     those were tried first who were added last; `begun`: when the latest fetch began. `slow`: the holders that were the
-    first to be tried in a fetch that needed far too long. `stopped`: the latest fetch was stopped for the next one."""
+    first to be tried in a fetch that needed far too long. `failed`: none could provide it in the latest fetch."""
 
     order: tuple[str, ...] = ()
     since: float = 0.0
     begun: float = 0.0
     slow: set[str] = field(default_factory=set)
-    stopped: bool = False
+    failed: bool = False
 
 
 class Results:
@@ -76,10 +76,15 @@ class Results:
     def fetch_failed(self, digest: str, *, here: bool) -> None:
         """The model did not come, because of others, or because of this node itself."""
         self._unstored = digest if here else ""
+        if digest in self._attempts:
+            self._attempts[digest].failed = True
 
     def keep(self, needed: set[str]) -> None:
-        """Forgets who was tried for other models."""
+        """Forgets who was tried for other models, and how fetches ended of those that are not to be fetched now."""
         self._attempts = {digest: attempts for digest, attempts in self._attempts.items() if digest in needed}
+        for digest, attempts in self._attempts.items():
+            attempts.failed = attempts.failed and digest == self._facts.latest.digest
+        self._facts.postponed &= {self._facts.latest.digest}
 
     # --- getting it -------------------------------------------------------------------------------------------------
 
@@ -100,12 +105,14 @@ class Results:
             if facts.timers.every(watch, QUIET_SECONDS):
                 self._watch(digest, untried=bool(untried))
         else:
-            if not untried and not attempts.stopped:
+            if not holders or (attempts.failed and not untried):
                 self._report_missing()
             if not holders or facts.timers.pausing(digest):
                 return
-            since = facts.now if untried else attempts.since
+            goes_on = attempts.failed or digest in facts.postponed  # else another model was needed meanwhile
+            since = attempts.since if goes_on and not untried else facts.now
             self._attempts[digest] = Attempts(order, since, facts.now, attempts.slow)
+            facts.postponed.discard(digest)
             facts.timers.every(watch, QUIET_SECONDS)  # again, if it is over: no other event may come
         facts.fetch(digest, order)
 
@@ -128,7 +135,8 @@ class Results:
         if not untried and (alone or len(attempts.slow) > 1):
             self._report_slow(self._slowness(digest))
         if untried or (not alone and facts.now - attempts.begun >= self._limit()):
-            attempts.order, attempts.stopped = (*attempts.order[1:], attempts.order[0]), True
+            attempts.order = (*attempts.order[1:], attempts.order[0])
+            facts.postponed.add(digest)
             facts.timers.pause(digest)  # what is not wanted meanwhile is cancelled; the next fetch tries another first
 
     def _slowness(self, digest: str) -> float:

@@ -1,0 +1,151 @@
+"""One round machine gets a result, or the base of a round, that comes slowly: from each holder in turn."""
+
+import pytest
+
+from support.play import merged, model
+from support.roundnode import LOADED, SETTINGS, Node, served, submitted, without_result
+from swarmlearning.ledger.bodies import Missing
+from swarmlearning.rounds.events import Action, Cancel, Dropped, Fetch, Fetched, FetchFailed, Merge, Send
+
+
+def half_a_minute_later(node: Node, moved: int) -> list[Action]:
+    """The fetch under way is looked at; by then so many bytes have come."""
+    node.now += 30.0
+    return node.fire("fetch", moved=moved)
+
+
+def test_a_result_that_comes_in_drips_is_reported_although_bytes_come() -> None:
+    node = submitted("b")
+    node.play.publish()
+    assert Fetch(merged(0), ("a",)) in node.advance()
+    node.now += 29.0
+    assert node.fire("fetch", moved=1) == [], "early"
+    slow = Missing(0, slow=True)
+    assert half_a_minute_later(node, moved=2) == [Send(slow)]
+    node.accept(slow)
+    node.play.missing("b", slow=True)
+    node.advance()
+    assert half_a_minute_later(node, moved=3) == []
+
+
+def test_a_result_that_comes_in_drips_is_given_up_after_three_times_as_long_as_it_may_need() -> None:
+    """Else nobody could end with a final result that one member never gets (seed 20000507)."""
+    node = submitted("b")
+    node.play.publish()
+    node.advance()
+    assert half_a_minute_later(node, moved=1) == [Send(Missing(0, slow=True))]
+    node.accept(Missing(0, slow=True))
+    node.play.missing("b", slow=True)
+    node.advance()
+    assert half_a_minute_later(node, moved=2) == []
+    lasting = Missing(0, lasting=True)
+    assert half_a_minute_later(node, moved=3) == [Send(lasting)]
+    node.accept(lasting)
+    node.play.missing("b", lasting=True)
+    node.advance()
+    assert half_a_minute_later(node, moved=4) == []
+
+
+def test_a_result_that_comes_in_drips_is_fetched_from_another_holder_as_soon_as_there_is_one() -> None:
+    node = submitted("b", "a", "b", "c")
+    node.play.publish()
+    node.advance()
+    node.play.report("c")
+    assert node.advance() == []
+    assert half_a_minute_later(node, moved=1) == [Cancel(Fetch(merged(0), ("a",)))]
+    assert node.fire("retry", moved=1) == [Fetch(merged(0), ("c", "a"))]
+    assert Send(Missing(0, slow=True)) in half_a_minute_later(node, moved=2)
+
+
+def test_a_result_that_comes_in_drips_is_fetched_from_each_holder_in_turn_before_it_is_reported() -> None:
+    """Else one that drips would keep the site from a result that others serve well (seeds 20020782, 20020842)."""
+    node = submitted("b", "a", "b", "c")
+    node.play.publish()
+    node.play.report("c")
+    first, second = Fetch(merged(0), ("a", "c")), Fetch(merged(0), ("c", "a"))
+    assert first in node.advance()
+    assert half_a_minute_later(node, moved=1) == [Cancel(first)]
+    assert node.fire("retry", moved=1) == [second]
+    assert half_a_minute_later(node, moved=2) == [Cancel(second), Send(Missing(0, slow=True))]
+    assert node.fire("retry", moved=2) == [first]
+
+
+def test_seconds_lost_with_a_holder_that_drips_do_not_make_the_next_result_be_waited_for_longer() -> None:
+    node = submitted("c", "a", "b", "c")
+    node.play.publish()
+    node.play.report("b")
+    node.advance()
+    half_a_minute_later(node, moved=1)
+    node.fire("retry", moved=1)
+    node.handle(Fetched(merged(0)))
+    node.handle(LOADED)
+    node.play.report("c")
+    node.play.submit("a", "b", "c")
+    node.play.publish()
+    node.advance()
+    assert Send(Missing(1, slow=True)) in half_a_minute_later(node, moved=2)
+
+
+def test_a_fetch_that_begins_after_a_long_pause_is_watched_though_nothing_else_happens() -> None:
+    """The time to look at it had come during the pause (seed 20020842)."""
+    node = without_result("b")
+    assert half_a_minute_later(node, moved=3) == []
+    watched = len(node.started("fetch"))
+    assert node.fire("retry", moved=3) == [Fetch(merged(0), ("a",))]
+    assert len(node.started("fetch")) == watched + 1
+
+
+def test_a_result_that_comes_in_drips_over_many_connections_is_reported() -> None:
+    node = without_result("b")
+    node.now += 31.0
+    assert node.fire("missing", moved=99) == [Send(Missing(0, slow=True))]
+
+
+@pytest.mark.parametrize(
+    ("size", "usual", "voids", "seconds"),
+    [(1, 0.0, 0, 30.0), (2**30, 0.0, 0, 2**14), (2**30, 20.0, 0, 200.0), (1, 0.1, 2, 120.0)],
+)
+def test_a_result_may_need_as_long_as_a_slow_network_needs(size: int, usual: float, voids: int, seconds: float) -> None:
+    assert SETTINGS.result_seconds(size, usual, voids) == seconds
+
+
+# --- the base of a round ----------------------------------------------------------------------------------------------
+
+
+def test_a_base_that_is_needed_again_is_tried_again_before_it_is_reported_missing() -> None:
+    """Else it would count as lost though nobody knows whether it is."""
+    node = submitted("c", "a", "b", "c")
+    node.play.publish()
+    node.play.report("a", "b")
+    node.advance()
+    assert node.handle(FetchFailed(merged(0), "gone")) == [Send(Missing(0))]
+    node.accept(Missing(0))
+    node.play.missing("c")
+    node.play.submit("a", "b")
+    node.play.publish()
+    assert node.advance() == [Fetch(merged(1), ("b",))]
+    node.play.missing("a", "b", "c")
+    node.play.void()
+    assert [each for each in node.advance() if isinstance(each, Send | Fetch)] == []
+    assert node.fire("retry") == [Fetch(merged(0), ("a", "b"))]
+    assert Send(Missing(0)) in node.handle(FetchFailed(merged(0), "gone"))
+
+
+def test_a_leader_does_not_merge_without_the_base_while_it_turns_to_another_holder() -> None:
+    node = served("a", "a", "b", "c")
+    node.play.submit("a", "b", "c")
+    node.play.publish()
+    node.play.missing("a", "b", "c")
+    node.play.void()
+    node.play.depose("sn", by_sn=True, cause="lease")
+    assert node.play.leader == "a"
+    node.handle(Dropped(merged(0)))
+    node.play.submit("a", "b", "c")
+    node.advance()
+    for uid in ("a", "b", "c"):
+        node.handle(Fetched(model(uid, 1)))
+    node.now += 31.0
+    assert half_a_minute_later(node, moved=1) == [Cancel(Fetch(merged(0), ("b", "c")))]
+    assert node.advance() == [], "the next fetch begins in a moment"
+    assert node.fire("retry", moved=1) == [Fetch(merged(0), ("c", "b"))]
+    assert any(isinstance(action, Merge) for action in node.handle(Fetched(merged(0))))
