@@ -253,6 +253,14 @@ def test_one_of_two_members_deposes_the_other_when_it_takes_too_long_to_lead() -
     assert (play.round.term, play.leader) == (1, "b")
 
 
+def test_a_report_of_a_former_run_that_arrives_when_its_sender_leads_is_stale() -> None:
+    play = Play("a", "b", "c")
+    assert play.leader == "a"
+    with pytest.raises(Rejection, match="stale-term: a leads this term itself") as refusal:
+        play.depose("a", cause="overdue")
+    assert refusal.value.code.transient
+
+
 def test_an_sn_does_not_judge_how_long_a_leader_takes() -> None:
     play = Play("a", "b", "c")
     with pytest.raises(Rejection, match="not-allowed"):
