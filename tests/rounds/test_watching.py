@@ -10,6 +10,7 @@ from swarmlearning.rounds.events import (
     Send,
     TimerFired,
 )
+from swarmlearning.rounds.settings import SLOW_RATE
 
 
 def watching() -> Node:
@@ -81,6 +82,18 @@ def test_a_leader_that_takes_far_longer_than_leaders_before_it_is_reported_thoug
     assert overdue.seconds == 60.0 + 3 * (30.0 + 10.0) * 2
     (report,) = [action for action in node.handle(TimerFired(overdue.timer, 0)) if isinstance(action, Send)]
     assert report.body == Depose(1, 1, 1, node.height, "overdue")
+
+
+def test_a_leader_may_need_longer_the_more_leaders_were_deposed_in_its_round() -> None:
+    """With many members it would be very long until each has had its second turn (seed 20042600)."""
+    node = joined("d", "a", "b", "c", "d")
+    node.play.depose("b", "c")
+    node.play.depose("a", "c")
+    node.play.submit("a", "b", "c", "d")
+    assert (node.play.leader, node.play.frozen) == ("c", True)
+    node.advance()
+    overdue = [each for each in node.timers if each.timer.purpose == "overdue" and each.timer.subject == "frozen"][-1]
+    assert overdue.seconds == 60.0 + 3 * (30.0 + node.play.round.size / SLOW_RATE) * 3
 
 
 def test_the_leader_of_the_first_merge_may_need_as_long_as_a_slow_network_whatever_it_reports() -> None:

@@ -60,8 +60,13 @@ class RoundSettings:
         return max(QUIET_SECONDS, expected) * 2.0 ** min(voids, DOUBLINGS)
 
     def term_seconds(self, current: Round, usual: float) -> float:
-        """Seconds that a leader may need for a round that is due, where leaders before it needed the `usual` ones."""
-        return self.patience(current) + TOO_SLOW * (self.full_quorum_seconds + usual) * _doubled(current)
+        """Seconds that a leader may need for a round that is due, where leaders before it needed the `usual` ones.
+
+        The more leaders were deposed in this round, the longer: it may be the round that needs so much, and with many
+        members it would be very long until each has had its second turn.
+        """
+        longer = max(_doubled(current), 1.0 + len(set(current.deposed)))
+        return self.patience(current) + TOO_SLOW * (self.full_quorum_seconds + usual) * longer
 
 
 def _doubled(current: Round) -> float:
