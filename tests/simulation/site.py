@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simulation import models
+from simulation.invariants import RESET
 from simulation.life import Living
 from simulation.link import Link
 from simulation.script import Script
@@ -85,6 +86,12 @@ class Site(Living):
     def serves(self) -> bool:
         """Whether others get all models from it that they need, as far as it is up to its link."""
         return not (self.walled or self.dripping or self.trickling)
+
+    @property
+    def came_too_late(self) -> bool:
+        """Whether its ML process has been refused because training was over; nobody starts it again."""
+        failed = self.script.failed
+        return failed is not None and RESET not in failed
 
     # --- its process ------------------------------------------------------------------------------------------------
 
