@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from simulation.site import Plan
-from swarmlearning.rounds.settings import QUIET_SECONDS
 
 SLOW_SECONDS = 20.0
 """Seconds from which a training, a merge or a transfer counts as slow."""
@@ -38,11 +37,9 @@ class Scenario:
         return slow or max(self.loss, self.lateness, self.haste) > 0
 
 
-def is_deposed_at_work(plan: Plan, slowest: float) -> bool:
-    """Returns whether others lose patience with this site as leader, though it is doubled already, before its merge
-    ends, which they cannot see. `slowest`: the seconds that the slowest site needs to provide a model."""
-    patience = min(QUIET_SECONDS, plan.settings.leader_failure_seconds)
-    return plan.silent and slowest + plan.work >= 2 * patience
+def is_deposed_at_work(plan: Plan) -> bool:
+    """Returns whether others lose patience with this site as leader before its merge, which they cannot see, ends."""
+    return plan.silent and plan.work > plan.settings.leader_failure_seconds
 
 
 def traits(plan: Plan) -> list[str]:

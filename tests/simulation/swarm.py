@@ -24,7 +24,6 @@ from swarmlearning.ledger.bodies import Publish, Receipt
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.rounds.machine import RoundMachine
-from swarmlearning.rounds.settings import QUIET_SECONDS
 from swarmlearning.views.render import participation_text, waiting_text
 from swarmlearning.views.training import participation, waiting
 
@@ -34,9 +33,6 @@ with the longest adaptive interval takes 4 minutes), graces and doubled time-out
 SILENT_BOUND = 1500.0
 """The same where merges cannot be seen to move and patience is shorter than they take: each leader is deposed several
 times until its patience has doubled often enough (seed 20013218, where a site drips beside that)."""
-SILENT_TURN = 2 * QUIET_SECONDS
-"""The seconds that each leader of a silent merge gets at first; one leads a second time, and gets longer, only after
-all others have led (seed 20042600, of 32 sites)."""
 TRICKLE_BOUND = 4000.0
 """The same where a site serves results so slowly that they never come: others give a result up only after 30 times as
 long as results needed that they got, twice that where it is made again, and slow sites need 40 s (seed 952)."""
@@ -295,17 +291,12 @@ class Swarm:
         """Returns the seconds in which a round must close once all faults are over."""
         if any(site.trickling for site in self.sites.values()):
             return TRICKLE_BOUND
-        plans = self._scenario.plans
-        slowest = max(plan.transfer for plan in plans)
-        silent = any(is_deposed_at_work(plan, slowest) for plan in plans)
-        return max(SILENT_BOUND, SILENT_TURN * len(plans)) if silent else ROUND_BOUND
+        return SILENT_BOUND if any(map(is_deposed_at_work, self._scenario.plans)) else ROUND_BOUND
 
     def _able(self, training: Training) -> bool:
         """Returns whether the sites left can go on: enough of them, one that may lead, and the model to go on from."""
-        out = [
-            site for site in self.sites.values() if site.dead or site.jammed or not site.serves or site.came_too_late
-        ]
-        here = [site for site in self.sites.values() if site not in out]
+        out = [site for site in self.sites.values() if site.dead or site.jammed or not site.serves]
+        here = [site for site in self.sites.values() if site not in out and not site.came_too_late]
         result, jammed = training.result, any(site.jammed for site in self.sites.values())
         base = training.round.base if training.round and result is None else ""
         needed = result.digest if result and jammed else base  # else all can say that they miss it
