@@ -243,21 +243,20 @@ def break_transfers(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 def drip(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     """Makes the site's contributions arrive drop by drop from now on, if the others can do without them."""
-    assert site is not None
-    if site.finished or not swarm.can_spare(site):
-        return False
-    swarm.note(site.uid, "drips")
-    site.dripping = True
-    return True
+    return _slow_down(swarm, site, "dripping", "drips")
 
 
 def trickle(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
-    """Serves results drop by drop at the site from now on, where the others can do without it."""
+    """Makes the site serve results drop by drop from now on, if the others can do without it."""
+    return _slow_down(swarm, site, "trickling", "serves results in drips")
+
+
+def _slow_down(swarm: "Swarm", site: Site | None, mark: str, note: str) -> bool:
     assert site is not None
     if site.finished or not swarm.can_spare(site):
         return False
-    swarm.note(site.uid, "serves results in drips")
-    site.trickling = True
+    swarm.note(site.uid, note)
+    setattr(site, mark, True)
     return True
 
 

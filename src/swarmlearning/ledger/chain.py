@@ -91,6 +91,14 @@ class Chain:
         with _refusing_whatever_fails():
             return self._apply(world, signed, time_ms, rules)
 
+    def refusal(self, signed: SignedTransaction) -> Rejection | None:
+        """Why a transaction would be refused after the newest block; None if it would be accepted."""
+        try:
+            self.try_transaction(self.world, signed, self.time_ms)
+        except Rejection as rejection:
+            return rejection
+        return None
+
     def _apply(self, world: World, signed: SignedTransaction, time_ms: int, rules: Rules) -> World:
         return apply(
             world,

@@ -13,7 +13,6 @@ from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import SignedTransaction, sign
 from swarmlearning.node.follower import Follower
 
@@ -110,9 +109,7 @@ class Sender:
     def _require_agreement(self, signed: SignedTransaction, refusal: Refusal) -> None:
         """Raises `Refusal` if this node, by the chain that it has verified, refuses the transaction too."""
         chain = self._follower.chain
-        try:
-            chain.try_transaction(chain.world, signed, chain.time_ms)
-        except Rejection as rejection:
+        if rejection := chain.refusal(signed):
             raise Refusal(rejection.code, rejection.detail, chain.height) from refusal
 
     async def _reaches(self, height: int, seconds: float) -> bool:

@@ -117,7 +117,8 @@ class Registration:
             except Refusal as refused:
                 reasons.append(f"SN {client.address} refuses it: {refused}")
                 refusal = refusal or refused
-        if refusal is not None and (len(reasons) == 1 or self._refuses(signed)):
+        # One SN's word does not end this one where there are others: the verified chain has to agree.
+        if refusal is not None and (len(reasons) == 1 or self._miner.chain.refusal(signed)):
             raise NodeError(f"the network refuses this SN: {refusal}") from refusal
         raise OrderingError(f"no other SN registers this one: {'; '.join(reasons) or 'none is known'}")
 
@@ -129,15 +130,6 @@ class Registration:
         except TimeoutError:
             text = f"SN {client.address} has named block {height}, which does not come"
             raise Unavailable(text) from None
-
-    def _refuses(self, signed: SignedTransaction) -> bool:
-        """True if the verified chain refuses the transaction: one SN's word does not end this one."""
-        chain = self._miner.chain
-        try:
-            chain.try_transaction(chain.world, signed, chain.time_ms)
-        except Rejection:
-            return True
-        return False
 
     async def _retry_until_accepted(self, send: Callable[[], Awaitable[object]]) -> None:
         async for _ in Backoff(longest=3.0):
