@@ -1,6 +1,9 @@
 """Choices that users make by name: the same words in a training script, on the local channel and on the ledger."""
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+DEFAULT_CONTRACT: Final = "defaultbb.cqdb.sml.hpe"
+"""The training contract of scripts that name none. It needs no operator to create it: every organisation may train."""
 
 MergeMethod: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
 """Methods of merging models; `merge/methods.py` has a function for each."""

@@ -7,18 +7,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from support.network import Actor, Ledger, session
+from support.network import FOUNDER, Actor, Ledger, anchor, organisation, session
 from swarmlearning.identity.ca import KeyPair, create_authority, issue
 from swarmlearning.identity.certificates import thumbprint, to_pem
 from swarmlearning.ledger import access
 from swarmlearning.ledger.access import Peer
 from swarmlearning.ledger.bodies import (
     AddAuthority,
+    AdmitOrganisation,
+    Anchor,
     Announce,
     Leave,
     NodeType,
     Register,
     RetireAuthority,
+    RetireOrganisation,
     Revoke,
     Submit,
 )
@@ -29,7 +32,8 @@ from swarmlearning.ledger.rules import RULES
 NETWORK = network.CONTRACT
 CA_1 = create_authority("CA-1", 3650)
 CA_2 = create_authority("CA-2", 3650)
-ANY = "SN SL SWOP SWCI UI"
+ANY = "SN SL SWOP SWCI UI OPERATOR OBSERVER"
+OPERATORS = "SWCI UI OPERATOR"
 
 # Who may send what. "of others: SN": of itself any node may, of another one only an SN.
 MAY_SEND = {
@@ -40,10 +44,17 @@ MAY_SEND = {
     "Lost": ANY + " of others: SN",
     "Back": ANY + " of others: SN",
     "Recover": "SN",
-    "AddAuthority": "SN SWCI UI",
-    "RetireAuthority": "SN SWCI UI",
-    "Revoke": "SN SWCI UI",
-    "SwitchRules": "SN SWCI UI",
+    "Renew": ANY,
+    "AdmitOrganisation": OPERATORS,
+    "RetireOrganisation": OPERATORS,
+    "AddAuthority": OPERATORS,
+    "RetireAuthority": OPERATORS,
+    "Revoke": OPERATORS,
+    "SetPolicy": OPERATORS,
+    "Sign": OPERATORS,
+    "Reject": OPERATORS,
+    "SwitchRules": OPERATORS,
+    "CreateContract": OPERATORS,
     "OpenSession": "SL",
     "Submit": "SL",
     "Freeze": "SL",
@@ -55,21 +66,21 @@ MAY_SEND = {
     "Depose": "SN SL",
     "Void": "SN",
     "Settle": "SN",
-    "Stop": "SN SWCI UI",
-    "Reset": "SN SWCI UI",
+    "Stop": OPERATORS,
+    "Reset": OPERATORS,
 }
 
 
 @pytest.fixture
 def ledger() -> Ledger:
-    """A network of two authorities, each with an SN, with an operator and two SLs of the first."""
+    """A network of two organisations, each with an SN and an operator, the first with two SLs."""
     made = Ledger(CA_1)
     made.join("op", "SWCI")
     made.join("sl-1")
     made.join("sl-2")
-    made.send("op", AddAuthority(to_pem(CA_2.certificate)), NETWORK)
-    made.actor("sn-2", "SN", CA_2)
-    made.register("sn-2")
+    made.send("op", AdmitOrganisation(organisation("org-2", CA_2)), NETWORK)
+    made.join("sn-2", "SN", CA_2)
+    made.join("op-2", "SWCI", CA_2)
     return made
 
 
@@ -132,7 +143,7 @@ def test_a_renewed_certificate_by_the_same_authority_is_the_same_node(ledger: Le
 
 def test_a_renewed_certificate_of_an_authority_is_the_same_authority(ledger: Ledger) -> None:
     renewed = self_signed(CA_1)
-    ledger.send("op", AddAuthority(to_pem(renewed)), NETWORK)
+    ledger.send("op", AddAuthority(FOUNDER, Anchor(to_pem(renewed))), NETWORK)
     ledger.send("op", RetireAuthority(thumbprint(CA_1.certificate)), NETWORK)
     assert uids(of(ledger, "sl-1")) == ["sl-1"]
     ledger.send("sl-1", Announce({}), NETWORK)
@@ -143,7 +154,9 @@ def test_an_equal_subject_of_another_authority_is_another_identity(ledger: Ledge
     found = peer(ledger, taker.certificate)
     assert (found.standing, found.nodes) == ("unknown", ())
     ledger.actors["sl-1"] = Actor("sl-1", "SL", taker, incarnation=2**31 - 1)
-    with pytest.raises(Rejection, match=r"other-subject: UID sl-1 belongs to CN=SL-sl-1.* of another"):
+    with pytest.raises(
+        Rejection, match=r"other-subject: UID sl-1 belongs to CN=SL-sl-1.* of organisation org-1, not of org-2"
+    ):
         ledger.send("sl-1", Register("SL", "sl-1", to_pem(taker.certificate), "0"), NETWORK)
 
 
@@ -159,7 +172,8 @@ def test_an_equal_subject_of_another_authority_that_has_a_node_cannot_send_for_t
 
 def test_an_authority_of_an_equal_name_is_another_authority(ledger: Ledger) -> None:
     namesake = create_authority("CA-1", 3650)
-    ledger.send("op", AddAuthority(to_pem(namesake.certificate)), NETWORK)
+    for operator in ("op", "op-2"):
+        ledger.send(operator, AdmitOrganisation(organisation("org-3", namesake)), NETWORK)
     taker = issue(namesake, "SL-sl-1", [], [], 30)
     assert peer(ledger, taker.certificate).nodes == ()
     ledger.actors["sl-1"] = Actor("sl-1", "SL", taker, incarnation=2)
@@ -193,14 +207,15 @@ def refused(found: Peer) -> bool:
 
 @pytest.mark.parametrize("uid", ["sl-1", "sn-2"])
 def test_a_revoked_certificate_permits_nothing(ledger: Ledger, uid: str) -> None:
-    ledger.send("op", Revoke(thumbprint(ledger.actors[uid].pair.certificate)), NETWORK)
+    operator = "op-2" if uid == "sn-2" else "op"
+    ledger.send(operator, Revoke(thumbprint(ledger.actors[uid].pair.certificate)), NETWORK)
     assert refused(of(ledger, uid))
     assert "revoked" in of(ledger, uid).fault
     assert uid not in [sn.uid for sn in network.admitted(ledger.chain.world)]
 
 
-def test_certificates_of_a_retired_authority_permit_nothing_registered_or_not(ledger: Ledger) -> None:
-    ledger.send("sn-1", RetireAuthority(thumbprint(CA_2.certificate)), NETWORK)
+def test_certificates_of_a_retired_organisation_permit_nothing_registered_or_not(ledger: Ledger) -> None:
+    ledger.send("op-2", RetireOrganisation("org-2"), NETWORK)
     assert refused(of(ledger, "sn-2"))
     assert refused(peer(ledger, issue(CA_2, "SN-new", [], [], 30).certificate))
     assert [sn.uid for sn in network.admitted(ledger.chain.world)] == ["sn-1"]
@@ -224,16 +239,17 @@ def test_a_node_that_has_left_has_no_permissions_until_it_registers_again(ledger
 def test_a_training_does_not_wait_for_a_member_that_is_shut_out(how: str) -> None:
     ledger = Ledger(CA_2)
     ledger.join("op", "SWCI")
-    ledger.send("op", AddAuthority(to_pem(CA_1.certificate)), NETWORK)
+    ledger.send("op", AdmitOrganisation(organisation("org-2", CA_1)), NETWORK)
     for uid, authority in (("sl-1", CA_1), ("sl-2", CA_2)):
         ledger.actor(uid, "SL", authority)
         ledger.register(uid)
         ledger.send(uid, session(2))
     leader = ledger.training.round.leader if ledger.training.round else ""
     assert leader in ("sl-1", "sl-2")
-    certificate = CA_1.certificate if how == "retired" else ledger.actors["sl-1"].pair.certificate
-    body = RetireAuthority(thumbprint(certificate)) if how == "retired" else Revoke(thumbprint(certificate))
-    after = ledger.send("op", body, NETWORK)
+    ledger.actor("op-2", "SWCI", CA_1)
+    ledger.register("op-2")
+    shown = thumbprint(ledger.actors["sl-1"].pair.certificate)
+    after = ledger.send("op-2", RetireOrganisation("org-2") if how == "retired" else Revoke(shown), NETWORK)
     assert after.members["sl-1"].attendance == "left"
     assert after.round is not None
     assert after.round.leader == "sl-2"
@@ -244,7 +260,7 @@ def test_a_training_does_not_wait_for_a_member_that_is_shut_out(how: str) -> Non
 def test_the_model_of_a_member_that_is_shut_out_is_not_merged_though_it_had_left_before(how: str, left: bool) -> None:
     ledger = Ledger(CA_2)
     ledger.join("op", "SWCI")
-    ledger.send("op", AddAuthority(to_pem(CA_1.certificate)), NETWORK)
+    ledger.send("op", AddAuthority(FOUNDER, anchor(CA_1)), NETWORK)
     for uid, authority in (("sl-1", CA_1), ("sl-2", CA_2), ("sl-3", CA_2)):
         ledger.actor(uid, "SL", authority)
         ledger.register(uid)

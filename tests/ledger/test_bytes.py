@@ -16,7 +16,7 @@ from swarmlearning.ledger import block
 from swarmlearning.ledger.block import transaction_root
 from swarmlearning.ledger.bodies import Contribution, Publish, Receipt, ReportPerformance, Submit
 from swarmlearning.ledger.canonical import Writer, canonical, sha256
-from swarmlearning.ledger.contracts.network import Authority, Certificate, Network, Node, Window
+from swarmlearning.ledger.contracts.network import Authority, Certificate, Network, Node, Organisation, Window
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import Anchor, Transaction, sign
 from swarmlearning.ledger.world import World
@@ -156,15 +156,16 @@ def test_the_state_hash_of_the_network_s_entries_stays_the_same() -> None:
     world = World().with_entries(
         {
             "network": Network("name", "sn-1", 1_700_000_000_000, 1),
-            "authority/1": Authority("1" * 64, "PEM", True, "4" * 64),
-            "certificate/2": Certificate("2" * 64, "PEM", "CN=SN-1", "SN", False, "4" * 64),
+            "organisation/org-1": Organisation("org-1", "One", True),
+            "authority/1": Authority("1" * 64, "PEM", True, "4" * 64, "org-1", ("SN", "SL"), ""),
+            "certificate/2": Certificate("2" * 64, "PEM", "CN=SN-1", "SN", False, "org-1"),
             "node/sn-1": Node(
-                "sn-1", "SN", "SN 1", "CN=SN-1", "2" * 64, 1, True, False, "0", {"api": "host:30304"}, "4" * 64
+                "sn-1", "SN", "SN 1", "CN=SN-1", "2" * 64, 1, True, False, "0", {"api": "host:30304"}, "org-1"
             ),
             "window/sn-1": Window(1, 3, 7, 12),
         }
     )
-    assert world.state_hash() == "0a23afba518641961509651fbd2ae3ced95f6d30daa37f173fac860c95aeec85"
+    assert world.state_hash() == "91bb8467a3c4b43b9aafa8860a8eeaf710948cbe1ba59ce901ef9517ea417059"
 
 
 def test_the_state_hash_of_a_training_stays_the_same() -> None:
@@ -175,7 +176,7 @@ def test_the_state_hash_of_a_training_stays_the_same() -> None:
     play.set_attendance("c", "lost")
     play.depose("sn", by_sn=True)
     world = World().with_entries({"training/contract": play.state})
-    assert world.state_hash() == "30d6828c5f2adb445cb2832924c15c537c879ad2376ea41db84cf03ccba5728f"
+    assert world.state_hash() == "2d956102111d94d03be9c889177484c08c8d5db978b6f3455ca1e9623e3f398e"
 
 
 def test_the_state_hash_depends_on_the_entries_only() -> None:

@@ -335,25 +335,28 @@ def test_an_altered_void_block_is_detected_too(ledger: Ledger) -> None:
 
 
 def test_a_program_stops_at_rules_it_does_not_know(ledger: Ledger) -> None:
-    ledger.send("sn-1", SwitchRules(RULES_VERSION + 1), network.CONTRACT)
-    assert replay(ledger.blocks).height == 2
-    with pytest.raises(UnsupportedRulesError, match=r"rules version 2 from height 3 on.*Install a newer one"):
+    ledger.join("op", "SWCI")
+    ledger.send("op", SwitchRules(RULES_VERSION + 1), network.CONTRACT)
+    assert replay(ledger.blocks).height == 3
+    with pytest.raises(UnsupportedRulesError, match=r"rules version 2 from height 4 on.*Install a newer one"):
         ledger.seal()
-    for raw in (ledger.blocks[2], b"a format of next year"):
+    for raw in (ledger.blocks[3], b"a format of next year"):
         with pytest.raises(UnsupportedRulesError):
             ledger.append(raw)
 
 
 @pytest.mark.parametrize("version", [RULES_VERSION, 1])
 def test_the_rules_version_can_only_increase(ledger: Ledger, version: int) -> None:
+    ledger.join("op", "SWCI")
     with pytest.raises(Rejection, match="old-rules"):
-        ledger.send("sn-1", SwitchRules(version), network.CONTRACT)
+        ledger.send("op", SwitchRules(version), network.CONTRACT)
 
 
 @pytest.mark.parametrize("version", [RULES_VERSION + 2, 2**31 - 1])
 def test_a_rules_version_cannot_be_skipped(ledger: Ledger, version: int) -> None:
+    ledger.join("op", "SWCI")
     with pytest.raises(Rejection, match=r"far-rules: .*the next is 2, .*would stop every node"):
-        ledger.send("sn-1", SwitchRules(version), network.CONTRACT)
+        ledger.send("op", SwitchRules(version), network.CONTRACT)
 
 
 # --- what is remembered ---------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def empty(ledger: Ledger) -> bytes:
         (lambda ledger: founded(ledger, genesis(ledger), time_ms=1), "untrusted: .*not yet valid"),
         (lambda ledger: founded(ledger, genesis(ledger), sealer="sl-1"), "sl-1 is no SN"),
         (lambda ledger: founded(ledger, genesis(ledger, rules_version=2)), "name different rules"),
-        (lambda ledger: founded(ledger, genesis(ledger, authorities=())), "untrusted|no-authority"),
+        (lambda ledger: founded(ledger, genesis(ledger, organisations=())), "untrusted|no-authority"),
         (lambda ledger: founded(ledger, genesis(ledger, certificate=ledger.actors["sl-1"].pem)), "bad-certificate"),
         (founded_by_an_sl, "not-allowed: only SN"),
         (empty, "exactly the genesis"),

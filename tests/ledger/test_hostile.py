@@ -9,12 +9,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.network import Actor, Ledger, parse, read
+from support.network import FOUNDER, Actor, Ledger, parse, read
 from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger import block
 from swarmlearning.ledger.block import Block, transaction_root
-from swarmlearning.ledger.bodies import AddAuthority, Announce, Body, Register
+from swarmlearning.ledger.bodies import AddAuthority, Anchor, Announce, Body, Register
 from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
@@ -85,7 +85,7 @@ def test_a_registration_with_an_odd_certificate_is_refused_and_a_block_with_it_i
 
 @pytest.mark.parametrize("kind", ODD)
 def test_an_odd_authority_is_refused_and_a_block_with_it_is_void(kind: str) -> None:
-    signed = ledger().write("op", network.CONTRACT, AddAuthority(pem_of(ODD[kind])))
+    signed = ledger().write("op", network.CONTRACT, AddAuthority(FOUNDER, Anchor(pem_of(ODD[kind]))))
     assert judged(signed) is Code.BAD_CERTIFICATE
 
 

@@ -5,8 +5,8 @@ import pytest
 from support.network import session
 from support.play import Play
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.sessions import open_session
 from swarmlearning.ledger.contracts.training.state import Attendance, Training, empty
-from swarmlearning.ledger.contracts.training.transactions import open_session
 
 # --- which member leads -----------------------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ def test_two_reports_of_no_progress_depose_a_leader_and_one_does_not(first_is_sn
     play.depose("sn" if first_is_sn else "b", by_sn=first_is_sn)
     assert (play.round.term, play.leader) == (0, "a")
     play.depose("c")
-    assert (play.round.term, play.leader, play.round.no_progress) == (1, "b", ())
+    assert (play.round.term, play.leader, play.round.no_progress) == (1, "b", {})
 
 
 def test_a_member_that_was_deposed_does_not_lead_again_while_others_can() -> None:
@@ -220,7 +220,7 @@ def test_progress_clears_reports_of_none_and_only_the_leader_of_the_term_can_rep
             play.progress(uid, **changes)
     play.progress("a")
     play.depose("c")
-    assert (play.round.term, play.leader, play.round.no_progress) == (0, "a", ("c",))
+    assert (play.round.term, play.leader, play.round.no_progress) == (0, "a", {"c": ""})
     play.depose("b")
     assert (play.round.term, play.leader) == (1, "b")
 

@@ -6,7 +6,7 @@ import pytest
 
 from support.play import Play, merged
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.state import lost_model
+from swarmlearning.ledger.contracts.training.losing import lost_model
 
 
 def published(*members: str, min_peers: int = 2) -> Play:

@@ -11,7 +11,7 @@ from blake3 import blake3
 from support.serving import detail, request, serving, serving_models
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
-from swarmlearning.models.fileserver import RangeError, file_app, parse_range
+from swarmlearning.models.fileserver import HEIGHT_HEADER, RangeError, file_app, parse_range
 from swarmlearning.models.store import TensorStore
 from swarmlearning.tensors.digest import ModelDigest
 
@@ -168,7 +168,7 @@ async def test_a_model_is_refused_to_whoever_is_not_a_member(
             for part in ("", "/chunks", "/bundle"):
                 answer = await request(server, identities["SL-3"], f"/models/{digest}{part}")
                 assert answer[0] == 403
-                assert "is not that of a member" in detail(answer)
+                assert "is not that of a node that may have" in detail(answer)
         assert (await request(server, identities["SL-2"], f"/models/{info.root}"))[0] == 200
 
 
@@ -184,6 +184,22 @@ async def test_permission_to_read_is_checked_for_the_certificate_and_the_model_o
     async with serving(file_app(store, may_read), identities["SL-1"]) as server:
         await request(server, identities["SL-3"], f"/models/{info.root}")
     assert asked == [(identities["SL-3"].thumbprint, info.root)]
+
+
+@pytest.mark.parametrize(("height", "status"), [("7", 200), ("8", 403), ("x", 403), ("9" * 40, 403), ("", 403)])
+async def test_a_reader_that_is_ahead_on_the_ledger_is_not_refused_before_this_node_has_caught_up(
+    identities: Identities, store: TensorStore, info: ModelDigest, height: str, status: int
+) -> None:
+    reached: list[int] = []
+
+    async def catch_up(to: int) -> None:
+        reached.append(to)
+
+    app = file_app(store, lambda thumbprint, digest: 7 in reached, catch_up=catch_up)
+    async with serving(app, identities["SL-1"]) as server:
+        headers = {HEIGHT_HEADER: height} if height else {}
+        answer = await request(server, identities["SL-2"], f"/models/{info.root}", headers=headers)
+    assert answer[0] == status
 
 
 async def test_a_request_for_a_model_that_is_not_held_is_answered_404_and_reported_to_the_node(

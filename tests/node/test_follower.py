@@ -240,7 +240,8 @@ async def test_a_follower_that_one_of_two_sns_refuses_follows_the_other(ledger: 
 async def test_a_follower_forgets_the_address_of_a_revoked_sn(ledger: Ledger, identities: Identities) -> None:
     sn = ledger.join("sn-2", "SN")
     ledger.send("sn-2", Announce({"api": "127.0.0.1:1"}), "network")
-    ledger.send("sn-1", Revoke(thumbprint(sn.pair.certificate)), "network")
+    ledger.join("op", "SWCI")
+    ledger.send("op", Revoke(thumbprint(sn.pair.certificate)), "network")
     async with (
         scripted_sn(identities["SN-1"], ledger.blocks[:-1]) as honest,
         following([honest.address], identities["SL-1"]) as follower,

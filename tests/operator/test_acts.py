@@ -6,15 +6,27 @@ import pytest
 from support.play import Play
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import thumbprint, to_pem
-from swarmlearning.ledger.bodies import AddAuthority, Reset, RetireAuthority, Revoke, Stop
-from swarmlearning.ledger.contracts.network import Authority, Certificate, Node
+from swarmlearning.ledger.bodies import (
+    AddAuthority,
+    AdmitOrganisation,
+    Anchor,
+    NewOrganisation,
+    Reset,
+    RetireAuthority,
+    RetireOrganisation,
+    Revoke,
+    Stop,
+)
+from swarmlearning.ledger.contracts.network import Certificate, Node, Organisation
+from swarmlearning.ledger.contracts.network.members import read_anchor
 from swarmlearning.ledger.contracts.training.state import empty
 from swarmlearning.ledger.world import World
-from swarmlearning.operator import acts
+from swarmlearning.operator import acts, organisations
 from swarmlearning.operator.acts import ActError
 
 ROOT = create_authority("CA-1", 30).certificate
-OTHER = to_pem(create_authority("CA-2", 30).certificate)
+SECOND = create_authority("CA-2", 30).certificate
+OTHER = to_pem(SECOND)
 UIDS = ("11111111-0000", "22222222-0000", "22222222-9999")
 
 
@@ -27,9 +39,10 @@ def world() -> World:
             UIDS, ("north", "south", "south"), ("a" * 64, "b" * 64, "b" * 64), strict=True
         )
     ]
-    certificates = [Certificate(letter * 64, "", "CN=SL", "SL", revoked=False, authority="CA") for letter in "ab"]
+    certificates = [Certificate(letter * 64, "", "CN=SL", "SL", revoked=False, organisation="ca") for letter in "ab"]
     return World().with_entries(
-        {f"authority/{thumbprint(ROOT)}": Authority(thumbprint(ROOT), to_pem(ROOT), active=True, identity="CA")}
+        {"organisation/ca": Organisation("ca", "CA", True)}
+        | {f"authority/{thumbprint(ROOT)}": read_anchor("ca", Anchor(to_pem(ROOT)))}
         | {f"node/{node.uid}": node for node in nodes}
         | {f"certificate/{each.thumbprint}": each for each in certificates}
         | {
@@ -68,33 +81,46 @@ def test_revoking_a_shared_certificate_names_all_who_are_shut_out(world: World) 
 
 
 def test_a_certificate_is_not_revoked_twice(world: World) -> None:
-    stored = Certificate("a" * 64, "", "CN=SL", "SL", revoked=True, authority="CA")
+    stored = Certificate("a" * 64, "", "CN=SL", "SL", revoked=True, organisation="ca")
     with pytest.raises(ActError, match="is revoked already"):
         acts.revoke_node(world.with_entries({f"certificate/{stored.thumbprint}": stored}), "north")
 
 
-def test_an_authority_is_trusted_by_its_file_and_retired_by_its_thumbprint(world: World) -> None:
-    assert acts.add_authority(world, OTHER).body == AddAuthority(OTHER)
-    assert acts.retire_authority(world, thumbprint(ROOT)[:8]).body == RetireAuthority(thumbprint(ROOT))
+def test_an_authority_without_an_organisation_s_name_is_admitted_as_a_new_organisation(world: World) -> None:
+    new = NewOrganisation("ca-2", "CN=CA-2,OU=Swarm-Learning", (Anchor(OTHER),))
+    assert organisations.admit(world, [OTHER]).body == AdmitOrganisation(new)
     with pytest.raises(ActError, match="is trusted already"):
-        acts.add_authority(world, to_pem(ROOT))
+        organisations.admit(world, [to_pem(ROOT)])
+
+
+def test_an_authority_is_added_to_the_organisation_that_is_named(world: World) -> None:
+    act = organisations.add_authority(world, "ca", OTHER, roles=["SL"])
+    assert act.body == AddAuthority("ca", Anchor(OTHER, roles=("SL",)))
+    with pytest.raises(ActError, match="no organisation 'cb' takes part; there are ca"):
+        organisations.add_authority(world, "cb", OTHER)
+
+
+def test_an_authority_is_retired_by_its_thumbprint_and_an_organisation_with_its_only_one(world: World) -> None:
+    assert organisations.retire_authority(world, thumbprint(ROOT)[:8]).body == RetireOrganisation("ca")
+    two = world.with_entries({f"authority/{thumbprint(SECOND)}": read_anchor("ca", Anchor(OTHER))})
+    assert organisations.retire_authority(two, thumbprint(ROOT)[:8]).body == RetireAuthority(thumbprint(ROOT))
     with pytest.raises(ActError, match="no trusted authority 'ffffffff'"):
-        acts.retire_authority(world, "ffffffff")
+        organisations.retire_authority(world, "ffffffff")
 
 
 def test_an_authority_that_is_named_by_its_subject_is_refused_with_what_to_give_instead(world: World) -> None:
     with pytest.raises(ActError) as error:
-        acts.retire_authority(world, "CA-1")
+        organisations.retire_authority(world, "CA-1")
     assert str(error.value) == (
         "there is no trusted authority 'CA-1'; `swarm trust list` shows them, the first 6 characters of a thumbprint "
         "are enough if they are unique"
     )
 
 
-@pytest.mark.parametrize("pem", ["", "no certificate", OTHER + OTHER])
-def test_a_file_that_is_not_one_certificate_is_no_authority(world: World, pem: str) -> None:
+@pytest.mark.parametrize("pem", ["", "no certificate", OTHER + to_pem(ROOT)])
+def test_a_file_that_is_not_of_one_authority_is_an_error(world: World, pem: str) -> None:
     with pytest.raises(ActError):
-        acts.add_authority(world, pem)
+        organisations.admit(world, [pem])
 
 
 def test_a_training_in_progress_is_reset_only_by_force(world: World) -> None:

@@ -70,7 +70,8 @@ async def test_an_earlier_run_is_reported_from_what_was_kept(
 ) -> None:
     finish(ledger)
     first = await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
-    ledger.send("sn-1", Reset(forced=False))
+    ledger.join("op", "SWCI")
+    ledger.send("op", Reset(forced=False))
     ledger.send("site-1", session())
     await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
     assert await reported(sn, ledger, identities["UI-1"], tmp_path / "kept", run=1) == first

@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from simulation.ledger import CONTRACT
+from simulation.ledger import CONTRACT, Author
 from simulation.site import Site
-from swarmlearning.ledger.bodies import Reset, Revoke
+from simulation.unsigned import papers
+from swarmlearning.ledger.bodies import Body, Register, Reset, Revoke
 from swarmlearning.ledger.contracts import network
 
 if TYPE_CHECKING:
@@ -302,20 +303,28 @@ def isolate_sn(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 def reset(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     """Resets the training while it is under way; sites that notice it start again."""
-    training, sn = swarm.log.training(-1), swarm.sns[0]
+    training = swarm.log.training(-1)
     if training.over or not training.members:
         return False
-    swarm.append(sn.author.write(swarm.log.head, CONTRACT, Reset(forced=True)), sn)
+    _operate(swarm, CONTRACT, Reset(forced=True))
     return True
+
+
+def _operate(swarm: "Swarm", contract: str, body: Body) -> None:
+    """Sends what an operator does, who registers anew each time as the command does."""
+    known = network.node(swarm.log.head.world, "op")
+    author = Author(swarm.log, "SWCI", "op", known.incarnation + 1 if known else 1)
+    for name, each in ((network.CONTRACT, Register("SWCI", "op", papers().pems["SWCI"], "0")), (contract, body)):
+        swarm.append(author.write(swarm.log.head, name, each), swarm.sns[0])
 
 
 def revoke(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     """Revokes the certificate that only this site has, if the others can do without it."""
     assert site is not None
-    node, sn = network.node(swarm.log.head.world, site.uid), swarm.sns[0]
+    node = network.node(swarm.log.head.world, site.uid)
     if node is None or site.finished or not swarm.can_spare(site):
         return False
-    swarm.append(sn.author.write(swarm.log.head, network.CONTRACT, Revoke(node.certificate)), sn)
+    _operate(swarm, network.CONTRACT, Revoke(node.certificate))
     swarm.note(site.uid, "is shut out")
     site.revoked = site.dead = True
     return True

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from simulation.life import Living
 from simulation.unsigned import papers, signed
-from swarmlearning.ledger.bodies import Body, Genesis, Register
+from swarmlearning.choices import DEFAULT_CONTRACT
+from swarmlearning.ledger.bodies import Anchor, Body, Genesis, NewOrganisation, Register
 from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import Proposal
@@ -25,7 +26,7 @@ from swarmlearning.sn.watchdog import RETRY_SECONDS, Judgement
 if TYPE_CHECKING:
     from simulation.swarm import Swarm
 
-CONTRACT = "simulated"
+CONTRACT = DEFAULT_CONTRACT
 LEASE_SECONDS = 2.5
 BEGIN_MS = 365 * 24 * 3_600_000
 """Milliseconds from the time at which the certificates begin to be valid until the swarm begins."""
@@ -78,7 +79,8 @@ class Log:
 
     def found(self, author: Author) -> None:
         known = papers()
-        genesis = Genesis("simulated", "SN-1", (known.authority,), known.pems["SN"], "0", RULES_VERSION, 0)
+        founder = NewOrganisation("simulated", "Simulated", (Anchor(known.authority),))
+        genesis = Genesis("simulated", "SN-1", (founder,), known.pems["SN"], "0", RULES_VERSION, 0)
         self.append(author.write(Chain(), network.CONTRACT, genesis), 0)
 
     def append(self, entry: SignedTransaction, now_ms: int) -> int:

@@ -19,7 +19,7 @@ CERTIFICATES = Path(__file__).with_name("certificates")
 
 
 class Papers(NamedTuple):
-    """Certificates that several nodes share: one for all SNs, one for all SLs, and one for an SL that is revoked."""
+    """Certificates that several nodes share: one for all SNs, all SLs, an SL that is revoked, and the operator."""
 
     authority: str
     pems: dict[str, str]
@@ -30,7 +30,7 @@ class Papers(NamedTuple):
 @cache
 def papers() -> Papers:
     """Reads the certificates, once in a process."""
-    pems = {kind: (CERTIFICATES / f"{kind.lower()}.pem").read_text() for kind in ("CA", "SN", "SL", "SL-2")}
+    pems = {kind: (CERTIFICATES / f"{kind.lower()}.pem").read_text() for kind in ("CA", "SN", "SL", "SL-2", "SWCI")}
     leaves = {kind: load_leaf(pem) for kind, pem in pems.items()}
     begin = int(max(leaf.not_valid_before_utc.timestamp() for leaf in leaves.values()) * 1000)
     prints = {kind: thumbprint(leaf) for kind, leaf in leaves.items()}

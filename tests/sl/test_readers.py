@@ -1,4 +1,4 @@
-"""The nodes that may read a model: those of the training that names it."""
+"""The nodes that may read a model: members a result, the leader alone what one site has contributed."""
 
 from dataclasses import replace
 from functools import cache
@@ -49,11 +49,37 @@ def first() -> Play:
     return play
 
 
-def test_the_members_of_a_model_s_training_may_read_it(first: Play) -> None:
+def test_the_members_of_its_training_may_read_a_result(first: Play) -> None:
     state = world(first, Play("d", "e"))
-    for digest in (model("a", 1), merged(0), model("b", 0)):
-        assert readers(state, "a", digest) == "abc"
+    assert readers(state, "a", merged(0)) == "abc"
     assert not may_read(state, "a", "0" * 64, merged(0))
+
+
+def test_only_the_leader_may_read_what_one_site_has_contributed(first: Play) -> None:
+    assert first.leader == "b"
+    assert readers(world(first, Play("d", "e")), "a", model("a", 1)) == "b"
+
+
+def test_whoever_takes_over_from_a_leader_may_read_in_its_place(first: Play) -> None:
+    first.set_attendance("b", "lost")
+    assert first.leader not in ("b", "")
+    assert readers(world(first), "a", model("a", 1)) == first.leader
+
+
+def test_a_model_that_came_late_is_for_the_leader_too(first: Play) -> None:
+    first.submit("b")
+    first.freeze()
+    first.submit("c")
+    assert readers(world(first), "c", model("c", 1)) == "b"
+
+
+def test_nobody_may_read_what_was_contributed_to_a_round_that_is_over(first: Play) -> None:
+    assert readers(world(first), "b", model("b", 0)) == ""
+
+
+def test_the_base_of_the_round_in_progress_is_for_all_members(first: Play) -> None:
+    assert first.round.base == merged(0)
+    assert readers(world(first), "c", first.round.base) == "abc"
 
 
 def test_a_member_whose_certificate_is_revoked_gets_no_model_any_more(first: Play) -> None:
@@ -72,7 +98,7 @@ def test_a_node_in_two_trainings_keeps_their_models_apart(first: Play) -> None:
     own = msgspec.structs.replace(second.result, digest=UNKNOWN)
     second.state = msgspec.structs.replace(second.state, result=own)
     state = world(first, second)
-    assert readers(state, "a", model("a", 1)) == "abc"
+    assert readers(state, "a", model("a", 1)) == "b"
     assert readers(state, "a", UNKNOWN) == "ade"
 
 
@@ -80,17 +106,6 @@ def test_a_model_that_no_training_names_is_served_to_nobody(first: Play) -> None
     state = world(first, Play("d", "e"), Play("c", "f"))
     assert readers(state, "a", UNKNOWN) == ""
     assert readers(state, "c", UNKNOWN) == ""
-
-
-def test_a_submitted_model_is_served_to_its_training_before_the_node_sees_its_own_transaction(
-    first: Play,
-) -> None:
-    second = Play("a", "d", "e")
-    second.state = msgspec.structs.replace(second.state, name="second")
-    state = world(first, second)
-    offered = {UNKNOWN: "second"}
-    found = [reader for reader in "abcdef" if may_read(state, "a", certificate(reader), UNKNOWN, offered)]
-    assert found == ["a", "d", "e"]
 
 
 def test_a_node_without_a_training_serves_no_models(first: Play) -> None:

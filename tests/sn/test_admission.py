@@ -2,10 +2,10 @@
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from support.network import Ledger
+from support.network import Ledger, organisation
 from swarmlearning.identity.ca import KeyPair, create_authority, issue
-from swarmlearning.identity.certificates import thumbprint, to_pem
-from swarmlearning.ledger.bodies import AddAuthority, Leave, RetireAuthority, Revoke
+from swarmlearning.identity.certificates import thumbprint
+from swarmlearning.ledger.bodies import AdmitOrganisation, Leave, RetireOrganisation, Revoke
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.credentials import peer_of
 from swarmlearning.sn.admission import Admission
@@ -18,13 +18,14 @@ def credential(pair: KeyPair, authority: KeyPair) -> Credential:
 
 
 class Network:
-    """SN-1 and SN-2 under CA-1; CA-2 is trusted too."""
+    """SN-1 and SN-2 under CA-1; CA-2 is another organisation's."""
 
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.ledger.join("sn-2", "SN")
         self.first, self.second = self.ledger.authority, create_authority("CA-2", 3650)
-        self.ledger.send("sn-1", AddAuthority(to_pem(self.second.certificate)), network.CONTRACT)
+        self.ledger.join("op", "SWCI")
+        self.ledger.send("op", AdmitOrganisation(organisation("org-2", self.second)), network.CONTRACT)
 
     def admits(self, shown: Credential, uid: str | None = None) -> bool:
         return Admission(lambda: self.ledger.chain).admits(shown, uid)
@@ -76,17 +77,17 @@ def test_the_certificate_of_an_sl_is_not_admitted_among_sns() -> None:
 def test_a_revoked_certificate_is_not_admitted() -> None:
     net = Network()
     shown = net.registered("sn-2")
-    net.ledger.send("sn-1", Revoke(shown.thumbprint), network.CONTRACT)
+    net.ledger.send("op", Revoke(shown.thumbprint), network.CONTRACT)
     assert not net.admits(shown)
 
 
-def test_members_of_a_retired_authority_are_not_admitted() -> None:
+def test_nodes_of_a_retired_organisation_are_not_admitted() -> None:
     net = Network()
-    sn = net.ledger.actor("sn-3", "SN", net.second)
-    net.ledger.register("sn-3")
+    sn = net.ledger.join("sn-3", "SN", net.second)
+    net.ledger.join("op-2", "SWCI", net.second)
     shown = credential(sn.pair, net.second)
     assert net.admits(shown, "sn-3")
-    net.ledger.send("sn-1", RetireAuthority(thumbprint(net.second.certificate)), network.CONTRACT)
+    net.ledger.send("op-2", RetireOrganisation("org-2"), network.CONTRACT)
     assert not net.admits(shown, "sn-3")
 
 

@@ -25,7 +25,8 @@ def ledger() -> Ledger:
     made = Ledger()
     made.chain = replace(made.chain, rulebook=RULEBOOK)
     made.join("sl-1")
-    made.send("sn-1", SwitchRules(2), network.CONTRACT)
+    made.join("op", "SWCI")
+    made.send("op", SwitchRules(2), network.CONTRACT)
     made.send("sl-1", Write("hello"), "memo")
     return made
 

@@ -240,10 +240,9 @@ async def test_a_network_cannot_be_founded_twice() -> None:
 async def test_a_transaction_that_the_sn_cannot_seal_does_not_fail_those_beside_it() -> None:
     """The certificate of the sealing SN is revoked: another SN can seal that."""
     site = Site()
+    site.ledger.join("op", "SWCI")
     honest = [site.announcement(address=f"here:{number}") for number in range(1, 6)]
-    poison = site.ledger.write(
-        "sn-2", network.CONTRACT, Revoke(thumbprint(site.ledger.actors["sn-1"].pair.certificate))
-    )
+    poison = site.ledger.write("op", network.CONTRACT, Revoke(thumbprint(site.ledger.actors["sn-1"].pair.certificate)))
     async with site.miner() as miner:
         answers = await asyncio.gather(
             *(miner.commit(signed) for signed in (*honest[:2], poison, *honest[2:])), return_exceptions=True
@@ -257,9 +256,8 @@ async def test_a_transaction_that_the_sn_cannot_seal_does_not_fail_those_beside_
 async def test_the_only_sn_refuses_a_transaction_that_would_keep_it_from_sealing() -> None:
     site = Site()
     site.ledger.send("sn-2", Leave(), network.CONTRACT)
-    poison = site.ledger.write(
-        "sn-1", network.CONTRACT, Revoke(thumbprint(site.ledger.actors["sn-1"].pair.certificate))
-    )
+    site.ledger.join("op", "SWCI")
+    poison = site.ledger.write("op", network.CONTRACT, Revoke(thumbprint(site.ledger.actors["sn-1"].pair.certificate)))
     async with site.miner() as miner:
         with pytest.raises(Rejection, match="last-sn"):
             await miner.commit(poison)

@@ -12,6 +12,7 @@ from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.organisations import NOT_DESCRIBED
 from swarmlearning.node.sender import Author
 from swarmlearning.sn import registration as module
 from swarmlearning.sn.miner import Miner
@@ -51,7 +52,7 @@ def registration(site: Site, miner: Miner, *others: Other) -> Registration:
     actor = site.ledger.actors["sn-7"]
     identity = cast(Identity, SimpleNamespace(bundle=actor.pem))
     clients = [cast(SnClient, other) for other in others]
-    return Registration("SN-7", identity, Author(actor.signer, "sn-7", 1), miner, lambda: clients)
+    return Registration("SN-7", identity, NOT_DESCRIBED, Author(actor.signer, "sn-7", 1), miner, lambda: clients)
 
 
 @pytest.mark.parametrize("lie", [name_a_block_that_never_comes, refuse, fail])

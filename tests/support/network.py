@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from swarmlearning.identity.ca import KeyPair, create_authority, issue
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.signing import Signer
-from swarmlearning.ledger.bodies import Body, Genesis, NodeType, OpenSession, Register
+from swarmlearning.ledger.bodies import Anchor, Body, Genesis, NewOrganisation, NodeType, OpenSession, Register
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training, state_of
@@ -17,6 +17,19 @@ parse, read = RULES[1].parse, RULES[1].read
 
 CONTRACT = "defaultbb.cqdb.sml.hpe"
 STRUCTURE = "5" * 64
+
+
+FOUNDER = "org-1"
+"""The organisation whose authority every ledger here begins with."""
+
+
+def anchor(authority: KeyPair) -> Anchor:
+    return Anchor(to_pem(authority.certificate))
+
+
+def organisation(name: str, *authorities: KeyPair) -> NewOrganisation:
+    """An organisation with these authorities."""
+    return NewOrganisation(name, name.title(), tuple(anchor(each) for each in authorities))
 
 
 @dataclass
@@ -54,7 +67,7 @@ class Ledger:
         genesis = Genesis(
             network_name="test",
             founder_name="SN-1",
-            authorities=(to_pem(self.authority.certificate),),
+            organisations=(organisation(FOUNDER, self.authority),),
             certificate=founder.pem,
             version="0",
             rules_version=1,
@@ -68,9 +81,9 @@ class Ledger:
         self.actors[uid] = Actor(uid, kind, pair)
         return self.actors[uid]
 
-    def join(self, uid: str, kind: NodeType = "SL") -> Actor:
+    def join(self, uid: str, kind: NodeType = "SL", authority: KeyPair | None = None) -> Actor:
         """A new, registered node."""
-        actor = self.actor(uid, kind)
+        actor = self.actor(uid, kind, authority)
         self.register(uid)
         return actor
 

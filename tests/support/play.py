@@ -27,9 +27,18 @@ from swarmlearning.ledger.bodies import (
     Submit,
     Void,
 )
-from swarmlearning.ledger.contracts.training import recovery
+from swarmlearning.ledger.contracts.training import recovery, sessions
 from swarmlearning.ledger.contracts.training import transactions as rules
-from swarmlearning.ledger.contracts.training.state import Attendance, Member, Result, Round, Training, empty, weight_in
+from swarmlearning.ledger.contracts.training.state import (
+    Attendance,
+    Charter,
+    Member,
+    Result,
+    Round,
+    Training,
+    empty,
+    weight_in,
+)
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting
 
@@ -40,9 +49,17 @@ BY_NAME = "in the order of names 1001"
 class Play:
     """A training contract. `clock` counts the transactions, as block time and as height."""
 
-    def __init__(self, *members: str, min_peers: int = 2) -> None:
-        self.state: Training = msgspec.structs.replace(empty("contract"), order=BY_NAME)
+    def __init__(
+        self,
+        *members: str,
+        min_peers: int = 2,
+        organisations: Mapping[str, str] | None = None,
+        charter: Charter | None = None,
+    ) -> None:
+        """`organisations`: by UID of a node."""
+        self.state: Training = msgspec.structs.replace(empty("contract", charter=charter), order=BY_NAME)
         self.min_peers = min_peers
+        self.organisations = organisations or {}
         self.clock = 0
         for uid in members:
             self.open(uid)
@@ -79,10 +96,11 @@ class Play:
 
     def open(self, uid: str, incarnation: int = 1, **changes: object) -> None:
         body = session(**{"min_peers": self.min_peers, **changes})  # type: ignore[arg-type]
-        self.state = rules.open_session(self.state, body, uid, incarnation, self._tick())
+        organisation = self.organisations.get(uid, "")
+        self.state = sessions.open_session(self.state, body, uid, incarnation, self._tick(), organisation=organisation)
 
     def close(self, uid: str, checkin: CheckinMode = "snapshot") -> None:
-        self.state = rules.close_session(self.state, CloseSession(checkin), uid)
+        self.state = sessions.close_session(self.state, CloseSession(checkin), uid)
 
     def submit(self, *uids: str, kind: SubmissionKind = "trained", **changes: object) -> None:
         for uid in uids:
@@ -158,25 +176,31 @@ class Play:
         body = Depose(**(values | changes))  # type: ignore[arg-type]
         for uid in uids:
             self.state = recovery.depose(
-                self.state, body, uid, by_sn=by_sn, leader_incarnation=1, leader_height=leader_height
+                self.state,
+                body,
+                uid,
+                organisation=self.organisations.get(uid, ""),
+                by_sn=by_sn,
+                leader_incarnation=1,
+                leader_height=leader_height,
             )
 
     def set_attendance(self, uid: str, attendance: Attendance, incarnation: int = 1) -> None:
-        self.state = rules.set_attendance(self.state, uid, attendance, incarnation, self._tick())
+        self.state = sessions.set_attendance(self.state, uid, attendance, incarnation, self._tick())
 
     def shut_out(self, uid: str) -> None:
         """The member is not trusted any more."""
-        self.state = rules.shut_out(self.state, uid, 1, self._tick())
+        self.state = sessions.shut_out(self.state, uid, 1, self._tick())
 
     def stop(self) -> None:
-        self.state = rules.stop(self.state)
+        self.state = sessions.stop(self.state)
 
     def readdress(self, uid: str) -> None:
         """The member has announced another address."""
-        self.state = rules.changed_address(self.state, uid)
+        self.state = sessions.changed_address(self.state, uid)
 
     def reset(self, forced: bool = False) -> None:
-        self.state = rules.reset(self.state, forced)
+        self.state = sessions.reset(self.state, forced)
 
     # --- several at once ----------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from swarmlearning.ledger.bodies import (
     TrainingBody,
 )
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import recovery
+from swarmlearning.ledger.contracts.training import recovery, sessions
 from swarmlearning.ledger.contracts.training import transactions as rules
 from swarmlearning.ledger.contracts.training.state import Attendance, Training
 from swarmlearning.rounds.events import (
@@ -238,9 +238,9 @@ class Walk:
         self.play.clock += 1
         match body:
             case OpenSession():
-                return rules.open_session(state, body, UID, 1, now)
+                return sessions.open_session(state, body, UID, 1, now)
             case CloseSession():
-                return rules.close_session(state, body, UID)
+                return sessions.close_session(state, body, UID)
             case Submit():
                 return rules.submit(state, body, UID, now)
             case Freeze():
@@ -254,8 +254,10 @@ class Walk:
             case Missing():
                 return recovery.missing(state, body, UID)
             case Depose():
-                return recovery.depose(state, body, UID, by_sn=False, leader_incarnation=1, leader_height=0)
+                return recovery.depose(
+                    state, body, UID, organisation="", by_sn=False, leader_incarnation=1, leader_height=0
+                )
             case Lost():
-                return rules.set_attendance(state, UID, "ml-lost", 1, now)
+                return sessions.set_attendance(state, UID, "ml-lost", 1, now)
             case _:
                 raise AssertionError(f"an SL does not send {type(body).__name__}")

@@ -61,7 +61,8 @@ def test_a_revoked_certificate_need_not_be_renewed() -> None:
     ledger.join("site-1")
     known = network.node(ledger.chain.world, "site-1")
     assert known is not None
-    ledger.send("sn-1", Revoke(known.certificate), network.CONTRACT)
+    ledger.join("op", "SWCI")
+    ledger.send("op", Revoke(known.certificate), network.CONTRACT)
     assert "site-1" not in {each.of for each in expiries(ledger.chain.world)}
 
 

@@ -24,7 +24,10 @@ COMMANDS = {
     "ledger": "ledger:app",
     "model": "models:app",
     "contract": "operate:contract_app",
-    "trust": "operate:trust_app",
+    "organisation": "governance:organisation_app",
+    "trust": "governance:trust_app",
+    "policy": "governance:policy_app",
+    "proposal": "governance:proposal_app",
     "node": "operate:node_app",
 }
 """By name: the module below this package, and in it a function or a Typer app with sub-commands."""

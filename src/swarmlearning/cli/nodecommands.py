@@ -21,6 +21,7 @@ def sn_command(folder: RunFolder, **more: str) -> list[str]:
         "sn-api-port": "0",
         "ordering": "local",
         "data-dir": folder.sn,
+        "organisations": folder.founding,
         **_named(more),
     }
     return node_command("sn", {**_common(folder.identity, "SN-1"), **options}, "--sentinel")

@@ -15,6 +15,10 @@ from swarmlearning.supervise.processes import RunError
 LATEST = "latest"
 CERTIFICATE_DAYS = 365
 OBSERVER = "UI-1"
+FOUNDING = """# The only organisation is that of the certificates; scripts create contracts by naming them.
+[policies]
+create-contract = "none"
+"""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class RunFolder:
     def identity(self) -> Workspace:
         """The certificates of this run."""
         return Workspace(self.root / "identity")
+
+    @property
+    def founding(self) -> Path:
+        """The file with which the network is founded."""
+        return self.root / "organisations.toml"
 
     @property
     def report(self) -> Path:
@@ -73,6 +82,7 @@ def make_run_folder(runs: Path, label: str, sites: int) -> RunFolder:
         for name in site_names(sites):
             folder.site(name).mkdir(parents=True)
         _make_certificates(folder.identity, ["SN-1", *(f"SL-{n}" for n in range(1, sites + 1)), OBSERVER])
+        folder.founding.write_text(FOUNDING)
         _link_latest(folder.root)
     except OSError as error:
         raise RunError(f"cannot make a run folder in {runs}: {error}; choose another with --runs-dir") from error

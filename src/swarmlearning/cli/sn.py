@@ -6,6 +6,7 @@ The SN's own modules are imported when it runs: other commands start a third fas
 import os
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,6 +57,10 @@ class SnOptions:
     witness: Annotated[bool, typer.Option("--witness", help="Only vote: no API, little memory.")] = False
     ordering: Annotated[EngineChoice, typer.Option(help="etcd: several SNs. local: this one alone.")] = "auto"
     network_name: Annotated[str, typer.Option(help="Name of the network to found.")] = "swarm"
+    organisations: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with the organisations and policies of a network to found.", dir_okay=False),
+    ] = None
     node_name: NodeName = ""
     data_dir: DataDir = None
     credentials: Credentials
@@ -63,6 +68,7 @@ class SnOptions:
 
     def settings(self, identity: Identity) -> "SnSettings":
         """The settings of an SN. Raises `NodeError` or `AddressError`."""
+        from swarmlearning.node.organisations import NOT_DESCRIBED, read_founding
         from swarmlearning.sn.node import SnSettings
 
         if self.witness and (self.sentinel or self.ordering == "local"):
@@ -84,6 +90,7 @@ class SnOptions:
             p2p_service=service_address(self.sn_p2p_service, 30303),
             witness=self.witness,
             bind=self.bind_ip,
+            founding=read_founding(self.organisations) if self.organisations else NOT_DESCRIBED,
         )
 
 

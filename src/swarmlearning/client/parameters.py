@@ -11,10 +11,10 @@ from typing import Any, cast, get_args
 
 import msgspec
 
+from swarmlearning.choices import DEFAULT_CONTRACT as DEFAULT_CONTRACT
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.client.errors import SwarmError
 
-DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
 CHECKIN_MODES: tuple[str, ...] = ("inactive", "active", "snapshot")
 MERGE_METHODS: tuple[str, ...] = get_args(MergeMethod)
 

@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from swarmlearning.errors import UserError
 from swarmlearning.identity.constraints import violation
 
-Role = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
+Role = Literal["SN", "SL", "SWOP", "SWCI", "UI", "OPERATOR", "OBSERVER"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 MAX_INTERMEDIATES = 8
@@ -206,6 +206,16 @@ def verify_chain(
         untried = [candidate for candidate in untried if candidate not in issuers]
         reached += [(*path, issuer) for issuer in issuers]
     raise CertificateError("; ".join(refused)) if refused else _unknown_issuer(path[-1], anchors)
+
+
+def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate, at_ms: int) -> bool:
+    """Returns True if a CA certificate, valid at this time, has issued this other certificate."""
+    return (
+        certificate.issuer == issuer.subject
+        and _fault(issuer, at_ms) is None
+        and _issuer_fault(issuer, (certificate,)) is None
+        and _signature_fault(issuer, certificate) is None
+    )
 
 
 def _load(load: Callable[[bytes], _Loaded], data: bytes) -> _Loaded:

@@ -5,8 +5,9 @@ its holder may do there is for the ledger to decide: `peer(world, certificate, t
 properties of `Peer` are what it may do. Bodies that a node may send are in the permissions of each kind's rules;
 `check_may` applies them.
 
-An identity is a subject under one authority. A certificate that is new to the ledger, but by the same authority for the
-same subject, belongs to the same nodes; one by another authority, however equal its subject, does not.
+An identity is a subject under one organisation. A certificate that is new to the ledger, but by an authority of the
+same organisation for the same subject, belongs to the same nodes; one of another organisation, however equal its
+subject, does not.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import Permission, TxContext
 from swarmlearning.ledger.contracts.network import Authority, Node
-from swarmlearning.ledger.contracts.network.trust import check_trust, vouch
+from swarmlearning.ledger.contracts.network.trust import authorities_of, check_trust, issued
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import Body, NodeType
 from swarmlearning.ledger.world import World
@@ -30,13 +31,13 @@ Standing: TypeAlias = Literal["trusted", "unknown", "refused"]
 
 @dataclass(frozen=True)
 class Peer:
-    """The holder of a certificate; `fault`: why it is refused; `authority`: that of its subject (empty: unknown)."""
+    """The holder of a certificate; `fault`: why it is refused; `organisation`: its own (empty: unknown)."""
 
     subject: str
     role: NodeType | None
     standing: Standing
     fault: str = ""
-    authority: str = ""
+    organisation: str = ""
     world: World = field(default_factory=World, repr=False, compare=False)
 
     @property
@@ -60,7 +61,7 @@ class Peer:
         return known if known is not None and self._owns(known) else None
 
     def _owns(self, known: Node) -> bool:
-        own = (known.authority, known.subject) == (self.authority, self.subject)
+        own = (known.organisation, known.subject) == (self.organisation, self.subject)
         return own and not known.left and self.standing == "trusted"
 
 
@@ -74,10 +75,10 @@ def peer(world: World, certificate: x509.Certificate, time_ms: int) -> Peer:
         return known
     at_ms = max(time_ms, int(certificate.not_valid_before_utc.timestamp()) * 1000)  # blocks may be old, it may be new
     for node in network.nodes(world):
-        if node.subject == subject and _vouched_like(world, node, certificate, at_ms):
-            return Peer(subject, role, "trusted", authority=node.authority, world=world)
-    if _is_by_retired(world, certificate, at_ms):
-        return Peer(subject, role, "refused", f"the authority of {subject} has been retired from this network")
+        if node.subject == subject and _issued_like(world, node, certificate, at_ms):
+            return Peer(subject, role, "trusted", organisation=node.organisation, world=world)
+    if retired := _retired(world, certificate, at_ms):
+        return Peer(subject, role, "refused", retired)
     return Peer(subject, role, "unknown")
 
 
@@ -90,7 +91,7 @@ def registered_peer(world: World, thumb: str, time_ms: int) -> Peer | None:
         check_trust(world, stored, time_ms)
     except Rejection as refusal:
         return Peer(stored.subject, stored.role, "refused", refusal.detail)
-    return Peer(stored.subject, stored.role, "trusted", authority=stored.authority, world=world)
+    return Peer(stored.subject, stored.role, "trusted", organisation=stored.organisation, world=world)
 
 
 def check_may(permission: Permission, body: Body, tx: TxContext) -> None:
@@ -102,18 +103,20 @@ def check_may(permission: Permission, body: Body, tx: TxContext) -> None:
         raise Rejection(Code.NOT_ALLOWED, f"only {', '.join(_listed(allowed))} may do this; {tx.sender} is a {role}")
 
 
-def _vouched_like(world: World, known: Node, certificate: x509.Certificate, time_ms: int) -> bool:
-    """True if the node's authority vouches for another certificate as well, over the same intermediates."""
+def _issued_like(world: World, known: Node, certificate: x509.Certificate, time_ms: int) -> bool:
+    """True if the node's organisation vouches for another certificate as well, over the same intermediates."""
     stored = network.certificate(world, known.certificate)
     others = load_bundle(stored.pem)[1:] if stored else ()
-    roots = [root for root in network.authorities(world) if root.identity == known.authority]
-    return vouch(roots, certificate, others, time_ms)
+    return issued(authorities_of(world, known.organisation), certificate, others, time_ms)
 
 
-def _is_by_retired(world: World, certificate: x509.Certificate, time_ms: int) -> bool:
+def _retired(world: World, certificate: x509.Certificate, time_ms: int) -> str:
+    """Why a certificate is refused that a retired authority has issued; else empty."""
     active = {root.identity for root in network.authorities(world)}
     retired = [root for root in world.area("authority/", Authority) if root.identity not in active]
-    return vouch(retired, certificate, (), time_ms)
+    if not issued(retired, certificate, (), time_ms):
+        return ""
+    return f"the authority of {subject_of(certificate)} has been retired from this network"
 
 
 def _listed(roles: frozenset[NodeType]) -> list[NodeType]:

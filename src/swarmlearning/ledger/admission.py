@@ -15,8 +15,9 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import TxContext
 from swarmlearning.ledger.contracts.network import Certificate
-from swarmlearning.ledger.contracts.network.bodies import Genesis, Register
-from swarmlearning.ledger.contracts.network.trust import check_trust, read_authority, read_certificate
+from swarmlearning.ledger.contracts.network.bodies import Genesis, Register, Renew
+from swarmlearning.ledger.contracts.network.members import founding
+from swarmlearning.ledger.contracts.network.trust import check_trust, read_certificate
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ledger.world import World
@@ -82,7 +83,7 @@ def leaf(pem: str) -> x509.Certificate:
 def _stated_leaf(signed: SignedTransaction) -> x509.Certificate:
     """The certificate with which a first transaction is signed, and which it contains."""
     body = signed.content.body
-    if not isinstance(body, Register | Genesis) or not body.certificate:
+    if not isinstance(body, Register | Renew | Genesis) or not body.certificate:
         raise Rejection(
             Code.UNKNOWN_CERTIFICATE,
             f"no certificate {signed.signer[:12]} on this ledger; register the node first",
@@ -99,12 +100,12 @@ def _stated_leaf(signed: SignedTransaction) -> x509.Certificate:
 def _stated(world: World, signed: SignedTransaction, time_ms: int) -> Certificate:
     """Returns the certificate in the body as the ledger stores it; called only once the signature holds."""
     body = signed.content.body
-    assert isinstance(body, Register | Genesis)
-    if isinstance(body, Register):
-        return read_certificate(body.certificate, network.authorities(world), time_ms)
-    if not body.authorities:
-        raise Rejection(Code.NO_AUTHORITY, "a network needs at least one certificate authority")
-    return read_certificate(body.certificate, [read_authority(pem) for pem in body.authorities], time_ms)
+    assert isinstance(body, Register | Renew | Genesis)
+    if isinstance(body, Genesis):
+        if not body.organisations:
+            raise Rejection(Code.NO_AUTHORITY, "a network needs at least one organisation and its authority")
+        world = founding(body.organisations)
+    return read_certificate(body.certificate, network.authorities(world), time_ms)
 
 
 def _check_signature(signed: SignedTransaction, certificate: x509.Certificate) -> None:
@@ -118,8 +119,10 @@ def _check_sender(world: World, tx: TxContext) -> None:
     sender = network.node(world, tx.sender)
     if sender is None:
         raise Rejection(Code.UNKNOWN_NODE, f"node {tx.sender} is not registered; register it first")
-    if (tx.signer.authority, tx.signer.subject) != (sender.authority, sender.subject):
-        raise Rejection(Code.OTHER_SUBJECT, f"node {tx.sender} belongs to {sender.subject} of its own authority")
+    if (tx.signer.organisation, tx.signer.subject) != (sender.organisation, sender.subject):
+        raise Rejection(
+            Code.OTHER_SUBJECT, f"node {tx.sender} belongs to {sender.subject} of organisation {sender.organisation}"
+        )
     if sender.left:
         raise Rejection(Code.HAS_LEFT, f"node {tx.sender} has left the network; start it again to register it anew")
     if network.quarantine(world, sender):

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from swarmlearning.ledger.access import check_may
 from swarmlearning.ledger.admission import check_place, sender_of
 from swarmlearning.ledger.codes import Code
-from swarmlearning.ledger.contracts.contract import Contract
+from swarmlearning.ledger.contracts.contract import Contract, TxContext
 from swarmlearning.ledger.contracts.network.replay import use_sequence
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.governing import Enacted, govern
 from swarmlearning.ledger.rules import Rules
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ledger.world import World
@@ -40,11 +41,20 @@ def apply(
     tx = sender_of(world, signed, height, time_ms)
     _check_contract(rules, kind, signed)
     check_may(rule.permission, content.body, tx)
-    after = rule.change(world, content.contract, content.body, tx)
-    for change in kind.presence(world, after, content.body, tx):
-        for each in rules.kinds:
-            after = each.apply_presence(after, change, time_ms)
+    after, enacted = govern(world, rules, content.contract, content.body, tx)
+    if enacted is not None:
+        after = _changed(after, rules, enacted, tx)
     return use_sequence(after, content.sender, content.incarnation, content.sequence, height)
+
+
+def _changed(world: World, rules: Rules, enacted: Enacted, tx: TxContext) -> World:
+    contract, body = enacted
+    kind, rule = rules.handlers[type(body)]
+    after = rule.change(world, contract, body, tx)
+    for change in kind.presence(world, after, body, tx):
+        for each in rules.kinds:
+            after = each.apply_presence(after, change, tx.time_ms)
+    return after
 
 
 def _check_contract(rules: Rules, kind: Contract, signed: SignedTransaction) -> None:

@@ -30,6 +30,7 @@ class Code(StrEnum):
     QUARANTINE = "quarantine"
     OLD_INCARNATION = "old-incarnation"
     UNKNOWN_INCARNATION = "unknown-incarnation"
+    FAR_INCARNATION = "far-incarnation"
     BAD_ROLE = "bad-role"
     NOT_ALLOWED = "not-allowed"
 
@@ -40,6 +41,13 @@ class Code(StrEnum):
     NO_AUTHORITY = "no-authority"
     UNKNOWN_AUTHORITY = "unknown-authority"
     LAST_AUTHORITY = "last-authority"
+    UNKNOWN_ORGANISATION = "unknown-organisation"
+    OTHER_ORGANISATION = "other-organisation"
+    LAST_ORGANISATION = "last-organisation"
+    TOO_MANY = "too-many"
+    UNKNOWN_ACT = "unknown-act"
+    LOCKED_OUT = "locked-out"
+    NO_PROPOSAL = "no-proposal"
     LAST_SN = "last-sn"
     TOO_MANY_ADDRESSES = "too-many-addresses"
     BAD_ADDRESS = "bad-address"
@@ -48,6 +56,9 @@ class Code(StrEnum):
     NO_CHANGE = "no-change"
 
     # a training
+    NO_CONTRACT = "no-contract"
+    CREATED_ALREADY = "created-already"
+    NOT_INVITED = "not-invited"
     NO_SESSION = "no-session"
     OTHER_TERMS = "other-terms"
     TRAINING_OVER = "training-over"

@@ -27,7 +27,11 @@ Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 
 
-NodeType: TypeAlias = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
+NodeType: TypeAlias = Literal["SN", "SL", "SWOP", "SWCI", "UI", "OPERATOR", "OBSERVER"]
+"""The role of a certificate. A person acts for an organisation with SWCI, UI or OPERATOR; an OBSERVER only looks."""
+
+OrganisationId: TypeAlias = Annotated[str, msgspec.Meta(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]*\Z")]
+"""An organisation's short name, such as `hospital-a`."""
 
 
 def remark(text: str) -> str:

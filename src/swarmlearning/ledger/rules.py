@@ -58,10 +58,20 @@ class Rules:
         """Parses a block. Raises `MalformedError`; verifies no signature."""
         return block.read(raw, self.parse, self.limits.block)
 
+    def body(self, text: str) -> Body:
+        """The body with this canonical JSON, as a proposal keeps it. Raises `msgspec.DecodeError`."""
+        found: Body = self._body_decoder.decode(text)
+        return found
+
     @cached_property
     def _decoder(self) -> msgspec.json.Decoder[Transaction]:
         bodies: Any = reduce(or_, self.handlers)
         return msgspec.json.Decoder(Transaction[bodies])
+
+    @cached_property
+    def _body_decoder(self) -> msgspec.json.Decoder[Any]:
+        bodies: Any = reduce(or_, self.handlers)
+        return msgspec.json.Decoder(bodies)
 
 
 Rulebook: TypeAlias = Mapping[int, Rules]

@@ -29,7 +29,7 @@ from swarmlearning.models.assembly import Assembly, WrongChunk
 from swarmlearning.models.body import Body, Fault, SourceError, body_of
 from swarmlearning.models.compression import CODING
 from swarmlearning.models.connections import Connection, Connections, Source, reason
-from swarmlearning.models.fileserver import LIST_HEADER
+from swarmlearning.models.fileserver import HEIGHT_HEADER, LIST_HEADER
 from swarmlearning.models.store import StoreError, TensorStore
 from swarmlearning.models.tlsstream import TlsStream
 from swarmlearning.tensors.digest import DigestError, ModelDigest
@@ -70,6 +70,7 @@ class Download:
         self,
         digest: str,
         size: int | None,
+        height: int | None,
         sources: Sequence[Source],
         store: TensorStore,
         connections: Connections,
@@ -78,6 +79,7 @@ class Download:
         self.stopped = threading.Event()
         self._digest = digest
         self._size = size
+        self._headers = {} if height is None else {HEIGHT_HEADER: str(height)}
         self._sources = list(sources)  # may grow while `run` walks along it
         self._store = store
         self._connections = connections
@@ -293,7 +295,7 @@ class Download:
             if self.stopped.is_set():
                 raise SourceError("stopped", "unreachable")
             connection.stream.allow(_FRAMING_BYTES, self._stall_seconds)
-            connection.request("GET", path, headers=headers)
+            connection.request("GET", path, headers=self._headers | headers)
             return connection.getresponse()
         except BaseException:
             with self._lock:

@@ -10,16 +10,19 @@ A bundle smaller than the setting SL_MODEL_PARAMS_COMPRESSION_THRESHOLD_MB comes
 who accept that, when it pays (`compression.py`). The rest of a model, after an interruption, comes as it is: ranges
 count its own bytes.
 
+A request may state in `x-chain-height` the height of the ledger at which its sender saw that it may have the model; a
+node that has not seen that block yet waits for it, rather than refuse.
+
 HEAD works everywhere; a model's ETag is its digest. Errors are `{"detail": text}`: 403 when the client's certificate
-is not that of a member (checked first, so that strangers do not learn what is held), 404 when the model is not
-held here.
+is not that of a node that may have it (checked first, so that strangers do not learn what is held), 404 when the model
+is not held here.
 
 How the bytes of a model are sent is in `sending.py`.
 """
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from typing import Final
@@ -35,12 +38,19 @@ from swarmlearning.models.store import NotHeldError, TensorStore
 from swarmlearning.tensors.digest import ModelDigest
 
 LIST_HEADER: Final = "x-chunk-list-bytes"
+HEIGHT_HEADER: Final = "x-chain-height"
 _READERS: Final = 4
 _ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle)?")
+_HEIGHT: Final = re.compile(rb"[0-9]{1,15}")
 _RANGE: Final = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
 MayRead = Callable[[str, str], bool]
 OnMissing = Callable[[str], None]
+CatchUp = Callable[[int], Awaitable[None]]
+
+
+async def _is_up_to_date(height: int) -> None:
+    """For a node that follows no ledger."""
 
 
 class RangeError(Exception):
@@ -78,23 +88,31 @@ def file_app(
     on_missing: OnMissing = lambda digest: None,
     stall_seconds: float = 60.0,
     compress_below: int = 0,
+    catch_up: CatchUp = _is_up_to_date,
 ) -> ASGIApp:
     """Returns the application. `may_read(thumbprint, digest)` is True if the holder of a certificate may have a model.
 
     `on_missing` is called with each model that was requested and is not here: its node may believe that it is. Models
-    of fewer than `compress_below` bytes may be compressed.
+    of fewer than `compress_below` bytes may be compressed. `catch_up` waits a moment for the ledger to reach a height.
     """
-    return _FileServer(store, may_read, on_missing, stall_seconds, compress_below)
+    return _FileServer(store, may_read, on_missing, stall_seconds, compress_below, catch_up)
 
 
 class _FileServer:
     """Routes by hand: its few paths are matched to the letter, and each refusal has a text."""
 
     def __init__(
-        self, store: TensorStore, may_read: MayRead, on_missing: OnMissing, stall_seconds: float, compress_below: int
+        self,
+        store: TensorStore,
+        may_read: MayRead,
+        on_missing: OnMissing,
+        stall_seconds: float,
+        compress_below: int,
+        catch_up: CatchUp,
     ) -> None:
         self._store = store
         self._may_read = may_read
+        self._catch_up = catch_up
         self._on_missing = on_missing
         self._stall_seconds = stall_seconds
         self._compress_below = compress_below
@@ -109,11 +127,21 @@ class _FileServer:
         elif (route := _ROUTE.fullmatch(scope["path"])) is None:
             detail = "no such page; a model is at /models/<digest>, a digest has 64 lower-case hex digits"
             await send_error(send, 404, detail)
-        elif not self._may_read(peer_thumbprint(scope), route[1]):
-            detail = f"this certificate is not that of a member of the training that model {route[1]} belongs to"
+        elif not await self._may_have(scope, route[1]):
+            detail = f"this certificate is not that of a node that may have model {route[1]}"
             await send_error(send, 403, detail)
         else:
             await self._serve(route[1], route[2], scope, receive, send)
+
+    async def _may_have(self, scope: Scope, digest: str) -> bool:
+        reader = peer_thumbprint(scope)
+        if self._may_read(reader, digest):
+            return True
+        heights = [value for name, value in scope["headers"] if name == HEIGHT_HEADER.encode()]
+        if len(heights) != 1 or not _HEIGHT.fullmatch(heights[0]):
+            return False
+        await self._catch_up(int(heights[0]))
+        return self._may_read(reader, digest)
 
     async def _serve(self, digest: str, part: str | None, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -44,10 +44,16 @@ class Fetcher:
         self._downloads: dict[str, Download] = {}
 
     async def fetch(
-        self, digest: str, sources: Sequence[Source], progress: Progress | None = None, size: int | None = None
+        self,
+        digest: str,
+        sources: Sequence[Source],
+        progress: Progress | None = None,
+        size: int | None = None,
+        height: int | None = None,
     ) -> Path:
         """The file of model `digest`, fetched unless it is held; each of `sources`, (host, port), is tried once.
 
+        `height`: that of the ledger on which the caller saw that it may have the model, for sources that are behind.
         `size`, where it is known: a source that offers a model of another size is refused. `progress` is called in the
         event loop with the bytes held so far, at most ten times a second and at the end.
 
@@ -59,7 +65,7 @@ class Fetcher:
         if self._store.has(digest):
             return self._store.path(digest)
         if download is None:
-            download = self._begin(digest, sources, size)
+            download = self._begin(digest, sources, size, height)
         with download.joined(sources, progress):
             return await asyncio.shield(download.result)
 
@@ -73,8 +79,8 @@ class Fetcher:
         self._threads.shutdown()
         self._connections.close()
 
-    def _begin(self, digest: str, sources: Sequence[Source], size: int | None) -> "Download":
-        download = Download(digest, size, sources, self._store, self._connections, self._stall_seconds)
+    def _begin(self, digest: str, sources: Sequence[Source], size: int | None, height: int | None) -> "Download":
+        download = Download(digest, size, height, sources, self._store, self._connections, self._stall_seconds)
         download.result = asyncio.get_running_loop().run_in_executor(self._threads, download.run)
         self._downloads[digest] = download
 

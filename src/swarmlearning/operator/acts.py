@@ -8,10 +8,9 @@ from collections.abc import Iterable
 import msgspec
 
 from swarmlearning.errors import UserError
-from swarmlearning.identity.certificates import CertificateError, load_bundle, subject_of, thumbprint
-from swarmlearning.ledger.bodies import AddAuthority, Body, Reset, RetireAuthority, Revoke, Stop
+from swarmlearning.ledger.bodies import Body, CreateContract, Reset, Revoke, Stop
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network import Authority, Node
+from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
 from swarmlearning.views.names import displayed
@@ -43,6 +42,14 @@ def reset_contract(world: World, name: str, *, forced: bool) -> Act:
     return Act(name, Reset(forced), f"contract {displayed(name)} is empty; run {state.run + 1} may begin")
 
 
+def create_contract(world: World, name: str, created: CreateContract) -> Act:
+    """Creates a training contract. Raises `ActError`."""
+    if name in {state.name for state in trainings(world)}:
+        raise ActError(f"there is a contract {displayed(name)} already; see `swarm contract show`")
+    members = ", ".join(created.members) or "every organisation"
+    return Act(name, created, f"contract {displayed(name)} is created, for {members}")
+
+
 def stop_contract(world: World, name: str) -> Act:
     """Ends a training with the result of the round in progress. Raises `ActError`."""
     state = training(world, name)
@@ -53,31 +60,6 @@ def stop_contract(world: World, name: str) -> Act:
         "reset the contract with --force"
     )
     return Act(name, Stop(), ends)
-
-
-def add_authority(world: World, pem: str) -> Act:
-    """Trusts one more certificate authority (PEM). Raises `ActError`."""
-    try:
-        found = load_bundle(pem)
-    except CertificateError as error:
-        raise ActError(str(error)) from error
-    if len(found) != 1:
-        raise ActError(f"one authority at a time; the file has {len(found)} certificates")
-    thumb = thumbprint(found[0])
-    if any(root.thumbprint == thumb and root.active for root in authorities(world)):
-        raise ActError(f"authority {subject_of(found[0])} ({thumb[:12]}) is trusted already")
-    done = (
-        f"authority {subject_of(found[0])} ({thumb[:12]}) is trusted. Nodes accept connections under it once its "
-        "certificate is in their --capath and they have been restarted"
-    )
-    return Act(network.CONTRACT, AddAuthority(pem), done)
-
-
-def retire_authority(world: World, named: str) -> Act:
-    """Stops trusting an authority, named by the beginning of its thumbprint. Raises `ActError`."""
-    known = [root.thumbprint for root in authorities(world) if root.active]
-    thumb = _by_prefix(named, known, "trusted authority", "thumbprint", "swarm trust list")
-    return Act(network.CONTRACT, RetireAuthority(thumb), f"authority {thumb[:12]} is not trusted any more")
 
 
 def revoke_node(world: World, named: str) -> Act:
@@ -110,11 +92,6 @@ def training(world: World, name: str) -> Training:
     return found[name]
 
 
-def authorities(world: World) -> list[Authority]:
-    """All authorities, retired ones too, by thumbprint."""
-    return list(world.area("authority/", Authority))
-
-
 def node(world: World, named: str) -> Node:
     """The registered node of this name or UID (or the beginning of one). Raises `ActError`."""
     known = {each.uid: each for each in network.nodes(world)}
@@ -124,7 +101,7 @@ def node(world: World, named: str) -> Node:
     if by_name:
         uids = ", ".join(each.uid for each in by_name)
         raise ActError(f"{len(by_name)} nodes are called {displayed(named)!r}; name one by its UID: {uids}")
-    return known[_by_prefix(named, known, "node", "UID", "swarm node list")]
+    return known[by_prefix(named, known, "node", "UID", "swarm node list")]
 
 
 def sharing(world: World, found: Node) -> list[Node]:
@@ -132,8 +109,11 @@ def sharing(world: World, found: Node) -> list[Node]:
     return [each for each in network.nodes(world) if each.certificate == found.certificate]
 
 
-def _by_prefix(named: str, known: Iterable[str], kind: str, key: str, where: str) -> str:
-    """The one of `known` that begins with `named`, which is long enough. `key` is what they are, for the error."""
+def by_prefix(named: str, known: Iterable[str], kind: str, key: str, where: str) -> str:
+    """The one of `known` that begins with `named`, which is long enough. Raises `ActError`.
+
+    `kind` is what they are, `key` what they begin with, `where` the command that lists them.
+    """
     found = [each for each in known if each.startswith(named)] if len(named) >= SHORTEST_PREFIX else []
     if len(found) != 1:
         amount = "no" if not found else "more than one"

@@ -12,9 +12,10 @@ from swarmlearning import __version__
 from swarmlearning.identity.certificates import common_name, role_of
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
-from swarmlearning.ledger.bodies import Leave, NodeType, Register
+from swarmlearning.ledger.bodies import Leave, Register
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.world import World
+from swarmlearning.ledger.contracts.contract import OPERATORS
 from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.commanding import SECONDS, catch_up, following, send
 from swarmlearning.node.datadir import DataDirectory
@@ -24,9 +25,6 @@ from swarmlearning.node.sender import Author, Sender
 from swarmlearning.operator.acts import Act
 
 logger = logging.getLogger("swarm.operator")
-
-ROLES: tuple[NodeType, ...] = ("SWCI", "UI")
-"""An SN's certificate is that of a node which orders and seals; it does not register a second node beside it."""
 
 
 class Operator:
@@ -39,9 +37,9 @@ class Operator:
         self._registered = False
 
     @property
-    def world(self) -> World:
-        """The newest verified state."""
-        return self._follower.chain.world
+    def chain(self) -> Chain:
+        """The verified ledger as it stands."""
+        return self._follower.chain
 
     async def perform(self, act: Act) -> int:
         """The height of the block in which the act stands. Raises `NodeError` with the ledger's reason."""
@@ -64,10 +62,10 @@ async def acting(address: str, identity: Identity, directory: Path) -> AsyncIter
     Raises `NodeError`, `Unavailable` or `Refusal`.
     """
     role = role_of(identity.certificate)
-    if role not in ROLES:
+    if role not in OPERATORS:
         raise NodeError(
             f"{identity.cert_path} is a certificate for {role}; an operator needs one whose name begins with SWCI- or "
-            "UI- (for trying out: swarm cert --node SWCI-1)"
+            "UI- (or OPERATOR-; for trying out: swarm cert --node SWCI-1)"
         )
     with DataDirectory(directory) as place:
         follower = Follower([address], client_context(identity), place.pin)

@@ -16,7 +16,7 @@ when it has tried for its patience.
 from collections.abc import Iterable
 
 from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze, Progress, Publish
-from swarmlearning.ledger.contracts.training.state import Round, Submission, awaited
+from swarmlearning.ledger.contracts.training.state import Round, Submission, awaited, enough
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import LEAST_SECONDS, TOO_SLOW, RoundSettings
@@ -65,29 +65,32 @@ class Leading:
         facts.timers.succeeded(MERGING)
         if done.result and done.result != current.base:
             facts.held.add(done.result)
-        facts.send(Publish(done.round, done.term, done.result, done.size, done.receipt))
+        result, size = done.result, done.size
+        if result and not enough(facts.training, {part.uid for part in done.receipt.contributions}):
+            result, size = "", 0  # as many models as minPeers, but of too few organisations
+        facts.send(Publish(done.round, done.term, result, size, done.receipt))
 
     # --- decisions --------------------------------------------------------------------------------------------------
 
     def decide(self) -> None:
         """Does what a leader does now, if this node is one."""
-        facts, current, terms = self._facts, self._facts.training.round, self._facts.training.terms
-        if current is None or terms is None or current.leader != facts.uid or facts.publishes(current):
+        facts, current = self._facts, self._facts.training.round
+        if current is None or current.leader != facts.uid or facts.publishes(current):
             self._unusable.clear()  # should the round collect again, everybody gets another chance
             self._unreachable = frozenset()
             return
         if current.phase == "frozen":
-            self._leave_out_slow(current, terms.min_peers)
+            self._leave_out_slow(current)
         self._collect(current, self._to_fetch(current))
         if current.phase == "frozen":
             self._report_progress(current)
             self._merge(current)
             return
         reached = tuple(uid for uid in current.unreachable if current.submissions[uid].digest in facts.held)
-        if current.usable + len(reached) >= terms.min_peers:
+        if enough(facts.training, current.counted.union(reached)):
             self._report_progress(current)
             self._wait_for_others(current, reached)
-        elif len(current.submissions) >= terms.min_peers:
+        elif enough(facts.training, current.submissions):
             self._wait_for_unreachable(current)
 
     def _to_fetch(self, current: Round) -> list[Submission]:
@@ -171,14 +174,14 @@ class Leading:
         timer = Timer("merge-delay", facts.key_of(current))
         return facts.timers.expired(timer, self._settings.patience(current) / 2)
 
-    def _leave_out_slow(self, current: Round, min_peers: int) -> None:
-        """Waits for the others, where minPeers models are here, three times as long as these took."""
+    def _leave_out_slow(self, current: Round) -> None:
+        """Waits for the others, where enough models are here, three times as long as these took."""
         facts, work = self._facts, self._facts.work
         entries = current.submissions.values()
         known = (*entries, *current.late.values())
         here = [one for one in known if one.weight == 0 or one.digest in facts.held]
         failed = [one for one in known if self._unusable.get(one.digest, "too-slow") != "too-slow"]
-        if len(here) + len(failed) < min_peers:
+        if not enough(facts.training, {one.uid for one in (*here, *failed)}):
             return
         limit = max([LEAST_SECONDS, *(TOO_SLOW * work.fetched_in(one.digest) for one in here)])
         for digest in sorted({one.digest for one in entries if one.weight > 0} & work.fetching):

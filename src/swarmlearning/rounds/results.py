@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from statistics import median_high
 
 from swarmlearning.ledger.bodies import Missing, ReportPerformance
-from swarmlearning.ledger.contracts.training.state import Member, alive, misses
+from swarmlearning.ledger.contracts.training.losing import misses
+from swarmlearning.ledger.contracts.training.state import Member, alive, enough
 from swarmlearning.rounds.events import Timer, Verify
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import QUIET_SECONDS, REMEMBERED, TOO_SLOW, RoundSettings
@@ -194,9 +195,9 @@ class Results:
     def _lets_others_end(self) -> bool:
         """Returns whether the others can settle a final result without this node, so that it need not be made again."""
         training = self._facts.training
-        if training.result is None or training.terms is None or not training.over:
+        if training.result is None or not training.over:
             return False
-        return len(alive(training).intersection(training.result.holders)) >= training.terms.min_peers
+        return enough(training, alive(training).intersection(training.result.holders))
 
     # --- reporting it -----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from statistics import median_high
 from typing import Literal
 
 from swarmlearning.ledger.bodies import Depose
-from swarmlearning.ledger.contracts.training.state import Round
+from swarmlearning.ledger.contracts.training.state import Round, enough
 from swarmlearning.rounds.events import Key, Timer
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import REMEMBERED, SLOW_RATE, RoundSettings
@@ -34,10 +34,11 @@ class Watching:
             self._judge(current)
 
     def _due_round(self) -> Round | None:
-        current, terms = self._facts.training.round, self._facts.training.terms
-        if current is None or terms is None or not current.leader:
+        state = self._facts.training
+        current = state.round
+        if current is None or not current.leader:
             return None
-        return current if current.phase == "frozen" or current.usable >= terms.min_peers else None
+        return current if current.phase == "frozen" or enough(state, current.counted) else None
 
     def _note(self, current: Round | None) -> None:
         """Remembers since when the present leader's round is due, and how long those took that are published."""

@@ -14,7 +14,7 @@ from typing import Final
 from swarmlearning.address import AddressError, split
 from swarmlearning.api.client import Refusal
 from swarmlearning.channel.messages import SPARE_FILE
-from swarmlearning.ledger.bodies import Depose, Lost, Publish, Submit, TrainingBody
+from swarmlearning.ledger.bodies import Depose, Lost, TrainingBody
 from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training, state_of
@@ -77,7 +77,6 @@ class Effects:
     ) -> None:
         self.contract = ""
         self.moved = 0  # bytes fetched and merged
-        self.offered: dict[str, str] = {}  # digest to contract: models that this node is just naming on the ledger
         self._tasks = tasks
         self._follower = follower
         self._sender = sender
@@ -121,8 +120,6 @@ class Effects:
     async def _send(self, body: TrainingBody | Lost) -> None:
         training = self.contract
         contract = network.CONTRACT if isinstance(body, Lost) else training
-        digest = _named(body)
-        self.offered[digest] = contract
         try:
             height = await self._sender.send(contract, body)
         except Refusal as refusal:
@@ -136,8 +133,6 @@ class Effects:
             self._narrator.sent(body)
             if training == self.contract:
                 self._emit(Accepted(body, height))
-        finally:
-            self.offered.pop(digest, None)
 
     # --- other sites' models ----------------------------------------------------------------------------------------
 
@@ -148,7 +143,13 @@ class Effects:
             return
         with self._store.pinned(digest):
             try:
-                await self._fetcher.fetch(digest, self._sources(action), self._progress(), self._ml.model_size)
+                await self._fetcher.fetch(
+                    digest,
+                    self._sources(action),
+                    self._progress(),
+                    self._ml.model_size,
+                    self._follower.chain.height,
+                )
             except TransferError as error:
                 self._narrator.not_fetched(digest, str(error))
                 self._emit(FetchFailed(digest, str(error), error.fault))
@@ -293,14 +294,3 @@ class Effects:
     async def _wait(self, action: SetTimer) -> None:
         await asyncio.sleep(action.seconds)
         self._emit(TimerFired(action.timer, self.moved))
-
-
-def _named(body: TrainingBody | Lost) -> str:
-    """The model that a transaction names for others to fetch here, empty when it names none."""
-    match body:
-        case Submit(digest=digest):
-            return digest
-        case Publish(result=digest):
-            return digest
-        case _:
-            return ""

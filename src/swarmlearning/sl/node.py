@@ -8,7 +8,7 @@ import logging
 import os
 import shlex
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,9 @@ logger = logging.getLogger("swarm.SL")
 
 CONTACT_ATTEMPTS = 12
 LEAVE_SECONDS = 2.0
+CATCH_UP_SECONDS = 5.0
+MOST_AHEAD = 1024
+"""Blocks by which another node may be ahead; one that claims more is not waited for."""
 OVER_ALREADY = 3
 """Exit status of an SL whose script came after the end of the training: to start it again is of no use."""
 CONTACT_HINT = (
@@ -168,10 +171,19 @@ async def _take_part(
 def _files(settings: SlSettings, place: DataDirectory, follower: Follower, driver: Driver) -> ASGIApp:
     return file_app(
         driver.store,
-        lambda thumbprint, digest: may_read(follower.chain, place.uid, thumbprint, digest, driver.effects.offered),
+        lambda thumbprint, digest: may_read(follower.chain, place.uid, thumbprint, digest),
         driver.missed,
         compress_below=settings.compress_below,
+        catch_up=lambda height: _catch_up(follower, height),
     )
+
+
+async def _catch_up(follower: Follower, height: int) -> None:
+    """Waits a moment for a block that another node has seen already."""
+    if follower.chain.height < height <= follower.chain.height + MOST_AHEAD:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                await follower.reached(height)
 
 
 async def _announce(settings: SlSettings, server: Server, host: str, sender: Sender) -> str:

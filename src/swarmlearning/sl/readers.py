@@ -1,39 +1,33 @@
-"""The nodes that may fetch a model from this one: those in its training, identified by their certificates."""
+"""The nodes that may fetch a model from this one, identified by their certificates.
 
-from collections.abc import Mapping
-from types import MappingProxyType
+A result is for the members of its training. What one site has contributed is for the leader of the round in progress
+alone, and for whoever takes over from it: nobody else sees the model of a single site.
+"""
 
 from swarmlearning.ledger.access import registered_peer
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import Training
 
-NOTHING_OFFERED: Mapping[str, str] = MappingProxyType({})
 
-
-def may_read(
-    chain: Chain, uid: str, thumbprint: str, digest: str, offered: Mapping[str, str] = NOTHING_OFFERED
-) -> bool:
+def may_read(chain: Chain, uid: str, thumbprint: str, digest: str) -> bool:
     """True if the holder of a registered certificate may have a model that the node `uid` holds.
 
-    So may the members of the training that names it. `offered`, digest to contract, are models that this node has just
-    named in a transaction: others may see it on the chain before this node does. What no training names is for nobody.
+    What no training names is for nobody.
     """
     reader = registered_peer(chain.world, thumbprint, chain.time_ms)
     if reader is None:
         return False
     own = (state for state in chain.world.area("training/", Training) if uid in state.members)
-    naming = (state for state in own if digest in _named(state) or offered.get(digest) == state.name)
-    members = {member for state in naming for member in state.members}
-    return any(node.uid in members for node in reader.nodes)
+    readers = {member for state in own for member in _readers(state, digest)}
+    return any(node.uid in readers for node in reader.nodes)
 
 
-def _named(state: Training) -> set[str]:
-    """The models that a training names at present."""
-    rounds = [state.round] if state.round else []
-    named = set()
-    if state.result:
-        rounds.append(state.result.closed)
-        named.add(state.result.digest)
-    for one in rounds:
-        named |= {one.base, *(entry.digest for entry in (*one.submissions.values(), *one.late.values()))}
-    return named
+def _readers(state: Training, digest: str) -> set[str]:
+    """The members that may have this model now."""
+    current, result = state.round, state.result
+    if digest in (result and result.digest, result and result.closed.base, current and current.base):
+        return set(state.members)
+    if current is None:
+        return set()
+    contributed = (*current.submissions.values(), *current.late.values())
+    return {current.leader} if any(entry.digest == digest for entry in contributed) else set()

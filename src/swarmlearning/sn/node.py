@@ -26,6 +26,7 @@ from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.health import answering
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.listening import listening_host
+from swarmlearning.node.organisations import NOT_DESCRIBED, Founding
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, find_binary
@@ -60,7 +61,7 @@ ETCD_FOLDER = "etcd"
 class SnSettings:
     """The settings of one SN. `api_service` and `p2p_service` are how others reach it when that is not
     `host` and the port listened on; `sentinel_address` is the API of any SN to join through; a `witness` has no API.
-    `bind`: the address to listen on, empty: see `listening_host`."""
+    `bind`: the address to listen on, empty: see `listening_host`. `founding`: what a new network begins with."""
 
     name: str
     host: str
@@ -75,6 +76,7 @@ class SnSettings:
     p2p_service: str
     witness: bool
     bind: str = ""
+    founding: Founding = NOT_DESCRIBED
 
 
 async def run_sn(settings: SnSettings, identity: Identity, report_ready: ReportReady) -> None:
@@ -140,7 +142,7 @@ class _Sn:
         signer = identity.signer()
         self._miner = Miner(self._engine.switch, place.uid, signer, lambda: time.time_ns() // 1_000_000)
         author = Author(signer, place.uid, place.incarnation)
-        self._registration = Registration(settings.name, identity, author, self._miner, self._peers)
+        self._registration = Registration(settings.name, identity, settings.founding, author, self._miner, self._peers)
         self._placed = False
         self._host = ""  # where it listens, even when others reach it elsewhere
         self._listens = ""  # its API there

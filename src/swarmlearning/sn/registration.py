@@ -12,7 +12,6 @@ from functools import partial
 from swarmlearning import __version__
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
-from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.bodies import Announce, Body, Genesis, Leave, Register
 from swarmlearning.ledger.chain import RULES_VERSION
@@ -21,6 +20,7 @@ from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.organisations import Founding, founders
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.sn.miner import Miner
@@ -35,8 +35,11 @@ REACH_SECONDS = 20.0
 class Registration:
     """The records of one start of an SN called `name`, sealed by its own miner whenever the ledger admits that."""
 
-    def __init__(self, name: str, identity: Identity, author: Author, miner: Miner, others: Others) -> None:
+    def __init__(
+        self, name: str, identity: Identity, founding: Founding, author: Author, miner: Miner, others: Others
+    ) -> None:
         self._name = name
+        self._founding = founding
         self._identity = identity
         self._author = author
         self._miner = miner
@@ -48,11 +51,12 @@ class Registration:
         genesis = Genesis(
             network_name=network_name,
             founder_name=self._name,
-            authorities=tuple(to_pem(anchor) for anchor in self._identity.anchors),
+            organisations=self._founding.organisations or founders(self._identity.anchors),
             certificate=self._identity.bundle,
             version=__version__,
             rules_version=RULES_VERSION,
             created_ms=time.time_ns() // 1_000_000,
+            policies=self._founding.policies,
         )
         logger.warning(
             "Founding a new network %r. Only its first SN does that: every other SN joins it with --sentinel-ip and "

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from swarmlearning.views.names import Names, displayed, name_of
+from swarmlearning.views.proposals import ProposalView
 from swarmlearning.views.report import RoundReport, TrainingReport
 from swarmlearning.views.training import Activity, Awaited, Participation, Waiting
 
@@ -168,3 +169,13 @@ def _reason(each: Awaited, names: Names, addresses: Names) -> str:
 
 def _at(uid: str, addresses: Names) -> str:
     return f", at {addresses[uid]}" if uid in addresses else ""
+
+
+def proposal_text(found: ProposalView) -> str:
+    """One sentence for an open proposal: whose signatures it waits for, and how they are given."""
+    needs = {"majority": "a majority of the organisations", "all": "all organisations"}.get(found.needs, found.needs)
+    return (
+        f"proposal {found.number} ({found.act}) needs {needs}; signed by {', '.join(found.signed) or 'nobody'}, "
+        f"not yet by {', '.join(found.missing) or 'nobody'}. Their operators sign with: "
+        f"swarm proposal sign {found.number}"
+    )

@@ -8,13 +8,13 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from swarmlearning.ledger.contracts.training.losing import misses
 from swarmlearning.ledger.contracts.training.state import (
     Attendance,
     Member,
     Round,
     Training,
     alive,
-    misses,
     present,
 )
 from swarmlearning.ledger.fields import Count

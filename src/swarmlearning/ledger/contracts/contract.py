@@ -6,7 +6,7 @@ list.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import msgspec
 
@@ -64,11 +64,29 @@ class Permission(NamedTuple):
     of_others: frozenset[NodeType] | None = None
 
 
+ANYBODY = "*"
+"""Returned in place of an organisation: an act that any organisation may do alone."""
+
+
+def nobody(world: World, contract: str, body: Any) -> str:
+    """The organisation that an act concerns, where there is none that could do it alone."""
+    return ""
+
+
+class Act(NamedTuple):
+    """What operators do for their organisations: the policy of this name says whose signatures it needs. The
+    organisation that it `concerns` (its ID, from world, contract and body) may always do it alone."""
+
+    name: str
+    concerns: Callable[[World, str, Any], str] = nobody
+
+
 class Rule(NamedTuple):
-    """The handler of a body, and its permission."""
+    """The handler of a body, its permission and, where more than one organisation may have to agree, its act."""
 
     change: Change
     permission: Permission
+    act: Act | None = None
 
 
 class Contract(Protocol):
@@ -100,7 +118,7 @@ class Contract(Protocol):
         """The transactions that an SN may propose; `live`: UID and incarnation of each node with a lease."""
 
 
-ANY: frozenset[NodeType] = frozenset({"SN", "SL", "SWOP", "SWCI", "UI"})
+ANY: frozenset[NodeType] = frozenset(get_args(NodeType))
 SN: frozenset[NodeType] = frozenset({"SN"})
 SL: frozenset[NodeType] = frozenset({"SL"})
-OPERATORS: frozenset[NodeType] = frozenset({"SN", "SWCI", "UI"})
+OPERATORS: frozenset[NodeType] = frozenset({"SWCI", "UI", "OPERATOR"})

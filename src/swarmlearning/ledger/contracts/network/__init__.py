@@ -1,15 +1,20 @@
-"""The network contract: authorities, certificates, nodes and their incarnations.
+"""The network contract: organisations, their authorities, certificates, nodes and their incarnations.
 
-A node is a UID, bound at its first registration to an identity: a certificate subject under one authority. A renewed
-certificate of that subject by that authority, with whatever key, is the same node; one by another authority never is.
-Several nodes may share one certificate, so a certificate is never the node. Each start of a process registers with a
-higher incarnation; from then on the older process of that UID is a zombie whose transactions are refused.
+The organisation is the principal: it has authorities that issue certificates for some roles, and its operators act for
+it (`policies.py` says what one may do alone and what needs others).
+
+A node is a UID, bound at its first registration to an identity: a certificate subject under one organisation. Another
+certificate of that subject by an authority of that organisation, with whatever key, is the same node; one of another
+organisation never is. Several nodes may share one certificate, so a certificate is never the node. Each start of a
+process registers with a higher incarnation; from then on the older process of that UID is a zombie whose transactions
+are refused.
 
 An SN that has sealed a void block is in *quarantine*: its state or its program is not that of the others. It seals no
 more, votes no more and is not believed, until it is started again and registers anew through another SN.
 
-Entries of the world: `network`, `authority/<thumbprint>`, `certificate/<thumbprint>`, `node/<uid>`, `window/<uid>`,
-`quarantine/<uid>`, `recovery/<height>`. This page has the names that readers need; handlers are in the modules beside.
+Entries of the world: `network`, `organisation/<id>`, `authority/<thumbprint>`, `certificate/<thumbprint>`,
+`node/<uid>`, `window/<uid>`, `quarantine/<uid>`, `recovery/<height>`, `policy/<act>`, `proposal/<number>`. This page
+has the names that readers need; handlers are in the modules beside.
 """
 
 from swarmlearning.ledger.contracts.network.replay import is_used
@@ -19,6 +24,8 @@ from swarmlearning.ledger.contracts.network.state import (
     Certificate,
     Network,
     Node,
+    Organisation,
+    Proposal,
     Quarantine,
     Recovery,
     Window,
@@ -32,6 +39,10 @@ from swarmlearning.ledger.contracts.network.state import (
     network,
     node,
     nodes,
+    organisation,
+    organisations,
+    proposal,
+    proposals,
     quarantine,
     recoveries,
     sn_addresses,
@@ -44,6 +55,8 @@ __all__ = [
     "Certificate",
     "Network",
     "Node",
+    "Organisation",
+    "Proposal",
     "Quarantine",
     "Recovery",
     "Window",
@@ -58,6 +71,10 @@ __all__ = [
     "network",
     "node",
     "nodes",
+    "organisation",
+    "organisations",
+    "proposal",
+    "proposals",
     "quarantine",
     "recoveries",
     "sn_addresses",

@@ -1,18 +1,53 @@
 """The bodies of transactions of the network contract."""
 
-from swarmlearning.ledger.fields import Body, Count, Digest, Name, NodeType, Pem, Positive, Uid
+from typing import Annotated, Literal, TypeAlias, get_args
+
+import msgspec
+
+from swarmlearning.ledger.fields import Body, Count, Digest, Name, NodeType, OrganisationId, Pem, Positive, Uid
+
+ROLES: tuple[NodeType, ...] = get_args(NodeType)
+MAX_ANCHORS = 8
+MAX_ORGANISATIONS = 64
 
 
-class Genesis(Body, frozen=True):
-    """Founds a network; the only transaction of block 0."""
+ActName: TypeAlias = Annotated[str, msgspec.Meta(max_length=40, pattern=r"^[a-z]+(-[a-z]+)*\Z")]
+Quorum: TypeAlias = Literal["none", "one", "own", "majority", "all"]
+"""Whose operators have to sign: nobody's (a contract is created by its first session); one organisation's; that of the
+organisation which the act concerns; those of more than half of the organisations; of all."""
+
+
+class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A certificate authority of an organisation, and the roles for which it may issue certificates.
+
+    `certificate`: the authority's own; after it there may be the same authority's certificate by its predecessor.
+    `trust_domain`: of SPIFFE IDs; where it is set, the authority issues for IDs of this domain only.
+    """
+
+    certificate: Pem
+    roles: tuple[NodeType, ...] = ROLES
+    trust_domain: Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[a-z0-9._-]*\Z")] = ""
+
+
+class NewOrganisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An organisation as it is admitted; `name` is for people."""
+
+    id: OrganisationId
+    name: Name
+    anchors: Annotated[tuple[Anchor, ...], msgspec.Meta(min_length=1, max_length=MAX_ANCHORS)]
+
+
+class Genesis(Body, frozen=True, omit_defaults=True):
+    """Founds a network; the only transaction of block 0. `policies`: quorums of acts that are not the default."""
 
     network_name: Name
     founder_name: Name
-    authorities: tuple[Pem, ...]
+    organisations: Annotated[tuple[NewOrganisation, ...], msgspec.Meta(max_length=MAX_ORGANISATIONS)]
     certificate: Pem
     version: Name
     rules_version: int
     created_ms: Count
+    policies: dict[ActName, Quorum] = msgspec.field(default_factory=dict)
 
 
 class Register(Body, frozen=True):
@@ -33,10 +68,29 @@ class Announce(Body, frozen=True):
     addresses: dict[Name, Name]
 
 
-class AddAuthority(Body, frozen=True):
-    """Trust one more certificate authority from this height on."""
+class Renew(Body, frozen=True):
+    """The node uses another certificate of its identity from now on, by which this is signed; it goes on running."""
 
     certificate: Pem
+
+
+class AdmitOrganisation(Body, frozen=True):
+    """One more organisation takes part from this height on, or one that was retired again."""
+
+    organisation: NewOrganisation
+
+
+class RetireOrganisation(Body, frozen=True):
+    """An organisation takes no part any more: its authorities are not trusted, and its nodes have left."""
+
+    organisation: OrganisationId
+
+
+class AddAuthority(Body, frozen=True):
+    """Trust one more certificate authority of an organisation from this height on."""
+
+    organisation: OrganisationId
+    anchor: Anchor
 
 
 class RetireAuthority(Body, frozen=True):
@@ -49,6 +103,25 @@ class Revoke(Body, frozen=True):
     """Stop trusting one node certificate from this height on."""
 
     thumbprint: Digest
+
+
+class SetPolicy(Body, frozen=True):
+    """From now on this act needs that quorum. The change itself needs the quorum that is in force for the act."""
+
+    act: ActName
+    quorum: Quorum
+
+
+class Sign(Body, frozen=True):
+    """The sender's organisation agrees to a proposal; its last signature puts the proposal into effect."""
+
+    proposal: Positive
+
+
+class Reject(Body, frozen=True):
+    """The sender's organisation does not agree to a proposal, and takes back its signature if it has signed."""
+
+    proposal: Positive
 
 
 class SwitchRules(Body, frozen=True):

@@ -4,10 +4,22 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from swarmlearning.ledger.contracts.contract import ANY, OPERATORS, SN, Permission, Presence, Proposal, Rule, TxContext
-from swarmlearning.ledger.contracts.network import recovery, registration, state, trust
+from swarmlearning.ledger.contracts.contract import (
+    ANY,
+    OPERATORS,
+    SN,
+    Act,
+    Change,
+    Permission,
+    Presence,
+    Proposal,
+    Rule,
+    TxContext,
+)
+from swarmlearning.ledger.contracts.network import members, policies, recovery, registration, state
 from swarmlearning.ledger.contracts.network.bodies import (
     AddAuthority,
+    AdmitOrganisation,
     Announce,
     Back,
     Genesis,
@@ -15,13 +27,31 @@ from swarmlearning.ledger.contracts.network.bodies import (
     Lost,
     Recover,
     Register,
+    Reject,
+    Renew,
     RetireAuthority,
+    RetireOrganisation,
     Revoke,
+    SetPolicy,
+    Sign,
     SwitchRules,
 )
 from swarmlearning.ledger.contracts.network.state import CONTRACT, Node, node, watched
 from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.world import World
+
+_ACTS: Mapping[type[Body], tuple[Change, Act | None]] = {
+    AdmitOrganisation: (members.admit, Act("admit-organisation")),
+    RetireOrganisation: (members.retire, Act("retire-organisation", members.concerned)),
+    AddAuthority: (members.add_authority, Act("add-authority", members.succeeding)),
+    RetireAuthority: (members.retire_authority, Act("retire-authority", members.concerned)),
+    Revoke: (members.revoke, Act("revoke", members.concerned)),
+    SwitchRules: (registration.switch_rules, Act("switch-rules")),
+    SetPolicy: (policies.set_policy, Act("set-policy")),
+    Sign: (policies.answer, None),
+    Reject: (policies.answer, None),
+}
+"""What operators do. A policy is changed by the quorum of its own act."""
 
 
 class NetworkContract:
@@ -31,12 +61,15 @@ class NetworkContract:
     single = True
     entries: Mapping[str, type[msgspec.Struct]] = {
         "network": state.Network,
+        "organisation": state.Organisation,
         "authority": state.Authority,
         "certificate": state.Certificate,
         "node": state.Node,
         "window": state.Window,
         "quarantine": state.Quarantine,
         "recovery": state.Recovery,
+        "policy": state.Policy,
+        "proposal": state.Proposal,
     }
     rules: Mapping[type[Body], Rule] = {
         Genesis: Rule(registration.genesis, Permission(SN)),
@@ -46,10 +79,8 @@ class NetworkContract:
         Lost: Rule(registration.presence, Permission(ANY, of_others=SN)),
         Back: Rule(registration.presence, Permission(ANY, of_others=SN)),
         Recover: Rule(recovery.recover, Permission(SN)),
-        AddAuthority: Rule(trust.add_authority, Permission(OPERATORS)),
-        RetireAuthority: Rule(trust.retire_authority, Permission(OPERATORS)),
-        Revoke: Rule(trust.revoke, Permission(OPERATORS)),
-        SwitchRules: Rule(registration.switch_rules, Permission(OPERATORS)),
+        Renew: Rule(registration.renew, Permission(ANY)),
+        **{body: Rule(change, Permission(OPERATORS), act) for body, (change, act) in _ACTS.items()},
     }
 
     def presence(self, before: World, after: World, body: Body, tx: TxContext) -> Iterator[Presence]:
@@ -65,8 +96,8 @@ class NetworkContract:
                 yield Presence(body.uid, "present", body.incarnation)
             case Lost():
                 yield Presence(body.uid, "ml-lost" if body.uid == tx.sender else "lost", body.incarnation)
-            case Revoke() | RetireAuthority():
-                for known in trust.shut_out_by(after, body):
+            case Revoke() | RetireAuthority() | RetireOrganisation():
+                for known in members.shut_out_by(after, body, tx.time_ms):
                     yield Presence(known.uid, "left", known.incarnation, trusted=False)
             case Leave() | Recover():
                 gone = {known.uid for known in before.area("node/", Node) if known.left}

@@ -5,19 +5,31 @@ import msgspec
 from swarmlearning.address import AddressError, split
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.contract import TxContext
-from swarmlearning.ledger.contracts.network.bodies import Announce, Back, Genesis, Leave, Lost, Register, SwitchRules
-from swarmlearning.ledger.contracts.network.state import Network, Node, admitted, network, node
-from swarmlearning.ledger.contracts.network.trust import read_authority
+from swarmlearning.ledger.contracts.network.bodies import (
+    Announce,
+    Back,
+    Genesis,
+    Leave,
+    Lost,
+    Register,
+    Renew,
+    SwitchRules,
+)
+from swarmlearning.ledger.contracts.network.members import founding
+from swarmlearning.ledger.contracts.network.policies import with_policies
+from swarmlearning.ledger.contracts.network.state import Certificate, Network, Node, admitted, network, node
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.fields import NodeType
 from swarmlearning.ledger.world import World
 
 MAX_ADDRESSES = 8
+INCARNATION_STEP = 1_000_000
+"""By so much a node's incarnation grows at most from one registration to the next: starts that failed in between."""
 
 
 def genesis(world: World, contract: str, body: Genesis, tx: TxContext) -> World:
-    """The world after block 0: the network, its authorities and its founding SN."""
+    """The world after block 0: the network, its organisations and its founding SN."""
     founder = tx.signer
-    roots = [read_authority(pem) for pem in body.authorities]
     entry = Network(
         name=body.network_name, founder=tx.sender, created_ms=body.created_ms, rules_version=body.rules_version
     )
@@ -32,12 +44,11 @@ def genesis(world: World, contract: str, body: Genesis, tx: TxContext) -> World:
         left=False,
         version=body.version,
         addresses={},
-        authority=founder.authority,
+        organisation=founder.organisation,
     )
-    return World().with_entries(
+    return with_policies(founding(body.organisations), body.policies).with_entries(
         {
             "network": entry,
-            **{f"authority/{root.thumbprint}": root for root in roots},
             f"certificate/{founder.thumbprint}": founder,
             f"node/{tx.sender}": sn,
         }
@@ -45,17 +56,17 @@ def genesis(world: World, contract: str, body: Genesis, tx: TxContext) -> World:
 
 
 def register(world: World, contract: str, body: Register, tx: TxContext) -> World:
-    """Binds a UID to its identity, a subject under one authority, or raises its incarnation."""
+    """Binds a UID to its identity, a subject under one organisation, or raises its incarnation."""
     stored = tx.signer
-    if stored.role != body.node_type:
-        raise Rejection(
-            Code.BAD_ROLE,
-            f"certificate {stored.subject} is for the role {stored.role}, but a {body.node_type} registers with it; "
-            f"use a certificate whose name begins with {body.node_type}-",
-        )
+    _check_role(stored, body.node_type)
     known = node(world, tx.sender)
     if known is not None:
         _check_same_node(known, tx)
+    most = (known.incarnation if known else 0) + INCARNATION_STEP
+    if tx.incarnation > most:
+        raise Rejection(
+            Code.FAR_INCARNATION, f"incarnation {tx.incarnation} of node {tx.sender}; the next is {most} at most"
+        )
     entry = Node(
         uid=tx.sender,
         type=body.node_type,
@@ -67,9 +78,29 @@ def register(world: World, contract: str, body: Register, tx: TxContext) -> Worl
         left=False,
         version=body.version,
         addresses=known.addresses if known else {},
-        authority=stored.authority,
+        organisation=stored.organisation,
     )
     return world.with_entries({f"certificate/{stored.thumbprint}": stored, f"node/{tx.sender}": entry})
+
+
+def renew(world: World, contract: str, body: Renew, tx: TxContext) -> World:
+    """The sender goes on with the certificate that it has signed with, another one of its identity."""
+    known = node(world, tx.sender)
+    assert known is not None
+    _check_role(tx.signer, known.type)
+    if tx.signer.thumbprint == known.certificate:
+        raise Rejection(Code.NO_CHANGE, f"node {tx.sender} uses this certificate already")
+    renewed = msgspec.structs.replace(known, certificate=tx.signer.thumbprint)
+    return world.with_entries({f"certificate/{tx.signer.thumbprint}": tx.signer, f"node/{tx.sender}": renewed})
+
+
+def _check_role(stored: Certificate, node_type: NodeType) -> None:
+    if stored.role != node_type:
+        raise Rejection(
+            Code.BAD_ROLE,
+            f"certificate {stored.subject} is for the role {stored.role}, but a {node_type} registers with it; "
+            f"use a certificate whose name begins with {node_type}-",
+        )
 
 
 def _check_same_node(known: Node, tx: TxContext) -> None:
@@ -79,11 +110,11 @@ def _check_same_node(known: Node, tx: TxContext) -> None:
             f"UID {tx.sender} belongs to {known.subject}, not to {tx.signer.subject}; "
             "each node needs a data directory of its own",
         )
-    if known.authority != tx.signer.authority:
+    if known.organisation != tx.signer.organisation:
         raise Rejection(
             Code.OTHER_SUBJECT,
-            f"UID {tx.sender} belongs to {known.subject} of another certificate authority; "
-            "use a certificate by the authority it first registered with, or another data directory",
+            f"UID {tx.sender} belongs to {known.subject} of organisation {known.organisation}, not of "
+            f"{tx.signer.organisation}; use a certificate of that organisation, or another data directory",
         )
     if tx.incarnation <= known.incarnation:
         raise Rejection(

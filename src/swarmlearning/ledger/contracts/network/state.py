@@ -1,8 +1,11 @@
 """The entries of the network contract, and how they are looked up."""
 
+from typing import Literal
+
 import msgspec
 
 from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.network.bodies import Quorum
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import NodeType
 from swarmlearning.ledger.world import World
@@ -19,30 +22,42 @@ class Network(msgspec.Struct, frozen=True):
     rules_version: int
 
 
+class Organisation(msgspec.Struct, frozen=True):
+    """An organisation; `active` until retired."""
+
+    id: str
+    name: str
+    active: bool
+
+
 class Authority(msgspec.Struct, frozen=True):
-    """A certificate of an authority; `active` until retired. `identity` is that of the authority, however renewed."""
+    """A certificate of an organisation's authority; `active` until retired. `identity` is that of the authority,
+    however renewed. It issues for these roles, and where `trust_domain` is set for SPIFFE IDs of that domain only."""
 
     thumbprint: str
     pem: str
     active: bool
     identity: str
+    organisation: str
+    roles: tuple[NodeType, ...]
+    trust_domain: str
 
 
 class Certificate(msgspec.Struct, frozen=True):
-    """A node certificate with its intermediates (PEM, leaf first), stored once; `authority` vouches for it."""
+    """A node certificate with its intermediates (PEM, leaf first), stored once; `organisation` has issued it."""
 
     thumbprint: str
     pem: str
     subject: str
     role: NodeType
     revoked: bool
-    authority: str
+    organisation: str
 
 
 class Node(msgspec.Struct, frozen=True):
     """A registered node. `alive` follows its lease as the SNs report it; `left`: it has left the network for good.
 
-    It belongs to whoever has a certificate of `subject` by `authority`, never to another authority's of that subject.
+    It belongs to whoever has a certificate of `subject` by `organisation`, never to another one's of that subject.
     """
 
     uid: str
@@ -55,7 +70,7 @@ class Node(msgspec.Struct, frozen=True):
     left: bool
     version: str
     addresses: dict[str, str]
-    authority: str
+    organisation: str
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -80,6 +95,30 @@ class Recovery(msgspec.Struct, frozen=True):
     height: int
     by: str
     lost: tuple[str, ...]
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The quorum of an act, where it is not the default."""
+
+    act: str
+    quorum: Quorum
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """An act that needs more than one organisation: `body` (canonical JSON) for `contract`, proposed by `by`.
+
+    `signed`, `rejected`: organisations. It can be signed while it is open, until `expires_ms`.
+    """
+
+    number: int
+    act: str
+    contract: str
+    body: str
+    by: str
+    expires_ms: int
+    signed: tuple[str, ...]
+    rejected: tuple[str, ...] = ()
+    state: Literal["open", "done", "rejected"] = "open"
 
 
 def network(world: World) -> Network:
@@ -147,6 +186,26 @@ def authorities(world: World) -> tuple[Authority, ...]:
     return world.derived("authority/", Authority, _active)
 
 
+def organisation(world: World, named: str) -> Organisation | None:
+    """The organisation of this ID, retired ones too."""
+    return world.get(f"organisation/{named}", Organisation)
+
+
+def proposal(world: World, number: int) -> Proposal | None:
+    """The proposal of this number."""
+    return world.get(f"proposal/{number}", Proposal)
+
+
+def proposals(world: World) -> list[Proposal]:
+    """All proposals, oldest first."""
+    return sorted(world.area("proposal/", Proposal), key=lambda each: each.number)
+
+
+def organisations(world: World) -> tuple[Organisation, ...]:
+    """The active organisations, by ID."""
+    return world.derived("organisation/", Organisation, _taking_part)
+
+
 def last_height(world: World, uid: str) -> int:
     """Height of the newest transaction of the node's present incarnation; 0 before the first."""
     window = world.get(f"window/{uid}", Window)
@@ -168,6 +227,10 @@ def _departed(known: tuple[Node, ...]) -> tuple[Node, ...]:
 
 
 def _active(known: tuple[Authority, ...]) -> tuple[Authority, ...]:
+    return tuple(each for each in known if each.active)
+
+
+def _taking_part(known: tuple[Organisation, ...]) -> tuple[Organisation, ...]:
     return tuple(each for each in known if each.active)
 
 

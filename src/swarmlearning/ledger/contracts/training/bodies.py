@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from swarmlearning.choices import CheckinMode, MergeMethod
-from swarmlearning.ledger.fields import Body, Count, Digest, Positive, Remark, Uid
+from swarmlearning.ledger.fields import Body, Count, Digest, OrganisationId, Positive, Remark, Uid
 
 SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active"]
 InitialSync: TypeAlias = Literal["merged", "one"]
@@ -16,7 +16,25 @@ Measure: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 Distance: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
 Cosine: TypeAlias = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 Weight: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=100)]
+Weights: TypeAlias = Literal["own", "equal"]
 BaseDigest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+
+
+class CreateContract(Body, frozen=True, omit_defaults=True):
+    """An operator creates a training contract, which its organisation owns.
+
+    `members` may train, `observers` may look on (their nodes read its state, no model); no member named: every
+    organisation may. `min_organisations`: sites of so many organisations have to contribute to a round; 0: a majority
+    of three or more members, else one. `weights`: each site's own `nodeWeightage`, or equal. Method, minPeers and
+    structure are left to the first session where they are empty or 0."""
+
+    members: tuple[OrganisationId, ...] = ()
+    observers: tuple[OrganisationId, ...] = ()
+    min_organisations: Count = 0
+    weights: Weights = "own"
+    merge_method: MergeMethod | None = None
+    min_peers: Count = 0
+    structure: BaseDigest = ""
 
 
 class OpenSession(Body, frozen=True, omit_defaults=True):
@@ -180,7 +198,8 @@ class Reset(Body, frozen=True):
 
 
 TrainingBody: TypeAlias = (
-    OpenSession
+    CreateContract
+    | OpenSession
     | Submit
     | Freeze
     | Progress

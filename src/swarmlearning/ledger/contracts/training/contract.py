@@ -6,12 +6,24 @@ from typing import Any
 import msgspec
 
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.contract import OPERATORS, SL, SN, Change, Permission, Presence, Proposal, Rule
+from swarmlearning.ledger.contracts.contract import (
+    ANYBODY,
+    OPERATORS,
+    SL,
+    SN,
+    Act,
+    Change,
+    Permission,
+    Presence,
+    Proposal,
+    Rule,
+)
 from swarmlearning.ledger.contracts.contract import TxContext as Tx
-from swarmlearning.ledger.contracts.training import recovery
+from swarmlearning.ledger.contracts.training import recovery, sessions
 from swarmlearning.ledger.contracts.training import transactions as does
 from swarmlearning.ledger.contracts.training.bodies import (
     CloseSession,
+    CreateContract,
     Depose,
     Freeze,
     Missing,
@@ -25,7 +37,9 @@ from swarmlearning.ledger.contracts.training.bodies import (
     Submit,
     Void,
 )
-from swarmlearning.ledger.contracts.training.state import Training, all_hold, lost_model, state_of
+from swarmlearning.ledger.contracts.training.charter import check_charter, create
+from swarmlearning.ledger.contracts.training.losing import lost_model
+from swarmlearning.ledger.contracts.training.state import Training, all_hold, state_of
 from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.world import World
 
@@ -48,6 +62,7 @@ def _depose(world: World, contract: str, body: Depose, tx: Tx) -> World:
         state,
         body,
         tx.sender,
+        organisation=tx.signer.organisation,
         by_sn=sender is not None and sender.type == "SN",
         leader_incarnation=leader.incarnation if leader else 0,
         leader_height=network.last_height(world, leader.uid) if leader else 0,
@@ -55,25 +70,48 @@ def _depose(world: World, contract: str, body: Depose, tx: Tx) -> World:
     return world.with_entries({f"training/{contract}": state})
 
 
-def _open_session(state: Training, body: OpenSession, tx: Tx) -> Training:
-    identity = f"{tx.signer.subject} by {tx.signer.authority}"
-    return does.open_session(state, body, tx.sender, tx.incarnation, tx.time_ms, network=tx.network, identity=identity)
+def _open_session(world: World, contract: str, body: OpenSession, tx: Tx) -> World:
+    state = state_of(world, contract)
+    check_charter(world, state, body, tx.signer.organisation)
+    identity = f"{tx.signer.subject} of {tx.signer.organisation}"
+    opened = sessions.open_session(
+        state,
+        body,
+        tx.sender,
+        tx.incarnation,
+        tx.time_ms,
+        network=tx.network,
+        identity=identity,
+        organisation=tx.signer.organisation,
+    )
+    return world.with_entries({f"training/{contract}": opened})
+
+
+def _stop(state: Training, body: Stop, tx: Tx) -> Training:
+    return sessions.stop(state)
+
+
+def _reset(state: Training, body: Reset, tx: Tx) -> Training:
+    return sessions.reset(state, body.forced)
+
+
+def _owner(world: World, contract: str, body: Body) -> str:
+    """The organisation that owns a contract. One that nobody owns, anybody may stop and reset."""
+    charter = state_of(world, contract).charter
+    return charter.owner if charter else ANYBODY
 
 
 _BY_SL, _BY_SN = Permission(SL), Permission(SN)
 _RULES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Permission]] = {
-    OpenSession: (_open_session, _BY_SL),
     Submit: (lambda s, body, tx: does.submit(s, body, tx.sender, tx.time_ms), _BY_SL),
     Freeze: (lambda s, body, tx: does.freeze(s, body, tx.sender), _BY_SL),
     Progress: (lambda s, body, tx: does.progress(s, body, tx.sender), _BY_SL),
     Publish: (lambda s, body, tx: does.publish(s, body, tx.sender, tx.time_ms), _BY_SL),
     ReportPerformance: (lambda s, body, tx: does.report_performance(s, body, tx.sender), _BY_SL),
     Missing: (lambda s, body, tx: recovery.missing(s, body, tx.sender), _BY_SL),
-    CloseSession: (lambda s, body, tx: does.close_session(s, body, tx.sender), _BY_SL),
+    CloseSession: (lambda s, body, tx: sessions.close_session(s, body, tx.sender), _BY_SL),
     Void: (lambda s, body, tx: recovery.void(s, body, tx.time_ms), _BY_SN),
     Settle: (lambda s, body, tx: recovery.settle(s, body), _BY_SN),
-    Stop: (lambda s, body, tx: does.stop(s), Permission(OPERATORS)),
-    Reset: (lambda s, body, tx: does.reset(s, body.forced), Permission(OPERATORS)),
 }
 
 
@@ -85,6 +123,10 @@ class TrainingContract:
     entries: Mapping[str, type[msgspec.Struct]] = {"training": Training}
     rules: Mapping[type[Body], Rule] = {
         Depose: Rule(_depose, Permission(SN | SL)),
+        OpenSession: Rule(_open_session, _BY_SL),
+        CreateContract: Rule(create, Permission(OPERATORS), Act("create-contract")),
+        Stop: Rule(_step(_stop), Permission(OPERATORS), Act("stop-contract", _owner)),
+        Reset: Rule(_step(_reset), Permission(OPERATORS), Act("reset-contract", _owner)),
         **{body: Rule(_step(change), permission) for body, (change, permission) in _RULES.items()},
     }
 
@@ -121,10 +163,10 @@ class TrainingContract:
 def _noted(state: Training, change: Presence, time_ms: int) -> Training:
     uid, attendance, incarnation, trusted = change
     if not trusted:
-        return does.shut_out(state, uid, incarnation, time_ms)
+        return sessions.shut_out(state, uid, incarnation, time_ms)
     if attendance == "moved":
-        return does.changed_address(state, uid)
-    return does.set_attendance(state, uid, attendance, incarnation, time_ms)
+        return sessions.changed_address(state, uid)
+    return sessions.set_attendance(state, uid, attendance, incarnation, time_ms)
 
 
 def _report(world: World, state: Training) -> Depose | None:

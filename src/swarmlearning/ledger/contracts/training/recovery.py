@@ -3,11 +3,14 @@
 Each raises `Rejection` when the transaction does not hold; then nothing has changed. `state.py` has the theory.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.bodies import Depose, Missing, Settle, Void
+from swarmlearning.ledger.contracts.training.losing import lost_model, misses
 from swarmlearning.ledger.contracts.training.state import (
     Member,
     Result,
@@ -15,8 +18,6 @@ from swarmlearning.ledger.contracts.training.state import (
     Training,
     alive,
     all_hold,
-    lost_model,
-    misses,
 )
 from swarmlearning.ledger.contracts.training.transitions import (
     elect_leader,
@@ -31,9 +32,19 @@ from swarmlearning.ledger.contracts.training.transitions import (
 
 
 def depose(
-    state: Training, body: Depose, uid: str, *, by_sn: bool, leader_incarnation: int, leader_height: int
+    state: Training,
+    body: Depose,
+    uid: str,
+    *,
+    organisation: str,
+    by_sn: bool,
+    leader_incarnation: int,
+    leader_height: int,
 ) -> Training:
-    """Replaces a leader: when an SN reports its lease as gone, at its own request, or at two reports of no progress."""
+    """Replaces a leader: when an SN reports its lease as gone, at its own request, or at enough reports of no progress.
+
+    `organisation` is the sender's. Two reporters are enough; of two organisations, where three or more take part.
+    """
     current = round_in_progress(state, body.round)
     if body.term != current.term or not current.leader:
         raise Rejection(Code.STALE_TERM, f"round {current.number} is in term {current.term}, not {body.term}")
@@ -42,7 +53,7 @@ def depose(
     if body.incarnation != leader_incarnation:
         raise Rejection(Code.OLD_INCARNATION, f"the leader now runs as incarnation {leader_incarnation}")
     if body.cause == "overdue":
-        return _overdue(state, current, uid, by_sn=by_sn)
+        return _overdue(state, current, uid, organisation, by_sn=by_sn)
     if leader_height > body.seen_height:
         raise Rejection(
             Code.PROGRESS, f"the leader sent a transaction at height {leader_height}, after {body.seen_height}"
@@ -55,13 +66,19 @@ def depose(
         return _deposed(state, current)
     if uid in current.no_progress:
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
-    reporters = (*current.no_progress, uid)
-    if len(reporters) < 2:
+    reporters = {**current.no_progress, uid: organisation}
+    if not _are_enough(state, current, reporters, 2):
         return msgspec.structs.replace(state, round=msgspec.structs.replace(current, no_progress=reporters))
     return _deposed(state, current)
 
 
-def _overdue(state: Training, current: Round, uid: str, *, by_sn: bool) -> Training:
+def _are_enough(state: Training, current: Round, reporters: Mapping[str, str], needed: int) -> bool:
+    """True if so many nodes have reported, of two organisations where others than the leader's are two or more."""
+    others = {state.members[uid].organisation for uid in alive(state)} - {state.members[current.leader].organisation}
+    return len(reporters) >= needed and len(set(reporters.values())) >= min(2, len(others))
+
+
+def _overdue(state: Training, current: Round, uid: str, organisation: str, *, by_sn: bool) -> Training:
     """The leader moves on but takes far too long: for members to judge, two of them where there are as many others."""
     if by_sn:
         raise Rejection(Code.NOT_ALLOWED, "only other members judge how long a leader takes")
@@ -69,8 +86,8 @@ def _overdue(state: Training, current: Round, uid: str, *, by_sn: bool) -> Train
         raise Rejection(Code.STALE_TERM, f"{uid} leads this term itself; the report is of another leader")
     if uid in current.overdue:
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
-    reporters = (*current.overdue, uid)
-    if len(reporters) < min(2, len(alive(state) - {current.leader})):
+    reporters = {**current.overdue, uid: organisation}
+    if not _are_enough(state, current, reporters, min(2, len(alive(state) - {current.leader}))):
         return msgspec.structs.replace(state, round=msgspec.structs.replace(current, overdue=reporters))
     return _deposed(state, current)
 

@@ -51,17 +51,19 @@ previous model could stand instead, in round 0 or when nobody has it any more, w
 In round 0 all start from one model: the merged one, or (initial sync `one`) that of a single contributor.
 
 Timers live outside: the contract knows heights and terms, never seconds. This module holds its state and the queries of
-readers; `transactions.py` has one function a transaction, `transitions.py` the transitions that the state triggers.
+readers; `sessions.py` and `transactions.py` have one function a transaction, `transitions.py` the transitions that the
+state triggers, `losing.py` when a model is lost, `charter.py` what operators lay down.
 """
 
+from collections.abc import Collection
 from statistics import median_low
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.ledger.contracts.training.adaptive import Pace
-from swarmlearning.ledger.contracts.training.bodies import InitialSync, Receipt, SubmissionKind
+from swarmlearning.ledger.contracts.training.bodies import InitialSync, Receipt, SubmissionKind, Weights
 from swarmlearning.ledger.world import World
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left"]
@@ -85,6 +87,19 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     features: str = ""
 
 
+class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an operator has laid down for a contract: see `CreateContract`. `owner` is an organisation."""
+
+    owner: str
+    members: tuple[str, ...] = ()
+    observers: tuple[str, ...] = ()
+    min_organisations: int = 1
+    weights: Weights = "own"
+    merge_method: MergeMethod | None = None
+    min_peers: int = 0
+    structure: str = ""
+
+
 class Performance(msgspec.Struct, frozen=True):
     """A member's last report."""
 
@@ -97,9 +112,9 @@ class Performance(msgspec.Struct, frozen=True):
 
 class Member(msgspec.Struct, frozen=True):
     """A session. `awaited`: rounds wait for it. `finished`: its local training has ended. `identity`: what its sender
-    was identified by. `unreachable`: others could not fetch the result that it alone held; `void_results`: how often
-    that was so. `contributed` counts the rounds in which its model was merged, and `repeated` those of them in which
-    that was not trained for the round; `model` is the digest of the one merged last."""
+    was identified by, of this `organisation`. `unreachable`: others could not fetch the result that it alone held;
+    `void_results`: how often that was so. `contributed` counts the rounds in which its model was merged, and `repeated`
+    those of them in which that was not trained for the round; `model` is the digest of the one merged last."""
 
     uid: str
     incarnation: int
@@ -123,6 +138,7 @@ class Member(msgspec.Struct, frozen=True):
     repeated: int = 0
     model: str = ""
     void_results: int = 0
+    organisation: str = ""
 
     @property
     def present(self) -> bool:
@@ -160,10 +176,10 @@ class Round(msgspec.Struct, frozen=True):
 
     `base` is the standing result's digest, empty in round 0, or when it is lost; `base_missing` are those who can get
     it from nobody; of these, `base_given_up` have tried for long. `unreachable` are contributors whose models could not
-    be fetched yet. `deposed` are leaders that made no progress, once for each time; `overdue` are members that report
-    that the present one takes too long. `voids` counts the results of this round that were void. `reports` counts how
-    often the leader has reported progress in this term, `moved` is what it reported last: the bytes that its node has
-    moved, counted from anywhere.
+    be fetched yet. `deposed` are leaders that made no progress, once for each time. `no_progress` and `overdue`: who
+    reports that of the present one, or that it takes too long, and of which organisation. `voids` counts the results of
+    this round that were void. `reports` counts how often the leader has reported progress in this term, `moved` is what
+    it reported last: the bytes that its node has moved, counted from anywhere.
     """
 
     number: int
@@ -175,12 +191,12 @@ class Round(msgspec.Struct, frozen=True):
     submissions: dict[str, Submission]
     late: dict[str, Submission]
     barred: dict[str, Barred]
-    no_progress: tuple[str, ...]
+    no_progress: dict[str, str]
     unreachable: tuple[str, ...] = ()
     base_missing: tuple[str, ...] = ()
     base_given_up: tuple[str, ...] = ()
     deposed: tuple[str, ...] = ()
-    overdue: tuple[str, ...] = ()
+    overdue: dict[str, str] = msgspec.field(default_factory=dict)
     voids: int = 0
     reports: int = 0
     moved: int = 0
@@ -189,6 +205,11 @@ class Round(msgspec.Struct, frozen=True):
     def usable(self) -> int:
         """The number of models that are in and count to minPeers."""
         return len(self.submissions) - len(self.unreachable)
+
+    @property
+    def counted(self) -> set[str]:
+        """The members whose models these are."""
+        return self.submissions.keys() - set(self.unreachable)
 
     def bars(self, uid: str, digest: str) -> bool:
         """True if this model may not be submitted while the present leader leads."""
@@ -260,6 +281,7 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     network: str = ""
     order: str = ""
     stopping: bool = False
+    charter: Charter | None = None
 
 
 def state_of(world: World, name: str) -> Training:
@@ -267,7 +289,7 @@ def state_of(world: World, name: str) -> Training:
     return world.get(f"training/{name}", Training) or empty(name)
 
 
-def empty(name: str, run: int = 1) -> Training:
+def empty(name: str, run: int = 1, charter: Charter | None = None) -> Training:
     """A contract without sessions."""
     return Training(
         name=name,
@@ -279,6 +301,7 @@ def empty(name: str, run: int = 1) -> Training:
         over=False,
         rounds=0,
         pace=Pace(eighths=8),
+        charter=charter,
     )
 
 
@@ -305,7 +328,7 @@ def all_hold(state: Training) -> bool:
     if result is None or state.terms is None:
         return False
     holders, lacking = there.intersection(result.holders), lacking_result(state)
-    given_up = lacking <= set(result.given_up) and len(holders) >= max(state.terms.min_peers, len(lacking))
+    given_up = lacking <= set(result.given_up) and enough(state, holders) and len(holders) >= len(lacking)
     return bool(holders) and (not lacking or given_up)
 
 
@@ -317,7 +340,20 @@ def lacking_result(state: Training) -> set[str]:
 
 def present(state: Training) -> int:
     """The number of members that are alive, with their ML process."""
-    return sum(member.present for member in state.members.values())
+    return len(present_members(state))
+
+
+def present_members(state: Training) -> set[str]:
+    """The members that are alive, with their ML process."""
+    return {uid for uid, member in state.members.items() if member.present}
+
+
+def enough(state: Training, uids: Collection[str]) -> bool:
+    """True if these members are enough to go on with: minPeers, of as many organisations as the contract requires."""
+    if state.terms is None or len(uids) < state.terms.min_peers:
+        return False
+    needed = state.charter.min_organisations if state.charter else 1
+    return needed == 1 or len({state.members[uid].organisation for uid in uids}) >= needed
 
 
 def weight_in(current: Round, member: Member, kind: SubmissionKind) -> int:
@@ -328,41 +364,3 @@ def weight_in(current: Round, member: Member, kind: SubmissionKind) -> int:
 def alive(state: Training) -> set[str]:
     """The members whose nodes are alive, with or without their ML process."""
     return {uid for uid, member in state.members.items() if member.alive}
-
-
-class Misses(NamedTuple):
-    """The members that miss the model to train on from, which is the result of round `number`; of these, some have
-    `given_up` after trying for long, or get it far too slowly."""
-
-    number: int
-    missing: tuple[str, ...]
-    given_up: tuple[str, ...]
-    slow: tuple[str, ...] = ()
-
-
-def misses(state: Training) -> Misses | None:
-    """The members that miss the standing result, or, where that is void, the base of the round in progress."""
-    result, current = state.result, state.round
-    if result is not None:
-        return Misses(result.closed.number, result.missing, result.given_up, result.slow)
-    if current is None or not current.base:
-        return None
-    return Misses(current.number - 1, current.base_missing, current.base_given_up)
-
-
-def lost_model(state: Training) -> int | None:
-    """The round whose result is lost: training cannot go on with it. None where none is, or too few are there to judge.
-
-    That is so of a model that all miss; of one that too few hold to go on with, while the others have given up; and of
-    one that fewer hold than have given up, where those can go on. Whoever does not miss a base counts as its holder.
-    """
-    there, missed = alive(state), misses(state)
-    if state.terms is None or state.settled or not there or missed is None:
-        return None
-    if len(there) < state.terms.min_peers and not state.over:
-        return None  # who is away may have it; once training is over nobody new can come in their place
-    missing, given_up = there.intersection(missed.missing), there.intersection((*missed.given_up, *missed.slow))
-    holders = there.intersection(state.result.holders) if state.result else there - missing
-    alone = len(holders) < state.terms.min_peers and bool(given_up) and holders | given_up == there
-    outnumbered = len(given_up) >= state.terms.min_peers and len(given_up) > len(holders)
-    return missed.number if missing == there or alone or outnumbered else None

@@ -1,4 +1,4 @@
-"""The transactions of a training contract: one function each, from (state, body, sender) to the state after it.
+"""The transactions of a round: one function each, from (state, body, sender) to the state after it.
 
 Each raises `Rejection` when the transaction does not hold; then nothing has changed. `state.py` has the theory.
 """
@@ -7,12 +7,9 @@ import msgspec
 
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.adaptive import next_interval
 from swarmlearning.ledger.contracts.training.bodies import (
-    CloseSession,
     Exclusion,
     Freeze,
-    OpenSession,
     Progress,
     Publish,
     Receipt,
@@ -22,7 +19,6 @@ from swarmlearning.ledger.contracts.training.bodies import (
 from swarmlearning.ledger.contracts.training.receipts import check_receipt, check_result
 from swarmlearning.ledger.contracts.training.state import (
     PARTS,
-    Attendance,
     Barred,
     Member,
     Performance,
@@ -32,16 +28,12 @@ from swarmlearning.ledger.contracts.training.state import (
     Training,
     alive,
     awaited,
-    empty,
-    present,
+    enough,
     weight_in,
 )
-from swarmlearning.ledger.contracts.training.terms import ANEW, with_terms
 from swarmlearning.ledger.contracts.training.transitions import (
     elect_leader,
     freeze_if_complete,
-    holds,
-    is_round_zero,
     member_of,
     next_term,
     open_round,
@@ -51,153 +43,12 @@ from swarmlearning.ledger.contracts.training.transitions import (
     shortened,
     standing_result,
     terms_of,
-    with_hope,
     with_member,
     without_mark,
 )
 
 MOST_REPORTS = 8 * PARTS
 """Of progress in one term: all models pass once over the network and at most seven times through a merge."""
-
-# --- sessions -------------------------------------------------------------------------------------------------------
-
-
-def open_session(
-    state: Training,
-    body: OpenSession,
-    uid: str,
-    incarnation: int,
-    now_ms: int,
-    *,
-    network: str = "",
-    identity: str = "",
-) -> Training:
-    """Adds a member, or readmits one whose process or ML process was restarted; the latter until all is settled.
-
-    `identity` is what the sender is identified by, `network` the network's id: the order of leaders follows from them.
-    """
-    if state.over and (state.settled or uid not in state.members):
-        raise Rejection(Code.TRAINING_OVER, f"training of contract {state.name} is over; {ANEW}")
-    state = with_terms(state, body)
-    known = state.members.get(uid)
-    member = Member(
-        uid=uid,
-        incarnation=incarnation,
-        weightage=body.weightage,
-        sync_frequency=body.sync_frequency,
-        interval=next_interval(body.sync_frequency, state.pace) if body.adaptive else body.sync_frequency,
-        checkin=body.checkin,
-        epochs=body.epochs,
-        adaptive=body.adaptive,
-        may_lead=body.may_lead,
-        attendance="present",
-        since_ms=now_ms,
-        awaited=is_round_zero(state),
-        finished=False,
-        contributed=known.contributed if known else 0,
-        late=known.late if known else 0,
-        performance=known.performance if known else None,
-        best_loss=known.best_loss if known else None,
-        identity=identity,
-        unreachable=known.unreachable if known else False,
-        repeated=known.repeated if known else 0,
-        model=known.model if known else "",
-        void_results=known.void_results if known else 0,
-    )
-    state = msgspec.structs.replace(state, network=network, members={**state.members, uid: member})
-    if known and known.incarnation != incarnation:
-        state = changed_address(state, uid)
-    if state.round is None and not state.over and present(state) >= terms_of(state).min_peers:
-        state = open_round(state, number=0, base="", now_ms=now_ms)
-    return freeze_if_complete(elect_leader(state))
-
-
-def changed_address(state: Training, uid: str) -> Training:
-    """A member can be reached at another address, or was started again: whether others can fetch from it is open."""
-    if uid in state.members:
-        state = with_member(state, msgspec.structs.replace(state.members[uid], unreachable=False))
-    if state.round and uid in state.round.unreachable:
-        state = msgspec.structs.replace(state, round=without_mark(state.round, uid))
-    return freeze_if_complete(with_hope(state, uid))
-
-
-def close_session(state: Training, body: CloseSession, uid: str) -> Training:
-    """The member's local training has ended; it stays and contributes by its check-in mode."""
-    member = member_of(state, uid)
-    if member.finished:
-        raise Rejection(Code.CLOSED_ALREADY, f"the session of {uid} is closed already")
-    return with_member(state, msgspec.structs.replace(member, finished=True, checkin=body.checkin))
-
-
-def set_attendance(state: Training, uid: str, attendance: Attendance, incarnation: int, now_ms: int) -> Training:
-    """Records that a member went away or returned; a lost leader is replaced at once.
-
-    One whose process was started again since is `restarted` until it opens its session again.
-    """
-    member = state.members.get(uid)
-    if member is None:
-        return state
-    if attendance != "lost" and incarnation != member.incarnation:
-        attendance = "restarted"
-    if member.attendance == attendance:
-        return state
-    expected = attendance == "present" and (is_round_zero(state) or holds(state, uid))
-    if not member.present:
-        state = with_hope(state, uid)
-    state = with_member(
-        state, msgspec.structs.replace(member, attendance=attendance, since_ms=now_ms, awaited=expected)
-    )
-    if state.round is None and state.terms and not state.over and present(state) >= state.terms.min_peers:
-        state = open_round(state, number=0, base="", now_ms=now_ms)
-    if attendance in ("lost", "restarted", "left") and state.round and state.round.leader == uid:
-        state = next_term(state)
-    return freeze_if_complete(elect_leader(pace_if_complete(state)))
-
-
-def shut_out(state: Training, uid: str, incarnation: int, now_ms: int) -> Training:
-    """A member is not trusted any more: it has left, and the round in progress does not merge its model.
-
-    A round that has too few models then is collected again, with those that came late.
-    """
-    if state.round is not None:
-        state = msgspec.structs.replace(state, round=_without_model(state.round, uid))
-    state = set_attendance(state, uid, "left", incarnation, now_ms)
-    current = state.round
-    if current is None or current.phase != "frozen" or current.usable >= terms_of(state).min_peers:
-        return state
-    again = msgspec.structs.replace(
-        current, phase="collecting", submissions={**current.submissions, **current.late}, late={}
-    )
-    return freeze_if_complete(elect_leader(next_term(msgspec.structs.replace(state, round=again))))
-
-
-def _without_model(current: Round, uid: str) -> Round:
-    return msgspec.structs.replace(
-        without_mark(current, uid),
-        submissions={other: entry for other, entry in current.submissions.items() if other != uid},
-        late={other: entry for other, entry in current.late.items() if other != uid},
-    )
-
-
-def reset(state: Training, forced: bool) -> Training:
-    """An empty contract for the next run."""
-    if not (state.over or forced or not state.members):
-        raise Rejection(Code.NOT_OVER, f"training of contract {state.name} is not over; force the reset to end it")
-    return empty(state.name, run=state.run + 1)
-
-
-def stop(state: Training) -> Training:
-    """Lets the training end with the result of the round in progress."""
-    if state.over:
-        raise Rejection(Code.TRAINING_OVER, f"training of contract {state.name} is over already")
-    if state.stopping:
-        raise Rejection(Code.NO_CHANGE, f"training of contract {state.name} ends with the round in progress already")
-    if state.round is None:
-        raise Rejection(Code.NO_ROUND, f"contract {state.name} has no round in progress; reset it instead")
-    return msgspec.structs.replace(state, stopping=True)
-
-
-# --- a round --------------------------------------------------------------------------------------------------------
 
 
 def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
@@ -248,9 +99,11 @@ def freeze(state: Training, body: Freeze, uid: str) -> Training:
         raise Rejection(Code.FROZEN_ALREADY, f"the contributors of round {current.number} are fixed already")
     for member in body.reached:
         current = without_mark(current, member)
-    needed = terms_of(state).min_peers
-    if current.usable < needed:
-        raise Rejection(Code.BELOW_MIN_PEERS, f"round {current.number} has {current.usable} of {needed} models")
+    if not enough(state, current.counted):
+        raise Rejection(
+            Code.BELOW_MIN_PEERS,
+            f"round {current.number} has {current.usable} of {terms_of(state).min_peers} models{_of_how_many(state)}",
+        )
     for straggler in set(body.stragglers).intersection(awaited(state)):
         state = with_member(state, msgspec.structs.replace(state.members[straggler], awaited=False))
     return msgspec.structs.replace(state, round=msgspec.structs.replace(current, phase="frozen"))
@@ -266,7 +119,7 @@ def progress(state: Training, body: Progress, uid: str) -> Training:
             Code.NO_PROGRESS,
             f"{body.moved} bytes moved are no progress yet; the next report is of {current.next_report}",
         )
-    noted = msgspec.structs.replace(current, no_progress=(), reports=current.reports + 1, moved=body.moved)
+    noted = msgspec.structs.replace(current, no_progress={}, reports=current.reports + 1, moved=body.moved)
     return msgspec.structs.replace(state, round=noted)
 
 
@@ -276,7 +129,7 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
     if current.phase != "frozen":
         raise Rejection(Code.COLLECTING, f"round {current.number} is still collecting; freeze it first")
     check_receipt(terms_of(state), current, body)
-    if len(body.receipt.contributions) < terms_of(state).min_peers:
+    if not enough(state, [part.uid for part in body.receipt.contributions]):
         return _collect_again(state, current, body)
     check_result(terms_of(state), current, body)
     same = state.result if body.result == current.base else None  # whoever held it, holds it
@@ -295,8 +148,8 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
     state = msgspec.structs.replace(
         state, result=result, members=_credited(state, current, result, uid), rounds=current.number + 1
     )
-    finished = sum(member.finished for member in state.members.values())
-    if state.stopping or finished >= terms_of(state).min_peers:
+    finished = [uid for uid, member in state.members.items() if member.finished]
+    if state.stopping or enough(state, finished):
         return msgspec.structs.replace(state, round=None, over=True)
     return open_round(state, number=current.number + 1, base=body.result, now_ms=now_ms)
 
@@ -345,8 +198,8 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
     if body.result:
         raise Rejection(
             Code.BELOW_MIN_PEERS,
-            f"{len(body.receipt.contributions)} usable models are fewer than minPeers "
-            f"{terms_of(state).min_peers}: the round collects again, without a result",
+            f"{len(body.receipt.contributions)} usable models are fewer than minPeers {terms_of(state).min_peers}"
+            f"{_of_how_many(state)}: the round collects again, without a result",
         )
     parts = {part.uid: part for part in body.receipt.exclusions}
     unreachable = {uid for uid, part in parts.items() if part.reason in ("unreachable", "too-slow")}
@@ -362,6 +215,12 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
     )
     state = next_term(msgspec.structs.replace(state, round=again))
     return freeze_if_complete(elect_leader(state, previous=current.leader))
+
+
+def _of_how_many(state: Training) -> str:
+    """What the contract requires besides minPeers, for a sentence."""
+    needed = state.charter.min_organisations if state.charter else 1
+    return f", or not of {needed} organisations" if needed > 1 else ""
 
 
 def _barred(current: Round, part: Exclusion) -> Barred:

@@ -17,6 +17,7 @@ from swarmlearning.ledger.contracts.training.state import (
     Terms,
     Training,
     awaited,
+    enough,
     present,
 )
 
@@ -38,7 +39,7 @@ def open_round(state: Training, number: int, base: str, now_ms: int) -> Training
         submissions={},
         late={},
         barred={},
-        no_progress=(),
+        no_progress={},
     )
     return elect_leader(msgspec.structs.replace(state, round=opened))
 
@@ -47,7 +48,7 @@ def next_term(state: Training) -> Training:
     """The round goes on without a leader; `elect_leader` finds the next."""
     assert state.round is not None
     following = msgspec.structs.replace(
-        state.round, term=state.round.term + 1, leader="", no_progress=(), overdue=(), reports=0
+        state.round, term=state.round.term + 1, leader="", no_progress={}, overdue={}, reports=0
     )
     return msgspec.structs.replace(state, round=following)
 
@@ -76,7 +77,7 @@ def _eligible(state: Training, current: Round) -> list[str]:
     """The members that may lead now: those who can do it best, and the next best where all of these have failed though
     the models to merge could be fetched."""
     willing = [member for member in state.members.values() if member.may_lead]
-    fetched = state.terms is not None and current.usable >= state.terms.min_peers
+    fetched = enough(state, current.counted)
     eligible: list[str] = []
     for unreachable in (False, True):
         for attendance in ("present", "ml-lost"):
@@ -114,7 +115,7 @@ def freeze_if_complete(state: Training) -> Training:
     current = state.round
     if current is None or current.phase == "frozen" or awaited(state):
         return state
-    if current.usable < terms_of(state).min_peers:
+    if not enough(state, current.counted):
         return state
     return msgspec.structs.replace(state, round=msgspec.structs.replace(current, phase="frozen"))
 

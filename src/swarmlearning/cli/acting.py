@@ -1,0 +1,50 @@
+"""The common part of an operator's commands: read the verified ledger, or send one act and report what became of it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from swarmlearning.cli.connection import VERIFIED, Connection
+from swarmlearning.cli.console import make_console, make_table
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.world import World
+from swarmlearning.node.errors import NodeError
+from swarmlearning.operator.acts import Act
+from swarmlearning.operator.reading import read_remote
+from swarmlearning.operator.session import acting
+from swarmlearning.views.proposals import proposal_of
+from swarmlearning.views.render import proposal_text
+
+logger = logging.getLogger("swarm.operator")
+
+
+def verified(connection: Connection) -> Chain:
+    """The ledger as it stands, verified here. Raises `UserError`."""
+    kept = connection.directory / VERIFIED
+    recorder, problem = asyncio.run(read_remote(connection.address, connection.credentials.identity(), kept))
+    if problem:
+        raise NodeError(f"the ledger of the SN at {connection.address} cannot be used: {problem}; name another SN")
+    if recorder.void:
+        logger.error("%s", recorder.void)
+    return recorder.chain
+
+
+def perform(connection: Connection, compose: Callable[[World], Act]) -> None:
+    """Sends an act and prints what it did, or who has to agree first. Raises `UserError`."""
+
+    async def send() -> str:
+        async with acting(connection.address, connection.credentials.identity(), connection.directory) as operator:
+            act = compose(operator.chain.world)
+            height = await operator.perform(act)
+            waiting = proposal_of(operator.chain.world, act.contract, act.body, operator.chain.time_ms)
+            return f"{proposal_text(waiting) if waiting else act.done} (block {height})"
+
+    print(asyncio.run(send()))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints rows below these headings."""
+    table = make_table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    make_console().print(table)

@@ -1,0 +1,227 @@
+"""Organisations of the network: they come and go, and so do their authorities; and certificates are revoked.
+
+An authority belongs to one organisation: its name and key identify it, however often its certificate is renewed.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+from cryptography import x509
+
+from swarmlearning.identity.certificates import (
+    CertificateError,
+    authority_of,
+    is_authority,
+    is_issued_by,
+    load_bundle,
+    subject_of,
+    thumbprint,
+    to_pem,
+)
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.contract import TxContext
+from swarmlearning.ledger.contracts.network.bodies import (
+    MAX_ANCHORS,
+    MAX_ORGANISATIONS,
+    AddAuthority,
+    AdmitOrganisation,
+    Anchor,
+    NewOrganisation,
+    RetireAuthority,
+    RetireOrganisation,
+    Revoke,
+)
+from swarmlearning.ledger.contracts.network.state import (
+    CONTRACT,
+    Authority,
+    Certificate,
+    Node,
+    Organisation,
+    admitted,
+    authorities,
+    certificate,
+    nodes,
+    organisation,
+    organisations,
+)
+from swarmlearning.ledger.contracts.network.trust import authorities_of, is_trusted
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.world import World
+
+
+def founding(found: Iterable[NewOrganisation]) -> World:
+    """A world with these organisations and their authorities. Raises `Rejection`."""
+    world = World()
+    for each in found:
+        if organisation(world, each.id):
+            raise Rejection(Code.NO_CHANGE, f"two organisations are called {each.id}")
+        world = _with_organisation(world, each)
+    return world
+
+
+def admit(world: World, contract: str, body: AdmitOrganisation, tx: TxContext) -> World:
+    """One more organisation, or one that was retired again, now with these authorities."""
+    known = organisation(world, body.organisation.id)
+    if known is not None and known.active:
+        raise Rejection(Code.NO_CHANGE, f"organisation {known.id} takes part already")
+    if len(organisations(world)) >= MAX_ORGANISATIONS:
+        raise Rejection(Code.TOO_MANY, f"a network has {MAX_ORGANISATIONS} organisations at most")
+    return _with_organisation(world, body.organisation)
+
+
+def retire(world: World, contract: str, body: RetireOrganisation, tx: TxContext) -> World:
+    """Ends the part of an organisation; never of the last one."""
+    known = _active(world, body.organisation)
+    if len(organisations(world)) == 1:
+        raise Rejection(Code.LAST_ORGANISATION, f"{known.id} is the network's only organisation")
+    retired = {f"authority/{root.thumbprint}": _inactive(root) for root in authorities_of(world, known.id)}
+    after = world.with_entries({f"organisation/{known.id}": msgspec.structs.replace(known, active=False), **retired})
+    return _shut_out(after, shut_out_by(after, body, tx.time_ms))
+
+
+def add_authority(world: World, contract: str, body: AddAuthority, tx: TxContext) -> World:
+    """Trusts one more authority of an organisation; a retired one is trusted again."""
+    known = _active(world, body.organisation)
+    after = _with_anchor(world, known.id, body.anchor)
+    if len(authorities_of(after, known.id)) > MAX_ANCHORS:
+        raise Rejection(Code.TOO_MANY, f"an organisation has {MAX_ANCHORS} authorities at most; retire one first")
+    return after
+
+
+def retire_authority(world: World, contract: str, body: RetireAuthority, tx: TxContext) -> World:
+    """Stops trusting an authority's certificate; never an organisation's last one.
+
+    Nodes that nobody vouches for then have left.
+    """
+    root = world.get(f"authority/{body.thumbprint}", Authority)
+    if root is None or not root.active:
+        raise Rejection(Code.UNKNOWN_AUTHORITY, f"no active authority {body.thumbprint}")
+    if len(authorities_of(world, root.organisation)) == 1:
+        raise Rejection(
+            Code.LAST_AUTHORITY,
+            f"this is the only authority of organisation {root.organisation}; add its successor first, or retire the "
+            "organisation",
+        )
+    after = world.with_entries({f"authority/{body.thumbprint}": _inactive(root)})
+    return _shut_out(after, shut_out_by(after, body, tx.time_ms))
+
+
+def revoke(world: World, contract: str, body: Revoke, tx: TxContext) -> World:
+    """Stops trusting a node certificate. Nodes that are registered with it have left."""
+    stored = certificate(world, body.thumbprint)
+    if stored is None or stored.revoked:
+        raise Rejection(Code.UNKNOWN_CERTIFICATE, f"no certificate {body.thumbprint} that could be revoked")
+    revoked = msgspec.structs.replace(stored, revoked=True)
+    world = world.with_entries({f"certificate/{body.thumbprint}": revoked})
+    return _shut_out(world, shut_out_by(world, body, tx.time_ms))
+
+
+def shut_out_by(world: World, body: Revoke | RetireAuthority | RetireOrganisation, time_ms: int) -> list[Node]:
+    """The nodes that nobody vouches for any more in this world, in which that is not trusted which `body` names."""
+    if isinstance(body, Revoke):
+        return [known for known in nodes(world) if known.certificate == body.thumbprint]
+    own = concerned(world, CONTRACT, body)
+    return [known for known in nodes(world) if known.organisation == own and not _is_trusted(world, known, time_ms)]
+
+
+def concerned(world: World, contract: str, body: RetireOrganisation | RetireAuthority | Revoke) -> str:
+    """The organisation whose part, authority or node certificate it is; empty if there is none such."""
+    found: Authority | Certificate | None
+    match body:
+        case RetireOrganisation():
+            return body.organisation
+        case RetireAuthority():
+            found = world.get(f"authority/{body.thumbprint}", Authority)
+        case Revoke():
+            found = certificate(world, body.thumbprint)
+    return found.organisation if found else ""
+
+
+def succeeding(world: World, contract: str, body: AddAuthority) -> str:
+    """The organisation, if one of its present authorities vouches for the new one; else empty.
+
+    It does so by being the same authority (name and key), or by having issued one of the certificates in the bundle
+    for the new authority's name and key.
+    """
+    try:
+        found = load_bundle(body.anchor.certificate)
+    except CertificateError:
+        return ""
+    for root in authorities_of(world, body.organisation):
+        present = load_bundle(root.pem)[0]
+        if any(root.identity == authority_of(each) or _is_issued_by(each, present) for each in found):
+            return body.organisation
+    return ""
+
+
+def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """At the end of the issuer's validity: an authority may vouch for its successor to its last second."""
+    return is_issued_by(certificate, issuer, int(issuer.not_valid_after_utc.timestamp()) * 1000)
+
+
+def _with_organisation(world: World, new: NewOrganisation) -> World:
+    entry = Organisation(id=new.id, name=new.name, active=True)
+    world = world.with_entries({f"organisation/{new.id}": entry})
+    for anchor in new.anchors:
+        world = _with_anchor(world, new.id, anchor)
+    return world
+
+
+def _with_anchor(world: World, organisation: str, anchor: Anchor) -> World:
+    root = read_anchor(organisation, anchor)
+    for other in authorities(world):
+        if other.identity == root.identity and other.organisation != organisation:
+            raise Rejection(
+                Code.OTHER_ORGANISATION,
+                f"authority {root.thumbprint[:12]} is one of organisation {other.organisation}; each organisation "
+                "needs its own",
+            )
+    return world.with_entries({f"authority/{root.thumbprint}": root})
+
+
+def read_anchor(organisation: str, anchor: Anchor) -> Authority:
+    """The certificate of an authority as the ledger stores it. Raises `Rejection`."""
+    try:
+        found = load_bundle(anchor.certificate)
+    except CertificateError as error:
+        raise Rejection(Code.BAD_CERTIFICATE, str(error)) from error
+    if any(authority_of(each) != authority_of(found[0]) for each in found):
+        raise Rejection(Code.BAD_CERTIFICATE, f"one authority at a time; this file holds {len(found)} certificates")
+    if not is_authority(found[0]):
+        raise Rejection(Code.BAD_CERTIFICATE, f"{subject_of(found[0])} is no certificate authority (CA:TRUE)")
+    if not anchor.roles:
+        raise Rejection(Code.BAD_CERTIFICATE, f"authority {subject_of(found[0])} may issue for no role")
+    return Authority(
+        thumbprint=thumbprint(found[0]),
+        pem=to_pem(found[0]),
+        active=True,
+        identity=authority_of(found[0]),
+        organisation=organisation,
+        roles=anchor.roles,
+        trust_domain=anchor.trust_domain,
+    )
+
+
+def _active(world: World, named: str) -> Organisation:
+    known = organisation(world, named)
+    if known is None or not known.active:
+        raise Rejection(Code.UNKNOWN_ORGANISATION, f"no organisation {named} takes part in this network")
+    return known
+
+
+def _inactive(root: Authority) -> Authority:
+    return msgspec.structs.replace(root, active=False)
+
+
+def _is_trusted(world: World, known: Node, time_ms: int) -> bool:
+    stored = certificate(world, known.certificate)
+    return stored is not None and is_trusted(world, stored, time_ms)
+
+
+def _shut_out(world: World, gone: Iterable[Node]) -> World:
+    """Records these nodes as having left; they return by registering with a certificate that is trusted."""
+    left = {f"node/{known.uid}": msgspec.structs.replace(known, left=True, alive=False) for known in gone}
+    after = world.with_entries(left)
+    if admitted(world) and not admitted(after):
+        raise Rejection(Code.LAST_SN, "the network would be left without any SN; add another SN first")
+    return after

@@ -1,0 +1,73 @@
+"""What operators lay down for a training contract before its first session: who may train, and what a round needs.
+
+Only the contract that scripts use which name none needs no operator, and in a network whose policy is so, any contract:
+it is open to all, and nobody owns it.
+"""
+
+from swarmlearning.choices import DEFAULT_CONTRACT
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.contract import TxContext
+from swarmlearning.ledger.contracts.network.policies import CREATE_CONTRACT, quorum_of
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.bodies import CreateContract, OpenSession
+from swarmlearning.ledger.contracts.training.state import Charter, Training, empty
+from swarmlearning.ledger.world import World
+
+
+def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> World:
+    """A contract without sessions, owned by the sender's organisation. Raises `Rejection`."""
+    known = world.get(f"training/{contract}", Training)
+    if known is not None:
+        owner = f"; organisation {known.charter.owner} owns it" if known.charter else ""
+        raise Rejection(Code.CREATED_ALREADY, f"there is a contract {contract} already{owner}")
+    for named in (*body.members, *body.observers):
+        if (found := network.organisation(world, named)) is None or not found.active:
+            raise Rejection(Code.UNKNOWN_ORGANISATION, f"no organisation {named} takes part in this network")
+    needed = body.min_organisations or _default_minimum(body)
+    if body.members and needed > len(set(body.members)):
+        raise Rejection(
+            Code.LOCKED_OUT, f"a round would need sites of {needed} organisations, and {len(body.members)} are members"
+        )
+    charter = Charter(
+        owner=tx.signer.organisation,
+        members=tuple(sorted(set(body.members))),
+        observers=tuple(sorted(set(body.observers))),
+        min_organisations=needed,
+        weights=body.weights,
+        merge_method=body.merge_method,
+        min_peers=body.min_peers,
+        structure=body.structure,
+    )
+    return world.with_entries({f"training/{contract}": empty(contract, charter=charter)})
+
+
+def check_charter(world: World, state: Training, body: OpenSession, organisation: str) -> None:
+    """Raises `Rejection` unless a site of this organisation may open this session."""
+    charter = state.charter
+    if charter is None:
+        if state.name != DEFAULT_CONTRACT and quorum_of(world, CREATE_CONTRACT) != "none":
+            raise Rejection(
+                Code.NO_CONTRACT,
+                f"nobody has created the contract {state.name}; an operator does: swarm contract create {state.name}",
+            )
+        return
+    if charter.members and organisation not in charter.members:
+        raise Rejection(
+            Code.NOT_INVITED,
+            f"contract {state.name} is for {', '.join(charter.members)}; this site belongs to {organisation}",
+        )
+    for laid_down, own, name in (
+        (charter.merge_method, body.merge_method, "mergeMethod"),
+        (charter.min_peers, body.min_peers, "minPeers"),
+        (charter.structure, body.structure, "the model's structure"),
+    ):
+        if laid_down and own != laid_down:
+            raise Rejection(
+                Code.OTHER_TERMS, f"contract {state.name} was created with {name} {laid_down}; this session has {own}"
+            )
+
+
+def _default_minimum(body: CreateContract) -> int:
+    members = len(set(body.members))
+    return members // 2 + 1 if members >= 3 else 1

@@ -1,0 +1,43 @@
+"""Models that members miss, and when one is lost: training cannot go on with it."""
+
+from typing import NamedTuple
+
+from swarmlearning.ledger.contracts.training.state import Training, alive, enough
+
+
+class Misses(NamedTuple):
+    """The members that miss the model to train on from, which is the result of round `number`; of these, some have
+    `given_up` after trying for long, or get it far too slowly."""
+
+    number: int
+    missing: tuple[str, ...]
+    given_up: tuple[str, ...]
+    slow: tuple[str, ...] = ()
+
+
+def misses(state: Training) -> Misses | None:
+    """The members that miss the standing result, or, where that is void, the base of the round in progress."""
+    result, current = state.result, state.round
+    if result is not None:
+        return Misses(result.closed.number, result.missing, result.given_up, result.slow)
+    if current is None or not current.base:
+        return None
+    return Misses(current.number - 1, current.base_missing, current.base_given_up)
+
+
+def lost_model(state: Training) -> int | None:
+    """The round whose result is lost: training cannot go on with it. None where none is, or too few are there to judge.
+
+    That is so of a model that all miss; of one that too few hold to go on with, while the others have given up; and of
+    one that fewer hold than have given up, where those can go on. Whoever does not miss a base counts as its holder.
+    """
+    there, missed = alive(state), misses(state)
+    if state.terms is None or state.settled or not there or missed is None:
+        return None
+    if not enough(state, there) and not state.over:
+        return None  # who is away may have it; once training is over nobody new can come in their place
+    missing, given_up = there.intersection(missed.missing), there.intersection((*missed.given_up, *missed.slow))
+    holders = there.intersection(state.result.holders) if state.result else there - missing
+    alone = not enough(state, holders) and bool(given_up) and holders | given_up == there
+    outnumbered = enough(state, given_up) and len(given_up) > len(holders)
+    return missed.number if missing == there or alone or outnumbered else None

@@ -1,0 +1,179 @@
+"""Sessions of a training contract: members that join, finish, come and go; and an operator's stop and reset.
+
+Each function gives the state after it, and raises `Rejection` when it does not hold. `state.py` has the theory.
+"""
+
+import msgspec
+
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.adaptive import next_interval
+from swarmlearning.ledger.contracts.training.bodies import CloseSession, OpenSession
+from swarmlearning.ledger.contracts.training.state import (
+    Attendance,
+    Member,
+    Round,
+    Training,
+    empty,
+    enough,
+    present_members,
+)
+from swarmlearning.ledger.contracts.training.terms import ANEW, with_terms
+from swarmlearning.ledger.contracts.training.transitions import (
+    elect_leader,
+    freeze_if_complete,
+    holds,
+    is_round_zero,
+    member_of,
+    next_term,
+    open_round,
+    pace_if_complete,
+    with_hope,
+    with_member,
+    without_mark,
+)
+
+
+def open_session(
+    state: Training,
+    body: OpenSession,
+    uid: str,
+    incarnation: int,
+    now_ms: int,
+    *,
+    network: str = "",
+    identity: str = "",
+    organisation: str = "",
+) -> Training:
+    """Adds a member, or readmits one whose process or ML process was restarted; the latter until all is settled.
+
+    `identity` is what the sender, of this `organisation`, is identified by, `network` the network's id: the order of
+    leaders follows from them. Raises `Rejection`.
+    """
+    if state.over and (state.settled or uid not in state.members):
+        raise Rejection(Code.TRAINING_OVER, f"training of contract {state.name} is over; {ANEW}")
+    state = with_terms(state, body)
+    known = state.members.get(uid)
+    fresh = _member(state, body, uid)
+    member = msgspec.structs.replace(
+        fresh, incarnation=incarnation, since_ms=now_ms, identity=identity, organisation=organisation
+    )
+    state = msgspec.structs.replace(state, network=network, members={**state.members, uid: member})
+    if known and known.incarnation != incarnation:
+        state = changed_address(state, uid)
+    if state.round is None and not state.over and enough(state, present_members(state)):
+        state = open_round(state, number=0, base="", now_ms=now_ms)
+    return freeze_if_complete(elect_leader(state))
+
+
+def _member(state: Training, body: OpenSession, uid: str) -> Member:
+    """A session as it begins; what the member did in this training before counts on."""
+    known = state.members.get(uid)
+    return Member(
+        uid=uid,
+        incarnation=0,
+        weightage=body.weightage if state.charter is None or state.charter.weights == "own" else 1,
+        sync_frequency=body.sync_frequency,
+        interval=next_interval(body.sync_frequency, state.pace) if body.adaptive else body.sync_frequency,
+        checkin=body.checkin,
+        epochs=body.epochs,
+        adaptive=body.adaptive,
+        may_lead=body.may_lead,
+        attendance="present",
+        since_ms=0,
+        awaited=is_round_zero(state),
+        finished=False,
+        contributed=known.contributed if known else 0,
+        late=known.late if known else 0,
+        performance=known.performance if known else None,
+        best_loss=known.best_loss if known else None,
+        unreachable=known.unreachable if known else False,
+        repeated=known.repeated if known else 0,
+        model=known.model if known else "",
+        void_results=known.void_results if known else 0,
+    )
+
+
+def changed_address(state: Training, uid: str) -> Training:
+    """A member can be reached at another address, or was started again: whether others can fetch from it is open."""
+    if uid in state.members:
+        state = with_member(state, msgspec.structs.replace(state.members[uid], unreachable=False))
+    if state.round and uid in state.round.unreachable:
+        state = msgspec.structs.replace(state, round=without_mark(state.round, uid))
+    return freeze_if_complete(with_hope(state, uid))
+
+
+def close_session(state: Training, body: CloseSession, uid: str) -> Training:
+    """The member's local training has ended; it stays and contributes by its check-in mode."""
+    member = member_of(state, uid)
+    if member.finished:
+        raise Rejection(Code.CLOSED_ALREADY, f"the session of {uid} is closed already")
+    return with_member(state, msgspec.structs.replace(member, finished=True, checkin=body.checkin))
+
+
+def set_attendance(state: Training, uid: str, attendance: Attendance, incarnation: int, now_ms: int) -> Training:
+    """Records that a member went away or returned; a lost leader is replaced at once.
+
+    One whose process was started again since is `restarted` until it opens its session again.
+    """
+    member = state.members.get(uid)
+    if member is None:
+        return state
+    if attendance != "lost" and incarnation != member.incarnation:
+        attendance = "restarted"
+    if member.attendance == attendance:
+        return state
+    expected = attendance == "present" and (is_round_zero(state) or holds(state, uid))
+    if not member.present:
+        state = with_hope(state, uid)
+    state = with_member(
+        state, msgspec.structs.replace(member, attendance=attendance, since_ms=now_ms, awaited=expected)
+    )
+    if state.round is None and not state.over and enough(state, present_members(state)):
+        state = open_round(state, number=0, base="", now_ms=now_ms)
+    if attendance in ("lost", "restarted", "left") and state.round and state.round.leader == uid:
+        state = next_term(state)
+    return freeze_if_complete(elect_leader(pace_if_complete(state)))
+
+
+def shut_out(state: Training, uid: str, incarnation: int, now_ms: int) -> Training:
+    """A member is not trusted any more: it has left, and the round in progress does not merge its model.
+
+    A round that has too few models then is collected again, with those that came late.
+    """
+    if state.round is not None:
+        state = msgspec.structs.replace(state, round=_without_model(state.round, uid))
+    state = set_attendance(state, uid, "left", incarnation, now_ms)
+    current = state.round
+    if current is None or current.phase != "frozen" or enough(state, current.counted):
+        return state
+    again = msgspec.structs.replace(
+        current, phase="collecting", submissions={**current.submissions, **current.late}, late={}
+    )
+    return freeze_if_complete(elect_leader(next_term(msgspec.structs.replace(state, round=again))))
+
+
+def _without_model(current: Round, uid: str) -> Round:
+    return msgspec.structs.replace(
+        without_mark(current, uid),
+        submissions={other: entry for other, entry in current.submissions.items() if other != uid},
+        late={other: entry for other, entry in current.late.items() if other != uid},
+    )
+
+
+def reset(state: Training, forced: bool) -> Training:
+    """An empty contract for the next run."""
+    if not (state.over or forced or not state.members):
+        raise Rejection(Code.NOT_OVER, f"training of contract {state.name} is not over; force the reset to end it")
+    return empty(state.name, run=state.run + 1, charter=state.charter)
+
+
+def stop(state: Training) -> Training:
+    """Lets the training end with the result of the round in progress."""
+    if state.over:
+        raise Rejection(Code.TRAINING_OVER, f"training of contract {state.name} is over already")
+    if state.stopping:
+        raise Rejection(Code.NO_CHANGE, f"training of contract {state.name} ends with the round in progress already")
+    if state.round is None:
+        raise Rejection(Code.NO_ROUND, f"contract {state.name} has no round in progress; reset it instead")
+    return msgspec.structs.replace(state, stopping=True)

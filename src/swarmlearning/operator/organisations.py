@@ -1,0 +1,126 @@
+"""Acts of organisations: admitting and retiring them, their authorities, policies, and answers to proposals. Pure."""
+
+from collections.abc import Sequence
+
+from cryptography import x509
+
+from swarmlearning.identity.certificates import (
+    CertificateError,
+    authority_of,
+    is_authority,
+    load_bundle,
+    subject_of,
+    thumbprint,
+)
+from swarmlearning.ledger.bodies import (
+    AddAuthority,
+    AdmitOrganisation,
+    Anchor,
+    Body,
+    NewOrganisation,
+    NodeType,
+    Quorum,
+    Reject,
+    RetireAuthority,
+    RetireOrganisation,
+    SetPolicy,
+    Sign,
+)
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Authority, Organisation
+from swarmlearning.ledger.world import World
+from swarmlearning.node.organisations import organisation_of
+from swarmlearning.operator.acts import Act, ActError, by_prefix
+from swarmlearning.views.names import displayed
+
+IN_FILES = (
+    "Nodes accept connections under its authorities once their certificates are in their --capath and they have been "
+    "restarted"
+)
+
+
+def admit(world: World, pems: Sequence[str], *, named: str = "", title: str = "") -> Act:
+    """Admits an organisation with these authorities (PEM); without a name it is called by the first one's subject.
+
+    Raises `ActError`.
+    """
+    anchors = [_authority(pem) for pem in pems]
+    for root in network.authorities(world):
+        if root.thumbprint in map(thumbprint, anchors):
+            raise ActError(f"authority {_subject(root)} ({root.thumbprint[:12]}) is trusted already")
+    found = organisation_of(anchors, {each.id for each in network.organisations(world)})
+    new = NewOrganisation(named or found.id, title or found.name, found.anchors)
+    done = f"organisation {new.id} ({displayed(new.name)}) takes part. {IN_FILES}"
+    return _act(AdmitOrganisation(new), done)
+
+
+def retire(world: World, named: str) -> Act:
+    """Ends an organisation's part in the network. Raises `ActError`."""
+    known = organisation(world, named)
+    return _act(RetireOrganisation(known.id), f"organisation {known.id} takes no part any more")
+
+
+def add_authority(world: World, named: str, pem: str, *, roles: Sequence[NodeType] = (), trust_domain: str = "") -> Act:
+    """Trusts one more authority (PEM) of an organisation, for these roles, by default all. Raises `ActError`.
+
+    After the authority's own certificate there may be one for its name and key by its predecessor.
+    """
+    known, authority = organisation(world, named), _authority(pem)
+    anchor = Anchor(pem, trust_domain=trust_domain, **({"roles": tuple(roles)} if roles else {}))
+    done = f"authority {subject_of(authority)} ({thumbprint(authority)[:12]}) of {known.id} is trusted. {IN_FILES}"
+    return _act(AddAuthority(known.id, anchor), done)
+
+
+def retire_authority(world: World, named: str) -> Act:
+    """Stops trusting an authority, named by the beginning of its thumbprint; with an organisation's only one, it goes.
+
+    Raises `ActError`.
+    """
+    known = {root.thumbprint: root for root in network.authorities(world)}
+    root = known[by_prefix(named, known, "trusted authority", "thumbprint", "swarm trust list")]
+    if [other.organisation for other in known.values()].count(root.organisation) == 1:
+        return retire(world, root.organisation)
+    return _act(RetireAuthority(root.thumbprint), f"authority {root.thumbprint[:12]} is not trusted any more")
+
+
+def set_policy(act: str, quorum: Quorum) -> Act:
+    """Gives an act another quorum."""
+    return _act(SetPolicy(act, quorum), f"{act} needs {quorum}")
+
+
+def sign(number: int) -> Act:
+    """Agrees to a proposal."""
+    return _act(Sign(number), f"proposal {number} is signed")
+
+
+def reject(number: int) -> Act:
+    """Does not agree to a proposal."""
+    return _act(Reject(number), f"proposal {number} is rejected")
+
+
+def organisation(world: World, named: str) -> Organisation:
+    """The organisation of this ID that takes part. Raises `ActError`."""
+    found = {each.id: each for each in network.organisations(world)}
+    if named not in found:
+        raise ActError(f"no organisation {displayed(named)!r} takes part; there are {', '.join(found)}")
+    return found[named]
+
+
+def _act(body: Body, done: str) -> Act:
+    return Act(network.CONTRACT, body, done)
+
+
+def _authority(pem: str) -> x509.Certificate:
+    try:
+        found = load_bundle(pem)
+    except CertificateError as error:
+        raise ActError(str(error)) from error
+    if not is_authority(found[0]):
+        raise ActError(f"{subject_of(found[0])} is no certificate authority (CA:TRUE)")
+    if any(authority_of(each) != authority_of(found[0]) for each in found):
+        raise ActError(f"one authority a file; this one has {len(found)} certificates")
+    return found[0]
+
+
+def _subject(root: Authority) -> str:
+    return displayed(subject_of(load_bundle(root.pem)[0]))

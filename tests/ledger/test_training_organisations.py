@@ -1,0 +1,196 @@
+"""Contracts that operators create: who may train under them, what a round needs, and whose reports count."""
+
+import pytest
+
+from support.network import CONTRACT, STRUCTURE, Ledger, organisation, session
+from support.play import Play
+from swarmlearning.identity.ca import create_authority
+from swarmlearning.ledger.bodies import AdmitOrganisation, Body, CreateContract, Reset, Stop
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.state import Charter, state_of
+
+AUTHORITIES = {f"org-{number}": create_authority(f"CA-{number}", 3650) for number in (1, 2, 3)}
+OWN = "study"
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """Three organisations, each with an operator and an SL."""
+    made = Ledger(AUTHORITIES["org-1"])
+    made.join("op-1", "SWCI")
+    for signing, name in ((("op-1",), "org-2"), (("op-1", "op-2"), "org-3")):
+        for operator in signing:
+            made.send(operator, AdmitOrganisation(organisation(name, AUTHORITIES[name])), network.CONTRACT)
+        made.join(f"op-{name[-1]}", "SWCI", AUTHORITIES[name])
+    for number, authority in enumerate(AUTHORITIES.values(), 1):
+        made.join(f"sl-{number}", "SL", authority)
+    return made
+
+
+def refused(ledger: Ledger, uid: str, body: Body, match: str, contract: str = OWN) -> None:
+    with pytest.raises(Rejection, match=match):
+        ledger.send(uid, body, contract)
+
+
+# --- creating -------------------------------------------------------------------------------------------------------
+
+
+def test_a_contract_that_nobody_has_created_is_refused_with_the_command_that_creates_it(ledger: Ledger) -> None:
+    refused(ledger, "sl-1", session(), r"no-contract: .* swarm contract create study")
+
+
+def test_the_contract_of_scripts_that_name_none_is_open_to_every_organisation(ledger: Ledger) -> None:
+    for uid in ("sl-1", "sl-2", "sl-3"):
+        ledger.send(uid, session(), CONTRACT)
+    assert len(ledger.training.members) == 3
+
+
+def test_only_sites_of_its_members_train_under_a_contract(ledger: Ledger) -> None:
+    ledger.send("op-1", CreateContract(members=("org-1", "org-2")), OWN)
+    ledger.send("sl-1", session(), OWN)
+    refused(ledger, "sl-3", session(), "not-invited: contract study is for org-1, org-2; this site belongs to org-3")
+
+
+def test_a_contract_without_members_is_open_to_every_organisation(ledger: Ledger) -> None:
+    ledger.send("op-2", CreateContract(), OWN)
+    for uid in ("sl-1", "sl-3"):
+        ledger.send(uid, session(), OWN)
+    assert state_of(ledger.chain.world, OWN).charter == Charter(owner="org-2")
+
+
+def test_a_name_belongs_to_whoever_has_created_it_first(ledger: Ledger) -> None:
+    ledger.send("op-1", CreateContract(members=("org-1",)), OWN)
+    refused(ledger, "op-2", CreateContract(), "created-already: .* organisation org-1 owns it")
+
+
+@pytest.mark.parametrize(
+    ("body", "match"),
+    [
+        (CreateContract(members=("org-9",)), "unknown-organisation: no organisation org-9"),
+        (CreateContract(observers=("org-9",)), "unknown-organisation"),
+        (CreateContract(members=("org-1",), min_organisations=2), "locked-out: a round would need sites of 2"),
+    ],
+)
+def test_a_contract_that_could_never_be_trained_is_refused(ledger: Ledger, body: CreateContract, match: str) -> None:
+    refused(ledger, "op-1", body, match)
+
+
+@pytest.mark.parametrize(
+    ("created", "match"),
+    [
+        (CreateContract(merge_method="geomedian"), "other-terms: .* mergeMethod geomedian; this session has mean"),
+        (CreateContract(min_peers=3), "other-terms: .* minPeers 3; this session has 2"),
+        (CreateContract(structure="7" * 64), "other-terms: .* the model's structure 777"),
+    ],
+)
+def test_sessions_have_the_terms_that_a_contract_was_created_with(
+    ledger: Ledger, created: CreateContract, match: str
+) -> None:
+    ledger.send("op-1", created, OWN)
+    refused(ledger, "sl-1", session(), match)
+
+
+def test_terms_that_agree_with_those_of_the_contract_are_accepted(ledger: Ledger) -> None:
+    ledger.send("op-1", CreateContract(merge_method="mean", min_peers=2, structure=STRUCTURE), OWN)
+    ledger.send("sl-1", session(), OWN)
+
+
+def test_its_owner_alone_resets_a_contract_and_others_need_a_majority(ledger: Ledger) -> None:
+    ledger.send("op-1", CreateContract(members=("org-1", "org-2")), OWN)
+    for uid in ("sl-1", "sl-2"):
+        ledger.send(uid, session(), OWN)
+    ledger.send("op-2", Stop(), OWN)
+    assert not state_of(ledger.chain.world, OWN).stopping
+    ledger.send("op-3", Stop(), OWN)
+    assert state_of(ledger.chain.world, OWN).stopping
+    ledger.send("op-1", Reset(forced=True), OWN)
+    after = state_of(ledger.chain.world, OWN)
+    assert (after.run, after.charter and after.charter.members) == (2, ("org-1", "org-2"))
+
+
+# --- weights --------------------------------------------------------------------------------------------------------
+
+
+def test_with_equal_weights_a_site_s_own_weightage_does_not_count() -> None:
+    play = Play("a", charter=Charter(owner="one", weights="equal"))
+    play.open("b", weightage=100)
+    assert [play.member(uid).weightage for uid in "ab"] == [1, 1]
+
+
+# --- what a round needs ---------------------------------------------------------------------------------------------
+
+SITES = {"a": "one", "b": "one", "c": "two", "d": "three"}
+
+
+def trained(minimum: int, *uids: str) -> Play:
+    return Play(*uids, organisations=SITES, charter=Charter(owner="one", min_organisations=minimum))
+
+
+def test_a_round_opens_when_sites_of_enough_organisations_are_there() -> None:
+    play = trained(2, "a", "b")
+    assert play.state.round is None
+    play.open("c")
+    assert play.round.number == 0
+
+
+def test_a_round_is_not_frozen_with_models_of_too_few_organisations() -> None:
+    play = trained(2, "a", "b", "c")
+    play.submit("a", "b")
+    with pytest.raises(Rejection, match=r"below-min-peers: .* 2 of 2 models, or not of 2 organisations"):
+        play.freeze()
+    play.set_attendance("c", "lost")
+    assert not play.frozen
+    play.set_attendance("c", "present")
+    play.submit("c")
+    assert play.frozen
+
+
+def test_a_merge_of_too_few_organisations_is_no_result() -> None:
+    play = trained(2, "a", "b", "c")
+    play.submit("a", "b", "c")
+    with pytest.raises(Rejection, match="below-min-peers: 2 usable models are fewer than minPeers 2, or not of 2"):
+        play.publish(without={"c": "non-finite"})
+    play.publish(without={"c": "non-finite"}, result="")
+    assert play.round.phase == "collecting"
+
+
+def test_training_is_over_when_sites_of_enough_organisations_have_finished() -> None:
+    play = trained(2, "a", "b", "c")
+    for uid in "ab":
+        play.close(uid)
+    play.submit("a", "b", kind="snapshot")
+    play.submit("c")
+    play.publish()
+    assert not play.state.over
+    play.close("c")
+    play.submit("a", "b", "c", kind="snapshot")
+    play.publish()
+    assert play.state.over
+
+
+# --- reports --------------------------------------------------------------------------------------------------------
+
+
+def test_the_reports_of_two_nodes_of_one_organisation_count_as_one_where_three_take_part() -> None:
+    play = Play("a", "b", "c", "d", organisations={"a": "two", "b": "one", "c": "one", "d": "three"})
+    assert play.leader == "a"
+    play.depose("b", "c")
+    assert play.round.term == 0
+    play.depose("d")
+    assert play.round.term == 1
+
+
+def test_two_nodes_depose_a_leader_where_two_organisations_take_part() -> None:
+    play = Play("a", "b", "c", organisations={"a": "two", "b": "one", "c": "one"})
+    play.depose("b", "c")
+    assert play.round.term == 1
+
+
+def test_an_sn_s_report_counts_for_its_organisation() -> None:
+    play = Play("a", "b", "c", organisations={"a": "one", "b": "two", "c": "three", "sn": "two"})
+    play.depose("b")
+    play.depose("sn", by_sn=True)
+    assert play.round.term == 0
+    play.depose("c")
+    assert play.round.term == 1
