@@ -146,6 +146,11 @@ class Processes:
             for process in self._started:
                 print(f"\n===== {process.name} =====\n{process.output}")
 
+    @property
+    def started(self) -> Sequence[Process]:
+        """All of them, those that have ended too."""
+        return self._started
+
     def start(self, name: str, *command: str | Path, environment: Mapping[str, str] | None = None) -> Process:
         """Starts a command in a process group of its own; a second one of that name writes to the same log."""
         return self._start(name, command, environment or {}, None, ())

@@ -154,17 +154,24 @@ class Network(Swarm):
                 await asyncio.sleep(PAUSE)
 
     def until_training(self, number: int, reached: Callable[[Training], bool]) -> None:
-        """Follows the chain at SN `number` until the training is `reached`."""
+        """Follows the chain at SN `number` until the training is `reached`.
+
+        Fails with the state in which it is after too long.
+        """
+        chain = Chain()
 
         async def follow() -> None:
-            chain = Chain()
+            nonlocal chain
             async with SnClient(self.api(number), client_context(self.identities["SL-1"])) as client:
                 async for raw in client.blocks(0):
                     chain = chain.append(raw).chain
                     if reached(self.training(chain)):
                         return
 
-        run(follow())
+        try:
+            run(follow())
+        except TimeoutError:
+            raise AssertionError(f"SN {number}, height {chain.height}: {self.training(chain)}") from None
 
     def write(self, number: int) -> str:
         """A transaction of a node that SN `number` has registered, not offered to anybody yet."""

@@ -1,6 +1,6 @@
 """Every test of this folder runs real processes; they end with it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,20 @@ import pytest
 from support.processes import Processes
 from support.sns import Network
 from support.swarm import Gate, Swarm
+
+LINES = 40
+"""So much of each log is shown with a failed test: the end, where nodes report what they wait for."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test's report contains what its nodes have logged: the machine it ran on may be gone."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("processes")
+    if report.when == "call" and report.failed and isinstance(running, Processes):
+        for process in running.started:
+            report.sections.append((f"log of {process.name}", "\n".join(process.output.splitlines()[-LINES:])))
+    return report
 
 
 @pytest.fixture
