@@ -15,3 +15,5 @@ settings.load_profile("unhurried")
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts by `&`
         signal.signal(signal.SIGINT, signal.default_int_handler)  # else all that tests start would inherit that
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup leaves it: a handler is not inherited
+        signal.signal(signal.SIGHUP, lambda number, frame: None)

@@ -58,6 +58,7 @@ def test_the_ledger_command_shows_every_block_with_its_time(over: Ledger, tmp_pa
     times = [line.split()[1] + " " + line.split()[2] for line in lines[1:]]
     assert times == sorted(times)
     assert all(time.endswith("Z") for time in times)
+    assert "organisations=org-1" in lines[1]
 
 
 @pytest.mark.parametrize("name", ["[/]", "[bold]x[/bold]", "[link=file:///x]y[/link]", ":skull:", "\\[x"])

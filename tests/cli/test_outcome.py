@@ -5,7 +5,7 @@ import pytest
 from support.network import Ledger, session
 from support.rounds import SITES, finish, publish, report_all, submit, three_sites
 from swarmlearning.cli.outcome import LEFT_OPEN, NO_SESSION, SiteEnds, State, finished, obstacle, quitters, undecided
-from swarmlearning.ledger.bodies import CloseSession, Lost
+from swarmlearning.ledger.bodies import CloseSession, CreateContract, Lost
 from swarmlearning.ledger.contracts import network
 
 
@@ -110,6 +110,9 @@ def test_more_min_peers_than_sites_are_an_obstacle_from_the_first_session_on() -
 
 def test_sites_that_train_another_contract_do_not_count_to_min_peers() -> None:
     ledger = registered()
+    ledger.join("op", "OPERATOR")
+    for contract in ("one", "another"):
+        ledger.send("op", CreateContract(), contract)
     ledger.send("site-1", session(min_peers=2), "one")
     ledger.send("site-2", session(min_peers=2), "another")
     assert obstacle(ledger.chain.world, sites()) == ""

@@ -91,7 +91,8 @@ def test_a_name_in_a_csv_file_never_becomes_a_spreadsheet_formula() -> None:
 
 def test_an_earlier_run_of_a_contract_is_still_reported() -> None:
     ledger = two_rounds()
-    ledger.send("sn-1", Reset(forced=False))
+    ledger.join("op", "OPERATOR")
+    ledger.send("op", Reset(forced=False))
     assert reported(ledger).rounds == []
     assert reported(ledger).run == 2
     first = reported(ledger, CONTRACT, 1)

@@ -137,7 +137,7 @@ async def test_the_error_of_a_failed_fetch_lists_every_source_with_its_fault(
         [
             "refuses connections: nothing listens on that port",
             f"answered 404: 'model {digest} is not held here; request it from another peer'",
-            "answered 403: 'this certificate is not that of a member of the training",
+            "answered 403: 'this certificate is not that of a node that may have model",
             "shows a certificate that is not trusted here: ",
             "is not a known host name",
         ],

@@ -28,13 +28,14 @@ def test_a_node_is_alive_until_it_is_lost_or_has_left() -> None:
 
 def test_a_node_whose_certificate_is_revoked_is_shown_as_revoked_whatever_it_did_before() -> None:
     ledger = Ledger()
+    ledger.join("op", "OPERATOR")
     for site in ("site-1", "site-2"):
         ledger.join(site)
     ledger.send("site-2", Leave(), network.CONTRACT)
     for site in ("site-1", "site-2"):
         known = network.node(ledger.chain.world, site)
         assert known is not None
-        ledger.send("sn-1", Revoke(known.certificate), network.CONTRACT)
+        ledger.send("op", Revoke(known.certificate), network.CONTRACT)
         assert state(ledger, site) == "revoked"
 
 

@@ -106,10 +106,20 @@ def _content(body: Body, names: Names) -> str:
     plain: dict[str, object] = msgspec.to_builtins(body)
     parts = []
     for name, value in plain.items():
-        if name in ("kind", "certificate", "authorities", "receipt"):
+        if name in ("kind", "certificate", "receipt"):
             continue
-        text = str(value)
+        text = _brief(value)
         parts.append(f"{name}={text[:12] if len(text) == 64 else displayed(text, LONGEST_VALUE)}")
     for entry in body.receipt.exclusions if isinstance(body, Publish) else ():
         parts.append(f"left-out={name_of(names, entry.uid)} ({displayed(entry.why, LONGEST_VALUE)})")
     return " ".join(parts)
+
+
+def _brief(value: object) -> str:
+    """A field's value in a line: of an organisation its ID, and no certificate."""
+    if isinstance(value, dict):
+        parts = (f"{name}:{_brief(each)}" for name, each in value.items() if name != "certificate")
+        return str(value["id"]) if "id" in value else " ".join(parts)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_brief, value)) or "none"
+    return str(value)
