@@ -88,6 +88,7 @@ def test_opening_a_session_sends_all_parameters_and_the_structure_of_the_model(t
             totalEpochs=6,
             checkinModelOnTrainEnd="active",
             nodeWeightage=7,
+            trainingSamples=900,
             mergeMethod="GEOMEDIAN",
             useAdaptiveSync=True,
             adsValData=[1],
@@ -104,6 +105,7 @@ def test_opening_a_session_sends_all_parameters_and_the_structure_of_the_model(t
                 use_adaptive_sync=True,
                 total_epochs=6,
                 ml_platform="ARRAYS",
+                training_samples=900,
                 structure=(
                     TensorSpec("a", "BOOL", (0,)),
                     TensorSpec("n", "I64", ()),

@@ -95,6 +95,7 @@ def test_omitted_arguments_have_the_documented_defaults(log: Log) -> None:
         "merge_method": "mean",
         "use_adaptive_sync": False,
         "ml_platform": "ARRAYS",
+        "training_samples": 0,
     }
 
 
@@ -107,6 +108,7 @@ def test_documented_values_of_arguments_are_accepted(log: Log) -> None:
         totalEpochs=np.int64(5),
         checkinModelOnTrainEnd="inactive",
         nodeWeightage=100,
+        trainingSamples="1200",
         mergeMethod="CoordMedian",
         useAdaptiveSync=True,
         adsValData=[1],
@@ -123,6 +125,7 @@ def test_documented_values_of_arguments_are_accepted(log: Log) -> None:
         "merge_method": "coordmedian",
         "use_adaptive_sync": True,
         "ml_platform": "NUMPY",
+        "training_samples": 1200,
     }
     assert callback.prepared["adsValBatchSize"] == 8
 

@@ -75,7 +75,13 @@ def test_step_returns_the_parameters_to_continue_from(tmp_path: Path, at: Any, l
         at(sl)
         seen = []
         with Swarm(
-            np.zeros(2), sync_frequency=2, min_peers=1, total_epochs=3, node_weightage=4, logger=log.logger
+            np.zeros(2),
+            sync_frequency=2,
+            min_peers=1,
+            total_epochs=3,
+            node_weightage=4,
+            training_samples=50,
+            logger=log.logger,
         ) as swarm:
             parameters = swarm.parameters
             for _ in range(3):
@@ -89,6 +95,7 @@ def test_step_returns_the_parameters_to_continue_from(tmp_path: Path, at: Any, l
         assert [message.epochs for message in sl.of(Evaluated)] == [0, 0, 1]
         [opened] = sl.of(Open)
         assert (opened.sync_frequency, opened.min_peers, opened.total_epochs, opened.node_weightage) == (2, 1, 3, 4)
+        assert opened.training_samples == 50
         assert (opened.ml_platform, opened.training_contract) == ("PLAIN", "defaultbb.cqdb.sml.hpe")
 
 

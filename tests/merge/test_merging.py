@@ -1,6 +1,7 @@
 """The models of a merge, those left out with their reasons, and the errors when too few are left."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +252,20 @@ def test_a_merge_of_no_model_is_refused_even_without_a_minimum(tmp_path: Path) -
     only_nan = sources(tmp_path, [{"w": np.array([np.nan])}])
     with pytest.raises(TooFewModels, match="0 models"):
         merge("mean", only_nan, None, tmp_path / "out", minimum=0)
+
+
+def test_weights_that_depend_on_who_is_merged_are_computed_again_without_those_left_out(tmp_path: Path) -> None:
+    asked: list[set[str]] = []
+
+    def weigh(weights: Mapping[str, int]) -> Mapping[str, int]:
+        asked.append(set(weights))
+        return {uid: weight * (5 if uid == "a" else len(weights)) for uid, weight in weights.items()}
+
+    given_sources = three(tmp_path)
+    save(tmp_path / "c", {"v": np.ones(2), "w": np.full(3, np.nan)})
+    receipt = merge("mean", given_sources, None, tmp_path / "out", weigh=weigh)
+    assert asked == [{"a", "b", "c"}, {"a", "b"}]
+    assert (receipt.contributors, receipt.coefficients) == (("a", "b"), (5, 2))
 
 
 @pytest.mark.parametrize("count", [0, 2])

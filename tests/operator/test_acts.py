@@ -52,6 +52,23 @@ def world() -> World:
     )
 
 
+@pytest.mark.parametrize(("share", "expected"), [("", 0), ("0.5", 500), ("1", 1000), ("0.001", 1), ("1/4", 250)])
+def test_a_share_is_stated_to_the_ledger_in_thousandths(share: str, expected: int) -> None:
+    assert acts.thousandths(share) == expected
+
+
+@pytest.mark.parametrize("share", ["0", "-0.5", "1.1", "0.0005", "0.3333", "50"])
+def test_a_share_outside_0_to_1_or_too_fine_is_refused(share: str) -> None:
+    with pytest.raises(ActError, match=r"--max-organisation-weight has to be from 0\.001 to 1"):
+        acts.thousandths(share)
+
+
+@pytest.mark.parametrize("share", ["nan", "inf", "half", "1/0", "50%", " "])
+def test_a_share_that_is_no_number_is_refused(share: str) -> None:
+    with pytest.raises(ActError, match="is no number; give a share such as 0.5"):
+        acts.thousandths(share)
+
+
 def test_a_node_is_named_by_its_name_or_by_the_beginning_of_its_uid(world: World) -> None:
     assert acts.node(world, "north").uid == UIDS[0]
     assert acts.node(world, UIDS[2]).uid == UIDS[2]

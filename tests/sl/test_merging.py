@@ -4,10 +4,11 @@ import asyncio
 import threading
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from swarmlearning.ledger.contracts.training.state import Submission, Terms
+from swarmlearning.ledger.contracts.training.state import Submission, Terms, empty
 from swarmlearning.merge.streaming import LANES, processors
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Merge
@@ -36,7 +37,8 @@ async def test_a_merge_ends_soon_after_it_is_cancelled(tmp_path: Path) -> None:
         goes_on.wait(60)
 
     terms = Terms("mean", 1, structure_digest([("w", "F32", (VALUES,))]))
-    merging = asyncio.create_task(merge_round(Merge(1, 0, "", tuple(submissions), (), False), terms, store, on_read))
+    training = msgspec.structs.replace(empty("contract"), terms=terms)
+    merging = asyncio.create_task(merge_round(Merge(1, 0, "", tuple(submissions), (), False), training, store, on_read))
     await reading.wait()
     merging.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -23,9 +23,14 @@ COMMON: list[tuple[dict[str, Any], str]] = [
         ({"checkinModelOnTrainEnd": x}, f"Invalid value checkinModelOnTrainEnd: {x}. {MODES}")
         for x in ("Snapshot", "", None, 3)
     ),
-    *(({"nodeWeightage": x}, f"{WEIGHTAGE}{x}") for x in (0, 101, None, "heavy")),
+    *(({"nodeWeightage": x}, f"{WEIGHTAGE}{x}") for x in (0, 101, None, "heavy", float("nan"))),
     *(({"nodeWeightage": x}, f"{WEIGHTAGE}{x}, which is not a whole number: round it") for x in FRACTIONS),
     ({"nodeWeightage": 0.5}, f"{WEIGHTAGE}0.5"),
+    *(
+        ({"trainingSamples": x}, f"trainingSamples has to be a positive integer; it is {x}")
+        for x in (0, -1, float("nan"), float("inf"), "many", 0.5, True)
+    ),
+    ({"trainingSamples": 2**53}, f"trainingSamples has to be at most {2**53 - 1}; it is {2**53}"),
     *(({"mergeMethod": x}, f"Invalid value mergeMethod: {x}. {METHODS}") for x in ("median", "", None)),
     ({"useAdaptiveSync": True}, ADAPTIVE),
     ({"useAdaptiveSync": "False"}, "useAdaptiveSync has to be True or False. Provided value: 'False'"),

@@ -61,6 +61,7 @@ class Open(Message, frozen=True, tag=True):
     """Opens the training session; sent once on each connection, before anything else.
 
     `holds` is the digest of the merged model that the ML process trains from; empty when it starts.
+    `training_samples` is 0 where it is not known.
     """
 
     training_contract: str
@@ -75,6 +76,7 @@ class Open(Message, frozen=True, tag=True):
     structure: tuple[TensorSpec, ...]
     holds: str = ""
     fixed: Fixed = Fixed()
+    training_samples: int = 0
     version: int = VERSION
 
     @property

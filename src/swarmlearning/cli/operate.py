@@ -68,7 +68,12 @@ def create_contract(
     min_organisations: Annotated[
         int, typer.Option(min=0, help="Organisations that each round needs; 0: a majority of three or more members.")
     ] = 0,
-    weights: Annotated[Weights, typer.Option(help="Each site's own nodeWeightage, or equal.")] = "own",
+    weights: Annotated[
+        Weights, typer.Option(help="Each site's own nodeWeightage, equal, or its number of training samples.")
+    ] = "own",
+    max_organisation_weight: Annotated[
+        str, typer.Option(help="The largest share of a merge that one organisation's sites have together, such as 0.5.")
+    ] = "",
     merge_method: Annotated[MergeMethod | None, typer.Option(help="That all scripts have to use.")] = None,
     min_peers: Annotated[int, typer.Option(min=0, help="That all scripts have to use; 0: the first one's.")] = 0,
     connection: Connection,
@@ -79,6 +84,7 @@ def create_contract(
         observers=tuple(observer or ()),
         min_organisations=min_organisations,
         weights=weights,
+        max_organisation_weight=acts.thousandths(max_organisation_weight),
         merge_method=merge_method,
         min_peers=min_peers,
     )

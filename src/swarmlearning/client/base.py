@@ -203,6 +203,7 @@ class SwarmCallbackBase(ABC):
                 use_adaptive_sync=known.use_adaptive_sync,
                 total_epochs=known.total_epochs,
                 ml_platform=known.ml_platform,
+                training_samples=known.training_samples,
                 structure=tuple(TensorSpec(*spec) for spec in self._structure),
             )
             return self._connect(request)

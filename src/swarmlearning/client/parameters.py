@@ -18,6 +18,8 @@ from swarmlearning.client.errors import SwarmError
 CHECKIN_MODES: tuple[str, ...] = ("inactive", "active", "snapshot")
 MERGE_METHODS: tuple[str, ...] = get_args(MergeMethod)
 
+MOST_SAMPLES = 2**53 - 1
+
 POSITIONAL = frozenset({"syncFrequency", "minPeers", "trainingContract"})
 COMMON_KEYWORDS = frozenset(
     {
@@ -31,6 +33,7 @@ COMMON_KEYWORDS = frozenset(
         "ml_platform",
         "nodeWeightage",
         "totalEpochs",
+        "trainingSamples",
         "useAdaptiveSync",
     }
 )
@@ -38,7 +41,7 @@ OTHER_SPELLINGS = {"mlPlatform": "ml_platform", "adsValBatch_size": "adsValBatch
 
 
 class Parameters(msgspec.Struct, frozen=True, rename="camel"):
-    """Checked parameters. `total_epochs` is 0 where none was given."""
+    """Checked parameters. `total_epochs` and `training_samples` are 0 where none were given."""
 
     sync_frequency: int
     min_peers: int
@@ -49,6 +52,7 @@ class Parameters(msgspec.Struct, frozen=True, rename="camel"):
     merge_method: MergeMethod
     use_adaptive_sync: bool
     ml_platform: str
+    training_samples: int
 
 
 def known(keywords: Mapping[str, Any], platform_keywords: Set[str]) -> dict[str, Any]:
@@ -82,6 +86,7 @@ def check(
         merge_method=_merge_method(options.get("mergeMethod", "mean")),
         use_adaptive_sync=_adaptive(options),
         ml_platform=_platform(options.get("ml_platform", platforms[0]), platforms),
+        training_samples=_training_samples(options.get("trainingSamples")),
     )
 
 
@@ -126,6 +131,13 @@ def _contract(value: Any) -> str:
 
 def _total_epochs(value: Any) -> int:
     return 0 if value is None else positive(value, "totalEpochs value is not a positive integer")
+
+
+def _training_samples(value: Any) -> int:
+    number = 0 if value is None else positive(value, f"trainingSamples has to be a positive integer; it is {value}")
+    if number > MOST_SAMPLES:
+        raise SwarmError(f"trainingSamples has to be at most {MOST_SAMPLES}; it is {number}")
+    return number
 
 
 def _checkin_mode(value: Any) -> CheckinMode:

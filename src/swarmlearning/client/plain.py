@@ -53,6 +53,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         total_epochs: int | None = None,
         checkin_model_on_train_end: CheckinMode = "snapshot",
         node_weightage: int = 1,
+        training_samples: int | None = None,
         merge_method: MergeMethod = "mean",
         evaluate: Evaluate[P] | None = None,
         use_adaptive_sync: bool = False,
@@ -67,6 +68,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         checkin_model_on_train_end: what this site contributes after its own training, while others still train:
             "snapshot" its own last parameters, "active" the last merged ones, "inactive" nothing.
         node_weightage: this site's weight in a merge, 1 to 100.
+        training_samples: the number of this site's training samples; its weight where the contract weighs by them.
         merge_method: "mean", "coordmedian" or "geomedian"; the same at all sites.
         evaluate: called with merged parameters; returns the loss on validation data, or (loss, metric).
         use_adaptive_sync: let the swarm choose the steps between merges by the mean loss.
@@ -85,6 +87,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
             totalEpochs=total_epochs,
             checkinModelOnTrainEnd=checkin_model_on_train_end,
             nodeWeightage=node_weightage,
+            trainingSamples=training_samples,
             mergeMethod=merge_method,
             adsValData=evaluate,
             useAdaptiveSync=use_adaptive_sync,

@@ -62,6 +62,8 @@ class SwarmCallback(TorchCallback):
         checkinModelOnTrainEnd: what this site contributes after its own training, while others still train:
             "snapshot" (default) its own last parameters, "active" the last merged ones, "inactive" nothing.
         nodeWeightage: 1 (default) to 100, this site's weight in a merge.
+        trainingSamples: the number of this site's training samples, such as `len(dataset)`; its weight in a merge under
+            a contract that weighs sites by samples.
         mergeMethod: "mean" (default), "coordmedian" or "geomedian"; the same at all sites.
         useAdaptiveSync: let the swarm choose the interval by the mean validation loss; default False.
         adsValData: a `DataLoader` of (x, y) batches, for the validation loss and metric after each merge; or a

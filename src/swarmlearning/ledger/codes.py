@@ -59,6 +59,7 @@ class Code(StrEnum):
     NO_CONTRACT = "no-contract"
     CREATED_ALREADY = "created-already"
     NOT_INVITED = "not-invited"
+    NO_SAMPLES = "no-samples"
     NO_SESSION = "no-session"
     OTHER_TERMS = "other-terms"
     TRAINING_OVER = "training-over"

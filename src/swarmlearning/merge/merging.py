@@ -6,13 +6,13 @@ enough are left is the caller's to decide (`minimum`).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from swarmlearning.merge.arithmetic import GRID, Combine, NonFinite
 from swarmlearning.merge.faults import find_faults
@@ -69,6 +69,10 @@ class _Faulty(Exception):
         self.tensors = tensors
 
 
+Weigh: TypeAlias = Callable[[Mapping[str, int]], Mapping[str, int]]
+"""Returns the weights in a merge of exactly these sources, from UID -> weight; both positive."""
+
+
 @dataclass(frozen=True)
 class Source:
     """One node's model; weight 0 means that it is left out."""
@@ -101,6 +105,7 @@ def merge(
     *,
     structure: str = "",
     minimum: int = 1,
+    weigh: Weigh = dict,
     influence: bool = False,
     threads: int | None = None,
     on_read: OnRead = lambda size: None,
@@ -110,8 +115,9 @@ def merge(
     `previous`: the last merged model, None in the first round; influence is measured from it, and what is infinite or
     NaN in it is no model's fault (see `constants`). `structure`: the `structure_digest` that is expected; else that
     of `previous`, else the most common one among the sources. `minimum`: how many models must be merged (never less
-    than one); those of weight 0 do not count. `influence`: whether to measure that too. `threads`: None for as many
-    as pay here. Memory stays below 256 MB for any number and size of models. `on_read` sees progress.
+    than one); those of weight 0 do not count. `weigh`: weights that depend on who is left. `influence`: whether to
+    measure that too. `threads`: None for as many as pay here. Memory stays below 256 MB for any number and size of
+    models. `on_read` sees progress.
 
     Raises NothingToMerge, TooFewModels, and MergeError for everything else, a full disk among it.
     """
@@ -130,7 +136,7 @@ def merge(
             if header is None or len(left) < max(minimum, 1):
                 raise TooFewModels(len(left), minimum, _listed(excluded))
             try:
-                with opened(left, header, previous, threads or processors(), on_read) as models:
+                with opened(_weighed(left, weigh), header, previous, threads or processors(), on_read) as models:
                     plan, measured = _built(method, models, out, influence)
             except ModelUnreadable as error:
                 if error.uid is None:
@@ -153,8 +159,14 @@ def _check(method: str, sources: Sequence[Source]) -> None:
     for source in sources:
         if source.weight < 0:
             raise MergeError(f"{source.uid} has weight {source.weight}; weights are not negative")
-    if sum(source.weight for source in sources) > GRID:
+
+
+def _weighed(sources: Sequence[Source], weigh: Weigh) -> list[Source]:
+    """The sources with the weights that they have when exactly these are merged."""
+    weights = weigh({source.uid: source.weight for source in sources})
+    if sum(weights.values()) > GRID:
         raise MergeError(f"the weights sum to more than {GRID}; only their proportions matter: use smaller ones")
+    return [replace(source, weight=weights[source.uid]) for source in sources]
 
 
 def _common_header(

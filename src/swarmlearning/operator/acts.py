@@ -4,6 +4,7 @@ Pure. Whether the operator may is for the ledger to decide; here it is only made
 """
 
 from collections.abc import Iterable
+from fractions import Fraction
 
 import msgspec
 
@@ -12,6 +13,7 @@ from swarmlearning.ledger.bodies import Body, CreateContract, Reset, Revoke, Sto
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.weighing import THOUSANDTHS
 from swarmlearning.ledger.world import World
 from swarmlearning.views.names import displayed
 
@@ -48,6 +50,23 @@ def create_contract(world: World, name: str, created: CreateContract) -> Act:
         raise ActError(f"there is a contract {displayed(name)} already; see `swarm contract show`")
     members = ", ".join(created.members) or "every organisation"
     return Act(name, created, f"contract {displayed(name)} is created, for {members}")
+
+
+def thousandths(share: str) -> int:
+    """A share such as `0.5` as the ledger has it; 0 for an empty text: no limit. Raises `ActError`."""
+    if not share:
+        return 0
+    try:
+        found = Fraction(share) * THOUSANDTHS
+    except (ValueError, ZeroDivisionError):
+        raise ActError(
+            f"--max-organisation-weight {displayed(share)!r} is no number; give a share such as 0.5"
+        ) from None
+    if not 1 <= found <= THOUSANDTHS or found.denominator != 1:
+        raise ActError(
+            f"--max-organisation-weight has to be from 0.001 to 1, with three decimals at most, not {displayed(share)}"
+        )
+    return int(found)
 
 
 def stop_contract(world: World, name: str) -> Act:

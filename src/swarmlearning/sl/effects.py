@@ -241,8 +241,6 @@ class Effects:
     # --- merging ----------------------------------------------------------------------------------------------------
 
     async def _merge(self, task: Merge) -> None:
-        terms = self._training.terms
-        assert terms is not None
         needed = [entry.digest for entry in task.submissions if entry.weight]
         with self._store.pinned(*needed, task.base) as pin:
             if gone := [digest for digest in needed if not self._store.has(digest)]:
@@ -250,7 +248,7 @@ class Effects:
                     self._emit(Dropped(digest))
                 return
             try:
-                merged = await merge_round(task, terms, self._store, self._count, pin)
+                merged = await merge_round(task, self._training, self._store, self._count, pin)
             except (MergeError, StoreError) as error:
                 self._narrator.local_failure(str(error))
                 self._emit(LocalFailure(task, str(error), permanent=isinstance(error, UnmergeableError)))

@@ -7,12 +7,15 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from swarmlearning.choices import MergeMethod
 from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, Receipt, remark
-from swarmlearning.ledger.contracts.training.state import Submission, Terms
+from swarmlearning.ledger.contracts.training import weighing
+from swarmlearning.ledger.contracts.training.state import Submission, Training
+from swarmlearning.ledger.contracts.training.transitions import terms_of
 from swarmlearning.merge import merging
 from swarmlearning.merge.carry import carry
 from swarmlearning.merge.merging import MergeReceipt, NothingToMerge, Reason, Source, TooFewModels, merge
@@ -31,17 +34,22 @@ _REASONS: dict[Reason, ExclusionReason] = {
 }
 
 
-async def merge_round(task: Merge, terms: Terms, store: TensorStore, on_read: OnRead, pin: Pin | None = None) -> Merged:
+async def merge_round(
+    task: Merge, training: Training, store: TensorStore, on_read: OnRead, pin: Pin | None = None
+) -> Merged:
     """Merges the held models of a frozen round. The result is empty when fewer than `minPeers` were usable.
 
     Models of another structure than that of the session's terms are left out, whoever else has it. The result is added
     to `pin`. Raises `MergeError` and `StoreError` when this node cannot do it (a full disk).
     """
+    terms = terms_of(training)
     method, min_peers = terms.merge_method, terms.min_peers
     known = task.unusable
     silent = [entry for entry in task.submissions if entry.weight == 0]
     sources = [
-        Source(entry.uid, entry.weight, store.path(entry.digest)) for entry in task.submissions if entry.weight > 0
+        Source(entry.uid, 1 if task.single else entry.weight, store.path(entry.digest))
+        for entry in task.submissions
+        if entry.weight > 0
     ]
     previous = store.path(task.base) if task.base and store.has(task.base) else None
     if len(task.submissions) < min_peers:
@@ -59,6 +67,7 @@ async def merge_round(task: Merge, terms: Terms, store: TensorStore, on_read: On
                     out,
                     structure=terms.structure,
                     minimum=minimum,
+                    weigh=partial(weighing.coefficients, training),
                     influence=True,
                     on_read=read,
                 ),

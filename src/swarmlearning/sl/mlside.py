@@ -220,6 +220,7 @@ def _session(message: Open, structure: str, settings: RoundSettings) -> OpenSess
         min_peers=message.min_peers,
         structure=structure,
         weightage=message.node_weightage,
+        samples=message.training_samples,
         sync_frequency=message.sync_frequency,
         checkin=message.checkin_model_on_train_end,
         epochs=message.total_epochs,

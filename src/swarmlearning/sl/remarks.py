@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from swarmlearning.ledger.bodies import Exclusion, Receipt
 from swarmlearning.ledger.contracts.training.state import Result, Training
+from swarmlearning.ledger.contracts.training.weighing import coefficients
 from swarmlearning.merge.geomedian import majority
 from swarmlearning.rounds.settings import OnNonFinite
 from swarmlearning.views.names import Names, name_of
@@ -135,7 +136,8 @@ def _unreachable(state: Training, uid: str, address: str) -> _Keyed:
 def _alone(state: Training, receipt: Receipt, names: Names) -> _Keyed:
     """At least half of the weight makes one model the geometric median, whatever the others are."""
     parts = [part for part in receipt.contributions if part.weight]
-    alone = majority([part.weight for part in parts])
+    weights = coefficients(state, {part.uid: part.weight for part in parts})
+    alone = majority([weights[part.uid] for part in parts])
     if receipt.method == "geomedian" and len(parts) > 1 and alone is not None:
         uid = parts[alone].uid
         yield (

@@ -1,10 +1,11 @@
-"""The bodies of transactions of a training contract. Weights are integers 0..100."""
+"""The bodies of transactions of a training contract."""
 
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from swarmlearning.choices import CheckinMode, MergeMethod
+from swarmlearning.ledger.contracts.network.bodies import MAX_ORGANISATIONS
 from swarmlearning.ledger.fields import Body, Count, Digest, OrganisationId, Positive, Remark, Uid
 
 SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active"]
@@ -15,8 +16,9 @@ Measure: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 
 Distance: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
 Cosine: TypeAlias = Annotated[float, msgspec.Meta(ge=-1, le=1)]
-Weight: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=100)]
-Weights: TypeAlias = Literal["own", "equal"]
+Thousandths: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+Weights: TypeAlias = Literal["own", "equal", "samples"]
+Organisations: TypeAlias = Annotated[tuple[OrganisationId, ...], msgspec.Meta(max_length=MAX_ORGANISATIONS)]
 BaseDigest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")]
 
 
@@ -25,13 +27,16 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
 
     `members` may train, `observers` may look on (their nodes read its state, no model); no member named: every
     organisation may. `min_organisations`: sites of so many organisations have to contribute to a round; 0: a majority
-    of three or more members, else one. `weights`: each site's own `nodeWeightage`, or equal. Method, minPeers and
-    structure are left to the first session where they are empty or 0."""
+    of three or more members, else one. `weights`: each site's own `nodeWeightage`, equal, or the number of training
+    samples that it states. `max_organisation_weight`: the largest share of a merge, in thousandths, that the sites of
+    one organisation have together; 0: no limit. Method, minPeers and structure are left to the first session where they
+    are empty or 0."""
 
-    members: tuple[OrganisationId, ...] = ()
-    observers: tuple[OrganisationId, ...] = ()
+    members: Organisations = ()
+    observers: Organisations = ()
     min_organisations: Count = 0
     weights: Weights = "own"
+    max_organisation_weight: Thousandths = 0
     merge_method: MergeMethod | None = None
     min_peers: Count = 0
     structure: BaseDigest = ""
@@ -40,6 +45,8 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
 class OpenSession(Body, frozen=True, omit_defaults=True):
     """A member joins the training. Method, minPeers, structure and `initial` are the contract's from its first
     session on. `initial`: all start from the merged model of round 0, or from that of one contributor.
+
+    `samples`: the number of its training samples, 0 where it is not stated.
 
     `frozen`, `classes`, `features`: digests of what is not merged but has to be the same at all sites (tensors that are
     not trained, and what the positions in the model's tensors stand for); empty where a site has or states none."""
@@ -57,6 +64,7 @@ class OpenSession(Body, frozen=True, omit_defaults=True):
     frozen: BaseDigest = ""
     classes: BaseDigest = ""
     features: BaseDigest = ""
+    samples: Count = 0
 
 
 class Submit(Body, frozen=True):
@@ -68,7 +76,7 @@ class Submit(Body, frozen=True):
     submission: SubmissionKind
     digest: Digest
     size: Count
-    weight: Weight
+    weight: Count
 
 
 class Freeze(Body, frozen=True, omit_defaults=True):
@@ -98,7 +106,7 @@ class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
     uid: Uid
     digest: Digest
-    weight: Weight
+    weight: Count
     coefficient: Count
     distance: Distance | None = None
     cosine: Cosine | None = None

@@ -35,6 +35,7 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
         observers=tuple(sorted(set(body.observers))),
         min_organisations=needed,
         weights=body.weights,
+        max_organisation_weight=body.max_organisation_weight,
         merge_method=body.merge_method,
         min_peers=body.min_peers,
         structure=body.structure,
@@ -56,6 +57,12 @@ def check_charter(world: World, state: Training, body: OpenSession, organisation
         raise Rejection(
             Code.NOT_INVITED,
             f"contract {state.name} is for {', '.join(charter.members)}; this site belongs to {organisation}",
+        )
+    if charter.weights == "samples" and not body.samples:
+        raise Rejection(
+            Code.NO_SAMPLES,
+            f"contract {state.name} weighs each site by its number of training samples, and this session states none; "
+            "pass it to the swarm callback: trainingSamples=len(data)",
         )
     for laid_down, own, name in (
         (charter.merge_method, body.merge_method, "mergeMethod"),

@@ -3,8 +3,9 @@
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.bodies import Publish
-from swarmlearning.ledger.contracts.training.state import Round, Terms
-from swarmlearning.ledger.contracts.training.transitions import shortened
+from swarmlearning.ledger.contracts.training.state import Round, Terms, Training
+from swarmlearning.ledger.contracts.training.transitions import shortened, terms_of
+from swarmlearning.ledger.contracts.training.weighing import coefficients
 
 
 def check_receipt(terms: Terms, current: Round, body: Publish) -> None:
@@ -26,9 +27,9 @@ def check_receipt(terms: Terms, current: Round, body: Publish) -> None:
             )
 
 
-def check_result(terms: Terms, current: Round, body: Publish) -> None:
+def check_result(state: Training, current: Round, body: Publish) -> None:
     """Raises `Rejection` unless the result and the coefficients are such as follow from enough contributions."""
-    parts = body.receipt.contributions
+    parts, terms = body.receipt.contributions, terms_of(state)
     if not any(part.weight for part in parts) and body.result != current.base:
         raise Rejection(Code.NO_WEIGHT, "no contributor has weight: the previous model stands")
     if not body.result:
@@ -38,5 +39,10 @@ def check_result(terms: Terms, current: Round, body: Publish) -> None:
             raise Rejection(
                 Code.NOT_INITIAL, "with initial sync `one` the result of round 0 is one contributor's model"
             )
-    elif terms.merge_method == "mean" and any(part.coefficient != part.weight for part in parts):
-        raise Rejection(Code.WRONG_CONTRIBUTION, "the coefficients of a mean are the contributors' weights")
+    elif terms.merge_method == "mean":
+        expected = coefficients(state, {part.uid: part.weight for part in parts})
+        if any(part.coefficient != expected[part.uid] for part in parts):
+            raise Rejection(
+                Code.WRONG_CONTRIBUTION,
+                "the coefficients of a mean are the contributors' weights, up to the contract's cap on an organisation",
+            )

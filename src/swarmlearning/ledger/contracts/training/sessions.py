@@ -72,7 +72,7 @@ def _member(state: Training, body: OpenSession, uid: str) -> Member:
     return Member(
         uid=uid,
         incarnation=0,
-        weightage=body.weightage if state.charter is None or state.charter.weights == "own" else 1,
+        weightage=_weightage(state, body),
         sync_frequency=body.sync_frequency,
         interval=next_interval(body.sync_frequency, state.pace) if body.adaptive else body.sync_frequency,
         checkin=body.checkin,
@@ -92,6 +92,16 @@ def _member(state: Training, body: OpenSession, uid: str) -> Member:
         model=known.model if known else "",
         void_results=known.void_results if known else 0,
     )
+
+
+def _weightage(state: Training, body: OpenSession) -> int:
+    match state.charter.weights if state.charter else "own":
+        case "own":
+            return body.weightage
+        case "equal":
+            return 1
+        case "samples":
+            return body.samples
 
 
 def changed_address(state: Training, uid: str) -> Training:

@@ -95,6 +95,7 @@ class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
     observers: tuple[str, ...] = ()
     min_organisations: int = 1
     weights: Weights = "own"
+    max_organisation_weight: int = 0
     merge_method: MergeMethod | None = None
     min_peers: int = 0
     structure: str = ""

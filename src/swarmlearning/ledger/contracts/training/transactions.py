@@ -131,7 +131,7 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
     check_receipt(terms_of(state), current, body)
     if not enough(state, [part.uid for part in body.receipt.contributions]):
         return _collect_again(state, current, body)
-    check_result(terms_of(state), current, body)
+    check_result(state, current, body)
     same = state.result if body.result == current.base else None  # whoever held it, holds it
     result = Result(
         digest=body.result,
