@@ -65,7 +65,7 @@ def test_a_share_outside_0_to_1_or_too_fine_is_refused(share: str) -> None:
 
 @pytest.mark.parametrize("share", ["nan", "inf", "half", "1/0", "50%", " "])
 def test_a_share_that_is_no_number_is_refused(share: str) -> None:
-    with pytest.raises(ActError, match="is no number; give a share such as 0.5"):
+    with pytest.raises(ActError, match=r"is no number; give a share such as 0\.5"):
         acts.thousandths(share)
 
 
