@@ -121,9 +121,7 @@ def merge(
 
     Raises NothingToMerge, TooFewModels, and MergeError for everything else, a full disk among it.
     """
-    _check(method, sources)
-    if out.resolve() in {path.resolve() for path in (previous, *(source.path for source in sources)) if path}:
-        raise MergeError(f"{out}: the result would overwrite a model that it is merged from")
+    _check(method, sources, previous, out)
     weighted = sorted((source for source in sources if source.weight), key=lambda source: source.uid)
     if not weighted:
         raise NothingToMerge(f"none of the {len(sources)} models has a weight; the previous model stands")
@@ -150,7 +148,7 @@ def merge(
         raise MergeError(str(error)) from error
 
 
-def _check(method: str, sources: Sequence[Source]) -> None:
+def _check(method: str, sources: Sequence[Source], previous: Path | None, out: Path) -> None:
     if method not in METHODS:
         raise MergeError(f"unknown merge method {method!r}; there are {', '.join(METHODS)}")
     for uid, count in Counter(source.uid for source in sources).items():
@@ -159,6 +157,8 @@ def _check(method: str, sources: Sequence[Source]) -> None:
     for source in sources:
         if source.weight < 0:
             raise MergeError(f"{source.uid} has weight {source.weight}; weights are not negative")
+    if out.resolve() in {path.resolve() for path in (previous, *(source.path for source in sources)) if path}:
+        raise MergeError(f"{out}: the result would overwrite a model that it is merged from")
 
 
 def _weighed(sources: Sequence[Source], weigh: Weigh) -> list[Source]:

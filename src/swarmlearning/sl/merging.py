@@ -46,11 +46,7 @@ async def merge_round(
     method, min_peers = terms.merge_method, terms.min_peers
     known = task.unusable
     silent = [entry for entry in task.submissions if entry.weight == 0]
-    sources = [
-        Source(entry.uid, 1 if task.single else entry.weight, store.path(entry.digest))
-        for entry in task.submissions
-        if entry.weight > 0
-    ]
+    sources = _sources(task, store)
     previous = store.path(task.base) if task.base and store.has(task.base) else None
     if len(task.submissions) < min_peers:
         return _without_result(task, method, known)
@@ -100,6 +96,15 @@ async def carry_over(task: Carry, store: TensorStore, on_read: OnRead, pin: Pin 
         return await store.adopt(out, pin)
     finally:
         out.unlink(missing_ok=True)
+
+
+def _sources(task: Merge, store: TensorStore) -> list[Source]:
+    """The models that have weight; the same for all where one of them is chosen."""
+    return [
+        Source(entry.uid, 1 if task.single else entry.weight, store.path(entry.digest))
+        for entry in task.submissions
+        if entry.weight > 0
+    ]
 
 
 async def _in_thread(work: Callable[[OnRead], T], on_read: OnRead) -> T:
