@@ -50,6 +50,7 @@ MAY_SEND = {
     "AddAuthority": OPERATORS,
     "RetireAuthority": OPERATORS,
     "Revoke": OPERATORS,
+    "LiftQuarantine": OPERATORS,
     "SetPolicy": OPERATORS,
     "Sign": OPERATORS,
     "Reject": OPERATORS,

@@ -7,11 +7,11 @@ from random import Random
 import msgspec
 import pytest
 
-from support.network import CONTRACT, Ledger, read, session
+from support.network import CONTRACT, Actor, Ledger, read, session
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.ledger import block
 from swarmlearning.ledger.block import transaction_root
-from swarmlearning.ledger.bodies import Announce, Lost, Register, Submit, SwitchRules
+from swarmlearning.ledger.bodies import Announce, LiftQuarantine, Lost, Register, Submit, SwitchRules
 from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.chain import RULES_VERSION, Chain, ForkError, UnsupportedRulesError, replay
 from swarmlearning.ledger.contracts import network
@@ -285,7 +285,7 @@ def three(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def test_the_sealer_of_a_void_block_is_in_quarantine_until_it_registers_again(three: Ledger) -> None:
+def test_the_sealer_of_a_void_block_is_in_quarantine_until_operators_lift_it(three: Ledger) -> None:
     three.append(resealed(three, state_hash="0" * 64, by="sn-2"))
     assert [sn.uid for sn in network.admitted(three.chain.world)] == ["sn-1", "sn-3"]
     why = three.append(resealed(three, by="sn-2"))
@@ -293,9 +293,31 @@ def test_the_sealer_of_a_void_block_is_in_quarantine_until_it_registers_again(th
     with pytest.raises(Rejection, match="has sealed a void block"):
         three.send("sn-2", Announce({"api": "host:1"}), network.CONTRACT)
     three.actors["sn-2"].incarnation += 1
+    with pytest.raises(Rejection, match=r"quarantine: .* swarm node lift-quarantine sn-2"):
+        three.register("sn-2")  # no restart ends it
+    three.join("op-1", "SWCI")
+    three.send("op-1", LiftQuarantine("sn-2"), network.CONTRACT)
     three.register("sn-2")
+    with pytest.raises(Rejection, match="no-change: sn-2 is no SN in quarantine"):
+        three.send("op-1", LiftQuarantine("sn-2"), network.CONTRACT)
     assert three.append(resealed(three, by="sn-2")) is None
     assert replay(three.blocks).world.state_hash() == three.chain.world.state_hash()
+
+
+def test_an_sn_in_quarantine_cannot_come_back_under_another_uid(three: Ledger) -> None:
+    three.append(resealed(three, state_hash="0" * 64, by="sn-2"))
+    three.actors["sn-9"] = Actor("sn-9", "SN", three.actors["sn-2"].pair)
+    with pytest.raises(Rejection, match="quarantine: SN sn-2"):
+        three.register("sn-9")
+    three.join("sn-4", "SN")  # of another identity
+
+
+def test_a_second_void_block_ends_in_quarantine_again(three: Ledger) -> None:
+    three.join("op-1", "SWCI")
+    for _ in range(2):
+        three.append(resealed(three, state_hash="0" * 64, by="sn-2"))
+        assert [sn.uid for sn in network.admitted(three.chain.world)] == ["sn-1", "sn-3"]
+        three.send("op-1", LiftQuarantine("sn-2"), network.CONTRACT)
 
 
 def test_a_sealer_is_not_blamed_for_a_block_that_others_altered(three: Ledger) -> None:

@@ -1,4 +1,4 @@
-"""Policies and proposals: whose signatures an act needs, row by row, and what becomes of one that lacks some."""
+"""Policies: whose signatures an act needs, row by row."""
 
 from itertools import combinations
 
@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.governed import AUTHORITIES, OPERATORS, SPARE, active, newest, send, three
 from support.network import Ledger, anchor, organisation, session
-from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.ledger.bodies import (
     AddAuthority,
     AdmitOrganisation,
     Anchor,
     Body,
+    CreateContract,
     NewOrganisation,
     Quorum,
     Reject,
@@ -26,47 +27,21 @@ from swarmlearning.ledger.bodies import (
     SwitchRules,
 )
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network import Proposal
-from swarmlearning.ledger.contracts.network.policies import DEFAULTS, suffices
+from swarmlearning.ledger.contracts.network.policies import (
+    TABLE,
+    permits,
+    quorum_of,
+    quorum_to_change,
+    reaches,
+    suffices,
+)
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.governing import MOST_OPEN, PROPOSAL_MS
 from swarmlearning.ledger.rules import RULES
-
-NETWORK = network.CONTRACT
-AUTHORITIES = {f"org-{number}": create_authority(f"CA-{number}", 3650) for number in (1, 2, 3)}
-SPARE = create_authority("CA-9", 3650)
-OPERATORS = {"org-1": "op-1", "org-2": "op-2", "org-3": "op-3"}
-
-
-def three() -> Ledger:
-    """Three organisations, each with an operator; the SNs are the first one's, and each has an SL."""
-    made = Ledger(AUTHORITIES["org-1"])
-    for number, (name, authority) in enumerate(AUTHORITIES.items(), 1):
-        if number > 1:
-            for signing in range(1, number):
-                if name not in [each.id for each in network.organisations(made.chain.world)]:
-                    made.send(f"op-{signing}", AdmitOrganisation(organisation(name, authority)), NETWORK)
-        made.join(f"op-{number}", "SWCI", authority)
-        made.join(f"sl-{number}", "SL", authority)
-    made.join("sn-2", "SN", AUTHORITIES["org-2"])
-    return made
 
 
 @pytest.fixture
 def ledger() -> Ledger:
     return three()
-
-
-def newest(ledger: Ledger) -> Proposal:
-    return network.proposals(ledger.chain.world)[-1]
-
-
-def active(ledger: Ledger) -> list[str]:
-    return [each.id for each in network.organisations(ledger.chain.world)]
-
-
-def send(ledger: Ledger, uid: str, body: Body) -> None:
-    ledger.send(uid, body, NETWORK)
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -80,6 +55,7 @@ NEEDS: dict[str, tuple[int, str]] = {
     "Revoke": (2, "its own"),
     "SwitchRules": (2, ""),
     "SetPolicy": (2, ""),
+    "LiftQuarantine": (2, ""),
     "CreateContract": (1, ""),
     "Stop": (2, "its owner"),
     "Reset": (2, "its owner"),
@@ -89,18 +65,22 @@ NEEDS: dict[str, tuple[int, str]] = {
 def test_each_act_has_a_row_in_the_table() -> None:
     acts = {body.__name__: rule.act for body, (_, rule) in RULES[1].handlers.items() if rule.act}
     assert acts.keys() == NEEDS.keys()
-    assert {act.name for act in acts.values()} - {"set-policy"} == DEFAULTS.keys()
+    rights = {"take-part", "read-results", "read-final-results", "read-logs", "assign-tasks"}
+    assert {act.name for act in acts.values()} - {"set-policy"} | rights | {"recover"} == TABLE.keys()
 
 
 @pytest.mark.parametrize("body", [body for body, (_, rule) in RULES[1].handlers.items() if rule.act])
 def test_an_act_needs_as_many_organisations_as_its_row_states(ledger: Ledger, body: type[Body]) -> None:
     act = RULES[1].handlers[body][1].act
     assert act
-    name = act.name if act.name != "set-policy" else "revoke"
+    world = ledger.chain.world
     count, _ = NEEDS[body.__name__]
     for size in range(4):
         for signed in combinations(OPERATORS, size):
-            assert suffices(ledger.chain.world, name, "", signed) == (size >= count)
+            if body is SetPolicy:
+                assert all(reaches(world, quorum_to_change(world, each), signed) == (size >= count) for each in TABLE)
+            else:
+                assert suffices(world, act.name, "", signed) == (size >= count)
 
 
 @pytest.mark.parametrize(
@@ -120,110 +100,10 @@ def test_a_member_acts_alone_for_itself_and_needs_others_against_them(ledger: Le
     assert not [each for each in network.proposals(other.chain.world) if each.act != "admit-organisation"]
 
 
-# --- proposals ------------------------------------------------------------------------------------------------------
-
-
-def test_a_proposal_takes_effect_with_the_last_signature_that_it_needs(ledger: Ledger) -> None:
-    admission = AdmitOrganisation(organisation("org-4", SPARE))
-    send(ledger, "op-1", admission)
-    assert "org-4" not in active(ledger)
-    send(ledger, "op-2", Sign(newest(ledger).number))
-    assert "org-4" in active(ledger)
-    assert newest(ledger).state == "done"
-    with pytest.raises(Rejection, match=r"no-proposal: proposal .* is done"):
-        send(ledger, "op-3", Sign(newest(ledger).number))
-
-
-def test_sending_the_same_act_signs_its_proposal(ledger: Ledger) -> None:
-    for operator in ("op-1", "op-3"):
-        send(ledger, operator, AdmitOrganisation(organisation("org-4", SPARE)))
-    assert "org-4" in active(ledger)
-
-
-def test_an_organisation_signs_once_through_whichever_operator(ledger: Ledger) -> None:
-    ledger.join("ui-1", "UI", AUTHORITIES["org-1"])
-    send(ledger, "op-1", AdmitOrganisation(organisation("org-4", SPARE)))
-    for body in (Sign(newest(ledger).number), AdmitOrganisation(organisation("org-4", SPARE))):
-        with pytest.raises(Rejection, match="no-change: organisation org-1 has answered proposal"):
-            send(ledger, "ui-1", body)
-
-
-def test_a_proposal_that_cannot_have_its_quorum_any_more_is_rejected(ledger: Ledger) -> None:
-    send(ledger, "op-1", AdmitOrganisation(organisation("org-4", SPARE)))
-    number = newest(ledger).number
-    send(ledger, "op-2", Reject(number))
-    assert newest(ledger).state == "open"
-    send(ledger, "op-3", Reject(number))
-    assert newest(ledger).state == "rejected"
-    with pytest.raises(Rejection, match=r"no-proposal: proposal .* is rejected"):
-        send(ledger, "op-2", Sign(number))
-
-
-def test_a_signature_can_be_taken_back_and_a_rejection_too(ledger: Ledger) -> None:
-    send(ledger, "op-1", AdmitOrganisation(organisation("org-4", SPARE)))
-    number = newest(ledger).number
-    send(ledger, "op-1", Reject(number))
-    assert (newest(ledger).signed, newest(ledger).rejected) == ((), ("org-1",))
-    send(ledger, "op-2", Sign(number))
-    assert "org-4" not in active(ledger)
-    send(ledger, "op-1", Sign(number))
-    assert "org-4" in active(ledger)
-
-
-def test_a_proposal_expires(ledger: Ledger) -> None:
-    send(ledger, "op-1", AdmitOrganisation(organisation("org-4", SPARE)))
-    number = newest(ledger).number
-    ledger.clock += PROPOSAL_MS + 60_000
-    with pytest.raises(Rejection, match=r"no-proposal: proposal .* has expired"):
-        send(ledger, "op-2", Sign(number))
-    send(ledger, "op-2", AdmitOrganisation(organisation("org-4", SPARE)))
-    assert newest(ledger).number == number + 1
-
-
-def test_a_proposal_whose_state_has_changed_since_is_refused_with_its_last_signature(ledger: Ledger) -> None:
-    retiring = Revoke(thumbprint(ledger.actors["sl-3"].pair.certificate))
-    send(ledger, "op-1", retiring)
-    number = newest(ledger).number
-    send(ledger, "op-3", retiring)  # its own organisation does it alone
-    with pytest.raises(Rejection, match="unknown-certificate"):
-        send(ledger, "op-2", Sign(number))
-    send(ledger, "op-2", Reject(number))
-
-
-def test_an_act_that_could_not_take_effect_is_not_proposed(ledger: Ledger) -> None:
-    before = len(network.proposals(ledger.chain.world))
-    with pytest.raises(Rejection, match="unknown-organisation"):
-        send(ledger, "op-1", RetireOrganisation("org-9"))
-    assert len(network.proposals(ledger.chain.world)) == before
-
-
-def test_an_outsider_cannot_sign(ledger: Ledger) -> None:
-    send(ledger, "op-1", AdmitOrganisation(organisation("org-4", SPARE)))
-    number = newest(ledger).number
-    with pytest.raises(Rejection, match="not-allowed"):
-        send(ledger, "sl-2", Sign(number))
-    ledger.actor("op-9", "SWCI", SPARE)
-    with pytest.raises(Rejection, match="untrusted"):
-        ledger.register("op-9")
-
-
-def test_an_organisation_has_a_bounded_number_of_open_proposals(ledger: Ledger) -> None:
-    for number in range(MOST_OPEN):
-        send(ledger, "op-1", AdmitOrganisation(organisation(f"new-{number}", SPARE)))
-    with pytest.raises(Rejection, match=f"too-many: organisation org-1 has {MOST_OPEN} open proposals"):
-        send(ledger, "op-1", AdmitOrganisation(organisation("one-more", SPARE)))
-    send(ledger, "op-2", AdmitOrganisation(organisation("one-more", SPARE)))
-
-
 # --- policies -------------------------------------------------------------------------------------------------------
 
 
 def test_a_policy_is_changed_by_the_quorum_of_its_own_act(ledger: Ledger) -> None:
-    send(ledger, "op-1", SetPolicy("create-contract", "majority"))  # one organisation is enough for it so far
-    send(ledger, "op-1", SetPolicy("create-contract", "one"))
-    assert newest(ledger).state == "open"
-    send(ledger, "op-2", SetPolicy("create-contract", "one"))
-    assert newest(ledger).state == "done"
     send(ledger, "op-1", SetPolicy("admit-organisation", "all"))
     send(ledger, "op-2", SetPolicy("admit-organisation", "all"))
     for operator in ("op-1", "op-2"):
@@ -237,8 +117,10 @@ def test_a_policy_is_changed_by_the_quorum_of_its_own_act(ledger: Ledger) -> Non
     ("act", "quorum", "match"),
     [
         ("fly", "one", "unknown-act: there is no policy fly"),
-        ("switch-rules", "own", "locked-out: switch-rules concerns no single organisation"),
+        ("switch-rules", "own", "locked-out: switch-rules cannot need own; it can need one, majority, all"),
         ("revoke", "majority", "no-change: revoke needs majority already"),
+        ("revoke", "none", "locked-out: revoke cannot need none"),
+        ("read-logs", "majority", "locked-out: read-logs cannot need majority; it can need own, one"),
     ],
 )
 def test_a_policy_that_means_nothing_is_refused(ledger: Ledger, act: str, quorum: Quorum, match: str) -> None:
@@ -252,6 +134,76 @@ def test_a_policy_that_nobody_could_meet_is_refused_and_names_who_could_never_si
         send(ledger, operator, AdmitOrganisation(mute))
     with pytest.raises(Rejection, match="locked-out: switch-rules would need all, and mute could never sign"):
         send(ledger, "op-1", SetPolicy("switch-rules", "all"))
+
+
+@pytest.mark.parametrize("act", TABLE)
+def test_one_organisation_alone_changes_no_policy_and_a_majority_changes_each(ledger: Ledger, act: str) -> None:
+    choices = [choice for choice in TABLE[act].choices if choice != TABLE[act].quorum]
+    for quorum in (*choices, TABLE[act].quorum):  # there and back again
+        before = quorum_of(ledger.chain.world, act)
+        everybody = ("op-1", "op-2", "op-3") if before == "all" else ("op-1", "op-2")
+        for operator in everybody:
+            assert quorum_of(ledger.chain.world, act) == before
+            send(ledger, operator, SetPolicy(act, quorum))
+        assert quorum_of(ledger.chain.world, act) == quorum
+
+
+def test_an_organisation_that_could_never_sign_is_not_admitted_where_all_have_to_sign(ledger: Ledger) -> None:
+    mute = NewOrganisation("mute", "Mute", (Anchor(anchor(SPARE).certificate, roles=("SL",)),))
+    for operator in ("op-1", "op-2"):
+        send(ledger, operator, SetPolicy("switch-rules", "all"))
+    with pytest.raises(Rejection, match="locked-out: switch-rules would need all, and mute could never sign"):
+        send(ledger, "op-1", AdmitOrganisation(mute))
+
+
+def test_an_authority_that_alone_issues_for_operators_is_not_given_up_where_all_have_to_sign(ledger: Ledger) -> None:
+    for operator in ("op-1", "op-2"):
+        send(ledger, operator, SetPolicy("switch-rules", "all"))
+    only_sites = Anchor(anchor(AUTHORITIES["org-3"]).certificate, roles=("SL",))
+    with pytest.raises(Rejection, match="locked-out: switch-rules would need all, and org-3 could never sign"):
+        send(ledger, "op-3", AddAuthority("org-3", only_sites))
+
+
+RIGHTS = [
+    # right, its policy, those who have it of org-1's, which names org-2
+    ("take-part", "one", {"org-1", "org-2", "org-3"}),
+    ("take-part", "own", {"org-1", "org-2"}),
+    ("read-results", "own", {"org-1", "org-2"}),
+    ("read-results", "one", {"org-1", "org-2", "org-3"}),
+    ("read-final-results", "own", {"org-1", "org-2"}),
+    ("read-logs", "own", {"org-1", "org-2"}),
+    ("read-logs", "one", {"org-1", "org-2", "org-3"}),
+]
+
+
+@pytest.mark.parametrize(("right", "policy", "holders"), RIGHTS)
+def test_a_right_is_its_owner_s_and_theirs_whom_the_owner_names_or_everybody_s(
+    ledger: Ledger, right: str, policy: Quorum, holders: set[str]
+) -> None:
+    if quorum_of(ledger.chain.world, right) != policy:
+        for operator in ("op-1", "op-2"):
+            send(ledger, operator, SetPolicy(right, policy))
+    everybody = ("org-1", "org-2", "org-3", "org-9")
+    found = {each for each in everybody if permits(ledger.chain.world, right, each, "org-1", ("org-2",))}
+    assert found == holders
+
+
+def test_nobody_but_its_own_organisation_reads_a_node_s_logs_by_default(ledger: Ledger) -> None:
+    readers = [each for each in OPERATORS if permits(ledger.chain.world, "read-logs", each, "org-3")]
+    assert readers == ["org-3"]
+
+
+def test_a_contract_without_a_member_list_can_be_closed_by_the_policy_on_taking_part(ledger: Ledger) -> None:
+    ledger.send("sl-1", session(2))
+    for operator in ("op-1", "op-2"):
+        send(ledger, operator, SetPolicy("take-part", "own"))
+    with pytest.raises(Rejection, match=r"not-invited: contract .* names no members"):
+        ledger.send("sl-2", session(2))
+    ledger.send("op-2", CreateContract(members=("org-2", "org-3")), "named")
+    ledger.send("sl-2", session(2), "named")
+    ledger.send("sl-3", session(2), "named")
+    with pytest.raises(Rejection, match="not-invited"):
+        ledger.send("sl-1", session(2), "named")
 
 
 def test_an_act_left_to_the_organisation_that_it_concerns_cannot_be_done_by_others(ledger: Ledger) -> None:

@@ -12,9 +12,9 @@ from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.console import print_json
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import ROLES, load_bundle, subject_of
-from swarmlearning.ledger.bodies import NodeType, Quorum
+from swarmlearning.ledger.bodies import NodeType
 from swarmlearning.ledger.contracts.network import Authority, Organisation
-from swarmlearning.ledger.contracts.network.policies import DEFAULTS, quorum_of
+from swarmlearning.ledger.contracts.network.policies import TABLE, quorum_of, quorum_to_change
 from swarmlearning.operator import organisations as acts
 from swarmlearning.views.names import displayed
 from swarmlearning.views.proposals import ProposalView, proposals
@@ -145,11 +145,14 @@ def retire_authority(
 def list_policies(*, json: Json = False, connection: Connection) -> None:
     """Show the quorum of each act: one organisation, the one concerned (own), a majority, or all."""
     world = verified(connection).world
-    found = {act: quorum_of(world, act) for act in DEFAULTS}
+    found = {act: quorum_of(world, act) for act in TABLE}
     if json:
         print_json(found, indent=2)
         return
-    print_table(("act", "needs", "by default"), ((act, needs, DEFAULTS[act]) for act, needs in found.items()))
+    rows = (
+        (act, needs, TABLE[act].alone, TABLE[act].quorum, quorum_to_change(world, act)) for act, needs in found.items()
+    )
+    print_table(("act", "needs", "alone", "by default", "to change it"), rows)
 
 
 @policy_app.command("set")
@@ -159,13 +162,12 @@ def set_policy(
     quorum: Annotated[str, typer.Argument(help="one, own, majority or all.")],
     connection: Connection,
 ) -> None:
-    """Give an act another quorum; the change itself needs the one in force."""
-    if act not in DEFAULTS:
-        raise UserError(f"there is no act {act!r}; there are {', '.join(DEFAULTS)}")
-    try:
-        needed = msgspec.convert(quorum, Quorum)
-    except msgspec.ValidationError:
-        raise UserError(f"{quorum!r} is no quorum: one, own, majority or all") from None
+    """Give an act another quorum; the change itself needs the one in force, and a majority at least."""
+    if act not in TABLE:
+        raise UserError(f"there is no act {act!r}; there are {', '.join(TABLE)}")
+    needed = next((choice for choice in TABLE[act].choices if choice == quorum), None)
+    if needed is None:
+        raise UserError(f"{act} cannot need {quorum!r}; it can need {', '.join(TABLE[act].choices)}")
     perform(connection, lambda world: acts.set_policy(act, needed))
 
 

@@ -141,6 +141,15 @@ def revoke_node(
     perform(connection, lambda world: acts.revoke_node(world, node))
 
 
+@node_app.command("lift-quarantine")
+@command("swarm node lift-quarantine")
+def lift_quarantine(
+    node: Annotated[str, typer.Argument(help="The SN's name, or the beginning of its UID.")], connection: Connection
+) -> None:
+    """Let an SN that has sealed a void block seal and vote again."""
+    perform(connection, lambda world: acts.lift_quarantine(world, node))
+
+
 def _lines(texts: Iterable[str]) -> str:
     """Texts of other organisations, sorted, each in a line of its own."""
     return "\n".join(displayed(text) for text in sorted(texts))

@@ -126,7 +126,7 @@ def _check_sender(world: World, tx: TxContext) -> None:
     if sender.left:
         raise Rejection(Code.HAS_LEFT, f"node {tx.sender} has left the network; start it again to register it anew")
     if network.quarantine(world, sender):
-        raise Rejection(Code.QUARANTINE, f"SN {tx.sender} has sealed a void block; stop it, repair it, start it again")
+        raise Rejection(Code.QUARANTINE, network.quarantined(sender))
     if tx.incarnation != sender.incarnation:
         raise Rejection(
             Code.OLD_INCARNATION,

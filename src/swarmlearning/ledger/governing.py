@@ -11,9 +11,9 @@ import msgspec
 
 from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.codes import Code
-from swarmlearning.ledger.contracts.contract import TxContext
+from swarmlearning.ledger.contracts.contract import Act, TxContext
 from swarmlearning.ledger.contracts.network.bodies import Reject, SetPolicy, Sign
-from swarmlearning.ledger.contracts.network.policies import quorum_of, suffices
+from swarmlearning.ledger.contracts.network.policies import quorum_of, quorum_to_change, reaches, suffices
 from swarmlearning.ledger.contracts.network.state import Proposal, organisations, proposal, proposals
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import Body
@@ -38,48 +38,39 @@ def govern(world: World, rules: Rules, contract: str, body: Body, tx: TxContext)
     if isinstance(body, Sign | Reject):
         return _answered(world, rules, body, tx)
     act = rules.handlers[type(body)][1].act
-    if act is None or _suffices(world, rules, contract, body, (tx.signer.organisation,)):
+    if act is None or _suffices(world, act, contract, body, (tx.signer.organisation,)):
         return world, Enacted(contract, body)
     rules.handlers[type(body)][1].change(world, contract, body, tx)  # what could not take effect is not proposed either
-    return _proposed(world, rules, contract, body, tx)
+    return _proposed(world, rules, act, contract, body, tx)
 
 
-def missing(world: World, rules: Rules, found: Proposal) -> list[str]:
-    """The organisations whose signatures an open proposal still lacks: any that complete the quorum will do."""
-    return [each.id for each in organisations(world) if each.id not in (*found.signed, *found.rejected)]
+def _suffices(world: World, act: Act, contract: str, body: Body, signed: tuple[str, ...]) -> bool:
+    if isinstance(body, SetPolicy):
+        return reaches(world, quorum_to_change(world, body.act), signed)
+    return suffices(world, act.name, act.concerns(world, contract, body), signed)
 
 
-def _act_name(rules: Rules, body: Body) -> str:
-    act = rules.handlers[type(body)][1].act
-    assert act is not None
-    return body.act if isinstance(body, SetPolicy) else act.name
-
-
-def _suffices(world: World, rules: Rules, contract: str, body: Body, signed: tuple[str, ...]) -> bool:
-    act = rules.handlers[type(body)][1].act
-    assert act is not None
-    return suffices(world, _act_name(rules, body), act.concerns(world, contract, body), signed)
-
-
-def _proposed(world: World, rules: Rules, contract: str, body: Body, tx: TxContext) -> tuple[World, Enacted | None]:
-    own, text = tx.signer.organisation, canonical(body).decode()
-    act = _act_name(rules, body)
-    if quorum_of(world, act) == "own":
-        raise Rejection(Code.NOT_ALLOWED, f"{act} is left to the organisation that it concerns")
+def _proposed(
+    world: World, rules: Rules, act: Act, contract: str, body: Body, tx: TxContext
+) -> tuple[World, Enacted | None]:
+    own, text, about = tx.signer.organisation, canonical(body).decode(), act.about(world, contract)
+    if not isinstance(body, SetPolicy) and quorum_of(world, act.name) == "own":
+        raise Rejection(Code.NOT_ALLOWED, f"{act.name} is left to the organisation that it concerns")
     known = proposals(world)
     now = [each for each in known if _is_open(each, tx.time_ms)]
-    if same := [each for each in now if (each.contract, each.body) == (contract, text)]:
+    if same := [each for each in now if (each.contract, each.body, each.about) == (contract, text, about)]:
         return _answered(world, rules, Sign(same[0].number), tx)
     if sum(each.by == own for each in now) >= MOST_OPEN:
         raise Rejection(Code.TOO_MANY, f"organisation {own} has {MOST_OPEN} open proposals; reject one of them first")
     entry = Proposal(
         number=len(known) + 1,
-        act=act,
+        act=act.name,
         contract=contract,
         body=text,
         by=own,
         expires_ms=tx.time_ms + PROPOSAL_MS,
         signed=(own,),
+        about=about,
     )
     return _noted(world, entry), None
 
@@ -91,18 +82,24 @@ def _answered(world: World, rules: Rules, body: Sign | Reject, tx: TxContext) ->
     if not _is_open(found, tx.time_ms):
         state = "has expired" if found.state == "open" else f"is {found.state}"
         raise Rejection(Code.NO_PROPOSAL, f"proposal {found.number} {state}")
-    answers = found.signed if isinstance(body, Sign) else found.rejected
-    if own in answers:
-        raise Rejection(Code.NO_CHANGE, f"organisation {own} has answered proposal {found.number} so already")
+    proposed = rules.body(found.body)
+    act = rules.handlers[type(proposed)][1].act
+    assert act is not None
+    if isinstance(body, Sign) and (about := act.about(world, found.contract)) != found.about:
+        raise Rejection(Code.NO_PROPOSAL, f"proposal {found.number} was made for {found.about}; now it is {about}")
     others = {other for other in (*found.signed, *found.rejected) if other != own}
     signed = tuple(sorted(others.intersection(found.signed) | ({own} if isinstance(body, Sign) else set())))
     rejected = tuple(sorted(others.intersection(found.rejected) | ({own} if isinstance(body, Reject) else set())))
+    repeated = own in (found.signed if isinstance(body, Sign) else found.rejected)
     found = msgspec.structs.replace(found, signed=signed, rejected=rejected)
-    act = rules.body(found.body)
-    if _suffices(world, rules, found.contract, act, signed):
-        return _noted(world, msgspec.structs.replace(found, state="done")), Enacted(found.contract, act)
+    if isinstance(body, Sign) and _suffices(
+        world, act, found.contract, proposed, signed
+    ):  # also when the quorum has become smaller since
+        return _noted(world, msgspec.structs.replace(found, state="done")), Enacted(found.contract, proposed)
+    if repeated:
+        raise Rejection(Code.NO_CHANGE, f"organisation {own} has answered proposal {found.number} so already")
     willing = tuple(each.id for each in organisations(world) if each.id not in rejected)
-    if not _suffices(world, rules, found.contract, act, willing):
+    if not _suffices(world, act, found.contract, proposed, willing):
         found = msgspec.structs.replace(found, state="rejected")
     return _noted(world, found), None
 

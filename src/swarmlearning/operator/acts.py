@@ -9,7 +9,7 @@ from fractions import Fraction
 import msgspec
 
 from swarmlearning.errors import UserError
-from swarmlearning.ledger.bodies import Body, CreateContract, Reset, Revoke, Stop
+from swarmlearning.ledger.bodies import Body, CreateContract, LiftQuarantine, Reset, Revoke, Stop
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.training.state import Training
@@ -93,6 +93,14 @@ def revoke_node(world: World, named: str) -> Act:
     shut_out = sharing(world, found)
     names = ", ".join(displayed(each.name) for each in shut_out)
     return Act(network.CONTRACT, Revoke(found.certificate), f"certificate {stored.subject} is revoked: {names}")
+
+
+def lift_quarantine(world: World, named: str) -> Act:
+    """Lets an SN in quarantine seal and vote again. Raises `ActError`."""
+    found = node(world, named)
+    if network.quarantine(world, found) is None:
+        raise ActError(f"{displayed(found.name)} is not in quarantine")
+    return Act(network.CONTRACT, LiftQuarantine(found.uid), f"SN {displayed(found.name)} may seal and vote again")
 
 
 # --- looking up -----------------------------------------------------------------------------------------------------

@@ -202,7 +202,7 @@ def _quarantines(world: World, names: Names) -> list[str]:
         if entry is not None:
             found.append(
                 f"SN {name_of(names, known.uid)} is in quarantine: block {entry.height}, which it has sealed, is void. "
-                "Stop it, run `swarm sn repair`, start it again"
+                f"Find out why, then operators lift that: swarm node lift-quarantine {known.uid}"
             )
     return found
 

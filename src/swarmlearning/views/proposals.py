@@ -9,7 +9,7 @@ from swarmlearning.ledger.bodies import Body, Reject, Sign
 from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Proposal
-from swarmlearning.ledger.contracts.network.policies import quorum_of
+from swarmlearning.ledger.contracts.network.policies import quorum_of, quorum_to_change
 from swarmlearning.ledger.world import World
 from swarmlearning.views.names import displayed
 
@@ -59,12 +59,16 @@ def _view(world: World, found: Proposal, time_ms: int) -> ProposalView:
         content={name: _shown(value) for name, value in fields.items() if name != "kind"},
         by=found.by,
         state="expired" if found.state == "open" and time_ms > found.expires_ms else found.state,
-        needs=quorum_of(world, found.act),
+        needs=_needed(world, found.act, fields),
         signed=found.signed,
         rejected=found.rejected,
         missing=tuple(each.id for each in network.organisations(world) if each.id not in answered),
         expires_ms=found.expires_ms,
     )
+
+
+def _needed(world: World, act: str, fields: dict[str, object]) -> str:
+    return quorum_to_change(world, str(fields["act"])) if act == "set-policy" else quorum_of(world, act)
 
 
 def _shown(value: object) -> str:

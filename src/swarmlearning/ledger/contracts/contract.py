@@ -73,12 +73,19 @@ def nobody(world: World, contract: str, body: Any) -> str:
     return ""
 
 
+def nothing(world: World, contract: str) -> str:
+    """The state that an act refers to, where it means the same at any time."""
+    return ""
+
+
 class Act(NamedTuple):
-    """What operators do for their organisations: the policy of this name says whose signatures it needs. The
-    organisation that it `concerns` (its ID, from world, contract and body) may always do it alone."""
+    """What operators do for their organisations: the policy of this name states whose signatures it needs. The
+    organisation that it `concerns` (its ID, from world, contract and body) may always do it alone. A proposal of it
+    lapses once what it is `about` (from world and contract) has changed."""
 
     name: str
     concerns: Callable[[World, str, Any], str] = nobody
+    about: Callable[[World, str], str] = nothing
 
 
 class Rule(NamedTuple):

@@ -10,7 +10,8 @@ process registers with a higher incarnation; from then on the older process of t
 are refused.
 
 An SN that has sealed a void block is in *quarantine*: its state or its program is not that of the others. It seals no
-more, votes no more and is not believed, until it is started again and registers anew through another SN.
+more, votes no more and is not believed, until operators lift that (`LiftQuarantine`); nor may another SN of its
+identity be registered until then.
 
 Entries of the world: `network`, `organisation/<id>`, `authority/<thumbprint>`, `certificate/<thumbprint>`,
 `node/<uid>`, `window/<uid>`, `quarantine/<uid>`, `recovery/<height>`, `policy/<act>`, `proposal/<number>`. This page
@@ -44,6 +45,7 @@ from swarmlearning.ledger.contracts.network.state import (
     proposal,
     proposals,
     quarantine,
+    quarantined,
     recoveries,
     sn_addresses,
     watched,
@@ -76,6 +78,7 @@ __all__ = [
     "proposal",
     "proposals",
     "quarantine",
+    "quarantined",
     "recoveries",
     "sn_addresses",
     "watched",

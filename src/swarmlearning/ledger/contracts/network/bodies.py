@@ -140,6 +140,12 @@ class Recover(Body, frozen=True):
     lost: tuple[Uid, ...]
 
 
+class LiftQuarantine(Body, frozen=True):
+    """An SN that was put in quarantine for a void block may seal, vote and report again."""
+
+    uid: Uid
+
+
 class Lost(Body, frozen=True):
     """A node's lease is gone, or (reported by the node itself) its ML process is: it is not waited for."""
 

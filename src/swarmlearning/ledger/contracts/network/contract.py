@@ -24,6 +24,7 @@ from swarmlearning.ledger.contracts.network.bodies import (
     Back,
     Genesis,
     Leave,
+    LiftQuarantine,
     Lost,
     Recover,
     Register,
@@ -47,11 +48,12 @@ _ACTS: Mapping[type[Body], tuple[Change, Act | None]] = {
     RetireAuthority: (members.retire_authority, Act("retire-authority", members.concerned)),
     Revoke: (members.revoke, Act("revoke", members.concerned)),
     SwitchRules: (registration.switch_rules, Act("switch-rules")),
+    LiftQuarantine: (recovery.lift_quarantine, Act("lift-quarantine")),
     SetPolicy: (policies.set_policy, Act("set-policy")),
     Sign: (policies.answer, None),
     Reject: (policies.answer, None),
 }
-"""What operators do. A policy is changed by the quorum of its own act."""
+"""What operators do. A policy is changed by the quorum of its own act, and a majority at least."""
 
 
 class NetworkContract:

@@ -31,6 +31,7 @@ from swarmlearning.ledger.contracts.network.bodies import (
     RetireOrganisation,
     Revoke,
 )
+from swarmlearning.ledger.contracts.network.policies import check_workable
 from swarmlearning.ledger.contracts.network.state import (
     CONTRACT,
     Authority,
@@ -66,7 +67,7 @@ def admit(world: World, contract: str, body: AdmitOrganisation, tx: TxContext) -
         raise Rejection(Code.NO_CHANGE, f"organisation {known.id} takes part already")
     if len(organisations(world)) >= MAX_ORGANISATIONS:
         raise Rejection(Code.TOO_MANY, f"a network has {MAX_ORGANISATIONS} organisations at most")
-    return _with_organisation(world, body.organisation)
+    return _workable(_with_organisation(world, body.organisation))
 
 
 def retire(world: World, contract: str, body: RetireOrganisation, tx: TxContext) -> World:
@@ -76,7 +77,7 @@ def retire(world: World, contract: str, body: RetireOrganisation, tx: TxContext)
         raise Rejection(Code.LAST_ORGANISATION, f"{known.id} is the network's only organisation")
     retired = {f"authority/{root.thumbprint}": _inactive(root) for root in authorities_of(world, known.id)}
     after = world.with_entries({f"organisation/{known.id}": msgspec.structs.replace(known, active=False), **retired})
-    return _shut_out(after, shut_out_by(after, body, tx.time_ms))
+    return _shut_out(_workable(after), shut_out_by(after, body, tx.time_ms))
 
 
 def add_authority(world: World, contract: str, body: AddAuthority, tx: TxContext) -> World:
@@ -85,7 +86,7 @@ def add_authority(world: World, contract: str, body: AddAuthority, tx: TxContext
     after = _with_anchor(world, known.id, body.anchor)
     if len(authorities_of(after, known.id)) > MAX_ANCHORS:
         raise Rejection(Code.TOO_MANY, f"an organisation has {MAX_ANCHORS} authorities at most; retire one first")
-    return after
+    return _workable(after)
 
 
 def retire_authority(world: World, contract: str, body: RetireAuthority, tx: TxContext) -> World:
@@ -103,7 +104,7 @@ def retire_authority(world: World, contract: str, body: RetireAuthority, tx: TxC
             "organisation",
         )
     after = world.with_entries({f"authority/{body.thumbprint}": _inactive(root)})
-    return _shut_out(after, shut_out_by(after, body, tx.time_ms))
+    return _shut_out(_workable(after), shut_out_by(after, body, tx.time_ms))
 
 
 def revoke(world: World, contract: str, body: Revoke, tx: TxContext) -> World:
@@ -207,6 +208,12 @@ def _active(world: World, named: str) -> Organisation:
     if known is None or not known.active:
         raise Rejection(Code.UNKNOWN_ORGANISATION, f"no organisation {named} takes part in this network")
     return known
+
+
+def _workable(world: World) -> World:
+    """The same world. Raises `Rejection` if there would be an act in it that could never have its quorum."""
+    check_workable(world)
+    return world
 
 
 def _inactive(root: Authority) -> Authority:

@@ -17,7 +17,17 @@ from swarmlearning.ledger.contracts.network.bodies import (
 )
 from swarmlearning.ledger.contracts.network.members import founding
 from swarmlearning.ledger.contracts.network.policies import with_policies
-from swarmlearning.ledger.contracts.network.state import Certificate, Network, Node, admitted, network, node
+from swarmlearning.ledger.contracts.network.state import (
+    Certificate,
+    Network,
+    Node,
+    admitted,
+    network,
+    node,
+    nodes,
+    quarantine,
+    quarantined,
+)
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import NodeType
 from swarmlearning.ledger.world import World
@@ -62,6 +72,7 @@ def register(world: World, contract: str, body: Register, tx: TxContext) -> Worl
     known = node(world, tx.sender)
     if known is not None:
         _check_same_node(known, tx)
+    _check_quarantine(world, stored)
     most = (known.incarnation if known else 0) + INCARNATION_STEP
     if tx.incarnation > most:
         raise Rejection(
@@ -81,6 +92,13 @@ def register(world: World, contract: str, body: Register, tx: TxContext) -> Worl
         organisation=stored.organisation,
     )
     return world.with_entries({f"certificate/{stored.thumbprint}": stored, f"node/{tx.sender}": entry})
+
+
+def _check_quarantine(world: World, stored: Certificate) -> None:
+    """An SN in quarantine gets out of it neither by a restart nor under another UID of its identity."""
+    for known in nodes(world):
+        if (known.organisation, known.subject) == (stored.organisation, stored.subject) and quarantine(world, known):
+            raise Rejection(Code.QUARANTINE, quarantined(known))
 
 
 def renew(world: World, contract: str, body: Renew, tx: TxContext) -> World:

@@ -83,10 +83,10 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Quarantine(msgspec.Struct, frozen=True):
-    """In force while the SN runs as this incarnation; `height` is that of the void block it has sealed."""
+    """In force until operators lift it; `height` is that of the void block that the SN has sealed."""
 
-    incarnation: int
     height: int
+    lifted: bool = False
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -107,7 +107,8 @@ class Policy(msgspec.Struct, frozen=True):
 class Proposal(msgspec.Struct, frozen=True):
     """An act that needs more than one organisation: `body` (canonical JSON) for `contract`, proposed by `by`.
 
-    `signed`, `rejected`: organisations. It can be signed while it is open, until `expires_ms`.
+    `signed`, `rejected`: organisations. It can be signed while it is open, until `expires_ms`, and while what it is
+    `about` stands as it did, such as the run of a training.
     """
 
     number: int
@@ -117,6 +118,7 @@ class Proposal(msgspec.Struct, frozen=True):
     by: str
     expires_ms: int
     signed: tuple[str, ...]
+    about: str = ""
     rejected: tuple[str, ...] = ()
     state: Literal["open", "done", "rejected"] = "open"
 
@@ -168,7 +170,15 @@ def sn_addresses(world: World, besides: str = "") -> list[str]:
 def quarantine(world: World, known: Node) -> Quarantine | None:
     """The quarantine of this node that is in force."""
     entry = world.get(f"quarantine/{known.uid}", Quarantine)
-    return entry if entry is not None and entry.incarnation == known.incarnation else None
+    return entry if entry is not None and not entry.lifted else None
+
+
+def quarantined(known: Node) -> str:
+    """The reason for which whatever an SN in quarantine sends is refused, and what ends that."""
+    return (
+        f"SN {known.uid} ({known.name}) is in quarantine, since it has sealed a void block; find out why, then "
+        f"operators lift the quarantine: swarm node lift-quarantine {known.uid}"
+    )
 
 
 def recoveries(world: World) -> list[Recovery]:

@@ -8,7 +8,7 @@ from swarmlearning.choices import DEFAULT_CONTRACT
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import TxContext
-from swarmlearning.ledger.contracts.network.policies import CREATE_CONTRACT, quorum_of
+from swarmlearning.ledger.contracts.network.policies import CREATE_CONTRACT, TAKE_PART, permits, quorum_of
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.bodies import CreateContract, OpenSession
 from swarmlearning.ledger.contracts.training.state import Charter, Training, empty
@@ -46,6 +46,13 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
 def check_charter(world: World, state: Training, body: OpenSession, organisation: str) -> None:
     """Raises `Rejection` unless a site of this organisation may open this session."""
     charter = state.charter
+    owner, named = (charter.owner, charter.members) if charter else ("", ())
+    if not named and not permits(world, TAKE_PART, organisation, owner):
+        raise Rejection(
+            Code.NOT_INVITED,
+            f"contract {state.name} names no members, and by this network's policy {TAKE_PART} only members that a "
+            "contract names take part; its owner creates one with: swarm contract create NAME --member ORGANISATION",
+        )
     if charter is None:
         if state.name != DEFAULT_CONTRACT and quorum_of(world, CREATE_CONTRACT) != "none":
             raise Rejection(

@@ -101,6 +101,11 @@ def _owner(world: World, contract: str, body: Body) -> str:
     return charter.owner if charter else ANYBODY
 
 
+def _run(world: World, contract: str) -> str:
+    """The run that is stopped or reset: who has signed for one has not agreed to end the next."""
+    return f"run {state_of(world, contract).run}"
+
+
 _BY_SL, _BY_SN = Permission(SL), Permission(SN)
 _RULES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Permission]] = {
     Submit: (lambda s, body, tx: does.submit(s, body, tx.sender, tx.time_ms), _BY_SL),
@@ -125,8 +130,8 @@ class TrainingContract:
         Depose: Rule(_depose, Permission(SN | SL)),
         OpenSession: Rule(_open_session, _BY_SL),
         CreateContract: Rule(create, Permission(OPERATORS), Act("create-contract")),
-        Stop: Rule(_step(_stop), Permission(OPERATORS), Act("stop-contract", _owner)),
-        Reset: Rule(_step(_reset), Permission(OPERATORS), Act("reset-contract", _owner)),
+        Stop: Rule(_step(_stop), Permission(OPERATORS), Act("stop-contract", _owner, _run)),
+        Reset: Rule(_step(_reset), Permission(OPERATORS), Act("reset-contract", _owner, _run)),
         **{body: Rule(_step(change), permission) for body, (change, permission) in _RULES.items()},
     }
 
