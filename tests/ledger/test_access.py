@@ -52,6 +52,7 @@ MAY_SEND = {
     "Revoke": OPERATORS,
     "LiftQuarantine": OPERATORS,
     "SetPolicy": OPERATORS,
+    "SetQuotas": OPERATORS,
     "Sign": OPERATORS,
     "Reject": OPERATORS,
     "SwitchRules": OPERATORS,

@@ -56,6 +56,7 @@ NEEDS: dict[str, tuple[int, str]] = {
     "SwitchRules": (2, ""),
     "SetPolicy": (2, ""),
     "LiftQuarantine": (2, ""),
+    "SetQuotas": (2, ""),
     "CreateContract": (1, ""),
     "Stop": (2, "its owner"),
     "Reset": (2, "its owner"),

@@ -6,11 +6,12 @@ import pytest
 
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import to_pem
-from swarmlearning.ledger.bodies import Anchor, NewOrganisation
+from swarmlearning.ledger.bodies import Anchor, NewOrganisation, Quotas
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.organisations import founders, read_founding
 
 CA_1, CA_2 = (create_authority(f"CA-{number}", 30).certificate for number in (1, 2))
+FEW = Quotas(nodes=9, ledger_bytes=5000)
 FILE = """
 [policies]
 create-contract = "majority"
@@ -24,6 +25,7 @@ roles = ["SL", "SWCI"]
 
 [[organisation]]
 id = "hospital-b"
+quotas = { nodes = 9, ledger_bytes = 5000 }
 [[organisation.authority]]
 certificate = "b.pem"
 trust-domain = "b.example"
@@ -37,13 +39,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_file_describes_organisations_and_policies(folder: Path) -> None:
+def test_a_file_describes_organisations_quotas_and_policies(folder: Path) -> None:
     (folder / "net.toml").write_text(FILE)
     found = read_founding(folder / "net.toml")
     assert found.policies == {"create-contract": "majority"}
     assert found.organisations == (
         NewOrganisation("hospital-a", "Hospital A", (Anchor(to_pem(CA_1), roles=("SL", "SWCI")),)),
-        NewOrganisation("hospital-b", "hospital-b", (Anchor(to_pem(CA_2), trust_domain="b.example"),)),
+        NewOrganisation("hospital-b", "hospital-b", (Anchor(to_pem(CA_2), trust_domain="b.example"),), FEW),
     )
 
 
@@ -54,6 +56,7 @@ def test_a_file_describes_organisations_and_policies(folder: Path) -> None:
         ('"majority"', '"most"', r"Invalid enum value 'most' - at `\$\.policies"),
         ('"hospital-a"', '"Hospital A"', r"net\.toml: .*\$\.organisation\[0\]\.id"),
         ('"SWCI"', '"BOSS"', r"Invalid enum value 'BOSS'"),
+        ("nodes = 9", "nodes = 0", r"Expected `int` >= 1 - at `\$\.organisation\[1\]\.quotas\.nodes"),
         ("a.pem", "gone.pem", r"gone\.pem: cannot be read: No such file"),
         ("trust-domain", "trustdomain", r"unknown field `trustdomain`"),
     ],

@@ -165,6 +165,17 @@ async def test_a_transaction_that_expired_on_the_way_is_signed_again(ledger: Led
     assert second.sequence == first.sequence + 1
 
 
+async def test_a_transaction_over_a_quota_is_offered_again_until_it_is_accepted(
+    ledger: Ledger, identities: Identities
+) -> None:
+    complaints: list[str] = []
+    answers = (*[refusal("quota")] * 7, committed(ledger))
+    async with scripted(identities, ledger, *answers, on_unavailable=complaints.append) as (sn, sender):
+        await sender.send("network", Announce({}))
+    assert (len(sn.received), len(set(sn.received))) == (8, 1)
+    assert complaints == ["a transaction waits: because of quota"] * 7
+
+
 async def test_a_refusal_of_the_only_sn_is_raised_to_the_caller_and_not_retried(
     ledger: Ledger, identities: Identities
 ) -> None:
@@ -180,6 +191,7 @@ LIES: dict[str, Callable[[str], Answer]] = {
     "a refusal": refusal("old-incarnation"),
     "a refusal at a height that never comes": refusal("not-allowed", at=2**53 - 1),
     "an expiry": refusal("expired"),
+    "a quota": refusal("quota", 429),
     "a failure": refusal("unavailable", 503),
     "an answer of no meaning": lambda raw: (200, {"height": 10**30}),
 }

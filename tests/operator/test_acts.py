@@ -11,10 +11,12 @@ from swarmlearning.ledger.bodies import (
     AdmitOrganisation,
     Anchor,
     NewOrganisation,
+    Quotas,
     Reset,
     RetireAuthority,
     RetireOrganisation,
     Revoke,
+    SetQuotas,
     Stop,
 )
 from swarmlearning.ledger.contracts.network import Certificate, Node, Organisation
@@ -108,6 +110,21 @@ def test_an_authority_without_an_organisation_s_name_is_admitted_as_a_new_organi
     assert organisations.admit(world, [OTHER]).body == AdmitOrganisation(new)
     with pytest.raises(ActError, match="is trusted already"):
         organisations.admit(world, [to_pem(ROOT)])
+
+
+def test_an_organisation_is_admitted_with_the_quotas_that_are_stated_and_else_the_default(world: World) -> None:
+    body = organisations.admit(world, [OTHER], quotas={"nodes": 3}).body
+    assert isinstance(body, AdmitOrganisation)
+    assert body.organisation.quotas == Quotas(nodes=3)
+
+
+def test_quotas_that_are_not_named_stay_as_they_are(world: World) -> None:
+    few = Organisation("ca", "CA", True, Quotas(nodes=3, streams=5))
+    act = organisations.set_quotas(world.with_entries({"organisation/ca": few}), "ca", {"nodes": 4, "ledger_bytes": 9})
+    assert act.body == SetQuotas("ca", Quotas(nodes=4, streams=5, ledger_bytes=9))
+    assert act.done == "organisation ca has the quotas nodes 4, ledger bytes 9"
+    with pytest.raises(ActError, match="state a quota to change, such as --nodes 64"):
+        organisations.set_quotas(world, "ca", {})
 
 
 def test_an_authority_is_added_to_the_organisation_that_is_named(world: World) -> None:

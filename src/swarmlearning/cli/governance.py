@@ -10,6 +10,7 @@ from swarmlearning.cli.acting import perform, print_table, verified
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.console import print_json
+from swarmlearning.cli.quotas import QuotaOptions
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import ROLES, load_bundle, subject_of
 from swarmlearning.ledger.bodies import NodeType
@@ -40,7 +41,8 @@ def list_organisations(*, json: Json = False, connection: Connection) -> None:
     """Show the organisations, those that take no part any more too."""
     found = list(verified(connection).world.area("organisation/", Organisation))
     if json:
-        print_json(msgspec.to_builtins(found), indent=2)
+        listed = [msgspec.to_builtins(each) | {"quotas": msgspec.structs.asdict(each.quotas)} for each in found]
+        print_json(listed, indent=2)
         return
     rows = ((each.id, displayed(each.name), "takes part" if each.active else "retired") for each in found)
     print_table(("id", "name", "state"), rows)
@@ -53,11 +55,19 @@ def admit_organisation(
     certificates: Annotated[list[Path], typer.Argument(help="Certificates of its authorities (PEM).")],
     *,
     name: Annotated[str, typer.Option("--name", help="Its name for people; by default its authority's.")] = "",
+    quotas: QuotaOptions,
     connection: Connection,
 ) -> None:
     """Admit an organisation: nodes with certificates of its authorities may join."""
     pems = [_read(each) for each in certificates]
-    perform(connection, lambda world: acts.admit(world, pems, named=organisation, title=name))
+    perform(connection, lambda world: acts.admit(world, pems, named=organisation, title=name, quotas=quotas.given))
+
+
+@organisation_app.command("quotas")
+@command("swarm organisation quotas")
+def set_quotas(organisation: Id, *, quotas: QuotaOptions, connection: Connection) -> None:
+    """Change what an organisation may use at most; quotas that are not given stay."""
+    perform(connection, lambda world: acts.set_quotas(world, organisation, quotas.given))
 
 
 @organisation_app.command("retire")

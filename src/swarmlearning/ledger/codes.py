@@ -1,7 +1,8 @@
 """The codes of refusals, on which programs act when the ledger or an SN refuses something.
 
 The values go over the wire and stay as they are; people read the detail beside them. A *transient* refusal only
-reports that the chain has moved on meanwhile: the next block shows what to do instead.
+reports that the chain has moved on meanwhile: the next block shows what to do instead. `QUOTA` passes by itself: the
+same is sent again later.
 """
 
 from enum import StrEnum
@@ -45,6 +46,7 @@ class Code(StrEnum):
     OTHER_ORGANISATION = "other-organisation"
     LAST_ORGANISATION = "last-organisation"
     TOO_MANY = "too-many"
+    QUOTA = "quota"
     UNKNOWN_ACT = "unknown-act"
     LOCKED_OUT = "locked-out"
     NO_PROPOSAL = "no-proposal"
@@ -126,6 +128,7 @@ _TRANSIENT = frozenset(
         Code.OLD_INCARNATION,
         Code.OTHER_ROUND,
         Code.PROGRESS,
+        Code.QUOTA,
         Code.NO_PROGRESS,
         Code.STALE_BASE,
         Code.STALE_TERM,

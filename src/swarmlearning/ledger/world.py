@@ -63,6 +63,10 @@ class World:
         copy._lines = self._lines
         return copy
 
+    def __len__(self) -> int:
+        """The number of entries."""
+        return sum(len(area.entries) for area in self._areas.values())
+
     @property
     def entries(self) -> dict[str, msgspec.Struct]:
         """All entries, by key."""

@@ -8,6 +8,7 @@ A file for the founding is TOML:
     [[organisation]]
     id = "hospital-a"
     name = "Hospital A"                   # for people; by default the ID
+    quotas = { nodes = 64, contracts = 8 }  # the others as by default: see `swarm organisation list --json`
 
     [[organisation.authority]]
     certificate = "hospital-a-ca.pem"     # relative to the file
@@ -24,7 +25,7 @@ import msgspec
 from cryptography import x509
 
 from swarmlearning.identity.certificates import authority_of, common_name, subject_of, to_pem
-from swarmlearning.ledger.bodies import Anchor, NewOrganisation, NodeType, Quorum
+from swarmlearning.ledger.bodies import Anchor, NewOrganisation, NodeType, Quorum, Quotas
 from swarmlearning.ledger.contracts.network.bodies import ROLES
 from swarmlearning.ledger.fields import OrganisationId, remark
 from swarmlearning.node.errors import NodeError
@@ -40,6 +41,7 @@ class _Organisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: OrganisationId
     authority: tuple[_Authority, ...]
     name: str = ""
+    quotas: Quotas = Quotas()
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +77,7 @@ def _new(found: _Organisation, folder: Path) -> NewOrganisation:
     anchors = tuple(
         Anchor((folder / each.certificate).read_text(), each.roles, each.trust_domain) for each in found.authority
     )
-    return NewOrganisation(found.id, found.name or found.id, anchors)
+    return NewOrganisation(found.id, found.name or found.id, anchors, found.quotas)
 
 
 def founders(anchors: Iterable[x509.Certificate]) -> tuple[NewOrganisation, ...]:

@@ -67,8 +67,8 @@ class Sender:
 
         While no SN accepts it the same bytes are offered again, to one SN after the other: at most one of the offers
         takes effect. No SN is believed: what it has accepted is on the chain, and what it refuses this node refuses
-        too, or every SN does. Raises `Unavailable` when TLS has failed with all of them for some time, since that does
-        not pass by itself.
+        too, or every SN does. One over a quota is offered again later. Raises `Unavailable` when TLS has failed with
+        all of them for some time, since that does not pass by itself.
         """
         signed = self.author.write(self._follower.chain, contract, body)
         failing, refusing = dict[str, float](), list[str]()
@@ -89,6 +89,11 @@ class Sender:
                     if self._is_lasting(failing):
                         raise
             except Refusal as refusal:
+                if refusal.code == Code.QUOTA:  # it passes by itself
+                    self._on_unavailable(f"a transaction waits: {refusal.detail}")
+                    if not self._is_over_quota(signed):
+                        self._follower.leave(client)
+                    continue
                 refusing.append(client.address)
                 await self._reaches(refusal.height, AGREE_SECONDS)
                 if self._is_on_chain(signed):  # by an offer of which no answer came
@@ -105,6 +110,11 @@ class Sender:
     def _is_on_chain(self, signed: SignedTransaction) -> bool:
         content, world = signed.content, self._follower.chain.world
         return network.is_used(world, content.sender, content.incarnation, content.sequence)
+
+    def _is_over_quota(self, signed: SignedTransaction) -> bool:
+        """True if by the verified chain, too, it is: then every SN would refuse it."""
+        rejection = self._follower.chain.refusal(signed)
+        return rejection is not None and rejection.code == Code.QUOTA
 
     def _require_agreement(self, signed: SignedTransaction, refusal: Refusal) -> None:
         """Raises `Refusal` if this node, by the chain that it has verified, refuses the transaction too."""

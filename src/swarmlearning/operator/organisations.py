@@ -1,7 +1,8 @@
 """Acts of organisations: admitting and retiring them, their authorities, policies, and answers to proposals. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import msgspec
 from cryptography import x509
 
 from swarmlearning.identity.certificates import (
@@ -20,10 +21,12 @@ from swarmlearning.ledger.bodies import (
     NewOrganisation,
     NodeType,
     Quorum,
+    Quotas,
     Reject,
     RetireAuthority,
     RetireOrganisation,
     SetPolicy,
+    SetQuotas,
     Sign,
 )
 from swarmlearning.ledger.contracts import network
@@ -39,17 +42,19 @@ IN_FILES = (
 )
 
 
-def admit(world: World, pems: Sequence[str], *, named: str = "", title: str = "") -> Act:
+def admit(
+    world: World, pems: Sequence[str], *, named: str = "", title: str = "", quotas: Mapping[str, int] | None = None
+) -> Act:
     """Admits an organisation with these authorities (PEM); without a name it is called by the first one's subject.
 
-    Raises `ActError`.
+    `quotas`: those that are not the default. Raises `ActError`.
     """
     anchors = [_authority(pem) for pem in pems]
     for root in network.authorities(world):
         if root.thumbprint in map(thumbprint, anchors):
             raise ActError(f"authority {_subject(root)} ({root.thumbprint[:12]}) is trusted already")
     found = organisation_of(anchors, {each.id for each in network.organisations(world)})
-    new = NewOrganisation(named or found.id, title or found.name, found.anchors)
+    new = NewOrganisation(named or found.id, title or found.name, found.anchors, _changed(Quotas(), quotas or {}))
     done = f"organisation {new.id} ({displayed(new.name)}) takes part. {IN_FILES}"
     return _act(AdmitOrganisation(new), done)
 
@@ -58,6 +63,17 @@ def retire(world: World, named: str) -> Act:
     """Ends an organisation's part in the network. Raises `ActError`."""
     known = organisation(world, named)
     return _act(RetireOrganisation(known.id), f"organisation {known.id} takes no part any more")
+
+
+def set_quotas(world: World, named: str, changes: Mapping[str, int]) -> Act:
+    """Gives an organisation these quotas; the others stay. Raises `ActError`."""
+    known = organisation(world, named)
+    if not changes:
+        raise ActError("state a quota to change, such as --nodes 64; `swarm organisation list --json` shows them")
+    listed = ", ".join(f"{name.replace('_', ' ')} {amount}" for name, amount in changes.items())
+    return _act(
+        SetQuotas(known.id, _changed(known.quotas, changes)), f"organisation {known.id} has the quotas {listed}"
+    )
 
 
 def add_authority(world: World, named: str, pem: str, *, roles: Sequence[NodeType] = (), trust_domain: str = "") -> Act:
@@ -104,6 +120,10 @@ def organisation(world: World, named: str) -> Organisation:
     if named not in found:
         raise ActError(f"no organisation {displayed(named)!r} takes part; there are {', '.join(found)}")
     return found[named]
+
+
+def _changed(quotas: Quotas, changes: Mapping[str, int]) -> Quotas:
+    return msgspec.convert({**msgspec.structs.asdict(quotas), **changes}, Quotas)
 
 
 def _act(body: Body, done: str) -> Act:

@@ -14,8 +14,8 @@ more, votes no more and is not believed, until operators lift that (`LiftQuarant
 identity be registered until then.
 
 Entries of the world: `network`, `organisation/<id>`, `authority/<thumbprint>`, `certificate/<thumbprint>`,
-`node/<uid>`, `window/<uid>`, `quarantine/<uid>`, `recovery/<height>`, `policy/<act>`, `proposal/<number>`. This page
-has the names that readers need; handlers are in the modules beside.
+`node/<uid>`, `window/<uid>`, `quarantine/<uid>`, `recovery/<height>`, `policy/<act>`, `proposal/<number>`,
+`usage/<organisation>`. This page has the names that readers need; handlers are in the modules beside.
 """
 
 from swarmlearning.ledger.contracts.network.replay import is_used

@@ -29,12 +29,34 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     trust_domain: Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[a-z0-9._-]*\Z")] = ""
 
 
+class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The most that an organisation may have and use; the defaults are more than rounds of 64 of its SLs need.
+
+    On the ledger: `nodes` that have not left, `contracts`; `transactions` and `ledger_bytes` a second; new
+    `entries` a day, of which a new node is three. At each SN's API
+    and each SL's file server: `connections`; block `streams`; `requests` a second; bytes of chain history
+    (`history_bytes`) and of models (`model_bytes`) a second.
+    """
+
+    nodes: Positive = 256
+    contracts: Positive = 64
+    transactions: Positive = 512
+    ledger_bytes: Positive = 1024 * 1024
+    entries: Positive = 4096
+    connections: Positive = 512
+    streams: Positive = 128
+    requests: Positive = 1024
+    history_bytes: Positive = 32 * 1024 * 1024
+    model_bytes: Positive = 1024 * 1024 * 1024
+
+
 class NewOrganisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An organisation as it is admitted; `name` is for people."""
 
     id: OrganisationId
     name: Name
     anchors: Annotated[tuple[Anchor, ...], msgspec.Meta(min_length=1, max_length=MAX_ANCHORS)]
+    quotas: Quotas = Quotas()
 
 
 class Genesis(Body, frozen=True, omit_defaults=True):
@@ -103,6 +125,13 @@ class Revoke(Body, frozen=True):
     """Stop trusting one node certificate from this height on."""
 
     thumbprint: Digest
+
+
+class SetQuotas(Body, frozen=True):
+    """From now on an organisation has these quotas."""
+
+    organisation: OrganisationId
+    quotas: Quotas
 
 
 class SetPolicy(Body, frozen=True):

@@ -16,7 +16,7 @@ from swarmlearning.ledger.contracts.contract import (
     Rule,
     TxContext,
 )
-from swarmlearning.ledger.contracts.network import members, policies, recovery, registration, state
+from swarmlearning.ledger.contracts.network import members, policies, quotas, recovery, registration, state
 from swarmlearning.ledger.contracts.network.bodies import (
     AddAuthority,
     AdmitOrganisation,
@@ -34,6 +34,7 @@ from swarmlearning.ledger.contracts.network.bodies import (
     RetireOrganisation,
     Revoke,
     SetPolicy,
+    SetQuotas,
     Sign,
     SwitchRules,
 )
@@ -49,6 +50,7 @@ _ACTS: Mapping[type[Body], tuple[Change, Act | None]] = {
     Revoke: (members.revoke, Act("revoke", members.concerned)),
     SwitchRules: (registration.switch_rules, Act("switch-rules")),
     LiftQuarantine: (recovery.lift_quarantine, Act("lift-quarantine")),
+    SetQuotas: (quotas.set_quotas, Act("set-quotas")),
     SetPolicy: (policies.set_policy, Act("set-policy")),
     Sign: (policies.answer, None),
     Reject: (policies.answer, None),
@@ -72,6 +74,7 @@ class NetworkContract:
         "recovery": state.Recovery,
         "policy": state.Policy,
         "proposal": state.Proposal,
+        "usage": quotas.Usage,
     }
     rules: Mapping[type[Body], Rule] = {
         Genesis: Rule(registration.genesis, Permission(SN)),

@@ -161,7 +161,7 @@ def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
 
 
 def _with_organisation(world: World, new: NewOrganisation) -> World:
-    entry = Organisation(id=new.id, name=new.name, active=True)
+    entry = Organisation(id=new.id, name=new.name, active=True, quotas=new.quotas)
     world = world.with_entries({f"organisation/{new.id}": entry})
     for anchor in new.anchors:
         world = _with_anchor(world, new.id, anchor)

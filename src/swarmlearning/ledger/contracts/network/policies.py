@@ -37,6 +37,7 @@ TABLE: Final[Mapping[str, Line]] = {
     "add-authority": Line("majority", _OF_ONE, "its organisation, for a successor"),
     "retire-authority": Line("majority", _OF_ONE, "its organisation"),
     "revoke": Line("majority", _OF_ONE, "its organisation"),
+    "set-quotas": Line("majority"),
     "switch-rules": Line("majority"),
     "recover": Line("majority"),
     "lift-quarantine": Line("majority"),

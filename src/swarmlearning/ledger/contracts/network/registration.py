@@ -17,6 +17,7 @@ from swarmlearning.ledger.contracts.network.bodies import (
 )
 from swarmlearning.ledger.contracts.network.members import founding
 from swarmlearning.ledger.contracts.network.policies import with_policies
+from swarmlearning.ledger.contracts.network.quotas import check_nodes
 from swarmlearning.ledger.contracts.network.state import (
     Certificate,
     Network,
@@ -73,6 +74,8 @@ def register(world: World, contract: str, body: Register, tx: TxContext) -> Worl
     if known is not None:
         _check_same_node(known, tx)
     _check_quarantine(world, stored)
+    if known is None or known.left:
+        check_nodes(world, stored.organisation)
     most = (known.incarnation if known else 0) + INCARNATION_STEP
     if tx.incarnation > most:
         raise Rejection(

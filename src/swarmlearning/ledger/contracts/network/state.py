@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from swarmlearning.ledger.codes import Code
-from swarmlearning.ledger.contracts.network.bodies import Quorum
+from swarmlearning.ledger.contracts.network.bodies import Quorum, Quotas
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import NodeType
 from swarmlearning.ledger.world import World
@@ -28,6 +28,7 @@ class Organisation(msgspec.Struct, frozen=True):
     id: str
     name: str
     active: bool
+    quotas: Quotas = Quotas()
 
 
 class Authority(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import TxContext
 from swarmlearning.ledger.contracts.network.policies import CREATE_CONTRACT, TAKE_PART, permits, quorum_of
+from swarmlearning.ledger.contracts.network.quotas import check_contracts
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.bodies import CreateContract, OpenSession
 from swarmlearning.ledger.contracts.training.state import Charter, Training, empty
@@ -24,6 +25,7 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
     for named in (*body.members, *body.observers):
         if (found := network.organisation(world, named)) is None or not found.active:
             raise Rejection(Code.UNKNOWN_ORGANISATION, f"no organisation {named} takes part in this network")
+    check_contracts(world, tx.signer.organisation, _owned(world, tx.signer.organisation))
     needed = body.min_organisations or _default_minimum(body)
     if body.members and needed > len(set(body.members)):
         raise Rejection(
@@ -59,6 +61,8 @@ def check_charter(world: World, state: Training, body: OpenSession, organisation
                 Code.NO_CONTRACT,
                 f"nobody has created the contract {state.name}; an operator does: swarm contract create {state.name}",
             )
+        if world.get(f"training/{state.name}", Training) is None:
+            check_contracts(world, organisation, _owned(world, organisation))
         return
     if charter.members and organisation not in charter.members:
         raise Rejection(
@@ -80,6 +84,16 @@ def check_charter(world: World, state: Training, body: OpenSession, organisation
             raise Rejection(
                 Code.OTHER_TERMS, f"contract {state.name} was created with {name} {laid_down}; this session has {own}"
             )
+
+
+def _owned(world: World, organisation: str) -> int:
+    """The number of contracts that an organisation owns, and of those without an owner in which it has sites."""
+    return sum(
+        state.charter.owner == organisation
+        if state.charter
+        else any(member.organisation == organisation for member in state.members.values())
+        for state in world.area("training/", Training)
+    )
 
 
 def _default_minimum(body: CreateContract) -> int:
