@@ -110,7 +110,7 @@ def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [name for name in NAMES if name.values != ("digits",)])  # it is the demo: test_demo.py
 def test_an_example_trains_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
     run_as_three(name, tmp_path, **SMALL.get(name, {}))
@@ -130,7 +130,7 @@ def test_an_example_has_a_readme_with_its_commands_and_accuracy(name: str) -> No
 
 
 @needs("huggingface")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_an_adapter_trains_as_a_swarm_of_three(tmp_path: Path) -> None:
     report = run_as_three("huggingface", tmp_path, HF_MODE="peft")
     model = tmp_path / "runs" / "latest" / "sites" / "site-1" / "model.safetensors"

@@ -20,7 +20,7 @@ from swarmlearning.ledger.history import steps
 from swarmlearning.ordering.local import read_chain_file
 
 ML = Path(__file__).with_name("ml.py")
-SECONDS = 60.0
+SECONDS = 150.0
 """Until what a test waits for must have happened, on a machine under heavy load."""
 
 T = TypeVar("T")
