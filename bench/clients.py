@@ -6,6 +6,7 @@ other machines.
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from time import perf_counter
 
@@ -50,10 +51,10 @@ class Anchorage:
 class Client:
     """One node and the SN it talks to. An SWCI: nobody waits for its heartbeats."""
 
-    def __init__(self, uid: str, identity: Identity, sn: SnClient, anchorage: Anchorage) -> None:
+    def __init__(self, uid: str, name: str, identity: Identity, sn: SnClient, anchorage: Anchorage) -> None:
         self.sn = sn
         self._author = Author(identity.signer(), uid, incarnation=1)
-        self._registration = Register("SWCI", uid, to_pem(identity.certificate), "0")
+        self._registration = Register("SWCI", name, to_pem(identity.certificate), "0")
         self._anchorage = anchorage
         self._said = 0
 
@@ -87,7 +88,7 @@ async def clients(identity: Identity, addresses: Sequence[str], count: int, name
         made: list[Client] = []
         for number in range(count):  # in turn: of very many that begin to connect at once an SN drops the oldest
             sn = await stack.enter_async_context(SnClient(addresses[number % len(addresses)], tls))
-            made.append(Client(f"{name}-{number}", identity, sn, anchorage))
+            made.append(Client(str(uuid.uuid4()), f"{name}-{number}", identity, sn, anchorage))
             await made[-1].register()
         async with asyncio.TaskGroup() as tasks:
             refreshing = tasks.create_task(anchorage.run())

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from support.network import CONTRACT, FOUNDER, Actor, Ledger, anchor, parse, session
-from swarmlearning.identity.ca import create_authority
+from support.uids import uid, uuids_only
+from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.ledger.bodies import (
     AddAuthority,
     Announce,
@@ -124,6 +125,24 @@ def test_a_uid_cannot_be_registered_by_another_subject(ledger: Ledger) -> None:
 
 
 # --- incarnations ---------------------------------------------------------------------------------------------------
+
+
+SL_3 = uid("sl-3")
+
+
+@pytest.mark.parametrize("name", ["sl-3", SL_3.upper(), SL_3[:-1], SL_3 + "0", SL_3.replace("-", "")])
+def test_a_node_registers_under_a_uuid_only(ledger: Ledger, name: str) -> None:
+    for each in (SL_3, name):
+        ledger.actors[each] = Actor(each, "SL", issue(ledger.authority, "SL-3", [], [], 30))
+    with uuids_only():
+        ledger.register(SL_3)
+        with pytest.raises(Rejection, match=f"bad-uid: {name} is no UID of a node: it has to be a UUID"):
+            ledger.register(name)
+
+
+def test_a_network_is_founded_under_a_uuid_only() -> None:
+    with uuids_only(), pytest.raises(Rejection, match="bad-uid: sn-1 is no UID of a node"):
+        Ledger()
 
 
 def test_a_transaction_of_an_older_incarnation_is_refused(ledger: Ledger) -> None:

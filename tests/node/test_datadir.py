@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -72,6 +72,14 @@ def test_a_damaged_node_file_is_named_and_left_as_it_is(tmp_path: Path, content:
     with pytest.raises(NodeError, match=r"node\.json: cannot be read .*restore it, or use another --data-dir"):
         DataDirectory(tmp_path).__enter__()
     assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("uid", ["", "sl-1", str(uuid4()).upper()])
+def test_a_node_file_whose_uid_is_no_uuid_is_refused(tmp_path: Path, uid: str) -> None:
+    record = {"uid": uid, "incarnation": 1, "network": "", "network_name": ""}
+    (tmp_path / "node.json").write_text(json.dumps(record))
+    with pytest.raises(NodeError, match=rf"node\.json: {uid!r} is no UUID; restore the file"):
+        DataDirectory(tmp_path).__enter__()
 
 
 def test_the_node_file_is_replaced_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

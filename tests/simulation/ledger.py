@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from simulation.life import Living
 from simulation.unsigned import papers, signed
+from support.uids import accept_names
 from swarmlearning.choices import DEFAULT_CONTRACT
 from swarmlearning.ledger.bodies import Anchor, Body, Genesis, NewOrganisation, Register
 from swarmlearning.ledger.chain import RULES_VERSION, Chain
@@ -26,6 +27,7 @@ from swarmlearning.sn.watchdog import RETRY_SECONDS, Judgement
 if TYPE_CHECKING:
     from simulation.swarm import Swarm
 
+accept_names()
 CONTRACT = DEFAULT_CONTRACT
 LEASE_SECONDS = 2.5
 BEGIN_MS = 365 * 24 * 3_600_000

@@ -10,6 +10,7 @@ from support.local_sn import member
 from support.ports import fixed_port
 from support.processes import COMMAND, Process, Processes
 from support.swarm import SECONDS, Swarm, identity_options, run
+from support.uids import uid
 from swarmlearning.address import join
 from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.channel.address import short_path
@@ -177,7 +178,7 @@ class Network(Swarm):
         """A transaction of a node that SN `number` has registered, not offered to anybody yet."""
 
         async def written() -> str:
-            async with member(self.api(number), self.identities["SL-1"], uid="client") as client:
+            async with member(self.api(number), self.identities["SL-1"], uid=uid("client")) as client:
                 await client.register()
                 await client.catch_up()
                 return client.write(Announce({"fs": "127.0.0.1:1"})).raw

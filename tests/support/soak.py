@@ -21,6 +21,7 @@ from time import monotonic
 
 from support.processes import Processes
 from support.sns import Network
+from support.uids import uid
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Announce, Register
@@ -29,7 +30,6 @@ from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Author, Sender
 
 RUNS = Path(__file__).parents[2] / "runs"
-CLIENT = "client-"
 LANES = 2
 """Transactions that each client has under way at once."""
 PACE_SECONDS = 0.05
@@ -76,9 +76,10 @@ class Soak:
         self._net.assert_one_chain(*self._net.sns)
         found = {}
         times = Counter[tuple[str, str]]()
+        clients = {uid(f"client-{number}") for number in self._net.sns}
         for header, signed in self._net.transactions(1):
             content = signed.content
-            if isinstance(content.body, Announce) and content.sender.startswith(CLIENT):
+            if isinstance(content.body, Announce) and content.sender in clients:
                 key = (content.sender, content.body.addresses["fs"])
                 found[key] = header.height
                 times[key] += 1
@@ -138,12 +139,12 @@ class Soak:
         others = [other for other in self._net.sns if other != number]
         addresses = [self._net.api(sn) for sn in (number, *others)]
         follower = Follower(addresses, client_context(identity), lambda network_id, name: None)
-        sender = Sender(Author(identity.signer(), f"{CLIENT}{number}", 1), follower, lambda text: None)
+        sender = Sender(Author(identity.signer(), uid(f"client-{number}"), 1), follower, lambda text: None)
         try:
             async with asyncio.TaskGroup() as tasks:
                 following = tasks.create_task(follower.run())
                 await follower.reached(0)
-                await sender.send(network.CONTRACT, Register("SL", CLIENT, to_pem(identity.certificate), "0"))
+                await sender.send(network.CONTRACT, Register("SL", "client", to_pem(identity.certificate), "0"))
                 await self._talk(sender)
                 following.cancel()
         finally:

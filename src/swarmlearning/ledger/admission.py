@@ -19,6 +19,7 @@ from swarmlearning.ledger.contracts.network.bodies import Genesis, Register, Ren
 from swarmlearning.ledger.contracts.network.members import founding
 from swarmlearning.ledger.contracts.network.trust import check_trust, read_certificate
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.fields import is_uuid
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ledger.world import World
 
@@ -54,6 +55,8 @@ def sender_of(world: World, signed: SignedTransaction, height: int, time_ms: int
     """The sender of a transaction, whose certificate is trusted in this block. Raises `Rejection`."""
     content, stored = signed.content, network.certificate(world, signed.signer)
     _check_signature(signed, leaf(stored.pem) if stored else _stated_leaf(signed))
+    if isinstance(content.body, Register | Genesis):
+        _check_uid(content.sender)
     if stored is None:
         stored = _stated(world, signed, time_ms)
     else:
@@ -113,6 +116,15 @@ def _check_signature(signed: SignedTransaction, certificate: x509.Certificate) -
         verify_once(signed.raw, certificate)
     except SignatureError as error:
         raise Rejection(Code.BAD_SIGNATURE, str(error)) from error
+
+
+def _check_uid(uid: str) -> None:
+    """A node's UID is made once and belongs to its identity for good, so it must not be a name that others may want."""
+    if not is_uuid(uid):
+        raise Rejection(
+            Code.BAD_UID,
+            f"{uid} is no UID of a node: it has to be a UUID, such as 3f2b8c1e-5d4a-4f6b-9c7d-0a1b2c3d4e5f",
+        )
 
 
 def _check_sender(world: World, tx: TxContext) -> None:

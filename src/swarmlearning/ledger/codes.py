@@ -33,6 +33,7 @@ class Code(StrEnum):
     UNKNOWN_INCARNATION = "unknown-incarnation"
     FAR_INCARNATION = "far-incarnation"
     BAD_ROLE = "bad-role"
+    BAD_UID = "bad-uid"
     NOT_ALLOWED = "not-allowed"
 
     # the network

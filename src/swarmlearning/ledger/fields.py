@@ -11,7 +11,9 @@ import msgspec
 Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 Uid: TypeAlias = Annotated[str, msgspec.Meta(max_length=36, pattern=r"^[0-9a-z][0-9a-z-]*\Z")]
-"""A node's UID: a UUID where the node made it itself. Never text that could be mistaken for something else."""
+"""A node's UID, as the ledger refers to it. Registrations accept UUIDs only (`is_uuid`)."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _INVISIBLE = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 """Control characters, line separators, and what changes the direction of text or hides in it."""
@@ -32,6 +34,11 @@ NodeType: TypeAlias = Literal["SN", "SL", "SWOP", "SWCI", "UI", "OPERATOR", "OBS
 
 OrganisationId: TypeAlias = Annotated[str, msgspec.Meta(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]*\Z")]
 """An organisation's short name, such as `hospital-a`."""
+
+
+def is_uuid(text: str) -> bool:
+    """True for the text form of a UUID in lower case, of whatever version: the form of a node's UID."""
+    return _UUID.fullmatch(text) is not None
 
 
 def remark(text: str) -> str:

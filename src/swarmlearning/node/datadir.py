@@ -13,6 +13,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from swarmlearning.files import replace_file
+from swarmlearning.ledger.fields import is_uuid
 from swarmlearning.node.errors import NodeError
 
 
@@ -85,11 +86,14 @@ class DataDirectory:
 
     def _read(self) -> _Record:
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=_Record)
+            record = msgspec.json.decode(self._file.read_bytes(), type=_Record)
         except FileNotFoundError:
             return self._record
         except (OSError, msgspec.DecodeError) as error:
             raise NodeError(f"{self._file}: cannot be read ({error}); restore it, or use another --data-dir") from error
+        if not is_uuid(record.uid):
+            raise NodeError(f"{self._file}: {record.uid!r} is no UUID; restore the file, or use another --data-dir")
+        return record
 
     def _write(self, record: _Record) -> None:
         """Writes atomically and durably: an incarnation must never be used twice."""
