@@ -18,6 +18,7 @@ TRANSIENT = {
     "no-round",
     "not-a-member",
     "not-closed",
+    "not-counted",
     "not-leader",
     "old-incarnation",
     "other-round",

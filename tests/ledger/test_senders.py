@@ -275,13 +275,24 @@ def test_a_leader_is_deposed_only_as_the_incarnation_and_height_that_the_chain_s
     leader = ledger.training.round.leader
     seen = ledger.chain.height
     ledger.send(leader, Submit(0, "", "trained", "a" * 64, 1, 1))
+    other = "sl-1" if leader == "sl-2" else "sl-2"
     with pytest.raises(Rejection, match=f"progress: the leader sent a transaction at height {seen + 1}, after {seen}"):
-        ledger.send("sn-1", Depose(0, 0, 1, seen, "lease"))
+        ledger.send(other, Depose(0, 0, 1, seen, "progress"))
     with pytest.raises(Rejection, match="old-incarnation: the leader now runs as incarnation 1"):
-        ledger.send("sn-1", Depose(0, 0, 2, seen + 1, "lease"))
-    after = ledger.send("sn-1", Depose(0, 0, 1, seen + 1, "lease"))
+        ledger.send(other, Depose(0, 0, 2, seen + 1, "progress"))
+    ledger.send(other, Depose(0, 0, 1, seen + 1, "progress"))
+    after = ledger.send("sn-1", Depose(0, 0, 1, seen + 1, "progress"))
     assert after.round is not None
     assert (after.round.term, {after.round.leader, leader}) == (1, {"sl-1", "sl-2"})
+
+
+def test_an_sn_alone_does_not_depose_a_leader_that_is_there(ledger: Ledger) -> None:
+    ledger.send("sl-1", session())
+    before = ledger.send("sl-2", session()).round
+    assert before is not None
+    seen = network.last_height(ledger.chain.world, before.leader)
+    with pytest.raises(Rejection, match=r"still-held: the SNs have not reported the leader .* as lost"):
+        ledger.send("sn-1", Depose(0, 0, 1, seen, "lease"))
 
 
 def test_trainings_of_different_names_are_independent(ledger: Ledger) -> None:

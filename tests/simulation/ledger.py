@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 accept_names()
 CONTRACT = DEFAULT_CONTRACT
 LEASE_SECONDS = 2.5
+BEAT_SECONDS = 0.8
 BEGIN_MS = 365 * 24 * 3_600_000
 """Milliseconds from the time at which the certificates begin to be valid until the swarm begins."""
 ORDER_SECONDS = 30.0
@@ -159,9 +160,10 @@ class Sn(Living):
         self.author = Author(swarm.log, "SN", name, 1)
         self.isolated = False
         self.height = -1
-        self._judgement = Judgement()
+        self._judgement = Judgement(name)
         self._reconciling = False
         self.begin()
+        self.at(0.0, self._beat)
 
     @property
     def works(self) -> bool:
@@ -185,8 +187,15 @@ class Sn(Living):
     def restart(self) -> None:
         """Starts it again: its chain is on its disk; what it knew of leases is lost."""
         self.begin()
-        self._judgement, self._reconciling = Judgement(), False
+        self.at(0.0, self._beat)
+        self._judgement, self._reconciling = Judgement(self.name), False
         self.advance()
+
+    def _beat(self) -> None:
+        """Renews its own lease, as far as the other SNs hear it."""
+        if self.joined:
+            self.swarm.presence.renew(self.name, self.author.incarnation)
+        self.at(BEAT_SECONDS, self._beat)
 
     def take(self, entry: SignedTransaction, answer: Answer, until: float | None = None) -> None:
         """Receives a transaction; `answer` is called when it is judged, or cannot be."""

@@ -36,7 +36,7 @@ def proposed(judgement: Judgement, ledger: Ledger, now: float, here: bool = Fals
 
 
 def test_a_node_without_a_lease_is_lost_only_once_it_has_had_one_from_this_sn(ledger: Ledger) -> None:
-    judgement = Judgement()
+    judgement = Judgement("sn-1")
     assert proposed(judgement, ledger, 0.0) == []
     assert judgement.grants(ledger.chain) == [LEASES["sl-1"]]
     assert proposed(judgement, ledger, 0.0) == [Lost("sl-1", 1)]
@@ -44,7 +44,7 @@ def test_a_node_without_a_lease_is_lost_only_once_it_has_had_one_from_this_sn(le
 
 
 def test_a_proposal_is_made_once_its_reason_has_lasted_for_its_time(ledger: Ledger) -> None:
-    judgement = Judgement()
+    judgement = Judgement("sn-1")
     judgement.grants(ledger.chain)
     assert judgement.seconds_left(ledger.chain, {}, 5.0) is None
     judgement.hear(ledger.chain, {}, 5.0)
@@ -55,7 +55,7 @@ def test_a_proposal_is_made_once_its_reason_has_lasted_for_its_time(ledger: Ledg
 
 
 def test_the_time_of_a_proposal_starts_anew_when_its_reason_was_gone_meanwhile(ledger: Ledger) -> None:
-    judgement = Judgement()
+    judgement = Judgement("sn-1")
     judgement.grants(ledger.chain)
     judgement.hear(ledger.chain, {}, 5.0)
     judgement.hear(ledger.chain, LEASES, 5.5)
@@ -71,13 +71,13 @@ class Counted(Notes):
     def __init__(self) -> None:
         self.asked = 0
 
-    def proposals(self, world: World, live: Mapping[str, int]) -> Iterable[Proposal]:
+    def proposals(self, world: World, live: Mapping[str, int], by: str) -> Iterable[Proposal]:
         self.asked += 1
-        return super().proposals(world, live)
+        return super().proposals(world, live, by)
 
 
 def test_a_lease_that_is_removed_from_the_same_mapping_is_missed(ledger: Ledger) -> None:
-    judgement, leases = Judgement(), dict(LEASES)
+    judgement, leases = Judgement("sn-1"), dict(LEASES)
     judgement.grants(ledger.chain)
     assert list(judgement.proposals(ledger.chain, leases, 0.0)) == []
     del leases["sl-1"]
@@ -85,7 +85,7 @@ def test_a_lease_that_is_removed_from_the_same_mapping_is_missed(ledger: Ledger)
 
 
 def test_contracts_make_their_proposals_once_for_each_state_and_presence(ledger: Ledger) -> None:
-    notes, judgement = Counted(), Judgement()
+    notes, judgement = Counted(), Judgement("sn-1")
     chain = replace(ledger.chain, rulebook={2: Rules(2, (notes,))})
     judgement.grants(chain)
     none: dict[str, Lease] = {}

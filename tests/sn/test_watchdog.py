@@ -11,6 +11,7 @@ from support.network import CONTRACT, session
 from support.virtual_time import run_in_virtual_time
 from swarmlearning.ledger.bodies import (
     Announce,
+    Back,
     Body,
     CloseSession,
     Contribution,
@@ -21,12 +22,14 @@ from swarmlearning.ledger.bodies import (
     Progress,
     Publish,
     Receipt,
+    Register,
     ReportPerformance,
     Settle,
     Submit,
 )
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
+from swarmlearning.ledger.contracts.network.watching import CONTRADICTION_MS, GONE_SECONDS
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ordering.local import LocalPresence
 from swarmlearning.ordering.protocols import Lease
@@ -43,7 +46,8 @@ class Sn:
         self.site, self.miner = site, miner
         self.presence = LocalPresence(LIFETIME)
         self.proposed: list[tuple[float, Body]] = []
-        self.watchdog = Watchdog(miner, self.presence, self._propose, lambda: True)
+        self.votes = True
+        self.watchdog = Watchdog("sn-1", miner, self.presence, self._propose, lambda: self.votes)
 
     async def _propose(self, contract: str, body: Body) -> int:
         self.proposed.append((round(asyncio.get_running_loop().time(), 3), body))
@@ -63,6 +67,13 @@ class Sn:
         await asyncio.sleep(max(0.0, seconds - asyncio.get_running_loop().time()) + 0.001)
 
 
+def watched(sls: int = 1) -> Site:
+    """A network in which `sn-1` alone watches: `sn-2` has no vote."""
+    site = Site(sls)
+    site.ledger.send("sn-2", Lost("sn-2", 1), network.CONTRACT)
+    return site
+
+
 @asynccontextmanager
 async def watching(site: Site) -> AsyncIterator[Sn]:
     async with site.miner() as miner:
@@ -79,7 +90,7 @@ async def watching(site: Site) -> AsyncIterator[Sn]:
 
 def test_a_node_without_heartbeats_is_lost_and_one_with_is_not() -> None:
     async def scenario() -> None:
-        async with watching(Site(sls=2)) as sn:
+        async with watching(watched(sls=2)) as sn:
             for second in range(5):
                 await sn.at(second)
                 await sn.beat("sl-0")
@@ -91,7 +102,7 @@ def test_a_node_without_heartbeats_is_lost_and_one_with_is_not() -> None:
 
 def test_a_lost_node_that_sends_heartbeats_again_is_recorded_as_returned() -> None:
     async def scenario() -> None:
-        async with watching(Site()) as sn:
+        async with watching(watched()) as sn:
             await sn.at(4.0)
             assert not sn.node("sl-0").alive
             await sn.beat("sl-0")
@@ -105,7 +116,7 @@ def test_a_lost_node_that_sends_heartbeats_again_is_recorded_as_returned() -> No
 
 def test_a_heartbeat_of_an_older_start_does_not_keep_a_node_alive() -> None:
     async def scenario() -> None:
-        site = Site()
+        site = watched()
         site.ledger.actors["sl-0"].incarnation = 2
         site.ledger.register("sl-0")
         async with watching(site) as sn:
@@ -119,7 +130,7 @@ def test_a_heartbeat_of_an_older_start_does_not_keep_a_node_alive() -> None:
 
 def test_a_restarted_sn_gives_every_node_its_time_before_it_is_lost() -> None:
     async def scenario() -> None:
-        site = Site(sls=2)
+        site = watched(sls=2)
         async with watching(site) as sn:
             await sn.at(LIFETIME)
             assert not sn.node("sl-0").alive
@@ -135,11 +146,41 @@ def test_a_restarted_sn_gives_every_node_its_time_before_it_is_lost() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_the_watchdog_watches_sls_only() -> None:
+def test_an_sn_whose_lease_is_gone_is_reported_twice_and_not_waited_for_any_more() -> None:
     async def scenario() -> None:
         async with watching(Site()) as sn:
-            await sn.at(10.0)
-            assert (sn.node("sn-1").alive, sn.node("sn-2").alive) == (True, True)
+            reported = (LIFETIME, Lost("sl-0", 1))
+            await sn.at(CONTRADICTION_MS / 1000)
+            assert sn.proposed == [(GONE_SECONDS, Lost("sn-2", 1)), reported]
+            assert sn.node("sn-2").alive
+            sn.site.ledger.clock += CONTRADICTION_MS + 1_000
+            await sn.at(2 * GONE_SECONDS + CONTRADICTION_MS / 1000)
+            assert (sn.node("sn-2").alive, sn.node("sl-0").alive) == (False, False)
+
+    run_in_virtual_time(scenario())
+
+
+def test_an_sn_that_is_reported_though_it_is_there_contradicts_at_once() -> None:
+    async def scenario() -> None:
+        site = Site()
+        site.ledger.send("sn-2", Lost("sn-1", 1), network.CONTRACT)
+        async with watching(site) as sn:
+            await sn.at(0.1)
+            assert sn.proposed == [(0.0, Back("sn-1", 1))]
+
+    run_in_virtual_time(scenario())
+
+
+def test_an_sn_that_gets_its_vote_later_watches_from_then_on() -> None:
+    async def scenario() -> None:
+        async with watching(watched()) as sn:
+            sn.votes = False
+            await sn.beat("sl-0")
+            await sn.at(1.0)
+            assert [body for _, body in sn.proposed] == [Lost("sn-1", 1)]
+            sn.votes = True
+            await sn.at(LIFETIME)
+            assert [body for _, body in sn.proposed] == [Lost("sn-1", 1), Back("sn-1", 1), Lost("sl-0", 1)]
 
     run_in_virtual_time(scenario())
 
@@ -147,7 +188,7 @@ def test_the_watchdog_watches_sls_only() -> None:
 @pytest.mark.parametrize("hindrance", ["a full disk", "too many transactions"])
 def test_a_proposal_that_could_not_be_recorded_is_made_again(hindrance: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        site = Site()
+        site = watched()
         async with watching(site) as sn:
             if hindrance == "a full disk":
                 site.log.script = [full_disk, full_disk]
@@ -172,7 +213,7 @@ def test_a_proposal_that_could_not_be_recorded_is_made_again(hindrance: str, mon
 
 def merged(closing: bool) -> Site:
     """Round 0 of two sites has a result, which its leader holds; the last, where both are `closing`."""
-    site = Site(sls=2)
+    site = watched(sls=2)
     members = ("sl-0", "sl-1")
     for uid in members:
         site.ledger.send(uid, session(min_peers=2))
@@ -234,19 +275,20 @@ def test_a_result_that_every_live_member_misses_is_proposed_as_void() -> None:
 
 
 def test_a_refused_proposal_does_not_end_the_watchdog() -> None:
-    """Another SN was faster: the same loss is on the chain when this one proposes it."""
+    """The node was started again: that is on the chain when this SN proposes that it is lost."""
 
     async def scenario() -> None:
-        site = Site()
+        site = watched()
 
         def rival(entry: bytes) -> None:
-            lost = site.ledger.write("sn-2", network.CONTRACT, Lost("sl-0", 1))
-            site.ledger.append(site.ledger.seal(lost, sealer="sn-2"))
+            site.ledger.actors["sl-0"].incarnation = 2
+            start = site.ledger.write("sl-0", network.CONTRACT, Register("SL", "sl-0", "", "0"))
+            site.ledger.append(site.ledger.seal(start, sealer="sn-2"))
 
         async with watching(site) as sn:
             site.log.script = [rival]
-            await sn.at(10.0)
-            assert not sn.node("sl-0").alive
+            await sn.at(LIFETIME + 1.0)
+            assert (sn.node("sl-0").alive, sn.node("sl-0").incarnation) == (True, 2)
             site.ledger.chain = sn.miner.chain
             await sn.miner.submit(site.ledger.write("sl-0", network.CONTRACT, Announce({})).raw)
 
@@ -257,7 +299,7 @@ class Due:
     """Two members whose round waits for its leader, which the other has reported."""
 
     def __init__(self) -> None:
-        self.site = Site(sls=2)
+        self.site = watched(sls=2)
         ledger = self.site.ledger
         for uid in ("sl-0", "sl-1"):
             ledger.send(uid, session(min_peers=2))
@@ -320,7 +362,7 @@ def test_a_leader_that_sends_transactions_is_not_deposed() -> None:
 
 def test_a_node_that_has_left_is_neither_lost_nor_returned_and_its_lease_is_ended() -> None:
     async def scenario() -> None:
-        site = Site(sls=2)
+        site = watched(sls=2)
         async with watching(site) as sn:
             await sn.beat("sl-0")
             await sn.at(1.0)

@@ -56,7 +56,7 @@ class Notes:
         gone = [note for note in world.area("note/", Note) if note.writer == change.uid and change.attendance == "left"]
         return world.with_entries({f"note/{note.name}": msgspec.structs.replace(note, text="gone") for note in gone})
 
-    def proposals(self, world: World, live: Mapping[str, int]) -> Iterable[Proposal]:
+    def proposals(self, world: World, live: Mapping[str, int], by: str) -> Iterable[Proposal]:
         for note in world.area("note/", Note):
             if note.writer not in live:
                 yield Proposal(note.name, Write("late"), "its writer is away", after_seconds=1.0)

@@ -57,6 +57,7 @@ class Code(StrEnum):
     OLD_RULES = "old-rules"
     FAR_RULES = "far-rules"
     NO_CHANGE = "no-change"
+    NOT_COUNTED = "not-counted"
 
     # a training
     NO_CONTRACT = "no-contract"
@@ -125,6 +126,7 @@ _TRANSIENT = frozenset(
         Code.NO_ROUND,
         Code.NOT_A_MEMBER,
         Code.NOT_CLOSED,
+        Code.NOT_COUNTED,
         Code.NOT_LEADER,
         Code.OLD_INCARNATION,
         Code.OTHER_ROUND,

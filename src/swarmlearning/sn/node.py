@@ -314,9 +314,10 @@ class _Sn:
         async with asyncio.TaskGroup() as tasks, self._reachable(tasks) as addresses, health:
             works = (self._miner.run(), engine.run(), self._agreement.run(), self._recheck())
             running = [tasks.create_task(work) for work in (*works, self._checkpoints.keep(self._miner))]
-            if not settings.witness:
-                watchdog = Watchdog(self._miner, engine.switch, self._registration.propose, lambda: engine.votes)
-                running.append(tasks.create_task(watchdog.run()))
+            watchdog = Watchdog(
+                self._place.uid, self._miner, engine.switch, self._registration.propose, lambda: engine.votes
+            )
+            running.append(tasks.create_task(watchdog.run()))
             try:
                 running.append(placing := tasks.create_task(self._registration.take_place(addresses)))
                 await asyncio.wait((placing,), timeout=PLACE_SECONDS)

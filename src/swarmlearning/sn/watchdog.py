@@ -28,11 +28,13 @@ Propose = Callable[[str, Body], Awaitable[int]]
 
 
 class Judgement:
-    """The conclusions of one SN from leases and chain. Pure: `now` is in seconds of any clock that never goes back."""
+    """The conclusions of the SN `uid` from leases and chain. Pure: `now` is in seconds of any clock that never goes
+    back."""
 
-    def __init__(self) -> None:
+    def __init__(self, uid: str) -> None:
+        self._uid = uid
         self._granted: set[tuple[str, int]] = set()
-        self._seen: dict[tuple[str, type[Body]], tuple[Body, float]] = {}
+        self._seen: dict[tuple[str, Body], float] = {}
         self._judged: tuple[World, dict[str, int]] | None = None
         self._found: list[Proposal] = []
 
@@ -50,13 +52,8 @@ class Judgement:
 
     def hear(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> None:
         """Notes the time since when each proposal has stood that is due only after a while."""
-        seen = {}
-        for proposal in self._all(chain, leases):
-            if proposal.after_seconds:
-                key = (proposal.contract, type(proposal.body))
-                known = self._seen.get(key)
-                seen[key] = known if known and known[0] == proposal.body else (proposal.body, now)
-        self._seen = seen
+        due_later = [(each.contract, each.body) for each in self._all(chain, leases) if each.after_seconds]
+        self._seen = {reason: self._seen.get(reason, now) for reason in due_later}
 
     def proposals(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> Iterator[Proposal]:
         """All transactions to propose now."""
@@ -74,7 +71,7 @@ class Judgement:
         live = self._live(chain.world, leases)
         if self._judged is None or self._judged[0] is not chain.world or self._judged[1] != live:
             self._judged = chain.world, live
-            self._found = [each for kind in chain.rules.kinds for each in kind.proposals(chain.world, live)]
+            self._found = [each for kind in chain.rules.kinds for each in kind.proposals(chain.world, live, self._uid)]
         return self._found
 
     def _live(self, world: World, leases: Mapping[str, Lease]) -> dict[str, int]:
@@ -89,21 +86,20 @@ class Judgement:
         """Seconds until the proposal is due; None for one that `hear` has yet to note."""
         if not proposal.after_seconds:
             return 0.0
-        known = self._seen.get((proposal.contract, type(proposal.body)))
-        if known is None or known[0] != proposal.body:
-            return None
-        return max(0.0, known[1] + proposal.after_seconds - now)
+        since = self._seen.get((proposal.contract, proposal.body))
+        return None if since is None else max(0.0, since + proposal.after_seconds - now)
 
 
 class Watchdog:
-    """Watches presence and chain of one SN."""
+    """Watches presence and chain of the SN `uid`."""
 
-    def __init__(self, miner: Miner, presence: Presence, propose: Propose, votes: Callable[[], bool]) -> None:
+    def __init__(self, uid: str, miner: Miner, presence: Presence, propose: Propose, votes: Callable[[], bool]) -> None:
+        self._uid = uid
         self._miner = miner
         self._presence = presence
         self._propose = propose
         self._votes = votes
-        self._judgement = Judgement()
+        self._judgement = Judgement(uid)
         self._leases: dict[str, Lease] = {}
         self._changed = asyncio.Event()
 
@@ -141,9 +137,11 @@ class Watchdog:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            if not self._votes():
-                continue  # without a vote this SN does not know who is present
             chain = self._miner.chain
+            if not self._votes():  # without a vote this SN does not know who is present, and nobody must wait for it
+                if statement := network.abstention(chain.world, self._uid):
+                    await self._record(statement)
+                continue
             self._judgement.hear(chain, self._leases, loop.time())
             for proposal in self._judgement.proposals(chain, self._leases, loop.time()):
                 await self._record(proposal)
@@ -166,6 +164,8 @@ class Watchdog:
             logger.log(logging.INFO if proposal.good_news else logging.WARNING, "%s", proposal.what)
         except Rejection as rejection:
             logger.debug("%s: %s", proposal.what, rejection)
+            if proposal.after_seconds:  # in time of the chain it was too early
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
         except OrderingError as error:
             logger.error("cannot record that %s: %s", proposal.what, error)
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)

@@ -121,8 +121,8 @@ class Contract(Protocol):
     def apply_presence(self, world: World, change: Presence, time_ms: int) -> World:
         """The world after a node came or went."""
 
-    def proposals(self, world: World, live: Mapping[str, int]) -> Iterable[Proposal]:
-        """The transactions that an SN may propose; `live`: UID and incarnation of each node with a lease."""
+    def proposals(self, world: World, live: Mapping[str, int], by: str) -> Iterable[Proposal]:
+        """The transactions that the SN `by` may propose; `live`: UID and incarnation of each node with a lease."""
 
 
 ANY: frozenset[NodeType] = frozenset(get_args(NodeType))

@@ -50,6 +50,7 @@ from swarmlearning.ledger.contracts.network.state import (
     sn_addresses,
     watched,
 )
+from swarmlearning.ledger.contracts.network.watching import abstention, counting, counts, is_majority
 
 __all__ = [
     "CONTRACT",
@@ -62,11 +63,15 @@ __all__ = [
     "Quarantine",
     "Recovery",
     "Window",
+    "abstention",
     "admits",
     "admitted",
     "authorities",
     "certificate",
+    "counting",
+    "counts",
     "departed",
+    "is_majority",
     "is_used",
     "last_height",
     "last_sequence",

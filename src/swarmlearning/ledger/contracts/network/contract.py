@@ -16,7 +16,7 @@ from swarmlearning.ledger.contracts.contract import (
     Rule,
     TxContext,
 )
-from swarmlearning.ledger.contracts.network import members, policies, quotas, recovery, registration, state
+from swarmlearning.ledger.contracts.network import members, policies, quotas, recovery, registration, state, watching
 from swarmlearning.ledger.contracts.network.bodies import (
     AddAuthority,
     AdmitOrganisation,
@@ -38,7 +38,7 @@ from swarmlearning.ledger.contracts.network.bodies import (
     Sign,
     SwitchRules,
 )
-from swarmlearning.ledger.contracts.network.state import CONTRACT, Node, node, watched
+from swarmlearning.ledger.contracts.network.state import CONTRACT, Node, node
 from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.world import World
 
@@ -71,6 +71,8 @@ class NetworkContract:
         "node": state.Node,
         "window": state.Window,
         "quarantine": state.Quarantine,
+        "absence": state.Absence,
+        "reports": state.Reports,
         "recovery": state.Recovery,
         "policy": state.Policy,
         "proposal": state.Proposal,
@@ -81,8 +83,8 @@ class NetworkContract:
         Register: Rule(registration.register, Permission(ANY)),
         Announce: Rule(registration.announce, Permission(ANY)),
         Leave: Rule(registration.leave, Permission(ANY)),
-        Lost: Rule(registration.presence, Permission(ANY, of_others=SN)),
-        Back: Rule(registration.presence, Permission(ANY, of_others=SN)),
+        Lost: Rule(watching.report, Permission(ANY, of_others=SN)),
+        Back: Rule(watching.report, Permission(ANY, of_others=SN)),
         Recover: Rule(recovery.recover, Permission(SN)),
         Renew: Rule(registration.renew, Permission(ANY)),
         **{body: Rule(change, Permission(OPERATORS), act) for body, (change, act) in _ACTS.items()},
@@ -97,10 +99,12 @@ class NetworkContract:
                 was, now = node(before, tx.sender), node(after, tx.sender)
                 if was and now and was.addresses.get("fs") != now.addresses.get("fs"):
                     yield Presence(tx.sender, "moved", tx.incarnation)
-            case Back():
-                yield Presence(body.uid, "present", body.incarnation)
-            case Lost():
-                yield Presence(body.uid, "ml-lost" if body.uid == tx.sender else "lost", body.incarnation)
+            case Lost() | Back() if body.uid == tx.sender:
+                yield Presence(body.uid, "ml-lost" if isinstance(body, Lost) else "present", body.incarnation)
+            case Lost() | Back():
+                was, now = node(before, body.uid), node(after, body.uid)
+                if was and now and was.alive != now.alive:
+                    yield Presence(body.uid, "present" if now.alive else "lost", body.incarnation)
             case Revoke() | RetireAuthority() | RetireOrganisation():
                 for known in members.shut_out_by(after, body, tx.time_ms):
                     yield Presence(known.uid, "left", known.incarnation, trusted=False)
@@ -114,14 +118,9 @@ class NetworkContract:
         """The world itself: its own handlers have noted the change."""
         return world
 
-    def proposals(self, world: World, live: Mapping[str, int]) -> Iterator[Proposal]:
-        """A node without a lease is lost, one that has one again is back."""
-        for known in watched(world):
-            here = live.get(known.uid) == known.incarnation
-            if known.alive and not here:
-                yield Proposal(CONTRACT, Lost(known.uid, known.incarnation), f"{known.name} is lost")
-            elif here and not known.alive:
-                yield Proposal(CONTRACT, Back(known.uid, known.incarnation), f"{known.name} is back", good_news=True)
+    def proposals(self, world: World, live: Mapping[str, int], by: str) -> Iterator[Proposal]:
+        """The reports of the SN `by` on who is lost or back; one that is recorded as absent reports itself back."""
+        return watching.proposals(world, live, by)
 
 
 NETWORK = NetworkContract()

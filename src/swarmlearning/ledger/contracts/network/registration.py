@@ -1,4 +1,4 @@
-"""Nodes of the network: the genesis, registrations and their incarnations, addresses, presence; and its rules."""
+"""Nodes of the network: the genesis, registrations and their incarnations, addresses; and its rules."""
 
 import msgspec
 
@@ -7,10 +7,8 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.contract import TxContext
 from swarmlearning.ledger.contracts.network.bodies import (
     Announce,
-    Back,
     Genesis,
     Leave,
-    Lost,
     Register,
     Renew,
     SwitchRules,
@@ -165,26 +163,6 @@ def leave(world: World, contract: str, body: Leave, tx: TxContext) -> World:
     if known.type == "SN" and all(other.uid == tx.sender for other in admitted(world)):
         raise Rejection(Code.LAST_SN, "this is the network's only SN; without it there is no network")
     return world.with_entries({f"node/{tx.sender}": msgspec.structs.replace(known, left=True, alive=False)})
-
-
-def presence(world: World, contract: str, body: Lost | Back, tx: TxContext) -> World:
-    """Marks a node lost or back, if another reports it; of itself a node reports what concerns its trainings only."""
-    known = node(world, body.uid)
-    if known is None:
-        raise Rejection(Code.UNKNOWN_NODE, f"no node {body.uid} is registered")
-    if known.incarnation != body.incarnation:
-        raise Rejection(
-            Code.OLD_INCARNATION,
-            f"node {body.uid} now runs as incarnation {known.incarnation}, not {body.incarnation}",
-        )
-    if body.uid == tx.sender:
-        return world
-    alive = isinstance(body, Back)
-    if known.left:  # an SN that has not seen that yet may believe it back
-        raise Rejection(Code.HAS_LEFT, f"node {body.uid} has left the network")
-    if known.alive == alive:
-        raise Rejection(Code.NO_CHANGE, f"node {body.uid} is already {'alive' if alive else 'lost'}")
-    return world.with_entries({f"node/{body.uid}": msgspec.structs.replace(known, alive=alive)})
 
 
 def switch_rules(world: World, contract: str, body: SwitchRules, tx: TxContext) -> World:

@@ -90,6 +90,22 @@ class Quarantine(msgspec.Struct, frozen=True):
     lifted: bool = False
 
 
+class Absence(msgspec.Struct, frozen=True):
+    """Statement that an SN, running as this incarnation, does not watch who is present: by itself, or `by` another SN
+    which finds its lease gone; `by` is empty once it is taken back or contradicted. `since_ms`: block time."""
+
+    incarnation: int
+    by: str
+    since_ms: int
+
+
+class Reports(msgspec.Struct, frozen=True):
+    """The SNs (UIDs) that report of a node the contrary of what is recorded: lost, or back. Not enough of them yet."""
+
+    incarnation: int
+    by: tuple[str, ...]
+
+
 class Recovery(msgspec.Struct, frozen=True):
     """An operator has restarted the network from the SN `by` alone, in the block of this height, without `lost`."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import (
     ANYBODY,
@@ -19,6 +20,7 @@ from swarmlearning.ledger.contracts.contract import (
     Rule,
 )
 from swarmlearning.ledger.contracts.contract import TxContext as Tx
+from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import recovery, sessions
 from swarmlearning.ledger.contracts.training import transactions as does
 from swarmlearning.ledger.contracts.training.bodies import (
@@ -58,6 +60,8 @@ def _depose(world: World, contract: str, body: Depose, tx: Tx) -> World:
     state = state_of(world, contract)
     leader = network.node(world, state.round.leader) if state.round else None
     sender = network.node(world, tx.sender)
+    if body.cause == "lease" and leader is not None and leader.alive:
+        raise Rejection(Code.STILL_HELD, f"the SNs have not reported the leader {leader.uid} as lost")
     state = recovery.depose(
         state,
         body,
@@ -144,7 +148,7 @@ class TrainingContract:
         states = [state for state in world.area("training/", Training) if change.uid in state.members]
         return world.with_entries({f"training/{state.name}": _noted(state, change, time_ms) for state in states})
 
-    def proposals(self, world: World, live: Mapping[str, int]) -> Iterator[Proposal]:
+    def proposals(self, world: World, live: Mapping[str, int], by: str) -> Iterator[Proposal]:
         """A result that too few hold to go on with is void, a final one that every live member holds is settled.
 
         A member's report that its leader makes no progress is seconded by an SN that has heard nothing of that leader
