@@ -33,7 +33,7 @@ def perform(connection: Connection, compose: Callable[[World], Act]) -> None:
     """Sends an act and prints what it did, or who has to agree first. Raises `UserError`."""
 
     async def send() -> str:
-        async with acting(connection.address, connection.credentials.identity(), connection.directory) as operator:
+        async with acting(connection.address, connection.credentials.identity(), connection.home) as operator:
             act = compose(operator.chain.world)
             height = await operator.perform(act)
             waiting = proposal_of(operator.chain.world, act.contract, act.body, operator.chain.time_ms)

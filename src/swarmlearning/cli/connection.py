@@ -1,5 +1,6 @@
 """The options of every command of an operator, which talks to the network through an SN."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -30,3 +31,15 @@ class Connection:
     def directory(self) -> Path:
         """The operator's data directory. Raises `NodeError` where there is no default."""
         return data_directory(self.data_dir, "operator")
+
+    @property
+    def home(self) -> Path:
+        """The folder of the UID of whoever acts: by default one of each identity's own, below `directory`.
+
+        Raises `NodeError` where there is no default, `CertificateError` for a certificate that cannot be used.
+        """
+        if self.data_dir is not None:
+            return self.directory
+        leaf = self.credentials.identity().certificate
+        named = leaf.issuer.public_bytes() + leaf.subject.public_bytes()
+        return self.directory / hashlib.sha256(named).hexdigest()[:16]

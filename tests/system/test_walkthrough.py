@@ -1,0 +1,116 @@
+"""The README's walk-through of two organisations, followed literally: its commands, in its order, at its terminals."""
+
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from support.tools import needs
+from swarmlearning.node.datadir import DataDirectory
+
+README = Path(__file__).parents[2] / "README.md"
+SECTION = README.read_text().partition("\n## Two organisations, step by step\n")[2].partition("\n## ")[0]
+STEPS = re.findall(r"^(north|south)\$ (.+)$", SECTION, re.MULTILINE)
+[TRAIN] = re.findall(r"^```python\n(.+?)^```$", SECTION, re.MULTILINE | re.DOTALL)
+SECONDS = 120.0
+
+
+class Answer(NamedTuple):
+    """What a command has printed, and its exit status (0 for one that goes on in the background)."""
+
+    status: int
+    output: str
+
+
+class Terminal:
+    """An interactive shell in a folder of its own, and in the network namespace of the process `beside`, if any."""
+
+    def __init__(self, folder: Path, home: Path, beside: int | None) -> None:
+        folder.mkdir()
+        enter = ["unshare", "--net"] if beside is None else ["nsenter", "--net", "--target", str(beside)]
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SWARM_", "SL_", "SN_"))}
+        self._shell = subprocess.Popen(
+            [*enter, "bash", "--norc"],
+            cwd=folder,
+            env={**kept, "PATH": path, "HOME": str(home), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+        self.pid = self._shell.pid
+
+    def type(self, line: str) -> Answer:
+        """Types a command and waits for its end; for one in the background, until a node has joined the network."""
+        if line.endswith("&"):
+            return Answer(0, self._until(line, r"Network swarm \(\w+\), height \d+\n|Waiting for the ML process"))
+        output = self._until(f"{line}\necho DONE=$?", r"DONE=\d+\n")
+        return Answer(int(output.rpartition("DONE=")[2]), output)
+
+    def close(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, 15)
+        self._shell.communicate(timeout=SECONDS)
+
+    def _until(self, line: str, pattern: str) -> str:
+        assert self._shell.stdin
+        assert self._shell.stdout
+        self._shell.stdin.write(f"{line}\n".encode())
+        self._shell.stdin.flush()
+        deadline, output = time.monotonic() + SECONDS, b""
+        while not re.search(pattern, output.decode(errors="replace")):
+            left = max(0.0, deadline - time.monotonic())
+            assert select.select([self._shell.stdout], [], [], left)[0], f"{line}\n{output.decode(errors='replace')}"
+            part = os.read(self._shell.stdout.fileno(), 65536)
+            assert part, f"the shell has ended\n{output.decode(errors='replace')}"
+            output += part
+        return output.decode(errors="replace")
+
+
+@pytest.fixture
+def terminals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
+    home = tmp_path / "home"
+    home.mkdir()
+    north = Terminal(tmp_path / "north", home, None)
+    assert north.type("ip link set lo up").status == 0
+    south = Terminal(tmp_path / "south", home, north.pid)
+    for name in ("north", "south"):
+        (tmp_path / name / "train.py").write_text(TRAIN)
+    try:
+        yield {"north": north, "south": south}
+    finally:
+        south.close()
+        north.close()
+
+
+@needs("netns")
+def test_the_walk_through_of_two_organisations_works_as_the_readme_shows_it(
+    terminals: dict[str, Terminal], tmp_path: Path
+) -> None:
+    outputs: dict[str, list[str]] = {}
+    uids: list[str] = []
+    for where, command in STEPS:
+        answer = terminals[where].type(command)
+        assert answer.status == 0, f"{where}$ {command}\n{answer.output}"
+        outputs.setdefault(" ".join(command.split()[:3]), []).append(answer.output)
+        if where == "south" and command.startswith("swarm sl"):
+            with DataDirectory(tmp_path / "south" / "sl") as place:
+                uids.append(place.uid)
+    trained = [output for output in outputs["swarm sl --host-ip"] if "trained: [ 1. -2.  3." in output]
+    assert len(trained) == 2, outputs["swarm sl --host-ip"]
+    assert len(set(uids)) == 1, "a renewed certificate is one of the same node"
+    assert re.search(r"north +\S+ +takes part\s+south +\S+ +takes part", outputs["swarm organisation list"][0])
+    assert "is revoked" in outputs["swarm node revoke"][0]
+    again = next(command for where, command in STEPS if where == "north" and command.startswith("swarm sl"))
+    refused = terminals["north"].type(again.removesuffix("&"))
+    assert refused.status == 1
+    assert "revoked" in refused.output
