@@ -126,6 +126,17 @@ async def test_a_transaction_is_signed_at_the_newest_height_and_numbered(
     assert (sent[1].network, sent[1].sender, sent[1].incarnation) == (ledger.chain.network_id, "sl-1", 1)
 
 
+async def test_a_transaction_that_follows_from_a_state_is_signed_at_that_height_and_not_again_when_it_expires(
+    ledger: Ledger, identities: Identities
+) -> None:
+    decided_on = ledger.chain
+    ledger.join("sl-2")
+    async with scripted(identities, ledger, refusal("expired", at=2)) as (sn, sender):
+        with pytest.raises(Refusal, match="because of expired"):
+            await sender.send("network", Announce({"fs": "here:1"}), decided_on)
+    assert [parse(raw).content.anchor.height for raw in sn.received] == [decided_on.height]
+
+
 async def test_sending_returns_when_the_block_has_been_verified_here(ledger: Ledger, identities: Identities) -> None:
     offered = asyncio.Event()
 

@@ -47,7 +47,10 @@ def test_a_model_is_submitted_when_the_round_opens() -> None:
     assert node.advance() == [Send(submit_of("b", 0))]
 
 
-@pytest.mark.parametrize("code", [code for code in Code if code.transient])
+OUTDATED = (Code.EXPIRED, Code.FORMER_RUN)
+
+
+@pytest.mark.parametrize("code", [code for code in Code if code.transient and code not in OUTDATED])
 def test_a_submission_refused_with_a_transient_code_is_sent_again_after_the_next_block(code: str) -> None:
     node = joined("b")
     submit = submit_of("b", 0)
@@ -73,6 +76,14 @@ def test_a_submission_refused_on_an_older_state_is_sent_again_soon_even_without_
     assert node.fire("retry") == [Send(submit)]
     assert node.handle(Refused(submit, "other-round", "", node.height - 1)) == []
     assert node.seconds("retry") == [0.1, 0.2]
+
+
+@pytest.mark.parametrize("code", OUTDATED)
+def test_a_submission_refused_as_written_too_long_ago_is_written_anew_even_without_another_block(code: str) -> None:
+    node = joined("b")
+    node.hand_over()
+    assert node.handle(Refused(submit_of("b", 0), code, "", node.height)) == []
+    assert node.fire("retry") == [Send(submit_of("b", 0))]
 
 
 @pytest.mark.parametrize("code", ["untrusted", "other-chain", "revoked"])

@@ -27,6 +27,7 @@ from swarmlearning.ledger.bodies import (
     Settle,
     Submit,
 )
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.network.watching import CONTRADICTION_MS, GONE_SECONDS
@@ -49,9 +50,9 @@ class Sn:
         self.votes = True
         self.watchdog = Watchdog("sn-1", miner, self.presence, self._propose, lambda: self.votes)
 
-    async def _propose(self, contract: str, body: Body) -> int:
+    async def _propose(self, contract: str, body: Body, chain: Chain) -> int:
         self.proposed.append((round(asyncio.get_running_loop().time(), 3), body))
-        self.site.ledger.chain = self.miner.chain
+        self.site.ledger.chain = chain
         return await self.miner.submit(self.site.ledger.write("sn-1", contract, body).raw)
 
     async def beat(self, uid: str, incarnation: int = 1) -> None:

@@ -200,7 +200,7 @@ class Play:
         self.state = sessions.changed_address(self.state, uid)
 
     def reset(self, forced: bool = False) -> None:
-        self.state = sessions.reset(self.state, forced)
+        self.state = sessions.reset(self.state, forced, self._tick())
 
     # --- several at once ----------------------------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ class Code(StrEnum):
     CREATED_ALREADY = "created-already"
     NOT_INVITED = "not-invited"
     NO_SAMPLES = "no-samples"
+    FORMER_RUN = "former-run"
     NO_SESSION = "no-session"
     OTHER_TERMS = "other-terms"
     TRAINING_OVER = "training-over"
@@ -120,7 +121,9 @@ _TRANSIENT = frozenset(
         Code.CLOSED_ALREADY,
         Code.COLLECTING,
         Code.EXCLUDED,
+        Code.EXPIRED,
         Code.FINISHED,
+        Code.FORMER_RUN,
         Code.FROZEN_ALREADY,
         Code.NO_CHANGE,
         Code.NO_ROUND,

@@ -62,15 +62,18 @@ class Sender:
         self._follower = follower
         self._on_unavailable = on_unavailable
 
-    async def send(self, contract: str, body: Body) -> int:
+    async def send(self, contract: str, body: Body, chain: Chain | None = None) -> int:
         """Height at which the transaction stands, once this node has verified that block. Raises `Refusal`.
+
+        `chain`: what the transaction follows from, so that the ledger can refuse it where it no longer does, and it is
+        not signed again when it expires; None: it holds whatever the chain is.
 
         While no SN accepts it the same bytes are offered again, to one SN after the other: at most one of the offers
         takes effect. No SN is believed: what it has accepted is on the chain, and what it refuses this node refuses
         too, or every SN does. One over a quota is offered again later. Raises `Unavailable` when TLS has failed with
         all of them for some time, since that does not pass by itself.
         """
-        signed = self.author.write(self._follower.chain, contract, body)
+        signed = self.author.write(chain or self._follower.chain, contract, body)
         failing, refusing = dict[str, float](), list[str]()
         async for _ in Backoff(longest=1.0):
             client = self._follower.client
@@ -98,7 +101,7 @@ class Sender:
                 await self._reaches(refusal.height, AGREE_SECONDS)
                 if self._is_on_chain(signed):  # by an offer of which no answer came
                     return self._follower.chain.height
-                if refusal.code == Code.EXPIRED:
+                if refusal.code == Code.EXPIRED and chain is None:
                     signed = self.author.write(self._follower.chain, contract, body)
                 elif set(refusing).issuperset(self._follower.addresses) or len(refusing) >= MOST_REFUSALS:
                     raise

@@ -108,12 +108,13 @@ class RoundFacts:
         else:
             self._sent.pop(body, None)
 
-    def refused(self, body: TrainingBody | Lost, height: int) -> None:
+    def refused(self, body: TrainingBody | Lost, height: int, *, outdated: bool = False) -> None:
         """A refused transaction may be sent again with a newer state than that on which it was judged.
 
-        Where that was older than the one known here, it may hold now, and no newer state may come: it is sent soon.
+        Where that was older than the one known here, or the transaction was `outdated` when it was judged, it may hold
+        now, and no newer state may come: it is sent soon.
         """
-        if height < self.height:
+        if outdated or height < self.height:
             self._sent.pop(body, None)
             self.timers.pause(_kind(body))
         else:

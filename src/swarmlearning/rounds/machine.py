@@ -30,7 +30,7 @@ until training is over.
 from collections.abc import Iterable
 
 from swarmlearning.ledger.bodies import CloseSession, Publish, Submit
-from swarmlearning.ledger.codes import is_transient
+from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts.training import state as contract
 from swarmlearning.ledger.contracts.training.state import Member, Training
 from swarmlearning.rounds.carrying import Carrying
@@ -163,7 +163,8 @@ class RoundMachine:
                 self._ml.fail(failed.reason)
 
     def _note_refused(self, refused: Refused) -> None:
-        self._facts.refused(refused.body, refused.height)
+        outdated = refused.code in (Code.FORMER_RUN, Code.EXPIRED)
+        self._facts.refused(refused.body, refused.height, outdated=outdated)
         concerned = isinstance(refused.body, Submit | CloseSession) or self._ml.requests(refused.body)
         if concerned and not is_transient(refused.code):
             self._ml.fail(f"{refused.detail} ({refused.code})")

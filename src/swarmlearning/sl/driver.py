@@ -121,7 +121,7 @@ class Driver:
         assert self.ml.session is not None
         contract = self.ml.session.training_contract
         if self._machine is None or contract != self.contract:
-            self.effects.contract = contract
+            self.effects.contract, self.effects.decided_on = contract, chain
             training, held = state_of(chain.world, contract), self.store.held()
             self._remarks = Remarks(self._uid, self._settings.non_finite, training)
             self._machine = RoundMachine(self._uid, self._incarnation, training, self._settings, held)
@@ -133,6 +133,7 @@ class Driver:
                 self._advance(chain)
 
     def _advance(self, chain: Chain) -> None:
+        self.effects.decided_on = chain
         state = state_of(chain.world, self.contract)
         leader = state.round.leader if state.round else ""
         self._handle(ChainAdvanced(state, chain.height, network.last_height(chain.world, leader)))

@@ -15,6 +15,7 @@ from swarmlearning.address import AddressError, split
 from swarmlearning.api.client import Refusal
 from swarmlearning.channel.messages import SPARE_FILE
 from swarmlearning.ledger.bodies import Depose, Lost, TrainingBody
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training, state_of
@@ -76,6 +77,7 @@ class Effects:
         emit: Callable[[Event], None],
     ) -> None:
         self.contract = ""
+        self.decided_on: Chain | None = None  # the newest that the machine knows
         self.moved = 0  # bytes fetched and merged
         self._tasks = tasks
         self._follower = follower
@@ -93,7 +95,7 @@ class Effects:
         """Begins what the machine has decided; its outcome is emitted later."""
         match action:
             case Send(body):
-                self._tasks.start(self._send(body))
+                self._tasks.start(self._send(body, self.decided_on))
             case Fetch():
                 self._tasks.start(self._fetch(action), action)
             case Merge():
@@ -117,11 +119,11 @@ class Effects:
 
     # --- the ledger -------------------------------------------------------------------------------------------------
 
-    async def _send(self, body: TrainingBody | Lost) -> None:
+    async def _send(self, body: TrainingBody | Lost, chain: Chain | None) -> None:
         training = self.contract
         contract = network.CONTRACT if isinstance(body, Lost) else training
         try:
-            height = await self._sender.send(contract, body)
+            height = await self._sender.send(contract, body, chain)
         except Refusal as refusal:
             if refusal.code == Code.OLD_INCARNATION and not isinstance(body, Lost | Depose):
                 raise Superseded(refusal.detail) from refusal

@@ -14,7 +14,7 @@ from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.bodies import Announce, Body, Genesis, Leave, Register
-from swarmlearning.ledger.chain import RULES_VERSION
+from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -94,9 +94,12 @@ class Registration:
         author = Author(self._identity.signer(), lost.uid, lost.incarnation, network.last_sequence(world, lost.uid))
         await self._miner.submit(author.write(self._miner.chain, network.CONTRACT, Leave()).raw)
 
-    async def propose(self, contract: str, body: Body) -> int:
-        """Signs and submits; returns the height of the block. Raises `Rejection` or `OrderingError`."""
-        return await self._miner.submit(self._author.write(self._miner.chain, contract, body).raw)
+    async def propose(self, contract: str, body: Body, chain: Chain | None = None) -> int:
+        """Signs and submits what follows from `chain` (None: whatever it is); returns the height of the block.
+
+        Raises `Rejection` or `OrderingError`.
+        """
+        return await self._miner.submit(self._author.write(chain or self._miner.chain, contract, body).raw)
 
     async def _register(self) -> None:
         """Registers this start, through another SN while the ledger does not admit this one: it may not seal then."""

@@ -23,8 +23,8 @@ logger = logging.getLogger("swarm.presence")
 RETRY_SECONDS = 1.0
 """Until a proposal is made again that could not be recorded."""
 
-Propose = Callable[[str, Body], Awaitable[int]]
-"""Signs and submits a transaction of this SN: (contract, body)."""
+Propose = Callable[[str, Body, Chain], Awaitable[int]]
+"""Signs and submits a transaction of this SN: (contract, body, the chain that it follows from)."""
 
 
 class Judgement:
@@ -144,7 +144,7 @@ class Watchdog:
                 continue
             self._judgement.hear(chain, self._leases, loop.time())
             for proposal in self._judgement.proposals(chain, self._leases, loop.time()):
-                await self._record(proposal)
+                await self._record(proposal, chain)
             await self._end_leases(chain)
             if rest := self._judgement.seconds_left(chain, self._leases, loop.time()):
                 loop.call_later(rest, self._changed.set)
@@ -158,9 +158,9 @@ class Watchdog:
                 except OrderingError as error:
                     logger.debug("the lease of %s, which has left, runs out by itself: %s", node.name, error)
 
-    async def _record(self, proposal: Proposal) -> None:
+    async def _record(self, proposal: Proposal, chain: Chain) -> None:
         try:
-            await self._propose(proposal.contract, proposal.body)
+            await self._propose(proposal.contract, proposal.body, chain)
             logger.log(logging.INFO if proposal.good_news else logging.WARNING, "%s", proposal.what)
         except Rejection as rejection:
             logger.debug("%s: %s", proposal.what, rejection)

@@ -18,7 +18,9 @@ Attendance: TypeAlias = Literal["present", "lost", "restarted", "ml-lost", "left
 
 
 class TxContext(NamedTuple):
-    """The sender of a transaction and its block: all that a handler may know besides world, contract and body."""
+    """The sender of a transaction and its block: all that a handler may know besides world, contract and body.
+
+    `anchor`: the height of the newest block that the sender knew when it wrote the transaction."""
 
     sender: str
     incarnation: int
@@ -26,6 +28,7 @@ class TxContext(NamedTuple):
     height: int
     time_ms: int
     network: str = ""
+    anchor: int = 0
 
 
 class Presence(NamedTuple):

@@ -49,15 +49,29 @@ QUIET_SECONDS = 12.0
 """Silence of a leader until an SN reports it: longer than one at work is silent."""
 
 
+def _present_run(world: World, contract: str, tx: Tx) -> Training:
+    """The training contract, for a transaction that was written in its present run.
+
+    Raises `Rejection` for one that was under way while the contract was reset: rounds and terms are numbered anew.
+    """
+    state = state_of(world, contract)
+    if tx.anchor < state.reset_height:
+        raise Rejection(
+            Code.FORMER_RUN,
+            f"contract {contract} was reset at height {state.reset_height}; this was written before, at {tx.anchor}",
+        )
+    return state
+
+
 def _step(change: Callable[[Training, Any, Tx], Training]) -> Change:
     def step(world: World, contract: str, body: Any, tx: Tx) -> World:
-        return world.with_entries({f"training/{contract}": change(state_of(world, contract), body, tx)})
+        return world.with_entries({f"training/{contract}": change(_present_run(world, contract, tx), body, tx)})
 
     return step
 
 
 def _depose(world: World, contract: str, body: Depose, tx: Tx) -> World:
-    state = state_of(world, contract)
+    state = _present_run(world, contract, tx)
     leader = network.node(world, state.round.leader) if state.round else None
     sender = network.node(world, tx.sender)
     if body.cause == "lease" and leader is not None and leader.alive:
@@ -75,7 +89,7 @@ def _depose(world: World, contract: str, body: Depose, tx: Tx) -> World:
 
 
 def _open_session(world: World, contract: str, body: OpenSession, tx: Tx) -> World:
-    state = state_of(world, contract)
+    state = _present_run(world, contract, tx)
     check_charter(world, state, body, tx.signer.organisation)
     identity = f"{tx.signer.subject} of {tx.signer.organisation}"
     opened = sessions.open_session(
@@ -96,7 +110,7 @@ def _stop(state: Training, body: Stop, tx: Tx) -> Training:
 
 
 def _reset(state: Training, body: Reset, tx: Tx) -> Training:
-    return sessions.reset(state, body.forced)
+    return sessions.reset(state, body.forced, tx.height)
 
 
 def _owner(world: World, contract: str, body: Body) -> str:

@@ -82,8 +82,8 @@ def _overdue(state: Training, current: Round, uid: str, organisation: str, *, by
     """The leader moves on but takes far too long: for members to judge, two of them where there are as many others."""
     if by_sn:
         raise Rejection(Code.NOT_ALLOWED, "only other members judge how long a leader takes")
-    if uid == current.leader:  # such a report is of the run before: it has been under way during a reset
-        raise Rejection(Code.STALE_TERM, f"{uid} leads this term itself; the report is of another leader")
+    if uid == current.leader:
+        raise Rejection(Code.NOT_ALLOWED, f"{uid} leads this term itself: only other members judge how long it takes")
     if uid in current.overdue:
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
     reporters = {**current.overdue, uid: organisation}

@@ -171,11 +171,11 @@ def _without_model(current: Round, uid: str) -> Round:
     )
 
 
-def reset(state: Training, forced: bool) -> Training:
-    """An empty contract for the next run."""
+def reset(state: Training, forced: bool, height: int) -> Training:
+    """An empty contract for the next run, which begins after this height."""
     if not (state.over or forced or not state.members):
         raise Rejection(Code.NOT_OVER, f"training of contract {state.name} is not over; force the reset to end it")
-    return empty(state.name, run=state.run + 1, charter=state.charter)
+    return empty(state.name, run=state.run + 1, charter=state.charter, reset_height=height)
 
 
 def stop(state: Training) -> Training:

@@ -266,7 +266,7 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     """One training contract: its run, numbered from 1. `over` once training is, `settled` once its result is final.
 
     `network` is the network's id. `order`, set when the first round opens, decides the order of leaders. `stopping`: an
-    operator ends training with the round in progress.
+    operator ends training with the round in progress. `reset_height`: the block in which the run before was reset.
     """
 
     name: str
@@ -283,6 +283,7 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     order: str = ""
     stopping: bool = False
     charter: Charter | None = None
+    reset_height: int = 0
 
 
 def state_of(world: World, name: str) -> Training:
@@ -290,7 +291,7 @@ def state_of(world: World, name: str) -> Training:
     return world.get(f"training/{name}", Training) or empty(name)
 
 
-def empty(name: str, run: int = 1, charter: Charter | None = None) -> Training:
+def empty(name: str, run: int = 1, charter: Charter | None = None, reset_height: int = 0) -> Training:
     """A contract without sessions."""
     return Training(
         name=name,
@@ -303,6 +304,7 @@ def empty(name: str, run: int = 1, charter: Charter | None = None) -> Training:
         rounds=0,
         pace=Pace(eighths=8),
         charter=charter,
+        reset_height=reset_height,
     )
 
 
