@@ -57,6 +57,9 @@ class Witness:
         before, after = self._log.training(height - 1), self._log.training(height)
         sender, body = entry.content.sender, entry.content.body
         require(sender not in self.shut_out, f"{sender} is heard though its certificate is revoked")
+        if entry.content.contract == CONTRACT:
+            anchor = entry.content.anchor.height
+            require(self._log.training(anchor).run == before.run, f"{entry.kind} of {sender} is of a former run")
         match body:
             case Revoke(thumbprint):
                 nodes = network.nodes(self._log.head.world)

@@ -109,9 +109,11 @@ class Link:
 
     # --- saying -----------------------------------------------------------------------------------------------------
 
-    def send(self, body: TxContext) -> None:
+    def send(self, body: TxContext, height: int | None = None) -> None:
+        """Sends what follows from the state at this height; None: it holds whatever that is."""
         contract = network.CONTRACT if isinstance(body, Lost | Register | Leave) else CONTRACT
-        entry = self.author.write(self.swarm.log.chains[self.height], contract, body)
+        chain = self.swarm.log.chains[self.height if height is None else height]
+        entry = self.author.write(chain, contract, body)
         self._offers[entry.id] = offer = Offer(entry, body)
         self._offer(offer)
 

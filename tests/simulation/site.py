@@ -77,6 +77,7 @@ class Site(Living):
         self.finished = self.dead = self.jammed = self.shielded = self.walled = self.breaking = False
         self.dripping = self.trickling = self.revoked = False
         self.machine: RoundMachine | None = None
+        self.decided_on = 0  # the height of the newest state that the machine knows
         self.work: dict[Work, models.Task] = {}
         self.store = Store(self, swarm.dice)
         self.script = Script(self)
@@ -153,12 +154,14 @@ class Site(Living):
             return
         if self.machine is None:
             training = self.swarm.log.training(self.link.height)
+            self.decided_on = self.link.height
             self.machine = RoundMachine(self.uid, self.life, training, self.plan.settings, self.store.held)
         self.tell(event)
         self.advanced(self.link.height)
 
     def advanced(self, height: int) -> None:
         """Hands the state at this height to the machine."""
+        self.decided_on = max(self.decided_on, height)
         training = self.swarm.log.training(height)
         leader = training.round.leader if training.round else ""
         self.tell(ChainAdvanced(training, height, network.last_height(self.swarm.log.chains[height].world, leader)))
@@ -186,7 +189,7 @@ class Site(Living):
     def _perform(self, action: Action) -> None:
         match action:
             case Send(body):
-                self.link.send(body)
+                self.link.send(body, self.decided_on)
             case Fetch() | Merge() | Carry():
                 self.swarm.witness.begins(self, action)
                 self.work[action] = models.begin(self, action)
