@@ -44,7 +44,7 @@ def test_a_site_weighs_what_its_contract_counts(weights: Weights, expected: int)
 
 
 def test_a_contract_by_samples_refuses_a_session_that_states_none_and_names_the_argument() -> None:
-    state = empty("study", charter=Charter(owner="one", weights="samples"))
+    state = empty("study", charter=Charter(owner="one", members=("one",), weights="samples"))
     with pytest.raises(Rejection, match=r"no-samples: contract study .* trainingSamples=len\(data\)"):
         check_charter(World(), state, session(), "one")
     check_charter(World(), state, session(samples=1), "one")
@@ -52,7 +52,8 @@ def test_a_contract_by_samples_refuses_a_session_that_states_none_and_names_the_
 
 @pytest.mark.parametrize("weights", ["own", "equal"])
 def test_other_contracts_need_no_number_of_samples(weights: Weights) -> None:
-    check_charter(World(), empty("study", charter=Charter(owner="one", weights=weights)), session(), "one")
+    state = empty("study", charter=Charter(owner="one", members=("one",), weights=weights))
+    check_charter(World(), state, session(), "one")
 
 
 @pytest.mark.parametrize("wrong", ["NaN", "1e999", "-1", "0.5", '"1"', "9007199254740992", "null", "true"])
