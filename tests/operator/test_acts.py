@@ -10,6 +10,7 @@ from swarmlearning.ledger.bodies import (
     AddAuthority,
     AdmitOrganisation,
     Anchor,
+    CreateContract,
     NewOrganisation,
     Quotas,
     Reset,
@@ -52,6 +53,24 @@ def world() -> World:
             "training/busy": msgspec.structs.replace(Play("a", "b").state, name="busy"),
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "created", "match"),
+    [
+        ("study", CreateContract(members=("Hospital A",)), r"contract study cannot be created: .*members"),
+        ("study", CreateContract(structure="abc"), r"cannot be created: .*structure"),
+        ("study", CreateContract(members=("a",) * 65), r"cannot be created: .*members"),
+        ("line\nbreak", CreateContract(), r"cannot be created"),
+        ("", CreateContract(), r"cannot be created"),
+        ("x" * 161, CreateContract(), r"cannot be created"),
+    ],
+)
+def test_a_contract_of_a_wrong_form_is_refused_before_it_is_sent(
+    world: World, name: str, created: CreateContract, match: str
+) -> None:
+    with pytest.raises(ActError, match=match):
+        acts.create_contract(world, name, created)
 
 
 @pytest.mark.parametrize(("share", "expected"), [("", 0), ("0.5", 500), ("1", 1000), ("0.001", 1), ("1/4", 250)])

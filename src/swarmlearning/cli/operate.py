@@ -65,6 +65,9 @@ def create_contract(
     observer: Annotated[
         list[str] | None, typer.Option("--observer", help="An organisation that may look on. Repeatable.")
     ] = None,
+    observers_read_results: Annotated[
+        bool, typer.Option("--observers-read-results", help="Observers may fetch results, not only look on.")
+    ] = False,
     min_organisations: Annotated[
         int, typer.Option(min=0, help="Organisations that each round needs; 0: a majority of three or more members.")
     ] = 0,
@@ -76,17 +79,22 @@ def create_contract(
     ] = "",
     merge_method: Annotated[MergeMethod | None, typer.Option(help="That all scripts have to use.")] = None,
     min_peers: Annotated[int, typer.Option(min=0, help="That all scripts have to use; 0: the first one's.")] = 0,
+    structure: Annotated[
+        str, typer.Option(help="Digest of the model's structure, as an SL logs it; by default the first script's.")
+    ] = "",
     connection: Connection,
 ) -> None:
     """Create a training contract, which your organisation then owns."""
     created = CreateContract(
         members=tuple(member or ()),
         observers=tuple(observer or ()),
+        observers_read_results=observers_read_results,
         min_organisations=min_organisations,
         weights=weights,
         max_organisation_weight=acts.thousandths(max_organisation_weight),
         merge_method=merge_method,
         min_peers=min_peers,
+        structure=structure,
     )
     perform(connection, lambda world: acts.create_contract(world, name, created))
 

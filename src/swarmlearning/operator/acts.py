@@ -14,6 +14,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.weighing import THOUSANDTHS
+from swarmlearning.ledger.fields import Name
 from swarmlearning.ledger.world import World
 from swarmlearning.views.names import displayed
 
@@ -48,6 +49,11 @@ def create_contract(world: World, name: str, created: CreateContract) -> Act:
     """Creates a training contract. Raises `ActError`."""
     if name in {state.name for state in trainings(world)}:
         raise ActError(f"there is a contract {displayed(name)} already; see `swarm contract show`")
+    try:
+        msgspec.convert(name, Name)
+        msgspec.convert(msgspec.to_builtins(created), CreateContract)
+    except msgspec.ValidationError as error:
+        raise ActError(f"contract {displayed(name)} cannot be created: {error}") from None
     members = ", ".join(created.members) or "every organisation"
     return Act(name, created, f"contract {displayed(name)} is created, for {members}")
 

@@ -31,6 +31,8 @@ class Line(NamedTuple):
 
 CREATE_CONTRACT: Final = "create-contract"
 TAKE_PART: Final = "take-part"
+READ_RESULTS: Final = "read-results"
+READ_FINAL_RESULTS: Final = "read-final-results"
 TABLE: Final[Mapping[str, Line]] = {
     "admit-organisation": Line("majority"),
     "retire-organisation": Line("majority", _OF_ONE, "itself"),
@@ -45,8 +47,8 @@ TABLE: Final[Mapping[str, Line]] = {
     "stop-contract": Line("majority", _OF_ONE, "its owner"),
     "reset-contract": Line("majority", _OF_ONE, "its owner"),
     TAKE_PART: Line("one", _RIGHT, "those that the contract names"),
-    "read-results": Line("own", _RIGHT, "those that the contract names"),
-    "read-final-results": Line("own", _RIGHT, "those that the contract names"),
+    READ_RESULTS: Line("own", _RIGHT, "those that the contract names"),
+    READ_FINAL_RESULTS: Line("own", _RIGHT, "those that the contract names"),
     "read-logs": Line("own", _RIGHT, "those with whom the site shares them"),
     "assign-tasks": Line("own", _OF_ONE, "the node's organisation"),
 }

@@ -25,15 +25,18 @@ BaseDigest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z
 class CreateContract(Body, frozen=True, omit_defaults=True):
     """An operator creates a training contract, which its organisation owns.
 
-    `members` may train, `observers` may look on (their nodes read its state, no model); no member named: every
-    organisation may. `min_organisations`: sites of so many organisations have to contribute to a round; 0: a majority
-    of three or more members, else one. `weights`: each site's own `nodeWeightage`, equal, or the number of training
-    samples that it states. `max_organisation_weight`: the largest share of a merge, in thousandths, that the sites of
-    one organisation have together; 0: no limit. Method, minPeers and structure are left to the first session where they
-    are empty or 0."""
+    `members` may train, and their operators read results; no member named: every organisation may. `observers` may look
+    on: they read its state, results where `observers_read_results`, never what one site contributes.
+
+    `min_organisations`: sites of so many organisations have to contribute to a round; 0: a majority of three or more
+    members, else one. `weights`: each site's own `nodeWeightage`, equal, or the number of training samples that it
+    states. `max_organisation_weight`: the largest share of a merge, in thousandths, that the sites of one organisation
+    have together; 0: no limit. Method, minPeers and structure are left to the first session where they are empty or 0.
+    """
 
     members: Organisations = ()
     observers: Organisations = ()
+    observers_read_results: bool = False
     min_organisations: Count = 0
     weights: Weights = "own"
     max_organisation_weight: Thousandths = 0

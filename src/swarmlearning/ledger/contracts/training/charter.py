@@ -7,12 +7,20 @@ it is open to all, and nobody owns it.
 from swarmlearning.choices import DEFAULT_CONTRACT
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.contract import TxContext
-from swarmlearning.ledger.contracts.network.policies import CREATE_CONTRACT, TAKE_PART, permits, quorum_of
+from swarmlearning.ledger.contracts.contract import OPERATORS, TxContext
+from swarmlearning.ledger.contracts.network.policies import (
+    CREATE_CONTRACT,
+    READ_FINAL_RESULTS,
+    READ_RESULTS,
+    TAKE_PART,
+    permits,
+    quorum_of,
+)
 from swarmlearning.ledger.contracts.network.quotas import check_contracts
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.bodies import CreateContract, OpenSession
 from swarmlearning.ledger.contracts.training.state import Charter, Training, empty
+from swarmlearning.ledger.fields import NodeType
 from swarmlearning.ledger.world import World
 
 
@@ -35,6 +43,7 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
         owner=tx.signer.organisation,
         members=tuple(sorted(set(body.members))),
         observers=tuple(sorted(set(body.observers))),
+        observers_read_results=body.observers_read_results,
         min_organisations=needed,
         weights=body.weights,
         max_organisation_weight=body.max_organisation_weight,
@@ -84,6 +93,22 @@ def check_charter(world: World, state: Training, body: OpenSession, organisation
             raise Rejection(
                 Code.OTHER_TERMS, f"contract {state.name} was created with {name} {laid_down}; this session has {own}"
             )
+
+
+def may_read_result(world: World, state: Training, organisation: str, role: NodeType, *, final: bool) -> bool:
+    """True if people of this role may fetch a result of the contract for their organisation.
+
+    That is for operators of its members, and where the contract says so of its observers, who may then have
+    certificates for OBSERVER, too. `final`: the result of a training that is over.
+    """
+    charter = state.charter
+    observed = charter is not None and charter.observers_read_results
+    if role not in OPERATORS and not (role == "OBSERVER" and observed):
+        return False
+    named = charter.members if charter and charter.members else {each.organisation for each in state.members.values()}
+    readers = {*named, *(charter.observers if charter and observed else ())}
+    right = READ_FINAL_RESULTS if final else READ_RESULTS
+    return permits(world, right, organisation, charter.owner if charter else "", readers)
 
 
 def _owned(world: World, organisation: str) -> int:

@@ -93,6 +93,7 @@ class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
     owner: str
     members: tuple[str, ...] = ()
     observers: tuple[str, ...] = ()
+    observers_read_results: bool = False
     min_organisations: int = 1
     weights: Weights = "own"
     max_organisation_weight: int = 0
