@@ -140,7 +140,7 @@ class Watchdog:
             chain = self._miner.chain
             if not self._votes():  # without a vote this SN does not know who is present, and nobody must wait for it
                 if statement := network.abstention(chain.world, self._uid):
-                    await self._record(statement)
+                    await self._record(statement, chain)
                 continue
             self._judgement.hear(chain, self._leases, loop.time())
             for proposal in self._judgement.proposals(chain, self._leases, loop.time()):
