@@ -16,6 +16,7 @@ from swarmlearning.identity.certificates import ROLES, load_bundle, subject_of
 from swarmlearning.ledger.bodies import NodeType
 from swarmlearning.ledger.contracts.network import Authority, Organisation
 from swarmlearning.ledger.contracts.network.policies import TABLE, quorum_of, quorum_to_change
+from swarmlearning.node.recoveryfile import RecoveryFile
 from swarmlearning.operator import organisations as acts
 from swarmlearning.views.names import displayed
 from swarmlearning.views.proposals import ProposalView, proposals
@@ -208,9 +209,24 @@ def show_proposal(number: Number, connection: Connection) -> None:
 
 @proposal_app.command("sign")
 @command("swarm proposal sign")
-def sign_proposal(number: Number, connection: Connection) -> None:
+def sign_proposal(
+    *,
+    number: Annotated[int, typer.Argument(help="The proposal's number.", min=0)] = 0,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Sign this file of `swarm sn recover` instead; needs no network.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation before a file is signed.")] = False,
+    connection: Connection,
+) -> None:
     """Agree to a proposal for your organisation; the last signature that is needed puts it into effect."""
-    perform(connection, lambda world: acts.sign(number))
+    if file is not None:
+        _sign_file(file, connection, confirmed=yes)
+    elif number:
+        perform(connection, lambda world: acts.sign(number))
+    else:
+        raise UserError(
+            "name a proposal by its number (`swarm proposal list`), or a file of `swarm sn recover` (--file)"
+        )
 
 
 @proposal_app.command("reject")
@@ -221,6 +237,17 @@ def reject_proposal(number: Number, connection: Connection) -> None:
 
 
 # --- inside ---------------------------------------------------------------------------------------------------------
+
+
+def _sign_file(path: Path, connection: Connection, *, confirmed: bool) -> None:
+    identity = connection.credentials.identity(expired=True)  # a recovery may be needed because it has expired
+    found = RecoveryFile.read(path)
+    signed = found.signed_by(identity)
+    print(found.summary())
+    if not confirmed:
+        typer.confirm("Sign this for your organisation?", abort=True)
+    signed.write(path)
+    print(f"{path} is signed by {identity.subject}; send it back")
 
 
 def _proposals(connection: Connection) -> list[ProposalView]:

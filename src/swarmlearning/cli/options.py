@@ -35,9 +35,10 @@ class Credentials:
     cert: Annotated[Path | None, typer.Option("--cert", help="This node's certificate (PEM).")] = None
     key: Annotated[Path | None, typer.Option("--key", help="This node's private key (PEM).")] = None
 
-    def identity(self) -> Identity:
-        """The identity they make, those that are not given from the SWARM_ID_* variables. Raises `CertificateError`."""
-        return identity_from_options(os.environ, self.cacert, self.capath, self.cert, self.key)
+    def identity(self, *, expired: bool = False) -> Identity:
+        """The identity they make, those that are not given from the SWARM_ID_* variables; with `expired` it need not be
+        valid now. Raises `CertificateError`."""
+        return identity_from_options(os.environ, self.cacert, self.capath, self.cert, self.key, expired=expired)
 
 
 @dataclass(frozen=True)

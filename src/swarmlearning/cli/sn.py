@@ -3,7 +3,6 @@
 The SN's own modules are imported when it runs: other commands start a third faster without them.
 """
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,6 @@ from swarmlearning.node.logs import start_logging
 from swarmlearning.ordering.protocols import EngineChoice
 
 if TYPE_CHECKING:
-    from swarmlearning.node.datadir import DataDirectory
     from swarmlearning.sn.node import SnSettings
 
 SentinelPort = Annotated[int, typer.Option(help="API port of that SN.")]
@@ -152,30 +150,34 @@ def recover(
     *,
     data_dir: DataDir = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    anchor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--anchor",
+            help="New authority (PEM) where the present one has expired: FILE or ORGANISATION=FILE. Repeatable.",
+        ),
+    ] = None,
+    proposal: Annotated[
+        Path,
+        typer.Option("--proposal", help="Where to write the file for other organisations to sign.", dir_okay=False),
+    ] = Path("recovery.json"),
+    signed: Annotated[
+        list[Path] | None, typer.Option("--signed", help="A file that operators have signed. Repeatable.")
+    ] = None,
     credentials: Credentials,
 ) -> None:
-    """Restart the network from this SN alone (stop it first), after the majority of the voters is lost for good."""
+    """Restart the network from this SN alone (stop it first), after the majority of the voters is lost for good.
+
+    Where other organisations have to agree, this writes a file, which their operators sign and send back.
+    """
+    from swarmlearning.cli.recovering import Recovering
     from swarmlearning.node.datadir import DataDirectory
 
-    identity = credentials.identity()
+    identity = credentials.identity(expired=bool(anchor))
     start_logging("WARNING")
     try:
         with DataDirectory(data_directory(data_dir, "sn")) as place:
-            height = _recover(place, identity, yes)
+            Recovering(place, identity, proposal, yes).run(anchor or (), signed or ())
     except typer.Abort:
         print("Nothing was changed.")
         raise
-    print(f"Recorded in block {height}. Start this SN again; other SNs may then join through it.")
-
-
-def _recover(place: "DataDirectory", identity: Identity, confirmed: bool) -> int:
-    """The height of the block that records it. Raises `typer.Abort` when the operator does not confirm."""
-    from swarmlearning.ordering.etcd.binary import require_binary
-    from swarmlearning.sn import recovering
-
-    binary = require_binary(os.environ)
-    found = run_to_the_end(recovering.survey(place, identity))
-    print(found.statement())
-    if not confirmed:
-        typer.confirm("Go on?", abort=True)
-    return run_to_the_end(recovering.recover(place, identity, binary, found))

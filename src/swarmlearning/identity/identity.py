@@ -54,12 +54,20 @@ class Identity:
     key_path: Path
 
     @classmethod
-    def load(cls, cacert: Path | None, capath: Path | None, cert: Path | None, key: Path | None) -> "Identity":
+    def load(
+        cls,
+        cacert: Path | None,
+        capath: Path | None,
+        cert: Path | None,
+        key: Path | None,
+        *,
+        expired: bool = False,
+    ) -> "Identity":
         """Reads and checks an identity.
 
         `cacert` is a file with one or more CA certificates, `capath` a folder of such files (every *.pem and
         *.crt; their names do not matter); both may be given. `cert` holds the node's certificate, followed by
-        its intermediates if it has any; `key` its unencrypted private key.
+        its intermediates if it has any; `key` its unencrypted private key. With `expired` it need not be valid now.
 
         Raises `IdentityError` with the path and the remedy when something is missing, unreadable, not valid
         now, not issued by one of the CAs, or when the key is not that of the certificate.
@@ -71,6 +79,8 @@ class Identity:
         chain = _read_certificates(cert)
         identity = cls(chain, _read_anchors(cacert, capath), cert, key)
         identity.signer()
+        if expired:
+            return identity
         try:
             verify_chain(chain[0], chain[1:], identity.anchors, time.time_ns() // 1_000_000)
         except UnknownIssuerError as error:
@@ -121,6 +131,8 @@ def identity_from_options(
     capath: Path | None = None,
     cert: Path | None = None,
     key: Path | None = None,
+    *,
+    expired: bool = False,
 ) -> Identity:
     """The identity that command-line options and the SWARM_ID_* variables of `environ` describe.
 
@@ -134,7 +146,8 @@ def identity_from_options(
 
     if cacert is None and capath is None:
         cacert, capath = variable("SWARM_ID_CACERT"), variable("SWARM_ID_CAPATH")
-    return Identity.load(cacert, capath, cert or variable("SWARM_ID_CERT"), key or variable("SWARM_ID_KEY"))
+    cert, key = cert or variable("SWARM_ID_CERT"), key or variable("SWARM_ID_KEY")
+    return Identity.load(cacert, capath, cert, key, expired=expired)
 
 
 def _read(path: Path) -> bytes:

@@ -61,7 +61,11 @@ def sender_of(world: World, signed: SignedTransaction, height: int, time_ms: int
         stored = _stated(world, signed, time_ms)
     else:
         check_trust(world, stored, time_ms)
-    tx = TxContext(content.sender, content.incarnation, stored, height, time_ms, content.network, content.anchor.height)
+    anchor = content.anchor
+    previous = anchor.hash if anchor.height == height - 1 else ""
+    tx = TxContext(
+        content.sender, content.incarnation, stored, height, time_ms, content.network, anchor.height, previous
+    )
     if not isinstance(content.body, Register | Genesis):
         _check_sender(world, tx)
     return tx

@@ -13,10 +13,13 @@ from typing import NamedTuple
 import msgspec
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.ledger.block import Header
 from swarmlearning.ledger.bodies import Recover
 from swarmlearning.ledger.chain import Chain, is_sealed
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Recovery
+from swarmlearning.ledger.contracts.network.recovery import Start, check_agreed
+from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.node.errors import NodeError
 from swarmlearning.sn.miner import Miner, State
@@ -105,13 +108,28 @@ async def _is_proved(client: SnClient, chain: Chain, recovery: Recovery) -> bool
     except (Unavailable, Refusal, TimeoutError, MalformedError) as error:
         logger.warning("%s reports a recovery and does not prove it: %s", client.address, error)
         return False
-    sent = [signed.content for signed in block.transactions if signed.content.sender == recovery.by]
+    sent = [signed.content.body for signed in block.transactions if signed.content.sender == recovery.by]
     return (
         block.header.network == chain.network_id
         and block.header.sealer == recovery.by
         and is_sealed(block, chain.world)
-        and Recover(lost=recovery.lost) in [content.body for content in sent]
+        and any(
+            isinstance(body, Recover) and body.lost == recovery.lost and _is_agreed(chain, block.header, body)
+            for body in sent
+        )
     )
+
+
+def _is_agreed(chain: Chain, header: Header, body: Recover) -> bool:
+    """True if enough organisations have signed the recovery, by what this SN knows of them."""
+    by = network.node(chain.world, header.sealer)
+    start = Start(chain.network_id, header.sealer, header.height - 1, header.previous)
+    try:
+        check_agreed(chain.world, body, start, by.organisation if by else "", header.time_ms)
+    except Rejection as lacking:
+        logger.warning("block %d is no recovery of this network: %s", header.height, lacking)
+        return False
+    return True
 
 
 async def _recoveries(clients: Sequence[SnClient]) -> list[tuple[SnClient, list[Recovery]]]:

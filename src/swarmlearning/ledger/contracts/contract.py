@@ -20,7 +20,9 @@ Attendance: TypeAlias = Literal["present", "lost", "restarted", "ml-lost", "left
 class TxContext(NamedTuple):
     """The sender of a transaction and its block: all that a handler may know besides world, contract and body.
 
-    `anchor`: the height of the newest block that the sender knew when it wrote the transaction."""
+    `anchor`: the height of the newest block that the sender knew when it wrote the transaction; `previous`: that
+    block's hash, if it is the one just before this block.
+    """
 
     sender: str
     incarnation: int
@@ -29,6 +31,7 @@ class TxContext(NamedTuple):
     time_ms: int
     network: str = ""
     anchor: int = 0
+    previous: str = ""
 
 
 class Presence(NamedTuple):

@@ -163,10 +163,22 @@ class Leave(Body, frozen=True):
     """The sender leaves the network for good; registering again brings it back."""
 
 
-class Recover(Body, frozen=True):
-    """An operator has restarted the network from one SN: the others count as having left."""
+class Consent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An operator's signature under a recovery: a JWS of its statement, and the certificate that it was made with."""
 
-    lost: tuple[Uid, ...]
+    certificate: Pem
+    signature: Annotated[str, msgspec.Meta(max_length=64 * 1024)]
+
+
+class Recover(Body, frozen=True, omit_defaults=True):
+    """The network is restarted from the sender alone: the SNs `lost` count as having left.
+
+    `authorities`: successors of authorities that have expired. `consents`: signatures of operators, collected offline.
+    """
+
+    lost: Annotated[tuple[Uid, ...], msgspec.Meta(max_length=1024)]
+    authorities: Annotated[tuple[AddAuthority, ...], msgspec.Meta(max_length=MAX_ORGANISATIONS)] = ()
+    consents: Annotated[tuple[Consent, ...], msgspec.Meta(max_length=MAX_ORGANISATIONS)] = ()
 
 
 class LiftQuarantine(Body, frozen=True):

@@ -33,6 +33,7 @@ CREATE_CONTRACT: Final = "create-contract"
 TAKE_PART: Final = "take-part"
 READ_RESULTS: Final = "read-results"
 READ_FINAL_RESULTS: Final = "read-final-results"
+RECOVER: Final = "recover"
 TABLE: Final[Mapping[str, Line]] = {
     "admit-organisation": Line("majority"),
     "retire-organisation": Line("majority", _OF_ONE, "itself"),
@@ -41,7 +42,7 @@ TABLE: Final[Mapping[str, Line]] = {
     "revoke": Line("majority", _OF_ONE, "its organisation"),
     "set-quotas": Line("majority"),
     "switch-rules": Line("majority"),
-    "recover": Line("majority"),
+    RECOVER: Line("majority"),
     "lift-quarantine": Line("majority"),
     CREATE_CONTRACT: Line("one", ("none", *_OF_MANY)),
     "stop-contract": Line("majority", _OF_ONE, "its owner"),
@@ -90,6 +91,11 @@ def reaches(world: World, quorum: Quorum, signed: Collection[str]) -> bool:
             return agreeing == active
         case "own":
             return False
+
+
+def missing_from(world: World, signed: Collection[str]) -> list[str]:
+    """The organisations that have not signed, by ID."""
+    return sorted(_active(world).difference(signed))
 
 
 def permits(world: World, right: str, organisation: str, own: str, named: Collection[str] = ()) -> bool:

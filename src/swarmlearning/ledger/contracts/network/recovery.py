@@ -1,17 +1,72 @@
-"""SNs that are not trusted any more: an operator restarts the network without them, or they sealed a void block."""
+"""SNs that are not trusted any more: a network is restarted without them, or they have sealed a void block.
+
+Nothing can be ordered when a network has to be restarted, so the signatures that a recovery needs are collected
+offline: each is one under a *statement*, which names the very block from which the network goes on. So a signature is
+of use once, and only while nobody has gone on from that block.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
+from swarmlearning.identity.certificates import load_leaf
+from swarmlearning.identity.signing import SignatureError, verify
+from swarmlearning.ledger.canonical import canonical, sha256
 from swarmlearning.ledger.codes import Code
-from swarmlearning.ledger.contracts.contract import TxContext
-from swarmlearning.ledger.contracts.network.bodies import LiftQuarantine, Recover
-from swarmlearning.ledger.contracts.network.state import Quarantine, Recovery, admitted, node, quarantine
+from swarmlearning.ledger.contracts.contract import OPERATORS, TxContext
+from swarmlearning.ledger.contracts.network.bodies import AddAuthority, Consent, LiftQuarantine, Recover
+from swarmlearning.ledger.contracts.network.members import add_authority
+from swarmlearning.ledger.contracts.network.policies import RECOVER, missing_from, quorum_of, suffices
+from swarmlearning.ledger.contracts.network.state import (
+    Quarantine,
+    Recovery,
+    admitted,
+    authorities,
+    certificate,
+    node,
+    quarantine,
+)
+from swarmlearning.ledger.contracts.network.trust import check_trust, read_certificate
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.world import World
 
 
+class Start(NamedTuple):
+    """The point from which a network is restarted: the newest block that the SN `by` has, and its hash."""
+
+    network: str
+    by: str
+    height: int
+    block: str
+
+
+class _Statement(msgspec.Struct, frozen=True, tag_field="kind", tag="recovery"):
+    network: str
+    by: str
+    height: int
+    block: str
+    lost: tuple[str, ...]
+    authorities: str
+
+
+def statement(start: Start, lost: tuple[str, ...], added: tuple[AddAuthority, ...]) -> bytes:
+    """The bytes that operators sign who agree to a recovery without the SNs `lost` and with these authorities."""
+    return canonical(_Statement(*start, lost, sha256(canonical(added))))
+
+
 def recover(world: World, contract: str, body: Recover, tx: TxContext) -> World:
-    """The named SNs count as having left: an operator has restarted the network without them."""
+    """The named SNs count as having left: the network is restarted without them. Raises `Rejection`."""
+    start = Start(tx.network, tx.sender, tx.height - 1, tx.previous)
+    signed = check_agreed(world, body, start, tx.signer.organisation, tx.time_ms)
+    if not body.lost and not body.authorities:
+        raise Rejection(Code.NO_CHANGE, "a recovery without lost SNs and without new authorities changes nothing")
+    for added in body.authorities:
+        if added.organisation not in signed:
+            raise Rejection(
+                Code.NOT_ALLOWED, f"a new authority of {added.organisation} needs a signature of that organisation"
+            )
+        world = add_authority(world, contract, added, tx)
     changes = {}
     for uid in body.lost:
         known = node(world, uid)
@@ -20,6 +75,39 @@ def recover(world: World, contract: str, body: Recover, tx: TxContext) -> World:
         changes[f"node/{uid}"] = msgspec.structs.replace(known, left=True, alive=False)
     entry = Recovery(height=tx.height, by=tx.sender, lost=body.lost)
     return world.with_entries({**changes, f"recovery/{tx.height}": entry})
+
+
+def check_agreed(world: World, body: Recover, start: Start, own: str, time_ms: int) -> set[str]:
+    """The organisations that have agreed to a recovery: the sender's `own`, and those whose operators have signed.
+
+    Raises `Rejection` where a signature does not hold, or where they are no quorum.
+    """
+    text = statement(start, body.lost, body.authorities)
+    signed = {own, *_signers(world, body.consents, text, time_ms)}
+    if not suffices(world, RECOVER, "", signed):
+        raise Rejection(
+            Code.NOT_ALLOWED,
+            f"a recovery needs {quorum_of(world, RECOVER)} of the organisations; it is signed by "
+            f"{', '.join(sorted(signed))}, not by {', '.join(missing_from(world, signed))}",
+        )
+    return signed
+
+
+def _signers(world: World, consents: Iterable[Consent], text: bytes, time_ms: int) -> Iterable[str]:
+    for consent in consents:
+        stored = read_certificate(consent.certificate, authorities(world), time_ms)
+        known = certificate(world, stored.thumbprint)
+        if known is not None:
+            check_trust(world, known, time_ms)
+        if stored.role not in OPERATORS:
+            raise Rejection(Code.NOT_ALLOWED, f"{stored.subject} has signed, whose certificate is for no operator")
+        try:
+            signed = verify(consent.signature, load_leaf(consent.certificate))
+        except SignatureError as error:
+            raise Rejection(Code.BAD_SIGNATURE, f"signature of {stored.subject}: {error}") from error
+        if signed != text:
+            raise Rejection(Code.BAD_SIGNATURE, f"{stored.subject} has signed another recovery than this one")
+        yield stored.organisation
 
 
 def lift_quarantine(world: World, contract: str, body: LiftQuarantine, tx: TxContext) -> World:
