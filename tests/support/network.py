@@ -53,17 +53,18 @@ class Actor:
 
 @dataclass
 class Ledger:
-    """A network with one SN, `sn-1`; `send` puts one transaction into one block."""
+    """A network with one SN, the `founder`; `send` puts one transaction into one block."""
 
     authority: KeyPair = field(default_factory=lambda: create_authority("CA-1", 3650))
     chain: Chain = field(default_factory=Chain)
     blocks: list[bytes] = field(default_factory=list)
     actors: dict[str, Actor] = field(default_factory=dict)
     clock: int = 0
+    founder: str = "sn-1"
 
     def __post_init__(self) -> None:
         self.clock = int(self.authority.certificate.not_valid_before_utc.timestamp() * 1000) + 600_000
-        founder = self.actor("sn-1", "SN")
+        founder = self.actor(self.founder, "SN")
         genesis = Genesis(
             network_name="test",
             founder_name="SN-1",
@@ -73,11 +74,12 @@ class Ledger:
             rules_version=1,
             created_ms=self.clock,
         )
-        self.commit(self.write("sn-1", network.CONTRACT, genesis))
+        self.commit(self.write(self.founder, network.CONTRACT, genesis))
 
     def actor(self, uid: str, kind: NodeType, authority: KeyPair | None = None) -> Actor:
         """A new node with a certificate of its own, not registered yet."""
-        pair = issue(authority or self.authority, f"{kind}-{uid}", [], [], 3650)
+        issuer = authority or self.authority
+        pair = issue(issuer, f"{kind}-{uid}", [], [], 3650, issuer.certificate.not_valid_before_utc)
         self.actors[uid] = Actor(uid, kind, pair)
         return self.actors[uid]
 
@@ -97,8 +99,9 @@ class Ledger:
         content = self.chain.compose(uid, actor.incarnation, actor.sequence, contract, body)
         return sign(content, actor.signer)
 
-    def seal(self, *transactions: SignedTransaction, sealer: str = "sn-1") -> bytes:
+    def seal(self, *transactions: SignedTransaction, sealer: str = "") -> bytes:
         """The next block with these transactions, not appended. Raises `Rejection` when one does not hold."""
+        sealer = sealer or self.founder
         time_ms = self.chain.next_time(self.clock)
         world = self.chain.world
         for signed in transactions:

@@ -98,7 +98,7 @@ class RecoveryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(self, consents=(*self.consents, made))
 
     def joined(self, others: Sequence[Self]) -> Self:
-        """The file with the signatures of copies that were signed elsewhere. Raises `NodeError` for other recoveries."""
+        """The file with the signatures of copies that were signed elsewhere. Raises `NodeError` for another one."""
         found = {_thumbprint(each): each for each in self.consents}
         for other in others:
             if other.signed_bytes != self.signed_bytes:
