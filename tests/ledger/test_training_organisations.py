@@ -1,14 +1,17 @@
 """Contracts that operators create: who may train under them, what a round needs, and whose reports count."""
 
+from collections.abc import Callable
+
 import pytest
 
 from support.network import CONTRACT, STRUCTURE, Ledger, organisation, session
-from support.play import Play
+from support.play import Play, merged, model
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.ledger.bodies import AdmitOrganisation, Body, CreateContract, Reset, Stop
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.state import Charter, state_of
+from swarmlearning.ledger.contracts.training.losing import lost_model
+from swarmlearning.ledger.contracts.training.state import Charter, all_hold, needed_organisations, state_of
 
 AUTHORITIES = {f"org-{number}": create_authority(f"CA-{number}", 3650) for number in (1, 2, 3)}
 OWN = "study"
@@ -120,7 +123,7 @@ def test_with_equal_weights_a_site_s_own_weightage_does_not_count() -> None:
 
 # --- what a round needs ---------------------------------------------------------------------------------------------
 
-SITES = {"a": "one", "b": "one", "c": "two", "d": "three"}
+SITES = {"a": "one", "b": "one", "c": "two", "d": "three", "e": "one"}
 
 
 def trained(minimum: int, *uids: str) -> Play:
@@ -194,3 +197,131 @@ def test_an_sn_s_report_counts_for_its_organisation() -> None:
     assert play.round.term == 0
     play.depose("c")
     assert play.round.term == 1
+
+
+# --- each place in which sites are counted --------------------------------------------------------------------------
+
+
+def counted(needed: int, *uids: str, min_peers: int = 2) -> Play:
+    charter = Charter(owner="one", min_organisations=needed)
+    return Play(*uids, organisations=SITES, charter=charter, min_peers=min_peers)
+
+
+def opens(play: Play) -> bool:
+    return play.state.round is not None
+
+
+def opens_with_one_that_returns(play: Play) -> bool:
+    play.set_attendance("b", "lost")
+    play.set_attendance("b", "present")
+    return play.state.round is not None
+
+
+def freezes_when_nobody_else_is_awaited(play: Play) -> bool:
+    play.submit("a", "b")
+    play.set_attendance("c", "lost")
+    return play.frozen
+
+
+def is_frozen_by_its_leader(play: Play) -> bool:
+    play.submit("a", "b")
+    try:
+        play.freeze()
+    except Rejection:
+        return False
+    return play.frozen
+
+
+def has_a_result(play: Play) -> bool:
+    play.submit("a", "b", "c")
+    play.publish(without={"c": "non-finite"}, result=merged(0) if needed_organisations(play.state) == 1 else "")
+    return play.state.result is not None
+
+
+def ends(play: Play) -> bool:
+    play.close("a")
+    play.close("b")
+    play.submit("a", "b", kind="snapshot")
+    play.submit("c")
+    play.publish()
+    return play.state.over
+
+
+def stays_frozen_when_one_is_shut_out(play: Play) -> bool:
+    play.submit("a", "b", "c")
+    play.shut_out("c")
+    return play.frozen
+
+
+def is_void_though_two_hold_it(play: Play) -> bool:
+    play.complete_round("a", "b", "c", "d", "e")
+    play.missing("a", "b", "e", lasting=True)
+    return lost_model(play.state) is not None
+
+
+def is_void_when_all_that_are_left_miss_it(play: Play) -> bool:
+    play.complete_round("a", "b", "c")
+    play.set_attendance("c", "lost")
+    play.missing("a", "b")
+    return lost_model(play.state) is not None
+
+
+def settles_without_one_that_has_given_up(play: Play) -> bool:
+    play.close("a")
+    play.close("b")
+    play.close("c")
+    play.submit("a", "b", "c", kind="snapshot")
+    play.publish()
+    play.report("a", "b")
+    play.missing("c", lasting=True)
+    return all_hold(play.state)
+
+
+@pytest.mark.parametrize(
+    ("uids", "happens"),
+    [
+        ("ab", opens),
+        ("ab", opens_with_one_that_returns),
+        ("abc", freezes_when_nobody_else_is_awaited),
+        ("abc", is_frozen_by_its_leader),
+        ("abc", has_a_result),
+        ("abc", ends),
+        ("abc", stays_frozen_when_one_is_shut_out),
+        ("abcde", is_void_though_two_hold_it),
+        ("abc", is_void_when_all_that_are_left_miss_it),
+        ("abc", settles_without_one_that_has_given_up),
+    ],
+)
+def test_two_sites_of_one_organisation_are_enough_only_where_one_organisation_is(
+    uids: str, happens: Callable[[Play], bool]
+) -> None:
+    assert happens(counted(1, *uids))
+    assert not happens(counted(2, *uids))
+
+
+@pytest.mark.parametrize(("second", "barred"), [("one", False), ("three", True)])
+def test_two_leaders_bar_a_model_only_where_they_are_of_two_organisations(second: str, barred: bool) -> None:
+    organisations = {"a": "one", "b": second, "c": "two", "d": "three"}
+    play = Play(*organisations, organisations=organisations, min_peers=4)
+    play.submit("a", "b", "c", "d")
+    for leader in "ab":
+        assert play.leader == leader
+        play.publish(without={"c": "non-finite"}, result="")
+        if leader == "a":
+            play.submit("c")
+    assert play.leader == "c"
+    assert play.round.bars("c", model("c", 0)) is barred
+
+
+def test_while_too_few_organisations_take_part_the_text_states_how_many_are_missing() -> None:
+    play = counted(3, "a", "b", "c")
+    assert "3 of 2 sessions of contract contract are open; round 0 waits for sites of 1 more organisation" in play.text
+    play = counted(3, "a", min_peers=2)
+    assert "round 0 waits for 1 more, sites of 2 more organisations" in play.text
+
+
+def test_while_models_are_of_too_few_organisations_the_text_states_how_many_are_needed() -> None:
+    play = counted(2, "a", "b", "c")
+    play.submit("a", "b")
+    assert "2 models in, minPeers 2, of 1 of the 2 organisations needed" in play.text
+    assert "organisations" not in counted(1, "a", "b").text

@@ -54,15 +54,31 @@ def waiting_text(facts: Waiting, names: Names, addresses: Names | None = None) -
             return "no session is open yet"
         case "opening":
             opened = f"{facts.have} of {facts.need} sessions of contract {displayed(facts.contract)} are open"
-            return f"{opened}; round 0 waits for {facts.need - facts.have} more{waits}"
+            more = listed([*_more(facts.need - facts.have), *_more_organisations(facts)])
+            return f"{opened}; round 0 waits for {more}{waits}"
         case "leaderless":
             return f"{number}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
         case "merging":
             return f"{number}: {_leader(facts, names, addresses or {})} is merging {facts.have} models"
         case "collecting":
             since = f", open since {clock(facts.since_ms)}" if facts.since_ms is not None else ""
-            counts = f"{facts.have} models in, minPeers {facts.need}"
+            counts = f"{facts.have} models in, minPeers {facts.need}{_organisations(facts)}"
             return f"{number}{since}: {counts}{waits}"
+
+
+def _more(count: int) -> list[str]:
+    return [f"{count} more"] if count > 0 else []
+
+
+def _more_organisations(facts: Waiting) -> list[str]:
+    count = facts.need_organisations - facts.have_organisations
+    return [f"sites of {count} more organisation{'s' * (count != 1)}"] if count > 0 else []
+
+
+def _organisations(facts: Waiting) -> str:
+    if facts.need_organisations == 1:
+        return ""
+    return f", of {facts.have_organisations} of the {facts.need_organisations} organisations needed"
 
 
 def participation_text(facts: Participation, names: Names) -> str:

@@ -3,6 +3,7 @@
 Members are named by UID and instants are block times in milliseconds; `render` makes text of them.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -15,7 +16,10 @@ from swarmlearning.ledger.contracts.training.state import (
     Round,
     Training,
     alive,
+    needed_organisations,
+    organisations_of,
     present,
+    present_members,
 )
 from swarmlearning.ledger.fields import Count
 from swarmlearning.ledger.world import World
@@ -83,8 +87,9 @@ class Participation(msgspec.Struct, frozen=True):
 class Waiting(msgspec.Struct, frozen=True):
     """The state of a training, and for whom it waits.
 
-    `have` of `need` (minPeers) sessions are open while `opening`; from then on `have` models are in. `since_ms` is when
-    the round opened; `leader` is empty while there is none. `stopping`: training ends with this round.
+    `have` of `need` (minPeers) sessions are open while `opening`; from then on `have` models are in. They are of
+    `have_organisations`, and have to be of `need_organisations` (1: of any). `since_ms` is when the round opened;
+    `leader` is empty while there is none. `stopping`: training ends with this round.
     """
 
     contract: str
@@ -98,6 +103,8 @@ class Waiting(msgspec.Struct, frozen=True):
     since_ms: int | None = None
     awaited: tuple[Awaited, ...] = ()
     stopping: bool = False
+    have_organisations: int = 0
+    need_organisations: int = 1
 
 
 def main_contract(world: World) -> str:
@@ -114,10 +121,12 @@ def waiting(state: Training) -> Waiting:
         return Waiting(state.name, "over" if state.over else "empty", present(state), need, part)
     if state.round is None:
         away = tuple(_away(member) for _, member in sorted(state.members.items()) if not member.present)
-        return Waiting(state.name, "opening", present(state), need, part, awaited=away)
+        here = present_members(state)
+        facts = Waiting(state.name, "opening", len(here), need, part, awaited=away)
+        return _with_organisations(state, facts, here)
     current = state.round
     phase: Phase = "merging" if current.phase == "frozen" else "collecting"
-    return Waiting(
+    facts = Waiting(
         contract=state.name,
         phase=phase if current.leader else "leaderless",
         have=current.usable if phase == "collecting" else len(current.submissions),
@@ -133,6 +142,15 @@ def waiting(state: Training) -> Waiting:
             for uid in sorted(state.members)
             if uid not in current.submissions or _is_unreachable(state, current, uid)
         ),
+    )
+    return _with_organisations(state, facts, current.counted)
+
+
+def _with_organisations(state: Training, facts: Waiting, uids: Collection[str]) -> Waiting:
+    return msgspec.structs.replace(
+        facts,
+        have_organisations=len(organisations_of(state, uids)),
+        need_organisations=needed_organisations(state),
     )
 
 

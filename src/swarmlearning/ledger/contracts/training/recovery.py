@@ -3,8 +3,6 @@
 Each raises `Rejection` when the transaction does not hold; then nothing has changed. `state.py` has the theory.
 """
 
-from collections.abc import Mapping
-
 import msgspec
 
 from swarmlearning.ledger.codes import Code
@@ -20,6 +18,7 @@ from swarmlearning.ledger.contracts.training.state import (
     all_hold,
 )
 from swarmlearning.ledger.contracts.training.transitions import (
+    are_enough,
     elect_leader,
     freeze_if_complete,
     member_of,
@@ -67,15 +66,9 @@ def depose(
     if uid in current.no_progress:
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
     reporters = {**current.no_progress, uid: organisation}
-    if not _are_enough(state, current, reporters, 2):
+    if not are_enough(state, current.leader, reporters):
         return msgspec.structs.replace(state, round=msgspec.structs.replace(current, no_progress=reporters))
     return _deposed(state, current)
-
-
-def _are_enough(state: Training, current: Round, reporters: Mapping[str, str], needed: int) -> bool:
-    """True if so many nodes have reported, of two organisations where others than the leader's are two or more."""
-    others = {state.members[uid].organisation for uid in alive(state)} - {state.members[current.leader].organisation}
-    return len(reporters) >= needed and len(set(reporters.values())) >= min(2, len(others))
 
 
 def _overdue(state: Training, current: Round, uid: str, organisation: str, *, by_sn: bool) -> Training:
@@ -87,7 +80,7 @@ def _overdue(state: Training, current: Round, uid: str, organisation: str, *, by
     if uid in current.overdue:
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
     reporters = {**current.overdue, uid: organisation}
-    if not _are_enough(state, current, reporters, min(2, len(alive(state) - {current.leader}))):
+    if not are_enough(state, current.leader, reporters, min(2, len(alive(state) - {current.leader}))):
         return msgspec.structs.replace(state, round=msgspec.structs.replace(current, overdue=reporters))
     return _deposed(state, current)
 

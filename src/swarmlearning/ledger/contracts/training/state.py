@@ -166,11 +166,12 @@ class Submission(msgspec.Struct, frozen=True):
 
 class Barred(msgspec.Struct, frozen=True):
     """A model found unusable by these leaders, and `why` the last one did: reason and detail of its exclusion. One may
-    be wrong, so another judges it anew; two are believed."""
+    be wrong, so another judges it anew; `believed` are two, of two organisations where three or more take part."""
 
     digest: str
     why: str
     leaders: tuple[str, ...]
+    believed: bool = False
 
 
 class Round(msgspec.Struct, frozen=True):
@@ -216,7 +217,7 @@ class Round(msgspec.Struct, frozen=True):
     def bars(self, uid: str, digest: str) -> bool:
         """True if this model may not be submitted while the present leader leads."""
         bar = self.barred.get(uid)
-        return bar is not None and bar.digest == digest and (len(bar.leaders) > 1 or self.leader in bar.leaders)
+        return bar is not None and bar.digest == digest and (bar.believed or self.leader in bar.leaders)
 
     @property
     def next_report(self) -> int:
@@ -356,8 +357,18 @@ def enough(state: Training, uids: Collection[str]) -> bool:
     """True if these members are enough to go on with: minPeers, of as many organisations as the contract requires."""
     if state.terms is None or len(uids) < state.terms.min_peers:
         return False
-    needed = state.charter.min_organisations if state.charter else 1
-    return needed == 1 or len({state.members[uid].organisation for uid in uids}) >= needed
+    needed = needed_organisations(state)
+    return needed == 1 or len(organisations_of(state, uids)) >= needed
+
+
+def needed_organisations(state: Training) -> int:
+    """The number of organisations whose sites a round needs."""
+    return state.charter.min_organisations if state.charter else 1
+
+
+def organisations_of(state: Training, uids: Collection[str]) -> set[str]:
+    """The organisations of these members."""
+    return {state.members[uid].organisation for uid in uids}
 
 
 def weight_in(current: Round, member: Member, kind: SubmissionKind) -> int:

@@ -29,9 +29,11 @@ from swarmlearning.ledger.contracts.training.state import (
     alive,
     awaited,
     enough,
+    needed_organisations,
     weight_in,
 )
 from swarmlearning.ledger.contracts.training.transitions import (
+    are_enough,
     elect_leader,
     freeze_if_complete,
     member_of,
@@ -203,7 +205,7 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
         )
     parts = {part.uid: part for part in body.receipt.exclusions}
     unreachable = {uid for uid, part in parts.items() if part.reason in ("unreachable", "too-slow")}
-    barred = {uid: _barred(current, part) for uid, part in parts.items() if uid not in unreachable}
+    barred = {uid: _barred(state, current, part) for uid, part in parts.items() if uid not in unreachable}
     kept = {uid: entry for uid, entry in current.submissions.items() if uid not in barred}
     again = msgspec.structs.replace(
         current,
@@ -219,15 +221,16 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
 
 def _of_how_many(state: Training) -> str:
     """What the contract requires besides minPeers, for a sentence."""
-    needed = state.charter.min_organisations if state.charter else 1
+    needed = needed_organisations(state)
     return f", or not of {needed} organisations" if needed > 1 else ""
 
 
-def _barred(current: Round, part: Exclusion) -> Barred:
+def _barred(state: Training, current: Round, part: Exclusion) -> Barred:
     digest, known = current.submissions[part.uid].digest, current.barred.get(part.uid)
     before = known.leaders if known and known.digest == digest else ()
     leaders = tuple(sorted({*before, current.leader}))
-    return Barred(digest, part.why, leaders)
+    believed = are_enough(state, part.uid, {uid: state.members[uid].organisation for uid in leaders})
+    return Barred(digest, part.why, leaders, believed)
 
 
 def _repeated(state: Training, base: str, receipt: Receipt) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 a complete round freezes, the adaptive interval is set. And the look-ups that most transactions begin with.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import msgspec
@@ -16,8 +17,10 @@ from swarmlearning.ledger.contracts.training.state import (
     Round,
     Terms,
     Training,
+    alive,
     awaited,
     enough,
+    organisations_of,
     present,
 )
 
@@ -108,6 +111,14 @@ def with_hope(state: Training, uid: str) -> Training:
 def without_mark(current: Round, uid: str) -> Round:
     """The round with this contributor's model counting to minPeers again."""
     return msgspec.structs.replace(current, unreachable=tuple(other for other in current.unreachable if other != uid))
+
+
+def are_enough(state: Training, accused: str, reporters: Mapping[str, str], needed: int = 2) -> bool:
+    """True if so many nodes have reported a member, of two organisations where others than its own are two or more.
+
+    `reporters`: their organisations by UID."""
+    others = organisations_of(state, alive(state)) - organisations_of(state, [accused])
+    return len(reporters) >= needed and len(set(reporters.values())) >= min(2, len(others))
 
 
 def freeze_if_complete(state: Training) -> Training:
