@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from swarmlearning.cli.command import command, fail
 from swarmlearning.errors import UserError
+from swarmlearning.ledger.chain import UnsupportedRulesError
 
 
 @dataclass(frozen=True)
@@ -84,3 +85,11 @@ def test_a_command_may_choose_its_exit_status() -> None:
         raise typer.Exit(3)
 
     assert invoked(ending).exit_code == 3
+
+
+def test_a_node_that_meets_rules_which_it_does_not_know_ends_with_the_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(typer.Exit):
+        fail("swarm sn", ExceptionGroup("tasks", [UnsupportedRulesError("the network uses rules version 2")]))
+    assert capsys.readouterr().err == "swarm sn: the network uses rules version 2\n"

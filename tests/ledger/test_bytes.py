@@ -165,7 +165,7 @@ def test_the_state_hash_of_the_network_s_entries_stays_the_same() -> None:
             "window/sn-1": Window(1, 3, 7, 12),
         }
     )
-    assert world.state_hash() == "2b76b95767fc25f1b7c88ae2404043e2877f7f25d57b38cfdb23edb8e95e3892"
+    assert world.state_hash() == "fa22dd88310497fc0bcf487551a39135176fef71b8b375d05a94dfd9261dfa40"
 
 
 def test_the_state_hash_of_a_training_stays_the_same() -> None:

@@ -15,8 +15,10 @@ from swarmlearning.ledger.bodies import (
     Anchor,
     Body,
     CreateContract,
+    Leave,
     NewOrganisation,
     Quorum,
+    Register,
     Reject,
     Reset,
     RetireAuthority,
@@ -213,6 +215,37 @@ def test_an_act_left_to_the_organisation_that_it_concerns_cannot_be_done_by_othe
     with pytest.raises(Rejection, match="not-allowed: revoke is left to the organisation that it concerns"):
         send(ledger, "op-1", Revoke(thumbprint(ledger.actors["sl-3"].pair.certificate)))
     send(ledger, "op-3", Revoke(thumbprint(ledger.actors["sl-3"].pair.certificate)))
+
+
+# --- new rules ------------------------------------------------------------------------------------------------------
+
+
+def switch(ledger: Ledger) -> None:
+    for operator in ("op-1", "op-2"):
+        send(ledger, operator, SwitchRules(2))
+
+
+def upgrade(ledger: Ledger, *uids: str) -> None:
+    for uid in uids:
+        actor = ledger.actors[uid]
+        actor.incarnation += 1
+        send(ledger, uid, Register(actor.kind, uid, actor.pem, "1", 2))
+
+
+def test_rules_are_switched_only_once_the_nodes_of_a_majority_of_organisations_know_them(ledger: Ledger) -> None:
+    upgrade(ledger, "sn-1", "sl-1", "sn-2")
+    with pytest.raises(Rejection, match=r"far-rules: .* nodes that do not know it: sl-2 of org-2, sl-3 of org-3;"):
+        switch(ledger)
+    upgrade(ledger, "sl-2")
+    switch(ledger)
+    assert network.network(ledger.chain.world).rules_version == 2
+
+
+def test_nodes_that_have_left_and_operators_do_not_hold_a_switch_of_rules_up(ledger: Ledger) -> None:
+    upgrade(ledger, "sn-1", "sl-1", "sn-2")
+    send(ledger, "sl-2", Leave())
+    switch(ledger)
+    assert network.network(ledger.chain.world).rules_version == 2
 
 
 # --- properties -----------------------------------------------------------------------------------------------------

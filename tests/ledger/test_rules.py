@@ -32,6 +32,7 @@ def ledger() -> Ledger:
     """A network under version 1 of nodes that know version 2 as well: an SN, an operator, an SL in a training."""
     made = Ledger()
     made.chain = replace(made.chain, rulebook=RULEBOOK)
+    made.upgrade(2)
     made.join("op", "SWCI")
     made.join("sl-1")
     made.send("sl-1", session(1))
@@ -93,14 +94,14 @@ def test_blocks_of_version_1_give_the_same_state_to_a_program_that_knows_version
     ledger.send("sl-1", Announce({"fs": "host:1"}), NETWORK)
     old, new = replay(ledger.blocks), replay(ledger.blocks, Chain(rulebook=RULEBOOK))
     assert old.world.state_hash() == new.world.state_hash()
-    assert old.voids == new.voids == {4}
+    assert old.voids == new.voids == {5}
 
 
 def test_a_program_that_knows_version_1_only_stops_at_the_switch_and_not_before(switched: Ledger) -> None:
     known = replay(switched.blocks)
     assert known.hash == switched.chain.hash
     switched.send("sl-1", Write("hello"), "memo")
-    with pytest.raises(UnsupportedRulesError, match=r"version 2 from height 5 on; this program knows up to 1"):
+    with pytest.raises(UnsupportedRulesError, match=r"version 2 from height 6 on; this program knows up to 1"):
         known.append(switched.blocks[-1])
 
 

@@ -24,6 +24,7 @@ def ledger() -> Ledger:
     """A note of the only SL."""
     made = Ledger()
     made.chain = replace(made.chain, rulebook=RULEBOOK)
+    made.upgrade(2)
     made.join("sl-1")
     made.join("op", "SWCI")
     made.send("op", SwitchRules(2), network.CONTRACT)

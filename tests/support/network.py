@@ -61,6 +61,7 @@ class Ledger:
     actors: dict[str, Actor] = field(default_factory=dict)
     clock: int = 0
     founder: str = "sn-1"
+    newest_rules: int = 1
 
     def __post_init__(self) -> None:
         self.clock = int(self.authority.certificate.not_valid_before_utc.timestamp() * 1000) + 600_000
@@ -91,7 +92,15 @@ class Ledger:
 
     def register(self, uid: str) -> None:
         actor = self.actors[uid]
-        self.send(uid, Register(actor.kind, uid, actor.pem, "0"), network.CONTRACT)
+        self.send(uid, Register(actor.kind, uid, actor.pem, "0", self.newest_rules), network.CONTRACT)
+
+    def upgrade(self, version: int) -> None:
+        """Restarts the nodes with a program whose newest rules are of this version, which nodes that join have too."""
+        self.newest_rules = version
+        for known in network.nodes(self.chain.world):
+            actor = self.actors[known.uid]
+            actor.incarnation += 1
+            self.register(known.uid)
 
     def write(self, uid: str, contract: str, body: Body) -> SignedTransaction:
         actor = self.actors[uid]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from swarmlearning.errors import UserError
 from swarmlearning.identity.signing import SignatureError, Signer, verify_once
 from swarmlearning.ledger.admission import check_trusted, leaf
 from swarmlearning.ledger.apply import apply
@@ -29,7 +30,7 @@ RULES_VERSION = max(RULES)
 """The newest rules this code knows; all older ones stay in it for replay."""
 
 
-class UnsupportedRulesError(Exception):
+class UnsupportedRulesError(UserError):
     """The network has switched to rules this program does not know."""
 
 

@@ -13,7 +13,7 @@ from swarmlearning.identity.certificates import common_name, role_of
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Leave, Register
-from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import OPERATORS
 from swarmlearning.node.checkpoints import Checkpoints
@@ -74,7 +74,7 @@ async def acting(address: str, identity: Identity, directory: Path) -> AsyncIter
             await catch_up(follower, limit)
             sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
             name = common_name(identity.certificate) or role
-            operator = Operator(follower, sender, Register(role, name, identity.bundle, __version__))
+            operator = Operator(follower, sender, Register(role, name, identity.bundle, __version__, RULES_VERSION))
             try:
                 yield operator
             finally:

@@ -26,6 +26,7 @@ from swarmlearning.bridge.bridge import Bridge, BridgeSettings
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, require_role, server_context
 from swarmlearning.ledger.bodies import Announce, Leave, Register
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.models.destinations import refusal_beside
@@ -154,7 +155,7 @@ async def _take_part(
                 tasks.create_task(_end_when(superseded)),
             ]
             await follower.reached(height)
-            await _send(sender, Register("SL", settings.name, identity.bundle, __version__))
+            await _send(sender, Register("SL", settings.name, identity.bundle, __version__, RULES_VERSION))
             heartbeat.start(lambda: follower.addresses)
             announced = await _announce(settings, server, host, sender)
             background.append(tasks.create_task(server.wait()))

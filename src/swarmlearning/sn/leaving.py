@@ -6,6 +6,7 @@ from swarmlearning import __version__
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Leave, Register
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.history import steps
@@ -43,4 +44,4 @@ async def leave(place: DataDirectory, identity: Identity) -> int:
 
 def registration(me: Node, identity: Identity) -> Register:
     """The registration with which a command acts for a stopped SN."""
-    return Register(node_type="SN", name=me.name, certificate=identity.bundle, version=__version__)
+    return Register("SN", me.name, identity.bundle, __version__, RULES_VERSION)

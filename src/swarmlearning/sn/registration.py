@@ -103,7 +103,7 @@ class Registration:
 
     async def _register(self) -> None:
         """Registers this start, through another SN while the ledger does not admit this one: it may not seal then."""
-        body = Register(node_type="SN", name=self._name, certificate=self._identity.bundle, version=__version__)
+        body = Register("SN", self._name, self._identity.bundle, __version__, RULES_VERSION)
         world = self._miner.chain.world
         known = network.node(world, self._author.uid)
         if known is None or not network.admits(world, known.uid):

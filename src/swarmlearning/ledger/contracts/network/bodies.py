@@ -75,13 +75,15 @@ class Genesis(Body, frozen=True, omit_defaults=True):
 class Register(Body, frozen=True):
     """A node starts: it states its certificate and raises its incarnation.
 
-    `certificate` is empty when the signing certificate is on the chain already.
+    `certificate` is empty when the signing certificate is on the chain already; `newest_rules` is the newest version of
+    the rules that its program knows.
     """
 
     node_type: NodeType
     name: Name
     certificate: Pem
     version: Name
+    newest_rules: Positive = 1
 
 
 class Announce(Body, frozen=True):
@@ -154,7 +156,8 @@ class Reject(Body, frozen=True):
 
 
 class SwitchRules(Body, frozen=True):
-    """From the next block on the given version of the rules, the next one, holds; nodes that do not know it stop."""
+    """From the next block on the given version of the rules, the next one, holds; nodes that do not know it stop. The
+    nodes of more than half of the organisations that run any must have announced that they know it."""
 
     rules_version: Positive
 

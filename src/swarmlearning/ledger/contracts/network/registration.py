@@ -32,6 +32,8 @@ from swarmlearning.ledger.fields import NodeType
 from swarmlearning.ledger.world import World
 
 MAX_ADDRESSES = 8
+_NAMED = 5
+"""Nodes that a refusal names."""
 INCARNATION_STEP = 1_000_000
 """By so much a node's incarnation grows at most from one registration to the next: starts that failed in between."""
 
@@ -54,6 +56,7 @@ def genesis(world: World, contract: str, body: Genesis, tx: TxContext) -> World:
         version=body.version,
         addresses={},
         organisation=founder.organisation,
+        newest_rules=body.rules_version,
     )
     return with_policies(founding(body.organisations), body.policies).with_entries(
         {
@@ -91,6 +94,7 @@ def register(world: World, contract: str, body: Register, tx: TxContext) -> Worl
         version=body.version,
         addresses=known.addresses if known else {},
         organisation=stored.organisation,
+        newest_rules=body.newest_rules,
     )
     return world.with_entries({f"certificate/{stored.thumbprint}": stored, f"node/{tx.sender}": entry})
 
@@ -176,4 +180,21 @@ def switch_rules(world: World, contract: str, body: SwitchRules, tx: TxContext) 
             f"rules version {present.rules_version} is in force; the next is {present.rules_version + 1}, "
             f"and {body.rules_version} would stop every node of this network",
         )
+    _check_known(world, body.rules_version)
     return world.with_entries({"network": msgspec.structs.replace(present, rules_version=body.rules_version)})
+
+
+def _check_known(world: World, version: int) -> None:
+    """Raises `Rejection` unless all nodes of more than half of the organisations that run any know these rules."""
+    at_work = [known for known in nodes(world) if known.type in ("SN", "SL") and known.alive and not known.left]
+    behind = [known for known in at_work if known.newest_rules < version]
+    organisations = {known.organisation for known in at_work}
+    ready = organisations.difference(known.organisation for known in behind)
+    if 2 * len(ready) <= len(organisations):
+        names = ", ".join(f"{known.name} of {known.organisation}" for known in behind[:_NAMED])
+        more = f" and {len(behind) - _NAMED} more" if len(behind) > _NAMED else ""
+        raise Rejection(
+            Code.FAR_RULES,
+            f"rules version {version} would stop nodes that do not know it: {names}{more}; more than half of the "
+            "organisations have to update their nodes first, or to remove those that are gone",
+        )

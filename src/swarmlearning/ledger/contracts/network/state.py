@@ -58,7 +58,8 @@ class Certificate(msgspec.Struct, frozen=True):
 class Node(msgspec.Struct, frozen=True):
     """A registered node. `alive` follows its lease as the SNs report it; `left`: it has left the network for good.
 
-    It belongs to whoever has a certificate of `subject` by `organisation`, never to another one's of that subject.
+    `newest_rules`: the newest version of the rules that its program knows. It belongs to whoever has a certificate of
+    `subject` by `organisation`, never to another one's of that subject.
     """
 
     uid: str
@@ -72,6 +73,7 @@ class Node(msgspec.Struct, frozen=True):
     version: str
     addresses: dict[str, str]
     organisation: str
+    newest_rules: int = 1
 
 
 class Window(msgspec.Struct, frozen=True):
