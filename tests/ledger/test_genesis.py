@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from support.network import Ledger, read
+from support.network import Ledger, organisation, read
 from swarmlearning.ledger import block
 from swarmlearning.ledger.block import Header, transaction_root
 from swarmlearning.ledger.bodies import Genesis
@@ -49,14 +49,20 @@ def test_each_genesis_founds_a_different_network(ledger: Ledger) -> None:
     assert Chain().append(Ledger().blocks[0]).chain.network_id != read(raw).hash
 
 
-def founded_by_an_sl(ledger: Ledger) -> bytes:
-    sl = ledger.actors["sl-1"]
-    content = msgspec.structs.replace(
-        read(ledger.blocks[0]).transactions[0].content, body=genesis(ledger, certificate=sl.pem)
+def founded_by(ledger: Ledger, uid: str, **changes: object) -> bytes:
+    """A block 0 whose transaction this node has signed."""
+    actor = ledger.actors[uid]
+    content = read(ledger.blocks[0]).transactions[0].content
+    signed = sign(
+        msgspec.structs.replace(content, body=genesis(ledger, certificate=actor.pem), **changes), actor.signer
     )
-    signed = sign(content, sl.signer)
     header = msgspec.structs.replace(read(ledger.blocks[0]).header, transaction_root=transaction_root([signed.id]))
-    return block.seal(header, [signed], sl.signer).raw
+    return block.seal(header, [signed], actor.signer).raw
+
+
+def two_of_one_authority(ledger: Ledger) -> bytes:
+    found = (organisation("org-1", ledger.authority), organisation("org-2", ledger.authority))
+    return founded(ledger, genesis(ledger, organisations=found))
 
 
 def empty(ledger: Ledger) -> bytes:
@@ -76,7 +82,9 @@ def empty(ledger: Ledger) -> bytes:
         (lambda ledger: founded(ledger, genesis(ledger, rules_version=2)), "name different rules"),
         (lambda ledger: founded(ledger, genesis(ledger, organisations=())), "untrusted|no-authority"),
         (lambda ledger: founded(ledger, genesis(ledger, certificate=ledger.actors["sl-1"].pem)), "bad-certificate"),
-        (founded_by_an_sl, "not-allowed: only SN"),
+        (two_of_one_authority, "other-organisation: .* is one of organisation org-1; each organisation needs its own"),
+        (lambda ledger: founded_by(ledger, "sn-1", incarnation=1_000_001), "far-incarnation"),
+        (lambda ledger: founded_by(ledger, "sl-1"), "not-allowed: only SN"),
         (empty, "exactly the genesis"),
     ],
 )

@@ -37,7 +37,7 @@ _UNDERSTOOD = {
     ExtensionOID.NAME_CONSTRAINTS,
 }
 _SOUND_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
-_SPIFFE_ID = re.compile(r"spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)+")
+_SPIFFE_ID = re.compile(r"spiffe://[a-z0-9._-]{1,255}(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._-]+)+")
 _ROLE_PREFIX = re.compile(rf"({'|'.join(ROLES)})-", re.IGNORECASE | re.ASCII)
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -155,6 +155,11 @@ def is_authority(certificate: x509.Certificate) -> bool:
     """Returns True for a CA certificate (basic constraints CA:TRUE)."""
     constraints = _extension(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.ca
+
+
+def name_constraints(certificate: x509.Certificate) -> x509.NameConstraints | None:
+    """Returns the names for which a CA certificate limits what it issues; None where it has no such limits."""
+    return _extension(certificate, x509.NameConstraints)
 
 
 def verify_chain(

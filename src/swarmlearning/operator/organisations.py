@@ -31,6 +31,8 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Authority, Organisation
+from swarmlearning.ledger.contracts.network.bodies import ROLES
+from swarmlearning.ledger.contracts.network.trust import authorities_of
 from swarmlearning.ledger.world import World
 from swarmlearning.node.organisations import organisation_of
 from swarmlearning.operator.acts import Act, ActError, by_prefix
@@ -77,12 +79,21 @@ def set_quotas(world: World, named: str, changes: Mapping[str, int]) -> Act:
 
 
 def add_authority(world: World, named: str, pem: str, *, roles: Sequence[NodeType] = (), trust_domain: str = "") -> Act:
-    """Trusts one more authority (PEM) of an organisation, for these roles, by default all. Raises `ActError`.
+    """Trusts one more authority (PEM) of an organisation. Raises `ActError`.
 
-    After the authority's own certificate there may be one for its name and key by its predecessor.
+    Its roles and its trust domain are by default those of the organisation's present authorities, so that a successor
+    does not go beyond them. After the authority's own certificate there may be one for its name and key by its
+    predecessor.
     """
     known, authority = organisation(world, named), _authority(pem)
-    anchor = Anchor(pem, trust_domain=trust_domain, **({"roles": tuple(roles)} if roles else {}))
+    present = authorities_of(world, known.id)
+    issued = {role for root in present for role in root.roles}
+    domains = {root.trust_domain for root in present}
+    anchor = Anchor(
+        pem,
+        tuple(roles) or tuple(role for role in ROLES if role in issued),
+        trust_domain or (domains.pop() if len(domains) == 1 else ""),
+    )
     done = f"authority {subject_of(authority)} ({thumbprint(authority)[:12]}) of {known.id} is trusted. {IN_FILES}"
     return _act(AddAuthority(known.id, anchor), done)
 

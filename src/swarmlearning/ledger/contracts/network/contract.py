@@ -16,7 +16,16 @@ from swarmlearning.ledger.contracts.contract import (
     Rule,
     TxContext,
 )
-from swarmlearning.ledger.contracts.network import members, policies, quotas, recovery, registration, state, watching
+from swarmlearning.ledger.contracts.network import (
+    members,
+    policies,
+    quotas,
+    recovery,
+    registration,
+    state,
+    succession,
+    watching,
+)
 from swarmlearning.ledger.contracts.network.bodies import (
     AddAuthority,
     AdmitOrganisation,
@@ -45,7 +54,7 @@ from swarmlearning.ledger.world import World
 _ACTS: Mapping[type[Body], tuple[Change, Act | None]] = {
     AdmitOrganisation: (members.admit, Act("admit-organisation")),
     RetireOrganisation: (members.retire, Act("retire-organisation", members.concerned)),
-    AddAuthority: (members.add_authority, Act("add-authority", members.succeeding)),
+    AddAuthority: (members.add_authority, Act("add-authority", succession.succeeding)),
     RetireAuthority: (members.retire_authority, Act("retire-authority", members.concerned)),
     Revoke: (members.revoke, Act("revoke", members.concerned)),
     SwitchRules: (registration.switch_rules, Act("switch-rules")),
@@ -105,7 +114,7 @@ class NetworkContract:
                 was, now = node(before, body.uid), node(after, body.uid)
                 if was and now and was.alive != now.alive:
                     yield Presence(body.uid, "present" if now.alive else "lost", body.incarnation)
-            case Revoke() | RetireAuthority() | RetireOrganisation():
+            case Revoke() | AddAuthority() | RetireAuthority() | RetireOrganisation():
                 for known in members.shut_out_by(after, body, tx.time_ms):
                     yield Presence(known.uid, "left", known.incarnation, trusted=False)
             case Leave() | Recover():

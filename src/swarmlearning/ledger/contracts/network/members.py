@@ -4,15 +4,15 @@ An authority belongs to one organisation: its name and key identify it, however 
 """
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import msgspec
-from cryptography import x509
 
 from swarmlearning.identity.certificates import (
     CertificateError,
     authority_of,
+    expires_ms,
     is_authority,
-    is_issued_by,
     load_bundle,
     subject_of,
     thumbprint,
@@ -49,6 +49,9 @@ from swarmlearning.ledger.contracts.network.trust import authorities_of, is_trus
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.world import World
 
+ShutsOut: TypeAlias = Revoke | AddAuthority | RetireAuthority | RetireOrganisation
+"""Acts that can leave nodes without anybody who vouches for them; `AddAuthority` where it takes roles away."""
+
 
 def founding(found: Iterable[NewOrganisation]) -> World:
     """A world with these organisations and their authorities. Raises `Rejection`."""
@@ -67,7 +70,9 @@ def admit(world: World, contract: str, body: AdmitOrganisation, tx: TxContext) -
         raise Rejection(Code.NO_CHANGE, f"organisation {known.id} takes part already")
     if len(organisations(world)) >= MAX_ORGANISATIONS:
         raise Rejection(Code.TOO_MANY, f"a network has {MAX_ORGANISATIONS} organisations at most")
-    return _workable(_with_organisation(world, body.organisation))
+    after = _with_organisation(world, body.organisation)
+    _check_not_expired(body.organisation.anchors, tx.time_ms)
+    return _workable(after)
 
 
 def retire(world: World, contract: str, body: RetireOrganisation, tx: TxContext) -> World:
@@ -81,23 +86,25 @@ def retire(world: World, contract: str, body: RetireOrganisation, tx: TxContext)
 
 
 def add_authority(world: World, contract: str, body: AddAuthority, tx: TxContext) -> World:
-    """Trusts one more authority of an organisation; a retired one is trusted again."""
+    """Trusts one more authority of an organisation, or one again that was retired, or one for other roles now."""
     known = _active(world, body.organisation)
     after = _with_anchor(world, known.id, body.anchor)
+    _check_not_expired((body.anchor,), tx.time_ms)
     if len(authorities_of(after, known.id)) > MAX_ANCHORS:
         raise Rejection(Code.TOO_MANY, f"an organisation has {MAX_ANCHORS} authorities at most; retire one first")
-    return _workable(after)
+    return _shut_out(_workable(after), shut_out_by(after, body, tx.time_ms))
 
 
 def retire_authority(world: World, contract: str, body: RetireAuthority, tx: TxContext) -> World:
-    """Stops trusting an authority's certificate; never an organisation's last one.
+    """Stops trusting an authority's certificate; never the last one of an organisation that is still valid.
 
     Nodes that nobody vouches for then have left.
     """
     root = world.get(f"authority/{body.thumbprint}", Authority)
     if root is None or not root.active:
         raise Rejection(Code.UNKNOWN_AUTHORITY, f"no active authority {body.thumbprint}")
-    if len(authorities_of(world, root.organisation)) == 1:
+    others = [each for each in authorities_of(world, root.organisation) if each != root]
+    if all(_has_expired(each.pem, tx.time_ms) for each in others):
         raise Rejection(
             Code.LAST_AUTHORITY,
             f"this is the only authority of organisation {root.organisation}; add its successor first, or retire the "
@@ -117,7 +124,7 @@ def revoke(world: World, contract: str, body: Revoke, tx: TxContext) -> World:
     return _shut_out(world, shut_out_by(world, body, tx.time_ms))
 
 
-def shut_out_by(world: World, body: Revoke | RetireAuthority | RetireOrganisation, time_ms: int) -> list[Node]:
+def shut_out_by(world: World, body: ShutsOut, time_ms: int) -> list[Node]:
     """The nodes that nobody vouches for any more in this world, in which that is not trusted which `body` names."""
     if isinstance(body, Revoke):
         return [known for known in nodes(world) if known.certificate == body.thumbprint]
@@ -125,39 +132,17 @@ def shut_out_by(world: World, body: Revoke | RetireAuthority | RetireOrganisatio
     return [known for known in nodes(world) if known.organisation == own and not _is_trusted(world, known, time_ms)]
 
 
-def concerned(world: World, contract: str, body: RetireOrganisation | RetireAuthority | Revoke) -> str:
+def concerned(world: World, contract: str, body: ShutsOut) -> str:
     """The organisation whose part, authority or node certificate it is; empty if there is none such."""
     found: Authority | Certificate | None
     match body:
-        case RetireOrganisation():
+        case RetireOrganisation() | AddAuthority():
             return body.organisation
         case RetireAuthority():
             found = world.get(f"authority/{body.thumbprint}", Authority)
         case Revoke():
             found = certificate(world, body.thumbprint)
     return found.organisation if found else ""
-
-
-def succeeding(world: World, contract: str, body: AddAuthority) -> str:
-    """The organisation, if one of its present authorities vouches for the new one; else empty.
-
-    It does so by being the same authority (name and key), or by having issued one of the certificates in the bundle
-    for the new authority's name and key.
-    """
-    try:
-        found = load_bundle(body.anchor.certificate)
-    except CertificateError:
-        return ""
-    for root in authorities_of(world, body.organisation):
-        present = load_bundle(root.pem)[0]
-        if any(root.identity == authority_of(each) or _is_issued_by(each, present) for each in found):
-            return body.organisation
-    return ""
-
-
-def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """At the end of the issuer's validity: an authority may vouch for its successor to its last second."""
-    return is_issued_by(certificate, issuer, int(issuer.not_valid_after_utc.timestamp()) * 1000)
 
 
 def _with_organisation(world: World, new: NewOrganisation) -> World:
@@ -201,6 +186,19 @@ def read_anchor(organisation: str, anchor: Anchor) -> Authority:
         roles=anchor.roles,
         trust_domain=anchor.trust_domain,
     )
+
+
+def _check_not_expired(anchors: Iterable[Anchor], time_ms: int) -> None:
+    for anchor in anchors:
+        if _has_expired(anchor.certificate, time_ms):
+            subject = subject_of(load_bundle(anchor.certificate)[0])
+            raise Rejection(
+                Code.BAD_CERTIFICATE, f"the certificate of authority {subject} has expired: it needs a renewed one"
+            )
+
+
+def _has_expired(pem: str, time_ms: int) -> bool:
+    return time_ms >= expires_ms(load_bundle(pem)[:1]) + 1000  # the last second belongs to the validity
 
 
 def _active(world: World, named: str) -> Organisation:

@@ -40,6 +40,7 @@ INCARNATION_STEP = 1_000_000
 
 def genesis(world: World, contract: str, body: Genesis, tx: TxContext) -> World:
     """The world after block 0: the network, its organisations and its founding SN."""
+    _check_step(None, tx)
     founder = tx.signer
     entry = Network(
         name=body.network_name, founder=tx.sender, created_ms=body.created_ms, rules_version=body.rules_version
@@ -77,11 +78,7 @@ def register(world: World, contract: str, body: Register, tx: TxContext) -> Worl
     _check_quarantine(world, stored)
     if known is None or known.left:
         check_nodes(world, stored.organisation)
-    most = (known.incarnation if known else 0) + INCARNATION_STEP
-    if tx.incarnation > most:
-        raise Rejection(
-            Code.FAR_INCARNATION, f"incarnation {tx.incarnation} of node {tx.sender}; the next is {most} at most"
-        )
+    _check_step(known, tx)
     entry = Node(
         uid=tx.sender,
         type=body.node_type,
@@ -143,6 +140,15 @@ def _check_same_node(known: Node, tx: TxContext) -> None:
         raise Rejection(
             Code.OLD_INCARNATION,
             f"node {tx.sender} is registered with incarnation {known.incarnation}; {tx.incarnation} is not newer",
+        )
+
+
+def _check_step(known: Node | None, tx: TxContext) -> None:
+    """In leaps a node would soon have used up its incarnations, and nobody could start it again."""
+    most = (known.incarnation if known else 0) + INCARNATION_STEP
+    if tx.incarnation > most:
+        raise Rejection(
+            Code.FAR_INCARNATION, f"incarnation {tx.incarnation} of node {tx.sender}; the next is {most} at most"
         )
 
 
