@@ -2,16 +2,22 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.virtual_time import run_in_virtual_time
-from swarmlearning.identity.ca import create_authority, issue
+from swarmlearning.identity.ca import KeyPair, create_authority, issue
+from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.node.expiry import DAY, HOUR, urgency, watched
+from swarmlearning.ledger.bodies import Anchor, NewOrganisation
+from swarmlearning.ledger.contracts.network.members import founding
+from swarmlearning.node.expiry import DAY, HOUR, urgency, warn_of_authorities, watched
 
 
 def identity(folder: Path, days: int, authority_days: int = 3000) -> Identity:
@@ -24,6 +30,11 @@ def identity(folder: Path, days: int, authority_days: int = 3000) -> Identity:
 
 def warnings(own: Identity, running: timedelta) -> list[tuple[float, str]]:
     """(seconds since the start, text) of all warnings in the log of a node that runs so long."""
+    return noted(lambda now: watched(own, asyncio.sleep(running.total_seconds()), now))
+
+
+def noted(work: Callable[[Callable[[], float]], Coroutine[Any, Any, object]]) -> list[tuple[float, str]]:
+    """(seconds since the start, text) of all warnings in the log during this work, which is given a clock."""
     begin = datetime.now(UTC).timestamp()
     found: list[tuple[float, str]] = []
 
@@ -36,7 +47,7 @@ def warnings(own: Identity, running: timedelta) -> list[tuple[float, str]]:
 
         logging.getLogger("swarm.identity").addHandler(noting := Noting())
         try:
-            await watched(own, asyncio.sleep(running.total_seconds()), lambda: begin + loop.time())
+            await work(lambda: begin + loop.time())
         finally:
             logging.getLogger("swarm.identity").removeHandler(noting)
 
@@ -81,10 +92,39 @@ def test_a_node_warns_once_at_its_start_of_an_expiry_that_is_near(tmp_path: Path
     assert [seconds for seconds, _ in found] == [0]
 
 
-def test_a_node_warns_of_a_ca_that_expires(tmp_path: Path) -> None:
-    found = warnings(identity(tmp_path, 3, authority_days=3), timedelta(hours=1))
-    assert len(found) == 2
-    assert found[1][1].startswith("The CA certificate 'CN=CA-1,OU=Swarm-Learning' expires in 2 days (")
+def of_authorities(days: int, *further: KeyPair) -> list[tuple[float, str]]:
+    """The warnings of so many days, where the only organisation has an authority for 100 days, and further ones."""
+    authorities = (create_authority("CA-1", 100), *further)
+    founder = NewOrganisation("hospital-a", "A", tuple(Anchor(to_pem(each.certificate)) for each in authorities))
+    world = founding((founder,))
+
+    async def run(now: Callable[[], float]) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(days * DAY):
+                await warn_of_authorities(lambda: world, now)
+
+    return noted(run)
+
+
+def test_a_node_warns_60_days_ahead_of_the_end_of_an_organisation_s_only_authority() -> None:
+    found = of_authorities(99)
+    assert [seconds / DAY for seconds, _ in found][:3] == pytest.approx([40, 70, 93], abs=0.1)
+    holder = "The certificate of CN=CA-1,OU=Swarm-Learning, the last authority of organisation hospital-a, expires"
+    assert found[0][1].startswith(f"{holder} in 59 days, ")
+    assert found[0][1].endswith("add its successor before then: swarm trust add CA-FILE --organisation hospital-a")
+
+
+def test_a_node_warns_30_days_ahead_of_the_end_of_an_authority_that_has_a_successor() -> None:
+    found = of_authorities(99, create_authority("CA-2", 3000))
+    assert [seconds / DAY for seconds, _ in found][:2] == pytest.approx([70, 93], abs=0.1)
+    assert "CN=CA-1,OU=Swarm-Learning, an authority of organisation hospital-a, expires in 29 days" in found[0][1]
+    assert {text.split(",")[0] for _, text in found} == {"The certificate of CN=CA-1"}
+
+
+def test_a_node_warns_of_an_authority_that_has_expired() -> None:
+    found = of_authorities(101)
+    assert "has expired, " in found[-1][1]
+    assert "none of its nodes can take part; the others name its successor: swarm trust add" in found[-1][1]
 
 
 @pytest.mark.parametrize(

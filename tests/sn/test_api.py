@@ -286,7 +286,7 @@ FIELDS = {
     },
     "VoterStatus": {"uid", "name", "part", "founder", "witness", "height", "lag", "present"},
     "RecoveryStatus": {"height", "by", "lost"},
-    "ExpiryStatus": {"of", "expires_ms"},
+    "ExpiryStatus": {"of", "expires_ms", "organisation", "last"},
     "BlockState": {"height", "hash", "state_hash"},
     "ClusterMember": {"id", "name", "peer_url", "learner"},
     "Ordered": {"height", "hash"},

@@ -2,10 +2,11 @@
 
 import pytest
 
-from support.network import Ledger
-from swarmlearning.ledger.bodies import Leave, Lost, Revoke
+from support.network import FOUNDER, Ledger, anchor
+from swarmlearning.identity.ca import create_authority
+from swarmlearning.ledger.bodies import AddAuthority, Leave, Lost, Revoke
 from swarmlearning.ledger.contracts import network
-from swarmlearning.views.nodes import expiries, node_view, sl_names
+from swarmlearning.views.nodes import Expiry, authority_expiries, expiries, node_view, sl_names
 from swarmlearning.views.render import DAY_MS, expiry_text
 
 
@@ -78,11 +79,35 @@ def test_a_revoked_certificate_need_not_be_renewed() -> None:
     ],
 )
 def test_an_expiry_is_announced_in_days(left_ms: int, text: str) -> None:
-    shown = expiry_text("SL-1", 10**12 + left_ms, 10**12)
+    shown = expiry_text(Expiry("SL-1", 10**12 + left_ms), 10**12)
     assert shown.startswith("the certificate of SL-1 ")
     assert text in shown
     assert "renew it" in shown
 
 
 def test_an_expiry_that_is_far_off_is_not_mentioned() -> None:
-    assert expiry_text("SL-1", 10**12 + 30 * DAY_MS + 1, 10**12) == ""
+    assert expiry_text(Expiry("SL-1", 10**12 + 30 * DAY_MS + 1), 10**12) == ""
+
+
+@pytest.mark.parametrize(("last", "days"), [(True, 60), (False, 30)])
+def test_the_end_of_an_organisation_s_last_authority_is_announced_60_days_ahead(last: bool, days: int) -> None:
+    shown, far = (
+        expiry_text(Expiry("CA-1", 10**12 + left_ms, "hospital-a", last), 10**12)
+        for left_ms in (days * DAY_MS, days * DAY_MS + 1)
+    )
+    assert f"expires in {days} days," in shown
+    assert ("add its successor before then: swarm trust add" in shown) == last
+    assert far == ""
+
+
+def test_the_last_authority_of_an_organisation_is_the_one_that_is_valid_longest() -> None:
+    ledger = Ledger(create_authority("CA-1", 3650))
+    ledger.join("op", "SWCI")
+    body = AddAuthority(FOUNDER, anchor(create_authority("CA-2", 100)))
+    assert [each.last for each in authority_expiries(ledger.chain.world)] == [True]
+    ledger.send("op", body, network.CONTRACT)
+    found = {each.of: (each.organisation, each.last) for each in authority_expiries(ledger.chain.world)}
+    assert found == {
+        "CN=CA-1,OU=Swarm-Learning": (FOUNDER, True),
+        "CN=CA-2,OU=Swarm-Learning": (FOUNDER, False),
+    }

@@ -100,6 +100,8 @@ class ExpiryStatus(msgspec.Struct, frozen=True):
 
     of: str
     expires_ms: Time
+    organisation: str = ""
+    last: bool = False
 
 
 class Status(msgspec.Struct, frozen=True):

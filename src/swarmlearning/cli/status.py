@@ -16,6 +16,7 @@ from swarmlearning.client.pace import describe
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.views.names import displayed
+from swarmlearning.views.nodes import Expiry
 from swarmlearning.views.render import expiry_text
 
 LONGEST_LINE = 1000
@@ -62,7 +63,9 @@ def show(found: dict[str, Any]) -> None:
         console.print(Text.assemble(("ALARM ", "bold red"), displayed(alarm, LONGEST_LINE)))
     now_ms = time.time_ns() // 1_000_000
     for expiry in found["expiries"]:
-        if text := expiry_text(displayed(expiry["of"]), expiry["expires_ms"], now_ms):
+        organisation = displayed(expiry.get("organisation", ""))
+        ends = Expiry(displayed(expiry["of"]), expiry["expires_ms"], organisation, bool(expiry.get("last")))
+        if text := expiry_text(ends, now_ms):
             console.print(text, style="yellow")
     for recovery in found["recoveries"]:
         console.print(f"Restarted without its majority in block {recovery['height']}", style="yellow")

@@ -1,15 +1,15 @@
 """Warnings in a node's log: before its certificates expire, and of a private key that others can read.
 
-A node reads its certificates when it starts, and is refused by all others once one of them has expired. So its log
-warns 30 days, 7 days and 1 day ahead, and every hour of the last day: at the start of those that are near, then as
-time passes.
+A node is refused by all others once its certificate has expired, or that of the authority which has issued it. So its
+log warns 30 days, 7 days and 1 day ahead, and every hour of the last day: at the start of those that are near, then as
+time passes. Of the last authority of an organisation it warns 60 days ahead too, since a successor takes time.
 """
 
 import asyncio
 import logging
 import stat
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,6 +17,9 @@ from typing import Any, Final, TypeVar
 from cryptography import x509
 
 from swarmlearning.identity.identity import Identity
+from swarmlearning.ledger.world import World
+from swarmlearning.views.nodes import Expiry, authority_expiries
+from swarmlearning.views.render import expiry_text
 
 logger = logging.getLogger("swarm.identity")
 
@@ -25,7 +28,24 @@ DAY: Final = 24 * HOUR
 AHEAD: Final = (30 * DAY, 7 * DAY)
 """Seconds before the end at which there is one warning each; from a day on there is one every hour."""
 
+LAST_AHEAD: Final = (60 * DAY, *AHEAD)
+"""The same for the last authority of an organisation."""
+
 T = TypeVar("T")
+
+
+async def warn_of_authorities(world: Callable[[], World], now: Callable[[], float] = time.time) -> None:
+    """Warns until cancelled of authorities on the ledger that expire. `now`: Unix time in seconds."""
+    warned: dict[Expiry, int] = {}
+    while True:
+        now_ms = int(now() * 1000)
+        for expiry in authority_expiries(world()):
+            due = urgency((expiry.expires_ms - now_ms) / 1000, LAST_AHEAD if expiry.last else AHEAD)
+            if due > warned.get(expiry, 0):
+                warned[expiry] = due
+                text = expiry_text(expiry, now_ms)
+                logger.warning("%s%s", text[:1].upper(), text[1:])
+        await asyncio.sleep(HOUR)
 
 
 async def watched(identity: Identity, work: Coroutine[Any, Any, T], now: Callable[[], float] = time.time) -> T:
@@ -38,11 +58,11 @@ async def watched(identity: Identity, work: Coroutine[Any, Any, T], now: Callabl
     return result
 
 
-def urgency(left: float) -> int:
-    """0 while more than the longest time `AHEAD` is left (seconds), and 1 more whenever another warning is due."""
+def urgency(left: float, ahead: Sequence[int] = AHEAD) -> int:
+    """0 while more than the longest time `ahead` is left (seconds), and 1 more whenever another warning is due."""
     if left > DAY:
-        return sum(left <= ahead for ahead in AHEAD)
-    return len(AHEAD) + 1 + int((DAY - left) // HOUR)
+        return sum(left <= time for time in ahead)
+    return len(ahead) + 1 + int((DAY - left) // HOUR)
 
 
 def seconds_left(certificate: x509.Certificate, now: float) -> float:
@@ -54,7 +74,7 @@ async def _warn_in_time(identity: Identity, now: Callable[[], float]) -> None:
     """Looks every hour, since the clock may be set meanwhile and the machine may sleep."""
     warned: dict[x509.Certificate, int] = {}
     while True:
-        for certificate in dict.fromkeys((*identity.chain, *identity.anchors)):
+        for certificate in identity.chain:
             left = seconds_left(certificate, now())
             if urgency(left) > warned.get(certificate, 0):
                 warned[certificate] = urgency(left)

@@ -37,6 +37,7 @@ from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.credentials import model_turn, share_of
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError, Superseded
+from swarmlearning.node.expiry import warn_of_authorities
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.health import answering
 from swarmlearning.node.heartbeat import Heartbeat
@@ -155,6 +156,7 @@ async def _take_part(
                 tasks.create_task(_end_when(superseded)),
             ]
             await follower.reached(height)
+            background.append(tasks.create_task(warn_of_authorities(lambda: follower.chain.world)))
             await _send(sender, Register("SL", settings.name, identity.bundle, __version__, RULES_VERSION))
             heartbeat.start(lambda: follower.addresses)
             announced = await _announce(settings, server, host, sender)

@@ -24,6 +24,7 @@ from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.credentials import share_of
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError
+from swarmlearning.node.expiry import warn_of_authorities
 from swarmlearning.node.health import answering
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.listening import listening_host
@@ -319,6 +320,7 @@ class _Sn:
                 self._place.uid, self._miner, engine.switch, self._registration.propose, lambda: engine.votes
             )
             running.append(tasks.create_task(watchdog.run()))
+            running.append(tasks.create_task(warn_of_authorities(lambda: self._miner.chain.world)))
             try:
                 running.append(placing := tasks.create_task(self._registration.take_place(addresses)))
                 await asyncio.wait((placing,), timeout=PLACE_SECONDS)

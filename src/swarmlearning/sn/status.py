@@ -84,10 +84,15 @@ class RecoveryStatus(BaseModel):
 
 
 class ExpiryStatus(BaseModel):
-    """The end of a certificate, of a node or an authority (Unix time in milliseconds)."""
+    """The end of a certificate (Unix time in milliseconds), of a node or of an authority of this `organisation`.
+
+    `last`: none of the organisation's authorities is valid longer.
+    """
 
     of: str
     expires_ms: int
+    organisation: str
+    last: bool
 
 
 class Status(BaseModel):
@@ -172,7 +177,7 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str, due_heig
             RecoveryStatus(height=entry.height, by=entry.by, lost=list(entry.lost))
             for entry in network.recoveries(world)
         ],
-        expiries=[ExpiryStatus(of=each.of, expires_ms=each.expires_ms) for each in expiries(world)],
+        expiries=[ExpiryStatus(**msgspec.structs.asdict(each)) for each in expiries(world)],
     )
 
 

@@ -15,10 +15,15 @@ State: TypeAlias = Literal["alive", "lost", "left", "quarantined", "revoked"]
 
 
 class Expiry(msgspec.Struct, frozen=True):
-    """A certificate that expires: `of` a node (its name) or of an authority (its subject)."""
+    """A certificate that expires: `of` a node (its name) or of an authority (its subject).
+
+    `organisation`: the one whose authority it is, empty for a node; `last`: none of its authorities is valid longer.
+    """
 
     of: str
     expires_ms: int
+    organisation: str = ""
+    last: bool = False
 
 
 class NodeView(msgspec.Struct, frozen=True):
@@ -55,12 +60,24 @@ def expiries(world: World) -> list[Expiry]:
         for known in network.nodes(world)
         if not known.left and (certificate := network.certificate(world, known.certificate)) and not certificate.revoked
     ]
-    found += [
-        Expiry(displayed(subject_of(load_certificate(authority.pem))), _expires_ms(authority.pem))
-        for authority in world.area("authority/", network.Authority)
-        if authority.active
+    return sorted(found + authority_expiries(world), key=lambda each: (each.expires_ms, each.of))
+
+
+def authority_expiries(world: World) -> list[Expiry]:
+    """Expiries of the certificates of trusted authorities, by thumbprint."""
+    authorities = network.authorities(world)
+    ends: dict[str, int] = {}
+    for each in authorities:
+        ends[each.organisation] = max(_expires_ms(each.pem), ends.get(each.organisation, 0))
+    return [
+        Expiry(
+            displayed(subject_of(load_certificate(each.pem))),
+            _expires_ms(each.pem),
+            each.organisation,
+            _expires_ms(each.pem) == ends[each.organisation],
+        )
+        for each in authorities
     ]
-    return sorted(found, key=lambda each: (each.expires_ms, each.of))
 
 
 @lru_cache(maxsize=4096)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from swarmlearning.views.names import Names, displayed, name_of
+from swarmlearning.views.nodes import Expiry
 from swarmlearning.views.proposals import ProposalView
 from swarmlearning.views.report import RoundReport, TrainingReport
 from swarmlearning.views.training import Activity, Awaited, Participation, Waiting
@@ -11,6 +12,8 @@ from swarmlearning.views.training import Activity, Awaited, Participation, Waiti
 LONGEST_LIST = 20
 SHOWN_GAPS = 8
 WARNING_DAYS = 30
+LAST_WARNING_DAYS = 60
+"""For the last authority of an organisation: a new one takes time."""
 YEAR_10000_MS = 253_402_300_800_000
 DAY_MS = 24 * 3600 * 1000
 
@@ -112,16 +115,31 @@ def report_text(report: TrainingReport) -> str:
     return f"{'complete' if full == total else 'partial'}: {text}"
 
 
-def expiry_text(of: str, expires_ms: int, now_ms: int) -> str:
+def expiry_text(expiry: Expiry, now_ms: int) -> str:
     """One line: when a certificate expires, in days, or that it has; empty while that is far off."""
-    left = expires_ms - now_ms
-    if left <= 0:
-        return f"the certificate of {of} has expired, {clock(expires_ms)}: its node cannot take part any more; renew it"
-    if left > WARNING_DAYS * DAY_MS:
+    left = expiry.expires_ms - now_ms
+    if left > (LAST_WARNING_DAYS if expiry.last else WARNING_DAYS) * DAY_MS:
         return ""
     days = left // DAY_MS
-    when = f"in {days} day{'s' * (days != 1)}" if days else "today"
-    return f"the certificate of {of} expires {when}, {clock(expires_ms)}: renew it before then"
+    when = "has expired" if left <= 0 else f"expires in {days} day{'s' * (days != 1)}" if days else "expires today"
+    return f"the certificate of {_holder(expiry)} {when}, {clock(expiry.expires_ms)}: {_remedy(expiry, left <= 0)}"
+
+
+def _holder(expiry: Expiry) -> str:
+    if not expiry.organisation:
+        return expiry.of
+    rank = "last authority" if expiry.last else "authority"
+    return f"{expiry.of}, {'the' if expiry.last else 'an'} {rank} of organisation {expiry.organisation},"
+
+
+def _remedy(expiry: Expiry, expired: bool) -> str:
+    if not expiry.organisation:
+        return "its node cannot take part any more; renew it" if expired else "renew it before then"
+    if not expiry.last:
+        return "what it has issued is refused from then on; its nodes need certificates by another authority"
+    if expired:
+        return "none of its nodes can take part; the others name its successor: swarm trust add, or swarm sn recover"
+    return f"add its successor before then: swarm trust add CA-FILE --organisation {expiry.organisation}"
 
 
 def activity_text(activity: Activity, number: int | None) -> str:
