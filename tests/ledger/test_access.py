@@ -67,7 +67,7 @@ MAY_SEND = {
     "CloseSession": "SL",
     "Depose": "SN SL",
     "Void": "SN",
-    "Settle": "SN",
+    "Settle": "SN SL",
     "Stop": OPERATORS,
     "Reset": OPERATORS,
 }

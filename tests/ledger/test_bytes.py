@@ -176,7 +176,7 @@ def test_the_state_hash_of_a_training_stays_the_same() -> None:
     play.set_attendance("c", "lost")
     play.depose("sn", by_sn=True)
     world = World().with_entries({"training/contract": play.state})
-    assert world.state_hash() == "2d956102111d94d03be9c889177484c08c8d5db978b6f3455ca1e9623e3f398e"
+    assert world.state_hash() == "305410e6ec741aef94ad5f4dedaa4e1cf951db50b5eb4eaca97549cd14f1f023"
 
 
 def test_the_state_hash_depends_on_the_entries_only() -> None:

@@ -8,6 +8,7 @@ from swarmlearning.choices import CheckinMode
 from swarmlearning.ledger.bodies import (
     CloseSession,
     ReportPerformance,
+    Settle,
     Submit,
 )
 from swarmlearning.rounds.events import (
@@ -134,6 +135,48 @@ def test_a_node_that_has_ended_stays_for_members_that_have_come_back_without_the
     assert node.advance() == []
     play.report("c")
     assert node.advance() == [Finish()]
+
+
+def all_but_c_hold_it() -> Node:
+    """The node `b` of an ended training, whose ML process is gone; `c` is there and never reports that it holds the
+    final model."""
+    play = Play("a", "b", "c")
+    for uid in ("a", "b", "c"):
+        play.close(uid)
+    play.submit("a", "b", "c", kind="snapshot")
+    play.publish()
+    play.report("a", "b")
+    node = Node(play, "b", held=[merged(0)])
+    node.handle(SessionRequested(SESSION))
+    node.refuse(SESSION, "training-over")
+    node.handle(MLDisconnected(clean=False))
+    return node
+
+
+def test_a_node_reports_that_it_waits_no_longer_for_members_without_the_final_model_after_a_long_time() -> None:
+    node = all_but_c_hold_it()
+    assert node.advance() == []
+    assert node.seconds("settle") == [600.0]
+    assert node.fire("settle") == [Send(Settle(0))]
+    node.play.settle("b", "a")
+    assert node.advance() == [], "its report has no answer yet"
+    assert node.accept(Settle(0)) == [Finish()]
+
+
+def test_a_node_that_holds_no_final_model_never_reports_that_it_waits_no_longer() -> None:
+    node = all_but_c_hold_it()
+    node.play.missing("b")
+    node.advance()
+    assert node.fire("settle") == []
+
+
+def test_a_node_waits_only_for_a_long_time_for_members_that_came_back_after_the_end() -> None:
+    node = all_but_c_hold_it()
+    node.play.set_attendance("c", "lost")
+    node.play.settle()
+    node.play.set_attendance("c", "present")
+    assert node.advance() == []
+    assert node.fire("finish") == [Finish()]
 
 
 def test_an_ml_process_whose_node_comes_back_after_all_others_have_ended_fails_with_the_reason() -> None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from simulation.chance import varied_swarm
 from simulation.faults import OF_A_LEADER
 from simulation.hectic import hectic_swarm
+from simulation.organisations import add_organisations
 from simulation.summary import summary
 from simulation.swarm import Swarm, Trace
 from simulation.troubles import add_troubles
@@ -32,6 +33,7 @@ class Findings(NamedTuple):
     outcomes: Counter[str]
     struck: Counter[str]
     said: Counter[str]
+    moves: Counter[str]
     cpu_seconds: float
 
     def __str__(self) -> str:
@@ -45,18 +47,21 @@ class Findings(NamedTuple):
             if not kind.endswith(OF_A_LEADER)
         )
         words = ", ".join(f"{kind} {count}" for kind, count in sorted(self.said.items()))
-        return f"struck: {faults}\nsaid: {words}"
+        moves = ", ".join(f"{move} {count}" for move, count in sorted(self.moves.items()))
+        return f"struck: {faults}\nsaid: {words}\nadversaries: {moves}"
 
     def __add__(self, other: object) -> "Findings":
         assert isinstance(other, Findings)
         times = self.cpu_seconds + other.cpu_seconds
-        return Findings(self.outcomes + other.outcomes, self.struck + other.struck, self.said + other.said, times)
+        struck, moves = self.struck + other.struck, self.moves + other.moves
+        return Findings(self.outcomes + other.outcomes, struck, self.said + other.said, moves, times)
 
 
 def random_swarm(seed: int, trace: Trace | None = None) -> Swarm:
     """Builds the swarm of this seed; every other swarm is a hectic one."""
     swarm = hectic_swarm(seed, trace) if seed % 2 else varied_swarm(seed, trace)
     add_troubles(swarm, seed)
+    add_organisations(swarm, seed)
     return swarm
 
 
@@ -65,6 +70,7 @@ def simulate(first: int, seeds: int) -> Findings:
     outcomes: Counter[str] = Counter()
     struck: Counter[str] = Counter()
     said: Counter[str] = Counter()
+    moves: Counter[str] = Counter()
     begun = time.process_time()
     with signatures_unchecked(), garbage_kept():
         for seed in range(first, first + seeds):
@@ -77,7 +83,8 @@ def simulate(first: int, seeds: int) -> Findings:
                 raise AssertionError(report(seed, error)) from error
             struck += swarm.struck
             said += swarm.log.said()
-    return Findings(outcomes, struck, said, time.process_time() - begun)
+            moves += swarm.moves
+    return Findings(outcomes, struck, said, moves, time.process_time() - begun)
 
 
 @contextmanager

@@ -306,15 +306,16 @@ def reset(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     training = swarm.log.training(-1)
     if training.over or not training.members:
         return False
-    _operate(swarm, CONTRACT, Reset(forced=True))
+    operate(swarm, swarm.operator, CONTRACT, Reset(forced=True))
     return True
 
 
-def _operate(swarm: "Swarm", contract: str, body: Body) -> None:
-    """Sends what an operator does, who registers anew each time as the command does."""
-    known = network.node(swarm.log.head.world, "op")
-    author = Author(swarm.log, "SWCI", "op", known.incarnation + 1 if known else 1)
-    for name, each in ((network.CONTRACT, Register("SWCI", "op", papers().pems["SWCI"], "0")), (contract, body)):
+def operate(swarm: "Swarm", paper: str, contract: str, body: Body) -> None:
+    """Sends what the operator with this certificate does, who registers anew each time as the command does."""
+    uid = f"op-{paper.lower()}"
+    known = network.node(swarm.log.head.world, uid)
+    author = Author(swarm.log, paper, uid, known.incarnation + 1 if known else 1)
+    for name, each in ((network.CONTRACT, Register("SWCI", uid, papers().pems[paper], "0")), (contract, body)):
         swarm.append(author.write(swarm.log.head, name, each), swarm.sns[0])
 
 
@@ -324,7 +325,7 @@ def revoke(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     node = network.node(swarm.log.head.world, site.uid)
     if node is None or site.finished or not swarm.can_spare(site):
         return False
-    _operate(swarm, network.CONTRACT, Revoke(node.certificate))
+    operate(swarm, "SWCI", network.CONTRACT, Revoke(node.certificate))
     swarm.note(site.uid, "is shut out")
     site.revoked = site.dead = True
     return True

@@ -1,9 +1,9 @@
 """The invariants of a swarm, checked with every block and every action; `Violation` names the broken one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from simulation.ledger import CONTRACT, Log
+from simulation.ledger import CONTRACT
 from swarmlearning.ledger.bodies import Depose, Publish, Revoke, Submit, Void
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
@@ -15,6 +15,7 @@ from swarmlearning.rounds.machine import MISSED_THE_END
 
 if TYPE_CHECKING:
     from simulation.site import Site
+    from simulation.swarm import Swarm
 
 TOO_LATE = ("is over; for another training", MISSED_THE_END)
 RESET = "was reset by an operator"
@@ -35,10 +36,9 @@ def require(holds: bool, what: str) -> None:
 class Witness:
     """Knows what each model was really made from, and has seen every block."""
 
-    def __init__(self, log: Log, min_peers: int, sites: Mapping[str, "Site"], prompt: bool) -> None:
-        self._log = log
-        self._min_peers = min_peers
-        self._sites = sites
+    def __init__(self, swarm: "Swarm", prompt: bool) -> None:
+        self._swarm = swarm
+        self._log, self._min_peers, self._sites = swarm.log, swarm.min_peers, swarm.sites
         self._prompt = prompt
         self.made_from: dict[str, str] = {}
         self.handed: dict[str, str] = {}
@@ -62,8 +62,11 @@ class Witness:
             require(self._log.training(anchor).run == before.run, f"{entry.kind} of {sender} is of a former run")
         match body:
             case Revoke(thumbprint):
-                nodes = network.nodes(self._log.head.world)
-                self.shut_out |= {node.uid for node in nodes if node.certificate == thumbprint}
+                world = self._log.head.world
+                if (
+                    found := network.certificate(world, thumbprint)
+                ) and found.revoked:  # it may have been proposed only
+                    self.shut_out |= {node.uid for node in network.nodes(world) if node.certificate == thumbprint}
             case Publish(result=result) if result:
                 self._published(before, after, sender, body)
                 self._publisher = (sender, entry.content.incarnation)
@@ -74,6 +77,21 @@ class Witness:
             case Void(round=number) if entry.content.contract == CONTRACT:
                 self._voided(before, after, number)
         self._advanced(before, after)
+        if sender in self._swarm.intruders or sender.endswith("-op"):
+            self._intruded(before, after, sender, body)
+
+    def _intruded(self, before: Training, after: Training, sender: str, body: object) -> None:
+        """Checks that nothing that an adversarial node sends does anything to an honest site."""
+        what = f"{type(body).__name__} of {sender}"
+        for name in ("run", "charter", "over", "stopping"):
+            require(getattr(before, name) == getattr(after, name), f"{what} changes {name}")
+        for uid in before.members.keys() & self._sites.keys():
+            require(uid in after.members, f"{what} ends the session of {uid}")
+            was, now = before.members[uid], after.members[uid]
+            if before.round is not None:  # until then it may agree or not with the terms that most have stated
+                require(was.attendance == now.attendance, f"{what} changes the attendance of {uid}")
+            for name in ("finished", "may_lead", "weightage", "incarnation"):
+                require(getattr(was, name) == getattr(now, name), f"{what} changes {name} of {uid}")
 
     def _published(self, before: Training, after: Training, sender: str, body: Publish) -> None:
         current = before.round
@@ -91,7 +109,7 @@ class Witness:
         self._standing[key] = body.result
         kept = body.result in self._sites[sender].store.held or (sender, body.result) in self.damaged
         require(kept or body.result == current.base, f"{what} is not kept by {sender}")
-        for part in body.receipt.contributions:
+        for part in (one for one in body.receipt.contributions if one.uid in self._sites):
             entry = current.submissions[part.uid]
             if entry.kind in ("trained", "carried"):
                 base = self.made_from[part.digest]
@@ -103,14 +121,15 @@ class Witness:
                     self._taken[origin] = body.round
 
     def _submitted(self, sender: str, body: Submit) -> None:
-        if body.base:  # without one everybody hands in what it has
+        if body.base and sender in self._sites:  # without one everybody hands in what it has
             require(self.made_from[body.digest] == body.base, f"{sender} submits to round {body.round} on a false base")
 
     def _deposed(self, before: Training, after: Training, sender: str) -> None:
         was, now = before.round, after.round
         assert was is not None
         assert now is not None
-        own = sender == was.leader
+        adversarial = self._swarm.intruders.keys().isdisjoint({sender, was.leader, *was.no_progress, *was.overdue})
+        own = sender == was.leader or not adversarial
         require(own or was.term == now.term or not self._prompt, f"{was.leader} stands still in round {was.number}")
 
     def _voided(self, before: Training, after: Training, number: int) -> None:
@@ -124,6 +143,10 @@ class Witness:
             holding = holders = alive.difference(before.round.base_missing)
             given_up = alive.intersection(before.round.base_given_up)
         few = bool(given_up) and (len(holding) < self._min_peers or len(holders) < len(given_up))
+        if self._swarm.intruders:
+            honest = alive.intersection(self._sites)
+            require(not honest or not honest <= holding, f"round {number} is void although no honest site misses it")
+            few = True
         require(not holding or few, f"round {number} is void although {holding} have not said that they miss it")
         if before.result is not None:
             del self._standing[before.run, number]
@@ -144,12 +167,23 @@ class Witness:
         if after.over and not before.over:
             finished = sum(member.finished for member in after.members.values())
             require(finished >= self._min_peers, f"training is over though only {finished} have finished")
+            honest = any(after.members[uid].finished for uid in after.members.keys() & self._sites.keys())
+            require(honest, "training is over though no honest site has finished")
         if after.settled and not before.settled:
             holders = after.result.holders if after.result else ()
             given_up = after.result.given_up if after.result else ()
+            impatient = len(after.result.impatient) >= self._min_peers if after.result else False
             enough = (*holders, *given_up) if len(holders) >= max(self._min_peers, len(given_up)) else holders
-            lacking = [uid for uid, member in after.members.items() if member.present and uid not in enough]
-            require(after.over and not lacking, f"the final model is settled though {lacking} have not got it")
+            hostile = self._swarm.intruders
+            lacking = [
+                uid
+                for uid, one in after.members.items()
+                if one.present and uid not in enough and not (hostile and uid in (*given_up, *hostile))
+            ]
+            require(
+                after.over and (impatient or not lacking),
+                f"the final model is settled though {lacking} have not got it",
+            )
         leader = after.members[now.leader].attendance if now and now.leader else "present"
         require(leader in ("present", "ml-lost"), f"the leader is {leader}")
         for member in after.members.values():

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 accept_names()
 CONTRACT = DEFAULT_CONTRACT
+FOUNDER = "simulated"
+"""The organisation of all SNs, and of the sites where they have none of their own."""
 LEASE_SECONDS = 2.5
 BEAT_SECONDS = 0.8
 BEGIN_MS = 365 * 24 * 3_600_000
@@ -82,7 +84,7 @@ class Log:
 
     def found(self, author: Author) -> None:
         known = papers()
-        founder = NewOrganisation("simulated", "Simulated", (Anchor(known.authority),))
+        founder = NewOrganisation(FOUNDER, "Simulated", (Anchor(known.authority),))
         genesis = Genesis("simulated", "SN-1", (founder,), known.pems["SN"], "0", RULES_VERSION, 0)
         self.append(author.write(Chain(), network.CONTRACT, genesis), 0)
 

@@ -22,6 +22,7 @@ from swarmlearning.rounds.events import (
 
 if TYPE_CHECKING:
     from simulation.clock import Thunk
+    from simulation.intruder import Intruder
     from simulation.site import Site
     from simulation.store import Job
 
@@ -92,7 +93,11 @@ def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
     if not holders:
         task.end(FetchFailed(work.digest, "nobody could give it"))
         return
-    holder, rest = site.swarm.sites[holders[0]], holders[1:]
+    rest = holders[1:]
+    if holders[0] in site.swarm.intruders:
+        _fetch_from_intruder(task, work, site.swarm.intruders[holders[0]], rest)
+        return
+    holder = site.swarm.sites[holders[0]]
     if not holder.alive or holder.shielded or holder.revoked or site.revoked:
         task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
     elif holder.frozen or not site.swarm.reach(site.uid, holder.uid) or site.swarm.loses():
@@ -111,6 +116,16 @@ def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
             task.job(share * left, lambda: _broken(task, work, share, rest))
         else:
             task.transfer(work.digest, left, lambda: _fetched(task, work, holder, rest))
+
+
+def _fetch_from_intruder(task: Task, work: Fetch, holder: "Intruder", rest: list[str]) -> None:
+    site = task.site
+    if holder.serves == "drops":
+        task.job(DRIPPING_SECONDS, lambda: fetch(task, work, rest))
+    elif holder.serves == "models" and work.digest in holder.models and not site.store.full:
+        task.transfer(work.digest, site.plan.transfer, lambda: _arrived(task, work))
+    else:
+        task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
 
 
 def _trickle(task: Task, work: Fetch, holder: "Site", rest: list[str]) -> None:
@@ -140,9 +155,13 @@ def _fetched(task: Task, work: Fetch, holder: "Site", rest: list[str]) -> None:
     ):
         fetch(task, work, rest)
     else:
-        site.store.put(work.digest)
-        site.store.known(work.digest)
-        task.end(Fetched(work.digest))
+        _arrived(task, work)
+
+
+def _arrived(task: Task, work: Fetch) -> None:
+    task.site.store.put(work.digest)
+    task.site.store.known(work.digest)
+    task.end(Fetched(work.digest))
 
 
 def verify(site: "Site", digest: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from simulation import models
 from simulation.invariants import RESET
+from simulation.ledger import FOUNDER
 from simulation.life import Living
 from simulation.link import Link
 from simulation.script import Script
@@ -65,15 +66,15 @@ class Plan:
 
 
 class Site(Living):
-    """An SL by its UID, with the certificate `papers`. `finished`: it has left as it should; `dead`: it is gone for
-    good; `shielded`: others are refused its models, and if it is `walled`, for ever; `breaking`: transfers from it
-    break in the middle; `dripping`: what it contributes comes so slowly that it never ends, `trickling`: so do results;
-    `revoked`: nobody has anything to do with it any more."""
+    """An SL by its UID, with a certificate of its organisation. `finished`: it has left as it should; `dead`: it is
+    gone for good; `shielded`: others are refused its models, and if it is `walled`, for ever; `breaking`: transfers
+    from it break in the middle; `dripping`: what it contributes comes so slowly that it never ends, `trickling`: so do
+    results; `revoked`: nobody has anything to do with it any more."""
 
     def __init__(self, swarm: "Swarm", uid: str, plan: Plan, sn: int) -> None:
         super().__init__(swarm.clock)
         self.swarm, self.uid, self.plan = swarm, uid, plan
-        self.papers = "SL"
+        self.papers, self.organisation = "SL", FOUNDER
         self.finished = self.dead = self.jammed = self.shielded = self.walled = self.breaking = False
         self.dripping = self.trickling = self.revoked = False
         self.machine: RoundMachine | None = None

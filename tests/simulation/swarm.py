@@ -9,12 +9,13 @@ A model of them are the ordered log, leases, SNs, the network, stores, transfers
 import math
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 import msgspec
 
 from simulation.clock import Clock
+from simulation.intruder import Intruder
 from simulation.invariants import Violation, Witness, require
 from simulation.ledger import Log, Presence, Sn
 from simulation.moments import Moments
@@ -72,9 +73,13 @@ class Swarm:
         self.log = Log()
         self.min_peers = scenario.min_peers
         self.sites: dict[str, Site] = {}
-        self.witness = Witness(self.log, self.min_peers, self.sites, scenario.prompt)
+        self.intruders: dict[str, Intruder] = {}
+        self.operator = "SWCI"
+        self.min_organisations = 1
+        self.witness = Witness(self, scenario.prompt)
         self.moments = Moments()
         self.struck: Counter[str] = Counter()
+        self.moves: Counter[str] = Counter()
         self.harmed: set[str] = set()
         self._trace = trace
         self._scenario = scenario
@@ -242,7 +247,12 @@ class Swarm:
         """Returns whether the others suffice, one of whom may lead, if none of them is gone later."""
         others = [other for other in self.sites.values() if other is not site]
         sound = [other for other in others if other.serves and not other.dead]
-        return len(sound) >= self.min_peers and any(other.plan.settings.make_me_admin for other in sound)
+        return self.enough(sound) and any(other.plan.settings.make_me_admin for other in sound)
+
+    def enough(self, sites: Collection[Site]) -> bool:
+        """Returns whether these are enough to go on with."""
+        organisations = {site.organisation for site in sites}
+        return len(sites) >= self.min_peers and len(organisations) >= self.min_organisations
 
     def unjam(self, site: Site) -> None:
         self.note(site.uid, "gets on again")
@@ -289,7 +299,7 @@ class Swarm:
 
     def _bound(self) -> float:
         """Returns the seconds in which a round must close once all faults are over."""
-        if any(site.trickling for site in self.sites.values()):
+        if self.intruders or any(site.trickling for site in self.sites.values()):
             return TRICKLE_BOUND
         return SILENT_BOUND if any(map(is_deposed_at_work, self._scenario.plans)) else ROUND_BOUND
 
@@ -307,7 +317,7 @@ class Swarm:
         model = not needed or any(needed in site.store.whole for site in here if site.alive)
         if not model and result is None:  # a base that fewer may have than miss it is done without
             model = len(here) > sum(not site.dead for site in out)
-        return len(here) >= self.min_peers and any(site.plan.settings.make_me_admin for site in here) and model
+        return self.enough(here) and any(site.plan.settings.make_me_admin for site in here) and model
 
     def _check_waiting(self) -> None:
         """Checks that, when too few sites are left, the state names those that the others wait for."""
@@ -319,6 +329,7 @@ class Swarm:
                 told = told or "can lead" in text or "can get the latest model from nobody" in text
                 walled = [uid for uid, other in self.sites.items() if other.walled]
                 told = told or any(f"{uid} (others cannot fetch" in text for uid in walled)
+                told = told or bool(self.intruders)  # others may be waited for who are there
                 told = told or any(other.dripping or other.trickling for other in self.sites.values())
                 require(told, f"{site.uid} waits and is told: {text}")
         self._waits = True

@@ -12,6 +12,7 @@ import pytest
 
 from simulation.__main__ import simulate, trace
 from simulation.faults import FAULTS
+from simulation.moves import MOVE
 from swarmlearning.ledger.contracts.training import transactions, transitions
 from swarmlearning.ledger.contracts.training.state import Round, Training
 
@@ -30,6 +31,7 @@ LASTING = {
     "late message",
     "lost message",
     "revoke",
+    "site of an organisation",
     "silent merges",
     "skewed clock",
     "slow disk",
@@ -37,6 +39,8 @@ LASTING = {
     "slow training",
     "trickle",
 }
+MOVES_WITHOUT_EFFECT = {"voids", "reports another lost", "opens a session elsewhere"}
+"""Moves of adversarial nodes that the ledger always refuses."""
 REPORTS_PER_PATIENCE = {
     *("Register", "OpenSession", "CloseSession", "Leave"),
     *("SubmitTrained", "SubmitCarried", "SubmitSnapshot", "SubmitActive", "SubmitInactive"),
@@ -59,6 +63,8 @@ def test_a_swarm_holds_its_invariants_whatever_faults_strike(
     assert {fault.__name__.replace("_", " ") for fault in FAULTS} | LASTING <= found.struck.keys(), (
         "nothing is left out"
     )
+    moves = {f"{move} (refused)" if move in MOVES_WITHOUT_EFFECT else move for move in MOVE}
+    assert moves <= found.moves.keys(), "adversarial nodes make every move"
     assert found.said.keys() >= REPORTS_PER_PATIENCE, "everything that can be said has its occasion"
 
 

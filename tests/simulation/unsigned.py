@@ -1,6 +1,6 @@
 """The one thing of the ledger that the simulation leaves out: the arithmetic of signatures.
 
-Who may say what is judged as ever, by the certificate that a transaction names.
+Who may send what is judged as ever, by the certificate that a transaction names.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,8 @@ from swarmlearning.ledger.transaction import SignedTransaction, Transaction
 CERTIFICATES = Path(__file__).with_name("certificates")
 """Always the same, since the order of leaders follows from them; they were made by `ca.py`, and nobody has their keys.
 """
+ORGANISATIONS = tuple(f"org-{number}" for number in range(1, 6))
+"""Organisations of some swarms besides the one that every network begins with."""
 
 
 class Papers(NamedTuple):
@@ -33,8 +35,15 @@ def papers() -> Papers:
     pems = {kind: (CERTIFICATES / f"{kind.lower()}.pem").read_text() for kind in ("CA", "SN", "SL", "SL-2", "SWCI")}
     leaves = {kind: load_leaf(pem) for kind, pem in pems.items()}
     begin = int(max(leaf.not_valid_before_utc.timestamp() for leaf in leaves.values()) * 1000)
-    prints = {kind: thumbprint(leaf) for kind, leaf in leaves.items()}
+    kinds = [paper(name, kind) for name in ORGANISATIONS for kind in ("CA", "SL", "SWCI")]
+    pems |= {kind: (CERTIFICATES / f"{kind.lower()}.pem").read_text() for kind in kinds}
+    prints = {kind: thumbprint(load_leaf(pem)) for kind, pem in pems.items()}
     return Papers(pems["CA"], pems, prints, begin)
+
+
+def paper(organisation: str, kind: str) -> str:
+    """Returns the name of an organisation's certificate: of its authority (CA), its sites (SL) or its operator."""
+    return f"{organisation}-{kind}"
 
 
 def signed(content: Transaction, kind: str, number: str) -> SignedTransaction:

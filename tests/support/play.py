@@ -161,8 +161,11 @@ class Play:
         body = Void(self.result.closed.number if number is None else number)
         self.state = recovery.void(self.state, body, self._tick())
 
-    def settle(self) -> None:
-        self.state = recovery.settle(self.state, Settle(self.result.closed.number))
+    def settle(self, *uids: str) -> None:
+        """An SN reports that all hold the final result, or these members that they wait no longer."""
+        body = Settle(self.result.closed.number)
+        for uid in uids or ("sn",):
+            self.state = recovery.settle(self.state, body, uid, by_sn=not uids)
 
     def depose(self, *uids: str, by_sn: bool = False, leader_height: int = 0, **changes: object) -> None:
         """These depose the leader, which runs as incarnation 1 and sent its last transaction at `leader_height`."""

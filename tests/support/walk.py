@@ -20,6 +20,7 @@ from swarmlearning.ledger.bodies import (
     Progress,
     Publish,
     ReportPerformance,
+    Settle,
     Submit,
     TrainingBody,
 )
@@ -257,6 +258,8 @@ class Walk:
                 return recovery.depose(
                     state, body, UID, organisation="", by_sn=False, leader_incarnation=1, leader_height=0
                 )
+            case Settle():
+                return recovery.settle(state, body, UID, by_sn=False)
             case Lost():
                 return sessions.set_attendance(state, UID, "ml-lost", 1, now)
             case _:

@@ -26,7 +26,8 @@ class _Frozen(msgspec.Struct, frozen=True):
 class Timer(_Frozen, frozen=True):
     """A time-out, by its purpose.
 
-    `subject`: the digest of a `fetch`, `slow`, `missing`, `retry` or `check`, the height that `patience` counts from.
+    `subject`: the digest of a `fetch`, `slow`, `missing`, `retry`, `check`, `settle` or `finish`, the height that
+    `patience` counts from.
     """
 
     purpose: Literal[
@@ -34,6 +35,8 @@ class Timer(_Frozen, frozen=True):
         "patience",
         "overdue",
         "progress",
+        "settle",
+        "finish",
         "unreachable",
         "merge-delay",
         "slow",

@@ -198,6 +198,7 @@ class RoundMachine:
         """Fetches each new result at once; once it is here, the ML process gets it when it waits."""
         latest = self._facts.latest
         self._results.check()
+        self._results.settle()
         if not latest.digest or latest.digest in self._facts.held:
             self._ml.serve(me, latest)
         elif latest.digest not in self._facts.work.fetching and self._results.ended_elsewhere():
@@ -225,6 +226,6 @@ class RoundMachine:
         if self._facts.unanswered:
             return  # the last report has to arrive
         lacking = contract.lacking_result(training).difference(result.given_up)
-        if not lacking or self._results.ended_elsewhere():
+        if not lacking or self._results.ended_elsewhere() or self._results.others_had_time("finish"):
             self._finished = True
             self._facts.out.append(Finish())

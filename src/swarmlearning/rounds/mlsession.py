@@ -223,7 +223,10 @@ class MLSession:
         if me is None or unrecorded or not self._is_mine(me):
             return True
         closed = me.finished and not self.closed and not self._training.over
-        return closed or me.attendance in ("restarted", "ml-lost")
+        refused = (
+            me.attendance == "other-terms" and self._training.round is not None
+        )  # the refusal names the difference
+        return closed or refused or me.attendance in ("restarted", "ml-lost")
 
     def _is_worth_carrying(self, has: ModelRef, latest: ModelRef) -> bool:
         return not (self.closed or self._training.over) and self._carrying.is_worth_it(has, latest)

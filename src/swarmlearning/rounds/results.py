@@ -3,8 +3,9 @@
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import median_high
+from typing import Literal
 
-from swarmlearning.ledger.bodies import Missing, ReportPerformance
+from swarmlearning.ledger.bodies import Missing, ReportPerformance, Settle
 from swarmlearning.ledger.contracts.training.losing import misses
 from swarmlearning.ledger.contracts.training.state import Member, alive, enough
 from swarmlearning.rounds.events import Timer, Verify
@@ -148,12 +149,15 @@ class Results:
 
     def _limit(self) -> float:
         """Returns the seconds in which the model should have come."""
+        return self._settings.result_seconds(*self._usual())
+
+    def _usual(self) -> tuple[int, float, int]:
+        """Returns the model's size, the seconds that those before it needed, and how many of its round were void."""
         result, current = self._facts.training.result, self._facts.training.round
         closed = result.closed if result else current
         assert closed is not None
         self._size = closed.model_size or self._size
-        usual = median_high(self._seconds) if self._seconds else 0.0
-        return self._settings.result_seconds(self._size, usual, closed.voids)
+        return self._size, median_high(self._seconds) if self._seconds else 0.0, closed.voids
 
     def _report_slow(self, slowness: float) -> None:
         """Reports that the model comes too slowly, and, after far longer still, that this node has given up."""
@@ -198,6 +202,21 @@ class Results:
         if training.result is None or not training.over:
             return False
         return enough(training, alive(training).intersection(training.result.holders))
+
+    # --- ending with it ---------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Reports that this node, which holds the final result, has waited long enough for those who do not."""
+        training, result, facts = self._facts.training, self._facts.training.result, self._facts
+        if not training.over or training.settled or result is None or facts.uid not in result.holders:
+            return
+        if self.others_had_time("settle") and facts.uid not in result.impatient:
+            facts.send(Settle(result.closed.number))
+
+    def others_had_time(self, purpose: Literal["settle", "finish"]) -> bool:
+        """Returns whether the others have had long enough for the final result, since this was first called."""
+        timer = Timer(purpose, NEVER, self._facts.latest.digest)
+        return self._facts.timers.expired(timer, self._settings.settle_seconds(*self._usual()))
 
     # --- reporting it -----------------------------------------------------------------------------------------------
 

@@ -59,6 +59,11 @@ class RoundSettings:
         expected = RESULT_TOO_SLOW * usual or size / SLOW_RATE
         return max(QUIET_SECONDS, expected) * 2.0 ** min(voids, DOUBLINGS)
 
+    def settle_seconds(self, size: int, usual: float, voids: int) -> float:
+        """Seconds that a final result may need to reach all others, arguments as above: twice as long as those need who
+        give it up by themselves, and so long that one that stands still has come back."""
+        return max(self.leader_failure_seconds, 2 * TOO_SLOW * self.result_seconds(size, usual, voids))
+
     def term_seconds(self, current: Round, usual: float) -> float:
         """Seconds that a leader may need for a round that is due, where leaders before it needed the `usual` ones.
 

@@ -20,6 +20,7 @@ DAY_MS = 24 * 3600 * 1000
 REASONS = {
     "lost": "lost",
     "restarted": "restarted",
+    "other-terms": "has other terms",
     "ml-lost": "without its script",
     "left": "left",
     "unreachable": "others cannot fetch models from it",
@@ -40,6 +41,7 @@ ACTIVITIES: dict[Activity, str] = {
     "restarted": "was restarted",
     "ml-lost": "has lost its script",
     "left": "has left",
+    "other-terms": "has other terms than the others",
 }
 
 

@@ -28,14 +28,34 @@ Phase: TypeAlias = Literal["empty", "opening", "leaderless", "collecting", "merg
 """`empty`: no session yet; `opening`: fewer than minPeers; `leaderless`: nobody may lead the round in progress."""
 
 Reason: TypeAlias = Literal[
-    "expected", "lost", "restarted", "ml-lost", "left", "unreachable", "unusable", "no-base", "joining"
+    "expected",
+    "lost",
+    "restarted",
+    "ml-lost",
+    "left",
+    "other-terms",
+    "unreachable",
+    "unusable",
+    "no-base",
+    "joining",
 ]
 """The reason why a member's model is not in: it is merely expected; the member is away (an attendance); others cannot
 fetch from it; its model cannot be used; it cannot fetch the latest model from its holders (`no-base`); it joins once it
 has that model."""
 
 Activity: TypeAlias = Literal[
-    "training", "submitted", "late", "merging", "finished", "loading", "done", "lost", "restarted", "ml-lost", "left"
+    "training",
+    "submitted",
+    "late",
+    "merging",
+    "finished",
+    "loading",
+    "done",
+    "lost",
+    "restarted",
+    "ml-lost",
+    "left",
+    "other-terms",
 ]
 """`submitted`: its model is in and it waits; `finished`: its local training has ended; `loading`: training is over and
 it loads the final model; `done`: it holds the final model."""
@@ -205,5 +225,5 @@ def _away(member: Member) -> Awaited:
     return Awaited(member.uid, _absence(member.attendance) or "expected", member.since_ms)
 
 
-def _absence(attendance: Attendance) -> Literal["lost", "restarted", "ml-lost", "left"] | None:
+def _absence(attendance: Attendance) -> Literal["lost", "restarted", "ml-lost", "left", "other-terms"] | None:
     return None if attendance == "present" else attendance

@@ -187,7 +187,8 @@ class Void(Body, frozen=True):
 
 
 class Settle(Body, frozen=True):
-    """Training is over and every live member holds its result, that of `round`: it cannot be void any more."""
+    """Training is over and every live member holds its result, that of `round`: it cannot be void any more. Sent by a
+    member: it holds the result, and has waited long enough for those who do not."""
 
     round: Count
 

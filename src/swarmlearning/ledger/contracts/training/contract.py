@@ -73,7 +73,6 @@ def _step(change: Callable[[Training, Any, Tx], Training]) -> Change:
 def _depose(world: World, contract: str, body: Depose, tx: Tx) -> World:
     state = _present_run(world, contract, tx)
     leader = network.node(world, state.round.leader) if state.round else None
-    sender = network.node(world, tx.sender)
     if body.cause == "lease" and leader is not None and leader.alive:
         raise Rejection(Code.STILL_HELD, f"the SNs have not reported the leader {leader.uid} as lost")
     state = recovery.depose(
@@ -81,11 +80,16 @@ def _depose(world: World, contract: str, body: Depose, tx: Tx) -> World:
         body,
         tx.sender,
         organisation=tx.signer.organisation,
-        by_sn=sender is not None and sender.type == "SN",
+        by_sn=tx.signer.role == "SN",
         leader_incarnation=leader.incarnation if leader else 0,
         leader_height=network.last_height(world, leader.uid) if leader else 0,
     )
     return world.with_entries({f"training/{contract}": state})
+
+
+def _settle(world: World, contract: str, body: Settle, tx: Tx) -> World:
+    settled = recovery.settle(_present_run(world, contract, tx), body, tx.sender, by_sn=tx.signer.role == "SN")
+    return world.with_entries({f"training/{contract}": settled})
 
 
 def _open_session(world: World, contract: str, body: OpenSession, tx: Tx) -> World:
@@ -134,7 +138,6 @@ _RULES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Permissi
     Missing: (lambda s, body, tx: recovery.missing(s, body, tx.sender), _BY_SL),
     CloseSession: (lambda s, body, tx: sessions.close_session(s, body, tx.sender), _BY_SL),
     Void: (lambda s, body, tx: recovery.void(s, body, tx.time_ms), _BY_SN),
-    Settle: (lambda s, body, tx: recovery.settle(s, body), _BY_SN),
 }
 
 
@@ -146,6 +149,7 @@ class TrainingContract:
     entries: Mapping[str, type[msgspec.Struct]] = {"training": Training}
     rules: Mapping[type[Body], Rule] = {
         Depose: Rule(_depose, Permission(SN | SL)),
+        Settle: Rule(_settle, Permission(SN | SL)),
         OpenSession: Rule(_open_session, _BY_SL),
         CreateContract: Rule(create, Permission(OPERATORS), Act("create-contract")),
         Stop: Rule(_step(_stop), Permission(OPERATORS), Act("stop-contract", _owner, _run)),

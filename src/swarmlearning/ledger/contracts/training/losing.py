@@ -2,7 +2,14 @@
 
 from typing import NamedTuple
 
-from swarmlearning.ledger.contracts.training.state import Training, alive, enough
+from swarmlearning.ledger.contracts.training.state import (
+    Training,
+    alive,
+    enough,
+    needed_organisations,
+    organisations_of,
+    outweigh,
+)
 
 
 class Misses(NamedTuple):
@@ -30,6 +37,8 @@ def lost_model(state: Training) -> int | None:
 
     That is so of a model that all miss; of one that too few hold to go on with, while the others have given up; and of
     one that fewer hold than have given up, where those can go on. Whoever does not miss a base counts as its holder.
+    Those who miss it or have given up are of as many organisations as a round needs, or of all but one: a single one
+    takes no result away from the others.
     """
     there, missed = alive(state), misses(state)
     if state.terms is None or state.settled or not there or missed is None:
@@ -38,6 +47,13 @@ def lost_model(state: Training) -> int | None:
         return None  # who is away may have it; once training is over nobody new can come in their place
     missing, given_up = there.intersection(missed.missing), there.intersection((*missed.given_up, *missed.slow))
     holders = there.intersection(state.result.holders) if state.result else there - missing
-    alone = not enough(state, holders) and bool(given_up) and holders | given_up == there
-    outnumbered = enough(state, given_up) and len(given_up) > len(holders)
-    return missed.number if missing == there or alone or outnumbered else None
+    everybody = missing == there and _may_judge(state, missing)
+    alone = not enough(state, holders) and _may_judge(state, given_up) and holders | given_up == there
+    outnumbered = enough(state, given_up) and not outweigh(state, holders, given_up)
+    return missed.number if everybody or alone or outnumbered else None
+
+
+def _may_judge(state: Training, uids: set[str]) -> bool:
+    """True if there are any such members, and they are of enough organisations that others believe them."""
+    others = len(organisations_of(state, state.members)) - 1
+    return bool(uids) and len(organisations_of(state, uids)) >= min(needed_organisations(state), others)

@@ -16,6 +16,9 @@ from swarmlearning.ledger.contracts.training.state import (
     Training,
     alive,
     all_hold,
+    lacking_result,
+    needed_organisations,
+    outweigh,
 )
 from swarmlearning.ledger.contracts.training.transitions import (
     are_enough,
@@ -66,9 +69,15 @@ def depose(
     if uid in current.no_progress:
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
     reporters = {**current.no_progress, uid: organisation}
-    if not are_enough(state, current.leader, reporters):
+    if not are_enough(state, current.leader, reporters, organisations=_needed_to_depose(state, current)):
         return msgspec.structs.replace(state, round=msgspec.structs.replace(current, no_progress=reporters))
     return _deposed(state, current)
+
+
+def _needed_to_depose(state: Training, current: Round) -> int:
+    """Returns of how many organisations reporters have to be. A leader that was deposed in this round before is so again
+    only by as many as a round needs: fewer cannot keep all others from leading."""
+    return max(2, needed_organisations(state)) if current.leader in current.deposed else 2
 
 
 def _overdue(state: Training, current: Round, uid: str, organisation: str, *, by_sn: bool) -> Training:
@@ -80,7 +89,8 @@ def _overdue(state: Training, current: Round, uid: str, organisation: str, *, by
     if uid in current.overdue:
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
     reporters = {**current.overdue, uid: organisation}
-    if not are_enough(state, current.leader, reporters, min(2, len(alive(state) - {current.leader}))):
+    nodes, organisations = min(2, len(alive(state) - {current.leader})), _needed_to_depose(state, current)
+    if not are_enough(state, current.leader, reporters, nodes, organisations):
         return msgspec.structs.replace(state, round=msgspec.structs.replace(current, overdue=reporters))
     return _deposed(state, current)
 
@@ -191,12 +201,30 @@ def _collected_anew(state: Training, closed: Round, base: str, now_ms: int) -> T
     return elect_leader(next_term(msgspec.structs.replace(state, members=members, round=again)))
 
 
-def settle(state: Training, body: Settle) -> Training:
-    """All live members hold the final result: from now on it is."""
-    standing_result(state, body.round)
+def settle(state: Training, body: Settle, uid: str, *, by_sn: bool) -> Training:
+    """All live members hold the final result, or enough of its holders have waited long enough for the others."""
+    result = standing_result(state, body.round)
     if not state.over:
         raise Rejection(Code.NOT_OVER, f"training of contract {state.name} is not over")
-    if state.settled or not all_hold(state):
-        detail = "it is settled already" if state.settled else "not all live members hold it yet"
-        raise Rejection(Code.NO_CHANGE, detail)
+    if state.settled:
+        raise Rejection(Code.NO_CHANGE, "it is settled already")
+    if not by_sn:
+        return _settled_without_others(state, result, uid)
+    if not all_hold(state):
+        raise Rejection(Code.NO_CHANGE, "not all live members hold it yet")
     return msgspec.structs.replace(state, settled=True)
+
+
+def _settled_without_others(state: Training, result: Result, uid: str) -> Training:
+    """This holder waits no longer; once enough do not, those who lack the result count as having given it up."""
+    member_of(state, uid)
+    if uid not in result.holders:
+        raise Rejection(Code.NOT_ALLOWED, f"{uid} does not hold the final model itself")
+    if uid in result.impatient:
+        raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
+    impatient, lacking = _with(result.impatient, uid), lacking_result(state)
+    result = msgspec.structs.replace(result, impatient=impatient)
+    settled = outweigh(state, alive(state).intersection(impatient, result.holders), lacking)
+    if settled:
+        result = msgspec.structs.replace(result, given_up=tuple(sorted(lacking.union(result.given_up))))
+    return msgspec.structs.replace(state, result=result, settled=settled)

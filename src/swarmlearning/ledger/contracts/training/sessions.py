@@ -13,12 +13,13 @@ from swarmlearning.ledger.contracts.training.state import (
     Attendance,
     Member,
     Round,
+    Terms,
     Training,
     empty,
     enough,
     present_members,
 )
-from swarmlearning.ledger.contracts.training.terms import ANEW, with_terms
+from swarmlearning.ledger.contracts.training.terms import ANEW, differs, with_session
 from swarmlearning.ledger.contracts.training.transitions import (
     elect_leader,
     freeze_if_complete,
@@ -52,13 +53,12 @@ def open_session(
     """
     if state.over and (state.settled or uid not in state.members):
         raise Rejection(Code.TRAINING_OVER, f"training of contract {state.name} is over; {ANEW}")
-    state = with_terms(state, body)
     known = state.members.get(uid)
     fresh = _member(state, body, uid)
     member = msgspec.structs.replace(
         fresh, incarnation=incarnation, since_ms=now_ms, identity=identity, organisation=organisation
     )
-    state = msgspec.structs.replace(state, network=network, members={**state.members, uid: member})
+    state = msgspec.structs.replace(with_session(state, member), network=network)
     if known and known.incarnation != incarnation:
         state = changed_address(state, uid)
     if state.round is None and not state.over and enough(state, present_members(state)):
@@ -91,6 +91,7 @@ def _member(state: Training, body: OpenSession, uid: str) -> Member:
         repeated=known.repeated if known else 0,
         model=known.model if known else "",
         void_results=known.void_results if known else 0,
+        terms=Terms(**{name: getattr(body, name) for name in Terms.__struct_fields__}),
     )
 
 
@@ -131,6 +132,8 @@ def set_attendance(state: Training, uid: str, attendance: Attendance, incarnatio
         return state
     if attendance != "lost" and incarnation != member.incarnation:
         attendance = "restarted"
+    if attendance in ("present", "ml-lost") and state.terms and member.terms and differs(state.terms, member.terms):
+        attendance = "other-terms"
     if member.attendance == attendance:
         return state
     expected = attendance == "present" and (is_round_zero(state) or holds(state, uid))

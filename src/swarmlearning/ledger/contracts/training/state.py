@@ -37,7 +37,8 @@ member that claims to hold a result and serves it to nobody blocks nothing. Such
 only if nobody else can, or all others have failed twice with models that could be fetched, until somebody has fetched
 from it, or its address or incarnation has changed. A base that every live member misses is done without: all contribute
 what they have. The final result is *settled* when all live members hold it (`Settle`), but for those who have given it
-up where enough others hold it: only then do ML processes end with it, and it is never void any more. Who comes back
+up where enough others hold it, and those for whom enough others have waited for long: only then do ML processes end
+with it, and it is never void any more. Who comes back
 when all others have ended has missed it.
 
 Contributors whose models the leader could not fetch are left out. Where minPeers others are not left, they do not
@@ -66,7 +67,7 @@ from swarmlearning.ledger.contracts.training.adaptive import Pace
 from swarmlearning.ledger.contracts.training.bodies import InitialSync, Receipt, SubmissionKind, Weights
 from swarmlearning.ledger.world import World
 
-Attendance = Literal["present", "lost", "restarted", "ml-lost", "left"]
+Attendance = Literal["present", "lost", "restarted", "ml-lost", "left", "other-terms"]
 Phase = Literal["collecting", "frozen"]
 
 
@@ -116,7 +117,8 @@ class Member(msgspec.Struct, frozen=True):
     """A session. `awaited`: rounds wait for it. `finished`: its local training has ended. `identity`: what its sender
     was identified by, of this `organisation`. `unreachable`: others could not fetch the result that it alone held;
     `void_results`: how often that was so. `contributed` counts the rounds in which its model was merged, and `repeated`
-    those of them in which that was not trained for the round; `model` is the digest of the one merged last."""
+    those of them in which that was not trained for the round; `model` is the digest of the one merged last. `terms`:
+    those that it stated."""
 
     uid: str
     incarnation: int
@@ -141,6 +143,7 @@ class Member(msgspec.Struct, frozen=True):
     model: str = ""
     void_results: int = 0
     organisation: str = ""
+    terms: Terms | None = None
 
     @property
     def present(self) -> bool:
@@ -166,7 +169,8 @@ class Submission(msgspec.Struct, frozen=True):
 
 class Barred(msgspec.Struct, frozen=True):
     """A model found unusable by these leaders, and `why` the last one did: reason and detail of its exclusion. One may
-    be wrong, so another judges it anew; `believed` are two, of two organisations where three or more take part."""
+    be wrong, so another judges it anew; `believed` are two, of as many organisations as a round needs, and of two where
+    three or more take part."""
 
     digest: str
     why: str
@@ -246,8 +250,9 @@ class Result(msgspec.Struct, frozen=True):
     """The standing result and the closed round it came from.
 
     `missing` are those who can get it from nobody; of these, `given_up` have tried for long, and `slow` get it far too
-    slowly. `repeated` are contributors whose model was not trained for the round: it has no weight, was merged before,
-    or is the round's base unchanged.
+    slowly. `impatient` hold a final result, and have waited long enough for those who do not. `repeated` are
+    contributors whose model was not trained for the round: it has no weight, was merged before, or is the round's base
+    unchanged.
     """
 
     digest: str
@@ -262,6 +267,7 @@ class Result(msgspec.Struct, frozen=True):
     given_up: tuple[str, ...] = ()
     slow: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
+    impatient: tuple[str, ...] = ()
 
 
 class Training(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -327,14 +333,13 @@ def awaited(state: Training) -> list[str]:
 def all_hold(state: Training) -> bool:
     """True if every present member holds the standing result, and at least one that is alive (with or without its ML).
 
-    Members that have given it up do not count where at least minPeers, and no fewer than they are, hold it.
+    Members that have given it up do not count where enough others hold it.
     """
     result, there = state.result, alive(state)
     if result is None or state.terms is None:
         return False
     holders, lacking = there.intersection(result.holders), lacking_result(state)
-    given_up = lacking <= set(result.given_up) and enough(state, holders) and len(holders) >= len(lacking)
-    return bool(holders) and (not lacking or given_up)
+    return bool(holders) and (not lacking or (lacking <= set(result.given_up) and outweigh(state, holders, lacking)))
 
 
 def lacking_result(state: Training) -> set[str]:
@@ -359,6 +364,14 @@ def enough(state: Training, uids: Collection[str]) -> bool:
         return False
     needed = needed_organisations(state)
     return needed == 1 or len(organisations_of(state, uids)) >= needed
+
+
+def outweigh(state: Training, uids: Collection[str], others: Collection[str]) -> bool:
+    """True if these members can go on without the others: they are enough, and no fewer unless those are not enough.
+
+    So many sites of too few organisations hold up nobody.
+    """
+    return enough(state, uids) and (len(uids) >= len(others) or not enough(state, others))
 
 
 def needed_organisations(state: Training) -> int:

@@ -229,7 +229,8 @@ def _barred(state: Training, current: Round, part: Exclusion) -> Barred:
     digest, known = current.submissions[part.uid].digest, current.barred.get(part.uid)
     before = known.leaders if known and known.digest == digest else ()
     leaders = tuple(sorted({*before, current.leader}))
-    believed = are_enough(state, part.uid, {uid: state.members[uid].organisation for uid in leaders})
+    reporters = {uid: state.members[uid].organisation for uid in leaders}
+    believed = are_enough(state, part.uid, reporters, organisations=max(2, needed_organisations(state)))
     return Barred(digest, part.why, leaders, believed)
 
 

@@ -113,12 +113,14 @@ def without_mark(current: Round, uid: str) -> Round:
     return msgspec.structs.replace(current, unreachable=tuple(other for other in current.unreachable if other != uid))
 
 
-def are_enough(state: Training, accused: str, reporters: Mapping[str, str], needed: int = 2) -> bool:
-    """True if so many nodes have reported a member, of two organisations where others than its own are two or more.
+def are_enough(
+    state: Training, accused: str, reporters: Mapping[str, str], needed: int = 2, organisations: int = 2
+) -> bool:
+    """True if so many nodes have reported a member, of so many organisations, or of all others than its own.
 
     `reporters`: their organisations by UID."""
     others = organisations_of(state, alive(state)) - organisations_of(state, [accused])
-    return len(reporters) >= needed and len(set(reporters.values())) >= min(2, len(others))
+    return len(reporters) >= needed and len(set(reporters.values())) >= min(organisations, len(others))
 
 
 def freeze_if_complete(state: Training) -> Training:

@@ -1,0 +1,106 @@
+"""A node of an adversarial organisation: it sends whatever its certificate allows, at any time; merges excepted.
+
+It sees each block at once, which no honest node does. Its pace slows down, as quotas would make it.
+"""
+
+import random
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from simulation.ledger import Author
+from simulation.link import BEAT_SECONDS
+from simulation.moves import MOVE, Scene, session
+from simulation.unsigned import papers
+from swarmlearning.ledger.bodies import Body, Leave, Register
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
+
+if TYPE_CHECKING:
+    from simulation.ledger import Sn
+    from simulation.swarm import Swarm
+
+MOVES_PER_SLOWDOWN = 50
+"""After so many moves the pause between two of them is longer by the first one's length."""
+ABSENCE_SECONDS = 6.0
+
+Serves = Literal["models", "nothing", "drops"]
+"""What others get who fetch from it: the models that it has made up; nothing; or so little that it never ends."""
+
+
+class Intruder:
+    """`pace`: mean seconds between two moves at first."""
+
+    def __init__(
+        self, swarm: "Swarm", uid: str, paper: str, moves: Sequence[str], pace: float, serves: Serves, seed: int
+    ) -> None:
+        self.uid, self.serves = uid, serves
+        self.models: set[str] = set()
+        self._swarm, self._paper, self._moves, self._pace = swarm, paper, moves, pace
+        self._dice = random.Random(f"intruder {uid} {seed}")
+        self._author = Author(swarm.log, paper, uid, 0)
+        self._made = 0
+        self._absent_until = 0.0
+
+    @property
+    def kind(self) -> str:
+        """Its role."""
+        return self._paper.rpartition("-")[2]
+
+    def arrive(self) -> None:
+        """Registers, mostly opens a session as an honest site would, and goes on with its moves."""
+        self._register()
+        if self.kind == "SL":
+            self._beat()
+            if self._dice.random() < 0.8:
+                self._after(0.5, lambda: self._send("opens session", *session(self._scene())))
+        self._next()
+
+    def _scene(self) -> Scene:
+        return Scene(self._swarm, self.uid, self._author.incarnation, self.models, self._dice)
+
+    def _after(self, seconds: float, thunk: "partial[None] | object") -> None:
+        self._swarm.clock.after(seconds, thunk)  # type: ignore[arg-type]
+
+    def _next(self) -> None:
+        pause = self._pace * (1 + self._made / MOVES_PER_SLOWDOWN)
+        self._after(self._dice.expovariate(1 / pause), self._move)
+
+    def _move(self) -> None:
+        """Makes one move, and the next one after a pause."""
+        self._made += 1
+        name = self._dice.choice(self._moves)
+        if name == "registers anew":
+            self._register()
+        elif name == "goes quiet":
+            self._absent_until = self._swarm.clock.now + self._dice.uniform(0.0, ABSENCE_SECONDS)
+            self._swarm.moves[name] += 1
+        elif (found := MOVE[name](self._scene())) is not None:
+            self._send(name, *found)
+        self._next()
+
+    def _register(self) -> None:
+        """Starts again as a new incarnation."""
+        self._author = Author(self._swarm.log, self._paper, self.uid, self._author.incarnation + 1)
+        body = Register(self.kind, self.uid, papers().pems[self._paper], "0")  # type: ignore[arg-type]
+        self._send("registers anew", network.CONTRACT, body)
+
+    def _beat(self) -> None:
+        if self._swarm.can_order() and self._swarm.clock.now >= self._absent_until:
+            self._swarm.presence.renew(self.uid, self._author.incarnation)
+        self._after(BEAT_SECONDS, self._beat)
+
+    def _send(self, name: str, contract: str, body: Body) -> None:
+        """Sends it by way of any SN; sometimes twice."""
+        swarm, dice = self._swarm, self._dice
+        entry = self._author.write(swarm.log.head, contract, body)
+        for _ in range(2 if dice.random() < 0.05 else 1):
+            sn: Sn = dice.choice(swarm.sns)
+            if sn.alive:
+                sn.at(dice.expovariate(1 / 0.01), partial(sn.take, entry, partial(self._answered, name)))
+        if isinstance(body, Leave):
+            self._after(dice.uniform(0.1, ABSENCE_SECONDS), self._register)
+
+    def _answered(self, name: str, found: int | Rejection | None, judged_on: int) -> None:
+        outcome = " (refused)" if isinstance(found, Rejection) else ""
+        self._swarm.moves[f"{name}{outcome}"] += 1
