@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from support.play import Play, merged
+from support.play import Play, merged, model
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.state import Charter
 
@@ -216,7 +216,7 @@ def test_leaders_of_two_organisations_of_five_do_not_bar_a_model_for_all_others(
     for _ in FIVE:
         if play.leader in "xy":
             play.publish(without=dict.fromkeys("abc", "non-finite"), result="")
-            play.submit(*"abc")
+            play.submit(*(uid for uid in "abc" if not play.round.bars(uid, model(uid, 0))))
         else:
             play.depose(*[uid for uid in FIVE if uid != play.leader][:2])
     assert [bar.leaders for bar in play.round.barred.values()] == [("x", "y")] * 3

@@ -75,8 +75,8 @@ def depose(
 
 
 def _needed_to_depose(state: Training, current: Round) -> int:
-    """Returns of how many organisations reporters have to be. A leader that was deposed in this round before is so again
-    only by as many as a round needs: fewer cannot keep all others from leading."""
+    """Returns of how many organisations reporters have to be. A leader that was deposed in this round before is so
+    again only by as many as a round needs: fewer cannot keep all others from leading."""
     return max(2, needed_organisations(state)) if current.leader in current.deposed else 2
 
 
