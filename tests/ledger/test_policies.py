@@ -26,6 +26,7 @@ from swarmlearning.ledger.bodies import (
     Revoke,
     SetPolicy,
     Sign,
+    Stop,
     SwitchRules,
 )
 from swarmlearning.ledger.contracts import network
@@ -290,6 +291,15 @@ def governed(ledger: Ledger) -> object:
     }
 
 
-def test_one_organisation_resets_a_contract_that_nobody_owns(ledger: Ledger) -> None:
-    ledger.send("sl-1", session(2))
+def test_an_organisation_resets_a_training_that_nobody_owns_and_only_its_own_sites_are_in(ledger: Ledger) -> None:
+    ledger.send("sl-2", session(2))
     assert ledger.send("op-2", Reset(forced=True)).run == 2
+
+
+def test_a_training_that_nobody_owns_is_not_ended_by_one_organisation_while_others_train(ledger: Ledger) -> None:
+    ledger.send("sl-1", session(2))
+    ledger.send("sl-2", session(2))
+    for body in (Reset(forced=True), Stop()):
+        before = ledger.training
+        assert ledger.send("op-3", body) == before
+    assert ledger.send("op-1", Reset(forced=True)).run == 2, "a majority resets it"

@@ -118,9 +118,17 @@ def _reset(state: Training, body: Reset, tx: Tx) -> Training:
 
 
 def _owner(world: World, contract: str, body: Body) -> str:
-    """The organisation that owns a contract. One that nobody owns, anybody may stop and reset."""
-    charter = state_of(world, contract).charter
-    return charter.owner if charter else ANYBODY
+    """The organisation that may stop and reset a contract alone: its owner.
+
+    Where nobody owns it: the only organisation whose sites are in the training, anybody once it is over, else nobody.
+    """
+    state = state_of(world, contract)
+    if state.charter is not None:
+        return state.charter.owner
+    training = {member.organisation for member in state.members.values()}
+    if state.over or not training:
+        return ANYBODY
+    return training.pop() if len(training) == 1 else ""
 
 
 def _run(world: World, contract: str) -> str:
