@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dist check test nightly tools frameworks lint pure coverage-client simulate soak-sns \
+.PHONY: help install demo dist check test nightly tools frameworks lint pure coverage-client security simulate soak-sns \
 	bench-round bench-handoff bench-ledger bench-failover bench-scale bench-start bench-adaptive bench-merge bench-merge-large bench-peers
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make dist         the wheels for real hosts, in dist/: swarmlearning (nodes) and swarmlearning-client (scripts)"
 	@echo "make lint         style, types, layers and sizes only"
 	@echo "make coverage-client  the lines of the client library that its tests run, of which 95 % have to"
+	@echo "make security     attacks on real nodes, each check by name: what held and what broke"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
@@ -83,6 +84,7 @@ pure: $(STAMP)
 	@$(RUN)/python -m pytest --quiet --pure -n $(CORES) $(PARALLEL)
 
 nightly: lint tools frameworks
+	@$(MAKE) --no-print-directory security
 	@$(MAKE) --no-print-directory simulate SEEDS=50000 FIRST=$$(date +%s)
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=4
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=5
@@ -96,6 +98,10 @@ coverage-client: $(STAMP) frameworks
 	@$(RUN)/coverage run -m pytest --quiet tests/client
 	@$(RUN)/coverage combine --quiet
 	@$(RUN)/coverage report
+
+# Every attack that once worked, and others of their kinds: tests/security/table.py.
+security: $(STAMP) tools
+	@PYTHONPATH=tests $(RUN)/python -m security -n $(CORES)
 
 SEEDS ?= 2000
 FIRST ?= 0
