@@ -7,7 +7,7 @@ import pytest
 from support.network import CONTRACT, STRUCTURE, Ledger, organisation, session
 from support.play import Play, merged, model
 from swarmlearning.identity.ca import create_authority
-from swarmlearning.ledger.bodies import AdmitOrganisation, Body, CreateContract, Reset, Stop
+from swarmlearning.ledger.bodies import AdmitOrganisation, Body, CreateContract, Reset, SetPolicy, Sign, Stop
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.losing import lost_model
@@ -325,3 +325,38 @@ def test_while_models_are_of_too_few_organisations_the_text_states_how_many_are_
     play.submit("a", "b")
     assert "2 models in, minPeers 2, of 1 of the 2 organisations needed" in play.text
     assert "organisations" not in counted(1, "a", "b").text
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_under_the_default_contract_gives_nobody_its_name_for_good(ledger: Ledger) -> None:
+    ledger.send("sl-3", session(min_peers=99), CONTRACT)
+    refused(ledger, "op-1", CreateContract(members=("org-1",)), "created-already: .* reset it first", CONTRACT)
+    ledger.send("op-1", Reset(forced=True), CONTRACT)
+    ledger.send("op-1", CreateContract(members=("org-1",)), CONTRACT)
+    refused(ledger, "sl-3", session(), "not-invited", CONTRACT)
+    ledger.send("sl-1", session(), CONTRACT)
+
+
+def test_creating_a_contract_after_a_reset_lets_nothing_of_the_former_run_in(ledger: Ledger) -> None:
+    late = ledger.write("sl-1", CONTRACT, session())
+    ledger.send("sl-1", session(), CONTRACT)
+    ledger.send("op-1", Reset(forced=True), CONTRACT)
+    ledger.send("op-1", CreateContract(members=("org-1",)), CONTRACT)
+    with pytest.raises(Rejection, match="former-run"):
+        ledger.commit(late)
+    assert ledger.training.run == 2
+
+
+def test_a_proposal_to_create_a_contract_reserves_no_name(ledger: Ledger) -> None:
+    for operator in ("op-1", "op-2"):
+        ledger.send(operator, SetPolicy("create-contract", "majority"), network.CONTRACT)
+    ledger.send("op-3", CreateContract(members=("org-3",)), OWN)
+    for operator in ("op-1", "op-2"):
+        ledger.send(operator, CreateContract(members=("org-1", "org-2")), OWN)
+    created = state_of(ledger.chain.world, OWN).charter
+    assert created is not None
+    assert (created.members, created.owner) == (("org-1", "org-2"), "org-1")
+    refused(ledger, "op-1", Sign(3), "created-already", network.CONTRACT)
+    refused(ledger, "op-2", CreateContract(), "created-already")

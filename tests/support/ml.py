@@ -79,6 +79,7 @@ def _request(options: argparse.Namespace, tensors: Mapping[str, Tensor]) -> Open
             for name, tensor in sorted(tensors.items())
         ),
         fixed=Fixed(frozen=options.frozen),
+        training_samples=options.samples,
     )
 
 
@@ -114,6 +115,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--method", default="mean")
     parser.add_argument("--contract", default=CONTRACT)
     parser.add_argument("--size", type=int, default=16)
+    parser.add_argument("--samples", type=int, default=0)
     parser.add_argument("--frozen", default="")
     parser.add_argument("--float8", action="store_true")
     parser.add_argument("--gate", type=Path)

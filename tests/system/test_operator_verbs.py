@@ -71,6 +71,25 @@ def test_a_stopped_training_ends_with_the_result_of_the_round_in_progress(swarm:
     assert operator.run("contract", "stop", CONTRACT).wait() == 1
 
 
+def test_sites_weigh_what_samples_they_state_under_a_contract_that_an_operator_has_created_so(
+    swarm: Swarm,
+) -> None:
+    operator, ml = Operator(swarm), (*ROUNDS, "--contract", "study")
+    nameless = swarm.start_sl(1, *ml)
+    assert nameless.wait() != 0
+    assert "an operator does: swarm contract create study" in nameless.output
+    operator.does("contract", "create", "study", "--weights", "samples", "--max-organisation-weight", "0.75")
+    without = swarm.start_sl(1, *ml)
+    assert without.wait() != 0
+    assert "trainingSamples=len(data)" in without.output
+    sites = [swarm.start_sl(index, *ml, "--samples", str(100 * index)) for index in (1, 2)]
+    assert [site.wait() for site in sites] == [0, 0]
+    result = swarm.training(swarm.chain(), "study").result
+    assert result is not None
+    parts = result.receipt.contributions
+    assert sorted((part.weight, part.coefficient) for part in parts) == [(100, 100), (200, 200)]
+
+
 def test_resetting_a_contract_that_does_not_exist_names_those_that_do(swarm: Swarm) -> None:
     operator = Operator(swarm)
     refused = operator.run("contract", "reset", "else")

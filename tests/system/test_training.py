@@ -15,7 +15,7 @@ PAIR = ("--min-peers", "2")
 
 
 def test_training_waits_below_min_peers_and_then_all_sites_end_with_the_same_model(swarm: Swarm) -> None:
-    swarm.start_sn()
+    sn = swarm.start_sn()
     sites = [swarm.start_sl(index, "--rounds", "2") for index in (1, 2)]
     swarm.until(lambda state: len(state.members) == 2)
     (status,) = swarm.status()["trainings"]
@@ -23,6 +23,8 @@ def test_training_waits_below_min_peers_and_then_all_sites_end_with_the_same_mod
     assert (set(status["members"]), status["min_peers"], status["leader"]) == ({"site-1", "site-2"}, 3, None)
     sites.append(swarm.start_sl(3, "--rounds", "2"))
     assert_complete(sites)
+    for node in (sn, *sites):
+        assert node.output.count("Open to every organisation of this network: defaultbb.cqdb.sml.hpe") == 1
     training = swarm.training(swarm.chain())
     assert (training.over, training.rounds) == (True, 3)
     assert {member.contributed for member in training.members.values()} == {3}

@@ -51,7 +51,7 @@ def apply(
 
 
 def _changed(world: World, rules: Rules, enacted: Enacted, tx: TxContext) -> World:
-    contract, body = enacted
+    contract, body, tx = enacted.contract, enacted.body, tx._replace(proposer=enacted.by)
     kind, rule = rules.handlers[type(body)]
     after = rule.change(world, contract, body, tx)
     for change in kind.presence(world, after, body, tx):

@@ -27,10 +27,11 @@ MOST_OPEN = 16
 
 
 class Enacted(NamedTuple):
-    """A body that takes effect now."""
+    """A body that takes effect now, as the act of the organisation `by`: that which has proposed it."""
 
     contract: str
     body: Body
+    by: str
 
 
 def govern(world: World, rules: Rules, contract: str, body: Body, tx: TxContext) -> tuple[World, Enacted | None]:
@@ -39,7 +40,7 @@ def govern(world: World, rules: Rules, contract: str, body: Body, tx: TxContext)
         return _answered(world, rules, body, tx)
     act = rules.handlers[type(body)][1].act
     if act is None or _suffices(world, act, contract, body, (tx.signer.organisation,)):
-        return world, Enacted(contract, body)
+        return world, Enacted(contract, body, tx.signer.organisation)
     rules.handlers[type(body)][1].change(world, contract, body, tx)  # what could not take effect is not proposed either
     return _proposed(world, rules, act, contract, body, tx)
 
@@ -95,7 +96,7 @@ def _answered(world: World, rules: Rules, body: Sign | Reject, tx: TxContext) ->
     if isinstance(body, Sign) and _suffices(
         world, act, found.contract, proposed, signed
     ):  # also when the quorum has become smaller since
-        return _noted(world, msgspec.structs.replace(found, state="done")), Enacted(found.contract, proposed)
+        return _noted(world, msgspec.structs.replace(found, state="done")), Enacted(found.contract, proposed, found.by)
     if repeated:
         raise Rejection(Code.NO_CHANGE, f"organisation {own} has answered proposal {found.number} so already")
     willing = tuple(each.id for each in organisations(world) if each.id not in rejected)

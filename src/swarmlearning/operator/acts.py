@@ -12,6 +12,7 @@ from swarmlearning.errors import UserError
 from swarmlearning.ledger.bodies import Body, CreateContract, LiftQuarantine, Reset, Revoke, Stop
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
+from swarmlearning.ledger.contracts.training.charter import is_in_use
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.weighing import THOUSANDTHS
 from swarmlearning.ledger.fields import Name
@@ -47,7 +48,7 @@ def reset_contract(world: World, name: str, *, forced: bool) -> Act:
 
 def create_contract(world: World, name: str, created: CreateContract) -> Act:
     """Creates a training contract. Raises `ActError`."""
-    if name in {state.name for state in trainings(world)}:
+    if any(state.name == name and is_in_use(state) for state in trainings(world)):
         raise ActError(f"there is a contract {displayed(name)} already; see `swarm contract show`")
     try:
         msgspec.convert(name, Name)

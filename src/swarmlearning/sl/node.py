@@ -48,6 +48,7 @@ from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
 from swarmlearning.sl.readers import may_read
+from swarmlearning.views.contracts import open_text
 
 logger = logging.getLogger("swarm.SL")
 
@@ -153,6 +154,7 @@ async def _take_part(
             await follower.reached(height)
             background.append(tasks.create_task(warn_of_authorities(lambda: follower.chain.world)))
             await _send(sender, Register("SL", settings.name, identity.bundle, __version__, RULES_VERSION))
+            _report_open(follower)
             heartbeat.start(lambda: follower.addresses)
             announced = await _announce(settings, server, host, sender)
             background.append(tasks.create_task(server.wait()))
@@ -169,6 +171,11 @@ async def _take_part(
     finally:
         heartbeat.stop()
         await server.stop()
+
+
+def _report_open(follower: Follower) -> None:
+    if text := open_text(follower.chain.world):
+        logger.info("%s", text)
 
 
 def _files(settings: SlSettings, place: DataDirectory, follower: Follower, driver: Driver) -> ASGIApp:

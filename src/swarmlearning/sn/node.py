@@ -41,6 +41,7 @@ from swarmlearning.sn.peers import Peers
 from swarmlearning.sn.rechecking import recheck
 from swarmlearning.sn.registration import Registration
 from swarmlearning.sn.watchdog import Watchdog
+from swarmlearning.views.contracts import open_text
 
 logger = logging.getLogger("swarm.SN")
 
@@ -325,6 +326,8 @@ class _Sn:
                 await asyncio.wait((placing,), timeout=PLACE_SECONDS)
                 running.append(tasks.create_task(self._beat()))
                 logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
+                if text := open_text(self._miner.chain.world):
+                    logger.info("%s", text)
                 facts = {"listens": self._listens, "network": chain.network_id, "uid": self._place.uid}
                 self._placed = True
                 report_ready({**addresses, **facts})

@@ -21,7 +21,8 @@ class TxContext(NamedTuple):
     """The sender of a transaction and its block: all that a handler may know besides world, contract and body.
 
     `anchor`: the height of the newest block that the sender knew when it wrote the transaction; `previous`: that
-    block's hash, if it is the one just before this block.
+    block's hash, if it is the one just before this block. `proposer`: the organisation whose act it is, while the
+    sender is only the last to sign it where others have to agree.
     """
 
     sender: str
@@ -32,6 +33,7 @@ class TxContext(NamedTuple):
     network: str = ""
     anchor: int = 0
     previous: str = ""
+    proposer: str = ""
 
 
 class Presence(NamedTuple):

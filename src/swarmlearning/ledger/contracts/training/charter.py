@@ -25,22 +25,25 @@ from swarmlearning.ledger.world import World
 
 
 def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> World:
-    """A contract without sessions, owned by the sender's organisation. Raises `Rejection`."""
-    known = world.get(f"training/{contract}", Training)
-    if known is not None:
-        owner = f"; organisation {known.charter.owner} owns it" if known.charter else ""
-        raise Rejection(Code.CREATED_ALREADY, f"there is a contract {contract} already{owner}")
+    """A contract without sessions, owned by the organisation that proposes it. Raises `Rejection`.
+
+    One that nobody owns, such as the default one, can be created after a reset.
+    """
+    known, owner = world.get(f"training/{contract}", Training), tx.proposer or tx.signer.organisation
+    if known is not None and is_in_use(known):
+        of = f"; organisation {known.charter.owner} owns it" if known.charter else ": reset it first"
+        raise Rejection(Code.CREATED_ALREADY, f"there is a contract {contract} already{of}")
     for named in (*body.members, *body.observers):
         if (found := network.organisation(world, named)) is None or not found.active:
             raise Rejection(Code.UNKNOWN_ORGANISATION, f"no organisation {named} takes part in this network")
-    check_contracts(world, tx.signer.organisation, _owned(world, tx.signer.organisation))
+    check_contracts(world, owner, _owned(world, owner))
     needed = body.min_organisations or _default_minimum(body)
     if body.members and needed > len(set(body.members)):
         raise Rejection(
             Code.LOCKED_OUT, f"a round would need sites of {needed} organisations, and {len(body.members)} are members"
         )
     charter = Charter(
-        owner=tx.signer.organisation,
+        owner=owner,
         members=tuple(sorted(set(body.members))),
         observers=tuple(sorted(set(body.observers))),
         observers_read_results=body.observers_read_results,
@@ -51,7 +54,13 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
         min_peers=body.min_peers,
         structure=body.structure,
     )
-    return world.with_entries({f"training/{contract}": empty(contract, charter=charter)})
+    run, reset_height = (known.run, known.reset_height) if known else (1, 0)
+    return world.with_entries({f"training/{contract}": empty(contract, run, charter, reset_height)})
+
+
+def is_in_use(state: Training) -> bool:
+    """True if a contract has an owner or sessions: nobody can create another one under its name."""
+    return state.charter is not None or bool(state.members)
 
 
 def check_charter(world: World, state: Training, body: OpenSession, organisation: str) -> None:
