@@ -58,3 +58,11 @@ def test_a_check_that_cannot_be_run_here_is_counted_apart_with_the_reason() -> N
         "(1 not run: what they need is missing here)",
         f"security: {len(CHECKS) - 1} held, 0 broke",
     ]
+
+
+def test_the_threat_model_refers_to_every_row_of_the_table() -> None:
+    text = (ROOT / "docs" / "security.md").read_text().partition("\n## Threats\n")[2].partition("\n## ")[0]
+    checked = {
+        number for line in text.splitlines() if line.startswith("|") for number in line.split("|")[-2].split(", ")
+    }
+    assert {row.number for row in ROWS} <= {number.strip() for number in checked}
