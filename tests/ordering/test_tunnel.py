@@ -16,6 +16,7 @@ from swarmlearning.ordering.etcd import tunnel
 from swarmlearning.ordering.etcd.member import cluster_host
 from swarmlearning.ordering.etcd.tunnel import Gate, Peer, Proxy
 from swarmlearning.transport.parties import Credential
+from swarmlearning.transport.shares import Share
 
 __all__ = ["pytest_asyncio_loop_factories", "workspace"]
 
@@ -88,6 +89,27 @@ async def stream(port: int, identity: Identity) -> Stream:
     writer.write(f"GET /raft HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
     assert await reader.readline() == b"GET /raft HTTP/1.1\r\n"
     return reader, writer
+
+
+async def test_an_organisation_with_all_its_p2p_connections_gets_no_more_and_another_one_does(
+    tmp_path: Path, identities: Identities, sns: Sns
+) -> None:
+    second = identities["SN-2"].thumbprint
+
+    def share_of(credential: Credential) -> Share:
+        return Share("two" if credential.thumbprint == second else "one", connections=2, requests=1)
+
+    made = Gate(server_context(identities["SN-1"]), HOST, lambda: tmp_path / "none", sns, share_of)
+    port = await made.start("127.0.0.1", 0)
+    tls = {name: client_context(identities[name]) for name in ("SN-1", "SN-2")}
+    names = ("SN-2", "SN-2", "SN-2", "SN-1")
+    streams = [await asyncio.open_connection("127.0.0.1", port, ssl=tls[name]) for name in names]
+    async with asyncio.timeout(60):
+        with contextlib.suppress(OSError):
+            assert await streams[2][0].read() == b""
+    assert [reader.at_eof() for reader, _ in streams] == [False, False, True, False]
+    await close(*streams)
+    await made.stop()
 
 
 async def test_the_streams_of_an_sn_end_when_the_ledger_admits_it_no_more(

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from support.mining import Site
-from support.network import read
+from support.network import organisation, read
+from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.ledger.block import MAX_BLOCK
-from swarmlearning.ledger.bodies import Announce, Leave, Register, Revoke
+from swarmlearning.ledger.bodies import AdmitOrganisation, Announce, Leave, Register, Revoke
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
@@ -262,3 +263,55 @@ async def test_the_only_sn_refuses_a_transaction_that_would_keep_it_from_sealing
         with pytest.raises(Rejection, match="last-sn"):
             await miner.commit(poison)
         assert await miner.commit(site.announcement()) == miner.chain.height
+
+
+async def test_a_transaction_does_not_wait_for_the_flood_of_another_organisation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_BATCH", 4)
+    site = Site()
+    async with site.miner() as miner:
+        flood = [miner.commit(site.announcement(), "flood") for _ in range(40)]
+        heights = await asyncio.gather(*flood, miner.commit(site.announcement(), "honest"))
+    assert heights[-1] == min(heights)
+    assert max(heights) >= heights[-1] + 9
+
+
+async def test_the_waiting_transactions_of_one_organisation_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PENDING_OF_ONE", 5)
+    site = Site()
+    async with site.miner() as miner:
+        flood = [miner.commit(site.announcement(), "flood") for _ in range(8)]
+        *outcomes, honest = await asyncio.gather(
+            *flood, miner.commit(site.announcement(), "honest"), return_exceptions=True
+        )
+    busy = [outcome for outcome in outcomes if isinstance(outcome, BusyError)]
+    assert len(busy) == 3
+    assert str(busy[0]) == "5 transactions of organisation flood wait already; send it again in a moment"
+    assert isinstance(honest, int)
+
+
+async def test_blocks_are_shorter_where_organisations_share_an_sn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BATCH_OF_MANY", 2)
+    site = Site()
+    site.ledger.join("op", "SWCI")
+    new = organisation("org-2", create_authority("CA-2", 30))
+    site.ledger.send("op", AdmitOrganisation(new), network.CONTRACT)
+    async with site.miner() as miner:
+        heights = await asyncio.gather(*(miner.commit(site.announcement(), "flood") for _ in range(6)))
+    assert [heights.count(height) for height in sorted(set(heights))] == [2, 2, 2]
+
+
+async def test_an_sn_does_not_wait_for_its_turn_while_an_organisation_has_but_one_transaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "TURN_SECONDS", 3600.0)
+    site = Site()
+    for uid in ("sn-2", "sn-1"):  # it is the other one's turn
+        site.ledger.send(uid, Announce({"api": f"{uid}:1"}), network.CONTRACT)
+    async with site.miner("sn-1") as miner:
+        flood = [asyncio.create_task(miner.commit(site.announcement(), "flood")) for _ in range(20)]
+        assert not (await asyncio.wait(flood, timeout=0.1))[0]
+        async with asyncio.timeout(20):
+            await miner.commit(site.announcement(), "honest")
+            await asyncio.gather(*flood)

@@ -14,6 +14,7 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
+from swarmlearning.transport.shares import ShareOf, unlimited
 
 Answer = tuple[int, dict[str, str], bytes]
 """Status, headers by their names in lower case, and body."""
@@ -21,10 +22,15 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, identity: Identity, limits: Limits | None = None, port: int = 0, grace: float = 0.1
+    app: ASGIApp,
+    identity: Identity,
+    limits: Limits | None = None,
+    port: int = 0,
+    grace: float = 0.1,
+    share_of: ShareOf = unlimited,
 ) -> AsyncIterator[Server]:
     """Serves `app` on a port of the loopback address; on leaving, requests have `grace` seconds to end."""
-    server = Server(app, server_context(identity), "127.0.0.1", port, limits)
+    server = Server(app, server_context(identity), "127.0.0.1", port, limits, share_of)
     await server.start()
     try:
         yield server

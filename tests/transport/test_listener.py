@@ -13,6 +13,8 @@ import pytest
 from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.rates import Rate
+from swarmlearning.transport import listener as module
 from swarmlearning.transport.listener import HandshakeLimits, Listener
 from swarmlearning.transport.parties import Party, credential_of, party_of
 
@@ -153,3 +155,15 @@ async def test_failed_handshakes_of_one_network_do_not_fill_the_log(
                     while await asyncio.get_running_loop().sock_recv(connections[0], 1000):
                         pass
     assert caplog.text.count("TLS handshake with 127.0.0.1") == 1
+
+
+async def test_handshakes_from_one_network_are_begun_at_a_bounded_rate_and_others_do_not_wait(
+    identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PACE", Rate(1, 0, seconds=1000))
+    tls = client_context(identities["SL-1"])
+    async with listening(identities["SN-1"], HandshakeLimits(number=20, seconds=100)) as port:
+        assert await greeted(port, tls, "127.0.0.2")
+        for _ in range(5):
+            assert not await greeted(port, tls, "127.0.0.2")
+        assert await greeted(port, tls, "127.0.0.3")

@@ -1,14 +1,27 @@
 """Middleware and answers that every application here shares."""
 
+import asyncio
 import json
 from collections.abc import Iterable
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from swarmlearning.api.peer import peer_credential
+from swarmlearning.transport.shares import OverQuotaError, Shares
 
-def error_body(detail: str) -> bytes:
-    """`{"detail": detail}`, the form of FastAPI's errors."""
-    return json.dumps({"detail": detail}).encode()
+BYTES_A_REQUEST: Final = 16 * 1024
+"""A body counts as one more request for each of these."""
+UNSTATED_BYTES: Final = 1024 * 1024
+
+
+QUOTA: Final = "quota"
+"""The code of refusals that pass by themselves, as on the ledger (`ledger/codes.py`)."""
+
+
+def error_body(detail: str, code: str = "") -> bytes:
+    """`{"detail": detail}`, the form of FastAPI's errors; with a `code` for programs where there is one."""
+    return json.dumps({"code": code, "detail": detail} if code else {"detail": detail}).encode()
 
 
 async def send_error(send: Send, status: int, detail: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
@@ -21,6 +34,37 @@ async def send_json(send: Send, status: int, body: bytes, headers: Iterable[tupl
     fixed = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+class Paced:
+    """ASGI middleware: a request waits until its organisation has earned it; answers 429 when that takes too long.
+
+    What a request costs grows with its body, which the application would have to read.
+    """
+
+    def __init__(self, app: ASGIApp, shares: Shares) -> None:
+        self._app = app
+        self._shares = shares
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            wait = self._shares.turn(peer_credential(scope), 1 + _body_bytes(scope) // BYTES_A_REQUEST)
+        except OverQuotaError as error:
+            headers = [(b"content-type", b"application/json"), (b"retry-after", b"5")]
+            await send({"type": "http.response.start", "status": 429, "headers": headers})
+            return await send({"type": "http.response.body", "body": error_body(str(error), QUOTA)})
+        if wait:
+            await asyncio.sleep(wait)
+        return await self._app(scope, receive, send)
+
+
+def _body_bytes(scope: Scope) -> int:
+    """The size of a request's body as its head states it; where it does not, a large one."""
+    stated = {name: value for name, value in scope["headers"] if name in (b"content-length", b"transfer-encoding")}
+    if b"transfer-encoding" in stated:
+        return UNSTATED_BYTES
+    length = stated.get(b"content-length", b"0")
+    return min(int(length), UNSTATED_BYTES) if length.isdigit() and len(length) < 20 else UNSTATED_BYTES
 
 
 class BodyLimit:

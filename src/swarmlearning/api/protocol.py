@@ -1,6 +1,7 @@
 """uvicorn's HTTP/1.1 protocol with the limits that it lacks and with the peer's identity.
 
-What is bounded, and how: connections in all (the busiest party gives one up) and with one certificate (503), the head
+What is bounded, and how: connections in all (the busiest party gives one up), with one certificate and of one
+organisation (503), the head
 and the trailer of a request (431), the time a request takes to arrive (408), the answer that waits for a slow reader,
 and the time a connection lies idle. A request that arrives before the one before it is answered closes the connection:
 pipelined requests would have to be kept in memory, as many as the client cares to send.
@@ -14,11 +15,12 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from swarmlearning.api.middleware import error_body
+from swarmlearning.api.middleware import QUOTA, error_body
 from swarmlearning.api.peer import SCOPE_KEY, Connection
 from swarmlearning.transport.complaints import Complaints
 from swarmlearning.transport.listener import describe
 from swarmlearning.transport.parties import Roster, credential_of, network_of, party_of
+from swarmlearning.transport.shares import Share, Shares
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 
@@ -54,11 +56,14 @@ class PeerProtocol(HttpToolsProtocol):
         loop: asyncio.AbstractEventLoop,
         limits: Limits,
         roster: "Roster[PeerProtocol]",
+        shares: Shares,
         complaints: Complaints,
     ) -> None:
         super().__init__(config, server_state, {}, loop)
         self._limits = limits
         self._roster = roster
+        self._shares = shares
+        self._share: Share | None = None
         self._complaints = complaints
         self.lost: asyncio.Future[None] = loop.create_future()
         self._connection: Connection | None = None
@@ -78,17 +83,25 @@ class PeerProtocol(HttpToolsProtocol):
         if self._limits.unsent_bytes is not None:
             transport.set_write_buffer_limits(high=self._limits.unsent_bytes)
         dropped = self._roster.enter(self, party_of(credential, self.client))
-        allowed = self._limits.connections_per_peer
-        held = self._roster.with_certificate(credential.thumbprint)
+        self._share = self._shares.enter(credential)
         if dropped is not None:
             dropped.drop()
-        # A refused connection lives on until its answer is read: twice the number is therefore the end.
-        if dropped is not self and held > 2 * allowed:
-            self.drop()
-        elif dropped is not self and held > allowed:
-            self._refuse(503, f"more than {allowed} connections with one certificate; close some first")
-        elif dropped is not self:
-            self._start_request_timer()
+        if dropped is not self:
+            self._admit(credential.thumbprint)
+
+    def _admit(self, thumbprint: str) -> None:
+        allowed, share = self._limits.connections_per_peer, self._share
+        bounds = [(self._roster.with_certificate(thumbprint), allowed, "with one certificate", "")]
+        if share is not None:
+            whose = f"of organisation {share.organisation}, its quota of connections"
+            bounds.append((self._shares.held(share), share.connections, whose, QUOTA))
+        for held, most, which, code in bounds:
+            # A refused connection lives on until its answer is read: twice the number is therefore the end.
+            if held > 2 * most:
+                return self.drop()
+            if held > most:
+                return self._refuse(503, f"more than {most} connections {which}; close some first", code)
+        return self._start_request_timer()
 
     def drop(self) -> None:
         """Ends the connection at once, since there are too many."""
@@ -98,6 +111,7 @@ class PeerProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_request_timer()
         self._roster.leave(self)
+        self._shares.leave(self._share)
         super().connection_lost(exc)
         self.lost.set_result(None)
 
@@ -143,14 +157,14 @@ class PeerProtocol(HttpToolsProtocol):
     def _request_is_slow(self) -> None:
         self._refuse(408, f"the request did not arrive within {self._limits.request_seconds:g} seconds")
 
-    def _refuse(self, status: int, detail: str) -> None:
+    def _refuse(self, status: int, detail: str, code: str = "") -> None:
         """Answers outside of any application, where HTTP still allows it, and closes the connection."""
         self._stop_request_timer()
         if self.transport.is_closing():
             return
         self._complain(f"closed: {detail}")
         if not (self.busy and self.cycle.response_started):
-            body = error_body(detail)
+            body = error_body(detail, code)
             head = (
                 f"HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"

@@ -17,11 +17,13 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from swarmlearning.api.middleware import Paced
 from swarmlearning.api.peer import ServerError
 from swarmlearning.api.protocol import Limits, PeerProtocol
 from swarmlearning.transport.complaints import Complaints
 from swarmlearning.transport.listener import HandshakeLimits, Listener
 from swarmlearning.transport.parties import Roster
+from swarmlearning.transport.shares import ShareOf, Shares, unlimited
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +38,26 @@ class Server:
     """
 
     def __init__(
-        self, app: ASGIApp, ssl_context: ssl.SSLContext, host: str, port: int, limits: Limits | None = None
+        self,
+        app: ASGIApp,
+        ssl_context: ssl.SSLContext,
+        host: str,
+        port: int,
+        limits: Limits | None = None,
+        share_of: ShareOf = unlimited,
     ) -> None:
-        """`port` 0 is any free one. Raises `ServerError` when the context does not demand a certificate."""
+        """`port` 0 is any free one; `share_of`: what a peer's organisation may have of this server.
+
+        Raises `ServerError` when the context does not demand a certificate.
+        """
         if ssl_context.verify_mode != ssl.CERT_REQUIRED:
             raise ServerError("the TLS context must demand a client certificate (verify_mode CERT_REQUIRED)")
         self._host = host
         self._port = port
         limits = limits or Limits()
+        shares = Shares(share_of, limits.connections)
         config = uvicorn.Config(
-            _cancellable(app),
+            _cancellable(app if share_of is unlimited else Paced(app, shares)),
             interface="asgi3",
             ws="none",
             lifespan="off",
@@ -59,7 +71,7 @@ class Server:
         complaints = Complaints(logger, time.monotonic)
         self._listener = Listener(
             ssl_context,
-            lambda: PeerProtocol(config, self._state, asyncio.get_running_loop(), limits, roster, complaints),
+            lambda: PeerProtocol(config, self._state, asyncio.get_running_loop(), limits, roster, shares, complaints),
             HandshakeLimits(limits.handshakes, limits.handshake_seconds, limits.unread_seconds),
         )
         self._started = False

@@ -24,18 +24,20 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import FileIO
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from swarmlearning.api.middleware import send_error
-from swarmlearning.api.peer import peer_socket, peer_thumbprint
+from swarmlearning.api.peer import peer_credential, peer_socket, peer_thumbprint
 from swarmlearning.models.compression import CODING, Encoder, identity, pays
 from swarmlearning.models.links import Links
 from swarmlearning.models.sending import Answer, Headers, send_file
 from swarmlearning.models.store import NotHeldError, TensorStore
 from swarmlearning.tensors.digest import ModelDigest
+from swarmlearning.transport.parties import Credential
 
 LIST_HEADER: Final = "x-chunk-list-bytes"
 HEIGHT_HEADER: Final = "x-chain-height"
@@ -47,10 +49,16 @@ _RANGE: Final = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})")
 MayRead = Callable[[str, str], bool]
 OnMissing = Callable[[str], None]
 CatchUp = Callable[[int], Awaitable[None]]
+Turn = Callable[[Credential, int], float]
 
 
 async def _is_up_to_date(height: int) -> None:
     """For a node that follows no ledger."""
+
+
+def _at_once(credential: Credential, size: int) -> float:
+    """For a node that follows no ledger."""
+    return 0.0
 
 
 class RangeError(Exception):
@@ -89,13 +97,15 @@ def file_app(
     stall_seconds: float = 60.0,
     compress_below: int = 0,
     catch_up: CatchUp = _is_up_to_date,
+    turn: Turn = _at_once,
 ) -> ASGIApp:
     """Returns the application. `may_read(thumbprint, digest)` is True if the holder of a certificate may have a model.
 
     `on_missing` is called with each model that was requested and is not here: its node may believe that it is. Models
     of fewer than `compress_below` bytes may be compressed. `catch_up` waits a moment for the ledger to reach a height.
+    `turn`: the seconds until the holder of a credential may have so many bytes more.
     """
-    return _FileServer(store, may_read, on_missing, stall_seconds, compress_below, catch_up)
+    return _FileServer(store, may_read, on_missing, stall_seconds, compress_below, catch_up, turn)
 
 
 class _FileServer:
@@ -109,10 +119,12 @@ class _FileServer:
         stall_seconds: float,
         compress_below: int,
         catch_up: CatchUp,
+        turn: Turn,
     ) -> None:
         self._store = store
         self._may_read = may_read
         self._catch_up = catch_up
+        self._turn = turn
         self._on_missing = on_missing
         self._stall_seconds = stall_seconds
         self._compress_below = compress_below
@@ -170,7 +182,8 @@ class _FileServer:
         elif bundle and _accepts_compression(scope["headers"]) and await self._compression_pays(file, info.size, host):
             answer = _compressed(answer)
         with self._links.watched(host, connection):
-            await send_file(file, answer, self._readers, connection, self._stall_seconds, receive, send)
+            turn = partial(self._turn, peer_credential(scope))
+            await send_file(file, answer, self._readers, connection, self._stall_seconds, receive, send, turn)
 
     async def _compression_pays(self, file: FileIO, size: int, host: str) -> bool:
         speed = self._links.speed(host)

@@ -46,8 +46,12 @@ async def send_file(
     stall_seconds: float,
     receive: Receive,
     send: Send,
+    turn: Callable[[int], float] = lambda size: 0.0,
 ) -> None:
-    """Sends `answer`. Returns early, which makes the server close the connection, when it cannot be sent."""
+    """Sends `answer`. Returns early, which makes the server close the connection, when it cannot be sent.
+
+    `turn`: the seconds until the client may have so many bytes more.
+    """
     loop = asyncio.get_running_loop()
     gone = asyncio.create_task(_disconnected(receive))  # send() does not report it
     start, end, encode = answer.start, answer.end, answer.encode
@@ -67,6 +71,8 @@ async def send_file(
                     logger.error("%s has become shorter while it was sent", file.name)
                     return
                 start += len(piece)
+                if wait := turn(len(body)):
+                    await asyncio.sleep(wait)
                 await send_on(body)
             await send_on(b"", more=False)  # returns when the kernel has taken what was sent before
     except TimeoutError:

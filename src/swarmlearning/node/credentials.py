@@ -7,7 +7,13 @@ from cryptography import x509
 from swarmlearning.identity.certificates import CertificateError, load_der
 from swarmlearning.ledger.access import Peer, peer, registered_peer
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Authority
+from swarmlearning.ledger.contracts.network.quotas import BURST_SECONDS, limited, quotas_of
+from swarmlearning.rates import Rate
+from swarmlearning.transport.meters import Meter
 from swarmlearning.transport.parties import Credential
+from swarmlearning.transport.shares import Share
 
 
 def peer_of(chain: Chain, credential: Credential) -> Peer:
@@ -27,6 +33,32 @@ def sn_fault(chain: Chain, credential: Credential) -> str:
     if found.is_sn:
         return ""
     return found.fault or f"its certificate {found.subject!r} is that of no SN which the ledger admits"
+
+
+def organisation_of(chain: Chain, credential: Credential) -> str:
+    """ID of the organisation to which the holder of a credential belongs, registered yet or not; empty: unknown."""
+    stored = network.certificate(chain.world, credential.thumbprint)
+    if stored is not None:
+        return stored.organisation
+    root = chain.world.get(f"authority/{credential.authority}", Authority)
+    return root.organisation if root else ""
+
+
+def share_of(chain: Chain, credential: Credential) -> Share | None:
+    """The part of a server that its organisation may have; None where one organisation is alone."""
+    if not limited(chain.world):
+        return None
+    own = organisation_of(chain, credential)
+    quotas = quotas_of(chain.world, own)
+    return Share(own, quotas.connections, quotas.requests)
+
+
+def model_turn(chain: Chain, meter: Meter, credential: Credential, size: int) -> float:
+    """Returns the seconds until a peer's organisation has earned so many bytes of models from this node."""
+    if not limited(chain.world):
+        return 0.0
+    own = organisation_of(chain, credential)
+    return meter.turn(own, Rate(quotas_of(chain.world, own).model_bytes, BURST_SECONDS), size) or 0.0
 
 
 @lru_cache(maxsize=1024)

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -33,6 +34,7 @@ from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.checkpoints import Checkpoints
+from swarmlearning.node.credentials import model_turn, share_of
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError, Superseded
 from swarmlearning.node.expiry import warn_of_authorities
@@ -48,6 +50,9 @@ from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
 from swarmlearning.sl.readers import may_read
+from swarmlearning.transport.meters import Meter
+from swarmlearning.transport.parties import Credential
+from swarmlearning.transport.shares import Share
 from swarmlearning.views.contracts import open_text
 
 logger = logging.getLogger("swarm.SL")
@@ -138,7 +143,7 @@ async def _take_part(
     driver.narrator.outage = lambda: heartbeat.outage
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
     files = _files(settings, place, follower, driver)
-    server = Server(files, server_context(identity), host, settings.fs_port, Limits())
+    server = Server(files, server_context(identity), host, settings.fs_port, Limits(), partial(_share_of, follower))
     height = await _contact(follower)
     checkpoints = Checkpoints(settings.data_dir)
     if (verified := checkpoints.read(place.network)) is not None:
@@ -179,13 +184,19 @@ def _report_open(follower: Follower) -> None:
 
 
 def _files(settings: SlSettings, place: DataDirectory, follower: Follower, driver: Driver) -> ASGIApp:
+    meter = Meter()
     return file_app(
         driver.store,
         lambda thumbprint, digest: may_read(follower.chain, place.uid, thumbprint, digest),
         driver.missed,
         compress_below=settings.compress_below,
         catch_up=lambda height: _catch_up(follower, height),
+        turn=lambda credential, size: model_turn(follower.chain, meter, credential, size),
     )
+
+
+def _share_of(follower: Follower, credential: Credential) -> Share | None:
+    return share_of(follower.chain, credential)
 
 
 async def _catch_up(follower: Follower, height: int) -> None:

@@ -23,6 +23,7 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.node.credentials import share_of
 from swarmlearning.ordering.etcd.gateway import Gateway, Member
 from swarmlearning.ordering.etcd.log import HEAD_KEY, Archive, EtcdLog
 from swarmlearning.ordering.etcd.member import QUOTA_BYTES, EtcdMember, cluster_host, peer_url
@@ -67,7 +68,13 @@ class Cluster:
         self._directory = directory
         admission = Admission(chain)
         self._proxy = Proxy(client_context(identity), admission)
-        self._gate = Gate(server_context(identity), cluster_host(uid), lambda: self._member.peer_socket, admission)
+        self._gate = Gate(
+            server_context(identity),
+            cluster_host(uid),
+            lambda: self._member.peer_socket,
+            admission,
+            lambda credential: share_of(chain(), credential),
+        )
         self._member = EtcdMember(binary, directory, uid, lambda: self._proxy.url)
         self._gateway: Gateway | None = None
         self._remote = RemoteLog(file, others)

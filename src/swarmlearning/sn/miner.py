@@ -28,6 +28,7 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import WINDOW, SignedTransaction
 from swarmlearning.ledger.world import World
 from swarmlearning.ordering.protocols import ConflictError, Head, Log, OrderingError, UnavailableError
+from swarmlearning.sn.queue import FairQueue
 from swarmlearning.views.names import name_of, node_names
 
 logger = logging.getLogger("swarm.blCnt")
@@ -35,15 +36,21 @@ logger = logging.getLogger("swarm.blCnt")
 T = TypeVar("T")
 
 MAX_PENDING = 4096
+MAX_PENDING_OF_ONE = 1024
+"""Transactions of one organisation that wait."""
 MAX_BATCH = 512
+MAX_BATCH_OF_MANY = 64
+"""Transactions of one block where organisations share the SN: whoever comes meanwhile waits for no more than these."""
 HEADER_ROOM = 4096
 READ_BATCH = 256
 RECENT_BLOCKS = 64
 RECENT_STATES = 1024
 CROWD = 8
-"""So many waiting transactions are many."""
+"""So many waiting transactions of one organisation are many; where another one has fewer, no turn is waited for."""
 TURN_SECONDS = 0.02
 """About as long as it takes a block to be sealed and to reach the others."""
+OWN = ""
+"""The party of the SN itself."""
 STOPS = "this SN stops, and may not have ordered the transaction; send it again, or to another SN"
 
 
@@ -78,7 +85,7 @@ class Miner:
         self._uid = uid
         self._signer = signer
         self._clock = clock
-        self._pending: deque[_Pending] = deque()
+        self._pending: FairQueue[_Pending] = FairQueue()
         self._answers: dict[str, asyncio.Future[int]] = {}
         self._heights: OrderedDict[str, int] = OrderedDict()
         self._recent: OrderedDict[int, bytes] = OrderedDict()
@@ -87,6 +94,7 @@ class Miner:
         self._sealer, self._took_at = "", 0.0
         self._doubt = asyncio.Event()
         self._wanted = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._advanced = asyncio.Condition()
         self._stopped = False
 
@@ -126,15 +134,17 @@ class Miner:
         await self._advance(raw, self.chain.append(raw))
 
     async def submit(self, raw: str) -> int:
-        """Height of the committed block with this transaction; the same bytes again give the same answer.
+        """Height of the committed block with this transaction of the SN's own; the same bytes give the same answer.
 
         Raises `MalformedError`, and what `commit` raises.
         """
         return await self.commit(self.chain.rules.parse(raw))
 
-    async def commit(self, signed: SignedTransaction) -> int:
-        """The same for a transaction that has been parsed. Raises `Rejection`, `BusyError`, `BehindError`, or
-        `OrderingError`."""
+    async def commit(self, signed: SignedTransaction, party: str = OWN) -> int:
+        """The same for a transaction that has been parsed, from whoever this is: organisations take turns.
+
+        Raises `Rejection`, `BusyError`, `BehindError`, or `OrderingError`.
+        """
         if (height := self._heights.get(signed.id)) is not None:
             return height
         answer = self._answers.get(signed.id)
@@ -143,11 +153,16 @@ class Miner:
                 raise UnavailableError(STOPS)
             if len(self._answers) >= MAX_PENDING:
                 raise BusyError(f"{MAX_PENDING} transactions are waiting already; send it again in a moment")
+            if self._pending.waiting(party) >= MAX_PENDING_OF_ONE:
+                raise BusyError(
+                    f"{MAX_PENDING_OF_ONE} transactions of organisation {party} wait already; send it again in a moment"
+                )
             answer = asyncio.get_running_loop().create_future()
             answer.add_done_callback(lambda done: self._answered(signed.id, done))
             self._answers[signed.id] = answer
-            self._pending.append(_Pending(signed, answer))
+            self._pending.put(party, _Pending(signed, answer))
             self._wanted.set()
+            self._arrived.set()
         return await asyncio.shield(answer)
 
     def _answered(self, transaction: str, answer: asyncio.Future[int]) -> None:
@@ -197,14 +212,23 @@ class Miner:
         """Waits for transactions. Where many come the SNs take turns, by UID after who has sealed last: a lost race
         costs all of them time, and without turns the fastest SN would win every one."""
         await self._wanted.wait()
-        if len(self._pending) >= CROWD:
-            await asyncio.sleep(self._took_at + self._rank() * TURN_SECONDS - asyncio.get_running_loop().time())
+        loop = asyncio.get_running_loop()
+        turn = self._took_at + self._rank() * TURN_SECONDS
+        while self._pending.fewest >= CROWD and loop.time() < turn:
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(turn):
+                    await self._arrived.wait()
 
     def _rank(self) -> int:
         """The number of SNs whose turn comes before this one's; a witness, which has no API, has none."""
         sns = [sn.uid for sn in network.admitted(self.chain.world) if "api" in sn.addresses]
         after = [*(uid for uid in sns if uid > self._sealer), *(uid for uid in sns if uid <= self._sealer)]
         return after.index(self._uid) if self._uid in after else len(after)
+
+    def next_time(self) -> int:
+        """Block time of a block that was sealed now."""
+        return self.chain.next_time(self._clock())
 
     async def block(self, height: int) -> bytes | None:
         """The raw block of this height, None beyond the head."""
@@ -252,7 +276,8 @@ class Miner:
         What could not be sealed, because another SN was faster or the log is unavailable (raises `UnavailableError`),
         waits on. It may be on the chain all the same: then `load` finds it.
         """
-        batch, world, time_ms = self._judge()
+        taken, world, time_ms = self._judge()
+        batch = [pending for _, pending in taken]
         if not self._pending:
             self._wanted.clear()
         if not batch:
@@ -264,7 +289,7 @@ class Miner:
                 raise OrderingError(f"this SN cannot seal block {step.chain.height}: {step.void}")
             await self._log.append(Head(self.chain.height, self.chain.hash), block.raw)
         except (ConflictError, UnavailableError) as error:
-            self._pending.extendleft(reversed(batch))
+            self._pending.put_back(taken)
             self._wanted.set()
             if isinstance(error, UnavailableError):
                 raise
@@ -279,16 +304,15 @@ class Miner:
             pending.answer.set_result(self.chain.height)
         return True
 
-    def _judge(self) -> tuple[list[_Pending], World, int]:
-        """The next batch of pending transactions that still hold, and the world after them."""
-        time_ms = self.chain.next_time(self._clock())
-        world, batch, size = self.chain.world, list[_Pending](), HEADER_ROOM
-        while self._pending and len(batch) < MAX_BATCH:
-            pending = self._pending[0]
-            size += len(pending.signed.raw) + 3
+    def _judge(self) -> tuple[list[tuple[str, _Pending]], World, int]:
+        """The next batch of pending transactions that still hold, with their parties, and the world after them."""
+        time_ms = self.next_time()
+        world, batch, size = self.chain.world, list[tuple[str, _Pending]](), HEADER_ROOM
+        for _ in range(min(len(self._pending), self._most())):
+            size += len(self._pending.next()[1].signed.raw) + 3
             if size > MAX_BLOCK:
                 break
-            self._pending.popleft()
+            party, pending = self._pending.take()
             if (height := self._heights.get(pending.signed.id)) is not None:
                 pending.answer.set_result(height)  # lost a race, but another SN's block held it too
                 continue
@@ -306,8 +330,11 @@ class Miner:
                 pending.answer.set_exception(error)
             else:
                 world = after
-                batch.append(pending)
+                batch.append((party, pending))
         return batch, world, time_ms
+
+    def _most(self) -> int:
+        return MAX_BATCH_OF_MANY if len(network.organisations(self.chain.world)) > 1 else MAX_BATCH
 
     def _require_seal(self, world: World, time_ms: int) -> None:
         """Refuses a transaction after which this SN could not seal the block: the whole batch would fail.

@@ -21,6 +21,7 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.node.checkpoints import Checkpoints
+from swarmlearning.node.credentials import share_of
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.expiry import warn_of_authorities
@@ -355,6 +356,7 @@ class _Sn:
             self._host,
             settings.api_port,
             Limits(connections=1024, connections_per_peer=512, unsent_bytes=UNSENT_BYTES),
+            lambda credential: share_of(self._miner.chain, credential),
         )
         await server.start()
         tasks.create_task(server.wait())  # raises what breaks the serving

@@ -2,7 +2,8 @@
 
 Unfinished handshakes are bounded in number and time. When there are too many, one from the network that has the most
 is dropped: a connection that has not sent a byte before one that has, then the oldest. So an outsider who only connects
-pushes out himself, and a member behind a slow link keeps the round trips that its handshake needs.
+pushes out himself, and a member behind a slow link keeps the round trips that its handshake needs. A handshake costs as
+much as several requests, so those from one network are begun at a bounded rate: more of them wait.
 """
 
 import asyncio
@@ -18,7 +19,9 @@ from typing import Any, Final
 
 from swarmlearning.address import join
 from swarmlearning.errors import UserError
+from swarmlearning.rates import Rate
 from swarmlearning.transport.complaints import Complaints
+from swarmlearning.transport.meters import Meter
 from swarmlearning.transport.parties import network_of
 
 logger = logging.getLogger(__name__)
@@ -26,6 +29,8 @@ logger = logging.getLogger(__name__)
 _BACKLOG: Final = 128
 _PAUSE_SECONDS: Final = 0.2
 _SHUTDOWN_SECONDS: Final = 5.0
+_PACE: Final = Rate(64, 8)
+"""Handshakes a second from one network: all nodes of a site may start at once behind one address."""
 _SCARCITY: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -67,6 +72,7 @@ class Listener:
         self._limits = limits or HandshakeLimits()
         self._newcomers: dict[_Newcomer, asyncio.Task[None]] = {}  # in the order of their coming
         self._complaints = Complaints(logger, time.monotonic)
+        self._begun = Meter()
         self._socket: socket.socket | None = None
         self._over: asyncio.Future[None] | None = None
 
@@ -143,14 +149,24 @@ class Listener:
         # A task that is cancelled before it has begun never sees its socket.
         task.add_done_callback(lambda done: newcomer.socket.close() if done.cancelled() else None)
 
+    async def _turn(self, newcomer: _Newcomer) -> None:
+        """Waits until a handshake with this network may begin. Raises `TimeoutError` where that takes too long."""
+        wait = self._begun.turn(newcomer.network, _PACE, patience=self._limits.seconds)
+        if wait is None:
+            self._complaints.warn(newcomer.network, "connection from %s dropped: too many at once", newcomer.network)
+            raise TimeoutError
+        if wait:
+            await asyncio.sleep(wait)
+
     async def _handshake(self, newcomer: _Newcomer) -> None:
         try:
             async with asyncio.timeout(self._limits.seconds):
                 await _readable(newcomer.socket)
+                newcomer.silent = False
+                await self._turn(newcomer)
         except TimeoutError:
             newcomer.socket.close()
             return
-        newcomer.silent = False
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._make_protocol,

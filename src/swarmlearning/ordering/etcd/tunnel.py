@@ -27,6 +27,7 @@ from swarmlearning.address import join
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.transport.listener import Listener, ListenError, describe
 from swarmlearning.transport.parties import Credential, Roster, credential_of, party_of
+from swarmlearning.transport.shares import Share, ShareOf, Shares, unlimited
 
 logger = logging.getLogger("swarm.p2p")
 
@@ -194,8 +195,17 @@ class Gate(_Connections):
     member that was at this address before: its messages would break this one.
     """
 
-    def __init__(self, tls: ssl.SSLContext, cluster_host: str, member: Callable[[], Path], registry: Registry) -> None:
+    def __init__(
+        self,
+        tls: ssl.SSLContext,
+        cluster_host: str,
+        member: Callable[[], Path],
+        registry: Registry,
+        share_of: ShareOf = unlimited,
+    ) -> None:
         super().__init__()
+        self._shares = Shares(share_of, MAX_CONNECTIONS)
+        self._held: dict[asyncio.StreamWriter, Share] = {}
         self._cluster_host = cluster_host.encode()
         self._member = member
         self._registry = registry
@@ -226,6 +236,14 @@ class Gate(_Connections):
         if not self._registry.admits(credential):
             self._log_refusal(credential.thumbprint, address)
             return False
+        share = self._shares.enter(credential)
+        if share is not None:
+            self._held[writer] = share
+            if self._shares.held(share) > share.connections:
+                text = "P2P connection dropped: organisation %s has %d already, its quota of connections"
+                logger.warning(text, share.organisation, share.connections)
+                self._leave(writer)
+                return False
         self._credentials[writer] = credential
         dropped = self._roster.enter(writer, party_of(credential, address))
         if dropped is not None:
@@ -243,6 +261,7 @@ class Gate(_Connections):
     def _leave(self, writer: asyncio.StreamWriter) -> None:
         self._credentials.pop(writer, None)
         self._roster.leave(writer)
+        self._shares.leave(self._held.pop(writer, None))
 
     def _log_refusal(self, thumbprint: str, address: object) -> None:
         again = thumbprint in self._refused

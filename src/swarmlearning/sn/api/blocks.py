@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
@@ -14,8 +15,8 @@ from starlette.types import Message, Receive, Scope, Send
 from swarmlearning.api.peer import peer_credential, peer_thumbprint
 from swarmlearning.ledger.codes import Code
 from swarmlearning.node.credentials import peer_of
-from swarmlearning.sn.api.service import Service, refusals, refused
-from swarmlearning.sn.miner import Miner
+from swarmlearning.sn.api.service import Service, Sn, refusals, refused
+from swarmlearning.transport.parties import Credential
 
 logger = logging.getLogger("swarm.api")
 
@@ -24,6 +25,8 @@ COMMENT_SECONDS = 2.0
 STREAM_BATCH = 64
 STREAMS_PER_CERTIFICATE = 128
 """Nodes may share a certificate; each follows one stream."""
+LEAST_BYTES = 8 * 1024
+"""A small block counts as so many bytes of history: it is the sending that costs."""
 SLOW_SECONDS = 60.0
 """A reader that does not make room for the next block within this time is cut off; it can resume at any height."""
 
@@ -71,24 +74,32 @@ class BlockStream(StreamingResponse):
 async def stream(sn: Service, request: Request, start: From = 0) -> Response:
     """Every block from a height on, as server-sent events: id = height, data = the block. Ends with a revocation."""
     thumbprint = peer_thumbprint(request.scope)
+    credential = peer_credential(request.scope)
+    own, quotas = sn.quotas_of(credential)
     if sn.streams[thumbprint] >= STREAMS_PER_CERTIFICATE:
         detail = f"{STREAMS_PER_CERTIFICATE} block streams with one certificate already; close some first"
         return refused(sn, Code.UNAVAILABLE, detail, 503)
-    sn.streams[thumbprint] += 1
+    if quotas and sn.streams[own] >= quotas.streams:
+        detail = f"organisation {own} has {quotas.streams} block streams, its quota of streams; close some first"
+        return refused(sn, Code.QUOTA, detail, 429)
+    readers = Counter((thumbprint, own))
+    sn.streams.update(readers)
 
     def end() -> None:
-        sn.streams[thumbprint] -= 1
-        if not sn.streams[thumbprint]:
-            del sn.streams[thumbprint]
+        sn.streams.subtract(readers)
+        for reader in readers:
+            if not sn.streams[reader]:
+                del sn.streams[reader]
 
-    credential = peer_credential(request.scope)
-    return BlockStream(_events(sn.miner, start, lambda: peer_of(sn.miner.chain, credential).may_read), end)
+    may_read = lambda: peer_of(sn.miner.chain, credential).may_read  # noqa: E731
+    return BlockStream(_events(sn, start, credential, may_read), end)
 
 
 @router.get("/blocks/{height}", response_class=Response, responses=refusals(404, 422))
-async def block(sn: Service, height: int) -> Response:
+async def block(sn: Service, height: int, request: Request) -> Response:
     """One block, its exact bytes."""
     raw = await sn.miner.block(height) if height >= 0 else None
+    await _earn(sn, peer_credential(request.scope), raw or b"")
     if raw is None:
         return refused(sn, Code.NO_BLOCK, f"the chain ends at block {sn.miner.chain.height}", 404)
     return Response(raw, media_type="application/json")
@@ -106,7 +117,16 @@ async def state(sn: Service, height: int) -> Response:
     return JSONResponse(found._asdict())
 
 
-async def _events(miner: Miner, start: int, may_read: Callable[[], bool]) -> AsyncIterator[bytes]:
+async def _earn(sn: Sn, credential: Credential, raw: bytes) -> None:
+    """Waits until the reader's organisation has earned a block that is not new."""
+    if wait := sn.history_turn(credential, max(len(raw), LEAST_BYTES)):
+        await asyncio.sleep(wait)
+
+
+async def _events(sn: Sn, start: int, credential: Credential, may_read: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """The stream. What was on the chain before it began counts as history; what comes new is everybody's."""
+    miner = sn.miner
+    known = miner.chain.height
     while may_read():
         try:
             async with asyncio.timeout(COMMENT_SECONDS):
@@ -115,5 +135,7 @@ async def _events(miner: Miner, start: int, may_read: Callable[[], bool]) -> Asy
             yield b": still here\n\n"
             continue
         for raw in await miner.blocks(start, STREAM_BATCH):
+            if start <= known:
+                await _earn(sn, credential, raw)
             yield b"id: %d\ndata: %b\n\n" % (start, raw)
             start += 1

@@ -11,15 +11,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from swarmlearning.ledger.bodies import Quotas
 from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.network.quotas import BURST_SECONDS, limited, quotas_of
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.node.credentials import organisation_of
 from swarmlearning.ordering.etcd.presence import STATE_SECONDS
 from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.rates import Rate
 from swarmlearning.sn.api.shared import Shared
 from swarmlearning.sn.engine import Engine
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.status import status_of
+from swarmlearning.transport.meters import Meter
+from swarmlearning.transport.parties import Credential
 
 REPORT_SECONDS = 2 * STATE_SECONDS
 """An SN that follows has reported a height within this time after it had the block."""
@@ -31,7 +37,7 @@ FAILURES = (Rejection, MalformedError, OrderingError)
 class Sn:
     """One SN: `fault` gives the difference between it and the other SNs, empty when there is none.
 
-    `streams`: open block streams by certificate.
+    `streams`: open block streams, by certificate and by organisation.
     """
 
     miner: Miner
@@ -39,6 +45,18 @@ class Sn:
     uid: str
     fault: Callable[[], str]
     streams: Counter[str] = field(default_factory=Counter)
+    history: Meter = field(default_factory=Meter)
+
+    def quotas_of(self, credential: Credential) -> tuple[str, Quotas | None]:
+        """The organisation of a peer, and its quotas; None where one organisation is alone."""
+        chain = self.miner.chain
+        own = organisation_of(chain, credential)
+        return own, quotas_of(chain.world, own) if limited(chain.world) else None
+
+    def history_turn(self, credential: Credential, size: int) -> float:
+        """Returns the seconds until the peer's organisation has earned so many bytes of blocks that are not new."""
+        own, quotas = self.quotas_of(credential)
+        return self.history.turn(own, Rate(quotas.history_bytes, BURST_SECONDS), size) or 0.0 if quotas else 0.0
 
     @cached_property
     def status(self) -> Shared[bytes]:

@@ -6,14 +6,19 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from swarmlearning.api.middleware import send_json
+from swarmlearning.api.peer import peer_credential
 from swarmlearning.ledger.bodies import Register
 from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network.quotas import refuse_excess
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import Transaction
+from swarmlearning.node.credentials import organisation_of
 from swarmlearning.sn.api.service import FAILURES, Service, Sn, answer_to, refusals
 from swarmlearning.sn.engine import LOCAL_ONLY
 
 PATH = "/transactions"
+UNKNOWN = "unknown"
 BODY = {"requestBody": {"required": True, "content": {"application/jose": {"schema": {"type": "string"}}}}}
 
 
@@ -32,7 +37,9 @@ async def submit(sn: Service, request: Request) -> Response:
 
     Sending the same bytes again is always safe.
     """
-    return JSONResponse({"height": await _commit(sn, await request.body())})  # described here; `Submit` answers first
+    return JSONResponse(
+        {"height": await _commit(sn, await request.body(), request.scope)}
+    )  # described here; `Submit` answers first
 
 
 class Submit:
@@ -46,17 +53,21 @@ class Submit:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             return await self._app(scope, receive, send)
         try:
-            height = await _commit(self._sn, (await receive()).get("body", b""))
+            height = await _commit(self._sn, (await receive()).get("body", b""), scope)
         except FAILURES as error:
             return await answer_to(self._sn, error)(scope, receive, send)
         return await send_json(send, 200, b'{"height":%d}' % height)
 
 
-async def _commit(sn: Sn, body: bytes) -> int:
+async def _commit(sn: Sn, body: bytes, scope: Scope) -> int:
+    chain, party = sn.miner.chain, organisation_of(sn.miner.chain, peer_credential(scope))
     signed = sn.miner.chain.rules.parse(body.decode("ascii", errors="replace"))
     if sn.engine.name == "local":
         _refuse_second_sn(signed.content, sn.uid)
-    return await sn.miner.commit(signed)
+    signer = network.certificate(chain.world, signed.signer)
+    if signer is not None and signer.organisation == party:  # what nobody has to judge costs little
+        refuse_excess(chain.world, signer, sn.miner.next_time())
+    return await sn.miner.commit(signed, party or UNKNOWN)
 
 
 def _refuse_second_sn(content: Transaction, uid: str) -> None:

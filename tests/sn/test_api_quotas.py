@@ -1,0 +1,98 @@
+"""What an SN grants to organisations that share it: over real connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from support.certs import make_workspace
+from support.local_sn import Member, member, running_sn
+from support.uids import uid
+from swarmlearning.api.client import Refusal
+from swarmlearning.ledger.bodies import Announce, NodeType, Quotas, SetQuotas
+
+OWNERS: dict[str, tuple[str, NodeType]] = {
+    "SWCI-1": ("CA-1", "SWCI"),
+    "SL-1": ("CA-1", "SL"),
+    "SWCI-2": ("CA-2", "SWCI"),
+    "SL-2": ("CA-2", "SL"),
+}
+
+
+class Network:
+    """An SN of the organisation `ca-1`, and registered nodes of it and of `ca-2`, by name."""
+
+    def __init__(self, nodes: dict[str, Member]) -> None:
+        self.nodes = nodes
+
+    async def limit(self, quotas: Quotas) -> None:
+        """Gives `ca-2` these quotas: both organisations sign."""
+        for operator in ("SWCI-1", "SWCI-2"):
+            await self.nodes[operator].send(SetQuotas("ca-2", quotas))
+
+
+@pytest_asyncio.fixture
+async def shared(tmp_path: Path) -> AsyncIterator[Network]:
+    make_workspace(tmp_path / "cert", ["SN-1"])
+    for name, (authority, _) in OWNERS.items():
+        make_workspace(tmp_path / "cert", [name], ca_name=authority)
+    identities = make_workspace(tmp_path / "cert", ["SN-1", "SWCI-1", "SL-1"])
+    identities |= make_workspace(tmp_path / "cert", ["SWCI-2", "SL-2"], ca_name="CA-2")
+    async with running_sn(tmp_path / "sn", identities["SN-1"]) as sn, AsyncExitStack() as stack:
+        nodes: dict[str, Member] = {}
+        for name, (_, kind) in OWNERS.items():
+            made = member(sn["api"], identities[name], uid(name.lower()), kind)
+            nodes[name] = await stack.enter_async_context(made)
+            await nodes[name].register()
+        yield Network(nodes)
+
+
+async def test_block_streams_of_one_organisation_are_bounded_by_its_quota_and_others_read_on(shared: Network) -> None:
+    await shared.limit(Quotas(streams=1))
+    two, one = shared.nodes["SL-2"].client, shared.nodes["SL-1"].client
+    async with aclosing(two.blocks(0)) as first:
+        await anext(first)
+        operator = shared.nodes["SWCI-2"].client
+        with pytest.raises(Refusal, match=r"organisation ca-2 has 1 block streams, its quota of streams") as refused:
+            await anext(operator.blocks(0))
+        assert refused.value.code == "quota"
+        async with aclosing(one.blocks(0)) as other:
+            await anext(other)
+
+
+async def test_an_organisation_waits_for_past_blocks_over_its_quota_but_not_for_new_ones(shared: Network) -> None:
+    await shared.limit(Quotas(history_bytes=1))
+    sl = shared.nodes["SL-1"]
+    head = (await sl.catch_up()).height
+    async with aclosing(shared.nodes["SL-2"].client.blocks(0)) as past, aclosing(sl.client.blocks(0)) as other:
+        await anext(past)
+        waiting = asyncio.ensure_future(anext(past))
+        for _ in range(head + 1):
+            await anext(other)
+        async with aclosing(shared.nodes["SWCI-2"].client.blocks(head + 1)) as new:
+            coming = asyncio.ensure_future(anext(new))
+            await sl.send(Announce({}))
+            await coming
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_transactions_over_the_quota_of_an_organisation_are_refused_and_those_of_others_are_committed(
+    shared: Network,
+) -> None:
+    await shared.limit(Quotas(transactions=1))
+    sl = shared.nodes["SL-2"]
+
+    async def flood() -> None:
+        for _ in range(30):
+            await sl.send(Announce({}))
+
+    with pytest.raises(Refusal, match="organisation ca-2 has used its quota of 1 transactions a second") as refused:
+        await flood()
+    assert refused.value.code == "quota"
+    await shared.nodes["SL-1"].send(Announce({}))
+    await shared.nodes["SWCI-2"].send(Announce({}))
