@@ -22,7 +22,7 @@ def trained() -> Ledger:
     ledger = Ledger()
     for uid in ("sl-1", "sl-2"):
         ledger.join(uid)
-    ledger.append(b"void")
+    ledger.void()
     for uid in ("sl-1", "sl-2"):
         ledger.send(uid, session())
     for digest, uid in (("1" * 64, "sl-1"), ("2" * 64, "sl-2")):
@@ -56,7 +56,7 @@ def test_a_restored_chain_accepts_the_same_blocks_and_comes_to_the_same_states()
     restored = decode(encode(ledger.chain))
     for number in range(3):
         ledger.send("sl-1", Announce({"fs": f"here:{number + 1}"}), network.CONTRACT)
-        ledger.append(b"void again")
+        ledger.void()
         for raw in ledger.blocks[-2:]:
             restored = restored.append(raw).chain
         assert encode(restored) == encode(ledger.chain)
@@ -110,8 +110,7 @@ def test_a_checkpoint_belongs_to_one_head_only() -> None:
 
 def test_a_void_slot_is_no_head_for_a_checkpoint_since_nobody_sealed_the_state_after_it() -> None:
     ledger = trained()
-    ledger.append(b"void")
-    assert not is_head(ledger.chain, b"void")
+    assert not is_head(ledger.chain, ledger.void())
 
 
 def test_a_checkpoint_with_a_state_that_nobody_sealed_is_not_used_although_its_digest_is_right() -> None:

@@ -12,12 +12,13 @@ import pytest
 from support.certs import authority_in, make_workspace
 from support.fixtures import SECONDS
 from support.local_sn import member, running_sn
-from support.network import Ledger, session
+from support.network import Ledger, read, session
 from support.ports import fixed_port
 from support.scripted_sn import STATUS, scripted_sn
 from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
+from swarmlearning.ledger.block import seal
 from swarmlearning.ledger.bodies import Announce, Revoke
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.checkpoint import decode, encode
@@ -163,20 +164,26 @@ async def test_a_chain_without_a_genesis_ends_a_follower(ledger: Ledger, identit
     assert "sent an invalid block" in await refusal(ledger.blocks[1:2], identities)
 
 
-async def test_a_forged_block_is_void_and_changes_nothing(
+async def test_a_void_block_changes_nothing(
     ledger: Ledger, identities: Identities, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Sealed by a node that is no SN: its height is used up, everybody skips it alike."""
-    signed = ledger.write("sl-2", "network", Announce({"fs": "there:1"}))
-    forged = ledger.seal(signed, sealer="sl-2")
+    before = ledger.chain.world.state_hash()
+    ledger.void()
     with caplog.at_level(logging.ERROR):
         async with (
-            scripted_sn(identities["SN-1"], [*ledger.blocks, forged]) as sn,
+            scripted_sn(identities["SN-1"], ledger.blocks) as sn,
             following([sn.address], identities["SL-1"]) as follower,
         ):
             chain = await follower.reached(6)
-    assert chain.world.state_hash() == ledger.chain.world.state_hash()
+    assert chain.world.state_hash() == before
     assert "block 6 is void: " in caplog.text
+
+
+async def test_a_follower_does_not_believe_an_sn_that_sends_what_no_sn_has_sealed(
+    ledger: Ledger, identities: Identities
+) -> None:
+    forged = seal(read(ledger.seal()).header, [], ledger.actors["sl-2"].signer).raw
+    assert "height 6 is no block" in await refusal([*ledger.blocks, forged], identities)
 
 
 async def test_a_slow_reader_of_a_follower_skips_states_and_gets_the_newest(

@@ -130,12 +130,12 @@ async def test_networks_are_kept_apart(identities: dict[str, Identity], tmp_path
 async def test_a_void_block_is_a_problem_in_every_report_and_what_follows_it_is_read(
     sn: ScriptedSn, ledger: Ledger, identities: dict[str, Identity], tmp_path: Path
 ) -> None:
-    ledger.append(b"void")
+    void = ledger.void()
     first = await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
     finish(ledger)
     second = await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
     third = await reported(sn, ledger, identities["UI-1"], tmp_path / "kept")
-    assert first.problem.startswith(f"block {ledger.blocks.index(b'void')} is void")
+    assert first.problem.startswith(f"block {ledger.blocks.index(void)} is void")
     assert first.problem == second.problem
     assert second == third == recorded(ledger.blocks, "")
     assert not first.over

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,11 +15,11 @@ from support.etcd import Cluster
 from support.tools import needs
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
-from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError
-from swarmlearning.ordering.etcd.log import EtcdLog
+from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, put
+from swarmlearning.ordering.etcd.log import HEAD_KEY, EtcdLog, _encode, _key
 from swarmlearning.ordering.etcd.member import cluster_host, peer_url
 from swarmlearning.ordering.etcd.presence import EtcdPresence
-from swarmlearning.ordering.protocols import EMPTY, ConflictError, Lease
+from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, Lease
 from swarmlearning.views.training import TrainingProgress
 
 pytestmark = needs("etcd")
@@ -68,6 +69,42 @@ async def test_races_for_a_height_have_one_winner(cluster: Cluster, tmp_path: Pa
         for log in logs:
             await log.read(height, 10)
     assert len({tuple(await log.read(0, 20)) for log in logs}) == 1
+
+
+@pytest.mark.parametrize("watching", [True, False])
+async def test_what_is_passed_over_is_replaced_by_the_next_entry_for_all(
+    cluster: Cluster, tmp_path: Path, watching: bool
+) -> None:
+    """An SN with its hands in etcd writes two entries, and the head after them, that are no blocks."""
+    logs = make_logs(cluster, tmp_path)
+    tasks = [asyncio.create_task(log.run()) for log in logs if watching]
+    head = await logs[0].append(EMPTY, b"genesis")
+    for log in logs[1:]:
+        await log.wait_for_append(-1) if watching else None
+        assert await log.read(0, 10) == [b"genesis"]
+    junk = Head(2, sha256(b"more junk").hexdigest())
+    entries = [put(_key(1), b"junk"), put(_key(2), b"more junk"), put(HEAD_KEY, _encode(junk))]
+    assert await cluster.hosts[2].gateway.transact([], entries)
+    for log in logs:
+        async with asyncio.timeout(30):
+            await log.wait_for_append(0) if watching else None
+            assert (await log.read(1, 10))[0] == b"junk"
+        await log.pass_over(1)
+        assert await log.read(1, 10) == []
+    async with asyncio.timeout(60):
+        head = await logs[1].append(head, b"first")
+        for log in (logs[0], logs[2]):
+            await log.wait_for_append(0) if watching else None
+            while not (found := await log.read(1, 1)):
+                await log.wait_for_append(0) if watching else None
+            assert found == [b"first"]
+        if (await logs[0].read(2, 1)) == [b"more junk"]:
+            await logs[0].pass_over(2)
+        head = await logs[0].append(head, b"second")
+    assert await logs[0].read(0, 10) == [b"genesis", b"first", b"second"]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_blocks_that_etcd_has_deleted_come_from_other_sns(cluster: Cluster, tmp_path: Path) -> None:

@@ -309,3 +309,14 @@ def test_reading_a_log_offline_changes_nothing(path: Path) -> None:
     assert read_chain_file(path)
     after = {file.name: file.read_bytes() for file in path.parent.iterdir() if not file.name.endswith("-shm")}
     assert before == after
+
+
+async def test_an_entry_that_is_passed_over_is_gone_and_its_height_is_free(tmp_path: Path) -> None:
+    log = LocalLog(tmp_path / "chain.sqlite")
+    head = await log.append(EMPTY, b"genesis")
+    await log.append(await log.append(head, b"junk"), b"more junk")
+    await log.pass_over(1)
+    assert (log.newest, await log.head()) == (head, head)
+    await log.append(head, b"first")
+    assert await log.read(0, 10) == [b"genesis", b"first"]
+    log.close()

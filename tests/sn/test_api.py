@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import aiohttp
+import msgspec
 import pytest
 
 from support.certs import stranger
 from support.local_sn import Member, fetch, member
 from support.mining import Site, engine_of, full_disk
-from support.network import CONTRACT, session
+from support.network import CONTRACT, read, session
 from swarmlearning import __version__
 from swarmlearning.api import answers
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
@@ -22,7 +23,7 @@ from swarmlearning.api.protocol import Limits
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
-from swarmlearning.ledger.block import MAX_BLOCK
+from swarmlearning.ledger.block import MAX_BLOCK, seal
 from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
@@ -239,6 +240,19 @@ async def test_the_api_reports_its_health_and_that_it_is_up(sn: dict[str, str], 
     assert await fetch(sn["api"], identities["SL-1"], "/is_up") == (200, "text/plain", "OK")
     status, _, text = await fetch(sn["api"], identities["SL-1"], "/health")
     assert (status, json.loads(text)) == (200, {"ready": True, "height": 1})
+
+
+async def test_an_sn_does_not_order_for_another_what_no_sn_has_sealed(
+    sn: dict[str, str], identities: Identities
+) -> None:
+    async with SnClient(sn["api"], client_context(identities["SN-1"])) as client:
+        status = await client.status()
+        head = read(await client.block(status["height"])).header
+        header = msgspec.structs.replace(head, height=status["height"] + 1, previous=status["hash"])
+        forged = seal(header, [], identities["SL-1"].signer()).raw
+        with pytest.raises(Refusal, match="is no block") as found:
+            await client.append(status["height"], status["hash"], forged)
+    assert found.value.code == "malformed"
 
 
 # --- its description ------------------------------------------------------------------------------------------------

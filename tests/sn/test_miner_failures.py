@@ -2,15 +2,19 @@
 
 import asyncio
 import gc
+from collections.abc import Callable
 
 import pytest
 
 from support.mining import MemoryLog, Site, Step, full_disk
-from swarmlearning.ledger.bodies import Register
+from support.network import read
+from swarmlearning.ledger.block import seal
+from swarmlearning.ledger.bodies import Announce, Register
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.ledger.world import World
 from swarmlearning.ordering.protocols import OrderingError, UnavailableError
 from swarmlearning.sn.miner import BehindError, Miner
 
@@ -79,7 +83,8 @@ async def test_a_void_block_of_another_sn_is_skipped() -> None:
     site = Site()
 
     def put(entry: bytes) -> None:
-        site.log.entries.append(b"not a block")
+        chain, signer = site.ledger.chain, site.ledger.actors["sn-2"].signer
+        site.log.entries.append(chain.seal([], World(), chain.next_time(site.ledger.clock), "sn-2", signer).raw)
 
     site.log.script = [put]
     head = len(site.log.entries) - 1
@@ -94,6 +99,35 @@ async def test_a_void_block_of_another_sn_is_skipped() -> None:
         step = chain.append(raw)
         chain, voids = step.chain, [*voids, step.void]
     assert [height for height, void in enumerate(voids) if void] == [head + 1]
+
+
+def old_block(site: Site) -> bytes:
+    return site.log.entries[3]
+
+
+def cut_block(site: Site) -> bytes:
+    return site.ledger.seal(site.announcement(), sealer="sn-2")[:-40]
+
+
+def foreign_block(site: Site) -> bytes:
+    header = read(site.ledger.seal(site.announcement())).header
+    return seal(header, [], site.ledger.actors["sl-0"].signer).raw
+
+
+@pytest.mark.parametrize("junk", [lambda site: b"not a block", cut_block, foreign_block])
+async def test_junk_in_the_log_is_passed_over_and_wastes_no_height(junk: Callable[[Site], bytes]) -> None:
+    site = Site()
+
+    def put(entry: bytes) -> None:
+        site.log.entries.append(junk(site))
+
+    site.log.script = [put]
+    async with site.miner() as miner:
+        head = miner.chain.height
+        mine = site.ledger.write("sl-0", network.CONTRACT, Announce({"fs": "there:7"}))
+        async with asyncio.timeout(5):
+            assert await miner.submit(mine.raw) == head + 1
+    assert [height for height, _ in site.committed()][-1] == head + 1
 
 
 # --- the log fails ----------------------------------------------------------------------------------------------------

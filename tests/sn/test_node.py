@@ -180,7 +180,7 @@ def flip(raw: bytes) -> bytes:
             lambda raw, digest: (flip(raw), digest),
             "block 1 has been altered since it was stored. Stop this SN; `swarm",
         ),
-        (lambda raw, digest: (flip(raw), sha256(flip(raw)).hexdigest()), "block 2 follows"),
+        (lambda raw, digest: (flip(raw), sha256(flip(raw)).hexdigest()), "what stands at height 1 is no block"),
     ],
     ids=["the block", "the block and its hash"],
 )

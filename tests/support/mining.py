@@ -48,6 +48,9 @@ class MemoryLog:
         await asyncio.sleep(0)
         return self.entries[start : start + limit]
 
+    async def pass_over(self, height: int) -> None:
+        del self.entries[height:]
+
     async def wait_for_append(self, height: int) -> None:
         async with self._grown:
             await self._grown.wait_for(lambda: len(self.entries) - 1 > height)

@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from swarmlearning.identity.ca import KeyPair, create_authority, issue
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.signing import Signer
+from swarmlearning.ledger.block import seal
 from swarmlearning.ledger.bodies import Anchor, Body, Genesis, NewOrganisation, NodeType, OpenSession, Register
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.rules import RULES
 from swarmlearning.ledger.transaction import SignedTransaction, sign
+from swarmlearning.ledger.world import World
 
 parse, read = RULES[1].parse, RULES[1].read
 """As the first rules do."""
@@ -129,6 +133,13 @@ class Ledger:
         self.blocks.append(raw)
         return step.void
 
+    def void(self, sealer: str = "sn-1") -> bytes:
+        """Appends a sealed block that is void, since its state is not the one that it states."""
+        time_ms = self.chain.next_time(self.clock)
+        raw = self.chain.seal((), World(), time_ms, sealer, self.actors[sealer].signer).raw
+        assert self.append(raw) is not None
+        return raw
+
     def commit(self, *transactions: SignedTransaction) -> None:
         assert self.append(self.seal(*transactions)) is None
 
@@ -156,3 +167,12 @@ def session(min_peers: int = 2, **changes: object) -> OpenSession:
         "may_lead": True,
     }
     return OpenSession(**(values | changes))  # type: ignore[arg-type]
+
+
+def resealed(
+    ledger: Ledger, *transactions: SignedTransaction, by: str = "sn-1", signer: str = "", **changes: object
+) -> bytes:
+    """The next block with these transactions, its header changed and then signed by the key of `signer`."""
+    raw = ledger.seal(*transactions)
+    header = msgspec.structs.replace(read(raw).header, sealer=by, **changes)
+    return seal(header, transactions, ledger.actors[signer or by].signer).raw

@@ -236,7 +236,7 @@ class Network(Swarm):
 
     def transactions(self, number: int) -> list[tuple[Header, SignedTransaction]]:
         """Returns all that is on the verified chain of SN `number`, each with the header of its block."""
-        found = [step.block for step in self.verified(number) if step.block is not None]
+        found = [step.block for step in self.verified(number)]
         return [(block.header, signed) for block in found for signed in block.transactions]
 
     def assert_one_chain(self, *numbers: int) -> None:

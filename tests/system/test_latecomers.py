@@ -60,7 +60,7 @@ def test_a_site_twenty_times_slower_is_not_waited_for_and_its_work_is_carried_ov
     sent = [
         signed.content.body
         for step in steps(read_chain_file(swarm.directory / "sn" / "chain.sqlite"))
-        for signed in (step.block.transactions if step.block else ())
+        for signed in step.block.transactions
         if signed.content.sender == uid
     ]
     carried = [body.round for body in sent if isinstance(body, Submit) and body.submission == "carried"]

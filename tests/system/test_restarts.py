@@ -31,7 +31,7 @@ def trained(swarm: Swarm) -> dict[str, set[int]]:
     assert {len(record.contributed) for record in rounds(walked)} == {3}
     found = defaultdict(set)
     for step in walked:
-        for signed in step.block.transactions if step.block else ():
+        for signed in step.block.transactions:
             body = signed.content.body
             if isinstance(body, Submit) and body.submission == "trained":
                 found[signed.content.sender].add(body.round)

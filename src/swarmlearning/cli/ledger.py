@@ -80,8 +80,8 @@ def _plain(step: Step) -> dict[str, object]:
         "height": step.chain.height,
         "hash": step.chain.hash,
         "void": step.void,
-        "header": block.header if block else None,
-        "transactions": [signed.content for signed in block.transactions] if block else [],
+        "header": block.header,
+        "transactions": [signed.content for signed in block.transactions],
     }
 
 
@@ -91,10 +91,10 @@ def _table(walked: list[Step]) -> Table:
         table.add_column(name, no_wrap=name != "content", overflow="fold")
     names = node_names(walked[-1].chain.world) if walked else {}
     for step in walked:
-        head = [str(step.chain.height), clock(step.block.header.time_ms) if step.block else "", step.chain.hash[:12]]
+        head = [str(step.chain.height), clock(step.block.header.time_ms), step.chain.hash[:12]]
         if step.void is not None:
             table.add_row(*head, "void", "", displayed(step.void, LONGEST_VALUE))
-        for signed in step.block.transactions if step.block and step.void is None else ():
+        for signed in step.block.transactions if step.void is None else ():
             by = name_of(names, signed.content.sender)
             table.add_row(*head, signed.kind, by, _content(signed.content.body, names))
             head = ["", "", ""]

@@ -10,7 +10,8 @@ import msgspec
 
 from swarmlearning.identity.signing import SignatureError, Signer, signer_thumbprint, unverified_payload
 from swarmlearning.ledger.canonical import canonical, sha256
-from swarmlearning.ledger.transaction import MalformedError, SignedTransaction
+from swarmlearning.ledger.fields import Body
+from swarmlearning.ledger.transaction import Anchor, MalformedError, SignedTransaction, Transaction
 
 MAX_BLOCK = 1024 * 1024
 """Bytes of one block; an ordering engine must carry this much in one entry."""
@@ -45,6 +46,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transactions: tuple[str, ...]
 
 
+_UNREAD = Transaction("", "", 0, 0, Anchor(0, ""), 0, "", Body())
 _document = msgspec.json.Decoder(_Document)
 _header = msgspec.json.Decoder(Header)
 
@@ -76,6 +78,17 @@ def read(raw: bytes, parse: Callable[[str], SignedTransaction], limit: int) -> B
     )
 
 
+def outline(raw: bytes) -> Block:
+    """Reads a block whose transactions cannot be read: with none of them, though its header covers them all.
+
+    Raises `MalformedError` where it does not, or where not even that much can be read.
+    """
+    sealed = read(raw, lambda text: SignedTransaction(text, sha256(text.encode()), "", _UNREAD), MAX_BLOCK)
+    if sealed.header.transaction_root != transaction_root([tx.id for tx in sealed.transactions]):
+        raise MalformedError("not a block: its transactions are not those that were sealed")
+    return msgspec.structs.replace(sealed, transactions=())
+
+
 def transaction_ids(raw: bytes) -> list[str]:
     """Returns the ids of the transactions in a block that holds; nothing of it is checked."""
     return [sha256(signed.encode()) for signed in _document.decode(raw).transactions]
@@ -97,7 +110,7 @@ def _open(raw: bytes, limit: int) -> tuple[_Document, Header]:
 
 
 def follows(raw: bytes, height: int, previous: str) -> bool:
-    """True if a block may be that of this height. One that cannot be read may be: a void slot has any bytes."""
+    """True if a block may be that of this height. Bytes that cannot be read may be: the chain judges them."""
     try:
         header = read_header(raw)
     except MalformedError:

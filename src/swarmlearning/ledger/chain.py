@@ -1,8 +1,8 @@
 """The chain: a verified head and the world after it; blocks go in, the next chain comes out.
 
-Every node runs this same code over the same bytes. A block that breaks a rule does not stop anybody: its height is
-used up (a *void slot*), nothing of it takes effect, every node skips it alike, and the SN that has sealed it is set
-apart (`contracts/network.py`).
+Every node runs this same code over the same bytes. A sealed block that breaks a rule does not stop anybody: its height
+is used up (a *void slot*), nothing of it takes effect, every node skips it alike, and the SN that has sealed it is set
+apart (`contracts/network/recovery.py`). What no SN of the network has sealed is no block, and uses up nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,8 +14,7 @@ from swarmlearning.errors import UserError
 from swarmlearning.identity.signing import SignatureError, Signer, verify_once
 from swarmlearning.ledger.admission import check_trusted, leaf
 from swarmlearning.ledger.apply import apply
-from swarmlearning.ledger.block import Block, Header, read_header, seal, transaction_root
-from swarmlearning.ledger.canonical import sha256
+from swarmlearning.ledger.block import Block, Header, outline, read_header, seal, transaction_root
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.bodies import Genesis
@@ -36,6 +35,10 @@ class UnsupportedRulesError(UserError):
 
 class ForkError(Exception):
     """A block does not continue this chain: it belongs to another one."""
+
+
+class UnsealedError(ForkError):
+    """These bytes are no block: no SN that this chain admits has sealed them."""
 
 
 @dataclass(frozen=True)
@@ -135,37 +138,56 @@ class Chain:
         return seal(header, transactions, signer)
 
     def extend(self, sealed: Block, world: World) -> "Step":
-        """Appends a block that `seal` has just made: only its sealer's permission is still to be checked."""
-        try:
-            if self.height >= 0:
-                _require_sn(self.world, sealed.header.sealer)
-            _check_seal(sealed, world)
-        except Rejection as broken:
-            return self._void(sealed.raw, sealed, str(broken))
+        """Appends a block that `seal` has just made: only its sealer's permission is still to be checked.
+
+        Raises `Rejection`.
+        """
+        if self.height >= 0:
+            _require_sn(self.world, sealed.header.sealer)
+        _check_seal(sealed, world)
         return Step(self._advance(sealed.hash, sealed.header.time_ms, world), sealed, void=None)
 
     def append(self, raw: bytes) -> "Step":
         """The chain one height further.
 
-        Raises `ForkError` when the block does not follow this head, `UnsupportedRulesError` when this program is too
-        old to judge it. A block that breaks any other rule is a void slot.
+        Raises `UnsealedError` for what is no block, `ForkError` when the block does not follow this head,
+        `UnsupportedRulesError` when this program is too old to judge it. A block that breaks any other rule is a void
+        slot.
         """
         try:
             rules = self.rules if self.height >= 0 else self._version(read_header(raw).rules_version)
             block = rules.read(raw)
         except MalformedError as error:
-            return self._void(raw, None, str(error))
-        if block.header.height != self.height + 1 or block.header.previous != self.hash:
-            raise ForkError(
-                f"block {block.header.height} follows {block.header.previous[:12]}, "
-                f"the head here is {self.height} {self.hash[:12]}"
-            )
+            return self._unreadable(raw, str(error))
+        self._check_place(block)
         try:
             with _refusing_whatever_fails():
                 world = self._replay(block, rules)
         except Rejection as broken:
-            return self._void(raw, block, str(broken))
+            if not is_sealed(block, self.world):
+                raise self._unsealed(str(broken)) from broken
+            return self._void(block, str(broken))
         return Step(self._advance(block.hash, block.header.time_ms, world), block, void=None)
+
+    def _unreadable(self, raw: bytes, reason: str) -> "Step":
+        """A block with transactions that no node can read is void, if an SN has sealed it."""
+        try:
+            block = outline(raw)
+        except MalformedError as error:
+            raise self._unsealed(reason) from error
+        self._check_place(block)
+        if not _fits_seal(block, self.world):
+            raise self._unsealed(reason)
+        return self._void(block, reason)
+
+    def _check_place(self, block: Block) -> None:
+        height, previous = block.header.height, block.header.previous
+        if (height, previous) == (self.height + 1, self.hash):
+            return
+        text = f"block {height} follows {previous[:12]}, the head here is {self.height} {self.hash[:12]}"
+        if height == self.height + 1 and _fits_seal(block, self.world):
+            raise ForkError(text)
+        raise self._unsealed(text)
 
     def _version(self, version: int) -> Rules:
         rules = self.rulebook.get(version)
@@ -216,21 +238,24 @@ class Chain:
             voids=frozenset(slot for slot in voids if slot in recent) if voids else voids,
         )
 
-    def _void(self, raw: bytes, block: Block | None, reason: str) -> "Step":
+    def _unsealed(self, reason: str) -> Exception:
         if self.height < 0:
-            raise MalformedError(f"block 0 is not the genesis of a network: {reason}")
-        world = self.world
-        if block is not None and is_sealed(block, world):
-            world = quarantine_sealer(world, block.header.sealer, self.height + 1)
-        return Step(self._advance(sha256(raw), self.time_ms, world, void=True), block, void=reason)
+            return MalformedError(f"block 0 is not the genesis of a network: {reason}")
+        return UnsealedError(f"what stands at height {self.height + 1} is no block: {reason}")
+
+    def _void(self, block: Block, reason: str) -> "Step":
+        if self.height < 0:
+            raise self._unsealed(reason)
+        world = quarantine_sealer(self.world, block.header.sealer, self.height + 1)
+        return Step(self._advance(block.hash, self.time_ms, world, void=True), block, void=reason)
 
 
 @dataclass(frozen=True)
 class Step:
-    """The effect of one block: the chain after it, the block (None if unreadable), and the reason if it is void."""
+    """The effect of one block: the chain after it, the block, and the reason if it is void."""
 
     chain: Chain
-    block: Block | None
+    block: Block
     void: str | None
 
 
@@ -267,12 +292,16 @@ def _is_whole(block: Block) -> bool:
 
 def is_sealed(block: Block, world: World) -> bool:
     """True if seal and transaction root fit, so that its sealer answers for the block, whatever is in it."""
+    return _fits_seal(block, world) and _is_whole(block)
+
+
+def _fits_seal(block: Block, world: World) -> bool:
     try:
         with _refusing_whatever_fails():
             _check_seal(block, world)
     except Rejection:
         return False
-    return _is_whole(block)
+    return True
 
 
 def _check_seal(block: Block, world: World) -> None:

@@ -76,7 +76,7 @@ def steps(blocks: Iterable[bytes]) -> Iterator[Step]:
 def rounds(walked: Iterable[Step]) -> Iterator[RoundRecord]:
     """Every published round, in order."""
     for step in walked:
-        if step.block is None or step.void is not None:
+        if step.void is not None:
             continue
         for signed in step.block.transactions:
             body = signed.content.body

@@ -179,7 +179,7 @@ class Follower:
         if step.chain.height == 0:
             self._pin(step.chain.network_id, network.network(step.chain.world).name)
         await self._advance(step.chain)
-        if step.block and any(isinstance(tx.content.body, MOVES) for tx in step.block.transactions):
+        if any(isinstance(tx.content.body, MOVES) for tx in step.block.transactions):
             self._learn_addresses()
 
     async def _advance(self, chain: Chain) -> None:

@@ -115,6 +115,10 @@ class LocalLog:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, start, limit)
 
+    async def pass_over(self, height: int) -> None:
+        """Deletes the entries from `height` on. Raises `OrderingError` when the disk refuses."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._cut, height)
+
     async def wait_for_append(self, height: int) -> None:
         """Waits for the next append: with one SN, only its own."""
         async with self._grown:
@@ -144,6 +148,13 @@ class LocalLog:
             ) from error
         self._newest = head  # here, in the thread: who asked for it may have been cancelled meanwhile
         return head
+
+    def _cut(self, height: int) -> None:
+        try:
+            self._connection.execute("DELETE FROM blocks WHERE height >= ?", (height,))
+        except sqlite3.Error as error:
+            raise OrderingError(f"{self._path}: cannot delete block {height} ({error})") from error
+        self._newest = self._head()
 
     def _read(self, start: int, limit: int) -> list[bytes]:
         query = "SELECT height, hash, raw FROM blocks WHERE height >= ? ORDER BY height LIMIT ?"

@@ -47,6 +47,10 @@ class Log(Protocol):
         """Some entries from height `start` on, at most `limit`; none only where there are none."""
         ...
 
+    async def pass_over(self, height: int) -> None:
+        """The newest entry read, at `height`, counts for nothing, nor what was read after it: that height is free."""
+        ...
+
     async def wait_for_append(self, height: int) -> None:
         """Returns when there may be an entry above `height`. Only a hint; reading is the truth."""
         ...

@@ -18,9 +18,9 @@ from typing import NamedTuple, TypeVar
 from swarmlearning.backoff import Backoff
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.admission import check_trusted
-from swarmlearning.ledger.block import MAX_BLOCK, read_header, transaction_ids
+from swarmlearning.ledger.block import MAX_BLOCK, Block, read_header, transaction_ids
 from swarmlearning.ledger.canonical import sha256
-from swarmlearning.ledger.chain import Chain, Step
+from swarmlearning.ledger.chain import Chain, Step, UnsealedError
 from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
@@ -96,7 +96,7 @@ class Miner:
         self._wanted = asyncio.Event()
         self._arrived = asyncio.Event()
         self._advanced = asyncio.Condition()
-        self._stopped = False
+        self._works = self._stopped = False
 
     async def resume(self, chain: Chain) -> None:
         """Starts from a state that this SN has verified before, if the log has its last blocks; else at block 0."""
@@ -120,10 +120,21 @@ class Miner:
         self._recent, self._sealer, self.chain = recent, head.sealer, chain
 
     async def load(self) -> None:
-        """Replays what the log holds beyond the head: the state this SN left, whatever ended it."""
+        """Replays what the log holds beyond the head: the state this SN left, whatever ended it.
+
+        What is no block is passed over; before this SN is at work as the newest entry only: elsewhere it is damage.
+        """
         while entries := await self._log.read(self.chain.height + 1, READ_BATCH):
             for raw in entries:
-                await self._advance(raw, self.chain.append(raw))
+                try:
+                    step = self.chain.append(raw)
+                except UnsealedError as error:
+                    if not self._works and await self._log.read(self.chain.height + 2, 1):
+                        raise
+                    logger.error("%s; it is passed over", error)
+                    await self._log.pass_over(self.chain.height + 1)
+                    break
+                await self._advance(raw, step)
 
     async def found(self, genesis: SignedTransaction) -> None:
         """Writes block 0. Raises `Rejection`."""
@@ -172,7 +183,7 @@ class Miner:
 
     async def run(self) -> None:
         """Follows the log and seals until cancelled; then whoever waits is sent to another SN."""
-        behind, attempts = False, Backoff(0.05, 1.0)
+        self._works, behind, attempts = True, False, Backoff(0.05, 1.0)
         try:
             while True:
                 try:
@@ -283,10 +294,8 @@ class Miner:
         if not batch:
             return True
         block = self.chain.seal([pending.signed for pending in batch], world, time_ms, self._uid, self._signer)
-        step = self.chain.extend(block, world)
         try:
-            if step.void is not None:
-                raise OrderingError(f"this SN cannot seal block {step.chain.height}: {step.void}")
+            step = self._extended(block, world)
             await self._log.append(Head(self.chain.height, self.chain.hash), block.raw)
         except (ConflictError, UnavailableError) as error:
             self._pending.put_back(taken)
@@ -303,6 +312,12 @@ class Miner:
         for pending in batch:
             pending.answer.set_result(self.chain.height)
         return True
+
+    def _extended(self, block: Block, world: World) -> Step:
+        try:
+            return self.chain.extend(block, world)
+        except Rejection as error:
+            raise OrderingError(f"this SN cannot seal block {block.header.height}: {error}") from error
 
     def _judge(self) -> tuple[list[tuple[str, _Pending]], World, int]:
         """The next batch of pending transactions that still hold, with their parties, and the world after them."""
@@ -356,11 +371,11 @@ class Miner:
         """Advances to the chain after one more block, and notifies everybody who waits for it."""
         chain = step.chain
         if step.void is not None:
-            logger.error("block %d%s is void: %s", chain.height, _by(step), step.void)
+            sealer = name_of(node_names(chain.world), step.block.header.sealer)
+            logger.error("block %d, sealed by %s, is void: %s", chain.height, sealer, step.void)
             self._doubt.set()
             state_hash = chain.world.state_hash()
         else:
-            assert step.block is not None
             self._remember(chain.height, [signed.id for signed in step.block.transactions])
             self._sealer, self._took_at = step.block.header.sealer, asyncio.get_running_loop().time()
             state_hash = step.block.header.state_hash
@@ -383,8 +398,3 @@ def _put(kept: OrderedDict[int, T], height: int, value: T, most: int) -> None:
     kept[height] = value
     if len(kept) > most:
         kept.popitem(last=False)
-
-
-def _by(step: Step) -> str:
-    """The sealer of the block, for a log; empty for an unreadable block."""
-    return f", sealed by {name_of(node_names(step.chain.world), step.block.header.sealer)}," if step.block else ""

@@ -57,6 +57,10 @@ class RemoteLog:
         """Entries of the chain file, which `run` keeps up to date."""
         return await self._file.read(start, limit)
 
+    async def pass_over(self, height: int) -> None:
+        """Drops it from the chain file; the SN that orders for this one passes it over too."""
+        await self._file.pass_over(height)
+
     async def wait_for_append(self, height: int) -> None:
         """Waits for the chain file to grow."""
         await self._file.wait_for_append(height)

@@ -32,6 +32,10 @@ class Switch:
         """See `Log`."""
         return await self._log.read(start, limit)
 
+    async def pass_over(self, height: int) -> None:
+        """See `Log`."""
+        await self._log.pass_over(height)
+
     async def wait_for_append(self, height: int) -> None:
         """See `Log`; a change of the engine counts as a sign of growth."""
         changed = asyncio.ensure_future(self._changed.wait())

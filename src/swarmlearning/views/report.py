@@ -107,7 +107,7 @@ class Recorder:
         self.chain = step.chain
         if step.void is not None:
             self.void = self.void or f"block {step.chain.height} is void: {step.void}"
-        if step.block is None or step.void is not None:
+        if step.void is not None:
             return
         for signed in step.block.transactions:
             state = step.chain.world.get(f"training/{signed.content.contract}", Training)

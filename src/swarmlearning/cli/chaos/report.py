@@ -75,9 +75,7 @@ def lost_rounds(walked: Iterable[Step], struck: Collection[tuple[int, str]] = ()
     for step in walked:
         contract = main_contract(step.chain.world)
         after, names = state_of(step.chain.world, contract), sl_names(step.chain.world)
-        bodies = (
-            [tx.content.body for tx in step.block.transactions if tx.content.contract == contract] if step.block else []
-        )
+        bodies = [tx.content.body for tx in step.block.transactions if tx.content.contract == contract]
         if before is not None and step.void is None:
             up = _still_up(before, after, up)
             for body in bodies:

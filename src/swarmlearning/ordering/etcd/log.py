@@ -45,6 +45,8 @@ class EtcdLog:
         self._top = EMPTY.height
         self._watching = False
         self._watched: dict[int, bytes] = {}
+        self._passed: dict[int, bytes] = {}
+        """What stands at a height in etcd and was passed over: the next append replaces it."""
         self._grown = asyncio.Condition()
 
     async def begin(self) -> None:
@@ -69,10 +71,12 @@ class EtcdLog:
         Raises `ConflictError`, or `OrderingError` while there is no majority.
         """
         head = Head(expected.height + 1, sha256(entry).hexdigest())
-        before = None if expected == EMPTY else _encode(expected)
+        conditions = [value_is(HEAD_KEY, None if expected == EMPTY else _encode(expected))]
+        if (passed := self._passed.get(head.height)) is not None:
+            conditions = [value_is(_key(head.height), passed)]  # whatever follows it counts for nothing either
         try:
             done = await self._gateway.transact(
-                [value_is(HEAD_KEY, before)], [put(HEAD_KEY, _encode(head)), put(_key(head.height), entry)]
+                conditions, [put(HEAD_KEY, _encode(head)), put(_key(head.height), entry)]
             )
         except EtcdUnavailableError:
             done = await self._gateway.get(_key(head.height)) == entry
@@ -92,12 +96,22 @@ class EtcdLog:
             return []
         watched = self._watched.pop(start, None)
         entries = [watched] if watched is not None else await self._newer(start, limit)
+        if entries and entries[0] == self._passed.get(start):
+            return []
         try:
             for entry in entries:
                 head = await self._file.append(head, entry)
         except ConflictError:  # the engine that was used before, or is used by now, has stored one of them meanwhile
             return await self._file.read(start, limit)
         return entries
+
+    async def pass_over(self, height: int) -> None:
+        """Drops the entry from the chain file; in etcd the next append replaces it."""
+        entries = await self._file.read(height, 1)
+        await self._file.pass_over(height)
+        if entries:
+            self._passed = {height: entries[0]}
+            self._top = height - 1
 
     async def wait_for_append(self, height: int) -> None:
         """Waits until an entry above `height` is known to exist."""

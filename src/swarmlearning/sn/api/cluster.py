@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from swarmlearning.api.peer import peer_credential
 from swarmlearning.ledger.block import read_header
+from swarmlearning.ledger.chain import Chain, UnsealedError
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
@@ -40,6 +41,7 @@ async def order(sn: Service, height: int, previous: str, request: Request) -> Re
     header = read_header(raw)
     if (header.height, header.previous) != (height, previous):
         raise MalformedError(f"the block follows block {header.height - 1} {header.previous[:12]}, not this head")
+    _require_sealed(sn.miner.chain, raw, previous)
     try:
         head = await sn.engine.order(Head(height - 1, previous), raw)
     except ConflictError as conflict:
@@ -61,6 +63,15 @@ async def end_vote(sn: Service, uid: str, request: Request) -> Response:
         return refused(sn, Code.NOT_ALLOWED, f"only SN {uid} itself may request this", 403)
     await sn.engine.remove(uid)
     return Response(status_code=204)
+
+
+def _require_sealed(chain: Chain, raw: bytes, previous: str) -> None:
+    """Raises `MalformedError` for what is no block; where this SN does not have that head, the log decides."""
+    if chain.hash == previous:
+        try:
+            chain.append(raw)
+        except UnsealedError as error:
+            raise MalformedError(str(error)) from error
 
 
 def _require_sn(sn: Sn, request: Request) -> None:
