@@ -12,8 +12,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from support import gencert
 from support.certs import make_workspace
-from swarmlearning.identity.ca import KeyPair, create_authority, issue
-from swarmlearning.identity.certificates import CertificateError, is_authority, verify_chain
+from swarmlearning.identity.ca import KeyPair, create_authority, cross_certificate, issue
+from swarmlearning.identity.certificates import CertificateError, authority_of, is_authority, is_issued_by, verify_chain
 from swarmlearning.identity.workspace import Workspace
 
 E = TypeVar("E", bound=x509.ExtensionType)
@@ -48,6 +48,17 @@ class TestMaking:
         own = extension(authority.certificate, x509.SubjectKeyIdentifier).digest
         assert extension(certificate, x509.AuthorityKeyIdentifier).key_identifier == own
         verify_chain(certificate, [], [authority.certificate], int(datetime.now(UTC).timestamp() * 1000))
+
+    def test_a_cross_certificate_vouches_for_another_authority_s_name_and_key_while_both_are_valid(self) -> None:
+        authority, successor = create_authority("CA-1", days=10), create_authority("CA-2", days=400)
+        crossed = cross_certificate(successor.certificate, by=authority)
+        assert authority_of(crossed) == authority_of(successor.certificate)
+        assert is_authority(crossed)
+        assert crossed.not_valid_before_utc == successor.certificate.not_valid_before_utc
+        assert crossed.not_valid_after_utc == authority.certificate.not_valid_after_utc
+        now_ms = int(datetime.now(UTC).timestamp() * 1000)
+        assert is_issued_by(crossed, authority.certificate, now_ms)
+        assert not is_issued_by(crossed, create_authority("CA-1", days=10).certificate, now_ms)
 
     def test_two_issued_certificates_have_different_serial_numbers_and_keys(self) -> None:
         authority = create_authority("CA-1", days=10)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from support.certs import make_workspace
 from swarmlearning.cli import cert
-from swarmlearning.identity.certificates import load_certificate, to_pem
+from swarmlearning.identity.certificates import authority_of, load_bundle, load_certificate, to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.workspace import Workspace
 
@@ -72,6 +72,27 @@ class TestMaking:
         succeeds(tmp_path, "--node", "SL-2")
         assert Workspace(tmp_path).authorities() == ["CA-2"]
         assert Workspace(tmp_path).identity("SL-2").anchors[0] == foreign
+
+    def test_swarm_cert_makes_a_ca_that_the_present_one_vouches_for(self, tmp_path: Path) -> None:
+        succeeds(tmp_path, "--node", "SL-1")
+        shown = succeeds(tmp_path, "--node", "SL-2", "--ca-name", "CA-2", "--succeeds", "ca-1")
+        workspace = Workspace(tmp_path)
+        assert f"swarm trust add {workspace.successor('CA-2')} --organisation YOUR-ORGANISATION" in shown
+        own, crossed = load_bundle(workspace.successor("CA-2").read_bytes())
+        assert own == load_certificate(workspace.authority_certificate("CA-2").read_bytes())
+        crossed.verify_directly_issued_by(load_certificate(workspace.authority_certificate("CA-1").read_bytes()))
+        assert authority_of(crossed) == authority_of(own)
+
+    def test_swarm_cert_refuses_a_successor_of_a_ca_whose_key_is_not_there(self, tmp_path: Path) -> None:
+        succeeds(tmp_path, "--node", "SL-1")
+        text = refused(1, tmp_path, "--node", "SL-2", "--ca-name", "CA-2", "--succeeds", "CA-3")
+        assert "the private key of CA CA-3 is not in" in text
+        assert "CAs there: CA-1" in text
+
+    def test_swarm_cert_refuses_a_ca_that_succeeds_itself(self, tmp_path: Path) -> None:
+        succeeds(tmp_path, "--node", "SL-1")
+        text = refused(1, tmp_path, "--node", "SL-2", "--succeeds", "CA-1")
+        assert "CA CA-1 cannot succeed itself; name the new one with --ca-name" in text
 
     def test_swarm_cert_writes_addresses_and_days_into_the_certificate(self, tmp_path: Path) -> None:
         options = ["--host-ip", "10.0.0.1", "--host-ip", "::1", "--dns", "sn.example.org", "--days", "7"]

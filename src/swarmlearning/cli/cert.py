@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from swarmlearning.identity.ca import KeyPair, create_authority, issue
-from swarmlearning.identity.certificates import ROLES, CertificateError
+from swarmlearning.identity.ca import KeyPair, create_authority, cross_certificate, issue
+from swarmlearning.identity.certificates import ROLES, CertificateError, to_pem
 from swarmlearning.identity.workspace import Workspace
 
 AUTHORITY_DAYS = 3650
@@ -82,6 +83,10 @@ def cert(
             metavar="NAME",
         ),
     ] = None,
+    succeeds: Annotated[
+        str | None,
+        typer.Option(help="CA in the folder, which signs for the new one.", parser=_authority_name, metavar="NAME"),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace certificates that exist.")] = False,
 ) -> None:
     """Make certificates for trying out: a development CA (once) and a certificate for each node."""
@@ -90,11 +95,9 @@ def cert(
         _check_new(workspace, node, force)
         name = ca_name or _own_authority(workspace)
         authority, made = _authority(workspace, name)
+        bundle = _successor(workspace, authority, succeeds) if succeeds else ""
         pairs = {each: issue(authority, each, dns or [], host_ip or [], days) for each in node}
-        if made:
-            workspace.save_authority(name, authority)
-        for each, pair in pairs.items():
-            workspace.save_node(each, pair)
+        _save(workspace, name, authority if made else None, bundle, pairs)
     except (CertificateError, OSError) as error:
         text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         Console(stderr=True).print(f"swarm cert: {text}", style="red", markup=False, soft_wrap=True)
@@ -103,6 +106,18 @@ def cert(
     console.print(f"Made certificates for {', '.join(node)}, with the {'new' if made else 'existing'} CA {name}.\n")
     console.print(_summary(workspace, name, authority, pairs))
     console.print(_what_next(workspace, name, node, (host_ip or ["IP-OF-THIS-HOST"])[0]), soft_wrap=True)
+
+
+def _save(
+    workspace: Workspace, name: str, authority: KeyPair | None, bundle: str, pairs: Mapping[str, KeyPair]
+) -> None:
+    """Writes what has been made: a new CA, its certificates as a successor, and those of nodes."""
+    if authority:
+        workspace.save_authority(name, authority)
+    if bundle:
+        workspace.save_successor(name, bundle)
+    for each, pair in pairs.items():
+        workspace.save_node(each, pair)
 
 
 def _check_new(workspace: Workspace, nodes: list[str], force: bool) -> None:
@@ -138,6 +153,27 @@ def _authority(workspace: Workspace, name: str) -> tuple[KeyPair, bool]:
     return create_authority(name, AUTHORITY_DAYS), True
 
 
+def _successor(workspace: Workspace, authority: KeyPair, succeeds: str) -> str:
+    """The CA's certificate and its predecessor's for the same name and key, as PEM."""
+    if succeeds.upper() not in workspace.authorities():
+        known = ", ".join(workspace.authorities()) or "none"
+        raise CertificateError(f"the private key of CA {succeeds} is not in {workspace.root}; CAs there: {known}")
+    predecessor = workspace.load_authority(succeeds)
+    if predecessor.certificate.subject == authority.certificate.subject:
+        raise CertificateError(f"CA {succeeds} cannot succeed itself; name the new one with --ca-name")
+    return to_pem(authority.certificate) + to_pem(cross_certificate(authority.certificate, by=predecessor))
+
+
+def _to_be_trusted(workspace: Workspace, name: str) -> str:
+    """The command with which a CA that succeeds another one is added; empty for one that does not."""
+    if not workspace.successor(name).exists():
+        return ""
+    return (
+        f"\nAn operator of your organisation adds the new CA, before nodes use its certificates:\n"
+        f"  swarm trust add {shlex.quote(str(workspace.successor(name)))} --organisation YOUR-ORGANISATION\n"
+    )
+
+
 def _summary(workspace: Workspace, name: str, authority: KeyPair, pairs: dict[str, KeyPair]) -> Table:
     table = Table("", "valid until", "certificate and private key", box=None, pad_edge=False, header_style="dim")
 
@@ -169,6 +205,7 @@ def _what_next(workspace: Workspace, name: str, nodes: list[str], host_ip: str) 
             lines += ["an SL, once an SN runs:", f"  swarm sl --sn-ip IP-OF-AN-SN {options} -- python train.py"]
     own = workspace.authority_certificate(name)
     return Text.assemble(
+        _to_be_trusted(workspace, name),
         "\nNext:\n" if lines else "",
         *(f"{line}\n" for line in lines),
         (

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from swarmlearning.identity.certificates import CertificateError
@@ -34,11 +35,25 @@ def create_authority(name: str, days: int) -> KeyPair:
     subject = _subject(name)
     begin = datetime.now(UTC) - CLOCK_SKEW
     builder = (
-        _builder(subject, subject, key, begin, begin + timedelta(days=days))
+        _builder(subject, subject, key.public_key(), begin, begin + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
     )
     return KeyPair(builder.sign(key, hashes.SHA256()), key)
+
+
+def cross_certificate(successor: x509.Certificate, by: KeyPair) -> x509.Certificate:
+    """A certificate for the name and key of another authority, with which `by` vouches for it as its successor.
+
+    It is valid as long as both are.
+    """
+    begin = max(successor.not_valid_before_utc, by.certificate.not_valid_before_utc)
+    end = min(successor.not_valid_after_utc, by.certificate.not_valid_after_utc)
+    builder = _builder(successor.subject, by.certificate.subject, successor.public_key(), begin, end)
+    for extension in successor.extensions:
+        if not isinstance(extension.value, x509.SubjectKeyIdentifier):  # every certificate here has one already
+            builder = builder.add_extension(extension.value, extension.critical)
+    return _signed(builder, by)
 
 
 def issue(
@@ -66,7 +81,7 @@ def issue(
         )
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
-        _builder(_subject(common_name), issuer.subject, key, begin, end)
+        _builder(_subject(common_name), issuer.subject, key.public_key(), begin, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(digital_signature=True), critical=True)
         .add_extension(
@@ -76,22 +91,25 @@ def issue(
         .add_extension(_names([common_name, *dns], ips), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
     )
-    digest = None if isinstance(authority.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    return KeyPair(builder.sign(authority.key, digest), key)
+    return KeyPair(_signed(builder, authority), key)
+
+
+def _signed(builder: x509.CertificateBuilder, by: KeyPair) -> x509.Certificate:
+    return builder.sign(by.key, None if isinstance(by.key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, begin: datetime, end: datetime
+    subject: x509.Name, issuer: x509.Name, key: CertificatePublicKeyTypes, begin: datetime, end: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(end)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 

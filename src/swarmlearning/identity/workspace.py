@@ -1,6 +1,7 @@
 """The files of one organisation's certificates: the same layout as the original's gen-cert.
 
 ca/ca-1-key.pem               the private key of its CA
+ca/ca-2-successor.pem         the certificate of a CA that succeeds another one, and one for it by that one
 ca/capath/ca-1-cert.pem       the CAs to trust: its own and, copied here, the other organisations'
 sn-1-cert.pem  sn-1-key.pem   a node's certificate and its private key
 """
@@ -49,6 +50,10 @@ class Workspace:
         """Private key of the organisation's own CA."""
         return self.root / "ca" / f"{name.lower()}-key.pem"
 
+    def successor(self, name: str) -> Path:
+        """Certificate of a CA with one by its predecessor, for the ledger."""
+        return self.root / "ca" / f"{name.lower()}-successor.pem"
+
     def authorities(self) -> list[str]:
         """Names, in upper case, of the CAs whose private key lies here: the organisation's own."""
         keys = (self.root / "ca").glob("*-key.pem")
@@ -70,6 +75,10 @@ class Workspace:
         """Writes a CA's key, then its certificate; a half-written file is never seen."""
         _write_key(self.authority_key(name), authority.key)
         _write_certificate(self.authority_certificate(name), authority.certificate)
+
+    def save_successor(self, name: str, bundle: str) -> None:
+        """Writes the certificates (PEM) with which a CA is added as its predecessor's successor."""
+        _write(self.successor(name), bundle.encode(), mode=0o644)
 
     def save_node(self, node: str, pair: KeyPair) -> None:
         """Writes a node's key, then its certificate; a half-written file is never seen."""
