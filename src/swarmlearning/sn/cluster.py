@@ -11,7 +11,7 @@ voter it helps to look after the cluster (`sn/votes.py`).
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from swarmlearning.backoff import Backoff
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.credentials import share_of
+from swarmlearning.node.errors import NodeError
 from swarmlearning.ordering.etcd.gateway import Gateway, Member
 from swarmlearning.ordering.etcd.log import HEAD_KEY, Archive, EtcdLog
 from swarmlearning.ordering.etcd.member import QUOTA_BYTES, EtcdMember, cluster_host, peer_url
@@ -42,6 +44,8 @@ ASK_SECONDS = 0.5
 """Between two requests of an SN without a vote, to learn if it has been added."""
 FULL = 0.8
 """Share of etcd's quota above which an operator should know; at the quota every write is refused."""
+EXPEL_SECONDS = 0.5
+"""For ending a vote while its SN is still connected; whoever is asked later needs a majority without it."""
 SOON_SECONDS = 0.1
 """Between two looks at this SN's member while something about it is about to change."""
 
@@ -81,6 +85,7 @@ class Cluster:
         self._engine: list[asyncio.Task[None]] = []
         self._starts = Backoff()
         self._log: EtcdLog | None = None
+        self._admitted: frozenset[str] = frozenset()
         self.switch = Switch(self._remote, RemotePresence(others))
         self.port = 0
 
@@ -106,9 +111,19 @@ class Cluster:
         log = self._use_etcd()
         await log.begin()
 
-    async def return_to(self) -> None:
-        """Starts the member with what it left on disk; it answers, and is used, once there is a majority."""
+    async def return_to(self, *, alone: bool) -> None:
+        """Starts the member with what it left on disk; it answers, and is used, once there is a majority.
+
+        One that is `alone` is used at once; should another have a vote still, when that one answers.
+        """
         await self._member.start(None, new=False)
+        if alone:
+            try:
+                await self._member.answers(led=True)
+            except OrderingError as error:
+                logger.warning("%s; waiting for it", error)
+            else:
+                self._use_etcd()
 
     def forget(self) -> None:
         """Deletes what the member has left on disk: it is of no use in a cluster that has removed it."""
@@ -135,7 +150,7 @@ class Cluster:
         seconds = SOON_SECONDS
         while True:
             await asyncio.sleep(seconds)
-            self._gate.drop_excluded()
+            await self._exclude()
             for task in self._engine:
                 if task.done():
                     task.result()  # none ends by itself: a defect, which must be seen
@@ -145,6 +160,40 @@ class Cluster:
                 seconds = await self._restart_member()
             else:
                 seconds = await self._enter_if_added()
+
+    async def _exclude(self) -> None:
+        """Ends the votes of SNs that the ledger has just ceased to admit, then their connections. In this order: of two
+        voters, the one that stays needs the other's to go on alone."""
+        admitted = frozenset(sn.uid for sn in network.admitted(self._chain().world))
+        excluded = {peer_url(uid) for uid in self._admitted - admitted}
+        self._admitted = admitted
+        if excluded and self._gateway is not None:
+            try:
+                async with asyncio.timeout(EXPEL_SECONDS):
+                    await self._end_votes(self._gateway, excluded)
+            except (OrderingError, TimeoutError) as error:
+                logger.debug("a vote cannot be ended at once: %s", error)  # `Votes` goes on trying
+        self._gate.drop_excluded()
+
+    async def _end_votes(self, gateway: Gateway, urls: Collection[str]) -> None:
+        members = await gateway.members()
+        for member in members:
+            if member.peer_url in urls and any(other.peer_url not in urls for other in members if not other.learner):
+                logger.warning("SN %s does not vote any more", member.name)
+                await gateway.remove(member.id)
+
+    async def left(self, seconds: float) -> None:
+        """Waits until this SN has no vote any more, so that the others go on without it; for so long at most."""
+        gateway = Gateway(self._member.client_socket)
+        try:
+            async with asyncio.timeout(seconds):
+                async for _ in Backoff(SOON_SECONDS, SOON_SECONDS):
+                    if all(member.peer_url != peer_url(self._uid) for member in await gateway.members()):
+                        break
+        except (OrderingError, TimeoutError):
+            pass
+        finally:
+            await gateway.close()
 
     async def order(self, expected: Head, entry: bytes) -> Head:
         """For an SN without a vote: see `EtcdLog.order`."""
@@ -247,15 +296,23 @@ class Cluster:
             logger.warning("this SN has lost its member's data, and its old vote cannot be ended yet: %s", error)
 
     async def _reported_members(self) -> tuple[SnClient | None, list[Member]]:
-        """The cluster's members, and the SN that reported them; none when no SN can."""
-        for client in self._others():
+        """The cluster's members, and the SN that reported them; none when no SN can.
+
+        Raises `NodeError` when every SN refuses this one, which it may not be able to read on the chain any more.
+        """
+        others, refused = self._others(), list[str]()
+        for client in others:
             try:
                 members = [Member(*msgspec.structs.astuple(found)) for found in await client.cluster()]
             except (Unavailable, Refusal) as error:
                 logger.debug("%s", error)
+                if isinstance(error, Refusal) and error.code == Code.NOT_ALLOWED:
+                    refused.append(error.detail)
                 continue
             if members and self._are_known(members, client):
                 return client, members
+        if refused and len(refused) == len(others):
+            raise NodeError(f"no SN of the network accepts this one: {refused[0]}")
         return None, []
 
     def _are_known(self, members: Sequence[Member], client: SnClient) -> bool:

@@ -41,6 +41,10 @@ class Engine(Protocol):
         """Ends the vote of an SN at its request. Raises `OrderingError`."""
         ...
 
+    async def left(self, seconds: float) -> None:
+        """Waits until this SN has no vote any more; for so long at most."""
+        ...
+
     async def members(self) -> list[Member]:
         """The cluster's members; empty where there is none, or no majority."""
         ...
@@ -78,6 +82,9 @@ class LocalEngine:
     async def remove(self, uid: str) -> None:
         """There is no cluster."""
         raise OrderingError(LOCAL_ONLY)
+
+    async def left(self, seconds: float) -> None:
+        """There is no vote."""
 
     async def members(self) -> list[Member]:
         """There is no cluster."""

@@ -37,6 +37,7 @@ from swarmlearning.ordering.protocols import EngineChoice, Lease, OrderingError
 from swarmlearning.sn.agreement import Agreement, recovery_excluding
 from swarmlearning.sn.cluster import Cluster
 from swarmlearning.sn.engine import LocalEngine
+from swarmlearning.sn.exclusion import until_shut_out
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.peers import Peers
 from swarmlearning.sn.rechecking import recheck
@@ -212,7 +213,7 @@ class _Sn:
             if self._miner.chain.height < 0:
                 await self._found()
         elif cluster.voted_before and await self._may_return():
-            await cluster.return_to()
+            await cluster.return_to(alone=[sn.uid for sn in network.admitted(chain.world)] == [uid])
         elif not cluster.voted_before and [sn.uid for sn in network.admitted(chain.world)] == [uid]:
             logger.info("Moving the chain to etcd at height %d", chain.height)
             await cluster.found()
@@ -223,7 +224,7 @@ class _Sn:
     async def _return_or_join(self, cluster: Cluster) -> None:
         """With the network's chain at hand: a member's data is of use only while the ledger admits this SN."""
         if cluster.voted_before and network.admits(self._miner.chain.world, self._place.uid):
-            await cluster.return_to()
+            await cluster.return_to(alone=False)
         else:
             cluster.forget()
 
@@ -323,6 +324,8 @@ class _Sn:
             running.append(tasks.create_task(watchdog.run()))
             running.append(tasks.create_task(warn_of_authorities(lambda: self._miner.chain.world)))
             try:
+                shut_out = until_shut_out(self._miner, self._place.uid, self._place.incarnation, engine.left)
+                running.append(tasks.create_task(shut_out))
                 running.append(placing := tasks.create_task(self._registration.take_place(addresses)))
                 await asyncio.wait((placing,), timeout=PLACE_SECONDS)
                 running.append(tasks.create_task(self._beat()))

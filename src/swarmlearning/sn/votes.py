@@ -1,6 +1,6 @@
 """Maintenance of the etcd cluster: who votes, and which blocks etcd may delete.
 
-Every voter runs this, but only the live one with the lowest UID acts: it carries out the steps of
+Every voter runs this, but only the live and admitted one with the lowest UID acts: it carries out the steps of
 `membership.next_step`, one at a time. Doing a step twice does no harm: etcd refuses the second.
 """
 
@@ -60,13 +60,14 @@ class Votes:
                 self._seen[sn.uid] = now
         gone = {sn.uid for sn in sns if now - self._seen[sn.uid] > GONE_SECONDS}
         members = await self._gateway.members()
-        voters = sorted(member.name for member in members if not member.learner and member.name in leases)
+        present = leases.keys() & {sn.uid for sn in sns}  # one that is shut out may renew its lease all the same
+        voters = sorted(member.name for member in members if not member.learner and member.name in present)
         if not voters or voters[0] != self._uid:
             return None
         if len(voters) == sum(not member.learner for member in members):
             await self._prune(min(leases[uid].progress for uid in voters))
         urls = {sn.uid: peer_url(sn.uid) for sn in sns if "p2p" in sn.addresses}
-        return next_step(members, urls, leases.keys(), gone)
+        return next_step(members, urls, present, gone)
 
     async def _prune(self, stored: int) -> None:
         """Deletes old blocks from etcd; `stored` is the height up to which every voter has them in its chain file."""
