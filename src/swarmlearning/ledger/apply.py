@@ -10,7 +10,7 @@ from swarmlearning.ledger.access import check_may
 from swarmlearning.ledger.admission import check_place, sender_of
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.contract import Contract, TxContext
-from swarmlearning.ledger.contracts.network.quotas import charge, charge_growth
+from swarmlearning.ledger.contracts.network.quotas import charge, refuse_excess
 from swarmlearning.ledger.contracts.network.replay import use_sequence
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.governing import Enacted, govern
@@ -42,12 +42,12 @@ def apply(
     tx = sender_of(world, signed, height, time_ms)
     _check_contract(rules, kind, signed)
     check_may(rule.permission, content.body, tx)
-    charged = charge(world, tx, len(signed.raw))
-    after, enacted = govern(charged, rules, content.contract, content.body, tx)
+    refuse_excess(world, tx.signer, time_ms)
+    after, enacted = govern(world, rules, content.contract, content.body, tx)
     if enacted is not None:
         after = _changed(after, rules, enacted, tx)
     after = use_sequence(after, content.sender, content.incarnation, content.sequence, height)
-    return charge_growth(charged, after, tx)
+    return charge(world, after, tx, len(signed.raw))
 
 
 def _changed(world: World, rules: Rules, enacted: Enacted, tx: TxContext) -> World:

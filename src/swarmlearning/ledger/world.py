@@ -65,7 +65,7 @@ class World:
 
     def __len__(self) -> int:
         """The number of entries."""
-        return sum(len(area.entries) for area in self._areas.values())
+        return sum([len(area.entries) for area in self._areas.values()])
 
     @property
     def entries(self) -> dict[str, msgspec.Struct]:

@@ -6,6 +6,8 @@ run wild; so SNs, operators and other nodes have an allowance each, as large as 
 another's.
 """
 
+from functools import lru_cache
+
 import msgspec
 
 from swarmlearning.ledger.codes import Code
@@ -40,48 +42,41 @@ def limited(world: World) -> bool:
     return len(organisations(world)) > 1
 
 
-def charge(world: World, tx: TxContext, size: int) -> World:
-    """The world in which a transaction of so many bytes is counted. Raises `Rejection`."""
-    if not limited(world):
-        return world
-    refuse_excess(world, tx.signer, tx.time_ms)
+def charge(before: World, after: World, tx: TxContext, size: int) -> World:
+    """The world `after` a transaction of so many bytes, in which it is counted. Raises `Rejection`.
+
+    So are the entries that it has added, which stay for ever: nodes that have left, certificates, contracts, proposals.
+    """
+    if not limited(before):
+        return after
     key, now = _key(tx.signer), 1000 * tx.time_ms
-    used, quotas = _usage(world, key), quotas_of(world, tx.signer.organisation)
-    counted = msgspec.structs.replace(
-        used,
-        transactions_us=_rate(quotas.transactions).after(used.transactions_us, now, 1),
-        bytes_us=_rate(quotas.ledger_bytes).after(used.bytes_us, now, size),
+    used, quotas = _usage(before, key), quotas_of(before, tx.signer.organisation)
+    counted = Usage(
+        _rate(quotas.transactions).after(used.transactions_us, now, 1),
+        _rate(quotas.ledger_bytes).after(used.bytes_us, now, size),
+        used.entries_us,
     )
-    return world.with_entries({key: counted})
+    if added := len(after) - len(before):
+        rate = Rate(quotas.entries, DAY_SECONDS, DAY_SECONDS)
+        if wait := rate.wait_us(used.entries_us, now):
+            bound = f"{quotas.entries} new entries of the ledger a day"
+            raise Rejection(Code.QUOTA, _exceeded(tx.signer.organisation, bound, wait))
+        counted = msgspec.structs.replace(counted, entries_us=rate.after(used.entries_us, now, added))
+    return after.with_entries({key: counted})
 
 
 def refuse_excess(world: World, signer: Certificate, time_ms: int) -> None:
     """Raises `Rejection` if this organisation has used up its transactions, or their bytes, at this block time."""
-    if not limited(world):
+    used, now = world.get(_key(signer), Usage), 1000 * time_ms
+    if used is None or max(used.transactions_us, used.bytes_us) <= now or not limited(world):
         return
-    used, quotas, now = _usage(world, _key(signer)), quotas_of(world, signer.organisation), 1000 * time_ms
+    quotas = quotas_of(world, signer.organisation)
     for name, bound, earned_at in (
         ("transactions", quotas.transactions, used.transactions_us),
         ("ledger bytes", quotas.ledger_bytes, used.bytes_us),
     ):
         if wait := _rate(bound).wait_us(earned_at, now):
             raise Rejection(Code.QUOTA, _exceeded(signer.organisation, f"{bound} {name} a second", wait))
-
-
-def charge_growth(before: World, after: World, tx: TxContext) -> World:
-    """The world `after` a transaction, in which the entries that it has added are counted. Raises `Rejection`.
-
-    Entries stay for ever: nodes that have left, certificates, contracts, proposals.
-    """
-    added = len(after) - len(before)
-    if added <= 0 or not limited(before):
-        return after
-    key, now, bound = _key(tx.signer), 1000 * tx.time_ms, quotas_of(before, tx.signer.organisation).entries
-    used, rate = _usage(after, key), Rate(bound, DAY_SECONDS, DAY_SECONDS)
-    if wait := rate.wait_us(used.entries_us, now):
-        raise Rejection(Code.QUOTA, _exceeded(tx.signer.organisation, f"{bound} new entries of the ledger a day", wait))
-    counted = msgspec.structs.replace(used, entries_us=rate.after(used.entries_us, now, added))
-    return after.with_entries({key: counted})
 
 
 def check_nodes(world: World, own: str) -> None:
@@ -116,6 +111,7 @@ def set_quotas(world: World, contract: str, body: SetQuotas, tx: TxContext) -> W
     return world.with_entries({f"organisation/{known.id}": msgspec.structs.replace(known, quotas=body.quotas)})
 
 
+@lru_cache(maxsize=256)
 def _rate(per_second: int) -> Rate:
     return Rate(per_second, BURST_SECONDS)
 
