@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dist check test nightly tools frameworks lint pure coverage-client security simulate soak-sns \
-	bench-round bench-handoff bench-ledger bench-failover bench-scale bench-start bench-adaptive bench-merge bench-merge-large bench-peers
+	bench-round bench-handoff bench-ledger bench-spam bench-failover bench-scale bench-start bench-adaptive bench-merge bench-merge-large bench-peers
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-handoff  time of handing a model to the SL and back beside copying it: MODEL_MB=1000 (JSON=1)"
 	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
 	@echo "make bench-ledger time and rate of commits, one SN and three with etcd (JSON=1)"
+	@echo "make bench-spam   time of an honest member's commits while another organisation sends all it can (JSON=1)"
 	@echo "make bench-failover  standstill when the sentinel is killed: KILLS=10 (JSON=1)"
 	@echo "make bench-adaptive  rounds and accuracy of the digits demo, fixed and adaptive sync: RUNS=5 (JSON=1)"
 	@echo "make bench-start  time until an SN and an SL are ready on a long chain, cold and warm: TRANSACTIONS=100000 (JSON=1)"
@@ -127,6 +128,9 @@ soak-sns: $(STAMP) tools
 
 bench-ledger: $(STAMP)
 	@$(RUN)/python bench/ledger.py $(if $(JSON),--json)
+
+bench-spam: $(STAMP)
+	@$(RUN)/python bench/spam.py $(if $(JSON),--json)
 
 KILLS ?= 10
 bench-failover: $(STAMP)

@@ -65,7 +65,11 @@ class Client:
     async def commit(self) -> int:
         """Signs one transaction and sends it; returns its height once it is on the chain."""
         self._said += 1
-        return await self._say(Announce({"fs": f"bench:{1 + self._said % 60_000}"}))
+        return await self.announce({"fs": f"bench:{1 + self._said % 60_000}"})
+
+    async def announce(self, addresses: dict[str, str]) -> int:
+        """The same with these addresses."""
+        return await self._say(Announce(addresses))
 
     async def commit_until(self, end: float) -> int:
         """One transaction after another until `perf_counter` shows `end`; how many."""

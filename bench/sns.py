@@ -39,8 +39,8 @@ class Sns:
 
     def __init__(self, processes: Processes, folder: Path, count: int, ordering: Ordering) -> None:
         self.names = numbered("SN", count)
-        self._workspace = make_identities(folder / "cert", [*self.names, "SWCI-1"])
-        self.client: Identity = self._workspace.identity("SWCI-1")
+        self.workspace = make_identities(folder / "cert", [*self.names, "SWCI-1"])
+        self.client: Identity = self.workspace.identity("SWCI-1")
         self._processes = processes
         self._folder = folder
         self._ordering = ordering
@@ -75,7 +75,7 @@ class Sns:
             options += ["--sentinel"]
         else:
             options += ["--sentinel-ip", HOST, "--sentinel-api-port", str(self._api[first])]
-        linked = await start_node(self._processes, self._folder, self._workspace, name, options)
+        linked = await start_node(self._processes, self._folder, self.workspace, name, options)
         self._running[name] = linked
         await hear(self._processes, linked)
 
