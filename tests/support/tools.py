@@ -23,8 +23,8 @@ from support.namespaces import SLOW_QDISC
 
 def needs(tool: str) -> pytest.MarkDecorator:
     """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces), `tbf` (slow
-    links between them), `ipv6`, `cuda`, `numpy-1.26` (from a package index), or of the machine-learning frameworks in
-    `FRAMEWORKS`."""
+    links between them), `ipv6`, `faketime` (wrong clocks), `cuda`, `numpy-1.26` (from a package index), or of the
+    machine-learning frameworks in `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
 
 
@@ -42,6 +42,15 @@ def lacks(tool: str) -> str | None:
 
 def _etcd() -> str | None:
     return None if shutil.which("etcd") else "etcd is missing: apt-get install etcd-server"
+
+
+def libfaketime() -> Path | None:
+    """The library that makes a program see another time; None where it is not installed."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
+
+
+def _faketime() -> str | None:
+    return None if libfaketime() else "libfaketime is missing: apt-get install faketime"
 
 
 def _nginx() -> str | None:
@@ -129,6 +138,7 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "netns": _netns,
     "tbf": _tbf,
     "ipv6": _ipv6,
+    "faketime": _faketime,
     "cuda": _cuda,
     "numpy-1.26": _numpy_1_26,
     **{name: partial(_framework, name) for name in FRAMEWORKS},

@@ -36,6 +36,12 @@ class BlockState(msgspec.Struct, frozen=True):
     state_hash: str
 
 
+class Health(msgspec.Struct, frozen=True):
+    """The SN's own clock: Unix time in milliseconds."""
+
+    time_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
 class ClusterMember(msgspec.Struct, frozen=True):
     """A member of the etcd cluster; `name` is the SN's UID, empty until its member has started once."""
 

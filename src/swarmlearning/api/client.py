@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
-from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Ordered, Status
+from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Health, Ordered, Status
 from swarmlearning.api.sntls import Fault, NotAnSnError, SnTls
 from swarmlearning.errors import UserError
 from swarmlearning.transport.parties import Credential
@@ -171,6 +171,10 @@ class SnClient:
         """The hashes of the block at this height and of the state after it. Raises `Refusal` when the SN does not
         know."""
         return self._read(BlockState, await self._request("GET", f"/blocks/{height}/state"))
+
+    async def clock(self) -> int:
+        """The time that the SN's own clock shows, as Unix time in milliseconds."""
+        return self._read(Health, await self._request("GET", "/health")).time_ms
 
     async def status(self) -> dict[str, Any]:
         """The SN's view of the network, with the fields of `answers.Status`."""

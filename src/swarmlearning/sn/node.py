@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import resource
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, fi
 from swarmlearning.ordering.local import LocalLog, LocalPresence
 from swarmlearning.ordering.protocols import EngineChoice, Lease, OrderingError
 from swarmlearning.sn.agreement import Agreement, recovery_excluding
+from swarmlearning.sn.clocks import Clocks
 from swarmlearning.sn.cluster import Cluster
 from swarmlearning.sn.engine import LocalEngine
 from swarmlearning.sn.exclusion import until_shut_out
@@ -144,7 +144,8 @@ class _Sn:
                 self._peers.archive,
             )
         signer = identity.signer()
-        self._miner = Miner(self._engine.switch, place.uid, signer, lambda: time.time_ns() // 1_000_000)
+        self._clocks = Clocks(settings.name, self._peers, lambda: self._miner.chain)
+        self._miner = Miner(self._engine.switch, place.uid, signer, self._clocks.now_ms)
         author = Author(signer, place.uid, place.incarnation)
         self._registration = Registration(settings.name, identity, settings.founding, author, self._miner, self._peers)
         self._placed = False
@@ -314,9 +315,10 @@ class _Sn:
         chain, engine, settings = self._miner.chain, self._engine, self._settings
         name = network.network(chain.world).name
         self._place.pin(chain.network_id, name)
+        await self._clocks.compare()  # before the first block of this start
         health = answering(settings.data_dir, lambda: {"ready": self._placed, "height": self._miner.chain.height})
         async with asyncio.TaskGroup() as tasks, self._reachable(tasks) as addresses, health:
-            works = (self._miner.run(), engine.run(), self._agreement.run(), self._recheck())
+            works = (self._clocks.run(), self._miner.run(), engine.run(), self._agreement.run(), self._recheck())
             running = [tasks.create_task(work) for work in (*works, self._checkpoints.keep(self._miner))]
             watchdog = Watchdog(
                 self._place.uid, self._miner, engine.switch, self._registration.propose, lambda: engine.votes
@@ -340,6 +342,10 @@ class _Sn:
                 for task in running:  # before the API, so that requests that wait for a block are answered
                     task.cancel()
 
+    def _faults(self) -> str:
+        """The faults that comparisons with the other SNs have found, as text."""
+        return "; ".join(text for text in (self._agreement.alarm, self._clocks.alarm) if text)
+
     @asynccontextmanager
     async def _reachable(self, tasks: asyncio.TaskGroup) -> AsyncIterator[dict[str, str]]:
         """Serves the API, unless this is a witness; yields the addresses of this SN (`api`, `p2p`)."""
@@ -354,7 +360,7 @@ class _Sn:
         from swarmlearning.sn.api.app import make_api
 
         server = Server(
-            make_api(self._miner, self._engine, self._place.uid, lambda: self._agreement.alarm),
+            make_api(self._miner, self._engine, self._place.uid, self._faults),
             server_context(self._identity),
             self._host,
             settings.api_port,

@@ -13,6 +13,7 @@ from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.node.credentials import peer_of
 from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.api.service import Service, refusals, refused
+from swarmlearning.sn.clocks import clock_ms
 from swarmlearning.sn.status import Status
 from swarmlearning.views.names import fetch_addresses, node_names
 from swarmlearning.views.render import waiting_text
@@ -76,8 +77,8 @@ async def contract(sn: Service, name: str) -> Response:
 
 @router.get("/health")
 async def health(sn: Service) -> dict[str, Any]:
-    """Reports that this SN can do its work, and its height."""
-    return {"ready": True, "height": sn.miner.chain.height}
+    """Reports that this SN can do its work, its height, and the time of its clock."""
+    return {"ready": True, "height": sn.miner.chain.height, "time_ms": clock_ms()}
 
 
 @router.get("/is_up", response_class=PlainTextResponse)
