@@ -7,8 +7,9 @@ import pytest
 
 from support.certs import make_workspace
 from support.ml import CONTRACT
-from support.processes import COMMAND, Process, Processes
-from support.swarm import Gate, Swarm, assert_complete, has_models, identity_options
+from support.operating import Operator
+from support.processes import Processes
+from support.swarm import Gate, Swarm, assert_complete, has_models
 from swarmlearning.identity.workspace import Workspace
 
 ROUNDS = ("--rounds", "2", "--min-peers", "2")
@@ -20,34 +21,6 @@ def swarm(processes: Processes, tmp_path: Path) -> Swarm:
     made = Swarm(processes, tmp_path, make_workspace(tmp_path / "cert", names))
     assert made.start_sn().ready
     return made
-
-
-class Operator:
-    """Runs `swarm …` commands as the operator of a swarm, each to its end."""
-
-    def __init__(self, swarm: Swarm, identity: str = "SWCI-1") -> None:
-        self._swarm = swarm
-        self._identity = swarm.identities[identity]
-        self._commands = 0
-
-    def run(self, *words: str | Path) -> Process:
-        host, _, port = self._swarm.address.rpartition(":")
-        options: dict[str, str | Path] = {
-            "sn-ip": host,
-            "sn-api-port": port,
-            "data-dir": self._swarm.directory / "operator",
-            **identity_options(self._identity),
-        }
-        named = [word for option, value in options.items() for word in (f"--{option}", value)]
-        self._commands += 1
-        started = self._swarm.processes.start(f"operator-{self._commands}", *COMMAND, *words, *named)
-        started.wait()
-        return started
-
-    def does(self, *words: str | Path) -> str:
-        done = self.run(*words)
-        assert done.wait() == 0, done.output
-        return done.output
 
 
 def test_a_contract_is_trained_a_second_time_after_a_reset(swarm: Swarm) -> None:

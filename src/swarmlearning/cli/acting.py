@@ -36,8 +36,8 @@ def perform(connection: Connection, compose: Callable[[World], Act]) -> None:
         async with acting(connection.address, connection.credentials.identity(), connection.home) as operator:
             act = compose(operator.chain.world)
             height = await operator.perform(act)
-            waiting = proposal_of(operator.chain.world, act.contract, act.body, operator.chain.time_ms)
-            return f"{proposal_text(waiting) if waiting else act.done} (block {height})"
+            proposal = proposal_of(operator.chain.world, act.contract, act.body, operator.chain.time_ms)
+            return f"{proposal_text(proposal) if proposal else act.done} (block {height})"
 
     print(asyncio.run(send()))
 

@@ -191,10 +191,10 @@ def list_proposals(*, json: Json = False, connection: Connection) -> None:
         print_json(msgspec.to_builtins(found), indent=2)
         return
     rows = (
-        (str(each.number), each.act, each.by, each.state, ", ".join(each.signed), ", ".join(each.missing))
+        (str(each.number), each.act, each.what, each.state, *map(", ".join, (each.signed, each.rejected, each.missing)))
         for each in found
     )
-    print_table(("number", "act", "by", "state", "signed", "not yet"), rows)
+    print_table(("number", "act", "what", "state", "signed", "rejected", "not yet"), rows)
 
 
 @proposal_app.command("show")

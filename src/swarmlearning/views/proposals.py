@@ -11,19 +11,21 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Proposal
 from swarmlearning.ledger.contracts.network.policies import quorum_of, quorum_to_change
 from swarmlearning.ledger.world import World
-from swarmlearning.views.names import displayed
+from swarmlearning.views.names import displayed, name_of, node_names
 
 State: TypeAlias = Literal["open", "done", "rejected", "expired"]
 
 
 class ProposalView(msgspec.Struct, frozen=True):
-    """A proposal; `content` is what the act names, by field; certificates are shown by their subjects.
+    """A proposal; `what` is its content in a few words, `content` all that the act names, by field; certificates are
+    shown by their subjects.
 
-    `missing`: organisations that have neither signed nor rejected it; `needs`: the quorum.
+    `missing`: organisations that have neither signed nor rejected it, while it is open; `needs`: the quorum.
     """
 
     number: int
     act: str
+    what: str
     content: dict[str, str]
     by: str
     state: State
@@ -40,12 +42,14 @@ def proposals(world: World, time_ms: int) -> list[ProposalView]:
 
 
 def proposal_of(world: World, contract: str, body: Body, time_ms: int) -> ProposalView | None:
-    """The open proposal that an operator's transaction has made, or has answered; None where there is none."""
+    """The proposal that an operator's transaction has answered, or an open one that it has made; None without."""
     text = canonical(body).decode()
     for each in reversed(network.proposals(world)):
-        answered = isinstance(body, Sign | Reject) and body.proposal == each.number
-        if answered or (each.contract, each.body) == (contract, text):
-            found = _view(world, each, time_ms)
+        found = _view(world, each, time_ms)
+        if isinstance(body, Sign | Reject):
+            if body.proposal == each.number:
+                return found
+        elif (each.contract, each.body) == (contract, text):
             return found if found.state == "open" else None
     return None
 
@@ -53,18 +57,50 @@ def proposal_of(world: World, contract: str, body: Body, time_ms: int) -> Propos
 def _view(world: World, found: Proposal, time_ms: int) -> ProposalView:
     answered = {*found.signed, *found.rejected}
     fields = msgspec.json.decode(found.body, type=dict[str, object])
+    state: State = "expired" if found.state == "open" and time_ms > found.expires_ms else found.state
+    missing = (each.id for each in network.organisations(world) if each.id not in answered and state == "open")
     return ProposalView(
         number=found.number,
         act=found.act,
+        what=_what(world, found, fields),
         content={name: _shown(value) for name, value in fields.items() if name != "kind"},
         by=found.by,
-        state="expired" if found.state == "open" and time_ms > found.expires_ms else found.state,
+        state=state,
         needs=_needed(world, found.act, fields),
         signed=found.signed,
         rejected=found.rejected,
-        missing=tuple(each.id for each in network.organisations(world) if each.id not in answered),
+        missing=tuple(missing),
         expires_ms=found.expires_ms,
     )
+
+
+def _what(world: World, found: Proposal, fields: dict[str, object]) -> str:
+    """The content in a few words: the contract, organisation, node or policy that the act is about."""
+    if found.contract != network.CONTRACT:
+        return displayed(found.contract)
+    match fields:
+        case {"organisation": {"id": str(named), "name": str(name)}}:
+            return f"{named} ({displayed(name)})"
+        case {"organisation": str(named), "anchor": {"certificate": certificate}}:
+            return f"{named}: {_shown(certificate)}"
+        case {"organisation": str(named)}:
+            return named
+        case {"act": str(act), "quorum": str(quorum)}:
+            return f"{act}: {quorum}"
+        case {"uid": str(uid)}:
+            return name_of(node_names(world), uid)
+        case {"thumbprint": str(thumbprint)}:
+            return _certified(world, thumbprint)
+    return ", ".join(_shown(value) for name, value in fields.items() if name != "kind")
+
+
+def _certified(world: World, thumbprint: str) -> str:
+    """The holder of a certificate, of a node or an authority, and its organisation."""
+    if (stored := network.certificate(world, thumbprint)) is not None:
+        return f"{displayed(stored.subject)} of {stored.organisation}"
+    if (root := world.get(f"authority/{thumbprint}", network.Authority)) is not None:
+        return f"{_shown(root.pem)} of {root.organisation}"
+    return thumbprint[:16]
 
 
 def _needed(world: World, act: str, fields: dict[str, object]) -> str:

@@ -208,10 +208,16 @@ def _at(uid: str, addresses: Names) -> str:
 
 
 def proposal_text(found: ProposalView) -> str:
-    """One sentence for an open proposal: whose signatures it waits for, and how they are given."""
+    """One sentence for a proposal: whose signatures it waits for and how they are given, or what became of it."""
+    title = f"proposal {found.number} ({found.act} {found.what})"
+    if found.state == "done":
+        return f"{title} takes effect; signed by {', '.join(found.signed)}"
+    if found.state != "open":
+        return f"{title} is {found.state}; rejected by {', '.join(found.rejected) or 'nobody'}"
     needs = {"majority": "a majority of the organisations", "all": "all organisations"}.get(found.needs, found.needs)
+    rejected = f", rejected by {', '.join(found.rejected)}" if found.rejected else ""
     return (
-        f"proposal {found.number} ({found.act}) needs {needs}; signed by {', '.join(found.signed) or 'nobody'}, "
-        f"not yet by {', '.join(found.missing) or 'nobody'}. Their operators sign with: "
+        f"{title} needs {needs}; signed by {', '.join(found.signed) or 'nobody'}{rejected}, not yet by "
+        f"{', '.join(found.missing) or 'nobody'}. Until {clock(found.expires_ms)} their operators sign with: "
         f"swarm proposal sign {found.number}"
     )

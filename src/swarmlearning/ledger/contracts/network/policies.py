@@ -37,7 +37,7 @@ RECOVER: Final = "recover"
 TABLE: Final[Mapping[str, Line]] = {
     "admit-organisation": Line("majority"),
     "retire-organisation": Line("majority", _OF_ONE, "itself"),
-    "add-authority": Line("majority", _OF_ONE, "its organisation, for a successor"),
+    "add-authority": Line("majority", _OF_ONE, "its organisation (a successor)"),
     "retire-authority": Line("majority", _OF_ONE, "its organisation"),
     "revoke": Line("majority", _OF_ONE, "its organisation"),
     "set-quotas": Line("majority"),
@@ -47,10 +47,10 @@ TABLE: Final[Mapping[str, Line]] = {
     CREATE_CONTRACT: Line("one", ("none", *_OF_MANY)),
     "stop-contract": Line("majority", _OF_ONE, "its owner"),
     "reset-contract": Line("majority", _OF_ONE, "its owner"),
-    TAKE_PART: Line("one", _RIGHT, "those that the contract names"),
-    READ_RESULTS: Line("own", _RIGHT, "those that the contract names"),
-    READ_FINAL_RESULTS: Line("own", _RIGHT, "those that the contract names"),
-    "read-logs": Line("own", _RIGHT, "those with whom the site shares them"),
+    TAKE_PART: Line("one", _RIGHT, "whom the contract names"),
+    READ_RESULTS: Line("own", _RIGHT, "whom the contract names"),
+    READ_FINAL_RESULTS: Line("own", _RIGHT, "whom the contract names"),
+    "read-logs": Line("own", _RIGHT, "whom the site names"),
     "assign-tasks": Line("own", _OF_ONE, "the node's organisation"),
 }
 """By the name of the act. Of a right (`permits`), `own` means the organisation whose it is and those that it names."""
