@@ -1,10 +1,12 @@
 """Block 0: whatever is not the genesis of a network founds none."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
 
+from support.crafted_certs import craft
 from support.network import Ledger, organisation, read
 from swarmlearning.ledger import block
 from swarmlearning.ledger.block import Header, transaction_root
@@ -60,6 +62,12 @@ def founded_by(ledger: Ledger, uid: str, **changes: object) -> bytes:
     return block.seal(header, [signed], actor.signer).raw
 
 
+def of_an_expired_authority(ledger: Ledger) -> bytes:
+    old = craft("CN=old", begin=datetime(2020, 1, 1, tzinfo=UTC), end=datetime(2021, 1, 1, tzinfo=UTC))
+    found = (organisation("org-1", ledger.authority), organisation("org-2", old))
+    return founded(ledger, genesis(ledger, organisations=found))
+
+
 def two_of_one_authority(ledger: Ledger) -> bytes:
     found = (organisation("org-1", ledger.authority), organisation("org-2", ledger.authority))
     return founded(ledger, genesis(ledger, organisations=found))
@@ -83,6 +91,7 @@ def empty(ledger: Ledger) -> bytes:
         (lambda ledger: founded(ledger, genesis(ledger, organisations=())), "untrusted|no-authority"),
         (lambda ledger: founded(ledger, genesis(ledger, certificate=ledger.actors["sl-1"].pem)), "bad-certificate"),
         (two_of_one_authority, "other-organisation: .* is one of organisation org-1; each organisation needs its own"),
+        (of_an_expired_authority, "bad-certificate: .* CN=old has expired"),
         (lambda ledger: founded_by(ledger, "sn-1", incarnation=1_000_001), "far-incarnation"),
         (lambda ledger: founded_by(ledger, "sl-1"), "not-allowed: only SN"),
         (empty, "exactly the genesis"),

@@ -76,6 +76,13 @@ def test_an_organisation_that_was_retired_may_be_admitted_again_and_its_nodes_re
     ledger.send("sl-2", Announce({}), NETWORK)
 
 
+def test_the_id_of_a_retired_organisation_is_not_given_to_one_with_other_authorities(ledger: Ledger) -> None:
+    ledger.send("op-2", RetireOrganisation("org-2"), NETWORK)
+    stranger = AdmitOrganisation(organisation("org-2", CA_3))
+    refused(ledger, "op", stranger, "other-organisation: org-2 is the ID of an organisation that was retired")
+    ledger.send("op", AdmitOrganisation(organisation("org-2", CA_3, CA_2)), NETWORK)
+
+
 def test_the_last_organisation_cannot_leave(ledger: Ledger) -> None:
     ledger.send("op-2", RetireOrganisation("org-2"), NETWORK)
     refused(ledger, "op", RetireOrganisation(FOUNDER), "last-organisation")

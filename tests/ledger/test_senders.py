@@ -124,6 +124,14 @@ def test_a_uid_cannot_be_registered_by_another_subject(ledger: Ledger) -> None:
         ledger.register("sl-1")
 
 
+def test_a_uid_belongs_to_its_identity_also_after_its_node_has_left(ledger: Ledger) -> None:
+    ledger.send("sl-1", Leave(), NETWORK)
+    other = ledger.actor("sl-3", "SL")
+    ledger.actors["sl-1"] = Actor("sl-1", "SL", other.pair, incarnation=2)
+    with pytest.raises(Rejection, match="other-subject: UID sl-1 belongs to CN=SL-sl-1"):
+        ledger.register("sl-1")
+
+
 # --- incarnations ---------------------------------------------------------------------------------------------------
 
 

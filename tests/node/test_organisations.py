@@ -1,9 +1,11 @@
 """Organisations as a file describes them, or as they follow from certificates of authorities."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from support.crafted_certs import craft
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.ledger.bodies import Anchor, NewOrganisation, Quotas
@@ -11,6 +13,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.organisations import founders, read_founding
 
 CA_1, CA_2 = (create_authority(f"CA-{number}", 30).certificate for number in (1, 2))
+NOW_MS = int(datetime.now(UTC).timestamp() * 1000)
 FEW = Quotas(nodes=9, ledger_bytes=5000)
 FILE = """
 [policies]
@@ -69,9 +72,15 @@ def test_a_mistake_in_the_file_is_named(folder: Path, old: str, new: str, reason
 
 def test_each_authority_is_an_organisation_of_its_own_that_is_called_by_its_subject() -> None:
     namesake = create_authority("CA-1", 30).certificate
-    found = founders([CA_1, CA_2, namesake])
+    found = founders([CA_1, CA_2, namesake], NOW_MS)
     assert [(each.id, each.name) for each in found] == [
         ("ca-1", "CN=CA-1,OU=Swarm-Learning"),
         ("ca-2", "CN=CA-2,OU=Swarm-Learning"),
         ("ca-1-2", "CN=CA-1,OU=Swarm-Learning"),
     ]
+
+
+def test_a_network_is_founded_without_an_authority_that_has_expired(caplog: pytest.LogCaptureFixture) -> None:
+    expired = craft("CN=old", begin=datetime(2020, 1, 1, tzinfo=UTC), end=datetime(2021, 1, 1, tzinfo=UTC)).certificate
+    assert [each.id for each in founders([CA_1, expired], NOW_MS)] == ["ca-1"]
+    assert "The CA 'CN=old' has expired: the network is founded without it" in caplog.text

@@ -131,6 +131,16 @@ def test_an_authority_without_an_organisation_s_name_is_admitted_as_a_new_organi
         organisations.admit(world, [to_pem(ROOT)])
 
 
+def test_a_retired_organisation_is_admitted_under_its_own_id_and_another_under_another(world: World) -> None:
+    retired = msgspec.structs.replace(read_anchor("ca-2", Anchor(OTHER)), active=False)
+    entries = {"organisation/ca-2": Organisation("ca-2", "CA-2", False), f"authority/{retired.thumbprint}": retired}
+    namesake = to_pem(create_authority("CA-2", 30).certificate)
+    for pem, named in ((OTHER, "ca-2"), (namesake, "ca-2-2")):
+        body = organisations.admit(world.with_entries(entries), [pem]).body
+        assert isinstance(body, AdmitOrganisation)
+        assert body.organisation.id == named
+
+
 def test_an_organisation_is_admitted_with_the_quotas_that_are_stated_and_else_the_default(world: World) -> None:
     body = organisations.admit(world, [OTHER], quotas={"nodes": 3}).body
     assert isinstance(body, AdmitOrganisation)

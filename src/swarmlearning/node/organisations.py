@@ -16,6 +16,7 @@ A file for the founding is TOML:
     trust-domain = "hospital-a.example"   # only for SPIFFE IDs of that domain
 """
 
+import logging
 import re
 import tomllib
 from collections.abc import Container, Iterable, Sequence
@@ -24,11 +25,13 @@ from pathlib import Path
 import msgspec
 from cryptography import x509
 
-from swarmlearning.identity.certificates import authority_of, common_name, subject_of, to_pem
+from swarmlearning.identity.certificates import authority_of, common_name, expires_ms, subject_of, to_pem
 from swarmlearning.ledger.bodies import Anchor, NewOrganisation, NodeType, Quorum, Quotas
 from swarmlearning.ledger.contracts.network.bodies import ROLES
 from swarmlearning.ledger.fields import OrganisationId, remark
 from swarmlearning.node.errors import NodeError
+
+logger = logging.getLogger("swarm.identity")
 
 
 class _Authority(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
@@ -80,10 +83,16 @@ def _new(found: _Organisation, folder: Path) -> NewOrganisation:
     return NewOrganisation(found.id, found.name or found.id, anchors, found.quotas)
 
 
-def founders(anchors: Iterable[x509.Certificate]) -> tuple[NewOrganisation, ...]:
-    """Each authority as an organisation of its own; certificates of one authority (name and key) are one's anchors."""
+def founders(anchors: Iterable[x509.Certificate], now_ms: int) -> tuple[NewOrganisation, ...]:
+    """Each authority as an organisation of its own; certificates of one authority (name and key) are one's anchors.
+
+    One that has expired (`now_ms`: Unix time in milliseconds) is left out, with a warning: it could agree to nothing.
+    """
     authorities: dict[str, list[x509.Certificate]] = {}
     for anchor in anchors:
+        if now_ms >= expires_ms((anchor,)):
+            logger.warning("The CA %r has expired: the network is founded without it", subject_of(anchor))
+            continue
         authorities.setdefault(authority_of(anchor), []).append(anchor)
     found: dict[str, NewOrganisation] = {}
     for own in authorities.values():

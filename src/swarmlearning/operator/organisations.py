@@ -55,7 +55,7 @@ def admit(
     for root in network.authorities(world):
         if root.thumbprint in map(thumbprint, anchors):
             raise ActError(f"authority {_subject(root)} ({root.thumbprint[:12]}) is trusted already")
-    found = organisation_of(anchors, {each.id for each in network.organisations(world)})
+    found = organisation_of(anchors, _taken(world, anchors))
     new = NewOrganisation(named or found.id, title or found.name, found.anchors, _changed(Quotas(), quotas or {}))
     done = f"organisation {new.id} ({displayed(new.name)}) takes part. {IN_FILES}"
     return _act(AdmitOrganisation(new), done)
@@ -131,6 +131,14 @@ def organisation(world: World, named: str) -> Organisation:
     if named not in found:
         raise ActError(f"no organisation {displayed(named)!r} takes part; there are {', '.join(found)}")
     return found[named]
+
+
+def _taken(world: World, anchors: Sequence[x509.Certificate]) -> set[str]:
+    """The IDs that an organisation with these authorities cannot have: a retired one keeps its own."""
+    identities = {authority_of(each) for each in anchors}
+    own = {root.organisation for root in world.area("authority/", Authority) if root.identity in identities}
+    known = world.area("organisation/", Organisation)
+    return {each.id for each in known if each.active or each.id not in own}
 
 
 def _changed(quotas: Quotas, changes: Mapping[str, int]) -> Quotas:

@@ -48,14 +48,15 @@ class Registration:
 
     async def found(self, network_name: str) -> None:
         """Writes block 0. Raises `Rejection`."""
+        now_ms = time.time_ns() // 1_000_000
         genesis = Genesis(
             network_name=network_name,
             founder_name=self._name,
-            organisations=self._founding.organisations or founders(self._identity.anchors),
+            organisations=self._founding.organisations or founders(self._identity.anchors, now_ms),
             certificate=self._identity.bundle,
             version=__version__,
             rules_version=RULES_VERSION,
-            created_ms=time.time_ns() // 1_000_000,
+            created_ms=now_ms,
             policies=self._founding.policies,
         )
         logger.warning(

@@ -64,14 +64,16 @@ def founding(found: Iterable[NewOrganisation]) -> World:
 
 
 def admit(world: World, contract: str, body: AdmitOrganisation, tx: TxContext) -> World:
-    """One more organisation, or one that was retired again, now with these authorities."""
+    """One more organisation, or one that was retired again: with one of its former authorities at least."""
     known = organisation(world, body.organisation.id)
     if known is not None and known.active:
         raise Rejection(Code.NO_CHANGE, f"organisation {known.id} takes part already")
     if len(organisations(world)) >= MAX_ORGANISATIONS:
         raise Rejection(Code.TOO_MANY, f"a network has {MAX_ORGANISATIONS} organisations at most")
     after = _with_organisation(world, body.organisation)
-    _check_not_expired(body.organisation.anchors, tx.time_ms)
+    check_not_expired(body.organisation.anchors, tx.time_ms)
+    if known is not None:
+        _check_same_organisation(world, after, known.id)
     return _workable(after)
 
 
@@ -89,7 +91,7 @@ def add_authority(world: World, contract: str, body: AddAuthority, tx: TxContext
     """Trusts one more authority of an organisation, or one again that was retired, or one for other roles now."""
     known = _active(world, body.organisation)
     after = _with_anchor(world, known.id, body.anchor)
-    _check_not_expired((body.anchor,), tx.time_ms)
+    check_not_expired((body.anchor,), tx.time_ms)
     if len(authorities_of(after, known.id)) > MAX_ANCHORS:
         raise Rejection(Code.TOO_MANY, f"an organisation has {MAX_ANCHORS} authorities at most; retire one first")
     return _shut_out(_workable(after), shut_out_by(after, body, tx.time_ms))
@@ -188,7 +190,18 @@ def read_anchor(organisation: str, anchor: Anchor) -> Authority:
     )
 
 
-def _check_not_expired(anchors: Iterable[Anchor], time_ms: int) -> None:
+def _check_same_organisation(before: World, after: World, named: str) -> None:
+    """A stranger under the ID of an organisation that was retired would get its UIDs and its contracts."""
+    former = {each.identity for each in before.area("authority/", Authority) if each.organisation == named}
+    if former.isdisjoint(each.identity for each in authorities_of(after, named)):
+        raise Rejection(
+            Code.OTHER_ORGANISATION,
+            f"{named} is the ID of an organisation that was retired, and had none of these authorities; choose another",
+        )
+
+
+def check_not_expired(anchors: Iterable[Anchor], time_ms: int) -> None:
+    """Raises `Rejection` if the certificate of one of these authorities has expired at this time."""
     for anchor in anchors:
         if _has_expired(anchor.certificate, time_ms):
             subject = subject_of(load_bundle(anchor.certificate)[0])

@@ -13,7 +13,7 @@ from swarmlearning.ledger.contracts.network.bodies import (
     Renew,
     SwitchRules,
 )
-from swarmlearning.ledger.contracts.network.members import founding
+from swarmlearning.ledger.contracts.network.members import check_not_expired, founding
 from swarmlearning.ledger.contracts.network.policies import with_policies
 from swarmlearning.ledger.contracts.network.quotas import check_nodes
 from swarmlearning.ledger.contracts.network.state import (
@@ -41,6 +41,8 @@ INCARNATION_STEP = 1_000_000
 def genesis(world: World, contract: str, body: Genesis, tx: TxContext) -> World:
     """The world after block 0: the network, its organisations and its founding SN."""
     _check_step(None, tx)
+    for each in body.organisations:
+        check_not_expired(each.anchors, tx.time_ms)
     founder = tx.signer
     entry = Network(
         name=body.network_name, founder=tx.sender, created_ms=body.created_ms, rules_version=body.rules_version
