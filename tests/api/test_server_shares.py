@@ -25,7 +25,7 @@ def by_certificate(identities: Identities, share: Share) -> ShareOf:
     return share_of
 
 
-async def test_an_organisation_with_all_its_connections_is_told_so_and_another_one_is_served(
+async def test_connections_over_an_organisation_s_quota_are_refused_and_another_organisation_is_served(
     identities: Identities,
 ) -> None:
     share_of = by_certificate(identities, Share("", connections=2, requests=1000))

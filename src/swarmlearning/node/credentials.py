@@ -36,12 +36,15 @@ def sn_fault(chain: Chain, credential: Credential) -> str:
 
 
 def organisation_of(chain: Chain, credential: Credential) -> str:
-    """ID of the organisation to which the holder of a credential belongs, registered yet or not; empty: unknown."""
+    """ID of the organisation to which the holder of a credential belongs, registered yet or not.
+
+    One that the ledger does not know is called by its authority, in a way in which no ID is.
+    """
     stored = network.certificate(chain.world, credential.thumbprint)
     if stored is not None:
         return stored.organisation
     root = chain.world.get(f"authority/{credential.authority}", Authority)
-    return root.organisation if root else ""
+    return root.organisation if root else f"authority:{credential.authority[:16]}"
 
 
 def share_of(chain: Chain, credential: Credential) -> Share | None:

@@ -39,7 +39,7 @@ MAX_PENDING = 4096
 MAX_PENDING_OF_ONE = 1024
 """Transactions of one organisation that wait."""
 MAX_BATCH = 512
-MAX_BATCH_OF_MANY = 64
+MAX_BATCH_OF_MANY = 16
 """Transactions of one block where organisations share the SN: whoever comes meanwhile waits for no more than these."""
 HEADER_ROOM = 4096
 READ_BATCH = 256

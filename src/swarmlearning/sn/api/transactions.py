@@ -18,7 +18,6 @@ from swarmlearning.sn.api.service import FAILURES, Service, Sn, answer_to, refus
 from swarmlearning.sn.engine import LOCAL_ONLY
 
 PATH = "/transactions"
-UNKNOWN = "unknown"
 BODY = {"requestBody": {"required": True, "content": {"application/jose": {"schema": {"type": "string"}}}}}
 
 
@@ -67,7 +66,7 @@ async def _commit(sn: Sn, body: bytes, scope: Scope) -> int:
     signer = network.certificate(chain.world, signed.signer)
     if signer is not None and signer.organisation == party:  # what nobody has to judge costs little
         refuse_excess(chain.world, signer, sn.miner.next_time())
-    return await sn.miner.commit(signed, party or UNKNOWN)
+    return await sn.miner.commit(signed, party)
 
 
 def _refuse_second_sn(content: Transaction, uid: str) -> None:
