@@ -119,7 +119,8 @@ def add_authority(
         str, typer.Option("--organisation", help="Whose it is; by default a new organisation's, called by its subject.")
     ] = "",
     role: Annotated[
-        list[str] | None, typer.Option("--role", help="A role that it may issue for; by default all. Repeatable.")
+        list[str] | None,
+        typer.Option("--role", help="A role that it may issue for; by default the present ones. Repeatable."),
     ] = None,
     trust_domain: Annotated[str, typer.Option("--trust-domain", help="For SPIFFE IDs of this domain only.")] = "",
     connection: Connection,
