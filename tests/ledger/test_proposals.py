@@ -14,6 +14,7 @@ from swarmlearning.ledger.bodies import (
     RetireOrganisation,
     Revoke,
     Sign,
+    Stop,
 )
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -34,6 +35,16 @@ def test_a_proposal_takes_effect_with_the_last_signature_that_it_needs(ledger: L
     assert newest(ledger).state == "done"
     with pytest.raises(Rejection, match=r"no-proposal: proposal .* is done"):
         send(ledger, "op-3", Sign(newest(ledger).number))
+
+
+def test_a_proposal_is_done_once_the_organisation_that_it_concerns_does_the_same_alone(ledger: Ledger) -> None:
+    body = Revoke(thumbprint(ledger.actors["sl-2"].pair.certificate))
+    send(ledger, "op-1", body)
+    assert newest(ledger).state == "open"
+    send(ledger, "op-2", body)
+    assert (newest(ledger).state, newest(ledger).signed) == ("done", ("org-1", "org-2"))
+    with pytest.raises(Rejection, match="is done"):
+        send(ledger, "op-3", Sign(1))
 
 
 def test_sending_the_same_act_signs_its_proposal(ledger: Ledger) -> None:
@@ -83,24 +94,29 @@ def test_a_proposal_expires(ledger: Ledger) -> None:
 
 
 def test_a_proposal_whose_state_has_changed_since_is_refused_with_its_last_signature(ledger: Ledger) -> None:
-    retiring = Revoke(thumbprint(ledger.actors["sl-3"].pair.certificate))
-    send(ledger, "op-1", retiring)
+    send(ledger, "op-1", AdmitOrganisation(organisation("org-4", SPARE)))
     number = newest(ledger).number
-    send(ledger, "op-3", retiring)  # its own organisation does it alone
-    with pytest.raises(Rejection, match="unknown-certificate"):
-        send(ledger, "op-2", Sign(number))
-    send(ledger, "op-2", Reject(number))
+    other = AdmitOrganisation(organisation("org-4", create_authority("CA-5", 3650)))
+    for operator in ("op-1", "op-2"):
+        send(ledger, operator, other)
+    send(ledger, "op-2", Sign(number))
+    with pytest.raises(Rejection, match="org-4 takes part already"):
+        send(ledger, "op-3", Sign(number))
+    send(ledger, "op-3", Reject(number))
 
 
-def test_a_proposal_to_reset_a_run_does_not_end_the_next_one(ledger: Ledger) -> None:
+def test_a_proposal_to_stop_a_run_does_not_end_the_next_one(ledger: Ledger) -> None:
     ledger.send("op-1", CreateContract(), "ours")
-    ledger.send("sl-1", session(2), "ours")
-    ledger.send("op-2", Reset(forced=True), "ours")
+    for site in ("sl-1", "sl-2"):
+        ledger.send(site, session(2), "ours")
+    ledger.send("op-2", Stop(), "ours")
     number = newest(ledger).number
     ledger.send("op-1", Reset(forced=True), "ours")  # its owner
     with pytest.raises(Rejection, match=f"no-proposal: proposal {number} was made for run 1; now it is run 2"):
         send(ledger, "op-3", Sign(number))
-    ledger.send("op-3", Reset(forced=True), "ours")
+    for site in ("sl-1", "sl-2"):
+        ledger.send(site, session(2), "ours")
+    ledger.send("op-3", Stop(), "ours")
     assert newest(ledger).number == number + 1, "the same act for the next run is another proposal"
     send(ledger, "op-2", Reject(number))
 

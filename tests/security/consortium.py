@@ -6,17 +6,18 @@ Each organisation (`ca-1`, `ca-2`, `ca-3`) has its own authority. The SN is `ca-
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
-from support.certs import DAYS, authority_in, make_workspace
+from support.certs import authority_in, make_workspace
+from support.crafted_certs import DAY, craft
 from support.local_sn import Member, member
-from support.processes import Process, Processes
+from support.processes import COMMAND, Process, Processes
 from support.swarm import identity_options
 from swarmlearning.api.client import Refusal
-from swarmlearning.identity.ca import issue
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ledger.bodies import Body, NodeType
@@ -32,6 +33,7 @@ class Consortium:
     """The SN, and the certificates of three organisations: `SL-1`, `OPERATOR-1` are of `ca-1`, and so on."""
 
     def __init__(self, processes: Processes, directory: Path) -> None:
+        self._processes = processes
         self._directory = directory
         self._files = directory / "cert"
         self.identities = make_workspace(self._files, FIRST)
@@ -52,21 +54,38 @@ class Consortium:
     def address(self) -> str:
         return self.sn.ready["api"]
 
+    def operate(self, operator: str, *words: str) -> Process:
+        """Runs `swarm …` to its end, as this operator."""
+        host, _, port = self.address.partition(":")
+        options: dict[str, str | Path] = {
+            "sn-ip": host,
+            "sn-api-port": port,
+            "data-dir": self._directory / operator,
+            **identity_options(self.identities[operator]),
+        }
+        named = [word for option, value in options.items() for word in (f"--{option}", value)]
+        command = self._processes.start(f"{operator}-{words[0]}", *COMMAND, *words, *named)
+        command.wait()
+        return command
+
     @property
     def megabytes(self) -> float:
         """The memory of the SN that is resident."""
         return float(psutil.Process(self.sn.pid).memory_info().rss) / 1e6
 
-    def forged(self, organisation: str, name: str) -> Identity:
+    def forged(self, organisation: str, name: str, file: str = "") -> Identity:
         """A certificate of this common name by this organisation's authority, as whoever has its key can issue."""
-        folder = Workspace(self._directory / f"forged-{organisation}-{name}")
+        file = file or name
+        folder = Workspace(self._directory / f"forged-{organisation}-{file}")
         authority = authority_in(self._files, organisation.upper())
-        folder.save_node(name, issue(authority, name, [], ["127.0.0.1"], DAYS))
+        now = datetime.now(UTC)
+        pair = craft(f"CN={name},OU=Swarm-Learning", authority, ca=None, begin=now - DAY, end=now + DAY)
+        folder.save_node(file, pair)
         for known in ORGANISATIONS:
             copied = folder.authority_certificate(known)
             copied.parent.mkdir(parents=True, exist_ok=True)
             copied.write_bytes(Workspace(self._files).authority_certificate(known).read_bytes())
-        return folder.identity(name)
+        return folder.identity(file)
 
     @asynccontextmanager
     async def members(self, *names: str) -> AsyncIterator[list[Member]]:

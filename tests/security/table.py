@@ -238,6 +238,7 @@ ROWS = (
             *_in("sn/test_miner", "a_transaction_that_the_sn_cannot_seal_does_not_fail_those_beside_it"),
             *_in("ledger/test_malformed", "the_detail_of_an_exclusion_is_one_visible_line"),
             *_in("api/test_client", "the_text_of_a_refusal_cannot_forge_log_lines"),
+            *_in("security/test_strangers", "a_subject_with_control_characters_reaches_no_terminal"),
             *_in("cli/test_console", "hostile_names_neither_break_nor_style_the_status"),
             *_in(
                 "ledger/test_adaptive",

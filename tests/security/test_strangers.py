@@ -11,6 +11,7 @@ from support.network import session
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Announce, Register
+from swarmlearning.ledger.contracts.network import Certificate
 
 from ledger.test_hostile import ODD, pem_of  # isort: skip
 
@@ -71,3 +72,23 @@ async def test_a_certificate_without_a_role_reads_nothing(consortium: Consortium
         assert status == 403, path
         status, _, _ = await fetch(consortium.address, consortium.identities["SL-1"], path)
         assert status in (200, 404), path
+
+
+HOSTILE = "SL-\x1b[2J\x1b[31m\u202e9"
+
+
+async def test_a_subject_with_control_characters_reaches_no_terminal(consortium: Consortium) -> None:
+    """Whatever commands an operator uses against a node that a hostile authority has named like this."""
+    async with consortium.attacker(consortium.forged("ca-2", HOSTILE, file="SL-9")) as attacker:
+        pem = to_pem(attacker.identity.certificate)
+        await attacker.send(Register("SL", "evil", pem, "0"))
+        stored = (await attacker.catch_up()).world.area("certificate/", Certificate)
+        assert any("\x1b" in each.subject for each in stored), "the ledger has it as it is"
+    for words in (("node", "list"), ("node", "revoke", "evil"), ("proposal", "list"), ("proposal", "show", "1")):
+        shown = await asyncio.to_thread(consortium.operate, "OPERATOR-1", *words)
+        assert shown.wait() == 0, shown.output
+        assert all(line.isprintable() for line in shown.output.splitlines()), shown.output
+    shown = await asyncio.to_thread(consortium.operate, "OPERATOR-2", "node", "revoke", "evil")
+    assert "is revoked: evil" in shown.output
+    assert all(line.isprintable() for line in shown.output.splitlines()), shown.output
+    assert all(line.isprintable() for line in consortium.sn.output.splitlines())

@@ -12,6 +12,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.operator.acts import Act
 from swarmlearning.operator.reading import read_remote
 from swarmlearning.operator.session import acting
+from swarmlearning.views.names import escaped
 from swarmlearning.views.proposals import proposal_of
 from swarmlearning.views.render import proposal_text
 
@@ -39,7 +40,7 @@ def perform(connection: Connection, compose: Callable[[World], Act]) -> None:
             proposal = proposal_of(operator.chain.world, act.contract, act.body, operator.chain.time_ms)
             return f"{proposal_text(proposal) if proposal else act.done} (block {height})"
 
-    print(asyncio.run(send()))
+    print(escaped(asyncio.run(send())))  # it names what other organisations have called something
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

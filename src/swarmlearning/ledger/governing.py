@@ -38,9 +38,15 @@ def govern(world: World, rules: Rules, contract: str, body: Body, tx: TxContext)
     """The world after proposals have been noted, and what is to take effect in it. Raises `Rejection`."""
     if isinstance(body, Sign | Reject):
         return _answered(world, rules, body, tx)
-    act = rules.handlers[type(body)][1].act
-    if act is None or _suffices(world, act, contract, body, (tx.signer.organisation,)):
-        return world, Enacted(contract, body, tx.signer.organisation)
+    act, own = rules.handlers[type(body)][1].act, tx.signer.organisation
+    if act is None:
+        return world, Enacted(contract, body, own)
+    if _suffices(world, act, contract, body, (own,)):
+        for found in _equal(world, act, contract, body, tx):  # nothing is left of it to agree to
+            world = _noted(
+                world, msgspec.structs.replace(found, state="done", signed=tuple(sorted({*found.signed, own})))
+            )
+        return world, Enacted(contract, body, own)
     rules.handlers[type(body)][1].change(world, contract, body, tx)  # what could not take effect is not proposed either
     return _proposed(world, rules, act, contract, body, tx)
 
@@ -54,26 +60,32 @@ def _suffices(world: World, act: Act, contract: str, body: Body, signed: tuple[s
 def _proposed(
     world: World, rules: Rules, act: Act, contract: str, body: Body, tx: TxContext
 ) -> tuple[World, Enacted | None]:
-    own, text, about = tx.signer.organisation, canonical(body).decode(), act.about(world, contract)
+    own = tx.signer.organisation
     if not isinstance(body, SetPolicy) and quorum_of(world, act.name) == "own":
         raise Rejection(Code.NOT_ALLOWED, f"{act.name} is left to the organisation that it concerns")
-    known = proposals(world)
-    now = [each for each in known if _is_open(each, tx.time_ms)]
-    if same := [each for each in now if (each.contract, each.body, each.about) == (contract, text, about)]:
+    if same := _equal(world, act, contract, body, tx):
         return _answered(world, rules, Sign(same[0].number), tx)
-    if sum(each.by == own for each in now) >= MOST_OPEN:
+    known = proposals(world)
+    if sum(each.by == own for each in known if _is_open(each, tx.time_ms)) >= MOST_OPEN:
         raise Rejection(Code.TOO_MANY, f"organisation {own} has {MOST_OPEN} open proposals; reject one of them first")
     entry = Proposal(
         number=len(known) + 1,
         act=act.name,
         contract=contract,
-        body=text,
+        body=canonical(body).decode(),
         by=own,
         expires_ms=tx.time_ms + PROPOSAL_MS,
         signed=(own,),
-        about=about,
+        about=act.about(world, contract),
     )
     return _noted(world, entry), None
+
+
+def _equal(world: World, act: Act, contract: str, body: Body, tx: TxContext) -> list[Proposal]:
+    """The open proposals of the same act: at most one."""
+    wanted = (contract, canonical(body).decode(), act.about(world, contract))
+    now = (each for each in proposals(world) if _is_open(each, tx.time_ms))
+    return [each for each in now if (each.contract, each.body, each.about) == wanted]
 
 
 def _answered(world: World, rules: Rules, body: Sign | Reject, tx: TxContext) -> tuple[World, Enacted | None]:
