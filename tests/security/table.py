@@ -99,8 +99,30 @@ ROWS = (
         "B5",
         "one SN, its clock or its vote decides what concerns others",
         (
-            *_in("ledger/test_chain", "the_sealer_of_a_void_block_is_in_quarantine_until_operators_lift_it"),
-            *_in("ledger/test_chain", "an_sn_in_quarantine_cannot_come_back_under_another_uid"),
+            *_in(
+                "ledger/test_void_blocks",
+                "what_no_sn_of_the_network_has_sealed_is_no_block_and_uses_up_no_height",
+                "the_sealer_of_a_void_block_is_in_quarantine_until_operators_lift_it",
+                "an_sn_in_quarantine_cannot_come_back_under_another_uid",
+            ),
+            *_in(
+                "ledger/test_watching",
+                "a_node_is_lost_and_back_once_more_than_half_of_the_sns_report_so",
+                "two_sns_that_die_at_once_lock_nobody",
+                "an_organisation_that_runs_most_sns_of_three_does_not_decide_alone_once_another_is_gone",
+            ),
+            *_in(
+                "ledger/test_recovery",
+                "an_sn_alone_cannot_declare_the_others_gone",
+                "nodes_do_not_sign_a_recovery_for_their_organisation",
+                "a_signature_under_another_recovery_is_refused",
+            ),
+            *_in("system/test_clocks", "rounds_go_on_and_an_sn_whose_clock_is_an_hour_off_is_named"),
+            *_in(
+                "system/test_revoked_sns",
+                "a_revoked_voter_ends_with_the_reason_and_ordering_goes_on_without_it",
+                "a_voter_that_halts_ordering_is_revoked_and_ordering_goes_on",
+            ),
             *_in(
                 "system/test_recovery",
                 "a_recovery_waits_for_the_signature_of_the_other_organisation_s_operator",
@@ -201,6 +223,9 @@ ROWS = (
             *_in("sn/test_miner", "a_transaction_does_not_wait_for_the_flood_of_another_organisation"),
             *_in("system/test_spam", "rounds_go_on_while_another_organisation_sends_the_sn_all_it_can"),
             *_in("transport/test_parties", "an_organisation_gains_nothing_by_issuing_itself_certificates"),
+            *_in("transport/test_shares", "no_organisation_has_more_than_half_of_the_connections_whatever_its_quota"),
+            *_in("sn/test_miner", "a_transaction_does_not_wait_for_the_flood_of_another_organisation"),
+            *_in("system/test_spam", "rounds_go_on_while_another_organisation_sends_the_sn_all_it_can"),
             *_in("ordering/test_tunnel", "an_admitted_sn_with_many_connections_keeps_no_other_sn_out"),
             *_in(
                 "ledger/test_quotas",
