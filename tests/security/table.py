@@ -35,7 +35,8 @@ ROWS = (
                 "an_odd_authority_is_refused_and_a_block_with_it_is_void",
                 "a_signature_is_checked_before_anything_that_its_check_does_not_need",
                 "no_altered_certificate_in_a_registration_ends_a_node",
-                "an_extremely_nested_block_is_void",
+                "an_extremely_nested_block_is_no_block",
+                "junk_is_no_block_and_uses_up_no_height",
             ),
             *_in(
                 "identity/test_hostile_certificates",
