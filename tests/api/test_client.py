@@ -266,6 +266,15 @@ async def test_the_text_of_a_refusal_cannot_forge_log_lines(identities: Identiti
     assert len(refusal.value.detail) < MAX_DETAIL + 50
 
 
+async def test_a_request_over_a_quota_of_the_sn_is_no_refusal_but_may_be_sent_again(identities: Identities) -> None:
+    body = b'{"code": "quota", "detail": "organisation a has used its quota of 2 requests a second"}'
+    head = b"HTTP/1.1 429 Refused\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with server(identities["SN-1"], just(head, body)) as address, SnClient(address, tls(identities)) as client:
+        with pytest.raises(Unavailable, match="organisation a has used its quota of 2 requests a second") as error:
+            await client.status()
+    assert not error.value.final
+
+
 async def test_the_text_of_an_unreadable_answer_cannot_steer_a_terminal(identities: Identities) -> None:
     """What is wrong is quoted."""
     training = {"name": "t", "rounds": 1, "over": True, "min_peers": 2, "members": [], "leader": None}

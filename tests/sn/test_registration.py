@@ -83,3 +83,22 @@ async def test_an_sn_that_the_chain_refuses_ends_although_another_sn_is_down() -
     async with site.miner("sn-7") as miner:
         with pytest.raises(NodeError, match="the network refuses this SN: so it claims"):
             await registration(site, miner, Other(fail), Other(refuse)).take_place({})
+
+
+async def test_an_sn_whose_organisation_has_used_up_a_quota_registers_later() -> None:
+    site = Site()
+    site.ledger.actor("sn-7", "SN")
+    attempts = 0
+
+    async with site.miner("sn-1") as voter, site.miner("sn-7") as miner, asyncio.timeout(60):
+
+        async def accept_the_third(raw: str) -> int:
+            nonlocal attempts
+            attempts += 1
+            if attempts < 3:
+                raise Refusal("quota", "organisation org-1 has used its quota", 0)
+            return await voter.submit(raw)
+
+        await registration(site, miner, Other(accept_the_third)).take_place({})
+        assert network.admits(miner.chain.world, "sn-7")
+    assert attempts == 3

@@ -40,6 +40,8 @@ MAX_ANSWER = 2 * 1024 * 1024
 """Bytes of an answer: a block, or something shorter."""
 MAX_STATUS = 16 * 1024 * 1024
 MAX_ERROR = 64 * 1024
+TOO_MANY_REQUESTS = 429
+"""The status of an answer to a node whose organisation has used up a quota of the SN's: trying again later helps."""
 MAX_DETAIL = 1000
 """Characters of another organisation's text in our logs."""
 
@@ -250,7 +252,7 @@ class SnClient:
     def _failure(self, status: int, body: bytes) -> Refusal | Unavailable:
         """The error of an answer that is not the one requested."""
         refusal = _refusal(status, body)
-        if 400 <= status < 500:
+        if 400 <= status < 500 and status != TOO_MANY_REQUESTS:
             return refusal
         return Unavailable(f"SN {self.address}: {refusal.detail}")
 

@@ -15,6 +15,7 @@ from swarmlearning.backoff import Backoff
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.bodies import Announce, Body, Genesis, Leave, Register
 from swarmlearning.ledger.chain import RULES_VERSION, Chain
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -124,7 +125,8 @@ class Registration:
                 reasons.append(str(error))
             except Refusal as refused:
                 reasons.append(f"SN {client.address} refuses it: {refused}")
-                refusal = refusal or refused
+                if refused.code != Code.QUOTA:  # that passes by itself
+                    refusal = refusal or refused
         # One SN's word does not end this one where there are others: the verified chain has to agree.
         if refusal is not None and (len(reasons) == 1 or self._miner.chain.refusal(signed)):
             raise NodeError(f"the network refuses this SN: {refusal}") from refusal
