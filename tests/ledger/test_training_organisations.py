@@ -73,6 +73,7 @@ def test_a_name_belongs_to_whoever_has_created_it_first(ledger: Ledger) -> None:
         (CreateContract(members=("org-9",)), "unknown-organisation: no organisation org-9"),
         (CreateContract(observers=("org-9",)), "unknown-organisation"),
         (CreateContract(members=("org-1",), min_organisations=2), "locked-out: a round would need sites of 2"),
+        (CreateContract(members=("org-1", "org-1"), min_organisations=2), "of 2 organisations, and 1 are members"),
     ],
 )
 def test_a_contract_that_could_never_be_trained_is_refused(ledger: Ledger, body: CreateContract, match: str) -> None:

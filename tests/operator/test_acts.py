@@ -61,6 +61,8 @@ def world() -> World:
         ("study", CreateContract(members=("Hospital A",)), r"contract study cannot be created: .*members"),
         ("study", CreateContract(structure="abc"), r"cannot be created: .*structure"),
         ("study", CreateContract(members=("a",) * 65), r"cannot be created: .*members"),
+        ("study", CreateContract(min_organisations=65), r"cannot be created: .*min_organisations"),
+        ("study", CreateContract(min_peers=2**31), r"cannot be created: .*min_peers"),
         ("line\nbreak", CreateContract(), r"cannot be created"),
         ("", CreateContract(), r"cannot be created"),
         ("x" * 161, CreateContract(), r"cannot be created"),

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from swarmlearning.ledger.bodies import Contribution, Exclusion, Receipt
+from swarmlearning.ledger.contracts.training.weighing import coefficients
 from swarmlearning.rounds.events import (
     Carried,
     Carry,
@@ -38,10 +39,11 @@ def name(*parts: str) -> str:
 
 
 class Task:
-    """A site's work in progress."""
+    """A site's work in progress, for the training as it was when that was decided."""
 
     def __init__(self, site: "Site", work: Work) -> None:
         self.site, self.work = site, work
+        self.training = site.swarm.log.training(site.decided_on)
         self.cancelled = False
         self._job: Job | None = None
         self._transfers = ""
@@ -203,8 +205,10 @@ def merge(running: Task, task: Merge) -> None:
     ]
     used = [one for one in task.submissions if one.digest not in poisoned or not one.weight]
     chosen = min((one.uid for one in used if one.weight), default="")
-    coefficients = {one.uid: int(one.uid == chosen) if task.single else one.weight for one in used}
-    parts = tuple(Contribution(one.uid, one.digest, one.weight, coefficients[one.uid]) for one in used)
+    weights = coefficients(running.training, {one.uid: one.weight for one in used})
+    if task.single:
+        weights = {one.uid: int(one.uid == chosen) for one in used}
+    parts = tuple(Contribution(one.uid, one.digest, one.weight, weights[one.uid]) for one in used)
     if len(parts) < swarm.min_peers:
         result = ""
     elif not chosen:

@@ -19,6 +19,8 @@ from swarmlearning.ledger.contracts.training.bodies import Weights
 ARRIVAL_SECONDS = 20.0
 """Seconds within which most of an adversary's nodes arrive."""
 BY: tuple[Weights, ...] = ("own", "equal")
+CAPS = (0, 400, 500)
+"""What one organisation may weigh, in thousandths."""
 SERVES: tuple[Serves, ...] = ("models", "nothing", "drops")
 MOST_NODES = 3
 """Sites of one adversarial organisation."""
@@ -74,7 +76,12 @@ def _create_contract(swarm: Swarm, makeup: Makeup, dice: random.Random) -> None:
     swarm.operator = paper(makeup.honest[0], "SWCI")
     swarm.min_organisations = makeup.needed
     weights: Weights = dice.choice(BY)
-    created = CreateContract((*makeup.honest, *makeup.adversarial), min_organisations=makeup.needed, weights=weights)
+    created = CreateContract(
+        (*makeup.honest, *makeup.adversarial),
+        min_organisations=makeup.needed,
+        weights=weights,
+        max_organisation_weight=CAPS[makeup.needed % len(CAPS)],
+    )
     operate(swarm, swarm.operator, CONTRACT, created)
 
 

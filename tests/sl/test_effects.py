@@ -21,7 +21,7 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.state import Submission, Terms, Training
+from swarmlearning.ledger.contracts.training.state import Submission, Terms, Training, empty
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
@@ -99,7 +99,12 @@ class Site:
         self.see(msgspec.structs.replace(play.state, terms=Terms("mean", 2, structure_digest(SPECS))))
 
     def see(self, state: Training) -> None:
-        """This state is on the chain."""
+        """This state is on the chain, and what is done from now on is decided on it."""
+        self.show(state)
+        self.effects.decided_on = self.follower.chain
+
+    def show(self, state: Training) -> None:
+        """This state is on the chain, which has not been considered yet."""
         chain = self.follower.chain
         world = chain.world.with_entries({f"training/{CONTRACT}": msgspec.structs.replace(state, name=CONTRACT)})
         self.follower.chain = replace(chain, world=world)
@@ -132,6 +137,15 @@ async def site(tmp_path: Path, identities: Identities) -> AsyncIterator[Site]:
     await made.fetcher.close()
     await made.ml.channel.stop()
     await server.stop(grace=0.1)
+
+
+async def test_a_merge_goes_by_the_state_on_which_it_was_decided_whatever_the_chain_shows_since(site: Site) -> None:
+    models = [replace_uid(await site.has(number), uid) for number, uid in ((1, "a"), (2, "b"))]
+    site.show(empty(CONTRACT, run=2))
+    site.effects.perform(Merge(1, 0, "", tuple(models), (), False))
+    merged = await site.event()
+    assert isinstance(merged, Merged)
+    assert [part.uid for part in merged.receipt.contributions] == ["a", "b"]
 
 
 @asynccontextmanager

@@ -77,7 +77,7 @@ class Effects:
         emit: Callable[[Event], None],
     ) -> None:
         self.contract = ""
-        self.decided_on: Chain | None = None  # the newest that the machine knows
+        self.decided_on = follower.chain  # the newest that the machine knows
         self.moved = 0  # bytes fetched and merged
         self._tasks = tasks
         self._follower = follower
@@ -99,7 +99,7 @@ class Effects:
             case Fetch():
                 self._tasks.start(self._fetch(action), action)
             case Merge():
-                self._tasks.start(self._merge(action), action)
+                self._tasks.start(self._merge(action, state_of(self.decided_on.world, self.contract)), action)
             case Carry():
                 self._tasks.start(self._carry(action), action)
             case Cancel(work):
@@ -119,7 +119,7 @@ class Effects:
 
     # --- the ledger -------------------------------------------------------------------------------------------------
 
-    async def _send(self, body: TrainingBody | Lost, chain: Chain | None) -> None:
+    async def _send(self, body: TrainingBody | Lost, chain: Chain) -> None:
         training = self.contract
         contract = network.CONTRACT if isinstance(body, Lost) else training
         try:
@@ -242,7 +242,8 @@ class Effects:
 
     # --- merging ----------------------------------------------------------------------------------------------------
 
-    async def _merge(self, task: Merge) -> None:
+    async def _merge(self, task: Merge, training: Training) -> None:
+        """Merges the models of a round of `training`, as it was when that was decided."""
         needed = [entry.digest for entry in task.submissions if entry.weight]
         with self._store.pinned(*needed, task.base) as pin:
             if gone := [digest for digest in needed if not self._store.has(digest)]:
@@ -250,7 +251,7 @@ class Effects:
                     self._emit(Dropped(digest))
                 return
             try:
-                merged = await merge_round(task, self._training, self._store, self._count, pin)
+                merged = await merge_round(task, training, self._store, self._count, pin)
             except (MergeError, StoreError) as error:
                 self._narrator.local_failure(str(error))
                 self._emit(LocalFailure(task, str(error), permanent=isinstance(error, UnmergeableError)))

@@ -37,11 +37,11 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
     members: Organisations = ()
     observers: Organisations = ()
     observers_read_results: bool = False
-    min_organisations: Count = 0
+    min_organisations: Annotated[int, msgspec.Meta(ge=0, le=MAX_ORGANISATIONS)] = 0
     weights: Weights = "own"
     max_organisation_weight: Thousandths = 0
     merge_method: MergeMethod | None = None
-    min_peers: Count = 0
+    min_peers: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
     structure: BaseDigest = ""
 
 

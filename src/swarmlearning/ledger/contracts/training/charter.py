@@ -38,10 +38,9 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
             raise Rejection(Code.UNKNOWN_ORGANISATION, f"no organisation {named} takes part in this network")
     check_contracts(world, owner, _owned(world, owner))
     needed = body.min_organisations or _default_minimum(body)
-    if body.members and needed > len(set(body.members)):
-        raise Rejection(
-            Code.LOCKED_OUT, f"a round would need sites of {needed} organisations, and {len(body.members)} are members"
-        )
+    count = len(set(body.members))
+    if count and needed > count:
+        raise Rejection(Code.LOCKED_OUT, f"a round would need sites of {needed} organisations, and {count} are members")
     charter = Charter(
         owner=owner,
         members=tuple(sorted(set(body.members))),
