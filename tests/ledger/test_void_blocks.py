@@ -14,6 +14,7 @@ from swarmlearning.ledger.bodies import Announce, LiftQuarantine, Register, Subm
 from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.chain import RULES_VERSION, ForkError, UnsealedError, replay
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Quarantine
 from swarmlearning.ledger.contracts.rejection import Rejection
 
 Forge = Callable[[Ledger], bytes]
@@ -157,6 +158,13 @@ def three(ledger: Ledger) -> Ledger:
     return ledger
 
 
+def lifting(ledger: Ledger) -> LiftQuarantine:
+    """Lifts the quarantine for the newest void block of sn-2."""
+    entry = ledger.chain.world.get("quarantine/sn-2", Quarantine)
+    assert entry
+    return LiftQuarantine("sn-2", entry.height)
+
+
 def test_the_sealer_of_a_void_block_is_in_quarantine_until_operators_lift_it(three: Ledger) -> None:
     three.append(resealed(three, state_hash="0" * 64, by="sn-2"))
     assert [sn.uid for sn in network.admitted(three.chain.world)] == ["sn-1", "sn-3"]
@@ -168,10 +176,10 @@ def test_the_sealer_of_a_void_block_is_in_quarantine_until_operators_lift_it(thr
     with pytest.raises(Rejection, match=r"quarantine: .* swarm node lift-quarantine sn-2"):
         three.register("sn-2")  # no restart ends it
     three.join("op-1", "SWCI")
-    three.send("op-1", LiftQuarantine("sn-2"), network.CONTRACT)
+    three.send("op-1", lifting(three), network.CONTRACT)
     three.register("sn-2")
     with pytest.raises(Rejection, match="no-change: sn-2 is no SN in quarantine"):
-        three.send("op-1", LiftQuarantine("sn-2"), network.CONTRACT)
+        three.send("op-1", lifting(three), network.CONTRACT)
     assert three.append(resealed(three, by="sn-2")) is None
     assert replay(three.blocks).world.state_hash() == three.chain.world.state_hash()
 
@@ -184,12 +192,24 @@ def test_an_sn_in_quarantine_cannot_come_back_under_another_uid(three: Ledger) -
     three.join("sn-4", "SN")  # of another identity
 
 
+def test_operators_who_forgive_one_void_block_have_not_forgiven_the_next(three: Ledger) -> None:
+    three.join("op-1", "SWCI")
+    three.append(resealed(three, state_hash="0" * 64, by="sn-2"))
+    earlier = lifting(three)
+    three.send("op-1", earlier, network.CONTRACT)
+    three.append(resealed(three, state_hash="0" * 64, by="sn-2"))
+    with pytest.raises(
+        Rejection, match=rf"no-change: SN sn-2 is in quarantine for block .*, not for block {earlier.height}"
+    ):
+        three.send("op-1", earlier, network.CONTRACT)
+
+
 def test_a_second_void_block_ends_in_quarantine_again(three: Ledger) -> None:
     three.join("op-1", "SWCI")
     for _ in range(2):
         three.append(resealed(three, state_hash="0" * 64, by="sn-2"))
         assert [sn.uid for sn in network.admitted(three.chain.world)] == ["sn-1", "sn-3"]
-        three.send("op-1", LiftQuarantine("sn-2"), network.CONTRACT)
+        three.send("op-1", lifting(three), network.CONTRACT)
 
 
 def test_a_sealer_is_not_blamed_for_a_block_that_others_altered(three: Ledger) -> None:

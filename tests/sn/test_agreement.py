@@ -7,11 +7,15 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from support.governed import three
 from support.mining import Site
 from support.network import read
 from swarmlearning.api.answers import BlockState
 from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.ledger import block
+from swarmlearning.ledger.bodies import Consent, Recover
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network.recovery import Start, statement
 from swarmlearning.node.errors import NodeError
 from swarmlearning.sn.agreement import Agreement, judge, recovery_excluding
 from swarmlearning.sn.miner import State
@@ -112,3 +116,17 @@ async def test_a_long_list_of_false_recoveries_costs_one_request() -> None:
     liar = Sn(None, claims, site.log.entries)
     assert await recovery_excluding("sn-2", site.ledger.chain, as_clients(liar)) is None
     assert liar.requested == 1
+
+
+async def test_an_sn_believes_a_recovery_that_excludes_it_only_with_the_signatures_of_enough_organisations() -> None:
+    ledger = three()
+    sn, chain = ledger.actors["sn-1"], ledger.chain
+    start = Start(chain.network_id, "sn-1", chain.height, chain.hash)
+    operator = ledger.actors["op-2"]
+    consent = Consent(operator.pem, operator.signer.sign(statement(start, ("sn-2",), ())))
+    claim = {"height": chain.height + 1, "by": "sn-1", "lost": ["sn-2"]}
+    for body, believed in ((Recover(("sn-2",)), False), (Recover(("sn-2",), consents=(consent,)), True)):
+        signed = ledger.write("sn-1", network.CONTRACT, body)
+        raw = chain.seal([signed], chain.world, chain.next_time(ledger.clock), "sn-1", sn.signer).raw
+        others = as_clients(Sn(None, [claim], [*ledger.blocks, raw]))
+        assert (await recovery_excluding("sn-2", chain, others) is not None) is believed

@@ -105,9 +105,11 @@ def revoke_node(world: World, named: str) -> Act:
 def lift_quarantine(world: World, named: str) -> Act:
     """Lets an SN in quarantine seal and vote again. Raises `ActError`."""
     found = node(world, named)
-    if network.quarantine(world, found) is None:
+    entry = network.quarantine(world, found)
+    if entry is None:
         raise ActError(f"{displayed(found.name)} is not in quarantine")
-    return Act(network.CONTRACT, LiftQuarantine(found.uid), f"SN {displayed(found.name)} may seal and vote again")
+    lifted = f"SN {displayed(found.name)} may seal and vote again"
+    return Act(network.CONTRACT, LiftQuarantine(found.uid, entry.height), lifted)
 
 
 # --- looking up -----------------------------------------------------------------------------------------------------

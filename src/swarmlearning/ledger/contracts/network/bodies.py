@@ -185,9 +185,10 @@ class Recover(Body, frozen=True, omit_defaults=True):
 
 
 class LiftQuarantine(Body, frozen=True):
-    """An SN that was put in quarantine for a void block may seal, vote and report again."""
+    """An SN that was put in quarantine for the void block of this height may seal, vote and report again."""
 
     uid: Uid
+    height: Count
 
 
 class Lost(Body, frozen=True):

@@ -116,6 +116,10 @@ def lift_quarantine(world: World, contract: str, body: LiftQuarantine, tx: TxCon
     entry = quarantine(world, known) if known else None
     if entry is None:
         raise Rejection(Code.NO_CHANGE, f"{body.uid} is no SN in quarantine")
+    if entry.height != body.height:  # whoever agreed to forgive one block has not agreed to forgive the next
+        raise Rejection(
+            Code.NO_CHANGE, f"SN {body.uid} is in quarantine for block {entry.height}, not for block {body.height}"
+        )
     return world.with_entries({f"quarantine/{body.uid}": msgspec.structs.replace(entry, lifted=True)})
 
 
