@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from swarmlearning.api.peer import peer_credential
 from swarmlearning.transport.shares import OverQuotaError, Shares
 
-BYTES_A_REQUEST: Final = 16 * 1024
-"""A body counts as one more request for each of these."""
+BYTES_A_REQUEST: Final = 4 * 1024
+"""A body counts as one more request for each of these: what is in it has to be parsed and verified."""
 UNSTATED_BYTES: Final = 1024 * 1024
 
 

@@ -1,5 +1,6 @@
 """`/presence`, `/status` and the smaller questions about the network's state."""
 
+import asyncio
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -25,6 +26,8 @@ router = APIRouter()
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**53)]
 """As on the ledger: every program for JSON reads it exactly, and clients of the status refuse others."""
 MOST = 1e300
+COST = 16
+"""A byte of a contract's state counts as so many of history: it is the writing of it that costs."""
 
 
 def _check(progress: TrainingProgress) -> TrainingProgress:
@@ -67,12 +70,15 @@ async def status(sn: Service) -> Response:
 
 
 @router.get("/contracts/{name}", responses=refusals(422))
-async def contract(sn: Service, name: str) -> Response:
+async def contract(sn: Service, name: str, request: Request) -> Response:
     """The whole state of a training contract."""
     world = sn.miner.chain.world
     state = state_of(world, name)
     body: dict[str, Any] = msgspec.to_builtins(state)
-    return JSONResponse(body | {"text": waiting_text(waiting(state), node_names(world), fetch_addresses(world))})
+    answer = JSONResponse(body | {"text": waiting_text(waiting(state), node_names(world), fetch_addresses(world))})
+    if wait := sn.history_turn(peer_credential(request.scope), COST * len(answer.body)):
+        await asyncio.sleep(wait)
+    return answer
 
 
 @router.get("/health")
