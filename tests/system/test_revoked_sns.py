@@ -49,6 +49,14 @@ def test_a_revoked_voter_ends_with_the_reason_and_ordering_goes_on_without_it(ne
     net.assert_one_chain(*others)
 
 
+def test_a_revoked_sn_without_a_vote_ends_with_the_reason(net: Network) -> None:
+    net.found(4)
+    status = net.until_status(1, lambda status: [sn["part"] for sn in status["sns"]].count("spare") == 1)
+    spare = next(number for number in range(1, 5) if part_of(status, f"SN-{number}")["part"] == "spare")
+    operate(net, "revoke", spare, through=next(number for number in (1, 2) if number != spare))
+    assert "has been revoked" in net.sns[spare].complaint()
+
+
 def test_a_voter_that_halts_ordering_is_revoked_and_ordering_goes_on(net: Network) -> None:
     """It holds what it is to pass on, and ends neither its lease nor its connections."""
     net.found(3)
