@@ -170,3 +170,15 @@ def test_an_organisation_has_a_bounded_number_of_open_proposals(ledger: Ledger) 
     with pytest.raises(Rejection, match=f"too-many: organisation org-1 has {MOST_OPEN} open proposals"):
         send(ledger, "op-1", AdmitOrganisation(organisation("one-more", SPARE)))
     send(ledger, "op-2", AdmitOrganisation(organisation("one-more", SPARE)))
+
+
+def test_an_answer_does_not_count_any_more_once_its_organisation_was_retired_and_admitted_again(ledger: Ledger) -> None:
+    send(ledger, "op-3", AdmitOrganisation(organisation("org-4", SPARE)))
+    number = newest(ledger).number
+    send(ledger, "op-3", RetireOrganisation("org-3"))
+    for operator in ("op-1", "op-2"):
+        send(ledger, operator, AdmitOrganisation(organisation("org-3", AUTHORITIES["org-3"])))
+    send(ledger, "op-1", Sign(number))
+    assert "org-4" not in active(ledger), "one of three has signed since"
+    send(ledger, "op-2", Sign(number))
+    assert "org-4" in active(ledger)

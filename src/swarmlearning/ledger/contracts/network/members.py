@@ -44,6 +44,7 @@ from swarmlearning.ledger.contracts.network.state import (
     nodes,
     organisation,
     organisations,
+    proposals,
 )
 from swarmlearning.ledger.contracts.network.trust import authorities_of, is_trusted
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -84,6 +85,7 @@ def retire(world: World, contract: str, body: RetireOrganisation, tx: TxContext)
         raise Rejection(Code.LAST_ORGANISATION, f"{known.id} is the network's only organisation")
     retired = {f"authority/{root.thumbprint}": _inactive(root) for root in authorities_of(world, known.id)}
     after = world.with_entries({f"organisation/{known.id}": msgspec.structs.replace(known, active=False), **retired})
+    after = _without_answers(after, known.id)
     return _shut_out(_workable(after), shut_out_by(after, body, tx.time_ms))
 
 
@@ -225,6 +227,20 @@ def _workable(world: World) -> World:
     """The same world. Raises `Rejection` if there would be an act in it that could never have its quorum."""
     check_workable(world)
     return world
+
+
+def _without_answers(world: World, named: str) -> World:
+    """The world in which answers of an organisation to open proposals count no more, not even once it is back."""
+    answered = [each for each in proposals(world) if each.state == "open" and named in (*each.signed, *each.rejected)]
+    changes = {
+        f"proposal/{each.number}": msgspec.structs.replace(
+            each,
+            signed=tuple(other for other in each.signed if other != named),
+            rejected=tuple(other for other in each.rejected if other != named),
+        )
+        for each in answered
+    }
+    return world.with_entries(changes)
 
 
 def _inactive(root: Authority) -> Authority:
