@@ -209,6 +209,13 @@ def test_contracts_that_first_sessions_create_count_too(ledger: Ledger) -> None:
     ledger.send("sl-1", session(), "three")
 
 
+def test_a_bundle_of_too_many_certificates_is_refused_before_they_are_parsed(ledger: Ledger) -> None:
+    actor = ledger.actor("sl-3", "SL", CA_2)
+    junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" * 60
+    reason = "bad-certificate: 61 certificates in one bundle; with one come 8 intermediate ones at most"
+    refused(ledger, "sl-3", Register("SL", "sl-3", actor.pem + junk, "0"), reason)
+
+
 # --- changing them --------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,8 @@ from support.local_sn import Member, member, running_sn
 from support.uids import uid
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.ledger.bodies import Announce, NodeType, Quotas, SetQuotas
+from swarmlearning.rates import Rate
+from swarmlearning.sn.api import transactions
 
 OWNERS: dict[str, tuple[str, NodeType]] = {
     "SWCI-1": ("CA-1", "SWCI"),
@@ -95,3 +97,21 @@ async def test_transactions_over_the_quota_of_an_organisation_are_refused_and_th
     assert refused.value.code == "quota"
     await shared.nodes["SL-1"].send(Announce({}))
     await shared.nodes["SWCI-2"].send(Announce({}))
+
+
+async def test_an_organisation_that_sends_very_many_certificates_waits_and_others_register_meanwhile(
+    shared: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "CERTIFICATES", Rate(1, 1, seconds=1000))
+    two, one = shared.nodes["SL-2"], shared.nodes["SL-1"]
+
+    async def flood() -> None:
+        for number in range(5):
+            two.author.uid = uid(f"sl-2-{number}")
+            await two.register()
+
+    with pytest.raises(Refusal, match="organisation ca-2 sends more certificates than 1 a second") as refused:
+        await flood()
+    assert refused.value.code == "quota"
+    one.author.uid = one.uid = uid("another")
+    await one.register()

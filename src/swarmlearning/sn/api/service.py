@@ -46,6 +46,7 @@ class Sn:
     fault: Callable[[], str]
     streams: Counter[str] = field(default_factory=Counter)
     history: Meter = field(default_factory=Meter)
+    certificates: Meter = field(default_factory=Meter)
 
     def quotas_of(self, credential: Credential) -> tuple[str, Quotas | None]:
         """The organisation of a peer, and its quotas; None where one organisation is alone."""

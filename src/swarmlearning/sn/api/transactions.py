@@ -1,5 +1,7 @@
 """`POST /transactions`: a request so frequent that a framework's routing would cost most of its time."""
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -7,17 +9,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from swarmlearning.api.middleware import send_json
 from swarmlearning.api.peer import peer_credential
-from swarmlearning.ledger.bodies import Register
+from swarmlearning.ledger.bodies import AddAuthority, AdmitOrganisation, Register, Renew
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network.quotas import refuse_excess
+from swarmlearning.ledger.contracts.network.quotas import limited, refuse_excess
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import Transaction
 from swarmlearning.node.credentials import organisation_of
+from swarmlearning.rates import Rate
 from swarmlearning.sn.api.service import FAILURES, Service, Sn, answer_to, refusals
 from swarmlearning.sn.engine import LOCAL_ONLY
 
 PATH = "/transactions"
+WITH_CERTIFICATES = (Register, Renew, AdmitOrganisation, AddAuthority)
+"""Bodies with certificates, each of which costs as much to judge as many other transactions."""
+CERTIFICATES = Rate(32, 8)
+"""Of one organisation, whose nodes may all start at once."""
+PATIENCE = 5.0
 BODY = {"requestBody": {"required": True, "content": {"application/jose": {"schema": {"type": "string"}}}}}
 
 
@@ -66,6 +74,12 @@ async def _commit(sn: Sn, body: bytes, scope: Scope) -> int:
     signer = network.certificate(chain.world, signed.signer)
     if signer is not None and signer.organisation == party:  # what nobody has to judge costs little
         refuse_excess(chain.world, signer, sn.miner.next_time())
+    if isinstance(signed.content.body, WITH_CERTIFICATES) and limited(chain.world):
+        wait = sn.certificates.turn(party, CERTIFICATES, patience=PATIENCE)
+        if wait is None:
+            text = f"organisation {party} sends more certificates than {CERTIFICATES.amount} a second; try again in"
+            raise Rejection(Code.QUOTA, f"{text} {PATIENCE:g} s")
+        await asyncio.sleep(wait)
     return await sn.miner.commit(signed, party)
 
 

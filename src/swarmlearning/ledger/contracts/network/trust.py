@@ -10,6 +10,7 @@ from functools import lru_cache
 from cryptography import x509
 
 from swarmlearning.identity.certificates import (
+    MAX_INTERMEDIATES,
     CertificateError,
     UnknownIssuerError,
     load_bundle,
@@ -26,6 +27,11 @@ from swarmlearning.ledger.world import World
 
 def read_certificate(pem: str, authorities: Sequence[Authority], time_ms: int) -> Certificate:
     """A certificate bundle as the ledger stores it, if one of these authorities has issued it. Raises `Rejection`."""
+    if (count := pem.count("-----BEGIN CERTIFICATE-----")) > MAX_INTERMEDIATES + 1:  # before any of it is parsed
+        raise Rejection(
+            Code.BAD_CERTIFICATE,
+            f"{count} certificates in one bundle; with one come {MAX_INTERMEDIATES} intermediate ones at most",
+        )
     try:
         leaf = load_bundle(pem)[0]
         subject, role = subject_of(leaf), role_of(leaf)
