@@ -210,6 +210,21 @@ def test_two_organisations_of_five_depose_each_leader_once_a_round_and_no_leader
     assert play.leader != leader
 
 
+def test_an_sn_and_sites_of_one_organisation_depose_no_leader_twice_in_a_round() -> None:
+    organisations = {**SITES, "sn": "founder"}
+    play = Play("a", "b", "x", organisations=organisations, charter=Charter(owner="one", min_organisations=2))
+    while play.leader not in play.round.deposed:
+        play.depose("x" if play.leader != "x" else "a")
+        play.depose("sn", by_sn=True)
+    leader = play.leader
+    first, second = [uid for uid in "xab" if uid != leader]
+    play.depose(first)
+    play.depose("sn", by_sn=True)
+    assert play.leader == leader
+    play.depose(second)
+    assert play.leader != leader
+
+
 def test_leaders_of_two_organisations_of_five_do_not_bar_a_model_for_all_others() -> None:
     play = five()
     play.submit(*"abcxy")

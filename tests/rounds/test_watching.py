@@ -1,9 +1,12 @@
 """One round machine watches the leader of a round that is due."""
 
+import pytest
+
 from support.play import merged
 from support.roundnode import Node, joined, submitted
 from swarmlearning.ledger.bodies import (
     Depose,
+    ExclusionReason,
 )
 from swarmlearning.rounds.events import (
     Fetched,
@@ -114,3 +117,15 @@ def test_a_leader_that_does_not_freeze_a_round_that_is_due_is_overdue() -> None:
     node.advance()
     (overdue,) = [each for each in node.timers if each.timer.purpose == "overdue"]
     assert overdue.seconds == 30.0 + 3 * 30.0
+
+
+@pytest.mark.parametrize("reason", ["non-finite", "unreachable"])
+def test_a_leader_that_keeps_others_out_is_watched_though_its_round_lacks_their_models(reason: ExclusionReason) -> None:
+    node = watching()
+    play = node.play
+    play.freeze()
+    play.publish(without={"b": reason}, result="")
+    while play.leader != "a":
+        play.depose(*[uid for uid in "abc" if uid != play.leader])
+    node.advance(leader_height=9)
+    assert node.fire("patience") == [Send(Depose(0, play.round.term, 1, 9, "progress"))]

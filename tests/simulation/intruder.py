@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from simulation.ledger import Author
 from simulation.link import BEAT_SECONDS
-from simulation.moves import MOVE, Scene, session
+from simulation.moves import LED, MOVE, Scene, session
 from simulation.unsigned import papers
 from swarmlearning.ledger.bodies import Body, Leave, Register
 from swarmlearning.ledger.contracts import network
@@ -39,7 +39,7 @@ class Intruder:
         self._swarm, self._paper, self._moves, self._pace = swarm, paper, moves, pace
         self._dice = random.Random(f"intruder {uid} {seed}")
         self._author = Author(swarm.log, paper, uid, 0)
-        self._made = 0
+        self._made = 0.0
         self._absent_until = 0.0
 
     @property
@@ -68,15 +68,19 @@ class Intruder:
 
     def _move(self) -> None:
         """Makes one move, and the next one after a pause."""
-        self._made += 1
-        name = self._dice.choice(self._moves)
+        scene = self._scene()
+        leads = scene.led() is not None and self._dice.random() < 0.5
+        name = self._dice.choice(LED if leads else self._moves)
         if name == "registers anew":
             self._register()
         elif name == "goes quiet":
             self._absent_until = self._swarm.clock.now + self._dice.uniform(0.0, ABSENCE_SECONDS)
             self._swarm.moves[name] += 1
-        elif (found := MOVE[name](self._scene())) is not None:
+        elif (found := MOVE[name](scene)) is not None:
             self._send(name, *found)
+        else:
+            self._made -= 0.9
+        self._made += 1.0
         self._next()
 
     def _register(self) -> None:

@@ -128,9 +128,9 @@ class Witness:
         was, now = before.round, after.round
         assert was is not None
         assert now is not None
-        adversarial = self._swarm.intruders.keys().isdisjoint({sender, was.leader, *was.no_progress, *was.overdue})
-        own = sender == was.leader or not adversarial
-        require(own or was.term == now.term or not self._prompt, f"{was.leader} stands still in round {was.number}")
+        prompt = self._prompt and not self._swarm.intruders
+        own = sender == was.leader
+        require(own or was.term == now.term or not prompt, f"{was.leader} stands still in round {was.number}")
 
     def _voided(self, before: Training, after: Training, number: int) -> None:
         alive = {uid for uid, one in before.members.items() if one.attendance in ("present", "ml-lost")}

@@ -167,6 +167,17 @@ def depose(scene: Scene) -> Move | None:
     return CONTRACT, Depose(current.number, current.term, leader.incarnation, seen, scene.dice.choice(causes))
 
 
+def depose_honest(scene: Scene) -> Move | None:
+    """Reports that an honest leader makes no progress, as soon as it leads."""
+    current, world = scene.round, scene.swarm.log.head.world
+    if current is None or current.leader not in scene.swarm.sites or scene.uid in current.no_progress:
+        return None
+    leader = network.node(world, current.leader)
+    assert leader is not None
+    seen = network.last_height(world, leader.uid)
+    return CONTRACT, Depose(current.number, current.term, leader.incarnation, seen, "progress")
+
+
 def miss(scene: Scene) -> Move:
     lasting, slow = scene.dice.choice(((False, False), (True, False), (False, True)))
     return CONTRACT, Missing(scene.number, lasting=lasting, slow=slow)
@@ -307,9 +318,12 @@ MOVES: Final[Mapping[str, Mapping[str, Callable[[Scene], Move | None]]]] = {
         "freezes": freeze,
     },
     "spam": {"names any round": any_round, "opens a session elsewhere": session_elsewhere, "submits": submit},
+    "depose": {"deposes each honest leader": depose_honest},
     "mute": {"goes quiet": session},
     "govern": {"acts for its organisation": act, "answers a proposal": answer},
 }
 """By kind. `registers anew` and `goes quiet` are the node's own, whatever stands beside them."""
-KINDS: Final = ("join", "vote", "state", "spam", "mute")
+LED: Final = ("freezes", "publishes nothing", "reports progress", "goes quiet")
+"""What a node of any kind does as leader, too."""
+KINDS: Final = ("join", "vote", "state", "spam", "depose", "mute")
 MOVE: Final = {move: compose for moves in MOVES.values() for move, compose in moves.items()}

@@ -87,8 +87,8 @@ def _create_contract(swarm: Swarm, makeup: Makeup, dice: random.Random) -> None:
 
 def _add_adversary(swarm: Swarm, organisation: str, dice: random.Random) -> None:
     """Adds the nodes of an adversarial organisation: what they send is of one or several kinds."""
-    kinds = dice.choice((*((kind,) for kind in KINDS), KINDS, KINDS))
-    pace = dice.choice((0.2, 1.0, 1.0, 5.0))
+    kinds = dice.choice((*((kind,) for kind in KINDS), ("depose",), KINDS, KINDS))
+    pace = dice.choice((0.05, 0.2, 1.0, 5.0))
     serves: Serves = dice.choice(SERVES)
     moves = [name for kind in kinds for name in MOVES[kind]]
     for number in range(1, dice.randint(1, MOST_NODES) + 1):

@@ -45,6 +45,8 @@ SILENCE_SECONDS = 6.0
 FAILOVER_SECONDS = 2.0
 LATE_SECONDS = 20.0
 SKEW_MS = 60_000
+MOST_ROUNDS = 40
+"""Rounds after which those that lack sites of enough organisations to end count as waiting, while others contribute."""
 STEPS = 16
 """Events between two checks of whether the run is over."""
 MAX_STEPS = 1_000_000
@@ -270,7 +272,7 @@ class Swarm:
         return outcome
 
     def _outcome(self) -> str:
-        if self._waits:
+        if self._waits or (self.intruders and self.training.rounds > MOST_ROUNDS and not self._able(self.training)):
             return "waits"
         if all(site.dead for site in self.sites.values()):
             return "gone"

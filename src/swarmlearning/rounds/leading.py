@@ -91,6 +91,7 @@ class Leading:
             self._report_progress(current)
             self._wait_for_others(current, reached)
         elif enough(facts.training, current.submissions):
+            self._report_progress(current)
             self._wait_for_unreachable(current)
 
     def _to_fetch(self, current: Round) -> list[Submission]:

@@ -38,7 +38,9 @@ class Watching:
         current = state.round
         if current is None or not current.leader:
             return None
-        return current if current.phase == "frozen" or enough(state, current.counted) else None
+        if current.phase == "frozen" or enough(state, current.submissions.keys() | _left_out_by_leader(current)):
+            return current
+        return None
 
     def _note(self, current: Round | None) -> None:
         """Remembers since when the present leader's round is due, and how long those took that are published."""
@@ -74,3 +76,8 @@ class Watching:
     def _report(self, current: Round, seen_height: int, cause: Literal["progress", "overdue"]) -> None:
         leader = self._facts.training.members[current.leader]
         self._facts.send(Depose(current.number, current.term, leader.incarnation, seen_height, cause))
+
+
+def _left_out_by_leader(current: Round) -> set[str]:
+    """Returns the members that the present leader alone keeps out: it found their models unusable, others may not."""
+    return {uid for uid, bar in current.barred.items() if not bar.believed and current.leader in bar.leaders}

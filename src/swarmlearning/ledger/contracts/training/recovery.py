@@ -3,6 +3,8 @@
 Each raises `Rejection` when the transaction does not hold; then nothing has changed. `state.py` has the theory.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from swarmlearning.ledger.codes import Code
@@ -69,15 +71,22 @@ def depose(
     if uid in current.no_progress:
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
     reporters = {**current.no_progress, uid: organisation}
-    if not are_enough(state, current.leader, reporters, organisations=_needed_to_depose(state, current)):
+    if not _may_depose(state, current, reporters):
         return msgspec.structs.replace(state, round=msgspec.structs.replace(current, no_progress=reporters))
     return _deposed(state, current)
 
 
-def _needed_to_depose(state: Training, current: Round) -> int:
-    """Returns of how many organisations reporters have to be. A leader that was deposed in this round before is so
-    again only by as many as a round needs: fewer cannot keep all others from leading."""
-    return max(2, needed_organisations(state)) if current.leader in current.deposed else 2
+def _may_depose(state: Training, current: Round, reporters: Mapping[str, str], nodes: int = 2) -> bool:
+    """Returns whether so many nodes have reported the leader, of two organisations where others than its own are more.
+
+    A leader that was deposed in this round before is so again only by members of as many organisations as a round
+    needs: fewer, with an SN that does not know how long its work takes, cannot keep all others from leading.
+    """
+    needed = needed_organisations(state)
+    if needed == 1 or current.leader not in current.deposed:
+        return are_enough(state, current.leader, reporters, nodes)
+    of_members = {uid: organisation for uid, organisation in reporters.items() if uid in state.members}
+    return len(reporters) >= nodes and are_enough(state, current.leader, of_members, 1, needed)
 
 
 def _overdue(state: Training, current: Round, uid: str, organisation: str, *, by_sn: bool) -> Training:
@@ -89,8 +98,7 @@ def _overdue(state: Training, current: Round, uid: str, organisation: str, *, by
     if uid in current.overdue:
         raise Rejection(Code.NO_CHANGE, f"{uid} has reported this already")
     reporters = {**current.overdue, uid: organisation}
-    nodes, organisations = min(2, len(alive(state) - {current.leader})), _needed_to_depose(state, current)
-    if not are_enough(state, current.leader, reporters, nodes, organisations):
+    if not _may_depose(state, current, reporters, min(2, len(alive(state) - {current.leader}))):
         return msgspec.structs.replace(state, round=msgspec.structs.replace(current, overdue=reporters))
     return _deposed(state, current)
 
