@@ -23,7 +23,8 @@ from support.stories import (
     strikes,
     swarms,
 )
-from swarmlearning.ledger.bodies import Depose
+from swarmlearning.ledger.bodies import Back, Depose, Lost
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.rounds.events import Dropped
 
@@ -310,9 +311,8 @@ def test_a_leader_that_stands_still_is_replaced_soon_however_many_leaders_were_l
             for _ in range(9):
                 current = swarm.training.round
                 assert current is not None
-                seen = swarm.log.head.height
-                lease = Depose(current.number, current.term, 1, seen, "lease")
-                swarm.append(sn.author.write(swarm.log.head, CONTRACT, lease), sn)
+                for body in (Lost(current.leader, 1), Back(current.leader, 1)):
+                    swarm.append(sn.author.write(swarm.log.head, network.CONTRACT, body), sn)
             assert swarm.training.round is not None
             strikes(swarm, stick, swarm.training.round.leader, 800.0)()
 
