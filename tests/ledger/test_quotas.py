@@ -34,7 +34,7 @@ from swarmlearning.rates import SECOND_US, Rate
 NETWORK = network.CONTRACT
 CA_1, CA_2 = (create_authority(f"CA-{number}", 3650) for number in (1, 2))
 SECOND = 1000
-FEW = Quotas(nodes=4, contracts=2, transactions=5, ledger_bytes=10**6, entries=100)
+FEW = Quotas(nodes=3, contracts=2, transactions=5, ledger_bytes=10**6, entries=100)
 
 
 def two(quotas: Quotas) -> Ledger:
@@ -154,7 +154,13 @@ def test_an_organisation_has_no_more_nodes_than_its_quota(ledger: Ledger) -> Non
     for number in (3, 4):
         ledger.join(f"sl-2-{number}", "SL", CA_2)
     actor = ledger.actor("sl-2-5", "SL", CA_2)
-    refused(ledger, "sl-2-5", Register("SL", "sl-2-5", actor.pem, "0"), "too-many: organisation org-2 has 4 nodes")
+    refused(ledger, "sl-2-5", Register("SL", "sl-2-5", actor.pem, "0"), "too-many: organisation org-2 has 3 nodes")
+
+
+def test_an_organisation_with_all_its_nodes_still_has_operators(ledger: Ledger) -> None:
+    for number in (3, 4):
+        ledger.join(f"sl-2-{number}", "SL", CA_2)
+    ledger.join("op-2-2", "SWCI", CA_2)
 
 
 def test_many_nodes_with_one_certificate_count_as_many_nodes(ledger: Ledger) -> None:

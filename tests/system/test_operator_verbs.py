@@ -89,6 +89,17 @@ def test_an_organisation_joins_once_its_authority_is_trusted(swarm: Swarm, tmp_p
     assert_complete([swarm.start_sl(1, *ROUNDS), swarm.start_sl(9, *ROUNDS, identity="SL-9")])
 
 
+def test_an_operator_gives_an_organisation_other_quotas_and_those_not_named_stay(swarm: Swarm) -> None:
+    operator = Operator(swarm)
+    (before,) = json.loads(operator.does("organisation", "list", "--json"))
+    assert "ca-1 has the quotas nodes 1, streams 9" in operator.does(
+        "organisation", "quotas", "ca-1", "--nodes", "1", "--streams", "9"
+    )
+    (after,) = json.loads(operator.does("organisation", "list", "--json"))
+    assert after["quotas"] == before["quotas"] | {"nodes": 1, "streams": 9}
+    assert "(too-many)" in swarm.start_sl(1, *ROUNDS).complaint()
+
+
 def test_a_revoked_site_is_shut_out(swarm: Swarm) -> None:
     operator = Operator(swarm)
     assert_complete(swarm.start_sites(*ROUNDS, count=2))

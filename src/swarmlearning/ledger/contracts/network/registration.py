@@ -79,7 +79,7 @@ def register(world: World, contract: str, body: Register, tx: TxContext) -> Worl
         _check_same_node(known, tx)
     _check_quarantine(world, stored)
     if known is None or known.left:
-        check_nodes(world, stored.organisation)
+        check_nodes(world, stored)
     _check_step(known, tx)
     entry = Node(
         uid=tx.sender,
