@@ -171,6 +171,7 @@ ROWS = (
         "a stranger to a contract joins it or reads its models; revocation has no effect",
         (
             *_in("security/test_members", "a_node_of_no_member_joins_no_contract_and_squats_no_name"),
+            *_in("security/test_models", "the_model_of_a_single_site_is_served_to_the_leader_of_its_round_alone"),
             *_in(
                 "sl/test_readers",
                 "only_the_leader_may_read_what_one_site_has_contributed",
