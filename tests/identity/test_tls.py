@@ -14,7 +14,7 @@ from support.certs import expired, make_workspace, not_yet_valid, stranger
 from swarmlearning.identity.ca import KeyPair, issue
 from swarmlearning.identity.certificates import CertificateError, to_pem
 from swarmlearning.identity.identity import Identity, IdentityError
-from swarmlearning.identity.tls import client_context, peer_certificate, require_role, server_context
+from swarmlearning.identity.tls import NodeTls, client_context, peer_certificate, require_role, server_context
 from swarmlearning.identity.workspace import Workspace
 
 SECONDS = 20  # only ends a test that would hang
@@ -220,3 +220,16 @@ class TestPeer:
         assert require_role(certificate, "SN", "SL") == "SL"
         with pytest.raises(CertificateError, match="is for the role SL; needed here: SN or UI"):
             require_role(certificate, "SN", "UI")
+
+
+def test_a_running_node_meets_those_whose_authority_the_ledger_admits_later(
+    nodes: dict[str, Identity], foreign: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = NodeTls(nodes["SN-1"]), NodeTls(foreign)
+    with pytest.raises(Refused):
+        meet(here.server, there.client)
+    here.trust(["no certificate", *map(to_pem, foreign.anchors)])
+    there.trust(map(to_pem, nodes["SN-1"].anchors))
+    for server, client in ((here, there), (there, here)):
+        meet(server.server, client.client)
+    assert "TLS cannot use the certificate of an authority on the ledger" in caplog.text

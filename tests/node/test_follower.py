@@ -155,7 +155,7 @@ async def test_a_chain_that_forks_ends_a_follower(ledger: Ledger, identities: Id
 async def test_a_repeated_or_skipped_block_ends_a_follower(ledger: Ledger, identities: Identities) -> None:
     blocks = ledger.blocks
     for shown in ([*blocks[:3], blocks[2]], [*blocks[:3], blocks[4]]):
-        assert "sent an invalid block: block" in await refusal(shown, identities)
+        assert "sent an invalid block: what stands at height 3 is no block" in await refusal(shown, identities)
 
 
 async def test_a_chain_without_a_genesis_ends_a_follower(ledger: Ledger, identities: Identities) -> None:

@@ -45,7 +45,7 @@ def test_a_member_whose_certificate_is_revoked_is_shut_out_and_the_others_finish
 
 
 def test_clocks_that_are_off_by_days_and_drift_do_not_disturb_a_training() -> None:
-    for seed, swarm in enumerate(swarms(*[Plan(rounds=4)] * 4, min_peers=3)):
+    for seed, swarm in enumerate(swarms(*[Plan(rounds=4)] * 4, min_peers=4)):
         set_clocks(swarm, random.Random(seed))
         run(swarm)
         assert [len(body.receipt.contributions) for body in results(swarm)] == [4] * 5

@@ -20,7 +20,8 @@ from swarmlearning.api.protocol import Limits
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
-from swarmlearning.ledger.bodies import Revoke
+from swarmlearning.ledger.bodies import Announce, Revoke
+from swarmlearning.ledger.contracts import network
 from swarmlearning.sn.api import blocks as blocks_api
 from swarmlearning.sn.api.app import make_api
 from swarmlearning.sn.api.shared import Shared
@@ -79,10 +80,12 @@ async def test_a_block_stream_whose_reader_was_gone_before_it_began_is_not_count
 async def test_streams_that_nobody_reads_are_closed_and_use_little_memory(
     identities: Identities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is sent blocks of 9 MB in all; what waits for it is bounded, and it is gone after a while."""
+    """Each is sent blocks of 7 MB in all; what waits for it is bounded, and it is gone after a while."""
     monkeypatch.setattr(blocks_api, "SLOW_SECONDS", 1.0)
     readers, site = 8, Site()
-    site.log.entries += [b"x" * 90_000] * 100  # void slots, which are streamed like any other
+    large = Announce({f"service-{number}-{'s' * 140}": f"{'h' * 60}.{'h' * 60}:1" for number in range(8)})
+    for _ in range(60):
+        site.ledger.commit(*(site.ledger.write("sl-0", network.CONTRACT, large) for _ in range(30)))
     async with site.miner() as miner:
         sn = make_api(miner, engine_of(site), "sn-1", str)
         server = Server(sn, server_context(identities["SN-1"]), "127.0.0.1", 0, Limits(unsent_bytes=64 * 1024))

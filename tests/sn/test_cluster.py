@@ -12,6 +12,7 @@ from support.tools import needs
 from swarmlearning.api.answers import ClusterMember
 from swarmlearning.api.client import SnClient
 from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import NodeTls
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ordering.etcd.gateway import Gateway
 from swarmlearning.ordering.etcd.member import peer_url
@@ -30,7 +31,7 @@ async def no_archive(start: int, limit: int) -> list[bytes]:
 async def cluster(tmp_path: Path, identities: dict[str, Identity]) -> AsyncIterator[Cluster]:
     """Founded by this SN alone."""
     file = LocalLog(tmp_path / "chain.sqlite")
-    made = Cluster("a", identities["SN-1"], Path("etcd"), tmp_path / "etcd", file, Chain, list, no_archive)
+    made = Cluster("a", NodeTls(identities["SN-1"]), Path("etcd"), tmp_path / "etcd", file, Chain, list, no_archive)
     await made.start("127.0.0.1", 0)
     await made.found()
     yield made
@@ -120,7 +121,14 @@ async def test_an_sn_that_reports_members_which_are_no_sns_on_the_chain_is_not_b
     others = [cast(SnClient, Reporting(*GENUINE, member)), cast(SnClient, Reporting(*GENUINE))]
     file = LocalLog(tmp_path / "chain.sqlite")
     made = Cluster(
-        "sn-2", identities["SN-1"], Path("etcd"), tmp_path, file, lambda: ledger.chain, lambda: others, no_archive
+        "sn-2",
+        NodeTls(identities["SN-1"]),
+        Path("etcd"),
+        tmp_path,
+        file,
+        lambda: ledger.chain,
+        lambda: others,
+        no_archive,
     )
     client, members = await made._reported_members()
     assert client is others[1]

@@ -1,6 +1,7 @@
 """A disk that is full for a while, at the SN and at the SL that leads. A limit on file sizes stands for it."""
 
 import resource
+from uuid import uuid4
 
 import pytest
 
@@ -20,7 +21,7 @@ def free(process: Process) -> None:
 
 
 async def register_another(swarm: Swarm) -> None:
-    async with member(swarm.address, swarm.identities["SL-3"], "another") as node:
+    async with member(swarm.address, swarm.identities["SL-3"], str(uuid4())) as node:
         await node.register()
 
 

@@ -1,16 +1,49 @@
-"""TLS between nodes: version 1.3 only, certificates on both sides, only the identity's own CAs trusted.
+"""TLS between nodes: version 1.3 only, certificates on both sides; trusted are the identity's own CAs, and those that
+a running node adds from its ledger.
 
 Host names are not checked: the certificates that users have name a node, not its address, and one is
 often shared by several nodes. The certificate states who the peer is; what it may do is decided by
 its role and the ledger.
 """
 
+import logging
 import ssl
+from collections.abc import Iterable
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from swarmlearning.identity.certificates import CertificateError, Role, load_der, role_of, to_pem
+from swarmlearning.identity.certificates import CertificateError, Role, load_der, load_leaf, role_of, to_pem
 from swarmlearning.identity.identity import Identity, IdentityError
+
+logger = logging.getLogger("swarm.identity")
+
+
+class NodeTls:
+    """The contexts of a node that runs: `client` and `server` trust at once what `trust` adds.
+
+    Nothing is removed: that an authority is retired, or a certificate revoked, is the ledger's decision, which is
+    made for each connection and request.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        """Raises `IdentityError` when OpenSSL refuses the identity's files."""
+        self.client = client_context(identity)
+        self.server = server_context(identity)
+        self._known = set(map(to_pem, identity.anchors))
+
+    def trust(self, authorities: Iterable[str]) -> None:
+        """Trusts these certificates of authorities (PEM) too; may be called while connections are made."""
+        for pem in authorities:
+            if pem in self._known:
+                continue
+            self._known.add(pem)
+            try:
+                only = load_leaf(pem).public_bytes(Encoding.DER)  # whatever else the text may hold
+                for context in (self.client, self.server):
+                    context.load_verify_locations(cadata=only)
+            except (CertificateError, ssl.SSLError) as error:  # it came from another organisation
+                logger.warning("TLS cannot use the certificate of an authority on the ledger: %s", error)
 
 
 def server_context(identity: Identity) -> ssl.SSLContext:

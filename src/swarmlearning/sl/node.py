@@ -24,7 +24,7 @@ from swarmlearning.api.server import Server
 from swarmlearning.backoff import Backoff
 from swarmlearning.bridge.bridge import Bridge, BridgeSettings
 from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import client_context, require_role, server_context
+from swarmlearning.identity.tls import NodeTls, client_context, require_role
 from swarmlearning.ledger.bodies import Announce, Leave, Register
 from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.codes import Code
@@ -45,6 +45,7 @@ from swarmlearning.node.license import acquire_license
 from swarmlearning.node.listening import listening_host
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.sender import Author, Sender
+from swarmlearning.node.trusting import trust_authorities
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.mlprocess import run_ml
@@ -114,13 +115,13 @@ async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportR
     acquire_license("SL")
     with DataDirectory(settings.data_dir) as place:
         logger.info("UID %s, start %d", place.uid, place.incarnation)
-        tls = client_context(identity)
+        tls = NodeTls(identity)
         store = TensorStore(settings.data_dir / "models")
         refuse = await asyncio.to_thread(refusal_beside, [settings.host, settings.announced_host])
-        fetcher = Fetcher(tls, store, refuse=refuse)
-        follower = Follower([settings.sn_address], tls, place.pin)
+        fetcher = Fetcher(tls.client, store, refuse=refuse)
+        follower = Follower([settings.sn_address], tls.client, place.pin)
         try:
-            return await _take_part(settings, identity, report_ready, place, store, fetcher, follower)
+            return await _take_part(settings, identity, tls, report_ready, place, store, fetcher, follower)
         finally:
             await fetcher.close()
             await follower.close()
@@ -129,6 +130,7 @@ async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportR
 async def _take_part(
     settings: SlSettings,
     identity: Identity,
+    tls: NodeTls,
     report_ready: ReportReady,
     place: DataDirectory,
     store: TensorStore,
@@ -139,11 +141,11 @@ async def _take_part(
     superseded: asyncio.Queue[str] = asyncio.Queue()
     shared_log = bool(settings.command) and settings.bridge is None
     driver = Driver(settings.rounds, follower, sender, store, fetcher, settings.data_dir, shared_log)
-    heartbeat = _heartbeat(identity, place, driver, superseded, follower)
+    heartbeat = _heartbeat(tls, place, driver, superseded, follower)
     driver.narrator.outage = lambda: heartbeat.outage
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
     files = _files(settings, place, follower, driver)
-    server = Server(files, server_context(identity), host, settings.fs_port, Limits(), partial(_share_of, follower))
+    server = Server(files, tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))
     height = await _contact(follower)
     checkpoints = Checkpoints(settings.data_dir)
     if (verified := checkpoints.read(place.network)) is not None:
@@ -151,11 +153,8 @@ async def _take_part(
     health = answering(settings.data_dir, lambda: {"ready": server.serving, "height": follower.chain.height})
     try:
         async with asyncio.TaskGroup() as tasks, health:
-            background = [
-                tasks.create_task(follower.run()),
-                tasks.create_task(checkpoints.keep(follower)),
-                tasks.create_task(_end_when(superseded)),
-            ]
+            works = (follower.run(), checkpoints.keep(follower), trust_authorities(tls, follower))
+            background = [tasks.create_task(work) for work in (*works, _end_when(superseded))]
             await follower.reached(height)
             background.append(tasks.create_task(warn_of_authorities(lambda: follower.chain.world)))
             await _send(sender, Register("SL", settings.name, identity.bundle, __version__, RULES_VERSION))
@@ -217,11 +216,11 @@ async def _announce(settings: SlSettings, server: Server, host: str, sender: Sen
 
 
 def _heartbeat(
-    identity: Identity, place: DataDirectory, driver: Driver, superseded: "asyncio.Queue[str]", follower: Follower
+    tls: NodeTls, place: DataDirectory, driver: Driver, superseded: "asyncio.Queue[str]", follower: Follower
 ) -> Heartbeat:
     loop = asyncio.get_running_loop()
     return Heartbeat(
-        client_context(identity),
+        tls.client,
         place.uid,
         place.incarnation,
         progress=driver.progress,

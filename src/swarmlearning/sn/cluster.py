@@ -19,8 +19,7 @@ import msgspec
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
-from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.identity.tls import NodeTls
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
@@ -56,7 +55,7 @@ class Cluster:
     def __init__(
         self,
         uid: str,
-        identity: Identity,
+        tls: NodeTls,
         binary: Path,
         directory: Path,
         file: LocalLog,
@@ -71,9 +70,9 @@ class Cluster:
         self._archive = archive
         self._directory = directory
         admission = Admission(chain)
-        self._proxy = Proxy(client_context(identity), admission)
+        self._proxy = Proxy(tls.client, admission)
         self._gate = Gate(
-            server_context(identity),
+            tls.server,
             cluster_host(uid),
             lambda: self._member.peer_socket,
             admission,

@@ -13,7 +13,7 @@ from swarmlearning.address import join
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
 from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import client_context, require_role, server_context
+from swarmlearning.identity.tls import NodeTls, require_role
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
 from swarmlearning.ledger.codes import Code
@@ -30,6 +30,7 @@ from swarmlearning.node.listening import listening_host
 from swarmlearning.node.organisations import NOT_DESCRIBED, Founding
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.sender import Author
+from swarmlearning.node.trusting import trust_authorities
 from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, find_binary
 from swarmlearning.ordering.local import LocalLog, LocalPresence
 from swarmlearning.ordering.protocols import EngineChoice, Lease, OrderingError
@@ -128,14 +129,15 @@ class _Sn:
         self._settings = settings
         self._identity = identity
         self._place = place
-        self._peers = Peers(place.uid, client_context(identity), lambda: self._miner.chain, settings.sentinel_address)
+        self._tls = NodeTls(identity)
+        self._peers = Peers(place.uid, self._tls.client, lambda: self._miner.chain, settings.sentinel_address)
         self._engine: LocalEngine | Cluster
         if binary is None:
             self._engine = LocalEngine(file, LocalPresence(LEASE_SECONDS))
         else:
             self._engine = Cluster(
                 place.uid,
-                identity,
+                self._tls,
                 binary,
                 settings.data_dir / ETCD_FOLDER,
                 file,
@@ -324,6 +326,7 @@ class _Sn:
                 self._place.uid, self._miner, engine.switch, self._registration.propose, lambda: engine.votes
             )
             running.append(tasks.create_task(watchdog.run()))
+            running.append(tasks.create_task(trust_authorities(self._tls, self._miner)))
             running.append(tasks.create_task(warn_of_authorities(lambda: self._miner.chain.world)))
             try:
                 shut_out = until_shut_out(self._miner, self._place.uid, self._place.incarnation, engine.left)
@@ -361,7 +364,7 @@ class _Sn:
 
         server = Server(
             make_api(self._miner, self._engine, self._place.uid, self._faults),
-            server_context(self._identity),
+            self._tls.server,
             self._host,
             settings.api_port,
             Limits(connections=1024, connections_per_peer=512, unsent_bytes=UNSENT_BYTES),
