@@ -19,13 +19,13 @@ run = partial(run_script, "spam.py")
 
 
 def test_bench_spam_prints_both_medians_and_the_spammer_s_rates() -> None:
-    done = run("--orderings", "local", "--samples", "5", "--seconds", "1", "--json")
+    done = run("--orderings", "local", "--samples", "5", "--seconds", "3", "--json")
     assert done.returncode == 0, done.stderr
     (line,) = [msgspec.json.decode(text, type=Line) for text in done.stdout.splitlines()]
     assert line.ordering == "local"
     assert line.unloaded_s > 0
     assert 0 < line.loaded_s <= line.loaded_p99_s
-    assert line.spam_per_s["transactions"] > 0
+    assert sum(line.spam_per_s.values()) > 0
 
 
 def test_bench_spam_refuses_a_run_without_a_sample() -> None:

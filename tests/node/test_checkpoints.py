@@ -98,7 +98,7 @@ def test_a_node_goes_on_when_its_disk_refuses_a_checkpoint(
 
 def test_no_checkpoint_is_written_at_a_void_slot_or_before_block_0(tmp_path: Path) -> None:
     ledger = Ledger()
-    ledger.append(b"void")
+    ledger.void()
     checkpoints = Checkpoints(tmp_path)
     checkpoints.write(ledger.chain)
     checkpoints.write(Chain())

