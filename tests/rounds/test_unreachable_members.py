@@ -1,5 +1,7 @@
 """One round machine as leader, of members that nobody can fetch from or that are too slow."""
 
+import msgspec
+
 from support.play import Play, model
 from support.roundnode import SESSION, Node, leading, merge_of
 from swarmlearning.ledger.bodies import (
@@ -48,6 +50,20 @@ def test_a_leader_freezes_the_round_once_it_has_the_model_of_an_unreachable_memb
     node.accept(freeze)
     node.play.freeze(reached=("b",))
     assert node.advance() == [merge_of(node)]
+
+
+def test_a_leader_needs_no_model_of_a_member_without_weight_that_another_leader_called_too_slow() -> None:
+    """An adversarial leader could keep a round without spare members open for ever (simulation, seed 1319)."""
+    node = leading("b")
+    node.play.submit("b")
+    node.play.publish(without={"b": "too-slow"})
+    current = node.play.round
+    inactive = msgspec.structs.replace(current.submissions["b"], weight=0)
+    current = msgspec.structs.replace(current, submissions={**current.submissions, "b": inactive})
+    node.play.state = msgspec.structs.replace(node.play.state, round=current)
+    while node.play.leader != "a":
+        node.play.depose(node.play.leader)
+    assert Send(Freeze(0, node.play.round.term, reached=("b",))) in node.advance()
 
 
 def test_a_leader_that_waits_for_an_unreachable_member_lets_another_try_after_its_patience() -> None:

@@ -86,13 +86,17 @@ class Leading:
             self._report_progress(current)
             self._merge(current)
             return
-        reached = tuple(uid for uid in current.unreachable if current.submissions[uid].digest in facts.held)
+        reached = tuple(uid for uid in current.unreachable if self._is_here(current.submissions[uid]))
         if enough(facts.training, current.counted.union(reached)):
             self._report_progress(current)
             self._wait_for_others(current, reached)
         elif enough(facts.training, current.submissions):
             self._report_progress(current)
             self._wait_for_unreachable(current)
+
+    def _is_here(self, entry: Submission) -> bool:
+        """True if the model need not be fetched: it is held, or has no weight, whatever another leader said of it."""
+        return entry.weight == 0 or entry.digest in self._facts.held
 
     def _to_fetch(self, current: Round) -> list[Submission]:
         """The models to merge, and where these take long those that came late."""
