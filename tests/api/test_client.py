@@ -7,6 +7,7 @@ import ssl
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,16 @@ async def test_an_sn_that_cannot_be_reached_is_an_error_with_the_reason_in_plain
         with pytest.raises(Unavailable) as unavailable:
             await client.status()
     assert str(unavailable.value) == f"SN {address} cannot be reached: {reason}"
+
+
+async def test_an_sn_that_refuses_the_certificate_of_its_client_is_reported_as_one_that_may_not_trust_it(
+    identities: Identities, tmp_path: Path
+) -> None:
+    stranger = make_workspace(tmp_path / "other", ["SL-9"], ca_name="CA-9")["SL-9"]
+    trusting = replace(stranger, anchors=identities["SN-1"].anchors)
+    async with server(identities["SN-1"], just(b"")) as address, SnClient(address, client_context(trusting)) as client:
+        with pytest.raises(Unavailable, match="closed the connection without an answer, as an SN does that does not"):
+            await client.status()
 
 
 async def test_every_call_of_a_closed_client_is_an_error(identities: Identities) -> None:

@@ -94,6 +94,20 @@ class TestMaking:
         text = refused(1, tmp_path, "--node", "SL-2", "--succeeds", "CA-1")
         assert "CA CA-1 cannot succeed itself; name the new one with --ca-name" in text
 
+    def test_swarm_cert_keeps_the_operators_certificate_with_which_a_new_ca_has_to_be_added(
+        self, tmp_path: Path
+    ) -> None:
+        succeeds(tmp_path, "--node", "OPERATOR-1", "--node", "SL-1")
+        new = ("--ca-name", "CA-2", "--succeeds", "CA-1", "--force", "--node", "SL-1")
+        text = refused(1, tmp_path, *new, "--node", "OPERATOR-1")
+        assert "operator-1-cert.pem is needed as it is, to add the new CA" in text
+        succeeds(tmp_path, *new)
+        succeeds(tmp_path, "--ca-name", "CA-2", "--node", "OPERATOR-1", "--force")  # once the CA is added
+
+    def test_swarm_cert_shows_an_existing_ca_by_its_own_name(self, tmp_path: Path) -> None:
+        succeeds(tmp_path, "--node", "SN-1", "--ca-name", "Hospital-a")
+        assert "existing CA Hospital-a." in succeeds(tmp_path, "--node", "SL-1")
+
     def test_swarm_cert_writes_addresses_and_days_into_the_certificate(self, tmp_path: Path) -> None:
         options = ["--host-ip", "10.0.0.1", "--host-ip", "::1", "--dns", "sn.example.org", "--days", "7"]
         succeeds(tmp_path, "--node", "SN-1", *options)

@@ -22,6 +22,7 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.contracts.network import Certificate, Node, Organisation
 from swarmlearning.ledger.contracts.network.members import read_anchor
+from swarmlearning.ledger.contracts.network.state import Policy
 from swarmlearning.ledger.contracts.training.state import empty
 from swarmlearning.ledger.world import World
 from swarmlearning.operator import acts, organisations
@@ -58,14 +59,15 @@ def world() -> World:
 @pytest.mark.parametrize(
     ("name", "created", "match"),
     [
-        ("study", CreateContract(members=("Hospital A",)), r"contract study cannot be created: .*members"),
-        ("study", CreateContract(structure="abc"), r"cannot be created: .*structure"),
+        ("study", CreateContract(members=("Hospital A",)), r"'Hospital A' is no ID of an organisation: .*hyphens"),
+        ("study", CreateContract(observers=("Bär",)), r"'Bär' is no ID of an organisation"),
+        ("study", CreateContract(structure="abc"), r"--structure takes the 64 hexadecimal digits .* not 'abc'"),
         ("study", CreateContract(members=("a",) * 65), r"cannot be created: .*members"),
         ("study", CreateContract(min_organisations=65), r"cannot be created: .*min_organisations"),
         ("study", CreateContract(min_peers=2**31), r"cannot be created: .*min_peers"),
-        ("line\nbreak", CreateContract(), r"cannot be created"),
-        ("", CreateContract(), r"cannot be created"),
-        ("x" * 161, CreateContract(), r"cannot be created"),
+        ("line\nbreak", CreateContract(), r"cannot be created: a name has 1 to 160 characters, none of them invisible"),
+        ("", CreateContract(), r"'' cannot be created: a name has 1 to 160 characters"),
+        ("x" * 161, CreateContract(), r"cannot be created: a name has 1 to 160 characters"),
     ],
 )
 def test_a_contract_of_a_wrong_form_is_refused_before_it_is_sent(
@@ -73,6 +75,14 @@ def test_a_contract_of_a_wrong_form_is_refused_before_it_is_sent(
 ) -> None:
     with pytest.raises(ActError, match=match):
         acts.create_contract(world, name, created)
+
+
+def test_a_contract_without_members_is_reported_as_its_owner_s_where_the_policy_invites_nobody(world: World) -> None:
+    closed = world.with_entries({"policy/take-part": Policy("take-part", "own")})
+    assert acts.create_contract(world, "study", CreateContract()).done.endswith("for every organisation")
+    assert (
+        "for its owner alone (policy take-part is own)" in acts.create_contract(closed, "study", CreateContract()).done
+    )
 
 
 @pytest.mark.parametrize(("share", "expected"), [("", 0), ("0.5", 500), ("1", 1000), ("0.001", 1), ("1/4", 250)])
@@ -131,6 +141,11 @@ def test_an_authority_without_an_organisation_s_name_is_admitted_as_a_new_organi
     assert organisations.admit(world, [OTHER]).body == AdmitOrganisation(new)
     with pytest.raises(ActError, match="is trusted already"):
         organisations.admit(world, [to_pem(ROOT)])
+
+
+def test_an_organisation_is_not_admitted_under_a_name_that_is_no_id(world: World) -> None:
+    with pytest.raises(ActError, match="'Hospital A!' is no ID of an organisation: up to 40 lower-case letters"):
+        organisations.admit(world, [OTHER], named="Hospital A!")
 
 
 def test_a_retired_organisation_is_admitted_under_its_own_id_and_another_under_another(world: World) -> None:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import errno
 import io
 import os
 import ssl
@@ -44,6 +45,12 @@ TOO_MANY_REQUESTS = 429
 """The status of an answer to a node whose organisation has used up a quota of the SN's: trying again later helps."""
 MAX_DETAIL = 1000
 """Characters of another organisation's text in our logs."""
+
+CLOSED = "it closed the connection"
+DISTRUST = (
+    " without an answer, as an SN does that does not trust the CA of this certificate; an operator of a member admits "
+    "an organisation with `swarm organisation admit`"
+)
 
 T = TypeVar("T")
 
@@ -113,6 +120,7 @@ class SnClient:
         self.address = address
         self._base = f"https://{address}"
         self._seconds = answer_seconds
+        self._answered = False
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=SnTls(tls, fault), limit=CONNECTIONS),
             timeout=aiohttp.ClientTimeout(total=answer_seconds, sock_connect=min(5.0, answer_seconds)),
@@ -221,7 +229,9 @@ class SnClient:
     async def _open(self, method: str, path: str, **options: Any) -> aiohttp.ClientResponse:
         if self._session.closed:
             raise Unavailable(f"the connections to SN {self.address} are closed: it is no longer one of the network's")
-        return await self._session.request(method, self._base + path, allow_redirects=False, **options)
+        response = await self._session.request(method, self._base + path, allow_redirects=False, **options)
+        self._answered = True
+        return response
 
     async def _body(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
         """The body, at most `limit` bytes and not encoded. Raises `Unavailable`."""
@@ -273,7 +283,10 @@ class SnClient:
                 "certificates are valid and that the CA of the other is in --cacert or --capath",
                 final=True,
             )
-        return Unavailable(f"SN {self.address} cannot be reached: {_reason(error)}")
+        reason = _reason(error)
+        if reason == CLOSED and not self._answered:  # in TLS 1.3 a server refuses a certificate in this way
+            reason += DISTRUST
+        return Unavailable(f"SN {self.address} cannot be reached: {reason}")
 
 
 def _reason(error: Exception) -> str:
@@ -283,8 +296,8 @@ def _reason(error: Exception) -> str:
             return "its host name is not known here"
         case aiohttp.ClientConnectorError() if error.errno is not None:
             return os.strerror(error.errno)
-        case aiohttp.ServerDisconnectedError():
-            return "it closed the connection"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError(errno=errno.ECONNRESET):
+            return CLOSED
         case TimeoutError():
             return "no answer in time"
         case _:

@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from swarmlearning.identity.ca import KeyPair, create_authority, cross_certificate, issue
-from swarmlearning.identity.certificates import ROLES, CertificateError, to_pem
+from swarmlearning.identity.certificates import ROLES, CertificateError, common_name, to_pem
 from swarmlearning.identity.workspace import Workspace
+from swarmlearning.ledger.contracts.contract import OPERATORS
 
 AUTHORITY_DAYS = 3650
 DEFAULT_AUTHORITY = "CA-1"
@@ -94,6 +95,8 @@ def cert(
     try:
         _check_new(workspace, node, force)
         name = ca_name or _own_authority(workspace)
+        if succeeds:
+            _check_operators(workspace, node)
         authority, made = _authority(workspace, name)
         bundle = _successor(workspace, authority, succeeds) if succeeds else ""
         pairs = {each: issue(authority, each, dns or [], host_ip or [], days) for each in node}
@@ -103,8 +106,9 @@ def cert(
         Console(stderr=True).print(f"swarm cert: {text}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
     console = Console(highlight=False)
-    console.print(f"Made certificates for {', '.join(node)}, with the {'new' if made else 'existing'} CA {name}.\n")
-    console.print(_summary(workspace, name, authority, pairs))
+    title = common_name(authority.certificate) or name
+    console.print(f"Made certificates for {', '.join(node)}, with the {'new' if made else 'existing'} CA {title}.\n")
+    console.print(_summary(workspace, name, title, authority, pairs))
     console.print(_what_next(workspace, name, node, (host_ip or ["IP-OF-THIS-HOST"])[0]), soft_wrap=True)
 
 
@@ -131,6 +135,16 @@ def _check_new(workspace: Workspace, nodes: list[str], force: bool) -> None:
             f"{', '.join(existing)} {'exists' if len(existing) == 1 else 'exist'} already: leave out what is there, "
             "or give --force to replace certificates and keys"
         )
+
+
+def _check_operators(workspace: Workspace, nodes: list[str]) -> None:
+    """Raises `CertificateError` where a certificate would go with which the new CA has still to be added."""
+    for node in nodes:
+        if node.partition("-")[0] in OPERATORS and workspace.certificate(node).exists():
+            raise CertificateError(
+                f"{workspace.certificate(node)} is needed as it is, to add the new CA (swarm trust add): leave "
+                f"--node {node} out, and replace it once the new CA is added"
+            )
 
 
 def _own_authority(workspace: Workspace) -> str:
@@ -174,14 +188,14 @@ def _to_be_trusted(workspace: Workspace, name: str) -> str:
     )
 
 
-def _summary(workspace: Workspace, name: str, authority: KeyPair, pairs: dict[str, KeyPair]) -> Table:
+def _summary(workspace: Workspace, name: str, title: str, authority: KeyPair, pairs: dict[str, KeyPair]) -> Table:
     table = Table("", "valid until", "certificate and private key", box=None, pad_edge=False, header_style="dim")
 
     def row(label: str, pair: KeyPair, *files: Path) -> None:
         end = f"{pair.certificate.not_valid_after_utc:%Y-%m-%d}"
         table.add_row(label, end, Text("\n".join(map(str, files)), overflow="fold"))
 
-    row(name, authority, workspace.authority_certificate(name), workspace.authority_key(name))
+    row(title, authority, workspace.authority_certificate(name), workspace.authority_key(name))
     for node, pair in pairs.items():
         row(node, pair, workspace.certificate(node), workspace.key(node))
     return table
@@ -209,9 +223,10 @@ def _what_next(workspace: Workspace, name: str, nodes: list[str], host_ip: str) 
         "\nNext:\n" if lines else "",
         *(f"{line}\n" for line in lines),
         (
-            f"\nSeveral organisations: each makes a CA of its own (--ca-name), and before the first node starts they "
-            f"exchange these CA certificates, never keys:\n  send {own} to the others, put theirs into "
-            f"{workspace.capath}{os.sep}\nDevelopment CAs are for trying out: their keys lie unencrypted on disk. For "
+            "\nSeveral organisations: each makes a CA of its own (--ca-name), and they exchange these CA certificates, "
+            f"never keys:\n  send {own} to the others, put that of the SN that you contact first into "
+            f"{workspace.capath}{os.sep}\nWho has founded a network admits the others to it: swarm organisation admit "
+            f"ORGANISATION CA-FILE\nDevelopment CAs are for trying out: their keys lie unencrypted on disk. For "
             "real data use certificates of your organisation's CA.",
             "dim",
         ),

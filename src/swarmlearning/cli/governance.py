@@ -12,7 +12,7 @@ from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.console import print_json
 from swarmlearning.cli.quotas import QuotaOptions
 from swarmlearning.errors import UserError
-from swarmlearning.identity.certificates import ROLES, load_bundle, subject_of
+from swarmlearning.identity.certificates import ROLES, CertificateError, load_bundle, subject_of
 from swarmlearning.ledger.bodies import NodeType
 from swarmlearning.ledger.contracts.network import Authority, Organisation
 from swarmlearning.ledger.contracts.network.policies import TABLE, quorum_of, quorum_to_change
@@ -258,11 +258,15 @@ def _proposals(connection: Connection) -> list[ProposalView]:
 
 def _read(certificate: Path) -> str:
     try:
-        return certificate.read_text(encoding="ascii")
+        found = certificate.read_text(encoding="ascii")
+        load_bundle(found)
     except OSError as error:
         raise UserError(f"{certificate}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{certificate}: no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from error
+    except CertificateError as error:
+        raise UserError(f"{certificate}: {error}") from error
+    return found
 
 
 def _role(text: str) -> NodeType:

@@ -12,10 +12,11 @@ from swarmlearning.errors import UserError
 from swarmlearning.ledger.bodies import Body, CreateContract, LiftQuarantine, Reset, Revoke, Stop
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
+from swarmlearning.ledger.contracts.network.policies import TAKE_PART, quorum_of
 from swarmlearning.ledger.contracts.training.charter import is_in_use
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.weighing import THOUSANDTHS
-from swarmlearning.ledger.fields import Name
+from swarmlearning.ledger.fields import Digest, Name, OrganisationId
 from swarmlearning.ledger.world import World
 from swarmlearning.views.names import displayed
 
@@ -50,13 +51,54 @@ def create_contract(world: World, name: str, created: CreateContract) -> Act:
     """Creates a training contract. Raises `ActError`."""
     if any(state.name == name and is_in_use(state) for state in trainings(world)):
         raise ActError(f"there is a contract {displayed(name)} already; see `swarm contract show`")
+    check_ids((*created.members, *created.observers))
+    _check_form(name, created)
+    return Act(name, created, f"contract {displayed(name)} is created, for {_participants(world, created)}")
+
+
+def check_ids(named: Iterable[str]) -> None:
+    """Raises `ActError` for a name that no organisation can have."""
+    for each in named:
+        if not _is(OrganisationId, each):
+            raise ActError(
+                f"{displayed(each)!r} is no ID of an organisation: up to 40 lower-case letters (a-z), digits and "
+                "hyphens, such as hospital-a; `swarm organisation list` shows those there are"
+            )
+
+
+def _check_form(name: str, created: CreateContract) -> None:
+    if not _is(Name, name):
+        raise ActError(
+            f"contract {displayed(name)!r} cannot be created: a name has 1 to 160 characters, none of them invisible "
+            "or a line break"
+        )
+    if created.structure and not _is(Digest, created.structure):
+        raise ActError(
+            f"contract {displayed(name)} cannot be created: --structure takes the 64 hexadecimal digits that an SL "
+            f"logs as 'Model structure', not {displayed(created.structure)!r}"
+        )
     try:
-        msgspec.convert(name, Name)
         msgspec.convert(msgspec.to_builtins(created), CreateContract)
     except msgspec.ValidationError as error:
         raise ActError(f"contract {displayed(name)} cannot be created: {error}") from None
-    members = ", ".join(created.members) or "every organisation"
-    return Act(name, created, f"contract {displayed(name)} is created, for {members}")
+
+
+def _is(form: object, text: str) -> bool:
+    """True if the text has the form of such a field of the ledger."""
+    try:
+        msgspec.convert(text, form)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _participants(world: World, created: CreateContract) -> str:
+    """Those who may train under a new contract."""
+    if created.members:
+        return ", ".join(created.members)
+    if quorum_of(world, TAKE_PART) != "own":
+        return "every organisation"
+    return f"its owner alone (policy {TAKE_PART} is own): name members with --member to let others train"
 
 
 def thousandths(share: str) -> int:

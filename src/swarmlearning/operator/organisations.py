@@ -35,13 +35,10 @@ from swarmlearning.ledger.contracts.network.bodies import ROLES
 from swarmlearning.ledger.contracts.network.trust import authorities_of
 from swarmlearning.ledger.world import World
 from swarmlearning.node.organisations import organisation_of
-from swarmlearning.operator.acts import Act, ActError, by_prefix
+from swarmlearning.operator.acts import Act, ActError, by_prefix, check_ids
 from swarmlearning.views.names import displayed
 
-IN_FILES = (
-    "Nodes accept connections under its authorities once their certificates are in their --capath and they have been "
-    "restarted"
-)
+IN_FORCE = "Nodes that run accept it from this block on"
 
 
 def admit(
@@ -56,8 +53,10 @@ def admit(
         if root.thumbprint in map(thumbprint, anchors):
             raise ActError(f"authority {_subject(root)} ({root.thumbprint[:12]}) is trusted already")
     found = organisation_of(anchors, _taken(world, anchors))
+    if named:
+        check_ids([named])
     new = NewOrganisation(named or found.id, title or found.name, found.anchors, _changed(Quotas(), quotas or {}))
-    done = f"organisation {new.id} ({displayed(new.name)}) takes part. {IN_FILES}"
+    done = f"organisation {new.id} ({displayed(new.name)}) takes part. {IN_FORCE}"
     return _act(AdmitOrganisation(new), done)
 
 
@@ -94,7 +93,10 @@ def add_authority(world: World, named: str, pem: str, *, roles: Sequence[NodeTyp
         tuple(roles) or tuple(role for role in ROLES if role in issued),
         trust_domain or (domains.pop() if len(domains) == 1 else ""),
     )
-    done = f"authority {subject_of(authority)} ({thumbprint(authority)[:12]}) of {known.id} is trusted. {IN_FILES}"
+    done = (
+        f"authority {displayed(subject_of(authority))} ({thumbprint(authority)[:12]}) of {known.id} is trusted. "
+        f"{IN_FORCE}; put its certificate into the --capath of the nodes that it issues for"
+    )
     return _act(AddAuthority(known.id, anchor), done)
 
 

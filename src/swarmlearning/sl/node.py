@@ -67,8 +67,8 @@ OVER_ALREADY = 3
 """Exit status of an SL whose script came after the end of the training: to start it again is of no use."""
 CONTACT_HINT = (
     "Check that the SN runs, that --sn-ip and --sn-api-port are its address, and that it trusts the CA of this node's "
-    "certificate (its log has lines on failed TLS handshakes): the CA has to be in that SN's --capath when it starts, "
-    "and an operator admits it to the network with `swarm trust add`"
+    "certificate (its log has lines on failed TLS handshakes): an operator of a member admits your organisation with "
+    "`swarm organisation admit`, one of your own adds another CA with `swarm trust add`"
 )
 ADDRESS_HINT = (
     "If other sites cannot reach it either, they can fetch no model from this site, and it cannot take part in rounds: "
