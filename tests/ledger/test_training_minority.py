@@ -6,7 +6,7 @@ import pytest
 
 from support.play import Play, merged, model
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.state import Charter
+from swarmlearning.ledger.contracts.training.state import Attendance, Charter
 
 SITES = {"a": "one", "b": "two", "c": "three", "x": "hostile", "y": "hostile", "z": "hostile"}
 
@@ -127,6 +127,26 @@ def test_a_result_is_void_that_those_who_can_go_on_have_given_up_whatever_one_or
     play.missing(*others, lasting=True)
     play.void()
     assert play.round.number == 0
+
+
+@pytest.mark.parametrize("attendance", ["lost", "ml-lost", "left"])
+def test_holders_of_one_organisation_that_come_and_go_do_not_keep_others_from_giving_a_result_up(
+    attendance: Attendance,
+) -> None:
+    play = after_round_0("x", "y", "z", needed=2, min_peers=2)
+    play.set_attendance(play.result.leader, "lost")
+    play.report("x", "y", "z")
+    first, *others = [uid for uid in "abc" if play.member(uid).present]
+    play.missing(first, lasting=True)
+    for number, uid in enumerate("xyzx"):
+        play.set_attendance(uid, attendance)
+        play.set_attendance(uid, "present")
+        if number == 0:
+            assert play.result.given_up == (), "a holder that returns is worth another attempt"
+            play.missing(first, lasting=True)
+    assert play.result.given_up == (first,)
+    play.missing(*others, lasting=True)
+    play.void()
 
 
 def test_of_two_organisations_each_can_report_a_result_as_lost() -> None:

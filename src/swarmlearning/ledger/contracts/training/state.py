@@ -252,7 +252,7 @@ class Result(msgspec.Struct, frozen=True):
     `missing` are those who can get it from nobody; of these, `given_up` have tried for long, and `slow` get it far too
     slowly. `impatient` hold a final result, and have waited long enough for those who do not. `repeated` are
     contributors whose model was not trained for the round: it has no weight, was merged before, or is the round's base
-    unchanged.
+    unchanged. `hopes`: the holders, or organisations of holders, whose change has cleared `given_up` and `slow` already.
     """
 
     digest: str
@@ -268,6 +268,7 @@ class Result(msgspec.Struct, frozen=True):
     slow: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
     impatient: tuple[str, ...] = ()
+    hopes: tuple[str, ...] = ()
 
 
 class Training(msgspec.Struct, frozen=True, omit_defaults=True):

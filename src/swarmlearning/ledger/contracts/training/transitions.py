@@ -20,6 +20,7 @@ from swarmlearning.ledger.contracts.training.state import (
     alive,
     awaited,
     enough,
+    needed_organisations,
     organisations_of,
     present,
 )
@@ -102,10 +103,19 @@ def _place(order: str, uid: str) -> str:
 
 
 def with_hope(state: Training, uid: str) -> Training:
-    """The state after something has changed about this member: the result may be had from it, if it holds it."""
-    if state.result is None or not holds(state, uid):
+    """The state after something has changed about this member: the result may be had from it, if it holds it.
+
+    That is believed once a result: of each member, or of each organisation where a round needs several. Otherwise one
+    that serves nobody, and comes and goes, would keep all others from giving the result up.
+    """
+    result, member = state.result, state.members.get(uid)
+    if result is None or member is None or not holds(state, uid):
         return state
-    return msgspec.structs.replace(state, result=msgspec.structs.replace(state.result, given_up=(), slow=()))
+    source = uid if needed_organisations(state) == 1 else member.organisation
+    if source in result.hopes:
+        return state
+    hopeful = msgspec.structs.replace(result, given_up=(), slow=(), hopes=(*result.hopes, source))
+    return msgspec.structs.replace(state, result=hopeful)
 
 
 def without_mark(current: Round, uid: str) -> Round:
