@@ -6,6 +6,7 @@ import pytest
 
 from support.play import Play, merged, model
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.sizes import model_size, next_report, size_of_all
 from swarmlearning.ledger.contracts.training.state import Attendance, Charter
 
 SITES = {"a": "one", "b": "two", "c": "three", "x": "hostile", "y": "hostile", "z": "hostile"}
@@ -269,3 +270,19 @@ def test_a_leader_that_is_overdue_again_is_deposed_by_as_many_organisations_as_a
     play.depose(others[2], cause="overdue")
     assert play.leader != leader
     assert play.round.base in ("", merged(0))
+
+
+# --- sizes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lie", [1, 2**53 - 1])
+def test_many_sites_of_one_organisation_do_not_set_the_size_of_a_model(lie: int) -> None:
+    play = trained(*SITES, needed=2, min_peers=2)
+    play.submit("x", "y", "z", size=lie)
+    play.submit("a", "b", size=2560)
+    assert model_size(play.state, play.round) == 2560
+    play.submit("c", size=2560)
+    assert play.frozen
+    assert size_of_all(play.state, play.round) == 6 * 2560
+    play.progress(play.leader, moved=5)
+    assert next_report(play.state, play.round) == 5 + 60

@@ -3,9 +3,9 @@
 import pytest
 
 from support.play import merged, model
-from support.roundnode import LOADED, SETTINGS, Node, served, submitted, without_result
+from support.roundnode import LOADED, SETTINGS, Node, joined, served, submitted, without_result
 from swarmlearning.ledger.bodies import Missing
-from swarmlearning.rounds.events import Action, Cancel, Dropped, Fetch, Fetched, FetchFailed, Merge, Send
+from swarmlearning.rounds.events import Action, Cancel, Dropped, Fetch, Fetched, FetchFailed, LocalFailure, Merge, Send
 
 
 def half_a_minute_later(node: Node, moved: int) -> list[Action]:
@@ -103,10 +103,53 @@ def test_a_result_that_comes_in_drips_over_many_connections_is_reported() -> Non
 
 @pytest.mark.parametrize(
     ("size", "usual", "voids", "seconds"),
-    [(1, 0.0, 0, 30.0), (2**30, 0.0, 0, 2**14), (2**30, 20.0, 0, 200.0), (1, 0.1, 2, 120.0)],
+    [
+        (1, 0.0, 0, 30.0),
+        (2**30, 0.0, 0, 2**14),
+        (2**30, 20.0, 0, 200.0),
+        (1, 0.1, 2, 120.0),
+        (1, 423.0, 0, 300.0),
+        (2**30, 2.0**20, 0, 10 * 2**14),
+    ],
 )
 def test_a_result_may_need_as_long_as_a_slow_network_needs(size: int, usual: float, voids: int, seconds: float) -> None:
     assert SETTINGS.result_seconds(size, usual, voids) == seconds
+
+
+@pytest.mark.parametrize(
+    ("size", "usual", "seconds"), [(1, 0.1, 600.0), (1, 423.0, 1800.0), (2**30, 0.0, 6 * 2**14), (2**30, 20.0, 1200.0)]
+)
+def test_one_slow_transfer_does_not_make_a_site_wait_for_hours_for_others_at_the_end(
+    size: int, usual: float, seconds: float
+) -> None:
+    """One of 423 s made it 25,380 s (seed 30001684)."""
+    assert SETTINGS.settle_seconds(size, usual) == seconds
+
+
+def test_the_time_in_which_a_node_could_not_store_a_result_does_not_count_as_its_transfer() -> None:
+    node = submitted("c", "a", "b", "c")
+    node.play.publish()
+    (fetch,) = [each for each in node.advance() if isinstance(each, Fetch)]
+    node.now += 500.0
+    node.handle(LocalFailure(fetch, "no space left on device"))
+    node.now += 100.0
+    assert fetch in node.fire("retry")
+    node.now += 1.0
+    node.handle(Fetched(merged(0)))
+    node.play.report("c")
+    node.play.submit("a", "b", "c")
+    node.play.publish()
+    node.advance()
+    assert Send(Missing(1, slow=True)) in half_a_minute_later(node, moved=1)
+
+
+def test_a_node_that_knows_the_size_of_its_model_waits_no_longer_because_others_state_a_larger_one() -> None:
+    node = joined("b", "a", "b", "c")
+    node.play.submit("a", "c", size=2**53 - 1)
+    node.play.submit("b")
+    node.play.publish()
+    node.advance()
+    assert Send(Missing(0, slow=True)) in half_a_minute_later(node, moved=1)
 
 
 # --- the base of a round ----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from swarmlearning.ledger.bodies import (
     Depose,
     ExclusionReason,
 )
+from swarmlearning.ledger.contracts.training.sizes import size_of_all
 from swarmlearning.rounds.events import (
     Fetched,
     Send,
@@ -96,7 +97,7 @@ def test_a_leader_may_need_longer_the_more_leaders_were_deposed_in_its_round() -
     assert (node.play.leader, node.play.frozen) == ("c", True)
     node.advance()
     overdue = [each for each in node.timers if each.timer.purpose == "overdue" and each.timer.subject == "frozen"][-1]
-    assert overdue.seconds == 60.0 + 3 * (30.0 + node.play.round.size / SLOW_RATE) * 3
+    assert overdue.seconds == 60.0 + 3 * (30.0 + size_of_all(node.play.state, node.play.round) / SLOW_RATE) * 3
 
 
 def test_the_leader_of_the_first_merge_may_need_as_long_as_a_slow_network_whatever_it_reports() -> None:

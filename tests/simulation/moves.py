@@ -45,6 +45,7 @@ from swarmlearning.ledger.bodies import (
     Void,
 )
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.sizes import next_report
 from swarmlearning.ledger.contracts.training.state import Member, Round, Training, weight_in
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def announce(scene: Scene) -> Move:
 
 def progress(scene: Scene) -> Move | None:
     led = scene.led()
-    return (CONTRACT, Progress(led.number, led.term, led.next_report)) if led else None
+    return (CONTRACT, Progress(led.number, led.term, next_report(scene.training, led))) if led else None
 
 
 def report_performance(scene: Scene) -> Move:

@@ -16,6 +16,7 @@ when it has tried for its patience.
 from collections.abc import Iterable
 
 from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze, Progress, Publish
+from swarmlearning.ledger.contracts.training.sizes import next_report
 from swarmlearning.ledger.contracts.training.state import Round, Submission, awaited, enough
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer
 from swarmlearning.rounds.facts import RoundFacts
@@ -199,7 +200,7 @@ class Leading:
         facts = self._facts
         report, every = Timer("progress", facts.key_of(current)), self._settings.report_seconds(current)
         if facts.timers.every(report, every) and (
-            current.phase == "collecting" or facts.moved >= max(1, current.next_report)
+            current.phase == "collecting" or facts.moved >= max(1, next_report(facts.training, current))
         ):
             facts.send(Progress(current.number, current.term, facts.moved))
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from swarmlearning.ledger.bodies import Missing, ReportPerformance, Settle
 from swarmlearning.ledger.contracts.training.losing import misses
+from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.state import Member, alive, enough
 from swarmlearning.rounds.events import Timer, Verify
 from swarmlearning.rounds.facts import RoundFacts
@@ -65,11 +66,12 @@ class Results:
 
     def fetched(self, digest: str) -> None:
         """The model is here: if it is a result, that shows how long one may need."""
-        self._unstored = ""
         if attempts := self._attempts.pop(digest, None):
-            # What was lost with holders that drip is not what a result usually needs.
-            self._seconds.append(self._facts.now - (attempts.begun if attempts.slow else attempts.since))
+            # What was lost with holders that drip, or because this node could not store it, is not usual.
+            delayed = attempts.slow or self._unstored == digest
+            self._seconds.append(self._facts.now - (attempts.begun if delayed else attempts.since))
             self._facts.timers.forget(Timer("fetch", NEVER, digest))
+        self._unstored = ""
 
     def dropped(self, digest: str) -> None:
         """The model is not here any more: all who have it may be tried again."""
@@ -152,11 +154,15 @@ class Results:
         return self._settings.result_seconds(*self._usual())
 
     def _usual(self) -> tuple[int, float, int]:
-        """Returns the model's size, the seconds that those before it needed, and how many of its round were void."""
-        result, current = self._facts.training.result, self._facts.training.round
-        closed = result.closed if result else current
+        """Returns the model's size, the seconds that those before it needed, and how many of its round were void.
+
+        A node that has submitted a model knows the size, whatever others state.
+        """
+        training, uid = self._facts.training, self._facts.uid
+        closed = training.result.closed if training.result else training.round
         assert closed is not None
-        self._size = closed.model_size or self._size
+        own = closed.submissions.get(uid)
+        self._size = (own.size if own else 0) or model_size(training, closed) or self._size
         return self._size, median_high(self._seconds) if self._seconds else 0.0, closed.voids
 
     def _report_slow(self, slowness: float) -> None:
@@ -216,7 +222,7 @@ class Results:
     def others_had_time(self, purpose: Literal["settle", "finish"]) -> bool:
         """Returns whether the others have had long enough for the final result, since this was first called."""
         timer = Timer(purpose, NEVER, self._facts.latest.digest)
-        return self._facts.timers.expired(timer, self._settings.settle_seconds(*self._usual()))
+        return self._facts.timers.expired(timer, self._settings.settle_seconds(*self._usual()[:2]))
 
     # --- reporting it -----------------------------------------------------------------------------------------------
 

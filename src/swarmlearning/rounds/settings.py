@@ -55,14 +55,22 @@ class RoundSettings:
 
     def result_seconds(self, size: int, usual: float, voids: int) -> float:
         """Seconds that a result of `size` bytes may need, where those before it needed the `usual` ones (0: unknown);
-        doubled with each result of its round that was void, so that even a slow network gets it in the end."""
-        expected = RESULT_TOO_SLOW * usual or size / SLOW_RATE
+        doubled with each result of its round that was void, so that even a slow network gets it in the end.
+
+        What comes more slowly than `SLOW_RATE` is not usual: it does not make the next ones be waited for longer.
+        """
+        slowest = size / SLOW_RATE
+        expected = RESULT_TOO_SLOW * min(usual, max(QUIET_SECONDS, slowest)) or slowest
         return max(QUIET_SECONDS, expected) * 2.0 ** min(voids, DOUBLINGS)
 
-    def settle_seconds(self, size: int, usual: float, voids: int) -> float:
+    def settle_seconds(self, size: int, usual: float) -> float:
         """Seconds that a final result may need to reach all others, arguments as above: twice as long as those need who
-        give it up by themselves, and so long that one that stands still has come back."""
-        return max(self.leader_failure_seconds, 2 * TOO_SLOW * self.result_seconds(size, usual, voids))
+        give it up by themselves, and so long that one that stands still has come back.
+
+        That is at most half an hour for a small model, where the operator's setting is not longer, and for a large one
+        sixty times as long as it needs at `SLOW_RATE`.
+        """
+        return max(self.leader_failure_seconds, 2 * TOO_SLOW * self.result_seconds(size, usual, voids=0))
 
     def term_seconds(self, current: Round, usual: float) -> float:
         """Seconds that a leader may need for a round that is due, where leaders before it needed the `usual` ones.

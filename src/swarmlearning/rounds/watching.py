@@ -9,6 +9,7 @@ from statistics import median_high
 from typing import Literal
 
 from swarmlearning.ledger.bodies import Depose
+from swarmlearning.ledger.contracts.training.sizes import size_of_all
 from swarmlearning.ledger.contracts.training.state import Round, enough
 from swarmlearning.rounds.events import Key, Timer
 from swarmlearning.rounds.facts import RoundFacts
@@ -67,7 +68,7 @@ class Watching:
         if self._seconds:
             usual = median_high(self._seconds)
         else:
-            usual = current.size / SLOW_RATE if current.phase == "frozen" else 0.0
+            usual = size_of_all(self._facts.training, current) / SLOW_RATE if current.phase == "frozen" else 0.0
         timer = Timer("overdue", facts.key_of(current), current.phase)
         over = facts.timers.expired(timer, self._settings.term_seconds(current, usual))
         if over and facts.uid not in current.overdue:

@@ -53,11 +53,10 @@ In round 0 all start from one model: the merged one, or (initial sync `one`) tha
 
 Timers live outside: the contract knows heights and terms, never seconds. This module holds its state and the queries of
 readers; `sessions.py` and `transactions.py` have one function a transaction, `transitions.py` the transitions that the
-state triggers, `losing.py` when a model is lost, `charter.py` what operators lay down.
+state triggers, `losing.py` when a model is lost, `sizes.py` the bytes of models, `charter.py` what operators lay down.
 """
 
 from collections.abc import Collection
-from statistics import median_low
 from typing import Literal
 
 import msgspec
@@ -69,10 +68,6 @@ from swarmlearning.ledger.world import World
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left", "other-terms"]
 Phase = Literal["collecting", "frozen"]
-
-
-PARTS = 256
-"""Into so many parts a leader divides all models at most, to report progress with each: 1 GB in steps of 4 MB."""
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -224,22 +219,6 @@ class Round(msgspec.Struct, frozen=True):
         return bar is not None and bar.digest == digest and (bar.believed or self.leader in bar.leaders)
 
     @property
-    def next_report(self) -> int:
-        """The least bytes moved with which the leader's next `Progress` is one; they grow with the models to merge."""
-        return self.moved + max(1, self.size // PARTS) if self.reports else 0
-
-    @property
-    def model_size(self) -> int:
-        """Bytes of a model of this training, as most members state it: one that lies about its own changes nothing."""
-        sizes = [entry.size for entry in self.submissions.values() if entry.weight]
-        return median_low(sizes) if sizes else 0
-
-    @property
-    def size(self) -> int:
-        """Bytes of all models to merge."""
-        return self.model_size * sum(entry.weight > 0 for entry in self.submissions.values())
-
-    @property
     def doublings(self) -> int:
         """The number of times that the patience with the present leader is doubled: even one whose progress cannot be
         seen then finishes in time, and one that stalls a second time does not cost much more than the first time."""
@@ -252,7 +231,7 @@ class Result(msgspec.Struct, frozen=True):
     `missing` are those who can get it from nobody; of these, `given_up` have tried for long, and `slow` get it far too
     slowly. `impatient` hold a final result, and have waited long enough for those who do not. `repeated` are
     contributors whose model was not trained for the round: it has no weight, was merged before, or is the round's base
-    unchanged. `hopes`: the holders, or organisations of holders, whose change has cleared `given_up` and `slow` already.
+    unchanged. `hopes`: the holders, or their organisations, whose change has cleared `given_up` and `slow` already.
     """
 
     digest: str

@@ -17,8 +17,8 @@ from swarmlearning.ledger.contracts.training.bodies import (
     Submit,
 )
 from swarmlearning.ledger.contracts.training.receipts import check_receipt, check_result
+from swarmlearning.ledger.contracts.training.sizes import PARTS, next_report
 from swarmlearning.ledger.contracts.training.state import (
-    PARTS,
     Barred,
     Member,
     Performance,
@@ -116,10 +116,10 @@ def progress(state: Training, body: Progress, uid: str) -> Training:
     current = round_led(state, body.round, body.term, uid)
     if current.reports >= MOST_REPORTS:
         raise Rejection(Code.NO_PROGRESS, f"after {MOST_REPORTS} reports of progress in one term no more are accepted")
-    if current.phase == "frozen" and body.moved < current.next_report:
+    least = next_report(state, current)
+    if current.phase == "frozen" and body.moved < least:
         raise Rejection(
-            Code.NO_PROGRESS,
-            f"{body.moved} bytes moved are no progress yet; the next report is of {current.next_report}",
+            Code.NO_PROGRESS, f"{body.moved} bytes moved are no progress yet; the next report is of {least}"
         )
     noted = msgspec.structs.replace(current, no_progress={}, reports=current.reports + 1, moved=body.moved)
     return msgspec.structs.replace(state, round=noted)
