@@ -25,7 +25,7 @@ help:
 	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
 	@echo "make bench-ledger time and rate of commits, one SN and three with etcd (JSON=1)"
 	@echo "make bench-spam   time of an honest member's commits while another organisation sends all it can (JSON=1)"
-	@echo "make bench-failover  standstill when the sentinel is killed: KILLS=10 (JSON=1)"
+	@echo "make bench-failover  standstill when the sentinel or a leader fails, 3 SNs of 1, 2, 3 organisations: KILLS=5 FAILURES=3 (JSON=1)"
 	@echo "make bench-adaptive  rounds and accuracy of the digits demo, fixed and adaptive sync: RUNS=5 (JSON=1)"
 	@echo "make bench-start  time until an SN and an SL are ready on a long chain, cold and warm: TRANSACTIONS=100000 (JSON=1)"
 	@echo "make bench-scale  rounds of many SLs on one SN, and its memory: SLS=64 ROUNDS=200 (JSON=1)"
@@ -91,7 +91,7 @@ nightly: lint tools frameworks
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=5
 	@$(RUN)/swarm chaos --plan hundred-kills
 	@$(RUN)/swarm chaos --plan mixed --seed $$(date +%s)
-	@$(MAKE) --no-print-directory bench-failover KILLS=100
+	@$(MAKE) --no-print-directory bench-failover KILLS=50 FAILURES=20
 
 # Nearly all of the client library is run by its tests, in pytest's process and in those that it starts.
 coverage-client: $(STAMP) frameworks
@@ -132,9 +132,10 @@ bench-ledger: $(STAMP)
 bench-spam: $(STAMP)
 	@$(RUN)/python bench/spam.py $(if $(JSON),--json)
 
-KILLS ?= 10
-bench-failover: $(STAMP)
-	@$(RUN)/python bench/failover.py --kills $(KILLS) $(if $(JSON),--json)
+KILLS ?= 5
+FAILURES ?= 3
+bench-failover: $(STAMP) tools
+	@$(RUN)/python bench/failover.py --kills $(KILLS) --runs $(FAILURES) $(if $(JSON),--json)
 
 SLS ?= 64
 ROUNDS ?= 200

@@ -25,13 +25,14 @@ class Linked:
     writer: StreamWriter
 
 
-def make_identities(root: Path, names: Sequence[str], days: int = 1) -> Workspace:
-    """A CA and a certificate for each of these nodes, below `root`."""
+def make_identities(root: Path, *names: Sequence[str], days: int = 1) -> Workspace:
+    """For each of these organisations a CA, CA-1, CA-2, …, and a certificate for each of its nodes; below `root`."""
     workspace = Workspace(root)
-    authority = create_authority("CA-1", days=days + 1)
-    workspace.save_authority("CA-1", authority)
-    for name in names:
-        workspace.save_node(name, issue(authority, name, [], [HOST], days=days))
+    for ca, nodes in zip(numbered("CA", len(names)), names, strict=True):
+        authority = create_authority(ca, days=days + 1)
+        workspace.save_authority(ca, authority)
+        for name in nodes:
+            workspace.save_node(name, issue(authority, name, [], [HOST], days=days))
     return workspace
 
 
@@ -41,12 +42,17 @@ def numbered(kind: str, count: int) -> list[str]:
 
 
 async def start_node(
-    processes: Processes, folder: Path, workspace: Workspace, name: str, options: Sequence[str]
+    processes: Processes,
+    folder: Path,
+    workspace: Workspace,
+    name: str,
+    options: Sequence[str],
+    swarm: Sequence[str] = SWARM,
 ) -> Linked:
     """Starts `swarm OPTIONS` as the node of this name, with its data in `folder`; it reports when it is ready."""
     identity = ["--capath", workspace.capath, "--cert", workspace.certificate(name), "--key", workspace.key(name)]
     place = ["--host-ip", HOST, "--node-name", name, "--data-dir", folder / name]
-    return await start(processes, name, [*SWARM, *options, *map(str, [*identity, *place])], "--ready-fd")
+    return await start(processes, name, [*swarm, *options, *map(str, [*identity, *place])], "--ready-fd")
 
 
 async def start(processes: Processes, name: str, command: Sequence[str], link_option: str = "--link") -> Linked:

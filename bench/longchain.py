@@ -58,7 +58,7 @@ def _fingerprint(transactions: int) -> str:
 
 
 async def _build(folder: Path, transactions: int) -> None:
-    workspace = make_identities(folder / "cert", [SN, SL, CLIENT], CERTIFICATE_DAYS)
+    workspace = make_identities(folder / "cert", [SN, SL, CLIENT], days=CERTIFICATE_DAYS)
     identity = workspace.identity(SN)
     with DataDirectory(folder / SN) as place:
         log = LocalLog(folder / SN / CHAIN_FILE)

@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, Literal
@@ -35,11 +33,20 @@ PLACE_SECONDS = 60.0
 
 
 class Sns:
-    """SNs 1 to `count`, whose data lies in `folder`; the first founds the network. `client`: who talks to them."""
+    """SNs 1 to `count`, whose data lies in `folder`; the first founds the network. `client`: the identity of those who
+    send them requests. `organisations`: the names of each one's nodes; by default all are of one."""
 
-    def __init__(self, processes: Processes, folder: Path, count: int, ordering: Ordering) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        folder: Path,
+        count: int,
+        ordering: Ordering,
+        organisations: Sequence[Sequence[str]] = (),
+    ) -> None:
         self.names = numbered("SN", count)
-        self.workspace = make_identities(folder / "cert", [*self.names, "SWCI-1"])
+        nodes = organisations or [self.names]
+        self.workspace = make_identities(folder / "cert", [*nodes[0], "SWCI-1"], *nodes[1:])
         self.client: Identity = self.workspace.identity("SWCI-1")
         self._processes = processes
         self._folder = folder
@@ -82,9 +89,8 @@ class Sns:
     async def kill(self, name: str) -> None:
         """SIGKILL, as a power failure would end it; its etcd member goes with it."""
         linked = self._running.pop(name)
-        os.killpg(linked.child.pid, signal.SIGKILL)
+        await self._processes.sacrifice(linked.child)
         linked.writer.close()
-        await linked.child.end
 
     async def let_lead(self, name: str) -> None:
         """Makes the SN's etcd member the leader of its cluster."""
