@@ -20,6 +20,7 @@ from swarmlearning.ledger.bodies import (
     Leave,
     NodeType,
     Register,
+    Renew,
     RetireAuthority,
     RetireOrganisation,
     Revoke,
@@ -276,6 +277,28 @@ def test_the_model_of_a_member_that_is_shut_out_is_not_merged_though_it_had_left
     after = ledger.send("op", body, NETWORK)
     assert after.round is not None
     assert list(after.round.submissions) == ["sl-2"]
+
+
+def test_the_key_of_a_former_certificate_is_of_no_use_once_the_node_is_revoked(ledger: Ledger) -> None:
+    former = ledger.actors["sl-1"].pair
+    renewed = issue(CA_1, "SL-sl-1", [], [], 30)
+    ledger.actors["sl-1"].pair = renewed
+    ledger.send("sl-1", Renew(to_pem(renewed.certificate)), NETWORK)
+    ledger.send("op", Revoke(thumbprint(renewed.certificate)), NETWORK)
+    ledger.actors["sl-1"] = Actor("sl-1", "SL", former, incarnation=2)  # a thief who has the whole disk
+    with pytest.raises(Rejection, match=r"the certificate of CN=SL-sl-1.* has been revoked"):
+        ledger.register("sl-1")
+    with pytest.raises(Rejection, match="revoked"):
+        ledger.send("sl-1", Renew(to_pem(former.certificate)), NETWORK)
+    assert not peer(ledger, former.certificate).may_read
+
+
+def test_an_equal_subject_of_another_organisation_is_not_revoked_with_a_node(ledger: Ledger) -> None:
+    twin = Actor("sl-9", "SL", issue(CA_2, "SL-sl-1", [], [], 30))
+    ledger.actors["sl-9"] = twin
+    ledger.register("sl-9")
+    ledger.send("op", Revoke(thumbprint(ledger.actors["sl-1"].pair.certificate)), NETWORK)
+    assert uids(peer(ledger, twin.pair.certificate)) == ["sl-9"]
 
 
 def test_a_revoked_node_comes_back_with_a_new_certificate(ledger: Ledger) -> None:

@@ -38,12 +38,15 @@ UIDS = ("11111111-0000", "22222222-0000", "22222222-9999")
 def world() -> World:
     """Three SLs, the latter two called alike and sharing one certificate, and one authority."""
     nodes = [
-        Node(uid, "SL", name, "CN=SL", certificate, 1, True, False, "0", {}, "CA")
+        Node(uid, "SL", name, f"CN=SL-{name}", certificate, 1, True, False, "0", {}, "ca")
         for uid, name, certificate in zip(
             UIDS, ("north", "south", "south"), ("a" * 64, "b" * 64, "b" * 64), strict=True
         )
     ]
-    certificates = [Certificate(letter * 64, "", "CN=SL", "SL", revoked=False, organisation="ca") for letter in "ab"]
+    certificates = [
+        Certificate(letter * 64, "", f"CN=SL-{name}", "SL", revoked=False, organisation="ca")
+        for letter, name in (("a", "north"), ("b", "south"))
+    ]
     return World().with_entries(
         {"organisation/ca": Organisation("ca", "CA", True)}
         | {f"authority/{thumbprint(ROOT)}": read_anchor("ca", Anchor(to_pem(ROOT)))}
@@ -124,7 +127,7 @@ def test_a_node_that_is_not_named_clearly_is_an_error(world: World, named: str, 
     assert text in str(error.value)
 
 
-def test_revoking_a_shared_certificate_names_all_who_are_shut_out(world: World) -> None:
+def test_revoking_an_identity_that_several_nodes_have_names_all_who_are_shut_out(world: World) -> None:
     act = acts.revoke_node(world, UIDS[1])
     assert (act.contract, act.body) == ("network", Revoke("b" * 64))
     assert act.done.endswith("is revoked: south, south")

@@ -66,7 +66,7 @@ class Witness:
                 if (
                     found := network.certificate(world, thumbprint)
                 ) and found.revoked:  # it may have been proposed only
-                    self.shut_out |= {node.uid for node in network.nodes(world) if node.certificate == thumbprint}
+                    self.shut_out |= {node.uid for node in network.nodes(world) if node.subject == found.subject}
             case Publish(result=result) if result:
                 self._published(before, after, sender, body)
                 self._publisher = (sender, entry.content.incarnation)

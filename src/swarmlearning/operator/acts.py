@@ -131,9 +131,9 @@ def stop_contract(world: World, name: str) -> Act:
 
 
 def revoke_node(world: World, named: str) -> Act:
-    """Revokes the certificate of a node, named by its name or the beginning of its UID. Raises `ActError`.
+    """Revokes the certificates of a node, named by its name or the beginning of its UID. Raises `ActError`.
 
-    Several nodes may share a certificate: all of them are shut out.
+    Several nodes may share an identity: all of them are shut out.
     """
     found = node(world, named)
     stored = network.certificate(world, found.certificate)
@@ -141,7 +141,7 @@ def revoke_node(world: World, named: str) -> Act:
         raise ActError(f"the certificate of {displayed(found.name)} is revoked already")
     shut_out = sharing(world, found)
     names = ", ".join(displayed(each.name) for each in shut_out)
-    return Act(network.CONTRACT, Revoke(found.certificate), f"certificate {stored.subject} is revoked: {names}")
+    return Act(network.CONTRACT, Revoke(found.certificate), f"{displayed(stored.subject)} is revoked: {names}")
 
 
 def lift_quarantine(world: World, named: str) -> Act:
@@ -183,8 +183,9 @@ def node(world: World, named: str) -> Node:
 
 
 def sharing(world: World, found: Node) -> list[Node]:
-    """The nodes that use the same certificate, this one among them."""
-    return [each for each in network.nodes(world) if each.certificate == found.certificate]
+    """The nodes of the same identity, this one among them."""
+    own = (found.organisation, found.subject)
+    return [each for each in network.nodes(world) if (each.organisation, each.subject) == own]
 
 
 def by_prefix(named: str, known: Iterable[str], kind: str, key: str, where: str) -> str:

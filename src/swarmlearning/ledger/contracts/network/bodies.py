@@ -124,7 +124,7 @@ class RetireAuthority(Body, frozen=True):
 
 
 class Revoke(Body, frozen=True):
-    """Stop trusting one node certificate from this height on."""
+    """Stop trusting a node certificate, and all earlier ones of its identity, from this height on."""
 
     thumbprint: Digest
 

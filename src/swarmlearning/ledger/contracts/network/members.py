@@ -119,19 +119,24 @@ def retire_authority(world: World, contract: str, body: RetireAuthority, tx: TxC
 
 
 def revoke(world: World, contract: str, body: Revoke, tx: TxContext) -> World:
-    """Stops trusting a node certificate. Nodes that are registered with it have left."""
+    """Stops trusting a node certificate, and all others of its identity that the ledger knows. Its nodes have left.
+
+    Whoever stole the key of a node may have that of a former certificate too; a new one brings the node back.
+    """
     stored = certificate(world, body.thumbprint)
     if stored is None or stored.revoked:
         raise Rejection(Code.UNKNOWN_CERTIFICATE, f"no certificate {body.thumbprint} that could be revoked")
-    revoked = msgspec.structs.replace(stored, revoked=True)
-    world = world.with_entries({f"certificate/{body.thumbprint}": revoked})
+    known = world.area("certificate/", Certificate)
+    revoked = [msgspec.structs.replace(each, revoked=True) for each in known if _identity(each) == _identity(stored)]
+    world = world.with_entries({f"certificate/{each.thumbprint}": each for each in revoked})
     return _shut_out(world, shut_out_by(world, body, tx.time_ms))
 
 
 def shut_out_by(world: World, body: ShutsOut, time_ms: int) -> list[Node]:
     """The nodes that nobody vouches for any more in this world, in which that is not trusted which `body` names."""
     if isinstance(body, Revoke):
-        return [known for known in nodes(world) if known.certificate == body.thumbprint]
+        stored = certificate(world, body.thumbprint)
+        return [known for known in nodes(world) if stored is not None and _identity(known) == _identity(stored)]
     own = concerned(world, CONTRACT, body)
     return [known for known in nodes(world) if known.organisation == own and not _is_trusted(world, known, time_ms)]
 
@@ -245,6 +250,10 @@ def _without_answers(world: World, named: str) -> World:
 
 def _inactive(root: Authority) -> Authority:
     return msgspec.structs.replace(root, active=False)
+
+
+def _identity(holder: Node | Certificate) -> tuple[str, str]:
+    return holder.organisation, holder.subject
 
 
 def _is_trusted(world: World, known: Node, time_ms: int) -> bool:
