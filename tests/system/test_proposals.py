@@ -24,7 +24,8 @@ def test_an_organisation_is_admitted_once_a_majority_of_the_others_has_signed(sw
     make_workspace(tmp_path / "clinic", ["SN-9"], ca_name="CA-9")
     authority = tmp_path / "clinic" / "ca" / "capath" / "ca-9-cert.pem"
     proposed = one.does("organisation", "admit", "clinic", authority, "--name", "The Clinic")
-    assert "proposal 1 (admit-organisation clinic (The Clinic)) needs a majority of the organisations" in proposed
+    assert "proposal 1 (admit-organisation clinic (The Clinic), authority CN=CA-9" in proposed
+    assert "needs a majority of the organisations" in proposed
     assert "signed by ca-1, not yet by ca-2, ca-3. Until " in proposed
     assert "swarm proposal sign 1" in proposed
     assert "clinic" not in three.does("organisation", "list")
@@ -32,7 +33,7 @@ def test_an_organisation_is_admitted_once_a_majority_of_the_others_has_signed(sw
     assert "rejected by ca-3, not yet by ca-2" in three.does("proposal", "reject", "1")
     assert "admit-organisation  clinic" in two.does("proposal", "list")
     assert "CN=CA-9" in two.does("proposal", "show", "1")
-    assert "proposal 1 (admit-organisation clinic (The Clinic)) takes effect" in two.does("proposal", "sign", "1")
+    assert "proposal 1 (admit-organisation clinic (The Clinic), authority CN=CA-9" in two.does("proposal", "sign", "1")
     assert "The Clinic" in three.does("organisation", "list")
     assert "proposal 1 is done" in three.fails("proposal", "sign", "1")
 

@@ -185,9 +185,14 @@ def set_policy(
 
 @proposal_app.command("list")
 @command("swarm proposal list")
-def list_proposals(*, json: Json = False, connection: Connection) -> None:
-    """Show all proposals: what they would do, and who has still to sign."""
-    found = _proposals(connection)
+def list_proposals(
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Also those that are done, rejected or expired.")] = False,
+    json: Json = False,
+    connection: Connection,
+) -> None:
+    """Show the open proposals: what they would do, and who has still to sign."""
+    found = [each for each in _proposals(connection) if every or each.state == "open"]
     if json:
         print_json(msgspec.to_builtins(found), indent=2)
         return

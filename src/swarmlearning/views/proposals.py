@@ -4,29 +4,35 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from swarmlearning.identity.certificates import CertificateError, load_bundle, subject_of
+from swarmlearning.identity.certificates import CertificateError, load_bundle, subject_of, thumbprint
 from swarmlearning.ledger.bodies import Body, Reject, Sign
 from swarmlearning.ledger.canonical import canonical
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Proposal
 from swarmlearning.ledger.contracts.network.policies import quorum_of, quorum_to_change
+from swarmlearning.ledger.rules import RULES
 from swarmlearning.ledger.world import World
 from swarmlearning.views.names import displayed, name_of, node_names
+
+LONGEST = 300
+"""Characters of a content in a few words."""
 
 State: TypeAlias = Literal["open", "done", "rejected", "expired"]
 
 
 class ProposalView(msgspec.Struct, frozen=True):
-    """A proposal; `what` is its content in a few words, `content` all that the act names, by field; certificates are
-    shown by their subjects.
+    """A proposal; `what` is its content in a few words, for `contract`; `content` is all that the act states, by field
+    and without anything left out, but for certificates: each is its subject and its thumbprint, which nobody can forge.
 
     `missing`: organisations that have neither signed nor rejected it, while it is open; `needs`: the quorum.
     """
 
     number: int
     act: str
+    contract: str
     what: str
-    content: dict[str, str]
+    content: dict[str, object]
     by: str
     state: State
     needs: str
@@ -62,8 +68,9 @@ def _view(world: World, found: Proposal, time_ms: int) -> ProposalView:
     return ProposalView(
         number=found.number,
         act=found.act,
+        contract=found.contract,
         what=_what(world, found, fields),
-        content={name: _shown(value) for name, value in fields.items() if name != "kind"},
+        content=_fields(RULES[RULES_VERSION].body(found.body)),
         by=found.by,
         state=state,
         needs=_needed(world, found.act, fields),
@@ -79,8 +86,9 @@ def _what(world: World, found: Proposal, fields: dict[str, object]) -> str:
     if found.contract != network.CONTRACT:
         return displayed(found.contract)
     match fields:
-        case {"organisation": {"id": str(named), "name": str(name)}}:
-            return f"{named} ({displayed(name)})"
+        case {"organisation": {"id": str(named), "name": str(name), "anchors": list(anchors)}}:
+            authorities = ", ".join(_shown(each["certificate"]) for each in anchors)
+            return f"{named} ({displayed(name)}), authority {displayed(authorities, LONGEST)}"
         case {"organisation": str(named), "anchor": {"certificate": certificate}}:
             return f"{named}: {_shown(certificate)}"
         case {"organisation": str(named)}:
@@ -99,7 +107,7 @@ def _certified(world: World, thumbprint: str) -> str:
     if (stored := network.certificate(world, thumbprint)) is not None:
         return f"{displayed(stored.subject)} of {stored.organisation}"
     if (root := world.get(f"authority/{thumbprint}", network.Authority)) is not None:
-        return f"{_shown(root.pem)} of {root.organisation}"
+        return f"{_shown(root.pem)}, of {root.organisation}"
     return thumbprint[:16]
 
 
@@ -108,17 +116,39 @@ def _needed(world: World, act: str, fields: dict[str, object]) -> str:
 
 
 def _shown(value: object) -> str:
-    """One line of text for a value of a body; a certificate as its subject."""
+    """One line of text for a value of a body; a certificate as its subject and the beginning of its thumbprint."""
     match value:
         case str() if "-----BEGIN" in value:
-            try:
-                return displayed(", ".join(subject_of(each) for each in load_bundle(value)))
-            except CertificateError as error:
-                return displayed(str(error))
+            named = (f"{each['subject']} ({each['thumbprint'][:16]})" for each in _certificates(value))
+            return displayed(", ".join(named), LONGEST)
         case str():
             return displayed(value)
         case dict():
-            return displayed(", ".join(f"{name} {_shown(part)}" for name, part in value.items()), 300)
+            return displayed(", ".join(f"{name} {_shown(part)}" for name, part in value.items()), LONGEST)
         case list():
-            return displayed(", ".join(map(_shown, value)), 300)
+            return displayed(", ".join(map(_shown, value)), LONGEST)
     return displayed(str(value))
+
+
+def _fields(part: msgspec.Struct) -> dict[str, object]:
+    """Every field of a body, those too that are left to their defaults and therefore not in its JSON."""
+    return {name: _whole(value) for name, value in msgspec.structs.asdict(part).items()}
+
+
+def _whole(value: object) -> object:
+    """A value of a body with nothing left out, certificates in a form that people can compare."""
+    match value:
+        case msgspec.Struct():
+            return _fields(value)
+        case str() if "-----BEGIN" in value:
+            return _certificates(value)
+        case tuple():
+            return [_whole(each) for each in value]
+    return value
+
+
+def _certificates(pem: str) -> list[dict[str, str]]:
+    try:
+        return [{"subject": subject_of(each), "thumbprint": thumbprint(each)} for each in load_bundle(pem)]
+    except CertificateError as error:
+        return [{"subject": str(error), "thumbprint": ""}]
