@@ -10,7 +10,7 @@ from support.network import Ledger, anchor
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.ledger.bodies import AddAuthority, Consent, Recover, Revoke, SetPolicy
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network.recovery import Start, statement
+from swarmlearning.ledger.contracts.network.recovery import Start, named_in, statement
 from swarmlearning.ledger.contracts.rejection import Rejection
 
 LOST = Recover(lost=("sn-2",))
@@ -25,7 +25,9 @@ def consent(ledger: Ledger, uid: str, body: Recover, by: str = "sn-1", **other: 
     """The signature of this actor under a recovery from the present head by the SN `by`."""
     chain, actor = ledger.chain, ledger.actors[uid]
     start = Start(chain.network_id, by, chain.height, chain.hash)._replace(**other)
-    return Consent(actor.pem, actor.signer.sign(statement(start, body.lost, body.authorities)))
+    return Consent(
+        actor.pem, actor.signer.sign(statement(start, named_in(chain.world, by, body.lost), body.authorities))
+    )
 
 
 def agreed(ledger: Ledger, body: Recover, *uids: str) -> Recover:

@@ -12,20 +12,23 @@ from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.bodies import AddAuthority, Consent
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network.recovery import named_in
+from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.recoveryfile import MOST_BYTES, NamedSn, RecoveryFile
+from swarmlearning.node.recoveryfile import MOST_BYTES, RecoveryFile
 
 
 def file_of(ledger: Ledger, **changes: object) -> RecoveryFile:
     """The recovery from the head of this ledger by sn-1, without sn-2."""
+    named = named_in(ledger.chain.world, "sn-1", ["sn-2"])
     found = RecoveryFile(
         network=ledger.chain.network_id,
-        network_name="test",
-        by=NamedSn("sn-1", "SN-1", "org-1"),
+        network_name=named.network,
+        by=named.by,
         height=ledger.chain.height,
         block=ledger.chain.hash,
         time_ms=ledger.chain.time_ms,
-        lost=(NamedSn("sn-2", "sn-2", "org-2"),),
+        lost=named.lost,
     )
     return msgspec.structs.replace(found, **changes)
 
@@ -52,6 +55,23 @@ def test_the_ledger_accepts_what_operators_have_signed_in_copies_of_the_file() -
     assert [sn.uid for sn in network.admitted(ledger.chain.world)] == ["sn-1"]
 
 
+@pytest.mark.parametrize("part", ["the network", "the survivor", "its organisation", "the lost SN"])
+def test_a_signature_under_names_that_are_not_those_of_the_ledger_is_worth_nothing(part: str) -> None:
+    """Else a file could show the SN of one organisation as that of another to whoever signs."""
+    ledger = three()
+    found, actor = file_of(ledger), ledger.actors["op-2"]
+    false: dict[str, dict[str, object]] = {
+        "the network": {"network_name": "another"},
+        "the survivor": {"by": msgspec.structs.replace(found.by, name="SN-honest")},
+        "its organisation": {"by": msgspec.structs.replace(found.by, organisation="org-2")},
+        "the lost SN": {"lost": (msgspec.structs.replace(found.lost[0], name="SN-evil"),)},
+    }
+    shown = msgspec.structs.replace(found, **false[part])
+    consents = (Consent(actor.pem, actor.signer.sign(shown.signed_bytes)),)
+    with pytest.raises(Rejection, match="has signed another recovery than this one"):
+        send(ledger, "sn-1", msgspec.structs.replace(shown, consents=consents).body)
+
+
 def test_an_operator_signs_once_and_another_node_not_at_all(identities: dict[str, Identity]) -> None:
     signed = file_of(three()).signed_by(identities["SWCI-1"])
     with pytest.raises(NodeError, match=r"CN=SWCI-1.* has signed this recovery already"):
@@ -76,10 +96,15 @@ def test_who_signs_reads_all_that_is_signed(identities: dict[str, Identity]) -> 
     ledger = three()
     added = AddAuthority("org-1", anchor(create_authority("CA-next", 90)))
     text = file_of(ledger, authorities=(added,)).signed_by(identities["SWCI-1"]).summary()
-    assert f"goes on from SN-1 of org-1 (sn-1), from block {ledger.chain.height}" in text
+    assert f"goes on from SN-1 of org-1 (sn-1), from block {ledger.chain.height} ({ledger.chain.hash[:16]})" in text
     assert "without sn-2 of org-2 (sn-2)" in text
     assert "with a new authority of org-1: CN=CA-next" in text
+    assert "which may issue for SN, SL, SWOP, SWCI, UI, OPERATOR, OBSERVER" in text
     assert "signed by CN=SWCI-1" in text
+
+
+def test_a_block_of_an_impossible_time_can_be_shown() -> None:
+    assert "no possible time" in file_of(three(), time_ms=2**53 - 1).summary()
 
 
 FILES = {

@@ -15,7 +15,7 @@ from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.ledger import block
 from swarmlearning.ledger.bodies import Consent, Recover
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network.recovery import Start, statement
+from swarmlearning.ledger.contracts.network.recovery import Start, named_in, statement
 from swarmlearning.node.errors import NodeError
 from swarmlearning.sn.agreement import Agreement, judge, recovery_excluding
 from swarmlearning.sn.miner import State
@@ -123,7 +123,7 @@ async def test_an_sn_believes_a_recovery_that_excludes_it_only_with_the_signatur
     sn, chain = ledger.actors["sn-1"], ledger.chain
     start = Start(chain.network_id, "sn-1", chain.height, chain.hash)
     operator = ledger.actors["op-2"]
-    consent = Consent(operator.pem, operator.signer.sign(statement(start, ("sn-2",), ())))
+    consent = Consent(operator.pem, operator.signer.sign(statement(start, named_in(chain.world, "sn-1", ["sn-2"]), ())))
     claim = {"height": chain.height + 1, "by": "sn-1", "lost": ["sn-2"]}
     for body, believed in ((Recover(("sn-2",)), False), (Recover(("sn-2",), consents=(consent,)), True)):
         signed = ledger.write("sn-1", network.CONTRACT, body)

@@ -24,20 +24,14 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.bodies import AddAuthority, Consent, Recover
 from swarmlearning.ledger.contracts.contract import OPERATORS
 from swarmlearning.ledger.contracts.network.bodies import MAX_ORGANISATIONS
-from swarmlearning.ledger.contracts.network.recovery import Start, statement
-from swarmlearning.ledger.fields import Count, Digest, Name, OrganisationId, Uid
+from swarmlearning.ledger.contracts.network.recovery import Named, NamedSn, Start, statement
+from swarmlearning.ledger.fields import Count, Digest, Name
 from swarmlearning.node.errors import NodeError
 from swarmlearning.views.names import displayed
 
 MOST_BYTES = 1024 * 1024
-
-
-class NamedSn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An SN, named for people."""
-
-    uid: Uid
-    name: Name
-    organisation: OrganisationId
+ENTIRE = 1024
+"""Characters of a name that are shown: nothing of what is signed is cut off."""
 
 
 class RecoveryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,7 +77,7 @@ class RecoveryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def signed_bytes(self) -> bytes:
         """The statement that operators sign."""
         start = Start(self.network, self.by.uid, self.height, self.block)
-        return statement(start, self.body.lost, self.authorities)
+        return statement(start, Named(self.network_name, self.by, self.lost), self.authorities)
 
     def signed_by(self, identity: Identity) -> Self:
         """The file with one more signature. Raises `NodeError` for a second one, or one by no operator."""
@@ -107,11 +101,11 @@ class RecoveryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(self, consents=tuple(found.values()))
 
     def summary(self) -> str:
-        """The recovery as text for whoever signs it."""
-        ended = datetime.fromtimestamp(self.time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        """The recovery as text for whoever signs it. All of it is signed, but for the time of the block."""
         lines = [
-            f"Recovery of network {displayed(self.network_name)} ({self.network[:16]})",
-            f"- goes on from {_named(self.by)}, from block {self.height} of {ended} ({self.block[:16]})",
+            f"Recovery of network {displayed(self.network_name, ENTIRE)} ({self.network[:16]})",
+            f"- goes on from {_named(self.by)}, from block {self.height} ({self.block[:16]})",
+            f"  of {_time(self.time_ms)}, as the file states; compare with the newest blocks that your own nodes have",
             *(f"- without {_named(sn)}" for sn in self.lost),
             *(f"- with a new authority of {each.organisation}: {_authority(each)}" for each in self.authorities),
             f"- signed by {', '.join(_signer(each) for each in self.consents) or 'nobody yet'}",
@@ -120,7 +114,14 @@ class RecoveryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _named(sn: NamedSn) -> str:
-    return f"{displayed(sn.name)} of {sn.organisation} ({sn.uid})"
+    return f"{displayed(sn.name, ENTIRE)} of {sn.organisation} ({sn.uid})"
+
+
+def _time(time_ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"no possible time ({time_ms} ms)"
 
 
 def _authority(added: AddAuthority) -> str:
@@ -128,7 +129,9 @@ def _authority(added: AddAuthority) -> str:
         found = load_bundle(added.anchor.certificate)[0]
     except CertificateError as error:
         return displayed(str(error))
-    return f"{displayed(subject_of(found))} ({thumbprint(found)[:16]})"
+    domain = f" in trust domain {displayed(added.anchor.trust_domain, ENTIRE)}" if added.anchor.trust_domain else ""
+    roles = f"may issue for {', '.join(added.anchor.roles)}{domain}"
+    return f"{displayed(subject_of(found), ENTIRE)} ({thumbprint(found)}), which {roles}"
 
 
 def _signer(consent: Consent) -> str:

@@ -30,13 +30,13 @@ from swarmlearning.ledger.bodies import AddAuthority, Body, Recover
 from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
-from swarmlearning.ledger.contracts.network.recovery import Start, check_agreed
+from swarmlearning.ledger.contracts.network.recovery import Start, check_agreed, named_in
 from swarmlearning.ledger.contracts.network.trust import read_certificate
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.recoveryfile import NamedSn, RecoveryFile
+from swarmlearning.node.recoveryfile import RecoveryFile
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.etcd.binary import require_binary
 from swarmlearning.ordering.etcd.gateway import Gateway
@@ -78,14 +78,15 @@ class Survey(NamedTuple):
 
     def file(self) -> RecoveryFile:
         """The file for operators to sign."""
+        named = named_in(self.chain.world, self.me.uid, [sn.uid for sn in self.lost])
         return RecoveryFile(
             network=self.chain.network_id,
-            network_name=network.network(self.chain.world).name,
-            by=_named(self.me),
+            network_name=named.network,
+            by=named.by,
             height=self.chain.height,
             block=self.chain.hash,
             time_ms=self.chain.time_ms,
-            lost=tuple(map(_named, self.lost)),
+            lost=named.lost,
             authorities=self.added,
         )
 
@@ -177,10 +178,6 @@ def _is_issued(bundle: str, roots: Sequence[network.Authority], time_ms: int) ->
     except Rejection:
         return False
     return True
-
-
-def _named(sn: Node) -> NamedSn:
-    return NamedSn(sn.uid, sn.name, sn.organisation)
 
 
 @contextmanager

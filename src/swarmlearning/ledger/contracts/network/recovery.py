@@ -24,11 +24,13 @@ from swarmlearning.ledger.contracts.network.state import (
     admitted,
     authorities,
     certificate,
+    network,
     node,
     quarantine,
 )
 from swarmlearning.ledger.contracts.network.trust import check_trust, read_certificate
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.fields import Name, OrganisationId, Uid
 from swarmlearning.ledger.world import World
 
 
@@ -41,18 +43,51 @@ class Start(NamedTuple):
     block: str
 
 
+class NamedSn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An SN, named for people as the ledger names it."""
+
+    uid: Uid
+    name: Name
+    organisation: OrganisationId
+
+
+class Named(NamedTuple):
+    """The names that operators read when they sign: of the network, the SN that goes on, and those without which."""
+
+    network: str
+    by: NamedSn
+    lost: tuple[NamedSn, ...]
+
+
 class _Statement(msgspec.Struct, frozen=True, tag_field="kind", tag="recovery"):
     network: str
-    by: str
     height: int
     block: str
-    lost: tuple[str, ...]
+    network_name: str
+    by: NamedSn
+    lost: tuple[NamedSn, ...]
     authorities: str
 
 
-def statement(start: Start, lost: tuple[str, ...], added: tuple[AddAuthority, ...]) -> bytes:
-    """The bytes that operators sign who agree to a recovery without the SNs `lost` and with these authorities."""
-    return canonical(_Statement(*start, lost, sha256(canonical(added))))
+def statement(start: Start, named: Named, added: tuple[AddAuthority, ...]) -> bytes:
+    """The bytes that operators sign who agree to a recovery with these authorities.
+
+    The names are in it: whoever has signed for SNs under names that are not theirs on the ledger has signed nothing.
+    """
+    parts = (start.network, start.height, start.block, named.network, named.by, named.lost)
+    return canonical(_Statement(*parts, sha256(canonical(added))))
+
+
+def named_in(world: World, by: str, lost: Iterable[str]) -> Named:
+    """The names of a recovery from the SN `by` without the SNs `lost` (UIDs). Raises `Rejection` for unknown ones."""
+    return Named(network(world).name, _named(world, by), tuple(_named(world, uid) for uid in lost))
+
+
+def _named(world: World, uid: str) -> NamedSn:
+    known = node(world, uid)
+    if known is None:
+        raise Rejection(Code.UNKNOWN_NODE, f"{uid} is no node of this network")
+    return NamedSn(known.uid, known.name, known.organisation)
 
 
 def recover(world: World, contract: str, body: Recover, tx: TxContext) -> World:
@@ -82,7 +117,7 @@ def check_agreed(world: World, body: Recover, start: Start, own: str, time_ms: i
 
     Raises `Rejection` where a signature does not hold, or where they are no quorum.
     """
-    text = statement(start, body.lost, body.authorities)
+    text = statement(start, named_in(world, start.by, body.lost), body.authorities)
     signed = {own, *_signers(world, body.consents, text, time_ms)}
     if not suffices(world, RECOVER, "", signed):
         raise Rejection(
