@@ -14,9 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from swarmlearning.identity.ca import KeyPair, create_authority, cross_certificate, issue
-from swarmlearning.identity.certificates import ROLES, CertificateError, common_name, to_pem
+from swarmlearning.identity.certificates import OPERATORS, ROLES, CertificateError, common_name, to_pem
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.ledger.contracts.contract import OPERATORS
 
 AUTHORITY_DAYS = 3650
 DEFAULT_AUTHORITY = "CA-1"

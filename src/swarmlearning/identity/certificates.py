@@ -25,6 +25,8 @@ from swarmlearning.identity.constraints import violation
 
 Role = Literal["SN", "SL", "SWOP", "SWCI", "UI", "OPERATOR", "OBSERVER"]
 ROLES: tuple[Role, ...] = get_args(Role)
+OPERATORS: frozenset[Role] = frozenset({"SWCI", "UI", "OPERATOR"})
+"""The roles of people who act for their organisation."""
 
 MAX_INTERMEDIATES = 8
 """CA certificates between a node's certificate and a trusted one: bounds the work a stranger can cause."""

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import msgspec
 
+from swarmlearning.identity import certificates
 from swarmlearning.ledger.contracts.network.state import Certificate
 from swarmlearning.ledger.fields import Body, NodeType
 from swarmlearning.ledger.world import World
@@ -136,4 +137,4 @@ class Contract(Protocol):
 ANY: frozenset[NodeType] = frozenset(get_args(NodeType))
 SN: frozenset[NodeType] = frozenset({"SN"})
 SL: frozenset[NodeType] = frozenset({"SL"})
-OPERATORS: frozenset[NodeType] = frozenset({"SWCI", "UI", "OPERATOR"})
+OPERATORS: frozenset[NodeType] = certificates.OPERATORS
