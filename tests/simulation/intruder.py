@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from simulation.ledger import Author
-from simulation.link import BEAT_SECONDS
+from simulation.ledger import BEAT_SECONDS, Author
 from simulation.moves import LED, MOVE, Scene, session
 from simulation.unsigned import papers
 from swarmlearning.ledger.bodies import Body, Leave, Register

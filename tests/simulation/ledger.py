@@ -32,7 +32,7 @@ CONTRACT = DEFAULT_CONTRACT
 FOUNDER = "simulated"
 """The organisation of all SNs, and of the sites where they have none of their own."""
 LEASE_SECONDS = 2.5
-BEAT_SECONDS = 0.8
+BEAT_SECONDS = 1.2
 BEGIN_MS = 365 * 24 * 3_600_000
 """Milliseconds from the time at which the certificates begin to be valid until the swarm begins."""
 ORDER_SECONDS = 30.0
@@ -61,6 +61,7 @@ class Log:
 
     def __init__(self) -> None:
         self.chains: list[Chain] = []
+        self.trainings: list[Training] = []
         self.entries: list[SignedTransaction] = []
         self.heights: dict[str, int] = {}
         self._ids = 0
@@ -71,7 +72,7 @@ class Log:
         return self.chains[-1]
 
     def training(self, height: int) -> Training:
-        return state_of(self.chains[height].world, CONTRACT)
+        return self.trainings[height]
 
     def said(self) -> Counter[str]:
         """Counts the transactions by kind; those with a model also by its origin."""
@@ -103,6 +104,7 @@ class Log:
                 before, network_id=network_id, height=height, hash=self._hashes[height], time_ms=time_ms, world=world
             )
         )
+        self.trainings.append(state_of(world, CONTRACT))
         self.entries.append(entry)
         self.heights[entry.id] = height
         return height

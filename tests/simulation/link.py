@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from simulation.ledger import CONTRACT, Author, Sn
+from simulation.ledger import BEAT_SECONDS, CONTRACT, Author, Sn
 from simulation.unsigned import papers
 from swarmlearning.ledger.bodies import Leave, Lost, Register, TrainingBody
 from swarmlearning.ledger.contracts import network
@@ -16,7 +16,6 @@ from swarmlearning.rounds.settings import FIRST_PAUSE, LONGEST_PAUSE
 if TYPE_CHECKING:
     from simulation.site import Site
 
-BEAT_SECONDS = 0.8
 ANSWER_SECONDS = 40.0
 RETRANSMIT_SECONDS = 1.0
 """Seconds until TCP sends again what did not arrive."""

@@ -37,6 +37,8 @@ times until its patience has doubled often enough (seed 20013218, where a site d
 TRICKLE_BOUND = 4000.0
 """The same where a site serves results so slowly that they never come: others give a result up only after 30 times as
 long as results needed that they got, twice that where it is made again, and slow sites need 40 s (seed 952)."""
+WAITING_BOUND = 300.0
+"""Seconds without progress once all faults are over, after which sites that cannot go on name those they wait for."""
 LOST_SECONDS = 10.0
 """Seconds until the loss of a site is on the ledger, in a network without other faults."""
 LOOK_SECONDS = 10.0
@@ -290,9 +292,10 @@ class Swarm:
         if state != self._progress[0]:
             self._progress = (state, self.clock.now)
         since = self.clock.now - max(self._progress[1], self._healed_at)
-        if since > self._bound():
-            require(not self._able(training), f"no progress for {since:.0f} s: {self._text()}")
-            if not any(site.jammed for site in self.sites.values()):
+        if since > WAITING_BOUND:
+            able = self._able(training)
+            require(not able or since <= self._bound(), f"no progress for {since:.0f} s: {self._text()}")
+            if not able and not any(site.jammed for site in self.sites.values()):
                 self._check_waiting()
         if since > LOST_SECONDS:
             gone = [uid for uid, site in self.sites.items() if site.dead and uid in training.members]

@@ -16,7 +16,7 @@ from simulation.moves import MOVE
 from swarmlearning.ledger.contracts.training import transactions, transitions
 from swarmlearning.ledger.contracts.training.state import Round, Training
 
-SEEDS = 1500
+SEEDS = 900
 PURE_SEEDS = 300
 """Seeds that `pytest --pure` simulates, as `make check` runs it."""
 CHUNK = 300

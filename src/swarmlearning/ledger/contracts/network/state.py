@@ -172,13 +172,13 @@ def departed(world: World) -> tuple[Node, ...]:
 
 def admitted(world: World) -> list[Node]:
     """The SNs that may seal, vote and report, by UID."""
-    return [known for known in nodes(world) if _is_admitted(world, known)]
+    return [sn for sn in world.derived("node/", Node, _sns) if not quarantine(world, sn)]
 
 
 def admits(world: World, uid: str) -> bool:
     """True if this is the UID of an admitted SN."""
     known = node(world, uid)
-    return known is not None and _is_admitted(world, known)
+    return known is not None and known.type == "SN" and not known.left and not quarantine(world, known)
 
 
 def sn_addresses(world: World, besides: str = "") -> list[str]:
@@ -251,6 +251,10 @@ def _watched(known: tuple[Node, ...]) -> tuple[Node, ...]:
     return tuple(each for each in known if each.type == "SL" and not each.left)
 
 
+def _sns(known: tuple[Node, ...]) -> tuple[Node, ...]:
+    return tuple(each for each in known if each.type == "SN" and not each.left)
+
+
 def _departed(known: tuple[Node, ...]) -> tuple[Node, ...]:
     return tuple(each for each in known if each.type == "SL" and each.left)
 
@@ -261,7 +265,3 @@ def _active(known: tuple[Authority, ...]) -> tuple[Authority, ...]:
 
 def _taking_part(known: tuple[Organisation, ...]) -> tuple[Organisation, ...]:
     return tuple(each for each in known if each.active)
-
-
-def _is_admitted(world: World, known: Node) -> bool:
-    return known.type == "SN" and not known.left and not quarantine(world, known)

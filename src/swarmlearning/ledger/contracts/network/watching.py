@@ -159,16 +159,19 @@ def proposals(world: World, live: Mapping[str, int], by: str) -> Iterator[Propos
     me = node(world, by)
     if me is None or not admits(world, by):
         return
-    if not counts(world, by) or absence(world, me).by:
+    sns = counting(world)
+    counted = me in sns
+    if not counted or absence(world, me).by:
         yield Proposal(CONTRACT, Back(by, me.incarnation), "this SN watches who is present", good_news=True)
-    if not counts(world, by):
+    if not counted:
         return
     for known in watched(world):
         yield from _on_node(world, known, by, here=live.get(known.uid) == known.incarnation)
-    for sn in counting(world):
+    for sn in sns:
         if sn.uid != by and live.get(sn.uid) != sn.incarnation:
-            wait = GONE_SECONDS if not absence(world, sn).by else CONTRADICTION_MS / 1000 + GONE_SECONDS
-            what = f"SN {sn.name} is gone" if absence(world, sn).by else f"SN {sn.name} has no lease"
+            suspected = absence(world, sn).by
+            wait = CONTRADICTION_MS / 1000 + GONE_SECONDS if suspected else GONE_SECONDS
+            what = f"SN {sn.name} is gone" if suspected else f"SN {sn.name} has no lease"
             yield Proposal(CONTRACT, Lost(sn.uid, sn.incarnation), what, after_seconds=wait)
 
 
