@@ -20,7 +20,7 @@ from swarmlearning.ledger.world import World
 from swarmlearning.views.names import fetch_addresses
 from swarmlearning.views.nodes import sl_names
 from swarmlearning.views.render import activity_text, waiting_text
-from swarmlearning.views.training import activity, main_contract, waiting
+from swarmlearning.views.training import activity, main_contract, waiting_in
 
 BAR_WIDTH = 28
 FRAMES_PER_SECOND = 8
@@ -77,7 +77,7 @@ class RunView:
     def from_world(cls, world: World, contract: str) -> Self:
         """The view of the training contract in `world`; the sites are its SLs, by name."""
         state = state_of(world, contract)
-        names, facts = sl_names(world), waiting(state)
+        names, facts = sl_names(world), waiting_in(world, state)
         return cls(
             sites=tuple(_site(name, state, uid) for uid, name in names.items()),
             round=state.round.number if state.round else None,

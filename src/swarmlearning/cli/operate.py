@@ -14,11 +14,12 @@ from swarmlearning.cli.console import print_json, short_uid
 from swarmlearning.ledger.bodies import CreateContract, Weights
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.world import World
 from swarmlearning.operator import acts
 from swarmlearning.views.names import displayed, fetch_addresses, node_names
 from swarmlearning.views.nodes import node_view
 from swarmlearning.views.render import waiting_text
-from swarmlearning.views.training import waiting
+from swarmlearning.views.training import waiting_in
 
 contract_app = typer.Typer(help="Training contracts: create, look at, stop or reset one.", no_args_is_help=True)
 node_app = typer.Typer(help="The nodes of the network.", no_args_is_help=True)
@@ -36,11 +37,11 @@ def list_contracts(*, json: Json = False, connection: Connection) -> None:
     """Show every training contract: its run, its rounds, and what it waits for."""
     world = verified(connection).world
     if json:
-        print_json([_facts(state) for state in acts.trainings(world)], indent=2)
+        print_json([_facts(world, state) for state in acts.trainings(world)], indent=2)
         return
     names, addresses = node_names(world), fetch_addresses(world)
     rows = (
-        (displayed(state.name), str(state.run), str(state.rounds), waiting_text(waiting(state), names, addresses))
+        (displayed(state.name), str(state.run), str(state.rounds), waiting_text(waiting_in(world, state), names, addresses))
         for state in acts.trainings(world)
     )
     print_table(("contract", "run", "rounds", "state"), rows)
@@ -50,8 +51,9 @@ def list_contracts(*, json: Json = False, connection: Connection) -> None:
 @command("swarm contract show")
 def show_contract(name: Name, connection: Connection) -> None:
     """Show the whole state of one training contract, as JSON."""
-    state = acts.training(verified(connection).world, name)
-    print_json({**_facts(state), "state": msgspec.to_builtins(state)}, indent=2)
+    world = verified(connection).world
+    state = acts.training(world, name)
+    print_json({**_facts(world, state), "state": msgspec.to_builtins(state)}, indent=2)
 
 
 @contract_app.command("create")
@@ -163,6 +165,6 @@ def _lines(texts: Iterable[str]) -> str:
     return "\n".join(displayed(text) for text in sorted(texts))
 
 
-def _facts(state: Training) -> dict[str, Any]:
-    facts: dict[str, Any] = msgspec.to_builtins(waiting(state))
+def _facts(world: World, state: Training) -> dict[str, Any]:
+    facts: dict[str, Any] = msgspec.to_builtins(waiting_in(world, state))
     return {"run": state.run, "rounds": state.rounds, **facts}

@@ -13,7 +13,7 @@ from swarmlearning.ledger.bodies import Body, CreateContract, LiftQuarantine, Re
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.network.policies import TAKE_PART, quorum_of
-from swarmlearning.ledger.contracts.training.charter import is_in_use
+from swarmlearning.ledger.contracts.training.charter import may_be_created
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.weighing import THOUSANDTHS
 from swarmlearning.ledger.fields import Digest, Name, OrganisationId
@@ -49,8 +49,11 @@ def reset_contract(world: World, name: str, *, forced: bool) -> Act:
 
 def create_contract(world: World, name: str, created: CreateContract) -> Act:
     """Creates a training contract. Raises `ActError`."""
-    if any(state.name == name and is_in_use(state) for state in trainings(world)):
-        raise ActError(f"there is a contract {displayed(name)} already; see `swarm contract show`")
+    if any(state.name == name and not may_be_created(world, state) for state in trainings(world)):
+        raise ActError(
+            f"there is a contract {displayed(name)} already; see `swarm contract show`. Its owner can create it anew "
+            "after `swarm contract reset`"
+        )
     check_ids((*created.members, *created.observers))
     _check_form(name, created)
     return Act(name, created, f"contract {displayed(name)} is created, for {_participants(world, created)}")

@@ -15,11 +15,12 @@ from typing import Final, TypeAlias
 from swarmlearning.ledger.bodies import Lost, Publish, Submit, TrainingBody
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import state_of
+from swarmlearning.ledger.world import World
 from swarmlearning.sl.remarks import Remark
 from swarmlearning.sl.results import FinalModel
 from swarmlearning.views.names import escaped, fetch_addresses, node_names
 from swarmlearning.views.render import clock, participation_text, waiting_text
-from swarmlearning.views.training import Waiting, participation
+from swarmlearning.views.training import Waiting, participation, with_retired
 
 logger = logging.getLogger("swarm.SL")
 
@@ -58,7 +59,7 @@ class Narrator:
             if facts is None:
                 before = ""
                 continue
-            text = self._outage_text() or waiting_text(facts, node_names(chain().world), fetch_addresses(chain().world))
+            text = self._outage_text() or _text_in(chain().world, facts)
             times = times + 1 if text == before else 0
             before = text
             if times % REPEATED == 0:
@@ -140,3 +141,8 @@ class Narrator:
             return ""
         since, reason = outage
         return f"this node cannot reach any SN since {clock(int(1000 * since))}: {reason}"
+
+
+def _text_in(world: World, facts: Waiting) -> str:
+    """Returns what the training waits for, as people of this network read it."""
+    return waiting_text(with_retired(world, facts), node_names(world), fetch_addresses(world))

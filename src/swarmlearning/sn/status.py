@@ -22,7 +22,7 @@ from swarmlearning.sn.engine import Engine
 from swarmlearning.views.names import Names, fetch_addresses, name_of, node_names
 from swarmlearning.views.nodes import expiries, node_view
 from swarmlearning.views.render import waiting_text
-from swarmlearning.views.training import TrainingProgress, waiting
+from swarmlearning.views.training import TrainingProgress, waiting_in
 
 
 class NodeStatus(BaseModel):
@@ -172,7 +172,7 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str, due_heig
         alarms=[text for text in alarms if text],
         sns=[_sn(view, known) for known in sns],
         nodes=[_node(view, known) for known in network.nodes(world)],
-        trainings=[_training(names, fetch_addresses(world), state) for state in world.area("training/", Training)],
+        trainings=[_training(world, names, state) for state in world.area("training/", Training)],
         recoveries=[
             RecoveryStatus(height=entry.height, by=entry.by, lost=list(entry.lost))
             for entry in network.recoveries(world)
@@ -258,8 +258,8 @@ def _fault_tolerance(engine: Engine, view: _View) -> tuple[bool | None, str]:
     return True, describe(len(voters), live)
 
 
-def _training(names: Names, addresses: Names, state: Training) -> TrainingStatus:
-    facts = waiting(state)
+def _training(world: World, names: Names, state: Training) -> TrainingStatus:
+    facts = waiting_in(world, state)
     return TrainingStatus(
         name=state.name,
         rounds=state.rounds,
@@ -268,6 +268,6 @@ def _training(names: Names, addresses: Names, state: Training) -> TrainingStatus
         members=[names[uid] for uid in sorted(state.members)],
         leader=name_of(names, state.round.leader) if state.round else None,
         waiting_for=[names[uid] for uid in training.awaited(state)],
-        text=waiting_text(facts, names, addresses),
+        text=waiting_text(facts, names, fetch_addresses(world)),
         waiting=msgspec.to_builtins(facts),
     )

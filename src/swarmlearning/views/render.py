@@ -48,8 +48,13 @@ ACTIVITIES: dict[Activity, str] = {
 def waiting_text(facts: Waiting, names: Names, addresses: Names | None = None) -> str:
     """One line: the state of a training, and the members it waits for, since when and why.
 
-    `addresses`: where models are fetched from each node, named where they cannot be.
+    `addresses`: where models are fetched from each node, named where they cannot be. Where it waits in vain, what
+    operators can do.
     """
+    return _state_text(facts, names, addresses) + _in_vain(facts)
+
+
+def _state_text(facts: Waiting, names: Names, addresses: Names | None) -> str:
     waits = _awaited_text(facts, names, addresses or {})
     number = f"round {facts.round}{' (the last one: an operator has stopped the training)' if facts.stopping else ''}"
     match facts.phase:
@@ -69,6 +74,18 @@ def waiting_text(facts: Waiting, names: Names, addresses: Names | None = None) -
             since = f", open since {clock(facts.since_ms)}" if facts.since_ms is not None else ""
             counts = f"{facts.have} models in, minPeers {facts.need}{_organisations(facts)}"
             return f"{number}{since}: {counts}{waits}"
+
+
+def _in_vain(facts: Waiting) -> str:
+    if not facts.retired:
+        return ""
+    name = displayed(facts.contract)
+    return (
+        f"; a round needs sites of {facts.need_organisations} organisations, and never gets them: "
+        f"{listed(list(facts.retired))} of the contract's members take no part in the network any more. Operators end "
+        f"this training with `swarm contract reset {name} --force`, and name its members anew with `swarm contract "
+        f"create {name}`"
+    )
 
 
 def _more(count: int) -> list[str]:

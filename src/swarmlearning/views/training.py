@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.losing import misses
 from swarmlearning.ledger.contracts.training.state import (
     Attendance,
@@ -109,7 +110,8 @@ class Waiting(msgspec.Struct, frozen=True):
 
     `have` of `need` (minPeers) sessions are open while `opening`; from then on `have` models are in. They are of
     `have_organisations`, and have to be of `need_organisations` (1: of any). `since_ms` is when the round opened;
-    `leader` is empty while there is none. `stopping`: training ends with this round.
+    `leader` is empty while there is none. `stopping`: training ends with this round. `retired`: the contract's members
+    that take no part in the network any more, where those that are left are fewer than a round needs.
     """
 
     contract: str
@@ -125,6 +127,7 @@ class Waiting(msgspec.Struct, frozen=True):
     stopping: bool = False
     have_organisations: int = 0
     need_organisations: int = 1
+    retired: tuple[str, ...] = ()
 
 
 def main_contract(world: World) -> str:
@@ -172,6 +175,24 @@ def _with_organisations(state: Training, facts: Waiting, uids: Collection[str]) 
         have_organisations=len(organisations_of(state, uids)),
         need_organisations=needed_organisations(state),
     )
+
+
+def waiting_in(world: World, state: Training) -> Waiting:
+    """Returns the state of this training, as `waiting` does, and whether its round can be completed at all."""
+    return with_retired(world, waiting(state))
+
+
+def with_retired(world: World, facts: Waiting) -> Waiting:
+    """Adds the members that have been retired, where a round of this training can never have enough organisations."""
+    state = world.get(f"training/{facts.contract}", Training)
+    if state is None or state.charter is None or state.over:
+        return facts
+    taking_part = {each.id for each in network.organisations(world)}
+    retired = tuple(named for named in state.charter.members if named not in taking_part)
+    needed = needed_organisations(state)
+    if len(state.charter.members) - len(retired) >= needed:
+        return facts
+    return msgspec.structs.replace(facts, retired=retired, need_organisations=needed)
 
 
 def participation(state: Training) -> Participation:

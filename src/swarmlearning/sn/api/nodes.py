@@ -18,7 +18,7 @@ from swarmlearning.sn.clocks import clock_ms
 from swarmlearning.sn.status import Status
 from swarmlearning.views.names import fetch_addresses, node_names
 from swarmlearning.views.render import waiting_text
-from swarmlearning.views.training import TrainingProgress, waiting
+from swarmlearning.views.training import TrainingProgress, waiting_in
 
 router = APIRouter()
 
@@ -75,7 +75,8 @@ async def contract(sn: Service, name: str, request: Request) -> Response:
     world = sn.miner.chain.world
     state = state_of(world, name)
     body: dict[str, Any] = msgspec.to_builtins(state)
-    answer = JSONResponse(body | {"text": waiting_text(waiting(state), node_names(world), fetch_addresses(world))})
+    text = waiting_text(waiting_in(world, state), node_names(world), fetch_addresses(world))
+    answer = JSONResponse(body | {"text": text})
     if wait := sn.history_turn(peer_credential(request.scope), COST * len(answer.body)):
         await asyncio.sleep(wait)
     return answer

@@ -27,10 +27,11 @@ from swarmlearning.ledger.world import World
 def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> World:
     """A contract without sessions, owned by the organisation that proposes it. Raises `Rejection`.
 
-    One that nobody owns, such as the default one, can be created after a reset.
+    One that there is can be created anew after a reset: by its owner, or by anybody where that takes no part any more
+    or nobody owns it, such as the default one.
     """
     known, owner = world.get(f"training/{contract}", Training), tx.proposer or tx.signer.organisation
-    if known is not None and is_in_use(known):
+    if known is not None and not may_be_created(world, known, owner):
         of = f"; organisation {known.charter.owner} owns it" if known.charter else ": reset it first"
         raise Rejection(Code.CREATED_ALREADY, f"there is a contract {contract} already{of}")
     for named in (*body.members, *body.observers):
@@ -57,9 +58,14 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
     return world.with_entries({f"training/{contract}": empty(contract, run, charter, reset_height)})
 
 
-def is_in_use(state: Training) -> bool:
-    """True if a contract has an owner or sessions: nobody can create another one under its name."""
-    return state.charter is not None or bool(state.members)
+def may_be_created(world: World, state: Training, by: str = "") -> bool:
+    """True if an organisation, by default its present owner, can create a contract in place of this one."""
+    if state.members:
+        return False
+    if state.charter is None:
+        return True
+    owner = network.organisation(world, state.charter.owner)
+    return state.reset_height > 0 and (by in ("", state.charter.owner) or owner is None or not owner.active)
 
 
 def check_charter(world: World, state: Training, body: OpenSession, organisation: str) -> None:
