@@ -176,7 +176,7 @@ def test_the_state_hash_of_a_training_stays_the_same() -> None:
     play.set_attendance("c", "lost")
     play.depose("sn", by_sn=True)
     world = World().with_entries({"training/contract": play.state})
-    assert world.state_hash() == "305410e6ec741aef94ad5f4dedaa4e1cf951db50b5eb4eaca97549cd14f1f023"
+    assert world.state_hash() == "ffc4ce78d109e5e62253f0a3a272aec431bbed3145696856b40d8ab9d519724e"
 
 
 def test_the_state_hash_depends_on_the_entries_only() -> None:

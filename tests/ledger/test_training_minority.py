@@ -246,6 +246,27 @@ def test_an_sn_and_sites_of_one_organisation_depose_no_leader_twice_in_a_round()
     assert play.leader != leader
 
 
+@pytest.mark.parametrize("ends", ["lost", "publishes nothing"])
+def test_sites_of_one_organisation_do_not_keep_the_lead_because_nobody_can_depose_them_in_time(ends: str) -> None:
+    """Each is lost, or publishes that it has no usable model, before anybody's patience is over (seed 30004399)."""
+    play = trained(*SITES)
+    play.submit(*SITES)
+    leaders = []
+    for _ in range(3 * len(SITES)):
+        leader = play.leader
+        leaders.append(leader)
+        if leader in "abc":
+            play.depose(leader)
+        elif ends == "lost":
+            play.set_attendance(leader, "lost")
+            play.set_attendance(leader, "present")
+        else:
+            if not play.frozen:
+                play.freeze(reached=tuple(SITES))
+            play.publish(without=dict.fromkeys(play.round.submissions, "unreachable"), result="")
+    assert {uid: leaders.count(uid) for uid in SITES} == dict.fromkeys(SITES, 3)
+
+
 def test_leaders_of_two_organisations_of_five_do_not_bar_a_model_for_all_others() -> None:
     play = five()
     play.submit(*"abcxy")

@@ -41,7 +41,12 @@ def list_contracts(*, json: Json = False, connection: Connection) -> None:
         return
     names, addresses = node_names(world), fetch_addresses(world)
     rows = (
-        (displayed(state.name), str(state.run), str(state.rounds), waiting_text(waiting_in(world, state), names, addresses))
+        (
+            displayed(state.name),
+            str(state.run),
+            str(state.rounds),
+            waiting_text(waiting_in(world, state), names, addresses),
+        )
         for state in acts.trainings(world)
     )
     print_table(("contract", "run", "rounds", "state"), rows)

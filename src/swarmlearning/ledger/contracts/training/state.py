@@ -24,11 +24,12 @@ any other model built on that result.
 The leader is the member at position (round + term) among the *eligible*: alive, willing, reachable for others. Their
 order follows from a hash of the network, the contract, the run and the identities of those who were members when it
 began, so nobody chooses it. A leader that is lost is followed at once by the next (term + 1); one that is alive but
-makes no progress is deposed by an SN whose lease for it is gone, by two reporters, or by itself; while others are
-eligible that were not deposed in this round, or fewer times, it does not lead again. What has been submitted stays, so
-the next leader goes on from there, and whatever the old one still publishes carries a stale term and is refused.
-Progress is what the leader reports on the ledger: while its work takes long it reports `Progress`, the bytes it has
-moved, which have to grow by a part of what there is to move; that clears every report against it.
+makes no progress is deposed by an SN whose lease for it is gone, by two reporters, or by itself. Whoever has led this
+round in vain, in whatever way that ended, does not lead it again while others are eligible that have done so less
+often. What has been submitted stays, so the next leader goes on from there, and whatever the old one still publishes
+carries a stale term and is refused. Progress is what the leader reports on the ledger: while its work takes long it
+reports `Progress`, the bytes it has moved, which have to grow by a part of what there is to move; that clears every
+report against it.
 
 A result *stands* until the next one. Whoever holds it reports so (`ReportPerformance`) and may serve it; whoever can
 get it from nobody reports that (`Missing`). It is void and its round is collected again (`Void`, see `lost_model`) when
@@ -178,10 +179,11 @@ class Round(msgspec.Struct, frozen=True):
 
     `base` is the standing result's digest, empty in round 0, or when it is lost; `base_missing` are those who can get
     it from nobody; of these, `base_given_up` have tried for long. `unreachable` are contributors whose models could not
-    be fetched yet. `deposed` are leaders that made no progress, once for each time. `no_progress` and `overdue`: who
-    reports that of the present one, or that it takes too long, and of which organisation. `voids` counts the results of
-    this round that were void. `reports` counts how often the leader has reported progress in this term, `moved` is what
-    it reported last: the bytes that its node has moved, counted from anywhere.
+    be fetched yet. `led` counts the terms that each member has led and that are over. `deposed` are leaders that made
+    no progress, once for each time. `no_progress` and `overdue`: who reports that of the present one, or that it takes
+    too long, and of which organisation. `voids` counts the results of this round that were void. `reports` counts how
+    often the leader has reported progress in this term, `moved` is what it reported last: the bytes that its node has
+    moved, counted from anywhere.
     """
 
     number: int
@@ -202,6 +204,7 @@ class Round(msgspec.Struct, frozen=True):
     voids: int = 0
     reports: int = 0
     moved: int = 0
+    led: dict[str, int] = msgspec.field(default_factory=dict)
 
     @property
     def usable(self) -> int:

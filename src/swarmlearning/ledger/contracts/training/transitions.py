@@ -26,7 +26,7 @@ from swarmlearning.ledger.contracts.training.state import (
 )
 
 ATTEMPTS = 2
-"""Depositions of a member in one round after which it counts as one that cannot lead it."""
+"""Terms that a member has led in vain in one round after which it counts as one that cannot lead it."""
 
 
 def open_round(state: Training, number: int, base: str, now_ms: int) -> Training:
@@ -50,9 +50,11 @@ def open_round(state: Training, number: int, base: str, now_ms: int) -> Training
 
 def next_term(state: Training) -> Training:
     """The round goes on without a leader; `elect_leader` finds the next."""
-    assert state.round is not None
+    current = state.round
+    assert current is not None
+    led = {**current.led, current.leader: current.led.get(current.leader, 0) + 1} if current.leader else current.led
     following = msgspec.structs.replace(
-        state.round, term=state.round.term + 1, leader="", no_progress={}, overdue={}, reports=0
+        current, term=current.term + 1, leader="", no_progress={}, overdue={}, reports=0, led=led
     )
     return msgspec.structs.replace(state, round=following)
 
@@ -61,8 +63,9 @@ def elect_leader(state: Training, previous: str = "") -> Training:
     """Elects where there is no leader; `previous` led until now, and does not again if anybody else can.
 
     Members that others cannot fetch from lead only if nobody else can, and so do, before these, members without a
-    living ML process. Who was deposed in this round comes after those who were not, or fewer times; after `ATTEMPTS`
-    the next best are tried, too.
+    living ML process. Who has led this round in vain comes after those who have not, or less often; after `ATTEMPTS`
+    the next best are tried, too. It does not matter how that ended: one that is lost just before others lose their
+    patience has led in vain, too.
     """
     current = state.round
     if current is None or current.leader:
@@ -73,7 +76,7 @@ def elect_leader(state: Training, previous: str = "") -> Training:
     ordered = sorted(eligible, key=lambda uid: _place(state.order, uid))
     start = (current.number + current.term) % len(ordered)
     turns = [*ordered[start:], *ordered[:start]]
-    leader = min(turns, key=lambda uid: (uid == previous, current.deposed.count(uid)))
+    leader = min(turns, key=lambda uid: (uid == previous, current.led.get(uid, 0)))
     return msgspec.structs.replace(state, round=msgspec.structs.replace(current, leader=leader))
 
 
@@ -86,7 +89,7 @@ def _eligible(state: Training, current: Round) -> list[str]:
     for unreachable in (False, True):
         for attendance in ("present", "ml-lost"):
             eligible += [one.uid for one in willing if one.unreachable == unreachable and one.attendance == attendance]
-            if eligible and not (fetched and all(current.deposed.count(uid) >= ATTEMPTS for uid in eligible)):
+            if eligible and not (fetched and all(current.led.get(uid, 0) >= ATTEMPTS for uid in eligible)):
                 return eligible
     return eligible
 
