@@ -19,7 +19,7 @@ from swarmlearning.api.middleware import QUOTA, error_body
 from swarmlearning.api.peer import SCOPE_KEY, Connection
 from swarmlearning.transport.complaints import Complaints
 from swarmlearning.transport.listener import describe
-from swarmlearning.transport.parties import Roster, credential_of, network_of, party_of
+from swarmlearning.transport.parties import Credential, Roster, credential_of, network_of, party_of
 from swarmlearning.transport.shares import Share, Shares
 
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -103,9 +103,14 @@ class PeerProtocol(HttpToolsProtocol):
                 return self._refuse(503, f"more than {most} connections {which}; close some first", code)
         return self._start_request_timer()
 
-    def drop(self) -> None:
-        """Ends the connection at once, since there are too many."""
-        self._complain("dropped: too many connections")
+    @property
+    def credential(self) -> Credential | None:
+        """The peer's credential; None before the connection is made."""
+        return self._connection.credential if self._connection else None
+
+    def drop(self, reason: str = "too many connections") -> None:
+        """Ends the connection at once, whatever is under way on it."""
+        self._complain(f"dropped: {reason}")
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, cast
 
 import uvicorn
@@ -22,7 +22,7 @@ from swarmlearning.api.peer import ServerError
 from swarmlearning.api.protocol import Limits, PeerProtocol
 from swarmlearning.transport.complaints import Complaints
 from swarmlearning.transport.listener import HandshakeLimits, Listener
-from swarmlearning.transport.parties import Roster
+from swarmlearning.transport.parties import Credential, Roster
 from swarmlearning.transport.shares import ShareOf, Shares, unlimited
 
 logger = logging.getLogger(__name__)
@@ -96,6 +96,17 @@ class Server:
         if not self._started:
             raise ServerError("the server has not been started")
         await self._listener.wait()
+
+    def drop(self, fault: Callable[[Credential], str]) -> None:
+        """Ends at once the connections of peers in whose credential `fault` finds one, whatever is under way on them:
+        requests that wait, streams, files that are being sent. Idle connections end too."""
+        faults: dict[str, str] = {}
+        for connection in list(cast(set[PeerProtocol], self._state.connections)):
+            if (credential := connection.credential) is not None:
+                if credential.thumbprint not in faults:
+                    faults[credential.thumbprint] = fault(credential)
+                if reason := faults[credential.thumbprint]:
+                    connection.drop(reason)
 
     async def stop(self, grace: float = 2.0) -> None:
         """Stops listening, gives requests under way `grace` seconds, then cuts what is left (event streams, and what

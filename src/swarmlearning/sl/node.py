@@ -35,6 +35,7 @@ from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.credentials import model_turn, share_of
+from swarmlearning.node.cutting import cut_off_refused
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError, Superseded
 from swarmlearning.node.expiry import warn_of_authorities
@@ -153,8 +154,9 @@ async def _take_part(
     health = answering(settings.data_dir, lambda: {"ready": server.serving, "height": follower.chain.height})
     try:
         async with asyncio.TaskGroup() as tasks, health:
-            works = (follower.run(), checkpoints.keep(follower), trust_authorities(tls, follower))
-            background = [tasks.create_task(work) for work in (*works, _end_when(superseded))]
+            works = (_follow(follower, driver), checkpoints.keep(follower), trust_authorities(tls, follower))
+            ends = (cut_off_refused(server, follower), _end_when(superseded))
+            background = [tasks.create_task(work) for work in (*works, *ends)]
             await follower.reached(height)
             background.append(tasks.create_task(warn_of_authorities(lambda: follower.chain.world)))
             await _send(sender, Register("SL", settings.name, identity.bundle, __version__, RULES_VERSION))
@@ -175,6 +177,16 @@ async def _take_part(
     finally:
         heartbeat.stop()
         await server.stop()
+
+
+async def _follow(follower: Follower, driver: Driver) -> None:
+    """Follows the chain until cancelled. Where the network refuses this node, its script learns the reason: no restart
+    of the SL alone would help the script."""
+    try:
+        await follower.run()
+    except RefusedError as error:
+        driver.ml.fail(f"this site has no part in the network any more. {error}")
+        raise
 
 
 def _report_open(follower: Follower) -> None:

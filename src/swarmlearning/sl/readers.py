@@ -50,4 +50,12 @@ def _may_read_in(world: World, state: Training, uid: str, reader: Peer, digest: 
             world, state, reader.organisation, reader.role, final=final
         )
         return people or not uids.isdisjoint(state.members)
-    return current is not None and current.leader in uids and _has_contributed(current, uid, digest)
+    return current is not None and _reads_single(current, uids) and _has_contributed(current, uid, digest)
+
+
+def _reads_single(current: Round, reader: set[str]) -> bool:
+    """True if nodes of these UIDs may read what single sites have contributed to the round: the leader, to merge it.
+
+    The seam for masks: under a contract that has them, nobody may.
+    """
+    return current.leader in reader

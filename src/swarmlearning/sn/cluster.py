@@ -173,6 +173,7 @@ class Cluster:
             except (OrderingError, TimeoutError) as error:
                 logger.debug("a vote cannot be ended at once: %s", error)  # `Votes` goes on trying
         self._gate.drop_excluded()
+        self._proxy.drop_excluded()
 
     async def _end_votes(self, gateway: Gateway, urls: Collection[str]) -> None:
         members = await gateway.members()

@@ -360,6 +360,7 @@ class _Sn:
             return
         from swarmlearning.api.protocol import Limits  # a witness saves the memory of the web framework
         from swarmlearning.api.server import Server
+        from swarmlearning.node.cutting import cut_off_refused
         from swarmlearning.sn.api.app import make_api
 
         server = Server(
@@ -372,11 +373,13 @@ class _Sn:
         )
         await server.start()
         tasks.create_task(server.wait())  # raises what breaks the serving
+        cutting = tasks.create_task(cut_off_refused(server, self._miner))
         try:
             logging.getLogger("swarm.blCnt").info("Starting SWARM-API-SERVER on port: %d", server.port)
             self._listens = join(self._host, server.port)
             yield {**addresses, "api": settings.api_service or join(settings.host, server.port)}
         finally:
+            cutting.cancel()
             await server.stop(STOP_SECONDS)
 
     async def _beat(self) -> None:

@@ -114,6 +114,7 @@ class Proxy(_Connections):
         self._registry = registry
         self._secret = secrets.token_urlsafe(24)
         self._strangers: dict[asyncio.StreamWriter, None] = {}  # that have not shown the password, the oldest first
+        self._onward: dict[asyncio.StreamWriter, tuple[Credential, str]] = {}  # to SNs: their credentials and UIDs
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -157,8 +158,19 @@ class Proxy(_Connections):
         except (*FAILURES, OrderingError) as error:
             logger.debug("%s", error)
             return
-        onward[1].write(request)
-        await _join((reader, writer), onward)
+        self._onward[onward[1]] = _credential(onward[1]), peer.uid
+        try:
+            onward[1].write(request)
+            await _join((reader, writer), onward)
+        finally:
+            del self._onward[onward[1]]
+
+    def drop_excluded(self) -> None:
+        """Ends the connections to SNs that the ledger admits no more."""
+        for writer, (credential, uid) in list(self._onward.items()):
+            if not self._registry.admits(credential, uid):
+                logger.warning("P2P connection to SN %s dropped: it is admitted no more", uid)
+                writer.transport.abort()
 
     def _understand(self, head: bytes) -> tuple[Peer, bytes]:
         """The peer that a request is for, and the request as the peer's etcd is to see it."""

@@ -9,7 +9,7 @@ from swarmlearning.sn.api.service import Sn, refused
 
 
 class Guard:
-    """ASGI middleware: answers 403 to peers that may not send requests to this SN."""
+    """ASGI middleware: answers 403 to peers that may not send requests to this SN, and closes their connections."""
 
     def __init__(self, app: ASGIApp, sn: Sn) -> None:
         self._app = app
@@ -18,5 +18,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = peer_of(self._sn.miner.chain, peer_credential(scope))
         if not found.may_read:
-            return await refused(self._sn, Code.NOT_ALLOWED, found.fault, 403)(scope, receive, send)
+            answer = refused(self._sn, Code.NOT_ALLOWED, found.fault, 403)
+            answer.headers["connection"] = "close"
+            return await answer(scope, receive, send)
         return await self._app(scope, receive, send)

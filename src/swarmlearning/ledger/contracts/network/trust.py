@@ -46,12 +46,17 @@ def read_certificate(pem: str, authorities: Sequence[Authority], time_ms: int) -
 def check_trust(world: World, stored: Certificate, time_ms: int) -> None:
     """Raises `Rejection` unless the certificate's own organisation vouches for it now, and nobody has revoked it."""
     if stored.revoked:
-        raise Rejection(Code.REVOKED, f"the certificate of {stored.subject} has been revoked")
+        raise Rejection(
+            Code.REVOKED,
+            f"the certificate of {stored.subject} has been revoked; ask an operator of organisation "
+            f"{stored.organisation} for another one",
+        )
     authorities = authorities_of(world, stored.organisation)
     if not authorities:
         raise Rejection(
             Code.UNTRUSTED,
-            f"organisation {stored.organisation}, whose certificate {stored.subject} is, takes no part any more",
+            f"organisation {stored.organisation}, whose certificate {stored.subject} is, takes no part any more; ask "
+            "its operators, who ask the other organisations to admit it again",
         )
     _issuer(stored.pem, authorities, time_ms)
 
