@@ -109,7 +109,7 @@ class Ledger:
     def write(self, uid: str, contract: str, body: Body) -> SignedTransaction:
         actor = self.actors[uid]
         actor.sequence += 1
-        content = self.chain.compose(uid, actor.incarnation, actor.sequence, contract, body)
+        content = self.chain.compose(actor.uid, actor.incarnation, actor.sequence, contract, body)
         return sign(content, actor.signer)
 
     def seal(self, *transactions: SignedTransaction, sealer: str = "") -> bytes:

@@ -170,10 +170,21 @@ def verify_chain(
     anchors: Sequence[x509.Certificate],
     at_ms: int,
 ) -> x509.Certificate:
-    """The trusted one of `anchors` to which a path leads from `leaf`, over `intermediates` in any order.
+    """The trusted one of `anchors` to which the first path leads; see `anchors_reached`, which raises."""
+    return next(iter(anchors_reached(leaf, intermediates, anchors, at_ms)))
 
-    `at_ms` is the Unix time in milliseconds at which every certificate of the path must be valid, the anchor
-    included. The same arguments always give the same answer. Each intermediate is tried once at most.
+
+def anchors_reached(
+    leaf: x509.Certificate,
+    intermediates: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+    at_ms: int,
+) -> dict[x509.Certificate, int]:
+    """The trusted ones of `anchors` to which paths lead from `leaf`, over `intermediates` in any order: at least one.
+
+    Each with the number of intermediates in between. `at_ms` is the Unix time in milliseconds at which every
+    certificate of a path must be valid, the anchor included. The same arguments always give the same answer, in the
+    same order. Each intermediate is tried once at most.
 
     Raises `CertificateError` naming the certificate at fault, what is wrong with it and what to do.
     """
@@ -204,14 +215,15 @@ def verify_chain(
 
     untried = list(intermediates)
     reached: list[_Path] = [(leaf,)]
+    found: dict[x509.Certificate, int] = {}
     while reached:
         path = reached.pop()
-        for anchor in anchors:
-            if issues(anchor, path):
-                return anchor
+        found |= {anchor: len(path) - 1 for anchor in anchors if issues(anchor, path)}
         issuers = [candidate for candidate in untried if issues(candidate, path)]
         untried = [candidate for candidate in untried if candidate not in issuers]
         reached += [(*path, issuer) for issuer in issuers]
+    if found:
+        return found
     raise CertificateError("; ".join(refused)) if refused else _unknown_issuer(path[-1], anchors)
 
 

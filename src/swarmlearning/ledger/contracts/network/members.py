@@ -169,7 +169,7 @@ def _with_anchor(world: World, organisation: str, anchor: Anchor) -> World:
             raise Rejection(
                 Code.OTHER_ORGANISATION,
                 f"authority {root.thumbprint[:12]} is one of organisation {other.organisation}; each organisation "
-                "needs its own",
+                f"needs its own. If it is not theirs: swarm trust retire {other.thumbprint[:12]}",
             )
     return world.with_entries({f"authority/{root.thumbprint}": root})
 

@@ -13,6 +13,7 @@ from swarmlearning.identity.certificates import (
     MAX_INTERMEDIATES,
     CertificateError,
     UnknownIssuerError,
+    anchors_reached,
     load_bundle,
     role_of,
     subject_of,
@@ -126,13 +127,30 @@ def _verdict(pem: str, authorities: tuple[Authority, ...], span: int) -> tuple[s
     begin = _boundaries(pem, authorities)[span - 1] if span else 0
     allowed = {load_bundle(each.pem)[0]: each for each in authorities if may_issue(each, leaf)}
     try:
-        return allowed[verify_chain(leaf, intermediates, list(allowed), begin)].organisation, ""
+        found = anchors_reached(leaf, intermediates, list(allowed), begin)
     except UnknownIssuerError as error:
         return "", _limits(leaf, intermediates, authorities, begin) or (
             f"{error}. An operator of a member admits its organisation to the network: swarm trust add CA-FILE"
         )
     except CertificateError as error:
         return "", str(error)
+    return _furthest({allowed[anchor]: length for anchor, length in found.items()}, leaf)
+
+
+def _furthest(found: Mapping[Authority, int], leaf: x509.Certificate) -> tuple[str, str]:
+    """The organisation to which the longest path leads, or why there is no one such; `found`: lengths of paths.
+
+    A node chooses its organisation by the intermediate certificates that it sends along: any organisation can vouch for
+    an intermediate authority of another one, whose nodes must not become its own by that.
+    """
+    longest = max(found.values())
+    organisations = sorted({each.organisation for each, length in found.items() if length == longest})
+    if len(organisations) == 1:
+        return organisations[0], ""
+    return "", (
+        f"the intermediate certificates of {subject_of(leaf)} lead to authorities of {' and '.join(organisations)}; "
+        "leave out those that are not of the node's own organisation"
+    )
 
 
 def _limits(

@@ -1,0 +1,203 @@
+"""Random histories of a ledger: nodes of several organisations send bodies of every kind, and blocks follow."""
+
+from collections.abc import Sequence
+from random import Random
+
+import msgspec
+
+from support.anything import KINDS, Anything, place_of
+from support.network import CONTRACT, Actor, Ledger, parse
+from swarmlearning.identity.ca import KeyPair, issue
+from swarmlearning.identity.certificates import to_pem
+from swarmlearning.ledger.apply import apply
+from swarmlearning.ledger.bodies import (
+    Body,
+    Consent,
+    CreateContract,
+    Freeze,
+    Genesis,
+    Missing,
+    OpenSession,
+    Progress,
+    Publish,
+    Recover,
+    Register,
+    Renew,
+    ReportPerformance,
+    Reset,
+    Settle,
+    Submit,
+    SwitchRules,
+)
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.contract import OPERATORS, SL
+from swarmlearning.ledger.contracts.network.recovery import Start, statement
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.state import Training, state_of
+from swarmlearning.ledger.transaction import MAX_TRANSACTION, SignedTransaction
+from swarmlearning.ledger.world import World
+
+
+class History:
+    """Random transactions by the actors `senders` of a ledger, each in a block of its own if it holds.
+
+    `authorities` issue the certificates of nodes that the senders add or renew, `pems` are certificates to name. Only
+    `Rejection` is caught.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        dice: Random,
+        senders: Sequence[str],
+        authorities: Sequence[KeyPair],
+        pems: Sequence[str],
+        contracts: Sequence[str],
+        training: float = 0.6,
+    ) -> None:
+        """`training`: the chance that a transaction is one that a training calls for."""
+        self.ledger = ledger
+        self.senders = list(senders)
+        self.sent: list[type[Body]] = []
+        self.accepted: list[type[Body]] = []
+        self._dice = dice
+        self._authorities = authorities
+        self._contracts = contracts
+        self._training = training
+        self._deck: list[type[Body]] = []
+        own = [*pems, *(ledger.actors[uid].pem for uid in senders)]
+        self._anything = {
+            wildness: Anything(dice, lambda: ledger.chain.world, own, wildness) for wildness in (0.0, 0.1, 1.0)
+        }
+
+    def step(self) -> Body:
+        """One transaction of any kind, by a sender whose role mostly fits it."""
+        dice, ledger = self._dice, self.ledger
+        ledger.clock = max(ledger.clock, ledger.chain.time_ms) + dice.choice((1, 100, 6_000, 20_000))
+        self._return()
+        contract = dice.choice(self._contracts)
+        state = state_of(ledger.chain.world, contract)
+        kind = dice.choice(_next_kinds(state)) if dice.random() < self._training else self._next_of_all()
+        body = self._anything[dice.choice((0.0, 0.0, 0.1, 1.0))].body(kind, contract)
+        uid = self._sender(kind, state)
+        pair = ledger.actors[uid].pair
+        self.send(uid, place_of(kind, contract), self._completed(uid, body), pair)
+        return body
+
+    def _next_of_all(self) -> type[Body]:
+        """One kind after the other, so that none is left out, in an order of its own each time."""
+        self._deck = self._deck or self._dice.sample(KINDS, len(KINDS))
+        return self._deck.pop()
+
+    def send(self, uid: str, contract: str, body: Body, pair: KeyPair | None = None) -> bool:
+        """True if this body by this actor holds; then a block with it follows.
+
+        Where it does not, the actor goes on with its certificate `pair`, if it has signed with a new one.
+        """
+        ledger, actor = self.ledger, self.ledger.actors[uid]
+        before = (pair or actor.pair, actor.incarnation, actor.sequence)
+        known = network.node(ledger.chain.world, actor.uid)
+        if isinstance(body, Register) and known is not None and self._dice.random() < 0.9:
+            actor.incarnation, actor.sequence = known.incarnation + 1, 0
+        signed = ledger.write(uid, contract, body)
+        if len(signed.raw) > MAX_TRANSACTION:
+            return False
+        assert parse(signed.raw).content == signed.content, "a body of values that its types do not allow"
+        self.sent.append(type(body))
+        try:
+            world = self._applied(signed)
+        except Rejection:
+            actor.pair, actor.incarnation, actor.sequence = before
+            return False
+        self.accepted.append(type(body))
+        if not isinstance(body, SwitchRules):  # there is no other version of the rules to go on with
+            self._seal(signed, world)
+        return True
+
+    def _return(self) -> None:
+        """Whoever has left comes back with another certificate, if anybody lets it."""
+        gone = [known for known in network.nodes(self.ledger.chain.world) if known.left and known.uid in self.senders]
+        if gone and self._dice.random() < 0.5:
+            actor = self.ledger.actors[self._dice.choice(gone).uid]
+            pair = actor.pair
+            pem = self._renewed(actor)
+            self.send(actor.uid, network.CONTRACT, Register(actor.kind, actor.uid, pem, "0", 2), pair)
+
+    def _applied(self, signed: SignedTransaction) -> World:
+        chain = self.ledger.chain
+        return apply(
+            chain.world,
+            signed,
+            chain.rules,
+            network_id=chain.network_id,
+            height=chain.height + 1,
+            time_ms=chain.next_time(self.ledger.clock),
+            hashes=chain.hashes,
+        )
+
+    def _seal(self, signed: SignedTransaction, world: World) -> None:
+        """Appends the block as whoever may seal both before and after it."""
+        ledger, chain = self.ledger, self.ledger.chain
+        sealers = [sn.uid for sn in network.admitted(chain.world) if network.admits(world, sn.uid)]
+        for uid in sealers:
+            known = network.node(world, uid)
+            actor = ledger.actors[uid]
+            if known is None or known.certificate != actor.signer.thumbprint:
+                continue  # its certificate on the ledger is another one now
+            block = chain.seal((signed,), world, chain.next_time(ledger.clock), uid, actor.signer)
+            ledger.chain = chain.extend(block, world).chain
+            return
+
+    def _sender(self, kind: type[Body], state: Training) -> str:
+        dice = self._dice
+        if kind in (Freeze, Publish, Progress) and state.round and state.round.leader in self.senders:
+            return state.round.leader
+        rule = self.ledger.chain.rules.handlers[kind][1]
+        members = [uid for uid in self.senders if uid in state.members]
+        if members and rule.permission.roles == SL and kind is not OpenSession and dice.random() < 0.9:
+            return dice.choice(members)
+        fitting = [uid for uid in self.senders if self.ledger.actors[uid].kind in rule.permission.roles]
+        return dice.choice(fitting if fitting and dice.random() < 0.95 else self.senders)
+
+    def _completed(self, uid: str, body: Body) -> Body:
+        """The body, mostly with what only its sender can know or sign: certificates, signatures."""
+        dice, actor = self._dice, self.ledger.actors[uid]
+        if isinstance(body, Genesis) or dice.random() < 0.1:
+            return body
+        match body:
+            case Register():
+                return msgspec.structs.replace(body, node_type=actor.kind, certificate=dice.choice((actor.pem, "")))
+            case Renew():
+                return msgspec.structs.replace(body, certificate=self._renewed(actor))
+            case Recover():
+                return self._consented(uid, body)
+        return body
+
+    def _renewed(self, actor: Actor) -> str:
+        """Another certificate of this actor's subject, with which it signs from now on."""
+        issuer = actor.pair.certificate.issuer
+        own = [each for each in self._authorities if each.certificate.subject == issuer]
+        authority = self._dice.choice(own if own and self._dice.random() < 0.9 else self._authorities)
+        begin = authority.certificate.not_valid_before_utc
+        actor.pair = issue(authority, f"{actor.kind}-{actor.uid}", [], [], 3650, begin)
+        return to_pem(actor.pair.certificate)
+
+    def _consented(self, by: str, body: Recover) -> Recover:
+        chain = self.ledger.chain
+        sender = self.ledger.actors[by].uid
+        text = statement(Start(chain.network_id, sender, chain.height, chain.hash), body.lost, body.authorities)
+        actors = [self.ledger.actors[uid] for uid in self.senders]
+        signing = [each for each in actors if self._dice.random() < (0.8 if each.kind in OPERATORS else 0.01)]
+        return msgspec.structs.replace(
+            body, consents=tuple(Consent(each.pem, each.signer.sign(text)) for each in signing)
+        )
+
+
+def _next_kinds(state: Training) -> tuple[type[Body], ...]:
+    """What a training calls for in this state."""
+    if state.over:
+        return (Settle, Reset, ReportPerformance, Missing)
+    reports: tuple[type[Body], ...] = (ReportPerformance, Missing) if state.result else ()
+    if state.round is None:
+        return (OpenSession,) if state.charter or state.name == CONTRACT else (CreateContract,)
+    return (Publish, *reports) if state.round.phase == "frozen" else (Submit, Submit, Freeze, OpenSession, *reports)
