@@ -31,7 +31,7 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import OPERATORS, SL
-from swarmlearning.ledger.contracts.network.recovery import Start, statement
+from swarmlearning.ledger.contracts.network.recovery import Start, named_in, statement
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.transaction import MAX_TRANSACTION, SignedTransaction
@@ -185,7 +185,11 @@ class History:
     def _consented(self, by: str, body: Recover) -> Recover:
         chain = self.ledger.chain
         sender = self.ledger.actors[by].uid
-        text = statement(Start(chain.network_id, sender, chain.height, chain.hash), body.lost, body.authorities)
+        try:
+            named = named_in(chain.world, sender, body.lost)
+        except Rejection:  # nobody can sign for SNs that there are not
+            return body
+        text = statement(Start(chain.network_id, sender, chain.height, chain.hash), named, body.authorities)
         actors = [self.ledger.actors[uid] for uid in self.senders]
         signing = [each for each in actors if self._dice.random() < (0.8 if each.kind in OPERATORS else 0.01)]
         return msgspec.structs.replace(
