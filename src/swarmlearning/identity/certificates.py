@@ -183,8 +183,8 @@ def anchors_reached(
     """The trusted ones of `anchors` to which paths lead from `leaf`, over `intermediates` in any order: at least one.
 
     Each with the number of intermediates in between. `at_ms` is the Unix time in milliseconds at which every
-    certificate of a path must be valid, the anchor included. The same arguments always give the same answer, in the
-    same order. Each intermediate is tried once at most.
+    certificate of a path must be valid, the anchor included. The same arguments always give the same answer. Each
+    intermediate is tried once at most.
 
     Raises `CertificateError` naming the certificate at fault, what is wrong with it and what to do.
     """
