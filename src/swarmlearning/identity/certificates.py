@@ -180,11 +180,10 @@ def anchors_reached(
     anchors: Sequence[x509.Certificate],
     at_ms: int,
 ) -> dict[x509.Certificate, int]:
-    """The trusted ones of `anchors` to which paths lead from `leaf`, over `intermediates` in any order: at least one.
+    """The trusted ones of `anchors` to which paths lead from `leaf`, and the number of `intermediates` on each path.
 
-    Each with the number of intermediates in between. `at_ms` is the Unix time in milliseconds at which every
-    certificate of a path must be valid, the anchor included. The same arguments always give the same answer. Each
-    intermediate is tried once at most.
+    These may come in any order, and each is tried once at most. `at_ms` is the Unix time in milliseconds at which every
+    certificate of a path must be valid, the anchor included. The same arguments always give the same answer.
 
     Raises `CertificateError` naming the certificate at fault, what is wrong with it and what to do.
     """
@@ -222,9 +221,9 @@ def anchors_reached(
         issuers = [candidate for candidate in untried if issues(candidate, path)]
         untried = [candidate for candidate in untried if candidate not in issuers]
         reached += [(*path, issuer) for issuer in issuers]
-    if found:
-        return found
-    raise CertificateError("; ".join(refused)) if refused else _unknown_issuer(path[-1], anchors)
+    if not found:
+        raise CertificateError("; ".join(refused)) if refused else _unknown_issuer(path[-1], anchors)
+    return found
 
 
 def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate, at_ms: int) -> bool:
