@@ -114,7 +114,7 @@ def test_a_node_is_named_by_its_name_or_by_the_beginning_of_its_uid(world: World
 @pytest.mark.parametrize(
     ("named", "text"),
     [
-        ("south", "2 nodes are called 'south'; name one by its UID: 22222222-0000, 22222222-9999"),
+        ("south", "2 nodes are called 'south'; name one by its UID: 22222222-0000 of ca, 22222222-9999 of ca"),
         ("222222", "there is more than one node '222222'"),
         ("333333", "there is no node '333333'; `swarm node list` shows them"),
         ("1", "there is no node '1'"),

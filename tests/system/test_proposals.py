@@ -51,3 +51,14 @@ def test_a_policy_that_the_others_reject_stays_as_it_is(swarm: Swarm) -> None:
     assert "proposal 1 is rejected" in two.fails("proposal", "sign", "1")
     assert "there is no proposal 7" in two.fails("proposal", "sign", "7")
     assert "name a proposal by its number" in two.fails("proposal", "sign")
+
+
+def test_lists_name_the_organisation_of_each_node_and_the_owner_and_members_of_each_contract(swarm: Swarm) -> None:
+    one, two = (Operator(swarm, f"SWCI-{number}") for number in (1, 2))
+    two.does("contract", "create", "scans", "--member", "ca-1", "--member", "ca-2")
+    listed = [line.split() for line in one.does("contract", "list").splitlines()]
+    assert listed[0] == ["contract", "owner", "for", "run", "rounds", "state"]
+    assert listed[1][:4] == ["scans", "ca-2", "ca-1", "1"]
+    assert listed[2] == ["ca-2"]
+    nodes = [line.split() for line in one.does("node", "list").splitlines()]
+    assert ["SWCI", "SWCI-2", "ca-2"] in [line[:3] for line in nodes]

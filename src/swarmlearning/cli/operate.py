@@ -43,13 +43,15 @@ def list_contracts(*, json: Json = False, connection: Connection) -> None:
     rows = (
         (
             displayed(state.name),
+            state.charter.owner if state.charter else "",
+            "\n".join(state.charter.members) if state.charter and state.charter.members else "all",
             str(state.run),
             str(state.rounds),
             waiting_text(waiting_in(world, state), names, addresses),
         )
         for state in acts.trainings(world)
     )
-    print_table(("contract", "run", "rounds", "state"), rows)
+    print_table(("contract", "owner", "for", "run", "rounds", "state"), rows)
 
 
 @contract_app.command("show")
@@ -139,9 +141,16 @@ def list_nodes(*, json: Json = False, connection: Connection) -> None:
         return
     names = node_names(world)
     print_table(
-        ("type", "name", "state", "uid", "addresses"),
+        ("type", "name", "organisation", "state", "uid", "addresses"),
         (
-            (each.type, names[each.uid], each.state, short_uid(each.uid), _lines(each.addresses.values()))
+            (
+                each.type,
+                names[each.uid],
+                each.organisation,
+                each.state,
+                short_uid(each.uid),
+                _lines(each.addresses.values()),
+            )
             for each in found
         ),
     )

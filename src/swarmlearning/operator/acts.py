@@ -180,7 +180,7 @@ def node(world: World, named: str) -> Node:
     if len(by_name) == 1:
         return by_name[0]
     if by_name:
-        uids = ", ".join(each.uid for each in by_name)
+        uids = ", ".join(f"{each.uid} of {each.organisation}" for each in by_name)
         raise ActError(f"{len(by_name)} nodes are called {displayed(named)!r}; name one by its UID: {uids}")
     return known[by_prefix(named, known, "node", "UID", "swarm node list")]
 

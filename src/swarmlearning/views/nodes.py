@@ -27,7 +27,8 @@ class Expiry(msgspec.Struct, frozen=True):
 
 
 class NodeView(msgspec.Struct, frozen=True):
-    """A registered node; `state` is what the ledger shows of it, `addresses` maps a service to `host:port`."""
+    """A registered node of an organisation; `state` is what the ledger shows of it, `addresses` maps a service to
+    `host:port`."""
 
     uid: str
     type: str
@@ -36,12 +37,20 @@ class NodeView(msgspec.Struct, frozen=True):
     state: State
     version: str
     addresses: dict[str, str]
+    organisation: str
 
 
 def node_view(world: World, known: Node) -> NodeView:
     """The facts about one node."""
     return NodeView(
-        known.uid, known.type, known.name, known.incarnation, _state(world, known), known.version, known.addresses
+        uid=known.uid,
+        type=known.type,
+        name=known.name,
+        incarnation=known.incarnation,
+        state=_state(world, known),
+        version=known.version,
+        addresses=known.addresses,
+        organisation=known.organisation,
     )
 
 
