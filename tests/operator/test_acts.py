@@ -111,6 +111,24 @@ def test_a_node_is_named_by_its_name_or_by_the_beginning_of_its_uid(world: World
     assert acts.node(world, "22222222-9").uid == UIDS[2]
 
 
+def test_a_node_that_is_called_by_the_uid_of_another_one_is_not_taken_for_it(world: World) -> None:
+    known = acts.node(world, "north")
+    for name in (UIDS[1], UIDS[1][:8]):
+        decoy = msgspec.structs.replace(known, uid="33333333-0000", name=name)
+        with_decoy = world.with_entries({"node/33333333-0000": decoy})
+        assert acts.node(with_decoy, UIDS[1]).uid == UIDS[1]
+    with pytest.raises(ActError, match="nodes are called '22222222'; name one by its UID: 33333333-0000 of ca, "):
+        acts.node(with_decoy, UIDS[1][:8])
+
+
+def test_an_error_about_many_nodes_of_one_name_lists_some_of_them(world: World) -> None:
+    known = acts.node(world, "north")
+    many = {f"node/{n:08}": msgspec.structs.replace(known, uid=f"{n:08}") for n in range(200)}
+    with pytest.raises(ActError, match=r"201 nodes are called 'north'; .* and 185 more") as error:
+        acts.node(world.with_entries(many), "north")
+    assert len(str(error.value)) < 500
+
+
 @pytest.mark.parametrize(
     ("named", "text"),
     [

@@ -24,6 +24,10 @@ SHORTEST_PREFIX = 6
 """Digits of a UID or thumbprint that are enough to name it."""
 
 
+MOST_LISTED = 16
+"""Nodes that an error lists."""
+
+
 class ActError(UserError):
     """An operator named something that does not exist, is ambiguous, or cannot be acted on; lists what exists."""
 
@@ -174,15 +178,23 @@ def training(world: World, name: str) -> Training:
 
 
 def node(world: World, named: str) -> Node:
-    """The registered node of this name or UID (or the beginning of one). Raises `ActError`."""
+    """The registered node of this name or UID (or the beginning of one). Raises `ActError`.
+
+    A name is free text: one that is another node's UID, or begins one, names nobody else in its place.
+    """
     known = {each.uid: each for each in network.nodes(world)}
-    by_name = [each for each in known.values() if each.name == named]
-    if len(by_name) == 1:
-        return by_name[0]
-    if by_name:
-        uids = ", ".join(f"{each.uid} of {each.organisation}" for each in by_name)
-        raise ActError(f"{len(by_name)} nodes are called {displayed(named)!r}; name one by its UID: {uids}")
-    return known[by_prefix(named, known, "node", "UID", "swarm node list")]
+    if named in known:
+        return known[named]
+    found = [each for each in known.values() if each.name == named]
+    if not found:
+        return known[by_prefix(named, known, "node", "UID", "swarm node list")]
+    if len(named) >= SHORTEST_PREFIX:
+        found += [each for each in known.values() if each.uid.startswith(named) and each not in found]
+    if len(found) > 1:
+        listed = ", ".join(f"{each.uid} of {each.organisation}" for each in found[:MOST_LISTED])
+        more = f" and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
+        raise ActError(f"{len(found)} nodes are called {displayed(named)!r}; name one by its UID: {listed}{more}")
+    return found[0]
 
 
 def sharing(world: World, found: Node) -> list[Node]:
