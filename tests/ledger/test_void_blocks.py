@@ -170,7 +170,7 @@ def test_the_sealer_of_a_void_block_is_in_quarantine_until_operators_lift_it(thr
     assert [sn.uid for sn in network.admitted(three.chain.world)] == ["sn-1", "sn-3"]
     with pytest.raises(UnsealedError, match="sealer: sn-2 is no SN of this network"):
         three.append(resealed(three, by="sn-2"))
-    with pytest.raises(Rejection, match="has sealed a void block"):
+    with pytest.raises(Rejection, match="is in quarantine for a block that it has sealed"):
         three.send("sn-2", Announce({"api": "host:1"}), network.CONTRACT)
     three.actors["sn-2"].incarnation += 1
     with pytest.raises(Rejection, match=r"quarantine: .* swarm node lift-quarantine sn-2"):

@@ -20,8 +20,10 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.block import seal
 from swarmlearning.ledger.bodies import Announce, Revoke
+from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.checkpoint import decode, encode
+from swarmlearning.node.clocks import clock_ms
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.follower import Follower
 
@@ -315,3 +317,55 @@ async def test_a_checkpoint_that_is_not_of_the_sn_s_chain_costs_a_follower_only_
         assert sn.asked_from[0] == 0
     assert "replayed" in caplog.text
     assert chain.height == len(ledger.blocks) - 1
+
+
+# --- blocks that are ahead of the clock ------------------------------------------------------------------------------
+
+
+def ahead(ledger: Ledger) -> bytes:
+    """A next block an hour ahead of this machine's clock, not appended."""
+    time_ms = clock_ms() + 3_600_000
+    return ledger.chain.seal((), ledger.chain.world, time_ms, "sn-1", ledger.actors["sn-1"].signer).raw
+
+
+async def test_a_block_that_is_far_ahead_is_not_acted_on_while_only_one_sn_has_it(
+    ledger: Ledger, identities: Identities, caplog: pytest.LogCaptureFixture
+) -> None:
+    false = ahead(ledger)
+    async with (
+        scripted_sn(identities["SN-1"], [*ledger.blocks, false]) as one,
+        scripted_sn(identities["SN-1"], ledger.blocks[:3]) as two,
+        following([one.address, two.address], identities["SL-1"]) as follower,
+    ):
+        while not two.asked_from:  # it has turned from the first one
+            await follower.turned()
+            await asyncio.sleep(0)
+        assert follower.chain.height == 5
+        ledger.send("sl-1", Announce({"fs": "there:1"}), "network")
+        two.show(ledger.blocks)
+        assert (await follower.reached(6)).hash == ledger.chain.hash
+    assert "block 6, sealed by SN SN-1, is 3600 s ahead of this node's clock: it is not acted on until" in caplog.text
+
+
+async def test_a_block_that_is_far_ahead_is_acted_on_once_most_sns_have_it(
+    ledger: Ledger, identities: Identities, caplog: pytest.LogCaptureFixture
+) -> None:
+    accepted = ahead(ledger)
+    async with (
+        scripted_sn(identities["SN-1"], [*ledger.blocks, accepted]) as one,
+        scripted_sn(identities["SN-1"], [*ledger.blocks, accepted]) as two,
+        following([one.address, two.address], identities["SL-1"]) as follower,
+    ):
+        chain = await follower.reached(6)
+    assert chain.hash == sha256(accepted)
+    assert "and most SNs have it: set the clock right (NTP)" in caplog.text
+
+
+async def test_the_only_sn_of_a_network_is_followed_though_its_clock_is_far_ahead(
+    ledger: Ledger, identities: Identities
+) -> None:
+    async with (
+        scripted_sn(identities["SN-1"], [*ledger.blocks, ahead(ledger)]) as sn,
+        following([sn.address], identities["SL-1"]) as follower,
+    ):
+        await follower.reached(6)

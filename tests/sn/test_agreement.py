@@ -18,7 +18,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.recovery import Start, named_in, statement
 from swarmlearning.node.errors import NodeError
 from swarmlearning.sn.agreement import Agreement, judge, recovery_excluding
-from swarmlearning.sn.miner import State
+from swarmlearning.sn.recent import State
 
 MINE = State(7, "a" * 64, "1" * 64)
 DAMAGED = MINE._replace(state_hash="2" * 64)

@@ -276,6 +276,7 @@ OPERATIONS = {
     ("get", "/cluster"): {},
     ("delete", "/cluster/{uid}"): {"403": "Refused", "422": "Refused", "503": "Refused"},
     ("get", "/blocks/{height}/state"): {"200": "BlockState", "404": "Refused", "422": "Refused"},
+    ("get", "/blocks/{height}/stance"): {"200": "Stance", "404": "Refused", "422": "Refused"},
     ("get", "/status"): {"200": "Status"},
     ("get", "/contracts/{name}"): {"422": "Refused"},
     ("get", "/health"): {},
@@ -287,6 +288,7 @@ FIELDS = {
     "Beat": {"incarnation", "steps", "moved", "training"},
     "TrainingProgress": {"epochs", "total_epochs", "batches_per_second", "samples_per_second", "eta_seconds"},
     "Committed": {"height"},
+    "Stance": {"block", "objection"},
     "Refused": {"code", "detail", "height"},
     "Status": {"network", "network_id", "sn", "version", "height", "hash", "ordering"}
     | {

@@ -8,7 +8,8 @@ from support.mining import Site
 from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.contracts import network
-from swarmlearning.sn.clocks import Clocks, clock_ms, correction, describe
+from swarmlearning.node.clocks import clock_ms, correction
+from swarmlearning.sn.clocks import Clocks, creeping, describe
 
 HOUR = 3_600_000
 
@@ -74,7 +75,7 @@ async def test_a_comparison_uses_the_names_on_the_ledger_and_those_that_answer()
     assert abs(clocks.now_ms() - clock_ms()) < 60_000
     await clocks.compare()
     assert abs(clocks.now_ms() + HOUR - clock_ms()) < 60_000
-    assert clocks.alarm == "the clock of SN SN-1 is 3600 s ahead of the others'"
+    assert clocks.alarm.startswith("the clock of SN SN-1 is 3600 s ahead of the others'; the ledger's time is 3")
     others[0].ahead, others[1].ahead = None, None
     await clocks.compare()
     assert abs(clocks.now_ms() + HOUR - clock_ms()) < 60_000, "nobody answers, so what was found stands"
@@ -82,3 +83,9 @@ async def test_a_comparison_uses_the_names_on_the_ledger_and_those_that_answer()
     await clocks.compare()
     assert abs(clocks.now_ms() - clock_ms()) < 60_000
     assert clocks.alarm == "the clock of SN sn-2 is 3600 s ahead of the others'"
+
+
+def test_a_ledger_whose_time_is_ahead_is_named_and_one_within_the_bound_is_not() -> None:
+    assert creeping(HOUR, 0).startswith("the ledger's time is 3600 s ahead of this SN's clock")
+    assert creeping(network.AHEAD_MS, 0) == ""
+    assert creeping(0, HOUR) == ""

@@ -205,7 +205,7 @@ async def test_the_turn_of_an_absent_sn_passes(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_blocks_come_from_memory_or_from_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RECENT_BLOCKS", 2)
+    monkeypatch.setattr("swarmlearning.sn.recent.RECENT_BLOCKS", 2)
     site = Site()
     async with site.miner() as miner:
         for _ in range(4):

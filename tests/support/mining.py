@@ -24,6 +24,7 @@ class MemoryLog:
     def __init__(self, entries: list[bytes]) -> None:
         self.entries = entries
         self.script: list[Step] = []
+        self._held: list[bytes] = []
         self._grown = asyncio.Condition()
 
     @property
@@ -50,6 +51,13 @@ class MemoryLog:
 
     async def pass_over(self, height: int) -> None:
         del self.entries[height:]
+
+    async def hold(self, height: int) -> None:
+        self._held = self.entries[height:]
+        del self.entries[height:]
+
+    async def release(self, height: int) -> None:
+        self.entries[height:] = self._held
 
     async def wait_for_append(self, height: int) -> None:
         async with self._grown:

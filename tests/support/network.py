@@ -68,7 +68,7 @@ class Ledger:
     newest_rules: int = 1
 
     def __post_init__(self) -> None:
-        self.clock = int(self.authority.certificate.not_valid_before_utc.timestamp() * 1000) + 600_000
+        self.clock = int(self.authority.certificate.not_valid_before_utc.timestamp() * 1000) + 60_000
         founder = self.actor(self.founder, "SN")
         genesis = Genesis(
             network_name="test",

@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import server_context
+from swarmlearning.ledger.canonical import sha256
+from swarmlearning.node.clocks import clock_ms
 
 Answer = tuple[int, dict[str, object]]
 """Status and JSON body."""
@@ -65,6 +67,14 @@ class ScriptedSn:
             return
         if scope["path"] == "/blocks":
             await self._stream(int(scope["query_string"].removeprefix(b"from=")), receive, send)
+            return
+        if scope["path"] == "/health":
+            await _answer(200, {"time_ms": clock_ms()}, send)
+            return
+        if scope["path"].endswith("/stance"):
+            height = int(scope["path"].split("/")[2])
+            known = [sha256(raw) for raw in self.blocks[height : height + 1]]
+            await _answer(200 if known else 404, {"block": "".join(known), "objection": ""}, send)
             return
         if scope["path"].startswith("/blocks/"):
             await self._send_block(int(scope["path"].removeprefix("/blocks/")), send)

@@ -80,7 +80,7 @@ def test_an_sn_in_quarantine_starts_again_only_once_an_operator_has_lifted_it(ne
     net.sns[3].stop()
     refused = net.start(3, through=1)
     assert refused.wait() == 1
-    assert "in quarantine, since it has sealed a void block" in refused.output
+    assert "is in quarantine for a block that it has sealed" in refused.output
     assert "swarm node lift-quarantine" in refused.output
     operate(net, "lift-quarantine", 3, 1)
     assert net.start(3, through=1).ready

@@ -36,6 +36,13 @@ class BlockState(msgspec.Struct, frozen=True):
     state_hash: str
 
 
+class Stance(msgspec.Struct, frozen=True):
+    """The block (its hash) that an SN has at a height, or holds, with the signature of its objection if it objects."""
+
+    block: Annotated[str, msgspec.Meta(max_length=64)]
+    objection: Annotated[str, msgspec.Meta(max_length=16384)]
+
+
 class Health(msgspec.Struct, frozen=True):
     """The SN's own clock: Unix time in milliseconds."""
 

@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
-from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Health, Ordered, Status
+from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Health, Ordered, Stance, Status
 from swarmlearning.api.sntls import Fault, NotAnSnError, SnTls
 from swarmlearning.errors import UserError
 from swarmlearning.transport.parties import Credential
@@ -181,6 +181,10 @@ class SnClient:
         """The hashes of the block at this height and of the state after it. Raises `Refusal` when the SN does not
         know."""
         return self._read(BlockState, await self._request("GET", f"/blocks/{height}/state"))
+
+    async def stance(self, height: int) -> Stance:
+        """The SN's opinion of its block at a height. Raises `Refusal` for one that it does not know."""
+        return self._read(Stance, await self._request("GET", f"/blocks/{height}/stance"))
 
     async def clock(self) -> int:
         """The time that the SN's own clock shows, as Unix time in milliseconds."""

@@ -170,7 +170,7 @@ def revoke_node(
 def lift_quarantine(
     node: Annotated[str, typer.Argument(help="The SN's name, or the beginning of its UID.")], connection: Connection
 ) -> None:
-    """Let an SN that has sealed a void block seal and vote again."""
+    """Let an SN in quarantine seal and vote again."""
     perform(connection, lambda world: acts.lift_quarantine(world, node))
 
 

@@ -84,6 +84,10 @@ class Chain:
             body=body,
         )
 
+    def ahead_ms(self, time_ms: int, now_ms: int) -> int:
+        """Milliseconds by which the next block, with this time, is ahead of a clock; 0 for the earliest possible."""
+        return max(0, time_ms - now_ms) if self.height >= 0 and time_ms > self.time_ms + 1 else 0
+
     def next_time(self, now_ms: int) -> int:
         """Block time of the next block for a sealer whose clock shows `now_ms`."""
         return max(self.time_ms + 1, now_ms)

@@ -14,6 +14,7 @@ from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.node.clocks import AheadError, NodeClock
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.snpool import SnPool
 
@@ -47,6 +48,7 @@ class Follower:
         self._order = list(addresses)
         self._distrusted: set[str] = set()
         self._turned = asyncio.Event()
+        self._clock = NodeClock(lambda: [self._pool.client(address) for address in self._order])
 
     @property
     def client(self) -> SnClient:
@@ -100,7 +102,7 @@ class Follower:
         Raises `NodeError` for a wrong network, when no SN is left that sends valid blocks, and when every SN refuses
         this node: its certificate was revoked, or its authority retired.
         """
-        attempts = Backoff(longest=1.0)
+        attempts, ahead = Backoff(longest=1.0), ""
         async for _ in attempts:
             height = self.chain.height
             client = self.client
@@ -110,6 +112,10 @@ class Follower:
                 logger.warning("%s; trying again", error)
                 if isinstance(error, Refusal) and await self._is_refused_by_all():
                     raise RefusedError(client.address, error.detail) from error
+            except AheadError as error:
+                if str(error) != ahead:
+                    logger.error("%s", error)
+                ahead = str(error)
             except _InvalidBlockError as error:
                 self._distrusted.add(client.address)
                 if self._distrusted.issuperset(self._order):
@@ -174,6 +180,8 @@ class Follower:
             raise NodeError(str(error)) from error
         except (ForkError, MalformedError) as error:
             raise _InvalidBlockError(f"SN {sender} sent an invalid block: {error}") from error
+        if self._clock.finds_ahead(self.chain, step):
+            await self._clock.require_confirmed(self.chain, step)
         if step.void is not None:
             logger.error("block %d is void: %s", step.chain.height, step.void)
         if step.chain.height == 0:

@@ -119,6 +119,13 @@ class LocalLog:
         """Deletes the entries from `height` on. Raises `OrderingError` when the disk refuses."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._cut, height)
 
+    async def hold(self, height: int) -> None:
+        """As `pass_over`: where one SN orders alone, nothing is ever held."""
+        await self.pass_over(height)
+
+    async def release(self, height: int) -> None:
+        """Nothing is held."""
+
     async def wait_for_append(self, height: int) -> None:
         """Waits for the next append: with one SN, only its own."""
         async with self._grown:

@@ -51,6 +51,14 @@ class Log(Protocol):
         """The newest entry read, at `height`, counts for nothing, nor what was read after it: that height is free."""
         ...
 
+    async def hold(self, height: int) -> None:
+        """The newest entry read, at `height`, is not read again until released; one that replaces it is."""
+        ...
+
+    async def release(self, height: int) -> None:
+        """What is held at this height is read again."""
+        ...
+
     async def wait_for_append(self, height: int) -> None:
         """Returns when there may be an entry above `height`. Only a hint; reading is the truth."""
         ...

@@ -22,7 +22,8 @@ from swarmlearning.ledger.contracts.network.recovery import Start, check_agreed
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.node.errors import NodeError
-from swarmlearning.sn.miner import Miner, State
+from swarmlearning.sn.miner import Miner
+from swarmlearning.sn.recent import State
 from swarmlearning.sn.remote import Others
 
 logger = logging.getLogger("swarm.SN")

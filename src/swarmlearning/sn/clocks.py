@@ -6,32 +6,16 @@ by the earlier clock, so that neither finds the other's ahead.
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.node.clocks import TOLERATED_MS, clock_ms, correction, offset
 from swarmlearning.sn.remote import Others
 
 logger = logging.getLogger("swarm.SN")
 
 COMPARE_SECONDS = 5.0
-ANSWER_SECONDS = 2.0
-TOLERATED_MS = 2_000
-"""Clocks that differ by less are as good as each other."""
-
-
-def clock_ms() -> int:
-    """This machine's clock, as Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-def correction(offsets: Sequence[int]) -> int:
-    """The milliseconds to add to this SN's clock, by how far those of others are ahead of it: 0 while it is near the
-    median of all. The lower median: of two clocks the earlier one."""
-    found = sorted((0, *offsets))[len(offsets) // 2]
-    return found if abs(found) > TOLERATED_MS else 0
 
 
 def describe(own: str, offsets: Mapping[str, int]) -> str:
@@ -50,6 +34,16 @@ def describe(own: str, offsets: Mapping[str, int]) -> str:
     )
 
 
+def creeping(time_ms: int, now_ms: int) -> str:
+    """A sentence about a ledger whose newest block is far ahead of the clock (its founder's was); else empty."""
+    if time_ms - now_ms <= network.AHEAD_MS:
+        return ""
+    return (
+        f"the ledger's time is {(time_ms - now_ms) / 1000:.0f} s ahead of this SN's clock; until the clock has reached "
+        "it, each block is dated a millisecond after the one before"
+    )
+
+
 class Clocks:
     """The clock of the SN called `name`, compared with the others' every few seconds; `chain` names them."""
 
@@ -58,7 +52,7 @@ class Clocks:
         self._others = others
         self._chain = chain
         self._correction_ms = 0
-        self.alarm = ""
+        self._faults: dict[str, str] = {}
 
     def now_ms(self) -> int:
         """The time to date a block with: that of this SN's clock, or of the median where it is off."""
@@ -73,28 +67,24 @@ class Clocks:
     async def compare(self) -> None:
         """Compares once with all that answer in time; where nobody does, what was found before stands."""
         clients = self._others()
-        answers = await asyncio.gather(*map(_offset, clients))
+        answers = await asyncio.gather(*map(offset, clients))
         names = {sn.addresses.get("api", ""): sn.name for sn in network.admitted(self._chain().world)}
         offsets = {
-            names.get(client.address, client.address): offset
-            for client, offset in zip(clients, answers, strict=True)
-            if offset is not None
+            names.get(client.address, client.address): found
+            for client, found in zip(clients, answers, strict=True)
+            if found is not None
         }
-        if not offsets:
-            return
-        self._correction_ms = correction(list(offsets.values()))
-        text = describe(self._name, offsets)
-        if text and not self.alarm:
-            logger.warning("%s. Set it right (NTP); until then blocks go by the median of all clocks", text)
-        self.alarm = text
+        if offsets:
+            self._correction_ms = correction(list(offsets.values()))
+            self._name_fault("clocks", describe(self._name, offsets))
+        self._name_fault("ledger", creeping(self._chain().time_ms, self.now_ms()))
 
+    def _name_fault(self, subject: str, text: str) -> None:
+        if text and not self._faults.get(subject):
+            logger.warning("%s. Set the clocks right (NTP); blocks are dated by the median of the SNs' clocks", text)
+        self._faults[subject] = text
 
-async def _offset(client: SnClient) -> int | None:
-    """Milliseconds by which another SN's clock is ahead of this one's, to half the time that its answer takes."""
-    begun, asked_at = clock_ms(), time.monotonic()
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            shown = await client.clock()
-    except (Unavailable, Refusal, TimeoutError):
-        return None
-    return shown - begun - round(500 * (time.monotonic() - asked_at))
+    @property
+    def alarm(self) -> str:
+        """The faults found, as text; else empty."""
+        return "; ".join(text for text in self._faults.values() if text)

@@ -39,10 +39,12 @@ from swarmlearning.sn.clocks import Clocks
 from swarmlearning.sn.cluster import Cluster
 from swarmlearning.sn.engine import LocalEngine
 from swarmlearning.sn.exclusion import until_shut_out
+from swarmlearning.sn.holding import Holding
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.peers import Peers
 from swarmlearning.sn.rechecking import recheck
 from swarmlearning.sn.registration import Registration
+from swarmlearning.sn.sealing import SEALED_FILE
 from swarmlearning.sn.watchdog import Watchdog
 from swarmlearning.views.contracts import open_text
 
@@ -146,9 +148,11 @@ class _Sn:
                 self._peers.archive,
             )
         signer = identity.signer()
-        self._clocks = Clocks(settings.name, self._peers, lambda: self._miner.chain)
-        self._miner = Miner(self._engine.switch, place.uid, signer, self._clocks.now_ms)
         author = Author(signer, place.uid, place.incarnation)
+        self._clocks = Clocks(settings.name, self._peers, lambda: self._miner.chain)
+        self._holding = Holding(author, signer, self._peers, self._clocks.now_ms)
+        sealed = settings.data_dir / SEALED_FILE
+        self._miner = Miner(self._engine.switch, place.uid, signer, self._clocks.now_ms, self._holding, sealed)
         self._registration = Registration(settings.name, identity, settings.founding, author, self._miner, self._peers)
         self._placed = False
         self._host = ""  # where it listens, even when others reach it elsewhere
@@ -320,14 +324,13 @@ class _Sn:
         await self._clocks.compare()  # before the first block of this start
         health = answering(settings.data_dir, lambda: {"ready": self._placed, "height": self._miner.chain.height})
         async with asyncio.TaskGroup() as tasks, self._reachable(tasks) as addresses, health:
+            propose = self._registration.propose
+            watchdog = Watchdog(self._place.uid, self._miner, engine.switch, propose, lambda: engine.votes)
             works = (self._clocks.run(), self._miner.run(), engine.run(), self._agreement.run(), self._recheck())
-            running = [tasks.create_task(work) for work in (*works, self._checkpoints.keep(self._miner))]
-            watchdog = Watchdog(
-                self._place.uid, self._miner, engine.switch, self._registration.propose, lambda: engine.votes
-            )
-            running.append(tasks.create_task(watchdog.run()))
-            running.append(tasks.create_task(trust_authorities(self._tls, self._miner)))
-            running.append(tasks.create_task(warn_of_authorities(lambda: self._miner.chain.world)))
+            trusting = trust_authorities(self._tls, self._miner)
+            warning = warn_of_authorities(lambda: self._miner.chain.world)
+            others = (self._checkpoints.keep(self._miner), watchdog.run(), trusting, warning)
+            running = [tasks.create_task(work) for work in (*works, *others)]
             try:
                 shut_out = until_shut_out(self._miner, self._place.uid, self._place.incarnation, engine.left)
                 running.append(tasks.create_task(shut_out))
@@ -347,7 +350,7 @@ class _Sn:
 
     def _faults(self) -> str:
         """The faults that comparisons with the other SNs have found, as text."""
-        return "; ".join(text for text in (self._agreement.alarm, self._clocks.alarm) if text)
+        return "; ".join(text for text in (self._agreement.alarm, self._clocks.alarm, self._holding.alarm) if text)
 
     @asynccontextmanager
     async def _reachable(self, tasks: asyncio.TaskGroup) -> AsyncIterator[dict[str, str]]:

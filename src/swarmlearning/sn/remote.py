@@ -29,6 +29,8 @@ class RemoteLog:
     def __init__(self, file: LocalLog, others: Others) -> None:
         self._file = file
         self._others = others
+        self._held: dict[int, bytes] = {}
+        self._dropped = asyncio.Event()
 
     async def head(self) -> Head:
         """The newest entry known here."""
@@ -55,11 +57,28 @@ class RemoteLog:
 
     async def read(self, start: int, limit: int) -> list[bytes]:
         """Entries of the chain file, which `run` keeps up to date."""
-        return await self._file.read(start, limit)
+        entries = await self._file.read(start, limit)
+        if entries and entries[0] == self._held.get(start):
+            await self._file.pass_over(start)
+            return []
+        return entries
 
     async def pass_over(self, height: int) -> None:
-        """Drops it from the chain file; the SN that orders for this one passes it over too."""
+        """Drops it from the chain file; the SN that orders for this one passes it over too. Another SN is followed."""
+        self._held.clear()
         await self._file.pass_over(height)
+        self._dropped.set()
+
+    async def hold(self, height: int) -> None:
+        """Drops it from the chain file; another SN is followed, which may have another block there."""
+        held = await self._file.read(height, 1)
+        await self.pass_over(height)
+        self._held = dict(enumerate(held, height))
+
+    async def release(self, height: int) -> None:
+        """Stores it again."""
+        if (entry := self._held.pop(height, None)) is not None:
+            await self._store(height, entry)
 
     async def wait_for_append(self, height: int) -> None:
         """Waits for the chain file to grow."""
@@ -70,17 +89,30 @@ class RemoteLog:
         attempts = Backoff()
         async for _ in attempts:
             for client in self._others():
-                height = (await self._file.head()).height
+                self._dropped.clear()
+                copying = asyncio.ensure_future(self._copy(client, attempts))
+                dropped = asyncio.ensure_future(self._dropped.wait())
                 try:
-                    async with aclosing(client.blocks(height + 1)) as blocks:
-                        async for raw in blocks:
-                            height += 1
-                            await self._store(height, raw)
-                            attempts.reset()
-                except (Unavailable, Refusal) as error:
-                    logger.debug("%s", error)
-                except OrderingError as error:
-                    logger.error("%s", error)
+                    await asyncio.wait((copying, dropped), return_when=asyncio.FIRST_COMPLETED)
+                    if copying.done():
+                        copying.result()
+                finally:
+                    for task in (copying, dropped):
+                        task.cancel()
+                    await asyncio.gather(copying, dropped, return_exceptions=True)
+
+    async def _copy(self, client: SnClient, attempts: Backoff) -> None:
+        height = (await self._file.head()).height
+        try:
+            async with aclosing(client.blocks(height + 1)) as blocks:
+                async for raw in blocks:
+                    height += 1
+                    await self._store(height, raw)
+                    attempts.reset()
+        except (Unavailable, Refusal) as error:
+            logger.debug("%s", error)
+        except OrderingError as error:
+            logger.error("%s", error)
 
     async def _store(self, height: int, entry: bytes) -> None:
         """Stores an entry, unless the other way here, `run` or `append`, was faster."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from swarmlearning import __version__
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network import Node
+from swarmlearning.ledger.contracts.network import Node, Offence
 from swarmlearning.ledger.contracts.training import state as training
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
@@ -200,13 +200,20 @@ def _node(view: _View, known: Node) -> NodeStatus:
     )
 
 
+_OFFENCES: Mapping[Offence, str] = {
+    "void": "block %d, which it has sealed, is void",
+    "ahead": "most SNs have refused block %d, which it has sealed, since its time was ahead of their clocks",
+    "twice": "it has sealed two blocks of height %d",
+}
+
+
 def _quarantines(world: World, names: Names) -> list[str]:
     found = []
     for known in network.nodes(world):
         entry = network.quarantine(world, known)
         if entry is not None:
             found.append(
-                f"SN {name_of(names, known.uid)} is in quarantine: block {entry.height}, which it has sealed, is void. "
+                f"SN {name_of(names, known.uid)} is in quarantine: {_OFFENCES[entry.offence] % entry.height}. "
                 f"Find out why, then operators lift that: swarm node lift-quarantine {known.uid}"
             )
     return found

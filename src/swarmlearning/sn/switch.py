@@ -36,6 +36,14 @@ class Switch:
         """See `Log`."""
         await self._log.pass_over(height)
 
+    async def hold(self, height: int) -> None:
+        """See `Log`."""
+        await self._log.hold(height)
+
+    async def release(self, height: int) -> None:
+        """See `Log`."""
+        await self._log.release(height)
+
     async def wait_for_append(self, height: int) -> None:
         """See `Log`; a change of the engine counts as a sign of growth."""
         changed = asyncio.ensure_future(self._changed.wait())

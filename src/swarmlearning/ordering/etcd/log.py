@@ -18,7 +18,7 @@ from hashlib import sha256
 import msgspec
 
 from swarmlearning.backoff import Backoff
-from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, Gateway, KeyValue, put, value_is
+from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, Gateway, KeyValue, Operation, put, value_is
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, OrderingError
 
@@ -47,6 +47,8 @@ class EtcdLog:
         self._watched: dict[int, bytes] = {}
         self._passed: dict[int, bytes] = {}
         """What stands at a height in etcd and was passed over: the next append replaces it."""
+        self._held: dict[int, bytes] = {}
+        """What stands at a height in etcd and is not read, unless it is replaced."""
         self._grown = asyncio.Condition()
 
     async def begin(self) -> None:
@@ -71,9 +73,7 @@ class EtcdLog:
         Raises `ConflictError`, or `OrderingError` while there is no majority.
         """
         head = Head(expected.height + 1, sha256(entry).hexdigest())
-        conditions = [value_is(HEAD_KEY, None if expected == EMPTY else _encode(expected))]
-        if (passed := self._passed.get(head.height)) is not None:
-            conditions = [value_is(_key(head.height), passed)]  # whatever follows it counts for nothing either
+        conditions = await self._conditions(expected)
         try:
             done = await self._gateway.transact(
                 conditions, [put(HEAD_KEY, _encode(head)), put(_key(head.height), entry)]
@@ -87,16 +87,30 @@ class EtcdLog:
             raise ConflictError(f"height {head.height} is another SN's by now")
         return head
 
+    async def _conditions(self, expected: Head) -> list[Operation]:
+        """The head is as expected; or what was passed over stands after it, and then what follows counts for nothing.
+
+        Raises `ConflictError` where the log has another block before it: an SN on a chain of its own replaces nothing.
+        """
+        passed = self._passed.get(expected.height + 1)
+        if passed is None:
+            return [value_is(HEAD_KEY, None if expected == EMPTY else _encode(expected))]
+        before = await self._gateway.get(_key(expected.height))
+        if before is not None and sha256(before).hexdigest() != expected.hash:
+            raise ConflictError(f"block {expected.height} of the log is another one than this SN's")
+        return [value_is(_key(expected.height + 1), passed), value_is(_key(expected.height), before)]
+
     async def read(self, start: int, limit: int) -> list[bytes]:
         """At most `limit` entries from `start` on: from the chain file, then from etcd, then from other SNs."""
         head = self._file.newest
         if start <= head.height:
             return await self._file.read(start, limit)
-        if start > head.height + 1 or (self._watching and start > self._top):
+        unread = self._held.get(start) or self._passed.get(start)
+        if start > head.height + 1 or (self._watching and start > self._top and unread is None):
             return []
         watched = self._watched.pop(start, None)
         entries = [watched] if watched is not None else await self._newer(start, limit)
-        if entries and entries[0] == self._passed.get(start):
+        if entries and entries[0] == unread:
             return []
         try:
             for entry in entries:
@@ -107,11 +121,27 @@ class EtcdLog:
 
     async def pass_over(self, height: int) -> None:
         """Drops the entry from the chain file; in etcd the next append replaces it."""
+        if (entry := self._held.pop(height, None) or await self._dropped(height)) is not None:
+            self._passed = {height: entry}
+
+    async def hold(self, height: int) -> None:
+        """Drops the entry from the chain file; in etcd it stays."""
+        if (entry := await self._dropped(height)) is not None:
+            self._held = {height: entry}
+
+    async def release(self, height: int) -> None:
+        """It is read from etcd again."""
+        self._held.clear()
+        self._top = max(self._top, height)
+
+    async def _dropped(self, height: int) -> bytes | None:
         entries = await self._file.read(height, 1)
+        if not entries:
+            return None
         await self._file.pass_over(height)
-        if entries:
-            self._passed = {height: entries[0]}
-            self._top = height - 1
+        self._watched.clear()  # they follow it
+        self._top = height - 1
+        return entries[0]
 
     async def wait_for_append(self, height: int) -> None:
         """Waits until an entry above `height` is known to exist."""

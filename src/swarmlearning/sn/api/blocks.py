@@ -42,6 +42,13 @@ class BlockState(BaseModel):
     state_hash: str
 
 
+class Stance(BaseModel):
+    """The block (its hash) that this SN has at a height, or holds, and the signature of its objection if it objects."""
+
+    block: str
+    objection: str
+
+
 class BlockStream(StreamingResponse):
     """Server-sent events that wait for the reader before each; `on_end` is called when the stream is over."""
 
@@ -115,6 +122,15 @@ async def state(sn: Service, height: int) -> Response:
     if found is None:
         return refused(sn, Code.NO_BLOCK, f"block {height} is too old, or not here yet", 404)
     return JSONResponse(found._asdict())
+
+
+@router.get("/blocks/{height}/stance", response_model=Stance, responses=refusals(404, 422))
+async def stance(sn: Service, height: int) -> Response:
+    """Whether this SN has acted on its block of this height or objects to it, since its time is ahead of the clock."""
+    found = await sn.miner.stance(height) if height >= 0 else None
+    if found is None:
+        return refused(sn, Code.NO_BLOCK, f"block {height} is not here", 404)
+    return JSONResponse({"block": found.block, "objection": found.objection})
 
 
 async def _earn(sn: Sn, credential: Credential, raw: bytes) -> None:

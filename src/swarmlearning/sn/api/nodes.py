@@ -11,10 +11,10 @@ from pydantic import AfterValidator, BaseModel, Field
 from swarmlearning.api.peer import peer_credential
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.training.state import state_of
+from swarmlearning.node.clocks import clock_ms
 from swarmlearning.node.credentials import peer_of
 from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.api.service import Service, refusals, refused
-from swarmlearning.sn.clocks import clock_ms
 from swarmlearning.sn.status import Status
 from swarmlearning.views.names import fetch_addresses, node_names
 from swarmlearning.views.render import waiting_text

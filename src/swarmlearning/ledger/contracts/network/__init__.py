@@ -9,13 +9,14 @@ organisation never is. Several nodes may share one certificate, so a certificate
 process registers with a higher incarnation; from then on the older process of that UID is a zombie whose transactions
 are refused.
 
-An SN that has sealed a void block is in *quarantine*: its state or its program is not that of the others. It seals no
-more, votes no more and is not believed, until operators lift that (`LiftQuarantine`); nor may another SN of its
-identity be registered until then.
+An SN that has sealed a void block is in *quarantine*: its state or its program is not that of the others; so is one
+whose block was refused, since its time was far ahead. It seals no more, votes no more and is not believed, until
+operators lift that (`LiftQuarantine`); nor may another SN of its identity be registered until then.
 
 Entries of the world: `network`, `organisation/<id>`, `authority/<thumbprint>`, `certificate/<thumbprint>`,
-`node/<uid>`, `window/<uid>`, `quarantine/<uid>`, `recovery/<height>`, `policy/<act>`, `proposal/<number>`,
-`usage/<organisation>`. This page has the names that readers need; handlers are in the modules beside.
+`node/<uid>`, `window/<uid>`, `quarantine/<uid>`, `refused/<uid>`, `recovery/<height>`, `policy/<act>`,
+`proposal/<number>`, `usage/<organisation>`. This page has the names that readers need; handlers are in the modules
+beside.
 """
 
 from swarmlearning.ledger.contracts.network.replay import is_used
@@ -25,6 +26,7 @@ from swarmlearning.ledger.contracts.network.state import (
     Certificate,
     Network,
     Node,
+    Offence,
     Organisation,
     Proposal,
     Quarantine,
@@ -50,14 +52,24 @@ from swarmlearning.ledger.contracts.network.state import (
     sn_addresses,
     watched,
 )
-from swarmlearning.ledger.contracts.network.watching import abstention, counting, counts, is_majority
+from swarmlearning.ledger.contracts.network.watching import (
+    AHEAD_MS,
+    DOUBT_MS,
+    abstention,
+    counting,
+    counts,
+    is_majority,
+)
 
 __all__ = [
+    "AHEAD_MS",
     "CONTRACT",
+    "DOUBT_MS",
     "Authority",
     "Certificate",
     "Network",
     "Node",
+    "Offence",
     "Organisation",
     "Proposal",
     "Quarantine",

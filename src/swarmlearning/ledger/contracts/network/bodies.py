@@ -9,6 +9,7 @@ from swarmlearning.ledger.fields import Body, Count, Digest, Name, NodeType, Org
 ROLES: tuple[NodeType, ...] = get_args(NodeType)
 MAX_ANCHORS = 8
 MAX_ORGANISATIONS = 64
+MAX_OBJECTIONS = 64
 
 
 ActName: TypeAlias = Annotated[str, msgspec.Meta(max_length=40, pattern=r"^[a-z]+(-[a-z]+)*\Z")]
@@ -189,6 +190,23 @@ class LiftQuarantine(Body, frozen=True):
 
     uid: Uid
     height: Count
+
+
+class Objection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The signature of an SN (its UID) that objects to a block: a JWS of its statement."""
+
+    sn: Uid
+    signature: Annotated[str, msgspec.Meta(max_length=16 * 1024)]
+
+
+class RefuseBlock(Body, frozen=True):
+    """More than half of the SNs that count have not acted on a block that `sealer` has sealed for this height (its
+    hash), since its time was ahead of their clocks, and have signed that."""
+
+    height: Positive
+    block: Digest
+    sealer: Uid
+    objections: Annotated[tuple[Objection, ...], msgspec.Meta(max_length=MAX_OBJECTIONS)]
 
 
 class Lost(Body, frozen=True):

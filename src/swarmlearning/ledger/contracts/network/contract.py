@@ -18,6 +18,7 @@ from swarmlearning.ledger.contracts.contract import (
 )
 from swarmlearning.ledger.contracts.network import (
     members,
+    objecting,
     policies,
     quotas,
     recovery,
@@ -36,6 +37,7 @@ from swarmlearning.ledger.contracts.network.bodies import (
     LiftQuarantine,
     Lost,
     Recover,
+    RefuseBlock,
     Register,
     Reject,
     Renew,
@@ -82,6 +84,7 @@ class NetworkContract:
         "quarantine": state.Quarantine,
         "absence": state.Absence,
         "reports": state.Reports,
+        "refused": state.RefusedBlock,
         "recovery": state.Recovery,
         "policy": state.Policy,
         "proposal": state.Proposal,
@@ -95,6 +98,7 @@ class NetworkContract:
         Lost: Rule(watching.report, Permission(ANY, of_others=SN)),
         Back: Rule(watching.report, Permission(ANY, of_others=SN)),
         Recover: Rule(recovery.recover, Permission(SN)),
+        RefuseBlock: Rule(objecting.refuse_block, Permission(SN)),
         Renew: Rule(registration.renew, Permission(ANY)),
         **{body: Rule(change, Permission(OPERATORS), act) for body, (change, act) in _ACTS.items()},
     }

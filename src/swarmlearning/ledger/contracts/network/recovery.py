@@ -19,6 +19,7 @@ from swarmlearning.ledger.contracts.network.bodies import AddAuthority, Consent,
 from swarmlearning.ledger.contracts.network.members import add_authority
 from swarmlearning.ledger.contracts.network.policies import RECOVER, missing_from, quorum_of, suffices
 from swarmlearning.ledger.contracts.network.state import (
+    Offence,
     Quarantine,
     Recovery,
     admitted,
@@ -158,9 +159,9 @@ def lift_quarantine(world: World, contract: str, body: LiftQuarantine, tx: TxCon
     return world.with_entries({f"quarantine/{body.uid}": msgspec.structs.replace(entry, lifted=True)})
 
 
-def quarantine_sealer(world: World, uid: str, height: int) -> World:
-    """Puts the sealer of the void block of this height in quarantine; never the last SN that may seal."""
+def quarantine_sealer(world: World, uid: str, height: int, offence: Offence = "void") -> World:
+    """Puts the sealer of a block of this height in quarantine; never the last SN that may seal."""
     known = node(world, uid)
     if known is None or [other.uid for other in admitted(world)] == [uid]:
         return world
-    return world.with_entries({f"quarantine/{uid}": Quarantine(height)})
+    return world.with_entries({f"quarantine/{uid}": Quarantine(height, offence=offence)})

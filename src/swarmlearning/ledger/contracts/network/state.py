@@ -1,6 +1,6 @@
 """The entries of the network contract, and how they are looked up."""
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -85,11 +85,16 @@ class Window(msgspec.Struct, frozen=True):
     last_height: int
 
 
+Offence: TypeAlias = Literal["void", "ahead", "twice"]
+"""The block that an SN has sealed is void, its time was ahead of most clocks, or it has sealed two of that height."""
+
+
 class Quarantine(msgspec.Struct, frozen=True):
-    """In force until operators lift it; `height` is that of the void block that the SN has sealed."""
+    """In force until operators lift it; `height` is that of the block that the SN has sealed."""
 
     height: int
     lifted: bool = False
+    offence: Offence = "void"
 
 
 class Absence(msgspec.Struct, frozen=True):
@@ -99,6 +104,14 @@ class Absence(msgspec.Struct, frozen=True):
     incarnation: int
     by: str
     since_ms: int
+
+
+class RefusedBlock(msgspec.Struct, frozen=True):
+    """The newest block of an SN that the SNs `by` (UIDs) have refused: its height and hash."""
+
+    height: int
+    block: str
+    by: tuple[str, ...]
 
 
 class Reports(msgspec.Struct, frozen=True):
@@ -195,8 +208,8 @@ def quarantine(world: World, known: Node) -> Quarantine | None:
 def quarantined(known: Node) -> str:
     """The reason for which whatever an SN in quarantine sends is refused, and what ends that."""
     return (
-        f"SN {known.uid} ({known.name}) is in quarantine, since it has sealed a void block; find out why, then "
-        f"operators lift the quarantine: swarm node lift-quarantine {known.uid}"
+        f"SN {known.uid} ({known.name}) is in quarantine for a block that it has sealed (swarm status); find out why, "
+        f"then operators lift the quarantine: swarm node lift-quarantine {known.uid}"
     )
 
 

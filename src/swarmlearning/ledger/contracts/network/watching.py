@@ -30,6 +30,9 @@ from swarmlearning.ledger.world import World
 
 AHEAD_MS = 10_000
 """By so many milliseconds the time of a block may be ahead of a clock that is right."""
+DOUBT_MS = 5_000
+"""A block that is ahead by more is acted on only once it is certain that it will not be refused. So blocks that one
+clock finds ahead by a little more than `AHEAD_MS`, and another one by a little less, divide nobody."""
 CONTRADICTION_MS = AHEAD_MS + 5_000
 """Milliseconds of block time: whatever a sealer states as time, five seconds are left to contradict."""
 GONE_SECONDS = 2.0
