@@ -331,8 +331,10 @@ class Miner:
             return False
         except OrderingError as error:
             logger.error("%s", error)
-            for pending in batch:
+            for pending in batch or [self._pending.take()[1] for _ in range(len(self._pending))]:
                 pending.answer.set_exception(error)
+            if not self._pending:
+                self._wanted.clear()
             return False
         await self._advance(step.block.raw, step)
         for pending in batch:
