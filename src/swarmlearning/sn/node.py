@@ -147,8 +147,7 @@ class _Sn:
                 self._peers,
                 self._peers.archive,
             )
-        signer = identity.signer()
-        author = Author(signer, place.uid, place.incarnation)
+        author = Author(signer := identity.signer(), place.uid, place.incarnation)
         self._clocks = Clocks(settings.name, self._peers, lambda: self._miner.chain)
         self._holding = Holding(author, signer, self._peers, self._clocks.now_ms)
         sealed = settings.data_dir / SEALED_FILE
@@ -327,10 +326,9 @@ class _Sn:
             propose = self._registration.propose
             watchdog = Watchdog(self._place.uid, self._miner, engine.switch, propose, lambda: engine.votes)
             works = (self._clocks.run(), self._miner.run(), engine.run(), self._agreement.run(), self._recheck())
-            trusting = trust_authorities(self._tls, self._miner)
-            warning = warn_of_authorities(lambda: self._miner.chain.world)
-            others = (self._checkpoints.keep(self._miner), watchdog.run(), trusting, warning)
-            running = [tasks.create_task(work) for work in (*works, *others)]
+            others = (trust_authorities(self._tls, self._miner), warn_of_authorities(lambda: self._miner.chain.world))
+            keeping = self._checkpoints.keep(self._miner)
+            running = [tasks.create_task(work) for work in (*works, *others, watchdog.run(), keeping)]
             try:
                 shut_out = until_shut_out(self._miner, self._place.uid, self._place.incarnation, engine.left)
                 running.append(tasks.create_task(shut_out))
