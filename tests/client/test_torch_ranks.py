@@ -3,27 +3,38 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from support.examples import LATER_IN_TORCH
 from support.fake_sl import HANG_UP, FakeSL, Reply, plus
+from support.processes import script_interpreter
 from support.tools import needs
 from swarmlearning.channel.messages import Close, FromML, Kill, Open, Sync
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
+TORCH = f"import torch.distributed, torch.nn.parallel, torch.utils.data, swarmlearning.pyt, {LATER_IN_TORCH}"
+FRAMEWORKS = {
+    "huggingface": f"from transformers import Trainer; import swarmlearning.hf_transformers, {LATER_IN_TORCH}",
+    "accelerate": f"import accelerate, swarmlearning.pyt, {LATER_IN_TORCH}",
+    "lightning": f"import lightning.pytorch, swarmlearning.lightning, {LATER_IN_TORCH}",
+}
+"""Imports what the ranks of a training need, once for all of them."""
+
 
 class Ranks:
-    """Starts the ranks of one training; only the first knows of the SL node."""
+    """Starts the ranks of one training with the command `python`; only the first knows of the SL node."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, python: str) -> None:
         self._directory = directory
+        self._python = python
         self._started: list[subprocess.Popen[str]] = []
 
     def run(self, sl: FakeSL, syncs: int = 2, size: int = 2, **variables: Any) -> list[tuple[int, str]]:
@@ -53,7 +64,7 @@ class Ranks:
             own = {"SWARM_CHANNEL": str(sl.path), "SWARM_RECONNECT_SECONDS": "0"} if rank == 0 else {}
             own |= {name: str(value) for name, value in variables.items()}
             script, *rest = map(str, arguments)
-            command = [sys.executable, str(SUPPORT / script), *rest]
+            command = [self._python, str(SUPPORT / script), *rest]
             self._started.append(
                 subprocess.Popen(command, env=shared | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             )
@@ -69,11 +80,26 @@ class Ranks:
             process.communicate()
 
 
+@pytest.fixture(scope="module")
+def torch_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A command that is used like `python`, whose scripts find PyTorch imported."""
+    with script_interpreter(tmp_path_factory.mktemp("python"), TORCH, {}) as python:
+        yield python
+
+
 @pytest.fixture
-def ranks(tmp_path: Path) -> Iterator[Ranks]:
-    made = Ranks(tmp_path)
-    yield made
-    made.end()
+def ranks(tmp_path: Path, torch_python: str) -> Iterator[Ranks]:
+    with ended(Ranks(tmp_path, torch_python)) as made:
+        yield made
+
+
+@contextmanager
+def ended(ranks: Ranks) -> Iterator[Ranks]:
+    """Ends these ranks with the block."""
+    try:
+        yield ranks
+    finally:
+        ranks.end()
 
 
 def lines(output: str, word: str) -> list[str]:
@@ -228,9 +254,13 @@ def test_the_death_of_a_rank_is_noticed_at_once_while_another_waits_for_other_si
         pytest.param("lightning", marks=needs("lightning")),
     ],
 )
-def test_the_ranks_of_a_framework_train_as_one_site(tmp_path: Path, ranks: Ranks, name: str) -> None:
+def test_the_ranks_of_a_framework_train_as_one_site(tmp_path: Path, name: str) -> None:
     """Those of the Trainer evaluate together: had only one of them begun to, it would wait for the other for ever."""
-    with FakeSL(tmp_path / "sl", merge=plus(1)) as sl:
+    with (
+        script_interpreter(tmp_path, FRAMEWORKS[name], {}) as python,
+        ended(Ranks(tmp_path, python)) as ranks,
+        FakeSL(tmp_path / "sl", merge=plus(1)) as sl,
+    ):
         (first, output), (second, other) = ranks.run_framework(sl, name)
         assert (first, second) == (0, 0), output + other
         assert len(sl.of(Open)) == 1
