@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from support.examples import stated_bar
-from support.processes import COMMAND
+from support.examples import imports, stated_bar
+from support.forking import NODES
+from support.processes import COMMAND, script_interpreter
 from swarmlearning.cli import demo
 from swarmlearning.cli.report import Report
 from swarmlearning.cli.runfolder import RunFolder
@@ -77,13 +78,14 @@ def test_a_demo_without_the_examples_is_refused_with_advice(monkeypatch: pytest.
 
 @pytest.mark.timeout(600)  # under 60 s on two idle cores
 def test_a_real_demo_keeps_its_promises(tmp_path: Path) -> None:
-    shown = subprocess.run(
-        [*COMMAND, "demo", "--runs-dir", tmp_path / "runs", "--no-live"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    with script_interpreter(tmp_path, f"{NODES}\n{imports('digits')}", {}) as python:
+        shown = subprocess.run(
+            [python, *COMMAND[1:], "demo", "--runs-dir", tmp_path / "runs", "--no-live"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
     assert shown.returncode == 0, shown.stdout
     assert "ledger verified" in shown.stdout
     report = json.loads((tmp_path / "runs" / "latest" / "report.json").read_text())

@@ -2,15 +2,23 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from support.processes import nodes_interpreter
 
 BENCH = Path(__file__).parents[2] / "bench"
 LIMIT_SECONDS = 110.0
 
 
 def run_script(script: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`bench/SCRIPT` with these options, and these variables beside the present ones, to its end."""
-    command = [sys.executable, str(BENCH / script), *options]
+    """`bench/SCRIPT` with these options, and these variables beside the present ones, to its end.
+
+    It is forked; what it starts and measures are programs of their own.
+    """
     variables = os.environ | environment
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False, env=variables)
+    with TemporaryDirectory() as folder:
+        command = [nodes_interpreter(Path(folder)), str(BENCH / script), *options]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False, env=variables
+        )

@@ -30,7 +30,8 @@ from typing import Self
 
 import msgspec
 
-SWARM = "swarmlearning.cli.main"
+COMMANDS = "swarmlearning.cli."
+SWARM = f"{COMMANDS}main"
 NODES = """
 import swarmlearning.cli.main, swarmlearning.cli.run, swarmlearning.cli.sn, swarmlearning.cli.sl
 import swarmlearning.sn.node, swarmlearning.sn.api.app, swarmlearning.sl.node, swarmlearning.bridge.bridge
@@ -47,7 +48,7 @@ class Request(msgspec.Struct):
     """A program to start: `python ARGUMENTS`, of which a swarm command or a script can be forked.
 
     It inherits a descriptor by each number in `descriptors`; without 0 its standard input is empty. `interpreter`: the
-    `sys.executable` of `swarm run`, which starts its nodes by it; that of the server when empty.
+    `sys.executable` of a swarm command, which starts nodes and scripts by it; that of the server when empty.
     """
 
     arguments: list[str]
@@ -133,7 +134,7 @@ class Server:
         """
         python = shlex.quote(sys.executable)
         stand_in = f'exec {python} -I -S {shlex.quote(str(STAND_IN))} {self.address.hex()} "$0" "$@"'
-        swarm = f'"-P -m {SWARM} "* | "-m {SWARM} "*'
+        swarm = f'"-P -m {COMMANDS}"* | "-m {COMMANDS}"*'
         path.write_text(f'#!/bin/sh\ncase "$*" in\n{swarm} | [!-]*) {stand_in} ;;\nesac\nexec {python} "$@"\n')
         path.chmod(0o700)
         return path
@@ -204,17 +205,21 @@ def _become(request: Request, received: Sequence[int]) -> None:
     os.umask(request.umask)
     os.chdir(request.directory)
     sys.argv = request.arguments[1:] if request.arguments[0] == "-P" else request.arguments
-    if request.interpreter and sys.argv[:3] == ["-m", SWARM, "run"]:
+    if request.interpreter and sys.argv[:2] == ["-m", SWARM]:
         sys.executable = request.interpreter
 
 
 def run() -> None:
-    """Runs the program that `sys.argv` names: the command `swarm` or a script."""
+    """Runs the program that `sys.argv` names: the command `swarm`, another module or a script."""
     if sys.argv[:2] == ["-m", SWARM]:
         from swarmlearning.cli.main import main
 
         sys.argv[:2] = ["swarm"]
         main()
+    elif sys.argv[0] == "-m":
+        module = sys.argv[1]
+        del sys.argv[0]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     else:
         sys.path[0] = str(Path(sys.argv[0]).parent)
         runpy.run_path(sys.argv[0], run_name="__main__")
