@@ -4,6 +4,9 @@ VENV := .venv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
+# Compiled modules are kept even where containers say otherwise: each process of a test would compile them anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo dist check test nightly tools frameworks lint pure coverage-client security simulate soak-sns \
 	bench-round bench-handoff bench-ledger bench-spam bench-failover bench-scale bench-start bench-adaptive bench-merge bench-merge-large bench-peers

@@ -177,7 +177,9 @@ def test_sites_with_different_frozen_keras_weights_send_different_digests(tmp_pa
         model.layers[0].trainable = trainable
         model.layers[0].set_weights([array * 0 + value for array in model.layers[0].get_weights()])
         with FakeSL(tmp_path) as sl:
-            fit(model, join(sl, SwarmCallback, onlyTrainable=True))
+            callback = join(sl, SwarmCallback, onlyTrainable=True)
+            callback.set_model(model)
+            callback.on_train_begin()
             digest = sl.of(Open)[0].fixed.frozen
         sl.path.unlink()
         assert isinstance(digest, str)

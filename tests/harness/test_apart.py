@@ -36,13 +36,17 @@ def suite(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_collecting_all_tests_imports_no_framework() -> None:
-    status, output = run_pytest("--collect-only", "-q", TESTS)
-    assert status == 0, output
-    packages = {package for needed in FRAMEWORKS.values() for package in needed}
-    assert packages & set(output.splitlines()[-1].split()) <= {"transformers"}  # torchmetrics imports it
-    for framework in FRAMEWORKS:
-        assert f"test_{framework}.py::in a process of its own" in output
+def test_a_run_whose_other_tests_import_a_framework_is_refused(suite: Path) -> None:
+    (suite / "jax.py").touch()
+    (suite / "test_other.py").write_text("import jax\n\ndef test_nothing():\n    pass\n")
+    status, output = run_pytest(suite, "--override-ini", f"pythonpath={suite}")
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert "collecting the tests has imported jax: import it in a test" in output
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_tests_of_each_framework_are_in_a_file_that_runs_in_a_process_of_its_own(framework: str) -> None:
+    assert list(TESTS.glob(f"*/test_{framework}.py"))
 
 
 def test_a_failure_in_a_process_of_its_own_is_a_failure_of_the_run(suite: Path) -> None:

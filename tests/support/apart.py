@@ -15,6 +15,9 @@ import pytest
 
 from support.tools import FRAMEWORKS, needs
 
+COLLECTED_WITH_OTHERS = {"transformers"}
+"""What other tests import too: torchmetrics does."""
+
 LONGEST = 900  # seconds that one file may take
 ENDED = "ended"
 """The property of such a test that holds what it did not run, and pytest's last line."""
@@ -28,6 +31,14 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     apart.add_marker(needs(framework))
     apart.add_marker(pytest.mark.timeout(0))  # each of its tests has its own
     return apart
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Raises `pytest.UsageError` if other tests have imported a framework, whose own tests run apart in vain."""
+    apart = {item.path.stem.removeprefix("test_") for item in session.items if isinstance(item, OwnProcess)}
+    packages = {package for framework in apart for package in FRAMEWORKS[framework]} - COLLECTED_WITH_OTHERS
+    if imported := sorted(packages & sys.modules.keys()):
+        raise pytest.UsageError(f"collecting the tests has imported {', '.join(imported)}: import it in a test")
 
 
 def is_all_that_runs(path: Path, config: pytest.Config) -> bool:
