@@ -11,6 +11,7 @@ from support.operating import Operator
 from support.processes import Processes
 from support.swarm import Gate, Swarm, assert_complete, has_models
 from swarmlearning.identity.workspace import Workspace
+from swarmlearning.tensors.digest import digest_file
 
 ROUNDS = ("--rounds", "2", "--min-peers", "2")
 
@@ -42,6 +43,25 @@ def test_a_stopped_training_ends_with_the_result_of_the_round_in_progress(swarm:
     assert "ends with the round in progress" in operator.does("contract", "stop", CONTRACT)
     assert_complete(sites)
     assert operator.run("contract", "stop", CONTRACT).wait() == 1
+
+
+def test_an_operator_fetches_the_newest_result_of_a_training_whole_or_not_at_all(
+    swarm: Swarm, gate: Gate, tmp_path: Path
+) -> None:
+    operator, to = Operator(swarm), tmp_path / "fetched" / "result.safetensors"
+    assert "there is no training contract" in operator.fails("contract", "result", CONTRACT, to)
+    sites = swarm.start_sites("--rounds", "3", "--min-peers", "2", "--hold-at", "2", "--gate", str(gate.path), count=2)
+    result = swarm.until(lambda state: state.rounds == 2).result
+    assert result is not None
+    digest = result.digest
+    assert digest in operator.does("contract", "result", CONTRACT, to)
+    assert digest_file(to).root == digest
+    assert [each.name for each in to.parent.iterdir()] == [to.name]
+    gate.let(2)
+    assert_complete(sites)
+    to.unlink()
+    assert "none of the SLs that hold the result" in operator.fails("contract", "result", CONTRACT, to)
+    assert not list(to.parent.iterdir())
 
 
 def test_sites_weigh_what_samples_they_state_under_a_contract_that_an_operator_has_created_so(

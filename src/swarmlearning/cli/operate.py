@@ -1,6 +1,8 @@
 """`swarm contract` and `swarm node`: what an operator does about trainings and nodes, and what there are."""
 
+import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -16,12 +18,15 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
 from swarmlearning.operator import acts
-from swarmlearning.views.names import displayed, fetch_addresses, node_names
+from swarmlearning.operator.session import acting
+from swarmlearning.views.names import displayed, escaped, fetch_addresses, node_names
 from swarmlearning.views.nodes import node_view
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting_in
 
-contract_app = typer.Typer(help="Training contracts: create, look at, stop or reset one.", no_args_is_help=True)
+contract_app = typer.Typer(
+    help="Training contracts: create, look at, stop or reset one, or fetch its result.", no_args_is_help=True
+)
 node_app = typer.Typer(help="The nodes of the network.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of the training contract.")]
@@ -125,6 +130,25 @@ def reset_contract(
 ) -> None:
     """Empty a training contract, so that its next run may begin."""
     perform(connection, lambda world: acts.reset_contract(world, name, forced=force))
+
+
+@contract_app.command("result")
+@command("swarm contract result")
+def fetch_result(
+    name: Name,
+    to: Annotated[Path, typer.Argument(help="The file to write, as: result.safetensors", dir_okay=False)],
+    connection: Connection,
+) -> None:
+    """Fetch the newest merged model of a training from a site that holds it, checked against the ledger."""
+    from swarmlearning.operator.results import READERS, fetch_result  # every `swarm` command would load numpy
+
+    async def fetch() -> str:
+        identity = connection.credentials.identity()
+        async with acting(connection.address, identity, connection.home, READERS) as operator:
+            found = await fetch_result(operator, identity, connection.sn_ip, name, to)
+        return f"contract {displayed(name)}  run {found.run}  round {found.round}  {found.digest}\nwritten to {to}"
+
+    print(escaped(asyncio.run(fetch()), keep="\n"))
 
 
 # --- nodes ----------------------------------------------------------------------------------------------------------

@@ -4,12 +4,12 @@ It verifies the chain as every node does, registers, sends, and leaves again; be
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from swarmlearning import __version__
-from swarmlearning.identity.certificates import common_name, role_of
+from swarmlearning.identity.certificates import Role, common_name, role_of
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Leave, Register
@@ -43,10 +43,14 @@ class Operator:
 
     async def perform(self, act: Act) -> int:
         """The height of the block in which the act stands. Raises `NodeError` with the ledger's reason."""
+        await self.register()
+        return await send(self._sender, act.contract, act.body)
+
+    async def register(self) -> None:
+        """Makes it a node of the network, unless it is one already. Raises `NodeError` with the ledger's reason."""
         if not self._registered:
             await send(self._sender, network.CONTRACT, self._register)
             self._registered = True
-        return await send(self._sender, act.contract, act.body)
 
     async def leave(self) -> None:
         """Ends the membership, if there is one."""
@@ -56,13 +60,15 @@ class Operator:
 
 
 @asynccontextmanager
-async def acting(address: str, identity: Identity, directory: Path) -> AsyncIterator[Operator]:
-    """An operator, named after its certificate, whose UID is kept in `directory`.
+async def acting(
+    address: str, identity: Identity, directory: Path, roles: Collection[Role] = OPERATORS
+) -> AsyncIterator[Operator]:
+    """An operator, or whoever else has a certificate for one of these roles, named after it; `directory` keeps its UID.
 
     Raises `NodeError`, `Unavailable` or `Refusal`.
     """
     role = role_of(identity.certificate)
-    if role not in OPERATORS:
+    if role not in roles:
         raise NodeError(
             f"{identity.cert_path} is a certificate for {role}; an operator needs one whose name begins with SWCI- or "
             "UI- (or OPERATOR-; for trying out: swarm cert --node SWCI-1)"
