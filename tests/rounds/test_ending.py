@@ -18,6 +18,7 @@ from swarmlearning.rounds.events import (
     Fail,
     Fetch,
     Fetched,
+    FetchFailed,
     Finish,
     MLDisconnected,
     Send,
@@ -195,6 +196,29 @@ def test_an_ml_process_whose_node_comes_back_after_all_others_have_ended_fails_w
     assert isinstance(failed, Fail)
     assert (failed.text, failed.over) == (MISSED_THE_END, True)
     assert node.handle(MLDisconnected(clean=False)) == [Finish()]
+
+
+def test_an_ml_process_does_not_wait_for_ever_for_a_final_model_that_only_false_holders_claim_to_have() -> None:
+    """The others have ended without it, since it could not store the model for long (seed 30005634)."""
+    node = submitted("c", "a", "b", "c")
+    play = node.play
+    play.open("x")
+    for uid in ("a", "b"):
+        play.close(uid)
+    play.publish()
+    play.report("a", "b")
+    play.missing("c", lasting=True)
+    play.report("x")
+    play.settle()
+    for uid in ("a", "b"):
+        play.set_attendance(uid, "left")
+    fetch = Fetch(merged(0), ("a", "b", "x"))
+    assert fetch in node.advance()
+    node.handle(FetchFailed(merged(0), "gone"))
+    assert fetch in node.fire("retry"), "it is tried again"
+    assert node.seconds("missed") == [600.0]
+    failed = [each for each in node.fire("missed") if isinstance(each, Fail)]
+    assert [(each.text, each.over) for each in failed] == [(MISSED_THE_END, True)]
 
 
 def test_an_ml_process_that_still_trains_learns_at_its_next_sync_that_training_is_over() -> None:

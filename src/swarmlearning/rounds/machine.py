@@ -68,7 +68,8 @@ from swarmlearning.rounds.watching import Watching
 from swarmlearning.views.training import Waiting, waiting
 
 MISSED_THE_END = (
-    "training is over: the other sites have ended with the final model while this one was away. Copy it from there"
+    "training is over: the other sites have ended with the final model while this one was away or could not get "
+    "it. Copy it from there"
 )
 
 
@@ -201,7 +202,7 @@ class RoundMachine:
         self._results.settle()
         if not latest.digest or latest.digest in self._facts.held:
             self._ml.serve(me, latest)
-        elif latest.digest not in self._facts.work.fetching and self._results.ended_elsewhere():
+        elif self._results.misses_the_end():
             self._ml.fail(MISSED_THE_END, over=True)
         else:
             self._results.fetch()

@@ -50,6 +50,17 @@ class Results:
             return False
         return alive(training).isdisjoint(result.holders)
 
+    def misses_the_end(self) -> bool:
+        """Returns whether this node does not get the final model any more, with which the others have ended.
+
+        Members that report to hold it and serve it to nobody are not waited for longer than the others wait.
+        """
+        training, digest = self._facts.training, self._facts.latest.digest
+        if training.result is None or digest in self._facts.held or not training.settled:
+            return False
+        fetching = digest in self._facts.work.fetching
+        return (not fetching and self.ended_elsewhere()) or self.others_had_time("missed")
+
     # --- having it --------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
@@ -219,8 +230,8 @@ class Results:
         if self.others_had_time("settle") and facts.uid not in result.impatient:
             facts.send(Settle(result.closed.number))
 
-    def others_had_time(self, purpose: Literal["settle", "finish"]) -> bool:
-        """Returns whether the others have had long enough for the final result, since this was first called."""
+    def others_had_time(self, purpose: Literal["settle", "finish", "missed"]) -> bool:
+        """Returns whether whoever lacks the final result has had long enough for it, since this was first called."""
         timer = Timer(purpose, NEVER, self._facts.latest.digest)
         return self._facts.timers.expired(timer, self._settings.settle_seconds(*self._usual()[:2]))
 
