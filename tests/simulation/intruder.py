@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from simulation.invariants import require
 from simulation.ledger import BEAT_SECONDS, Author
-from simulation.moves import LED, MOVE, Scene, session
+from simulation.moves import LED, MOVE, REFUSED, Scene, session
 from simulation.unsigned import papers
 from swarmlearning.ledger.bodies import Body, Leave, Register
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 
@@ -76,7 +78,7 @@ class Intruder:
             self._absent_until = self._swarm.clock.now + self._dice.uniform(0.0, ABSENCE_SECONDS)
             self._swarm.moves[name] += 1
         elif (found := MOVE[name](scene)) is not None:
-            self._send(name, *found)
+            self._send(name, *found, author=self._author_of(name), chain=self._chain_of(name))
         else:
             self._made -= 0.9
         self._made += 1.0
@@ -93,10 +95,25 @@ class Intruder:
             self._swarm.presence.renew(self.uid, self._author.incarnation)
         self._after(BEAT_SECONDS, self._beat)
 
-    def _send(self, name: str, contract: str, body: Body) -> None:
+    def _author_of(self, name: str) -> Author:
+        """Returns who the next transaction is said to be of: mostly this node."""
+        if name != "sends as another":
+            return self._author
+        uid = self._dice.choice(list(self._swarm.sites))
+        node = network.node(self._swarm.log.head.world, uid)
+        return Author(self._swarm.log, self._paper, uid, node.incarnation if node else 1, self._dice.randrange(2**20))
+
+    def _chain_of(self, name: str) -> Chain:
+        """Returns the chain that the next transaction follows: mostly the newest."""
+        chains = self._swarm.log.chains
+        return self._dice.choice(chains) if name == "sends what is old" else chains[-1]
+
+    def _send(
+        self, name: str, contract: str, body: Body, author: Author | None = None, chain: Chain | None = None
+    ) -> None:
         """Sends it by way of any SN; sometimes twice."""
         swarm, dice = self._swarm, self._dice
-        entry = self._author.write(swarm.log.head, contract, body)
+        entry = (author or self._author).write(chain or swarm.log.head, contract, body)
         for _ in range(2 if dice.random() < 0.05 else 1):
             sn: Sn = dice.choice(swarm.sns)
             if sn.alive:
@@ -105,5 +122,6 @@ class Intruder:
             self._after(dice.uniform(0.1, ABSENCE_SECONDS), self._register)
 
     def _answered(self, name: str, found: int | Rejection | None, judged_on: int) -> None:
+        require(name not in REFUSED or isinstance(found, Rejection), f"the ledger accepts what {self.uid} {name}")
         outcome = " (refused)" if isinstance(found, Rejection) else ""
         self._swarm.moves[f"{name}{outcome}"] += 1

@@ -45,10 +45,10 @@ Answer = Callable[[int | Rejection | None, int], None]
 class Author:
     """Writes transactions of one node incarnation."""
 
-    def __init__(self, log: "Log", kind: str, uid: str, incarnation: int) -> None:
+    def __init__(self, log: "Log", kind: str, uid: str, incarnation: int, sequence: int = 0) -> None:
         self._log, self._kind = log, kind
         self.uid, self.incarnation = uid, incarnation
-        self._sequence = 0
+        self._sequence = sequence
 
     def write(self, chain: Chain, contract: str, body: Body) -> SignedTransaction:
         self._sequence += 1

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 Move: TypeAlias = tuple[str, Body]
 """The contract and the body."""
 Cause: TypeAlias = Literal["lease", "progress", "overdue"]
+STRANGER: Final = "stranger"
+"""The UID of a node that nobody has registered."""
 ODD: Final[tuple[Mapping[str, Any], ...]] = (
     {"structure": "6" * 64},
     {"min_peers": 1},
@@ -194,7 +196,9 @@ def settle(scene: Scene) -> Move:
 
 def freeze(scene: Scene) -> Move | None:
     led = scene.led()
-    return (CONTRACT, Freeze(led.number, led.term, scene.some(), scene.some())) if led else None
+    return (
+        (CONTRACT, Freeze(led.number, led.term, (*scene.some(), STRANGER), (*scene.some(), STRANGER))) if led else None
+    )
 
 
 def publish_nothing(scene: Scene) -> Move | None:
@@ -254,6 +258,19 @@ def any_round(scene: Scene) -> Move:
     number, dice = scene.dice.choice((0, 7, 2**53 - 1)), scene.dice
     bodies = (Freeze(number, number), Progress(number, number, number), Missing(number), Settle(number))
     return CONTRACT, dice.choice(bodies)
+
+
+def name_stranger(scene: Scene) -> Move | None:
+    """Names a node that nobody has registered."""
+    led, dice = scene.led(), scene.dice
+    number, term = (led.number, led.term) if led else (0, 0)
+    nothing = Receipt("mean", (), (Exclusion(STRANGER, "non-finite", ""),))
+    stated: tuple[Move, ...] = (
+        (network.CONTRACT, Lost(STRANGER, 1)),
+        (network.CONTRACT, Back(STRANGER, 1)),
+        (CONTRACT, Publish(number, term, "", 0, nothing)),
+    )
+    return dice.choice(stated)
 
 
 def session_elsewhere(scene: Scene) -> Move:
@@ -319,12 +336,21 @@ MOVES: Final[Mapping[str, Mapping[str, Callable[[Scene], Move | None]]]] = {
         "freezes": freeze,
     },
     "spam": {"names any round": any_round, "opens a session elsewhere": session_elsewhere, "submits": submit},
+    "forge": {
+        "sends as another": report_performance,
+        "sends what is old": submit,
+        "names a stranger": name_stranger,
+        "submits": submit,
+    },
     "depose": {"deposes each honest leader": depose_honest},
     "mute": {"goes quiet": session},
     "govern": {"acts for its organisation": act, "answers a proposal": answer},
 }
-"""By kind. `registers anew` and `goes quiet` are the node's own, whatever stands beside them."""
+"""By kind. `registers anew` and `goes quiet` are the node's own, whatever stands beside them; `sends as another` names
+an honest site as its sender, and `sends what is old` follows a block of any height, also of a former run."""
+REFUSED: Final = ("sends as another", "names a stranger")
+"""Moves that the ledger always has to refuse."""
 LED: Final = ("freezes", "publishes nothing", "reports progress", "goes quiet")
 """What a node of any kind does as leader, too."""
-KINDS: Final = ("join", "vote", "state", "spam", "depose", "mute")
+KINDS: Final = ("join", "vote", "state", "spam", "forge", "depose", "mute")
 MOVE: Final = {move: compose for moves in MOVES.values() for move, compose in moves.items()}

@@ -274,7 +274,7 @@ class Swarm:
         return outcome
 
     def _outcome(self) -> str:
-        if self._waits or (self.intruders and self.training.rounds > MOST_ROUNDS and not self._able(self.training)):
+        if self._waits or (self.intruders and self.training.rounds > MOST_ROUNDS and not self.can_go_on(self.training)):
             return "waits"
         if all(site.dead for site in self.sites.values()):
             return "gone"
@@ -293,7 +293,7 @@ class Swarm:
             self._progress = (state, self.clock.now)
         since = self.clock.now - max(self._progress[1], self._healed_at)
         if since > WAITING_BOUND:
-            able = self._able(training)
+            able = self.can_go_on(training)
             require(not able or since <= self._bound(), f"no progress for {since:.0f} s: {self._text()}")
             if not able and not any(site.jammed for site in self.sites.values()):
                 self._check_waiting()
@@ -308,17 +308,17 @@ class Swarm:
             return TRICKLE_BOUND
         return SILENT_BOUND if any(map(is_deposed_at_work, self._scenario.plans)) else ROUND_BOUND
 
-    def _able(self, training: Training) -> bool:
+    def can_go_on(self, training: Training) -> bool:
         """Returns whether the sites left can go on: enough of them, one that may lead, and the model to go on from."""
         out = [site for site in self.sites.values() if site.dead or site.jammed or not site.serves]
         here = [site for site in self.sites.values() if site not in out and not site.came_too_late]
+        if training.over:
+            here = [site for site in here if site.uid in training.members]  # nobody joins any more
         result, jammed = training.result, any(site.jammed for site in self.sites.values())
         base = training.round.base if training.round and result is None else ""
         needed = result.digest if result and jammed else base  # else all can say that they miss it
         if training.over and jammed:
             return False  # who is there has to have the final model
-        if training.over and not any(site.uid in training.members for site in here):
-            return False  # nobody can settle it
         model = not needed or any(needed in site.store.whole for site in here if site.alive)
         if not model and result is None:  # a base that fewer may have than miss it is done without
             model = len(here) > sum(not site.dead for site in out)

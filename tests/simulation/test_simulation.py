@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from simulation.__main__ import simulate, trace
+from simulation.__main__ import random_swarm, simulate, trace
 from simulation.faults import FAULTS
-from simulation.moves import MOVE
+from simulation.moves import MOVE, REFUSED
+from simulation.unsigned import signatures_unchecked
 from swarmlearning.ledger.contracts.training import transactions, transitions
 from swarmlearning.ledger.contracts.training.state import Round, Training
 
@@ -39,7 +41,7 @@ LASTING = {
     "slow training",
     "trickle",
 }
-MOVES_WITHOUT_EFFECT = {"voids", "reports another lost", "opens a session elsewhere"}
+MOVES_WITHOUT_EFFECT = {*REFUSED, "voids", "reports another lost", "opens a session elsewhere"}
 """Moves of adversarial nodes that the ledger always refuses."""
 RARE_MOVES = {"settles"}
 """Moves for which a chunk of seeds may have no occasion."""
@@ -75,6 +77,18 @@ def test_the_same_seed_is_the_same_run_in_every_process() -> None:
     paths = {"PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONHASHSEED": "1"}
     again = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, check=True)
     assert again.stdout.splitlines() == [*trace(2), *trace(3)]
+
+
+def test_sites_that_have_not_joined_by_the_end_of_a_training_are_not_expected_to_settle_it() -> None:
+    with signatures_unchecked():
+        swarm = random_swarm(2)
+        assert swarm.run() == "complete"
+    first, *_ = swarm.sites
+    training = swarm.training
+    of_one = msgspec.structs.replace(training, members={first: training.members[first]})
+    assert swarm.min_peers > 1
+    assert swarm.can_go_on(training)
+    assert not swarm.can_go_on(of_one)
 
 
 def test_a_violation_names_the_seed_and_shows_its_last_steps_and_how_to_see_it_again(
