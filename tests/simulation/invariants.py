@@ -142,12 +142,12 @@ class Witness:
             assert before.round is not None
             holding = holders = alive.difference(before.round.base_missing)
             given_up = alive.intersection(before.round.base_given_up)
-        few = bool(given_up) and (len(holding) < self._min_peers or len(holders) < len(given_up))
+        few = bool(given_up) and (not self._enough(holding) or len(holders) < len(given_up))
         if self._swarm.intruders:
             honest = alive.intersection(self._sites)
             # Where they cannot go on without the others anyway, these may have the round made again (seed 30008664).
-            go_on = self._swarm.enough([self._sites[uid] for uid in honest])
-            require(not go_on or not honest <= holding, f"round {number} is void although no honest site misses it")
+            harmless = not self._enough(honest) or not honest <= holding
+            require(harmless, f"round {number} is void although no honest site misses it")
             few = True
         require(not holding or few, f"round {number} is void although {holding} have not said that they miss it")
         if before.result is not None:
@@ -155,6 +155,10 @@ class Witness:
             self._terms.pop((before.run, number + 1), None)
         kept = number if after.round and after.round.base else 0  # without a base all that was learned is lost
         self._taken = {digest: taken for digest, taken in self._taken.items() if taken < kept}
+
+    def _enough(self, uids: Iterable[str]) -> bool:
+        """True if the honest sites among these can go on by themselves."""
+        return self._swarm.enough([self._sites[uid] for uid in uids if uid in self._sites])
 
     def _advanced(self, before: Training, after: Training) -> None:
         was, now = before.round, after.round
