@@ -107,6 +107,62 @@ async def test_what_is_passed_over_is_replaced_by_the_next_entry_for_all(
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def test_an_sn_on_a_chain_of_its_own_replaces_no_block_of_the_others(cluster: Cluster, tmp_path: Path) -> None:
+    one, two, _ = make_logs(cluster, tmp_path)
+    head = await one.append(EMPTY, b"genesis")
+    assert await two.read(0, 10) == [b"genesis"]
+    mine = await two.append(head, b"first")
+    written = Head(1, sha256(b"another first").hexdigest())
+    assert await cluster.hosts[2].gateway.transact(
+        [], [put(_key(1), b"another first"), put(HEAD_KEY, _encode(written))]
+    )
+    assert (await one.read(1, 10)) == [b"another first"]
+    await one.append(written, b"second")
+    assert await two.read(2, 10) == [b"second"]
+    await two.pass_over(2)  # it does not follow its head
+    with pytest.raises(ConflictError, match="block 1 of the log is another one than this SN's"):
+        await two.append(mine, b"own second")
+    assert await one.read(0, 10) == [b"genesis", b"another first", b"second"]
+
+
+@pytest.mark.parametrize("watching", [True, False])
+async def test_what_is_held_is_not_read_or_replaced_until_it_is_released(
+    cluster: Cluster, tmp_path: Path, watching: bool
+) -> None:
+    one, two, _ = make_logs(cluster, tmp_path)
+    tasks = [asyncio.create_task(two.run())] if watching else []
+    head = await one.append(EMPTY, b"genesis")
+    await two.wait_for_append(-1) if watching else None
+    assert await two.read(0, 10) == [b"genesis"]
+    await one.append(head, b"ahead")
+    await two.wait_for_append(0) if watching else None
+    assert await two.read(1, 10) == [b"ahead"]
+    await two.hold(1)
+    assert await two.read(1, 10) == []
+    with pytest.raises(ConflictError):
+        await two.append(head, b"instead")
+    assert await two.read(1, 10) == []
+    await two.release(1)
+    assert await two.read(1, 10) == [b"ahead"]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_what_was_held_is_replaced_once_it_is_passed_over(cluster: Cluster, tmp_path: Path) -> None:
+    one, two, three = make_logs(cluster, tmp_path)
+    head = await one.append(EMPTY, b"genesis")
+    for log in (two, three):
+        assert await log.read(0, 10) == [b"genesis"]
+    await one.append(head, b"ahead")
+    for log in (two, three):
+        assert await log.read(1, 10) == [b"ahead"]
+        await log.hold(1)
+    await two.pass_over(1)
+    await two.append(head, b"instead")
+    assert await three.read(1, 10) == [b"instead"]
+
+
 async def test_blocks_that_etcd_has_deleted_come_from_other_sns(cluster: Cluster, tmp_path: Path) -> None:
     full = make_logs(cluster, tmp_path)[0]
     head = EMPTY

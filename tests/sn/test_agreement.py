@@ -11,13 +11,15 @@ from support.governed import three
 from support.mining import Site
 from support.network import read
 from swarmlearning.api.answers import BlockState
-from swarmlearning.api.client import SnClient, Unavailable
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger import block
-from swarmlearning.ledger.bodies import Consent, Recover
+from swarmlearning.ledger.bodies import Body, Consent, Equivocation, Recover
+from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.recovery import Start, named_in, statement
 from swarmlearning.node.errors import NodeError
-from swarmlearning.sn.agreement import Agreement, judge, recovery_excluding
+from swarmlearning.sn.agreement import Agreement, Propose, judge, recovery_excluding
+from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.recent import State
 
 MINE = State(7, "a" * 64, "1" * 64)
@@ -67,11 +69,23 @@ class Sn:
 
     async def block(self, height: int) -> bytes:
         self.requested += 1
+        if height >= len(self._blocks):
+            raise Refusal("no-block", "not here", 0)
         return self._blocks[height]
 
 
 def as_clients(*sns: Sn) -> list[SnClient]:
     return cast(list[SnClient], list(sns))
+
+
+def miner_proposes(site: Site, miner: Miner, proposed: list[Body]) -> Propose:
+    """Returns what proposes for `sn-2` through its own miner, and notes it in `proposed`."""
+
+    async def propose(contract: str, body: Body) -> int:
+        proposed.append(body)
+        return await miner.commit(site.ledger.write("sn-2", contract, body))
+
+    return propose
 
 
 def sealed_wrongly(site: Site) -> bytes:
@@ -85,7 +99,7 @@ async def test_an_sn_that_all_others_contradict_ends_at_the_next_void_block() ->
     site = Site()
     async with site.miner("sn-2") as miner:
         others = as_clients(Sn(FORKED, [], []), Sn(FORKED, [], []), Sn(None, [], []))
-        agreement = asyncio.create_task(Agreement("sn-2", miner, lambda: others).run())
+        agreement = asyncio.create_task(Agreement("sn-2", miner, lambda: others, miner_proposes(site, miner, [])).run())
         head = await site.log.head()
         await site.log.append(head, sealed_wrongly(site))
         with pytest.raises(NodeError, match="this SN is at fault"):
@@ -130,3 +144,25 @@ async def test_an_sn_believes_a_recovery_that_excludes_it_only_with_the_signatur
         raw = chain.seal([signed], chain.world, chain.next_time(ledger.clock), "sn-1", sn.signer).raw
         others = as_clients(Sn(None, [claim], [*ledger.blocks, raw]))
         assert (await recovery_excluding("sn-2", chain, others) is not None) is believed
+
+
+async def test_an_sn_that_finds_two_sealed_blocks_of_one_height_proves_that_on_the_ledger() -> None:
+    site = Site()
+    site.ledger.join("sn-3", "SN")
+    signed = site.announcement()
+    shown = [*site.log.entries, site.ledger.seal(signed, sealer="sn-3")]
+    site.ledger.clock += 1_000
+    await site.log.append(await site.log.head(), site.ledger.seal(signed, sealer="sn-3"))
+    proposed: list[Body] = []
+    async with site.miner("sn-2") as miner:
+        height = miner.chain.height
+        state = State(height, sha256(shown[-1]), "1" * 64)
+        others = as_clients(Sn(state, [], shown), Sn(miner.state(height), [], site.log.entries))
+        comparing = asyncio.create_task(
+            Agreement("sn-2", miner, lambda: others, miner_proposes(site, miner, proposed)).run()
+        )
+        miner._doubt.set()
+        await miner.reached(height + 1)
+        comparing.cancel()
+        assert [type(body) for body in proposed] == [Equivocation]
+        assert [sn.uid for sn in network.admitted(miner.chain.world)] == ["sn-1", "sn-2"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from support.mining import MemoryLog, Site, Step, full_disk
-from support.network import read
+from support.network import read, resealed
 from swarmlearning.ledger.block import seal
 from swarmlearning.ledger.bodies import Announce, Register
 from swarmlearning.ledger.chain import Chain
@@ -114,7 +114,11 @@ def foreign_block(site: Site) -> bytes:
     return seal(header, [], site.ledger.actors["sl-0"].signer).raw
 
 
-@pytest.mark.parametrize("junk", [lambda site: b"not a block", cut_block, foreign_block])
+def block_of_another_chain(site: Site) -> bytes:
+    return resealed(site.ledger, site.announcement(), by="sn-2", previous="0" * 64)
+
+
+@pytest.mark.parametrize("junk", [lambda site: b"not a block", cut_block, foreign_block, block_of_another_chain])
 async def test_junk_in_the_log_is_passed_over_and_wastes_no_height(junk: Callable[[Site], bytes]) -> None:
     site = Site()
 

@@ -99,6 +99,12 @@ def read_header(raw: bytes) -> Header:
     return _open(raw, MAX_BLOCK)[1]
 
 
+def signed_header(raw: bytes) -> tuple[Header, str]:
+    """The header of a block and its signed form, both unverified. Raises `MalformedError`."""
+    document, header = _open(raw, MAX_BLOCK)
+    return header, document.header
+
+
 def _open(raw: bytes, limit: int) -> tuple[_Document, Header]:
     if len(raw) > limit:
         raise MalformedError(f"block of {len(raw)} bytes; at most {limit} are allowed")

@@ -190,7 +190,7 @@ class Chain:
             return
         text = f"block {height} follows {previous[:12]}, the head here is {self.height} {self.hash[:12]}"
         if height == self.height + 1 and _fits_seal(block, self.world):
-            raise ForkError(text)
+            raise ForkError(f"{text}; SN {block.header.sealer} has sealed it")
         raise self._unsealed(text)
 
     def _version(self, version: int) -> Rules:

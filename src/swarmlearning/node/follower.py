@@ -15,6 +15,7 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.node.clocks import AheadError, NodeClock
+from swarmlearning.node.equivocation import Seals
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.snpool import SnPool
 
@@ -48,12 +49,18 @@ class Follower:
         self._order = list(addresses)
         self._distrusted: set[str] = set()
         self._turned = asyncio.Event()
-        self._clock = NodeClock(lambda: [self._pool.client(address) for address in self._order])
+        self._clock = NodeClock(lambda: self.clients)
+        self.seals = Seals()
 
     @property
     def client(self) -> SnClient:
         """The SN in use."""
         return self._pool.client(self._order[0])
+
+    @property
+    def clients(self) -> list[SnClient]:
+        """All SNs known."""
+        return [self._pool.client(address) for address in self._order]
 
     def turn_to_next(self) -> SnClient:
         """Moves on to another SN; with one only, the same again."""
@@ -186,6 +193,7 @@ class Follower:
             logger.error("block %d is void: %s", step.chain.height, step.void)
         if step.chain.height == 0:
             self._pin(step.chain.network_id, network.network(step.chain.world).name)
+        self.seals.add(raw)
         await self._advance(step.chain)
         if any(isinstance(tx.content.body, MOVES) for tx in step.block.transactions):
             self._learn_addresses()

@@ -34,6 +34,7 @@ from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.checkpoints import Checkpoints
+from swarmlearning.node.comparing import Comparison
 from swarmlearning.node.credentials import model_turn, share_of
 from swarmlearning.node.cutting import cut_off_refused
 from swarmlearning.node.datadir import DataDirectory
@@ -155,7 +156,8 @@ async def _take_part(
     try:
         async with asyncio.TaskGroup() as tasks, health:
             works = (_follow(follower, driver), checkpoints.keep(follower), trust_authorities(tls, follower))
-            ends = (cut_off_refused(server, follower), _end_when(superseded))
+            comparing = Comparison(follower, sender.author).run()
+            ends = (cut_off_refused(server, follower), _end_when(superseded), comparing)
             background = [tasks.create_task(work) for work in (*works, *ends)]
             await follower.reached(height)
             background.append(tasks.create_task(warn_of_authorities(lambda: follower.chain.world)))

@@ -7,7 +7,7 @@ operator has restarted the network from one survivor (`swarm sn recover`) the ot
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -20,8 +20,11 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Recovery
 from swarmlearning.ledger.contracts.network.recovery import Start, check_agreed
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.node.equivocation import KEPT, Seals
 from swarmlearning.node.errors import NodeError
+from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.recent import State
 from swarmlearning.sn.remote import Others
@@ -30,15 +33,24 @@ logger = logging.getLogger("swarm.SN")
 
 COMPARE_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
+MOST_COMPARED = 4
+"""Other chains that are compared block by block."""
+
+Propose = Callable[[str, Body], Awaitable[int]]
+"""Submits a transaction to a contract. Raises `Rejection` or `OrderingError`."""
 
 
 class Agreement:
-    """Compares the SN `uid` with the others: every few seconds, and at once after a void block."""
+    """Compares the SN `uid` with the others: every few seconds, and at once after a void block.
 
-    def __init__(self, uid: str, miner: Miner, others: Others) -> None:
+    `propose` sends what it finds to the ledger: that an SN has sealed two blocks for one height.
+    """
+
+    def __init__(self, uid: str, miner: Miner, others: Others, propose: Propose) -> None:
         self._uid = uid
         self._miner = miner
         self._others = others
+        self._propose = propose
         self.alarm = ""
 
     async def run(self) -> None:
@@ -53,12 +65,27 @@ class Agreement:
                 )
             mine = self._miner.state(self._miner.chain.height)
             assert mine is not None
-            fault = judge(mine, await _states(mine.height, clients))
+            states = await _states(mine.height, clients)
+            await self._prove(mine, states)
+            fault = judge(mine, [state for _, state in states])
             if fault.final:
                 raise NodeError(fault.text)
             if fault.text and fault.text != self.alarm:
                 logger.error("%s", fault.text)
             self.alarm = fault.text
+
+    async def _prove(self, mine: State, states: Sequence[tuple[SnClient, State]]) -> None:
+        """Sends a proof against the SN that has sealed two blocks, where another SN's chain parts from this one's."""
+        seals = Seals()
+        for client, _ in [each for each in states if each[1].hash != mine.hash][:MOST_COMPARED]:
+            for raw in await self._miner.blocks(max(0, mine.height + 1 - KEPT), KEPT):
+                seals.add(raw)
+            if (proof := (await seals.parting(client)).proof) is not None:
+                try:
+                    await self._propose(network.CONTRACT, proof)
+                except (Rejection, OrderingError) as error:
+                    logger.warning("an SN has sealed two blocks for one height, which cannot be recorded: %s", error)
+                return
 
 
 class Fault(NamedTuple):
@@ -144,12 +171,12 @@ async def _recoveries(clients: Sequence[SnClient]) -> list[tuple[SnClient, list[
     return list(zip(clients, await asyncio.gather(*map(request, clients)), strict=True))
 
 
-async def _states(height: int, clients: Sequence[SnClient]) -> list[State]:
-    async def request(client: SnClient) -> list[State]:
+async def _states(height: int, clients: Sequence[SnClient]) -> list[tuple[SnClient, State]]:
+    async def request(client: SnClient) -> list[tuple[SnClient, State]]:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 found = await client.state(height)
-                return [State(found.height, found.hash, found.state_hash)]
+                return [(client, State(found.height, found.hash, found.state_hash))]
         except (Unavailable, Refusal, TimeoutError):
             return []
 

@@ -156,7 +156,7 @@ class _Sn:
         self._placed = False
         self._host = ""  # where it listens, even when others reach it elsewhere
         self._listens = ""  # its API there
-        self._agreement = Agreement(place.uid, self._miner, self._peers)
+        self._agreement = Agreement(place.uid, self._miner, self._peers, self._registration.propose)
         self._checkpoints = Checkpoints(settings.data_dir)
         self._resumed: Chain | None = None
 

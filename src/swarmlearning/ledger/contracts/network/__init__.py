@@ -10,13 +10,14 @@ process registers with a higher incarnation; from then on the older process of t
 are refused.
 
 An SN that has sealed a void block is in *quarantine*: its state or its program is not that of the others; so is one
-whose block was refused, since its time was far ahead. It seals no more, votes no more and is not believed, until
-operators lift that (`LiftQuarantine`); nor may another SN of its identity be registered until then.
+whose block was refused, since its time was far ahead, or that has sealed two blocks for one height. It seals no more,
+votes no more and is not believed, until operators lift that (`LiftQuarantine`); nor may another SN of its identity be
+registered until then.
 
 Entries of the world: `network`, `organisation/<id>`, `authority/<thumbprint>`, `certificate/<thumbprint>`,
-`node/<uid>`, `window/<uid>`, `quarantine/<uid>`, `refused/<uid>`, `recovery/<height>`, `policy/<act>`,
-`proposal/<number>`, `usage/<organisation>`. This page has the names that readers need; handlers are in the modules
-beside.
+`node/<uid>`, `window/<uid>`, `quarantine/<uid>`, `refused/<uid>`, `equivocation/<uid>`, `recovery/<height>`,
+`policy/<act>`, `proposal/<number>`, `usage/<organisation>`. This page has the names that readers need; handlers are in
+the modules beside.
 """
 
 from swarmlearning.ledger.contracts.network.replay import is_used

@@ -209,6 +209,13 @@ class RefuseBlock(Body, frozen=True):
     objections: Annotated[tuple[Objection, ...], msgspec.Meta(max_length=MAX_OBJECTIONS)]
 
 
+class Equivocation(Body, frozen=True):
+    """An SN has sealed two blocks for one height: the headers of both, as it has signed them."""
+
+    first: Annotated[str, msgspec.Meta(max_length=8 * 1024)]
+    second: Annotated[str, msgspec.Meta(max_length=8 * 1024)]
+
+
 class Lost(Body, frozen=True):
     """A node's lease is gone, or (reported by the node itself) its ML process is: it is not waited for."""
 

@@ -17,6 +17,7 @@ from swarmlearning.ledger.contracts.contract import (
     TxContext,
 )
 from swarmlearning.ledger.contracts.network import (
+    equivocation,
     members,
     objecting,
     policies,
@@ -32,6 +33,7 @@ from swarmlearning.ledger.contracts.network.bodies import (
     AdmitOrganisation,
     Announce,
     Back,
+    Equivocation,
     Genesis,
     Leave,
     LiftQuarantine,
@@ -85,6 +87,7 @@ class NetworkContract:
         "absence": state.Absence,
         "reports": state.Reports,
         "refused": state.RefusedBlock,
+        "equivocation": state.TwoSeals,
         "recovery": state.Recovery,
         "policy": state.Policy,
         "proposal": state.Proposal,
@@ -98,6 +101,7 @@ class NetworkContract:
         Lost: Rule(watching.report, Permission(ANY, of_others=SN)),
         Back: Rule(watching.report, Permission(ANY, of_others=SN)),
         Recover: Rule(recovery.recover, Permission(SN)),
+        Equivocation: Rule(equivocation.record, Permission(ANY)),
         RefuseBlock: Rule(objecting.refuse_block, Permission(SN)),
         Renew: Rule(registration.renew, Permission(ANY)),
         **{body: Rule(change, Permission(OPERATORS), act) for body, (change, act) in _ACTS.items()},

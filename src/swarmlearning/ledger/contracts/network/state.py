@@ -114,6 +114,15 @@ class RefusedBlock(msgspec.Struct, frozen=True):
     by: tuple[str, ...]
 
 
+class TwoSeals(msgspec.Struct, frozen=True):
+    """The newest proof that an SN has sealed two blocks for one height: both signed headers, sent by the node `by`."""
+
+    height: int
+    first: str
+    second: str
+    by: str
+
+
 class Reports(msgspec.Struct, frozen=True):
     """The SNs (UIDs) that report of a node the contrary of what is recorded: lost, or back. Not enough of them yet."""
 

@@ -1,0 +1,76 @@
+"""The comparison of the chain that a node follows with those of all SNs: one SN cannot show it a chain of its own.
+
+An SN that has sealed blocks of both is proved to deceive; the proof goes to the ledger of the others, as a transaction
+that follows from the last block that both chains have.
+"""
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
+from swarmlearning.node.equivocation import Parting
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.follower import Follower
+from swarmlearning.node.sender import Author
+
+logger = logging.getLogger("swarm.chain")
+
+COMPARE_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
+MOST_COMPARED = 4
+"""Other chains that are compared block by block."""
+
+
+class Comparison:
+    """Compares the follower's chain with the SNs'; `author` signs what it finds."""
+
+    def __init__(self, follower: Follower, author: Author) -> None:
+        self._follower = follower
+        self._author = author
+
+    async def run(self) -> None:
+        """Compares every few seconds until cancelled. Raises `NodeError` where most SNs have another chain."""
+        while True:
+            await asyncio.sleep(COMPARE_SECONDS)
+            await self.compare()
+
+    async def compare(self) -> None:
+        """Compares once. Raises `NodeError` where more than half of the known SNs have another block at the head."""
+        chain, clients = self._follower.chain, self._follower.clients
+        found = await asyncio.gather(*(_differs(client, chain) for client in clients))
+        differing = [client for client, differs in zip(clients, found, strict=True) if differs]
+        for client in differing[:MOST_COMPARED]:
+            parting = await self._follower.seals.parting(client)
+            if parting.proof is not None:
+                await self._send(chain, parting, differing)
+                break
+        if 2 * len(differing) > len(clients):
+            raise NodeError(
+                f"block {chain.height} of this node differs from that of {len(differing)} of {len(clients)} SNs: it "
+                "has followed an SN with a chain of its own. Start it again with the address of another SN"
+            )
+
+    async def _send(self, chain: Chain, parting: Parting, differing: list[SnClient]) -> None:
+        assert parting.proof is not None
+        common = replace(chain, height=parting.height, hash=parting.hash) if parting.height >= 0 else chain
+        signed = self._author.write(common, network.CONTRACT, parting.proof)
+        logger.error("an SN has sealed two blocks for one height above block %d: the proof is sent", common.height)
+        for client in (*differing, *self._follower.clients):
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await client.submit(signed.raw)
+                return
+            except (Unavailable, Refusal, TimeoutError) as error:
+                logger.debug("%s", error)
+
+
+async def _differs(client: SnClient, chain: Chain) -> bool:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            stance = await client.stance(chain.height)
+    except (Unavailable, Refusal, TimeoutError):
+        return False
+    return not stance.objection and stance.block != chain.hash
