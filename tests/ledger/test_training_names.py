@@ -127,6 +127,18 @@ def test_a_training_that_has_enough_organisations_left_waits_for_them(ledger: Le
     assert text(ledger).endswith("round 0 waits for 1 more, sites of 1 more organisation")
 
 
+def test_a_training_whose_sites_of_an_organisation_have_all_been_revoked_states_that_others_have_to_join() -> None:
+    organisations = {"a": "one", "b": "two", "c": "two"}
+    play = Play("a", "b", organisations=organisations, charter=Charter(owner="one", min_organisations=2))
+    assert "have to join" not in play.text
+    play.shut_out("b")
+    assert "waiting for a, b (left since " in play.text
+    assert "sites of 1 more organisation have to join, since all sites of others have left, or operators" in play.text
+    assert "`swarm contract reset contract --force`" in play.text
+    play.open("c")
+    assert "have to join" not in play.text
+
+
 def test_sites_of_a_retired_organisation_that_have_finished_count_at_the_end_of_training() -> None:
     organisations = {"a": "one", "b": "two", "c": "three"}
     play = Play(*"abc", organisations=organisations, charter=Charter(owner="one", min_organisations=2))

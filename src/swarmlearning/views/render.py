@@ -77,14 +77,23 @@ def _state_text(facts: Waiting, names: Names, addresses: Names | None) -> str:
 
 
 def _in_vain(facts: Waiting) -> str:
-    if not facts.retired:
-        return ""
     name = displayed(facts.contract)
+    if not facts.retired:
+        return _until_others_join(facts, name)
     return (
         f"; a round needs sites of {facts.need_organisations} organisations, and never gets them: "
         f"{listed(list(facts.retired))} of the contract's members take no part in the network any more. Operators end "
         f"this training with `swarm contract reset {name} --force`, and name its members anew with `swarm contract "
         f"create {name}`"
+    )
+
+
+def _until_others_join(facts: Waiting, name: str) -> str:
+    if not facts.to_join:
+        return ""
+    return (
+        f"; sites of {facts.to_join} more organisation{'s' * (facts.to_join != 1)} have to join, since all sites of "
+        f"others have left, or operators end this training with `swarm contract reset {name} --force`"
     )
 
 

@@ -111,7 +111,8 @@ class Waiting(msgspec.Struct, frozen=True):
     `have` of `need` (minPeers) sessions are open while `opening`; from then on `have` models are in. They are of
     `have_organisations`, and have to be of `need_organisations` (1: of any). `since_ms` is when the round opened;
     `leader` is empty while there is none. `stopping`: training ends with this round. `retired`: the contract's members
-    that take no part in the network any more, where those that are left are fewer than a round needs.
+    that take no part in the network any more, where those that are left are fewer than a round needs. `to_join`: of so
+    many more organisations sites have to join, since all sites of others have left.
     """
 
     contract: str
@@ -128,6 +129,7 @@ class Waiting(msgspec.Struct, frozen=True):
     have_organisations: int = 0
     need_organisations: int = 1
     retired: tuple[str, ...] = ()
+    to_join: int = 0
 
 
 def main_contract(world: World) -> str:
@@ -166,7 +168,9 @@ def waiting(state: Training) -> Waiting:
             if uid not in current.submissions or _is_unreachable(state, current, uid)
         ),
     )
-    return _with_organisations(state, facts, current.counted)
+    staying = organisations_of(state, [uid for uid, one in state.members.items() if one.attendance != "left"])
+    to_join = max(0, needed_organisations(state) - len(staying))
+    return msgspec.structs.replace(_with_organisations(state, facts, current.counted), to_join=to_join)
 
 
 def _with_organisations(state: Training, facts: Waiting, uids: Collection[str]) -> Waiting:
