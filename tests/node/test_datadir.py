@@ -58,11 +58,31 @@ def test_a_data_directory_is_pinned_to_one_network(tmp_path: Path) -> None:
     with DataDirectory(tmp_path) as place:
         assert place.network == A
         place.pin(A, "hospitals")
-        with pytest.raises(NodeError, match=r"belongs to network 'hospitals' .* found network 'banks'") as refused:
+        with pytest.raises(NodeError, match=r"belongs to network 'hospitals', .* found network 'banks'") as refused:
             place.pin(B, "banks")
         assert place.network == A
-    for part in (A[:16], B[:16], str(tmp_path / "node.json"), "or use another --data-dir"):
+    for part in (A, B, f"use another --data-dir; where the old network is gone for good, delete {tmp_path}/node.json"):
         assert part in str(refused.value)
+
+
+def test_a_network_that_is_named_before_the_first_contact_is_the_only_one_to_join(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path, A) as place:
+        for join in (place.require, place.pin):
+            with pytest.raises(NodeError, match=rf"--network-id names network {A}, but found network 'banks', {B}: "):
+                join(B, "banks")
+        assert place.network == ""
+        place.pin(A, "hospitals")
+    with DataDirectory(tmp_path, A) as place:
+        assert place.network == A
+
+
+def test_a_node_that_belongs_to_another_network_than_the_one_named_does_not_start(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path) as place:
+        place.pin(A, "hospitals")
+    with pytest.raises(NodeError, match=rf"names network {B}, but .* network 'hospitals', {A}: .* delete {tmp_path}/n"):
+        DataDirectory(tmp_path, B).__enter__()
+    with DataDirectory(tmp_path, A) as place:
+        assert place.incarnation == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"nonsense", b'{"uid": 1}', b"\xff\xfe"])

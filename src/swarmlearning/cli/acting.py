@@ -22,7 +22,8 @@ logger = logging.getLogger("swarm.operator")
 def verified(connection: Connection) -> Chain:
     """The ledger as it stands, verified here. Raises `UserError`."""
     kept = connection.directory / VERIFIED
-    recorder, problem = asyncio.run(read_remote(connection.address, connection.credentials.identity(), kept))
+    identity, network_id = connection.credentials.identity(), connection.network_id
+    recorder, problem = asyncio.run(read_remote(connection.address, identity, kept, network_id))
     if problem:
         raise NodeError(f"the ledger of the SN at {connection.address} cannot be used: {problem}; name another SN")
     if recorder.void:
@@ -34,7 +35,8 @@ def perform(connection: Connection, compose: Callable[[World], Act]) -> None:
     """Sends an act and prints what it did, or who has to agree first. Raises `UserError`."""
 
     async def send() -> str:
-        async with acting(connection.address, connection.credentials.identity(), connection.home) as operator:
+        identity, home = connection.credentials.identity(), connection.home
+        async with acting(connection.address, identity, home, connection.network_id) as operator:
             act = compose(operator.chain.world)
             height = await operator.perform(act)
             proposal = proposal_of(operator.chain.world, act.contract, act.body, operator.chain.time_ms)

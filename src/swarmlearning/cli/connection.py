@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from swarmlearning.cli.options import Credentials, DataDir, data_directory, sn_address
+from swarmlearning.cli.options import Credentials, DataDir, NetworkId, data_directory, sn_address
 
 VERIFIED = "verified"
 """Folder in an operator's data directory: what has been verified of each network."""
@@ -19,6 +19,7 @@ class Connection:
 
     sn_ip: Annotated[str, typer.Option(help="Address of any SN of the network.")] = "127.0.0.1"
     sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304
+    network_id: NetworkId = ""
     data_dir: DataDir = None
     credentials: Credentials
 

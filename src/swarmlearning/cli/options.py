@@ -1,6 +1,7 @@
 """Options that several commands share, each declared once."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,8 +20,29 @@ HostIp = Annotated[str, typer.Option("--host-ip", help="Address under which othe
 BindIp = Annotated[
     str, typer.Option(help="Address to listen on; by default --host-ip if this machine has it, else all.")
 ]
+_ID = re.compile("[0-9a-f]{64}")
 NodeName = Annotated[
     str, typer.Option(help="Name of this node in lists and logs; by default the common name of its certificate.")
+]
+
+
+def _checked_network_id(given: str) -> str:
+    """The ID in lower case. Raises `typer.BadParameter` for what is none."""
+    named = given.strip().lower()
+    if named and not _ID.fullmatch(named):
+        raise typer.BadParameter(
+            f"{given!r} is no ID of a network: it has 64 hexadecimal digits, as `swarm sn` and `swarm status` print it"
+        )
+    return named
+
+
+NetworkId = Annotated[
+    str,
+    typer.Option(
+        "--network-id",
+        help="ID of the network, as `swarm sn` and `swarm status` print it: any other one is refused.",
+        callback=_checked_network_id,
+    ),
 ]
 
 

@@ -18,6 +18,7 @@ from swarmlearning.cli.options import (
     Credentials,
     DataDir,
     HostIp,
+    NetworkId,
     NodeName,
     NodeProcess,
     data_directory,
@@ -82,6 +83,7 @@ class SlOptions:
     sl_fs_port: Annotated[int, typer.Option(help="Port of this node's file server.")] = 30305
     sl_fs_service: Annotated[str, typer.Option(help="FQDN[:port] under which other SLs reach it.")] = ""
     bind_ip: BindIp = ""
+    network_id: NetworkId = ""
     node_name: NodeName = ""
     data_dir: DataDir = None
     credentials: Credentials
@@ -101,6 +103,7 @@ class SlOptions:
             fs_service=service_address(self.sl_fs_service, 30305),
             sn_address=self._sn_address(),
             data_dir=data_directory(self.data_dir, "sl"),
+            network_id=self.network_id,
             rounds=RoundSettings(
                 make_me_admin=environment.sl_make_me_admin,
                 full_quorum_seconds=environment.sl_wait_for_full_quorum_seconds,

@@ -16,6 +16,7 @@ from swarmlearning.cli.options import (
     Credentials,
     DataDir,
     HostIp,
+    NetworkId,
     NodeName,
     NodeProcess,
     data_directory,
@@ -55,6 +56,7 @@ class SnOptions:
     witness: Annotated[bool, typer.Option("--witness", help="Only vote: no API, little memory.")] = False
     ordering: Annotated[EngineChoice, typer.Option(help="etcd: several SNs. local: this one alone.")] = "auto"
     network_name: Annotated[str, typer.Option(help="Name of the network to found.")] = "swarm"
+    network_id: NetworkId = ""
     organisations: Annotated[
         Path | None,
         typer.Option(help="TOML file with the organisations and policies of a network to found.", dir_okay=False),
@@ -71,6 +73,8 @@ class SnOptions:
 
         if self.witness and (self.sentinel or self.ordering == "local"):
             raise NodeError("a --witness joins a network with --sentinel-ip; it cannot found one or order alone")
+        if self.network_id and self.sentinel:
+            raise NodeError("--network-id names a network to join (--sentinel-ip); one that is founded has no ID yet")
         if not (self.sn_api_service and self.sn_p2p_service):
             mandatory_host(self.host_ip)
         through = sn_address(self.sentinel_ip, self.sentinel_api_port) if self.sentinel_ip else ""
@@ -80,6 +84,7 @@ class SnOptions:
             api_port=self.sn_api_port,
             p2p_port=self.sn_p2p_port,
             data_dir=data_directory(self.data_dir, "sn"),
+            network_id=self.network_id,
             network_name=self.network_name,
             sentinel=self.sentinel,
             sentinel_address=through or service_address(self.sentinel_api_service, 443),

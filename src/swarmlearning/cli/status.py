@@ -11,10 +11,11 @@ from rich.text import Text
 from swarmlearning.api.client import SnClient
 from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, make_table, print_json, short_uid
-from swarmlearning.cli.options import Credentials, sn_address
+from swarmlearning.cli.options import Credentials, NetworkId, sn_address
 from swarmlearning.client.pace import describe
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
+from swarmlearning.operator.reading import require_network
 from swarmlearning.views.names import displayed
 from swarmlearning.views.nodes import Expiry
 from swarmlearning.views.render import expiry_text
@@ -30,6 +31,7 @@ def status(
     *,
     sn_ip: Annotated[str, typer.Option(help="Address of an SN.")] = "127.0.0.1",
     sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
+    network_id: NetworkId = "",
     json: Annotated[bool, typer.Option("--json", help="The SN's answer as it is.")] = False,
     credentials: Credentials,
 ) -> None:
@@ -37,7 +39,7 @@ def status(
 
     Ends with status 1 when the SN cannot be reached or cannot order, since no majority of the voters answers.
     """
-    found = asyncio.run(_requested(sn_address(sn_ip, sn_api_port), credentials.identity()))
+    found = asyncio.run(_requested(sn_address(sn_ip, sn_api_port), credentials.identity(), network_id))
     if json:
         print_json(found, indent=2)
     else:
@@ -46,16 +48,19 @@ def status(
         raise typer.Exit(1)
 
 
-async def _requested(address: str, identity: Identity) -> dict[str, Any]:
+async def _requested(address: str, identity: Identity, network_id: str) -> dict[str, Any]:
     async with SnClient(address, client_context(identity)) as client:
+        if network_id:
+            await require_network(client, network_id)
         return await client.status()
 
 
 def show(found: dict[str, Any]) -> None:
     """Prints the status; names and texts in it come from other organisations."""
     console = make_console()
-    name, network_id = displayed(found["network"]), displayed(found["network_id"])[:16]
-    console.print(Text.assemble("Network ", (name, "bold"), f" ({network_id}), height {found['height']}"))
+    name, network_id = displayed(found["network"]), displayed(found["network_id"])
+    console.print(Text.assemble("Network ", (name, "bold"), f", height {found['height']}"))
+    console.print(f"ID {network_id}", style="dim")
     console.print(
         displayed(found["fault_tolerance"], LONGEST_LINE), style=None if found["ordering"] == "etcd" else "dim"
     )

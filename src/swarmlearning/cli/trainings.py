@@ -14,7 +14,7 @@ from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import VERIFIED
 from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.cli.ledger import chain_file
-from swarmlearning.cli.options import Credentials, data_directory, sn_address
+from swarmlearning.cli.options import Credentials, NetworkId, data_directory, sn_address
 from swarmlearning.cli.report import read_ledger, save, write_whole
 from swarmlearning.cli.summary import participation
 from swarmlearning.errors import UserError
@@ -36,6 +36,7 @@ def report(
     data_dir: Annotated[Path | None, typer.Option(help="An SN's data directory, a run folder or a chain file.")] = None,
     sn_ip: Annotated[str, typer.Option(help="Address of an SN, to read its ledger over the network.")] = "",
     sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
+    network_id: NetworkId = "",
     contract: Annotated[str, typer.Option(help="The training contract; by default that with the most rounds.")] = "",
     run: Annotated[int | None, typer.Option(help="Which run of it, from 1; by default the latest.", min=1)] = None,
     curves: Annotated[Path | None, typer.Option("--csv", help="Write a line for each site and round here.")] = None,
@@ -55,7 +56,7 @@ def report(
     if data_dir is not None:
         found = read_ledger(chain_file(data_dir), contract, run)
     else:
-        work = read_remote(sn_address(sn_ip, sn_api_port), credentials.identity(), _kept())
+        work = read_remote(sn_address(sn_ip, sn_api_port), credentials.identity(), _kept(), network_id)
         recorder, problem = asyncio.run(work)
         found = recorder.report(contract, run, problem)
     if not found.holds:

@@ -1,7 +1,8 @@
 """A node's data directory: its identity across restarts, and the lock that keeps out a second process.
 
 `node.json` holds the UID (made once), the incarnation (raised by every start) and the hash of the network's genesis
-with the network's name (pinned at the first contact). A lock file keeps a second process out.
+with the network's name (pinned at the first contact, or expected from the start where an operator names it). A lock
+file keeps a second process out.
 """
 
 import uuid
@@ -27,9 +28,11 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DataDirectory:
     """Use as a context manager: the lock is held inside."""
 
-    def __init__(self, path: Path) -> None:
-        """Makes the directory when missing. Raises `NodeError` when it cannot be used."""
+    def __init__(self, path: Path, network_id: str = "") -> None:
+        """Makes the directory when missing; `network_id`: the only network to accept, where it is known before the
+        first contact. Raises `NodeError` when the directory cannot be used."""
         self.path = path
+        self._expected = network_id
         self._file = path / "node.json"
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -48,6 +51,12 @@ class DataDirectory:
         except OSError as error:
             raise NodeError(f"{self.path}: cannot lock the data directory: {error.strerror}") from error
         known = self._read()
+        if self._expected and known.network and known.network != self._expected:
+            self._lock.release()
+            raise NodeError(
+                f"--network-id names network {self._expected}, but this node belongs to network "
+                f"{known.network_name!r}, {known.network}: {self._how_to_leave}"
+            )
         self._write(
             msgspec.structs.replace(known, uid=known.uid or str(uuid.uuid4()), incarnation=known.incarnation + 1)
         )
@@ -73,16 +82,28 @@ class DataDirectory:
         """The pinned genesis hash, empty before the first contact."""
         return self._record.network
 
-    def pin(self, network: str, name: str) -> None:
-        """Pins the network. Raises `NodeError` when this node belongs to another one."""
+    def require(self, network: str, name: str) -> None:
+        """Raises `NodeError` when this node belongs to another network than this one, or is to join another one."""
         if self.network and self.network != network:
             raise NodeError(
-                f"this node belongs to network {self._record.network_name!r} ({self.network[:16]}, pinned in "
-                f"{self._file}), but found network {name!r} ({network[:16]}): connect to an SN of its own network, "
-                "or use another --data-dir"
+                f"this node belongs to network {self._record.network_name!r}, {self.network}, but found network "
+                f"{name!r}, {network}: connect to an SN of its own network, or {self._how_to_leave}"
             )
+        if self._expected and self._expected != network:
+            raise NodeError(
+                f"--network-id names network {self._expected}, but found network {name!r}, {network}: connect to an "
+                "SN of the one named, or correct the option (`swarm sn` and `swarm status` print a network's ID)"
+            )
+
+    def pin(self, network: str, name: str) -> None:
+        """Pins the network. Raises `NodeError` as `require` does."""
+        self.require(network, name)
         if not self.network:
             self._write(msgspec.structs.replace(self._record, network=network, network_name=name))
+
+    @property
+    def _how_to_leave(self) -> str:
+        return f"use another --data-dir; where the old network is gone for good, delete {self._file}, which pins it"
 
     def _read(self) -> _Record:
         try:

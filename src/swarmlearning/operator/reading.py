@@ -23,16 +23,31 @@ SECONDS = 60.0
 RECORDS = "records.json"
 
 
-async def read_remote(address: str, identity: Identity, kept: Path | None) -> tuple[Recorder, str]:
+async def require_network(client: SnClient, network_id: str) -> str:
+    """The ID of an SN's network, by its first block. Raises `NodeError` when it is another than `network_id`."""
+    found = sha256(await client.block(0))
+    if network_id and found != network_id:
+        raise NodeError(
+            f"--network-id names network {network_id}, but the SN at {client.address} is of network {found}: name an "
+            "SN of the one named, or correct the option"
+        )
+    return found
+
+
+async def read_remote(
+    address: str, identity: Identity, kept: Path | None, network_id: str = ""
+) -> tuple[Recorder, str]:
     """Returns what the ledger of the SN at `address` records, and why it does not go on from there, empty if it does.
 
-    What is verified is kept in the folder `kept`, by network. Raises `Unavailable`, `Refusal` or `NodeError`.
+    What is verified is kept in the folder `kept`, by network. With `network_id` no other network is read. Raises
+    `Unavailable`, `Refusal` or `NodeError`.
     """
     async with SnClient(address, client_context(identity)) as client:
         height = int((await client.status())["height"])
         if height < 0:
             return Recorder(), f"the SN at {address} has no block"
-        folder = kept / sha256(await client.block(0)) if kept is not None else None
+        found = await require_network(client, network_id)
+        folder = kept / found if kept is not None else None
         recorder = await _resumed(client, folder) if folder is not None else Recorder()
         before, problem = recorder.chain.height, ""
         try:

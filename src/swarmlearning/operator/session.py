@@ -61,9 +61,11 @@ class Operator:
 
 @asynccontextmanager
 async def acting(
-    address: str, identity: Identity, directory: Path, roles: Collection[Role] = OPERATORS
+    address: str, identity: Identity, directory: Path, network_id: str = "", roles: Collection[Role] = OPERATORS
 ) -> AsyncIterator[Operator]:
     """An operator, or whoever else has a certificate for one of these roles, named after it; `directory` keeps its UID.
+
+    `network_id`: of the only network to act in, where it is known before the first contact.
 
     Raises `NodeError`, `Unavailable` or `Refusal`.
     """
@@ -73,7 +75,7 @@ async def acting(
             f"{identity.cert_path} is a certificate for {role}; an operator needs one whose name begins with SWCI- or "
             "UI- (or OPERATOR-; for trying out: swarm cert --node SWCI-1)"
         )
-    with DataDirectory(directory) as place:
+    with DataDirectory(directory, network_id) as place:
         follower = Follower([address], client_context(identity), place.pin)
         unanswered = f"the SN at {address} did not answer within {SECONDS:.0f} s; name another one"
         async with following(follower, unanswered, Checkpoints(directory), place.network) as limit:

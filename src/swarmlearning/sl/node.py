@@ -85,7 +85,7 @@ class SlSettings:
 
     `host` is the address announced to others; `fs_service` is announced instead of it and the port listened on, where
     given. `bind`: the address to listen on, empty: see `listening_host`. `compress_below`: bytes of the smallest model
-    that is never sent compressed. `bridge`: also serve the original's client.
+    that is never sent compressed. `bridge`: also serve the original's client. `network_id`: the only one to join.
     """
 
     name: str
@@ -99,6 +99,7 @@ class SlSettings:
     command: Sequence[str]
     bridge: BridgeSettings | None = None
     bind: str = ""
+    network_id: str = ""
 
     @property
     def announced_host(self) -> str:
@@ -115,7 +116,7 @@ async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportR
     """
     require_role(identity.certificate, "SL")
     acquire_license("SL")
-    with DataDirectory(settings.data_dir) as place:
+    with DataDirectory(settings.data_dir, settings.network_id) as place:
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         tls = NodeTls(identity)
         store = TensorStore(settings.data_dir / "models")
@@ -148,7 +149,7 @@ async def _take_part(
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
     files = _files(settings, place, follower, driver)
     server = Server(files, tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))
-    height = await _contact(follower)
+    height = await _contact(follower, place)
     checkpoints = Checkpoints(settings.data_dir)
     if (verified := checkpoints.read(place.network)) is not None:
         await follower.resume(verified)
@@ -159,7 +160,7 @@ async def _take_part(
             comparing = Comparison(follower, sender.author).run()
             ends = (cut_off_refused(server, follower), _end_when(superseded), comparing)
             background = [tasks.create_task(work) for work in (*works, *ends)]
-            await follower.reached(height)
+            await follower.reached(max(height, 0))  # the first block shows which network it is
             background.append(tasks.create_task(warn_of_authorities(lambda: follower.chain.world)))
             await _send(sender, Register("SL", settings.name, identity.bundle, __version__, RULES_VERSION))
             _report_open(follower)
@@ -314,13 +315,15 @@ async def _bridged(settings: SlSettings, channel: Path) -> AsyncIterator[dict[st
         yield settings.bridge.variables
 
 
-async def _contact(follower: Follower) -> int:
-    """Height of the chain at the SN. Raises `NodeError` when no SN can be reached, or refuses this node."""
+async def _contact(follower: Follower, place: DataDirectory) -> int:
+    """Height of the chain at the SN. Raises `NodeError` when no SN can be reached, or refuses this node, or is of
+    another network."""
     attempt = 0
     async for _ in Backoff(longest=3.0):
         attempt += 1
         try:
             status = await follower.client.status()
+            place.require(status["network_id"], status["network"])
             return int(status["height"])
         except Unavailable as error:
             if error.final:

@@ -68,7 +68,7 @@ ETCD_FOLDER = "etcd"
 class SnSettings:
     """The settings of one SN. `api_service` and `p2p_service` are how others reach it when that is not
     `host` and the port listened on; `sentinel_address` is the API of any SN to join through; a `witness` has no API.
-    `bind`: the address to listen on, empty: see `listening_host`. `founding`: what a new network begins with."""
+    `bind`: the address to listen on, empty: see `listening_host`. `network_id`: of the only one to join."""
 
     name: str
     host: str
@@ -84,6 +84,7 @@ class SnSettings:
     witness: bool
     bind: str = ""
     founding: Founding = NOT_DESCRIBED
+    network_id: str = ""
 
 
 async def run_sn(settings: SnSettings, identity: Identity, report_ready: ReportReady) -> None:
@@ -91,7 +92,7 @@ async def run_sn(settings: SnSettings, identity: Identity, report_ready: ReportR
     require_role(identity.certificate, "SN")
     raise_descriptor_limit()
     acquire_license("SN")
-    with DataDirectory(settings.data_dir) as place:
+    with DataDirectory(settings.data_dir, settings.network_id) as place:
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         file = LocalLog(settings.data_dir / CHAIN_FILE)
         try:
@@ -335,7 +336,7 @@ class _Sn:
                 running.append(placing := tasks.create_task(self._registration.take_place(addresses)))
                 await asyncio.wait((placing,), timeout=PLACE_SECONDS)
                 running.append(tasks.create_task(self._beat()))
-                logger.info("Network %s (%s), height %d", name, chain.network_id[:16], self._miner.chain.height)
+                logger.info("Network %s (%s), height %d", name, chain.network_id, self._miner.chain.height)
                 if text := open_text(self._miner.chain.world):
                     logger.info("%s", text)
                 facts = {"listens": self._listens, "network": chain.network_id, "uid": self._place.uid}
