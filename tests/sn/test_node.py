@@ -27,7 +27,8 @@ from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.ordering.local import LocalLog, read_chain_file
 from swarmlearning.ordering.protocols import Head, OrderingError, UnavailableError
 from swarmlearning.sn import node as node_module
-from swarmlearning.sn.node import CHAIN_FILE, MOST_DESCRIPTORS, raise_descriptor_limit
+from swarmlearning.sn.descriptors import MOST_DESCRIPTORS, raise_descriptor_limit
+from swarmlearning.sn.node import CHAIN_FILE
 from swarmlearning.transport.listener import ListenError
 
 Identities = dict[str, Identity]

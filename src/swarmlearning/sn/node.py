@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from swarmlearning.ordering.protocols import EngineChoice, Lease, OrderingError
 from swarmlearning.sn.agreement import Agreement, recovery_excluding
 from swarmlearning.sn.clocks import Clocks
 from swarmlearning.sn.cluster import Cluster
+from swarmlearning.sn.descriptors import raise_descriptor_limit
 from swarmlearning.sn.engine import LocalEngine
 from swarmlearning.sn.exclusion import until_shut_out
 from swarmlearning.sn.holding import Holding
@@ -59,7 +59,6 @@ STOP_SECONDS = 0.2
 """Seconds for answers under way. Block streams never end by themselves; whoever was cut off sends its request again."""
 UNSENT_BYTES = 64 * 1024
 """Of each answer, in memory for a reader that is slow; more would only be more memory, with as many readers as SLs."""
-MOST_DESCRIPTORS = 8192
 CHAIN_FILE = "chain.sqlite"
 ETCD_FOLDER = "etcd"
 
@@ -99,14 +98,6 @@ async def run_sn(settings: SnSettings, identity: Identity, report_ready: ReportR
             await _Sn(settings, identity, place, file, await _etcd(settings)).run(report_ready)
         finally:
             file.close()
-
-
-def raise_descriptor_limit() -> None:
-    """Allows this process as many open files as the system grants: API and P2P port may have more than a thousand."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _etcd(settings: SnSettings) -> Path | None:
