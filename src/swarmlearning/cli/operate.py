@@ -144,7 +144,7 @@ def fetch_result(
 
     async def fetch() -> str:
         identity = connection.credentials.identity()
-        async with acting(connection.address, identity, connection.home, READERS) as operator:
+        async with acting(connection.address, identity, connection.home, connection.network_id, READERS) as operator:
             found = await fetch_result(operator, identity, connection.sn_ip, name, to)
         return f"contract {displayed(name)}  run {found.run}  round {found.round}  {found.digest}\nwritten to {to}"
 
