@@ -61,6 +61,7 @@ NEEDS: dict[str, tuple[int, str]] = {
     "LiftQuarantine": (2, ""),
     "SetQuotas": (2, ""),
     "CreateContract": (1, ""),
+    "ChangeMembers": (2, "its owner, where nobody gets more to read"),
     "Stop": (2, "its owner"),
     "Reset": (2, "its owner"),
 }

@@ -24,7 +24,7 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.bodies import CreateContract
+from swarmlearning.ledger.contracts.training.bodies import ChangeMembers, CreateContract
 from swarmlearning.ledger.contracts.training.contract import TRAINING
 from swarmlearning.ledger.contracts.training.state import state_of
 
@@ -83,7 +83,7 @@ def test_what_stands_in_the_block_of_the_reset_after_it_is_refused_too(ledger: L
 
 
 def test_every_transaction_of_a_run_is_among_those_tested() -> None:
-    assert {type(body) for _, body in BODIES} == TRAINING.rules.keys() - {CreateContract}
+    assert {type(body) for _, body in BODIES} == TRAINING.rules.keys() - {ChangeMembers, CreateContract}
 
 
 def test_what_is_written_once_the_reset_is_known_is_accepted(ledger: Ledger) -> None:

@@ -10,6 +10,7 @@ from swarmlearning.ledger.bodies import (
     AddAuthority,
     AdmitOrganisation,
     Anchor,
+    ChangeMembers,
     CreateContract,
     NewOrganisation,
     Quotas,
@@ -23,7 +24,7 @@ from swarmlearning.ledger.bodies import (
 from swarmlearning.ledger.contracts.network import Certificate, Node, Organisation
 from swarmlearning.ledger.contracts.network.members import read_anchor
 from swarmlearning.ledger.contracts.network.state import Policy
-from swarmlearning.ledger.contracts.training.state import empty
+from swarmlearning.ledger.contracts.training.state import Charter, empty
 from swarmlearning.ledger.world import World
 from swarmlearning.operator import acts, organisations
 from swarmlearning.operator.acts import ActError
@@ -248,3 +249,44 @@ def test_a_training_is_stopped_once_and_only_while_it_lasts(world: World) -> Non
         state = msgspec.structs.replace(acts.training(world, "busy"), **change)
         with pytest.raises(ActError, match="already"):
             acts.stop_contract(world.with_entries({"training/busy": state}), "busy")
+
+
+def owned(world: World, **charter: object) -> World:
+    """The world with a contract `study` of the members `ca` and `cb`, whose results the observer `cc` reads."""
+    values = {"owner": "ca", "members": ("ca", "cb"), "observers": ("cc",), "observers_read_results": True} | charter
+    return world.with_entries({"training/study": empty("study", charter=Charter(**values))})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (acts.Changes(members=("cd",)), ChangeMembers(("ca", "cb", "cd"), ("cc",), True)),
+        (acts.Changes(without=("cb",)), ChangeMembers(("ca",), ("cc",), True)),
+        (acts.Changes(observers=("cd",), without=("cc",)), ChangeMembers(("ca", "cb"), ("cd",), True)),
+        (acts.Changes(observers_read_results=False), ChangeMembers(("ca", "cb"), ("cc",), False)),
+    ],
+)
+def test_what_a_change_of_a_contract_does_not_name_stays(
+    world: World, changes: acts.Changes, expected: ChangeMembers
+) -> None:
+    assert acts.change_contract(owned(world), "study", changes).body == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        (acts.Changes(without=("cz",)), r"cz cannot be removed: the contract names ca, cb as members, and cc as"),
+        (acts.Changes(without=("ca", "cb")), r"a contract without members would be open to every organisation"),
+        (acts.Changes(members=("Hospital B",)), r"'Hospital B' is no ID of an organisation"),
+    ],
+)
+def test_a_change_of_a_contract_that_cannot_be_meant_is_refused(
+    world: World, changes: acts.Changes, match: str
+) -> None:
+    with pytest.raises(ActError, match=match):
+        acts.change_contract(owned(world), "study", changes)
+
+
+def test_a_contract_that_nobody_owns_is_not_changed(world: World) -> None:
+    with pytest.raises(ActError, match="nobody owns contract busy: it is open to every organisation"):
+        acts.change_contract(world, "busy", acts.Changes(members=("ca",)))

@@ -72,6 +72,8 @@ def test_sites_weigh_what_samples_they_state_under_a_contract_that_an_operator_h
     assert nameless.wait() != 0
     assert "an operator does: swarm contract create study" in nameless.output
     operator.does("contract", "create", "study", "--weights", "samples", "--max-organisation-weight", "0.75")
+    changed = operator.does("contract", "change", "study", "--member", "ca-1")
+    assert "contract study is for ca-1; observers: nobody (block" in changed
     without = swarm.start_sl(1, *ml)
     assert without.wait() != 0
     assert "trainingSamples=len(data)" in without.output

@@ -25,7 +25,7 @@ from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting_in
 
 contract_app = typer.Typer(
-    help="Training contracts: create, look at, stop or reset one, or fetch its result.", no_args_is_help=True
+    help="Training contracts: create, change, look at, stop or reset one, or fetch its result.", no_args_is_help=True
 )
 node_app = typer.Typer(help="The nodes of the network.", no_args_is_help=True)
 
@@ -111,6 +111,30 @@ def create_contract(
         structure=structure,
     )
     perform(connection, lambda world: acts.create_contract(world, name, created))
+
+
+@contract_app.command("change")
+@command("swarm contract change")
+def change_contract(
+    *,
+    name: Name,
+    member: Annotated[list[str] | None, typer.Option("--member", help="A further member. Repeatable.")] = None,
+    observer: Annotated[list[str] | None, typer.Option("--observer", help="A further observer. Repeatable.")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="An organisation that takes no part any more. Repeatable.")
+    ] = None,
+    observers_read_results: Annotated[
+        bool | None,
+        typer.Option("--observers-read-results/--no-observers-read-results", help="If observers may fetch results."),
+    ] = None,
+    connection: Connection,
+) -> None:
+    """Change who takes part in a contract, also while it is trained.
+
+    Its owner does so alone while nobody gets to read what others have trained.
+    """
+    changes = acts.Changes(tuple(member or ()), tuple(observer or ()), tuple(without or ()), observers_read_results)
+    perform(connection, lambda world: acts.change_contract(world, name, changes))
 
 
 @contract_app.command("stop")

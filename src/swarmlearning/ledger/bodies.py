@@ -35,6 +35,7 @@ from swarmlearning.ledger.contracts.network.bodies import (
     SwitchRules,
 )
 from swarmlearning.ledger.contracts.training.bodies import (
+    ChangeMembers,
     CloseSession,
     Contribution,
     CreateContract,
@@ -67,6 +68,7 @@ __all__ = [
     "Announce",
     "Back",
     "Body",
+    "ChangeMembers",
     "CheckinMode",
     "CloseSession",
     "Consent",

@@ -5,11 +5,12 @@ Pure. Whether the operator may is for the ledger to decide; here it is only made
 
 from collections.abc import Iterable
 from fractions import Fraction
+from typing import NamedTuple
 
 import msgspec
 
 from swarmlearning.errors import UserError
-from swarmlearning.ledger.bodies import Body, CreateContract, LiftQuarantine, Reset, Revoke, Stop
+from swarmlearning.ledger.bodies import Body, ChangeMembers, CreateContract, LiftQuarantine, Reset, Revoke, Stop
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.network.policies import TAKE_PART, quorum_of
@@ -61,6 +62,41 @@ def create_contract(world: World, name: str, created: CreateContract) -> Act:
     check_ids((*created.members, *created.observers))
     _check_form(name, created)
     return Act(name, created, f"contract {displayed(name)} is created, for {_participants(world, created)}")
+
+
+class Changes(NamedTuple):
+    """Organisations to add to a contract and to remove from it; None: whether observers read results stays as it is."""
+
+    members: tuple[str, ...] = ()
+    observers: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    observers_read_results: bool | None = None
+
+
+def change_contract(world: World, name: str, changes: Changes) -> Act:
+    """Changes who takes part in a contract. Raises `ActError`."""
+    charter = training(world, name).charter
+    if charter is None:
+        raise ActError(f"nobody owns contract {displayed(name)}: it is open to every organisation")
+    check_ids((*changes.members, *changes.observers, *changes.without))
+    absent = set(changes.without).difference((*charter.members, *charter.observers))
+    if absent:
+        raise ActError(
+            f"{', '.join(sorted(absent))} cannot be removed: the contract names {_named(charter.members)} as members, "
+            f"and {_named(charter.observers)} as observers"
+        )
+    members = {*charter.members, *changes.members}.difference(changes.without)
+    if charter.members and not members:
+        raise ActError("a contract without members would be open to every organisation; add another member first")
+    observers = {*charter.observers, *changes.observers}.difference(changes.without)
+    read = charter.observers_read_results if changes.observers_read_results is None else changes.observers_read_results
+    body = ChangeMembers(tuple(sorted(members)), tuple(sorted(observers)), read)
+    done = f"contract {displayed(name)} is for {_named(body.members)}; observers: {_named(body.observers)}"
+    return Act(name, body, done)
+
+
+def _named(organisations: Iterable[str]) -> str:
+    return ", ".join(organisations) or "nobody"
 
 
 def check_ids(named: Iterable[str]) -> None:

@@ -45,6 +45,7 @@ TABLE: Final[Mapping[str, Line]] = {
     RECOVER: Line("majority"),
     "lift-quarantine": Line("majority"),
     CREATE_CONTRACT: Line("one", ("none", *_OF_MANY)),
+    "change-members": Line("majority", _OF_ONE, "its owner, where nobody gets to read what others have trained"),
     "stop-contract": Line("majority", _OF_ONE, "its owner"),
     "reset-contract": Line("majority", _OF_ONE, "its owner"),
     TAKE_PART: Line("one", _RIGHT, "whom the contract names"),

@@ -45,6 +45,14 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
     structure: BaseDigest = ""
 
 
+class ChangeMembers(Body, frozen=True, omit_defaults=True):
+    """From now on the contract has these members and observers; no member named: every organisation may train."""
+
+    members: Organisations = ()
+    observers: Organisations = ()
+    observers_read_results: bool = False
+
+
 class OpenSession(Body, frozen=True, omit_defaults=True):
     """A member joins the training. Method, minPeers, structure and `initial` are the contract's from its first
     session on. `initial`: all start from the merged model of round 0, or from that of one contributor.
@@ -211,6 +219,7 @@ class Reset(Body, frozen=True):
 
 TrainingBody: TypeAlias = (
     CreateContract
+    | ChangeMembers
     | OpenSession
     | Submit
     | Freeze

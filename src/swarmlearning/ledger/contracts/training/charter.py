@@ -18,7 +18,7 @@ from swarmlearning.ledger.contracts.network.policies import (
 )
 from swarmlearning.ledger.contracts.network.quotas import check_contracts
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.bodies import CreateContract, OpenSession
+from swarmlearning.ledger.contracts.training.bodies import ChangeMembers, CreateContract, OpenSession
 from swarmlearning.ledger.contracts.training.state import Charter, Training, empty
 from swarmlearning.ledger.fields import NodeType
 from swarmlearning.ledger.world import World
@@ -34,9 +34,7 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
     if known is not None and not may_be_created(world, known, owner):
         of = f"; organisation {known.charter.owner} owns it" if known.charter else ": reset it first"
         raise Rejection(Code.CREATED_ALREADY, f"there is a contract {contract} already{of}")
-    for named in (*body.members, *body.observers):
-        if (found := network.organisation(world, named)) is None or not found.active:
-            raise Rejection(Code.UNKNOWN_ORGANISATION, f"no organisation {named} takes part in this network")
+    check_participants(world, body)
     check_contracts(world, owner, _owned(world, owner))
     needed = body.min_organisations or _default_minimum(body)
     count = len(set(body.members))
@@ -56,6 +54,13 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
     )
     run, reset_height = (known.run, known.reset_height) if known else (1, 0)
     return world.with_entries({f"training/{contract}": empty(contract, run, charter, reset_height)})
+
+
+def check_participants(world: World, body: CreateContract | ChangeMembers) -> None:
+    """Raises `Rejection` unless all members and observers are organisations that take part in the network."""
+    for named in (*body.members, *body.observers):
+        if (found := network.organisation(world, named)) is None or not found.active:
+            raise Rejection(Code.UNKNOWN_ORGANISATION, f"no organisation {named} takes part in this network")
 
 
 def may_be_created(world: World, state: Training, by: str = "") -> bool:

@@ -24,6 +24,7 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import recovery, sessions
 from swarmlearning.ledger.contracts.training import transactions as does
 from swarmlearning.ledger.contracts.training.bodies import (
+    ChangeMembers,
     CloseSession,
     CreateContract,
     Depose,
@@ -39,6 +40,7 @@ from swarmlearning.ledger.contracts.training.bodies import (
     Submit,
     Void,
 )
+from swarmlearning.ledger.contracts.training.changing import change_members, owner_alone, present_members
 from swarmlearning.ledger.contracts.training.charter import check_charter, create
 from swarmlearning.ledger.contracts.training.losing import lost_model
 from swarmlearning.ledger.contracts.training.state import Training, all_hold, state_of
@@ -160,6 +162,7 @@ class TrainingContract:
         Settle: Rule(_settle, Permission(SN | SL)),
         OpenSession: Rule(_open_session, _BY_SL),
         CreateContract: Rule(create, Permission(OPERATORS), Act("create-contract")),
+        ChangeMembers: Rule(change_members, Permission(OPERATORS), Act("change-members", owner_alone, present_members)),
         Stop: Rule(_step(_stop), Permission(OPERATORS), Act("stop-contract", _owner, _run)),
         Reset: Rule(_step(_reset), Permission(OPERATORS), Act("reset-contract", _owner, _run)),
         **{body: Rule(_step(change), permission) for body, (change, permission) in _RULES.items()},
