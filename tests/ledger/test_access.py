@@ -70,6 +70,7 @@ MAY_SEND = {
     "Depose": "SN SL",
     "Void": "SN",
     "RefuseBlock": "SN",
+    "Equivocation": ANY,
     "Settle": "SN SL",
     "Stop": OPERATORS,
     "Reset": OPERATORS,

@@ -11,7 +11,7 @@ import pytest
 from support.anything import KINDS
 from support.crafted_certs import NOON, craft
 from support.histories import History
-from support.network import CONTRACT, Actor, Ledger, organisation, session
+from support.network import CONTRACT, Actor, Ledger, organisation, read, resealed, session
 from swarmlearning.identity.ca import KeyPair, create_authority, cross_certificate, issue
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.ledger.bodies import AdmitOrganisation, Back, CreateContract, Register
@@ -95,7 +95,18 @@ def hostile_history(seed: int) -> History:
     honest = {f"{kind}-{number}" for kind in ("op", "sn", "sl") for number in (1, 2, 3)}
     senders = [uid for uid in ledger.actors if uid not in honest]
     issuing = [known[name] for name in HOSTILE]
-    return History(ledger, Random(seed), senders, issuing, pems, (STUDY, SHARED, CONTRACT, "new"), training=0.2)
+    return History(
+        ledger, Random(seed), senders, issuing, pems, (STUDY, SHARED, CONTRACT, "new"), 0.2, _headers(origin)
+    )
+
+
+def _headers(origin: Ledger) -> list[str]:
+    """Headers of blocks by an honest SN, and one for the next height that a hostile SN has signed in its name."""
+    sealed = [read(raw) for raw in origin.blocks[-3:]]
+    return [
+        *(each.signed_header for each in sealed),
+        read(resealed(copy(origin), by="sn-1", signer="sn-4")).signed_header,
+    ]
 
 
 def who_may_do_what(world: World) -> dict[str, Any]:

@@ -53,13 +53,21 @@ _TEXTS = (
 
 
 class Anything:
-    """Random bodies for the world as it stands. `pems` are certificates and bundles."""
+    """Random bodies for the world as it stands. `pems` are certificates and bundles, `headers` those of blocks."""
 
-    def __init__(self, dice: Random, world: Callable[[], World], pems: Sequence[str], wildness: float) -> None:
+    def __init__(
+        self,
+        dice: Random,
+        world: Callable[[], World],
+        pems: Sequence[str],
+        wildness: float,
+        headers: Sequence[str] = (),
+    ) -> None:
         """`wildness`: the chance that a field has any value of its type, not one that means something here."""
         self._dice = dice
         self._world = world
         self._pems = pems
+        self._headers = headers
         self._wildness = wildness
 
     def body(self, kind: type[Body], contract: str) -> Body:
@@ -146,6 +154,8 @@ class Anything:
             "id": ["org-9", *organisations],
             "anchor": [Anchor(pem) for pem in self._pems],
             "certificate": list(self._pems),
+            "first": list(self._headers),
+            "second": list(self._headers),
             "rules_version": [1, 2],
             "height": [each.height for each in world.area("quarantine/", network.Quarantine)],
             "lost": [some(sns) for _ in range(3)],

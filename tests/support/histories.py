@@ -54,6 +54,7 @@ class History:
         pems: Sequence[str],
         contracts: Sequence[str],
         training: float = 0.6,
+        headers: Sequence[str] = (),
     ) -> None:
         """`training`: the chance that a transaction is one that a training calls for."""
         self.ledger = ledger
@@ -67,7 +68,7 @@ class History:
         self._deck: list[type[Body]] = []
         own = [*pems, *(ledger.actors[uid].pem for uid in senders)]
         self._anything = {
-            wildness: Anything(dice, lambda: ledger.chain.world, own, wildness) for wildness in (0.0, 0.1, 1.0)
+            wildness: Anything(dice, lambda: ledger.chain.world, own, wildness, headers) for wildness in (0.0, 0.1, 1.0)
         }
 
     def step(self) -> Body:
