@@ -110,3 +110,21 @@ async def test_sns_that_are_behind_or_gone_do_not_count_against_a_chain(ledger: 
     ):
         await comparison.compare()
         assert follower.chain.hash == ledger.chain.hash
+
+
+@pytest.mark.parametrize(("ahead_ms", "how"), [(3_600_000, "behind"), (-3_600_000, "ahead of")])
+async def test_a_node_whose_clock_is_off_from_the_sns_is_warned_once(
+    ledger: Ledger, identities: Identities, caplog: pytest.LogCaptureFixture, ahead_ms: int, how: str
+) -> None:
+    sn = identities["SN-1"]
+    async with (
+        scripted_sn(sn, ledger.blocks) as one,
+        scripted_sn(sn, ledger.blocks) as two,
+        comparing(ledger, identities["SL-1"], one, two) as (_, comparison),
+    ):
+        await comparison.compare_clocks()
+        assert "clock" not in caplog.text
+        one.ahead_ms = two.ahead_ms = ahead_ms
+        for _ in range(2):
+            await comparison.compare_clocks()
+    assert caplog.text.count(f"this node's clock is 3600 s {how} the SNs': set it right (NTP)") == 1

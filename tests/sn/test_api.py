@@ -138,6 +138,11 @@ async def test_the_status_reports_how_far_a_node_s_training_is(sl: Member) -> No
         assert shown == (asdict(training) if training else None)
 
 
+async def test_the_status_names_an_sl_whose_heartbeats_carry_another_time(sl: Member) -> None:
+    await sl.client.announce("sl-1", 1, 0, 0, None, 3_600_000)
+    assert any("s ahead of the SNs'" in text for text in (await sl.client.status())["alarms"])
+
+
 async def test_only_the_newest_start_of_a_node_renews_its_lease(sl: Member, identities: Identities) -> None:
     with pytest.raises(Refusal) as refusal:
         await sl.client.announce("sl-1", 2, steps=0, moved=0)
@@ -278,7 +283,7 @@ OPERATIONS = {
 """The API on which other programs may rely: operations, and the models of their answers."""
 
 FIELDS = {
-    "Beat": {"incarnation", "steps", "moved", "training"},
+    "Beat": {"incarnation", "steps", "moved", "training", "time_ms"},
     "TrainingProgress": {"epochs", "total_epochs", "batches_per_second", "samples_per_second", "eta_seconds"},
     "Committed": {"height"},
     "Stance": {"block", "objection"},

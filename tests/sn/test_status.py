@@ -121,3 +121,16 @@ async def test_an_sn_that_orders_alone_has_its_majority(ledger: Ledger) -> None:
     found = await status_of(ledger.chain, "sn-1", engine, "", 0)
     assert found.majority is True
     assert states(found)["sn-1"] == "alive"
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "alarms"),
+    [
+        (3_600_000, ["the clock of SL sl-1 is 3600 s ahead of the SNs': set it right (NTP)"]),
+        (-3_600_000, ["the clock of SL sl-1 is 3600 s behind the SNs': set it right (NTP)"]),
+        (network.DOUBT_MS, []),
+    ],
+)
+async def test_an_sl_whose_clock_is_far_off_is_named(ledger: Ledger, ahead_ms: int, alarms: list[str]) -> None:
+    shown = await status(ledger, Etcd(leases_=leases(*SNS) | {"sl-1": Lease("sl-1", 1, 0, 0, None, ahead_ms)}))
+    assert [text for text in shown.alarms if "clock" in text] == alarms

@@ -53,6 +53,7 @@ class ScriptedSn:
     received: list[str] = field(default_factory=list)
     asked_from: list[int] = field(default_factory=list)
     address: str = ""
+    ahead_ms: int = 0
     _shown: asyncio.Event = field(default_factory=asyncio.Event)
 
     def show(self, blocks: list[bytes]) -> None:
@@ -69,7 +70,7 @@ class ScriptedSn:
             await self._stream(int(scope["query_string"].removeprefix(b"from=")), receive, send)
             return
         if scope["path"] == "/health":
-            await _answer(200, {"time_ms": clock_ms()}, send)
+            await _answer(200, {"time_ms": clock_ms() + self.ahead_ms}, send)
             return
         if scope["path"].endswith("/stance"):
             height = int(scope["path"].split("/")[2])

@@ -150,10 +150,17 @@ class SnClient:
         ).height
 
     async def announce(
-        self, uid: str, incarnation: int, steps: int, moved: int, training: TrainingProgress | None = None
+        self,
+        uid: str,
+        incarnation: int,
+        steps: int,
+        moved: int,
+        training: TrainingProgress | None = None,
+        ahead_ms: int = 0,
     ) -> None:
-        """Sends one heartbeat. Raises as `submit` does."""
-        body = {"incarnation": incarnation, "steps": steps, "moved": moved, "training": training}
+        """Sends one heartbeat, of a node whose clock is so far ahead of this one's. Raises as `submit` does."""
+        time_ms = time.time_ns() // 1_000_000 + ahead_ms
+        body = {"incarnation": incarnation, "steps": steps, "moved": moved, "training": training, "time_ms": time_ms}
         await self._request("PUT", f"/presence/{uid}", msgspec.json.encode(body))
 
     async def append(self, height: int, block_hash: str, entry: bytes) -> tuple[int, str]:

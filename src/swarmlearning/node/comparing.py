@@ -11,6 +11,7 @@ from dataclasses import replace
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.node.clocks import correction, offset
 from swarmlearning.node.equivocation import Parting
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
@@ -30,12 +31,23 @@ class Comparison:
     def __init__(self, follower: Follower, author: Author) -> None:
         self._follower = follower
         self._author = author
+        self._is_off = False
 
     async def run(self) -> None:
         """Compares every few seconds until cancelled. Raises `NodeError` where most SNs have another chain."""
         while True:
+            await self.compare_clocks()
             await asyncio.sleep(COMPARE_SECONDS)
             await self.compare()
+
+    async def compare_clocks(self) -> None:
+        """Warns once where this node's clock is off by more than blocks may be ahead without a doubt."""
+        found = [ms for ms in await asyncio.gather(*map(offset, self._follower.clients)) if ms is not None]
+        ahead_ms = -correction(found) if len(found) > 1 else -sum(found)
+        if abs(ahead_ms) > network.DOUBT_MS and not self._is_off:
+            how = "ahead of" if ahead_ms > 0 else "behind"
+            logger.warning("this node's clock is %.0f s %s the SNs': set it right (NTP)", abs(ahead_ms) / 1000, how)
+        self._is_off = abs(ahead_ms) > network.DOUBT_MS
 
     async def compare(self) -> None:
         """Compares once. Raises `NodeError` where more than half of the known SNs have another block at the head."""

@@ -68,7 +68,8 @@ class Lease(NamedTuple):
     """The lease of a node that is present: the number of its start, and its last report.
 
     `progress`: batches that an SL has trained, the height of an SN's chain. `moved`: bytes of models that an SL has
-    fetched and merged, so that one that merges for long is seen to work.
+    fetched and merged, so that one that merges for long is seen to work. `ahead_ms`: of its clock, beside that of the
+    SN that has received its last report.
     """
 
     uid: str
@@ -76,6 +77,7 @@ class Lease(NamedTuple):
     progress: int
     moved: int
     training: TrainingProgress | None = None
+    ahead_ms: int = 0
 
 
 class Presence(Protocol):

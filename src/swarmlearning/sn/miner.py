@@ -261,6 +261,10 @@ class Miner:
                 async with asyncio.timeout_at(turn):
                     await self._arrived.wait()
 
+    def now_ms(self) -> int:
+        """The time that this SN's clock shows, corrected by those of the others."""
+        return self._clock()
+
     def next_time(self) -> int:
         """Block time of a block that was sealed now."""
         return self.chain.next_time(self._clock())

@@ -156,7 +156,8 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str, due_heig
     present = network.network(world)
     majority, fault_tolerance = _fault_tolerance(engine, view)
     sns = [known for known in network.nodes(world) if known.type == "SN" and not known.left]
-    alarms = [*_absences(view, sns, names, majority), *_quarantines(world, names), fault, *await engine.alarms()]
+    named = [*_absences(view, sns, names, majority), *_quarantines(world, names), *_clocks(view, names)]
+    alarms = [*named, fault, *await engine.alarms()]
     return Status(
         network=present.name,
         network_id=chain.network_id,
@@ -217,6 +218,16 @@ def _quarantines(world: World, names: Names) -> list[str]:
                 f"Find out why, then operators lift that: swarm node lift-quarantine {known.uid}"
             )
     return found
+
+
+def _clocks(view: _View, names: Names) -> Iterator[str]:
+    """The SLs whose clocks are so far off that they do not act on blocks at once, or would on those that SNs hold."""
+    for known in network.watched(view.world):
+        lease = view.lease(known)
+        if lease is not None and abs(lease.ahead_ms) > network.DOUBT_MS:
+            how = "ahead of" if lease.ahead_ms > 0 else "behind"
+            seconds = abs(lease.ahead_ms) / 1000
+            yield f"the clock of SL {name_of(names, known.uid)} is {seconds:.0f} s {how} the SNs': set it right (NTP)"
 
 
 def _absences(view: _View, sns: Sequence[Node], names: Names, majority: bool | None) -> Iterator[str]:

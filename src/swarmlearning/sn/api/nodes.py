@@ -39,12 +39,16 @@ def _check(progress: TrainingProgress) -> TrainingProgress:
 
 
 class Beat(BaseModel):
-    """A heartbeat: the number of the node's start, and its progress: an SL's batches in `steps`, an SN's height."""
+    """A heartbeat: the number of the node's start, and its progress: an SL's batches in `steps`, an SN's height.
+
+    `time_ms`: what the node's clock shows, as Unix time.
+    """
 
     incarnation: int = Field(ge=1)
     steps: Count
     moved: Count
     training: Annotated[TrainingProgress, AfterValidator(_check)] | None = None
+    time_ms: Count | None = None
 
 
 @router.put("/presence/{node}", status_code=204, responses=refusals(403, 409, 422))
@@ -59,7 +63,8 @@ async def renew(sn: Service, node: str, beat: Beat, request: Request) -> Respons
     if known.incarnation < beat.incarnation:
         detail = f"node {node} has not registered incarnation {beat.incarnation} yet"
         return refused(sn, Code.UNKNOWN_INCARNATION, detail)
-    await sn.engine.switch.announce(Lease(node, beat.incarnation, beat.steps, beat.moved, beat.training))
+    ahead_ms = beat.time_ms - sn.miner.now_ms() if beat.time_ms is not None else 0
+    await sn.engine.switch.announce(Lease(node, beat.incarnation, beat.steps, beat.moved, beat.training, ahead_ms))
     return Response(status_code=204)
 
 
