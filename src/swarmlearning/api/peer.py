@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from cryptography import x509
 
@@ -46,8 +46,9 @@ def peer_socket(scope: Mapping[str, Any]) -> socket.socket:
 
 def _connection(scope: Mapping[str, Any]) -> Connection:
     try:
-        return cast(Connection, scope[SCOPE_KEY])
+        found: Connection = scope[SCOPE_KEY]
     except KeyError:
         raise ServerError(
             "the request carries no peer certificate: serve the application with swarmlearning.api.server"
         ) from None
+    return found

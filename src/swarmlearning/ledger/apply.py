@@ -51,7 +51,9 @@ def apply(
 
 
 def _changed(world: World, rules: Rules, enacted: Enacted, tx: TxContext) -> World:
-    contract, body, tx = enacted.contract, enacted.body, tx._replace(proposer=enacted.by)
+    contract, body = enacted.contract, enacted.body
+    if enacted.by != tx.signer.organisation:
+        tx = tx._replace(proposer=enacted.by)
     kind, rule = rules.handlers[type(body)]
     after = rule.change(world, contract, body, tx)
     for change in kind.presence(world, after, body, tx):

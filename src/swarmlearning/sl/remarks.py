@@ -135,10 +135,12 @@ def _unreachable(state: Training, uid: str, address: str) -> _Keyed:
 
 def _alone(state: Training, receipt: Receipt, names: Names) -> _Keyed:
     """At least half of the weight makes one model the geometric median, whatever the others are."""
+    if receipt.method != "geomedian":
+        return
     parts = [part for part in receipt.contributions if part.weight]
     weights = coefficients(state, {part.uid: part.weight for part in parts})
     alone = majority([weights[part.uid] for part in parts])
-    if receipt.method == "geomedian" and len(parts) > 1 and alone is not None:
+    if len(parts) > 1 and alone is not None:
         uid = parts[alone].uid
         yield (
             (state.run, "alone", uid),

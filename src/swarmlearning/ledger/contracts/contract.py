@@ -22,8 +22,8 @@ class TxContext(NamedTuple):
     """The sender of a transaction and its block: all that a handler may know besides world, contract and body.
 
     `anchor`: the height of the newest block that the sender knew when it wrote the transaction; `previous`: that
-    block's hash, if it is the one just before this block. `proposer`: the organisation whose act it is, while the
-    sender is only the last to sign it where others have to agree.
+    block's hash, if it is the one just before this block. `proposer`: the organisation whose act it is, where the
+    sender is of another one and only the last to sign it; else empty.
     """
 
     sender: str

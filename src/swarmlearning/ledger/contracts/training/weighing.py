@@ -25,7 +25,10 @@ def coefficients(state: Training, weights: Mapping[str, int]) -> dict[str, int]:
     scaled down in proportion. With so few organisations that the cap cannot hold, all of them weigh the same. Integers
     are exact where they sum to at most `LARGEST_SUM`; else rounded down, to no less than 1.
     """
-    scaled = _capped(state, weights)
+    cap = state.charter.max_organisation_weight if state.charter else 0
+    if not cap and sum(weights.values()) <= LARGEST_SUM:
+        return dict(weights)
+    scaled = _capped(state, weights, Fraction(cap, THOUSANDTHS))
     multiple = lcm(*(weight.denominator for weight in scaled.values()))
     total = sum(scaled.values(), Fraction())
     if multiple * total <= LARGEST_SUM:
@@ -33,14 +36,13 @@ def coefficients(state: Training, weights: Mapping[str, int]) -> dict[str, int]:
     return {uid: max(1, int(weight * LARGEST_SUM / total)) if weight else 0 for uid, weight in scaled.items()}
 
 
-def _capped(state: Training, weights: Mapping[str, int]) -> dict[str, Fraction]:
-    cap = state.charter.max_organisation_weight if state.charter else 0
+def _capped(state: Training, weights: Mapping[str, int], cap: Fraction) -> dict[str, Fraction]:
     if not cap:
         return {uid: Fraction(weight) for uid, weight in weights.items()}
     sums: Counter[str] = Counter()
     for uid, weight in weights.items():
         sums[state.members[uid].organisation] += weight
-    level = _level([each for each in sums.values() if each], Fraction(cap, THOUSANDTHS))
+    level = _level([each for each in sums.values() if each], cap)
     scaled: dict[str, Fraction] = {}
     for uid, weight in weights.items():
         own = sums[state.members[uid].organisation]
