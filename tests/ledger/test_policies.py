@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from support.governed import AUTHORITIES, OPERATORS, SPARE, active, newest, send, three
 from support.network import Ledger, anchor, organisation, session
+from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.ledger.bodies import (
     AddAuthority,
@@ -167,6 +168,30 @@ def test_an_authority_that_alone_issues_for_operators_is_not_given_up_where_all_
     only_sites = Anchor(anchor(AUTHORITIES["org-3"]).certificate, roles=("SL",))
     with pytest.raises(Rejection, match="locked-out: switch-rules would need all, and org-3 could never sign"):
         send(ledger, "op-3", AddAuthority("org-3", only_sites))
+
+
+def test_organisations_that_could_never_sign_do_not_become_half_of_all(ledger: Ledger) -> None:
+    mute = [
+        AdmitOrganisation(NewOrganisation(name, name, (Anchor(anchor(authority).certificate, roles=("SL",)),)))
+        for name, authority in (
+            ("mute-1", SPARE),
+            ("mute-2", create_authority("CA-7", 30)),
+            ("mute-3", create_authority("CA-8", 30)),
+        )
+    ]
+    for body, operators in zip(mute, (("op-1", "op-2"), ("op-1", "op-2", "op-3")), strict=False):
+        for operator in operators:
+            send(ledger, operator, body)
+    with pytest.raises(Rejection, match="would need majority, and mute-1, mute-2, mute-3 could never sign"):
+        send(ledger, "op-1", mute[2])
+
+
+def test_the_only_organisation_does_not_give_up_the_authority_that_issues_for_its_operators() -> None:
+    alone = Ledger(AUTHORITIES["org-1"])
+    alone.join("op-1", "SWCI")
+    only_nodes = Anchor(anchor(AUTHORITIES["org-1"]).certificate, roles=("SN", "SL"))
+    with pytest.raises(Rejection, match=r"locked-out: .* and org-1 could never sign: no authority there may issue"):
+        send(alone, "op-1", AddAuthority("org-1", only_nodes))
 
 
 RIGHTS = [

@@ -34,6 +34,7 @@ from swarmlearning.ledger.contracts.network.recovery import Start, check_agreed,
 from swarmlearning.ledger.contracts.network.trust import read_certificate
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.ledger.world import World
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.recoveryfile import RecoveryFile
@@ -109,9 +110,7 @@ async def survey(place: DataDirectory, identity: Identity, added: Sequence[AddAu
     """
     with _copy_of(place.path / CHAIN_FILE) as file:
         chain = (await _loaded(file, place, identity)).chain
-        me = network.node(chain.world, place.uid)
-        if me is None or not network.admits(chain.world, place.uid):
-            raise NodeError(f"{place.path}: this SN is no member of a network, so none can be restarted from it")
+        me = survivor(chain.world, place)
         others = [sn for sn in network.admitted(chain.world) if sn.uid != place.uid]
         if not others and not added:
             raise NodeError("this is the network's only SN: start it again, there is nothing to recover from")
@@ -121,6 +120,20 @@ async def survey(place: DataDirectory, identity: Identity, added: Sequence[AddAu
     lost = [sn for sn in network.admitted(chain.world) if sn.uid != place.uid]
     own = tuple(each if each.organisation else AddAuthority(me.organisation, each.anchor) for each in added)
     return Survey(chain, me, lost, own)
+
+
+def survivor(world: World, place: DataDirectory) -> Node:
+    """The SN of this data directory, if a network can be restarted from it. Raises `NodeError`."""
+    me = network.node(world, place.uid)
+    if me is not None and network.quarantine(world, me):
+        raise NodeError(
+            f"{place.path}: this SN ({me.name}) is in quarantine, so no block of its counts, and none that restarts "
+            "the network: recover on another SN. Where no other one is left, found a new network; the final models lie "
+            "in the results/ folders of the sites"
+        )
+    if me is None or not network.admits(world, place.uid):
+        raise NodeError(f"{place.path}: this SN is no member of a network, so none can be restarted from it")
+    return me
 
 
 async def recover(place: DataDirectory, identity: Identity, found: Survey, agreed: RecoveryFile) -> int:
