@@ -1,5 +1,6 @@
 """Proposals among three organisations, by the commands of their operators."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,17 @@ def test_lists_name_the_organisation_of_each_node_and_the_owner_and_members_of_e
     assert listed[2] == ["ca-2"]
     nodes = [line.split() for line in one.does("node", "list").splitlines()]
     assert ["SWCI", "SWCI-2", "ca-2"] in [line[:3] for line in nodes]
+
+
+def test_a_contract_s_owner_changes_its_members_and_what_another_member_changes_is_a_proposal(swarm: Swarm) -> None:
+    one, two = (Operator(swarm, f"SWCI-{number}") for number in (1, 2))
+    two.does("contract", "create", "scans", "--member", "ca-2")
+    assert "contract scans is for ca-1, ca-2; observers: nobody" in two.does(
+        "contract", "change", "scans", "--member", "ca-1"
+    )
+    proposed = one.does("contract", "change", "scans", "--without", "ca-2")
+    assert "proposal 1 (change-members scans) needs a majority" in proposed
+    assert "not yet by ca-2" in proposed
+    assert "(change-members scans) takes effect" in two.does("proposal", "sign", "1")
+    shown = json.loads(two.does("contract", "show", "scans"))
+    assert shown["state"]["charter"] == {"owner": "ca-2", "members": ["ca-1"]}
