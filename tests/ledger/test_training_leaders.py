@@ -1,12 +1,14 @@
 """The training contract: which member leads a round, and how a leader is deposed."""
 
+import msgspec
 import pytest
 
 from support.network import session
 from support.play import Play
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.sessions import open_session
-from swarmlearning.ledger.contracts.training.state import Attendance, Training, empty
+from swarmlearning.ledger.contracts.training.state import Attendance, Charter, Training, empty
+from swarmlearning.ledger.contracts.training.transitions import elect_leader
 
 # --- which member leads -----------------------------------------------------------------------------------------------
 
@@ -136,6 +138,41 @@ def test_the_order_of_leaders_follows_from_network_contract_and_identities() -> 
     assert opened("abcde", "2" * 64).order != order
     assert opened("abcde", "1" * 64, name="another").order != order
     assert opened("abcde", "1" * 64, identities="vwxyz").order != order
+
+
+MANY = {"a": "one", "b": "two", "x": "three"} | {f"c{number}": "two" for number in range(5)}
+
+
+def leading(charter: Charter) -> list[str]:
+    """The organisations that lead the first 24 terms of a round, one of which has six of the eight sites."""
+    play = Play(*MANY, organisations=MANY, charter=charter)
+    found = []
+    for _ in range(24):
+        found.append(MANY[play.leader])
+        play.depose("sn", by_sn=True, cause="lease")
+    return found
+
+
+def test_an_organisation_with_many_sites_leads_no_more_often_where_rounds_need_several_organisations() -> None:
+    found = leading(Charter(owner="one", min_organisations=2))
+    assert {name: found[:3].count(name) for name in ("one", "two", "three")} == {"one": 1, "two": 1, "three": 1}
+
+
+def test_every_site_has_its_turn_to_lead_where_organisations_take_turns() -> None:
+    play = Play(*MANY, organisations=MANY, charter=Charter(owner="one", min_organisations=2))
+    found = []
+    for turn in range(3 * 6):
+        current = msgspec.structs.replace(play.round, number=turn, leader="")
+        elected = elect_leader(msgspec.structs.replace(play.state, round=current)).round
+        assert elected is not None
+        found.append(elected.leader)
+    assert [MANY[uid] for uid in found] == [MANY[uid] for uid in found[:3]] * 6
+    assert set(found) == set(MANY)
+
+
+def test_sites_take_turns_to_lead_whosever_they_are_where_a_contract_counts_sites() -> None:
+    found = leading(Charter(owner="one"))
+    assert found[:8].count("two") == 6
 
 
 def test_the_order_of_leaders_stays_as_members_come_and_go() -> None:

@@ -21,7 +21,7 @@ def last(ledger: Ledger) -> ProposalView:
     return proposals(ledger.chain.world, ledger.chain.time_ms)[-1]
 
 
-def test_an_authority_that_only_bears_the_name_of_another_is_shown_by_its_thumbprint() -> None:
+def test_an_authority_that_only_has_the_name_of_another_is_shown_by_its_thumbprint() -> None:
     ledger = three()
     namesake = create_authority("CA-2", 30).certificate
     send(ledger, "op-1", AddAuthority("org-2", Anchor(to_pem(namesake), roles=("SN", "OPERATOR"))))

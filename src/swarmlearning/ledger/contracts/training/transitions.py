@@ -73,9 +73,7 @@ def elect_leader(state: Training, previous: str = "") -> Training:
     eligible = _eligible(state, current)
     if not eligible:
         return state
-    ordered = sorted(eligible, key=lambda uid: _place(state.order, uid))
-    start = (current.number + current.term) % len(ordered)
-    turns = [*ordered[start:], *ordered[:start]]
+    turns = _turns(state, eligible, current.number + current.term)
     leader = min(turns, key=lambda uid: (uid == previous, current.led.get(uid, 0)))
     return msgspec.structs.replace(state, round=msgspec.structs.replace(current, leader=leader))
 
@@ -94,8 +92,27 @@ def _eligible(state: Training, current: Round) -> list[str]:
     return eligible
 
 
+def _turns(state: Training, eligible: list[str], turn: int) -> list[str]:
+    """These members, first the one whose turn it is.
+
+    Where rounds need several organisations, these take turns, and the sites of each among themselves: with more sites
+    an organisation neither leads more often, and so reads more models of single sites, nor delays a round more often.
+    """
+    groups: dict[str, list[str]] = {}
+    for uid in sorted(eligible, key=lambda uid: _place(state.order, uid)):
+        own = state.members[uid].organisation if needed_organisations(state) > 1 else ""
+        groups.setdefault(own, []).append(uid)
+    ordered = [groups[own] for own in sorted(groups, key=lambda own: _place(state.order, own))]
+    found: dict[str, None] = {}
+    while len(found) < len(eligible):
+        group = ordered[turn % len(ordered)]
+        found.setdefault(group[turn // len(ordered) % len(group)])
+        turn += 1
+    return list(found)
+
+
 def _order(state: Training) -> str:
-    """A value that nobody can choose who does not choose the identity of all members."""
+    """A value that nobody can choose before the last member is known."""
     identities = sorted([uid, member.identity] for uid, member in state.members.items())
     return sha256(canonical([state.network, state.name, state.run, identities]))
 
