@@ -23,13 +23,13 @@ any other model built on that result.
 
 The leader is the member at position (round + term) among the *eligible*: alive, willing, reachable for others. Their
 order follows from a hash of the network, the contract, the run and the identities of those who were members when it
-began. Where a round needs several organisations these take turns, however many sites each has. A leader that is
-lost is followed at once by the next (term + 1); one that is alive but makes no progress is deposed by an SN whose lease
-for it is gone, by two reporters, or by itself. Whoever has led this round in vain, in whatever way that ended, does not
-lead it again while others are eligible that have done so less often. What has been submitted stays, so the next leader goes on from there, and whatever the old one still publishes
-carries a stale term and is refused. Progress is what the leader reports on the ledger: while its work takes long it
-reports `Progress`, the bytes it has moved, which have to grow by a part of what there is to move; that clears every
-report against it.
+began. Where a round needs several organisations these take turns, however many sites each has. A leader that is lost is
+followed at once by the next (term + 1); one that is alive but makes no progress is deposed by an SN whose lease for it
+is gone, by two reporters, or by itself. Whoever has led this round in vain, in whatever way that ended, does not lead
+it again while others are eligible that have done so less often. What has been submitted stays, so the next leader goes
+on from there, and whatever the old one still publishes carries a stale term and is refused. Progress is what the leader
+reports on the ledger: while its work takes long it reports `Progress`, the bytes it has moved, which have to grow by a
+part of what there is to move; that clears every report against it.
 
 A result *stands* until the next one. Whoever holds it reports so (`ReportPerformance`) and may serve it; whoever can
 get it from nobody reports that (`Missing`). It is void and its round is collected again (`Void`, see `lost_model`) when
