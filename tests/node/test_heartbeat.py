@@ -20,6 +20,7 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.node import heartbeat as module
+from swarmlearning.node.clocks import clock_ms
 from swarmlearning.node.heartbeat import Heartbeat, Progress
 from swarmlearning.views.training import TrainingProgress
 
@@ -101,6 +102,8 @@ async def test_a_heartbeat_states_the_progress_at_its_moment(identities: Identit
     async with scripted_sn(identities["SN-1"], [], answers=[beats] * 1000) as sn:
         with beating(identities["SL-1"], sn.address, lambda: (next(steps), 7, training)):
             await beats.enough.wait()
+    times = [beat.pop("time_ms") for beat in beats.received]
+    assert all(abs(time_ms - clock_ms()) < 3_600_000 for time_ms in times)
     assert beats.received[:3] == [
         {"incarnation": 1, "steps": step, "moved": 7, "training": asdict(training)} for step in range(3)
     ]

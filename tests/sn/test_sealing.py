@@ -91,3 +91,28 @@ async def test_a_damaged_file_of_the_newest_sealed_block_does_not_stop_an_sn(tmp
     assert await miner.commit(site.announcement()) == site.ledger.chain.height + 1
     work.cancel()
     await asyncio.wait((work,))
+
+
+async def test_a_shorter_block_replaces_a_longer_one_in_the_file_whole(tmp_path: Path) -> None:
+    site, kept = Site(), tmp_path / "sealed"
+    chain, sealer = site.ledger.chain, Sealer("sn-1", site.ledger.actors["sn-1"].signer, tmp_path / "sealed")
+    for signed in ((site.announcement(),), ()):
+        world = chain.world
+        for one in signed:
+            world = chain.try_transaction(world, one, chain.next_time(site.ledger.clock))
+        step = sealer.seal(chain, signed, world, chain.next_time(site.ledger.clock))
+        chain = step.chain
+        assert kept.read_bytes() == step.block.raw
+
+
+async def test_an_sn_that_cannot_keep_its_sealed_block_offers_it_to_nobody(tmp_path: Path) -> None:
+    site = Site()
+    miner = miner_of(site, tmp_path / "gone" / "sealed")
+    await miner.load()
+    work = asyncio.create_task(miner.run())
+    height = len(site.log.entries)
+    with pytest.raises(OrderingError, match="cannot keep the sealed block"):
+        await miner.commit(site.announcement())
+    assert len(site.log.entries) == height
+    work.cancel()
+    await asyncio.wait((work,))
