@@ -122,6 +122,6 @@ class Intruder:
             self._after(dice.uniform(0.1, ABSENCE_SECONDS), self._register)
 
     def _answered(self, name: str, found: int | Rejection | None, judged_on: int) -> None:
-        require(name not in REFUSED or isinstance(found, Rejection), f"the ledger accepts what {self.uid} {name}")
+        require(name not in REFUSED or not isinstance(found, int), f"the ledger accepts what {self.uid} {name}")
         outcome = " (refused)" if isinstance(found, Rejection) else ""
         self._swarm.moves[f"{name}{outcome}"] += 1
