@@ -21,7 +21,7 @@ from swarmlearning.tensors import file as tensor_file
 
 FOLDER = Path(os.getenv("FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))  # of Debian's dataset-fashion-mnist
 EPOCHS = int(os.getenv("MAX_EPOCHS", "4"))
-IMAGES = int(os.getenv("IMAGES", "12000"))  # for training, at all sites together; there are 60,000
+IMAGES = int(os.getenv("IMAGES", "12000"))  # for training, at all sites together, of 60,000; a sixth as many are held out
 BATCHES = 40  # in an epoch, at every site: the larger ones take larger batches, and all are done at the same time
 SKEW = 0.5  # of the Dirichlet distribution by which the sites share each class; the smaller, the more they differ
 REQUIRED = 0.75
@@ -30,9 +30,7 @@ REQUIRED = 0.75
 def load() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Images of 1 x 28 x 28 and their classes (0 to 9), to train on and held out; digits where there are no clothes."""
     if FOLDER.is_dir():
-        images, labels = read("train")
-        held_out, their_labels = read("t10k")
-        return images[:IMAGES], labels[:IMAGES], held_out[:2000], their_labels[:2000]
+        return *read("train", IMAGES), *read("t10k", IMAGES // 6)
     print(f"{FOLDER} is missing (apt-get install dataset-fashion-mnist): handwritten digits take its place")
     digits, labels = load_digits(return_X_y=True)
     images = np.pad(np.kron(digits.reshape(-1, 8, 8) / 16, np.ones((3, 3))), ((0, 0), (2, 2), (2, 2)))
@@ -40,13 +38,13 @@ def load() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return images[:1400], labels[:1400], images[1400:], labels[1400:]
 
 
-def read(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels, from the IDX format: a header of 16 or 8 bytes, then a byte a pixel or label."""
+def read(name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first images and labels, from the IDX format: a header of 16 or 8 bytes, then a byte a pixel or label."""
     pixels, labels = (
         np.frombuffer(gzip.decompress((FOLDER / f"{name}-{kind}.gz").read_bytes()), np.uint8, offset=header)
         for kind, header in (("images-idx3-ubyte", 16), ("labels-idx1-ubyte", 8))
     )
-    return pixels.reshape(-1, 1, 28, 28).astype(np.float32) / 255, labels.astype(np.int64)
+    return pixels.reshape(-1, 1, 28, 28)[:count].astype(np.float32) / 255, labels[:count].astype(np.int64)
 
 
 def split(labels: np.ndarray, index: int, count: int) -> np.ndarray:
