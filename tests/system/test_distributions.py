@@ -46,21 +46,21 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def pip(python: str | Path, *arguments: str | Path) -> str:
-    return run(python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments)
+def pip(*arguments: str | Path) -> str:
+    return run(sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments)
 
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By name of distribution."""
     folder = tmp_path_factory.mktemp("dist")
-    pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", folder, ROOT / "packaging" / "client", ROOT)
+    pip("wheel", "--no-deps", "--wheel-dir", folder, ROOT / "packaging" / "client", ROOT)
     return {path.name.split("-")[0]: path for path in folder.glob("*.whl")}
 
 
 def environment(folder: Path) -> Path:
-    """The Python of a new environment."""
-    venv.create(folder, with_pip=True)
+    """The Python of a new environment, for which the pip of this one installs."""
+    venv.create(folder)
     return folder / "bin" / "python"
 
 
@@ -103,7 +103,7 @@ def test_scripts_that_have_the_client_s_wheel_alone_train_with_numpy_1_26(
     wheels: dict[str, Path], swarm: Swarm, tmp_path: Path
 ) -> None:
     python = environment(tmp_path / "environment")
-    pip(python, "install", "numpy==1.26.*", wheels["swarmlearning_client"])
+    pip("--python", python, "install", "--no-compile", "numpy==1.26.*", wheels["swarmlearning_client"])
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     swarm.start_sn()
@@ -125,7 +125,7 @@ def test_scripts_that_have_the_client_s_wheel_alone_train_with_numpy_1_26(
 @needs("numpy-1.26")
 def test_both_wheels_share_one_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
     python = environment(tmp_path / "environment")
-    pip(python, "install", "--no-deps", *wheels.values())
+    pip("--python", python, "install", "--no-compile", "--no-deps", *wheels.values())
     run(python, "-I", "-c", "import swarmlearning.client, swarmlearning.ledger, swarmlearning.sl")
-    pip(python, "uninstall", "--yes", "swarmlearning")
+    pip("--python", python, "uninstall", "--yes", "swarmlearning")
     run(python, "-I", "-c", "import swarmlearning.client")  # the scripts' is still whole
