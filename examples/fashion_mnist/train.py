@@ -21,7 +21,7 @@ from swarmlearning.tensors import file as tensor_file
 
 FOLDER = Path(os.getenv("FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))  # of Debian's dataset-fashion-mnist
 EPOCHS = int(os.getenv("MAX_EPOCHS", "4"))
-IMAGES = int(os.getenv("IMAGES", "12000"))  # for training, at all sites together, of 60,000; a sixth as many are held out
+IMAGES = int(os.getenv("IMAGES", "12000"))  # at all sites together, of 60,000; a sixth as many are held out
 BATCHES = 40  # in an epoch, at every site: the larger ones take larger batches, and all are done at the same time
 SKEW = 0.5  # of the Dirichlet distribution by which the sites share each class; the smaller, the more they differ
 REQUIRED = 0.75

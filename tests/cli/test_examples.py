@@ -95,28 +95,38 @@ NAMES = [
 """All there are: a new one is not forgotten."""
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_example_runs_without_a_swarm(name: str, tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", [name for name in NAMES if name.values != ("digits",)])
+def test_an_example_reaches_its_accuracy_without_a_swarm_and_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
+    """In one test: the framework is imported once."""
+    variables = SMALL.get(name, {})
+    with script_interpreter(tmp_path, imports(name), variables) as python:
+        run_alone(name, python, tmp_path / "alone", **variables)
+        run_as_three(name, python, tmp_path, **variables)
+    written = list((tmp_path / "runs" / "latest" / "sites").glob("*/metrics.json"))
+    assert len(written) == 3
+    assert all(json.loads(path.read_text())["accuracy"] >= stated_bar(name) for path in written)
+
+
+def test_the_digits_reach_their_accuracy_without_a_swarm(tmp_path: Path) -> None:
+    """As a swarm they are the demo: test_demo.py."""
+    run_alone("digits", sys.executable, tmp_path / "alone")
+
+
+def run_alone(name: str, python: str, folder: Path, **more: str) -> None:
+    """Runs an example in an empty folder, where it leaves nothing."""
+    folder.mkdir()
     shown = subprocess.run(
-        [sys.executable, EXAMPLES / name / "train.py"],
-        env={**os.environ, "SWARM_LOOPBACK": "True", "OMP_NUM_THREADS": "1", **SMALL.get(name, {})},
-        cwd=tmp_path,
+        [python, EXAMPLES / name / "train.py"],
+        env={**os.environ, "SWARM_LOOPBACK": "True", "OMP_NUM_THREADS": "1", **more},
+        cwd=folder,
         capture_output=True,
         text=True,
     )
     assert shown.returncode == 0, shown.stderr
     [reached] = re.findall(r"accuracy ([01]\.\d+)", shown.stdout.splitlines()[-1])
     assert float(reached) >= stated_bar(name)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", [name for name in NAMES if name.values != ("digits",)])  # it is the demo: test_demo.py
-def test_an_example_trains_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
-    run_as_three(name, tmp_path, **SMALL.get(name, {}))
-    written = list((tmp_path / "runs" / "latest" / "sites").glob("*/metrics.json"))
-    assert len(written) == 3
-    assert all(json.loads(path.read_text())["accuracy"] >= stated_bar(name) for path in written)
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -132,25 +142,26 @@ def test_an_example_has_a_readme_with_its_commands_and_accuracy(name: str) -> No
 @needs("huggingface")
 @pytest.mark.timeout(600)
 def test_an_adapter_trains_as_a_swarm_of_three(tmp_path: Path) -> None:
-    report = run_as_three("huggingface", tmp_path, HF_MODE="peft")
+    peft = {"HF_MODE": "peft"}
+    with script_interpreter(tmp_path, imports("huggingface"), peft) as python:
+        report = run_as_three("huggingface", python, tmp_path, **peft)
     model = tmp_path / "runs" / "latest" / "sites" / "site-1" / "model.safetensors"
     assert all("lora_" in name or "classifier" in name for name, _, _ in tensor_file.read_header(model).specs)
     assert report["digests"]["site-1"] == report["model"]
 
 
-def run_as_three(name: str, tmp_path: Path, **more: str) -> Any:
-    """`swarm run -n 3` with an example, whose framework is imported once for all sites; the report."""
+def run_as_three(name: str, python: str, tmp_path: Path, **more: str) -> Any:
+    """`swarm run -n 3` with an example, which this command runs; the report."""
     swarm = [nodes_interpreter(tmp_path), *COMMAND[1:]]
-    with script_interpreter(tmp_path, imports(name), more) as python:
-        options: list[str | Path] = ["-n", "3", "--no-live", "--runs-dir", tmp_path / "runs"]
-        shown = subprocess.run(
-            [*swarm, "run", *options, "--", python, EXAMPLES / name / "train.py"],
-            env={**os.environ, "MAX_EPOCHS": "10", **more},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    options: list[str | Path] = ["-n", "3", "--no-live", "--runs-dir", tmp_path / "runs"]
+    shown = subprocess.run(
+        [*swarm, "run", *options, "--", python, EXAMPLES / name / "train.py"],
+        env={**os.environ, "MAX_EPOCHS": "10", **more},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     assert shown.returncode == 0, shown.stdout
     report = json.loads((tmp_path / "runs" / "latest" / "report.json").read_text())
     assert set(report["digests"].values()) == {report["model"]}
