@@ -2,15 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from support.certs import authority_in, make_workspace
-from support.fixtures import SECONDS
+from support.following import following
 from support.local_sn import member, running_sn
 from support.network import Ledger, read, session
 from support.ports import fixed_port
@@ -40,32 +38,6 @@ def ledger(workspace: Path) -> Ledger:
         made.send(uid, session())
     made.send("sl-1", Announce({"fs": "here:1"}), "network")
     return made
-
-
-@asynccontextmanager
-async def following(
-    addresses: list[str],
-    identity: Identity,
-    pins: list[tuple[str, str]] | None = None,
-    verified: Chain | None = None,
-) -> AsyncIterator[Follower]:
-    """A follower at work, from the state `verified` on if given; `pins` gets what it was to pin."""
-    pinned = [] if pins is None else pins
-    follower = Follower(addresses, client_context(identity), lambda network, name: pinned.append((network, name)))
-    if verified is not None:
-        await follower.resume(verified)
-    work = asyncio.create_task(follower.run())
-    try:
-        async with asyncio.timeout(SECONDS):
-            yield follower
-        assert not work.done(), work
-    except TimeoutError:
-        pytest.fail(f"at block {follower.chain.height}, SNs {follower.addresses}: {work}")
-    finally:
-        work.cancel()
-        with suppress(asyncio.CancelledError, NodeError):
-            await work
-        await follower.close()
 
 
 async def refusal(blocks: list[bytes], identities: Identities) -> str:

@@ -121,8 +121,9 @@ class SnClient:
         self._base = f"https://{address}"
         self._seconds = answer_seconds
         self._answered = False
+        self._tls = SnTls(tls, fault)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=SnTls(tls, fault), limit=CONNECTIONS),
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS),
             timeout=aiohttp.ClientTimeout(total=answer_seconds, sock_connect=min(5.0, answer_seconds)),
             headers={"accept-encoding": "identity"},
             auto_decompress=False,
@@ -141,6 +142,10 @@ class SnClient:
     async def close(self) -> None:
         """Closes all connections."""
         await self._session.close()
+
+    def fault(self) -> str:
+        """The fault that is found now in the SN to which a connection is open; empty where there is none."""
+        return self._tls.fault()
 
     async def submit(self, raw: str) -> int:
         """Height of the block that holds the transaction. Raises `Refusal`, or `Unavailable`: then it may or may not

@@ -8,6 +8,7 @@ sent or read.
 import ssl
 from collections.abc import Callable
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 from swarmlearning.identity.certificates import CertificateError, load_der, role_of
 from swarmlearning.transport.parties import Credential, credential_of
@@ -40,11 +41,12 @@ class SnTls(ssl.SSLContext):
 
     _tls: ssl.SSLContext
     _fault: Fault
+    _open: "WeakSet[_Judged]"
 
     def __new__(cls, tls: ssl.SSLContext, fault: Fault) -> "SnTls":
         """Shares all settings of `tls`; its own are not used."""
         made = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
-        made._tls, made._fault = tls, fault
+        made._tls, made._fault, made._open = tls, fault, WeakSet()
         return made
 
     def __init__(self, tls: ssl.SSLContext, fault: Fault) -> None:
@@ -52,7 +54,14 @@ class SnTls(ssl.SSLContext):
 
     def wrap_bio(self, *arguments: Any, **options: Any) -> Any:
         """See `ssl.SSLContext`."""
-        return _Judged(self._tls.wrap_bio(*arguments, **options), self._fault)
+        made = _Judged(self._tls.wrap_bio(*arguments, **options), self._fault)
+        self._open.add(made)
+        return made
+
+    def fault(self) -> str:
+        """The fault that is found now in an SN at the other end of an open connection; empty where there is none."""
+        judged = [self._fault(each.credential) for each in list(self._open) if each.credential is not None]
+        return next(filter(None, judged), "")
 
 
 class _Judged:
@@ -61,6 +70,7 @@ class _Judged:
     def __init__(self, connection: ssl.SSLObject, fault: Fault) -> None:
         self._connection = connection
         self._fault = fault
+        self.credential: Credential | None = None  # of the SN, once the handshake has ended well
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
@@ -70,3 +80,4 @@ class _Judged:
         self._connection.do_handshake()
         if detail := role_fault(credential := credential_of(self._connection)) or self._fault(credential):
             raise NotAnSnError(detail)
+        self.credential = credential

@@ -47,6 +47,7 @@ async def catch_up(follower: Follower, limit: asyncio.Timeout) -> None:
     while follower.chain.height < height:
         await follower.reached(follower.chain.height + 1)
         limit.reschedule(asyncio.get_running_loop().time() + SECONDS)
+    follower.judge_sns()
 
 
 async def send(sender: Sender, contract: str, body: Body) -> int:

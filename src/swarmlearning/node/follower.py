@@ -8,21 +8,18 @@ from contextlib import aclosing
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
-from swarmlearning.ledger.bodies import Announce, Leave, Recover, RetireAuthority, Revoke
 from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
 from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.ledger.world import World
 from swarmlearning.node.clocks import AheadError, NodeClock
 from swarmlearning.node.equivocation import Seals
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.snpool import SnPool
 
 logger = logging.getLogger("swarm.chain")
-
-MOVES = (Announce, Leave, Recover, RetireAuthority, Revoke)
-"""Transactions that change where SNs are."""
 
 Pin = Callable[[str, str], None]
 """Called with hash and name of the network at block 0; raises `NodeError` when it is the wrong one."""
@@ -48,6 +45,7 @@ class Follower:
         self._advanced = asyncio.Condition()
         self._order = list(addresses)
         self._distrusted: set[str] = set()
+        self._judging = False
         self._turned = asyncio.Event()
         self._clock = NodeClock(lambda: self.clients)
         self.seals = Seals()
@@ -85,6 +83,12 @@ class Follower:
     async def turned(self) -> None:
         """Waits until another SN is used."""
         await self._turned.wait()
+
+    def judge_sns(self) -> None:
+        """From now on an SN is left as soon as the ledger does not admit it: to be called once the chain is as far as
+        the SN in use reported, for before that it may not know this SN yet."""
+        self._judging = True
+        self._leave_refused()
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -181,6 +185,7 @@ class Follower:
             yield seen
 
     async def _extend(self, raw: bytes, sender: str) -> None:
+        before = self.chain.world
         try:
             step = self.chain.append(raw)
         except UnsupportedRulesError as error:
@@ -195,8 +200,14 @@ class Follower:
             self._pin(step.chain.network_id, network.network(step.chain.world).name)
         self.seals.add(raw)
         await self._advance(step.chain)
-        if any(isinstance(tx.content.body, MOVES) for tx in step.block.transactions):
+        if _sns(before) != _sns(step.chain.world):
             self._learn_addresses()
+            if self._judging:
+                self._leave_refused()
+
+    def _leave_refused(self) -> None:
+        if self._order[0] in self._pool.drop_refused():
+            self.turn_to_next()
 
     async def _advance(self, chain: Chain) -> None:
         async with self._advanced:
@@ -209,3 +220,8 @@ class Follower:
         self._order = [*kept, *(address for address in wanted if address not in kept)]
         self._distrusted.intersection_update(self._order)
         self._pool.keep(self._order)
+
+
+def _sns(world: World) -> tuple[object, ...]:
+    """All that decides which SNs there are, and where: compared quickly while it is the same."""
+    return network.nodes(world), world.area("quarantine/", network.Quarantine)

@@ -77,6 +77,7 @@ class Heartbeat:
         """Renews the lease with the first SN that accepts, and notes when none does."""
         addresses, reason = self._addresses(), "no SN is known"
         pool.keep(addresses)
+        pool.drop_refused()
         for address in addresses:
             if self._stopped.is_set():
                 return

@@ -160,7 +160,7 @@ async def _take_part(
             comparing = Comparison(follower, sender.author).run()
             ends = (cut_off_refused(server, follower), _end_when(superseded), comparing)
             background = [tasks.create_task(work) for work in (*works, *ends)]
-            await follower.reached(max(height, 0))  # the first block shows which network it is
+            await _reach(follower, height)
             background.append(tasks.create_task(warn_of_authorities(lambda: follower.chain.world)))
             await _send(sender, Register("SL", settings.name, identity.bundle, __version__, RULES_VERSION))
             _report_open(follower)
@@ -190,6 +190,12 @@ async def _follow(follower: Follower, driver: Driver) -> None:
     except RefusedError as error:
         driver.ml.fail(f"this site has no part in the network any more. {error}")
         raise
+
+
+async def _reach(follower: Follower, height: int) -> None:
+    """Waits until the chain is as far as the SN reported: from then on the ledger decides which SNs are used."""
+    await follower.reached(max(height, 0))  # the first block shows which network it is
+    follower.judge_sns()
 
 
 def _report_open(follower: Follower) -> None:
