@@ -59,6 +59,7 @@ def test_the_headers_of_two_chains_are_a_proof_too(ledger: Ledger) -> None:
 
 NO_PROOF: dict[str, tuple[Callable[[Ledger], Equivocation], str]] = {
     "one header twice": (lambda ledger: Equivocation(*[header(ledger)] * 2), "malformed"),
+    "one header that was signed twice": (lambda ledger: Equivocation(header(ledger), header(ledger)), "malformed"),
     "two heights": (
         lambda ledger: Equivocation(header(ledger), header(ledger, height=ledger.chain.height)),
         "malformed: these are not two blocks",

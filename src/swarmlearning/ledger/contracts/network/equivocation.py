@@ -28,8 +28,8 @@ class _Header(msgspec.Struct, frozen=True):
 
 def record(world: World, contract: str, body: Equivocation, tx: TxContext) -> World:
     """Keeps the newest proof against an SN, which is in quarantine from now on. Raises `Rejection`."""
-    first, second = (_verified(world, header, tx.time_ms) for header in (body.first, body.second))
-    if body.first == body.second or first != second or first.network != tx.network:
+    (one, first), (other, second) = (_verified(world, header, tx.time_ms) for header in (body.first, body.second))
+    if one == other or first != second or first.network != tx.network:  # one header may have been signed twice
         raise Rejection(Code.MALFORMED, "these are not two blocks of this network for one height by one SN")
     height, sealer = first.height, first.sealer
     if not 1 <= height <= tx.height:
@@ -44,15 +44,16 @@ def record(world: World, contract: str, body: Equivocation, tx: TxContext) -> Wo
     return quarantine_sealer(after, sealer, height, "twice")
 
 
-def _verified(world: World, signed: str, time_ms: int) -> _Header:
-    """The header, if the SN that it names has signed it. Raises `Rejection`."""
+def _verified(world: World, signed: str, time_ms: int) -> tuple[bytes, _Header]:
+    """The header as it was signed, and read, if the SN that it names has signed it. Raises `Rejection`."""
     try:
         stored = certificate(world, signer_thumbprint(signed))
         if stored is None:
             raise Rejection(
                 Code.UNKNOWN_CERTIFICATE, "a header is signed with a certificate that is not on this ledger"
             )
-        header = msgspec.json.decode(verify(signed, load_leaf(stored.pem)), type=_Header)
+        payload = verify(signed, load_leaf(stored.pem))
+        header = msgspec.json.decode(payload, type=_Header)
     except (SignatureError, msgspec.DecodeError) as error:
         raise Rejection(Code.BAD_SIGNATURE, f"a header does not hold: {error}") from error
     check_trust(world, stored, time_ms)
@@ -63,4 +64,4 @@ def _verified(world: World, signed: str, time_ms: int) -> _Header:
         or (sealer.subject, sealer.organisation) != (stored.subject, stored.organisation)
     ):
         raise Rejection(Code.UNKNOWN_NODE, f"a header of {header.sealer} is not signed by that SN")
-    return header
+    return payload, header
