@@ -13,7 +13,7 @@ from swarmlearning.transport.parties import Credential
 
 CHAIN = three().chain
 RATE = quotas_of(CHAIN.world, "org-1").model_bytes
-PIECES = st.lists(st.tuples(st.integers(1, RATE), st.integers(0, 3 * SECOND_US)), min_size=1, max_size=60)
+PIECES = st.lists(st.tuples(st.integers(RATE // 4, RATE), st.integers(0, SECOND_US // 10)), min_size=30, max_size=60)
 """Bytes of a piece, and the pause in microseconds before it is requested."""
 
 
