@@ -192,3 +192,25 @@ def test_a_leader_does_not_merge_without_the_base_while_it_turns_to_another_hold
     assert node.advance() == [], "the next fetch begins in a moment"
     assert node.fire("retry", moved=1) == [Fetch(merged(0), ("c", "b"))]
     assert any(isinstance(action, Merge) for action in node.handle(Fetched(merged(0))))
+
+
+@pytest.mark.parametrize("bytes_come", [True, False])
+def test_a_result_is_given_up_only_after_each_holder_was_the_first_to_be_tried(bytes_come: bool) -> None:
+    """Else members that only claim to hold a result keep a site from those that do until all others have ended."""
+    node = submitted("b", "a", "b", "c", "d", "e")
+    node.play.publish()
+    node.play.report("c", "d", "e")
+    actions, first, given_up = node.advance(), list[str](), False
+    for turn in range(1, 9):
+        first += [action.holders[0] for action in actions if isinstance(action, Fetch)]
+        actions = half_a_minute_later(node, moved=turn * bytes_come)
+        for sent in [action for action in actions if isinstance(action, Send)]:
+            assert isinstance(sent.body, Missing)
+            given_up = given_up or sent.body.lasting
+            assert not given_up or {*first} == {"a", "c", "d", "e"}, f"only {first} were tried"
+            node.accept(sent.body)
+            node.play.missing("b", lasting=sent.body.lasting, slow=sent.body.slow)
+            actions += node.advance()
+        if not any(isinstance(action, Fetch) for action in actions):
+            actions += node.fire("retry", moved=turn * bytes_come)
+    assert given_up

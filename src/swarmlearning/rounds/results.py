@@ -19,7 +19,8 @@ from swarmlearning.rounds.timers import NEVER
 class Attempts:
     """The attempts to get one model. `order`: the holders that were tried, the next one to try first. `since`: when
     those were tried first who were added last; `begun`: when the latest fetch began. `slow`: the holders that were the
-    first to be tried in a fetch that needed far too long. `failed`: none could provide it in the latest fetch."""
+    first to be tried in a fetch that needed far too long, or moved nothing. `failed`: none could provide it in the
+    latest fetch."""
 
     order: tuple[str, ...] = ()
     since: float = 0.0
@@ -138,8 +139,17 @@ class Results:
         if slowness >= 1:
             self._try_next(digest, untried=untried)
         elif self._facts.moved == self._moved_then:
-            self._report_missing()
+            self._note_standstill(digest)
         self._moved_then = self._facts.moved
+
+    def _note_standstill(self, digest: str) -> None:
+        """Reports the model as missing; before this node gives it up, each holder has been the first to be tried."""
+        attempts, missed = self._attempts[digest], misses(self._facts.training)
+        attempts.slow.add(attempts.order[0])
+        if missed is None or self._facts.uid not in missed.missing or self._has_tried_each():
+            self._report_missing()
+        else:
+            self._turn(digest)
 
     def _try_next(self, digest: str, *, untried: bool) -> None:
         """Lets another holder come first where one that drips may keep this node from those that serve it, and reports
@@ -150,9 +160,19 @@ class Results:
         if not untried and (alone or len(attempts.slow) > 1):
             self._report_slow(self._slowness(digest))
         if untried or (not alone and facts.now - attempts.begun >= self._limit()):
-            attempts.order = (*attempts.order[1:], attempts.order[0])
-            facts.postponed.add(digest)
-            facts.timers.pause(digest)  # what is not wanted meanwhile is cancelled; the next fetch tries another first
+            self._turn(digest)
+
+    def _has_tried_each(self) -> bool:
+        """Returns whether each holder was the first one of a fetch in vain, or all have failed in one."""
+        attempts = self._attempts.get(self._facts.latest.digest, Attempts())
+        return attempts.failed or attempts.slow.issuperset(attempts.order)
+
+    def _turn(self, digest: str) -> None:
+        """Lets the next fetch try another holder first; what is not wanted meanwhile is cancelled."""
+        attempts, facts = self._attempts[digest], self._facts
+        attempts.order = (*attempts.order[1:], attempts.order[0])
+        facts.postponed.add(digest)
+        facts.timers.pause(digest)
 
     def _slowness(self, digest: str) -> float:
         """Returns how long the model has needed, in parts of the time in which it should have come: with more than 1 it
@@ -181,7 +201,7 @@ class Results:
         missed, uid = misses(self._facts.training), self._facts.uid
         if missed is None or uid in missed.given_up:
             return
-        if slowness >= TOO_SLOW:
+        if slowness >= TOO_SLOW and self._has_tried_each():
             self._facts.send(Missing(missed.number, lasting=True))
         elif uid not in missed.slow:
             self._facts.send(Missing(missed.number, slow=True))
