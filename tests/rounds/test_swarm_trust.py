@@ -35,7 +35,7 @@ def test_a_member_whose_certificate_is_revoked_is_shut_out_and_the_others_finish
         swarm.sites["sl-2"].papers = "SL-2"
         swarm.moments.when(moment, strikes(swarm, revoke, "sl-2"))
         run(swarm)
-        contents = [entry.content for entry in swarm.log.entries]
+        contents = [entry.content for entry in swarm.log.accepted]
         (revoked,) = [height for height, one in enumerate(contents) if isinstance(one.body, Revoke)]
         assert swarm.training.members["sl-2"].attendance == "left"
         assert "sl-2" not in {one.sender for one in contents[revoked:]}

@@ -271,7 +271,7 @@ def split(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 def crash_sn(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     sn = swarm.dice.choice(swarm.sns)
-    if not sn.alive:
+    if not sn.alive or not swarm.can_spare_sn(sn):
         return False
     swarm.crash_sn(sn)
     swarm.clock.after(lasts, lambda: swarm.restart_sn(sn))
@@ -280,7 +280,7 @@ def crash_sn(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 
 def freeze_sn(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     sn = swarm.dice.choice(swarm.sns)
-    if not sn.works:
+    if not sn.works or not swarm.can_spare_sn(sn):
         return False
     swarm.freeze_sn(sn)
     swarm.clock.after(lasts, lambda: swarm.thaw_sn(sn))
@@ -290,7 +290,7 @@ def freeze_sn(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
 def isolate_sn(swarm: "Swarm", site: Site | None, lasts: float) -> bool:
     """Cuts an SN off from the other SNs."""
     sn = swarm.dice.choice(swarm.sns)
-    if len(swarm.sns) == 1 or sn.isolated:
+    if len(swarm.sns) == 1 or sn.isolated or not swarm.can_spare_sn(sn):
         return False
     swarm.note(sn.name, "is isolated")
     sn.isolated = True

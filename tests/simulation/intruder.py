@@ -30,16 +30,24 @@ Serves = Literal["models", "nothing", "drops"]
 
 
 class Intruder:
-    """`pace`: mean seconds between two moves at first."""
+    """`pace`: mean seconds between two moves at first; `author`: what an SN that is registered already signs with."""
 
     def __init__(
-        self, swarm: "Swarm", uid: str, paper: str, moves: Sequence[str], pace: float, serves: Serves, seed: int
+        self,
+        swarm: "Swarm",
+        uid: str,
+        paper: str,
+        moves: Sequence[str],
+        pace: float,
+        serves: Serves,
+        seed: int,
+        author: Author | None = None,
     ) -> None:
         self.uid, self.serves = uid, serves
         self.models: set[str] = set()
         self._swarm, self._paper, self._moves, self._pace = swarm, paper, moves, pace
         self._dice = random.Random(f"intruder {uid} {seed}")
-        self._author = Author(swarm.log, paper, uid, 0)
+        self._author = author or Author(swarm.log, paper, uid, 0)
         self._made = 0.0
         self._absent_until = 0.0
 
@@ -50,7 +58,8 @@ class Intruder:
 
     def arrive(self) -> None:
         """Registers, mostly opens a session as an honest site would, and goes on with its moves."""
-        self._register()
+        if not self._author.incarnation:
+            self._register()
         if self.kind == "SL":
             self._beat()
             if self._dice.random() < 0.8:
@@ -74,6 +83,8 @@ class Intruder:
         name = self._dice.choice(LED if leads else self._moves)
         if name == "registers anew":
             self._register()
+        elif name == "registers another's UID":
+            self._register_as_another(name)
         elif name == "goes quiet":
             self._absent_until = self._swarm.clock.now + self._dice.uniform(0.0, ABSENCE_SECONDS)
             self._swarm.moves[name] += 1
@@ -87,13 +98,24 @@ class Intruder:
     def _register(self) -> None:
         """Starts again as a new incarnation."""
         self._author = Author(self._swarm.log, self._paper, self.uid, self._author.incarnation + 1)
-        body = Register(self.kind, self.uid, papers().pems[self._paper], "0")  # type: ignore[arg-type]
-        self._send("registers anew", network.CONTRACT, body)
+        name = self._dice.choice((self.uid, *self._swarm.sites))  # names are nobody's own
+        self._send("registers anew", network.CONTRACT, self._registration(name))
+
+    def _registration(self, name: str) -> Register:
+        return Register(self.kind, name, papers().pems[self._paper], "0")  # type: ignore[arg-type]
 
     def _beat(self) -> None:
         if self._swarm.can_order() and self._swarm.clock.now >= self._absent_until:
             self._swarm.presence.renew(self.uid, self._author.incarnation)
         self._after(BEAT_SECONDS, self._beat)
+
+    def _register_as_another(self, name: str) -> None:
+        """Registers the UID of an honest site that is on the ledger, with its own certificate."""
+        world = self._swarm.log.head.world
+        if known := [node for uid in self._swarm.sites if (node := network.node(world, uid))]:
+            victim = self._dice.choice(known)
+            author = Author(self._swarm.log, self._paper, victim.uid, victim.incarnation + 1)
+            self._send(name, network.CONTRACT, self._registration(victim.name), author)
 
     def _author_of(self, name: str) -> Author:
         """Returns who the next transaction is said to be of: mostly this node."""
@@ -118,7 +140,7 @@ class Intruder:
             sn: Sn = dice.choice(swarm.sns)
             if sn.alive:
                 sn.at(dice.expovariate(1 / 0.01), partial(sn.take, entry, partial(self._answered, name)))
-        if isinstance(body, Leave):
+        if isinstance(body, Leave) and author is self._author:
             self._after(dice.uniform(0.1, ABSENCE_SECONDS), self._register)
 
     def _answered(self, name: str, found: int | Rejection | None, judged_on: int) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from simulation.ledger import CONTRACT
-from swarmlearning.ledger.bodies import Depose, Publish, Revoke, Submit, Void
+from simulation.unsigned import papers
+from swarmlearning.ledger.bodies import Back, Depose, Lost, Publish, Revoke, Submit, Void
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network.watching import reporters
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
@@ -56,6 +58,9 @@ class Witness:
         height = self._log.head.height
         before, after = self._log.training(height - 1), self._log.training(height)
         sender, body = entry.content.sender, entry.content.body
+        if sender in self._sites:
+            own = papers().thumbprints[self._sites[sender].papers]
+            require(entry.signer == own, f"{entry.kind} in the name of {sender} is by somebody else")
         require(sender not in self.shut_out, f"{sender} is heard though its certificate is revoked")
         if entry.content.contract == CONTRACT:
             anchor = entry.content.anchor.height
@@ -83,15 +88,27 @@ class Witness:
     def _intruded(self, before: Training, after: Training, sender: str, body: object) -> None:
         """Checks that nothing that an adversarial node sends does anything to an honest site."""
         what = f"{type(body).__name__} of {sender}"
+        if isinstance(body, Void):
+            return  # by an SN: `_voided` has judged it
         for name in ("run", "charter", "over", "stopping"):
             require(getattr(before, name) == getattr(after, name), f"{what} changes {name}")
         for uid in before.members.keys() & self._sites.keys():
             require(uid in after.members, f"{what} ends the session of {uid}")
             was, now = before.members[uid], after.members[uid]
-            if before.round is not None:  # until then it may agree or not with the terms that most have stated
+            if before.round is not None and not self._is_confirmed(body):
+                # until there is a round, a member may agree or not with the terms that most have stated
                 require(was.attendance == now.attendance, f"{what} changes the attendance of {uid}")
             for name in ("finished", "may_lead", "weightage", "incarnation"):
                 require(getattr(was, name) == getattr(now, name), f"{what} changes {name} of {uid}")
+
+    def _is_confirmed(self, body: object) -> bool:
+        """Returns whether an honest SN has reported the same as this one, of a node that is lost or back."""
+        if not isinstance(body, Lost | Back):
+            return False
+        world = self._log.chains[-2].world
+        known = network.node(world, body.uid)
+        honest = {sn.name for sn in self._swarm.sns if sn.honest}
+        return known is not None and not honest.isdisjoint(reporters(world, known))
 
     def _published(self, before: Training, after: Training, sender: str, body: Publish) -> None:
         current = before.round

@@ -11,16 +11,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from simulation.life import Living
-from simulation.unsigned import papers, signed
+from simulation.unsigned import paper, papers, signed
 from support.uids import accept_names
 from swarmlearning.choices import DEFAULT_CONTRACT
 from swarmlearning.ledger.bodies import Anchor, Body, Genesis, NewOrganisation, Register
 from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import Proposal
+from swarmlearning.ledger.contracts.network.recovery import quarantine_sealer
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.ledger.world import World
 from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.watchdog import RETRY_SECONDS, Judgement
 
@@ -57,12 +59,12 @@ class Author:
 
 
 class Log:
-    """Every state of the chain, one transaction a block."""
+    """Every state of the chain, one transaction a block; the entry of a void block is None."""
 
     def __init__(self) -> None:
         self.chains: list[Chain] = []
         self.trainings: list[Training] = []
-        self.entries: list[SignedTransaction] = []
+        self.entries: list[SignedTransaction | None] = []
         self.heights: dict[str, int] = {}
         self._ids = 0
         self._hashes: dict[int, str] = {}
@@ -74,9 +76,14 @@ class Log:
     def training(self, height: int) -> Training:
         return self.trainings[height]
 
+    @property
+    def accepted(self) -> list[SignedTransaction]:
+        """All transactions on the chain, in order."""
+        return [entry for entry in self.entries if entry]
+
     def said(self) -> Counter[str]:
         """Counts the transactions by kind; those with a model also by its origin."""
-        bodies = [entry.content.body for entry in self.entries]
+        bodies = [entry.content.body for entry in self.accepted]
         return Counter(f"{type(one).__name__}{getattr(one, 'submission', '').title()}" for one in bodies)
 
     def next_id(self) -> str:
@@ -96,6 +103,16 @@ class Log:
         before = self.head if self.chains else Chain(hashes=self._hashes)
         time_ms = before.next_time(papers().valid_from_ms + BEGIN_MS + now_ms)
         world = before.try_transaction(before.world, entry, time_ms)
+        self._extend(before, world, time_ms, entry)
+        self.heights[entry.id] = before.height + 1
+        return before.height + 1
+
+    def void(self, sealer: str) -> None:
+        """Uses up a height for a block of this SN that breaks the rules."""
+        before = self.head
+        self._extend(before, quarantine_sealer(before.world, sealer, before.height + 1), before.time_ms, None)
+
+    def _extend(self, before: Chain, world: World, time_ms: int, entry: SignedTransaction | None) -> None:
         height = before.height + 1
         self._hashes[height] = f"{height:064x}"
         network_id = before.network_id or self._hashes[0]
@@ -106,8 +123,6 @@ class Log:
         )
         self.trainings.append(state_of(world, CONTRACT))
         self.entries.append(entry)
-        self.heights[entry.id] = height
-        return height
 
 
 class Presence:
@@ -158,10 +173,14 @@ class Presence:
 class Sn(Living):
     """One SN: accepts transactions, serves blocks, and runs the watchdog."""
 
-    def __init__(self, swarm: "Swarm", name: str, skew_ms: int) -> None:
+    honest = True
+
+    def __init__(self, swarm: "Swarm", name: str, skew_ms: int, organisation: str = FOUNDER) -> None:
         super().__init__(swarm.clock)
         self.swarm, self.name, self.skew_ms = swarm, name, skew_ms
-        self.author = Author(swarm.log, "SN", name, 1)
+        self.organisation = organisation
+        self.paper = "SN" if organisation == FOUNDER else paper(organisation, "SN")
+        self.author = Author(swarm.log, self.paper, name, 1)
         self.isolated = False
         self.height = -1
         self._judgement = Judgement(name)
@@ -185,7 +204,7 @@ class Sn(Living):
 
     def register(self) -> None:
         """Joins the network; the founder has joined by its genesis."""
-        body = Register("SN", self.name, papers().pems["SN"], "0")
+        body = Register("SN", self.name, papers().pems[self.paper], "0")
         self.swarm.log.append(self.author.write(self.swarm.log.head, network.CONTRACT, body), 0)
 
     def restart(self) -> None:

@@ -149,8 +149,14 @@ class Link:
     def _unanswered(self, offer: Offer, tries: int) -> None:
         if offer.entry.id in self._offers and offer.height is None and offer.tries == tries:
             offer.tries += 1  # whatever is still on its way is too late
+            self._leave_sn()
             offer.pause, pause = min(2 * offer.pause, LONGEST_PAUSE), offer.pause
             self.site.at(pause, lambda: self._offer(offer) if offer.entry.id in self._offers else None)
+
+    def _leave_sn(self) -> None:
+        """Uses the next SN: this one does not do what it should."""
+        self.number += 1
+        self.look_for_sn()
 
     def _answered(self, offer: Offer, tries: int, found: int | Rejection | None, judged_on: int) -> None:
         if offer.entry.id not in self._offers or offer.height is not None:

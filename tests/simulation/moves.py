@@ -181,6 +181,30 @@ def depose_honest(scene: Scene) -> Move | None:
     return CONTRACT, Depose(current.number, current.term, leader.incarnation, seen, "progress")
 
 
+# --- what only an SN may report -------------------------------------------------------------------------------------
+
+
+def bring_back(scene: Scene) -> Move:
+    uid = scene.dice.choice(list(scene.swarm.sites))
+    node = network.node(scene.swarm.log.head.world, uid)
+    return network.CONTRACT, Back(uid, node.incarnation if node else 1)
+
+
+def lose_an_sn(scene: Scene) -> Move:
+    return network.CONTRACT, Lost(scene.dice.choice(scene.swarm.sns).name, 1)
+
+
+def bring_an_sn_back(scene: Scene) -> Move:
+    return network.CONTRACT, Back(scene.dice.choice(scene.swarm.sns).name, 1)
+
+
+def void_anything(scene: Scene) -> Move:
+    return CONTRACT, Void(scene.round.number if scene.round and scene.dice.random() < 0.5 else scene.number)
+
+
+# --- more votes -----------------------------------------------------------------------------------------------------
+
+
 def miss(scene: Scene) -> Move:
     lasting, slow = scene.dice.choice(((False, False), (True, False), (False, True)))
     return CONTRACT, Missing(scene.number, lasting=lasting, slow=slow)
@@ -252,6 +276,12 @@ def submit(scene: Scene) -> Move | None:
 
 
 # --- spam and government --------------------------------------------------------------------------------------------
+
+
+def in_its_name(scene: Scene) -> Move:
+    """What a site may send of itself."""
+    own: tuple[Move, ...] = ((network.CONTRACT, Leave()), close(scene), report_performance(scene))
+    return scene.dice.choice(own)
 
 
 def any_round(scene: Scene) -> Move:
@@ -337,18 +367,29 @@ MOVES: Final[Mapping[str, Mapping[str, Callable[[Scene], Move | None]]]] = {
     },
     "spam": {"names any round": any_round, "opens a session elsewhere": session_elsewhere, "submits": submit},
     "forge": {
-        "sends as another": report_performance,
+        "sends as another": in_its_name,
+        "registers another's UID": session,
         "sends what is old": submit,
         "names a stranger": name_stranger,
         "submits": submit,
     },
     "depose": {"deposes each honest leader": depose_honest},
     "mute": {"goes quiet": session},
+    "watch": {
+        "SN: reports a site lost": lose_another,
+        "SN: reports a site back": bring_back,
+        "SN: reports an SN lost": lose_an_sn,
+        "SN: reports an SN back": bring_an_sn_back,
+        "SN: deposes": depose,
+        "SN: voids": void_anything,
+        "SN: settles": settle,
+    },
     "govern": {"acts for its organisation": act, "answers a proposal": answer},
 }
-"""By kind. `registers anew` and `goes quiet` are the node's own, whatever stands beside them; `sends as another` names
-an honest site as its sender, and `sends what is old` follows a block of any height, also of a former run."""
-REFUSED: Final = ("sends as another", "names a stranger")
+"""By kind. `registers anew` and `goes quiet` are the node's own, whatever stands beside them; `sends as another` and
+`registers another's UID` name an honest site as their sender, and `sends what is old` follows a block of any height,
+also of a former run."""
+REFUSED: Final = ("sends as another", "registers another's UID", "names a stranger")
 """Moves that the ledger always has to refuse."""
 LED: Final = ("freezes", "publishes nothing", "reports progress", "goes quiet")
 """What a node of any kind does as leader, too."""

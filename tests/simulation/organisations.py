@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from simulation.faults import operate
 from simulation.intruder import Intruder, Serves
 from simulation.ledger import CONTRACT
+from simulation.lying import add_lying_sns
 from simulation.moves import KINDS, MOVES
 from simulation.swarm import Swarm
 from simulation.unsigned import ORGANISATIONS, paper, papers
@@ -22,6 +23,8 @@ BY: tuple[Weights, ...] = ("own", "equal")
 CAPS = (0, 400, 500)
 """What one organisation may weigh, in thousandths."""
 SERVES: tuple[Serves, ...] = ("models", "nothing", "drops")
+LYING = 0.5
+"""The probability that adversarial organisations run SNs."""
 MOST_NODES = 3
 """Sites of one adversarial organisation."""
 
@@ -47,6 +50,8 @@ def add_organisations(swarm: Swarm, seed: int) -> None:
         belongs = makeup.honest[index] if index < len(makeup.honest) else dice.choice(makeup.honest)
         site.organisation, site.papers = belongs, paper(belongs, "SL")
         swarm.struck["site of an organisation"] += 1
+    if makeup.adversarial and dice.random() < LYING:
+        add_lying_sns(swarm, makeup.honest, makeup.adversarial, dice)
     for organisation in makeup.adversarial:
         _add_adversary(swarm, organisation, dice)
 

@@ -22,6 +22,7 @@ from simulation.moments import Moments
 from simulation.scenario import Scenario, is_deposed_at_work, traits
 from simulation.site import Site
 from swarmlearning.ledger.bodies import Publish, Receipt
+from swarmlearning.ledger.contracts.network.watching import MANY_ORGANISATIONS
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.rounds.machine import RoundMachine
@@ -191,10 +192,20 @@ class Swarm:
                 self.note(entry.content.sender, f"[{height}] {_short(entry.content.body)}")
             self.witness.block(entry)
             self.struck["contribution left out as too slow"] += _leaves_out_slow(entry)
-            for other in self.sns:
-                other.at(0.0 if other is sn else self.delay(), other.advance)
+            self._spread(sn)
             self.moments.block(self.log.training(height), self.sites)
         return height
+
+    def seal_void(self, sn: Sn) -> None:
+        """Orders a block of this SN that breaks the rules."""
+        self.note(sn.name, f"[{len(self.log.chains)}] seals a void block")
+        self.log.void(sn.name)
+        self._spread(sn)
+
+    def _spread(self, sealer: Sn) -> None:
+        """Lets the SNs learn of the newest block."""
+        for other in self.sns:
+            other.at(0.0 if other is sealer else self.delay(), other.advance)
 
     def shown(self, sn: Sn) -> None:
         """Notifies the followers of this SN of new blocks."""
@@ -205,6 +216,14 @@ class Swarm:
     def leases_changed(self) -> None:
         for sn in self.sns:
             sn.look()
+
+    def can_spare_sn(self, sn: Sn) -> bool:
+        """Returns whether the honest SNs are the majority among those that lie even without this one."""
+        honest = [other for other in self.sns if other.honest and other.joined and other is not sn]
+        lying = [other for other in self.sns if not other.honest]
+        if len({other.organisation for other in self.sns}) >= MANY_ORGANISATIONS:
+            return len({other.organisation for other in honest}) > len({other.organisation for other in lying})
+        return not lying or len(honest) > len(lying)
 
     def crash_sn(self, sn: Sn) -> None:
         self.note(sn.name, "crashes")

@@ -35,14 +35,14 @@ def papers() -> Papers:
     pems = {kind: (CERTIFICATES / f"{kind.lower()}.pem").read_text() for kind in ("CA", "SN", "SL", "SL-2", "SWCI")}
     leaves = {kind: load_leaf(pem) for kind, pem in pems.items()}
     begin = int(max(leaf.not_valid_before_utc.timestamp() for leaf in leaves.values()) * 1000)
-    kinds = [paper(name, kind) for name in ORGANISATIONS for kind in ("CA", "SL", "SWCI")]
+    kinds = [paper(name, kind) for name in ORGANISATIONS for kind in ("CA", "SL", "SN", "SWCI")]
     pems |= {kind: (CERTIFICATES / f"{kind.lower()}.pem").read_text() for kind in kinds}
     prints = {kind: thumbprint(load_leaf(pem)) for kind, pem in pems.items()}
     return Papers(pems["CA"], pems, prints, begin)
 
 
 def paper(organisation: str, kind: str) -> str:
-    """Returns the name of an organisation's certificate: of its authority (CA), its sites (SL) or its operator."""
+    """Returns the name of an organisation's certificate: of its authority (CA), sites (SL), SNs or operator."""
     return f"{organisation}-{kind}"
 
 

@@ -55,13 +55,13 @@ def standing(swarm: Swarm) -> Result:
 
 def submits(swarm: Swarm) -> list[tuple[str, Submit]]:
     """Returns all submissions in order, each with its sender."""
-    sent = [entry.content for entry in swarm.log.entries]
+    sent = [entry.content for entry in swarm.log.accepted]
     return [(one.sender, one.body) for one in sent if isinstance(one.body, Submit)]
 
 
 def published_by_all(swarm: Swarm) -> list[Publish]:
     """Every merge that was published, also those of too few models, which have no result."""
-    bodies = [entry.content.body for entry in swarm.log.entries]
+    bodies = [entry.content.body for entry in swarm.log.accepted]
     return [body for body in bodies if isinstance(body, Publish)]
 
 
