@@ -48,6 +48,7 @@ from swarmlearning.node.listening import listening_host
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.node.trusting import trust_authorities
+from swarmlearning.node.withholding import leave_withholders
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.mlprocess import run_ml
@@ -157,9 +158,9 @@ async def _take_part(
     try:
         async with asyncio.TaskGroup() as tasks, health:
             works = (_follow(follower, driver), checkpoints.keep(follower), trust_authorities(tls, follower))
-            comparing = Comparison(follower, sender.author).run()
-            ends = (cut_off_refused(server, follower), _end_when(superseded), comparing)
-            background = [tasks.create_task(work) for work in (*works, *ends)]
+            checks = (Comparison(follower, sender.author).run(), leave_withholders(follower))
+            ends = (cut_off_refused(server, follower), _end_when(superseded))
+            background = [tasks.create_task(work) for work in (*works, *checks, *ends)]
             await _reach(follower, height)
             background.append(tasks.create_task(warn_of_authorities(lambda: follower.chain.world)))
             await _send(sender, Register("SL", settings.name, identity.bundle, __version__, RULES_VERSION))
