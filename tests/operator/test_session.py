@@ -23,6 +23,9 @@ class SlowSn:
         self.chain = Chain(height=height)
         return self.chain
 
+    def judge_sns(self) -> None:
+        """It is the only one."""
+
 
 def test_a_chain_that_takes_long_to_verify_is_waited_for_as_long_as_blocks_come() -> None:
     async def scenario() -> int:
