@@ -56,6 +56,20 @@ def test_a_timer_of_another_term_has_no_effect() -> None:
     assert node.handle(TimerFired(grace, 0)) == [Send(Freeze(0, 0, ("c",)))]
 
 
+def test_a_leader_fetches_a_model_from_another_that_has_submitted_it_when_the_first_one_drips() -> None:
+    """One that copies the digest of another, and comes first, would stall the round (seed 40001319)."""
+    node = leading("b", "c")
+    node.play.submit("b", digest=model("c", 0))
+    node.play.submit("c")
+    copier_first, owner_first = (Fetch(model("c", 0), order) for order in (("b", "c"), ("c", "b")))
+    assert node.advance() == [copier_first]
+    assert node.fire("turn") == [Cancel(copier_first)]
+    assert node.fire("retry") == [owner_first]
+    assert node.fire("turn", moved=1) == [Cancel(owner_first)]
+    assert node.fire("retry") == [copier_first]
+    assert node.seconds("turn") == [30.0, 30.0, 60.0]
+
+
 def test_the_merge_waits_for_every_model_with_weight() -> None:
     node = leading("b", "c")
     node.play.submit("b", "c")

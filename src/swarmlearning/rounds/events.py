@@ -26,8 +26,8 @@ class _Frozen(msgspec.Struct, frozen=True):
 class Timer(_Frozen, frozen=True):
     """A time-out, by its purpose.
 
-    `subject`: the digest of a `fetch`, `slow`, `missing`, `retry`, `check`, `settle`, `finish` or `missed`, the height
-    that `patience` counts from.
+    `subject`: the digest of a `fetch`, `slow`, `turn`, `missing`, `retry`, `check`, `settle`, `finish` or `missed`, the
+    height that `patience` counts from.
     """
 
     purpose: Literal[
@@ -41,6 +41,7 @@ class Timer(_Frozen, frozen=True):
         "unreachable",
         "merge-delay",
         "slow",
+        "turn",
         "late",
         "pace",
         "fetch",

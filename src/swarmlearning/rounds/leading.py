@@ -16,7 +16,7 @@ when it has tried for its patience.
 from collections.abc import Iterable
 
 from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze, Progress, Publish
-from swarmlearning.ledger.contracts.training.sizes import next_report
+from swarmlearning.ledger.contracts.training.sizes import model_size, next_report
 from swarmlearning.ledger.contracts.training.state import Round, Submission, awaited, enough
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer
 from swarmlearning.rounds.facts import RoundFacts
@@ -36,6 +36,7 @@ class Leading:
         self._unusable: dict[str, FetchCode] = {}
         self._unreachable: frozenset[str] = frozenset()
         self._waiting_since: tuple[Key, int] = (NEVER, 0)
+        self._turns: dict[str, int] = {}
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -79,6 +80,7 @@ class Leading:
         if current is None or current.leader != facts.uid or facts.publishes(current):
             self._unusable.clear()  # should the round collect again, everybody gets another chance
             self._unreachable = frozenset()
+            self._turns.clear()
             return
         if current.phase == "frozen":
             self._leave_out_slow(current)
@@ -126,7 +128,23 @@ class Leading:
         for digest, uids in holders.items():
             if digest not in facts.held and digest not in self._unusable:
                 others = tuple(uid for uid in uids if uid != facts.uid)
-                facts.fetch(digest, others)
+                facts.fetch(digest, self._in_turn(current, digest, others))
+
+    def _in_turn(self, current: Round, digest: str, holders: tuple[str, ...]) -> tuple[str, ...]:
+        """The members that have submitted one model, in the order in which they are tried: the next comes first once
+        the model should long have come. One that only repeats the digest of another could drip, and stall all."""
+        facts, turns = self._facts, self._turns.get(digest, 0)
+        if len(holders) > 1:
+            own = current.submissions.get(facts.uid)
+            size = own.size if own is not None and own.weight else model_size(facts.training, current)
+            limit = self._settings.result_seconds(size, usual=0.0, voids=turns)
+            is_over = facts.timers.every(Timer("turn", facts.key_of(current), digest), limit)
+            if is_over and digest in facts.work.fetching:
+                turns += 1
+                self._turns[digest] = turns
+                facts.timers.pause(digest)  # what is not wanted meanwhile is cancelled
+        first = turns % max(1, len(holders))
+        return (*holders[first:], *holders[:first])
 
     def _wait_for_others(self, current: Round, reached: tuple[str, ...]) -> None:
         facts = self._facts
