@@ -69,8 +69,12 @@ class Ledger:
     newest_rules: int = 1
 
     def __post_init__(self) -> None:
-        begin_s = self.authority.certificate.not_valid_before_utc.timestamp()
-        self.clock = 1000 * int(max(time.time(), begin_s + 60))  # now: what tests have issued since is valid then
+        begin_s, end_s = (
+            at.timestamp()
+            for at in (self.authority.certificate.not_valid_before_utc, self.authority.certificate.not_valid_after_utc)
+        )
+        # Now, so that what tests have issued since is valid; of an authority that has expired in its time.
+        self.clock = 1000 * int(begin_s + 60 if end_s < time.time() else max(time.time(), begin_s + 60))
         founder = self.actor(self.founder, "SN")
         genesis = Genesis(
             network_name="test",

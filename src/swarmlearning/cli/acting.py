@@ -21,11 +21,12 @@ logger = logging.getLogger("swarm.operator")
 
 def verified(connection: Connection) -> Chain:
     """The ledger as it stands, verified here. Raises `UserError`."""
-    kept = connection.directory / VERIFIED
-    identity, network_id = connection.credentials.identity(), connection.network_id
-    recorder, problem = asyncio.run(read_remote(connection.address, identity, kept, network_id))
+    address, kept = connection.address, connection.directory / VERIFIED
+    recorder, problem = asyncio.run(
+        read_remote(address, connection.credentials.identity(), kept, connection.network_id)
+    )
     if problem:
-        raise NodeError(f"the ledger of the SN at {connection.address} cannot be used: {problem}; name another SN")
+        raise NodeError(f"the ledger of the SN at {address} cannot be used: {problem}; name another SN")
     if recorder.void:
         logger.error("%s", recorder.void)
     return recorder.chain
@@ -35,8 +36,8 @@ def perform(connection: Connection, compose: Callable[[World], Act]) -> None:
     """Sends an act and prints what it did, or who has to agree first. Raises `UserError`."""
 
     async def send() -> str:
-        identity, home = connection.credentials.identity(), connection.home
-        async with acting(connection.address, identity, home, connection.network_id) as operator:
+        address, identity, home = connection.address, connection.credentials.identity(), connection.home
+        async with acting(address, identity, home, connection.network_id) as operator:
             act = compose(operator.chain.world)
             height = await operator.perform(act)
             proposal = proposal_of(operator.chain.world, act.contract, act.body, operator.chain.time_ms)

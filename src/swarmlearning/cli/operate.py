@@ -167,8 +167,8 @@ def fetch_result(
     from swarmlearning.operator.results import READERS, fetch_result  # every `swarm` command would load numpy
 
     async def fetch() -> str:
-        identity = connection.credentials.identity()
-        async with acting(connection.address, identity, connection.home, connection.network_id, READERS) as operator:
+        address, identity = connection.address, connection.credentials.identity()
+        async with acting(address, identity, connection.home, connection.network_id, READERS) as operator:
             found = await fetch_result(operator, identity, connection.sn_ip, name, to)
         return f"contract {displayed(name)}  run {found.run}  round {found.round}  {found.digest}\nwritten to {to}"
 
