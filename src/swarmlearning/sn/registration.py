@@ -104,18 +104,31 @@ class Registration:
         return await self._miner.submit(self._author.write(chain or self._miner.chain, contract, body).raw)
 
     async def _register(self) -> None:
-        """Registers this start, through another SN while the ledger does not admit this one: it may not seal then."""
-        body = Register("SN", self._name, self._identity.bundle, __version__, RULES_VERSION)
+        """Registers this start, through another SN while the ledger does not admit this one: it may not seal then.
+
+        Sends the same bytes each time: after an unclear answer they may be on the chain already, or come there with a
+        block that this SN has sealed and offers again.
+        """
         world = self._miner.chain.world
         known = network.node(world, self._author.uid)
-        if known is None or not network.admits(world, known.uid):
-            self._sent = self._sent or self._author.write(self._miner.chain, network.CONTRACT, body)
+        admitted = known is not None and network.admits(world, known.uid)
+        if admitted and known is not None and known.incarnation == self._author.incarnation:
+            return
+        body = Register("SN", self._name, self._identity.bundle, __version__, RULES_VERSION)
+        self._sent = self._sent or self._author.write(self._miner.chain, network.CONTRACT, body)
+        if not admitted:
             await self._register_through_others(self._sent)
-        elif known.incarnation != self._author.incarnation:
-            await self.propose(network.CONTRACT, body)
+            return
+        try:
+            await self._miner.submit(self._sent.raw)
+        except Rejection as rejection:
+            if rejection.code != Code.EXPIRED:
+                raise
+            self._sent = None
+            raise OrderingError("the registration has expired, and is signed anew") from rejection
 
     async def _register_through_others(self, signed: SignedTransaction) -> None:
-        """Sends the same bytes each time: after an unclear answer they may be on the chain already."""
+        """Sends the registration to one SN after the other. Raises `OrderingError` where none accepts it."""
         reasons, refusal = list[str](), None
         for client in self._others():
             try:
