@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from support.mining import Site
+from support.mining import Site, full_disk
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.contracts import network
@@ -102,3 +102,17 @@ async def test_an_sn_whose_organisation_has_used_up_a_quota_registers_later() ->
         await registration(site, miner, Other(accept_the_third)).take_place({})
         assert network.admits(miner.chain.world, "sn-7")
     assert attempts == 3
+
+
+async def test_a_start_whose_registration_was_sealed_but_not_ordered_at_first_is_registered() -> None:
+    """The block with it is offered again later, when this SN has tried to register once more."""
+    site = Site()
+    actor = site.ledger.actors["sn-1"]
+    identity = cast(Identity, SimpleNamespace(bundle=actor.pem))
+    async with site.miner("sn-1") as miner, asyncio.timeout(60):
+        site.log.script = [full_disk]
+        author = Author(actor.signer, "sn-1", 2)
+        await Registration("SN-1", identity, NOT_DESCRIBED, author, miner, list).take_place({})
+        known = network.node(miner.chain.world, "sn-1")
+    assert known is not None
+    assert known.incarnation == 2

@@ -162,16 +162,22 @@ class Cluster:
 
     async def _exclude(self) -> None:
         """Ends the votes of SNs that the ledger has just ceased to admit, then their connections. In this order: of two
-        voters, the one that stays needs the other's to go on alone."""
+        voters, the one that stays needs the other's to go on alone; it may have become one a moment ago."""
         admitted = frozenset(sn.uid for sn in network.admitted(self._chain().world))
         excluded = {peer_url(uid) for uid in self._admitted - admitted}
         self._admitted = admitted
-        if excluded and self._gateway is not None:
+        if excluded and self._member.running:
+            temporary = Gateway(self._member.client_socket) if self._gateway is None else None
+            gateway = temporary or self._gateway
+            assert gateway is not None
             try:
                 async with asyncio.timeout(EXPEL_SECONDS):
-                    await self._end_votes(self._gateway, excluded)
+                    await self._end_votes(gateway, excluded)
             except (OrderingError, TimeoutError) as error:
                 logger.debug("a vote cannot be ended at once: %s", error)  # `Votes` goes on trying
+            finally:
+                if temporary is not None:
+                    await temporary.close()
         self._gate.drop_excluded()
         self._proxy.drop_excluded()
 
