@@ -15,10 +15,10 @@ from support.etcd import Cluster
 from support.tools import needs
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
-from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, put
+from swarmlearning.ordering.etcd.gateway import EtcdUnavailableError, Gateway, put
 from swarmlearning.ordering.etcd.log import HEAD_KEY, EtcdLog, _encode, _key
 from swarmlearning.ordering.etcd.member import cluster_host, peer_url
-from swarmlearning.ordering.etcd.presence import EtcdPresence
+from swarmlearning.ordering.etcd.presence import PREFIX, EtcdPresence
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, Lease
 from swarmlearning.views.training import TrainingProgress
 
@@ -225,6 +225,45 @@ async def test_a_lease_outlives_the_sn_that_granted_it(cluster: Cluster) -> None
     seen = EtcdPresence(observed.gateway).observe()
     assert await anext(seen)
     assert await anext(seen) == {}  # not renewed: gone
+
+
+async def test_a_node_that_two_sns_announce_in_one_moment_has_one_lease(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one SN renews a lease without a key, while the node's key dies with the other's."""
+    gateways = [host.gateway for host in cluster.hosts[:2]]
+    together, renewed = asyncio.Barrier(2), []
+
+    def meet(gateway: Gateway) -> None:
+        grant, renew = gateway.grant, gateway.renew
+
+        async def grant_together(seconds: int) -> int:
+            await together.wait()
+            return await grant(seconds)
+
+        async def note(lease: int) -> bool:
+            renewed.append(lease)
+            return await renew(lease)
+
+        monkeypatch.setattr(gateway, "grant", grant_together)
+        monkeypatch.setattr(gateway, "renew", note)
+
+    for gateway in gateways:
+        meet(gateway)
+    sns = [EtcdPresence(gateway) for gateway in gateways]
+    await asyncio.gather(*(sn.announce(Lease("site", 1, 0, 0)) for sn in sns))
+    (found,) = await gateways[0].range(PREFIX, PREFIX + b"~", 10)
+    for sn in sns:
+        await sn.announce(Lease("site", 1, 0, 0))
+    assert renewed == [found.lease, found.lease]
+
+
+async def test_a_heartbeat_of_an_earlier_start_does_not_take_the_key_of_a_later_one(cluster: Cluster) -> None:
+    one, other = (EtcdPresence(host.gateway) for host in cluster.hosts[:2])
+    await one.announce(Lease("site", 1, 0, 0))
+    await other.announce(Lease("site", 2, 0, 0))
+    await one.announce(Lease("site", 1, 0, 0))
+    assert (await one.leases())["site"].incarnation == 2
 
 
 def request_to(host: str) -> bytes:

@@ -243,8 +243,6 @@ class Sn(Living):
         self.height = len(self.swarm.log.chains) - 1
         chain = self.swarm.log.head
         self._judgement.hear(chain, self.swarm.presence.leases, self.time)
-        for lease in self._judgement.grants(chain):
-            self.swarm.presence.renew(lease.uid, lease.incarnation)
         self.swarm.shown(self)
         self.look()
 

@@ -13,7 +13,7 @@ from swarmlearning.ledger.contracts.contract import Proposal
 from swarmlearning.ledger.rules import Rules
 from swarmlearning.ledger.world import World
 from swarmlearning.ordering.protocols import Lease
-from swarmlearning.sn.watchdog import Judgement
+from swarmlearning.sn.watchdog import GRACE_SECONDS, Judgement
 
 LEASES = {"sl-1": Lease("sl-1", 1, 0, 0)}
 LATE = Write("late")
@@ -36,17 +36,37 @@ def proposed(judgement: Judgement, ledger: Ledger, now: float, here: bool = Fals
     return [each.body for each in judgement.proposals(ledger.chain, LEASES if here else {}, now)]
 
 
-def test_a_node_without_a_lease_is_lost_only_once_it_has_had_one_from_this_sn(ledger: Ledger) -> None:
+def knowing(ledger: Ledger) -> Judgement:
+    """A judgement that has known the SL for longer than it needs no lease."""
+    judgement = Judgement("sn-1")
+    judgement.hear(ledger.chain, LEASES, -GRACE_SECONDS)
+    return judgement
+
+
+def test_a_node_that_has_just_started_needs_no_lease_for_a_while(ledger: Ledger) -> None:
     judgement = Judgement("sn-1")
     assert proposed(judgement, ledger, 0.0) == []
-    assert judgement.grants(ledger.chain) == [LEASES["sl-1"]]
+    judgement.hear(ledger.chain, {}, 1.0)
+    assert proposed(judgement, ledger, 1.0) == []
+    assert judgement.seconds_left(ledger.chain, {}, 1.5) == GRACE_SECONDS - 0.5
+    assert Lost("sl-1", 1) not in proposed(judgement, ledger, 0.9 + GRACE_SECONDS)
+    assert Lost("sl-1", 1) in proposed(judgement, ledger, 1.0 + GRACE_SECONDS)
+
+
+def test_a_reading_of_the_leases_that_began_before_a_node_started_does_not_make_it_lost(ledger: Ledger) -> None:
+    judgement = Judgement("sn-1")
+    judgement.hear(ledger.chain, LEASES, 0.0)
+    assert proposed(judgement, ledger, 0.1) == []
+
+
+def test_a_node_without_a_lease_is_lost(ledger: Ledger) -> None:
+    judgement = knowing(ledger)
     assert proposed(judgement, ledger, 0.0) == [Lost("sl-1", 1)]
     assert proposed(judgement, ledger, 0.0, here=True) == []
 
 
 def test_a_proposal_is_made_once_its_reason_has_lasted_for_its_time(ledger: Ledger) -> None:
-    judgement = Judgement("sn-1")
-    judgement.grants(ledger.chain)
+    judgement = knowing(ledger)
     assert judgement.seconds_left(ledger.chain, {}, 5.0) is None
     judgement.hear(ledger.chain, {}, 5.0)
     judgement.hear(ledger.chain, {}, 5.5)
@@ -56,8 +76,7 @@ def test_a_proposal_is_made_once_its_reason_has_lasted_for_its_time(ledger: Ledg
 
 
 def test_the_time_of_a_proposal_starts_anew_when_its_reason_was_gone_meanwhile(ledger: Ledger) -> None:
-    judgement = Judgement("sn-1")
-    judgement.grants(ledger.chain)
+    judgement = knowing(ledger)
     judgement.hear(ledger.chain, {}, 5.0)
     judgement.hear(ledger.chain, LEASES, 5.5)
     judgement.hear(ledger.chain, {}, 5.75)
@@ -78,8 +97,7 @@ class Counted(Notes):
 
 
 def test_a_lease_that_is_removed_from_the_same_mapping_is_missed(ledger: Ledger) -> None:
-    judgement, leases = Judgement("sn-1"), dict(LEASES)
-    judgement.grants(ledger.chain)
+    judgement, leases = knowing(ledger), dict(LEASES)
     assert list(judgement.proposals(ledger.chain, leases, 0.0)) == []
     del leases["sl-1"]
     assert [each.body for each in judgement.proposals(ledger.chain, leases, 0.0)] == [Lost("sl-1", 1)]
@@ -88,7 +106,8 @@ def test_a_lease_that_is_removed_from_the_same_mapping_is_missed(ledger: Ledger)
 def test_contracts_make_their_proposals_once_for_each_state_and_presence(ledger: Ledger) -> None:
     notes, judgement = Counted(), Judgement("sn-1")
     chain = replace(ledger.chain, rulebook={2: Rules(2, (notes,))})
-    judgement.grants(chain)
+    judgement.hear(chain, LEASES, -GRACE_SECONDS)
+    notes.asked = 0
     none: dict[str, Lease] = {}
     for now in (5.0, 5.5, 6.5):
         judgement.hear(chain, none, now)

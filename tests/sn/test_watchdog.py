@@ -35,9 +35,10 @@ from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ordering.local import LocalPresence
 from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.miner import BusyError, Miner
-from swarmlearning.sn.watchdog import Watchdog
+from swarmlearning.sn.watchdog import GRACE_SECONDS, Watchdog
 
-LIFETIME = 2.5
+LIFETIME = GRACE_SECONDS
+"""So a node whose only heartbeat comes at its start is lost when one is that has never sent any."""
 
 
 class Sn:
@@ -92,7 +93,7 @@ async def watching(site: Site) -> AsyncIterator[Sn]:
 def test_a_node_without_heartbeats_is_lost_and_one_with_is_not() -> None:
     async def scenario() -> None:
         async with watching(watched(sls=2)) as sn:
-            for second in range(5):
+            for second in range(6):
                 await sn.at(second)
                 await sn.beat("sl-0")
             assert (sn.node("sl-0").alive, sn.node("sl-1").alive) == (True, False)
@@ -121,7 +122,7 @@ def test_a_heartbeat_of_an_older_start_does_not_keep_a_node_alive() -> None:
         site.ledger.actors["sl-0"].incarnation = 2
         site.ledger.register("sl-0")
         async with watching(site) as sn:
-            for second in range(5):
+            for second in range(6):
                 await sn.at(second)
                 await sn.beat("sl-0", incarnation=1)
             assert sn.proposed == [(LIFETIME, Lost("sl-0", 2))]
@@ -138,9 +139,9 @@ def test_a_restarted_sn_gives_every_node_its_time_before_it_is_lost() -> None:
             await sn.beat("sl-0")
             await sn.at(LIFETIME)
         async with watching(site) as again:
-            await again.at(LIFETIME + 2.4)
+            await again.at(LIFETIME + GRACE_SECONDS - 0.1)
             assert again.node("sl-0").alive
-            await again.at(LIFETIME + 2.6)
+            await again.at(LIFETIME + GRACE_SECONDS + 0.1)
             assert not again.node("sl-0").alive
             assert [body for _, body in again.proposed] == [Lost("sl-0", 1)]
 
@@ -371,7 +372,7 @@ def test_a_node_that_has_left_is_neither_lost_nor_returned_and_its_lease_is_ende
             await sn.miner.submit(site.ledger.write("sl-0", network.CONTRACT, Leave()).raw)
             await sn.at(1.1)
             async for leases in sn.presence.observe():
-                assert set(leases) == {"sl-1"}
+                assert not leases
                 break
             await sn.at(LIFETIME + 1.0)
             assert [body for _, body in sn.proposed] == [Lost("sl-1", 1)]

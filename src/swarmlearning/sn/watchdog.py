@@ -20,6 +20,9 @@ from swarmlearning.sn.miner import Miner
 
 logger = logging.getLogger("swarm.presence")
 
+GRACE_SECONDS = 3.0
+"""For so long after this SN has learned of a node's start, the node needs no lease: its first heartbeats are on their
+way, and a reading of the leases that began before them shows none."""
 RETRY_SECONDS = 1.0
 """Until a proposal is made again that could not be recorded."""
 
@@ -33,54 +36,49 @@ class Judgement:
 
     def __init__(self, uid: str) -> None:
         self._uid = uid
-        self._granted: set[tuple[str, int]] = set()
+        self._starts: dict[tuple[str, int], float] = {}
         self._seen: dict[tuple[str, Body], float] = {}
         self._judged: tuple[World, dict[str, int]] | None = None
         self._found: list[Proposal] = []
 
-    def grants(self, chain: Chain) -> list[Lease]:
-        """The leases to grant: a registration counts as the first heartbeat; so does a restart of this SN for the
-        nodes it knows."""
-        found = []
-        for node in network.watched(chain.world):
-            start = (node.uid, node.incarnation)
-            if start not in self._granted:
-                self._granted = {known for known in self._granted if known[0] != node.uid} | {start}
-                if node.alive:
-                    found.append(Lease(*start, progress=0, moved=0))
-        return found
-
     def hear(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> None:
-        """Notes the time since when each proposal has stood that is due only after a while."""
-        due_later = [(each.contract, each.body) for each in self._all(chain, leases) if each.after_seconds]
+        """Notes when each node started, and since when each proposal has stood that is due only after a while."""
+        starts = [(node.uid, node.incarnation) for node in network.watched(chain.world)]
+        self._starts = {start: self._starts.get(start, now) for start in starts}
+        due_later = [(each.contract, each.body) for each in self._all(chain, leases, now) if each.after_seconds]
         self._seen = {reason: self._seen.get(reason, now) for reason in due_later}
 
     def proposals(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> Iterator[Proposal]:
         """All transactions to propose now."""
-        for proposal in self._all(chain, leases):
+        for proposal in self._all(chain, leases, now):
             if not proposal.noted and self._left(proposal, now) == 0:
                 yield proposal
 
     def seconds_left(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> float | None:
-        """Until the next proposal is due that is not yet; None where there is none."""
-        waits = [self._left(proposal, now) for proposal in self._all(chain, leases) if not proposal.noted]
+        """Until a proposal may be due that is not yet; None where there is none."""
+        waits = [self._left(proposal, now) for proposal in self._all(chain, leases, now) if not proposal.noted]
+        waits += [self._grace(start, now) for start in self._starts if start[0] not in leases]
         return min((wait for wait in waits if wait is not None and wait > 0), default=None)
 
-    def _all(self, chain: Chain, leases: Mapping[str, Lease]) -> list[Proposal]:
+    def _all(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> list[Proposal]:
         """All proposals that follow from these facts, due or not; found anew only for another world or presence."""
-        live = self._live(chain.world, leases)
+        live = self._live(chain.world, leases, now)
         if self._judged is None or self._judged[0] is not chain.world or self._judged[1] != live:
             self._judged = chain.world, live
             self._found = [each for kind in chain.rules.kinds for each in kind.proposals(chain.world, live, self._uid)]
         return self._found
 
-    def _live(self, world: World, leases: Mapping[str, Lease]) -> dict[str, int]:
+    def _live(self, world: World, leases: Mapping[str, Lease], now: float) -> dict[str, int]:
         """The incarnations of the nodes that are present, by UID."""
         live = {uid: lease.incarnation for uid, lease in leases.items()}
         for node in network.watched(world):
-            if node.alive and (node.uid, node.incarnation) not in self._granted:
-                live[node.uid] = node.incarnation  # its time has not begun yet
+            if node.alive and self._grace((node.uid, node.incarnation), now) > 0:
+                live[node.uid] = node.incarnation
         return live
+
+    def _grace(self, start: tuple[str, int], now: float) -> float:
+        """Seconds that a node needs no lease any more after this start."""
+        return max(0.0, self._starts.get(start, now) + GRACE_SECONDS - now)
 
     def _left(self, proposal: Proposal, now: float) -> float | None:
         """Seconds until the proposal is due; None for one that `hear` has yet to note."""
@@ -121,16 +119,7 @@ class Watchdog:
             await self._miner.reached(height + 1)
             height = self._miner.chain.height
             self._judgement.hear(self._miner.chain, self._leases, asyncio.get_running_loop().time())
-            await self._grant(self._miner.chain)
             self._changed.set()
-
-    async def _grant(self, chain: Chain) -> None:
-        for lease in self._judgement.grants(chain):
-            self._leases = {**self._leases, lease.uid: lease}  # known here before any observation reports it
-            try:
-                await self._presence.announce(lease)
-            except OrderingError as error:
-                logger.debug("no lease for %s yet: %s", lease.uid, error)
 
     async def _reconcile(self) -> None:
         loop = asyncio.get_running_loop()

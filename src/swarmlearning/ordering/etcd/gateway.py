@@ -59,6 +59,11 @@ def value_is(key: bytes, value: bytes | None) -> Operation:
     return {"key": _out(key), "target": "VALUE", "value": _out(value)}
 
 
+def lease_is(key: bytes, lease: int) -> Operation:
+    """Compares: the key exists and belongs to this lease (not 0)."""
+    return {"key": _out(key), "target": "LEASE", "lease": str(lease)}
+
+
 def put(key: bytes, value: bytes, lease: int = 0) -> Operation:
     """An operation of a transaction: store."""
     return {"requestPut": {"key": _out(key), "value": _out(value), "lease": str(lease)}}

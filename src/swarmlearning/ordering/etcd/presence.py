@@ -5,14 +5,16 @@
 The lease belongs to the node, not to the SN that made it: the death of an SN lets no node die with it.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import msgspec
 
 from swarmlearning.backoff import Backoff
-from swarmlearning.ordering.etcd.gateway import Gateway, put
+from swarmlearning.ordering.etcd.gateway import Gateway, Operation, lease_is, put, value_is
 from swarmlearning.ordering.protocols import Lease, OrderingError
 from swarmlearning.views.training import TrainingProgress
 
@@ -23,6 +25,10 @@ LEASE_SECONDS = 2
 """The shortest that etcd has; gone after 2.1 to 2.5 s, and later when its leader dies too (4.2 to 4.8 s)."""
 STATE_SECONDS = 5.0
 """Progress is stored at most this often: a heartbeat costs a renewal, not a write."""
+REREAD_SECONDS = 5.0
+"""A watch is a hint: so often the leases are read without one, too."""
+RETRY_SECONDS = 0.2
+"""Until leases are read again that could not be read."""
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -33,31 +39,44 @@ class _Held(msgspec.Struct, frozen=True):
     ahead_ms: int = 0
 
 
+class _Known(NamedTuple):
+    """The lease of a node incarnation as this SN last renewed it, and when it stored the node's progress there."""
+
+    number: int
+    incarnation: int
+    stored_at: float
+
+
 class EtcdPresence:
-    """`Presence` over one etcd member."""
+    """`Presence` over one etcd member.
+
+    While a node is present its key belongs to one lease, whichever SN made it: a key is stored only where there is none
+    or an older start's. Two leases that two SNs made in the same moment would let the node die in turns.
+    """
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._known: dict[str, tuple[int, Lease, float]] = {}
+        self._known: dict[str, _Known] = {}
 
     async def announce(self, lease: Lease) -> None:
         """Renews the lease of this node incarnation, whoever made it, or makes it."""
         key = PREFIX + lease.uid.encode()
-        known = self._known.get(lease.uid)
-        if known is None or known[1].incarnation != lease.incarnation:
-            found = await self._gateway.range(key, None, 1)
-            if found:
-                held = msgspec.json.decode(found[0].value, type=_Held)
-                if held.incarnation > lease.incarnation:
-                    return
-                if held.incarnation == lease.incarnation:
-                    known = (found[0].lease, lease, 0.0)
-        mine = known is not None and known[1].incarnation == lease.incarnation
-        if known is not None and mine and await self._gateway.renew(known[0]):
-            await self._store(key, lease, known[0], known[2])
+        known = self._known.pop(lease.uid, None)
+        if known is not None and known.incarnation == lease.incarnation and await self._gateway.renew(known.number):
+            await self._store(key, lease, known)
             return
+        found = next(iter(await self._gateway.range(key, None, 1)), None)
+        if found is not None:
+            incarnation = msgspec.json.decode(found.value, type=_Held).incarnation
+            if incarnation > lease.incarnation:
+                return
+            if incarnation == lease.incarnation and await self._gateway.renew(found.lease):
+                await self._store(key, lease, _Known(found.lease, incarnation, 0.0))
+                return
         number = await self._gateway.grant(LEASE_SECONDS)
-        await self._store(key, lease, number, 0.0)
+        known = _Known(number, lease.incarnation, 0.0)
+        if not await self._store(key, lease, known, value_is(key, found.value if found else None)):
+            await self._gateway.revoke(number)  # another SN was faster: the next heartbeat renews its lease
 
     async def leave(self, uid: str, incarnation: int) -> None:
         """Ends the lease if it is still that incarnation's."""
@@ -67,28 +86,52 @@ class EtcdPresence:
             await self._gateway.revoke(found[0].lease)
 
     async def observe(self) -> AsyncIterator[dict[str, Lease]]:
-        """All leases now, and again after every change."""
+        """All leases now, after every change of who is present, and every `REREAD_SECONDS`."""
+        changed = asyncio.Event()
+        watching = asyncio.create_task(self._watch(changed))
         last: dict[str, int] | None = None
+        try:
+            while True:
+                in_time = await _is_set(changed, REREAD_SECONDS)
+                changed.clear()
+                try:
+                    leases = await self.leases()
+                except OrderingError as error:
+                    logger.debug("%s", error)
+                    await asyncio.sleep(RETRY_SECONDS)
+                    changed.set()
+                    continue
+                present = {uid: lease.incarnation for uid, lease in leases.items()}
+                if present != last or not in_time:
+                    last = present
+                    yield leases
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch(self, changed: asyncio.Event) -> None:
+        """Sets `changed` when a watch has begun and after every change, until cancelled."""
         attempts = Backoff(0.05, 1.0)
         async for _ in attempts:
             try:
                 async for _ in self._gateway.watch(PREFIX, PREFIX + b"~"):
                     attempts.reset()
-                    leases = await self.leases()
-                    present = {uid: lease.incarnation for uid, lease in leases.items()}
-                    if present != last:
-                        last = present
-                        yield leases
+                    changed.set()
             except OrderingError as error:
                 logger.debug("%s", error)
 
-    async def _store(self, key: bytes, lease: Lease, number: int, stored_at: float) -> None:
+    async def _store(self, key: bytes, lease: Lease, known: _Known, condition: Operation | None = None) -> bool:
+        """Stores the progress of a node where it is due and the condition holds: that the key belongs to this lease,
+        if no other is given. Returns False where it does not hold; then the lease is not known any more."""
         now = time.monotonic()
-        if now - stored_at >= STATE_SECONDS:
+        if now - known.stored_at >= STATE_SECONDS:
             value = msgspec.json.encode(_Held(*lease[1:]))
-            await self._gateway.transact([], [put(key, value, number)])
-            stored_at = now
-        self._known[lease.uid] = (number, lease, stored_at)
+            condition = condition or lease_is(key, known.number)
+            if not await self._gateway.transact([condition], [put(key, value, known.number)]):
+                return False
+            known = known._replace(stored_at=now)
+        self._known[lease.uid] = known
+        return True
 
     async def leases(self) -> dict[str, Lease]:
         found = await self._gateway.range(PREFIX, PREFIX + b"~", 10_000)
@@ -98,3 +141,12 @@ class EtcdPresence:
             held = msgspec.json.decode(entry.value, type=_Held)
             leases[uid] = Lease(uid, held.incarnation, held.steps, held.moved, held.training, held.ahead_ms)
         return leases
+
+
+async def _is_set(event: asyncio.Event, seconds: float) -> bool:
+    """Waits for an event for so long at most; returns True if it is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
