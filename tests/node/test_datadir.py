@@ -122,3 +122,12 @@ def test_a_data_directory_that_is_no_directory_is_refused(tmp_path: Path) -> Non
     for path in (file, file / "below"):
         with pytest.raises(NodeError, match=f"{path}: cannot make the data directory"):
             DataDirectory(path)
+
+
+def test_a_data_directory_keeps_the_addresses_of_the_sns_for_the_next_start(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path) as place:
+        assert place.sns == ()
+        place.remember(["10.0.0.1:30304", "10.0.0.2:30304"])
+        place.remember(["10.0.0.2:30304"])
+    with DataDirectory(tmp_path) as place:
+        assert place.sns == ("10.0.0.2:30304",)

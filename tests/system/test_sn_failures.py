@@ -79,3 +79,18 @@ def test_sites_whose_sn_dies_in_a_round_complete_that_round_through_another(net:
     assert [sealer == dead for sealer, _ in submitted] == [True, False]
     (published,) = [body for _, _, body in sent if isinstance(body, Publish) and body.round == 1]
     assert sorted(part.uid for part in published.receipt.contributions) == members
+
+
+def test_a_site_that_restarts_while_its_sn_is_gone_goes_on_through_one_that_it_knew(net: Network, gate: Gate) -> None:
+    net.found(3)
+    held = ("--rounds", "2", "--min-peers", "2", "--hold-at", "0", "--hold-at", "1", "--gate", str(gate.path))
+    sites = [net.start_site(number, *held, at=number) for number in (1, 2)]
+    net.until(lambda state: len(state.members) == len(sites))
+    gate.let(len(sites))
+    net.until(lambda state: state.round is not None and state.round.number == 1)
+    net.sns[2].kill()
+    sites[1].kill()
+    sites[1] = net.start_site(2, *held, at=2)
+    gate.let(3 * len(sites))
+    assert_complete(sites)
+    assert "Retrying 1 of 12" in sites[1].output

@@ -1,11 +1,12 @@
 """A node's data directory: its identity across restarts, and the lock that keeps out a second process.
 
 `node.json` holds the UID (made once), the incarnation (raised by every start) and the hash of the network's genesis
-with the network's name (pinned at the first contact, or expected from the start where an operator names it). A lock
-file keeps a second process out.
+with the network's name (pinned at the first contact, or expected from the start where an operator names it), and the
+SNs' addresses, for a start while the SN that an operator named is gone. A lock file keeps a second process out.
 """
 
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,12 +18,16 @@ from swarmlearning.files import replace_file
 from swarmlearning.ledger.fields import is_uuid
 from swarmlearning.node.errors import NodeError
 
+MAX_SNS = 64
+"""Addresses of SNs that are kept."""
+
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uid: str
     incarnation: int
     network: str
     network_name: str
+    sns: tuple[str, ...] = ()
 
 
 class DataDirectory:
@@ -81,6 +86,17 @@ class DataDirectory:
     def network(self) -> str:
         """The pinned genesis hash, empty before the first contact."""
         return self._record.network
+
+    @property
+    def sns(self) -> tuple[str, ...]:
+        """The addresses of the network's SNs when this node ran last."""
+        return self._record.sns
+
+    def remember(self, sns: Sequence[str]) -> None:
+        """Keeps the addresses of the network's SNs. Raises `NodeError` when the file cannot be written."""
+        kept = tuple(sns[:MAX_SNS])
+        if kept != self._record.sns:
+            self._write(msgspec.structs.replace(self._record, sns=kept))
 
     def require(self, network: str, name: str) -> None:
         """Raises `NodeError` when this node belongs to another network than this one, or is to join another one."""

@@ -37,13 +37,14 @@ class Follower:
     block is not followed again while there is another one.
     """
 
-    def __init__(self, addresses: Sequence[str], tls: ssl.SSLContext, pin: Pin) -> None:
+    def __init__(self, addresses: Sequence[str], tls: ssl.SSLContext, pin: Pin, known: Sequence[str] = ()) -> None:
+        """`known`: addresses of SNs from an earlier run, used until the chain names the SNs of today."""
         self.chain = Chain()
         self._named = tuple(addresses)
         self._pool = SnPool(tls, lambda: self.chain)
         self._pin = pin
         self._advanced = asyncio.Condition()
-        self._order = list(addresses)
+        self._order = list(dict.fromkeys((*addresses, *known)))
         self._distrusted: set[str] = set()
         self._judging = False
         self._turned = asyncio.Event()

@@ -18,10 +18,9 @@ from starlette.types import ASGIApp
 
 from swarmlearning import __version__
 from swarmlearning.address import join, split
-from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.api.client import Refusal
 from swarmlearning.api.protocol import Limits
 from swarmlearning.api.server import Server
-from swarmlearning.backoff import Backoff
 from swarmlearning.bridge.bridge import Bridge, BridgeSettings
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import NodeTls, client_context, require_role
@@ -50,6 +49,7 @@ from swarmlearning.node.sender import Author, Sender
 from swarmlearning.node.trusting import trust_authorities
 from swarmlearning.node.withholding import leave_withholders
 from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.sl.contact import first_contact, remember_sns
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
@@ -61,18 +61,12 @@ from swarmlearning.views.contracts import open_text
 
 logger = logging.getLogger("swarm.SL")
 
-CONTACT_ATTEMPTS = 12
 LEAVE_SECONDS = 2.0
 CATCH_UP_SECONDS = 5.0
 MOST_AHEAD = 1024
 """Blocks by which another node may be ahead; one that claims more is not waited for."""
 OVER_ALREADY = 3
 """Exit status of an SL whose script came after the end of the training: to start it again is of no use."""
-CONTACT_HINT = (
-    "Check that the SN runs, that --sn-ip and --sn-api-port are its address, and that it trusts the CA of this node's "
-    "certificate (its log has lines on failed TLS handshakes): an operator of a member admits your organisation with "
-    "`swarm organisation admit`, one of your own adds another CA with `swarm trust add`"
-)
 ADDRESS_HINT = (
     "If other sites cannot reach it either, they can fetch no model from this site, and it cannot take part in rounds: "
     "name the address that leads them here by --host-ip and --sl-fs-port, or by --sl-fs-service behind NAT or a proxy, "
@@ -123,7 +117,7 @@ async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportR
         store = TensorStore(settings.data_dir / "models")
         refuse = await asyncio.to_thread(refusal_beside, [settings.host, settings.announced_host])
         fetcher = Fetcher(tls.client, store, refuse=refuse)
-        follower = Follower([settings.sn_address], tls.client, place.pin)
+        follower = Follower([settings.sn_address], tls.client, place.pin, known=place.sns)
         try:
             return await _take_part(settings, identity, tls, report_ready, place, store, fetcher, follower)
         finally:
@@ -150,25 +144,24 @@ async def _take_part(
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
     files = _files(settings, place, follower, driver)
     server = Server(files, tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))
-    height = await _contact(follower, place)
-    checkpoints = Checkpoints(settings.data_dir)
-    if (verified := checkpoints.read(place.network)) is not None:
-        await follower.resume(verified)
+    height = await first_contact(follower, place, settings.sn_address)
+    checkpoints = await _resume(place, follower)
     health = answering(settings.data_dir, lambda: {"ready": server.serving, "height": follower.chain.height})
     try:
         async with asyncio.TaskGroup() as tasks, health:
-            works = (_follow(follower, driver), checkpoints.keep(follower), trust_authorities(tls, follower))
+            works = (_follow(follower, driver), trust_authorities(tls, follower))
+            keeps = (checkpoints.keep(follower), remember_sns(follower, place))
             checks = (Comparison(follower, sender.author).run(), leave_withholders(follower))
             ends = (cut_off_refused(server, follower), _end_when(superseded))
-            background = [tasks.create_task(work) for work in (*works, *checks, *ends)]
+            background = [tasks.create_task(work) for work in (*works, *keeps, *checks, *ends)]
             await _reach(follower, height)
             background.append(tasks.create_task(warn_of_authorities(lambda: follower.chain.world)))
             await _send(sender, Register("SL", settings.name, identity.bundle, __version__, RULES_VERSION))
             _report_open(follower)
             heartbeat.start(lambda: follower.addresses)
             announced = await _announce(settings, server, host, sender)
-            background.append(tasks.create_task(server.wait()))
-            background.append(tasks.create_task(_check_own_address(settings, announced, identity, driver)))
+            later = (server.wait(), _check_own_address(settings, announced, identity, driver))
+            background.extend(tasks.create_task(work) for work in later)
             try:
                 facts = {"uid": place.uid, "fs": join(settings.host or "0.0.0.0", server.port)}
                 status = await _train(settings, driver, report_ready, facts)
@@ -181,6 +174,14 @@ async def _take_part(
     finally:
         heartbeat.stop()
         await server.stop()
+
+
+async def _resume(place: DataDirectory, follower: Follower) -> Checkpoints:
+    """Goes on from the checkpoint of the data directory, if it has one that can be used; returns its checkpoints."""
+    checkpoints = Checkpoints(place.path)
+    if (verified := checkpoints.read(place.network)) is not None:
+        await follower.resume(verified)
+    return checkpoints
 
 
 async def _follow(follower: Follower, driver: Driver) -> None:
@@ -320,34 +321,6 @@ async def _bridged(settings: SlSettings, channel: Path) -> AsyncIterator[dict[st
     bridge = Bridge(settings.bridge, channel, settings.data_dir / "bridge")
     async with bridge.serving():
         yield settings.bridge.variables
-
-
-async def _contact(follower: Follower, place: DataDirectory) -> int:
-    """Height of the chain at the SN. Raises `NodeError` when no SN can be reached, or refuses this node, or is of
-    another network."""
-    attempt = 0
-    async for _ in Backoff(longest=3.0):
-        attempt += 1
-        try:
-            status = await follower.client.status()
-            place.require(status["network_id"], status["network"])
-            return int(status["height"])
-        except Unavailable as error:
-            if error.final:
-                raise NodeError(f"Unable to contact API-Server: {error}") from error
-            if attempt == CONTACT_ATTEMPTS:
-                raise NodeError(f"Unable to contact API-Server: {error}. {CONTACT_HINT}") from error
-            logger.warning(
-                "Failed to connect to the API server. Retrying %d of %d: %s", attempt, CONTACT_ATTEMPTS, error
-            )
-        except Refusal as refusal:
-            address = follower.client.address
-            if refusal.code == Code.NOT_ALLOWED:
-                raise RefusedError(address, refusal.detail) from refusal
-            raise NodeError(
-                f"what answers at {address} is not an SN: {refusal}. Check --sn-ip and --sn-api-port"
-            ) from refusal
-    raise AssertionError("unreachable")
 
 
 async def _send(sender: Sender, body: Register | Announce) -> None:
