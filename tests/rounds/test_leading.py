@@ -204,6 +204,23 @@ def test_a_leader_that_fetches_the_previous_result_merges_when_it_has_it() -> No
     assert merge_of(node, base=merged(0)) in node.handle(Fetched(merged(0)))
 
 
+def test_a_leader_merges_without_the_previous_result_where_that_is_served_too_slowly() -> None:
+    """Only a site that serves results in drips had it: no round was merged without that one any more (seed 60000862)."""
+    node = submitted("b")
+    node.play.publish()
+    node.play.report("a")
+    node.advance()
+    node.play.open("c")
+    node.play.report("c", loss=None)
+    node.play.submit("a", "c")
+    node.play.freeze("b")
+    node.advance()
+    for uid in ("a", "c"):
+        assert node.handle(Fetched(model(uid, 1))) == []
+    assert node.seconds("base") == [30.0]
+    assert merge_of(node, base=merged(0)) in node.fire("base", moved=1)
+
+
 def test_a_leader_that_got_the_previous_result_late_merges_it_where_it_is_submitted() -> None:
     node = submitted("b")
     node.play.publish()

@@ -40,6 +40,7 @@ class Timer(_Frozen, frozen=True):
         "missed",
         "unreachable",
         "merge-delay",
+        "base",
         "slow",
         "turn",
         "late",

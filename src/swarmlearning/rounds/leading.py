@@ -180,15 +180,23 @@ class Leading:
             return
         if facts.timers.pausing(MERGING) or not self._may_merge(current):
             return
-        fetching = facts.work.fetching | facts.postponed
-        if current.base in fetching and not facts.work.merging(current.number, current.term):
-            return  # a merge may need the previous model
+        if self._waits_for_base(current) and not facts.work.merging(current.number, current.term):
+            return
         here = tuple(one for one in entries if one.digest not in unusable)
         left_out = tuple(_exclusion(one.uid, unusable[one.digest]) for one in entries if one.digest in unusable)
         terms = facts.training.terms
         single = terms is not None and terms.initial == "one" and current.number == 0
         merge = Merge(current.number, current.term, current.base, here, left_out, single)
         facts.work.want(merge, facts.now)
+
+    def _waits_for_base(self, current: Round) -> bool:
+        """Returns whether the previous model is still to come: from it each model's influence is measured, but a round
+        can do without it, where whoever has it serves it too slowly (seed 60000862)."""
+        facts = self._facts
+        if current.base not in facts.work.fetching | facts.postponed:
+            return False
+        limit = self._settings.result_seconds(model_size(facts.training, current), usual=0.0, voids=0)
+        return not facts.timers.expired(Timer("base", facts.key_of(current)), limit)
 
     def _may_merge(self, current: Round) -> bool:
         """Returns whether it is time to merge: after a while, where nobody could fetch this node's last result."""
