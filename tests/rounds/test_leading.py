@@ -205,7 +205,7 @@ def test_a_leader_that_fetches_the_previous_result_merges_when_it_has_it() -> No
 
 
 def test_a_leader_merges_without_the_previous_result_where_that_is_served_too_slowly() -> None:
-    """Only a site that serves results in drips had it: no round was merged without that one any more (seed 60000862)."""
+    """Only a site that serves results in drips had it, and nobody else could close a round (seed 60000862)."""
     node = submitted("b")
     node.play.publish()
     node.play.report("a")
