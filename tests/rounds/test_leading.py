@@ -3,7 +3,7 @@
 import pytest
 
 from support.play import merged, model
-from support.roundnode import joined, leading, merge_of, merged_by, published_by, submitted
+from support.roundnode import Node, joined, leading, merge_of, merged_by, published_by, submitted
 from swarmlearning.ledger.bodies import (
     Depose,
     Exclusion,
@@ -189,7 +189,8 @@ def test_the_next_leader_merges_with_the_models_that_are_submitted() -> None:
     assert node.handle(Fetched(model("a", 0))) == [merge_of(node)]
 
 
-def test_a_leader_that_fetches_the_previous_result_merges_when_it_has_it() -> None:
+def fetching_the_previous_result() -> Node:
+    """The leader of round 1: it has all models of its round, and still fetches the result of round 0."""
     node = submitted("b")
     node.play.publish()
     node.play.report("a")
@@ -201,22 +202,17 @@ def test_a_leader_that_fetches_the_previous_result_merges_when_it_has_it() -> No
     node.advance()
     for uid in ("a", "c"):
         assert node.handle(Fetched(model(uid, 1))) == []
+    return node
+
+
+def test_a_leader_that_fetches_the_previous_result_merges_when_it_has_it() -> None:
+    node = fetching_the_previous_result()
     assert merge_of(node, base=merged(0)) in node.handle(Fetched(merged(0)))
 
 
 def test_a_leader_merges_without_the_previous_result_where_that_is_served_too_slowly() -> None:
     """Only a site that serves results in drips had it, and nobody else could close a round (seed 60000862)."""
-    node = submitted("b")
-    node.play.publish()
-    node.play.report("a")
-    node.advance()
-    node.play.open("c")
-    node.play.report("c", loss=None)
-    node.play.submit("a", "c")
-    node.play.freeze("b")
-    node.advance()
-    for uid in ("a", "c"):
-        assert node.handle(Fetched(model(uid, 1))) == []
+    node = fetching_the_previous_result()
     assert node.seconds("base") == [30.0]
     assert merge_of(node, base=merged(0)) in node.fire("base", moved=1)
 

@@ -36,9 +36,10 @@ async def first_contact(follower: Follower, place: DataDirectory, named: str) ->
             place.require(status["network_id"], status["network"])
             return int(status["height"])
         except Unavailable as error:
-            fault = str(error) if address == named or not fault else fault
-            if error.final and address == named:
-                raise NodeError(f"Unable to contact API-Server: {error}") from error
+            if address == named:
+                fault = str(error)
+                if error.final:
+                    raise NodeError(f"Unable to contact API-Server: {error}") from error
             if attempt >= ATTEMPTS:
                 raise NodeError(f"Unable to contact API-Server: {fault}. {HINT}") from error
             logger.warning("Failed to connect to the API server. Retrying %d of %d: %s", attempt, ATTEMPTS, error)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -86,13 +87,15 @@ class EtcdPresence:
             await self._gateway.revoke(found[0].lease)
 
     async def observe(self) -> AsyncIterator[dict[str, Lease]]:
-        """All leases now, after every change of who is present, and every `REREAD_SECONDS`."""
+        """All leases now, and again after every change of who is present."""
         changed = asyncio.Event()
         watching = asyncio.create_task(self._watch(changed))
         last: dict[str, int] | None = None
         try:
             while True:
-                in_time = await _is_set(changed, REREAD_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(REREAD_SECONDS):
+                        await changed.wait()
                 changed.clear()
                 try:
                     leases = await self.leases()
@@ -102,7 +105,7 @@ class EtcdPresence:
                     changed.set()
                     continue
                 present = {uid: lease.incarnation for uid, lease in leases.items()}
-                if present != last or not in_time:
+                if present != last:
                     last = present
                     yield leases
         finally:
@@ -141,12 +144,3 @@ class EtcdPresence:
             held = msgspec.json.decode(entry.value, type=_Held)
             leases[uid] = Lease(uid, held.incarnation, held.steps, held.moved, held.training, held.ahead_ms)
         return leases
-
-
-async def _is_set(event: asyncio.Event, seconds: float) -> bool:
-    """Waits for an event for so long at most; returns True if it is set."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False
