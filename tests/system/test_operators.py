@@ -96,11 +96,13 @@ def test_the_network_is_restarted_from_one_survivor_and_the_others_join_anew(net
     net.assert_one_chain(1, 2, 3)
 
 
-def test_the_old_majority_is_fenced_and_its_blocks_are_repaired_away(net: Network) -> None:
+@pytest.mark.parametrize("blocks", [1, 6], ids=["by one block", "by more blocks than the network has since"])
+def test_the_old_majority_is_fenced_and_its_blocks_are_repaired_away(net: Network, blocks: int) -> None:
     """The operator was wrong: the others live, and have gone on alone."""
     sns = net.found(3)
     sns[2].stop()
-    net.write(1)  # registers a node
+    for number in range(blocks):
+        net.write(1, f"client {number}")  # registers a node
     for sn in sns[:2]:
         sn.signal(signal.SIGSTOP)
     assert net.operate(3, "recover", "--yes").wait() == 0
