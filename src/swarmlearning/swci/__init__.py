@@ -1,0 +1,1 @@
+"""The Swarm Command Interface: its command language, shell, web mode and Python client."""

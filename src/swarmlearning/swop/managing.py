@@ -1,0 +1,123 @@
+"""What a SWOP asks of a resource manager: local processes (`process/`) or containers (`docker/`).
+
+A manager carries out and knows no ledger, and no policy. Everything it starts it can find again: a SWOP may be killed
+at any moment, and the next one asks for the same with the same `Attempt`. So each call may be repeated, and says the
+same as the first one.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+from swarmlearning.swop.profile import NodeDefinition
+from swarmlearning.taskfiles.definition import MakeSwarmUserContent, MakeUserContainer, PullImage, RunSwarm
+
+Reason: TypeAlias = Literal[
+    "ml-exit",  # the ML process ended with another exit code than 0
+    "sl-exit",  # the SL ended before the training was over
+    "no-start",  # SL or ML could not be started
+    "build",  # a build step failed
+    "pull",  # an image could not be pulled
+    "download",  # a file could not be downloaded or extracted
+    "unsupported",  # this resource manager cannot do what the task or the profile asks
+    "limit",  # a limit of the site's policy: time, memory or processes
+    "hung",  # the ML process made no progress, and the profile ends such processes
+    "site",  # the site's own fault, such as a full disk or a container engine that does not answer
+]
+"""Why a part of a task has failed, as far as others learn it: from this list, never a text that a task has made."""
+
+
+class Attempt(NamedTuple):
+    """One attempt of this SWOP at one assignment of a taskrunner; `serial` counts assignments, `digest` is the task's."""
+
+    taskrunner: str
+    serial: int
+    attempt: int
+    task: str
+    digest: str
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that name it: in names, labels and folders."""
+        return hashlib.sha256("\n".join(map(str, self)).encode()).hexdigest()[:16]
+
+
+class Limits(NamedTuple):
+    """What the site's policy allows a pair; None is no limit. `seconds` for a whole attempt."""
+
+    seconds: float | None = None
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    processes: int | None = None
+
+
+class Pair(NamedTuple):
+    """One SL+ML pair to start: its node of the profile, the command, the image or environment that it runs in (the
+    outcome of the prerequisite), `environment` for SL and for ML in the documented precedence, and the SL's UID."""
+
+    node: NodeDefinition
+    run: RunSwarm
+    base: str
+    sl_uid: str
+    sl_environment: Mapping[str, str]
+    ml_environment: Mapping[str, str]
+    limits: Limits = Limits()
+
+
+class PairState(NamedTuple):
+    """How the parts of a pair are: None while one runs, else its exit code."""
+
+    sl_code: int | None
+    ml_code: int | None
+
+
+class PairLogs(NamedTuple):
+    """The files in which a pair's output lies."""
+
+    sl: Path
+    ml: Path
+
+
+class ManagerError(Exception):
+    """A manager could not do it. The `reason` goes on the ledger; the message stays at the site."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+
+
+class ResourceManager(Protocol):
+    """Starts and ends what tasks need at one site. All may raise `ManagerError`."""
+
+    async def check(self) -> None:
+        """Raises `ManagerError` where this manager cannot work here at all."""
+
+    async def make(
+        self, attempt: Attempt, outcome: str, what: MakeUserContainer | PullImage | MakeSwarmUserContent
+    ) -> Collection[str]:
+        """Makes an image, environment or content named `outcome`; returns the digests of what it brought in."""
+
+    async def brought_in(self, outcome: str) -> Collection[str]:
+        """The digests behind an outcome that was made here before; empty where there is none of this name."""
+
+    async def start(self, attempt: Attempt, pair: Pair) -> None:
+        """Starts SL and ML of a pair; one that has been started is left as it is, ended or not."""
+
+    async def state(self, attempt: Attempt, index: int) -> PairState | None:
+        """How a pair is; None where it has not been started."""
+
+    async def changed(self, attempt: Attempt, index: int, known: PairState) -> PairState:
+        """Waits until the pair's state is another one than `known`."""
+
+    async def stop(self, attempt: Attempt, index: int) -> None:
+        """Ends both parts of a pair, and waits until they are gone; their logs stay."""
+
+    async def clean(self, attempt: Attempt) -> None:
+        """Removes what an attempt has left, pairs that still run included; what `make` has made stays."""
+
+    async def attempts(self) -> Collection[str]:
+        """The keys of all attempts that have left something here."""
+
+    def logs(self, attempt: Attempt, index: int) -> PairLogs:
+        """Where a pair's output lies or will lie."""
