@@ -7,7 +7,7 @@ from swarmlearning.taskfiles.definition import MountType
 
 
 class IdentityFile(NamedTuple):
-    """One attribute of a node's identity: a file or folder of the site, or one in a volume, that it sees at `target`."""
+    """An attribute of a node's identity: a file or folder of the site, or in a volume, that it sees at `target`."""
 
     kind: Literal["KEY", "CERT", "CACERT", "CAPATH", "SPIFFE_SOCKETPATH"]
     mount: MountType
