@@ -29,7 +29,7 @@ Reason: TypeAlias = Literal[
 
 
 class Attempt(NamedTuple):
-    """One attempt of this SWOP at an assignment of a taskrunner; `serial` counts assignments, `digest` is the task's."""
+    """One attempt of a SWOP at an assignment of a taskrunner; `serial` counts assignments, `digest` is the task's."""
 
     taskrunner: str
     serial: int
