@@ -1,6 +1,7 @@
 """A SWOP's profile: how a site runs its part of tasks."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from swarmlearning.taskfiles.definition import MountType
@@ -36,7 +37,8 @@ class ContainerOptions(NamedTuple):
     privileged: bool = False
 
 
-class NodeDefinition(NamedTuple):
+@dataclass(frozen=True)
+class NodeDefinition:
     """One SL+ML pair that this SWOP can start (`slnodedef`)."""
 
     index: int
@@ -46,19 +48,20 @@ class NodeDefinition(NamedTuple):
     sl_port: int | None = None
     sl_service: str | None = None
     private_data: PrivateData | None = None
-    sl_environment: Mapping[str, str] = {}
-    sl_labels: Mapping[str, str] = {}
+    sl_environment: Mapping[str, str] = field(default_factory=dict)
+    sl_labels: Mapping[str, str] = field(default_factory=dict)
     sl_ip: str | None = None
     user_hostname: str | None = None
-    user_environment: Mapping[str, str] = {}
-    user_labels: Mapping[str, str] = {}
+    user_environment: Mapping[str, str] = field(default_factory=dict)
+    user_labels: Mapping[str, str] = field(default_factory=dict)
     user_ip: str | None = None
     options: ContainerOptions = ContainerOptions()
     user: str | None = None
     """The local user that runs the ML command (ours; PROCESS)."""
 
 
-class Profile(NamedTuple):
+@dataclass(frozen=True)
+class Profile:
     """The whole profile. `api_host`, `api_port`, `api_service`: its SN, where it names one."""
 
     group: str
@@ -71,7 +74,7 @@ class Profile(NamedTuple):
     api_service: str | None = None
     license_host: str | None = None
     license_port: int | None = None
-    environment: Mapping[str, str] = {}
+    environment: Mapping[str, str] = field(default_factory=dict)
     dns: tuple[str, ...] = ()
     policy_uri: str | None = None
     hang_seconds: float | None = None
