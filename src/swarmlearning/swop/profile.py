@@ -55,7 +55,7 @@ class NodeDefinition:
     user_environment: Mapping[str, str] = field(default_factory=dict)
     user_labels: Mapping[str, str] = field(default_factory=dict)
     user_ip: str | None = None
-    options: ContainerOptions = ContainerOptions()
+    options: ContainerOptions = field(default_factory=ContainerOptions)
     user: str | None = None
     """The local user that runs the ML command (ours; PROCESS)."""
 
