@@ -15,6 +15,7 @@ from simulation.script import Script
 from simulation.store import Store
 from swarmlearning.choices import CheckinMode
 from swarmlearning.ledger.contracts import network
+from swarmlearning.node.joining import LEAVE_SECONDS
 from swarmlearning.rounds.events import (
     Action,
     Cancel,
@@ -37,7 +38,6 @@ from swarmlearning.rounds.events import (
 )
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
-from swarmlearning.sl.node import LEAVE_SECONDS
 
 if TYPE_CHECKING:
     from simulation.swarm import Swarm

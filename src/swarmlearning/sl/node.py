@@ -16,40 +16,26 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.types import ASGIApp
 
-from swarmlearning import __version__
 from swarmlearning.address import join, split
-from swarmlearning.api.client import Refusal
 from swarmlearning.api.protocol import Limits
 from swarmlearning.api.server import Server
 from swarmlearning.bridge.bridge import Bridge, BridgeSettings
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import NodeTls, client_context, require_role
-from swarmlearning.ledger.bodies import Announce, Leave, Register
-from swarmlearning.ledger.chain import RULES_VERSION
-from swarmlearning.ledger.codes import Code
-from swarmlearning.ledger.contracts import network
 from swarmlearning.models.destinations import refusal_beside
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
-from swarmlearning.node.checkpoints import Checkpoints
-from swarmlearning.node.comparing import Comparison
 from swarmlearning.node.credentials import model_turn, share_of
 from swarmlearning.node.cutting import cut_off_refused
 from swarmlearning.node.datadir import DataDirectory
-from swarmlearning.node.errors import NodeError, RefusedError, Superseded
-from swarmlearning.node.expiry import warn_of_authorities
+from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.follower import Follower
-from swarmlearning.node.health import answering
-from swarmlearning.node.heartbeat import Heartbeat
+from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.listening import listening_host
 from swarmlearning.node.ready import ReportReady
-from swarmlearning.node.sender import Author, Sender
-from swarmlearning.node.trusting import trust_authorities
-from swarmlearning.node.withholding import leave_withholders
 from swarmlearning.rounds.settings import RoundSettings
-from swarmlearning.sl.contact import first_contact, remember_sns
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
@@ -61,7 +47,6 @@ from swarmlearning.views.contracts import open_text
 
 logger = logging.getLogger("swarm.SL")
 
-LEAVE_SECONDS = 2.0
 CATCH_UP_SECONDS = 5.0
 MOST_AHEAD = 1024
 """Blocks by which another node may be ahead; one that claims more is not waited for."""
@@ -117,12 +102,12 @@ async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportR
         store = TensorStore(settings.data_dir / "models")
         refuse = await asyncio.to_thread(refusal_beside, [settings.host, settings.announced_host])
         fetcher = Fetcher(tls.client, store, refuse=refuse)
-        follower = Follower([settings.sn_address], tls.client, place.pin, known=place.sns)
+        member = Membership("SL", settings.name, settings.sn_address, identity, tls, place)
         try:
-            return await _take_part(settings, identity, tls, report_ready, place, store, fetcher, follower)
+            return await _take_part(settings, identity, tls, report_ready, place, store, fetcher, member)
         finally:
             await fetcher.close()
-            await follower.close()
+            await member.close()
 
 
 async def _take_part(
@@ -133,71 +118,36 @@ async def _take_part(
     place: DataDirectory,
     store: TensorStore,
     fetcher: Fetcher,
-    follower: Follower,
+    member: Membership,
 ) -> int:
-    sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
-    superseded: asyncio.Queue[str] = asyncio.Queue()
-    shared_log = bool(settings.command) and settings.bridge is None
-    driver = Driver(settings.rounds, follower, sender, store, fetcher, settings.data_dir, shared_log)
-    heartbeat = _heartbeat(tls, place, driver, superseded, follower)
-    driver.narrator.outage = lambda: heartbeat.outage
+    follower, shared_log = member.follower, bool(settings.command) and settings.bridge is None
+    driver = Driver(settings.rounds, follower, member.sender, store, fetcher, settings.data_dir, shared_log)
+    driver.narrator.outage = lambda: member.outage
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
     files = _files(settings, place, follower, driver)
     server = Server(files, tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))
-    height = await first_contact(follower, place, settings.sn_address)
-    checkpoints = await _resume(place, follower)
-    health = answering(settings.data_dir, lambda: {"ready": server.serving, "height": follower.chain.height})
     try:
-        async with asyncio.TaskGroup() as tasks, health:
-            works = (_follow(follower, driver), trust_authorities(tls, follower))
-            keeps = (checkpoints.keep(follower), remember_sns(follower, place))
-            checks = (Comparison(follower, sender.author).run(), leave_withholders(follower))
-            ends = (cut_off_refused(server, follower), _end_when(superseded))
-            background = [tasks.create_task(work) for work in (*works, *keeps, *checks, *ends)]
-            await _reach(follower, height)
-            background.append(tasks.create_task(warn_of_authorities(lambda: follower.chain.world)))
-            await _send(sender, Register("SL", settings.name, identity.bundle, __version__, RULES_VERSION))
+        async with (
+            member.joined(driver.progress, lambda: {"ready": server.serving}, partial(_tell_script, driver)),
+            asyncio.TaskGroup() as tasks,
+        ):
+            background = [tasks.create_task(cut_off_refused(server, follower))]
             _report_open(follower)
-            heartbeat.start(lambda: follower.addresses)
-            announced = await _announce(settings, server, host, sender)
+            announced = await _announce(settings, server, host, member)
             later = (server.wait(), _check_own_address(settings, announced, identity, driver))
             background.extend(tasks.create_task(work) for work in later)
-            try:
-                facts = {"uid": place.uid, "fs": join(settings.host or "0.0.0.0", server.port)}
-                status = await _train(settings, driver, report_ready, facts)
-            finally:  # also where an operator stops it: the others need not wait for its lease to end
-                await asyncio.to_thread(heartbeat.stop)
-                await _leave(sender)
+            facts = {"uid": place.uid, "fs": join(settings.host or "0.0.0.0", server.port)}
+            status = await _train(settings, driver, report_ready, facts)
             for task in background:
                 task.cancel()
             return status
     finally:
-        heartbeat.stop()
         await server.stop()
 
 
-async def _resume(place: DataDirectory, follower: Follower) -> Checkpoints:
-    """Goes on from the checkpoint of the data directory, if it has one that can be used; returns its checkpoints."""
-    checkpoints = Checkpoints(place.path)
-    if (verified := checkpoints.read(place.network)) is not None:
-        await follower.resume(verified)
-    return checkpoints
-
-
-async def _follow(follower: Follower, driver: Driver) -> None:
-    """Follows the chain until cancelled. Where the network refuses this node, its script learns the reason: no restart
-    of the SL alone would help the script."""
-    try:
-        await follower.run()
-    except RefusedError as error:
-        driver.ml.fail(f"this site has no part in the network any more. {error}")
-        raise
-
-
-async def _reach(follower: Follower, height: int) -> None:
-    """Waits until the chain is as far as the SN reported: from then on the ledger decides which SNs are used."""
-    await follower.reached(max(height, 0))  # the first block shows which network it is
-    follower.judge_sns()
+def _tell_script(driver: Driver, error: RefusedError) -> None:
+    """The network refuses this node. Its script learns the reason: no restart of the SL alone would help it."""
+    driver.ml.fail(f"this site has no part in the network any more. {error}")
 
 
 def _report_open(follower: Follower) -> None:
@@ -229,27 +179,13 @@ async def _catch_up(follower: Follower, height: int) -> None:
                 await follower.reached(height)
 
 
-async def _announce(settings: SlSettings, server: Server, host: str, sender: Sender) -> str:
+async def _announce(settings: SlSettings, server: Server, host: str, member: Membership) -> str:
     """Starts the file server, which listens on `host`; returns the address that others are given."""
     await server.start()
     announced = settings.fs_service or join(settings.host, server.port)
     logger.info("File server is at %s, announced as %s", join(host, server.port), announced)
-    await _send(sender, Announce({"fs": announced}))
+    await member.announce({"fs": announced})
     return announced
-
-
-def _heartbeat(
-    tls: NodeTls, place: DataDirectory, driver: Driver, superseded: "asyncio.Queue[str]", follower: Follower
-) -> Heartbeat:
-    loop = asyncio.get_running_loop()
-    return Heartbeat(
-        tls.client,
-        place.uid,
-        place.incarnation,
-        progress=driver.progress,
-        on_superseded=lambda why: loop.call_soon_threadsafe(superseded.put_nowait, why),
-        chain=lambda: follower.chain,
-    )
 
 
 async def _check_own_address(settings: SlSettings, address: str, identity: Identity, driver: Driver) -> None:
@@ -321,24 +257,3 @@ async def _bridged(settings: SlSettings, channel: Path) -> AsyncIterator[dict[st
     bridge = Bridge(settings.bridge, channel, settings.data_dir / "bridge")
     async with bridge.serving():
         yield settings.bridge.variables
-
-
-async def _send(sender: Sender, body: Register | Announce) -> None:
-    try:
-        await sender.send(network.CONTRACT, body)
-    except Refusal as refusal:
-        if refusal.code == Code.OLD_INCARNATION:
-            raise Superseded(refusal.detail) from refusal
-        raise NodeError(f"the SN refuses this node: {refusal}") from refusal
-
-
-async def _leave(sender: Sender) -> None:
-    """Reports that this node leaves, so that nobody waits until its lease expires; a registration brings it back."""
-    try:
-        await asyncio.wait_for(sender.send(network.CONTRACT, Leave()), LEAVE_SECONDS)
-    except (Refusal, TimeoutError) as error:
-        logger.warning("Could not report to the SN that this node leaves: %s", str(error) or "no answer")
-
-
-async def _end_when(superseded: asyncio.Queue[str]) -> None:
-    raise Superseded(await superseded.get())

@@ -1,4 +1,4 @@
-"""The first contact of an SL with the network: through the SN that its operator named, or one that it knew before."""
+"""The first contact of a node with its network: through the SN that its operator named, or one that it knew before."""
 
 import logging
 from contextlib import aclosing
@@ -11,7 +11,7 @@ from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.follower import Follower
 
-logger = logging.getLogger("swarm.SL")
+logger = logging.getLogger("swarm.node")
 
 ATTEMPTS = 12
 HINT = (
