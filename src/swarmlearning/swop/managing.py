@@ -6,7 +6,7 @@ same as the first one.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
@@ -54,7 +54,12 @@ class Limits(NamedTuple):
 
 class Pair(NamedTuple):
     """One SL+ML pair to start: its node of the profile, the command, the image or environment that it runs in (the
-    outcome of the prerequisite), `environment` for SL and for ML in the documented precedence, and the SL's UID."""
+    outcome of the prerequisite), and the SL's UID.
+
+    `sl_environment` and `ml_environment` are complete but for what only the manager knows. So the SL's has all that
+    `swarm sl` needs by its variables (the SN's address, this host's, ports, the UID, the task that it works for); the
+    manager adds identity, data directory and bridge, and to the ML's what leads it to its SL.
+    """
 
     node: NodeDefinition
     run: RunSwarm
@@ -90,13 +95,19 @@ class ManagerError(Exception):
 class ResourceManager(Protocol):
     """Starts and ends what tasks need at one site. All may raise `ManagerError`."""
 
-    async def check(self) -> None:
-        """Raises `ManagerError` where this manager cannot work here at all."""
+    async def check(self) -> Sequence[str]:
+        """Sentences for the log on what this manager cannot do on this host, such as to run scripts as another user.
+
+        Raises `ManagerError` where it cannot work here at all.
+        """
 
     async def make(
         self, attempt: Attempt, outcome: str, what: MakeUserContainer | PullImage | MakeSwarmUserContent
     ) -> Collection[str]:
-        """Makes an image, environment or content named `outcome`; returns the digests of what it brought in."""
+        """Makes an image, environment or content named `outcome`; returns the digests of what it brought in.
+
+        Where this is cancelled, what it has started ends.
+        """
 
     async def brought_in(self, outcome: str) -> Collection[str]:
         """The digests behind an outcome that was made here before; empty where there is none of this name."""
@@ -111,10 +122,13 @@ class ResourceManager(Protocol):
         """Waits until the pair's state is another one than `known`."""
 
     async def stop(self, attempt: Attempt, index: int) -> None:
-        """Ends both parts of a pair, and waits until they are gone; their logs stay."""
+        """Ends what still runs of a pair, the ML process first, and waits until it is gone; the logs stay.
 
-    async def clean(self, attempt: Attempt) -> None:
-        """Removes what an attempt has left, pairs that still run included; what `make` has made stays."""
+        Stopped containers are removed unless they are to be kept: `state` need not be asked any more.
+        """
+
+    async def clean(self, key: str) -> None:
+        """Removes what the attempt of this key has left, pairs that still run included; what `make` has made stays."""
 
     async def attempts(self) -> Collection[str]:
         """The keys of all attempts that have left something here."""
