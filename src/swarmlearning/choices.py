@@ -10,3 +10,12 @@ MergeMethod: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
 
 CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
 """The models that a site contributes once its own training has ended."""
+
+DEFAULT_TASKRUNNER: Final = "defaulttaskbb.taskdb.sml.hpe"
+"""The taskrunner of profiles and scripts from the original; like the default contract it is there from the start."""
+
+ROOT_TASK: Final = "ROOTTASK"
+"""The prerequisite of a task that needs none: a final task that is there from the start."""
+
+TaskType: TypeAlias = Literal["RUN_SWARM", "MAKE_USER_CONTAINER", "MAKE_SWARM_USER_CONTENT", "PULL_IMAGE"]
+"""The kinds of work that tasks define."""

@@ -15,14 +15,14 @@ Uid: TypeAlias = Annotated[str, msgspec.Meta(max_length=36, pattern=r"^[0-9a-z][
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-_INVISIBLE = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+INVISIBLE = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 """Control characters, line separators, and what changes the direction of text or hides in it."""
 
-Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=160, pattern=rf"^[^{_INVISIBLE}]+\Z")]
-Remark: TypeAlias = Annotated[str, msgspec.Meta(max_length=300, pattern=rf"^[^{_INVISIBLE}]*\Z")]
+Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=160, pattern=rf"^[^{INVISIBLE}]+\Z")]
+Remark: TypeAlias = Annotated[str, msgspec.Meta(max_length=300, pattern=rf"^[^{INVISIBLE}]*\Z")]
 """A sentence for people, in one line."""
 
-_NOT_IN_A_REMARK = re.compile(rf"[{_INVISIBLE}\ud800-\udfff]")
+_NOT_IN_A_REMARK = re.compile(rf"[{INVISIBLE}\ud800-\udfff]")
 
 Pem: TypeAlias = Annotated[str, msgspec.Meta(max_length=64 * 1024)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]

@@ -8,24 +8,11 @@ same as the first one.
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
+from swarmlearning.ledger.bodies import Reason
 from swarmlearning.swop.profile import NodeDefinition
 from swarmlearning.taskfiles.definition import MakeSwarmUserContent, MakeUserContainer, PullImage, RunSwarm
-
-Reason: TypeAlias = Literal[
-    "ml-exit",  # the ML process ended with another exit code than 0
-    "sl-exit",  # the SL ended before the training was over
-    "no-start",  # SL or ML could not be started
-    "build",  # a build step failed
-    "pull",  # an image could not be pulled
-    "download",  # a file could not be downloaded or extracted
-    "unsupported",  # this resource manager cannot do what the task or the profile asks
-    "limit",  # a limit of the site's policy: time, memory or processes
-    "hung",  # the ML process made no progress, and the profile ends such processes
-    "site",  # the site's own fault, such as a full disk or a container engine that does not answer
-]
-"""Why a part of a task has failed, as far as others learn it: from this list, never a text that a task has made."""
 
 
 class Attempt(NamedTuple):

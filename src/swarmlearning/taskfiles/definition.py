@@ -2,10 +2,9 @@
 
 from typing import Literal, NamedTuple, TypeAlias
 
-TaskType: TypeAlias = Literal["RUN_SWARM", "MAKE_USER_CONTAINER", "MAKE_SWARM_USER_CONTENT", "PULL_IMAGE"]
+from swarmlearning.choices import ROOT_TASK, TaskType
+
 MountType: TypeAlias = Literal["BIND", "VOLUME"]
-ROOT_TASK = "ROOTTASK"
-"""The prerequisite of a task that needs none."""
 
 
 class SharedContent(NamedTuple):
@@ -69,3 +68,17 @@ class MakeSwarmUserContent(NamedTuple):
 
 
 Definition: TypeAlias = RunSwarm | MakeUserContainer | MakeSwarmUserContent | PullImage
+
+__all__ = [
+    "ROOT_TASK",
+    "Credentials",
+    "Definition",
+    "MakeSwarmUserContent",
+    "MakeUserContainer",
+    "MountType",
+    "Operation",
+    "PullImage",
+    "RunSwarm",
+    "SharedContent",
+    "TaskType",
+]
