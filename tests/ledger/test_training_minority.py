@@ -6,6 +6,7 @@ import pytest
 
 from support.play import Play, merged, model
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.barring import is_barred, is_believed
 from swarmlearning.ledger.contracts.training.sizes import model_size, next_report, size_of_all
 from swarmlearning.ledger.contracts.training.state import Attendance, Charter
 
@@ -273,11 +274,31 @@ def test_leaders_of_two_organisations_of_five_do_not_bar_a_model_for_all_others(
     for _ in FIVE:
         if play.leader in "xy":
             play.publish(without=dict.fromkeys("abc", "non-finite"), result="")
-            play.submit(*(uid for uid in "abc" if not play.round.bars(uid, model(uid, 0))))
+            play.submit(*(uid for uid in "abc" if not is_barred(play.state, uid, model(uid, 0))))
         else:
             play.depose(*[uid for uid in FIVE if uid != play.leader][:2])
     assert [bar.leaders for bar in play.round.barred.values()] == [("x", "y")] * 3
-    assert not any(bar.believed for bar in play.round.barred.values())
+    assert not any(is_believed(play.state, uid, bar) for uid, bar in play.round.barred.items())
+
+
+def test_a_model_that_one_organisation_bars_while_the_others_are_away_is_judged_anew_when_they_are_back() -> None:
+    """Two sites of one organisation found it unusable in the seconds in which the only other site was lost; the model,
+    which its site has closed with, was barred for good, and the round with it (seed 60001014)."""
+    play = trained("a", "b", "x", "y", needed=2, min_peers=2)
+    play.submit("a", "b")
+    play.set_attendance("a", "lost")
+    for leader in "yx":
+        if "b" not in play.round.submissions:
+            play.submit("b")
+        while play.leader != leader:
+            play.depose(play.leader)
+        play.freeze()
+        play.publish(without={"b": "structure"}, result="")
+    with pytest.raises(Rejection, match="excluded"):
+        play.submit("b")
+    play.set_attendance("a", "present")
+    play.submit("b")
+    assert sorted(play.round.submissions) == ["a", "b"]
 
 
 def test_a_leader_that_is_overdue_again_is_deposed_by_as_many_organisations_as_a_round_needs() -> None:

@@ -9,6 +9,7 @@ from support.organisations import three_organisations
 from support.play import Play, merged, model
 from swarmlearning.ledger.bodies import Body, CreateContract, Reset, Stop
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.barring import is_barred
 from swarmlearning.ledger.contracts.training.losing import lost_model
 from swarmlearning.ledger.contracts.training.state import Charter, all_hold, needed_organisations, state_of
 
@@ -300,7 +301,7 @@ def test_two_leaders_bar_a_model_only_where_they_are_of_two_organisations(second
         if leader == "a":
             play.submit("c")
     assert play.leader == "c"
-    assert play.round.bars("c", model("c", 0)) is barred
+    assert is_barred(play.state, "c", model("c", 0)) is barred
 
 
 def test_while_too_few_organisations_take_part_the_text_states_how_many_are_missing() -> None:

@@ -2,6 +2,7 @@
 
 from swarmlearning.ledger.bodies import CloseSession, SubmissionKind, Submit
 from swarmlearning.ledger.contracts.training import state as contract
+from swarmlearning.ledger.contracts.training.barring import is_barred
 from swarmlearning.ledger.contracts.training.state import Member, Round
 from swarmlearning.rounds.carrying import Carrying
 from swarmlearning.rounds.facts import Handed, RoundFacts
@@ -32,7 +33,7 @@ class Contributing:
         kind, model = self._model_for(me, current)
         if known and (model is None or model.digest == known.digest or current.phase == "frozen"):
             return
-        if model and not current.bars(facts.uid, model.digest):
+        if model and not is_barred(facts.training, facts.uid, model.digest):
             self._carrying.submitted(current.number, model.digest)
             weight = contract.weight_in(current, me, kind)
             facts.send(Submit(current.number, current.base, kind, model.digest, model.size, weight))

@@ -9,8 +9,9 @@ from statistics import median_high
 from typing import Literal
 
 from swarmlearning.ledger.bodies import Depose
+from swarmlearning.ledger.contracts.training.barring import is_believed
 from swarmlearning.ledger.contracts.training.sizes import size_of_all
-from swarmlearning.ledger.contracts.training.state import Round, enough
+from swarmlearning.ledger.contracts.training.state import Round, Training, enough
 from swarmlearning.rounds.events import Key, Timer
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import REMEMBERED, SLOW_RATE, RoundSettings
@@ -39,7 +40,7 @@ class Watching:
         current = state.round
         if current is None or not current.leader:
             return None
-        if current.phase == "frozen" or enough(state, current.submissions.keys() | _left_out_by_leader(current)):
+        if current.phase == "frozen" or enough(state, current.submissions.keys() | _left_out_by_leader(state, current)):
             return current
         return None
 
@@ -79,6 +80,7 @@ class Watching:
         self._facts.send(Depose(current.number, current.term, leader.incarnation, seen_height, cause))
 
 
-def _left_out_by_leader(current: Round) -> set[str]:
+def _left_out_by_leader(state: Training, current: Round) -> set[str]:
     """Returns the members that the present leader alone keeps out: it found their models unusable, others may not."""
-    return {uid for uid, bar in current.barred.items() if not bar.believed and current.leader in bar.leaders}
+    by_leader = {uid: bar for uid, bar in current.barred.items() if current.leader in bar.leaders}
+    return {uid for uid, bar in by_leader.items() if not is_believed(state, uid, bar)}

@@ -164,14 +164,11 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class Barred(msgspec.Struct, frozen=True):
-    """A model found unusable by these leaders, and `why` the last one did: reason and detail of its exclusion. One may
-    be wrong, so another judges it anew; `believed` are two, of as many organisations as a round needs, and of two where
-    three or more take part."""
+    """A model found unusable by these leaders, and `why` the last one did: reason and detail of its exclusion."""
 
     digest: str
     why: str
     leaders: tuple[str, ...]
-    believed: bool = False
 
 
 class Round(msgspec.Struct, frozen=True):
@@ -215,11 +212,6 @@ class Round(msgspec.Struct, frozen=True):
     def counted(self) -> set[str]:
         """The members whose models these are."""
         return self.submissions.keys() - set(self.unreachable)
-
-    def bars(self, uid: str, digest: str) -> bool:
-        """True if this model may not be submitted while the present leader leads."""
-        bar = self.barred.get(uid)
-        return bar is not None and bar.digest == digest and (bar.believed or self.leader in bar.leaders)
 
     @property
     def doublings(self) -> int:

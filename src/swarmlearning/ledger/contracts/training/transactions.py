@@ -7,8 +7,8 @@ import msgspec
 
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.barring import found_unusable, is_barred
 from swarmlearning.ledger.contracts.training.bodies import (
-    Exclusion,
     Freeze,
     Progress,
     Publish,
@@ -19,7 +19,6 @@ from swarmlearning.ledger.contracts.training.bodies import (
 from swarmlearning.ledger.contracts.training.receipts import check_receipt, check_result
 from swarmlearning.ledger.contracts.training.sizes import PARTS, next_report
 from swarmlearning.ledger.contracts.training.state import (
-    Barred,
     Member,
     Performance,
     Result,
@@ -33,7 +32,6 @@ from swarmlearning.ledger.contracts.training.state import (
     weight_in,
 )
 from swarmlearning.ledger.contracts.training.transitions import (
-    are_enough,
     elect_leader,
     freeze_if_complete,
     member_of,
@@ -76,7 +74,7 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
         raise Rejection(Code.WRONG_WEIGHT, f"the weight of {uid} in this round is {weight}, not {body.weight}")
     if uid in current.late or (uid in current.submissions and not _replaces(current, uid, body.digest)):
         raise Rejection(Code.SUBMITTED_ALREADY, f"{uid} has submitted to round {current.number} already")
-    if current.bars(uid, body.digest):
+    if is_barred(state, uid, body.digest):
         raise Rejection(
             Code.EXCLUDED, f"model {shortened(body.digest)} of {uid} was found unusable in round {current.number}"
         )
@@ -205,7 +203,7 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
         )
     parts = {part.uid: part for part in body.receipt.exclusions}
     unreachable = {uid for uid, part in parts.items() if part.reason in ("unreachable", "too-slow")}
-    barred = {uid: _barred(state, current, part) for uid, part in parts.items() if uid not in unreachable}
+    barred = {uid: found_unusable(current, part) for uid, part in parts.items() if uid not in unreachable}
     kept = {uid: entry for uid, entry in current.submissions.items() if uid not in barred}
     again = msgspec.structs.replace(
         current,
@@ -223,15 +221,6 @@ def _of_how_many(state: Training) -> str:
     """What the contract requires besides minPeers, for a sentence."""
     needed = needed_organisations(state)
     return f", or not of {needed} organisations" if needed > 1 else ""
-
-
-def _barred(state: Training, current: Round, part: Exclusion) -> Barred:
-    digest, known = current.submissions[part.uid].digest, current.barred.get(part.uid)
-    before = known.leaders if known and known.digest == digest else ()
-    leaders = tuple(sorted({*before, current.leader}))
-    reporters = {uid: state.members[uid].organisation for uid in leaders}
-    believed = are_enough(state, part.uid, reporters, organisations=max(2, needed_organisations(state)))
-    return Barred(digest, part.why, leaders, believed)
 
 
 def _repeated(state: Training, base: str, receipt: Receipt) -> tuple[str, ...]:
