@@ -136,6 +136,8 @@ class Link:
                 self.site.at(RETRANSMIT_SECONDS, arrive)
 
         def answer(found: int | Rejection | None, judged_on: int) -> None:
+            if self.site.link is not self:
+                return  # the process that has sent it is gone
             if not self.swarm.reach(self.site.uid, sn.name) and offer.tries == tries:
                 self.site.at(RETRANSMIT_SECONDS, lambda: answer(found, judged_on))
             elif not self.swarm.loses():

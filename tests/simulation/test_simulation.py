@@ -12,9 +12,12 @@ import msgspec
 import pytest
 
 from simulation.__main__ import random_swarm, simulate, trace
-from simulation.faults import FAULTS
+from simulation.faults import FAULTS, leave, strike
 from simulation.lying import DATES
 from simulation.moves import MOVE, REFUSED
+from simulation.scenario import Scenario
+from simulation.site import Plan, Site
+from simulation.swarm import Swarm
 from simulation.unsigned import signatures_unchecked
 from swarmlearning.ledger.contracts.training import transactions, transitions
 from swarmlearning.ledger.contracts.training.state import Round, Training
@@ -23,6 +26,7 @@ SEEDS = 900
 PURE_SEEDS = 300
 """Seeds that `pytest --pure` simulates, as `make check` runs it."""
 CHUNK = 300
+LASTS = 60.0
 LASTING = {
     "clock that differs",
     "contribution left out as too slow",
@@ -84,6 +88,24 @@ def test_the_same_seed_is_the_same_run_in_every_process() -> None:
     paths = {"PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONHASHSEED": "1"}
     again = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, check=True)
     assert again.stdout.splitlines() == [*trace(2), *trace(3)]
+
+
+@pytest.mark.parametrize("seed", range(12, 18))
+def test_a_process_hears_nothing_that_the_one_before_it_has_waited_for(seed: int) -> None:
+    """The SN that a site said good-bye to could order nothing until the site was there again (seed 60017442)."""
+    with signatures_unchecked():
+        swarm = Swarm(Scenario((Plan(train=30.0), Plan(train=30.0)), min_peers=2, sns=3, latency=0.5), seed)
+        swarm.until_healed(LASTS)
+        swarm.clock.after(5.0, lambda: isolate_for_one_that_leaves(swarm, swarm.sites["sl-1"]))
+        assert swarm.run() == "complete"
+
+
+def isolate_for_one_that_leaves(swarm: Swarm, site: Site) -> None:
+    """Isolates the SN of a site that leaves then and is soon started again."""
+    sn = site.link.sn
+    sn.isolated = True
+    swarm.clock.after(LASTS, lambda: swarm.join_sn(sn))
+    swarm.clock.after(1.0, lambda: strike(swarm, leave, site, 3.0))
 
 
 def test_sites_that_have_not_joined_by_the_end_of_a_training_are_not_expected_to_settle_it() -> None:
