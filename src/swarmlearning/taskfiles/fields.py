@@ -1,0 +1,127 @@
+"""Values that task files and profiles have in common: paths, environments, mounts, placeholders."""
+
+import posixpath
+import re
+
+from swarmlearning.documents.reading import Value
+from swarmlearning.taskfiles.definition import MountType
+
+MOUNT_TYPES: tuple[MountType, ...] = ("BIND", "VOLUME")
+PATH_LENGTH = 240
+ENVIRONMENT_VALUE = 4096
+PLACEHOLDER = re.compile(r"<[A-Z][A-Za-z0-9]*(?:[-_][A-Za-z0-9]+)*>")
+"""Such as `<CURRENT-PATH>`: files are handed round with these, and whoever uses one puts values in."""
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,159}")
+_VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def replaced(value: Value, text: str) -> bool:
+    """Notes a fault for a text whose placeholders have not been replaced, and returns whether there is none."""
+    found = PLACEHOLDER.search(text)
+    if found:
+        value.fault(f"the placeholder {found[0]} stands there still; put the value for your site in its place")
+    return found is None
+
+
+def filled(value: Value, least: int = 1, most: int = 160) -> str:
+    """Text without placeholders."""
+    text = value.text(least, most)
+    replaced(value, text)
+    return text
+
+
+def absolute_path(value: Value, least: int = 2, most: int = PATH_LENGTH) -> str:
+    """A normalised absolute path without `..`."""
+    text = value.text(least, most)
+    if text and replaced(value, text):
+        if not text.startswith("/"):
+            value.fault(f"expected an absolute path, found {text!r}")
+        elif _leads_out(text):
+            value.fault(f"the path {text!r} contains '..'; write the path that is meant")
+        path = posixpath.normpath(f"/{text.lstrip('/')}")
+        if path == "/":
+            value.fault("the root folder cannot stand here; name a folder below it")
+        return path
+    return "/"
+
+
+def inner_path(value: Value, most: int = PATH_LENGTH) -> str:
+    """A path within a volume, relative to its root, without `..`; a slash before it changes nothing."""
+    text = value.text(1, most)
+    if replaced(value, text) and _leads_out(text):
+        value.fault(f"the path {text!r} contains '..'; it must stay within the volume")
+    return posixpath.normpath(text.lstrip("/") or ".")
+
+
+def volume(value: Value, least: int = 2, most: int = PATH_LENGTH) -> str:
+    """The name of a volume."""
+    text = value.text(least, most)
+    if text and replaced(value, text) and _VOLUME.fullmatch(text) is None:
+        value.fault(f"expected a volume's name (letters, digits, '_', '.', '-'), found {text[:60]!r}")
+    return text
+
+
+def source(value: Value, kind: MountType) -> str:
+    """What is mounted: a path of the site, or a volume's name."""
+    return absolute_path(value) if kind == "BIND" else volume(value)
+
+
+def environment(value: Value) -> dict[str, str]:
+    """Variables from a list of single-key maps or `NAME=value` texts, or from one map; null is none.
+
+    Values are texts as written; a variable whose value is null is left out.
+    """
+    return dict(_pairs(value, "variable", _VARIABLE))
+
+
+def labels(value: Value) -> dict[str, str]:
+    """Labels of a container, written in the same ways; a label without a value is empty."""
+    return dict(_pairs(value, "label", None))
+
+
+def _pairs(value: Value, what: str, names: re.Pattern[str] | None) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    seen = set[str]()
+    for key, entry in _entries(value, what):
+        name = key.strip()
+        if names is not None and names.fullmatch(name) is None:
+            entry.fault(f"{name[:60]!r} cannot name a variable: letters, digits and '_' only, no digit first")
+        if name in seen:
+            entry.fault(f"the {what} {name[:60]} is already there")
+        seen.add(name)
+        if not entry.is_null:
+            text = entry.text(0, ENVIRONMENT_VALUE, lines=True)
+            replaced(entry, text)
+            pairs.append((name, text))
+        elif names is None:
+            pairs.append((name, ""))
+    return pairs
+
+
+def _entries(value: Value, what: str) -> list[tuple[str, Value]]:
+    if value.is_null:
+        return []
+    if value.is_mapping:
+        return value.entries()
+    found: list[tuple[str, Value]] = []
+    for item in value.items():
+        if item.is_mapping:
+            found += item.entries()
+        elif item.is_null or item.is_list:
+            item.fault(f"expected one {what}, as NAME: value")
+        else:
+            found.append(_assignment(item, what))
+    return found
+
+
+def _assignment(item: Value, what: str) -> tuple[str, Value]:
+    text = item.text(1, ENVIRONMENT_VALUE)
+    name, equals, _ = text.partition("=")
+    if not equals and what == "variable":
+        item.fault(f"expected one {what}, as NAME: value, found {text[:40]!r}; a blank is due after the colon")
+    return name, item.part(text.partition("=")[2] if equals else "")
+
+
+def _leads_out(path: str) -> bool:
+    return ".." in path.split("/")
