@@ -64,7 +64,7 @@ class Access:
             raise OSError(
                 0,
                 f"it belongs to user {found.st_uid}, and this SL node runs as user {os.geteuid()}: remove it. For a "
-                "client of another user see --bridge-group",
+                "client of another user see --ml-group",
                 name,
             )
         if kind != stat.S_IFDIR and found.st_nlink != 1:

@@ -34,13 +34,27 @@ from swarmlearning.node.errors import NodeError
 if TYPE_CHECKING:
     from swarmlearning.bridge.bridge import BridgeSettings
     from swarmlearning.node.settings import SlEnvironment
+    from swarmlearning.sl.mlside import Shared
     from swarmlearning.sl.node import SlSettings
 
 
 @dataclass(frozen=True)
-class BridgeOptions:
-    """The options to serve the original's client."""
+class MLOptions:
+    """The options for an ML process that is started elsewhere, also one with the original's client."""
 
+    channel_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder shared with the ML process, on --data-dir's file system; by default inside that."),
+    ] = None
+    ml_group: Annotated[
+        str,
+        typer.Option(
+            "--ml-group",
+            "--bridge-group",
+            help="Name or number of the group that may use --channel-dir and --bridge-dir too, for an ML process that "
+            "runs as another user.",
+        ),
+    ] = ""
     bridge: Annotated[
         bool,
         typer.Option(
@@ -50,11 +64,17 @@ class BridgeOptions:
     bridge_dir: Annotated[Path, typer.Option(help="Folder shared with that client, which has this one built in.")] = (
         Path("/tmp/hpe-swarm")
     )
-    bridge_group: Annotated[
-        str, typer.Option(help="Group that may use that folder too, for a client that runs as another user.")
-    ] = ""
 
-    def settings(self, environment: "SlEnvironment") -> "BridgeSettings | None":
+    def shared(self) -> "Shared | None":
+        """The folder for the channel; None: the default one. Raises `NodeError`."""
+        from swarmlearning.sl.mlside import Shared
+
+        return Shared(self.channel_dir.absolute(), self._group()) if self.channel_dir else None
+
+    def _group(self) -> int | None:
+        return _group_id(self.ml_group) if self.ml_group else None
+
+    def bridge_settings(self, environment: "SlEnvironment") -> "BridgeSettings | None":
         """None without a bridge. Its FIFOs are in its folder unless the environment names some. Raises `NodeError`."""
         from swarmlearning.bridge.bridge import REQUEST_VARIABLE, RESPONSE_VARIABLE, BridgeSettings
 
@@ -68,7 +88,7 @@ class BridgeOptions:
             request=Path(request or self.bridge_dir / "request.channel").absolute(),
             response=Path(response or self.bridge_dir / "response.channel").absolute(),
             directory=self.bridge_dir.absolute(),
-            group=_group_id(self.bridge_group) if self.bridge_group else None,
+            group=self._group(),
         )
 
 
@@ -87,7 +107,7 @@ class SlOptions:
     node_name: NodeName = ""
     data_dir: DataDir = None
     credentials: Credentials
-    bridge: BridgeOptions
+    ml: MLOptions
     process: NodeProcess
 
     def settings(self, identity: Identity, environment: "SlEnvironment", command: Sequence[str]) -> "SlSettings":
@@ -113,7 +133,8 @@ class SlOptions:
             ),
             compress_below=int(environment.sl_model_params_compression_threshold_mb * 10**6),
             command=command,
-            bridge=self.bridge.settings(environment),
+            bridge=self.ml.bridge_settings(environment),
+            shared=self.ml.shared(),
         )
 
     def _sn_address(self) -> str:
@@ -137,6 +158,6 @@ def sl(context: typer.Context, options: SlOptions) -> None:
 
 def _group_id(name: str) -> int:
     try:
-        return grp.getgrnam(name).gr_gid
+        return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
     except KeyError as error:
-        raise NodeError(f"--bridge-group {name}: there is no such group on this host") from error
+        raise NodeError(f"--ml-group {name}: there is no such group on this host") from error

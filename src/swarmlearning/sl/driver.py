@@ -35,7 +35,7 @@ from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.phases import OutOfOrder
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.effects import Effects
-from swarmlearning.sl.mlside import MLSide
+from swarmlearning.sl.mlside import MLSide, Shared
 from swarmlearning.sl.narration import Narrator
 from swarmlearning.sl.remarks import Remarks, bases_of, is_called_unusable
 from swarmlearning.sl.results import keep_final
@@ -56,8 +56,9 @@ class Driver:
         fetcher: Fetcher,
         directory: Path,
         shared_log: bool = False,
+        shared: Shared | None = None,
     ) -> None:
-        """`directory`: for the channel, and the list of the model's tensors. `shared_log`: see `Narrator`."""
+        """`directory`, `shared`: see `MLSide`. `shared_log`: see `Narrator`."""
         self._settings = settings
         self._follower = follower
         self.store = store
@@ -67,7 +68,7 @@ class Driver:
         self._machine: RoundMachine | None = None
         self._remarks: Remarks | None = None
         self._tasks = Tasks()
-        self.ml = MLSide(directory, self._incarnation, settings, store, self._handle)
+        self.ml = MLSide(directory, self._incarnation, settings, store, self._handle, shared)
         self.narrator = Narrator(self.ml.show, shared_log)
         self.effects = Effects(self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle)
 

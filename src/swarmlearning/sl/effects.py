@@ -13,7 +13,6 @@ from typing import Final
 
 from swarmlearning.address import AddressError, split
 from swarmlearning.api.client import Refusal
-from swarmlearning.channel.messages import SPARE_FILE
 from swarmlearning.ledger.bodies import Depose, Lost, TrainingBody
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code, is_transient
@@ -290,7 +289,7 @@ class Effects:
 
     async def _tidy(self, removal: Awaitable[None]) -> None:
         await removal
-        self._store.lend(self._ml.channel.file(SPARE_FILE))
+        self._ml.lend_spare()
 
     async def _wait(self, action: SetTimer) -> None:
         await asyncio.sleep(action.seconds)

@@ -3,8 +3,8 @@
 The socket and the hand-over files lie in one directory that the ML process shares; see `channel/messages.py`.
 
 Who can use it can hand over models in this site's name: folder and socket are their owner's alone, whatever the umask,
-unless an operator has made the folder for others. Who connects says at once what for: a connection that sends no
-message is closed, and few of them wait at a time.
+or also one group's, where the ML process runs as another user (`handing.py`). Who connects says at once what for: a
+connection that sends no message is closed, and few of them wait at a time.
 
 An ML process is gone when its stream ends, or when the process that connected has ended: a process that it has forked
 may keep the socket open, and would otherwise stand for it.
@@ -24,6 +24,7 @@ from swarmlearning.channel.address import short_path
 from swarmlearning.channel.framing import LENGTH, ChannelError, body_length, decode_from_ml, encode
 from swarmlearning.channel.messages import Failed, FromML, FromSL
 from swarmlearning.node.errors import NodeError
+from swarmlearning.sl.handing import prepare_folder
 
 logger = logging.getLogger("swarm.mlApp")
 
@@ -49,11 +50,15 @@ OnLeft = Callable[[], None]
 
 
 class MLChannel:
-    """Serves `directory/ml.sock`. `on_message` is awaited for each message, in order; `on_left` when the ML is gone."""
+    """Serves `directory/ml.sock`. `on_message` is awaited for each message, in order; `on_left` when the ML is gone.
 
-    def __init__(self, directory: Path, on_message: OnMessage, on_left: OnLeft) -> None:
+    `group`: the ID of the group that may connect too, or None.
+    """
+
+    def __init__(self, directory: Path, on_message: OnMessage, on_left: OnLeft, group: int | None = None) -> None:
         self.directory = directory
         self.path = directory / SOCKET
+        self.group = group
         self._on_message = on_message
         self._on_left = on_left
         self._server: asyncio.Server | None = None
@@ -64,12 +69,15 @@ class MLChannel:
     async def start(self) -> None:
         """Listens; what an earlier process left in the directory is removed. Raises `NodeError`."""
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            prepare_folder(self.directory, self.group)
             for left in (self.path, *self.directory.glob("*.safetensors"), *self.directory.glob(".*.part")):
                 left.unlink(missing_ok=True)
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             with short_path(self.path) as address:
                 listener.bind(address)
+            if self.group is not None:
+                os.chown(self.path, -1, self.group)
+                self.path.chmod(0o660)
             self._server = await asyncio.start_unix_server(self._serve, sock=listener)
         except OSError as error:
             raise NodeError(f"{self.path}: cannot listen for the ML process: {error}") from error

@@ -6,10 +6,9 @@ alone. What follows from it is the round machine's to decide.
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from swarmlearning.channel import messages
 from swarmlearning.channel.framing import ChannelError
@@ -20,6 +19,7 @@ from swarmlearning.rounds.events import Evaluated, MLDisconnected, ModelReceived
 from swarmlearning.rounds.phases import OutOfOrder
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.checking import fault_of_own
+from swarmlearning.sl.handing import copy_handed, is_foreign, link_readable
 from swarmlearning.sl.mlchannel import MLChannel
 from swarmlearning.tensors.file import TensorFileError, file_size, read_header, require_mergeable
 from swarmlearning.tensors.structure import describe_difference, structure_digest, structure_text
@@ -30,6 +30,13 @@ logger = logging.getLogger("swarm.SL")
 MERGED_FILE: Final = "merged-{}.safetensors"
 
 MLEvent: TypeAlias = SessionRequested | ModelReceived | Evaluated | MLDisconnected | SiteFailed
+
+
+class Shared(NamedTuple):
+    """A folder for the channel, on the file system of the data directory, and the group that may use it too."""
+
+    folder: Path
+    group: int | None
 
 
 class MLSide:
@@ -45,9 +52,11 @@ class MLSide:
         settings: RoundSettings,
         store: TensorStore,
         on_event: Callable[[MLEvent], None],
+        shared: Shared | None = None,
     ) -> None:
-        """`directory`: for the channel, and the list of the model's tensors."""
-        self.channel = MLChannel(directory / "channel", self._on_message, self._on_left)
+        """`directory`: for the channel, unless `shared` names a folder for it, and the list of the model's tensors."""
+        folder, group = shared or (directory / "channel", None)
+        self.channel = MLChannel(folder, self._on_message, self._on_left, group)
         self.session: Open | None = None
         self.served = False  # True once the ML process has the message that training is over
         self.model = ""  # digest of the model that was handed over last
@@ -104,8 +113,13 @@ class MLSide:
         self._delivery().unlink(missing_ok=True)
         self._deliveries += 1
         path = self._delivery()
-        os.link(self._store.path(digest), path)
+        link_readable(self._store.path(digest), path, self.channel.group)
         self._send(messages.Merged(self.session_id, self._sequence, path.name, digest))
+
+    def lend_spare(self) -> None:
+        """Puts a spare file where the next model is written; not for another user, who could not overwrite it."""
+        if self.channel.group is None:
+            self._store.lend(self.channel.file(messages.SPARE_FILE))
 
     def opened(self) -> None:
         """Reports that the session is open."""
@@ -196,6 +210,7 @@ class MLSide:
         path = self.channel.file(message.file)
         with self._store.pinned() as pin:
             try:
+                path = await asyncio.to_thread(self._own, path)
                 _check_structure(path, self.session)
                 info = await self._store.adopt(path, pin)
             except (StoreError, TensorFileError) as error:
@@ -204,6 +219,19 @@ class MLSide:
                 return
             self.model = info.root
             self._on_event(ModelReceived(info.root, info.size, isinstance(message, messages.Close)))
+
+    def _own(self, path: Path) -> Path:
+        """This model, or a copy if it is another user's, who could still change the file. Raises `StoreError`."""
+        if not is_foreign(path):
+            return path
+        copy = self._store.temporary()
+        try:
+            with self._store.writing(path, self.model_size):
+                copy_handed(path, copy, self.model_size)
+        except StoreError:
+            copy.unlink(missing_ok=True)
+            raise
+        return copy
 
     def _delivery(self) -> Path:
         return self.channel.file(MERGED_FILE.format(self._deliveries))

@@ -38,6 +38,7 @@ from swarmlearning.node.ready import ReportReady
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.mlprocess import run_ml
+from swarmlearning.sl.mlside import Shared
 from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
 from swarmlearning.sl.readers import may_read
 from swarmlearning.transport.meters import Meter
@@ -65,7 +66,8 @@ class SlSettings:
 
     `host` is the address announced to others; `fs_service` is announced instead of it and the port listened on, where
     given. `bind`: the address to listen on, empty: see `listening_host`. `compress_below`: bytes of the smallest model
-    that is never sent compressed. `bridge`: also serve the original's client. `network_id`: the only one to join.
+    that is never sent compressed. `bridge`: also serve the original's client. `shared`: see `MLSide`. `network_id`: the
+    only one to join.
     """
 
     name: str
@@ -78,6 +80,7 @@ class SlSettings:
     compress_below: int
     command: Sequence[str]
     bridge: BridgeSettings | None = None
+    shared: Shared | None = None
     bind: str = ""
     network_id: str = ""
 
@@ -121,7 +124,9 @@ async def _take_part(
     member: Membership,
 ) -> int:
     follower, shared_log = member.follower, bool(settings.command) and settings.bridge is None
-    driver = Driver(settings.rounds, follower, member.sender, store, fetcher, settings.data_dir, shared_log)
+    driver = Driver(
+        settings.rounds, follower, member.sender, store, fetcher, settings.data_dir, shared_log, settings.shared
+    )
     driver.narrator.outage = lambda: member.outage
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
     files = _files(settings, place, follower, driver)
