@@ -42,6 +42,7 @@ from swarmlearning.ledger.contracts.taskrunner.bodies import (
     Listen,
     Pair,
     Reason,
+    Reported,
     ReportPeer,
     ResetTaskrunner,
 )
@@ -127,6 +128,7 @@ __all__ = [
     "Renew",
     "ReportPeer",
     "ReportPerformance",
+    "Reported",
     "Reset",
     "ResetTaskrunner",
     "RetireAuthority",
