@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -13,6 +13,7 @@ from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 
 A, B = "a" * 64, "b" * 64
+UID = str(uuid4())
 
 
 def test_a_data_directory_keeps_the_uid_and_counts_starts_as_incarnations(tmp_path: Path) -> None:
@@ -28,6 +29,18 @@ def test_a_data_directory_keeps_the_uid_and_counts_starts_as_incarnations(tmp_pa
 def test_each_data_directory_is_a_node_of_its_own(tmp_path: Path) -> None:
     with DataDirectory(tmp_path / "a") as one, DataDirectory(tmp_path / "b") as other:
         assert one.uid != other.uid
+
+
+def test_a_node_has_the_uid_that_it_was_given_and_no_other_later(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path, uid=UID) as place:
+        assert place.uid == UID
+    with DataDirectory(tmp_path) as place:
+        assert place.uid == UID
+    other = DataDirectory(tmp_path, uid=str(uuid4()))
+    with pytest.raises(NodeError, match=f"is the data directory of node {UID}"), other:
+        pass
+    with pytest.raises(NodeError, match="has to be a UUID"):
+        DataDirectory(tmp_path, uid="sl-1")
 
 
 def test_only_its_user_can_read_a_data_directory(tmp_path: Path) -> None:

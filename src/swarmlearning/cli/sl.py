@@ -124,6 +124,7 @@ class SlOptions:
             sn_address=self._sn_address(),
             data_dir=data_directory(self.data_dir, "sl"),
             network_id=self.network_id,
+            uid=environment.sl_uid,
             rounds=RoundSettings(
                 make_me_admin=environment.sl_make_me_admin,
                 full_quorum_seconds=environment.sl_wait_for_full_quorum_seconds,

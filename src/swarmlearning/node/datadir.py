@@ -33,10 +33,14 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DataDirectory:
     """Use as a context manager: the lock is held inside."""
 
-    def __init__(self, path: Path, network_id: str = "") -> None:
+    def __init__(self, path: Path, network_id: str = "", uid: str = "") -> None:
         """Makes the directory when missing; `network_id`: the only network to accept, where it is known before the
-        first contact. Raises `NodeError` when the directory cannot be used."""
+        first contact; `uid`: this node's UID, where whoever starts it has chosen one. Raises `NodeError` when the
+        directory cannot be used."""
         self.path = path
+        if uid and not is_uuid(uid):
+            raise NodeError(f"{uid!r} was given to this node as its UID: that has to be a UUID")
+        self._given = uid
         self._expected = network_id
         self._file = path / "node.json"
         try:
@@ -62,9 +66,14 @@ class DataDirectory:
                 f"--network-id names network {self._expected}, but this node belongs to network "
                 f"{known.network_name!r}, {known.network}: {self._how_to_leave}"
             )
-        self._write(
-            msgspec.structs.replace(known, uid=known.uid or str(uuid.uuid4()), incarnation=known.incarnation + 1)
-        )
+        if self._given and known.uid not in ("", self._given):
+            self._lock.release()
+            raise NodeError(
+                f"{self.path} is the data directory of node {known.uid}, and this one is to be {self._given}: use "
+                "another --data-dir"
+            )
+        uid = known.uid or self._given or str(uuid.uuid4())
+        self._write(msgspec.structs.replace(known, uid=uid, incarnation=known.incarnation + 1))
         return self
 
     def __exit__(

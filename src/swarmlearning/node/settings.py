@@ -21,6 +21,7 @@ class SlEnvironment(BaseSettings):
     SL_INITIAL_SYNC                   what all start from: `merged`, or `one`, a single contributor's model (ours)
     SL_NON_FINITE                     what a model with NaN or infinity, anybody's, means for this site's training:
                                       `exclude`, it goes on without that model, or `fail`, it ends (ours)
+    SL_UID                            the UID of this node, where a SWOP has chosen one (ours)
     SL_REQUEST_CHANNEL, SL_RESPONSE_CHANNEL
                                       the FIFOs between this node and the original's client; set, they start the bridge
     SL_RAM_INTENSIVE                  accepted, without effect: the original merged in memory or from files; here
@@ -33,6 +34,7 @@ class SlEnvironment(BaseSettings):
     sl_model_params_compression_threshold_mb: float = Field(default=250.0, ge=0)
     sl_initial_sync: InitialSync = "merged"
     sl_non_finite: OnNonFinite = "exclude"
+    sl_uid: str = ""
     sl_request_channel: str = ""
     sl_response_channel: str = ""
     sl_ram_intensive: str = ""

@@ -67,7 +67,7 @@ class SlSettings:
     `host` is the address announced to others; `fs_service` is announced instead of it and the port listened on, where
     given. `bind`: the address to listen on, empty: see `listening_host`. `compress_below`: bytes of the smallest model
     that is never sent compressed. `bridge`: also serve the original's client. `shared`: see `MLSide`. `network_id`: the
-    only one to join.
+    only one to join; `uid`: this node's, where a SWOP has chosen one.
     """
 
     name: str
@@ -83,6 +83,7 @@ class SlSettings:
     shared: Shared | None = None
     bind: str = ""
     network_id: str = ""
+    uid: str = ""
 
     @property
     def announced_host(self) -> str:
@@ -99,7 +100,7 @@ async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportR
     """
     require_role(identity.certificate, "SL")
     acquire_license("SL")
-    with DataDirectory(settings.data_dir, settings.network_id) as place:
+    with DataDirectory(settings.data_dir, settings.network_id, settings.uid) as place:
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         tls = NodeTls(identity)
         store = TensorStore(settings.data_dir / "models")
