@@ -21,6 +21,7 @@ from simulation.ledger import Log, Presence, Sn
 from simulation.moments import Moments
 from simulation.scenario import Scenario, is_deposed_at_work, traits
 from simulation.site import Site
+from simulation.telling import names_those_missing
 from swarmlearning.ledger.bodies import Publish, Receipt
 from swarmlearning.ledger.contracts.network.watching import MANY_ORGANISATIONS
 from swarmlearning.ledger.contracts.training.state import Training
@@ -345,16 +346,11 @@ class Swarm:
 
     def _check_waiting(self) -> None:
         """Checks that, when too few sites are left, the state names those that the others wait for."""
-        gone = [uid for uid, site in self.sites.items() if site.dead]
+        others_are_there = bool(self.intruders) or any(site.dripping or site.trickling for site in self.sites.values())
         for site in self.sites.values():
             if not site.dead and site.script.process is not None and site.machine is not None:
                 text = _waits(site.machine)
-                told = any(f"{uid} ({how}" in text or uid not in text for uid in gone for how in ("lost", "left"))
-                told = told or "can lead" in text or "can get the latest model from nobody" in text
-                walled = [uid for uid, other in self.sites.items() if other.walled]
-                told = told or any(f"{uid} (others cannot fetch" in text for uid in walled)
-                told = told or bool(self.intruders)  # others may be waited for who are there
-                told = told or any(other.dripping or other.trickling for other in self.sites.values())
+                told = others_are_there or names_those_missing(text, self.sites)
                 require(told, f"{site.uid} waits and is told: {text}")
         self._waits = True
 

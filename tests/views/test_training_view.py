@@ -4,7 +4,7 @@ from typing import get_args
 
 import msgspec
 
-from support.play import Play
+from support.play import Play, unreachable
 from swarmlearning.views import render
 from swarmlearning.views.render import LONGEST_LIST, clock, listed, participation_text, report_text, waiting_text
 from swarmlearning.views.report import TrainingReport
@@ -146,6 +146,23 @@ def test_a_member_that_others_cannot_fetch_from_is_named_with_its_address() -> N
     play.publish(without={"b": "unreachable"})
     text = waiting_text(waiting(play.state), {"b": "site-2"}, {"b": "10.99.0.1:39999"})
     assert text.endswith("waiting for site-2 (others cannot fetch models from it, at 10.99.0.1:39999)")
+
+
+def test_a_member_that_an_earlier_leader_could_not_fetch_from_is_named_while_the_present_one_is_merging() -> None:
+    """A walled site that leads has its own model, and merges, but nobody will get the result (seed 60007588)."""
+    play = unreachable()
+    assert play.leader == "b"
+    play.freeze(reached=("b",))
+    names, addresses = {"a": "site-1", "b": "site-2"}, {"b": "10.99.0.1:39999"}
+    assert waiting_text(waiting(play.state), names, addresses) == (
+        "round 0: site-2 is merging 2 models; earlier leaders could not fetch models from site-2, at 10.99.0.1:39999"
+    )
+    play.depose("b")
+    assert play.text == "round 0: a is merging 2 models; earlier leaders could not fetch models from b"
+    play.publish(without={"b": "unreachable"})
+    assert play.text.endswith("waiting for b (others cannot fetch models from it)")
+    play.readdress("b")
+    assert "fetch" not in play.text
 
 
 def test_members_that_cannot_fetch_the_latest_model_are_not_blamed_but_its_holder_is_named_with_its_address() -> None:

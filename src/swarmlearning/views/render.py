@@ -57,6 +57,7 @@ def waiting_text(facts: Waiting, names: Names, addresses: Names | None = None) -
 def _state_text(facts: Waiting, names: Names, addresses: Names | None) -> str:
     waits = _awaited_text(facts, names, addresses or {})
     number = f"round {facts.round}{' (the last one: an operator has stopped the training)' if facts.stopping else ''}"
+    earlier = _earlier_leaders(facts, names, addresses or {})
     match facts.phase:
         case "over":
             return f"training is over, {participation_text(facts.participation, names)}"
@@ -69,11 +70,11 @@ def _state_text(facts: Waiting, names: Names, addresses: Names | None) -> str:
         case "leaderless":
             return f"{number}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
         case "merging":
-            return f"{number}: {_leader(facts, names, addresses or {})} is merging {facts.have} models"
+            return f"{number}: {_leader(facts, names, addresses or {})} is merging {facts.have} models{earlier}"
         case "collecting":
             since = f", open since {clock(facts.since_ms)}" if facts.since_ms is not None else ""
             counts = f"{facts.have} models in, minPeers {facts.need}{_organisations(facts)}"
-            return f"{number}{since}: {counts}{waits}"
+            return f"{number}{since}: {counts}{waits}{earlier}"
 
 
 def _in_vain(facts: Waiting) -> str:
@@ -215,6 +216,12 @@ def _leader(facts: Waiting, names: Names, addresses: Names) -> str:
 def _awaited_text(facts: Waiting, names: Names, addresses: Names) -> str:
     found = sorted(name_of(names, each.uid) + _reason(each, names, addresses) for each in facts.awaited)
     return f"; waiting for {listed(found)}" if found else ""
+
+
+def _earlier_leaders(facts: Waiting, names: Names, addresses: Names) -> str:
+    """The members that may be the reason why the round is not closed yet, though its leader is at work."""
+    found = [name_of(names, uid) + _at(uid, addresses) for uid in facts.once_unreachable]
+    return f"; earlier leaders could not fetch models from {listed(found)}" if found else ""
 
 
 def _reason(each: Awaited, names: Names, addresses: Names) -> str:

@@ -112,7 +112,8 @@ class Waiting(msgspec.Struct, frozen=True):
     `have_organisations`, and have to be of `need_organisations` (1: of any). `since_ms` is when the round opened;
     `leader` is empty while there is none. `stopping`: training ends with this round. `retired`: the contract's members
     that take no part in the network any more, where those that are left are fewer than a round needs. `to_join`: of so
-    many more organisations sites have to join, since all sites of others have left.
+    many more organisations sites have to join, since all sites of others have left. `once_unreachable`: members from
+    which a leader of this round could not fetch, though a later one could, or may.
     """
 
     contract: str
@@ -130,6 +131,7 @@ class Waiting(msgspec.Struct, frozen=True):
     need_organisations: int = 1
     retired: tuple[str, ...] = ()
     to_join: int = 0
+    once_unreachable: tuple[str, ...] = ()
 
 
 def main_contract(world: World) -> str:
@@ -162,6 +164,7 @@ def waiting(state: Training) -> Waiting:
         leader=current.leader,
         since_ms=current.opened_ms,
         stopping=state.stopping,
+        once_unreachable=tuple(uid for uid in state.once_unreachable if not _is_unreachable(state, current, uid)),
         awaited=tuple(
             _awaited(state, uid)
             for uid in sorted(state.members)

@@ -109,8 +109,9 @@ def changed_address(state: Training, uid: str) -> Training:
     """A member can be reached at another address, or was started again: whether others can fetch from it is open."""
     if uid in state.members:
         state = with_member(state, msgspec.structs.replace(state.members[uid], unreachable=False))
-    if state.round and uid in state.round.unreachable:
-        state = msgspec.structs.replace(state, round=without_mark(state.round, uid))
+    if state.round and uid in state.once_unreachable:
+        once = tuple(other for other in state.once_unreachable if other != uid)
+        state = msgspec.structs.replace(state, round=without_mark(state.round, uid), once_unreachable=once)
     return freeze_if_complete(with_hope(state, uid))
 
 

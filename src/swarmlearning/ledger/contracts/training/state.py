@@ -250,6 +250,8 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `network` is the network's id. `order`, set when the first round opens, decides the order of leaders. `stopping`: an
     operator ends training with the round in progress. `reset_height`: the block in which the run before was reset.
+    `once_unreachable`, for people: members whose models a leader of the round in progress could not fetch, though a
+    later one may have had them.
     """
 
     name: str
@@ -267,6 +269,7 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     stopping: bool = False
     charter: Charter | None = None
     reset_height: int = 0
+    once_unreachable: tuple[str, ...] = ()
 
 
 def state_of(world: World, name: str) -> Training:

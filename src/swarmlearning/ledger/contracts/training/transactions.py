@@ -213,7 +213,8 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
         barred={**current.barred, **barred},
         unreachable=tuple(sorted(unreachable.union(current.unreachable) - barred.keys())),
     )
-    state = next_term(msgspec.structs.replace(state, round=again))
+    once = tuple(sorted(unreachable.union(state.once_unreachable)))
+    state = next_term(msgspec.structs.replace(state, round=again, once_unreachable=once))
     return freeze_if_complete(elect_leader(state, previous=current.leader))
 
 

@@ -45,7 +45,7 @@ def open_round(state: Training, number: int, base: str, now_ms: int) -> Training
         barred={},
         no_progress={},
     )
-    return elect_leader(msgspec.structs.replace(state, round=opened))
+    return elect_leader(msgspec.structs.replace(state, round=opened, once_unreachable=()))
 
 
 def next_term(state: Training) -> Training:
