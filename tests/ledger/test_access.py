@@ -74,6 +74,17 @@ MAY_SEND = {
     "Settle": "SN SL",
     "Stop": OPERATORS,
     "Reset": OPERATORS,
+    "CreateTask": OPERATORS,
+    "AppendTaskBody": OPERATORS,
+    "FinalizeTask": OPERATORS,
+    "DeleteTask": OPERATORS,
+    "CreateTaskrunner": OPERATORS,
+    "Listen": "SWOP",
+    "Assign": OPERATORS,
+    "AssignTarget": OPERATORS,
+    "ReportPeer": "SWOP",
+    "ResetTaskrunner": OPERATORS,
+    "AbortTaskrunner": OPERATORS,
 }
 
 

@@ -14,16 +14,24 @@ from swarmlearning.identity.certificates import to_pem
 from swarmlearning.ledger.bodies import (
     AdmitOrganisation,
     Announce,
+    AppendTaskBody,
+    Assign,
     Body,
     CloseSession,
     CreateContract,
+    CreateTask,
+    CreateTaskrunner,
+    FinalizeTask,
+    Listen,
     Missing,
     OpenSession,
     Publish,
     Register,
     Renew,
+    ReportPeer,
     ReportPerformance,
     Reset,
+    ResetTaskrunner,
     SetQuotas,
     Stop,
     Submit,
@@ -34,19 +42,27 @@ STEPS = 300
 SEEDS = range(6)
 FREQUENT: tuple[type[Body], ...] = (
     Announce,
+    AppendTaskBody,
+    Assign,
     CloseSession,
+    CreateTask,
+    CreateTaskrunner,
+    FinalizeTask,
+    Listen,
     Missing,
     OpenSession,
     Publish,
     Register,
     Renew,
+    ReportPeer,
     ReportPerformance,
     Reset,
+    ResetTaskrunner,
     SetQuotas,
     Stop,
     Submit,
 )
-ROLES = ("SN", "SL", "SWCI", "UI", "OBSERVER")
+ROLES = ("SN", "SL", "SWOP", "SWCI", "UI", "OBSERVER")
 
 
 @cache

@@ -165,7 +165,7 @@ def test_the_state_hash_of_the_network_s_entries_stays_the_same() -> None:
             "window/sn-1": Window(1, 3, 7, 12),
         }
     )
-    assert world.state_hash() == "fa22dd88310497fc0bcf487551a39135176fef71b8b375d05a94dfd9261dfa40"
+    assert world.state_hash() == "56492b4cfeb46407680394a1d3aaee5651243d398acba1dbb416bc1bc6e887d5"
 
 
 def test_the_state_hash_of_a_training_stays_the_same() -> None:

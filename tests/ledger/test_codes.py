@@ -7,9 +7,11 @@ import swarmlearning
 from swarmlearning.ledger.codes import Code, is_transient
 
 TRANSIENT = {
+    "assignment-over",
     "below-min-peers",
     "closed-already",
     "collecting",
+    "enough-peers",
     "excluded",
     "expired",
     "finished",
@@ -23,6 +25,7 @@ TRANSIENT = {
     "not-counted",
     "not-leader",
     "old-incarnation",
+    "other-assignment",
     "other-round",
     "progress",
     "quota",

@@ -13,6 +13,8 @@ from support.play import receipt_of
 from swarmlearning.ledger.bodies import Anchor, Body, Missing, NewOrganisation, ReportPerformance, Settle, Void
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.policies import TABLE
+from swarmlearning.ledger.contracts.taskrunner import taskrunner
+from swarmlearning.ledger.contracts.tasks import lines, tasks
 from swarmlearning.ledger.contracts.training.state import Terms, Training, weight_in
 from swarmlearning.ledger.rules import RULES
 from swarmlearning.ledger.world import World
@@ -72,7 +74,7 @@ class Anything:
 
     def body(self, kind: type[Body], contract: str) -> Body:
         """A body of this kind for this contract."""
-        known = self._training_values(contract) | self._network_values()
+        known = self._training_values(contract) | self._network_values() | self._task_values(contract)
         if kind in OF_THE_RESULT and known["standing"]:
             known["round"] = known["standing"]
         made: Body = self._struct(kind, known)
@@ -163,6 +165,22 @@ class Anything:
             "addresses": [{"fs": "host:1"}, {"api": "host:2", "p2p": "host:3"}],
             "members": [(), some(organisations)],
             "observers": [(), some(organisations)],
+        }
+
+    def _task_values(self, contract: str) -> dict[str, list[Any]]:
+        world = self._world()
+        named = [each.name for each in tasks(world)]
+        runner = taskrunner(world, contract)
+        assignment = runner.assignment if runner else None
+        ready = [each.name for each in tasks(world) if each.final and each.type != "ROOT_TASK"]
+        return {
+            "prerequisite": named,
+            "task": [assignment.task] if assignment else ready,
+            "swop": [each.uid for each in network.nodes(world) if each.type == "SWOP"],
+            "index": [len(lines(world, contract)) + 1],
+            "peers": [0, 1, 2],
+            "serial": [runner.serial] if runner else [],
+            "attempt": [1, 2],
         }
 
     def _admissible(self, known: Sequence[str]) -> list[NewOrganisation]:

@@ -11,11 +11,18 @@ from swarmlearning.identity.ca import KeyPair, issue
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.ledger.apply import apply
 from swarmlearning.ledger.bodies import (
+    AppendTaskBody,
+    Assign,
+    AssignTarget,
     Body,
     Consent,
     CreateContract,
+    CreateTask,
+    CreateTaskrunner,
+    FinalizeTask,
     Freeze,
     Genesis,
+    Listen,
     Missing,
     OpenSession,
     Progress,
@@ -23,8 +30,10 @@ from swarmlearning.ledger.bodies import (
     Recover,
     Register,
     Renew,
+    ReportPeer,
     ReportPerformance,
     Reset,
+    ResetTaskrunner,
     Settle,
     Submit,
     SwitchRules,
@@ -33,9 +42,14 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import OPERATORS, SL
 from swarmlearning.ledger.contracts.network.recovery import Start, named_in, statement
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.taskrunner import peers, taskrunner
+from swarmlearning.ledger.contracts.tasks import task
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.transaction import MAX_TRANSACTION, SignedTransaction
 from swarmlearning.ledger.world import World
+
+OPERATING = 0.3
+"""The chance that a transaction which is none of a training is one that a task or taskrunner calls for."""
 
 
 class History:
@@ -78,7 +92,12 @@ class History:
         self._return()
         contract = dice.choice(self._contracts)
         state = state_of(ledger.chain.world, contract)
-        kind = dice.choice(_next_kinds(state)) if dice.random() < self._training else self._next_of_all()
+        if dice.random() < self._training:
+            kind = dice.choice(_next_kinds(state))
+        elif dice.random() < OPERATING:
+            kind = dice.choice(_next_operations(ledger.chain.world, contract))
+        else:
+            kind = self._next_of_all()
         body = self._anything[dice.choice((0.0, 0.0, 0.1, 1.0))].body(kind, contract)
         uid = self._sender(kind, state)
         pair = ledger.actors[uid].pair
@@ -153,6 +172,10 @@ class History:
         dice = self._dice
         if kind in (Freeze, Publish, Progress) and state.round and state.round.leader in self.senders:
             return state.round.leader
+        if kind in (AppendTaskBody, FinalizeTask) and (draft := task(self.ledger.chain.world, state.name)):
+            return draft.by or dice.choice(self.senders)
+        if kind is ReportPeer and (listening := peers(self.ledger.chain.world, state.name)):
+            return dice.choice(listening).uid
         rule = self.ledger.chain.rules.handlers[kind][1]
         members = [uid for uid in self.senders if uid in state.members]
         if members and rule.permission.roles == SL and kind is not OpenSession and dice.random() < 0.9:
@@ -196,6 +219,17 @@ class History:
         return msgspec.structs.replace(
             body, consents=tuple(Consent(each.pem, each.signer.sign(text)) for each in signing)
         )
+
+
+def _next_operations(world: World, name: str) -> tuple[type[Body], ...]:
+    """What the task and the taskrunner of this name call for in their states."""
+    made, runner = task(world, name), taskrunner(world, name)
+    of_task = (CreateTask,) if made is None else () if made.final else (AppendTaskBody, FinalizeTask)
+    if runner is None:
+        return (*of_task, CreateTaskrunner)
+    if not runner.peers or not runner.assignment:
+        return (*of_task, Listen, Listen, Assign)
+    return (*of_task, ReportPeer, ReportPeer, ReportPeer, AssignTarget, ResetTaskrunner)
 
 
 def _next_kinds(state: Training) -> tuple[type[Body], ...]:

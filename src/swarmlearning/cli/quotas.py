@@ -12,6 +12,10 @@ class QuotaOptions:
 
     nodes: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="Nodes, without those that have left.")] = None
     contracts: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="Contracts that it owns.")] = None
+    tasks: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="Tasks that it has made.")] = None
+    taskrunners: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="Taskrunners that it has created.")] = (
+        None
+    )
     transactions: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="Transactions a second.")] = None
     ledger_bytes: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="Bytes of transactions a second.")] = (
         None

@@ -95,6 +95,23 @@ class Code(StrEnum):
     NOT_INITIAL = "not-initial"
     STILL_HELD = "still-held"
 
+    # a task, a taskrunner
+    NO_TASK = "no-task"
+    NO_LINE = "no-line"
+    FINAL_ALREADY = "final-already"
+    NOT_FINAL = "not-final"
+    WRONG_PREREQUISITE = "wrong-prerequisite"
+    NO_TASKRUNNER = "no-taskrunner"
+    NOT_IDLE = "not-idle"
+    NO_PEERS = "no-peers"
+    NO_ASSIGNMENT = "no-assignment"
+    NOT_LISTENING = "not-listening"
+    NOT_ENROLLED = "not-enrolled"
+    ENOUGH_PEERS = "enough-peers"
+    OTHER_ASSIGNMENT = "other-assignment"
+    ASSIGNMENT_OVER = "assignment-over"
+    WRONG_REPORT = "wrong-report"
+
     # a block
     TIME = "time"
     TRANSACTION_ROOT = "transaction-root"
@@ -117,9 +134,11 @@ class Code(StrEnum):
 
 _TRANSIENT = frozenset(
     {
+        Code.ASSIGNMENT_OVER,
         Code.BELOW_MIN_PEERS,
         Code.CLOSED_ALREADY,
         Code.COLLECTING,
+        Code.ENOUGH_PEERS,
         Code.EXCLUDED,
         Code.EXPIRED,
         Code.FINISHED,
@@ -132,6 +151,7 @@ _TRANSIENT = frozenset(
         Code.NOT_COUNTED,
         Code.NOT_LEADER,
         Code.OLD_INCARNATION,
+        Code.OTHER_ASSIGNMENT,
         Code.OTHER_ROUND,
         Code.PROGRESS,
         Code.QUOTA,

@@ -221,13 +221,14 @@ def _quarantines(world: World, names: Names) -> list[str]:
 
 
 def _clocks(view: _View, names: Names) -> Iterator[str]:
-    """The SLs whose clocks are so far off that they do not act on blocks at once, or would on those that SNs hold."""
+    """The SLs and SWOPs whose clocks are so far off that they act late on blocks, or early on those that SNs hold."""
     for known in network.watched(view.world):
         lease = view.lease(known)
         if lease is not None and abs(lease.ahead_ms) > network.DOUBT_MS:
             how = "ahead of" if lease.ahead_ms > 0 else "behind"
             seconds = abs(lease.ahead_ms) / 1000
-            yield f"the clock of SL {name_of(names, known.uid)} is {seconds:.0f} s {how} the SNs': set it right (NTP)"
+            node = f"{known.type} {name_of(names, known.uid)}"
+            yield f"the clock of {node} is {seconds:.0f} s {how} the SNs': set it right (NTP)"
 
 
 def _absences(view: _View, sns: Sequence[Node], names: Names, majority: bool | None) -> Iterator[str]:

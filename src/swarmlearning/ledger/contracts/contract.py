@@ -137,4 +137,5 @@ class Contract(Protocol):
 ANY: frozenset[NodeType] = frozenset(get_args(NodeType))
 SN: frozenset[NodeType] = frozenset({"SN"})
 SL: frozenset[NodeType] = frozenset({"SL"})
+SWOP: frozenset[NodeType] = frozenset({"SWOP"})
 OPERATORS: frozenset[NodeType] = certificates.OPERATORS

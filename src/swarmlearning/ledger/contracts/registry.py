@@ -2,7 +2,9 @@
 
 from swarmlearning.ledger.contracts.contract import Contract
 from swarmlearning.ledger.contracts.network.contract import NETWORK
+from swarmlearning.ledger.contracts.taskrunner.contract import TASKRUNNERS
+from swarmlearning.ledger.contracts.tasks.contract import TASKS
 from swarmlearning.ledger.contracts.training.contract import TRAINING
 
-KINDS: tuple[Contract, ...] = (NETWORK, TRAINING)
+KINDS: tuple[Contract, ...] = (NETWORK, TRAINING, TASKS, TASKRUNNERS)
 """In the order in which they learn that a node came or went."""

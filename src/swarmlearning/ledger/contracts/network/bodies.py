@@ -33,14 +33,16 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The most that an organisation may have and use; the defaults are more than rounds of 64 of its SLs need.
 
-    On the ledger: `nodes` that have not left, `contracts`; `transactions` and `ledger_bytes` a second; new
-    `entries` a day, of which a new node is three. At each SN's API
-    and each SL's file server: `connections`; block `streams`; `requests` a second; bytes of chain history
-    (`history_bytes`) and of models (`model_bytes`) a second.
+    On the ledger: `nodes` that have not left, `contracts`, `tasks`, `taskrunners`; `transactions` and `ledger_bytes` a
+    second; new `entries` a day, of which a new node is three. At each SN's API and each SL's file server:
+    `connections`; block `streams`; `requests` a second; bytes of chain history (`history_bytes`) and of models
+    (`model_bytes`) a second.
     """
 
     nodes: Positive = 256
     contracts: Positive = 64
+    tasks: Positive = 1024
+    taskrunners: Positive = 64
     transactions: Positive = 512
     ledger_bytes: Positive = 1024 * 1024
     entries: Positive = 4096

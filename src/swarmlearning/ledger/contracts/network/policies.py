@@ -34,6 +34,7 @@ TAKE_PART: Final = "take-part"
 READ_RESULTS: Final = "read-results"
 READ_FINAL_RESULTS: Final = "read-final-results"
 RECOVER: Final = "recover"
+ASSIGN_TASKS: Final = "assign-tasks"
 TABLE: Final[Mapping[str, Line]] = {
     "admit-organisation": Line("majority"),
     "retire-organisation": Line("majority", _OF_ONE, "itself"),
@@ -52,7 +53,8 @@ TABLE: Final[Mapping[str, Line]] = {
     READ_RESULTS: Line("own", _RIGHT, "whom the contract names"),
     READ_FINAL_RESULTS: Line("own", _RIGHT, "whom the contract names"),
     "read-logs": Line("own", _RIGHT, "whom the site names"),
-    "assign-tasks": Line("own", _OF_ONE, "the node's organisation"),
+    ASSIGN_TASKS: Line("own", _OF_ONE, "anybody: each site's own policy decides what runs there"),
+    "reset-taskrunner": Line("majority", _OF_ONE, "who has assigned the task; anybody, where no SWOP is at work"),
 }
 """By the name of the act. Of a right (`permits`), `own` means the organisation whose it is and those that it names."""
 

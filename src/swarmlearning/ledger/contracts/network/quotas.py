@@ -1,4 +1,4 @@
-"""Quotas of organisations, as the ledger judges them: nodes, contracts; transactions, bytes and entries. Pure.
+"""Quotas of organisations, as the ledger judges them: nodes, contracts, tasks; transactions, bytes and entries. Pure.
 
 Rates protect organisations from one another: where only one takes part, none applies. They are in block time, so every
 node judges alike. An organisation's SNs report what concerns others, and its operators act where its other nodes have
@@ -95,12 +95,26 @@ def check_nodes(world: World, signer: Certificate) -> None:
 
 def check_contracts(world: World, named: str, present: int) -> None:
     """Raises `Rejection` unless an organisation that has so many contracts may have one more."""
-    bound = quotas_of(world, named).contracts
+    remedy = "use one of them again after `swarm contract reset`"
+    _check_number(named, "contracts", quotas_of(world, named).contracts, present, remedy)
+
+
+def check_tasks(world: World, named: str, present: int) -> None:
+    """Raises `Rejection` unless an organisation that has made so many tasks may make one more."""
+    _check_number(named, "tasks", quotas_of(world, named).tasks, present, "delete drafts")
+
+
+def check_taskrunners(world: World, named: str, present: int) -> None:
+    """Raises `Rejection` unless an organisation that has created so many taskrunners may create one more."""
+    _check_number(named, "taskrunners", quotas_of(world, named).taskrunners, present, "use one of them again")
+
+
+def _check_number(named: str, what: str, bound: int, present: int, remedy: str) -> None:
     if present >= bound:
         raise Rejection(
             Code.TOO_MANY,
-            f"organisation {named} has {bound} contracts, its quota of contracts; use one of them again after "
-            "`swarm contract reset`, or have an operator propose more with `swarm organisation quotas`",
+            f"organisation {named} has {present} {what}, its quota of {what} is {bound}; {remedy}, or have an operator "
+            "propose more with `swarm organisation quotas`",
         )
 
 

@@ -194,7 +194,7 @@ def switch_rules(world: World, contract: str, body: SwitchRules, tx: TxContext) 
 
 def _check_known(world: World, version: int) -> None:
     """Raises `Rejection` unless all nodes of more than half of the organisations that run any know these rules."""
-    at_work = [known for known in nodes(world) if known.type in ("SN", "SL") and known.alive and not known.left]
+    at_work = [known for known in nodes(world) if known.type in ("SN", "SL", "SWOP") and known.alive and not known.left]
     behind = [known for known in at_work if known.newest_rules < version]
     organisations = {known.organisation for known in at_work}
     ready = organisations.difference(known.organisation for known in behind)

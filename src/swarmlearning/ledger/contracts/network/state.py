@@ -183,12 +183,12 @@ def nodes(world: World) -> tuple[Node, ...]:
 
 
 def watched(world: World) -> tuple[Node, ...]:
-    """The nodes whose leases count, by UID: the SLs that have not left."""
+    """The nodes whose leases count, by UID: the SLs and SWOPs that have not left."""
     return world.derived("node/", Node, _watched)
 
 
 def departed(world: World) -> tuple[Node, ...]:
-    """The SLs that have left, by UID."""
+    """The SLs and SWOPs that have left, by UID."""
     return world.derived("node/", Node, _departed)
 
 
@@ -270,7 +270,7 @@ def last_sequence(world: World, uid: str) -> int:
 
 
 def _watched(known: tuple[Node, ...]) -> tuple[Node, ...]:
-    return tuple(each for each in known if each.type == "SL" and not each.left)
+    return tuple(each for each in known if each.type in ("SL", "SWOP") and not each.left)
 
 
 def _sns(known: tuple[Node, ...]) -> tuple[Node, ...]:
@@ -278,7 +278,7 @@ def _sns(known: tuple[Node, ...]) -> tuple[Node, ...]:
 
 
 def _departed(known: tuple[Node, ...]) -> tuple[Node, ...]:
-    return tuple(each for each in known if each.type == "SL" and each.left)
+    return tuple(each for each in known if each.type in ("SL", "SWOP") and each.left)
 
 
 def _active(known: tuple[Authority, ...]) -> tuple[Authority, ...]:
