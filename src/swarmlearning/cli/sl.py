@@ -17,9 +17,7 @@ from swarmlearning.cli.options import (
     BindIp,
     Credentials,
     DataDir,
-    HostIp,
     NetworkId,
-    NodeName,
     NodeProcess,
     data_directory,
     mandatory_host,
@@ -96,15 +94,27 @@ class MLOptions:
 class SlOptions:
     """The options of an SL, as `swarm sl --help` lists them."""
 
-    host_ip: HostIp = ""
-    sn_ip: Annotated[str, typer.Option(help="Address of an SN.")] = ""
-    sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304
-    sn_api_service: Annotated[str, typer.Option(help="The same behind a proxy: FQDN[:port], port 443.")] = ""
-    sl_fs_port: Annotated[int, typer.Option(help="Port of this node's file server.")] = 30305
-    sl_fs_service: Annotated[str, typer.Option(help="FQDN[:port] under which other SLs reach it.")] = ""
+    host_ip: Annotated[
+        str, typer.Option("--host-ip", envvar="THIS_NODE_IP", help="Address under which other nodes reach this one.")
+    ] = ""
+    sn_ip: Annotated[str, typer.Option(envvar="SN_NODE_IP", help="Address of an SN.")] = ""
+    sn_api_port: Annotated[int, typer.Option(envvar="SN_API_SERVER_PORT", help="API port of that SN.")] = 30304
+    sn_api_service: Annotated[
+        str, typer.Option(envvar="SN_API_SERVICE", help="The same behind a proxy: FQDN[:port], port 443.")
+    ] = ""
+    sl_fs_port: Annotated[int, typer.Option(envvar="SL_FS_PORT", help="Port of this node's file server.")] = 30305
+    sl_fs_service: Annotated[
+        str, typer.Option(envvar="SL_FS_SERVICE", help="FQDN[:port] under which other SLs reach it.")
+    ] = ""
     bind_ip: BindIp = ""
     network_id: NetworkId = ""
-    node_name: NodeName = ""
+    node_name: Annotated[
+        str,
+        typer.Option(
+            envvar="SL_NODE_NAME",
+            help="Name of this node in lists and logs; by default the common name of its certificate.",
+        ),
+    ] = ""
     data_dir: DataDir = None
     credentials: Credentials
     ml: MLOptions
