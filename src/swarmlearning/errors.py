@@ -1,4 +1,4 @@
-"""The one base of errors whose message is for the person in front of the program."""
+"""The one base of errors whose message is for the person in front of the program, and how it is found."""
 
 
 class UserError(Exception):
@@ -6,3 +6,10 @@ class UserError(Exception):
 
     A command prints it and ends with 1; anything else is a defect and shows its traceback.
     """
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The error inside (nested) exception groups that came first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

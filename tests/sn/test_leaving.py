@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from support.local_sn import running_sn
-from swarmlearning.cli.command import first_cause
+from swarmlearning.errors import first_cause
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.datadir import DataDirectory

@@ -17,8 +17,7 @@ from support.ports import fixed_port
 from support.tools import needs
 from swarmlearning.address import split
 from swarmlearning.api.client import Unavailable
-from swarmlearning.cli.command import first_cause
-from swarmlearning.errors import UserError
+from swarmlearning.errors import UserError, first_cause
 from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import typer
 
-from swarmlearning.errors import UserError
+from swarmlearning.errors import UserError, first_cause
 from swarmlearning.views.names import escaped
 
 NEWLINE_AND_TAB = "\n\t"
@@ -60,13 +60,6 @@ def _value(name: str, kind: Any, given: dict[str, Any]) -> Any:
     hints = get_type_hints(kind)
     make: Callable[..., Any] = kind  # type: ignore[assignment]
     return make(**{field.name: _value(field.name, hints[field.name], given) for field in fields(kind)})
-
-
-def first_cause(error: BaseException) -> BaseException:
-    """The error inside (nested) exception groups that came first."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def fail(program: str, error: BaseException) -> None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "health": "health:health",
     "report": "trainings:report",
     "sn": "sn:app",
+    "swci": "swci:swci",
     "cert": "cert:app",
     "ledger": "ledger:app",
     "model": "models:app",

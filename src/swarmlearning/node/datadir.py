@@ -22,6 +22,10 @@ MAX_SNS = 64
 """Addresses of SNs that are kept."""
 
 
+class InUseError(NodeError):
+    """Another process has the data directory."""
+
+
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uid: str
     incarnation: int
@@ -54,7 +58,7 @@ class DataDirectory:
         try:
             self._lock.acquire(blocking=False)
         except Timeout as error:
-            raise NodeError(
+            raise InUseError(
                 f"{self.path}: another process of this node is running; stop it, or give this one another --data-dir"
             ) from error
         except OSError as error:

@@ -1,5 +1,7 @@
 """Settings from the environment, by the names that users of the original know."""
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
@@ -38,3 +40,32 @@ class SlEnvironment(BaseSettings):
     sl_request_channel: str = ""
     sl_response_channel: str = ""
     sl_ram_intensive: str = ""
+
+
+class SwciEnvironment(BaseSettings):
+    """SWCI's settings.
+
+    USR_DIR                           folder with scripts and task files; --usr-dir overrides it
+    SWCI_STARTUP_SCRIPT               script in that folder that runs first (without: swci-init, where there is one)
+    SWCI_MODE                         CLI
+    SWCI_RUN_TASK_MAX_WAIT_TIME       minutes that WAIT FOR TASKRUNNER waits for a RUN_SWARM
+    SWCI_GENERIC_TASK_MAX_WAIT_TIME   the same for other types of tasks
+    SWCI_TASK_MAX_WAIT_TIME           the same for both, where these are not set (releases before 2.3)
+    """
+
+    usr_dir: Path | None = None
+    swci_startup_script: str = ""
+    swci_mode: str = "CLI"
+    swci_run_task_max_wait_time: int | None = Field(default=None, ge=1, lt=10**6)
+    swci_generic_task_max_wait_time: int | None = Field(default=None, ge=1, lt=10**6)
+    swci_task_max_wait_time: int = Field(default=120, ge=1, lt=10**6)
+
+    @property
+    def run_task_minutes(self) -> int:
+        """Minutes to wait for a RUN_SWARM."""
+        return self.swci_run_task_max_wait_time or self.swci_task_max_wait_time
+
+    @property
+    def other_task_minutes(self) -> int:
+        """Minutes to wait for a task of another type."""
+        return self.swci_generic_task_max_wait_time or self.swci_task_max_wait_time

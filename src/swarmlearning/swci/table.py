@@ -1,0 +1,178 @@
+"""The table of all commands: parser, HELP and completion come from it."""
+
+from typing import Final, NamedTuple
+
+
+class Command(NamedTuple):
+    """One form of a command: `name` is what HELP calls it, `help` its sentence there, and `handler` the function in
+    `commands/` that carries it out, with the session and the form's arguments. `ours`: the original does not have it;
+    `older`: a form of former releases, which HELP leaves out."""
+
+    name: str
+    form: str
+    handler: str
+    help: str
+    ours: bool = False
+    older: bool = False
+
+
+_CREATE_CONTEXT: Final = "Creates a context for the API server of an SN, after a look whether that is up."
+_ASSIGN: Final = (
+    "Assigns a finalized task to an idle taskrunner. For RUN_SWARM the number is one of SL-ML pairs, for other types "
+    "one of SWOPs."
+)
+_TARGET: Final = (
+    "Assigns a finalized task to one SWOP: on an idle taskrunner to this one alone; on one at work it joins in, or "
+    "tries again what it has failed at."
+)
+_PROPOSALS: Final = "Lists the acts that wait for more signatures, and whose."
+_CONTRACT_FROM: Final = "Creates a training contract with the members and terms that a YAML file names."
+
+COMMANDS: Final = (
+    # --- contexts ---
+    Command(
+        "CREATE CONTEXT",
+        "CREATE CONTEXT <ContextName : string> WITH IP <IP : string> [Port : integer]",
+        "contexts.create_with_ip",
+        _CREATE_CONTEXT,
+    ),
+    Command(
+        "CREATE CONTEXT",
+        "CREATE CONTEXT <ContextName : string> WITH SERVICE <Service : string>",
+        "contexts.create_with_service",
+        _CREATE_CONTEXT,
+    ),
+    Command(
+        "CREATE CONTEXT",
+        "CREATE CONTEXT <ContextName : string> <IP : string> [Port : integer]",
+        "contexts.create_with_ip",
+        _CREATE_CONTEXT,
+        older=True,
+    ),
+    Command(
+        "SWITCH CONTEXT",
+        "SWITCH CONTEXT <ContextName : string>",
+        "contexts.switch",
+        "Makes a context the one that commands are for.",
+    ),
+    Command("LIST CONTEXTS", "LIST CONTEXTS", "contexts.list_all", "Lists the contexts of this session."),
+    Command(
+        "GET CONTEXT INFO",
+        "GET CONTEXT INFO [ContextName : string]",
+        "contexts.info",
+        "Shows the API server and the network of a context, by default of the one in use.",
+    ),
+    Command(
+        "GET CONTEXT VERSION",
+        "GET CONTEXT VERSION",
+        "contexts.version",
+        "Shows the version of the context's API server.",
+    ),
+    Command(
+        "LIST CONTEXT ENV",
+        "LIST CONTEXT ENV [ContextName : string]",
+        "contexts.list_variables",
+        "Lists the environment variables of a context.",
+    ),
+    Command(
+        "SET CONTEXT ENV",
+        "SET CONTEXT ENV [ContextName : string] <Variable : string> <Value : string>",
+        "contexts.set_variable",
+        "Sets an environment variable of a context, such as SWCI_RUN_TASK_MAX_WAIT_TIME (minutes).",
+    ),
+    Command(
+        "GET CONTEXT ENV",
+        "GET CONTEXT ENV [ContextName : string] <Variable : string>",
+        "contexts.get_variable",
+        "Shows an environment variable of a context.",
+    ),
+    # --- training contracts ---
+    Command(
+        "CREATE CONTRACT",
+        "CREATE CONTRACT <TrainingContractName : string>",
+        "contracts.create",
+        "Registers the specified SL Training Contract into the Swarm Learning Network.",
+    ),
+    Command("LIST CONTRACTS", "LIST CONTRACTS", "contracts.list_all", "Lists the training contracts."),
+    Command(
+        "GET CONTRACT INFO",
+        "GET CONTRACT INFO <TrainingContractName : string>",
+        "contracts.info",
+        "Shows what a training contract lays down: members, terms, merge method.",
+    ),
+    Command(
+        "GET CONTRACT STATUS",
+        "GET CONTRACT STATUS <TrainingContractName : string>",
+        "contracts.status",
+        "Shows the present state of a training contract, and whom it waits for.",
+    ),
+    Command(
+        "RESET CONTRACT",
+        "RESET CONTRACT <TrainingContractName : string>",
+        "contracts.reset",
+        "Empties a training contract whose training is over, for its next run. This cannot be undone.",
+    ),
+    Command(
+        "PERFDATA",
+        "PERFDATA <TrainingContractName : string>",
+        "contracts.performance",
+        "Shows loss, metric and epochs of each SL-ML pair of a training.",
+    ),
+    # --- proposals ---
+    Command("LIST PROPOSALS", "LIST PROPOSALS", "proposals.list_open", _PROPOSALS, ours=True),
+    Command("LIST PROPOSALS", "LIST PROPOSAL", "proposals.list_open", _PROPOSALS, ours=True, older=True),
+    Command(
+        "SIGN PROPOSAL",
+        "SIGN PROPOSAL <Number : integer>",
+        "proposals.sign",
+        "Agrees to a proposal for this organisation; the last signature needed puts it into effect.",
+        ours=True,
+    ),
+    Command(
+        "REJECT PROPOSAL",
+        "REJECT PROPOSAL <Number : integer>",
+        "proposals.reject",
+        "Does not agree to a proposal.",
+        ours=True,
+    ),
+    Command(
+        "WAIT FOR PROPOSAL",
+        "WAIT FOR PROPOSAL <Number : integer>",
+        "proposals.wait",
+        "Waits until a proposal has taken effect, or cannot any more.",
+        ours=True,
+    ),
+    # --- nodes, waiting ---
+    Command("LIST NODES", "LIST NODES", "nodes.list_all", "Lists the nodes that are registered and active."),
+    Command(
+        "WAIT FOR IP",
+        "WAIT FOR IP <IP : string> [Port : integer] [Retries : integer]",
+        "nodes.wait_for_ip",
+        "Waits until an API server is up; it tries again every 5 seconds, by default 360 times.",
+    ),
+    Command(
+        "WAIT FOR SERVICE",
+        "WAIT FOR SERVICE <Service : string> [Retries : integer]",
+        "nodes.wait_for_service",
+        "Waits until an API server behind a proxy is up; it tries again every 5 seconds, by default 360 times.",
+    ),
+    # --- the session itself ---
+    Command("CD", "CD <Directory : path>", "files.change", "Changes the current directory."),
+    Command("LS", "LS [Options : words]", "files.show", "Lists files: LS [-a] [-l] [path]."),
+    Command("PWD", "PWD", "files.current", "Shows the current directory."),
+    Command("SLEEP", "SLEEP <Seconds : number>", "control.sleep", "Waits so many seconds."),
+    Command("EXIT", "EXIT", "control.leave", "Ends SWCI."),
+    Command(
+        "EXIT ON FAILURE",
+        "EXIT ON FAILURE [ON|OFF]",
+        "control.exit_on_failure",
+        "Turns on or off that the first command that fails ends SWCI; it is off at the start.",
+    ),
+    Command(
+        "HELP",
+        "HELP [command : words]",
+        "control.help_for",
+        "Help without parameter lists all supported commands.\n"
+        "Help with command name show help content for the specified command.",
+    ),
+)

@@ -1,0 +1,115 @@
+"""A session of SWCI with a real SN: what it prints is that of the transcripts in `tests/data/swci`."""
+
+import io
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from support.certs import make_workspace
+from support.local_sn import running_sn
+from support.ports import fixed_port
+from swarmlearning.identity.identity import Identity
+from swarmlearning.swci.session import Session, SessionSettings
+from swarmlearning.swci.shell import Screen, run_script
+
+DATA = Path(__file__).parents[1] / "data" / "swci"
+MASKS = (
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<UID>"),
+    (r"\b[0-9a-f]{64}\b", "<ID>"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "<TIME>"),
+)
+
+
+@pytest.fixture
+def identities(tmp_path: Path) -> dict[str, Identity]:
+    return make_workspace(tmp_path / "cert", ["SN-1", "SWCI-1"])
+
+
+@pytest.fixture
+async def port(tmp_path: Path, identities: dict[str, Identity]) -> AsyncIterator[str]:
+    """The port of an SN at work."""
+    async with running_sn(tmp_path / "sn", identities["SN-1"]) as facts:
+        yield facts["api"].rpartition(":")[2]
+
+
+def settings(tmp_path: Path, identity: Identity) -> SessionSettings:
+    user = tmp_path / "usr"
+    user.mkdir(exist_ok=True)
+    return SessionSettings(identity, tmp_path / "home", user, retry_seconds=0.01, mark_seconds=0.01)
+
+
+async def transcript(session: Session, script: str) -> str:
+    """What a script shows."""
+    stream = io.StringIO()
+    try:
+        await run_script(session, Screen(session, stream, notes=False), script.splitlines())
+    finally:
+        await session.close()
+    return stream.getvalue()
+
+
+def masked(text: str, port: str, folder: Path) -> str:
+    for pattern, mark in ((re.escape(port), "<PORT>"), (re.escape(str(folder)), "<FOLDER>"), *MASKS):
+        text = re.sub(pattern, mark, text)
+    return text
+
+
+async def test_a_script_shows_the_transcript_that_it_should(
+    tmp_path: Path, identities: dict[str, Identity], port: str
+) -> None:
+    """The commands of the transcript are executed; what they print has to be what stands there."""
+    expected = (DATA / "contracts.txt").read_text()
+    script = [line.partition(" > ")[2] for line in expected.splitlines() if line.startswith("SWCI:")]
+    answers = ("EXIT ON FAILURE IS", "Current Directory :")
+    commands = "\n".join(line for line in script if not line.startswith(answers)).replace("<PORT>", port)
+    shown = await transcript(Session(settings(tmp_path, identities["SWCI-1"])), commands)
+    assert masked(shown, port, tmp_path) == expected
+
+
+async def test_a_failure_ends_a_session_only_while_exit_on_failure_is_on(
+    tmp_path: Path, identities: dict[str, Identity]
+) -> None:
+    session = Session(settings(tmp_path, identities["SWCI-1"]))
+    shown = await transcript(session, "LIST NODES\nEXIT ON FAILURE\nLIST NODES\nPWD\n")
+    assert shown.count("ERROR : no context is in use") == 2
+    assert "PWD" not in shown
+    assert (session.failed, session.number) == (True, 3)
+
+
+async def test_exit_ends_a_session_without_failure(tmp_path: Path, identities: dict[str, Identity]) -> None:
+    session = Session(settings(tmp_path, identities["SWCI-1"]))
+    assert (await transcript(session, "EXIT ON FAILURE\nEXIT\nPWD\n")).endswith("SWCI:1 > EXIT\n")
+    assert (session.ended, session.failed) == (True, False)
+
+
+async def test_an_sn_that_is_not_up_is_waited_for_with_marks(tmp_path: Path, identities: dict[str, Identity]) -> None:
+    session = Session(settings(tmp_path, identities["SWCI-1"]))
+    shown = await transcript(session, f"WAIT FOR IP 127.0.0.1 {fixed_port()} 3")
+    assert "\n    ###\nERROR : API Server is not up after 4 attempts: SN 127.0.0.1:" in shown
+
+
+async def test_two_sessions_of_one_identity_work_beside_each_other(
+    tmp_path: Path, identities: dict[str, Identity], port: str
+) -> None:
+    first, second = (Session(settings(tmp_path, identities["SWCI-1"])) for _ in range(2))
+    script = f"CREATE CONTEXT c WITH IP 127.0.0.1 {port}\nSWITCH CONTEXT c\nCREATE CONTRACT {{}}\n"
+    stream = io.StringIO()
+    await run_script(first, Screen(first, stream, notes=False), script.format("one").splitlines())
+    assert "CONTRACT CREATED : two" in await transcript(second, script.format("two"))
+    assert "two" in await transcript(first, "LIST CONTRACTS")
+    assert "CONTRACT CREATED : one" in stream.getvalue()
+
+
+async def test_files_stay_in_the_user_directory_where_that_is_demanded(
+    tmp_path: Path, identities: dict[str, Identity]
+) -> None:
+    given = settings(tmp_path, identities["SWCI-1"])
+    assert given.user_directory
+    (given.user_directory / "taskdefs").mkdir()
+    (given.user_directory / "way-out").symlink_to(tmp_path)
+    confined = Session(SessionSettings(given.identity, given.home, given.user_directory, confined=True))
+    shown = await transcript(confined, "cd taskdefs\ncd ..\ncd ..\nls way-out\ncd /\nls /etc/passwd\npwd\n")
+    assert shown.count("lies outside the user directory") == 4
+    assert shown.endswith(f"    {given.user_directory.resolve()}\n")
