@@ -36,7 +36,7 @@ def parse(data: bytes, name: str, faults: Faults) -> Node:
     except yaml.MarkedYAMLError as error:
         raise _fatal(name, _place(error.problem_mark or error.context_mark), _syntax(error, text)) from None
     except yaml.YAMLError as error:
-        raise _fatal(name, Mark(1, 1), f"not valid YAML: {error}") from None
+        raise _fatal(name, Mark(1, 1), f"not valid YAML: {str(error)[:200]}") from None
 
 
 def _text(data: bytes, name: str) -> str:
@@ -69,11 +69,12 @@ def _place(mark: _Position | None) -> Mark:
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
-    mark = error.problem_mark or error.context_mark
+    place, begun = error.problem_mark or error.context_mark, error.context_mark
     lines = text.splitlines()
-    if mark is not None and mark.line < len(lines) and _INDENTED_BY_TAB.match(lines[mark.line]):
+    if place is not None and place.line < len(lines) and _INDENTED_BY_TAB.match(lines[place.line]):
         return "the line is indented by a tab; YAML is indented by spaces only"
-    return f"not valid YAML: {', '.join(part for part in (error.context, error.problem) if part)}"
+    context = f" {error.context}, which begins in line {begun.line + 1}" if error.context and begun else ""
+    return f"not valid YAML: {error.problem}{context}"
 
 
 def _fatal(name: str, mark: Mark, message: str) -> DocumentError:

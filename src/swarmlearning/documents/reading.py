@@ -7,6 +7,7 @@ go; `read` raises before any placeholder gets out.
 import difflib
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,6 +23,7 @@ _INTEGER = re.compile(r"[-+]?[0-9][0-9_]{0,17}")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})(?:[eE][-+]?[0-9]{1,2})?")
 _TRUE = ("true", "yes", "on")
 _FALSE = ("false", "no", "off")
+_INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
 _KEYS_NAMED = 12
 
 
@@ -68,7 +70,7 @@ class Value:
         """Text of so many characters, exactly as written, whatever YAML would make of it (`False`, `010`).
 
         The line end after a block of text (`|`, `>`) does not count; control characters are refused, but for
-        tabs, and with `lines` for line ends.
+        tabs, and with `lines` for line ends. So are characters that hide, or turn the direction of text.
         """
         if not isinstance(self.node, Scalar) or self.is_null:
             return self._expected("text", "")
@@ -78,8 +80,8 @@ class Value:
             self.fault(f"expected text of {length} characters, found {len(text)}")
         if not lines and "\n" in text:
             self.fault("expected text of a single line, found several lines")
-        if found := next((c for c in text if c not in "\t\n" and (ord(c) < 32 or 0x7F <= ord(c) < 0xA0)), None):
-            self.fault(f"the text has the control character U+{ord(found):04X}; remove it")
+        if found := next((c for c in text if c not in "\t\n" and unicodedata.category(c) in _INVISIBLE), None):
+            self.fault(f"the text has the invisible character U+{ord(found):04X}; remove it")
         return text
 
     def integer(self, least: int, most: int) -> int:
@@ -145,7 +147,7 @@ class Value:
                 found[name] = value
         for name in required:
             if name not in found:
-                self.fault(f"the key {name} is missing")
+                self.faults.add(self.node.mark, key_field(self.field, name), "the key is missing")
         return Fields(found, self)
 
     def part(self, text: str) -> "Value":

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from swarmlearning.documents.reading import Value
 from swarmlearning.taskfiles.definition import (
@@ -111,9 +111,11 @@ def _out(value: Value) -> str | None:
 
 def _url(value: Value) -> str:
     text = filled(value)
-    scheme, host = _parts(text)
-    if text and (scheme not in _SCHEMES or (scheme != "file" and not host) or any(c.isspace() for c in text)):
-        value.fault(f"expected a URL that begins with http://, https:// or file://, found {text[:60]!r}")
+    scheme, host, path = _parts(text)
+    if text and (scheme not in _SCHEMES or (scheme == "file") == bool(host) or any(c.isspace() for c in text)):
+        value.fault(f"expected a URL that begins with http://, https:// or file:///, found {text[:60]!r}")
+    elif scheme == "file" and ".." in unquote(path).split("/"):
+        value.fault(f"the path of {text[:60]!r} contains '..'; write the path that is meant")
     return text
 
 
@@ -122,12 +124,13 @@ def _archive(value: Value) -> str:
     return _url(value) if "://" in value.text() else inner_path(value, 160)
 
 
-def _parts(url: str) -> tuple[str, str | None]:
+def _parts(url: str) -> tuple[str, str, str]:
+    """Scheme, host and path of a URL; empty where it is none."""
     try:
         parts = urlsplit(url)
-        return parts.scheme.lower(), parts.hostname
+        return parts.scheme.lower(), parts.hostname or "", parts.path
     except ValueError:
-        return "", None
+        return "", "", ""
 
 
 def _matching(value: Value, pattern: re.Pattern[str], what: str) -> str:

@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from urllib.parse import unquote, urlsplit
 
 from swarmlearning.documents.reading import Value
 from swarmlearning.taskfiles.definition import MountType
@@ -121,6 +122,12 @@ def _assignment(item: Value, what: str) -> tuple[str, Value]:
     if not equals and what == "variable":
         item.fault(f"expected one {what}, as NAME: value, found {text[:40]!r}; a blank is due after the colon")
     return name, item.part(text.partition("=")[2] if equals else "")
+
+
+def file_path(url: str) -> str | None:
+    """The path of the site that a `file:` URL names; None for other ones."""
+    parts = urlsplit(url)
+    return posixpath.normpath(f"/{unquote(parts.path).lstrip('/')}") if parts.scheme.lower() == "file" else None
 
 
 def _leads_out(path: str) -> bool:
