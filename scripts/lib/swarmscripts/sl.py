@@ -1,0 +1,101 @@
+"""`run-sl`: starts a Swarm Learning node, and the training beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from swarmscripts import VERSION, processes
+from swarmscripts.common import host_and_port, present
+from swarmscripts.containers import SHARED_GROUP, Needs
+from swarmscripts.errors import ScriptError
+from swarmscripts.mounts import Mount
+from swarmscripts.options import Given, Option
+from swarmscripts.runtime import Runtime
+from swarmscripts.script import Script, main
+
+OPTIONS = (
+    Option("host-ip", "HOST", "address of this host for other nodes"),
+    Option("sn-ip", "HOST", "address of an SN"),
+    Option("sn-api-port", "PORT", "API port of that SN"),
+    Option("sn-api-service", "FQDN[:PORT]", "that SN's API behind a proxy"),
+    Option("sn-docker-name", "NAME", "container of an SN of this host, to use its address"),
+    Option("sn-image", "NAME[:TAG]", "image of that container"),
+    Option("sl-fs-port", "PORT", "port of this node's file server"),
+    Option("sl-fs-service", "FQDN[:PORT]", "the file server behind a proxy"),
+)
+FS_PORT = "30305"
+CHANNEL, WEIGHTS = "/tmp/channel", "/tmp/hpe-swarm"
+"""Folders that SL and training share: for pipes and socket, and where the original's client has its weights."""
+
+PIPES = (
+    ("SL_REQUEST_CHANNEL", f"{CHANNEL}/request.channel"),
+    ("SL_RESPONSE_CHANNEL", f"{CHANNEL}/response.channel"),
+)
+
+
+def check(given: Given) -> None:
+    """Raises `ScriptError` for what is missing."""
+    if not (given.last("host-ip") or given.last("sl-fs-service")):
+        raise ScriptError("mandatory parameter --host-ip not specified")
+
+
+def needs(given: Given, runtime: Runtime) -> Needs:
+    """The variables, port and folders of an SL's container."""
+    published = []
+    if port := given.last("sl-fs-port"):
+        published.append(f"{port}:{FS_PORT}")
+    if service := given.last("sl-fs-service"):
+        published.append(f"{host_and_port(service, FS_PORT)[1]}:{FS_PORT}")
+    sn = given.last("sn-ip")
+    if not (sn or given.last("sn-api-service")):
+        sn = _sn_of_this_host(given, runtime)
+    environment = present(
+        ("THIS_NODE_IP", given.last("host-ip")),
+        ("SN_NODE_IP", sn),
+        ("SN_API_SERVER_PORT", given.last("sn-api-port")),
+        ("SN_API_SERVICE", given.last("sn-api-service")),
+        ("SL_FS_PORT", given.last("sl-fs-port")),
+        ("SL_FS_SERVICE", given.last("sl-fs-service")),
+        *PIPES,
+    )
+    volumes = [Mount("", CHANNEL), Mount("", WEIGHTS)]
+    return Needs(environment, list(dict.fromkeys(published)), volumes, ["--group-add", SHARED_GROUP])
+
+
+def arguments(given: Given) -> Sequence[str]:
+    """The options of `swarm sl`; its SN is one of this host where none is named."""
+    found: list[str] = []
+    for name in ("host-ip", "sn-ip", "sn-api-port", "sn-api-service", "sl-fs-port", "sl-fs-service"):
+        if value := given.last(name):
+            found += [f"--{name}", value]
+    if not (given.last("sn-ip") or given.last("sn-api-service")):
+        found += processes.sn_of_this_host()
+    return found
+
+
+def _sn_of_this_host(given: Given, runtime: Runtime) -> str:
+    """The address of the SN's container on this host. Raises `ScriptError` where there is none."""
+    name = given.last("sn-docker-name")
+    if not name:
+        image = given.last("sn-image") or f"swarmlearning/sn:{VERSION}"
+        running = runtime.output("container", "ls", "--quiet", "--filter", f"ancestor={image}").split()
+        if not running:
+            raise ScriptError("no SN container runs on this host: name an SN with --sn-ip or --sn-api-service")
+        name = running[0]
+    return runtime.output("container", "exec", name, "hostname", "-i").split()[0]
+
+
+SL = Script(
+    "sl",
+    "Starts a Swarm Learning node, and with --ml-… options the training beside it.",
+    OPTIONS,
+    check,
+    needs,
+    arguments,
+    Needs([*PIPES, ("SWARM_CHANNEL", f"{CHANNEL}/ml.sock")], arguments=["--group-add", SHARED_GROUP]),
+)
+
+
+def run(words: Sequence[str]) -> int:
+    """Returns the exit status."""
+    return main(SL, words)
