@@ -1,0 +1,98 @@
+"""`stop-swarm`, `uninstall` and `swarmLogCollector` on a host with a container runtime."""
+
+from pathlib import Path
+
+import pytest
+
+from scripts.conftest import FakeRuntime
+from swarmscripts import VERSION, collector, stop, uninstall
+from swarmscripts.errors import ScriptError
+
+
+@pytest.fixture(autouse=True)
+def no_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_kind_of_nodes_is_stopped_and_removed(docker: FakeRuntime, capsys: pytest.CaptureFixture[str]) -> None:
+    docker.list_running("a", "b")
+
+    assert stop.run(["--SL"]) == 0
+
+    assert lines(capsys) == [
+        "Stopping all running Swarm Learning containers",
+        "Removing all Swarm Learning containers",
+    ]
+    of_image = ["--filter", f"ancestor=swarmlearning/sl:{VERSION}"]
+    assert docker.calls == [
+        ["container", "ls", "--quiet", *of_image],
+        ["container", "stop", "a", "b"],
+        ["container", "ls", "--all", "--quiet", *of_image],
+        ["container", "rm", "a", "b"],
+    ]
+
+
+def test_stopped_containers_are_kept_on_request(docker: FakeRuntime, capsys: pytest.CaptureFixture[str]) -> None:
+    docker.list_running("a")
+
+    assert stop.run(["--sn", "--keep"]) == 0
+
+    assert lines(capsys) == ["Stopping all running Swarm Network containers"]
+    assert docker.calls[-1] == ["container", "stop", "a"]
+
+
+@pytest.mark.usefixtures("docker")
+@pytest.mark.parametrize("words", [[], ["--all"]])
+def test_all_kinds(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert stop.run(words) == 0
+
+    assert lines(capsys) == [
+        text
+        for title in ("Swarm Learning", "Swarm Network", "Swarm Command Interface", "Swarm Operator")
+        for text in (f"No running {title} containers found", f"No {title} containers found")
+    ]
+
+
+@pytest.mark.parametrize("flag", ["--ml", "sl", "-x"])
+def test_an_invalid_flag(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stop.run([flag]) == 1
+    assert capsys.readouterr().err.startswith(f"Invalid flag: {flag}\nUsage: stop-swarm")
+
+
+def test_uninstall_removes_images_and_the_installation(docker: FakeRuntime, tmp_path: Path) -> None:
+    installed = tmp_path / "installed"
+    for name in ("docs", "examples", "scripts", "lib", "workspace"):
+        (installed / name).mkdir(parents=True)
+    (installed / "README.md").touch()
+
+    assert uninstall.uninstall(installed) == 0
+
+    assert [path.name for path in installed.iterdir()] == ["workspace"]
+    assert [call for call in docker.calls if call[0] == "image"] == [
+        ["image", "ls", "--quiet", f"swarmlearning/{kind}:{VERSION}"] for kind in ("sl", "sn", "swci", "swop")
+    ]
+
+
+def test_uninstall_does_not_remove_the_sources() -> None:
+    with pytest.raises(ScriptError, match="nothing was removed"):
+        uninstall.uninstall(Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "ERROR: DOCKER HUB ARGUMENT IS EMPTY..Exiting!!"),
+        (["hub"], "ERROR: Either mlimage or workspace should be passed..Exiting!!"),
+        (["hub", "other=x"], "ERROR: Either mlimage or workspace should be passed..Exiting!!"),
+        (["hub", "workspace=x"], "swarmLogCollector: collecting logs is not available yet"),
+    ],
+)
+def test_the_log_collector_checks_its_arguments(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert collector.run(words) == 1
+    assert capsys.readouterr().err.startswith(message)
