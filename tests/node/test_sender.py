@@ -13,12 +13,13 @@ from support.network import CONTRACT, Ledger, parse, read, session
 from support.ports import fixed_port
 from support.scripted_sn import Answer, ScriptedSn, scripted_sn
 from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.backoff import Backoff
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Announce, Register
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.transaction import WINDOW
+from swarmlearning.ledger.transaction import MAX_TRANSACTION, WINDOW
 from swarmlearning.node import sender as sender_module
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Author, Sender
@@ -231,6 +232,32 @@ async def test_a_refusal_with_which_the_verified_chain_agrees_is_raised_at_once(
         with pytest.raises(Refusal) as refused:
             await sender.send("network", Announce({}))
     assert refused.value.code == "old-incarnation"
+    assert (len(liar.received), honest.received) == (1, [])
+
+
+async def test_one_sn_is_not_believed_however_often_it_refuses_while_the_others_do_not_answer(
+    ledger: Ledger, identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "Backoff", lambda longest: Backoff(first=0.001, longest=0.002))
+    answers = (*[refusal("unavailable", 503)] * 20, *[committed(ledger)] * 20)
+    complaints: list[str] = []
+    async with beside_a_liar(identities, ledger, refusal("not-allowed"), *answers) as (liar, honest, sender):
+        sender._on_unavailable = complaints.append
+        assert await sender.send("network", Announce({"fs": "here:1"})) == 2
+    assert len(liar.received) >= 20
+    assert len(honest.received) >= 21
+    assert complaints[0] == (
+        f"SN {liar.address} refuses a transaction that this node's own copy of the chain accepts: because of "
+        "not-allowed (not-allowed); offering it to another SN"
+    )
+
+
+async def test_a_transaction_that_no_sn_can_read_is_not_offered_to_all_of_them(
+    ledger: Ledger, identities: Identities
+) -> None:
+    async with beside_a_liar(identities, ledger, refusal("malformed", 400)) as (liar, honest, sender):
+        with pytest.raises(Refusal, match="because of malformed"):
+            await sender.send("network", Announce({"fs": "x" * MAX_TRANSACTION}))
     assert (len(liar.received), honest.received) == (1, [])
 
 

@@ -13,7 +13,7 @@ from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.transaction import SignedTransaction, sign
+from swarmlearning.ledger.transaction import MalformedError, SignedTransaction, sign
 from swarmlearning.node.follower import Follower
 
 logger = logging.getLogger("swarm.ledger")
@@ -25,9 +25,6 @@ CONFIRM_SECONDS = 20.0
 """A block that an SN has named is here by then, or the transaction is offered again."""
 AGREE_SECONDS = 2.0
 """The time for the block at which an SN has refused a transaction to come here."""
-
-MOST_REFUSALS = 5
-"""So many of one transaction are believed even where other SNs do not answer."""
 
 
 class Author:
@@ -70,11 +67,11 @@ class Sender:
 
         While no SN accepts it the same bytes are offered again, to one SN after the other: at most one of the offers
         takes effect. No SN is believed: what it has accepted is on the chain, and what it refuses this node refuses
-        too, or every SN does. One over a quota is offered again later. Raises `Unavailable` when TLS has failed with
-        all of them for some time, since that does not pass by itself.
+        too, or every SN does, however long the others do not answer. One over a quota is offered again later. Raises
+        `Unavailable` when TLS has failed with all of them for some time, since that does not pass by itself.
         """
         signed = self.author.write(chain or self._follower.chain, contract, body)
-        failing, refusing = dict[str, float](), list[str]()
+        failing, refusing = dict[str, float](), set[str]()
         async for _ in Backoff(longest=1.0):
             client = self._follower.client
             try:
@@ -97,16 +94,16 @@ class Sender:
                     if not self._is_over_quota(signed):
                         self._follower.leave(client)
                     continue
-                refusing.append(client.address)
+                refusing.add(client.address)
                 await self._reaches(refusal.height, AGREE_SECONDS)
                 if self._is_on_chain(signed):  # by an offer of which no answer came
                     return self._follower.chain.height
                 if refusal.code == Code.EXPIRED and chain is None:
                     signed = self.author.write(self._follower.chain, contract, body)
-                elif set(refusing).issuperset(self._follower.addresses) or len(refusing) >= MOST_REFUSALS:
+                elif refusing.issuperset(self._follower.addresses):
                     raise
                 else:
-                    self._require_agreement(signed, refusal)
+                    self._require_disagreement(client, signed, refusal)
             self._follower.leave(client)
         raise AssertionError("unreachable")
 
@@ -119,11 +116,19 @@ class Sender:
         rejection = self._follower.chain.refusal(signed)
         return rejection is not None and rejection.code == Code.QUOTA
 
-    def _require_agreement(self, signed: SignedTransaction, refusal: Refusal) -> None:
+    def _require_disagreement(self, client: SnClient, signed: SignedTransaction, refusal: Refusal) -> None:
         """Raises `Refusal` if this node, by the chain that it has verified, refuses the transaction too."""
         chain = self._follower.chain
+        try:
+            chain.rules.parse(signed.raw)
+        except MalformedError:
+            raise refusal from None
         if rejection := chain.refusal(signed):
             raise Refusal(rejection.code, rejection.detail, chain.height) from refusal
+        self._on_unavailable(
+            f"SN {client.address} refuses a transaction that this node's own copy of the chain accepts: {refusal}; "
+            "offering it to another SN"
+        )
 
     async def _reaches(self, height: int, seconds: float) -> bool:
         """True if the verified chain is so high within this time."""
