@@ -23,8 +23,8 @@ from support.namespaces import SLOW_QDISC
 
 def needs(tool: str) -> pytest.MarkDecorator:
     """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces), `tbf` (slow
-    links between them), `ipv6`, `faketime` (wrong clocks), `cuda`, `numpy-1.26` (from a package index), or of the
-    machine-learning frameworks in `FRAMEWORKS`."""
+    links between them), `ipv6`, `faketime` (wrong clocks), `podman`, `registry` (of container images), `cuda`,
+    `numpy-1.26` (from a package index), or of the machine-learning frameworks in `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
 
 
@@ -93,6 +93,19 @@ def _tbf() -> str | None:
     return f"links cannot be slowed down here ({tried.stderr.strip()})" if tried.returncode else None
 
 
+def _podman() -> str | None:
+    if os.geteuid() != 0:
+        return "containers of the tests need root: run the tests as root"
+    absent = [name for name in ("podman", "runc", "busybox") if not shutil.which(name)]
+    if absent:
+        return f"{', '.join(absent)} missing: apt-get install podman runc busybox-static"
+    return None
+
+
+def _registry() -> str | None:
+    return None if shutil.which("docker-registry") else "docker-registry is missing: apt-get install docker-registry"
+
+
 def _ipv6() -> str | None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
@@ -140,6 +153,8 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "ipv6": _ipv6,
     "faketime": _faketime,
     "cuda": _cuda,
+    "podman": _podman,
+    "registry": _registry,
     "numpy-1.26": _numpy_1_26,
     **{name: partial(_framework, name) for name in FRAMEWORKS},
 }

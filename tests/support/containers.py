@@ -1,0 +1,148 @@
+"""Containers for tests: Debian's podman with storage of its own, behind its Docker-compatible socket.
+
+No image is pulled: root file systems are imported, one with busybox alone, or whatever a test assembles.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from support.fixtures import SECONDS
+from swarmlearning.orphans import dying_with_this_process
+
+BUSYBOX: Final = "localhost/busybox:latest"
+_CONFIGURATION: Final = """
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+netns = "bridge"
+log_driver = "k8s-file"
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "{folder}/tmp"
+[network]
+network_backend = "cni"
+network_config_dir = "{folder}/networks"
+"""
+_REGISTRIES: Final = """
+unqualified-search-registries = []
+[[registry]]
+location = "127.0.0.1"
+insecure = true
+"""
+
+
+class Podman:
+    """An engine with images, containers, volumes and networks of its own, all below `folder`."""
+
+    def __init__(self, folder: Path, driver: str) -> None:
+        self.folder = folder
+        self.socket = folder / "podman.sock"
+        self._storage = ["--root", folder / "root", "--runroot", folder / "run", "--storage-driver", driver]
+        (folder / "containers.conf").write_text(_CONFIGURATION.format(folder=folder))
+        (folder / "registries.conf").write_text(_REGISTRIES)
+        (folder / "auth.json").write_text("{}")
+        (folder / "networks").mkdir()
+        self._environment = {
+            **os.environ,
+            "CONTAINERS_CONF": str(folder / "containers.conf"),
+            "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
+            "REGISTRY_AUTH_FILE": str(folder / "auth.json"),
+        }
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables by which a client of Docker's finds this engine."""
+        return {"DOCKER_HOST": f"unix://{self.socket}"}
+
+    def command(self, *words: str | Path) -> list[str]:
+        """The command line of `podman` with this storage."""
+        return [str(word) for word in ("podman", *self._storage, *words)]
+
+    def run(self, *words: str | Path) -> str:
+        """The output of a command of podman's, which has to succeed."""
+        done = subprocess.run(
+            self.command(*words), env=self._environment, capture_output=True, text=True, timeout=SECONDS
+        )
+        assert done.returncode == 0, f"podman {' '.join(map(str, words))}: {done.stderr}"
+        return done.stdout.strip()
+
+    def import_tree(self, tree: Path, name: str) -> None:
+        """Makes an image of a root file system."""
+        with subprocess.Popen(["tar", "-C", tree, "-c", "."], stdout=subprocess.PIPE) as packed:
+            words = self.command("import", "--quiet", "-", name)
+            subprocess.run(words, env=self._environment, stdin=packed.stdout, capture_output=True, check=True)
+        assert packed.returncode == 0
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Serves the socket inside the block; requests wait while it starts. Containers go on after the block."""
+        self.socket.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as listener, (self.folder / "service.log").open("ab") as log:
+            listener.bind(str(self.socket))
+            listener.listen()
+            handed = f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{listener.fileno()}'  # as systemd does
+            service = subprocess.Popen(
+                ["bash", "-c", handed, "bash", *self.command("system", "service", "--time", "0")],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+                preexec_fn=dying_with_this_process(),
+            )
+        try:
+            yield
+        finally:
+            service.terminate()
+            service.wait(SECONDS)
+
+    def remove(self) -> None:
+        """Ends all containers, and removes all there is."""
+        self.run("system", "reset", "--force")
+
+
+@contextmanager
+def podman() -> Iterator[Podman]:
+    """An engine at work, with the image `BUSYBOX`; everything is gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="podman-", dir="/tmp") as folder:  # sockets need short paths
+        engine = Podman(Path(folder), storage_driver())
+        try:
+            engine.import_tree(busybox_tree(Path(folder)), BUSYBOX)
+            with engine.serving():
+                yield engine
+        finally:
+            engine.remove()
+
+
+@cache
+def storage_driver() -> str:
+    """`overlay` where this user can mount that, else `vfs`, which copies whole images for each container."""
+    with tempfile.TemporaryDirectory(prefix="overlay-", dir="/tmp") as folder:
+        parts = [Path(folder, name) for name in ("lower", "upper", "work", "merged")]
+        for part in parts:
+            part.mkdir()
+        options = "lowerdir={},upperdir={},workdir={}".format(*parts)
+        mount = f"mount -t overlay overlay -o {options} {parts[3]}"
+        tried = subprocess.run(["unshare", "--mount", "sh", "-c", mount], capture_output=True)
+        return "overlay" if tried.returncode == 0 else "vfs"
+
+
+def busybox_tree(folder: Path) -> Path:
+    """A root file system with busybox's commands, made in this folder."""
+    tree = folder / "busybox"
+    for name in ("bin", "etc", "proc", "sys", "dev", "tmp"):
+        (tree / name).mkdir(parents=True)
+    (tree / "tmp").chmod(0o1777)
+    shutil.copy2("/bin/busybox", tree / "bin" / "busybox")
+    names = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
+    for name in set(names) - {"busybox"}:
+        (tree / "bin" / name).symlink_to("busybox")
+    return tree
