@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -57,10 +58,11 @@ def ahead(site: Site, by_ms: int = HOUR_MS) -> bytes:
 
 
 @asynccontextmanager
-async def mining(site: Site, *others: Other) -> AsyncIterator[tuple[Miner, Holding]]:
-    """The miner of `sn-1`, and what it holds."""
+async def mining(site: Site, *others: Other, kept: Path | None = None) -> AsyncIterator[tuple[Miner, Holding]]:
+    """The miner of `sn-1`, and what it holds; the file `kept` has what it has objected to."""
     signer, clock = site.ledger.actors["sn-1"].signer, lambda: site.ledger.clock
-    holding = Holding(Author(signer, "sn-1", 1, 100), signer, lambda: cast(list[SnClient], list(others)), clock)
+    clients = cast(list[SnClient], list(others))
+    holding = Holding(Author(signer, "sn-1", 1, 100), signer, lambda: clients, clock, kept)
     miner = Miner(site.log, "sn-1", signer, clock, holding)
     await miner.load()
     work = asyncio.create_task(miner.run())
@@ -115,6 +117,21 @@ async def test_a_block_about_which_most_sns_are_silent_is_held_and_its_sealer_na
         site.ledger.clock += HOUR_MS
         await miner.reached(height + 1)
         assert await miner.stance(height + 1) == Stance(sha256(raw), "")
+
+
+async def test_an_sn_objects_to_the_same_block_after_a_restart_though_it_is_less_far_ahead_then(
+    site: Site, tmp_path: Path
+) -> None:
+    kept, raw = tmp_path / "objection", ahead(site)
+    for passed_ms in (0, HOUR_MS - network.AHEAD_MS):
+        site.ledger.clock += passed_ms
+        other = Other(site)
+        async with mining(site, other, kept=kept) as (miner, _):
+            await put(site, raw)
+            await other.asked.wait()
+            stance = await miner.stance(miner.chain.height + 1)
+            assert stance is not None
+            assert (stance.block, bool(stance.objection)) == (sha256(raw), True)
 
 
 async def test_a_block_that_another_sn_has_replaced_is_held_no_longer(site: Site) -> None:

@@ -4,16 +4,19 @@ One clock decides nothing. An SN that finds a block far ahead does not act on it
 those of the others. With those of more than half of the SNs that count the block is refused, and another one has its
 height. Where that can happen no more this SN acts on the block, if most of them do or its own clock has come near.
 
-An SN has one opinion of a block, whatever comes later: it objects, or agrees to it. So no two decisions contradict.
+An SN has one opinion of a block, whatever comes later: it objects, or agrees to it. So no two decisions contradict. A
+file keeps what it has objected to last, since another start finds the block less far ahead.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from swarmlearning.api.answers import Stance
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.files import replace_file
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.bodies import Objection, RefuseBlock
 from swarmlearning.ledger.chain import Chain, Step
@@ -27,6 +30,8 @@ from swarmlearning.views.names import name_of, node_names
 
 logger = logging.getLogger("swarm.SN")
 
+OBJECTION_FILE = "objection"
+"""The file in the data directory with the hash of the newest block that this SN has objected to."""
 ANSWER_SECONDS = 2.0
 Verdict = Literal["wait", "accept"] | SignedTransaction
 """What to do with a block that is held; a transaction with the objections: another block has its height."""
@@ -41,15 +46,22 @@ class Held(NamedTuple):
 
 
 class Holding:
-    """The block that this SN holds, if it holds one; `now_ms` is the time of its clock."""
+    """The block that this SN holds, if it holds one; `now_ms` is the time of its clock.
 
-    def __init__(self, author: Author, signer: Signer, others: Others, now_ms: Callable[[], int]) -> None:
+    The file `kept` has what it has objected to for later starts of this SN, if it is given.
+    """
+
+    def __init__(
+        self, author: Author, signer: Signer, others: Others, now_ms: Callable[[], int], kept: Path | None = None
+    ) -> None:
         self._author = author
         self._uid = author.uid
         self._signer = signer
         self._others = others
         self._now_ms = now_ms
         self._accepted = ""
+        self._kept = kept
+        self._objected_to = kept.read_text("ascii", "replace") if kept is not None and kept.is_file() else ""
         self.held: Held | None = None
         self.alarm = ""
 
@@ -62,9 +74,8 @@ class Holding:
         if self.held is not None and self.held.step.block.hash == step.block.hash:
             return True
         disputed = Disputed(chain.network_id, header.height, step.block.hash, header.sealer)
-        objection = None
-        if ahead_ms > network.AHEAD_MS:
-            objection = Objection(self._uid, self._signer.sign(statement(disputed)))
+        objects = ahead_ms > network.AHEAD_MS or step.block.hash == self._objected_to
+        objection = self._object(disputed) if objects else None
         self.held = Held(step, disputed, objection)
         sealer = name_of(node_names(chain.world), header.sealer)
         self.alarm = (
@@ -73,6 +84,16 @@ class Holding:
         )
         logger.error("%s", self.alarm)
         return True
+
+    def _object(self, disputed: Disputed) -> Objection:
+        """Signs an objection to the block; it is kept before anybody sees it."""
+        self._objected_to = disputed.block
+        if self._kept is not None:
+            try:
+                replace_file(self._kept, disputed.block.encode())
+            except OSError as error:
+                logger.warning("%s: cannot keep an objection, which holds until this SN ends: %s", self._kept, error)
+        return Objection(self._uid, self._signer.sign(statement(disputed)))
 
     def release(self, *, accepted: bool = False) -> None:
         """Holds the block no longer."""

@@ -39,7 +39,7 @@ from swarmlearning.sn.cluster import Cluster
 from swarmlearning.sn.descriptors import raise_descriptor_limit
 from swarmlearning.sn.engine import LocalEngine
 from swarmlearning.sn.exclusion import until_shut_out
-from swarmlearning.sn.holding import Holding
+from swarmlearning.sn.holding import OBJECTION_FILE, Holding
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.peers import Peers
 from swarmlearning.sn.rechecking import recheck
@@ -141,7 +141,8 @@ class _Sn:
             )
         author = Author(signer := identity.signer(), place.uid, place.incarnation)
         self._clocks = Clocks(settings.name, self._peers, lambda: self._miner.chain)
-        self._holding = Holding(author, signer, self._peers, self._clocks.now_ms)
+        objection = settings.data_dir / OBJECTION_FILE
+        self._holding = Holding(author, signer, self._peers, self._clocks.now_ms, objection)
         sealed = settings.data_dir / SEALED_FILE
         self._miner = Miner(self._engine.switch, place.uid, signer, self._clocks.now_ms, self._holding, sealed)
         self._registration = Registration(settings.name, identity, settings.founding, author, self._miner, self._peers)
