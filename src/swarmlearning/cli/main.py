@@ -44,6 +44,8 @@ SETTINGS: dict[str, dict[str, bool]] = {
 
 def _load(name: str) -> Any:
     """Imports a command, as the object that parses its arguments."""
+    from swarmlearning.node.variables import NODES, help_text
+
     module, _, attribute = COMMANDS[name].partition(":")
     found: typer.Typer | Callable[..., None] = getattr(import_module(f"swarmlearning.cli.{module}"), attribute)
     if isinstance(found, typer.Typer):
@@ -53,6 +55,8 @@ def _load(name: str) -> Any:
         alone.command(context_settings=SETTINGS.get(name))(found)
         command = typer.main.get_command(alone)
     command.name = name
+    if name in NODES:
+        command.epilog = help_text(name)
     return command
 
 

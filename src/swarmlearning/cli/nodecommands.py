@@ -7,6 +7,7 @@ from pathlib import Path
 from swarmlearning.address import split
 from swarmlearning.cli.runfolder import RunFolder, site_names
 from swarmlearning.identity.workspace import Workspace
+from swarmlearning.node.variables import OF_ONE_NODE
 from swarmlearning.supervise.environment import search_path
 from swarmlearning.supervise.readiness import node_command
 
@@ -50,7 +51,11 @@ def bridge_command(folder: RunFolder, number: int, sn: str) -> list[str]:
 def environment(inherited: Mapping[str, str]) -> dict[str, str]:
     """The environment that all processes of a run inherit: nothing of another swarm's settings, one thread each unless
     set otherwise (they share the machine's cores), and programs beside this interpreter first (`search_path`)."""
-    kept = {name: value for name, value in inherited.items() if not name.startswith("SWARM_")}
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if not (name.startswith("SWARM_") or name in OF_ONE_NODE or name.endswith("_LISTEN_PORT"))
+    }
     return {"OMP_NUM_THREADS": "1", **kept, "PATH": search_path(inherited), "PYTHONUNBUFFERED": "1"}
 
 

@@ -16,7 +16,9 @@ from swarmlearning.node.logs import Level
 DataDir = Annotated[
     Path | None, typer.Option(help="Where this node keeps its state; by default below $HOME/.local/state.")
 ]
-HostIp = Annotated[str, typer.Option("--host-ip", help="Address under which other nodes reach this one.")]
+HostIp = Annotated[
+    str, typer.Option("--host-ip", envvar="THIS_NODE_IP", help="Address under which other nodes reach this one.")
+]
 BindIp = Annotated[
     str, typer.Option(help="Address to listen on; by default --host-ip if this machine has it, else all.")
 ]
@@ -97,6 +99,15 @@ def mandatory_host(host_ip: str) -> str:
     require_host(host_ip)
     require_announceable(host_ip)
     return host_ip
+
+
+def announced_by_name(service: str, host: str, port: int, listened: int | None) -> str:
+    """The address to announce in place of host and port listened on; empty if these are it.
+
+    `port` is the one that others connect to; where a container or router publishes the port `listened` as that one,
+    the two differ.
+    """
+    return join(host, port) if not service and listened is not None and listened != port else service
 
 
 def sn_address(host: str, port: int) -> str:

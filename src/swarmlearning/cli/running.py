@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
@@ -13,6 +14,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.expiry import watched
 from swarmlearning.node.logs import banner, report, start_logging
 from swarmlearning.node.ready import Ready, ReportReady
+from swarmlearning.node.variables import Kind, log_without_effect
 
 logger = logging.getLogger("swarm.node")
 
@@ -20,6 +22,8 @@ HANGUP = (
     "SIGHUP received: this node goes on as it is. It reads certificates and settings when it starts only; restart it "
     "to use changed ones"
 )
+
+KINDS: dict[Literal["SN", "SL", "SWOP"], Kind] = {"SN": "sn", "SL": "sl", "SWOP": "swop"}
 
 T = TypeVar("T")
 
@@ -60,7 +64,7 @@ def run_node(work: Coroutine[Any, Any, T]) -> T | None:
 
 
 def run_node_process(
-    kind: Literal["SN", "SL"],
+    kind: Literal["SN", "SL", "SWOP"],
     process: NodeProcess,
     identity: Identity,
     work: Callable[[ReportReady], Coroutine[Any, Any, T]],
@@ -72,6 +76,7 @@ def run_node_process(
     report_ready = Ready(process.ready_fd).report
     print(banner(kind), flush=True)
     start_logging(process.log_level)
+    log_without_effect(KINDS[kind], os.environ)
     return run_node(watched(identity, work(report_ready)))
 
 

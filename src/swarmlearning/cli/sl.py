@@ -17,8 +17,10 @@ from swarmlearning.cli.options import (
     BindIp,
     Credentials,
     DataDir,
+    HostIp,
     NetworkId,
     NodeProcess,
+    announced_by_name,
     data_directory,
     mandatory_host,
     service_address,
@@ -28,6 +30,7 @@ from swarmlearning.cli.running import run_node_process
 from swarmlearning.identity.certificates import common_name
 from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.logs import Level
 
 if TYPE_CHECKING:
     from swarmlearning.bridge.bridge import BridgeSettings
@@ -42,13 +45,17 @@ class MLOptions:
 
     channel_dir: Annotated[
         Path | None,
-        typer.Option(help="Folder shared with the ML process, on --data-dir's file system; by default inside that."),
+        typer.Option(
+            envvar="SL_CHANNEL_DIR",
+            help="Folder shared with the ML process, on --data-dir's file system; by default inside that.",
+        ),
     ] = None
     ml_group: Annotated[
         str,
         typer.Option(
             "--ml-group",
             "--bridge-group",
+            envvar="SL_ML_GROUP",
             help="Name or number of the group that may use --channel-dir and --bridge-dir too, for an ML process that "
             "runs as another user.",
         ),
@@ -90,19 +97,30 @@ class MLOptions:
         )
 
 
+@dataclass(frozen=True)
+class SlProcess(NodeProcess):
+    """The options for an SL's log and readiness."""
+
+    log_level: Annotated[
+        Level, typer.Option("--log-level", envvar="SL_LOG_LEVEL", case_sensitive=False, help="How much to log.")
+    ] = "INFO"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlOptions:
     """The options of an SL, as `swarm sl --help` lists them."""
 
-    host_ip: Annotated[
-        str, typer.Option("--host-ip", envvar="THIS_NODE_IP", help="Address under which other nodes reach this one.")
-    ] = ""
+    host_ip: HostIp = ""
     sn_ip: Annotated[str, typer.Option(envvar="SN_NODE_IP", help="Address of an SN.")] = ""
     sn_api_port: Annotated[int, typer.Option(envvar="SN_API_SERVER_PORT", help="API port of that SN.")] = 30304
     sn_api_service: Annotated[
         str, typer.Option(envvar="SN_API_SERVICE", help="The same behind a proxy: FQDN[:port], port 443.")
     ] = ""
     sl_fs_port: Annotated[int, typer.Option(envvar="SL_FS_PORT", help="Port of this node's file server.")] = 30305
+    fs_listen_port: Annotated[
+        int | None,
+        typer.Option(envvar="SL_FS_LISTEN_PORT", help="Port to listen on, where it is published as --sl-fs-port."),
+    ] = None
     sl_fs_service: Annotated[
         str, typer.Option(envvar="SL_FS_SERVICE", help="FQDN[:port] under which other SLs reach it.")
     ] = ""
@@ -118,7 +136,7 @@ class SlOptions:
     data_dir: DataDir = None
     credentials: Credentials
     ml: MLOptions
-    process: NodeProcess
+    process: SlProcess
 
     def settings(self, identity: Identity, environment: "SlEnvironment", command: Sequence[str]) -> "SlSettings":
         """The settings of an SL, with `command` as its ML process. Raises `NodeError` or `AddressError`."""
@@ -129,8 +147,10 @@ class SlOptions:
             name=self.node_name or common_name(identity.certificate) or "SL",
             host=self.host_ip if self.sl_fs_service else mandatory_host(self.host_ip),
             bind=self.bind_ip,
-            fs_port=self.sl_fs_port,
-            fs_service=service_address(self.sl_fs_service, 30305),
+            fs_port=self.sl_fs_port if self.fs_listen_port is None else self.fs_listen_port,
+            fs_service=announced_by_name(
+                service_address(self.sl_fs_service, 30305), self.host_ip, self.sl_fs_port, self.fs_listen_port
+            ),
             sn_address=self._sn_address(),
             data_dir=data_directory(self.data_dir, "sl"),
             network_id=self.network_id,

@@ -19,6 +19,7 @@ from swarmlearning.cli.options import (
     NetworkId,
     NodeName,
     NodeProcess,
+    announced_by_name,
     data_directory,
     mandatory_host,
     service_address,
@@ -34,7 +35,7 @@ from swarmlearning.ordering.protocols import EngineChoice
 if TYPE_CHECKING:
     from swarmlearning.sn.node import SnSettings
 
-SentinelPort = Annotated[int, typer.Option(help="API port of that SN.")]
+SentinelPort = Annotated[int, typer.Option(envvar="SENTINEL_API_SERVER_PORT", help="API port of that SN.")]
 
 app = typer.Typer(invoke_without_command=True, help="Run a Swarm Network node, or end its membership.")
 
@@ -44,14 +45,28 @@ class SnOptions:
     """The options of an SN, as `swarm sn --help` lists them."""
 
     host_ip: HostIp = ""
-    sentinel: Annotated[bool, typer.Option("--sentinel", help="Found a network if there is no chain yet.")] = False
-    sentinel_ip: Annotated[str, typer.Option(help="Address of any SN of the network to join.")] = ""
+    sentinel: Annotated[
+        bool, typer.Option("--sentinel", envvar="SN_I_AM_SENTINEL", help="Found a network if there is no chain yet.")
+    ] = False
+    sentinel_ip: Annotated[
+        str, typer.Option(envvar="SENTINEL_NODE_IP", help="Address of any SN of the network to join.")
+    ] = ""
     sentinel_api_port: SentinelPort = 30304
-    sentinel_api_service: Annotated[str, typer.Option(help="The same behind a proxy: FQDN[:port], port 443.")] = ""
-    sn_api_port: Annotated[int, typer.Option(help="Port of the API.")] = 30304
-    sn_api_service: Annotated[str, typer.Option(help="FQDN[:port] under which others reach the API.")] = ""
-    sn_p2p_port: Annotated[int, typer.Option(help="Port for the other SNs.")] = 30303
-    sn_p2p_service: Annotated[str, typer.Option(help="FQDN[:port] under which the other SNs reach this one.")] = ""
+    sentinel_api_service: Annotated[
+        str, typer.Option(envvar="SENTINEL_API_SERVICE", help="The same behind a proxy: FQDN[:port], port 443.")
+    ] = ""
+    sn_api_port: Annotated[int, typer.Option(envvar="SN_API_SERVER_PORT", help="Port of the API.")] = 30304
+    sn_api_service: Annotated[
+        str, typer.Option(envvar="SN_API_SERVICE", help="FQDN[:port] under which others reach the API.")
+    ] = ""
+    sn_p2p_port: Annotated[int, typer.Option(envvar="SN_ETH_PORT_EXT", help="Port for the other SNs.")] = 30303
+    p2p_listen_port: Annotated[
+        int | None,
+        typer.Option(envvar="SN_P2P_LISTEN_PORT", help="Port to listen on, where it is published as --sn-p2p-port."),
+    ] = None
+    sn_p2p_service: Annotated[
+        str, typer.Option(envvar="SN_ETH_P2P_SERVICE", help="FQDN[:port] under which the other SNs reach this one.")
+    ] = ""
     bind_ip: BindIp = ""
     witness: Annotated[bool, typer.Option("--witness", help="Only vote: no API, little memory.")] = False
     ordering: Annotated[EngineChoice, typer.Option(help="etcd: several SNs. local: this one alone.")] = "auto"
@@ -82,7 +97,7 @@ class SnOptions:
             name=self.node_name or common_name(identity.certificate) or "SN",
             host=self.host_ip or "0.0.0.0",  # behind a proxy it is reached by its service names
             api_port=self.sn_api_port,
-            p2p_port=self.sn_p2p_port,
+            p2p_port=self.sn_p2p_port if self.p2p_listen_port is None else self.p2p_listen_port,
             data_dir=data_directory(self.data_dir, "sn"),
             network_id=self.network_id,
             network_name=self.network_name,
@@ -90,7 +105,9 @@ class SnOptions:
             sentinel_address=through or service_address(self.sentinel_api_service, 443),
             ordering=self.ordering,
             api_service=service_address(self.sn_api_service, 443),
-            p2p_service=service_address(self.sn_p2p_service, 30303),
+            p2p_service=announced_by_name(
+                service_address(self.sn_p2p_service, 30303), self.host_ip, self.sn_p2p_port, self.p2p_listen_port
+            ),
             witness=self.witness,
             bind=self.bind_ip,
             founding=read_founding(self.organisations) if self.organisations else NOT_DESCRIBED,
