@@ -5,14 +5,16 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from support.network import Ledger
 from support.rounds import SITES, UNUSABLE, finish, publish, report_all, submit, three_sites
 from swarmlearning.cli.main import app
-from swarmlearning.ledger.bodies import Register
-from swarmlearning.ledger.canonical import sha256
+from swarmlearning.ledger.block import signed_header
+from swarmlearning.ledger.bodies import Equivocation, Register
+from swarmlearning.ledger.canonical import canonical, sha256
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ordering.local import open_chain_file
 
@@ -79,6 +81,21 @@ def test_who_was_left_out_of_a_merge_is_shown_with_the_tensor_at_fault(tmp_path:
     output = ledger_command("show", written(ledger, tmp_path / "chain.sqlite")).stdout
     (line,) = [line for line in output.splitlines() if "left-out=" in line]
     assert " (non-finite: NaN in a)" in line
+
+
+def test_the_proof_that_an_sn_has_sealed_two_blocks_is_shown_by_what_they_differ_in(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.join("sn-2", "SN")
+    header, signed = signed_header(ledger.seal(sealer="sn-2"))
+    later = msgspec.structs.replace(header, time_ms=header.time_ms + 1, state_hash="e" * 64)
+    second = ledger.actors["sn-2"].signer.sign(canonical(later))
+    ledger.send("sn-1", Equivocation(signed, second), network.CONTRACT)
+    output = ledger_command("show", written(ledger, tmp_path / "chain.sqlite")).stdout
+    (line,) = [line for line in output.splitlines() if "Equivocation" in line]
+    assert line.endswith(
+        f"sealer=sn-2 height={header.height}, sealed twice: (time_ms={header.time_ms}; "
+        f"state_hash={header.state_hash[:12]}) and (time_ms={later.time_ms}; state_hash={'e' * 12})"
+    )
 
 
 def test_the_ledger_command_writes_one_json_object_a_block(over: Ledger, tmp_path: Path) -> None:

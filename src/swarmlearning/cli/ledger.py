@@ -10,11 +10,13 @@ from rich.table import Table
 from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.cli.runfolder import RunFolder
-from swarmlearning.ledger.bodies import Body
+from swarmlearning.ledger.block import header_in
+from swarmlearning.ledger.bodies import Body, Equivocation
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.bodies import Publish
 from swarmlearning.ledger.history import BrokenChainError, rounds, steps
+from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.views.names import Names, displayed, name_of, node_names
 from swarmlearning.views.render import clock
@@ -103,16 +105,35 @@ def _table(walked: list[Step]) -> Table:
 
 def _content(body: Body, names: Names) -> str:
     """The fields of a body that fit a line: digests cut, no certificates, and of a receipt who was left out and why."""
+    if isinstance(body, Equivocation):
+        return _two_seals(body, names)
     plain: dict[str, object] = msgspec.to_builtins(body)
     parts = []
     for name, value in plain.items():
         if name in ("kind", "certificate", "receipt"):
             continue
-        text = _brief(value)
-        parts.append(f"{name}={text[:12] if len(text) == 64 else displayed(text, LONGEST_VALUE)}")
+        parts.append(f"{name}={_short(value)}")
     for entry in body.receipt.exclusions if isinstance(body, Publish) else ():
         parts.append(f"left-out={name_of(names, entry.uid)} ({displayed(entry.why, LONGEST_VALUE)})")
     return " ".join(parts)
+
+
+def _two_seals(body: Equivocation, names: Names) -> str:
+    """The SN that has sealed two blocks of one height, and in what these differ; --json has both signed headers."""
+    try:
+        one, other = header_in(body.first), header_in(body.second)
+    except MalformedError:  # the ledger requires network, height and sealer only
+        return "two signed headers, at least one of which is not that of a block"
+    differ = [name for name in one.__struct_fields__ if getattr(one, name) != getattr(other, name)]
+    blocks = ("; ".join(f"{name}={_short(getattr(each, name))}" for name in differ) for each in (one, other))
+    sealer = name_of(names, one.sealer)
+    return f"sealer={sealer} height={one.height}, sealed twice: {' and '.join(f'({each})' for each in blocks)}"
+
+
+def _short(value: object) -> str:
+    """A value as text, a digest by its first digits."""
+    text = _brief(value)
+    return text[:12] if len(text) == 64 else displayed(text, LONGEST_VALUE)
 
 
 def _brief(value: object) -> str:

@@ -105,14 +105,22 @@ def signed_header(raw: bytes) -> tuple[Header, str]:
     return header, document.header
 
 
+def header_in(signed: str) -> Header:
+    """The header in its signed form, unverified. Raises `MalformedError`."""
+    try:
+        return _header.decode(unverified_payload(signed))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SignatureError) as error:
+        raise MalformedError(f"not a block: {error}") from error
+
+
 def _open(raw: bytes, limit: int) -> tuple[_Document, Header]:
     if len(raw) > limit:
         raise MalformedError(f"block of {len(raw)} bytes; at most {limit} are allowed")
     try:
         document = _document.decode(raw)
-        return document, _header.decode(unverified_payload(document.header))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SignatureError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"not a block: {error}") from error
+    return document, header_in(document.header)
 
 
 def follows(raw: bytes, height: int, previous: str) -> bool:
