@@ -69,20 +69,24 @@ class Value:
     def text(self, least: int = 1, most: int = 160, *, lines: bool = False) -> str:
         """Text of so many characters, exactly as written, whatever YAML would make of it (`False`, `010`).
 
-        The line end after a block of text (`|`, `>`) does not count; control characters are refused, but for
-        tabs, and with `lines` for line ends. So are characters that hide, or turn the direction of text.
+        It is empty where it is wrong. The line end after a block of text (`|`, `>`) does not count. Refused are
+        control characters, but for tabs and with `lines` for line ends, and characters that hide or that turn the
+        direction of text.
         """
         if not isinstance(self.node, Scalar) or self.is_null:
             return self._expected("text", "")
         text = self.node.text.rstrip("\n")
+        invisible = next((c for c in text if c not in "\t\n" and unicodedata.category(c) in _INVISIBLE), None)
         if not least <= len(text) <= most:
             length = f"{least} to {most}" if least > 0 else f"at most {most}"
             self.fault(f"expected text of {length} characters, found {len(text)}")
-        if not lines and "\n" in text:
+        elif not lines and "\n" in text:
             self.fault("expected text of a single line, found several lines")
-        if found := next((c for c in text if c not in "\t\n" and unicodedata.category(c) in _INVISIBLE), None):
-            self.fault(f"the text has the invisible character U+{ord(found):04X}; remove it")
-        return text
+        elif invisible:
+            self.fault(f"the text has the invisible character U+{ord(invisible):04X}; remove it")
+        else:
+            return text
+        return ""
 
     def integer(self, least: int, most: int) -> int:
         """A whole number in decimal digits, quoted or not, within these bounds."""

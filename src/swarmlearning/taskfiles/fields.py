@@ -17,48 +17,37 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,159}")
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-def replaced(value: Value, text: str) -> bool:
-    """Notes a fault for a text whose placeholders have not been replaced, and returns whether there is none."""
-    found = PLACEHOLDER.search(text)
-    if found:
-        value.fault(f"the placeholder {found[0]} stands there still; put the value for your site in its place")
-    return found is None
-
-
 def filled(value: Value, least: int = 1, most: int = 160) -> str:
-    """Text without placeholders."""
+    """Text whose placeholders have been replaced; empty where it is wrong."""
     text = value.text(least, most)
-    replaced(value, text)
-    return text
+    return text if _is_filled(value, text) else ""
 
 
 def absolute_path(value: Value, least: int = 2, most: int = PATH_LENGTH) -> str:
     """A normalised absolute path without `..`."""
-    text = value.text(least, most)
-    if text and replaced(value, text):
-        if not text.startswith("/"):
-            value.fault(f"expected an absolute path, found {text!r}")
-        elif _leads_out(text):
-            value.fault(f"the path {text!r} contains '..'; write the path that is meant")
-        path = posixpath.normpath(f"/{text.lstrip('/')}")
-        if path == "/":
-            value.fault("the root folder cannot stand here; name a folder below it")
-        return path
-    return "/"
+    text = filled(value, least, most)
+    path = posixpath.normpath(f"/{text.lstrip('/')}")
+    if text and not text.startswith("/"):
+        value.fault(f"expected an absolute path, found {text!r}")
+    elif text and _leads_out(text):
+        value.fault(f"the path {text!r} contains '..'; write the path that is meant")
+    elif text and path == "/":
+        value.fault("the root folder cannot stand here; name a folder below it")
+    return path
 
 
 def inner_path(value: Value, most: int = PATH_LENGTH) -> str:
     """A path within a volume, relative to its root, without `..`; a slash before it changes nothing."""
-    text = value.text(1, most)
-    if replaced(value, text) and _leads_out(text):
+    text = filled(value, 1, most)
+    if _leads_out(text):
         value.fault(f"the path {text!r} contains '..'; it must stay within the volume")
     return posixpath.normpath(text.lstrip("/") or ".")
 
 
 def volume(value: Value, least: int = 2, most: int = PATH_LENGTH) -> str:
     """The name of a volume."""
-    text = value.text(least, most)
-    if text and replaced(value, text) and _VOLUME.fullmatch(text) is None:
+    text = filled(value, least, most)
+    if text and _VOLUME.fullmatch(text) is None:
         value.fault(f"expected a volume's name (letters, digits, '_', '.', '-'), found {text[:60]!r}")
     return text
 
@@ -93,7 +82,7 @@ def _pairs(value: Value, what: str, names: re.Pattern[str] | None) -> list[tuple
         seen.add(name)
         if not entry.is_null:
             text = entry.text(0, ENVIRONMENT_VALUE, lines=True)
-            replaced(entry, text)
+            _is_filled(entry, text)
             pairs.append((name, text))
         elif names is None:
             pairs.append((name, ""))
@@ -122,6 +111,14 @@ def _assignment(item: Value, what: str) -> tuple[str, Value]:
     if not equals and what == "variable":
         item.fault(f"expected one {what}, as NAME: value, found {text[:40]!r}; a blank is due after the colon")
     return name, item.part(text.partition("=")[2] if equals else "")
+
+
+def _is_filled(value: Value, text: str) -> bool:
+    """Notes a fault for a text whose placeholders have not been replaced."""
+    found = PLACEHOLDER.search(text)
+    if found:
+        value.fault(f"the placeholder {found[0]} stands there still; put the value for your site in its place")
+    return found is None
 
 
 def file_path(url: str) -> str | None:
