@@ -14,7 +14,7 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 
-PURE = ("ledger", "rounds", "tensors", "merge", "channel", "simulation", "documents", "taskfiles")
+PURE = ("ledger", "rounds", "tensors", "merge", "channel", "simulation", "documents", "taskfiles", "executor")
 """Rooms whose tests start no process and open no socket: with the files beside the rooms all that `--pure` runs."""
 
 FAILURES_KEPT = 0.8

@@ -218,11 +218,14 @@ class Executor:
             if memory != self._memory:
                 self._remember(memory)
         if memory.outcome is None:
-            if memory.deadline is not None:
+            if memory.deadline is not None and now < memory.deadline:
                 yield Wait("limit", memory.attempt, -1, memory.deadline)
             if memory.type != "RUN_SWARM":
                 yield Make(memory.attempt)
-        yield from self._pairs.wanted(memory, assigned, self._sessions)
+        starting = {work.index for work in self._running if isinstance(work, Start)}
+        for work in self._pairs.wanted(memory, self._sessions, now):
+            if not (isinstance(work, Stop) and work.index in starting):  # what is being started cannot be stopped yet
+                yield work
         reports = self._pairs.reports(memory)
         state = memory.outcome or "running"
         yield from self._report(assigned, state, memory.approval, memory.reason, memory.exit_code, reports)

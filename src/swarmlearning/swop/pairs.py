@@ -85,7 +85,7 @@ class Pairs:
                 memory = self._with(memory, pair.index, "failed", reason, None)
         return memory
 
-    def wanted(self, memory: Memory, assigned: Assigned, sessions: Mapping[str, bool]) -> Iterator[Work]:
+    def wanted(self, memory: Memory, sessions: Mapping[str, bool], now: float) -> Iterator[Work]:
         """The works that the pairs need now."""
         for pair in memory.pairs:
             attempt, index = memory.attempt, pair.index
@@ -97,8 +97,9 @@ class Pairs:
                 yield Start(attempt, index, pair.sl_uid)
             else:
                 yield Watch(attempt, index, state)
-                if index in self._ended and not sessions.get(pair.sl_uid):
-                    yield Wait("session", attempt, index, self._ended[index] + SESSION_SECONDS)
+                until = self._ended.get(index, now) + SESSION_SECONDS
+                if index in self._ended and now < until and not sessions.get(pair.sl_uid):
+                    yield Wait("session", attempt, index, until)
 
     def reports(self, memory: Memory) -> tuple[Pair, ...]:
         """The pairs as the ledger gets them, but for those that nobody has tried to start yet."""
