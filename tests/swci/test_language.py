@@ -29,12 +29,25 @@ FORMS = {
     "SET CONTEXT ENV A 'one two'": ("contexts.set_variable", (None, "A", "one two")),
     "GET CONTEXT ENV A": ("contexts.get_variable", (None, "A")),
     "GET CONTEXT ENV c A": ("contexts.get_variable", ("c", "A")),
+    "CREATE CONTRACT n FROM terms.yaml": ("contracts.create_from", ("n", "terms.yaml")),
     "CREATE CONTRACT n": ("contracts.create", ("n",)),
     "LIST CONTRACTS": ("contracts.list_all", ()),
     "GET CONTRACT INFO defaultbb.cqdb.sml.hpe": ("contracts.info", ("defaultbb.cqdb.sml.hpe",)),
     "GET CONTRACT STATUS n": ("contracts.status", ("n",)),
     "RESET CONTRACT n": ("contracts.reset", ("n",)),
     "perfdata n": ("contracts.performance", ("n",)),
+    "create task from taskdefs/run.yaml": ("tasks.create_from", ("taskdefs/run.yaml",)),
+    "CREATE TASK RUN_SWARM t me ROOTTASK 'an image'": (
+        "tasks.create",
+        ("RUN_SWARM", "t", "me", "ROOTTASK", "an image"),
+    ),
+    "APPEND TASK BODY t 2   - FROM python": ("tasks.append", ("t", 2, "  - FROM python")),
+    "APPEND TASK BODY t 2": ("tasks.append", ("t", 2, "")),
+    "FINALIZE TASK t": ("tasks.finalize", ("t",)),
+    "DELETE TASK t": ("tasks.delete", ("t",)),
+    "get task info t": ("tasks.info", ("t",)),
+    "get task body t": ("tasks.body", ("t",)),
+    "LIST TASKS": ("tasks.list_all", ()),
     "LIST PROPOSAL": ("proposals.list_open", ()),
     "LIST PROPOSALS": ("proposals.list_open", ()),
     "SIGN PROPOSAL 7": ("proposals.sign", (7,)),
@@ -68,9 +81,9 @@ FORMS = {
 }
 
 FAULTS = {
-    "CREATE CONTRCT n": "column 8: expected CONTEXT or CONTRACT",
+    "CREATE CONTRCT n": "column 8: expected CONTEXT or CONTRACT or TASK",
     "CREATE CONTRACT": "column 16: expected <TrainingContractName : string>, the line ends; see HELP CREATE CONTRACT",
-    "CREATE CONTRACT a b": "column 19: expected the end of the line, found 'b'",
+    "CREATE CONTRACT a b": "column 19: expected FROM, found 'b'; see HELP CREATE CONTRACT",
     "CREATE CONTEXT c WITH ADDRESS a": "column 23: expected IP or SERVICE, found 'ADDRESS'; see HELP CREATE CONTEXT",
     "EXIT ON FAILURE MAYBE": "column 17: expected ON or OFF, found 'MAYBE'; see HELP EXIT ON FAILURE",
     "SLEEP long": "column 7: expected <Seconds : number>, found 'long'; see HELP SLEEP",
@@ -156,7 +169,9 @@ def test_help_lists_the_names_of_all_commands_in_order() -> None:
 def test_help_shows_form_and_sentence_of_a_command() -> None:
     assert help_lines("create  contract") == [
         "CREATE CONTRACT <TrainingContractName : string>",
+        "CREATE CONTRACT <TrainingContractName : string> FROM <File : path>",
         "Registers the specified SL Training Contract into the Swarm Learning Network.",
+        "With FROM the contract has the members and terms that the YAML file names; the original has no such form.",
     ]
     assert help_lines("HELP") == [
         "HELP [command:string]",

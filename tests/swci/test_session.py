@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -37,6 +38,8 @@ async def port(tmp_path: Path, identities: dict[str, Identity]) -> AsyncIterator
 def settings(tmp_path: Path, identity: Identity) -> SessionSettings:
     user = tmp_path / "usr"
     user.mkdir(exist_ok=True)
+    for file in DATA.glob("*.yaml"):
+        shutil.copy(file, user)
     return SessionSettings(identity, tmp_path / "home", user, retry_seconds=0.01, mark_seconds=0.01)
 
 
@@ -56,11 +59,12 @@ def masked(text: str, port: str, folder: Path) -> str:
     return text
 
 
+@pytest.mark.parametrize("name", ["contracts", "tasks"])
 async def test_a_script_shows_the_transcript_that_it_should(
-    tmp_path: Path, identities: dict[str, Identity], port: str
+    name: str, tmp_path: Path, identities: dict[str, Identity], port: str
 ) -> None:
     """The commands of the transcript are executed; what they print has to be what stands there."""
-    expected = (DATA / "contracts.txt").read_text()
+    expected = (DATA / f"{name}.txt").read_text()
     script = [line.partition(" > ")[2] for line in expected.splitlines() if line.startswith("SWCI:")]
     answers = ("EXIT ON FAILURE IS", "Current Directory :")
     commands = "\n".join(line for line in script if not line.startswith(answers)).replace("<PORT>", port)
@@ -113,3 +117,12 @@ async def test_files_stay_in_the_user_directory_where_that_is_demanded(
     shown = await transcript(confined, "cd taskdefs\ncd ..\ncd ..\nls way-out\ncd /\nls /etc/passwd\npwd\n")
     assert shown.count("lies outside the user directory") == 4
     assert shown.endswith(f"    {given.user_directory.resolve()}\n")
+
+
+async def test_a_task_file_with_faults_is_refused_with_each_of_them(
+    tmp_path: Path, identities: dict[str, Identity]
+) -> None:
+    session = Session(settings(tmp_path, identities["SWCI-1"]))
+    shown = await transcript(session, "CREATE TASK FROM terms.yaml")
+    assert shown.count("\nERROR : terms.yaml:") == 1
+    assert shown.count("\n        terms.yaml:") > 1

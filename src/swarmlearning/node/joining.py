@@ -103,8 +103,11 @@ class Membership:
                 task.cancel()
 
     async def announce(self, addresses: dict[str, str]) -> None:
-        """Reports by service where this node can be reached. Raises `NodeError` when that is refused."""
-        await self._send(Announce(addresses))
+        """Reports by service where this node can be reached, and as `sn` the SN that it uses, for people.
+
+        Raises `NodeError` when that is refused.
+        """
+        await self._send(Announce({"sn": self.follower.client.address, **addresses}))
 
     async def _resume(self) -> Checkpoints:
         """Goes on from the checkpoint of the data directory, if it has a usable one; returns its checkpoints."""

@@ -2,14 +2,26 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings
 
 from swarmlearning.ledger.bodies import InitialSync
+from swarmlearning.node.errors import NodeError
 from swarmlearning.rounds.settings import OnNonFinite
 
 
-class SlEnvironment(BaseSettings):
+class Environment(BaseSettings):
+    """Settings whose variables are named in upper case. Raises `NodeError`, which names each that is wrong."""
+
+    def __init__(self) -> None:
+        try:
+            super().__init__()
+        except ValidationError as error:
+            faults = (f"{str(each['loc'][0]).upper()}={each['input']}: {each['msg']}" for each in error.errors())
+            raise NodeError("; ".join(faults)) from None
+
+
+class SlEnvironment(Environment):
     """One SL's settings.
 
     SL_MAKE_ME_ADMIN                  whether this node may lead a round
@@ -42,7 +54,7 @@ class SlEnvironment(BaseSettings):
     sl_ram_intensive: str = ""
 
 
-class SwciEnvironment(BaseSettings):
+class SwciEnvironment(Environment):
     """SWCI's settings.
 
     USR_DIR                           folder with scripts and task files; --usr-dir overrides it

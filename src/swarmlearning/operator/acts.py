@@ -5,7 +5,7 @@ Pure. Whether the operator may is for the ledger to decide; here it is only made
 
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,6 +27,11 @@ SHORTEST_PREFIX = 6
 
 MOST_LISTED = 16
 """Nodes that an error lists."""
+
+
+LONGEST_FAULT = 300
+
+B = TypeVar("B", bound=msgspec.Struct)
 
 
 class ActError(UserError):
@@ -124,6 +129,14 @@ def _check_form(name: str, created: CreateContract) -> None:
         msgspec.convert(msgspec.to_builtins(created), CreateContract)
     except msgspec.ValidationError as error:
         raise ActError(f"contract {displayed(name)} cannot be created: {error}") from None
+
+
+def checked(body: B) -> B:
+    """The body, if each of its fields has the form that the ledger demands. Raises `ActError`."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(body), type(body))
+    except msgspec.ValidationError as error:
+        raise ActError(f"this cannot stand on the ledger: {displayed(str(error), LONGEST_FAULT)}") from None
 
 
 def _is(form: object, text: str) -> bool:

@@ -68,7 +68,8 @@ def completions(line: str, names: Mapping[str, Collection[str]]) -> list[tuple[s
 def help_lines(named: str) -> list[str]:
     """The text of HELP, for one command or with the names of all. Raises `LanguageError` for a command that is none."""
     if not named:
-        return list(NAMES)
+        ours = sorted({each.name for each in COMMANDS if each.ours})
+        return [*NAMES, f"Not among the original's commands: {', '.join(ours)}."]
     name = " ".join(named.upper().split())
     found = [each for each in COMMANDS if each.name == name]
     if not found:

@@ -119,13 +119,19 @@ async def _typed(session: Session, screen: Screen, history: Path) -> AsyncGenera
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion
     from prompt_toolkit.document import Document
     from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.shortcuts import CompleteStyle
 
     class Words(Completer):
         def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
             for text, typed in completions(document.text_before_cursor, session.names()):
                 yield Completion(text, start_position=-typed)
 
-    typing: PromptSession[str] = PromptSession(history=FileHistory(str(history)), completer=Words())
+    typing: PromptSession[str] = PromptSession(
+        history=FileHistory(str(history)),
+        completer=Words(),
+        complete_while_typing=False,
+        complete_style=CompleteStyle.READLINE_LIKE,
+    )
     while True:
         try:
             yield await typing.prompt_async(screen.prompt)

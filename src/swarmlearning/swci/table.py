@@ -26,7 +26,6 @@ _TARGET: Final = (
     "tries again what it has failed at."
 )
 _PROPOSALS: Final = "Lists the acts that wait for more signatures, and whose."
-_CONTRACT_FROM: Final = "Creates a training contract with the members and terms that a YAML file names."
 
 COMMANDS: Final = (
     # --- contexts ---
@@ -93,6 +92,12 @@ COMMANDS: Final = (
         "contracts.create",
         "Registers the specified SL Training Contract into the Swarm Learning Network.",
     ),
+    Command(
+        "CREATE CONTRACT",
+        "CREATE CONTRACT <TrainingContractName : string> FROM <File : path>",
+        "contracts.create_from",
+        "With FROM the contract has the members and terms that the YAML file names; the original has no such form.",
+    ),
     Command("LIST CONTRACTS", "LIST CONTRACTS", "contracts.list_all", "Lists the training contracts."),
     Command(
         "GET CONTRACT INFO",
@@ -118,6 +123,41 @@ COMMANDS: Final = (
         "contracts.performance",
         "Shows loss, metric and epochs of each SL-ML pair of a training.",
     ),
+    # --- tasks ---
+    Command(
+        "CREATE TASK",
+        "CREATE TASK FROM <File : path>",
+        "tasks.create_from",
+        "Creates the task that a YAML file of the current directory defines, with its body.",
+    ),
+    Command(
+        "CREATE TASK",
+        "CREATE TASK <TaskType : string> <Name : string> <Author : string> <Prerequisite : string> <Outcome : string>",
+        "tasks.create",
+        "Creates a task without body: APPEND TASK BODY adds it line by line.",
+    ),
+    Command(
+        "APPEND TASK BODY",
+        "APPEND TASK BODY <TaskName : string> <Index : integer> <Line : text>",
+        "tasks.append",
+        "Adds a line, of less than 80 characters, to the body of a task that is not final, or replaces one; 1 is "
+        "the first.",
+    ),
+    Command(
+        "FINALIZE TASK",
+        "FINALIZE TASK <TaskName : string>",
+        "tasks.finalize",
+        "Makes a task final: it does not change any more, and can be assigned.",
+    ),
+    Command("DELETE TASK", "DELETE TASK <TaskName : string>", "tasks.delete", "Deletes a task that is not final."),
+    Command(
+        "GET TASK INFO",
+        "GET TASK INFO <TaskName : string>",
+        "tasks.info",
+        "Shows type, author, prerequisite and outcome of a task, who has made it, and its digest.",
+    ),
+    Command("GET TASK BODY", "GET TASK BODY <TaskName : string>", "tasks.body", "Shows the body of a task."),
+    Command("LIST TASKS", "LIST TASKS", "tasks.list_all", "Lists the tasks, those that are not final too."),
     # --- proposals ---
     Command("LIST PROPOSALS", "LIST PROPOSALS", "proposals.list_open", _PROPOSALS, ours=True),
     Command("LIST PROPOSALS", "LIST PROPOSAL", "proposals.list_open", _PROPOSALS, ours=True, older=True),

@@ -1,6 +1,8 @@
 """Commands about training contracts."""
 
 from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.operator.acts import create_contract
+from swarmlearning.operator.contractfile import read_contract_file
 from swarmlearning.operator.contracts import create_shared, known_contract, reset_completed
 from swarmlearning.swci.output import Line, fields, line, table
 from swarmlearning.swci.session import Session
@@ -13,6 +15,12 @@ HEADS = ("SL NODE UID", "SL NAME", "SL ADMIN", "MODEL LOSS", "MODEL METRIC", "TO
 async def create(session: Session, name: str) -> list[Line]:
     """CREATE CONTRACT: one of all organisations."""
     return await session.act(lambda world: create_shared(world, name), f"CONTRACT CREATED : {displayed(name)}")
+
+
+async def create_from(session: Session, name: str, path: str) -> list[Line]:
+    """CREATE CONTRACT … FROM."""
+    body = read_contract_file(session.folders.read(path), path)
+    return await session.act(lambda world: create_contract(world, name, body), f"CONTRACT CREATED : {displayed(name)}")
 
 
 async def list_all(session: Session) -> list[Line]:

@@ -1,0 +1,142 @@
+"""`swarm swci` as a process: scripts, exit codes, and the shell on a terminal."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.certs import make_workspace
+from support.processes import COMMAND, Process, Processes
+from support.swarm import identity_options
+from swarmlearning.identity.identity import Identity
+
+SECONDS = 60.0
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Identity:
+    return make_workspace(tmp_path / "cert", ["SWCI-1"])["SWCI-1"]
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    with Processes(tmp_path) as started:
+        yield started
+
+
+def words(tmp_path: Path, identity: Identity, *more: str | Path) -> list[str | Path]:
+    options = {"data-dir": tmp_path / "home", **identity_options(identity)}
+    return [*COMMAND, "swci", *more, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def swci(
+    processes: Processes,
+    tmp_path: Path,
+    identity: Identity,
+    script: str,
+    name: str = "swci-init",
+    environment: dict[str, str] | None = None,
+) -> Process:
+    """Runs a script of the user directory to its end."""
+    folder = tmp_path / "usr"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(script)
+    command = words(tmp_path, identity, "--usr-dir", folder)
+    started = processes.start("swci", *command, environment=environment)
+    started.wait(SECONDS)
+    return started
+
+
+def test_a_script_that_ends_with_exit_ends_with_0_whatever_failed(
+    processes: Processes, tmp_path: Path, identity: Identity
+) -> None:
+    done = swci(processes, tmp_path, identity, "LIST NODES\nEXIT\nPWD\n")
+    assert done.wait() == 0
+    assert "##               SWARM LEARNING SWCI NODE               ##\n" in done.output
+    assert "\nSWCI:0 > LIST NODES\nERROR : no context is in use" in done.output
+    assert done.output.endswith("\nSWCI:1 > EXIT\n")
+
+
+def test_a_failure_with_exit_on_failure_ends_with_1(processes: Processes, tmp_path: Path, identity: Identity) -> None:
+    script = "EXIT ON FAILURE\nLIST NODES\nEXIT\n"
+    done = swci(processes, tmp_path, identity, script, "start", {"SWCI_STARTUP_SCRIPT": "start"})
+    assert done.wait() == 1
+    assert "SWCI:2 >" not in done.output
+
+
+def test_without_exit_the_input_follows_the_script(tmp_path: Path, identity: Identity) -> None:
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "usr" / "swci-init").write_text("PWD\n")
+    command = words(tmp_path, identity, "--usr-dir", tmp_path / "usr")
+    done = subprocess.run(command, input="\x1b[2J\nPWD\n", capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0
+    shown = done.stdout.split("\n", 3)[3]
+    folder = tmp_path / "usr"
+    assert shown.startswith(f"SWCI:0 > PWD\n    {folder}\n")
+    assert shown.endswith(f"SWCI:2 > PWD\n    {folder}\n")
+    assert "ERROR : column 1: \\x1b[2J is no command" in shown
+
+
+@pytest.mark.parametrize(
+    ("more", "environment", "message"),
+    [
+        (("--usr-dir", "nowhere"), {}, "--usr-dir: nowhere: bad path"),
+        (("--init-script-name", "x"), {}, "a script lies in the user directory: give --usr-dir"),
+        (("--usr-dir", ".", "--init-script-name", "x"), {}, "--init-script-name: x: bad file"),
+        ((), {"SWCI_MODE": "GUI"}, "SWCI_MODE=GUI: "),
+        ((), {"SWCI_RUN_TASK_MAX_WAIT_TIME": "soon"}, "SWCI_RUN_TASK_MAX_WAIT_TIME"),
+    ],
+)
+def test_options_that_cannot_be_end_with_one_message(
+    processes: Processes,
+    tmp_path: Path,
+    identity: Identity,
+    more: tuple[str, ...],
+    environment: dict[str, str],
+    message: str,
+) -> None:
+    done = processes.start("swci", *words(tmp_path, identity, *more), environment=environment)
+    assert done.wait(SECONDS) == 1
+    assert message in done.output
+    assert "Traceback" not in done.output
+
+
+def test_on_a_terminal_words_are_completed_and_lines_are_kept(tmp_path: Path, identity: Identity) -> None:
+    command = [os.fspath(word) for word in words(tmp_path, identity)]
+    pid, terminal = pty.fork()
+    if pid == 0:  # the child becomes SWCI
+        os.environ.update(TERM="xterm", COLUMNS="80", LINES="24")
+        os.chdir(tmp_path)
+        os.execv(sys.executable, command)
+    try:
+        shown = _until(terminal, "SWCI:0 >")
+        os.write(terminal, b"\x1b[1;1R")  # where the cursor is, for which the shell asks the terminal
+        os.write(terminal, b"EXIT ON FAI\t")
+        _until(terminal, "FAILURE")
+        os.write(terminal, b"\r")
+        _until(terminal, "IS TURNED ON")
+        os.write(terminal, b"PWD nothing\r")
+        _until(terminal, "ERROR : ")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    finally:
+        os.close(terminal)
+    assert "SWARM LEARNING SWCI NODE" in shown
+    history = tmp_path / "home" / "history"
+    assert "+EXIT ON FAILURE\n" in history.read_text()
+    assert history.stat().st_mode & 0o777 == 0o600
+
+
+def _until(terminal: int, text: str) -> str:
+    """All that a terminal shows until this text comes, without control sequences."""
+    deadline, shown = time.monotonic() + SECONDS, b""
+    while text not in (plain := re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))):
+        assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0], shown
+        shown += os.read(terminal, 4096)
+    return plain
