@@ -176,7 +176,7 @@ def test_the_state_hash_of_a_training_stays_the_same() -> None:
     play.set_attendance("c", "lost")
     play.depose("sn", by_sn=True)
     world = World().with_entries({"training/contract": play.state})
-    assert world.state_hash() == "ffc4ce78d109e5e62253f0a3a272aec431bbed3145696856b40d8ab9d519724e"
+    assert world.state_hash() == "4a13a27dd95e784fecff8dc489c03cb34c7c37b946ea3aaf7206443eedbe92f6"
 
 
 def test_the_state_hash_depends_on_the_entries_only() -> None:

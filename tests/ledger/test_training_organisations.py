@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from support.network import CONTRACT, STRUCTURE, Ledger, session
 from support.organisations import three_organisations
 from support.play import Play, merged, model
-from swarmlearning.ledger.bodies import Body, CreateContract, Reset, Stop
+from support.play import over as ended
+from swarmlearning.ledger.bodies import Body, CreateContract, Origin, Reset, Stop
+from swarmlearning.ledger.contracts.network.policies import suffices
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.barring import is_barred
+from swarmlearning.ledger.contracts.training.charter import may_read_result
+from swarmlearning.ledger.contracts.training.contract import reset_alone
 from swarmlearning.ledger.contracts.training.losing import lost_model
 from swarmlearning.ledger.contracts.training.state import Charter, all_hold, needed_organisations, state_of
 
@@ -101,6 +106,51 @@ def test_its_owner_alone_resets_a_contract_and_others_need_a_majority(ledger: Le
     ledger.send("op-1", Reset(forced=True), OWN)
     after = state_of(ledger.chain.world, OWN)
     assert (after.run, after.charter and after.charter.members) == (2, ("org-1", "org-2"))
+
+
+# --- contracts of all organisations ---------------------------------------------------------------------------------
+
+
+def test_a_shared_contract_in_which_others_train_too_is_not_ended_by_whoever_has_created_it(ledger: Ledger) -> None:
+    ledger.send("op-1", CreateContract(shared=True), OWN)
+    for uid in ("sl-1", "sl-2"):
+        ledger.send(uid, session(), OWN)
+    ledger.send("op-1", Reset(forced=True), OWN)
+    assert state_of(ledger.chain.world, OWN).run == 1, "one organisation of three is no majority"
+    ledger.send("op-2", Reset(forced=True), OWN)
+    assert state_of(ledger.chain.world, OWN).run == 2
+
+
+def test_any_organisation_resets_a_shared_contract_that_nobody_trains_under(ledger: Ledger) -> None:
+    ledger.send("op-1", CreateContract(shared=True), OWN)
+    ledger.send("op-3", Reset(forced=False), OWN)
+    assert state_of(ledger.chain.world, OWN).run == 2
+
+
+def test_any_organisation_resets_a_shared_contract_once_its_training_is_over(ledger: Ledger) -> None:
+    ledger.send("op-1", CreateContract(shared=True), OWN)
+    over = msgspec.structs.replace(ended().state, name=OWN, charter=Charter(owner="org-1", shared=True))
+    world = ledger.chain.world.with_entries({f"training/{OWN}": over})
+    assert suffices(world, "reset-contract", reset_alone(world, OWN, Reset(forced=False)), ("org-3",))
+    running = world.with_entries({f"training/{OWN}": msgspec.structs.replace(over, over=False)})
+    assert not suffices(running, "reset-contract", reset_alone(running, OWN, Reset(forced=True)), ("org-3",))
+
+
+def test_whoever_has_created_a_shared_contract_reads_its_results_only_where_its_sites_train(ledger: Ledger) -> None:
+    ledger.send("op-1", CreateContract(shared=True), OWN)
+    ledger.send("sl-2", session(), OWN)
+    world = ledger.chain.world
+    readers = [
+        organisation
+        for organisation in ("org-1", "org-2")
+        if may_read_result(world, state_of(world, OWN), organisation, "SWCI", final=True)
+    ]
+    assert readers == ["org-2"]
+
+
+def test_a_session_states_the_task_for_which_its_site_was_started(ledger: Ledger) -> None:
+    origin = Origin("runner", "d" * 64, 3, 1)
+    assert ledger.send("sl-1", session(origin=origin)).members["sl-1"].origin == origin
 
 
 # --- weights --------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def list_contracts(*, json: Json = False, connection: Connection) -> None:
     rows = (
         (
             displayed(state.name),
-            state.charter.owner if state.charter else "",
+            state.charter.sole_owner if state.charter else "",
             "\n".join(state.charter.members) if state.charter and state.charter.members else "all",
             str(state.run),
             str(state.rounds),
@@ -96,9 +96,12 @@ def create_contract(
     structure: Annotated[
         str, typer.Option(help="Digest of the model's structure, as an SL logs it; by default the first script's.")
     ] = "",
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Of all organisations: any operator resets it once its training is over.")
+    ] = False,
     connection: Connection,
 ) -> None:
-    """Create a training contract, which your organisation then owns."""
+    """Create a training contract, which your organisation then owns, or with --shared nobody alone."""
     created = CreateContract(
         members=tuple(member or ()),
         observers=tuple(observer or ()),
@@ -109,6 +112,7 @@ def create_contract(
         merge_method=merge_method,
         min_peers=min_peers,
         structure=structure,
+        shared=shared,
     )
     perform(connection, lambda world: acts.create_contract(world, name, created))
 

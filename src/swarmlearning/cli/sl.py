@@ -34,6 +34,7 @@ from swarmlearning.node.logs import Level
 
 if TYPE_CHECKING:
     from swarmlearning.bridge.bridge import BridgeSettings
+    from swarmlearning.ledger.bodies import Origin
     from swarmlearning.node.settings import SlEnvironment
     from swarmlearning.sl.mlside import Shared
     from swarmlearning.sl.node import SlSettings
@@ -161,6 +162,7 @@ class SlOptions:
                 leader_failure_seconds=environment.sl_leader_failure_base_timeout,
                 initial=environment.sl_initial_sync,
                 non_finite=environment.sl_non_finite,
+                origin=_origin(environment.sl_origin),
             ),
             compress_below=int(environment.sl_model_params_compression_threshold_mb * 10**6),
             command=command,
@@ -185,6 +187,18 @@ def sl(context: typer.Context, options: SlOptions) -> None:
     settings = options.settings(identity, environment, context.args)
     status = run_node_process("SL", options.process, identity, partial(run_sl, settings, identity))
     raise typer.Exit(status or 0)
+
+
+def _origin(text: str) -> "Origin | None":
+    """The origin of this JSON; None for an empty text. Raises `NodeError`."""
+    import msgspec
+
+    from swarmlearning.ledger.bodies import Origin
+
+    try:
+        return msgspec.json.decode(text, type=Origin) if text else None
+    except msgspec.DecodeError as error:
+        raise NodeError(f"SL_ORIGIN is not what a SWOP sets: {error}; unset it") from error
 
 
 def _group_id(name: str) -> int:

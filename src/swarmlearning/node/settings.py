@@ -36,6 +36,8 @@ class SlEnvironment(Environment):
     SL_NON_FINITE                     what a model with NaN or infinity, anybody's, means for this site's training:
                                       `exclude`, it goes on without that model, or `fail`, it ends (ours)
     SL_UID                            the UID of this node, where a SWOP has chosen one (ours)
+    SL_ORIGIN                         the task for which a SWOP has started this node: the JSON of the
+                                      ledger's `Origin` (ours)
     SL_REQUEST_CHANNEL, SL_RESPONSE_CHANNEL
                                       the FIFOs between this node and the original's client; set, they start the bridge
     SL_RAM_INTENSIVE                  accepted, without effect: the original merged in memory or from files; here
@@ -49,6 +51,7 @@ class SlEnvironment(Environment):
     sl_initial_sync: InitialSync = "merged"
     sl_non_finite: OnNonFinite = "exclude"
     sl_uid: str = ""
+    sl_origin: str = ""
     sl_request_channel: str = ""
     sl_response_channel: str = ""
     sl_ram_intensive: str = ""

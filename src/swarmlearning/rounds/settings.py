@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from swarmlearning.ledger.bodies import InitialSync
+from swarmlearning.ledger.bodies import InitialSync, Origin
 from swarmlearning.ledger.contracts.training.state import Round
 
 QUIET_SECONDS = 30.0
@@ -36,13 +36,15 @@ OnNonFinite: TypeAlias = Literal["exclude", "fail"]
 
 @dataclass(frozen=True)
 class RoundSettings:
-    """The original's settings that concern rounds (see `node/settings.py`), `initial` and `non_finite`."""
+    """The original's settings that concern rounds (see `node/settings.py`), `initial` and `non_finite`; `origin`:
+    the task for which a SWOP has started this SL."""
 
     make_me_admin: bool
     full_quorum_seconds: float
     leader_failure_seconds: float
     initial: InitialSync
     non_finite: OnNonFinite = "exclude"
+    origin: Origin | None = None
 
     def patience(self, current: Round) -> float:
         """Seconds that a leader may be quiet while its round is due; doubled as leaders are deposed, so that even a

@@ -255,6 +255,7 @@ def _session(message: Open, structure: str, settings: RoundSettings) -> OpenSess
         adaptive=message.use_adaptive_sync,
         may_lead=settings.make_me_admin,
         initial=settings.initial,
+        origin=settings.origin,
         frozen=message.fixed.frozen,
         classes=message.fixed.classes,
         features=message.fixed.features,

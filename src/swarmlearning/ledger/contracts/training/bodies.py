@@ -6,7 +6,7 @@ import msgspec
 
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.ledger.contracts.network.bodies import MAX_ORGANISATIONS
-from swarmlearning.ledger.fields import Body, Count, Digest, OrganisationId, Positive, Remark, Uid
+from swarmlearning.ledger.fields import Body, Count, Digest, Name, OrganisationId, Positive, Remark, Uid
 
 SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active"]
 InitialSync: TypeAlias = Literal["merged", "one"]
@@ -32,6 +32,8 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
     members, else one. `weights`: each site's own `nodeWeightage`, equal, or the number of training samples that it
     states. `max_organisation_weight`: the largest share of a merge, in thousandths, that the sites of one organisation
     have together; 0: no limit. Method, minPeers and structure are left to the first session where they are empty or 0.
+
+    `shared`: the contract is of all organisations; the one that has created it has no rights of its own there.
     """
 
     members: Organisations = ()
@@ -43,6 +45,7 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
     merge_method: MergeMethod | None = None
     min_peers: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
     structure: BaseDigest = ""
+    shared: bool = False
 
 
 class ChangeMembers(Body, frozen=True, omit_defaults=True):
@@ -53,11 +56,23 @@ class ChangeMembers(Body, frozen=True, omit_defaults=True):
     observers_read_results: bool = False
 
 
+class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The task for which a SWOP has started a site: its digest, and the taskrunner's assignment and attempt. The site
+    states it, for people; nothing follows from it."""
+
+    taskrunner: Name
+    task: Digest
+    serial: Positive
+    attempt: Positive
+
+
 class OpenSession(Body, frozen=True, omit_defaults=True):
     """A member joins the training. Method, minPeers, structure and `initial` are the contract's from its first
     session on. `initial`: all start from the merged model of round 0, or from that of one contributor.
 
     `samples`: the number of its training samples, 0 where it is not stated.
+
+    `origin`: the task for which a SWOP has started this site.
 
     `frozen`, `classes`, `features`: digests of what is not merged but has to be the same at all sites (tensors that are
     not trained, and what the positions in the model's tensors stand for); empty where a site has or states none."""
@@ -76,6 +91,7 @@ class OpenSession(Body, frozen=True, omit_defaults=True):
     classes: BaseDigest = ""
     features: BaseDigest = ""
     samples: Count = 0
+    origin: Origin | None = None
 
 
 class Submit(Body, frozen=True):

@@ -53,7 +53,7 @@ def owner_alone(world: World, contract: str, body: ChangeMembers) -> str:
         return ""
     before, after = state.charter, _changed(state.charter, body)
     narrower = bool(after.members) and _readers(state, after) <= _readers(state, before)
-    return before.owner if narrower or _training(state) <= {before.owner} else ""
+    return before.sole_owner if narrower or _training(state) <= {before.owner} else ""
 
 
 def present_members(world: World, contract: str) -> str:

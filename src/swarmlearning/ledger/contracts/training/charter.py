@@ -51,6 +51,7 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
         merge_method=body.merge_method,
         min_peers=body.min_peers,
         structure=body.structure,
+        shared=body.shared,
     )
     run, reset_height = (known.run, known.reset_height) if known else (1, 0)
     return world.with_entries({f"training/{contract}": empty(contract, run, charter, reset_height)})
@@ -76,7 +77,7 @@ def may_be_created(world: World, state: Training, by: str = "") -> bool:
 def check_charter(world: World, state: Training, body: OpenSession, organisation: str) -> None:
     """Raises `Rejection` unless a site of this organisation may open this session."""
     charter = state.charter
-    owner, named = (charter.owner, charter.members) if charter else ("", ())
+    owner, named = (charter.sole_owner, charter.members) if charter else ("", ())
     if not named and not permits(world, TAKE_PART, organisation, owner):
         raise Rejection(
             Code.NOT_INVITED,
@@ -127,7 +128,7 @@ def may_read_result(world: World, state: Training, organisation: str, role: Node
     named = charter.members if charter and charter.members else {each.organisation for each in state.members.values()}
     readers = {*named, *(charter.observers if charter and observed else ())}
     right = READ_FINAL_RESULTS if final else READ_RESULTS
-    return permits(world, right, organisation, charter.owner if charter else "", readers)
+    return permits(world, right, organisation, charter.sole_owner if charter else "", readers)
 
 
 def _owned(world: World, organisation: str) -> int:

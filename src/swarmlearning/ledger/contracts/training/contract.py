@@ -119,13 +119,14 @@ def _reset(state: Training, body: Reset, tx: Tx) -> Training:
     return sessions.reset(state, body.forced, tx.height)
 
 
-def _owner(world: World, contract: str, body: Body) -> str:
+def reset_alone(world: World, contract: str, body: Body) -> str:
     """The organisation that may stop and reset a contract alone: its owner.
 
-    Where nobody owns it: the only organisation whose sites are in the training, anybody once it is over, else nobody.
+    Where nobody owns it, or all do: the only organisation whose sites are in the training, anybody once it is over,
+    else nobody.
     """
     state = state_of(world, contract)
-    if state.charter is not None:
+    if state.charter is not None and not state.charter.shared:
         return state.charter.owner
     training = {member.organisation for member in state.members.values()}
     if state.over or not training:
@@ -163,8 +164,8 @@ class TrainingContract:
         OpenSession: Rule(_open_session, _BY_SL),
         CreateContract: Rule(create, Permission(OPERATORS), Act("create-contract")),
         ChangeMembers: Rule(change_members, Permission(OPERATORS), Act("change-members", owner_alone, present_members)),
-        Stop: Rule(_step(_stop), Permission(OPERATORS), Act("stop-contract", _owner, _run)),
-        Reset: Rule(_step(_reset), Permission(OPERATORS), Act("reset-contract", _owner, _run)),
+        Stop: Rule(_step(_stop), Permission(OPERATORS), Act("stop-contract", reset_alone, _run)),
+        Reset: Rule(_step(_reset), Permission(OPERATORS), Act("reset-contract", reset_alone, _run)),
         **{body: Rule(_step(change), permission) for body, (change, permission) in _RULES.items()},
     }
 

@@ -91,6 +91,7 @@ def _member(state: Training, body: OpenSession, uid: str) -> Member:
         repeated=known.repeated if known else 0,
         model=known.model if known else "",
         void_results=known.void_results if known else 0,
+        origin=body.origin,
         terms=Terms(**{name: getattr(body, name) for name in Terms.__struct_fields__}),
     )
 

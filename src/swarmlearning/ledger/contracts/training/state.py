@@ -64,7 +64,7 @@ import msgspec
 
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.ledger.contracts.training.adaptive import Pace
-from swarmlearning.ledger.contracts.training.bodies import InitialSync, Receipt, SubmissionKind, Weights
+from swarmlearning.ledger.contracts.training.bodies import InitialSync, Origin, Receipt, SubmissionKind, Weights
 from swarmlearning.ledger.world import World
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left", "other-terms"]
@@ -85,7 +85,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an operator has laid down for a contract: see `CreateContract`. `owner` is an organisation."""
+    """What an operator has laid down for a contract: see `CreateContract`. `owner` is an organisation; of a `shared`
+    contract only the one to whose quota it counts."""
 
     owner: str
     members: tuple[str, ...] = ()
@@ -97,6 +98,12 @@ class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
     merge_method: MergeMethod | None = None
     min_peers: int = 0
     structure: str = ""
+    shared: bool = False
+
+    @property
+    def sole_owner(self) -> str:
+        """The organisation that alone decides about the contract; empty for a shared one."""
+        return "" if self.shared else self.owner
 
 
 class Performance(msgspec.Struct, frozen=True):
@@ -114,7 +121,7 @@ class Member(msgspec.Struct, frozen=True):
     was identified by, of this `organisation`. `unreachable`: others could not fetch the result that it alone held;
     `void_results`: how often that was so. `contributed` counts the rounds in which its model was merged, and `repeated`
     those of them in which that was not trained for the round; `model` is the digest of the one merged last. `terms`:
-    those that it stated."""
+    those that it stated, as `origin`, the task for which a SWOP has started it."""
 
     uid: str
     incarnation: int
@@ -140,6 +147,7 @@ class Member(msgspec.Struct, frozen=True):
     void_results: int = 0
     organisation: str = ""
     terms: Terms | None = None
+    origin: Origin | None = None
 
     @property
     def present(self) -> bool:
