@@ -1,26 +1,20 @@
-"""Taskrunners on the ledger: who listens, what is assigned to how many, and what follows from the peers' reports."""
+"""Taskrunners on the ledger: who listens, how many carry a task out, and what is refused."""
 
 import pytest
 
-from support.operations import RUNNER, Operations
-from swarmlearning.identity.certificates import thumbprint
+from support.operations import RUNNER, Operations, listening
 from swarmlearning.ledger.bodies import (
     AbortTaskrunner,
     Assign,
     AssignTarget,
-    Back,
     Body,
     CreateTask,
     CreateTaskrunner,
-    Leave,
     Listen,
-    Lost,
     Pair,
     Quotas,
     ReportPeer,
     ResetTaskrunner,
-    Revoke,
-    SetPolicy,
     SetQuotas,
 )
 from swarmlearning.ledger.contracts import network, taskrunner
@@ -33,28 +27,7 @@ FIRST, SECOND, THIRD = "swop-1", "swop-2", "swop-3"
 @pytest.fixture
 def site() -> Operations:
     """Three SWOPs listen; there are a run task and a build task."""
-    made = Operations()
-    made.make("build", "MAKE_USER_CONTAINER")
-    made.make("run", "RUN_SWARM", "build")
-    made.listen()
-    return made
-
-
-def assigned(site: Operations, task: str, peers: int) -> Operations:
-    site.send("op-1", Assign(task, peers))
-    return site
-
-
-def lost(site: Operations, uid: str) -> None:
-    site.send("sn-1", Lost(uid, site.ledger.actors[uid].incarnation), network.CONTRACT)
-
-
-def back(site: Operations, uid: str) -> None:
-    site.send("sn-1", Back(uid, site.ledger.actors[uid].incarnation), network.CONTRACT)
-
-
-def states(site: Operations) -> list[str]:
-    return [peer.state for peer in site.runner.peers]
+    return listening()
 
 
 # --- who listens ----------------------------------------------------------------------------------------------------
@@ -87,7 +60,7 @@ def test_a_swop_listens_to_one_taskrunner(site: Operations) -> None:
 
 
 def test_what_a_swop_had_to_do_has_failed_once_it_listens_elsewhere(site: Operations) -> None:
-    assigned(site, "build", 1).carry_out(FIRST, "enrolled", "running")
+    site.assign("build", 1).carry_out(FIRST, "enrolled", "running")
     site.send("op-2", CreateTaskrunner(), "other")
     site.send(FIRST, Listen(1), "other")
     assert (site.peer(FIRST).state, site.peer(FIRST).reason, site.peer(FIRST).gone) == ("failed", "site", True)
@@ -103,7 +76,7 @@ def test_a_full_list_gives_the_place_of_a_lost_swop_to_another(
     site.ledger.join("swop-4", "SWOP")
     with pytest.raises(Rejection, match="too-many: 3 SWOPs listen to taskrunner"):
         site.send("swop-4", Listen(1))
-    lost(site, SECOND)
+    site.lose(SECOND)
     site.send("swop-4", Listen(1))
     assert [peer.uid for peer in site.runner.peers] == [FIRST, THIRD, "swop-4"]
 
@@ -112,7 +85,7 @@ def test_a_full_list_gives_the_place_of_a_lost_swop_to_another(
 
 
 def test_as_many_swops_as_are_asked_for_take_part_in_a_build(site: Operations) -> None:
-    assigned(site, "build", 2)
+    site.assign("build", 2)
     assert (site.state, site.runner.short) == ("ASSIGNED", 2)
     site.carry_out(THIRD, "enrolled")
     assert (site.state, site.runner.short) == ("RUNNING", 1)
@@ -122,11 +95,11 @@ def test_as_many_swops_as_are_asked_for_take_part_in_a_build(site: Operations) -
     site.carry_out(THIRD, "running", "complete")
     assert site.state == "RUNNING"
     site.carry_out(FIRST, "running", "complete")
-    assert (site.state, states(site)) == ("COMPLETE", ["complete", "listening", "complete"])
+    assert (site.state, site.states) == ("COMPLETE", ["complete", "listening", "complete"])
 
 
 def test_a_run_takes_swops_until_their_pairs_are_enough(site: Operations) -> None:
-    assigned(site, "run", 2)
+    site.assign("run", 2)
     site.carry_out(FIRST, "enrolled")
     site.carry_out(SECOND, "enrolled")  # with its two pairs there are three
     with pytest.raises(Rejection, match="enough-peers"):
@@ -138,11 +111,11 @@ def test_a_run_takes_swops_until_their_pairs_are_enough(site: Operations) -> Non
 
 
 def test_all_are_those_that_listen_when_it_is_assigned(site: Operations) -> None:
-    lost(site, THIRD)
-    assigned(site, "run", 0)
+    site.lose(THIRD)
+    site.assign("run", 0)
     assert site.runner.assignment is not None
     assert site.runner.assignment.needed == 3
-    back(site, THIRD)
+    site.find(THIRD)
     with pytest.raises(Rejection, match="enough-peers"):
         site.carry_out(THIRD, "enrolled")
     site.carry_out(FIRST)
@@ -154,22 +127,22 @@ def test_a_task_that_nobody_could_carry_out_is_not_assigned_to_all(site: Operati
     for uid in (FIRST, SECOND, THIRD):
         site.send(uid, Listen(0))
     with pytest.raises(Rejection, match=r"no-peers: no SWOP with SL\+ML pairs .* listens to taskrunner"):
-        assigned(site, "run", 0)
+        site.assign("run", 0)
     for uid in (FIRST, SECOND, THIRD):
-        lost(site, uid)
+        site.lose(uid)
     with pytest.raises(Rejection, match="no-peers: no SWOP that could carry out task build"):
-        assigned(site, "build", 0)
+        site.assign("build", 0)
 
 
 def test_more_than_there_are_waits_for_others(site: Operations) -> None:
-    assigned(site, "run", 9)
+    site.assign("run", 9)
     for uid in (FIRST, SECOND, THIRD):
         site.carry_out(uid)
     assert (site.state, site.runner.short) == ("RUNNING", 5)
 
 
 def test_whose_approval_is_missing_takes_nobody_s_place(site: Operations) -> None:
-    assigned(site, "build", 1)
+    site.assign("build", 1)
     site.report(FIRST, "awaiting-approval", digest="d" * 64)
     assert (site.state, site.runner.short, site.peer(FIRST).digest) == ("ASSIGNED", 1, "d" * 64)
     site.carry_out(SECOND, "enrolled")
@@ -178,7 +151,7 @@ def test_whose_approval_is_missing_takes_nobody_s_place(site: Operations) -> Non
 
 
 def test_a_site_that_asks_again_gives_its_place_back(site: Operations) -> None:
-    assigned(site, "build", 1)
+    site.assign("build", 1)
     site.carry_out(FIRST, "enrolled")
     site.report(FIRST, "awaiting-approval", digest="d" * 64)
     site.carry_out(SECOND)
@@ -186,7 +159,7 @@ def test_a_site_that_asks_again_gives_its_place_back(site: Operations) -> None:
 
 
 def test_a_site_that_rejects_was_asked_in_vain_where_others_can_take_its_place(site: Operations) -> None:
-    assigned(site, "build", 2)
+    site.assign("build", 2)
     site.report(FIRST, "awaiting-approval", digest="d" * 64)
     site.report(FIRST, "failed", reason="rejected")
     assert site.state == "ASSIGNED"
@@ -196,188 +169,8 @@ def test_a_site_that_rejects_was_asked_in_vain_where_others_can_take_its_place(s
 
 
 def test_a_site_that_rejects_ends_what_was_assigned_to_all(site: Operations) -> None:
-    assigned(site, "build", 0).report(FIRST, "failed", reason="rejected")
+    site.assign("build", 0).report(FIRST, "failed", reason="rejected")
     assert site.state == "ERROR"
-
-
-# --- failures -------------------------------------------------------------------------------------------------------
-
-
-def test_one_failure_of_as_many_as_are_needed_is_an_error(site: Operations) -> None:
-    assigned(site, "build", 2)
-    site.carry_out(FIRST, "enrolled", "failed")
-    assert site.state == "ERROR"
-
-
-def test_a_run_goes_on_while_pairs_enough_are_left(site: Operations) -> None:
-    assigned(site, "run", 2)
-    site.carry_out(FIRST, "enrolled")
-    site.carry_out(SECOND, "enrolled")
-    ended = Pair(1, "sl-2b", "failed", "ml-exit", 3)
-    site.report(SECOND, "running", pairs=(Pair(0, "sl-2a", "running"), ended))
-    assert site.state == "RUNNING"
-    site.report(SECOND, "failed", reason="ml-exit", exit_code=3, pairs=(Pair(0, "sl-2a", "complete"), ended))
-    assert (site.state, site.runner.done) == ("RUNNING", 1)
-    site.carry_out(FIRST, "running", "complete")
-    assert site.state == "COMPLETE"
-    assert site.peer(SECOND).reports[1] == ended
-
-
-def test_a_lost_swop_counts_as_failed_until_it_says_that_it_goes_on(site: Operations) -> None:
-    assigned(site, "build", 1).carry_out(FIRST, "enrolled", "running")
-    lost(site, FIRST)
-    assert (site.state, site.peer(FIRST).state) == ("ERROR", "lost")
-    back(site, FIRST)
-    assert site.peer(FIRST).state == "lost"
-    site.carry_out(FIRST, "running")
-    assert site.state == "RUNNING"
-    site.carry_out(FIRST, "complete")
-    lost(site, FIRST)
-    assert site.state == "COMPLETE"
-
-
-def test_a_swop_that_has_yet_to_begin_listens_again_once_it_is_back(site: Operations) -> None:
-    assigned(site, "build", 0)
-    lost(site, FIRST)
-    assert (site.state, site.peer(FIRST).state) == ("ERROR", "lost")
-    back(site, FIRST)
-    assert (site.state, site.peer(FIRST).state) == ("ASSIGNED", "listening")
-
-
-def test_a_swop_that_was_started_again_goes_on(site: Operations) -> None:
-    assigned(site, "build", 1).carry_out(FIRST, "enrolled", "running")
-    actor = site.ledger.actors[FIRST]
-    actor.incarnation, actor.sequence = actor.incarnation + 1, 0
-    site.ledger.register(FIRST)
-    assert site.peer(FIRST).state == "running"
-    with pytest.raises(Rejection, match="no-change: SWOP swop-1 listens"):
-        site.send(FIRST, Listen(1))
-    site.carry_out(FIRST, "complete")
-    assert site.state == "COMPLETE"
-
-
-@pytest.mark.parametrize("how", ["leaves", "is revoked"])
-def test_a_swop_that_is_gone_for_good_has_failed(site: Operations, how: str) -> None:
-    assigned(site, "build", 1).carry_out(FIRST, "enrolled")
-    if how == "leaves":
-        site.send(FIRST, Leave(), network.CONTRACT)
-    else:
-        site.send("op-1", Revoke(thumbprint(site.ledger.actors[FIRST].pair.certificate)), network.CONTRACT)
-    assert (site.state, site.peer(FIRST).state, site.peer(FIRST).gone) == ("ERROR", "failed", True)
-    site.send("op-1", ResetTaskrunner())
-    assert [peer.uid for peer in site.runner.peers] == [SECOND, THIRD]
-
-
-# --- targets --------------------------------------------------------------------------------------------------------
-
-
-def test_a_target_alone_begins_on_an_idle_taskrunner(site: Operations) -> None:
-    site.send("op-1", AssignTarget("run", SECOND))
-    assert site.runner.assignment is not None
-    assert site.runner.assignment.needed == 2
-    with pytest.raises(Rejection, match="enough-peers"):
-        site.carry_out(FIRST, "enrolled")
-    site.carry_out(SECOND)
-    assert site.state == "COMPLETE"
-
-
-def test_a_target_is_added_to_what_runs(site: Operations) -> None:
-    assigned(site, "build", 1).carry_out(FIRST, "enrolled")
-    site.send("op-1", AssignTarget("build", THIRD))
-    site.carry_out(THIRD)
-    assert site.state == "COMPLETE"
-
-
-def test_a_target_that_has_failed_is_tried_once_more(site: Operations) -> None:
-    assigned(site, "build", 2)
-    site.carry_out(FIRST, "enrolled", "failed")
-    site.carry_out(SECOND)
-    assert site.state == "ERROR"
-    site.send("op-1", AssignTarget("build", FIRST))
-    assert (site.state, site.peer(FIRST).attempt, site.peer(FIRST).state) == ("RUNNING", 2, "listening")
-    with pytest.raises(Rejection, match="other-assignment: SWOP swop-1 is in attempt 2, not 1"):
-        site.report(FIRST, "running", attempt=1)
-    site.carry_out(FIRST)
-    assert site.state == "COMPLETE"
-
-
-def test_a_lost_target_is_tried_once_more_when_it_is_back(site: Operations) -> None:
-    assigned(site, "build", 1).carry_out(FIRST, "enrolled")
-    lost(site, FIRST)
-    site.send("op-1", AssignTarget("build", FIRST))
-    assert (site.peer(FIRST).state, site.peer(FIRST).attempt, site.state) == ("lost", 2, "ERROR")
-    back(site, FIRST)
-    site.carry_out(FIRST)
-    assert site.state == "COMPLETE"
-
-
-# --- who ends it ----------------------------------------------------------------------------------------------------
-
-
-def test_a_reset_makes_it_idle_and_reports_from_before_are_refused(site: Operations) -> None:
-    assigned(site, "build", 1).carry_out(FIRST, "enrolled", "running")
-    site.send("op-1", ResetTaskrunner())
-    assert (site.state, states(site), site.runner.serial) == ("IDLE", ["listening"] * 3, 1)
-    with pytest.raises(Rejection, match=r"other-assignment: taskrunner .*: it is idle, not 1"):
-        site.report(FIRST, "complete", serial=1)
-    assigned(site, "build", 1)
-    with pytest.raises(Rejection, match=r"other-assignment: .*assignment 2 is in force, not 1"):
-        site.report(FIRST, "enrolled", serial=1)
-    site.send("op-1", ResetTaskrunner())
-    site.send("op-1", ResetTaskrunner())  # scripts begin with one
-
-
-def test_an_abort_ends_what_runs_and_keeps_what_is_complete(site: Operations) -> None:
-    assigned(site, "build", 3).carry_out(FIRST)
-    site.carry_out(SECOND, "enrolled")
-    site.send("op-1", AbortTaskrunner())
-    assert (site.state, states(site)) == ("ERROR", ["complete", "failed", "listening"])
-    assert site.peer(SECOND).reason == "aborted"
-    for body, match in (
-        (AbortTaskrunner(), "assignment-over: task build of taskrunner .* is ERROR already; reset it"),
-        (AssignTarget("build", SECOND), "not-idle: .*reset it first: swarm taskrunner reset"),
-    ):
-        with pytest.raises(Rejection, match=match):
-            site.send("op-1", body)
-    with pytest.raises(Rejection, match="assignment-over: task build is over"):
-        site.carry_out(THIRD, "enrolled")
-    site.send("op-1", ResetTaskrunner())
-    assert site.state == "IDLE"
-
-
-def test_others_end_a_running_task_by_a_quorum_only(site: Operations) -> None:
-    assigned(site, "build", 1).carry_out(FIRST, "enrolled")
-    site.send("op-2", ResetTaskrunner())
-    assert site.state == "RUNNING"
-    proposal = network.proposals(site.ledger.chain.world)[-1]
-    assert (proposal.act, proposal.state, proposal.about) == ("reset-taskrunner", "open", "assignment 1")
-    site.send("op-1", ResetTaskrunner())
-    assert site.state == "IDLE"
-
-
-def test_whoever_comes_resets_what_no_swop_is_at_work_on(site: Operations) -> None:
-    assigned(site, "build", 1)
-    site.send("op-2", ResetTaskrunner())
-    assigned(site, "build", 1).carry_out(FIRST)
-    site.send("op-2", ResetTaskrunner())
-    assert site.state == "IDLE"
-
-
-def test_a_policy_has_others_agree_to_assignments(site: Operations) -> None:
-    for operator in ("op-1", "op-2"):
-        site.send(operator, SetPolicy("assign-tasks", "all"), network.CONTRACT)
-    assigned(site, "build", 1)
-    assert site.state == "IDLE"
-    site.send("op-2", Assign("build", 1))
-    assert site.runner.assignment is not None
-    assert (site.runner.assignment.organisation, site.runner.assignment.by) == ("org-1", "")
-
-
-def test_an_assignment_states_who_has_assigned_and_who_has_made_the_task(site: Operations) -> None:
-    site.send("op-2", Assign("build", 1))
-    assert site.runner.assignment is not None
-    assert (site.runner.assignment.by, site.runner.assignment.organisation) == ("op-2", "org-2")
-    assert site.runner.assignment.made_by == "org-1"
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
@@ -411,14 +204,14 @@ def test_an_assignment_states_who_has_assigned_and_who_has_made_the_task(site: O
 def test_what_does_not_fit_is_refused_with_the_reason(site: Operations, by: str, body: Body, match: str) -> None:
     site.send("op-1", CreateTask("PULL_IMAGE", "x", "ROOTTASK", "image"), "draft")
     site.ledger.join("swop-9", "SWOP")
-    assigned(site, "build", 2).carry_out(FIRST, "enrolled", "running")
+    site.assign("build", 2).carry_out(FIRST, "enrolled", "running")
     with pytest.raises(Rejection, match=match):
         site.send(by, body)
 
 
 def test_a_lost_swop_that_has_not_enrolled_does_not_go_on(site: Operations) -> None:
-    assigned(site, "build", 1)
-    lost(site, FIRST)
+    site.assign("build", 1)
+    site.lose(FIRST)
     with pytest.raises(Rejection, match="not-enrolled: SWOP swop-1 has not enrolled in task build"):
         site.report(FIRST, "running")
 

@@ -2,16 +2,20 @@
 
 from copy import copy
 from functools import cache
+from typing import Self
 
 from support.network import Ledger, organisation
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.ledger.bodies import (
     AdmitOrganisation,
     AppendTaskBody,
+    Assign,
+    Back,
     Body,
     CreateTask,
     FinalizeTask,
     Listen,
+    Lost,
     ReportPeer,
 )
 from swarmlearning.ledger.contracts import network, tasks
@@ -80,7 +84,34 @@ class Operations:
         values: dict[str, object] = {"serial": self.runner.serial, "attempt": self.peer(uid).attempt} | fields
         self.send(uid, ReportPeer(state=state, **values))  # type: ignore[arg-type]
 
+    @property
+    def states(self) -> list[str]:
+        """Those of all peers, in their order."""
+        return [peer.state for peer in self.runner.peers]
+
+    def assign(self, task: str, peers: int) -> Self:
+        """Has so many carry out this task; 0: all."""
+        self.send("op-1", Assign(task, peers))
+        return self
+
+    def lose(self, uid: str) -> None:
+        """The SN finds that this SWOP is gone."""
+        self.send("sn-1", Lost(uid, self.ledger.actors[uid].incarnation), network.CONTRACT)
+
+    def find(self, uid: str) -> None:
+        """The SN finds that this SWOP is back."""
+        self.send("sn-1", Back(uid, self.ledger.actors[uid].incarnation), network.CONTRACT)
+
     def carry_out(self, uid: str, *states: str) -> None:
         """A SWOP reports these states, one after the other."""
         for state in states or ("enrolled", "running", "complete"):
             self.report(uid, state, reason="site" if state == "failed" else None)
+
+
+def listening() -> Operations:
+    """All SWOPs listen; there are a final run task and the build task before it."""
+    made = Operations()
+    made.make("build", "MAKE_USER_CONTAINER")
+    made.make("run", "RUN_SWARM", "build")
+    made.listen()
+    return made
