@@ -61,7 +61,7 @@ class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     states it, for people; nothing follows from it."""
 
     taskrunner: Name
-    task: Digest
+    digest: Digest
     serial: Positive
     attempt: Positive
 
