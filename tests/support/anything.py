@@ -179,7 +179,7 @@ class Anything:
             "swop": [each.uid for each in network.nodes(world) if each.type == "SWOP"],
             "index": [len(lines(world, contract)) + 1],
             "peers": [0, 1, 2],
-            "serial": [runner.serial] if runner else [],
+            "serial": [runner.serial] if runner and runner.serial else [],
             "attempt": [1, 2],
         }
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from swarmlearning.ledger.fields import Body, Count, Digest, Name, Positive, Uid
+from swarmlearning.ledger.fields import Body, Digest, Name, Positive, Uid
 
 MAX_PAIRS = 64
 """SL+ML pairs of one SWOP."""
@@ -73,7 +73,7 @@ class ReportPeer(Body, frozen=True, omit_defaults=True):
     place. `digest` is what that operator approves: the task, its prerequisites and what these have brought in.
     """
 
-    serial: Count
+    serial: Positive
     attempt: Positive
     state: Reported
     digest: Digest | None = None
