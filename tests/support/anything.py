@@ -180,7 +180,7 @@ class Anything:
             "index": [len(lines(world, contract)) + 1],
             "peers": [0, 1, 2],
             "serial": [runner.serial] if runner and runner.serial else [],
-            "attempt": [1, 2],
+            "attempt": [1, 1, 2],
         }
 
     def _admissible(self, known: Sequence[str]) -> list[NewOrganisation]:

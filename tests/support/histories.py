@@ -193,6 +193,8 @@ class History:
                 return msgspec.structs.replace(body, node_type=actor.kind, certificate=dice.choice((actor.pem, "")))
             case Renew():
                 return msgspec.structs.replace(body, certificate=self._renewed(actor))
+            case ReportPeer():
+                return msgspec.structs.replace(body, reason="site" if body.state == "failed" else None, pairs=())
             case Recover():
                 return self._consented(uid, body)
         return body
