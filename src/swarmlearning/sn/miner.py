@@ -26,6 +26,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ledger.world import World
+from swarmlearning.node.clocks import NodeClock
 from swarmlearning.ordering.protocols import ConflictError, Head, Log, OrderingError, UnavailableError
 from swarmlearning.sn.holding import Held, Holding
 from swarmlearning.sn.queue import FairQueue
@@ -117,11 +118,12 @@ class Miner:
         recent.set_state(State(chain.height, chain.hash, head.state_hash))
         self._recent, self._last_sealer, self.chain = recent, head.sealer, chain
 
-    async def load(self) -> None:
+    async def load(self, clock: NodeClock | None = None) -> None:
         """Replays what the log holds beyond the head: the state this SN left, whatever ended it.
 
         What is no block of this chain is passed over; before this SN is at work only what no SN has sealed, and as the
-        newest entry: elsewhere it is damage.
+        newest entry: elsewhere it is damage. `clock`: one by which a block is ahead that most SNs do not have is not
+        replayed; that raises `AheadError`.
         """
         while entries := await self._log.read(self.chain.height + 1, READ_BATCH):
             for raw in entries:
@@ -135,6 +137,8 @@ class Miner:
                     logger.error("%s; it is passed over", error)
                     await self._log.pass_over(self.chain.height + 1)
                     break
+                if clock is not None and clock.finds_ahead(self.chain, step):
+                    await clock.require_confirmed(self.chain, step)
                 if self._works and self._holding is not None and self._holding.holds(self.chain, step):
                     await self._log.hold(self.chain.height + 1)
                     return

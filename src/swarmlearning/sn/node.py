@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from swarmlearning.ordering.protocols import EngineChoice, Lease, OrderingError
 from swarmlearning.sn.agreement import Agreement, recovery_excluding
 from swarmlearning.sn.clocks import Clocks
 from swarmlearning.sn.cluster import Cluster
+from swarmlearning.sn.copying import copy_until
 from swarmlearning.sn.descriptors import raise_descriptor_limit
 from swarmlearning.sn.engine import LocalEngine
 from swarmlearning.sn.exclusion import until_shut_out
@@ -193,8 +194,14 @@ class _Sn:
                 raise
 
     async def _load(self) -> None:
-        try:
+        with self._faults_named():
             await self._miner.load()
+
+    @contextmanager
+    def _faults_named(self) -> Iterator[None]:
+        """Raises `NodeError` for what is no chain."""
+        try:
+            yield
         except (ForkError, MalformedError, UnsupportedRulesError) as error:
             raise NodeError(
                 f"{self._settings.data_dir / CHAIN_FILE}: {error}. `swarm sn repair` fetches it anew from the other SNs"
@@ -283,9 +290,8 @@ class _Sn:
             )
 
     async def _copy_until(self, height: int) -> None:
-        while self._miner.chain.height < height:
-            await self._engine.switch.wait_for_append(self._miner.chain.height)
-            await self._load()
+        with self._faults_named():
+            await copy_until(height, self._miner, self._engine.switch, self._peers)
         if self._miner.chain.network_id != self._place.network:
             raise NodeError("the SN has sent the chain of another network than it reported")
 
