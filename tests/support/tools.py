@@ -23,8 +23,9 @@ from support.namespaces import SLOW_QDISC
 
 def needs(tool: str) -> pytest.MarkDecorator:
     """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces), `tbf` (slow
-    links between them), `ipv6`, `faketime` (wrong clocks), `podman`, `registry` (of container images), `cuda`,
-    `numpy-1.26` (from a package index), or of the machine-learning frameworks in `FRAMEWORKS`."""
+    links between them), `ipv6`, `faketime` (wrong clocks), `podman`, `registry` (of container images), `root`, `cgroup`
+    (control groups of one's own), `cuda`, `numpy-1.26` (from a package index), or of the machine-learning frameworks in
+    `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
 
 
@@ -122,6 +123,18 @@ def _numpy_1_26() -> str | None:
     return f"NumPy 1.26 cannot be fetched for this Python ({tried.stderr.strip()})" if tried.returncode else None
 
 
+def _root() -> str | None:
+    return None if os.geteuid() == 0 else "users can be switched by root only: run the tests as root"
+
+
+def _cgroup() -> str | None:
+    from swarmlearning.swop.process.limits import ControlGroups
+
+    if ControlGroups.of_this_process().base is None:
+        return "there are no control groups (cgroup v2) for this process to use: systemd-run --user -p Delegate=yes"
+    return None
+
+
 FRAMEWORKS = {
     "jax": ("jax",),
     "keras": ("keras", "tensorflow"),
@@ -152,6 +165,8 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "tbf": _tbf,
     "ipv6": _ipv6,
     "faketime": _faketime,
+    "root": _root,
+    "cgroup": _cgroup,
     "cuda": _cuda,
     "podman": _podman,
     "registry": _registry,

@@ -33,7 +33,7 @@ def main(descriptor: int, command: list[str]) -> None:
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    _control(_PR_SET_CHILD_SUBREAPER, 1)
+    become_subreaper()
     try:
         process = subprocess.Popen(command, preexec_fn=_prepare)
     except OSError as error:
@@ -44,8 +44,8 @@ def main(descriptor: int, command: list[str]) -> None:
         if descriptor in readable:
             break  # the node has ended
         os.read(woken, 4096)
-        _reap_others(process.pid)
-    _end_descendants()
+        reap_others(process.pid)
+    end_descendants()
     _exit_as(process.returncode)
 
 
@@ -56,12 +56,17 @@ def _prepare() -> None:
     _control(_PR_SET_PDEATHSIG, signal.SIGKILL)  # should the keeper itself be killed
 
 
+def become_subreaper() -> None:
+    """From now on this process is the parent of whatever its descendants leave behind (Linux)."""
+    _control(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 def _control(option: int, value: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value)
 
 
-def _reap_others(command: int) -> None:
+def reap_others(command: int) -> None:
     """Reaps processes that were left to the keeper and have ended."""
     with suppress(ChildProcessError):
         while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
@@ -70,7 +75,7 @@ def _reap_others(command: int) -> None:
             os.waitpid(ended.si_pid, 0)
 
 
-def _end_descendants() -> None:
+def end_descendants() -> None:
     """Kills until none is left: what one of them forks meanwhile becomes the keeper's."""
     while descendants := _descendants():
         for pid in descendants:

@@ -1,0 +1,209 @@
+"""Virtual environments in the place of images: made by pip from a recipe, once for equal recipes.
+
+Each is based on the SWOP's own environment: what that has, among it this release's client, need not be downloaded, and
+is not copied. It is complete when its name is kept (`outcomes.py`); what an interrupted build has left is made anew.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import site
+import socket
+import sys
+import venv
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple
+
+from swarmlearning import __version__
+from swarmlearning.supervise import keeper
+from swarmlearning.swop.managing import ManagerError
+from swarmlearning.swop.process.entering import Account
+from swarmlearning.swop.process.places import remove
+from swarmlearning.swop.process.steps import Install, Recipe, requirement
+
+BUILD_SECONDS: Final = 2 * 3600.0
+LOG_BYTES: Final = 16 * 2**20
+_FILE_BYTES: Final = 2**20
+_COMPLETE: Final = "complete"
+_BASE: Final = "the_environment_of_the_swop.pth"
+
+
+class Environment(NamedTuple):
+    """An environment, and the variables that its recipe sets."""
+
+    folder: Path
+    variables: Mapping[str, str]
+
+
+OWN = Environment(Path(sys.prefix), {})
+"""The SWOP's own."""
+
+
+class Build(NamedTuple):
+    """A recipe to carry out: the files that it copies from `context`; pip runs as `account`, None: as this process."""
+
+    recipe: Recipe
+    context: Path | None
+    account: Account | None
+
+    @property
+    def name(self) -> str:
+        """The name of the environment's folder: equal for equal results."""
+        files = [_digest(self.copied(copy.target)) for copy in self.recipe.copies]
+        based = [__version__, sys.version, sys.prefix]
+        return hashlib.sha256(json.dumps([asdict(self.recipe), files, based]).encode()).hexdigest()[:32]
+
+    def copied(self, target: str) -> Path:
+        """The file or folder of the context that is at this path. Raises `ManagerError` where none is."""
+        for copy in reversed(self.recipe.copies):
+            with suppress(ValueError):
+                below = PurePosixPath(target).relative_to(copy.target)
+                if self.context is None:
+                    raise ManagerError("build", f"COPY {copy.source}: the task names no BuildContext to copy from")
+                path = (self.context / copy.source / below).resolve()
+                if path.exists() and path.is_relative_to(self.context.resolve()):
+                    return path
+        raise ManagerError("build", f"{target}: no line before has copied a file to there from the build context")
+
+
+async def make(build: Build, folder: Path, log: Path) -> str:
+    """Makes the environment in `folder`, unless it is there; returns the digest of all that it has brought in.
+
+    Raises `ManagerError`. Where this is cancelled, or this process is killed, pip ends.
+    """
+    try:
+        if not (folder / _COMPLETE).exists():
+            await asyncio.to_thread(_create, folder, log, build)
+            for number, install in enumerate(build.recipe.installs, 1):
+                await _install(build, install, folder, number, log)
+            await asyncio.to_thread(_finish, folder)
+        return (folder / _COMPLETE).read_text()
+    except OSError as error:
+        raise ManagerError("site", f"{error.filename or folder}: {error.strerror or error}") from error
+
+
+def _create(folder: Path, log: Path, build: Build) -> None:
+    remove(folder)
+    log.write_text("".join(f"{note}\n" for note in build.recipe.notes))
+    venv.EnvBuilder(symlinks=True).create(folder)
+    lines = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages() if Path(path).is_dir()]
+    (_packages(folder) / _BASE).write_text("\n".join(lines) + "\n")
+    _give(folder, build.account)
+
+
+def _finish(folder: Path) -> None:
+    """Notes that it is complete. From now on it is this process's, whoever has made it: scripts only use it."""
+    if os.geteuid() == 0:
+        _give(folder, Account(0, os.getegid(), ()))
+    brought = hashlib.sha256()
+    for record in sorted(_packages(folder).glob("*.dist-info/RECORD")):
+        brought.update(record.parent.name.encode() + b"\0" + record.read_bytes())
+    (folder / _COMPLETE).write_text(f"sha256:{brought.hexdigest()}")
+    folder.chmod(0o755)
+
+
+async def _install(build: Build, install: Install, folder: Path, number: int, log: Path) -> None:
+    """One call of pip. Raises `ManagerError`."""
+    wheels = [str(build.copied(path)) for path in install.wheels]
+    lines = [*install.requirements, *wheels]
+    lines += [line for kind, path in install.files if kind == "-r" for line in _listed(build.copied(path))]
+    constraints = [line for kind, path in install.files if kind == "-c" for line in _listed(build.copied(path))]
+    if not lines:
+        return
+    arguments = [*install.options]
+    for option, content in (("-r", lines), ("-c", constraints)):
+        if content:
+            file = folder / f"pip-{number}{option}.txt"
+            file.write_text("\n".join(content) + "\n")
+            file.chmod(0o644)
+            arguments += [option, str(file)]
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-P", "-m", "pip", "--python", str(python), "--no-input", "--disable-pip-version-check"]
+    status = await _logged([*pip, "install", *arguments], folder, build.account, log)
+    if status:
+        raise ManagerError("build", f"pip has failed with exit code {status}: see {log}")
+
+
+async def _logged(command: list[str], folder: Path, account: Account | None, log: Path) -> int:
+    """Runs the command with its output in the log; its exit code. It ends with this process."""
+    switch = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
+    here, there = socket.socketpair()
+    with here, log.open("ab", buffering=0) as file:
+        with there:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", keeper.__file__, str(there.fileno()), *command),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=_pip_environment(folder, account),
+                cwd=folder,
+                pass_fds=[there.fileno()],
+                start_new_session=True,
+                **switch,  # type: ignore[arg-type]
+            )
+        assert process.stdout is not None
+        left = LOG_BYTES
+        try:
+            async with asyncio.timeout(BUILD_SECONDS):
+                while data := await process.stdout.read(65536):
+                    file.write(data[: max(left, 0)])
+                    left -= len(data)
+                return await process.wait()
+        except TimeoutError:
+            raise ManagerError("build", f"pip was not done after {BUILD_SECONDS:.0f} s: see {log}") from None
+        finally:
+            here.close()  # the keeper ends all that is left
+            with suppress(ProcessLookupError):
+                if process.returncode is None:
+                    process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+
+def _pip_environment(folder: Path, account: Account | None) -> dict[str, str]:
+    """What pip needs of this process's environment: its own settings, and the way to the network."""
+    names = [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]
+    home = str(folder) if account else os.environ.get("HOME", str(folder))
+    return {name: os.environ[name] for name in names} | {"PATH": os.defpath, "HOME": home, "LC_ALL": "C.UTF-8"}
+
+
+def _listed(path: Path) -> list[str]:
+    """The requirements in a file. Raises `ManagerError` for a line that is none."""
+    if path.stat().st_size > _FILE_BYTES:
+        raise ManagerError("build", f"{path.name}: larger than any file of requirements")
+    found = []
+    for number, line in enumerate(path.read_text(errors="replace").replace("\\\n", " ").splitlines(), 1):
+        bare = line.split(" #", 1)[0].strip()
+        if bare and not bare.startswith("#"):
+            try:
+                found += [kept] if (kept := requirement(bare)) else []
+            except ValueError as error:
+                raise ManagerError("unsupported", f"{path.name}, line {number}: {error}") from error
+    return found
+
+
+def _packages(folder: Path) -> Path:
+    return folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+
+
+def _give(folder: Path, account: Account | None) -> None:
+    """Makes all of it that user's."""
+    if account is None:
+        return
+    for path, folders, files in os.walk(folder):
+        for name in ("", *folders, *files):
+            os.chown(Path(path) / name, account.uid, account.gid, follow_symlinks=False)
+
+
+def _digest(path: Path) -> list[str]:
+    """What is in a file, or in all files of a folder."""
+    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+    found = []
+    for file in files:
+        with file.open("rb") as opened:
+            found.append(f"{file.relative_to(path)} {hashlib.file_digest(opened, 'sha256').hexdigest()}")
+    return found
