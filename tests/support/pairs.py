@@ -4,19 +4,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from swarmlearning.swop.managing import Attempt, Limits, Pair, PairState
-from swarmlearning.swop.process.composing import Contact
+from swarmlearning.swop.process.composing import TOKEN, Contact
 from swarmlearning.swop.process.entering import Part
 from swarmlearning.swop.process.manager import ProcessManager
 from swarmlearning.swop.process.places import PairPlaces, Places
 from swarmlearning.swop.profile import NodeDefinition, Profile
 from swarmlearning.taskfiles.definition import RunSwarm
 
-ATTEMPT = Attempt("taskrunner", 1, 1, "task", "0" * 64)
 OTHER_USER = "54321"
 """A user that owns nothing on the host."""
 SLEEPS = "exec sleep 1000"
@@ -38,6 +37,7 @@ class Site:
 
     def __init__(self, folder: Path, given: Profile, sl: str = SLEEPS) -> None:
         self.folder = folder
+        self.attempt = Attempt("taskrunner", 1, 1, folder.name, "0" * 64)
         self._sl = sl
         self.profile = given
         self.manager = self.anew()
@@ -52,17 +52,27 @@ class Site:
         return await self.ml_ended(index)
 
     async def start(self, task: RunSwarm, index: int = 0, limits: Limits = Limits(), **variables: str) -> None:  # noqa: B008
-        await self.manager.start(ATTEMPT, Pair(self.profile.nodes[index], task, "", "uid", {}, variables, limits))
+        await self.manager.start(self.attempt, Pair(self.profile.nodes[index], task, "", "uid", {}, variables, limits))
 
     async def ml_ended(self, index: int = 0) -> PairState:
-        state = await self.manager.state(ATTEMPT, index)
+        state = await self.manager.state(self.attempt, index)
         assert state is not None
         while state.ml_code is None:
-            state = await self.manager.changed(ATTEMPT, index, state)
+            state = await self.manager.changed(self.attempt, index, state)
         return state
 
+    def marked(self) -> set[int]:
+        """The processes of all pairs of the attempt."""
+        found = set()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                if any(variable.startswith(f"{TOKEN}={self.attempt.key}".encode()) for variable in variables):
+                    found.add(int(folder.name))
+        return found
+
     def output(self, index: int = 0) -> str:
-        return self.manager.logs(ATTEMPT, index).ml.read_text()
+        return self.manager.logs(self.attempt, index).ml.read_text()
 
     def _part(
         self,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.pairs import ATTEMPT, OTHER_USER, Site, shell, site
+from support.pairs import OTHER_USER, Site, shell, site
 from support.tools import needs
 from swarmlearning.swop.managing import Limits, ManagerError, Pair, PairState
 from swarmlearning.swop.process import composing
@@ -24,34 +24,21 @@ def _pair(here: Site, task: RunSwarm | None = None, index: int = 0) -> Pair:
     return Pair(here.profile.nodes[index], task or shell("echo again"), "", "uid", {}, {})
 
 
-def marked() -> set[int]:
-    """The processes of all pairs of the attempt."""
-    found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if any(variable.startswith(f"{composing.TOKEN}={ATTEMPT.key}".encode()) for variable in variables):
-            found.add(int(folder.name))
-    return found
-
-
 async def test_a_pair_runs_and_its_ends_are_told() -> None:
     async with site(sl="mkfifo $SHARED/end; read line <$SHARED/end; exit 4") as here:
         os.mkfifo(here.folder / "go")
-        assert await here.manager.state(ATTEMPT, 0) is None
+        assert await here.manager.state(here.attempt, 0) is None
         await here.start(
             shell(f"read line <{here.folder}/go; echo $GREETING; [ -d /tmp/hpe-swarm ] && exit 3"), GREETING="hello"
         )
-        assert await here.manager.state(ATTEMPT, 0) == PairState(None, None)
+        assert await here.manager.state(here.attempt, 0) == PairState(None, None)
         (here.folder / "go").write_text("\n")
         assert await here.ml_ended() == PairState(None, 3)
-        (here.folder / "process/attempts" / ATTEMPT.key / "0/shared/end").write_text("\n")
-        assert await here.manager.changed(ATTEMPT, 0, PairState(None, 3)) == PairState(4, 3)
+        (here.folder / "process/attempts" / here.attempt.key / "0/shared/end").write_text("\n")
+        assert await here.manager.changed(here.attempt, 0, PairState(None, 3)) == PairState(4, 3)
         assert here.output() == "hello\n"
-        assert await here.manager.attempts() == [ATTEMPT.key]
-        await here.manager.clean(ATTEMPT.key)
+        assert await here.manager.attempts() == [here.attempt.key]
+        await here.manager.clean(here.attempt.key)
         assert await here.manager.attempts() == []
         assert here.output() == "hello\n"  # logs stay
 
@@ -60,7 +47,7 @@ async def test_a_pair_is_started_once() -> None:
     async with site() as here:
         await here.run(shell("echo once"))
         await here.start(shell("echo twice"))
-        await here.anew().start(ATTEMPT, _pair(here))
+        await here.anew().start(here.attempt, _pair(here))
         assert here.output() == "once\n"
 
 
@@ -71,19 +58,19 @@ async def test_stopping_ends_all_that_a_pair_has_started(wait_until_gone: WaitUn
         escape = f"setsid sh -c 'trap \"\" TERM; echo >{ready}; sleep 1000' & sleep 1000"
         await here.start(shell(escape))
         await asyncio.to_thread(ready.read_text)
-        running = marked()
+        running = here.marked()
         assert len(running) >= 4  # SL, the command, its sleep, and what has left its session
-        await here.manager.stop(ATTEMPT, 0)
-        assert not marked()
-        assert await here.manager.state(ATTEMPT, 0) == PairState(128 + signal.SIGTERM, 128 + signal.SIGTERM)
+        await here.manager.stop(here.attempt, 0)
+        assert not here.marked()
+        assert await here.manager.state(here.attempt, 0) == PairState(128 + signal.SIGTERM, 128 + signal.SIGTERM)
         wait_until_gone(running)
 
 
 async def test_what_a_command_leaves_behind_ends_with_it() -> None:
     async with site() as here:
         await here.run(shell("setsid sleep 1000 & exit 0"))
-        await here.manager.stop(ATTEMPT, 0)
-        assert not marked()
+        await here.manager.stop(here.attempt, 0)
+        assert not here.marked()
 
 
 async def test_a_swop_started_again_finds_its_pairs() -> None:
@@ -92,26 +79,26 @@ async def test_a_swop_started_again_finds_its_pairs() -> None:
         await here.start(shell(f"read line <{here.folder}/go; exit 7"))
         other = here.anew()
         await other.check()
-        state = await other.state(ATTEMPT, 0)
+        state = await other.state(here.attempt, 0)
         assert state == PairState(None, None)
         (here.folder / "go").write_text("\n")
-        assert await other.changed(ATTEMPT, 0, state) == PairState(None, 7)
-        await other.stop(ATTEMPT, 0)
-        assert await here.anew().state(ATTEMPT, 0) == PairState(128 + signal.SIGTERM, 7)
+        assert await other.changed(here.attempt, 0, state) == PairState(None, 7)
+        await other.stop(here.attempt, 0)
+        assert await here.anew().state(here.attempt, 0) == PairState(128 + signal.SIGTERM, 7)
 
 
 async def test_a_pair_whose_warden_was_killed_has_ended_and_leaves_nothing(wait_until_gone: WaitUntilGone) -> None:
     async with site() as here:
         await here.start(shell("sleep 1000 & wait"))
-        state = await here.manager.state(ATTEMPT, 0)
+        state = await here.manager.state(here.attempt, 0)
         assert state is not None
-        record = here.folder / "process/attempts" / ATTEMPT.key / "0/ml/warden.json"
-        running = marked()
+        record = here.folder / "process/attempts" / here.attempt.key / "0/ml/warden.json"
+        running = here.marked()
         os.kill(json.loads(record.read_bytes())["pid"], signal.SIGKILL)
-        assert await here.manager.changed(ATTEMPT, 0, state) == PairState(None, KILLED)
-        await here.manager.stop(ATTEMPT, 0)
+        assert await here.manager.changed(here.attempt, 0, state) == PairState(None, KILLED)
+        await here.manager.stop(here.attempt, 0)
         wait_until_gone(running)
-        assert not marked()
+        assert not here.marked()
 
 
 async def test_what_cannot_be_started_is_said_each_time() -> None:
@@ -120,14 +107,14 @@ async def test_what_cannot_be_started_is_said_each_time() -> None:
             with pytest.raises(ManagerError, match="command '/no/such/program': No such file") as caught:
                 await here.start(shell("")._replace(entrypoint="/no/such/program"))
             assert caught.value.reason == "no-start"
-        assert not marked()
+        assert not here.marked()
 
 
 async def test_output_without_end_fills_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composing, "LOG_BYTES", 200_000)
     async with site() as here:
         await here.run(shell(f"i=0; while [ $i -lt 20000 ]; do echo {'0' * 40}; i=$((i+1)); done; echo end"))
-        logs = list(here.manager.logs(ATTEMPT, 0).ml.parent.glob("0-ml.log*"))
+        logs = list(here.manager.logs(here.attempt, 0).ml.parent.glob("0-ml.log*"))
         assert 100_000 < sum(log.stat().st_size for log in logs) <= 200_000
         assert here.output().endswith("end\n")
 
@@ -139,7 +126,7 @@ async def test_two_pairs_see_their_own_folder_at_the_place_that_clients_look_at(
     async with site(NodeDefinition(0), NodeDefinition(1), sl="echo $SHARED >$SHARED/whose; exec sleep 1000") as here:
         wait = "while ! [ -s /tmp/hpe-swarm/whose ]; do sleep 0.02; done"
         look = f"{wait}; cat /tmp/hpe-swarm/whose; touch /tmp/mine; ls /tmp/*mine"
-        shared = [here.folder / "process/attempts" / ATTEMPT.key / index / "shared" for index in ("0", "1")]
+        shared = [here.folder / "process/attempts" / here.attempt.key / index / "shared" for index in ("0", "1")]
         for index in (0, 1):
             await here.start(shell(f"{look}; echo $SWARM_CHANNEL; echo $SL_REQUEST_CHANNEL"), index)
         for index in (0, 1):
@@ -148,7 +135,7 @@ async def test_two_pairs_see_their_own_folder_at_the_place_that_clients_look_at(
                 str(shared[index]),
                 "/tmp/mine",
                 "/tmp/hpe-swarm/ml.sock",
-                f"/tmp/hpe-swarm/group.{index}.{ATTEMPT.key}.request.pipe",
+                f"/tmp/hpe-swarm/group.{index}.{here.attempt.key}.request.pipe",
             ]
         assert not Path("/tmp/mine").exists()
 
@@ -200,11 +187,11 @@ async def test_a_host_without_mount_namespaces_runs_one_pair_and_refuses_the_nex
             with pytest.raises(ManagerError, match="another pair uses /tmp/hpe-swarm") as caught:
                 await here.start(shell(""), 1)
             assert caught.value.reason == "unsupported"
-            await here.manager.stop(ATTEMPT, 0)
+            await here.manager.stop(here.attempt, 0)
             await here.run(shell("echo now"), 1)
             elsewhere = shell("", shared_content=(SharedContent("/etc", "/data", "BIND"),))
             with pytest.raises(ManagerError, match="/etc cannot appear at /data"):
-                await here.manager.start(ATTEMPT._replace(attempt=2), _pair(here, elsewhere))
+                await here.manager.start(here.attempt._replace(attempt=2), _pair(here, elsewhere))
         finally:
             if not existed:
                 Path(composing.SHARED).rmdir()
@@ -226,7 +213,7 @@ async def test_the_script_runs_as_another_user_that_shares_a_group_with_its_sl(t
             "echo from ML >/tmp/hpe-swarm/other; rm -f /tmp/hpe-swarm/file"
         )
         await here.run(shell(script))
-        shared = here.folder / "process/attempts" / ATTEMPT.key / "0/shared"
+        shared = here.folder / "process/attempts" / here.attempt.key / "0/shared"
         uid, groups, said, *errors = here.output().splitlines()
         assert (uid, said) == (OTHER_USER, "from SL")
         assert set(groups.split()) == {OTHER_USER, "77", str(shared.stat().st_gid)}
