@@ -47,7 +47,10 @@ _PYTHON: Final = re.compile(r"(?:/\S*/)?python3?(?:\.\d+)?")
 _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[^\]]*\])?\s*(?:[<>=!~(;].*)?")
 _URL: Final = re.compile(r"https?://\S+")
 _NAMED_URL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[^\]]*\])?\s*@\s*https?://\S+")
-_OWN: Final = re.compile(r"swarmlearning([-_]client)?(?![A-Za-z0-9])", re.IGNORECASE)
+_OWN: Final = re.compile(
+    r"swarmlearning(?:[-_.]client)?(?:(?![A-Za-z0-9._-]).*|[-_](?:\d|py\d).*\.(?:whl|tar\.gz))", re.IGNORECASE
+)
+"""Requirements by name, and file names, of this client and of the original's."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,17 @@ def requirement(line: str) -> str | None:
     Raises `ValueError` for what is neither a requirement by name nor a URL.
     """
     bare = line.split(" --hash", 1)[0].strip()
-    if _OWN.match(PurePosixPath(bare.partition("?")[0]).name if "/" in bare and "@" not in bare else bare):
+    if _is_own(bare):
         return None
     if not any(pattern.fullmatch(bare) for pattern in (_REQUIREMENT, _URL, _NAMED_URL)):
         raise ValueError(f"{bare!r} is neither a package's name nor an http(s) URL")
     return line
+
+
+def _is_own(word: str) -> bool:
+    """Whether this names the client, which every environment has: as a package, by the file of a wheel, or by a URL."""
+    name = word.partition("@")[0].strip() if _NAMED_URL.fullmatch(word) else PurePosixPath(word).name
+    return bool(_OWN.fullmatch(name))
 
 
 class _Unsuitable(Exception):
@@ -160,8 +169,7 @@ class _Reader:
     def _env(self, rest: str) -> None:
         words = shlex.split(rest)
         if words and "=" not in words[0]:
-            name, _, value = rest.partition(" ")
-            words = [f"{name}={value.strip()}"]
+            words = ["=".join(rest.split(maxsplit=1))]
         for word in words:
             name, equals, value = word.partition("=")
             if not equals or not name:
@@ -226,9 +234,9 @@ class _Reader:
             install.options += [option, value]
 
     def _requirement(self, install: Install, word: str) -> None:
-        if _OWN.match(PurePosixPath(word).name):
+        if _is_own(word):
             self.recipe.notes.append(f"{word}: this release's client is in every environment")
-        elif word.endswith(".whl") and not _URL.fullmatch(word):
+        elif word.endswith(".whl") and "://" not in word:
             install.wheels.append(str(self._folder / word))
         else:
             try:
@@ -250,7 +258,9 @@ def _commands(text: str) -> list[list[str]]:
             commands[-1].append(word)
     if any("$" in word or "`" in word for word in words):
         raise _Unsuitable("variables are not replaced in an environment: write the value itself")
-    return [command for command in commands if command]
+    if not all(commands):
+        raise _Unsuitable("a command is missing")
+    return commands
 
 
 def _shell_words(text: str) -> list[str]:
