@@ -100,7 +100,9 @@ class Value:
         """A decimal number within these bounds."""
         text = self.node.text if isinstance(self.node, Scalar) else ""
         number = float(text) if _NUMBER.fullmatch(text) else math.nan
-        return number if least <= number <= most else self._expected(f"a number from {least:g} to {most:g}", least)
+        return (
+            number if least <= number <= most else self._expected(f"a number from {least:.10g} to {most:.10g}", least)
+        )
 
     def boolean(self) -> bool:
         """True or false in any spelling of YAML 1.1."""
@@ -139,20 +141,27 @@ class Value:
         if not isinstance(self.node, Mapping):
             self._expected(f"a mapping with {_listed(required or optional)}", None)
             return Fields({}, self)
-        known, found = (*required, *optional), dict[str, Value]()
+        known, found, meant = (*required, *optional), dict[str, Value](), set[str | None]()
         for key, node in self.node.entries:
             name = (spelled or {}).get(key.text, key.text)
             value = self._inner(key.text, node)
             if name not in known:
-                value.faults.add(key.mark, value.field, f"unknown key{_meant(key.text, known)}")
+                meant.add(near := _nearest(key.text, known))
+                hint = f"did you mean {near}?" if near else f"the known ones are {_listed(known)}"
+                self.faults.add(key.mark, value.field, f"unknown key; {hint}")
             elif name in found:
-                value.faults.add(key.mark, value.field, f"{name} is already there in another spelling")
+                self.faults.add(key.mark, value.field, f"{name} is there already in another spelling")
             else:
                 found[name] = value
         for name in required:
-            if name not in found:
-                self.faults.add(self.node.mark, key_field(self.field, name), "the key is missing")
+            if name not in found and name not in meant:
+                self.lacks(name)
         return Fields(found, self)
+
+    def lacks(self, name: str) -> None:
+        """Notes that this mapping has no such key."""
+        if self.node is not None:
+            self.faults.add(self.node.mark, key_field(self.field, name), "the key is missing")
 
     def part(self, text: str) -> "Value":
         """A part of this text as a value of the same field."""
@@ -190,7 +199,7 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_KEYS_NAMED]) + (", ..." if len(names) > _KEYS_NAMED else "")
 
 
-def _meant(key: str, known: tuple[str, ...]) -> str:
+def _nearest(key: str, known: tuple[str, ...]) -> str | None:
     by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(key.lower(), by_lower, 1, 0.7)
-    return f"; did you mean {by_lower[near[0]]}?" if near else f"; known are {_listed(known)}"
+    near = difflib.get_close_matches(key.lower(), by_lower, 1, 0.6)
+    return by_lower[near[0]] if near else None

@@ -71,10 +71,10 @@ def _profile(root: Value) -> Profile:
     fields = root.fields(_TOP, _TOP_OPTIONAL)
     api = _locator(fields["apisrv"], ("host", "service"), ("port",))
     license_server = _locator(fields["apls"], ("host",), ("port",))
-    hang = fields["hangSeconds"].optional(lambda value: value.number(1, 1e7))
+    hang = fields["hangSeconds"].optional(lambda value: value.number(1, 1_000_000))
     manager = _manager(fields["resourcemgr"])
-    if manager == "DOCKER" and fields["network"].node is None:
-        root.fault("the key network is missing: the network of the containers")
+    if manager == "DOCKER" and "network" not in fields.found:
+        root.lacks("network")
     return Profile(
         group=_matching(fields["groupname"], _GROUP, "a name of letters, digits, '_', '.' and '-'"),
         taskrunner=filled(fields["taskrunner"]),
@@ -196,7 +196,7 @@ def _merged(value: Value, known: tuple[str, ...]) -> Fields:
         fields = item.fields((), known)
         for key in fields:
             if key in found:
-                fields[key].fault("the option is already there")
+                fields[key].fault("the option is there already")
             found[key] = fields[key]
     return Fields(found, value)
 

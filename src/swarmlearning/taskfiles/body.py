@@ -66,7 +66,7 @@ def make_user_container(value: Value) -> MakeUserContainer:
     fields = value.fields(("BuildType", "BuildSteps"), ("BuildContext",))
     if fields["BuildType"].choice(_BUILD_TYPES) == "REMOTE":
         fields["BuildType"].fault("REMOTE builds do not exist; use INLINE")
-    steps = tuple(item.text() for item in fields["BuildSteps"].items(1, BUILD_STEPS))
+    steps = tuple(filled(item) for item in fields["BuildSteps"].items(1, BUILD_STEPS))
     return MakeUserContainer(steps, fields["BuildContext"].optional(lambda name: volume(name, 3, 160)))
 
 

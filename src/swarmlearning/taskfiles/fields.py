@@ -23,9 +23,9 @@ def filled(value: Value, least: int = 1, most: int = 160) -> str:
     return text if _is_filled(value, text) else ""
 
 
-def absolute_path(value: Value, least: int = 2, most: int = PATH_LENGTH) -> str:
+def absolute_path(value: Value, most: int = PATH_LENGTH) -> str:
     """A normalised absolute path without `..`."""
-    text = filled(value, least, most)
+    text = filled(value, 1, most)
     path = posixpath.normpath(f"/{text.lstrip('/')}")
     if text and not text.startswith("/"):
         value.fault(f"expected an absolute path, found {text!r}")
@@ -78,7 +78,7 @@ def _pairs(value: Value, what: str, names: re.Pattern[str] | None) -> list[tuple
         if names is not None and names.fullmatch(name) is None:
             entry.fault(f"{name[:60]!r} cannot name a variable: letters, digits and '_' only, no digit first")
         if name in seen:
-            entry.fault(f"the {what} {name[:60]} is already there")
+            entry.fault(f"the {what} {name[:60]} is there already")
         seen.add(name)
         if not entry.is_null:
             text = entry.text(0, ENVIRONMENT_VALUE, lines=True)
@@ -94,6 +94,9 @@ def _entries(value: Value, what: str) -> list[tuple[str, Value]]:
         return []
     if value.is_mapping:
         return value.entries()
+    if not value.is_list:
+        value.fault(f"expected a list or a mapping of {what}s")
+        return []
     found: list[tuple[str, Value]] = []
     for item in value.items():
         if item.is_mapping:
@@ -106,11 +109,11 @@ def _entries(value: Value, what: str) -> list[tuple[str, Value]]:
 
 
 def _assignment(item: Value, what: str) -> tuple[str, Value]:
-    text = item.text(1, ENVIRONMENT_VALUE)
-    name, equals, _ = text.partition("=")
-    if not equals and what == "variable":
-        item.fault(f"expected one {what}, as NAME: value, found {text[:40]!r}; a blank is due after the colon")
-    return name, item.part(text.partition("=")[2] if equals else "")
+    name, equals, value = item.text(1, ENVIRONMENT_VALUE).partition("=")
+    if equals or what == "label":
+        return name, item.part(value)
+    item.fault(f"expected one {what}, as NAME: value, found {name[:40]!r}; a blank is due after the colon")
+    return "_", item.part("")
 
 
 def _is_filled(value: Value, text: str) -> bool:
