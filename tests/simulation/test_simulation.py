@@ -108,6 +108,13 @@ def isolate_for_one_that_leaves(swarm: Swarm, site: Site) -> None:
     swarm.clock.after(1.0, lambda: strike(swarm, leave, site, 3.0))
 
 
+def test_a_swarm_is_not_expected_to_have_the_models_of_adversarial_members_though_nothing_else_happens() -> None:
+    with signatures_unchecked():
+        swarm = random_swarm(70005524)
+        assert swarm.intruders
+        assert swarm.run() == "complete"
+
+
 def test_sites_that_have_not_joined_by_the_end_of_a_training_are_not_expected_to_settle_it() -> None:
     with signatures_unchecked():
         swarm = random_swarm(2)
