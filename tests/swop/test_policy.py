@@ -1,13 +1,16 @@
 """The site's policy: what runs, what waits, and why."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmlearning.choices import TaskType
+from swarmlearning.ledger.contracts.tasks import digest_of
 from swarmlearning.swop.policy import (
     OWN,
     Facts,
@@ -30,6 +33,7 @@ from swarmlearning.taskfiles.definition import (
     RunSwarm,
     SharedContent,
 )
+from swarmlearning.taskfiles.lines import body_lines
 
 ALICE = Signer("hospital-a", "CN=OPERATOR-alice")
 BOB = Signer("hospital-b", "CN=OPERATOR-bob")
@@ -228,6 +232,34 @@ def test_any_change_asks_again() -> None:
     assert all(approval_digest(each, resolve) != digest for each in changed)
     assert approval_digest(asked, lambda path: f"/elsewhere{path}") != digest
     assert approval_digest(asked._replace(assigner=BOB), resolve) == digest
+
+
+def test_a_build_step_that_differs_by_one_byte_asks_again() -> None:
+    def asked(step: str) -> Facts:
+        build = MakeUserContainer(("FROM python", step))
+        first = digest_of("MAKE_USER_CONTAINER", "env", body_lines(build), "")
+        last = digest_of("RUN_SWARM", "run", body_lines(run()), first)
+        chain = (Link("build", "MAKE_USER_CONTAINER", first, BOB, build), Link("run", "RUN_SWARM", last, BOB, run()))
+        return facts()._replace(chain=chain)
+
+    approved = frozenset({judge(Policy(), asked("RUN pip install numpy"), resolve).digest})
+    assert judge(Policy(), asked("RUN pip install numpy")._replace(approved=approved), resolve).says == "run"
+    assert judge(Policy(), asked("RUN pip install mumpy")._replace(approved=approved), resolve).says == "wait"
+
+
+def test_links_on_disk_are_followed(tmp_path: Path) -> None:
+    root, secret = tmp_path / "root", tmp_path / "secret"
+    (root / "model").mkdir(parents=True)
+    secret.mkdir()
+    (root / "out").symlink_to(secret)
+    (root / "in").symlink_to(root / "model")
+    (tmp_path / "other").symlink_to(root)
+    policy = Policy(mount_roots=(str(tmp_path / "other"),))
+    verdicts = {
+        name: judge(policy, facts(run(bind(str(root / name)))), os.path.realpath).says
+        for name in ("model", "in", "out", "out/deeper", "missing")
+    }
+    assert verdicts == {"model": "run", "in": "run", "out": "wait", "out/deeper": "wait", "missing": "run"}
 
 
 def test_listed_digests_run_or_never_run() -> None:

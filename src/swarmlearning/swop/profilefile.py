@@ -79,7 +79,7 @@ def _profile(root: Value) -> Profile:
         group=_matching(fields["groupname"], _GROUP, "a name of letters, digits, '_', '.' and '-'"),
         taskrunner=filled(fields["taskrunner"]),
         manager=manager,
-        network=fields["network"].optional(filled) or "",
+        network=filled(fields["network"]) if manager == "DOCKER" else fields["network"].optional(filled) or "",
         nodes=_nodes(fields["nodes"]),
         api_host=api.host,
         api_port=api.port,

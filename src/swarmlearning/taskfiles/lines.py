@@ -18,6 +18,8 @@ from swarmlearning.taskfiles.definition import (
 )
 
 WIDTH = 79
+MOST_LINES = 512
+"""What the ledger keeps of one task."""
 
 _BARE = re.compile(r"[A-Za-z0-9/_][A-Za-z0-9/_.@+=-]*(?: [A-Za-z0-9/_.@+=-]+)*")
 """Texts that need no quotes; whatever else YAML would make of them, readers take them as texts."""

@@ -6,7 +6,7 @@ from swarmlearning.documents.reading import Value, read
 from swarmlearning.taskfiles.body import TASK_TYPES, body
 from swarmlearning.taskfiles.definition import Credentials, Definition, PullImage, TaskType
 from swarmlearning.taskfiles.fields import filled
-from swarmlearning.taskfiles.lines import body_lines
+from swarmlearning.taskfiles.lines import MOST_LINES, body_lines
 
 
 class TaskFile(NamedTuple):
@@ -39,6 +39,9 @@ def _task(root: Value) -> TaskFile:
     fields = root.fields(("Name", "TaskType", "Author", "Prereq", "Outcome", "Body"))
     task_type = fields["TaskType"].choice(TASK_TYPES)
     what = body(task_type, fields["Body"])
+    lines = body_lines(what)
+    if len(lines) > MOST_LINES:
+        fields["Body"].fault(f"it takes {len(lines)} lines on the ledger, which keeps {MOST_LINES} at most; shorten it")
     return TaskFile(
         filled(fields["Name"]),
         task_type,
@@ -46,7 +49,7 @@ def _task(root: Value) -> TaskFile:
         filled(fields["Prereq"]),
         filled(fields["Outcome"]),
         what,
-        body_lines(what),
+        lines,
         _warnings(what),
     )
 
