@@ -19,6 +19,10 @@ class Instruction(NamedTuple):
     name: str
     arguments: str
 
+    @property
+    def text(self) -> str:
+        return f"{self.name} {self.arguments}".rstrip()
+
 
 def instructions(steps: Sequence[str]) -> tuple[Instruction, ...]:
     """Returns the instructions of these steps, without comments and blank lines.

@@ -7,12 +7,13 @@ reads. Instructions that only describe a container are noted and have no effect;
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
 from swarmlearning.swop.managing import ManagerError
+from swarmlearning.taskfiles.dockerfile import instructions
 
 _WITHOUT_EFFECT: Final = frozenset(
     {
@@ -85,16 +86,14 @@ class Recipe:
 def read_steps(steps: Sequence[str]) -> Recipe:
     """The recipe that these Dockerfile lines are. Raises `ManagerError` for what no environment can do."""
     reader = _Reader()
-    for number, line in _joined(steps):
-        instruction, _, rest = line.partition(" ")
+    for each in instructions(steps):
+        place = f"BuildSteps, line {each.step + 1}, {each.text!r}"
         try:
-            reader.take(instruction.upper(), rest.strip())
+            reader.take(each.name, each.arguments)
         except _Unsuitable as error:
-            raise ManagerError("unsupported", f"BuildSteps, line {number}, {line!r}: {error}") from error
+            raise ManagerError("unsupported", f"{place}: {error}") from error
         except ValueError as error:
-            raise ManagerError(
-                "unsupported", f"BuildSteps, line {number}, {line!r}: cannot be read ({error})"
-            ) from error
+            raise ManagerError("unsupported", f"{place}: cannot be read ({error})") from error
     return reader.recipe
 
 
@@ -119,23 +118,6 @@ def _is_own(word: str) -> bool:
 
 class _Unsuitable(Exception):
     """A line that an environment cannot carry out."""
-
-
-def _joined(steps: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """The lines, continued ones as one, with the number of their first; without comments and empty ones."""
-    begun, text = 0, ""
-    for number, step in enumerate(steps, 1):
-        line = step.strip()
-        if not line or line.startswith("#"):
-            continue
-        begun = begun or number
-        if line.endswith("\\"):
-            text += line[:-1] + " "
-            continue
-        yield begun, text + line
-        begun, text = 0, ""
-    if text:
-        yield begun, text.strip()
 
 
 class _Reader:
