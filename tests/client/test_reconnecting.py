@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,21 @@ def test_parameters_written_while_the_sl_restarts_are_sent_to_the_new_one(
         assert session.sync(tensors, lambda path: Evaluation(None, None, 0, 0)) == (1, False)
         session.kill(True, "the test has ended")
     assert [tuple(arrays["w"]) for arrays in sl.models] == [(3,) * 6]
+
+
+def test_an_sl_that_is_started_after_its_script_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "channel.sock"
+    with pytest.raises(SwarmError, match="no SL node answers"):
+        Session(path, OPEN, print)
+    with ExitStack() as started:
+        sls: list[FakeSL] = []
+
+        def start() -> None:
+            if not sls:
+                sls.append(started.enter_context(FakeSL(tmp_path)))
+
+        Session(path, OPEN, print, on_idle=start, start_seconds=60).kill(True, "the test has ended")
+        assert sls
 
 
 def test_a_parameter_file_that_is_removed_while_it_is_written_is_written_again(

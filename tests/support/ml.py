@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from swarmlearning.channel.messages import Fixed, Open, TensorSpec
-from swarmlearning.client import handover
+from swarmlearning.client import environment, handover
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.session import Evaluation, Session
 from swarmlearning.tensors.file import Array, Tensor, read, write
@@ -41,7 +41,8 @@ def main() -> None:
         return Evaluation(float(np.abs(model["layer.weight"]).mean()), None, 0, options.rounds)
 
     request = _request(options, tensors())
-    swarm = Session(Path(os.environ["SWARM_CHANNEL"]), request, on_waiting=print)
+    start = environment.seconds(environment.START)
+    swarm = Session(Path(os.environ["SWARM_CHANNEL"]), request, on_waiting=print, start_seconds=start)
     while steps < options.rounds:
         if steps == options.interrupt_at:
             swarm.kill(ok=False, message="KeyboardInterrupt")

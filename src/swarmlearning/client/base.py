@@ -63,7 +63,8 @@ class SwarmCallbackBase(ABC):
 
     Environment: `SWARM_CHANNEL` is the path of the SL node's Unix socket (`swarm run` and `swarm sl` set it);
     `SWARM_LOOPBACK=True` trains without a swarm: parameters are checked, nothing else happens;
-    `SWARM_RECONNECT_SECONDS` is how long an SL node that went away is waited for (600; 0: not at all).
+    `SWARM_START_SECONDS` is how long an SL node that is not there yet is waited for (0; a SWOP sets it),
+    `SWARM_RECONNECT_SECONDS` one that went away (600; 0: not at all).
 
     Every method raises `SwarmError` when training cannot go on. One training session: after
     `on_train_end` the callback is used up.
@@ -213,8 +214,8 @@ class SwarmCallbackBase(ABC):
         if not channel:
             raise SwarmError(f"environment variable {environment.CHANNEL} is not set. {HOW_TO_START}")
         request = msgspec.structs.replace(request, fixed=self._fixed())
-        patience = environment.seconds(environment.RECONNECT, RECONNECT_SECONDS)
-        return Session(Path(channel), request, self.logger.info, patience, on_idle)
+        patience = environment.patience(RECONNECT_SECONDS)
+        return Session(Path(channel), request, self.logger.info, patience.reconnect, on_idle, patience.start)
 
     def _batches(self, batch: Any) -> int:
         """Returns the number of batches done since the last call of the hook."""

@@ -2,12 +2,13 @@
 
 import math
 import os
-from typing import Final
+from typing import Final, NamedTuple
 
 from swarmlearning.client.errors import SwarmError
 
 CHANNEL: Final = "SWARM_CHANNEL"
 LOOPBACK: Final = "SWARM_LOOPBACK"
+START: Final = "SWARM_START_SECONDS"
 RECONNECT: Final = "SWARM_RECONNECT_SECONDS"
 RANKS: Final = "SWARM_RANK_SECONDS"
 
@@ -17,7 +18,22 @@ def loopback() -> bool:
     return os.getenv(LOOPBACK, "").lower() == "true"
 
 
-def seconds(variable: str, default: float) -> float:
+class Patience(NamedTuple):
+    """Seconds for which an SL node is waited for that is not there yet, and one that went away."""
+
+    start: float
+    reconnect: float
+
+
+def patience(reconnect: float) -> Patience:
+    """Returns what the environment demands; `reconnect` is the default for an SL node that went away.
+
+    Raises `SwarmError`.
+    """
+    return Patience(seconds(START), seconds(RECONNECT, reconnect))
+
+
+def seconds(variable: str, default: float = 0.0) -> float:
     """Returns the number of seconds, 0 or more, in the variable. Raises `SwarmError` for anything else."""
     given = os.getenv(variable)
     if not given:

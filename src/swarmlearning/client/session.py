@@ -51,6 +51,7 @@ from swarmlearning.tensors.file import Tensor
 PROGRESS_INTERVAL = 1.0  # seconds between two reports of progress
 RECONNECT_SECONDS = 600.0  # how long an SL that went away is waited for
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two attempts to reach it
+LONGEST_START_PAUSE = 0.2  # the same while it is being started
 
 HOW_TO_START = (
     "Start the script with `swarm run -n N -- python train.py`, or beside a node with "
@@ -112,11 +113,13 @@ class Session:
         on_waiting: OnWaiting,
         reconnect_seconds: float = RECONNECT_SECONDS,
         on_idle: OnIdle = lambda: None,
+        start_seconds: float = 0.0,
     ) -> None:
         """Connects to the SL's socket at `address` and opens the session. `on_waiting` gets lines for the log.
 
-        An SL that goes away later is waited for up to `reconnect_seconds`; with 0 that ends the session. `on_idle` is
-        called about once a second while the SL is waited for; what it raises ends the session.
+        An SL that has not been started yet is waited for up to `start_seconds`, one that goes away later up to
+        `reconnect_seconds`; with 0 that ends the session. `on_idle` is called at least about once a second while the SL
+        is waited for; what it raises ends the session.
         """
         self._address = address
         self._request = request
@@ -132,7 +135,7 @@ class Session:
         self._last_progress = -math.inf
         self._give_up_at: float | None = None  # while an SL that went away is waited for
         try:
-            self._connect()
+            self._connect_first(start_seconds)
         except ConnectionRefusedError as error:
             raise SwarmError(f"the SL node at SWARM_CHANNEL={address} has ended. {ONE_TRAINING}") from error
         except OSError as error:
@@ -296,6 +299,19 @@ class Session:
         if self._connection is None:
             raise ConnectionError("it closed the connection")
         return self._connection
+
+    def _connect_first(self, seconds: float) -> None:
+        """Connects to an SL that may be starting just now. Raises `OSError` when it is not there within `seconds`."""
+        give_up_at, pauses = monotonic() + seconds, Pauses(FIRST_PAUSE, LONGEST_START_PAUSE)
+        while True:
+            try:
+                self._connect()
+                return
+            except (FileNotFoundError, ConnectionRefusedError):
+                if (left := give_up_at - monotonic()) <= 0:
+                    raise
+            sleep(min(pauses.next(), left))
+            self._on_idle()
 
     def _connect(self) -> None:
         """Connects and requests the session; `_reopen` and `_is_open` receive the answer."""

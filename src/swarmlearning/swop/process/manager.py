@@ -254,6 +254,7 @@ class ProcessManager:
         variables = {
             composing.TOKEN: composing.token(attempt, node.index),
             "SWARM_CHANNEL": f"{composing.SHARED}/ml.sock",
+            "SWARM_START_SECONDS": "600",
             **composing.channels(self._profile.group, attempt, node.index, composing.SHARED),
         }
         part = composing.ml_part(pair, environment, own, variables, account)
