@@ -105,14 +105,14 @@ def test_a_value_is_read(reader: Callable[[Value], object], document: str, expec
         (words, "[a, [b]]", "file:1:5: [1]: expected text, found a list"),
         (fields, "a", "file:1:1: expected a mapping with name, size, found 'a'"),
         (fields, "{name: a}", "file:1:1: size: the key is missing"),
-        (fields, "{name: a, size: 1, sz: 2}", "file:1:20: sz: size is there already in another spelling"),
+        (fields, "{name: a, size: 1, sz: 2}", "file:1:20: sz: size is already there in another spelling"),
         (fields, "{name: a, sise: 1}", "file:1:11: sise: unknown key; did you mean size?"),
-        (fields, "{name: a, size: 1, xyz: 2}", "file:1:20: xyz: unknown key; the known ones are name, size, note"),
+        (fields, "{name: a, size: 1, xyz: 2}", "file:1:20: xyz: unknown key; known keys are name, size, note"),
         (fields, "{name: a, size: x}", "file:1:17: size: expected a whole number from 0 to 9, found 'x'"),
         (
             fields,
             '{name: a, size: 1, "\\e[0m": 2}',
-            "file:1:20: '\\x1b[0m': unknown key; the known ones are name, size",
+            "file:1:20: '\\x1b[0m': unknown key; known keys are name, size",
         ),
         (Value.entries, "[]", "file:1:1: expected a mapping, found an empty list"),
     ],
@@ -131,7 +131,7 @@ def test_all_faults_of_a_file_are_said_in_its_order() -> None:
         "a/file.yaml:1:1: name: the key is missing",
         "a/file.yaml:1:7: note: expected text, found an empty list",
         "a/file.yaml:2:7: size: expected a whole number from 0 to 9, found 'x'",
-        "a/file.yaml:3:1: size: the key is there already, in line 2",
+        "a/file.yaml:3:1: size: duplicate key, already in line 2",
         "a/file.yaml:4:1: other: unknown key; did you mean note?",
     ]
 

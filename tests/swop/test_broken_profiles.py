@@ -105,11 +105,11 @@ CHANGES: list[tuple[str, str]] = [
     ("network: swarm-net\n -> ", "1:1: network: the key is missing"),
     (
         "network: swarm-net -> network: <SWARM-NETWORK>",
-        "8:10: network: the placeholder <SWARM-NETWORK> stands there still; put the value for your site in",
+        "8:10: network: the placeholder <SWARM-NETWORK> has not been replaced; put your site's value there",
     ),
     (
         "host: licenses.example.org -> host: <LICENSE-SERVER-ADDRESS>",
-        "11:11: apls.locator.host: the placeholder <LICENSE-SERVER-ADDRESS> stands there still; put the",
+        "11:11: apls.locator.host: the placeholder <LICENSE-SERVER-ADDRESS> has not been replaced; put your",
     ),
     ("port: 5814 -> port: x", "12:11: apls.locator.port: expected a whole number from 1 to 65535, found 'x'"),
     ("    host: sn1.example.org\n -> ", "15:5: apisrv.locator.host: the key is missing"),
@@ -139,7 +139,7 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "  - SL_LOG_LEVEL: INFO ->   - SL_LOG_LEVEL: INFO\n  - SL_LOG_LEVEL: DEBUG",
-        "20:19: envvars[1].SL_LOG_LEVEL: the variable SL_LOG_LEVEL is there already",
+        "20:19: envvars[1].SL_LOG_LEVEL: the variable SL_LOG_LEVEL is already there",
     ),
     (
         "- SL_LOG_LEVEL: INFO -> - SL LOG: INFO",
@@ -147,14 +147,14 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "- SL_LOG_LEVEL: INFO -> - SL_LOG_LEVEL: <LEVEL>",
-        "19:19: envvars[0].SL_LOG_LEVEL: the placeholder <LEVEL> stands there still; put the value for your",
+        "19:19: envvars[0].SL_LOG_LEVEL: the placeholder <LEVEL> has not been replaced; put your site's",
     ),
     ("- SL_LOG_LEVEL: INFO -> - null", "19:5: envvars[0]: expected one variable, as NAME: value"),
     ("dns: [10.0.0.2] -> dns: [dns.example.org]", "20:7: dns[0]: expected an IP address, found 'dns.example.org'"),
     ("dns: [10.0.0.2] -> dns: 10.0.0.2", "20:6: dns: expected a list, found '10.0.0.2'"),
     (
         "dns: [10.0.0.2] -> dns: [<Bind9-IP>]",
-        "20:7: dns[0]: the placeholder <Bind9-IP> stands there still; put the value for your site in its",
+        "20:7: dns[0]: the placeholder <Bind9-IP> has not been replaced; put your site's value there",
     ),
     ("hangSeconds: 60 -> hangSeconds: soon", "21:14: hangSeconds: expected a number from 1 to 1000000, found 'soon'"),
     ("hangSeconds: 60 -> hangSeconds: 0", "21:14: hangSeconds: expected a number from 1 to 1000000, found '0'"),
@@ -168,7 +168,7 @@ CHANGES: list[tuple[str, str]] = [
     ("idx: 0 -> idx: -1", "26:12: nodes[0].slnodedef.idx: expected a whole number from 0 to 9999, found '-1'"),
     ("idx: 0 -> idx: first", "26:12: nodes[0].slnodedef.idx: expected a whole number from 0 to 9999, found 'first'"),
     ("idx: 0 -> idx: 0.5", "26:12: nodes[0].slnodedef.idx: expected a whole number from 0 to 9999, found '0.5'"),
-    ("idx: 1 -> idx: 0", "57:12: nodes[1].slnodedef.idx: another node has the idx 0 already"),
+    ("idx: 1 -> idx: 0", "57:12: nodes[1].slnodedef.idx: another node already has the idx 0"),
     ("      idx: 0\n -> ", "26:7: nodes[0].slnodedef.idx: the key is missing"),
     ("      identity: []\n -> ", "57:7: nodes[1].slnodedef.identity: the key is missing"),
     ("identity: [] -> identity: text", "58:17: nodes[1].slnodedef.identity: expected a mapping, found 'text'"),
@@ -198,7 +198,7 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "src: /srv/certs/key.pem -> src: <PROJECT-CERTS>/key.pem",
-        "31:18: nodes[0].slnodedef.identity[0].attribute.src: the placeholder <PROJECT-CERTS> stands there",
+        "31:18: nodes[0].slnodedef.identity[0].attribute.src: the placeholder <PROJECT-CERTS> has not been",
     ),
     (
         "src: /srv/certs/key.pem -> " + "src: /" + "s" * 240,
@@ -219,11 +219,11 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "subPath: null -> subPath: a\n            subpath: b",
-        "34:13: nodes[0].slnodedef.identity[0].attribute.subpath: subPath is there already in another",
+        "34:13: nodes[0].slnodedef.identity[0].attribute.subpath: subPath is already there in another",
     ),
     (
         "subPath: null -> subPath: null\n        - attribute: {aType: KEY, mType: VOLUME, src: certs, tgt: /b}",
-        "34:30: nodes[0].slnodedef.identity[1].attribute.aType: there is a KEY already",
+        "34:30: nodes[0].slnodedef.identity[1].attribute.aType: there is already a KEY",
     ),
     (
         "subPath: null -> subPaths: null",
@@ -257,7 +257,7 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "src: /srv/data -> src: <CURRENT-PATH>/data",
-        "39:14: nodes[0].slnodedef.privatedata.src: the placeholder <CURRENT-PATH> stands there still; put",
+        "39:14: nodes[0].slnodedef.privatedata.src: the placeholder <CURRENT-PATH> has not been replaced;",
     ),
     (
         "        mType: BIND\n      slenv ->       slenv",
@@ -265,7 +265,7 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "slenvvars: null\n      sl -> slenvvars: [A : B, A : C]\n      sl",
-        "41:30: nodes[0].slnodedef.slenvvars[1].A: the variable A is there already",
+        "41:30: nodes[0].slnodedef.slenvvars[1].A: the variable A is already there",
     ),
     (
         "slenvvars: null\n      sl -> slenvvars: [A : [B]]\n      sl",
@@ -281,7 +281,7 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "sllabels: {team: radiology} -> sllabels: [team: a, team: b]",
-        "42:33: nodes[0].slnodedef.sllabels[1].team: the label team is there already",
+        "42:33: nodes[0].slnodedef.sllabels[1].team: the label team is already there",
     ),
     (
         "- ip: 10.0.0.21 -> - ip: 10.0.0",
@@ -293,7 +293,7 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "- ip: 10.0.0.21 -> - ip: 10.0.0.21\n        - ip: 10.0.0.22",
-        "45:15: nodes[0].slnodedef.slnetworkopts[1].ip: the option is there already",
+        "45:15: nodes[0].slnodedef.slnetworkopts[1].ip: the option is already there",
     ),
     (
         "usrhostname: user1 -> usrhostname: {}",
@@ -344,29 +344,29 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "privileged: false -> memory: 2g",
-        "54:11: nodes[0].slnodedef.usrcontaineropts[3].memory: unknown key; the known ones are gpus, device,",
+        "54:11: nodes[0].slnodedef.usrcontaineropts[3].memory: unknown key; known keys are gpus, device,",
     ),
     (
         "privileged: false -> gpus: all",
-        "54:17: nodes[0].slnodedef.usrcontaineropts[3].gpus: the option is there already",
+        "54:17: nodes[0].slnodedef.usrcontaineropts[3].gpus: the option is already there",
     ),
     (
         "user: swarm-ml -> user: 'Swarm ML'",
         "55:13: nodes[0].slnodedef.user: expected the name or number of a local user, found 'Swarm ML'",
     ),
-    ("nodes:\n -> nodes: &n\n  - *n\n", "25:5: nodes[0]: the alias *n stands within its own anchor"),
+    ("nodes:\n -> nodes: &n\n  - *n\n", "25:5: nodes[0]: the alias *n is used inside its own anchor"),
     (
         "  - slnodedef:\n      idx: 1 -> \t- slnodedef:\n      idx: 1",
         "56:1: the line is indented by a tab; YAML is indented by spaces only",
     ),
-    ("network: swarm-net -> network: a\nnetwork: b", "9:1: network: the key is there already, in line 8"),
+    ("network: swarm-net -> network: a\nnetwork: b", "9:1: network: duplicate key, already in line 8"),
     (
         "slhostname: sl1 -> slhostname: sl1\n      slhostname: sl2",
-        "35:7: nodes[0].slnodedef.slhostname: the key is there already, in line 34",
+        "35:7: nodes[0].slnodedef.slhostname: duplicate key, already in line 34",
     ),
     (
         "mType: BIND\n      sl -> mType: BIND\n        mType: BIND\n      sl",
-        "41:9: nodes[0].slnodedef.privatedata.mType: the key is there already, in line 40",
+        "41:9: nodes[0].slnodedef.privatedata.mType: duplicate key, already in line 40",
     ),
 ]
 

@@ -35,7 +35,7 @@ GOOD = raw("policies/everything.yaml").decode()
             "mountRoots: [/srv/swarm, -> mountRoots: [srv,",
             "8:14: mountRoots[0]: expected an absolute path, found 'srv'",
         ),
-        ("mountRoots: [/srv/swarm, -> mountRoots: [/,", "8:14: mountRoots[0]: the root folder cannot stand here"),
+        ("mountRoots: [/srv/swarm, -> mountRoots: [/,", "8:14: mountRoots[0]: the root folder cannot be used here"),
         ("[/srv/swarm, -> [/srv/../etc,", "8:14: mountRoots[0]: the path '/srv/../etc' contains '..'"),
         (
             "mountRoots: [/srv/swarm, -> mountRoots: [<CURRENT-PATH>,",

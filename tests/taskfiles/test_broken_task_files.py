@@ -81,7 +81,7 @@ RUN_CHANGES: list[tuple[str, str]] = [
         'Name: run_digits -> Name: "run\\u202Edigits"',
         "1:7: Name: the text has the invisible character U+202E; remove it",
     ),
-    ("Name: run_digits -> Name: run\nName: digits", "2:1: Name: the key is there already, in line 1"),
+    ("Name: run_digits -> Name: run\nName: digits", "2:1: Name: duplicate key, already in line 1"),
     (
         "TaskType: RUN_SWARM -> TaskType: RUN_SWARMS",
         "2:11: TaskType: expected RUN_SWARM, MAKE_USER_CONTAINER, MAKE_SWARM_USER_CONTENT or PULL_IMAGE,",
@@ -101,11 +101,11 @@ RUN_CHANGES: list[tuple[str, str]] = [
     ),
     (
         "Prereq: build_env -> Prereq: <PROJECT>",
-        "4:9: Prereq: the placeholder <PROJECT> stands there still; put the value for your site in its place",
+        "4:9: Prereq: the placeholder <PROJECT> has not been replaced; put your site's value there",
     ),
-    ("Name: run_digits\n -> Name: run_digits\n---\n", "2:1: a second document begins here; a file has one"),
+    ("Name: run_digits\n -> Name: run_digits\n---\n", "2:1: a second document begins here; a file may have only one"),
     ("  Command -> \tCommand", "7:1: the line is indented by a tab; YAML is indented by spaces only"),
-    ("Body: -> Body: &b\n  Again: *b", "7:10: Body.Again: the alias *b stands within its own anchor"),
+    ("Body: -> Body: &b\n  Again: *b", "7:10: Body.Again: the alias *b is used inside its own anchor"),
     ("Prereq: build_env -> Prereq: *other", "4:9: Prereq: there is no anchor &other before this alias"),
     (
         "Prereq: build_env -> Prereq: !!python/name:os.system",
@@ -122,7 +122,7 @@ RUN_CHANGES: list[tuple[str, str]] = [
     ("Prereq: build_env -> Prereq: a: b", "4:10: not valid YAML: mapping values are not allowed here"),
     (
         "Prereq: build_env -> ? [a, b]\n: build",
-        "4:3: a list or mapping stands where a key is due; quote texts with braces",
+        "4:3: a list or mapping is used as a key; quote texts that contain braces",
     ),
     ("Name: run_digits -> Name: @run", "1:7: not valid YAML: found character '@' that cannot start any token"),
     ("  Command: train.py\n -> ", "7:3: Body.Command: the key is missing"),
@@ -131,7 +131,7 @@ RUN_CHANGES: list[tuple[str, str]] = [
     ("train.py -> " + "c" * 161, "7:12: Body.Command: expected text of 1 to 160 characters, found 161"),
     (
         "Command: train.py -> Command: 'model/<CURRENT-PATH>'",
-        "7:12: Body.Command: the placeholder <CURRENT-PATH> stands there still; put the value for your site",
+        "7:12: Body.Command: the placeholder <CURRENT-PATH> has not been replaced; put your site's value",
     ),
     ("  Entrypoint: python3\n -> ", "7:3: Body.Entrypoint: the key is missing"),
     ("Entrypoint: python3 -> Entrypoint: ~", "8:15: Body.Entrypoint: expected text, found null"),
@@ -141,11 +141,11 @@ RUN_CHANGES: list[tuple[str, str]] = [
     ),
     (
         "WorkingDir: /tmp/test -> WorkingDir: /",
-        "9:15: Body.WorkingDir: the root folder cannot stand here; name a folder below it",
+        "9:15: Body.WorkingDir: the root folder cannot be used here; name a folder below it",
     ),
     (
         "WorkingDir: /tmp/test -> WorkingDir: //",
-        "9:15: Body.WorkingDir: the root folder cannot stand here; name a folder below it",
+        "9:15: Body.WorkingDir: the root folder cannot be used here; name a folder below it",
     ),
     (
         "WorkingDir: /tmp/test -> WorkingDir: /tmp/../etc",
@@ -154,12 +154,12 @@ RUN_CHANGES: list[tuple[str, str]] = [
     ("  Envvars:\n  - MAX_EPOCHS: 2\n -> ", "7:3: Body.Envvars: the key is missing"),
     (
         "- MAX_EPOCHS: 2 -> - MAX_EPOCHS:2",
-        "11:5: Body.Envvars[0]: expected one variable, as NAME: value, found 'MAX_EPOCHS:2'; a blank is due",
+        "11:5: Body.Envvars[0]: expected one variable, as NAME: value, found 'MAX_EPOCHS:2'; a space must",
     ),
     ("- MAX_EPOCHS: 2 -> - MAX_EPOCHS: [2]", "11:17: Body.Envvars[0].MAX_EPOCHS: expected text, found a list"),
     (
         "- MAX_EPOCHS: 2 -> - MAX_EPOCHS: 2\n  - MAX_EPOCHS: 3",
-        "12:17: Body.Envvars[1].MAX_EPOCHS: the variable MAX_EPOCHS is there already",
+        "12:17: Body.Envvars[1].MAX_EPOCHS: the variable MAX_EPOCHS is already there",
     ),
     (
         "- MAX_EPOCHS: 2 -> - 2MAX: 2",
@@ -168,7 +168,7 @@ RUN_CHANGES: list[tuple[str, str]] = [
     ("- MAX_EPOCHS: 2 -> - [MAX_EPOCHS, 2]", "11:5: Body.Envvars[0]: expected one variable, as NAME: value"),
     (
         "  - MAX_EPOCHS: 2 ->     MAX_EPOCHS: 2\n    MAX_EPOCHS: 2",
-        "12:5: Body.Envvars.MAX_EPOCHS: the key is there already, in line 11",
+        "12:5: Body.Envvars.MAX_EPOCHS: duplicate key, already in line 11",
     ),
     ("Envvars:\n  - MAX_EPOCHS: 2 -> Envvars: 2", "10:12: Body.Envvars: expected a list or a mapping of variables"),
     (
@@ -202,7 +202,7 @@ RUN_CHANGES: list[tuple[str, str]] = [
     ),
     (
         "Src: /srv/model -> Src: <CURRENT-PATH>/model",
-        "14:10: Body.SharedContent[0].Src: the placeholder <CURRENT-PATH> stands there still; put the value",
+        "14:10: Body.SharedContent[0].Src: the placeholder <CURRENT-PATH> has not been replaced; put your",
     ),
     (
         'Src: /srv/model -> Src: "/srv/model\\0"',
@@ -221,7 +221,7 @@ RUN_CHANGES: list[tuple[str, str]] = [
     ("Tgt: /tmp/model -> Tgt: model", "15:10: Body.SharedContent[0].Tgt: expected an absolute path, found 'model'"),
     (
         "Tgt: /tmp/model -> Tgt: /",
-        "15:10: Body.SharedContent[0].Tgt: the root folder cannot stand here; name a folder below it",
+        "15:10: Body.SharedContent[0].Tgt: the root folder cannot be used here; name a folder below it",
     ),
     ("Tgt: -> Target:", "15:5: Body.SharedContent[0].Target: unknown key; did you mean Tgt?"),
     (
@@ -352,10 +352,7 @@ CONTENT_CHANGES: list[tuple[str, str]] = [
         "Out: archives/data.tar -> Out: /../data.tar",
         "12:12: Body.OpsList[0].Options[0].Out: the path '/../data.tar' contains '..'; it must stay within",
     ),
-    (
-        "- Out: archives -> - Into: archives",
-        "12:7: Body.OpsList[0].Options[0].Into: unknown key; the known ones are Out",
-    ),
+    ("- Out: archives -> - Into: archives", "12:7: Body.OpsList[0].Options[0].Into: unknown key; known keys are Out"),
     (
         "Out: archives/data.tar -> Out: a\n    - Out: b",
         "12:5: Body.OpsList[0].Options: expected a list of 0 to 1 items, found 2",

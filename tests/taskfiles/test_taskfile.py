@@ -75,7 +75,7 @@ def test_lines_that_are_no_definition_are_refused_by_number(
 def test_a_body_of_more_lines_than_the_ledger_keeps_is_refused() -> None:
     variables = "\n".join(f"  - V{number}: {'v' * 4000}" for number in range(10))
     data = RUN.replace(b'["DATA_DIR": app-data, MAX_EPOCHS: 2, "MIN_PEERS": 010]', f"\n{variables}".encode())
-    with pytest.raises(DocumentError, match=r"run.yaml:8:3: Body: it takes 5\d\d lines on the ledger, which keeps 512"):
+    with pytest.raises(DocumentError, match=r"run.yaml:8:3: Body: it takes 5\d\d lines on the ledger; at most 512"):
         read_task_file(data, "run.yaml")
 
 

@@ -1,8 +1,8 @@
 """Bytes of a YAML file to nodes, within limits.
 
 PyYAML reads the syntax only (its events): tags, anchors, duplicate keys and sizes are judged here, while the file is
-read, so that a hostile one costs a second at most. It is PyYAML's own parser, never libyaml, which is
-faster and reads some files otherwise: all sites have to read the same out of a task.
+read, so that a hostile one costs a second at most. It is PyYAML's own parser, never libyaml, which is faster but reads
+some files differently: all sites have to read the same from a task.
 """
 
 import re
@@ -98,7 +98,7 @@ class _Composer:
         root = self._node(next(self._events), 1, "")
         next(self._events)  # end of the document
         if not isinstance(following := next(self._events), yaml.StreamEndEvent):
-            raise self._error(following, "", "a second document begins here; a file has one")
+            raise self._error(following, "", "a second document begins here; a file may have only one")
         return root
 
     def _node(self, event: yaml.Event, depth: int, field: str) -> Node:
@@ -138,7 +138,7 @@ class _Composer:
     def _key(self, event: yaml.Event, depth: int, field: str) -> Scalar:
         key = self._node(event, depth + 1, field)
         if not isinstance(key, Scalar):
-            raise self._error(event, field, "a list or mapping stands where a key is due; quote texts with braces")
+            raise self._error(event, field, "a list or mapping is used as a key; quote texts that contain braces")
         return key
 
     def _distinct(self, entries: list[tuple[Scalar, Node]], field: str) -> tuple[tuple[Scalar, Node], ...]:
@@ -148,7 +148,7 @@ class _Composer:
             if key.plain and key.text == "<<":
                 merged += self._merged(key, value, field)
             elif (earlier := first.setdefault(key.text, (key, value))[0]) is not key:
-                message = f"the key is there already, in line {earlier.mark.line}"
+                message = f"duplicate key, already in line {earlier.mark.line}"
                 self._faults.add(key.mark, key_field(field, key.text), message)
         for key, value in merged:
             first.setdefault(key.text, (key, value))
@@ -168,7 +168,7 @@ class _Composer:
             raise self._error(event, field, f"there is no anchor &{event.anchor} before this alias")
         node = self._anchors[event.anchor]
         if node is None:
-            raise self._error(event, field, f"the alias *{event.anchor} stands within its own anchor")
+            raise self._error(event, field, f"the alias *{event.anchor} is used inside its own anchor")
         return node
 
     def _count(self, event: yaml.Event, weight: int, field: str) -> None:

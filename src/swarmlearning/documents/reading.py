@@ -147,10 +147,10 @@ class Value:
             value = self._inner(key.text, node)
             if name not in known:
                 meant.add(near := _nearest(key.text, known))
-                hint = f"did you mean {near}?" if near else f"the known ones are {_listed(known)}"
+                hint = f"did you mean {near}?" if near else f"known keys are {_listed(known)}"
                 self.faults.add(key.mark, value.field, f"unknown key; {hint}")
             elif name in found:
-                self.faults.add(key.mark, value.field, f"{name} is there already in another spelling")
+                self.faults.add(key.mark, value.field, f"{name} is already there in another spelling")
             else:
                 found[name] = value
         for name in required:

@@ -121,7 +121,7 @@ def _nodes(value: Value) -> tuple[NodeDefinition, ...]:
     for definition in definitions:
         node, fields = _node(definition)
         if node.index in seen and not fields["idx"].is_null:
-            fields["idx"].fault(f"another node has the idx {node.index} already")
+            fields["idx"].fault(f"another node already has the idx {node.index}")
         seen.add(node.index)
         nodes.append(node)
     return tuple(nodes)
@@ -158,7 +158,7 @@ def _identity(value: Value) -> tuple[IdentityFile, ...]:
     for attribute in attributes:
         file, fields = _identity_file(attribute)
         if any(file.kind == other.kind for other in found) and not fields["aType"].is_null:
-            fields["aType"].fault(f"there is a {file.kind} already")
+            fields["aType"].fault(f"there is already a {file.kind}")
         found.append(file)
     return tuple(found)
 
@@ -196,7 +196,7 @@ def _merged(value: Value, known: tuple[str, ...]) -> Fields:
         fields = item.fields((), known)
         for key in fields:
             if key in found:
-                fields[key].fault("the option is there already")
+                fields[key].fault("the option is already there")
             found[key] = fields[key]
     return Fields(found, value)
 

@@ -32,7 +32,7 @@ def absolute_path(value: Value, most: int = PATH_LENGTH) -> str:
     elif text and _leads_out(text):
         value.fault(f"the path {text!r} contains '..'; write the path that is meant")
     elif text and path == "/":
-        value.fault("the root folder cannot stand here; name a folder below it")
+        value.fault("the root folder cannot be used here; name a folder below it")
     return path
 
 
@@ -78,7 +78,7 @@ def _pairs(value: Value, what: str, names: re.Pattern[str] | None) -> list[tuple
         if names is not None and names.fullmatch(name) is None:
             entry.fault(f"{name[:60]!r} cannot name a variable: letters, digits and '_' only, no digit first")
         if name in seen:
-            entry.fault(f"the {what} {name[:60]} is there already")
+            entry.fault(f"the {what} {name[:60]} is already there")
         seen.add(name)
         if not entry.is_null:
             text = entry.text(0, ENVIRONMENT_VALUE, lines=True)
@@ -112,7 +112,7 @@ def _assignment(item: Value, what: str) -> tuple[str, Value]:
     name, equals, value = item.text(1, ENVIRONMENT_VALUE).partition("=")
     if equals or what == "label":
         return name, item.part(value)
-    item.fault(f"expected one {what}, as NAME: value, found {name[:40]!r}; a blank is due after the colon")
+    item.fault(f"expected one {what}, as NAME: value, found {name[:40]!r}; a space must follow the colon")
     return "_", item.part("")
 
 
@@ -120,7 +120,7 @@ def _is_filled(value: Value, text: str) -> bool:
     """Notes a fault for a text whose placeholders have not been replaced."""
     found = PLACEHOLDER.search(text)
     if found:
-        value.fault(f"the placeholder {found[0]} stands there still; put the value for your site in its place")
+        value.fault(f"the placeholder {found[0]} has not been replaced; put your site's value there")
     return found is None
 
 

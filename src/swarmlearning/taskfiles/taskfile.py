@@ -41,7 +41,7 @@ def _task(root: Value) -> TaskFile:
     what = body(task_type, fields["Body"])
     lines = body_lines(what)
     if len(lines) > MOST_LINES:
-        fields["Body"].fault(f"it takes {len(lines)} lines on the ledger, which keeps {MOST_LINES} at most; shorten it")
+        fields["Body"].fault(f"it takes {len(lines)} lines on the ledger; at most {MOST_LINES} are allowed")
     return TaskFile(
         filled(fields["Name"]),
         task_type,
