@@ -168,8 +168,12 @@ CHANGES: list[tuple[str, str]] = [
     ("idx: 0 -> idx: -1", "26:12: nodes[0].slnodedef.idx: expected a whole number from 0 to 9999, found '-1'"),
     ("idx: 0 -> idx: first", "26:12: nodes[0].slnodedef.idx: expected a whole number from 0 to 9999, found 'first'"),
     ("idx: 0 -> idx: 0.5", "26:12: nodes[0].slnodedef.idx: expected a whole number from 0 to 9999, found '0.5'"),
-    ("idx: 1 -> idx: 0", "57:12: nodes[1].slnodedef.idx: another node already has the idx 0"),
+    ("idx: 1 -> idx: 0", "57:12: nodes[1].slnodedef.idx: 0 is already used by another node"),
     ("      idx: 0\n -> ", "26:7: nodes[0].slnodedef.idx: the key is missing"),
+    (
+        "idx: 1 -> idx: 1\n      slport: 30305",
+        "58:15: nodes[1].slnodedef.slport: 30305 is already used by another node",
+    ),
     ("      identity: []\n -> ", "57:7: nodes[1].slnodedef.identity: the key is missing"),
     ("identity: [] -> identity: text", "58:17: nodes[1].slnodedef.identity: expected a mapping, found 'text'"),
     (
@@ -223,7 +227,7 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "subPath: null -> subPath: null\n        - attribute: {aType: KEY, mType: VOLUME, src: certs, tgt: /b}",
-        "34:30: nodes[0].slnodedef.identity[1].attribute.aType: there is already a KEY",
+        "34:30: nodes[0].slnodedef.identity[1].attribute.aType: KEY is already used by another attribute",
     ),
     (
         "subPath: null -> subPaths: null",

@@ -225,8 +225,18 @@ RUN_CHANGES: list[tuple[str, str]] = [
     ),
     ("Tgt: -> Target:", "15:5: Body.SharedContent[0].Target: unknown key; did you mean Tgt?"),
     (
-        "    MType: BIND\n -> " + "    MType: BIND\n" + "  - {Src: /a, Tgt: /b, MType: BIND}\n" * 10,
+        "    MType: BIND\n -> "
+        + "    MType: BIND\n"
+        + "".join(f"  - {{Src: /a, Tgt: /b{n}, MType: BIND}}\n" for n in range(10)),
         "14:3: Body.SharedContent: expected a list of 1 to 10 items, found 11",
+    ),
+    (
+        "Tgt: /tmp/model -> Tgt: /tmp/data/",
+        "15:10: Body.SharedContent[0].Tgt: /tmp/data is already used by another mount",
+    ),
+    (
+        "MType: BIND -> MType: BIND\n  - {Src: models, Tgt: /tmp/model, MType: VOLUME}",
+        "17:24: Body.SharedContent[1].Tgt: /tmp/model is already used by another mount",
     ),
 ]
 

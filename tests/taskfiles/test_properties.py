@@ -86,9 +86,9 @@ DEFINITIONS: st.SearchStrategy[tuple[TaskType, Definition]] = st.one_of(
             PATHS,
             VARIABLES,
             st.none() | PATHS,
-            st.lists(SHARED, max_size=3).map(tuple),
+            st.lists(SHARED, max_size=3, unique_by=lambda shared: shared.target).map(tuple),
         ),
-    ),
+    ).filter(lambda case: case[1].private_content not in [shared.target for shared in case[1].shared_content]),
     st.tuples(
         st.just("MAKE_USER_CONTAINER"),
         st.builds(MakeUserContainer, st.lists(TEXT, min_size=1, max_size=5).map(tuple), st.none() | VOLUMES),

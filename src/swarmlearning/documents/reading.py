@@ -8,7 +8,7 @@ import difflib
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -174,6 +174,17 @@ class Value:
         if self.node is not None:
             self.fault(f"expected {what}, found {described(self.node)}{hint}")
         return placeholder
+
+
+def distinct(found: Iterable[tuple[Value, Hashable]], of: str) -> None:
+    """Notes each value whose meaning another one before it has too; null ones do not count. `of`: what has them."""
+    seen = set[Hashable]()
+    for value, meaning in found:
+        if value.is_null:
+            continue
+        if meaning in seen:
+            value.fault(f"{meaning} is already used by another {of}")
+        seen.add(meaning)
 
 
 @dataclass(frozen=True)

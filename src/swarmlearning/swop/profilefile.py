@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeVar
 
 from swarmlearning.address import AddressError, require_host, with_port
-from swarmlearning.documents.reading import Fields, Value, read
+from swarmlearning.documents.reading import Fields, Value, distinct, read
 from swarmlearning.swop.profile import ContainerOptions, IdentityFile, NodeDefinition, PrivateData, Profile
 from swarmlearning.taskfiles.fields import (
     MOUNT_TYPES,
@@ -116,15 +116,10 @@ def _locator(value: Value, required: tuple[str, ...], optional: tuple[str, ...])
 
 def _nodes(value: Value) -> tuple[NodeDefinition, ...]:
     items = value.items(1, NODES)
-    definitions = [item.fields(("slnodedef",))["slnodedef"] for item in items]
-    nodes, seen = [], set[int]()
-    for definition in definitions:
-        node, fields = _node(definition)
-        if node.index in seen and not fields["idx"].is_null:
-            fields["idx"].fault(f"another node already has the idx {node.index}")
-        seen.add(node.index)
-        nodes.append(node)
-    return tuple(nodes)
+    found = [_node(item.fields(("slnodedef",))["slnodedef"]) for item in items]
+    distinct([(fields["idx"], node.index) for node, fields in found], "node")
+    distinct([(fields["slport"], node.sl_port) for node, fields in found], "node")
+    return tuple(node for node, _ in found)
 
 
 def _node(value: Value) -> tuple[NodeDefinition, Fields]:
@@ -154,13 +149,9 @@ def _identity(value: Value) -> tuple[IdentityFile, ...]:
     """A list of maps with the key `attribute`, or one such map, or one map of several attributes."""
     items = [] if value.is_null else value.items(0, 20) if value.is_list else [value]
     attributes = [inner for item in items for key, inner in item.entries() if _is_attribute(inner, key)]
-    found: list[IdentityFile] = []
-    for attribute in attributes:
-        file, fields = _identity_file(attribute)
-        if any(file.kind == other.kind for other in found) and not fields["aType"].is_null:
-            fields["aType"].fault(f"there is already a {file.kind}")
-        found.append(file)
-    return tuple(found)
+    found = [_identity_file(attribute) for attribute in attributes]
+    distinct([(fields["aType"], file.kind) for file, fields in found], "attribute")
+    return tuple(file for file, _ in found)
 
 
 def _is_attribute(value: Value, key: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-from swarmlearning.documents.reading import Value
+from swarmlearning.documents.reading import Value, distinct
 from swarmlearning.taskfiles.definition import (
     Credentials,
     Definition,
@@ -45,21 +45,26 @@ def run_swarm(value: Value) -> RunSwarm:
     variables = environment(fields["Envvars"])
     if len(variables) > VARIABLES:
         fields["Envvars"].fault(f"expected at most {VARIABLES} variables, found {len(variables)}")
+    private = fields["PrivateContent"].optional(absolute_path)
     shared = fields["SharedContent"]
+    contents = [] if shared.is_null else [_shared_content(item) for item in shared.items(1, SHARED_FOLDERS)]
+    mounts = [(fields["PrivateContent"], private), *((target, content.target) for content, target in contents)]
+    distinct(mounts, "mount")
     return RunSwarm(
         filled(fields["Command"]),
         filled(fields["Entrypoint"]),
         absolute_path(fields["WorkingDir"]),
         tuple(variables.items()),
-        fields["PrivateContent"].optional(absolute_path),
-        () if shared.is_null else tuple(shared_content(item) for item in shared.items(1, SHARED_FOLDERS)),
+        private,
+        tuple(content for content, _ in contents),
     )
 
 
-def shared_content(value: Value) -> SharedContent:
+def _shared_content(value: Value) -> tuple[SharedContent, Value]:
+    """The content, and the field of its target."""
     fields = value.fields(("Src", "Tgt", "MType"))
     kind = fields["MType"].choice(MOUNT_TYPES)
-    return SharedContent(source(fields["Src"], kind), absolute_path(fields["Tgt"]), kind)
+    return SharedContent(source(fields["Src"], kind), absolute_path(fields["Tgt"]), kind), fields["Tgt"]
 
 
 def make_user_container(value: Value) -> MakeUserContainer:
