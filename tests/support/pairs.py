@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from swarmlearning.swop.composing import Contact
 from swarmlearning.swop.managing import Attempt, Limits, Pair, PairState
-from swarmlearning.swop.process.composing import TOKEN, Contact
+from swarmlearning.swop.process.composing import TOKEN
 from swarmlearning.swop.process.entering import Part
 from swarmlearning.swop.process.manager import ProcessManager
 from swarmlearning.swop.process.places import PairPlaces, Places

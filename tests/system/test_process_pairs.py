@@ -13,8 +13,8 @@ from support import ml, original_client
 from support.ports import fixed_port
 from support.swarm import Swarm
 from support.tools import needs
+from swarmlearning.swop.composing import Contact
 from swarmlearning.swop.managing import Attempt, Pair, PairState
-from swarmlearning.swop.process.composing import Contact
 from swarmlearning.swop.process.manager import ProcessManager
 from swarmlearning.swop.profile import IdentityFile, NodeDefinition, Profile
 from swarmlearning.taskfiles.definition import RunSwarm, SharedContent

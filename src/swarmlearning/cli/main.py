@@ -20,6 +20,7 @@ COMMANDS = {
     "health": "health:health",
     "report": "trainings:report",
     "sn": "sn:app",
+    "swop": "swop:app",
     "swci": "swci:swci",
     "cert": "cert:app",
     "ledger": "ledger:app",

@@ -28,8 +28,8 @@ KINDS: dict[Literal["SN", "SL", "SWOP"], Kind] = {"SN": "sn", "SL": "sl", "SWOP"
 T = TypeVar("T")
 
 
-def run_node(work: Coroutine[Any, Any, T]) -> T | None:
-    """Runs a node until it ends; SIGTERM and SIGINT stop it in good order (None).
+def run_node(work: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> T | None:
+    """Runs a node until it ends; SIGTERM and SIGINT stop it in good order (None). `loop` makes its event loop.
 
     A second signal changes nothing: it would cut the stop short, and leave behind what the node has started. Nor does
     SIGHUP, which is logged: a node reads its certificates and settings when it starts.
@@ -60,7 +60,8 @@ def run_node(work: Coroutine[Any, Any, T]) -> T | None:
     import uvloop
 
     gc.freeze()  # what has been imported stays: no collection has to look at it again
-    return uvloop.run(main())
+    with asyncio.Runner(loop_factory=loop or uvloop.new_event_loop) as runner:
+        return runner.run(main())
 
 
 def run_node_process(
@@ -71,13 +72,14 @@ def run_node_process(
 ) -> T | None:
     """Runs a node of this kind as the work of this process, with its log; else as `run_node` does.
 
-    `work` gets the function with which the node reports that it is ready.
+    `work` gets the function with which the node reports that it is ready. A SWOP, which starts processes, runs on the
+    standard event loop: uvloop (0.23) lets their pipes' ends leak into other children, and sets no file mode mask.
     """
     report_ready = Ready(process.ready_fd).report
     print(banner(kind), flush=True)
     start_logging(process.log_level)
     log_without_effect(KINDS[kind], os.environ)
-    return run_node(watched(identity, work(report_ready)))
+    return run_node(watched(identity, work(report_ready)), asyncio.new_event_loop if kind == "SWOP" else None)
 
 
 def run_to_the_end(work: Coroutine[Any, Any, T]) -> T:

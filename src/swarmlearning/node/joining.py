@@ -74,11 +74,13 @@ class Membership:
         progress: Progress,
         health: Callable[[], Mapping[str, Any]],
         on_refused: Callable[[RefusedError], None] = lambda error: None,
+        leaves: Callable[[], bool] = lambda: True,
     ) -> AsyncIterator[None]:
         """Inside the block the node is registered, and its lease is renewed; then it leaves, also where it is stopped.
 
         `health`: what the node reports of its health beside the height of its chain; `on_refused` is called when the
-        network has shut this node out, before that ends it. Raises `NodeError` for what ends the node, among it
+        network has shut this node out, before that ends it; `leaves`: whether it leaves the network at the end, or is
+        only away for a while. Raises `NodeError` for what ends the node, among it
         `Superseded` when it was started again elsewhere.
         """
         height = await first_contact(self.follower, self._place, self._sn_address)
@@ -98,7 +100,8 @@ class Membership:
                 yield
             finally:  # also where an operator stops it: the others need not wait for its lease to end
                 await asyncio.to_thread(heartbeat.stop)
-                await self._leave()
+                if leaves():
+                    await self._leave()
             for task in background:
                 task.cancel()
 

@@ -98,6 +98,11 @@ class Executor:
         out, self._out = self._out, []
         return out
 
+    @property
+    def busy(self) -> bool:
+        """True while a part of a task is carried out."""
+        return self._memory is not None and self._memory.outcome is None
+
     # --- facts ------------------------------------------------------------------------------------------------------
 
     def _note(self, event: Event, now: float) -> None:
@@ -197,7 +202,7 @@ class Executor:
         if verdict.says == "wait":
             yield from self._report(assigned, "awaiting-approval", verdict.digest)
         elif verdict.says == "reject":
-            yield from self._report(assigned, "failed", verdict.digest, "rejected")
+            yield from self._report(assigned, "failed", verdict.digest, verdict.reason)
         elif self._verdict[0] == judge:
             deadline = None if verdict.seconds is None else now + verdict.seconds
             pairs = self._pairs.new() if assigned.type == "RUN_SWARM" else ()

@@ -161,12 +161,13 @@ Work: TypeAlias = Listen | Judge | Send | Make | Start | Watch | Stop | Clean | 
 class Verdict:
     """What the site's policy and its operator say to a task: `run` it, `wait` for an approval, or `reject` it.
 
-    `digest`: what is approved or rejected; `seconds`: the time limit of the attempt.
+    `digest`: what is approved or rejected; `seconds`: the time limit of the attempt; `reason`: that of a rejection.
     """
 
     says: Literal["run", "wait", "reject"]
     digest: str
     seconds: float | None = None
+    reason: Reason = "rejected"
 
 
 @dataclass(frozen=True)

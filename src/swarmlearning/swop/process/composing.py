@@ -4,9 +4,10 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from swarmlearning.supervise.readiness import node_command
+from swarmlearning.swop.composing import Contact
 from swarmlearning.swop.managing import Attempt, ManagerError, Pair
 from swarmlearning.swop.process.entering import Account, Part
 from swarmlearning.swop.process.environments import Environment
@@ -30,16 +31,6 @@ _IDENTITY: Final = {
     "CAPATH": "SWARM_ID_CAPATH",
     "SPIFFE_SOCKETPATH": "SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH",
 }
-
-
-class Contact(NamedTuple):
-    """Where SLs find the network, an SN by address or by service, and the address at which others reach this host."""
-
-    host_ip: str
-    sn_ip: str = ""
-    sn_api_port: int = 30304
-    sn_api_service: str = ""
-    network_id: str = ""
 
 
 def inherited() -> dict[str, str]:
@@ -137,14 +128,14 @@ def ml_part(
     )
 
 
-def mounts(pair: Pair, places: Places, shared: Path, account: Account | None) -> list[Mount]:
-    """What the ML process sees at the paths that the task names. Raises `ManagerError` and `OSError`."""
+def mounts(pair: Pair, places: Places, shared: Path) -> list[Mount]:
+    """What the ML process sees at the paths that the task names. Raises `ManagerError`."""
     found = [Mount(str(shared), SHARED, fresh=True)]
     data = pair.node.private_data
     if pair.run.private_content is not None and data is not None:
-        found.append(Mount(str(_source(data.source, data.kind, places, account)), pair.run.private_content))
+        found.append(Mount(str(_source(data.source, data.kind, places)), pair.run.private_content))
     for content in pair.run.shared_content:
-        found.append(Mount(str(_source(content.source, content.kind, places, account)), content.target))
+        found.append(Mount(str(_source(content.source, content.kind, places)), content.target))
     return found
 
 
@@ -167,14 +158,11 @@ def visible_gpus(options: ContainerOptions) -> dict[str, str]:
     return variables
 
 
-def _source(source: str, kind: str, places: Places, account: Account | None) -> Path:
-    """A folder or file of the site. Raises `ManagerError` where there is none; a volume is made, for that account."""
+def _source(source: str, kind: str, places: Places) -> Path:
+    """A folder or file of the site. Raises `ManagerError` where there is none; a volume is made."""
     if kind == "VOLUME":
         folder = places.volume(source)
-        if not folder.exists():
-            folder.mkdir(mode=0o755)
-            if account is not None:
-                os.chown(folder, account.uid, account.gid)
+        folder.mkdir(exist_ok=True)
         return folder
     path = Path(source).resolve()
     if not path.exists():

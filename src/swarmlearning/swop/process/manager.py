@@ -13,10 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from swarmlearning.swop.composing import Contact
 from swarmlearning.swop.content import DEFAULT_BOUNDS, Bounds, fill
 from swarmlearning.swop.managing import Attempt, ManagerError, Pair, PairLogs, PairState
 from swarmlearning.swop.process import accounts, composing, environments, view
-from swarmlearning.swop.process.composing import Contact
 from swarmlearning.swop.process.entering import Account, Part
 from swarmlearning.swop.process.environments import Build, Environment
 from swarmlearning.swop.process.limits import HOW, ControlGroups
@@ -228,10 +228,11 @@ class ProcessManager:
         shared = own.shared if self.has_views else Path(composing.SHARED)
         for folder in (own.folder, own.sl_log.parent, own.home, own.view):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shared.mkdir(mode=0o700, exist_ok=True)
-        if group is not None:
-            os.chown(shared, -1, group)
-            shared.chmod(SHARED_MODE)
+        with suppress(FileExistsError):
+            shared.mkdir(mode=0o700)
+            if group is not None:
+                os.chown(shared, -1, group)
+                shared.chmod(SHARED_MODE)
         if account is not None:
             os.chown(own.home, account.uid, account.gid)
             for passed in (own.folder, own.view, self._places.environments, self._places.volumes):
@@ -248,7 +249,7 @@ class ProcessManager:
         account: Account | None,
     ) -> Part:
         """The ML process with its view and limits. Raises `ManagerError`."""
-        mounts = composing.mounts(pair, self._places, shared, account)
+        mounts = composing.mounts(pair, self._places, shared)
         node = pair.node
         variables = {
             composing.TOKEN: composing.token(attempt, node.index),

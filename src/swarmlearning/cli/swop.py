@@ -1,0 +1,210 @@
+"""`swarm swop`: a Swarm Operator node, with the option names of the original's script, and its site's approvals."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swarmlearning.address import split
+from swarmlearning.cli.command import command
+from swarmlearning.cli.console import print_json
+from swarmlearning.cli.options import (
+    Credentials,
+    DataDir,
+    NetworkId,
+    NodeName,
+    NodeProcess,
+    data_directory,
+    service_address,
+    sn_address,
+)
+from swarmlearning.cli.running import run_node_process
+from swarmlearning.identity.certificates import common_name
+from swarmlearning.identity.identity import Identity
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.variables import help_text
+from swarmlearning.views.names import displayed
+
+if TYPE_CHECKING:
+    from swarmlearning.swop.node import SwopSettings
+    from swarmlearning.swop.profile import Profile
+
+MOST_BYTES = 2**20 + 1
+"""Of a profile; a longer one is refused when it is read."""
+LONGEST_LINE = 1000
+
+Digest = Annotated[str, typer.Argument(help="The digest, or its beginning.")]
+
+app = typer.Typer(
+    invoke_without_command=True,
+    help=f"Run a Swarm Operator node, or answer what it asks its site. {help_text('swop')}",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwopOptions:
+    """The options of a SWOP, as `swarm swop --help` lists them."""
+
+    usr_dir: Annotated[
+        Path | None, typer.Option(envvar="USR_DIR", help="User directory, with profile, policy and files of tasks.")
+    ] = None
+    profile_file_name: Annotated[str, typer.Option(envvar="SWOP_PROFILE", help="Name of the profile in --usr-dir.")] = (
+        ""
+    )
+    policy_file: Annotated[
+        Path | None,
+        typer.Option(envvar="SWOP_POLICY", help="The site's policy; a relative path is in --usr-dir. See docs."),
+    ] = None
+    sn_ip: Annotated[
+        str, typer.Option(envvar="SN_NODE_IP", help="Address of an SN; the profile's apisrv goes before it.")
+    ] = ""
+    sn_api_port: Annotated[int, typer.Option(envvar="SN_API_SERVER_PORT", help="API port of that SN.")] = 30304
+    sn_api_service: Annotated[
+        str, typer.Option(envvar="SN_API_SERVICE", help="The same behind a proxy: FQDN[:port], port 443.")
+    ] = ""
+    host_ip: Annotated[
+        str,
+        typer.Option(
+            envvar="THIS_NODE_IP",
+            help="Address at which others reach this host's SLs, where the profile names none; by default that from "
+            "which it reaches the SN.",
+        ),
+    ] = ""
+    network_id: NetworkId = ""
+    node_name: NodeName = ""
+    data_dir: DataDir = None
+    credentials: Credentials
+    process: NodeProcess
+
+    def settings(self, identity: Identity) -> "SwopSettings":
+        """The settings of a SWOP. Raises `NodeError`, `AddressError` or `DocumentError`."""
+        from swarmlearning.swop.composing import Contact
+        from swarmlearning.swop.node import SwopSettings, host_towards
+
+        usr_dir = self._usr_dir()
+        profile_file = usr_dir / self.profile_file_name
+        profile = self._profile(profile_file)
+        address, service = self._sn(profile)
+        sn = address or service
+        host, port = split(address) if address else ("", 0)
+        return SwopSettings(
+            name=self.node_name or common_name(identity.certificate) or "SWOP",
+            sn_address=sn,
+            contact=Contact(self.host_ip or host_towards(sn), host, port or 0, service, self.network_id),
+            data_dir=data_directory(self.data_dir, "swop"),
+            usr_dir=usr_dir,
+            profile=profile,
+            profile_file=profile_file,
+            policy_file=self._policy_file(usr_dir),
+            network_id=self.network_id,
+        )
+
+    def _usr_dir(self) -> Path:
+        if self.usr_dir is None:
+            raise NodeError("mandatory parameter --usr-dir not specified: the folder with the profile")
+        if not self.usr_dir.is_dir():
+            raise NodeError(f"--usr-dir: {self.usr_dir}: bad path")
+        return self.usr_dir.absolute()
+
+    def _profile(self, path: Path) -> "Profile":
+        from swarmlearning.swop.profilefile import read_profile
+
+        if not self.profile_file_name:
+            raise NodeError("mandatory parameter --profile-file-name not specified: a file in --usr-dir")
+        if not path.is_file():
+            raise NodeError(f"--profile-file-name: {self.profile_file_name}: bad profile file")
+        try:
+            with path.open("rb") as file:
+                return read_profile(file.read(MOST_BYTES), str(path))
+        except OSError as error:
+            raise NodeError(f"{path}: cannot be read: {error.strerror}") from error
+
+    def _policy_file(self, usr_dir: Path) -> Path | None:
+        if self.policy_file is None:
+            return None
+        path = usr_dir / self.policy_file
+        if not path.is_file():
+            raise NodeError(f"--policy-file: {path}: there is no such file")
+        return path
+
+    def _sn(self, profile: "Profile") -> tuple[str, str]:
+        """The SN's address, or its service: the profile's, else those of the options."""
+        if profile.api_host:
+            return sn_address(profile.api_host, profile.api_port or 30304), ""
+        if profile.api_service:
+            return "", service_address(profile.api_service, 443)
+        if self.sn_ip:
+            return sn_address(self.sn_ip, self.sn_api_port), ""
+        if self.sn_api_service:
+            return "", service_address(self.sn_api_service, 443)
+        raise NodeError(
+            "neither --sn-ip nor --sn-api-service is specified, and the profile's apisrv names no SN: the address of "
+            "any SN of the network"
+        )
+
+
+@app.callback()
+@command("swarm swop")
+def swop(context: typer.Context, options: SwopOptions) -> None:
+    """Run a Swarm Operator node: carries out its site's part of the tasks of one taskrunner."""
+    if context.invoked_subcommand is not None:
+        return
+    from swarmlearning.swop.node import run_swop
+
+    identity = options.credentials.identity()
+    settings = options.settings(identity)
+    run_node_process("SWOP", options.process, identity, partial(run_swop, settings, identity))
+
+
+@app.command("list")
+@command("swarm swop list")
+def show(
+    *,
+    data_dir: DataDir = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show the tasks that wait for this site's approval."""
+    from swarmlearning.swop.approvals import Approvals
+
+    waiting = Approvals(data_directory(data_dir, "swop")).waiting()
+    if json:
+        print_json(waiting, indent=2)
+        return
+    if not waiting:
+        print("No task waits for an approval.")
+    for question in waiting:
+        print(f"DIGEST {question.digest}")
+        print(
+            f"    {displayed(question.type)} {displayed(question.task)} of taskrunner {displayed(question.taskrunner)}"
+        )
+        print(f"    assigned by {displayed(question.assigned_by, LONGEST_LINE)}")
+        for reason in question.reasons:
+            print(f"    asks because {displayed(reason, LONGEST_LINE)}")
+        for line in question.says:
+            print(f"    | {displayed(line, LONGEST_LINE)}")
+
+
+@app.command()
+@command("swarm swop approve")
+def approve(digest: Digest, *, data_dir: DataDir = None) -> None:
+    """Let this site carry out a task that waits for its approval, as it is: any change asks again."""
+    _answer(digest, data_dir, approved=True)
+
+
+@app.command()
+@command("swarm swop reject")
+def reject(digest: Digest, *, data_dir: DataDir = None) -> None:
+    """Do not let this site carry out a task; its part of the assignment has failed then."""
+    _answer(digest, data_dir, approved=False)
+
+
+def _answer(named: str, data_dir: Path | None, *, approved: bool) -> None:
+    from swarmlearning.swop.approvals import Approvals
+
+    approvals = Approvals(data_directory(data_dir, "swop"))
+    digest = approvals.answer(named.strip().lower(), approved=approved)
+    print(f"{'Approved' if approved else 'Rejected'}: {digest}")
+    if not approvals.wake():
+        print("The SWOP is not running; it reads this when it starts.")

@@ -1,0 +1,215 @@
+"""The driver: one SWOP at work. It tells the executor what happens, and does the work that the executor wants.
+
+    chain ──────────────┐                    ┌─▶ ledger (reports)
+    approvals ──────────┼─▶ Executor ────────┼─▶ resource manager (make, start, watch, stop, clean)
+    works (their ends) ─┘   (decides)        └─▶ judging (the site's policy), journal
+
+An event is handled at once, in the event loop, and never while another one is: actions only begin work.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+from swarmlearning.api.client import Refusal
+from swarmlearning.ledger.bodies import Body
+from swarmlearning.ledger.bodies import Listen as ListenBody
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import tasks
+from swarmlearning.node.follower import Follower
+from swarmlearning.node.sender import Sender
+from swarmlearning.swop.assigned import ledger_facts, links
+from swarmlearning.swop.composing import Contact, pair
+from swarmlearning.swop.deciding import Executor
+from swarmlearning.swop.facts import (
+    ApprovalsChanged,
+    Begin,
+    Cancel,
+    Cancelled,
+    Clean,
+    Done,
+    Event,
+    Failure,
+    Judge,
+    LedgerAdvanced,
+    Listen,
+    Make,
+    Pause,
+    Remember,
+    Send,
+    Start,
+    Stop,
+    Wait,
+    Watch,
+    Work,
+)
+from swarmlearning.swop.journal import Journal
+from swarmlearning.swop.judging import Judging
+from swarmlearning.swop.managing import Attempt, ManagerError, ResourceManager
+from swarmlearning.swop.narration import Narrator
+from swarmlearning.swop.profile import Profile
+from swarmlearning.taskfiles.definition import RunSwarm
+
+logger = logging.getLogger("swarm.swop")
+
+
+class Driver:
+    """`run` carries out tasks until it is cancelled, or something ends this node."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        contact: Contact,
+        follower: Follower,
+        sender: Sender,
+        manager: ResourceManager,
+        journal: Journal,
+        judging: Judging,
+        found: Collection[str],
+    ) -> None:
+        """`found`: the keys of the attempts that have left something at this site. Raises `NodeError`."""
+        self._profile = profile
+        self._contact = contact
+        self._follower = follower
+        self._sender = sender
+        self._manager = manager
+        self._journal = journal
+        self._judging = judging
+        self._narrator = Narrator()
+        indices = [node.index for node in profile.nodes]
+        self._executor = Executor(indices, journal.read(), found, _new_uid, end_hung=profile.end_hung)
+        self._tasks: dict[Work, asyncio.Task[Any]] = {}
+        self._cancelled: set[Work] = set()
+        self._shown: LedgerAdvanced | None = None
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def busy(self) -> bool:
+        """True while a part of a task is carried out."""
+        return self._executor.busy
+
+    async def run(self) -> None:
+        """Works until cancelled; what it has started then goes on. Raises `NodeError`."""
+        following = asyncio.create_task(self._follow())
+        try:
+            await asyncio.wait((following, self._failed), return_when=asyncio.FIRST_COMPLETED)
+            (self._failed if self._failed.done() else following).result()
+        finally:
+            left = [following, *self._tasks.values()]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    def answered(self) -> None:
+        """The site's operator has answered a question."""
+        self._tell(ApprovalsChanged())
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        async for chain in self._follower.chains():
+            self._look(chain)
+
+    def _look(self, chain: Chain) -> None:
+        shown = ledger_facts(chain.world, self._profile, self._sender.author.uid)
+        if shown != self._shown:
+            self._shown = shown
+            self._narrator.shown(shown, self._profile.taskrunner)
+            self._tell(shown)
+
+    def _tell(self, event: Event) -> None:
+        """Lets the executor decide. An error ends the node, whoever has caused the event."""
+        if self._failed.done():
+            return
+        try:
+            for action in self._executor.handle(event, time.time()):
+                match action:
+                    case Remember(memory):
+                        self._journal.write(memory)
+                    case Begin(work):
+                        self._narrator.begun(work)
+                        task = asyncio.get_running_loop().create_task(self._work(work))
+                        self._tasks[work] = task
+                        task.add_done_callback(partial(self._ended, work))
+                    case Cancel(work):
+                        self._cancelled.add(work)
+                        self._tasks[work].cancel()
+        except Exception as error:  # noqa: BLE001 - it becomes the result of `run`
+            self._failed.set_exception(error)
+
+    def _ended(self, work: Work, task: "asyncio.Task[Any]") -> None:
+        cancelled = work in self._cancelled
+        self._cancelled.discard(work)
+        if task.cancelled() and not cancelled:
+            return  # this node ends
+        if isinstance(work, Send | Listen):
+            self._look(self._follower.chain)  # before the executor learns that its report stands there
+        del self._tasks[work]
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ManagerError):
+            if not self._failed.done():
+                self._failed.set_exception(error)
+        elif error is not None:
+            self._narrator.failed(work, error)
+            self._tell(Done(work, Failure(error.reason)))
+        else:
+            result = Cancelled() if task.cancelled() else task.result()
+            self._narrator.done(work, result)
+            self._tell(Done(work, result))
+
+    # --- work -------------------------------------------------------------------------------------------------------
+
+    async def _work(self, work: Work) -> Any:
+        match work:
+            case Listen():
+                return await self._send(self._profile.taskrunner, ListenBody(len(self._profile.nodes)))
+            case Send(attempt, report):
+                return await self._send(attempt.taskrunner, report)
+            case Judge(attempt):
+                return await self._judging.verdict(self._follower.chain.world, attempt)
+            case Make(attempt):
+                await self._make(attempt)
+            case Start(attempt, index, sl_uid):
+                await self._start(attempt, index, sl_uid)
+            case Watch(attempt, index, known):
+                return await self._manager.changed(attempt, index, known)
+            case Stop(attempt, index):
+                await self._manager.stop(attempt, index)
+            case Clean(key):
+                await self._manager.clean(key)
+            case Wait():
+                await asyncio.sleep(max(0.0, work.until - time.time()))
+            case Pause():
+                await asyncio.sleep(work.seconds)
+        return None
+
+    async def _send(self, contract: str, body: Body) -> bool:
+        try:
+            await self._sender.send(contract, body)
+        except Refusal as refusal:
+            logger.warning("The ledger refuses a report to taskrunner %s: %s", contract, refusal)
+            return False
+        return True
+
+    async def _make(self, attempt: Attempt) -> None:
+        chain = tasks.chain(self._follower.chain.world, attempt.task)
+        what = links(self._follower.chain.world, attempt.task)[-1].definition
+        assert not isinstance(what, RunSwarm)
+        await self._manager.make(attempt, chain[-1].outcome, what)
+
+    async def _start(self, attempt: Attempt, index: int, sl_uid: str) -> None:
+        world = self._follower.chain.world
+        run, chain = links(world, attempt.task)[-1].definition, tasks.chain(world, attempt.task)
+        assert isinstance(run, RunSwarm)
+        base = chain[-2].outcome if len(chain) > 1 else ""
+        limits = self._judging.policy.limits
+        made = pair(self._profile, self._contact, limits, run, base, attempt, index, sl_uid)
+        await self._manager.start(attempt, made)
+
+
+def _new_uid() -> str:
+    return str(uuid.uuid4())

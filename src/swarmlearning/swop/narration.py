@@ -1,0 +1,72 @@
+"""What a SWOP reports to people: in its log, by lines that those of the original's operators know."""
+
+import logging
+
+from swarmlearning.ledger.contracts.taskrunner import Peer
+from swarmlearning.swop.facts import LedgerAdvanced, Make, Send, Start, Stop, Watch, Work
+from swarmlearning.swop.managing import ManagerError, PairState
+from swarmlearning.views.names import displayed
+
+logger = logging.getLogger("swarm.swop")
+
+
+class Narrator:
+    """Writes the log; it decides nothing."""
+
+    def __init__(self) -> None:
+        self._task: tuple[str, int] | None = None
+        self._state = ""
+        self._absent = False
+
+    def shown(self, ledger: LedgerAdvanced, taskrunner: str) -> None:
+        """The ledger shows something else of the taskrunner."""
+        absent = ledger.listening is None
+        if absent and not self._absent:
+            logger.warning(
+                "There is no taskrunner %s yet: an operator creates it with CREATE TASKRUNNER, or `swarm taskrunner "
+                "create`. Waiting for it",
+                displayed(taskrunner),
+            )
+        self._absent = absent
+        assigned = ledger.assigned
+        task = (assigned.attempt.task, assigned.attempt.serial) if assigned else None
+        if task != self._task:
+            self._task = task
+            name, serial = task or ("None", "None")
+            logger.info("SWOPExecutor: Current Task : %s , opId : %s", displayed(name), serial)
+        self._report_state(assigned.mine if assigned else None)
+
+    def _report_state(self, mine: Peer | None) -> None:
+        state = mine.state if mine else ""
+        if state == self._state or self._task is None:
+            return
+        self._state = state
+        name, serial = displayed(self._task[0]), self._task[1]
+        if mine is not None and state == "enrolled":
+            logger.info("SWOPExecutor: ENROLL TO Task : %s , opId : %d - Ends", name, serial)
+        elif mine is not None and state in ("complete", "failed", "awaiting-approval"):
+            reason = f" : {mine.reason}" if mine.reason else ""
+            logger.info("SWOPExecutor: Task : %s , opId : %d - %s%s", name, serial, state.upper(), reason)
+
+    def begun(self, work: Work) -> None:
+        """A work begins."""
+        match work:
+            case Send(attempt, report) if report.state == "enrolled":
+                logger.info("SWOPExecutor: ENROLL TO Task : %s , opId : %d - Begins", attempt.task, attempt.serial)
+            case Make(attempt):
+                logger.info("SWOPExecutor: Task : %s , opId : %d is made", attempt.task, attempt.serial)
+            case Start(_, index, sl_uid):
+                logger.info("SWOPRunTask: starting SL and user process, idx : %d , SL UID : %s", index, sl_uid)
+
+    def done(self, work: Work, result: object) -> None:
+        """A work has ended, as it should."""
+        match work:
+            case Watch(_, index, _) if isinstance(result, PairState):
+                for part, code in (("SL", result.sl_code), ("user process", result.ml_code)):
+                    if code is not None:
+                        logger.info("SWOPRunTask: the %s of idx : %d has ended with exit code %d", part, index, code)
+
+    def failed(self, work: Work, error: ManagerError) -> None:
+        """A work has failed; the text stays at the site."""
+        names = {Make: "SWOPBuildTask", Start: "SWOPRunTask", Stop: "SWOPRunTask", Watch: "SWOPRunTask"}
+        logger.error("%s: %s: %s", names.get(type(work), "SWOPExecutor"), error.reason, error)

@@ -1,0 +1,133 @@
+"""A SWOP's process: its start-up, its parts and their wiring, and its end."""
+
+import logging
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarmlearning.address import split
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import NodeTls, require_role
+from swarmlearning.node.datadir import DataDirectory
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.joining import Membership
+from swarmlearning.node.license import acquire_license
+from swarmlearning.node.ready import ReportReady
+from swarmlearning.swop.approvals import Approvals
+from swarmlearning.swop.composing import Contact
+from swarmlearning.swop.driver import Driver
+from swarmlearning.swop.journal import Journal
+from swarmlearning.swop.judging import Judging
+from swarmlearning.swop.managing import ManagerError, ResourceManager
+from swarmlearning.swop.process.manager import ProcessManager
+from swarmlearning.swop.profile import Profile
+
+logger = logging.getLogger("swarm.swop")
+
+WIDTH = 72
+
+
+@dataclass(frozen=True)
+class SwopSettings:
+    """An operator's settings of one SWOP.
+
+    `sn_address`: the SN that it contacts, `contact`: where the SLs that it starts find it. `profile_file` and
+    `policy_file` (None: the default policy) lie in the user directory `usr_dir`.
+    """
+
+    name: str
+    sn_address: str
+    contact: Contact
+    data_dir: Path
+    usr_dir: Path
+    profile: Profile
+    profile_file: Path
+    policy_file: Path | None = None
+    network_id: str = ""
+
+
+async def run_swop(settings: SwopSettings, identity: Identity, report_ready: ReportReady) -> None:
+    """Runs a SWOP until it is stopped; what it has started then goes on, and the next start finds it.
+
+    Raises `NodeError` or `CertificateError` with what to do.
+    """
+    require_role(identity.certificate, "SWOP")
+    acquire_license("SWOP")
+    logger.info("SL Nodes validation is started")
+    with DataDirectory(settings.data_dir, settings.network_id) as place:
+        tls = NodeTls(identity)
+        manager = _manager(settings)
+        remarks, found = await _checked(manager)
+        approvals = Approvals(settings.data_dir)
+        judging = _judging(settings, identity, place.uid, approvals, manager)
+        member = Membership("SWOP", settings.name, settings.sn_address, identity, tls, place)
+        driver = Driver(
+            *(settings.profile, settings.contact, member.follower, member.sender, manager),
+            *(Journal(settings.data_dir), judging, found),
+        )
+        logger.info("Attempting to contact API-Server at : %s", settings.sn_address)
+        try:
+            health = {"ready": True, "taskrunner": settings.profile.taskrunner, "remarks": remarks}
+            async with (
+                member.joined(lambda: (0, 0, None), lambda: health, leaves=lambda: not driver.busy),
+                approvals.watched(driver.answered),
+            ):
+                logger.info("API-Server is UP!")
+                await member.announce({"sn": settings.sn_address})
+                print(_box(place.uid), flush=True)
+                report_ready({"uid": place.uid, "taskrunner": settings.profile.taskrunner})
+                await driver.run()
+        finally:
+            if driver.busy:
+                logger.warning("A task is under way: its processes go on, and this SWOP too when it is started again")
+            await member.close()
+
+
+def _manager(settings: SwopSettings) -> ResourceManager:
+    if settings.profile.manager == "PROCESS":
+        return ProcessManager(
+            settings.data_dir / "process", settings.profile, settings.contact, download_roots=[settings.usr_dir]
+        )
+    raise NodeError(f"{settings.profile_file}: resource manager {settings.profile.manager} cannot be used yet")
+
+
+async def _checked(manager: ResourceManager) -> tuple[list[str], list[str]]:
+    """What the manager cannot do here, and the attempts that have left something. Raises `NodeError`."""
+    try:
+        remarks = list(await manager.check())
+        found = list(await manager.attempts())
+    except ManagerError as error:
+        raise NodeError(f"the resource manager cannot work here: {error}") from error
+    for remark in remarks:
+        logger.warning("%s", remark)
+    return remarks, found
+
+
+def _judging(
+    settings: SwopSettings, identity: Identity, uid: str, approvals: Approvals, manager: ResourceManager
+) -> Judging:
+    protected = [settings.data_dir, settings.profile_file, identity.key_path]
+    protected += [settings.policy_file] if settings.policy_file else []
+    same_user = ""
+    if isinstance(manager, ProcessManager) and not (
+        manager.switches_users and all(node.user for node in settings.profile.nodes)
+    ):
+        same_user = "ML processes would run as this SWOP's user: start it as root, with a `user` for each node"
+    return Judging(settings.profile, uid, settings.policy_file, approvals, manager, protected, same_user)
+
+
+def host_towards(sn_address: str) -> str:
+    """The address of this host from which it reaches an SN; empty where it does not. Sends nothing; resolves a name."""
+    host, port = split(sn_address)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
+
+
+def _box(uid: str) -> str:
+    edge = "#" * WIDTH
+    return "\n".join(("SWOPCtx :", edge, f"##{f'===== NODE UID :  {uid} =====':^{WIDTH - 4}}##", edge))

@@ -1,0 +1,157 @@
+"""SWOPs carry out tasks of the ledger, with real pairs of SL and training script."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.certs import make_workspace
+from support.processes import Processes
+from support.swarm import Gate, Swarm
+from support.swops import Operations, only, operations, script
+from swarmlearning.ledger.bodies import CreateTaskrunner
+from swarmlearning.ledger.contracts.taskrunner import Peer
+from swarmlearning.ledger.contracts.training.state import state_of
+from swarmlearning.taskfiles.definition import MakeUserContainer, RunSwarm
+
+NODES = ["SN-1", "SL-1", "SL-2", "SWOP-1", "SWOP-2", "SWCI-1"]
+BUILD = MakeUserContainer(("FROM python:3.11", "RUN pip install numpy"))
+
+
+@pytest.fixture
+def ops(processes: Processes, tmp_path: Path) -> Iterator[Operations]:
+    swarm = Swarm(processes, tmp_path, make_workspace(tmp_path / "cert", NODES))
+    assert swarm.start_sn().ready
+    with operations(swarm) as made:
+        yield made
+
+
+def alone(command: str, folder: Path = Path("/tmp")) -> RunSwarm:
+    """A shell command that trains without the swarm."""
+    return RunSwarm(f"-c '{command}'", "/bin/sh", str(folder), (("SWARM_LOOPBACK", "True"),))
+
+
+def failed(peer: Peer) -> bool:
+    return peer.state == "failed"
+
+
+def asks(peer: Peer) -> bool:
+    return peer.state == "awaiting-approval"
+
+
+def runs(peer: Peer) -> bool:
+    return [pair.state for pair in peer.reports] == ["running"]
+
+
+def test_a_build_task_and_then_a_run_task_of_two_pairs(ops: Operations, tmp_path: Path) -> None:
+    swop = ops.start("SWOP-1", ["SL-1", "SL-2"])
+    ops.task("build", BUILD, outcome="environment")
+    ops.task("train", script("--min-peers", "2", working_dir=tmp_path), "build")
+    ops.assign("build", 1)
+    assert ops.over(1).state == "COMPLETE"
+    ops.reset()
+    ops.assign("train", 2)
+    done = ops.over(2)
+    assert done.state == "COMPLETE", done
+    assert [pair.state for pair in only(done).reports] == ["complete", "complete"]
+    trained = state_of(ops.swarm.chain().world, "defaultbb.cqdb.sml.hpe")
+    assert set(trained.members) == {pair.uid for pair in only(done).reports}
+    (shown,) = [node for node in ops.swarm.status()["nodes"] if node["type"] == "SWOP"]
+    assert shown["addresses"] == {"sn": ops.swarm.address}
+    swop.stop()
+
+
+def test_a_script_that_ends_early_has_failed_at_once(ops: Operations) -> None:
+    """Whether with an exit code, or as if all were well, although it has not trained."""
+    ops.start("SWOP-1", ["SL-1", "SL-2"])
+    ops.task("fails", RunSwarm("-c 'exit $CODE'", "/bin/sh", "/tmp", (("CODE", "3"),)))
+    ops.task("idle", RunSwarm("-c 'exit 0'", "/bin/sh", "/tmp"))
+    for serial, (task, code) in enumerate((("fails", 3), ("idle", 0)), start=1):
+        ops.assign(task, 2)
+        assert ops.over(serial).state == "ERROR"
+        mine = ops.mine(serial, failed)
+        assert [(pair.reason, pair.exit_code) for pair in mine.reports] == [("ml-exit", code)] * 2
+        ops.reset()
+
+
+def test_a_swop_that_is_killed_goes_on_where_it_was(ops: Operations, gate: Gate, tmp_path: Path) -> None:
+    swop = ops.start("SWOP-1", ["SL-1"])
+    ops.task("train", alone("echo x >>runs; head -c1 gate", tmp_path))
+    ops.assign("train", 1)
+    ops.mine(1, runs)
+    swop.kill()
+    ops.mine(1, lambda peer: peer.state == "lost")
+    ops.start("SWOP-1", ["SL-1"])
+    gate.let()
+    ops.mine(1, lambda peer: peer.state == "complete")
+    assert (tmp_path / "runs").read_text() == "x\n"
+
+
+def test_a_swop_that_is_stopped_leaves_its_pairs_running(ops: Operations, gate: Gate, tmp_path: Path) -> None:
+    swop = ops.start("SWOP-1", ["SL-1"])
+    ops.task("train", alone("echo x >>runs; head -c1 gate", tmp_path))
+    ops.assign("train", 1)
+    ops.mine(1, runs)
+    swop.stop()
+    assert "its processes go on" in swop.output
+    gate.let()
+    ops.start("SWOP-1", ["SL-1"])
+    ops.mine(1, lambda peer: peer.state == "complete")
+    assert (tmp_path / "runs").read_text() == "x\n"
+
+
+def test_a_reset_ends_what_runs(ops: Operations, tmp_path: Path) -> None:
+    ops.start("SWOP-1", ["SL-1"])
+    ops.task("endless", alone("echo $$ >pid; exec sleep 1000", tmp_path))
+    ops.assign("endless", 1)
+    ops.mine(1, runs)
+    ops.reset()
+    ops.task("short", alone("exit 0"))
+    ops.assign("short", 1)
+    assert ops.over(2).state == "COMPLETE"
+    attempts = tmp_path / "SWOP-1" / "data" / "process" / "attempts"
+    assert len(list(attempts.iterdir())) == 1  # what the first one has left is gone
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+
+
+def test_a_task_that_the_policy_does_not_allow_waits_for_the_sites_approval(ops: Operations) -> None:
+    swop = ops.start("SWOP-1", ["SL-1"], policy={"trust": ["hospital-b"]})
+    ops.task("build", BUILD, outcome="environment")
+    ops.assign("build", 1)
+    waiting = ops.mine(1, asks)
+    listed = ops.command("SWOP-1", "list")
+    assert f"DIGEST {waiting.digest}" in listed
+    assert "pip install numpy" in listed
+    assert f"swarm swop approve {waiting.digest}" in swop.output
+    ops.command("SWOP-1", "approve", waiting.digest[:8])
+    assert ops.over(1).state == "COMPLETE"
+    assert ops.command("SWOP-1", "list") == "No task waits for an approval.\n"
+    ops.reset()
+    ops.task("other", MakeUserContainer((*BUILD.build_steps, "RUN pip install numpy ")), outcome="environment")
+    ops.assign("other", 1)
+    ops.command("SWOP-1", "reject", ops.mine(2, asks).digest)
+    assert ops.mine(2, failed).reason == "rejected"
+
+
+def test_a_target_tries_a_failed_part_once_more(ops: Operations, tmp_path: Path) -> None:
+    ops.start("SWOP-1", ["SL-1"])
+    ops.task("train", alone("[ -e repaired ] || exit 7", tmp_path))
+    ops.assign("train", 1)
+    first = ops.mine(1, failed)
+    assert (first.attempt, first.exit_code) == (1, 7)
+    (tmp_path / "repaired").touch()
+    ops.target("train", first.uid)
+    second = ops.mine(1, lambda peer: peer.attempt == 2 and peer.state == "complete")
+    assert [pair.state for pair in second.reports] == ["complete"]
+
+
+def test_two_taskrunners_work_side_by_side(ops: Operations, gate: Gate, tmp_path: Path) -> None:
+    """One task goes on only when the other one runs too."""
+    ops.send(("second", CreateTaskrunner()))
+    ops.start("SWOP-1", ["SL-1"])
+    ops.start("SWOP-2", ["SL-2"], runner="second")
+    ops.task("reads", alone("head -c1 gate", tmp_path))
+    ops.task("writes", alone("echo >gate", tmp_path))
+    ops.assign("reads", 1)
+    ops.assign("writes", 1, "second")
+    assert [ops.over(1).state, ops.over(1, "second").state] == ["COMPLETE", "COMPLETE"]
