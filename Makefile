@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dist check test nightly tools frameworks lint pure coverage-client security simulate soak-sns \
+.PHONY: help install demo dist lock bundle images check test nightly tools frameworks lint pure coverage-client security simulate soak-sns \
 	bench-round bench-handoff bench-ledger bench-spam bench-failover bench-scale bench-start bench-adaptive bench-merge bench-merge-large bench-peers
 
 help:
@@ -17,6 +17,9 @@ help:
 	@echo "make test         all checks and tests: WORKERS=4 processes run them, by default two a core"
 	@echo "make nightly      the long forms of what make test runs briefly; hours"
 	@echo "make dist         the wheels for real hosts, in dist/: swarmlearning (nodes) and swarmlearning-client (scripts)"
+	@echo "make bundle       wheels, etcd, scripts, units, manifests and the images' source with checksums, in dist/"
+	@echo "make images       the images of all nodes from the bundle: ENGINE=docker|podman BASE=image with Python 3.11"
+	@echo "make lock         the versions and hashes that images and bundle install, anew: packaging/requirements*.txt"
 	@echo "make lint         style, types, layers and sizes only"
 	@echo "make coverage-client  the lines of the client library that its tests run, of which 95 % have to"
 	@echo "make security     attacks on real nodes, each check by name: what held and what broke"
@@ -52,6 +55,20 @@ demo: $(STAMP)
 dist: $(STAMP)
 	@$(RUN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist packaging/client .
 	@ls dist
+
+lock: .tools/lock/bin/uv
+	@$(RUN)/python tools/lock.py $<
+.tools/lock/bin/uv:
+	@$(PYTHON) -m venv .tools/lock
+	@.tools/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+bundle: $(STAMP) tools
+	@$(RUN)/python tools/bundle.py
+
+ENGINE ?= $(if $(shell command -v docker),docker,podman)
+BASE ?=
+images: bundle
+	@$(RUN)/python tools/images.py $(ENGINE) $(BASE)
 
 lint: $(STAMP)
 	@$(RUN)/ruff check --quiet .

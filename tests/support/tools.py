@@ -54,6 +54,10 @@ def _faketime() -> str | None:
     return None if libfaketime() else "libfaketime is missing: apt-get install faketime"
 
 
+def _systemd() -> str | None:
+    return None if shutil.which("systemd-analyze") else "systemd-analyze is missing: apt-get install systemd"
+
+
 def _nginx() -> str | None:
     if nginx_stream() is None:
         return "nginx with its stream module is missing: apt-get install nginx libnginx-mod-stream"
@@ -169,6 +173,7 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "cgroup": _cgroup,
     "cuda": _cuda,
     "podman": _podman,
+    "systemd-analyze": _systemd,
     "registry": _registry,
     "numpy-1.26": _numpy_1_26,
     **{name: partial(_framework, name) for name in FRAMEWORKS},

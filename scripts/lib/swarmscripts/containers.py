@@ -18,7 +18,7 @@ INFORMATION = "/tmp/container_info_file"
 """What a container knows of itself: three lines, its ID, its image's name, the image's ID."""
 
 SHARED_GROUP = "10017"
-"""The group of the images' shared folders: SL and ML belong to it, whatever users they run as."""
+"""The group of the images' folders: all nodes and the training belong to it, whatever users they run as."""
 
 OWN = ("name", "hostname", "volume", "env", "user", "interactive", "tty", "attach")
 """Options of the runtime that are read here; all others are handed on as they are."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from swarmscripts import VERSION, containers, processes
 from swarmscripts.common import COMMON, SIDECAR, common_mounts, common_variables
-from swarmscripts.containers import NOTHING, Container, Needs
+from swarmscripts.containers import NOTHING, SHARED_GROUP, Container, Needs
 from swarmscripts.dockeroptions import docker_options
 from swarmscripts.errors import ScriptError
 from swarmscripts.options import MAIN, Given, Option, Table, parse
@@ -85,7 +85,7 @@ def _main_container(script: Script, given: Given, runtime: Runtime, rest: Iterab
         environment=[*common_variables(given), *own.environment],
         published=own.published,
         mounts=[*common_mounts(given), *own.mounts],
-        arguments=[*own.arguments, *label, *user_space],
+        arguments=["--group-add", SHARED_GROUP, *own.arguments, *label, *user_space],
     )
     return containers.container(given, needs, script.image, given.last("user") or _caller(), rest)
 

@@ -56,10 +56,12 @@ def needs(given: Given, runtime: Runtime) -> Needs:
         ("SN_API_SERVICE", given.last("sn-api-service")),
         ("SL_FS_PORT", given.last("sl-fs-port")),
         ("SL_FS_SERVICE", given.last("sl-fs-service")),
+        ("SL_CHANNEL_DIR", CHANNEL),
+        ("SL_ML_GROUP", SHARED_GROUP),
         *PIPES,
     )
     volumes = [Mount("", CHANNEL), Mount("", WEIGHTS)]
-    return Needs(environment, list(dict.fromkeys(published)), volumes, ["--group-add", SHARED_GROUP])
+    return Needs(environment, list(dict.fromkeys(published)), volumes)
 
 
 def arguments(given: Given) -> Sequence[str]:

@@ -11,7 +11,9 @@ from swarmlearning.node.health import request_health
 
 
 @command("swarm health")
-def health(data_dir: Annotated[Path, typer.Option(help="The data directory of the node.")]) -> None:
+def health(
+    data_dir: Annotated[Path, typer.Option(envvar="SWARM_DATA_DIR", help="The data directory of the node.")],
+) -> None:
     """Show whether the node with this data directory is ready; status 1 if it is not, or does not run."""
     found = request_health(data_dir.absolute())
     print_json(found)

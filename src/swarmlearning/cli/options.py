@@ -14,7 +14,8 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import Level
 
 DataDir = Annotated[
-    Path | None, typer.Option(help="Where this node keeps its state; by default below $HOME/.local/state.")
+    Path | None,
+    typer.Option(envvar="SWARM_DATA_DIR", help="Where this node keeps its state; by default below $HOME/.local/state."),
 ]
 HostIp = Annotated[
     str, typer.Option("--host-ip", envvar="THIS_NODE_IP", help="Address under which other nodes reach this one.")
