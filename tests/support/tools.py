@@ -24,8 +24,8 @@ from support.namespaces import SLOW_QDISC
 def needs(tool: str) -> pytest.MarkDecorator:
     """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces), `tbf` (slow
     links between them), `ipv6`, `faketime` (wrong clocks), `podman`, `registry` (of container images), `root`, `cgroup`
-    (control groups of one's own), `cuda`, `numpy-1.26` (from a package index), or of the machine-learning frameworks in
-    `FRAMEWORKS`."""
+    (control groups of one's own), `views` (mount namespaces), `cuda`, `numpy-1.26` (from a package index),
+    or of the machine-learning frameworks in `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
 
 
@@ -131,6 +131,13 @@ def _root() -> str | None:
     return None if os.geteuid() == 0 else "users can be switched by root only: run the tests as root"
 
 
+def _views() -> str | None:
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "swarmlearning.swop.process.view", folder]
+        tried = subprocess.run(command, capture_output=True, text=True)
+    return f"mount namespaces cannot be made here ({tried.stderr.strip()})" if tried.returncode else None
+
+
 def _cgroup() -> str | None:
     from swarmlearning.swop.process.limits import ControlGroups
 
@@ -170,6 +177,7 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "ipv6": _ipv6,
     "faketime": _faketime,
     "root": _root,
+    "views": _views,
     "cgroup": _cgroup,
     "cuda": _cuda,
     "podman": _podman,

@@ -122,6 +122,7 @@ async def test_output_without_end_fills_no_disk(monkeypatch: pytest.MonkeyPatch)
 # --- what the ML process sees
 
 
+@needs("views")
 async def test_two_pairs_see_their_own_folder_at_the_place_that_clients_look_at() -> None:
     async with site(NodeDefinition(0), NodeDefinition(1), sl="echo $SHARED >$SHARED/whose; exec sleep 1000") as here:
         wait = "while ! [ -s /tmp/hpe-swarm/whose ]; do sleep 0.02; done"
@@ -140,6 +141,7 @@ async def test_two_pairs_see_their_own_folder_at_the_place_that_clients_look_at(
         assert not Path("/tmp/mine").exists()
 
 
+@needs("views")
 async def test_contents_appear_at_the_paths_of_the_task_and_nothing_is_made_on_the_host(tmp_path: Path) -> None:
     (tmp_path / "private").mkdir()
     (tmp_path / "private/a.csv").write_text("private")

@@ -77,7 +77,8 @@ class _Tree:
 
     def add(self, mount: Mount) -> None:
         is_folder = Path(mount.source).is_dir()
-        place = self.make(_inside(mount.target), is_folder=is_folder, fresh=mount.fresh)
+        target = _parent_inside(mount.target) if mount.fresh else _inside(mount.target)
+        place = self.make(target, is_folder=is_folder, fresh=mount.fresh)
         _mount(mount.source, place, _BIND | _REC)
 
     def make(self, path: PurePosixPath, *, is_folder: bool, fresh: bool) -> Path:
@@ -139,6 +140,11 @@ def _like(folder: Path, own: Path) -> None:
 def _inside(path: str) -> PurePosixPath:
     """The real path on the host, relative to its root: a link on the way would lead out of the new root."""
     return PurePosixPath(os.path.realpath(path)).relative_to("/")
+
+
+def _parent_inside(path: str) -> PurePosixPath:
+    """The same where the last part counts as missing, also if it is a link."""
+    return _inside(str(PurePosixPath(path).parent)) / PurePosixPath(path).name
 
 
 def _pivot(root: Path) -> None:
