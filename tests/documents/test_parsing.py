@@ -49,6 +49,8 @@ def laughing(levels: int) -> str:
         (b"a: b: c", "1:5: not valid YAML: mapping values are not allowed here"),
         (b"a: @b", "1:4: not valid YAML: found character '@'"),
         (b"%YAML 3.0\n---\na", "1:1: not valid YAML: found incompatible YAML document"),
+        (b'a: "\\UFFFFFFFF"', "1:1: not valid YAML: an escape sequence or number here is out of range"),
+        (b"%YAML 1." + b"9" * 5000 + b"\n---\na", "1:1: not valid YAML: an escape sequence or number here"),
         (b"a: *b", "1:4: a: there is no anchor &b before this alias"),
         (b"a: &b [c, *b]", "1:11: a[1]: the alias *b is used inside its own anchor"),
         (b"a: &b {c: {d: *b}}", "1:15: a.c.d: the alias *b is used inside its own anchor"),

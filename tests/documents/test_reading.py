@@ -86,6 +86,7 @@ def test_a_value_is_read(reader: Callable[[Value], object], document: str, expec
         (text, '"a\\nb"', "file:1:1: expected text of a single line, found several lines"),
         (text, '"a\\0"', "file:1:1: the text has the invisible character U+0000; remove it"),
         (text, '"a\\u200b"', "file:1:1: the text has the invisible character U+200B; remove it"),
+        (text, '"\\ud800"', "file:1:1: the text has the invisible character U+D800; remove it"),
         (lines, '"a\\r\\nb"', "file:1:1: the text has the invisible character U+000D; remove it"),
         (integer, "101", "file:1:1: expected a whole number from -5 to 100, found '101'"),
         (integer, "1.0", "file:1:1: expected a whole number from -5 to 100, found '1.0'"),

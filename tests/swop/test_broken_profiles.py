@@ -143,7 +143,7 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "- SL_LOG_LEVEL: INFO -> - SL LOG: INFO",
-        "19:13: envvars[0].SL LOG: 'SL LOG' cannot name a variable: letters, digits and '_' only, no digit",
+        "19:13: envvars[0].SL LOG: 'SL LOG' cannot name a variable; use letters, digits and '_'",
     ),
     (
         "- SL_LOG_LEVEL: INFO -> - SL_LOG_LEVEL: <LEVEL>",
@@ -284,6 +284,10 @@ CHANGES: list[tuple[str, str]] = [
         "42:17: nodes[0].slnodedef.sllabels: expected a list or a mapping of labels",
     ),
     (
+        'sllabels: {team: radiology} -> sllabels: {"\\u202E": radiology}',
+        "42:28: nodes[0].slnodedef.sllabels.'\\u202e': '\\u202e' cannot name a label; use letters, digits and",
+    ),
+    (
         "sllabels: {team: radiology} -> sllabels: [team: a, team: b]",
         "42:33: nodes[0].slnodedef.sllabels[1].team: the label team is already there",
     ),
@@ -310,7 +314,7 @@ CHANGES: list[tuple[str, str]] = [
     ),
     (
         "- NODE_ID: 1 -> - 1: 1",
-        "47:14: nodes[0].slnodedef.usrenvvars[0].1: '1' cannot name a variable: letters, digits and '_'",
+        "47:14: nodes[0].slnodedef.usrenvvars[0].1: '1' cannot name a variable; use letters, digits and '_'",
     ),
     (
         "- NODE_ID: 1 -> - NODE_ID: *id",

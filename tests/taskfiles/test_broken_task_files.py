@@ -163,7 +163,7 @@ RUN_CHANGES: list[tuple[str, str]] = [
     ),
     (
         "- MAX_EPOCHS: 2 -> - 2MAX: 2",
-        "11:11: Body.Envvars[0].2MAX: '2MAX' cannot name a variable: letters, digits and '_' only, no digit",
+        "11:11: Body.Envvars[0].2MAX: '2MAX' cannot name a variable; use letters, digits and '_'",
     ),
     ("- MAX_EPOCHS: 2 -> - [MAX_EPOCHS, 2]", "11:5: Body.Envvars[0]: expected one variable, as NAME: value"),
     (

@@ -30,13 +30,15 @@ def parse(data: bytes, name: str, faults: Faults) -> Node:
     Raises `DocumentError` for what is not one YAML document in UTF-8 within the limits.
     """
     text = _text(data, name)
-    events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
+    composer = _Composer(name, yaml.parse(text, Loader=yaml.SafeLoader), faults)
     try:
-        return _Composer(name, events, faults).document()
+        return composer.document()
     except yaml.MarkedYAMLError as error:
         raise _fatal(name, _place(error.problem_mark or error.context_mark), _syntax(error, text)) from None
-    except yaml.YAMLError as error:
-        raise _fatal(name, Mark(1, 1), f"not valid YAML: {str(error)[:200]}") from None
+    except (yaml.YAMLError, ValueError, OverflowError):  # such as "\\UFFFFFFFF", which PyYAML does not expect
+        raise _fatal(
+            name, composer.reached, "not valid YAML: an escape sequence or number here is out of range"
+        ) from None
 
 
 def _text(data: bytes, name: str) -> str:
@@ -90,6 +92,8 @@ class _Composer:
         self._faults = faults
         self._anchors: dict[str, Node | None] = {}  # None while the node is being built
         self._nodes = 0
+        self.reached = Mark(1, 1)
+        """The place of the last node."""
 
     def document(self) -> Node:
         next(self._events)  # start of the stream
@@ -106,6 +110,7 @@ class _Composer:
             node = self._aliased(event, field)
             self._count(event, node.weight, field)
             return node
+        self.reached = _place(event.start_mark)
         if depth > DEPTH:
             raise self._error(event, field, f"nested more than {DEPTH} levels deep")
         self._require_tag(event, field)

@@ -23,7 +23,7 @@ _INTEGER = re.compile(r"[-+]?[0-9][0-9_]{0,17}")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})(?:[eE][-+]?[0-9]{1,2})?")
 _TRUE = ("true", "yes", "on")
 _FALSE = ("false", "no", "off")
-_INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _KEYS_NAMED = 12
 
 

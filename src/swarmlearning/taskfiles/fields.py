@@ -2,6 +2,8 @@
 
 import posixpath
 import re
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from swarmlearning.documents.reading import Value
@@ -13,7 +15,11 @@ ENVIRONMENT_VALUE = 4096
 PLACEHOLDER = re.compile(r"<[A-Z][A-Za-z0-9]*(?:[-_][A-Za-z0-9]+)*>")
 """Such as `<CURRENT-PATH>`: files are handed round with these, and whoever uses one puts values in."""
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,159}")
+_Named: TypeAlias = Literal["variable", "label"]
+_NAMES: Mapping[_Named, re.Pattern[str]] = {
+    "variable": re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,159}"),
+    "label": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,159}"),
+}
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -62,21 +68,21 @@ def environment(value: Value) -> dict[str, str]:
 
     Values are texts as written; a variable whose value is null is left out.
     """
-    return dict(_pairs(value, "variable", _VARIABLE))
+    return dict(_pairs(value, "variable"))
 
 
 def labels(value: Value) -> dict[str, str]:
     """Labels of a container, written in the same ways; a label without a value is empty."""
-    return dict(_pairs(value, "label", None))
+    return dict(_pairs(value, "label"))
 
 
-def _pairs(value: Value, what: str, names: re.Pattern[str] | None) -> list[tuple[str, str]]:
+def _pairs(value: Value, what: _Named) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     seen = set[str]()
     for key, entry in _entries(value, what):
         name = key.strip()
-        if names is not None and names.fullmatch(name) is None:
-            entry.fault(f"{name[:60]!r} cannot name a variable: letters, digits and '_' only, no digit first")
+        if _NAMES[what].fullmatch(name) is None:
+            entry.fault(f"{name[:60]!r} cannot name a {what}; use letters, digits and '_'")
         if name in seen:
             entry.fault(f"the {what} {name[:60]} is already there")
         seen.add(name)
@@ -84,12 +90,12 @@ def _pairs(value: Value, what: str, names: re.Pattern[str] | None) -> list[tuple
             text = entry.text(0, ENVIRONMENT_VALUE, lines=True)
             _is_filled(entry, text)
             pairs.append((name, text))
-        elif names is None:
+        elif what == "label":
             pairs.append((name, ""))
     return pairs
 
 
-def _entries(value: Value, what: str) -> list[tuple[str, Value]]:
+def _entries(value: Value, what: _Named) -> list[tuple[str, Value]]:
     if value.is_null:
         return []
     if value.is_mapping:
@@ -108,7 +114,7 @@ def _entries(value: Value, what: str) -> list[tuple[str, Value]]:
     return found
 
 
-def _assignment(item: Value, what: str) -> tuple[str, Value]:
+def _assignment(item: Value, what: _Named) -> tuple[str, Value]:
     name, equals, value = item.text(1, ENVIRONMENT_VALUE).partition("=")
     if equals or what == "label":
         return name, item.part(value)
