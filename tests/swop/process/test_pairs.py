@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable, Iterable
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,26 @@ from support.pairs import OTHER_USER, Site, shell, site
 from support.tools import needs
 from swarmlearning.swop.managing import Limits, ManagerError, Pair, PairState
 from swarmlearning.swop.process import composing
-from swarmlearning.swop.process.parts import KILLED
+from swarmlearning.swop.process.parts import KILLED, KeptPart
 from swarmlearning.swop.profile import ContainerOptions, NodeDefinition, PrivateData
 from swarmlearning.taskfiles.definition import RunSwarm, SharedContent
 
 WaitUntilGone = Callable[[Iterable[int]], None]
+
+
+SWOP = """
+import asyncio, pathlib, sys
+from support.pairs import Site, profile, shell
+
+async def main():
+    here = Site(pathlib.Path(sys.argv[1]), profile())
+    await here.manager.check()
+    await here.start(shell(sys.argv[2]))
+    print("started", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
 
 
 def _pair(here: Site, task: RunSwarm | None = None, index: int = 0) -> Pair:
@@ -85,6 +102,51 @@ async def test_a_swop_started_again_finds_its_pairs() -> None:
         assert await other.changed(here.attempt, 0, state) == PairState(None, 7)
         await other.stop(here.attempt, 0)
         assert await here.anew().state(here.attempt, 0) == PairState(128 + signal.SIGTERM, 7)
+
+
+async def test_pairs_outlive_a_swop_that_is_killed(wait_until_gone: WaitUntilGone) -> None:
+    async with site() as here:
+        os.mkfifo(here.folder / "go")
+        script = f"read line <{here.folder}/go; exit 7"
+        swop = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", SWOP, here.folder, script),
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            start_new_session=True,
+        )
+        assert swop.stdout is not None
+        assert await swop.stdout.readline() == b"started\n"
+        os.killpg(swop.pid, signal.SIGKILL)
+        await swop.wait()
+        await here.start(shell("echo another"))
+        state = await here.manager.state(here.attempt, 0)
+        assert state == PairState(None, None)
+        (here.folder / "go").write_text("\n")
+        assert await here.manager.changed(here.attempt, 0, state) == PairState(None, 7)
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_a_swop_that_is_killed_while_it_starts_a_pair_starts_the_rest_later(
+    after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, begun = KeptPart._start, 0
+
+    async def killed(part: KeptPart, lock: int, held: Sequence[int]) -> None:
+        nonlocal begun
+        if begun == after:
+            raise asyncio.CancelledError
+        begun += 1
+        await start(part, lock, held)
+
+    async with site(sl="echo once >>$SHARED/starts; exec sleep 1000") as here:
+        monkeypatch.setattr(KeptPart, "_start", killed)
+        with pytest.raises(asyncio.CancelledError):
+            await here.start(shell("echo once"))
+        assert await here.manager.state(here.attempt, 0) is None
+        monkeypatch.undo()
+        await here.run(shell("echo once"))
+        assert here.output() == "once\n"
+        assert (here.folder / "process/attempts" / here.attempt.key / "0/shared/starts").read_text() == "once\n"
 
 
 async def test_a_pair_whose_warden_was_killed_has_ended_and_leaves_nothing(wait_until_gone: WaitUntilGone) -> None:

@@ -128,14 +128,14 @@ def ml_part(
     )
 
 
-def mounts(pair: Pair, places: Places, shared: Path) -> list[Mount]:
-    """What the ML process sees at the paths that the task names. Raises `ManagerError`."""
+def mounts(pair: Pair, places: Places, shared: Path, account: Account | None) -> list[Mount]:
+    """What the ML process sees at the paths that the task names. Raises `ManagerError` and `OSError`."""
     found = [Mount(str(shared), SHARED, fresh=True)]
     data = pair.node.private_data
     if pair.run.private_content is not None and data is not None:
-        found.append(Mount(str(_source(data.source, data.kind, places)), pair.run.private_content))
+        found.append(Mount(str(_source(data.source, data.kind, places, account)), pair.run.private_content))
     for content in pair.run.shared_content:
-        found.append(Mount(str(_source(content.source, content.kind, places)), content.target))
+        found.append(Mount(str(_source(content.source, content.kind, places, account)), content.target))
     return found
 
 
@@ -158,11 +158,14 @@ def visible_gpus(options: ContainerOptions) -> dict[str, str]:
     return variables
 
 
-def _source(source: str, kind: str, places: Places) -> Path:
-    """A folder or file of the site. Raises `ManagerError` where there is none; a volume is made."""
+def _source(source: str, kind: str, places: Places, account: Account | None) -> Path:
+    """A folder or file of the site. Raises `ManagerError` where there is none; a volume is made, for that account."""
     if kind == "VOLUME":
         folder = places.volume(source)
-        folder.mkdir(exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(mode=0o755)
+            if account is not None:
+                os.chown(folder, account.uid, account.gid)
         return folder
     path = Path(source).resolve()
     if not path.exists():

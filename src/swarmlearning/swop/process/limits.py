@@ -6,6 +6,7 @@ that cannot be enforced is refused: address space (RLIMIT_AS) says nothing about
 affinity can be widened by whoever is bound.
 """
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,22 +20,20 @@ HOW: Final = "under systemd `Delegate=yes` in the SWOP's unit allows it"
 
 
 class ControlGroups:
-    """The subtree at `base`, in which each pair gets a group; None: this process has none."""
+    """The subtree at `base`, in which each pair with limits gets a group; None: this process has none."""
 
     def __init__(self, base: Path | None) -> None:
         self.base = base
 
     @classmethod
     def of_this_process(cls) -> "ControlGroups":
-        """The subtree that this process may use, made ready for use."""
-        base = _own_group()
-        try:
-            if base is None or not set(CONTROLLERS) <= set((base / "cgroup.controllers").read_text().split()):
-                return cls(None)
-            _make_room(base)
-        except OSError:
-            return cls(None)
-        return cls(base)
+        """The subtree that was delegated to this process; nothing is changed in it yet."""
+        with suppress(OSError):
+            base = _own_group()
+            if base is not None and _is_delegated(base):
+                controllers = (base / "cgroup.controllers").read_text().split()
+                return cls(base if set(CONTROLLERS) <= set(controllers) else None)
+        return cls(None)
 
     def make(self, name: str, limits: Limits) -> Path | None:
         """The group of a pair with these limits; None where none of them needs one. Raises `ManagerError`."""
@@ -49,6 +48,7 @@ class ControlGroups:
             )
         group = self.base / name
         try:
+            _make_room(self.base)
             group.mkdir(exist_ok=True)
             for file, value in _settings(limits).items():
                 (group / file).write_text(value)
@@ -83,13 +83,30 @@ def _settings(limits: Limits) -> dict[str, str]:
 
 def _own_group() -> Path | None:
     """The folder of this process's group; None where the host has no cgroup v2."""
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-        mounted = next(line.split()[4] for line in lines if " - cgroup2 " in line)
-        path = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
-        group = Path(mounted + path)
-        return group.parent if group.name == _OWN else group
+    mounted = _mounted()
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    path = next((line[3:] for line in lines if line.startswith("0::/")), None)
+    if mounted is None or path is None:
+        return None
+    group = mounted / path.lstrip("/")
+    return group.parent if group.name == _OWN else group
+
+
+def _mounted() -> Path | None:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if " - cgroup2 " in line:
+            return Path(line.split()[4])
     return None
+
+
+def _is_delegated(group: Path) -> bool:
+    """Whether whoever manages the host's groups leaves this one to us: systemd marks it, and the group that is the
+    root of a container has limits, which a host's root has not."""
+    for mark in ("trusted.delegate", "user.delegate"):
+        with suppress(OSError):
+            if os.getxattr(group, mark) == b"1":
+                return True
+    return group == _mounted() and (group / "memory.max").exists() and os.access(group, os.W_OK)
 
 
 def _make_room(base: Path) -> None:

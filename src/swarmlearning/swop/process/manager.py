@@ -228,11 +228,10 @@ class ProcessManager:
         shared = own.shared if self.has_views else Path(composing.SHARED)
         for folder in (own.folder, own.sl_log.parent, own.home, own.view):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            shared.mkdir(mode=0o700)
-            if group is not None:
-                os.chown(shared, -1, group)
-                shared.chmod(SHARED_MODE)
+        shared.mkdir(mode=0o700, exist_ok=True)
+        if group is not None:
+            os.chown(shared, -1, group)
+            shared.chmod(SHARED_MODE)
         if account is not None:
             os.chown(own.home, account.uid, account.gid)
             for passed in (own.folder, own.view, self._places.environments, self._places.volumes):
@@ -249,7 +248,7 @@ class ProcessManager:
         account: Account | None,
     ) -> Part:
         """The ML process with its view and limits. Raises `ManagerError`."""
-        mounts = composing.mounts(pair, self._places, shared)
+        mounts = composing.mounts(pair, self._places, shared, account)
         node = pair.node
         variables = {
             composing.TOKEN: composing.token(attempt, node.index),

@@ -86,8 +86,11 @@ class KeptPart:
             env={name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("PYTHON")},
             pass_fds=[lock, *held],
         )
-        async with asyncio.timeout(START_SECONDS):
-            await process.wait()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            raise ManagerError("no-start", f"{self._folder}: not started after {START_SECONDS:.0f} s") from None
 
     @property
     def _begun(self) -> bool:
@@ -124,7 +127,7 @@ class KeptPart:
         return self._begun and not self.running and self._end() is None
 
     async def ended(self) -> None:
-        """Waits until it runs no more, without limit."""
+        """Waits until it runs no more, without limit. Raises `ManagerError`."""
         descriptor = await self._descriptor()
         if descriptor is None:
             return
@@ -137,7 +140,10 @@ class KeptPart:
             os.close(descriptor)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Ends it, and waits until nothing of it runs any more: `grace_seconds` are those of the part."""
+        """Ends it, and waits until nothing of it runs any more: `grace_seconds` are those of the part.
+
+        Raises `ManagerError`.
+        """
         for number, seconds in ((signal.SIGTERM, grace_seconds + END_SECONDS), (signal.SIGKILL, None)):
             descriptor = await self._descriptor()
             if descriptor is None:
@@ -152,13 +158,16 @@ class KeptPart:
                     await self.ended()
 
     async def _descriptor(self) -> int | None:
-        """A pidfd of the warden; None where it runs no more."""
-        async with asyncio.timeout(_RECORD_SECONDS):
-            while self.running:
-                found = self._read(warden.WARDEN, _Process)
-                if found is not None:
-                    return _open(found)
-                await asyncio.sleep(_LOOK_SECONDS)  # it has begun this very moment, before a SWOP was killed
+        """A pidfd of the warden; None where it runs no more. Raises `ManagerError`."""
+        try:
+            async with asyncio.timeout(_RECORD_SECONDS):
+                while self.running:
+                    found = self._read(warden.WARDEN, _Process)
+                    if found is not None:
+                        return _open(found)
+                    await asyncio.sleep(_LOOK_SECONDS)  # it has begun this very moment, before a SWOP was killed
+        except TimeoutError:
+            raise ManagerError("site", f"{self._folder}: the warden that runs there does not name itself") from None
         return None
 
     def _end(self) -> _End | None:
