@@ -48,6 +48,19 @@ FORMS = {
     "get task info t": ("tasks.info", ("t",)),
     "get task body t": ("tasks.body", ("t",)),
     "LIST TASKS": ("tasks.list_all", ()),
+    "CREATE TASKRUNNER r": ("taskrunners.create", ("r",)),
+    "LIST TASKRUNNERS": ("taskrunners.list_all", ()),
+    "get taskrunner info r": ("taskrunners.info", ("r",)),
+    "get taskrunner status defaulttaskbb.taskdb.sml.hpe": ("taskrunners.status", ("defaulttaskbb.taskdb.sml.hpe",)),
+    "get taskrunner peer status r 0": ("taskrunners.peer_status", ("r", "0")),
+    "GET TASKRUNNER PEER STATUS STATUS STATUS": ("taskrunners.peer_status", ("STATUS", "STATUS")),
+    "LIST TASKRUNNER PEERS r": ("taskrunners.list_peers", ("r",)),
+    "RESET TASKRUNNER r": ("taskrunners.reset", ("r",)),
+    "ABORT TASKRUNNER r": ("taskrunners.abort", ("r",)),
+    "ASSIGN TASK t TO r WITH 2 PEERS": ("taskrunners.assign", ("t", "r", 2)),
+    "assign task TO TO WITH with all peers": ("taskrunners.assign_all", ("TO", "WITH")),
+    "ASSIGN TASK t TO r TARGET 0a1b2c3d": ("taskrunners.assign_target", ("t", "r", "0a1b2c3d")),
+    "WAIT FOR TASKRUNNER r": ("taskrunners.wait", ("r",)),
     "LIST PROPOSAL": ("proposals.list_open", ()),
     "LIST PROPOSALS": ("proposals.list_open", ()),
     "SIGN PROPOSAL 7": ("proposals.sign", (7,)),
@@ -81,11 +94,13 @@ FORMS = {
 }
 
 FAULTS = {
-    "CREATE CONTRCT n": "column 8: expected CONTEXT or CONTRACT or TASK",
+    "CREATE CONTRCT n": "column 8: expected CONTEXT or CONTRACT or TASK or TASKRUNNER",
     "CREATE CONTRACT": "column 16: expected <TrainingContractName : string>, the line ends; see HELP CREATE CONTRACT",
     "CREATE CONTRACT a b": "column 19: expected FROM, found 'b'; see HELP CREATE CONTRACT",
     "CREATE CONTEXT c WITH ADDRESS a": "column 23: expected IP or SERVICE, found 'ADDRESS'; see HELP CREATE CONTEXT",
     "EXIT ON FAILURE MAYBE": "column 17: expected ON or OFF, found 'MAYBE'; see HELP EXIT ON FAILURE",
+    "ASSIGN TASK t TO r WITH two PEERS": "column 25: expected <Count : integer> or ALL, found 'two'",
+    "ASSIGN TASK t TO r": "column 19: expected WITH or TARGET, the line ends; see HELP ASSIGN TASK",
     "SLEEP long": "column 7: expected <Seconds : number>, found 'long'; see HELP SLEEP",
     "SIGN PROPOSAL -1": "column 15: expected <Number : integer>, found '-1'",
     "WAIT FOR IP a 1 99999999999": "column 17: expected <Retries : integer>",
@@ -139,6 +154,7 @@ def test_comments_and_blank_lines_are_remarks(text: str) -> None:
 
 NAMES = {"ContextName": ["here", "there"], "TrainingContractName": ["heart"]}
 COMPLETIONS = {
+    "ASSIGN TASK t TO r WITH ": {"ALL"},
     "": {"CREATE", "EXIT", "HELP", "CD"},
     "swi": {"SWITCH"},
     "SWITCH CONTEXT ": {"here", "there"},

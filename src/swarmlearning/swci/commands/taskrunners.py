@@ -1,0 +1,210 @@
+"""Commands about taskrunners."""
+
+import asyncio
+from typing import Final
+
+from swarmlearning.errors import UserError
+from swarmlearning.ledger.bodies import (
+    AbortTaskrunner,
+    Assign,
+    AssignTarget,
+    Body,
+    CreateTaskrunner,
+    ResetTaskrunner,
+)
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts.taskrunner import Taskrunner, taskrunner, taskrunners
+from swarmlearning.operator.acts import Act, ActError, checked, node
+from swarmlearning.operator.session import Operator
+from swarmlearning.swci.output import Line, Lines, fields, line, table
+from swarmlearning.swci.session import Session
+from swarmlearning.swci.waiting import OVER, WaitOverError, marked
+from swarmlearning.views.names import displayed
+from swarmlearning.views.render import clock
+from swarmlearning.views.taskrunners import PeerView, failures, peer_views, runner_status, waits_for
+
+ENDED: Final = ("COMPLETE", "ERROR", "IDLE")
+PEERS: Final = ("INDEX", "SWOP UID", "SWOP NAME", "ORGANISATION", "PAIRS", "STATUS", "DESCRIPTION")
+LONGEST_INDEX: Final = 5
+LOST_SECONDS: Final = 60.0
+"""A SWOP that was killed is started again within this time, and goes on, or the task has failed."""
+
+
+async def create(session: Session, name: str) -> list[Line]:
+    """CREATE TASKRUNNER."""
+    return await _send(session, name, CreateTaskrunner(), f"TASKRUNNER CREATED : {displayed(name)}")
+
+
+async def list_all(session: Session) -> list[Line]:
+    """LIST TASKRUNNERS."""
+    return [line(displayed(each.name)) for each in taskrunners((await session.chain()).world)]
+
+
+async def info(session: Session, name: str) -> list[Line]:
+    """GET TASKRUNNER INFO."""
+    found = _known(await session.chain(), name)
+    return fields(
+        {
+            "TASKRUNNER NAME": displayed(found.name),
+            "ORGANISATION": found.organisation or "-",
+            "CREATED": clock(found.created_ms) if found.created_ms else "-",
+            "ASSIGNMENTS": found.serial,
+        }
+    )
+
+
+async def status(session: Session, name: str) -> list[Line]:
+    """GET TASKRUNNER STATUS."""
+    chain = await session.chain()
+    found = runner_status(chain.world, _known(chain, name))
+    return fields(
+        {
+            "TASKRUNNER NAME": found.name,
+            "TASK NAME": found.task or "Empty",
+            "PEER TYPE": found.peer_type,
+            "TASK_STATE": found.state,
+            "REQUIRED PEERS": found.needed,
+            "ENROLLED PEERS": found.enrolled,
+            "ACTIVE PEERS": found.active,
+            "COMPLETED PEERS": found.completed,
+            "FAILED PEERS": found.failed,
+            "ENROLLED SWOPS": found.swops,
+            "LISTENING SWOPS": found.listening,
+            "ASSIGNED BY": found.assigned_by or "-",
+            "ASSIGNED": clock(found.assigned_ms) if found.assigned_ms else "-",
+            "LAST CHANGE": clock(found.changed_ms) if found.changed_ms else "-",
+            "DESCRIPTION": found.waits_for or "-",
+        }
+    )
+
+
+async def list_peers(session: Session, name: str) -> list[Line]:
+    """LIST TASKRUNNER PEERS."""
+    chain = await session.chain()
+    rows = [
+        (str(each.index), each.uid, each.name, each.organisation, str(each.pairs), _shown(each.state), each.description)
+        for each in peer_views(chain.world, _known(chain, name))
+    ]
+    return table(PEERS, rows)
+
+
+async def peer_status(session: Session, name: str, named: str) -> list[Line]:
+    """GET TASKRUNNER PEER STATUS, of a SWOP by its index, its UID or its name."""
+    chain = await session.chain()
+    runner = _known(chain, name)
+    found = _peer(chain, runner, named)
+    lines = fields({"SWOP UID": found.uid, "SWOP NAME": found.name, "ORGANISATION": found.organisation})
+    if runner.runs_pairs:
+        lines += fields({"SL PEERS SPAWNED": len(found.spawned)})
+        for pair in found.spawned:
+            lines.append(
+                line(f"SL UID : {pair.uid} , STATUS : {_shown(pair.state)} , DESCRIPTION : {pair.description}")
+            )
+    return [*lines, *fields({"STATUS": _shown(found.state), "DESCRIPTION": found.description})]
+
+
+async def reset(session: Session, name: str) -> list[Line]:
+    """RESET TASKRUNNER."""
+    return await _send(session, name, ResetTaskrunner(), f"TASKRUNNER RESET : {displayed(name)}")
+
+
+async def abort(session: Session, name: str) -> list[Line]:
+    """ABORT TASKRUNNER."""
+    return await _send(session, name, AbortTaskrunner(), f"TASKRUNNER ABORTED : {displayed(name)}")
+
+
+async def assign(session: Session, task: str, name: str, peers: int) -> list[Line]:
+    """ASSIGN TASK … WITH k PEERS."""
+    if peers == 0:
+        raise UserError("a task needs one peer at least; WITH ALL PEERS takes all that listen")
+    return await _send(session, name, Assign(task, peers), _assigned(task, name))
+
+
+async def assign_all(session: Session, task: str, name: str) -> list[Line]:
+    """ASSIGN TASK … WITH ALL PEERS."""
+    return await _send(session, name, Assign(task, 0), _assigned(task, name))
+
+
+async def assign_target(session: Session, task: str, name: str, swop: str) -> list[Line]:
+    """ASSIGN TASK … TARGET, a SWOP by its UID or its name."""
+    return await session.act(
+        lambda world: Act(name, checked(AssignTarget(task, node(world, swop).uid)), ""), _assigned(task, name)
+    )
+
+
+async def wait(session: Session, name: str) -> Lines:
+    """WAIT FOR TASKRUNNER. Fails where the task has failed; the longest time to wait ends with a warning."""
+    chain = await session.chain()
+    runner, context = _known(chain, name), session.contexts.named(None)
+    limit, loop = context.seconds(run_task=runner.runs_pairs), asyncio.get_running_loop()
+    end, said = loop.time() + limit, ""
+    yield line("WAITING FOR TASKRUNNER TO COMPLETE")
+    yield line(f"MAXIMUM WAIT TIME : {limit / 60:.0f} MINUTES")
+    while not _is_over(runner):
+        if (text := waits_for(chain.world, runner)) and text != said:
+            yield line(text)
+        said = text
+        left = end - loop.time()
+        patience = min(left, LOST_SECONDS) if runner.state == "ERROR" else left
+        try:
+            async for each in marked(_changed(session, runner), session.settings.mark_seconds, patience):
+                if isinstance(each, Line):
+                    yield each
+                else:
+                    chain, runner = each, _known(each, name)
+        except WaitOverError:
+            if runner.state != "ERROR":
+                yield line(OVER)
+            break
+    yield line(f"TASK_STATE : {runner.state}")
+    if runner.state == "ERROR" and runner.assignment:
+        why = failures(chain.world, runner) or "it was aborted"
+        raise UserError(f"task {displayed(runner.assignment.task)} of taskrunner {displayed(name)} has failed: {why}")
+
+
+def _is_over(runner: Taskrunner) -> bool:
+    """True if nothing more can come; a SWOP that is lost may be back in a moment, and go on."""
+    if runner.state == "ERROR" and runner.assignment and not runner.assignment.aborted:
+        return not any(peer.takes_part and peer.state == "lost" for peer in runner.peers)
+    return runner.state in ENDED
+
+
+async def _changed(session: Session, known: Taskrunner) -> Chain:
+    """The ledger once this taskrunner is not as it was."""
+
+    async def follow(operator: Operator) -> Chain:
+        return await operator.until(lambda chain: taskrunner(chain.world, known.name) != known)
+
+    return await session.use(follow, seconds=None)
+
+
+async def _send(session: Session, name: str, body: Body, done: str) -> list[Line]:
+    return await session.act(lambda world: Act(name, checked(body), ""), done)
+
+
+def _known(chain: Chain, name: str) -> Taskrunner:
+    found = taskrunner(chain.world, name)
+    if found is None:
+        raise ActError(f"there is no taskrunner {displayed(name)!r}; LIST TASKRUNNERS shows those there are")
+    return found
+
+
+def _peer(chain: Chain, runner: Taskrunner, named: str) -> PeerView:
+    """The peer with this index, UID or name. Raises `UserError`."""
+    views = peer_views(chain.world, runner)
+    if named.isascii() and named.isdigit() and len(named) <= LONGEST_INDEX:
+        found = [view for view in views if view.index == int(named)]
+    else:
+        uid = node(chain.world, named).uid
+        found = [view for view in views if view.uid == uid]
+    if not found:
+        raise UserError(f"taskrunner {displayed(runner.name)} has {len(views)} peers, and {displayed(named)} is none")
+    return found[0]
+
+
+def _assigned(task: str, name: str) -> str:
+    return f"TASK ASSIGNED : {displayed(task)} TO {displayed(name)}"
+
+
+def _shown(state: str) -> str:
+    return state.upper().replace("-", " ")
