@@ -2,20 +2,22 @@
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from support.operations import Operations
 from support.virtual_time import run_in_virtual_time
 from swarmlearning.api.client import Refusal
 from swarmlearning.identity.identity import Identity
+from swarmlearning.ledger.bodies import Assign, Body
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.node.errors import NodeError
 from swarmlearning.operator.acts import Act
 from swarmlearning.operator.session import Operator
-from swarmlearning.swci.contexts import OTHER_TASK_MINUTES, RUN_TASK_MINUTES, Context
+from swarmlearning.swci.contexts import OTHER_TASK_MINUTES, RUN_TASK_MINUTES
 from swarmlearning.swci.link import Link
 from swarmlearning.swci.session import Session, SessionSettings
 from swarmlearning.swci.shell import Screen, run_script
@@ -32,10 +34,20 @@ class LedgerOperator:
         self.operations = operations
         self._uid = uid
         self._changed = asyncio.Condition()
+        self.after: Callable[[Operations, Body], None] = lambda operations, body: None
 
     @property
     def chain(self) -> Chain:
         return self.operations.ledger.chain
+
+    @property
+    def client(self) -> Self:
+        """Stands for the SN, too."""
+        return self
+
+    async def status(self) -> dict[str, Any]:
+        nodes = [{"uid": each.uid, "alive": each.alive and not each.left} for each in network.nodes(self.chain.world)]
+        return {"nodes": nodes, "sns": [{"part": "voter"}]}
 
     async def refresh(self) -> Chain:
         return self.chain
@@ -51,12 +63,27 @@ class LedgerOperator:
         except Rejection as rejection:
             refusal = Refusal(rejection.code, rejection.detail, self.chain.height)
             raise NodeError(f"the network refuses it: {refusal}") from rejection
+        self.after(self.operations, act.body)
         return self.chain.height
 
     async def happens(self, event: Callable[[Operations], None]) -> None:
         async with self._changed:
             event(self.operations)
             self._changed.notify_all()
+
+
+class LedgerSession(Session):
+    """A session for which every address is that of an SN of this ledger."""
+
+    def __init__(self, operator: LedgerOperator, folder: Path) -> None:
+        super().__init__(SessionSettings(cast(Identity, None), folder, folder))
+        self._operator = operator
+
+    async def probe(self, address: str) -> dict[str, Any]:
+        return {"network": "test", "network_id": "0" * 64, "version": "0"}
+
+    def link(self, address: str, network_id: str) -> Link:
+        return cast(Link, _LedgerLink(self._operator))
 
 
 class _LedgerLink:
@@ -77,21 +104,46 @@ class _LedgerLink:
 
 
 def play(operations: Operations, script: str, *events: Event, uid: str = "op-1", minutes: int = 1) -> str:
-    """What a script shows, of an operator of this ledger, while these events happen."""
+    """What a script shows, of an operator of this ledger in a context of its network, while these events happen."""
+    limits = (f"SET CONTEXT ENV {name} {minutes}" for name in (RUN_TASK_MINUTES, OTHER_TASK_MINUTES))
+    before = ["CREATE CONTEXT c WITH IP sn1", "SWITCH CONTEXT c", *limits]
 
     async def run() -> str:
-        operator, stream = LedgerOperator(operations, uid), io.StringIO()
-        session = Session(SessionSettings(cast(Identity, None), Path(), Path()))
-        link = cast(Link, _LedgerLink(operator))
-        limits = {RUN_TASK_MINUTES: str(minutes), OTHER_TASK_MINUTES: str(minutes)}
-        session.contexts.add(Context("c", "sn:1", False, "test", "0" * 64, "0", link, limits))
-        session.contexts.switch("c")
+        operator = LedgerOperator(operations, uid)
+        session = LedgerSession(operator, Path())
+        await _shown(session, before)
+        session.number = 0
         happening = asyncio.create_task(_happen(operator, events))
-        await run_script(session, Screen(session, stream, notes=False), script.splitlines())
+        text = await _shown(session, script.splitlines())
         happening.cancel()
-        return stream.getvalue()
+        return text
 
     return run_in_virtual_time(run())
+
+
+def play_alone(operations: Operations, script: str, folder: Path) -> str:
+    """What a script of this folder shows, where the SWOPs of the ledger carry out at once what is assigned."""
+
+    async def run() -> str:
+        operator = LedgerOperator(operations, "op-1")
+        operator.after = _carry_out
+        return await _shown(LedgerSession(operator, folder), script.splitlines())
+
+    return run_in_virtual_time(run())
+
+
+async def _shown(session: Session, lines: Sequence[str]) -> str:
+    stream = io.StringIO()
+    await run_script(session, Screen(session, stream, notes=False), lines)
+    return stream.getvalue()
+
+
+def _carry_out(operations: Operations, body: Body) -> None:
+    if not isinstance(body, Assign):
+        return
+    for peer in operations.runner.peers:
+        if operations.runner.short:
+            operations.carry_out(peer.uid, "enrolled", "running", "complete")
 
 
 async def _happen(operator: LedgerOperator, events: tuple[Event, ...]) -> None:
