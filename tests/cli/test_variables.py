@@ -25,6 +25,8 @@ from swarmlearning.node.variables import VARIABLES, Kind, Variable, help_text, l
 DOCUMENTED = Path(__file__).parents[1] / "data" / "scripts" / "variables.txt"
 IDENTITY = {"SWARM_ID_CACERT", "SWARM_ID_CAPATH", "SWARM_ID_CERT", "SWARM_ID_KEY"}
 """Read by `identity_from_options`: tests/identity/test_identity.py."""
+OF_CONTAINERS = {"SWOP_KEEP_CONTAINERS", "SWOP_UID", "SWOP_GID"}
+"""Read by `DockerSettings.read`: tests/swop/docker."""
 
 SETTINGS = {
     name.upper()
@@ -62,7 +64,7 @@ def test_a_variable_with_an_effect_is_read(kind: Kind, variable: Variable) -> No
     proxies = {"http_proxy", "https_proxy", "no_proxy"}  # inherited by what a SWOP starts
     assert (
         variable.name in read_by_options(kind)
-        or variable.name in SETTINGS | IDENTITY
+        or variable.name in SETTINGS | IDENTITY | OF_CONTAINERS
         or (kind == "swop" and variable.name.lower() in proxies)
     )
 
@@ -103,6 +105,10 @@ def test_help_names_those_without_effect(kind: Kind) -> None:
         ("sl", "SL_FS_SERVICE", "fs.sl", "sl_fs_service", "fs.sl"),
         ("sl", "SL_LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("sl", "SL_LOG_LEVEL", "", "log_level", "INFO"),
+        ("swop", "SWOP_PROFILE", "profile.yaml", "profile_file_name", "profile.yaml"),
+        ("swop", "SN_NODE_IP", "10.0.0.2", "sn_ip", "10.0.0.2"),
+        ("swop", "SN_API_SERVER_PORT", "4", "sn_api_port", 4),
+        ("swop", "SN_API_SERVICE", "api.sn", "sn_api_service", "api.sn"),
     ],
 )
 def test_a_variable_stands_for_its_option(
