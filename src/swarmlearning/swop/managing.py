@@ -58,10 +58,14 @@ class Pair(NamedTuple):
 
 
 class PairState(NamedTuple):
-    """How the parts of a pair are: None while one runs, else its exit code."""
+    """How the parts of a pair are: None while one runs, else its exit code.
+
+    `limited`: the ML process has ended after it came up against a limit of the site's policy.
+    """
 
     sl_code: int | None
     ml_code: int | None
+    limited: bool = False
 
 
 class PairLogs(NamedTuple):

@@ -122,7 +122,7 @@ class Pairs:
         if state is None:
             return None
         if state.ml_code:
-            return "failed", "ml-exit", state.ml_code
+            return "failed", "limit" if state.limited else "ml-exit", state.ml_code
         if state.sl_code:
             return "failed", "sl-exit", state.sl_code
         if state.ml_code is None:

@@ -310,8 +310,22 @@ async def test_limits_that_cannot_be_enforced_are_refused() -> None:
         assert caught.value.reason == "unsupported"
 
 
+async def test_a_script_that_came_up_against_a_limit_of_its_control_group_is_told_apart() -> None:
+    async with site() as here:  # in folders that stand for a delegated subtree
+        here.manager._groups.base = here.folder / "groups"
+        group = here.folder / "groups" / f"{here.attempt.key}.0"
+        group.mkdir(parents=True)
+        (here.folder / "groups/cgroup.procs").touch()
+        (group / "memory.events").write_text("low 0\nmax 3\noom_kill 1\n")
+        (group / "pids.events").write_text("max 0\n")
+        state = await here.run(shell("exit 9"), limits=Limits(memory_bytes=10**9))
+        assert state == PairState(None, 9, limited=True)
+        assert (group / "cgroup.procs").read_text().isdecimal()
+
+
 @needs("cgroup")
 async def test_memory_is_limited_by_a_control_group() -> None:
     async with site() as here:
         script = "x=0123456789012345; while :; do x=$x$x; done"
-        assert (await here.run(shell(script), limits=Limits(memory_bytes=64 * 2**20))).ml_code == KILLED
+        state = await here.run(shell(script), limits=Limits(memory_bytes=64 * 2**20))
+        assert state == PairState(None, KILLED, limited=True)

@@ -296,12 +296,12 @@ class ProcessManager:
     async def state(self, attempt: Attempt, index: int) -> PairState | None:
         """See `ResourceManager`."""
         sl, ml = _parts(self._places.pair(attempt.key, index))
-        return PairState(sl.code, ml.code) if sl.started and ml.started else None
+        return _state(sl, ml) if sl.started and ml.started else None
 
     async def changed(self, attempt: Attempt, index: int, known: PairState) -> PairState:
         """See `ResourceManager`."""
         parts = _parts(self._places.pair(attempt.key, index))
-        while (now := PairState(*(part.code for part in parts))) == known:
+        while (now := _state(*parts)) == known:
             ends = [asyncio.create_task(part.ended()) for part in parts if part.code is None]
             try:
                 if not ends:
@@ -350,6 +350,10 @@ class ProcessManager:
 def _parts(own: PairPlaces) -> tuple[KeptPart, KeptPart]:
     """SL and ML."""
     return KeptPart(own.folder / "sl"), KeptPart(own.folder / "ml")
+
+
+def _state(sl: KeptPart, ml: KeptPart) -> PairState:
+    return PairState(sl.code, ml.code, ml.limited)
 
 
 def _put(content: Path, target: Path, account: Account | None) -> None:

@@ -43,6 +43,7 @@ class _Process(msgspec.Struct, frozen=True):
 class _End(msgspec.Struct, frozen=True):
     code: int
     error: str
+    limited: bool = False
 
 
 class KeptPart:
@@ -120,6 +121,12 @@ class KeptPart:
         if end is None and not self.running:
             end = self._end() or _End(KILLED, "")  # looked up again: it may have ended in between
         return end.code if end else None
+
+    @property
+    def limited(self) -> bool:
+        """Whether it has ended after its control group came up against a limit."""
+        end = self._end()
+        return end is not None and end.limited
 
     @property
     def lost(self) -> bool:

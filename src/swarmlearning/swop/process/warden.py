@@ -6,7 +6,8 @@ SWOP that has started it, and a later SWOP finds it again. In FOLDER lie
     part.json    what to start (`entering.Part`), by the manager
     lock         locked as long as the warden runs; the descriptors LOCK … are kept open for that
     warden.json  the warden's process, written before the part is started
-    end.json     the part's exit code, and why it could not be started, written before the warden ends
+    end.json     the part's exit code, why it could not be started, and whether its control group came up against a
+                 limit, written before the warden ends
     errors.log   what the warden itself complains of: nothing, where all is well
 
 The manager waits for the warden's end, and sends it SIGTERM to end the part. As a subreaper the warden is left
@@ -83,7 +84,7 @@ class Warden:
         _write(self._folder / WARDEN, own_process())
         output, pid, error = self._start()
         if error:
-            _write(self._folder / END, {"code": CANNOT_START, "error": error})
+            _write(self._folder / END, {"code": CANNOT_START, "error": error, "limited": False})
             return
         os.close(started)
         status = self._attend(pid, output, wake, log)
@@ -93,7 +94,8 @@ class Warden:
             while data := os.read(output, _CHUNK):
                 log.write(data)
         code = os.waitstatus_to_exitcode(status)
-        _write(self._folder / END, {"code": code if code >= 0 else 128 - code, "error": ""})
+        limited = self._part.cgroup is not None and _came_up_against_limits(Path(self._part.cgroup))
+        _write(self._folder / END, {"code": code if code >= 0 else 128 - code, "error": "", "limited": limited})
 
     def _prepare(self) -> int:
         """Makes this process a subreaper; returns a descriptor that signals wake."""
@@ -181,6 +183,16 @@ def started_at(pid: int) -> str | None:
 def boot_id() -> str:
     """The name of the kernel's present run."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _came_up_against_limits(group: Path) -> bool:
+    """Whether the kernel has ended a process of the group for want of memory, or refused it one more process."""
+    for file, event in (("memory.events", "oom_kill"), ("pids.events", "max")):
+        with suppress(OSError):
+            counts = dict(line.split() for line in (group / file).read_text().splitlines())
+            if counts.get(event, "0") != "0":
+                return True
+    return False
 
 
 def _write(path: Path, value: Any) -> None:
