@@ -38,9 +38,9 @@ def test_a_task_goes_from_idle_to_complete() -> None:
     assert shown(text) == [
         "    WAITING FOR TASKRUNNER TO COMPLETE",
         "    MAXIMUM WAIT TIME : 1 MINUTES",
-        "    waits for 3 more SL-ML pairs (4 of SWOPs that listen are free)",
+        "    waits for 3 more SL-ML pairs (4 free)",
         "    #",
-        "    waits for 2 more SL-ML pairs (3 of SWOPs that listen are free)",
+        "    waits for 2 more SL-ML pairs (3 free)",
         "    #",
         "    TASK_STATE : COMPLETE",
     ]
@@ -57,7 +57,7 @@ def test_whose_approval_is_missing_is_said_at_once() -> None:
     operations.report("swop-3", "awaiting-approval", digest=DIGEST)
     text = play(operations, f"WAIT FOR TASKRUNNER {RUNNER}", (3.0, lambda made: made.send("op-1", ResetTaskrunner())))
     assert shown(text)[2] == (
-        "    waits for 3 more SWOPs (2 of SWOPs that listen are free); the approval of swop-3 (org-2), whose operator "
+        "    waits for 3 more SWOPs (2 free); the approval of swop-3 (org-2), whose operator "
         f"gives it there by: swarm swop approve {DIGEST}"
     )
     assert shown(text)[-1] == "    TASK_STATE : IDLE"

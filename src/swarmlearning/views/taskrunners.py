@@ -125,7 +125,7 @@ def waits_for(world: World, runner: Taskrunner) -> str:
     if runner.short:
         what = "SL-ML pair" if runner.runs_pairs else "SWOP"
         there = sum(peer.pairs if runner.runs_pairs else 1 for peer in runner.peers if _is_free(world, peer))
-        parts.append(f"{runner.short} more {what}{'s' * (runner.short != 1)} ({there} of SWOPs that listen are free)")
+        parts.append(f"{runner.short} more {what}{'s' * (runner.short != 1)} ({there} free)")
     asking = [peer for peer in runner.peers if peer.state == "awaiting-approval"]
     parts += [
         f"the approval of {name_of(names, peer.uid)} ({peer.organisation}), whose operator gives it there by: "
