@@ -94,11 +94,12 @@ def test_training_and_its_sl_share_both_folders_in_either() -> None:
 @needs("systemd-analyze")
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
-    """The program is replaced by one that exists."""
+    """The program is replaced by one that exists; one key is newer than the systemd of some hosts, which ignores it."""
     copy = tmp_path / unit.name
     copy.write_text(unit.read_text().replace("/opt/swarmlearning/bin/swarm", "/bin/true"))
     done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stderr.splitlines() if "Unknown key 'DelegateSubgroup'" not in line]
+    assert (done.returncode, said) == (0, [])
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
