@@ -131,6 +131,33 @@ def test_a_result_is_void_that_those_who_can_go_on_have_given_up_whatever_one_or
     assert play.round.number == 0
 
 
+@pytest.mark.parametrize("over", [False, True])
+def test_sites_of_one_organisation_beside_one_that_nobody_can_fetch_from_do_not_outnumber_the_others(
+    over: bool,
+) -> None:
+    """They do not say that they miss the model that the unreachable site alone has (seed 80000114)."""
+    organisations = {**SITES, "d": "one"}
+    play = Play(
+        *organisations, min_peers=2, organisations=organisations, charter=Charter(owner="one", min_organisations=2)
+    )
+    for uid in "abcd" if over else "":
+        play.close(uid)
+    play.submit("a", "b", "c", "d", kind="snapshot" if over else "trained")
+    play.set_attendance("c", "left")
+    while play.leader != "a":
+        play.depose(play.leader)
+    play.freeze()
+    play.publish()
+    assert play.state.over is over
+    play.report("x", "y", "z")
+    play.missing("b", "d", lasting=True)
+    if over:
+        with pytest.raises(Rejection, match="no-change"):
+            play.settle()
+    play.void()
+    assert play.round.number == 0
+
+
 @pytest.mark.parametrize("attendance", ["lost", "ml-lost", "left"])
 def test_holders_of_one_organisation_that_come_and_go_do_not_keep_others_from_giving_a_result_up(
     attendance: Attendance,

@@ -56,6 +56,10 @@ class Intruder:
         """Its role."""
         return self._paper.rpartition("-")[2]
 
+    @property
+    def organisation(self) -> str:
+        return self._paper.rpartition("-")[0]
+
     def arrive(self) -> None:
         """Registers, mostly opens a session as an honest site would, and goes on with its moves."""
         if not self._author.incarnation:

@@ -159,7 +159,7 @@ class Witness:
             assert before.round is not None
             holding = holders = alive.difference(before.round.base_missing)
             given_up = alive.intersection(before.round.base_given_up)
-        few = bool(given_up) and (not self._enough(holding) or len(holders) < len(given_up))
+        few = bool(given_up) and (not self._enough(holding) or self._are_fewer(holders, given_up))
         if self._swarm.intruders:
             honest = alive.intersection(self._sites)
             # Where they cannot go on without the others anyway, these may have the round made again (seed 30008664).
@@ -176,6 +176,14 @@ class Witness:
     def _enough(self, uids: Iterable[str]) -> bool:
         """True if the honest sites among these can go on by themselves."""
         return self._swarm.enough([self._sites[uid] for uid in uids if uid in self._sites])
+
+    def _are_fewer(self, holders: set[str], given_up: set[str]) -> bool:
+        if self._swarm.min_organisations == 1:
+            return len(holders) < len(given_up)
+        has, lacks = (
+            {self._sites[uid].organisation for uid in uids & self._sites.keys()} for uids in (holders, given_up)
+        )
+        return len(has) <= len(lacks)
 
     def _advanced(self, before: Training, after: Training) -> None:
         was, now = before.round, after.round

@@ -341,8 +341,15 @@ class Swarm:
             return False  # who is there has to have the final model
         model = not needed or any(needed in site.store.whole for site in here if site.alive)
         if not model and result is None:  # a base that fewer may have than miss it is done without
-            model = len(here) > sum(not site.dead for site in out)
+            model = self._outnumber(here, [site for site in out if not site.dead])
         return self.enough(here) and any(site.plan.settings.make_me_admin for site in here) and model
+
+    def _outnumber(self, sites: Collection[Site], holders: Collection[Site]) -> bool:
+        """Returns whether these do without what others hold, or say that they hold: see the contract's `outnumber`."""
+        if self.min_organisations == 1:
+            return len(sites) > len(holders)
+        claim = {node.organisation for node in self.intruders.values() if node.kind == "SL"}
+        return len({site.organisation for site in sites}) >= len(claim | {site.organisation for site in holders})
 
     def _check_waiting(self) -> None:
         """Checks that, when too few sites are left, the state names those that the others wait for."""

@@ -8,7 +8,7 @@ from swarmlearning.ledger.contracts.training.state import (
     enough,
     needed_organisations,
     organisations_of,
-    outweigh,
+    outnumber,
 )
 
 
@@ -36,9 +36,9 @@ def lost_model(state: Training) -> int | None:
     """The round whose result is lost: training cannot go on with it. None where none is, or too few are there to judge.
 
     That is so of a model that all miss; of one that too few hold to go on with, while the others have given up; and of
-    one that fewer hold than have given up, where those can go on. Whoever does not miss a base counts as its holder.
-    Those who miss it or have given up are of as many organisations as a round needs, or of all but one: a single one
-    takes no result away from the others.
+    one that those have given up who can go on without it and `outnumber` its holders. Whoever does not miss a base
+    counts as its holder. Those who miss it or have given up are of as many organisations as a round needs, or of all
+    but one: a single one takes no result away from the others.
     """
     there, missed = alive(state), misses(state)
     if state.terms is None or state.settled or not there or missed is None:
@@ -49,8 +49,7 @@ def lost_model(state: Training) -> int | None:
     holders = there.intersection(state.result.holders) if state.result else there - missing
     everybody = missing == there and _may_judge(state, missing)
     alone = not enough(state, holders) and _may_judge(state, given_up) and holders | given_up == there
-    outnumbered = enough(state, given_up) and not outweigh(state, holders, given_up)
-    return missed.number if everybody or alone or outnumbered else None
+    return missed.number if everybody or alone or outnumber(state, given_up, holders) else None
 
 
 def _may_judge(state: Training, uids: set[str]) -> bool:

@@ -325,7 +325,9 @@ def all_hold(state: Training) -> bool:
     if result is None or state.terms is None:
         return False
     holders, lacking = there.intersection(result.holders), lacking_result(state)
-    return bool(holders) and (not lacking or (lacking <= set(result.given_up) and outweigh(state, holders, lacking)))
+    if not lacking:
+        return bool(holders)
+    return lacking <= set(result.given_up) and enough(state, holders) and not outnumber(state, lacking, holders)
 
 
 def lacking_result(state: Training) -> set[str]:
@@ -355,9 +357,27 @@ def enough(state: Training, uids: Collection[str]) -> bool:
 def outweigh(state: Training, uids: Collection[str], others: Collection[str]) -> bool:
     """True if these members can go on without the others: they are enough, and no fewer unless those are not enough.
 
-    So many sites of too few organisations hold up nobody.
+    So many sites of too few organisations hold up nobody. Where a round needs several organisations these are counted:
+    many sites of one of them weigh as much as one.
     """
-    return enough(state, uids) and (len(uids) >= len(others) or not enough(state, others))
+    if not enough(state, uids):
+        return False
+    return _votes(state, uids) >= _votes(state, others) or not enough(state, others)
+
+
+def outnumber(state: Training, given_up: Collection[str], holders: Collection[str]) -> bool:
+    """True if those who have given a model up go on without it, whoever holds it.
+
+    Of sites they have to be more than the holders. Of organisations as many are enough where a round needs several: one
+    of them may only say that it holds the model, and by that make a holder whom nobody can fetch from a majority.
+    """
+    if needed_organisations(state) > 1:
+        return outweigh(state, given_up, holders)
+    return enough(state, given_up) and not outweigh(state, holders, given_up)
+
+
+def _votes(state: Training, uids: Collection[str]) -> int:
+    return len(organisations_of(state, uids)) if needed_organisations(state) > 1 else len(uids)
 
 
 def needed_organisations(state: Training) -> int:
