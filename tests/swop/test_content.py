@@ -74,8 +74,7 @@ def content(tmp_path: Path) -> Path:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloading, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(downloading, "LONGEST_PAUSE", 0.01)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 async def test_a_file_is_downloaded_under_the_name_of_its_url(content: Path) -> None:
@@ -102,6 +101,35 @@ async def test_a_download_that_breaks_off_is_resumed(content: Path) -> None:
         await fill(content, [Operation("DOWNLOAD", url, "x/y.bin")])
     assert (content / "x/y.bin").read_bytes() == DATA
     assert len(requests) == 2
+
+
+async def test_a_download_goes_through_the_proxy_of_its_scheme(content: Path) -> None:
+    requests: list[bytes] = []
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        requests.append(request)
+        await whole(b"data")(request, writer)
+
+    async with server(answer) as proxy:
+        variables = {"HTTP_PROXY": "http://other:1", "http_proxy": proxy, "no_proxy": "direct.example"}
+        operation = Operation("DOWNLOAD", "http://far.invalid/f")
+        await fill(content, [operation], variables=variables)
+    assert requests[0].startswith(b"GET http://far.invalid/f HTTP/1.1")
+    assert (content / "f").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://a/f", "http://p:1"),
+        ("https://a/f", "http://q:2"),
+        ("https://user:word@x.inside/f", None),
+        ("http://10.0.0.1:80/f", None),
+    ],
+)
+def test_proxies_are_chosen_by_scheme_and_host(url: str, expected: str | None) -> None:
+    variables = {"http_proxy": "http://p:1", "ALL_PROXY": "http://q:2", "NO_PROXY": ".inside,10.0.0.1"}
+    assert downloading.proxy_for(url, variables) == expected
 
 
 async def test_a_server_that_promises_more_than_it_sends_is_given_up(content: Path) -> None:

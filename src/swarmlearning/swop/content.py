@@ -3,7 +3,8 @@
 Operations come from another organisation: all they bring in lies below the folder, and is bounded in bytes and time.
 """
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -25,18 +26,23 @@ DEFAULT_BOUNDS = Bounds()
 
 
 async def fill(
-    folder: Path, operations: Sequence[Operation], roots: Collection[Path] = (), bounds: Bounds = DEFAULT_BOUNDS
+    folder: Path,
+    operations: Sequence[Operation],
+    roots: Collection[Path] = (),
+    bounds: Bounds = DEFAULT_BOUNDS,
+    variables: Mapping[str, str] = os.environ,
 ) -> list[str]:
     """Carries out the operations in an existing, empty folder; returns the digest of each downloaded file.
 
-    `roots`: folders of the site below which `file:` URLs may be read. Raises `ManagerError`.
+    `roots`: folders of the site below which `file:` URLs may be read; `variables` name the proxies to go through
+    (`http_proxy`, `https_proxy`, `no_proxy`). Raises `ManagerError`.
     """
     digests = []
     for operation in operations:
         left = bounds._replace(size=bounds.size - _used(folder))
         if operation.kind == "DOWNLOAD":
             target = _below(folder, operation.out or _last_part(operation.target))
-            digests.append(await download(operation.target, target, roots, left.size, left.seconds))
+            digests.append(await download(operation.target, target, roots, left.size, left.seconds, variables))
         else:
             archive = _below(folder, operation.target)
             await extract(archive, _below(folder, operation.out or "."), left.size, left.seconds)

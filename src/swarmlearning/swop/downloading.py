@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -30,17 +30,19 @@ WINDOW_BYTES: Final = 64 * 1024
 """A server has to send so many bytes in each window of so many seconds."""
 
 
-async def download(url: str, target: Path, roots: Collection[Path], size: int, seconds: float) -> str:
+async def download(
+    url: str, target: Path, roots: Collection[Path], size: int, seconds: float, variables: Mapping[str, str]
+) -> str:
     """Writes the file to `target` (its folders are made); returns its digest, `sha256:` and 64 hexadecimal digits.
 
-    At most `size` bytes within `seconds`. Raises `ManagerError`.
+    At most `size` bytes within `seconds`, through the proxy that the variables name. Raises `ManagerError`.
     """
     part = target.with_name(f".{target.name[:200]}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w+b") as file:
             async with asyncio.timeout(seconds):
-                await _fetch(url, file, roots, size)
+                await _fetch(url, file, roots, size, variables)
             file.flush()
             os.fsync(file.fileno())
             digest = await asyncio.to_thread(_digest, part)
@@ -55,21 +57,21 @@ async def download(url: str, target: Path, roots: Collection[Path], size: int, s
     return digest
 
 
-async def _fetch(url: str, file: BinaryIO, roots: Collection[Path], size: int) -> None:
+async def _fetch(url: str, file: BinaryIO, roots: Collection[Path], size: int, variables: Mapping[str, str]) -> None:
     scheme = urlsplit(url).scheme.lower()
     if scheme == "file":
         await asyncio.to_thread(_copy, url, file, roots, size)
     elif scheme in ("http", "https"):
-        await _fetch_http(url, file, size)
+        await _fetch_http(url, file, size, proxy_for(url, variables))
     else:
         raise ManagerError("unsupported", f"{url}: only http, https and file URLs are downloaded")
 
 
-async def _fetch_http(url: str, file: BinaryIO, size: int) -> None:
+async def _fetch_http(url: str, file: BinaryIO, size: int, proxy: str | None) -> None:
     failed, tag = 0, ""
     timeout = aiohttp.ClientTimeout(total=None, connect=30.0, sock_read=WINDOW_SECONDS)
     async with aiohttp.ClientSession(
-        trust_env=True, timeout=timeout, auto_decompress=False, headers={"Accept-Encoding": "identity"}
+        proxy=proxy, timeout=timeout, auto_decompress=False, headers={"Accept-Encoding": "identity"}
     ) as session:
         async for _ in Backoff(FIRST_PAUSE, LONGEST_PAUSE):
             before = file.tell()
@@ -81,6 +83,25 @@ async def _fetch_http(url: str, file: BinaryIO, size: int) -> None:
                 failed = 0 if file.tell() >= before + WINDOW_BYTES else failed + 1
                 if failed == ATTEMPTS:
                     raise ManagerError("download", f"{url}: {broken}") from broken
+
+
+def proxy_for(url: str, variables: Mapping[str, str]) -> str | None:
+    """The proxy that leads to this URL: by the variable for its scheme, unless `no_proxy` lists its host."""
+    found = {
+        name.lower().removesuffix("_proxy"): value
+        for name, value in sorted(variables.items())  # lower case last: it precedes upper case
+        if name.lower().endswith("_proxy") and value
+    }
+    parts = urlsplit(url)
+    if _goes_directly(parts.hostname or "", found.get("no", "")):
+        return None
+    return found.get(parts.scheme.lower()) or found.get("all")
+
+
+def _goes_directly(host: str, no_proxy: str) -> bool:
+    """Whether the list names the host, a domain that it is in, or all (`*`)."""
+    names = [name.strip().lower().lstrip(".") for name in no_proxy.split(",") if name.strip()]
+    return "*" in names or any(host == name or host.endswith(f".{name}") for name in names)
 
 
 class _Resumable(Exception):

@@ -144,7 +144,7 @@ async def test_a_build_that_is_cancelled_ends_and_is_made_anew(no_index: Path, m
 async def test_packages_are_installed_as_the_user_of_ml_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[object, int]] = []
 
-    async def logged(command: list[str], folder: Path, account: object, log: Path) -> int:
+    async def logged(command: list[str], folder: Path, account: object, *rest: object) -> int:
         called.append((account, folder.stat().st_uid))
         return 0
 

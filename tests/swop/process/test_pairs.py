@@ -14,7 +14,7 @@ import pytest
 from support.pairs import OTHER_USER, Site, shell, site
 from support.tools import needs
 from swarmlearning.swop.managing import Limits, ManagerError, Pair, PairState
-from swarmlearning.swop.process import composing
+from swarmlearning.swop.process import composing, places
 from swarmlearning.swop.process.parts import KILLED, KeptPart
 from swarmlearning.swop.profile import ContainerOptions, NodeDefinition, PrivateData
 from swarmlearning.taskfiles.definition import RunSwarm, SharedContent
@@ -170,6 +170,18 @@ async def test_what_cannot_be_started_is_said_each_time() -> None:
                 await here.start(shell("")._replace(entrypoint="/no/such/program"))
             assert caught.value.reason == "no-start"
         assert not here.marked()
+
+
+async def test_the_logs_of_the_newest_attempts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "LOGS_KEPT", 1)
+    async with site() as here:
+        logs = here.folder / "process/logs"
+        (logs / "older").mkdir()
+        os.utime(logs / "older", (0, 0))
+        await here.run(shell("echo newer"))
+        await here.manager.clean(here.attempt.key)
+        assert [log.name for log in logs.iterdir()] == [here.attempt.key]
+        assert here.output() == "newer\n"
 
 
 async def test_output_without_end_fills_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,16 +71,17 @@ class Build(NamedTuple):
         raise ManagerError("build", f"{target}: no line before has copied a file to there from the build context")
 
 
-async def make(build: Build, folder: Path, log: Path) -> str:
+async def make(build: Build, folder: Path, log: Path, variables: Mapping[str, str]) -> str:
     """Makes the environment in `folder`, unless it is there; returns the digest of all that it has brought in.
 
-    Raises `ManagerError`. Where this is cancelled, or this process is killed, pip ends.
+    pip goes by its settings in `variables`, and by the proxies that these name. Where this is cancelled, or this
+    process is killed, pip ends. Raises `ManagerError`.
     """
     try:
         if not (folder / _COMPLETE).exists():
             await asyncio.to_thread(_create, folder, log, build)
             for number, install in enumerate(build.recipe.installs, 1):
-                await _install(build, install, folder, number, log)
+                await _install(build, install, folder, number, log, variables)
             await asyncio.to_thread(_finish, folder)
         return (folder / _COMPLETE).read_text()
     except OSError as error:
@@ -107,7 +108,9 @@ def _finish(folder: Path) -> None:
     folder.chmod(0o755)
 
 
-async def _install(build: Build, install: Install, folder: Path, number: int, log: Path) -> None:
+async def _install(
+    build: Build, install: Install, folder: Path, number: int, log: Path, variables: Mapping[str, str]
+) -> None:
     """One call of pip. Raises `ManagerError`."""
     wheels = [str(build.copied(path)) for path in install.wheels]
     lines = [*install.requirements, *wheels]
@@ -124,12 +127,16 @@ async def _install(build: Build, install: Install, folder: Path, number: int, lo
             arguments += [option, str(file)]
     python = folder / "bin" / "python"
     pip = [sys.executable, "-P", "-m", "pip", "--python", str(python), "--no-input", "--disable-pip-version-check"]
-    status = await _logged([*pip, "install", *arguments], folder, build.account, log)
+    status = await _logged(
+        [*pip, "install", *arguments], folder, build.account, log, _pip_environment(folder, build.account, variables)
+    )
     if status:
         raise ManagerError("build", f"pip has failed with exit code {status}: see {log}")
 
 
-async def _logged(command: list[str], folder: Path, account: Account | None, log: Path) -> int:
+async def _logged(
+    command: list[str], folder: Path, account: Account | None, log: Path, environment: Mapping[str, str]
+) -> int:
     """Runs the command with its output in the log; its exit code. It ends with this process."""
     switch = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
     here, there = socket.socketpair()
@@ -140,7 +147,7 @@ async def _logged(command: list[str], folder: Path, account: Account | None, log
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                env=_pip_environment(folder, account),
+                env=environment,
                 cwd=folder,
                 pass_fds=[there.fileno()],
                 start_new_session=True,
@@ -164,11 +171,18 @@ async def _logged(command: list[str], folder: Path, account: Account | None, log
             await process.wait()
 
 
-def _pip_environment(folder: Path, account: Account | None) -> dict[str, str]:
-    """What pip needs of this process's environment: its own settings, and the way to the network."""
-    names = [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]
-    home = str(folder) if account else os.environ.get("HOME", str(folder))
-    return {name: os.environ[name] for name in names} | {"PATH": os.defpath, "HOME": home, "LC_ALL": "C.UTF-8"}
+def _pip_environment(folder: Path, account: Account | None, variables: Mapping[str, str]) -> dict[str, str]:
+    """What pip needs of these variables: its own settings, and the way to the network."""
+    found = {name: value for name, value in variables.items() if name.startswith("PIP_") or _is_proxy(name)}
+    if account is not None:
+        found |= {"HOME": str(folder), "PIP_NO_CACHE_DIR": "1"}
+    else:
+        found["HOME"] = variables.get("HOME", str(folder))
+    return found | {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+
+
+def _is_proxy(name: str) -> bool:
+    return name.lower().endswith("_proxy")
 
 
 def _listed(path: Path) -> list[str]:

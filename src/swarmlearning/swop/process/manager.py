@@ -139,10 +139,14 @@ class ProcessManager:
         folder = self._places.environments / name
         if build.account is not None:
             self._places.admit_others(folder.parent)
-        digest = await environments.make(build, folder, self._places.builds / f"{attempt.key}.log")
+        digest = await environments.make(build, folder, self._places.builds / f"{attempt.key}.log", self._variables())
         made = Outcome(outcome, (digest,), name, build.recipe.variables)
         await asyncio.to_thread(self._keep, made)
         return made.digests
+
+    def _variables(self) -> dict[str, str]:
+        """What pip and downloads go by: the profile's variables for all nodes, which may name proxies, precede."""
+        return {**os.environ, **self._profile.environment}
 
     def _builder(self) -> Account | None:
         """The account that packages are installed as: what they run meanwhile may do no more than an ML process."""
@@ -158,7 +162,7 @@ class ProcessManager:
         try:
             await asyncio.to_thread(remove, filling)
             filling.mkdir()
-            digests = tuple(await fill(filling, what.operations, self._download_roots, self._bounds))
+            digests = tuple(await fill(filling, what.operations, self._download_roots, self._bounds, self._variables()))
             if what.kind == "BUILDCONTENT":
                 await asyncio.to_thread(_put, filling, target, None)
             else:

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,7 +20,7 @@ from swarmlearning.files import make_private
 from swarmlearning.swop.managing import ManagerError
 
 LOGS_KEPT: Final = 20
-"""Attempts whose logs are kept."""
+"""Attempts, and builds, whose logs are kept."""
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 
@@ -85,10 +86,17 @@ class Places:
             passed.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
 
     def forget_old_logs(self) -> None:
-        """Removes the logs of all but the newest attempts that are over."""
+        """Removes the logs of all but the newest attempts and builds that are over."""
         over = [folder for folder in self.logs.iterdir() if not (self.attempts / folder.name).exists()]
-        for folder in sorted(over, key=lambda one: one.stat().st_mtime, reverse=True)[LOGS_KEPT:]:
+        for folder in _oldest(over):
             remove(folder)
+        for log in _oldest(list(self.builds.iterdir())):
+            log.unlink()
+
+
+def _oldest(logs: Sequence[Path]) -> Sequence[Path]:
+    """Those beyond the ones to keep."""
+    return sorted(logs, key=lambda one: one.stat().st_mtime, reverse=True)[LOGS_KEPT:]
 
 
 def remove(folder: Path) -> None:
