@@ -307,7 +307,8 @@ FIELDS = {
     "BlockState": {"height", "hash", "state_hash"},
     "ClusterMember": {"id", "name", "peer_url", "learner"},
     "Ordered": {"height", "hash"},
-    "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "left", "state", "version", "addresses", "training"},
+    "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "left", "state"}
+    | {"version", "addresses", "training", "progress"},
     "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text", "waiting"},
 }
 

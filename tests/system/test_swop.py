@@ -155,3 +155,19 @@ def test_two_taskrunners_work_side_by_side(ops: Operations, gate: Gate, tmp_path
     ops.assign("reads", 1)
     ops.assign("writes", 1, "second")
     assert [ops.over(1).state, ops.over(1, "second").state] == ["COMPLETE", "COMPLETE"]
+
+
+def test_a_script_that_hangs_is_reported_with_its_stacks_then_ended(
+    ops: Operations, gate: Gate, tmp_path: Path
+) -> None:
+    """It waits at the gate for ever, after it has opened its session."""
+    swop = ops.start("SWOP-1", ["SL-1"], hangSeconds=8, endHung=True)
+    waiting = ("--min-peers", "1", "--hold-at", "0", "--gate", "gate")
+    ops.task("train", script(*waiting, working_dir=tmp_path))
+    ops.assign("train", 1)
+    peer = ops.mine(1, failed)
+    assert [(pair.state, pair.reason) for pair in peer.reports] == [("failed", "hung")]
+    assert "has made no batch for 8 s" in swop.output
+    logs = tmp_path / "SWOP-1" / "data" / "process" / "logs"
+    (log,) = logs.glob("*/0-ml.log")
+    assert "in _meet" in log.read_text()

@@ -59,7 +59,7 @@ class ClusterMember(msgspec.Struct, frozen=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """A registered node."""
+    """A registered node; `progress`: see the SN's `NodeStatus`."""
 
     uid: str
     type: str
@@ -71,6 +71,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     version: str
     addresses: dict[str, str]
     training: TrainingProgress | None
+    progress: Count | None = None
 
 
 class TrainingStatus(msgspec.Struct, frozen=True):

@@ -1,7 +1,10 @@
 """Environment variables of a training script."""
 
+import faulthandler
 import math
 import os
+import sys
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from swarmlearning.client.errors import SwarmError
@@ -11,11 +14,23 @@ LOOPBACK: Final = "SWARM_LOOPBACK"
 START: Final = "SWARM_START_SECONDS"
 RECONNECT: Final = "SWARM_RECONNECT_SECONDS"
 RANKS: Final = "SWARM_RANK_SECONDS"
+STACKS: Final = "SWARM_STACKS_SIGNAL"
 
 
 def loopback() -> bool:
     """Returns True if training goes on without a swarm."""
     return os.getenv(LOOPBACK, "").lower() == "true"
+
+
+def show_stacks_on_signal() -> None:
+    """Has Python write the stacks of all threads to standard error when the signal comes that the environment names.
+
+    A SWOP sends it to a script that makes no progress. Nothing happens where the variable names none.
+    """
+    number = os.getenv(STACKS, "")
+    if number.isdecimal() and sys.platform != "win32":
+        with suppress(ValueError, OSError, RuntimeError, AttributeError):  # no such signal, or no standard error
+            faulthandler.register(int(number), all_threads=True)
 
 
 class Patience(NamedTuple):

@@ -42,6 +42,7 @@ from swarmlearning.channel.messages import (
     Waiting,
 )
 from swarmlearning.client.connection import Connection
+from swarmlearning.client.environment import show_stacks_on_signal
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.handover import HandOver
 from swarmlearning.client.pace import Pace
@@ -121,6 +122,7 @@ class Session:
         `reconnect_seconds`; with 0 that ends the session. `on_idle` is called at least about once a second while the SL
         is waited for; what it raises ends the session.
         """
+        show_stacks_on_signal()
         self._address = address
         self._request = request
         self._on_waiting = on_waiting

@@ -26,7 +26,8 @@ from swarmlearning.views.training import TrainingProgress, waiting_in
 
 
 class NodeStatus(BaseModel):
-    """A registered node; `training`: as its last heartbeats reported it, where it has a script that trains.
+    """A registered node; `training`: as its last heartbeats reported it, where it has a script that trains;
+    `progress`: batches that an SL has trained, the height of an SN's chain (None: it has no lease).
 
     `state`: `alive`, `lost`, `left`, `quarantined`, `revoked`, or `unknown`: an SN of which this SN knows no lease.
     """
@@ -41,6 +42,7 @@ class NodeStatus(BaseModel):
     version: str
     addresses: dict[str, str]
     training: TrainingProgress | None
+    progress: int | None
 
 
 class TrainingStatus(BaseModel):
@@ -198,6 +200,7 @@ def _node(view: _View, known: Node) -> NodeStatus:
         version=known.version,
         addresses=known.addresses,
         training=lease.training if lease else None,
+        progress=lease.progress if lease else None,
     )
 
 

@@ -38,6 +38,7 @@ from swarmlearning.swop.facts import (
     Listen,
     Make,
     Memory,
+    PairMemory,
     Pause,
     Remember,
     Send,
@@ -49,6 +50,7 @@ from swarmlearning.swop.facts import (
     Watch,
     Work,
 )
+from swarmlearning.swop.managing import Attempt
 from swarmlearning.swop.pairs import Pairs
 
 FIRST_PAUSE = 0.25
@@ -102,6 +104,13 @@ class Executor:
     def busy(self) -> bool:
         """True while a part of a task is carried out."""
         return self._memory is not None and self._memory.outcome is None
+
+    @property
+    def at_work(self) -> tuple[Attempt, tuple[PairMemory, ...]] | None:
+        """The attempt that is carried out, and those of its pairs that have not ended; None while there is none."""
+        if self._memory is None or self._memory.outcome is not None:
+            return None
+        return self._memory.attempt, tuple(pair for pair in self._memory.pairs if pair.outcome is None)
 
     # --- facts ------------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ from swarmlearning.swop.facts import (
     Pause,
     Remember,
     Send,
+    Stalled,
     Start,
     Stop,
     Wait,
@@ -52,9 +53,14 @@ from swarmlearning.swop.judging import Judging
 from swarmlearning.swop.managing import Attempt, ManagerError, ResourceManager
 from swarmlearning.swop.narration import Narrator
 from swarmlearning.swop.profile import Profile
+from swarmlearning.swop.stalling import Watched, watch_progress
 from swarmlearning.taskfiles.definition import RunSwarm
 
 logger = logging.getLogger("swarm.swop")
+
+STACKS_SECONDS = 10.0
+WRITING_SECONDS = 0.5
+"""The time in which a script writes its stacks, before it is ended."""
 
 
 class Driver:
@@ -84,6 +90,7 @@ class Driver:
         self._executor = Executor(indices, journal.read(), found, _new_uid, end_hung=profile.end_hung)
         self._tasks: dict[Work, asyncio.Task[Any]] = {}
         self._cancelled: set[Work] = set()
+        self._shows: set[asyncio.Task[None]] = set()
         self._shown: LedgerAdvanced | None = None
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -94,12 +101,12 @@ class Driver:
 
     async def run(self) -> None:
         """Works until cancelled; what it has started then goes on. Raises `NodeError`."""
-        following = asyncio.create_task(self._follow())
+        works = [asyncio.create_task(self._follow()), asyncio.create_task(self._watch_progress())]
         try:
-            await asyncio.wait((following, self._failed), return_when=asyncio.FIRST_COMPLETED)
-            (self._failed if self._failed.done() else following).result()
+            done, _ = await asyncio.wait((*works, self._failed), return_when=asyncio.FIRST_COMPLETED)
+            (self._failed if self._failed in done else done.pop()).result()
         finally:
-            left = [following, *self._tasks.values()]
+            left = [*works, *self._shows, *self._tasks.values()]
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
@@ -120,6 +127,45 @@ class Driver:
             self._shown = shown
             self._narrator.shown(shown, self._profile.taskrunner)
             self._tell(shown)
+
+    async def _watch_progress(self) -> None:
+        if self._profile.hang_seconds is None:
+            await asyncio.Event().wait()  # until cancelled: nothing is watched
+            return
+        await watch_progress(self._profile.hang_seconds, self._follower, self._watched, self._stalled)
+
+    def _watched(self) -> list[Watched]:
+        """The pairs at work that train with the swarm."""
+        at_work, assigned = self._executor.at_work, self._shown.assigned if self._shown else None
+        if at_work is None or assigned is None:
+            return []
+        attempt, pairs = at_work
+        return [Watched(attempt, pair.index, pair.sl_uid) for pair in pairs if pair.index not in assigned.loopback]
+
+    def _stalled(self, news: Stalled) -> None:
+        self._narrator.stalled(news, self._profile.hang_seconds or 0.0)
+        if news.hangs:
+            task = asyncio.create_task(self._show_stacks(news))
+            self._shows.add(task)
+            task.add_done_callback(self._stacks_shown)
+        else:
+            self._tell(news)
+
+    def _stacks_shown(self, task: "asyncio.Task[None]") -> None:
+        self._shows.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def _show_stacks(self, news: Stalled) -> None:
+        """Has the script write its stacks, before it may be ended."""
+        try:
+            async with asyncio.timeout(STACKS_SECONDS):
+                shown = await self._manager.show_stacks(news.attempt, news.index)
+                self._narrator.stacks(news, shown, self._manager.logs(news.attempt, news.index).ml)
+                await asyncio.sleep(WRITING_SECONDS if shown and self._profile.end_hung else 0)
+        except (ManagerError, TimeoutError) as error:
+            logger.warning("The stacks of idx : %d cannot be had: %s", news.index, str(error) or "no answer")
+        self._tell(news)
 
     def _tell(self, event: Event) -> None:
         """Lets the executor decide. An error ends the node, whoever has caused the event."""

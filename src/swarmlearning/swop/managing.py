@@ -121,6 +121,9 @@ class ResourceManager(Protocol):
     async def clean(self, key: str) -> None:
         """Removes what the attempt of this key has left, pairs that still run included; what `make` has made stays."""
 
+    async def show_stacks(self, attempt: Attempt, index: int) -> bool:
+        """Has the ML process write the stacks of its threads to its log; False where it cannot."""
+
     async def attempts(self) -> Collection[str]:
         """The keys of all attempts that have left something here."""
 

@@ -1,9 +1,10 @@
 """What a SWOP reports to people: in its log, by lines that those of the original's operators know."""
 
 import logging
+from pathlib import Path
 
 from swarmlearning.ledger.contracts.taskrunner import Peer
-from swarmlearning.swop.facts import LedgerAdvanced, Make, Send, Start, Stop, Watch, Work
+from swarmlearning.swop.facts import LedgerAdvanced, Make, Send, Stalled, Start, Stop, Watch, Work
 from swarmlearning.swop.managing import ManagerError, PairState
 from swarmlearning.views.names import displayed
 
@@ -70,3 +71,20 @@ class Narrator:
         """A work has failed; the text stays at the site."""
         names = {Make: "SWOPBuildTask", Start: "SWOPRunTask", Stop: "SWOPRunTask", Watch: "SWOPRunTask"}
         logger.error("%s: %s: %s", names.get(type(work), "SWOPExecutor"), error.reason, error)
+
+    def stalled(self, news: Stalled, seconds: float) -> None:
+        """An ML process makes no progress, or some again."""
+        if news.hangs:
+            logger.warning("SWOPRunTask: the user process of idx : %d has made no batch for %g s", news.index, seconds)
+        else:
+            logger.info("SWOPRunTask: the user process of idx : %d goes on", news.index)
+
+    def stacks(self, news: Stalled, shown: bool, log: Path) -> None:
+        """It was to write its stacks to its log."""
+        if shown:
+            logger.warning("SWOPRunTask: the stacks of idx : %d are in %s", news.index, log)
+        else:
+            logger.warning(
+                "SWOPRunTask: idx : %d writes no stacks: it has not made a SwarmCallback, or not ours. Its log is %s",
+                *(news.index, log),
+            )

@@ -23,6 +23,7 @@ from swarmlearning.swop.process.limits import HOW, ControlGroups
 from swarmlearning.swop.process.outcomes import Outcome, Outcomes
 from swarmlearning.swop.process.parts import KeptPart
 from swarmlearning.swop.process.places import PairPlaces, Places, remove
+from swarmlearning.swop.process.stacks import STACKS_SIGNAL, STACKS_VARIABLE, show_stacks
 from swarmlearning.swop.process.steps import read_steps
 from swarmlearning.swop.profile import Profile
 from swarmlearning.taskfiles.definition import MakeSwarmUserContent, MakeUserContainer, PullImage
@@ -258,6 +259,7 @@ class ProcessManager:
             composing.TOKEN: composing.token(attempt, node.index),
             "SWARM_CHANNEL": f"{composing.SHARED}/ml.sock",
             "SWARM_START_SECONDS": "600",
+            STACKS_VARIABLE: str(STACKS_SIGNAL),
             **composing.channels(self._profile.group, attempt, node.index, composing.SHARED),
         }
         part = composing.ml_part(pair, environment, own, variables, account)
@@ -344,6 +346,10 @@ class ProcessManager:
         """See `ResourceManager`."""
         attempts = self._places.attempts
         return [folder.name for folder in attempts.iterdir()] if attempts.is_dir() else []
+
+    async def show_stacks(self, attempt: Attempt, index: int) -> bool:
+        """See `ResourceManager`."""
+        return await asyncio.to_thread(show_stacks, f"{composing.TOKEN}={composing.token(attempt, index)}")
 
     def logs(self, attempt: Attempt, index: int) -> PairLogs:
         """See `ResourceManager`."""
