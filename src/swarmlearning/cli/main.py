@@ -31,6 +31,8 @@ COMMANDS = {
     "policy": "governance:policy_app",
     "proposal": "governance:proposal_app",
     "node": "operate:node_app",
+    "task": "tasks:task_app",
+    "taskrunner": "tasks:taskrunner_app",
 }
 """By name: the module below this package, and in it a function or a Typer app with sub-commands."""
 

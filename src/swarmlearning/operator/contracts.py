@@ -15,8 +15,8 @@ def known_contract(world: World, name: str) -> Training:
 
 
 def create_shared(world: World, name: str) -> Act:
-    """Creates a training contract for every organisation. Raises `ActError`."""
-    return acts.create_contract(world, name, CreateContract())
+    """Creates a training contract of all organisations. Raises `ActError`."""
+    return acts.create_contract(world, name, CreateContract(shared=True))
 
 
 def reset_completed(world: World, name: str) -> Act:

@@ -72,7 +72,7 @@ def contract_info(state: Training) -> ContractInfo:
     charter, terms = state.charter, state.terms
     return ContractInfo(
         name=displayed(state.name),
-        owner=charter.owner if charter else "",
+        owner=charter.sole_owner if charter else "",
         members=charter.members if charter else (),
         observers=charter.observers if charter else (),
         min_organisations=charter.min_organisations if charter else 1,

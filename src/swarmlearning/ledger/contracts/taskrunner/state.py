@@ -111,6 +111,14 @@ class Taskrunner(msgspec.Struct, frozen=True):
         return sum(self._done(peer) for peer in self.peers if peer.takes_part)
 
     @property
+    def hopeful(self) -> bool:
+        """True if enough can be reached, or could if the SWOPs that are lost came back."""
+        if self.assignment is None or self.assignment.aborted:
+            return False
+        lost = [peer for peer in self.peers if peer.takes_part and peer.state == "lost"]
+        return self._possible + sum(self._units(peer) - self._done(peer) for peer in lost) >= self.assignment.needed
+
+    @property
     def _possible(self) -> int:
         return self.short + sum(self._still_possible(peer) for peer in self.peers if peer.takes_part)
 
