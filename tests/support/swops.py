@@ -173,16 +173,21 @@ class Operations:
 
     def clean(self) -> None:
         """Ends all that SWOPs have started, whether they live or not."""
-
-        async def ended(folder: Path) -> None:
-            profile = read_profile((folder / "profile.yaml").read_bytes(), "profile.yaml")
-            manager = ProcessManager(folder / "data" / "process", profile, Contact(""))
-            await manager.check()
-            for key in await manager.attempts():
-                await manager.clean(key)
-
         for folder in self._folders:
-            asyncio.run(ended(folder))
+            end_pairs(folder / "profile.yaml", folder / "data")
+
+
+def end_pairs(profile: Path, data_dir: Path) -> None:
+    """Ends all that a SWOP with this profile and data directory has started."""
+
+    async def ended() -> None:
+        found = read_profile(profile.read_bytes(), profile.name)
+        manager = ProcessManager(data_dir / "process", found, Contact(""))
+        await manager.check()
+        for key in await manager.attempts():
+            await manager.clean(key)
+
+    asyncio.run(ended())
 
 
 @contextmanager
@@ -209,4 +214,4 @@ def only(runner: Taskrunner) -> Peer:
     return peer
 
 
-__all__ = ["Member", "Operations", "only", "operations", "script"]
+__all__ = ["Member", "Operations", "end_pairs", "only", "operations", "script"]
