@@ -7,8 +7,10 @@ import pytest
 
 from support.certs import make_workspace
 from support.processes import Processes
+from support.sns import Network
 from support.swarm import Gate, Swarm
 from support.swops import Operations, only, operations, script
+from support.tools import needs
 from swarmlearning.ledger.bodies import CreateTaskrunner
 from swarmlearning.ledger.contracts.taskrunner import Peer
 from swarmlearning.ledger.contracts.training.state import state_of
@@ -171,3 +173,20 @@ def test_a_script_that_hangs_is_reported_with_its_stacks_then_ended(
     logs = tmp_path / "SWOP-1" / "data" / "process" / "logs"
     (log,) = logs.glob("*/0-ml.log")
     assert "in _meet" in log.read_text()
+
+
+@needs("etcd")
+def test_the_sentinel_is_killed_while_a_task_runs(net: Network, gate: Gate, tmp_path: Path) -> None:
+    """SWOP and SLs go on with the other SNs; the SWOP is told another one than the sentinel."""
+    net.identities |= make_workspace(tmp_path / "cert", ["SWOP-1", "SWCI-1"])
+    net.found(3)
+    net.sn = net.sns[2]
+    with operations(net) as ops:
+        ops.start("SWOP-1", ["SL-1", "SL-2"])
+        ops.task("train", script("--min-peers", "2", "--hold-at", "1", "--gate", "gate", working_dir=tmp_path))
+        ops.assign("train", 2)
+        net.until_training(2, lambda training: training.rounds > 0)
+        net.sns[1].kill()
+        gate.let(2)
+        done = ops.mine(1, lambda peer: peer.state in ("complete", "failed"))
+        assert [pair.state for pair in done.reports] == ["complete", "complete"], done
