@@ -53,14 +53,19 @@ async def run_files(connection: Connection, order: Order, tell: Tell) -> None:
     """Carries the order out, and tells how far it is. Raises `UserError` when a task fails."""
     address, identity, home = connection.address, connection.credentials.identity(), connection.home
     async with acting(address, identity, home, connection.network_id, lasting=True) as operator:
-        for file in order.files:
-            for warning in file.warnings:
-                tell(f"warning: {warning}")
-            new = await tasks.establish(operator, file)
-            tell(f"task {displayed(file.name)} is {'final' if new else 'on the ledger already'}")
-        for number, file in enumerate(order.files, 1):
-            peers = order.peers if number == len(order.files) else order.builders
-            await _carry_out(operator, order, file, peers, tell)
+        await run_order(operator, order, tell)
+
+
+async def run_order(operator: Operator, order: Order, tell: Tell) -> None:
+    """As `run_files`, by an operator at work."""
+    for file in order.files:
+        for warning in file.warnings:
+            tell(f"warning: {warning}")
+        new = await tasks.establish(operator, file)
+        tell(f"task {displayed(file.name)} is {'final' if new else 'on the ledger already'}")
+    for number, file in enumerate(order.files, 1):
+        peers = order.peers if number == len(order.files) else order.builders
+        await _carry_out(operator, order, file, peers, tell)
 
 
 async def _carry_out(operator: Operator, order: Order, file: TaskFile, peers: int, tell: Tell) -> None:
