@@ -141,6 +141,7 @@ async def test_a_build_that_is_cancelled_ends_and_is_made_anew(no_index: Path, m
 
 
 @needs("root")
+@pytest.mark.usefixtures("private")
 async def test_packages_are_installed_as_the_user_of_ml_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[object, int]] = []
 
@@ -154,7 +155,9 @@ async def test_packages_are_installed_as_the_user_of_ml_processes(monkeypatch: p
         [(account, owner)] = called
         assert getattr(account, "uid", None) == owner == int(OTHER_USER)
         [folder] = (here.folder / "process/environments").iterdir()
-        assert {path.lstat().st_uid for path in (folder, *folder.rglob("*"))} == {os.geteuid()}
+        found = [path.lstat() for path in (folder, *folder.rglob("*"))]
+        assert {one.st_uid for one in found} == {os.geteuid()}
+        assert all(path.lstat().st_mode & 0o044 == 0o044 for path in folder.rglob("*") if path.name != "complete")
 
 
 async def test_there_are_no_images(tmp_path: Path) -> None:

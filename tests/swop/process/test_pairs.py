@@ -277,6 +277,7 @@ async def test_a_host_without_mount_namespaces_runs_one_pair_and_refuses_the_nex
 
 
 @needs("root")
+@pytest.mark.usefixtures("private")
 async def test_the_script_runs_as_another_user_that_shares_a_group_with_its_sl(tmp_path: Path) -> None:
     node = NodeDefinition(0, user=OTHER_USER, options=ContainerOptions(groups=("77",)))
     async with site(node, sl="umask 7; echo from SL >$SHARED/file; exec sleep 1000") as here:

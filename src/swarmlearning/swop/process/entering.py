@@ -63,8 +63,8 @@ class CannotStart(Exception):
     """The part cannot be started; the message says why."""
 
 
-def become(part: Part) -> None:
-    """Makes this process the part. Does not return. Raises `CannotStart`."""
+def become(part: Part, warden: int) -> None:
+    """Makes this process, a child of that one, the part. Does not return. Raises `CannotStart`."""
     try:
         if part.cgroup is not None:
             (Path(part.cgroup) / "cgroup.procs").write_text(str(os.getpid()))
@@ -77,6 +77,8 @@ def become(part: Part) -> None:
             _switch(part.account)
         _control(_PR_SET_NO_NEW_PRIVS, 1)
         _control(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after the switch, which resets it
+        if os.getppid() != warden:
+            raise CannotStart("its warden has ended meanwhile")
         os.umask(part.umask)
     except ViewError as error:
         raise CannotStart(str(error)) from error

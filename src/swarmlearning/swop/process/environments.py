@@ -23,7 +23,7 @@ from swarmlearning import __version__
 from swarmlearning.supervise import keeper
 from swarmlearning.swop.managing import ManagerError
 from swarmlearning.swop.process.entering import Account
-from swarmlearning.swop.process.places import remove
+from swarmlearning.swop.process.places import open_to_readers, remove
 from swarmlearning.swop.process.steps import Install, Recipe, requirement
 
 BUILD_SECONDS: Final = 2 * 3600.0
@@ -104,8 +104,8 @@ def _finish(folder: Path) -> None:
     brought = hashlib.sha256()
     for record in sorted(_packages(folder).glob("*.dist-info/RECORD")):
         brought.update(record.parent.name.encode() + b"\0" + record.read_bytes())
+    open_to_readers(folder)
     (folder / _COMPLETE).write_text(f"sha256:{brought.hexdigest()}")
-    folder.chmod(0o755)
 
 
 async def _install(

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from swarmlearning.swop.composing import Contact
@@ -22,7 +21,7 @@ from swarmlearning.swop.process.environments import Build, Environment
 from swarmlearning.swop.process.limits import HOW, ControlGroups
 from swarmlearning.swop.process.outcomes import Outcome, Outcomes
 from swarmlearning.swop.process.parts import KeptPart
-from swarmlearning.swop.process.places import PairPlaces, Places, remove
+from swarmlearning.swop.process.places import PairPlaces, Places, open_to_readers, remove
 from swarmlearning.swop.process.stacks import STACKS_SIGNAL, STACKS_VARIABLE, show_stacks
 from swarmlearning.swop.process.steps import read_steps
 from swarmlearning.swop.profile import Profile
@@ -99,7 +98,10 @@ class ProcessManager:
 
     async def _probe(self) -> str:
         """The reason why views cannot be made here, empty where they can."""
-        with TemporaryDirectory(dir=self._places.root) as scratch:
+        scratch = self._places.root / "trial"
+        try:
+            await asyncio.to_thread(remove, scratch)  # of a SWOP that was killed
+            scratch.mkdir(mode=0o700)
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", view.__name__, scratch),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -107,6 +109,12 @@ class ProcessManager:
             )
             async with asyncio.timeout(PROBE_SECONDS):
                 _, said = await process.communicate()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            return f"no answer within {PROBE_SECONDS:.0f} s"
+        finally:
+            await asyncio.to_thread(remove, scratch)
         return said.decode(errors="replace").strip()[-200:] or "no reason given" if process.returncode else ""
 
     # --- what tasks make --------------------------------------------------------------------------------------------
@@ -330,7 +338,8 @@ class ProcessManager:
             await self._stop(key, int(pair.name))
             self._groups.remove(f"{key}.{pair.name}")
         try:
-            await asyncio.to_thread(remove, folder)
+            for left in (folder, *self._places.volumes.glob(f".{key}*")):
+                await asyncio.to_thread(remove, left)
             await asyncio.to_thread(self._places.forget_old_logs)
         except OSError as error:
             raise ManagerError("site", f"{error.filename or folder}: {error.strerror or error}") from error
@@ -371,7 +380,7 @@ def _put(content: Path, target: Path, account: Account | None) -> None:
     if account is not None:
         for path in (content, *content.rglob("*")):
             os.chown(path, account.uid, account.gid, follow_symlinks=False)
-    content.chmod(0o755)
+    open_to_readers(content)
     old = target.with_name(f".{target.name}.old")
     remove(old)
     if target.exists():

@@ -99,6 +99,16 @@ def _oldest(logs: Sequence[Path]) -> Sequence[Path]:
     return sorted(logs, key=lambda one: one.stat().st_mtime, reverse=True)[LOGS_KEPT:]
 
 
+def open_to_readers(folder: Path) -> None:
+    """Lets all users read what is in a folder, whatever mask it was made with."""
+    for path, _, files in os.walk(folder):
+        for name in ("", *files):
+            one = Path(path) / name
+            if not one.is_symlink():
+                mode = stat.S_IMODE(one.stat().st_mode)
+                one.chmod(mode | 0o044 | (mode & 0o100) >> 3 | (mode & 0o100) >> 6)
+
+
 def remove(folder: Path) -> None:
     """Removes a folder with all that is in it, also where a process has taken permissions away. Raises `OSError`."""
     try:

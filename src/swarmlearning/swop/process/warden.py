@@ -113,13 +113,14 @@ class Warden:
         """The part's output, its process, and the reason why it could not be started, if so."""
         output, into_log = os.pipe()
         failure, into_failure = os.pipe()
+        own = os.getpid()
         pid = os.fork()
         if not pid:
             try:
                 os.setsid()
                 for standard in (1, 2):
                     os.dup2(into_log, standard)
-                become(self._part)
+                become(self._part, own)
             except CannotStart as error:
                 os.write(into_failure, str(error).encode(errors="surrogateescape")[:4000])
             finally:
