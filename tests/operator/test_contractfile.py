@@ -16,6 +16,7 @@ maxOrganisationWeight: 0.5
 mergeMethod: geomedian
 minPeers: 2
 structure: 0123456789012345678901234567890123456789012345678901234567890123
+shared: true
 """
 
 
@@ -30,6 +31,7 @@ def test_every_field_is_read() -> None:
         merge_method="geomedian",
         min_peers=2,
         structure="0123456789" * 6 + "0123",
+        shared=True,
     )
 
 

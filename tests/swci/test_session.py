@@ -12,6 +12,8 @@ from support.certs import make_workspace
 from support.local_sn import running_sn
 from support.ports import fixed_port
 from swarmlearning.identity.identity import Identity
+from swarmlearning.operator.acts import revoke_node
+from swarmlearning.operator.session import acting
 from swarmlearning.swci.session import Session, SessionSettings
 from swarmlearning.swci.shell import Screen, run_script
 
@@ -126,3 +128,37 @@ async def test_a_task_file_with_faults_is_refused_with_each_of_them(
     shown = await transcript(session, "CREATE TASK FROM terms.yaml")
     assert shown.count("\nERROR : terms.yaml:") == 1
     assert shown.count("\n        terms.yaml:") > 1
+
+
+async def test_a_context_outlives_a_restart_of_its_sn(tmp_path: Path, identities: dict[str, Identity]) -> None:
+    session, port = Session(settings(tmp_path, identities["SWCI-1"])), fixed_port()
+    stream = io.StringIO()
+
+    async def execute(script: str) -> str:
+        before = len(stream.getvalue())
+        await run_script(session, Screen(session, stream, notes=False), script.splitlines())
+        return stream.getvalue()[before:]
+
+    async with running_sn(tmp_path / "sn", identities["SN-1"], port=port):
+        await execute(f"CREATE CONTEXT c WITH IP 127.0.0.1 {port}\nSWITCH CONTEXT c\nCREATE CONTRACT before\n")
+    shown = await execute("LIST CONTRACTS")
+    assert f"ERROR : SN 127.0.0.1:{port} cannot be reached: " in shown
+    async with running_sn(tmp_path / "sn", identities["SN-1"], port=port, sentinel=False):
+        shown = await execute(f"WAIT FOR IP 127.0.0.1 {port}\nCREATE CONTRACT after\nLIST CONTRACTS\n")
+        assert "CONTRACT CREATED : after" in shown
+        assert shown.endswith("    after\n    before\n    defaultbb.cqdb.sml.hpe\n")
+        await session.close()
+
+
+async def test_an_operator_whose_certificate_is_revoked_is_told_so(tmp_path: Path) -> None:
+    identities = make_workspace(tmp_path / "cert", ["SN-1", "SWCI-1", "SWCI-2"])
+    async with running_sn(tmp_path / "sn", identities["SN-1"]) as facts:
+        session = Session(settings(tmp_path, identities["SWCI-1"]))
+        port = facts["api"].rpartition(":")[2]
+        start = f"CREATE CONTEXT c WITH IP 127.0.0.1 {port}\nSWITCH CONTEXT c\nCREATE CONTRACT one\n"
+        stream = io.StringIO()
+        await run_script(session, Screen(session, stream, notes=False), start.splitlines())
+        async with acting(facts["api"], identities["SWCI-2"], tmp_path / "other") as other:
+            await other.perform(revoke_node(other.chain.world, "SWCI-1"))
+        shown = await transcript(session, "LIST CONTRACTS\nCREATE CONTRACT two\n")
+        assert len(re.findall(r"^ERROR : .*revoked", shown, re.MULTILINE)) == 2, shown

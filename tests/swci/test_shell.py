@@ -1,5 +1,6 @@
 """`swarm swci` as a process: scripts, exit codes, and the shell on a terminal."""
 
+import io
 import os
 import pty
 import re
@@ -9,15 +10,22 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from support.certs import make_workspace
+from support.ports import fixed_port
 from support.processes import COMMAND, Process, Processes
 from support.swarm import identity_options
 from swarmlearning.identity.identity import Identity
+from swarmlearning.swci.output import Line
+from swarmlearning.swci.session import Session
+from swarmlearning.swci.shell import Screen
 
 SECONDS = 60.0
+CURSOR = "\x1b[1;1R"
+"""What a terminal answers when the shell asks where the cursor is."""
 
 
 @pytest.fixture
@@ -108,35 +116,70 @@ def test_options_that_cannot_be_end_with_one_message(
     assert "Traceback" not in done.output
 
 
-def test_on_a_terminal_words_are_completed_and_lines_are_kept(tmp_path: Path, identity: Identity) -> None:
-    command = [os.fspath(word) for word in words(tmp_path, identity)]
-    pid, terminal = pty.fork()
-    if pid == 0:  # the child becomes SWCI
-        os.environ.update(TERM="xterm", COLUMNS="80", LINES="24")
-        os.chdir(tmp_path)
-        os.execv(sys.executable, command)
+class Terminal:
+    """SWCI on a terminal of its own."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self.pid, self._end = pty.fork()
+        self._shown = b""
+        if self.pid == 0:  # the child becomes SWCI
+            os.environ.update(TERM="xterm", COLUMNS="80", LINES="24")
+            os.chdir(folder)
+            os.execv(sys.executable, command)
+
+    def type(self, keys: str) -> None:
+        os.write(self._end, keys.encode())
+
+    def until(self, text: str) -> None:
+        """Waits until this text is shown, after what was waited for before."""
+        deadline = time.monotonic() + SECONDS
+        while text not in (plain := re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._shown.decode(errors="replace"))):
+            assert select.select([self._end], [], [], max(0.0, deadline - time.monotonic()))[0], plain
+            self._shown += os.read(self._end, 4096)
+        self._shown = plain.partition(text)[2].encode()
+
+    def end(self) -> int:
+        """Its exit status, once it has ended."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def close(self) -> None:
+        """Hangs up, which ends SWCI."""
+        os.close(self._end)
+
+
+def test_on_a_terminal_words_are_completed_and_commands_interrupted(tmp_path: Path, identity: Identity) -> None:
+    terminal = Terminal([os.fspath(word) for word in words(tmp_path, identity)], tmp_path)
     try:
-        shown = _until(terminal, "SWCI:0 >")
-        os.write(terminal, b"\x1b[1;1R")  # where the cursor is, for which the shell asks the terminal
-        os.write(terminal, b"EXIT ON FAI\t")
-        _until(terminal, "FAILURE")
-        os.write(terminal, b"\r")
-        _until(terminal, "IS TURNED ON")
-        os.write(terminal, b"PWD nothing\r")
-        _until(terminal, "ERROR : ")
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+        terminal.until("SWARM LEARNING SWCI NODE")
+        terminal.until("SWCI:0 >")
+        terminal.type(CURSOR)
+        terminal.type(f"WAIT FOR IP 127.0.0.1 {fixed_port()}\r")
+        terminal.until("    #")
+        terminal.type("\x03")
+        terminal.until("ERROR : interrupted")
+        terminal.until("SWCI:1 >")
+        terminal.type(CURSOR)
+        terminal.type("EXIT ON FAI\t")
+        terminal.until("EXIT ON FAILURE")
+        terminal.type("\r")
+        terminal.until("IS TURNED ON")
+        terminal.until("SWCI:2 >")
+        terminal.type(f"{CURSOR}PWD nothing\r")
+        terminal.until("ERROR : ")
+        assert terminal.end() == 1
     finally:
-        os.close(terminal)
-    assert "SWARM LEARNING SWCI NODE" in shown
+        terminal.close()
     history = tmp_path / "home" / "history"
     assert "+EXIT ON FAILURE\n" in history.read_text()
     assert history.stat().st_mode & 0o777 == 0o600
 
 
-def _until(terminal: int, text: str) -> str:
-    """All that a terminal shows until this text comes, without control sequences."""
-    deadline, shown = time.monotonic() + SECONDS, b""
-    while text not in (plain := re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))):
-        assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0], shown
-        shown += os.read(terminal, 4096)
-    return plain
+def test_marks_stand_in_one_line_and_notes_are_for_terminals() -> None:
+    lines = [Line("one"), Line("#", "mark"), Line("#", "mark"), Line("two"), Line("note", "note"), Line("#", "mark")]
+    for notes, note in ((False, ""), (True, "    note\n")):
+        stream = io.StringIO()
+        screen = Screen(cast(Session, None), stream, notes=notes)
+        for each in lines:
+            screen.show(each)
+        screen.end_marks()
+        assert stream.getvalue() == f"    one\n    ##\n    two\n{note}    #\n"

@@ -78,6 +78,7 @@ def test_a_script_drives_a_whole_training(processes: Processes, tmp_path: Path) 
     assert shown.count("    TASK_STATE : COMPLETE\n") == 3
     assert re.search(r"\n    SENTINEL  +127\.0\.0\.1 +\d+ ", shown)
     assert re.search(rf"\n    SWOP +127\.0\.0\.1 +{swarm.port} +SWOP-1 ", shown)
+    assert f"\n    TRAINING CONTRACT : {CONTRACT}\n" in shown
     assert "\n    SL PEERS SPAWNED : 2\n" in shown
     assert len(re.findall(r"\n    SL UID : \S+ , STATUS : COMPLETE , DESCRIPTION : ", shown)) == 2
     pairs = re.search(r"SWCI:\d+ > PERFDATA .*\n    SL NODE UID .*\n((?:    .*\n)*)SWCI", shown)

@@ -9,6 +9,7 @@
     mergeMethod: mean
     minPeers: 2
     structure: <digest as an SL logs it>
+    shared: false
 
 Every field may be left out; then it is as `swarm contract create` has it without its option.
 """
@@ -30,6 +31,7 @@ FIELDS = (
     "mergeMethod",
     "minPeers",
     "structure",
+    "shared",
 )
 LONGEST_ID = 40
 DIGEST = 64
@@ -54,6 +56,7 @@ def _contract(root: Value) -> CreateContract:
         merge_method=fields["mergeMethod"].optional(lambda each: each.choice(methods)),
         min_peers=fields["minPeers"].optional(lambda each: each.integer(1, 2**31 - 1)) or 0,
         structure=fields["structure"].optional(lambda each: each.text(DIGEST, DIGEST)) or "",
+        shared=fields["shared"].optional(Value.boolean) or False,
     )
 
 

@@ -19,8 +19,8 @@ ContractState: TypeAlias = Literal["UNINITIALIZED", "INITIALIZED", "RUNNING", "C
 
 
 class ContractInfo(msgspec.Struct, frozen=True):
-    """What a contract lays down: `owner` empty and no `members`: every organisation; other fields empty or 0: left to
-    the first session. `max_organisation_weight` in thousandths."""
+    """What a contract lays down. `owner` empty: nobody alone; no `members`: every organisation; others empty or 0:
+    left to the first session. `max_organisation_weight` in thousandths."""
 
     name: str
     owner: str

@@ -70,6 +70,7 @@ async def status(session: Session, name: str) -> list[Line]:
             "FAILED PEERS": found.failed,
             "ENROLLED SWOPS": found.swops,
             "LISTENING SWOPS": found.listening,
+            "TRAINING CONTRACT": ", ".join(found.trainings) or "-",
             "ASSIGNED BY": found.assigned_by or "-",
             "ASSIGNED": clock(found.assigned_ms) if found.assigned_ms else "-",
             "LAST CHANGE": clock(found.changed_ms) if found.changed_ms else "-",
