@@ -58,6 +58,12 @@ async def run_swop(settings: SwopSettings, identity: Identity, report_ready: Rep
         tls = NodeTls(identity)
         manager = _manager(settings)
         remarks, found = await _checked(manager)
+        if settings.profile.witness:
+            remarks.append(
+                "`witness` in the profile starts nothing yet: start `swarm sn --witness` on this host by hand"
+            )
+        for remark in remarks:
+            logger.warning("%s", remark)
         approvals = Approvals(settings.data_dir)
         judging = _judging(settings, identity, place.uid, approvals, manager)
         member = Membership("SWOP", settings.name, settings.sn_address, identity, tls, place)
@@ -98,8 +104,6 @@ async def _checked(manager: ResourceManager) -> tuple[list[str], list[str]]:
         found = list(await manager.attempts())
     except ManagerError as error:
         raise NodeError(f"the resource manager cannot work here: {error}") from error
-    for remark in remarks:
-        logger.warning("%s", remark)
     return remarks, found
 
 

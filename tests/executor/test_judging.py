@@ -1,0 +1,129 @@
+"""What a site says to a task: by its policy's file, which is read anew each time, and by what its operator has said."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from support.uids import uid
+from swarmlearning.ledger.contracts.network import Node
+from swarmlearning.ledger.contracts.taskrunner import Assignment, Taskrunner
+from swarmlearning.ledger.contracts.tasks import ROOT, Task, digest_of
+from swarmlearning.ledger.world import World
+from swarmlearning.node.errors import NodeError
+from swarmlearning.swop.approvals import Approvals
+from swarmlearning.swop.facts import Verdict
+from swarmlearning.swop.judging import Judging
+from swarmlearning.swop.managing import Attempt, ResourceManager
+from swarmlearning.swop.profile import NodeDefinition, Profile
+from swarmlearning.taskfiles.definition import MakeUserContainer, RunSwarm
+from swarmlearning.taskfiles.lines import body_lines
+
+SWOP, OPERATOR = uid("swop"), uid("operator")
+BUILD = body_lines(MakeUserContainer(("FROM python",)))
+RUN = body_lines(RunSwarm("train.py", "python3", "/work"))
+PROFILE = Profile("group", "runner", "PROCESS", "", (NodeDefinition(0),))
+
+
+class Manager:
+    """The images at a site."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, str] = {}
+
+    async def brought_in(self, outcome: str) -> Collection[str]:
+        return [self.images[outcome]] if outcome in self.images else []
+
+
+def task(name: str, kind: Any, lines: tuple[str, ...], prerequisite: Task = ROOT, maker: str = "own") -> Task:
+    digest = digest_of(kind, f"{name}-made", lines, prerequisite.digest)
+    subject = f"CN=SWCI-1,O={maker}"
+    made = Task(name, kind, "author", prerequisite.name, f"{name}-made", "final", OPERATOR, maker, subject, 0)
+    return Task(
+        **{field: getattr(made, field) for field in made.__struct_fields__} | {"lines": lines, "digest": digest}
+    )
+
+
+def node(name: str, kind: Any, organisation: str) -> Node:
+    return Node(name, kind, name, f"CN={kind}-1,O={organisation}", "", 1, True, False, "0", {}, organisation)
+
+
+def world(*tasks: Task, assigner: str = "own") -> World:
+    last = tasks[-1]
+    assignment = Assignment(1, last.name, last.type, last.digest, 1, True, OPERATOR, assigner, last.organisation, 0)
+    return World().with_entries(
+        {
+            **{f"task/{each.name}": each for each in tasks},
+            "runner/runner": Taskrunner("runner", serial=1, assignment=assignment),
+            f"node/{SWOP}": node(SWOP, "SWOP", "own"),
+            f"node/{OPERATOR}": node(OPERATOR, "SWCI", assigner),
+        }
+    )
+
+
+def attempt(of: Task) -> Attempt:
+    return Attempt("runner", 1, 1, of.name, of.digest)
+
+
+def judging(folder: Path, manager: Manager, policy: str | None = None, same_user: str = "") -> Judging:
+    file = folder / "policy.yaml" if policy is not None else None
+    if file is not None:
+        file.write_text(policy or "")
+    given = cast(ResourceManager, manager)
+    return Judging(PROFILE, SWOP, file, Approvals(folder), given, [folder], same_user)
+
+
+async def test_what_the_own_organisation_has_made_and_assigned_runs(tmp_path: Path) -> None:
+    build = task("build", "MAKE_USER_CONTAINER", BUILD)
+    run = task("run", "RUN_SWARM", RUN, build)
+    verdict = await judging(tmp_path, Manager(), "limits: {seconds: 60}").verdict(world(build, run), attempt(run))
+    assert (verdict.says, verdict.seconds) == ("run", 60.0)
+
+
+@pytest.mark.parametrize(("maker", "assigner"), [("other", "own"), ("own", "other")])
+async def test_a_foreign_task_waits_and_the_operator_is_asked(tmp_path: Path, maker: str, assigner: str) -> None:
+    build, manager = task("build", "MAKE_USER_CONTAINER", BUILD, maker=maker), Manager()
+    run = task("run", "RUN_SWARM", RUN, build)
+    site, shown = judging(tmp_path, manager), world(build, run, assigner=assigner)
+    waits = await site.verdict(shown, attempt(run))
+    assert waits.says == "wait"
+    (question,) = Approvals(tmp_path).waiting()
+    assert (question.digest, question.task, question.type) == (waits.digest, "run", "RUN_SWARM")
+    assert "- FROM python" in question.says
+    assert "other" in "".join(question.reasons)
+    Approvals(tmp_path).answer(waits.digest, approved=True)
+    assert (await site.verdict(shown, attempt(run))).says == "run"
+    manager.images["build-made"] = "f" * 64  # what the prerequisite brings in belongs to it
+    assert (await site.verdict(shown, attempt(run))).says == "wait"
+    Approvals(tmp_path).answer(waits.digest, approved=False)
+    manager.images.clear()
+    assert (await site.verdict(shown, attempt(run))).says == "reject"
+
+
+async def test_a_task_that_is_none_is_unsupported(tmp_path: Path) -> None:
+    run = task("run", "RUN_SWARM", ("Command: [",))
+    verdict = await judging(tmp_path, Manager()).verdict(world(run), attempt(run))
+    assert verdict == Verdict("reject", run.digest, reason="unsupported")
+
+
+async def test_a_policy_can_demand_that_scripts_run_as_another_user(tmp_path: Path) -> None:
+    build = task("build", "MAKE_USER_CONTAINER", BUILD)
+    run = task("run", "RUN_SWARM", RUN, build)
+    site = judging(tmp_path, Manager(), "demandUser: true", same_user="they would run as root")
+    verdict = await site.verdict(world(build, run), attempt(run))
+    assert (verdict.says, verdict.reason) == ("reject", "unsupported")
+    assert (await site.verdict(world(build), attempt(build))).says == "run"
+
+
+async def test_a_policy_that_breaks_later_runs_nothing_and_one_from_the_start_is_refused(tmp_path: Path) -> None:
+    run = task("run", "RUN_SWARM", RUN)
+    site = judging(tmp_path, Manager(), "trust: [own]")
+    (tmp_path / "policy.yaml").write_text("trust: [own")
+    assert (await site.verdict(world(run), attempt(run))).says == "wait"
+    (tmp_path / "policy.yaml").unlink()
+    assert (await site.verdict(world(run), attempt(run))).says == "wait"
+    (tmp_path / "policy.yaml").write_text("trust: [own]")
+    assert (await site.verdict(world(run), attempt(run))).says == "run"
+    with pytest.raises(NodeError, match=r"policy\.yaml:1:"):
+        judging(tmp_path, Manager(), "trusted: [own]")
