@@ -1,8 +1,9 @@
-"""The README's walk-through of two organisations, followed literally: its commands, in its order, at its terminals."""
+"""The README's walk-throughs, followed literally: their commands, in their order, at their terminals."""
 
 import os
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -13,14 +14,20 @@ from typing import NamedTuple
 
 import pytest
 
+from support.swops import end_pairs
 from support.tools import needs
 from swarmlearning.node.datadir import DataDirectory
 
-README = Path(__file__).parents[2] / "README.md"
-SECTION = README.read_text().partition("\n## Two organisations, step by step\n")[2].partition("\n## ")[0]
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+SECTION = README.partition("\n## Two organisations, step by step\n")[2].partition("\n## ")[0]
 STEPS = re.findall(r"^(north|south)\$ (.+)$", SECTION, re.MULTILINE)
 [TRAIN] = re.findall(r"^```python\n(.+?)^```$", SECTION, re.MULTILINE | re.DOTALL)
-SECONDS = 120.0
+OPERATE = README.partition("\n## Operate a swarm in ten minutes\n")[2].partition("\n## ")[0]
+OPERATE_STEPS = re.findall(r"^site\$ (.+)$", OPERATE, re.MULTILINE)
+READY = r"Network swarm \(\w+\), height \d+\n|Waiting for the ML process|NODE UID :"
+"""What nodes print once they work."""
+SECONDS = 300.0
 
 
 class Answer(NamedTuple):
@@ -52,7 +59,7 @@ class Terminal:
     def type(self, line: str) -> Answer:
         """Types a command and waits for its end; for one in the background, until a node has joined the network."""
         if line.endswith("&"):
-            return Answer(0, self._until(line, r"Network swarm \(\w+\), height \d+\n|Waiting for the ML process"))
+            return Answer(0, self._until(line, READY))
         output = self._until(f"{line}\necho DONE=$?", r"DONE=\d+\n")
         return Answer(int(output.rpartition("DONE=")[2]), output)
 
@@ -117,3 +124,33 @@ def test_the_walk_through_of_two_organisations_works_as_the_readme_shows_it(
     refused = terminals["north"].type(again.removesuffix("&"))
     assert refused.status == 1
     assert "revoked" in refused.output
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal in a folder that has the example, as a clone would."""
+    home, folder = tmp_path / "home", tmp_path / "site"
+    home.mkdir()
+    terminal = Terminal(folder, home, None)
+    shutil.copytree(ROOT / "examples" / "fashion_mnist", folder / "examples" / "fashion_mnist")
+    try:
+        assert terminal.type("ip link set lo up").status == 0
+        yield terminal
+    finally:
+        terminal.close()
+        if (folder / "swop" / "process").exists():
+            end_pairs(folder / "usr" / "swop_profile.yaml", folder / "swop")
+
+
+@needs("netns")
+def test_a_swarm_is_operated_in_ten_minutes_as_the_readme_shows_it(site: Terminal) -> None:
+    for command in OPERATE_STEPS:
+        answer = site.type(command)
+        assert answer.status == 0, f"site$ {command}\n{answer.output}"
+        if command.startswith("sed"):  # the tests' time is short
+            smaller = "s/MAX_EPOCHS: 4/MAX_EPOCHS: 3, IMAGES: 4000, OMP_NUM_THREADS: 1/"
+            assert site.type(f"sed -i '{smaller}' usr/taskdefs/swarm_fashion_task.yaml").status == 0
+    assert answer.output.count("TASK_STATE : COMPLETE") == 2
+    metrics = re.findall(r"^ +\S+ +SL-[123] +(?:True|False) +\S+ +(\S+) +3 +3$", answer.output, re.MULTILINE)
+    assert len(metrics) == 3
+    assert len(set(metrics)) == 1
