@@ -95,6 +95,12 @@ def test_a_swop_that_is_gone_for_good_has_failed(site: Operations, how: str) -> 
     assert [peer.uid for peer in site.runner.peers] == [SECOND, THIRD]
 
 
+def test_a_swop_that_can_start_fewer_pairs_since_has_done_what_it_has_done(site: Operations) -> None:
+    site.assign("run", 2).carry_out(SECOND)
+    site.send(SECOND, Listen(1))
+    assert (site.state, site.runner.done, site.peer(SECOND).pairs) == ("COMPLETE", 2, 1)
+
+
 # --- targets --------------------------------------------------------------------------------------------------------
 
 

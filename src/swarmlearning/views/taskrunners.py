@@ -202,7 +202,7 @@ def _failed(runner: Taskrunner, peer: Peer) -> int:
         return int(peer.state in ("failed", "lost"))
     complete = sum(pair.state == "complete" for pair in peer.reports)
     if peer.state in ("failed", "lost"):
-        return max(0, peer.pairs - complete)
+        return max(0, peer.counted - complete)
     return sum(pair.state == "failed" for pair in peer.reports)
 
 

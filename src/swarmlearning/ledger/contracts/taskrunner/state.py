@@ -42,7 +42,8 @@ class Assignment(msgspec.Struct, frozen=True):
 class Peer(msgspec.Struct, frozen=True):
     """A SWOP that listens to a taskrunner, and its part of the assignment; `attempt` counts its tries at that.
 
-    `slot`: it takes part; `invited`: it may, even where others are enough. `gone`: it listens no more, and is here only
+    `slot`: it takes part; `invited`: it may, even where others are enough. `counted`: the pairs for which it does so,
+    however many it can start since. `gone`: it listens no more, and is here only
     for the part that it had. `reports`: how its pairs are, by index.
     """
 
@@ -54,6 +55,7 @@ class Peer(msgspec.Struct, frozen=True):
     attempt: int = 1
     slot: bool = False
     invited: bool = False
+    counted: int = 0
     gone: bool = False
     digest: str = ""
     reason: Reason | None = None
@@ -123,12 +125,12 @@ class Taskrunner(msgspec.Struct, frozen=True):
         return self.short + sum(self._still_possible(peer) for peer in self.peers if peer.takes_part)
 
     def _units(self, peer: Peer) -> int:
-        return peer.pairs if self.runs_pairs else 1
+        return peer.counted if self.runs_pairs else 1
 
     def _done(self, peer: Peer) -> int:
         if peer.state == "complete":
             return self._units(peer)
-        return min(peer.pairs, _count(peer, "complete")) if self.runs_pairs else 0
+        return min(peer.counted, _count(peer, "complete")) if self.runs_pairs else 0
 
     def _still_possible(self, peer: Peer) -> int:
         if peer.state in ("complete", "failed", "lost"):

@@ -81,7 +81,10 @@ def set_attendance(runner: Taskrunner, uid: str, *, present: bool, now_ms: int) 
 
 def assign(runner: Taskrunner, assignment: Assignment, invited: Collection[str]) -> Taskrunner:
     """The idle taskrunner begins with this; the invited ones have their slots."""
-    peers = tuple(msgspec.structs.replace(one, invited=one.uid in invited) for one in runner.peers)
+    peers = tuple(
+        msgspec.structs.replace(one, invited=True, counted=one.pairs) if one.uid in invited else one
+        for one in runner.peers
+    )
     return msgspec.structs.replace(runner, serial=assignment.serial, assignment=assignment, peers=peers)
 
 
@@ -118,7 +121,7 @@ def target(runner: Taskrunner, task: str, uid: str, now_ms: int, *, alive: bool)
         known = _fresh(known, state=again, attempt=known.attempt + 1, changed_ms=now_ms)
     elif known.takes_part:
         raise Rejection(Code.NO_CHANGE, f"SWOP {uid} takes part in task {task} already: {known.state}")
-    return with_peer(runner, msgspec.structs.replace(known, invited=True))
+    return with_peer(runner, msgspec.structs.replace(known, invited=True, counted=known.pairs))
 
 
 def abort(runner: Taskrunner, now_ms: int) -> Taskrunner:
@@ -163,11 +166,11 @@ def report(runner: Taskrunner, uid: str, body: ReportPeer, now_ms: int) -> Taskr
     """A SWOP states how its part is."""
     known = _reporting(runner, uid, body)
     _check_form(runner, known, body)
-    slot = known.slot
+    slot, counted = known.slot, known.counted
     match body.state:
         case "enrolled":
             _check_place(runner, known)
-            slot = True
+            slot, counted = True, counted if known.takes_part else known.pairs
         case "awaiting-approval":
             slot = False
         case "running" | "complete" if not known.slot:
@@ -176,6 +179,7 @@ def report(runner: Taskrunner, uid: str, body: ReportPeer, now_ms: int) -> Taskr
         known,
         state=body.state,
         slot=slot,
+        counted=counted,
         digest=body.digest or known.digest,
         reason=body.reason,
         exit_code=body.exit_code,
@@ -202,7 +206,7 @@ def _reporting(runner: Taskrunner, uid: str, body: ReportPeer) -> Peer:
 def _check_form(runner: Taskrunner, known: Peer, body: ReportPeer) -> None:
     if (body.state == "failed") != (body.reason is not None):
         raise Rejection(Code.WRONG_REPORT, f"a part that has failed states a reason, and no other one; {body.state}")
-    if len({pair.index for pair in body.pairs}) != len(body.pairs) or len(body.pairs) > known.pairs:
+    if len({pair.index for pair in body.pairs}) != len(body.pairs) or len(body.pairs) > max(known.pairs, known.counted):
         raise Rejection(
             Code.WRONG_REPORT, f"each of the {known.pairs} pairs of SWOP {known.uid} is reported once at most"
         )
