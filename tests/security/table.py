@@ -294,4 +294,23 @@ ROWS = (
             ),
         ),
     ),
+    Row(
+        "B13",
+        "a task is changed after it was approved, a SWOP speaks for another one, others' tasks are ended",
+        (
+            *_in(
+                "ledger/test_tasks",
+                "what_does_not_fit_is_refused_with_the_reason",
+                "a_digest_covers_what_will_be_done_and_neither_name_nor_author",
+                "an_organisation_makes_as_many_tasks_as_its_quota_allows_and_deleted_ones_do_not_count",
+            ),
+            *_in("ledger/test_access", "each_body_may_be_sent_only_by_the_roles_in_its_row"),
+            *_in("ledger/test_taskrunners", "what_does_not_fit_is_refused_with_the_reason"),
+            *_in(
+                "ledger/test_taskrunner_ends",
+                "a_reset_makes_it_idle_and_reports_from_before_are_refused",
+                "others_end_a_running_task_by_a_quorum_only",
+            ),
+        ),
+    ),
 )
