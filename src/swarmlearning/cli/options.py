@@ -11,6 +11,7 @@ import typer
 from swarmlearning.address import join, require_announceable, require_host, split, with_port
 from swarmlearning.identity.identity import Identity, identity_from_options
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.listening import host_towards
 from swarmlearning.node.logs import Level
 
 DataDir = Annotated[
@@ -23,6 +24,8 @@ HostIp = Annotated[
 BindIp = Annotated[
     str, typer.Option(help="Address to listen on; by default --host-ip if this machine has it, else all.")
 ]
+AUTO = "auto"
+"""For --host-ip: the address from which this machine reaches its SN."""
 _ID = re.compile("[0-9a-f]{64}")
 NodeName = Annotated[
     str, typer.Option(help="Name of this node in lists and logs; by default the common name of its certificate.")
@@ -100,6 +103,13 @@ def mandatory_host(host_ip: str) -> str:
     require_host(host_ip)
     require_announceable(host_ip)
     return host_ip
+
+
+def own_address(sn: str) -> str:
+    """The address from which this machine reaches its SN. Raises `NodeError`."""
+    if host := host_towards(sn):
+        return host
+    raise NodeError(f"--host-ip {AUTO}: this machine does not find a way to {sn}; give its own address")
 
 
 def announced_by_name(service: str, host: str, port: int, listened: int | None) -> str:

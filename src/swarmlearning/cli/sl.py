@@ -14,6 +14,7 @@ import typer
 
 from swarmlearning.cli.command import command
 from swarmlearning.cli.options import (
+    AUTO,
     BindIp,
     Credentials,
     DataDir,
@@ -23,6 +24,7 @@ from swarmlearning.cli.options import (
     announced_by_name,
     data_directory,
     mandatory_host,
+    own_address,
     service_address,
     sn_address,
 )
@@ -144,13 +146,14 @@ class SlOptions:
         from swarmlearning.rounds.settings import RoundSettings
         from swarmlearning.sl.node import SlSettings
 
+        host = own_address(self._sn_address()) if self.host_ip == AUTO else self.host_ip
         return SlSettings(
             name=self.node_name or common_name(identity.certificate) or "SL",
-            host=self.host_ip if self.sl_fs_service else mandatory_host(self.host_ip),
+            host=host if self.sl_fs_service else mandatory_host(host),
             bind=self.bind_ip,
             fs_port=self.sl_fs_port if self.fs_listen_port is None else self.fs_listen_port,
             fs_service=announced_by_name(
-                service_address(self.sl_fs_service, 30305), self.host_ip, self.sl_fs_port, self.fs_listen_port
+                service_address(self.sl_fs_service, 30305), host, self.sl_fs_port, self.fs_listen_port
             ),
             sn_address=self._sn_address(),
             data_dir=data_directory(self.data_dir, "sl"),

@@ -1,0 +1,87 @@
+"""Copies what containers write into files at the site, while they run; the files are bounded."""
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from swarmlearning.swop.docker.engine import Engine, EngineError
+
+logger = logging.getLogger("swarm.swop")
+
+MOST: Final = 32 * 2**20
+"""Bytes of a file, after which it becomes the older one (`.1`) and a new one begins."""
+END_SECONDS: Final = 10.0
+"""Seconds that the rest of an ended container's output may take."""
+_HEAD: Final = 8
+_PIECE: Final = 2**16
+
+
+class LogCopies:
+    """Follows containers by their IDs; a file is written from the beginning when its container is followed anew."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._copies: dict[str, asyncio.Task[None]] = {}
+
+    def follow(self, container: str, path: Path) -> None:
+        """Copies a container's output from its beginning on, unless that is done already."""
+        if container not in self._copies:
+            self._copies[container] = asyncio.create_task(self._copy(container, path))
+
+    async def finish(self, container: str) -> None:
+        """Waits until all of an ended container's output has been copied."""
+        if (copy := self._copies.pop(container, None)) is not None:
+            done, _ = await asyncio.wait([copy], timeout=END_SECONDS)
+            if not done:
+                await _cancelled(copy)
+
+    async def close(self) -> None:
+        """Ends all copying."""
+        for container in list(self._copies):
+            await _cancelled(self._copies.pop(container))
+
+    async def _copy(self, container: str, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with _Bounded(path) as file:
+                async with self._engine.download(
+                    "containers", container, "logs", follow=True, stdout=True, stderr=True
+                ) as output:
+                    while head := await output.read(_HEAD):
+                        head += await output.readexactly(_HEAD - len(head))
+                        left = int.from_bytes(head[4:], "big")
+                        while left and (piece := await output.read(min(left, _PIECE))):
+                            file.write(piece)
+                            left -= len(piece)
+        except (EngineError, OSError, asyncio.IncompleteReadError) as error:
+            logger.warning("%s: the output of container %s is not complete: %s", path, container[:12], error)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+class _Bounded:
+    """A file that begins anew when it is full; use as a context manager. All raise `OSError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO
+
+    def __enter__(self) -> "_Bounded":
+        self._file = self._path.open("wb", buffering=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, piece: bytes) -> None:
+        if self._file.tell() + len(piece) > MOST:
+            self._file.close()
+            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+            self._file = self._path.open("wb", buffering=0)
+        self._file.write(piece)
