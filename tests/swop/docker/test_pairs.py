@@ -12,7 +12,7 @@ from support.containers import Podman
 from support.fixtures import SECONDS
 from support.tools import needs
 from swarmlearning.swop.docker.engine import Engine
-from swarmlearning.swop.managing import ManagerError, PairState
+from swarmlearning.swop.managing import Limits, ManagerError, PairState
 from swarmlearning.swop.profile import ContainerOptions, NodeDefinition
 from swop.docker.stand import ATTEMPT, IDLE, MEET, Stand, pair
 
@@ -87,6 +87,26 @@ async def test_a_start_that_ended_after_any_request_is_completed_by_the_next(sta
     assert len(stand.containers()) == 2
     async with asyncio.timeout(SECONDS):
         assert (await stand.manager.changed(ATTEMPT, 0, PairState(None, None))).ml_code == 4
+
+
+async def test_a_script_is_asked_for_its_stacks_and_one_that_knows_of_none_goes_on(stand: Stand) -> None:
+    assert not await stand.manager.show_stacks(ATTEMPT, 0)
+    await stand.start(f"trap 'echo stacks; exit 5' 40; {MEET}{IDLE}")
+    await stand.start(IDLE, node=NodeDefinition(1))
+    assert await stand.manager.show_stacks(ATTEMPT, 1)
+    async with asyncio.timeout(SECONDS):
+        while (state := await stand.manager.state(ATTEMPT, 0)) == PairState(None, None):
+            await stand.manager.show_stacks(ATTEMPT, 0)
+    assert state == PairState(None, 5)
+    assert await stand.manager.state(ATTEMPT, 1) == PairState(None, None)
+
+
+async def test_a_script_that_takes_more_memory_than_it_may_is_ended_by_a_limit(stand: Stand) -> None:
+    script = 'x=x; while true; do x="$x$x"; done'
+    await stand.start(script, limits=Limits(memory_bytes=16 * 2**20, cpus=0.5, processes=20))
+    async with asyncio.timeout(SECONDS):
+        state = await stand.manager.changed(ATTEMPT, 0, PairState(None, None))
+    assert state == PairState(None, 137, limited=True)
 
 
 async def test_an_end_is_noticed_at_once_though_the_sl_goes_on(stand: Stand) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from swarmlearning.backoff import Backoff
 from swarmlearning.swop.docker.engine import Engine, EngineError
 from swarmlearning.swop.docker.names import PART, PairName, Part, has_labels, label_filter
-from swarmlearning.swop.managing import ManagerError
+from swarmlearning.swop.managing import ManagerError, PairState
 
 KILLED: Final = 137
 """The exit code of a container that somebody has killed, or removed."""
@@ -19,17 +19,30 @@ _RETRY_SECONDS: Final = 60.0
 
 
 class Found(NamedTuple):
-    """A container of a pair: its ID, whether it was started, and its exit code, None while it runs."""
+    """A container of a pair: its ID, whether it was started, and its exit code, None while it runs.
+
+    `limited`: it has ended for want of the memory that it may have.
+    """
 
     id: str
     started: bool
     code: int | None
+    limited: bool = False
 
 
 async def labelled(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """All containers with these labels, as the engine lists them. Raises `EngineError`."""
     listed = await engine.get("containers", "json", all=True, filters=label_filter(labels))
     return [each for each in listed if has_labels(each, labels)]
+
+
+_GONE: Final = Found("", True, KILLED)
+
+
+def pair_state(found: Mapping[Part, Found]) -> PairState:
+    """The state of a pair that was started; a container that is gone counts as killed."""
+    sl, ml = (found.get(part, _GONE) for part in PARTS)
+    return PairState(sl.code, ml.code, ml.limited)
 
 
 async def find(engine: Engine, name: PairName) -> dict[Part, Found]:
@@ -45,14 +58,19 @@ async def find(engine: Engine, name: PairName) -> dict[Part, Found]:
 
 async def _state(engine: Engine, container: str) -> Found | None:
     try:
-        state = (await engine.get("containers", container, "json"))["State"]
+        found = await engine.get("containers", container, "json")
     except EngineError as error:
         if error.is_missing:
             return None
         raise
+    state = found["State"]
     started = state["Status"] not in ("created", "configured", "initialized")
     running = state["Running"] or state["Status"] in ("stopping", "removing", "paused")
-    return Found(container, started, None if running or not started else int(state["ExitCode"]))
+    if running or not started:
+        return Found(container, started, None)
+    code = int(state["ExitCode"])
+    killed_within_limit = code == KILLED and found["HostConfig"].get("Memory", 0) > 0  # Podman does not always say so
+    return Found(container, started, code, bool(state.get("OOMKilled")) or killed_within_limit)
 
 
 async def create(engine: Engine, name: str, spec: Mapping[str, Any]) -> str:
@@ -107,3 +125,8 @@ async def stop(engine: Engine, container: str) -> None:
 async def remove(engine: Engine, container: str) -> None:
     """Removes a container, whatever it does. Raises `EngineError`."""
     await engine.delete("containers", container, force=True)
+
+
+async def send_signal(engine: Engine, container: str, number: int) -> None:
+    """Sends a signal to a container's first process, which gets those alone that it handles. Raises `EngineError`."""
+    await engine.post("containers", container, "kill", signal=str(number))

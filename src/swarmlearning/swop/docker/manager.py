@@ -18,6 +18,7 @@ from swarmlearning.swop.docker.names import ATTEMPT, PART, SWOP, PairName, Part
 from swarmlearning.swop.docker.settings import DockerSettings, User
 from swarmlearning.swop.docker.specs import GROUP, Site, ml_spec, sl_spec
 from swarmlearning.swop.managing import Attempt, ManagerError, Pair, PairLogs, PairState
+from swarmlearning.swop.process.stacks import STACKS_SIGNAL
 from swarmlearning.swop.profile import Profile
 from swarmlearning.taskfiles.definition import MakeSwarmUserContent, MakeUserContainer, PullImage
 
@@ -119,7 +120,7 @@ class DockerManager:
             return None
         for part, each in found.items():
             self._follow(attempt, index, part, each.id)
-        return PairState(found["sl"].code, found["ml"].code)
+        return containers.pair_state(found)
 
     async def changed(self, attempt: Attempt, index: int, known: PairState) -> PairState:
         """See `ResourceManager`."""
@@ -127,7 +128,7 @@ class DockerManager:
         async with _refusals():
             async for _ in Backoff(0.05, 1.0):
                 found = await containers.find(self._engine, name)
-                state = PairState(*(found[part].code if part in found else containers.KILLED for part in ("sl", "ml")))
+                state = containers.pair_state(found)
                 running = [each.id for each in found.values() if each.code is None]
                 if state != known or not running:
                     return state
@@ -143,6 +144,15 @@ class DockerManager:
         """See `ResourceManager`."""
         async with _refusals():
             await self._end({SWOP: self._settings.swop, ATTEMPT: key})
+
+    async def show_stacks(self, attempt: Attempt, index: int) -> bool:
+        """See `ResourceManager`: the container's first process is asked for them."""
+        async with _refusals():
+            found = await containers.find(self._engine, self._name(attempt, index))
+            if "ml" not in found or not found["ml"].started or found["ml"].code is not None:
+                return False
+            await containers.send_signal(self._engine, found["ml"].id, STACKS_SIGNAL)
+        return True
 
     async def attempts(self) -> Collection[str]:
         """See `ResourceManager`; stopped containers that are kept do not count."""

@@ -14,6 +14,7 @@ from swarmlearning.swop.docker.names import PairName, Part
 from swarmlearning.swop.docker.options import limit_options, user_options
 from swarmlearning.swop.docker.settings import User
 from swarmlearning.swop.managing import ManagerError, Pair
+from swarmlearning.swop.process.stacks import STACKS_SIGNAL, STACKS_VARIABLE
 from swarmlearning.swop.profile import NodeDefinition, Profile
 
 GROUP: Final = 58000
@@ -110,6 +111,7 @@ def ml_spec(site: Site, name: PairName, pair: Pair) -> dict[str, Any]:
 _ML_VARIABLES: Final[Mapping[str, str]] = {
     "SWARM_CHANNEL": f"{FOLDER}/ml.sock",
     "SWARM_START_SECONDS": str(START_SECONDS),
+    STACKS_VARIABLE: str(int(STACKS_SIGNAL)),
 }
 
 
