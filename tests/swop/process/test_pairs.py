@@ -200,7 +200,7 @@ async def test_output_without_end_fills_no_disk(monkeypatch: pytest.MonkeyPatch)
 async def test_two_pairs_see_their_own_folder_at_the_place_that_clients_look_at() -> None:
     async with site(NodeDefinition(0), NodeDefinition(1), sl="echo $SHARED >$SHARED/whose; exec sleep 1000") as here:
         wait = "while ! [ -s /tmp/hpe-swarm/whose ]; do sleep 0.02; done"
-        look = f"{wait}; cat /tmp/hpe-swarm/whose; touch /tmp/mine; ls /tmp/*mine"
+        look = f"{wait}; cat /tmp/hpe-swarm/whose; touch /tmp/mine-of-test; ls /tmp/*mine-of-test"
         shared = [here.folder / "process/attempts" / here.attempt.key / index / "shared" for index in ("0", "1")]
         for index in (0, 1):
             await here.start(shell(f"{look}; echo $SWARM_CHANNEL; echo $SL_REQUEST_CHANNEL"), index)
@@ -208,11 +208,11 @@ async def test_two_pairs_see_their_own_folder_at_the_place_that_clients_look_at(
             await here.ml_ended(index)
             assert here.output(index).splitlines() == [
                 str(shared[index]),
-                "/tmp/mine",
+                "/tmp/mine-of-test",
                 "/tmp/hpe-swarm/ml.sock",
                 f"/tmp/hpe-swarm/group.{index}.{here.attempt.key}.request.pipe",
             ]
-        assert not Path("/tmp/mine").exists()
+        assert not Path("/tmp/mine-of-test").exists()
 
 
 @needs("views")
@@ -308,7 +308,7 @@ async def test_an_unknown_user_is_named() -> None:
 
 @needs("root")
 async def test_the_processes_of_a_user_are_limited() -> None:
-    async with site(NodeDefinition(0, user=OTHER_USER)) as here:
+    async with site(NodeDefinition(0, user="54329")) as here:  # no other test's processes count
         script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1000 & done; echo all"
         state = await here.run(shell(script), limits=Limits(processes=8))
         assert state.ml_code not in (0, None)

@@ -16,6 +16,7 @@ import venv
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -118,6 +119,8 @@ async def _install(
     constraints = [line for kind, path in install.files if kind == "-c" for line in _listed(build.copied(path))]
     if not lines:
         return
+    if find_spec("pip") is None:
+        raise ManagerError("site", f"there is no pip beside this SWOP: {sys.executable} -m ensurepip installs it")
     arguments = [*install.options]
     for option, content in (("-r", lines), ("-c", constraints)):
         if content:
