@@ -7,7 +7,6 @@ import msgspec
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.taskrunner import Peer, RunnerState, Taskrunner
 from swarmlearning.ledger.contracts.taskrunner.bodies import Pair, Reason
-from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
 from swarmlearning.views.names import Names, displayed, name_of, node_names
 from swarmlearning.views.render import listed
@@ -66,8 +65,7 @@ class PeerView(msgspec.Struct, frozen=True):
 
 class RunnerStatus(msgspec.Struct, frozen=True):
     """A taskrunner now. The counts of peers are of SL+ML pairs for a RUN_SWARM, else of SWOPs; `swops` take part of all
-    that are `listening`. `waits_for`: one sentence, empty where it waits for nobody; 0: no such instant.
-    `trainings`: the contracts under which its pairs train."""
+    that are `listening`. `waits_for`: one sentence, empty where it waits for nobody; 0: no such instant."""
 
     name: str
     task: str
@@ -84,7 +82,6 @@ class RunnerStatus(msgspec.Struct, frozen=True):
     assigned_ms: int
     changed_ms: int
     waits_for: str
-    trainings: tuple[str, ...]
 
 
 def runner_status(world: World, runner: Taskrunner) -> RunnerStatus:
@@ -108,7 +105,6 @@ def runner_status(world: World, runner: Taskrunner) -> RunnerStatus:
         assigned_ms=assignment.assigned_ms if assignment else 0,
         changed_ms=max((peer.changed_ms for peer in part), default=0),
         waits_for=waits_for(world, runner),
-        trainings=_trainings(world, runner),
     )
 
 
@@ -151,17 +147,6 @@ def failures(world: World, runner: Taskrunner) -> str:
         if pair.state == "failed"
     ]
     return listed([f"{view.name} ({view.organisation}): {view.description}" for view in found] + pairs)
-
-
-def _trainings(world: World, runner: Taskrunner) -> tuple[str, ...]:
-    """The training contracts that sites have joined which SWOPs have started for this assignment."""
-    found = [
-        state.name
-        for state in world.area("training/", Training)
-        for member in state.members.values()
-        if (origin := member.origin) and (origin.taskrunner, origin.serial) == (runner.name, runner.serial)
-    ]
-    return tuple(displayed(name) for name in dict.fromkeys(found)) if runner.assignment else ()
 
 
 def _peer(index: int, peer: Peer, names: Names) -> PeerView:

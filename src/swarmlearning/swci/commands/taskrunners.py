@@ -1,38 +1,33 @@
 """Commands about taskrunners."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from swarmlearning.errors import UserError
-from swarmlearning.ledger.bodies import (
-    AbortTaskrunner,
-    Assign,
-    AssignTarget,
-    Body,
-    CreateTaskrunner,
-    ResetTaskrunner,
-)
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.taskrunner import Taskrunner, taskrunner, taskrunners
-from swarmlearning.operator.acts import Act, ActError, checked, node
+from swarmlearning.ledger.world import World
+from swarmlearning.operator import taskrunners as acts
+from swarmlearning.operator.acts import Act, node
 from swarmlearning.operator.session import Operator
+from swarmlearning.operator.taskrunners import LOST_SECONDS, is_over, known_taskrunner
 from swarmlearning.swci.output import Line, Lines, fields, line, table
 from swarmlearning.swci.session import Session
 from swarmlearning.swci.waiting import OVER, WaitOverError, marked
 from swarmlearning.views.names import displayed
 from swarmlearning.views.render import clock
-from swarmlearning.views.taskrunners import PeerView, failures, peer_views, runner_status, waits_for
+from swarmlearning.views.taskrunners import PeerView, failures, peer_views, waits_for
+from swarmlearning.views.tasks import runner_view
 
-ENDED: Final = ("COMPLETE", "ERROR", "IDLE")
 PEERS: Final = ("INDEX", "SWOP UID", "SWOP NAME", "ORGANISATION", "PAIRS", "STATUS", "DESCRIPTION")
 LONGEST_INDEX: Final = 5
-LOST_SECONDS: Final = 60.0
-"""A SWOP that was killed is started again within this time, and goes on, or the task has failed."""
 
 
 async def create(session: Session, name: str) -> list[Line]:
     """CREATE TASKRUNNER."""
-    return await _send(session, name, CreateTaskrunner(), f"TASKRUNNER CREATED : {displayed(name)}")
+    done = f"TASKRUNNER CREATED : {displayed(name)}"
+    return await session.act(lambda world: acts.create_taskrunner(world, name), done)
 
 
 async def list_all(session: Session) -> list[Line]:
@@ -42,7 +37,7 @@ async def list_all(session: Session) -> list[Line]:
 
 async def info(session: Session, name: str) -> list[Line]:
     """GET TASKRUNNER INFO."""
-    found = _known(await session.chain(), name)
+    found = known_taskrunner((await session.chain()).world, name)
     return fields(
         {
             "TASKRUNNER NAME": displayed(found.name),
@@ -56,7 +51,8 @@ async def info(session: Session, name: str) -> list[Line]:
 async def status(session: Session, name: str) -> list[Line]:
     """GET TASKRUNNER STATUS."""
     chain = await session.chain()
-    found = runner_status(chain.world, _known(chain, name))
+    view = runner_view(chain.world, known_taskrunner(chain.world, name))
+    found = view.status
     return fields(
         {
             "TASKRUNNER NAME": found.name,
@@ -70,7 +66,7 @@ async def status(session: Session, name: str) -> list[Line]:
             "FAILED PEERS": found.failed,
             "ENROLLED SWOPS": found.swops,
             "LISTENING SWOPS": found.listening,
-            "TRAINING CONTRACT": ", ".join(found.trainings) or "-",
+            "TRAINING CONTRACT": ", ".join(each.contract for each in view.trainings) or "-",
             "ASSIGNED BY": found.assigned_by or "-",
             "ASSIGNED": clock(found.assigned_ms) if found.assigned_ms else "-",
             "LAST CHANGE": clock(found.changed_ms) if found.changed_ms else "-",
@@ -84,7 +80,7 @@ async def list_peers(session: Session, name: str) -> list[Line]:
     chain = await session.chain()
     rows = [
         (str(each.index), each.uid, each.name, each.organisation, str(each.pairs), _shown(each.state), each.description)
-        for each in peer_views(chain.world, _known(chain, name))
+        for each in peer_views(chain.world, known_taskrunner(chain.world, name))
     ]
     return table(PEERS, rows)
 
@@ -92,7 +88,7 @@ async def list_peers(session: Session, name: str) -> list[Line]:
 async def peer_status(session: Session, name: str, named: str) -> list[Line]:
     """GET TASKRUNNER PEER STATUS, of a SWOP by its index, its UID or its name."""
     chain = await session.chain()
-    runner = _known(chain, name)
+    runner = known_taskrunner(chain.world, name)
     found = _peer(chain, runner, named)
     lines = fields({"SWOP UID": found.uid, "SWOP NAME": found.name, "ORGANISATION": found.organisation})
     if runner.runs_pairs:
@@ -106,42 +102,42 @@ async def peer_status(session: Session, name: str, named: str) -> list[Line]:
 
 async def reset(session: Session, name: str) -> list[Line]:
     """RESET TASKRUNNER."""
-    return await _send(session, name, ResetTaskrunner(), f"TASKRUNNER RESET : {displayed(name)}")
+    done = f"TASKRUNNER RESET : {displayed(name)}"
+    return await session.act(lambda world: acts.reset_taskrunner(world, name), done)
 
 
 async def abort(session: Session, name: str) -> list[Line]:
     """ABORT TASKRUNNER."""
-    return await _send(session, name, AbortTaskrunner(), f"TASKRUNNER ABORTED : {displayed(name)}")
+    done = f"TASKRUNNER ABORTED : {displayed(name)}"
+    return await session.act(lambda world: acts.abort_taskrunner(world, name), done)
 
 
 async def assign(session: Session, task: str, name: str, peers: int) -> list[Line]:
     """ASSIGN TASK … WITH k PEERS."""
     if peers == 0:
         raise UserError("a task needs one peer at least; WITH ALL PEERS takes all that listen")
-    return await _send(session, name, Assign(task, peers), _assigned(task, name))
+    return await _assign(session, task, name, lambda world: acts.assign_task(world, task, name, peers))
 
 
 async def assign_all(session: Session, task: str, name: str) -> list[Line]:
     """ASSIGN TASK … WITH ALL PEERS."""
-    return await _send(session, name, Assign(task, 0), _assigned(task, name))
+    return await _assign(session, task, name, lambda world: acts.assign_task(world, task, name, 0))
 
 
 async def assign_target(session: Session, task: str, name: str, swop: str) -> list[Line]:
     """ASSIGN TASK … TARGET, a SWOP by its UID or its name."""
-    return await session.act(
-        lambda world: Act(name, checked(AssignTarget(task, node(world, swop).uid)), ""), _assigned(task, name)
-    )
+    return await _assign(session, task, name, lambda world: acts.assign_target(world, task, name, swop))
 
 
 async def wait(session: Session, name: str) -> Lines:
     """WAIT FOR TASKRUNNER. Fails where the task has failed; the longest time to wait ends with a warning."""
     chain = await session.chain()
-    runner, context = _known(chain, name), session.contexts.named(None)
+    runner, context = known_taskrunner(chain.world, name), session.contexts.named(None)
     limit, loop = context.seconds(run_task=runner.runs_pairs), asyncio.get_running_loop()
     end, said = loop.time() + limit, ""
     yield line("WAITING FOR TASKRUNNER TO COMPLETE")
     yield line(f"MAXIMUM WAIT TIME : {limit / 60:.0f} MINUTES")
-    while not _is_over(runner):
+    while not is_over(runner):
         if (text := waits_for(chain.world, runner)) and text != said:
             yield line(text)
         said = text
@@ -152,7 +148,7 @@ async def wait(session: Session, name: str) -> Lines:
                 if isinstance(each, Line):
                     yield each
                 else:
-                    chain, runner = each, _known(each, name)
+                    chain, runner = each, known_taskrunner(each.world, name)
         except WaitOverError:
             if runner.state != "ERROR":
                 yield line(OVER)
@@ -161,13 +157,6 @@ async def wait(session: Session, name: str) -> Lines:
     if runner.state == "ERROR" and runner.assignment:
         why = failures(chain.world, runner) or "it was aborted"
         raise UserError(f"task {displayed(runner.assignment.task)} of taskrunner {displayed(name)} has failed: {why}")
-
-
-def _is_over(runner: Taskrunner) -> bool:
-    """True if nothing more can come; a SWOP that is lost may be back in a moment, and go on."""
-    if runner.state == "ERROR" and runner.assignment and not runner.assignment.aborted:
-        return not any(peer.takes_part and peer.state == "lost" for peer in runner.peers)
-    return runner.state in ENDED
 
 
 async def _changed(session: Session, known: Taskrunner) -> Chain:
@@ -179,15 +168,8 @@ async def _changed(session: Session, known: Taskrunner) -> Chain:
     return await session.use(follow, seconds=None)
 
 
-async def _send(session: Session, name: str, body: Body, done: str) -> list[Line]:
-    return await session.act(lambda world: Act(name, checked(body), ""), done)
-
-
-def _known(chain: Chain, name: str) -> Taskrunner:
-    found = taskrunner(chain.world, name)
-    if found is None:
-        raise ActError(f"there is no taskrunner {displayed(name)!r}; LIST TASKRUNNERS shows those there are")
-    return found
+async def _assign(session: Session, task: str, name: str, compose: Callable[[World], Act]) -> list[Line]:
+    return await session.act(compose, f"TASK ASSIGNED : {displayed(task)} TO {displayed(name)}")
 
 
 def _peer(chain: Chain, runner: Taskrunner, named: str) -> PeerView:
@@ -201,10 +183,6 @@ def _peer(chain: Chain, runner: Taskrunner, named: str) -> PeerView:
     if not found:
         raise UserError(f"taskrunner {displayed(runner.name)} has {len(views)} peers, and {displayed(named)} is none")
     return found[0]
-
-
-def _assigned(task: str, name: str) -> str:
-    return f"TASK ASSIGNED : {displayed(task)} TO {displayed(name)}"
 
 
 def _shown(state: str) -> str:
