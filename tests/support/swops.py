@@ -87,6 +87,7 @@ class Operations:
         *,
         runner: str = DEFAULT_TASKRUNNER,
         policy: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
         **profile: Any,
     ) -> Process:
         """A SWOP with a pair for each of these SL certificates, which listens to its taskrunner when this returns."""
@@ -117,7 +118,7 @@ class Operations:
             **({"policy-file": "policy.yaml"} if policy is not None else {}),
             **identity_options(self.swarm.identities[name]),
         }
-        swop = self.swarm.processes.node(name, "swop", options)
+        swop = self.swarm.processes.node(name, "swop", options, environment=environment)
         mine = swop.ready["uid"]
         self.until(lambda runner: any(peer.uid == mine and peer.state != "lost" for peer in runner.peers), runner)
         return swop

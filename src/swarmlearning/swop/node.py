@@ -1,7 +1,10 @@
 """A SWOP's process: its start-up, its parts and their wiring, and its end."""
 
 import logging
+import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from swarmlearning.node.license import acquire_license
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.swop.approvals import Approvals
 from swarmlearning.swop.composing import Contact
+from swarmlearning.swop.docker.manager import DockerManager
+from swarmlearning.swop.docker.settings import DockerSettings
 from swarmlearning.swop.driver import Driver
 from swarmlearning.swop.journal import Journal
 from swarmlearning.swop.judging import Judging
@@ -55,46 +60,64 @@ async def run_swop(settings: SwopSettings, identity: Identity, report_ready: Rep
     acquire_license("SWOP")
     logger.info("SL Nodes validation is started")
     with DataDirectory(settings.data_dir, settings.network_id) as place:
-        tls = NodeTls(identity)
-        manager = _manager(settings)
-        remarks, found = await _checked(manager)
-        if settings.profile.witness:
-            remarks.append(
-                "`witness` in the profile starts nothing yet: start `swarm sn --witness` on this host by hand"
-            )
-        for remark in remarks:
-            logger.warning("%s", remark)
-        approvals = Approvals(settings.data_dir)
-        judging = _judging(settings, identity, place.uid, approvals, manager)
-        member = Membership("SWOP", settings.name, settings.sn_address, identity, tls, place)
-        driver = Driver(
-            *(settings.profile, settings.contact, member.follower, member.sender, manager),
-            *(Journal(settings.data_dir), judging, found),
-        )
-        logger.info("Attempting to contact API-Server at : %s", settings.sn_address)
-        try:
-            health = {"ready": True, "taskrunner": settings.profile.taskrunner, "remarks": remarks}
-            async with (
-                member.joined(lambda: (0, 0, None), lambda: health, leaves=lambda: not driver.busy),
-                approvals.watched(driver.answered),
-            ):
-                logger.info("API-Server is UP!")
-                await member.announce({"sn": settings.sn_address})
-                print(_box(place.uid), flush=True)
-                report_ready({"uid": place.uid, "taskrunner": settings.profile.taskrunner})
-                await driver.run()
-        finally:
-            if driver.busy:
-                logger.warning("A task is under way: its processes go on, and this SWOP too when it is started again")
-            await member.close()
+        async with _managed(settings, place.uid) as manager:
+            await _work(settings, identity, report_ready, place, manager)
 
 
-def _manager(settings: SwopSettings) -> ResourceManager:
+async def _work(
+    settings: SwopSettings,
+    identity: Identity,
+    report_ready: ReportReady,
+    place: DataDirectory,
+    manager: ResourceManager,
+) -> None:
+    remarks, found = await _checked(manager)
+    if settings.profile.witness:
+        remarks.append("`witness` in the profile starts nothing yet: start `swarm sn --witness` on this host by hand")
+    for remark in remarks:
+        logger.warning("%s", remark)
+    approvals = Approvals(settings.data_dir)
+    judging = _judging(settings, identity, place.uid, approvals, manager)
+    member = Membership("SWOP", settings.name, settings.sn_address, identity, NodeTls(identity), place)
+    driver = Driver(
+        *(settings.profile, settings.contact, member.follower, member.sender, manager),
+        *(Journal(settings.data_dir), judging, found),
+    )
+    logger.info("Attempting to contact API-Server at : %s", settings.sn_address)
+    try:
+        health = {"ready": True, "taskrunner": settings.profile.taskrunner, "remarks": remarks}
+        async with (
+            member.joined(lambda: (0, 0, None), lambda: health, leaves=lambda: not driver.busy),
+            approvals.watched(driver.answered),
+        ):
+            logger.info("API-Server is UP!")
+            await member.announce({"sn": settings.sn_address})
+            print(_box(place.uid), flush=True)
+            report_ready({"uid": place.uid, "taskrunner": settings.profile.taskrunner})
+            await driver.run()
+    finally:
+        if driver.busy:
+            logger.warning("A task is under way: its processes go on, and this SWOP too when it is started again")
+        await member.close()
+
+
+@asynccontextmanager
+async def _managed(settings: SwopSettings, uid: str) -> AsyncIterator[ResourceManager]:
+    """The resource manager that the profile names. Raises `NodeError`."""
+    roots = (settings.usr_dir,)
     if settings.profile.manager == "PROCESS":
-        return ProcessManager(
-            settings.data_dir / "process", settings.profile, settings.contact, download_roots=[settings.usr_dir]
-        )
-    raise NodeError(f"{settings.profile_file}: resource manager {settings.profile.manager} cannot be used yet")
+        folder = settings.data_dir / "process"
+        yield ProcessManager(folder, settings.profile, settings.contact, download_roots=roots)
+        return
+    try:
+        containers = DockerSettings.read(os.environ, uid, settings.data_dir / "docker", roots)
+        manager = DockerManager(settings.profile, containers)
+    except ManagerError as error:
+        raise NodeError(str(error)) from error
+    try:
+        yield manager
+    finally:
+        await manager.close()
 
 
 async def _checked(manager: ResourceManager) -> tuple[list[str], list[str]]:
