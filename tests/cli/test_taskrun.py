@@ -19,9 +19,12 @@ from swarmlearning.ledger.bodies import (
     AssignTarget,
     Body,
     CreateTask,
+    Reject,
     ResetTaskrunner,
+    SetPolicy,
+    Sign,
 )
-from swarmlearning.ledger.contracts import tasks
+from swarmlearning.ledger.contracts import network, tasks
 from swarmlearning.operator.acts import ActError
 from swarmlearning.operator.session import Operator
 from swarmlearning.operator.taskrunners import LOST_SECONDS
@@ -211,6 +214,31 @@ def test_a_failure_ends_the_command_with_its_reason(
 ) -> None:
     with pytest.raises(TaskFailedError, match=match):
         told(site, files[:1], (1.0, event), peers=1, after=nothing)
+
+
+def with_policy(site: Operations) -> Operations:
+    for operator in ("op-1", "op-2"):
+        site.send(operator, SetPolicy("assign-tasks", "all"), network.CONTRACT)
+    return site
+
+
+def test_an_assignment_that_others_have_to_sign_waits_for_them(site: Operations, files: list[Path]) -> None:
+    def sign(made: Operations) -> None:
+        made.send("op-2", Sign(network.proposals(made.ledger.chain.world)[-1].number), network.CONTRACT)
+
+    lines = told(with_policy(site), files[:1], (1.0, sign), *one_after_the_other(), peers=3, after=nothing)
+    assert any(
+        line.startswith(f"proposal 2 (assign-tasks build to {RUNNER}) needs all organisations") for line in lines
+    )
+    assert site.state == "COMPLETE"
+
+
+def test_an_assignment_that_others_reject_ends_the_command(site: Operations, files: list[Path]) -> None:
+    def reject(made: Operations) -> None:
+        made.send("op-2", Reject(network.proposals(made.ledger.chain.world)[-1].number), network.CONTRACT)
+
+    with pytest.raises(TaskFailedError, match="task build was not assigned: see `swarm proposal list`"):
+        told(with_policy(site), files[:1], (1.0, reject), peers=1, after=nothing)
 
 
 def test_a_target_carries_out_all_of_the_files(site: Operations, files: list[Path]) -> None:

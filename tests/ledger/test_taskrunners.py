@@ -134,6 +134,12 @@ def test_a_task_that_nobody_could_carry_out_is_not_assigned_to_all(site: Operati
         site.assign("build", 0)
 
 
+def test_a_swop_without_pairs_has_no_part_in_a_run_by_all(site: Operations) -> None:
+    site.send(FIRST, Listen(0))
+    site.assign("run", 0)
+    assert [peer.invited for peer in site.runner.peers] == [False, True, True]
+
+
 def test_more_than_there_are_waits_for_others(site: Operations) -> None:
     site.assign("run", 9)
     for uid in (FIRST, SECOND, THIRD):

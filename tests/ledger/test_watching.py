@@ -9,7 +9,7 @@ from support.network import Ledger, organisation
 from swarmlearning.identity.ca import KeyPair, create_authority
 from swarmlearning.ledger.bodies import AdmitOrganisation, Back, Leave, Lost, Register
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network.watching import CONTRADICTION_MS
+from swarmlearning.ledger.contracts.network.watching import CONTRADICTION_MS, proposals
 from swarmlearning.ledger.contracts.rejection import Rejection
 
 NETWORK = network.CONTRACT
@@ -91,6 +91,13 @@ def test_a_node_is_lost_and_back_once_more_than_half_of_the_sns_report_so(
             report(ledger, body, too_few[0])
         report(ledger, body, last)
         assert alive(ledger) != before
+
+
+def test_swops_are_watched_as_sls_are() -> None:
+    ledger = founded()
+    ledger.join("swop-1", "SWOP")
+    found = {each.body for each in proposals(ledger.chain.world, {"sn-1": 1}, "sn-1")}
+    assert found == {Lost("sl-1", 1), Lost("swop-1", 1)}
 
 
 def test_a_report_that_is_taken_back_counts_no_more() -> None:

@@ -6,11 +6,15 @@ from typing import NamedTuple
 
 from swarmlearning.cli.connection import Connection
 from swarmlearning.errors import UserError
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.taskrunner import Taskrunner
 from swarmlearning.operator import taskrunners, tasks
+from swarmlearning.operator.acts import Act
 from swarmlearning.operator.session import Operator, acting
 from swarmlearning.taskfiles.taskfile import TaskFile, read_task_file
 from swarmlearning.views.names import displayed
+from swarmlearning.views.proposals import ProposalView, proposal_of
+from swarmlearning.views.render import proposal_text
 from swarmlearning.views.taskrender import progress_lines
 from swarmlearning.views.taskrunners import failures
 from swarmlearning.views.tasks import runner_view
@@ -82,9 +86,26 @@ async def _carry_out(operator: Operator, order: Order, file: TaskFile, peers: in
             else taskrunners.assign_task(world, file.name, name, peers)
         )
         await operator.perform(assigning)
+        await _agreed(operator, assigning, file, tell)
         tell(assigning.done)
     serial = taskrunners.known_taskrunner(operator.chain.world, name).serial
     await _wait(operator, name, serial, tell)
+
+
+async def _agreed(operator: Operator, assigning: Act, file: TaskFile, tell: Tell) -> None:
+    """Waits until the organisations whose signatures an assignment needs have signed. Raises `TaskFailedError` where
+    they have not, or it could not take effect any more."""
+
+    def open_proposal(chain: Chain) -> ProposalView | None:
+        return proposal_of(chain.world, assigning.contract, assigning.body, chain.time_ms)
+
+    chain = operator.chain
+    if (proposal := open_proposal(chain)) is not None:
+        tell(proposal_text(proposal))
+        chain = await operator.until(lambda now: open_proposal(now) is None)
+    runner = taskrunners.known_taskrunner(chain.world, assigning.contract)
+    if runner.assignment is None or runner.assignment.digest != tasks.task(chain.world, file.name).digest:
+        raise TaskFailedError(f"task {displayed(file.name)} was not assigned: see `swarm proposal list`")
 
 
 async def _is_carried_out(operator: Operator, file: TaskFile, name: str) -> bool:

@@ -84,7 +84,8 @@ def _view(world: World, found: Proposal, time_ms: int) -> ProposalView:
 def _what(world: World, found: Proposal, fields: dict[str, object]) -> str:
     """The content in a few words: the contract, organisation, node or policy that the act is about."""
     if found.contract != network.CONTRACT:
-        return displayed(found.contract)
+        task = f" {displayed(str(fields['task']))} to" if "task" in fields else ""
+        return f"{task} {displayed(found.contract)}".strip()
     match fields:
         case {"organisation": {"id": str(named), "name": str(name), "anchors": list(anchors)}}:
             authorities = ", ".join(_shown(each["certificate"]) for each in anchors)

@@ -85,15 +85,16 @@ def _assign_target(world: World, contract: str, body: AssignTarget, tx: TxContex
 def _invite(runner: Taskrunner, assigned: Task, invited: Collection[Peer], tx: TxContext) -> Taskrunner:
     """The taskrunner with a task for these peers and nobody else. Raises `Rejection` where they cannot do anything."""
     pairs = assigned.type == "RUN_SWARM"
-    needed = sum(one.pairs if pairs else 1 for one in invited)
-    if not needed:
+    able = [one for one in invited if one.pairs or not pairs]
+    if not able:
         raise Rejection(
             Code.NO_PEERS,
             f"no SWOP {'with SL+ML pairs ' if pairs else ''}that could carry out task {assigned.name} listens to "
             f"taskrunner {runner.name} now: start one, or see `swarm taskrunner show {runner.name}`",
         )
+    needed = sum(one.pairs if pairs else 1 for one in able)
     made = _assignment(runner, assigned, tx, needed=needed, open=False)
-    return transitions.assign(runner, made, {one.uid for one in invited})
+    return transitions.assign(runner, made, {one.uid for one in able})
 
 
 def _assignment(runner: Taskrunner, assigned: Task, tx: TxContext, *, needed: int, open: bool) -> Assignment:
