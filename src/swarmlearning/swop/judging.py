@@ -86,7 +86,7 @@ class Judging:
 
     def _judged(self, facts: Facts) -> Judgement:
         self.policy = self._read()
-        return judge(self.policy, facts, os.path.realpath)
+        return judge(self.policy, facts, resolved)
 
     def _ask(self, attempt: Attempt, chain: tuple[Link, ...], found: Judgement, world: World) -> None:
         by = assigner(world, attempt.taskrunner)
@@ -113,3 +113,11 @@ class Judging:
                 return usable_policy(file.read(MOST_BYTES + 1), str(self._file))
         except OSError as error:
             return Policy(broken=f"{self._file}: cannot be read: {error.strerror}")
+
+
+def resolved(path: str) -> str | None:
+    """The path without symbolic links; None where nothing is there, as far as this SWOP sees."""
+    try:
+        return os.path.realpath(path, strict=True)
+    except OSError:
+        return None

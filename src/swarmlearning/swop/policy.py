@@ -30,8 +30,9 @@ from swarmlearning.taskfiles.images import full_name, matches
 Deed: TypeAlias = Literal["make", "assign"]
 Option: TypeAlias = Literal["gpus", "device", "ipc", "shm-size", "group-add", "cap-add", "security-opt", "privileged"]
 Part: TypeAlias = Literal["SWOP", "SL", "ML"]
-Resolve: TypeAlias = Callable[[str], str]
-"""Follows the symbolic links of a path of the site."""
+Resolve: TypeAlias = Callable[[str], str | None]
+"""Follows the symbolic links of a path of the site; None where nothing is there. A SWOP in a container sees only what
+is mounted into it."""
 
 OWN = "own"
 """In a policy: the organisation of the SWOP."""
@@ -139,7 +140,7 @@ def approval_digest(facts: Facts, resolve: Resolve) -> str:
     covered = [
         [link.digest for link in facts.chain],
         sorted(facts.brought_in),
-        [resolve(path) for link in facts.chain for path in _paths(link.definition)],
+        [resolve(path) or path for link in facts.chain for path in _paths(link.definition)],
         [_used(node.options) for node in facts.profile.nodes] if _runs(facts) else [],
     ]
     return hashlib.sha256(json.dumps(covered).encode()).hexdigest()
@@ -198,16 +199,19 @@ def _reach(policy: Policy, facts: Facts, resolve: Resolve) -> Iterator[str]:
     """Files and volumes of the site that the chain names."""
     identities = [file for node in facts.profile.nodes for file in node.identity]
     secret = {file.source for file in identities if file.mount == "VOLUME"}
-    own = [resolve(path) for path in (*facts.protected, *(file.source for file in identities if file.mount == "BIND"))]
-    roots = None if policy.mount_roots is None else [resolve(root) for root in policy.mount_roots]
+    protected = [*facts.protected, *(file.source for file in identities if file.mount == "BIND")]
+    own = [resolve(path) or path for path in protected]
+    roots = None if policy.mount_roots is None else [resolve(root) or root for root in policy.mount_roots]
     for link in facts.chain:
         for path in _paths(link.definition):
-            real = resolve(path)
+            real = resolve(path) or path
             shown = f"{repr(path) if path == real else f'{path!r} (which leads to {real!r})'} of {link.name!r}"
             if any(_within(real, each) or _within(each, real) for each in own):
                 yield f"{shown} holds files of this SWOP, such as its policy or a key"
             elif roots is not None and not any(_within(real, root) for root in roots):
                 yield f"{shown} lies outside the policy's mountRoots"
+            elif roots is not None and resolve(path) is None:
+                yield f"{shown} cannot be seen by this SWOP, so links on its way cannot be followed"
             elif roots is None and _foreign(facts) and _is_system(real):
                 yield f"{shown} is a folder of the system"
         for volume in _volumes(link.definition):
