@@ -18,7 +18,16 @@ from swarmlearning.node.variables import VARIABLES
 PACKAGING = Path(__file__).parents[2] / "packaging"
 KUBERNETES = sorted((PACKAGING / "kubernetes").glob("*.yaml"))
 UNITS = sorted((PACKAGING / "systemd").glob("*.service"))
-OURS = {"SWARM_CHANNEL", "SL_CHANNEL_DIR", "SL_ML_GROUP", "POD_NAME", "MIN_PEERS", "SCRATCH_DIR"}
+OURS = {
+    "SWARM_CHANNEL",
+    "SWARM_DATA_DIR",
+    "SWARM_START_SECONDS",
+    "SL_CHANNEL_DIR",
+    "SL_ML_GROUP",
+    "POD_NAME",
+    "MIN_PEERS",
+    "SCRATCH_DIR",
+}
 """Variables beside those of the original, and of the examples' scripts."""
 
 Document = dict[str, Any]

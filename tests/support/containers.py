@@ -41,7 +41,8 @@ insecure = true
 
 
 class Podman:
-    """An engine with images, containers, volumes and networks of its own, all below `folder`."""
+    """An engine with images, containers, volumes and networks of its own, all below `folder`; `settings`: its
+    variables."""
 
     def __init__(self, folder: Path, driver: str) -> None:
         self.folder = folder
@@ -51,12 +52,12 @@ class Podman:
         (folder / "registries.conf").write_text(_REGISTRIES)
         (folder / "auth.json").write_text("{}")
         (folder / "networks").mkdir()
-        self._environment = {
-            **os.environ,
+        self.settings = {
             "CONTAINERS_CONF": str(folder / "containers.conf"),
             "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
             "REGISTRY_AUTH_FILE": str(folder / "auth.json"),
         }
+        self._environment = {**os.environ, **self.settings}
 
     @property
     def environment(self) -> Mapping[str, str]:

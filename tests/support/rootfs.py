@@ -10,7 +10,7 @@ from typing import Final
 
 PACKAGES: Final = (
     *("base-files", "base-passwd", "bash", "ca-certificates", "coreutils", "dash", "findutils", "grep", "hostname"),
-    *("libc-bin", "login", "passwd", "python3-pip", "python3-venv", "sed"),
+    *("libc-bin", "libstdc++6", "login", "passwd", "python3-pip", "python3-venv", "sed"),
 )
 _DEPENDS: Final = (
     *("apt-cache", "depends", "--recurse", "--installed", "--no-recommends", "--no-suggests", "--no-conflicts"),

@@ -43,6 +43,15 @@ class Runtime:
         """The options of `container create`, as this version of the runtime lists them."""
         return options_in(self.output("container", "create", "--help"))
 
+    def containers_of(self, image: str, *arguments: str) -> list[str]:
+        """The IDs of the containers of an image that run, or with `--all` of all. Raises `ScriptError`."""
+        ancestor = image
+        if self.name == "podman":  # compares whole names, with the registry's, or IDs
+            ancestor = self.output("image", "ls", "--quiet", "--no-trunc", image).removeprefix("sha256:")
+            if not ancestor:
+                return []
+        return self.output("container", "ls", *arguments, "--quiet", "--filter", f"ancestor={ancestor}").split()
+
     @property
     def is_rootless(self) -> bool:
         """Whether root in a container is the user who starts it."""

@@ -56,6 +56,7 @@ def needs(given: Given, runtime: Runtime) -> Needs:
         ("SN_API_SERVICE", given.last("sn-api-service")),
         ("SL_FS_PORT", given.last("sl-fs-port")),
         ("SL_FS_SERVICE", given.last("sl-fs-service")),
+        ("SWARM_DATA_DIR", f"{CHANNEL}/node"),  # models are handed over by links, which need one file system
         ("SL_CHANNEL_DIR", CHANNEL),
         ("SL_ML_GROUP", SHARED_GROUP),
         *PIPES,
@@ -80,7 +81,7 @@ def _sn_of_this_host(given: Given, runtime: Runtime) -> str:
     name = given.last("sn-docker-name")
     if not name:
         image = given.last("sn-image") or f"swarmlearning/sn:{VERSION}"
-        running = runtime.output("container", "ls", "--quiet", "--filter", f"ancestor={image}").split()
+        running = runtime.containers_of(image)
         if not running:
             raise ScriptError("no SN container runs on this host: name an SN with --sn-ip or --sn-api-service")
         name = running[0]
@@ -94,7 +95,10 @@ SL = Script(
     check,
     needs,
     arguments,
-    Needs([*PIPES, ("SWARM_CHANNEL", f"{CHANNEL}/ml.sock")], arguments=["--group-add", SHARED_GROUP]),
+    Needs(
+        [*PIPES, ("SWARM_CHANNEL", f"{CHANNEL}/ml.sock"), ("SWARM_START_SECONDS", "600")],
+        arguments=["--group-add", SHARED_GROUP],
+    ),
 )
 
 

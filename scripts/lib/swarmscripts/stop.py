@@ -64,15 +64,15 @@ def stop(kinds: Sequence[str], keep: bool, sudo: bool) -> int:
 
 
 def _stop_containers(runtime: Runtime, kind: str, keep: bool) -> None:
-    title, of_image = TITLES[kind], ("--filter", f"ancestor=swarmlearning/{kind}:{VERSION}")
-    if running := runtime.output("container", "ls", "--quiet", *of_image).split():
+    title, image = TITLES[kind], f"swarmlearning/{kind}:{VERSION}"
+    if running := runtime.containers_of(image):
         print(f"Stopping all running {title} containers")
         runtime.output("container", "stop", *running)
     else:
         print(f"No running {title} containers found")
     if keep:
         return
-    if stopped := runtime.output("container", "ls", "--all", "--quiet", *of_image).split():
+    if stopped := runtime.containers_of(image, "--all"):
         print(f"Removing all {title} containers")
         runtime.output("container", "rm", *stopped)
     else:

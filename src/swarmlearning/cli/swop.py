@@ -24,7 +24,6 @@ from swarmlearning.cli.running import run_node_process
 from swarmlearning.identity.certificates import common_name
 from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.variables import help_text
 from swarmlearning.views.names import displayed
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ Digest = Annotated[str, typer.Argument(help="The digest, or its beginning.")]
 
 app = typer.Typer(
     invoke_without_command=True,
-    help=f"Run a Swarm Operator node, or answer what it asks its site. {help_text('swop')}",
+    help="Run a Swarm Operator node, or answer what it asks its site.",
 )
 
 

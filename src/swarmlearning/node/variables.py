@@ -56,7 +56,7 @@ VARIABLES = (
     Variable("SWARM_ID_CERT", NODES),
     Variable("SWARM_ID_KEY", NODES),
     Variable("SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH", NODES, _SPIFFE),
-    Variable("THIS_NODE_IP", ("sn", "sl")),
+    Variable("THIS_NODE_IP", ("sn", "sl", "swop")),
     Variable("SENTINEL_NODE_IP", ("sn",)),
     Variable("SENTINEL_API_SERVER_PORT", ("sn",)),
     Variable("SENTINEL_API_SERVICE", ("sn",)),
