@@ -162,3 +162,22 @@ async def test_an_operator_whose_certificate_is_revoked_is_told_so(tmp_path: Pat
             await other.perform(revoke_node(other.chain.world, "SWCI-1"))
         shown = await transcript(session, "LIST CONTRACTS\nCREATE CONTRACT two\n")
         assert len(re.findall(r"^ERROR : .*revoked", shown, re.MULTILINE)) == 2, shown
+
+
+async def test_contexts_of_two_networks_are_kept_apart(tmp_path: Path) -> None:
+    identities = make_workspace(tmp_path / "cert", ["SN-1", "SN-2", "SWCI-1"])
+    async with (
+        running_sn(tmp_path / "one", identities["SN-1"], name="one") as one,
+        running_sn(tmp_path / "two", identities["SN-2"], name="two") as two,
+    ):
+        ports = [facts["api"].rpartition(":")[2] for facts in (one, two)]
+        shown = await transcript(
+            Session(settings(tmp_path, identities["SWCI-1"])),
+            f"CREATE CONTEXT a WITH IP 127.0.0.1 {ports[0]}\nCREATE CONTEXT b WITH IP 127.0.0.1 {ports[1]}\n"
+            "SWITCH CONTEXT a\nCREATE CONTRACT of-a\nSWITCH CONTEXT b\nCREATE CONTRACT of-b\n"
+            "SET CONTEXT ENV a COLOUR red\nGET CONTEXT ENV COLOUR\nLIST CONTRACTS\nGET CONTEXT INFO a\n",
+        )
+    assert "    of-b\n" in shown
+    assert "    of-a\n" not in shown
+    assert "ERROR : the context has no variable COLOUR" in shown
+    assert "    NETWORK : one\n" in shown

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -79,17 +80,36 @@ def test_a_failure_with_exit_on_failure_ends_with_1(processes: Processes, tmp_pa
     assert "SWCI:2 >" not in done.output
 
 
-def test_without_exit_the_input_follows_the_script(tmp_path: Path, identity: Identity) -> None:
-    (tmp_path / "usr").mkdir()
-    (tmp_path / "usr" / "swci-init").write_text("PWD\n")
-    command = words(tmp_path, identity, "--usr-dir", tmp_path / "usr")
-    done = subprocess.run(command, input="\x1b[2J\nPWD\n", capture_output=True, text=True, timeout=SECONDS)
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_without_exit_the_input_follows_the_script(kind: str, tmp_path: Path, identity: Identity) -> None:
+    folder, typed = tmp_path / "usr", tmp_path / "typed"
+    folder.mkdir()
+    (folder / "swci-init").write_text("PWD\n")
+    typed.write_text("\x1b[2J\nPWD")
+    command = words(tmp_path, identity, "--usr-dir", folder)
+    with typed.open() as file:
+        given = {"input": typed.read_text()} if kind == "pipe" else {"stdin": file}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, **given)
     assert done.returncode == 0
     shown = done.stdout.split("\n", 3)[3]
-    folder = tmp_path / "usr"
     assert shown.startswith(f"SWCI:0 > PWD\n    {folder}\n")
     assert shown.endswith(f"SWCI:2 > PWD\n    {folder}\n")
     assert "ERROR : column 1: \\x1b[2J is no command" in shown
+
+
+@pytest.mark.parametrize("script", ["SLEEP 1000\n", "PWD\n"], ids=["in a command", "while it reads"])
+def test_ctrl_c_in_a_script_ends_with_130(script: str, tmp_path: Path, identity: Identity) -> None:
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "usr" / "swci-init").write_text(script)
+    command = words(tmp_path, identity, "--usr-dir", tmp_path / "usr")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        assert started.stdout
+        assert started.stderr
+        while b"SLEEP" not in (line := started.stdout.readline()) and b"/usr" not in line:
+            assert line
+        started.send_signal(signal.SIGINT)
+        assert started.wait(SECONDS) == 130
+        assert b"Traceback" not in started.stderr.read()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The shell: shows a session in the documented form, on a terminal with completion and history, else as plain lines."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Iterable
@@ -13,6 +14,7 @@ from swarmlearning.swci.output import Line
 from swarmlearning.swci.session import Session
 
 INDENT: Final = "    "
+LONGEST_INPUT: Final = 1 << 20
 INTERRUPTED: Final = "ERROR : interrupted"
 
 
@@ -108,9 +110,30 @@ async def _interruptible(session: Session, screen: Screen, text: str) -> None:
 
 async def _read(screen: Screen) -> AsyncGenerator[str, None]:
     """The lines of standard input where no terminal is, shown like those of a script."""
-    while text := await asyncio.to_thread(sys.stdin.readline):
-        screen.echo(text.rstrip("\r\n"))
-        yield text.rstrip("\r\n")
+    source, kept, more = sys.stdin.fileno(), b"", True
+    while more or kept:
+        while more and b"\n" not in kept and len(kept) < LONGEST_INPUT:
+            await _readable(source)
+            found = os.read(source, 65536)
+            kept, more = kept + found, bool(found)
+        raw, _, kept = kept.partition(b"\n")
+        if raw or more or kept:
+            text = raw.decode(errors="backslashreplace").rstrip("\r")
+            screen.echo(text)
+            yield text
+
+
+async def _readable(source: int) -> None:
+    """Waits until a descriptor can be read."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    try:
+        loop.add_reader(source, ready.set)
+    except PermissionError:  # a regular file, which always can
+        return
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(source)
 
 
 async def _typed(session: Session, screen: Screen, history: Path) -> AsyncGenerator[str, None]:
