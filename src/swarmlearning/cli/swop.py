@@ -79,8 +79,9 @@ class SwopOptions:
 
     def settings(self, identity: Identity) -> "SwopSettings":
         """The settings of a SWOP. Raises `NodeError`, `AddressError` or `DocumentError`."""
+        from swarmlearning.node.listening import host_towards
         from swarmlearning.swop.composing import Contact
-        from swarmlearning.swop.node import SwopSettings, host_towards
+        from swarmlearning.swop.node import SwopSettings
 
         usr_dir = self._usr_dir()
         profile_file = usr_dir / self.profile_file_name

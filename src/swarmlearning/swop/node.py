@@ -2,13 +2,11 @@
 
 import logging
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmlearning.address import split
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import NodeTls, require_role
 from swarmlearning.node.datadir import DataDirectory
@@ -141,18 +139,6 @@ def _judging(
     ):
         same_user = "ML processes would run as this SWOP's user: start it as root, with a `user` for each node"
     return Judging(settings.profile, uid, settings.policy_file, approvals, manager, protected, same_user)
-
-
-def host_towards(sn_address: str) -> str:
-    """The address of this host from which it reaches an SN; empty where it does not. Sends nothing; resolves a name."""
-    host, port = split(sn_address)
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.connect(address)
-            return str(probe.getsockname()[0])
-    except OSError:
-        return ""
 
 
 def _box(uid: str) -> str:

@@ -127,6 +127,15 @@ async def remove(engine: Engine, container: str) -> None:
     await engine.delete("containers", container, force=True)
 
 
-async def send_signal(engine: Engine, container: str, number: int) -> None:
-    """Sends a signal to a container's first process, which gets those alone that it handles. Raises `EngineError`."""
-    await engine.post("containers", container, "kill", signal=str(number))
+async def send_signal(engine: Engine, container: str, number: int) -> bool:
+    """Sends a signal to a container's first process, which gets those alone that it handles; False where it has ended.
+
+    Raises `EngineError`.
+    """
+    try:
+        await engine.post("containers", container, "kill", signal=str(number))
+    except EngineError as error:
+        if not error.status:
+            raise
+        return False
+    return True

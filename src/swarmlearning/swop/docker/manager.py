@@ -151,8 +151,7 @@ class DockerManager:
             found = await containers.find(self._engine, self._name(attempt, index))
             if "ml" not in found or not found["ml"].started or found["ml"].code is not None:
                 return False
-            await containers.send_signal(self._engine, found["ml"].id, STACKS_SIGNAL)
-        return True
+            return await containers.send_signal(self._engine, found["ml"].id, STACKS_SIGNAL)
 
     async def attempts(self) -> Collection[str]:
         """See `ResourceManager`; stopped containers that are kept do not count."""
