@@ -2,17 +2,21 @@
 
 import base64
 import json
-import subprocess
+import socket
+import tarfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from support.containers import BUSYBOX, Podman
+from support.containers import BUSYBOX
 from support.ports import fixed_port
 from support.processes import Processes
 from support.tools import needs
+from swarmlearning.address import split
+from swarmlearning.pauses import Pauses
 from swarmlearning.swop.managing import Attempt, ManagerError
 from swarmlearning.taskfiles.definition import (
     Credentials,
@@ -61,7 +65,8 @@ async def test_each_node_gets_a_volume_of_its_own_which_its_script_can_change(st
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.csv").write_text("1,2,3")
     archive = tmp_path / "data.tar"
-    subprocess.run(["tar", "-C", tmp_path, "-cf", archive, "data"], check=True)
+    with tarfile.open(archive, "w") as packed:
+        packed.add(tmp_path / "data", "data")
     await stand.killed(roots=(tmp_path,))
     operations = (Operation("DOWNLOAD", archive.as_uri()), Operation("EXTRACT", "data.tar", "in"))
     await make(stand, "mnist", MakeSwarmUserContent("SWARMCONTENT", operations))
@@ -84,24 +89,83 @@ async def test_what_cannot_be_downloaded_leaves_nothing(stand: Stand, tmp_path: 
 
 # --- registries
 
+USERS = "site:$2b$04$pmSUfdbMmyO4BDOhcofKFeknZzMq9PDZN4e74bvOrq6eF9CnqhKty\n"
+"""The registry's user `site`, whose password is `secret`."""
 
-@contextmanager
-def registry(folder: Path, password: str | None = None) -> Iterator[str]:
-    """Debian's registry, which asks for the user `site` and this password; yields its address."""
-    processes = Processes(folder)
-    with fixed_port() as port:
-        settings: dict[str, object] = {
-            "version": "0.1",
-            "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}},
-            "http": {"addr": f"127.0.0.1:{port}"},
-            "log": {"level": "error"},
-        }
-        if password is not None:
-            (folder / "users").write_text(f"site:{hashed(password)}\n")
-            settings["auth"] = {"htpasswd": {"realm": "swarm", "path": str(folder / "users")}}
-        (folder / "registry.yml").write_text(json.dumps(settings))
-        processes.start("registry", "docker-registry", "serve", folder / "registry.yml")
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            processes.stop()
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    with Processes(tmp_path) as started:
+        yield started
+
+
+def start_registry(processes: Processes, folder: Path, *, closed: bool) -> str:
+    """Debian's registry; a closed one asks for a login. Returns its address."""
+    address = f"127.0.0.1:{fixed_port()}"
+    settings: dict[str, object] = {
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}},
+        "http": {"addr": address},
+    }
+    if closed:
+        (folder / "users").write_text(USERS)
+        settings["auth"] = {"htpasswd": {"realm": "swarm", "path": str(folder / "users")}}
+    (folder / "registry.yml").write_text(json.dumps(settings))
+    server = processes.start("registry", "docker-registry", "serve", folder / "registry.yml")
+    pauses = Pauses(0.01, 0.2)
+    while server.running:
+        with suppress(ConnectionRefusedError), socket.create_connection(split(address), 10):
+            return address
+        time.sleep(pauses.next())
+    raise AssertionError(server.output)
+
+
+@needs("registry")
+async def test_an_image_is_pulled_and_has_the_outcome_s_name_too(
+    stand: Stand, processes: Processes, tmp_path: Path
+) -> None:
+    address = start_registry(processes, tmp_path, closed=False)
+    stand.engine.run("push", BUSYBOX, f"{address}/org/env:1.0")
+    (image,) = await make(stand, "env:latest", PullImage(f"{address}/org", "env", "1.0"))
+    assert list(await stand.manager.brought_in("env:latest")) == [image]
+    assert list(await stand.manager.brought_in(f"{address}/org/env:1.0")) == [image]
+    with pytest.raises(ManagerError) as refused:
+        await make(stand, "env:2.0", PullImage(f"{address}/org", "env", "2.0"))
+    assert refused.value.reason == "pull"
+
+
+@needs("registry")
+async def test_a_registry_that_asks_for_a_login_gets_that_of_the_task_or_of_a_file(
+    stand: Stand, processes: Processes, tmp_path: Path
+) -> None:
+    address = start_registry(processes, tmp_path, closed=True)
+    stand.engine.run("push", "--creds", "site:secret", BUSYBOX, f"{address}/env:1")
+    login = base64.b64encode(b"site:secret").decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {f"http://{address}/v1/": {"auth": login}}}))
+    pull = PullImage(address, "env", "1")
+    assert await make(stand, "one", pull._replace(auth=Credentials("site", "secret")))
+    assert await make(stand, "two", pull._replace(auth=str(tmp_path / "config.json")))
+    for auth in (None, Credentials("site", "guess")):
+        with pytest.raises(ManagerError) as refused:
+            await make(stand, "three", pull._replace(auth=auth))
+        assert refused.value.reason == "pull"
+        assert "guess" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file"),
+        (b"{", "is no config.json"),
+        (b'{"auths": {"127.0.0.1:1": {"auth": "%%"}}}', "is damaged"),
+        (b'{"credHelpers": {"127.0.0.1:1": "evil"}}', "has no login for 127.0.0.1:1"),
+    ],
+)
+async def test_a_login_that_is_not_there_is_named_without_anything_of_its_file(
+    stand: Stand, tmp_path: Path, content: bytes | None, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ManagerError, match=says) as refused:
+        await make(stand, "one", PullImage("127.0.0.1:1", "env", "1", str(tmp_path / "config.json")))
+    assert refused.value.reason == "pull"

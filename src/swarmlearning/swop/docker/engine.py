@@ -143,8 +143,8 @@ class Engine:
         data = None if body is None else json.dumps(body).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
         async with self._request(method, path, parameters, seconds, data=data, headers=headers) as answer:
-            text = await answer.read()
-        return msgspec.json.decode(text) if text else None
+            text = (await answer.read()).strip()
+            return msgspec.json.decode(text) if text else None
 
     @asynccontextmanager
     async def _request(
