@@ -273,6 +273,13 @@ def test_rules_are_switched_only_once_the_nodes_of_a_majority_of_organisations_k
     assert network.network(ledger.chain.world).rules_version == 2
 
 
+def test_a_swop_that_does_not_know_the_rules_holds_their_switch_up(ledger: Ledger) -> None:
+    ledger.join("swop-2", "SWOP", AUTHORITIES["org-2"])
+    upgrade(ledger, "sn-1", "sl-1", "sn-2", "sl-2")
+    with pytest.raises(Rejection, match=r"far-rules: .* nodes that do not know it: sl-3 of org-3, swop-2 of org-2;"):
+        switch(ledger)
+
+
 def test_nodes_that_have_left_and_operators_do_not_hold_a_switch_of_rules_up(ledger: Ledger) -> None:
     upgrade(ledger, "sn-1", "sl-1", "sn-2")
     send(ledger, "sl-2", Leave())
