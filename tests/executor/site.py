@@ -199,7 +199,7 @@ class Site:
                 self._watch(work, life)
                 return
             case Wait():
-                self._later(max(0.0, work.until - self.now()) + 1e-6, lambda: self._end(work, None, life))
+                self._later(max(0.0, work.until - self.now()) + 1e-6, lambda: self._waited(work, life))
                 return
             case Pause():
                 self._later(work.seconds, lambda: self._end(work, None, life))
@@ -264,6 +264,12 @@ class Site:
             self._end(work, pair.state if pair else Failure("site"), life)
             return
         self._later(0.2, lambda: self._watch(work, life))
+
+    def _waited(self, work: Wait, life: int) -> None:
+        """It has the ledger as it is when the time is over."""
+        if life == self._life and self._running.get(work) == "begun":
+            self.look()
+            self._end(work, None, life)
 
     # --- processes ----------------------------------------------------------------------------------------------------
 

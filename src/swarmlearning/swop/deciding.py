@@ -138,7 +138,9 @@ class Executor:
                 self._verdict = (work, result)
             case Make(attempt) if self._memory is not None and self._memory.attempt == attempt:
                 self._settle(result.reason if isinstance(result, Failure) else None)
-            case Start() | Watch() | Stop() if self._memory is not None and self._memory.attempt == work.attempt:
+            case Start() | Watch() | Stop() | Wait() if (
+                self._memory is not None and self._memory.attempt == work.attempt
+            ):
                 if remembered := self._pairs.note(self._memory, work, result, now):
                     self._remember(remembered)
             case Clean(key) if not failed:
@@ -228,7 +230,7 @@ class Executor:
             return
         if memory.outcome is None:
             memory = self._in_time(assigned, memory, now)
-            memory = self._pairs.settled(memory, assigned, self._sessions, now)
+            memory = self._pairs.settled(memory, assigned, self._sessions)
             if memory != self._memory:
                 self._remember(memory)
         if memory.outcome is None:
@@ -237,7 +239,7 @@ class Executor:
             if memory.type != "RUN_SWARM":
                 yield Make(memory.attempt)
         starting = {work.index for work in self._running if isinstance(work, Start)}
-        for work in self._pairs.wanted(memory, self._sessions, now):
+        for work in self._pairs.wanted(memory, self._sessions):
             if not (isinstance(work, Stop) and work.index in starting):  # what is being started cannot be stopped yet
                 yield work
         reports = self._pairs.reports(memory)
@@ -271,6 +273,10 @@ class Executor:
         if self._memory is not None and self._memory.outcome is None:
             outcome = {"outcome": "failed", "reason": reason} if reason else {"outcome": "complete"}
             self._remember(msgspec.structs.replace(self._memory, **outcome))
+
+    def _remember_changed(self, memory: Memory | None) -> None:
+        if memory is not None:
+            self._remember(memory)
 
     def _remember(self, memory: Memory | None) -> None:
         self._memory = memory

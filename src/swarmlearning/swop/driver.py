@@ -15,7 +15,8 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
-from swarmlearning.api.client import Refusal
+from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.backoff import Backoff
 from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.bodies import Listen as ListenBody
 from swarmlearning.ledger.chain import Chain
@@ -192,8 +193,8 @@ class Driver:
         self._cancelled.discard(work)
         if task.cancelled() and not cancelled:
             return  # this node ends
-        if isinstance(work, Send | Listen):
-            self._look(self._follower.chain)  # before the executor learns that its report stands there
+        if isinstance(work, Send | Listen | Wait):
+            self._look(self._follower.chain)  # before the executor learns that its report, or a session, stands there
         del self._tasks[work]
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ManagerError):
@@ -229,6 +230,8 @@ class Driver:
                 await self._manager.clean(key)
             case Wait():
                 await asyncio.sleep(max(0.0, work.until - time.time()))
+                if work.purpose == "session":
+                    await self._catch_up()
             case Pause():
                 await asyncio.sleep(work.seconds)
         return None
@@ -240,6 +243,17 @@ class Driver:
             logger.warning("The ledger refuses a report to taskrunner %s: %s", contract, refusal)
             return False
         return True
+
+    async def _catch_up(self) -> None:
+        """Waits until this node has the blocks that an SN has now, however long no SN can be reached."""
+        async for _ in Backoff():
+            try:
+                height = int((await self._follower.client.status())["height"])
+            except (Unavailable, Refusal) as error:
+                logger.debug("%s", error)
+                continue
+            await self._follower.reached(height)
+            return
 
     async def _make(self, attempt: Attempt) -> None:
         chain = tasks.chain(self._follower.chain.world, attempt.task)

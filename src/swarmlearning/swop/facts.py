@@ -138,7 +138,7 @@ class Clean:
 @dataclass(frozen=True)
 class Wait:
     """Wait until this Unix time in seconds: the attempt's time `limit`, or the time in which a `session` of the pair
-    that has ended well must show on the ledger."""
+    that has ended well must show on the ledger; then also until the ledger is known as it is now."""
 
     purpose: Literal["limit", "session"]
     attempt: Attempt

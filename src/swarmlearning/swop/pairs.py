@@ -19,7 +19,8 @@ from swarmlearning.swop.facts import (
 from swarmlearning.swop.managing import PairState
 
 SESSION_SECONDS = 3.0
-"""An ML process that has ended with exit code 0 has ended its training: within this time the ledger shows it."""
+"""An ML process that has ended with exit code 0 has ended its training: within this time, and as soon as this SWOP has
+the blocks that an SN has then, the ledger shows it."""
 
 
 class Pairs:
@@ -35,6 +36,7 @@ class Pairs:
         """Another attempt begins."""
         self._states: dict[int, PairState] = {}
         self._ended: dict[int, float] = {}  # when the ML process was seen to have ended with exit code 0
+        self._overdue: set[int] = set()  # and those whose training has not ended on the ledger in the time for that
         self._stopped: set[int] = set()
         self._hung: set[int] = set()
 
@@ -42,7 +44,7 @@ class Pairs:
         """The pairs of a new attempt."""
         return tuple(PairMemory(index, self._new_uid()) for index in self._indices)
 
-    def note(self, memory: Memory, work: Start | Watch | Stop, result: object, now: float) -> Memory | None:
+    def note(self, memory: Memory, work: Start | Watch | Stop | Wait, result: object, now: float) -> Memory | None:
         """Notes how a work on a pair has ended; returns the memory if that changes it."""
         match work:
             case Start(_, index, _) if isinstance(result, Failure):
@@ -55,6 +57,8 @@ class Pairs:
                     self._ended.setdefault(index, now)
             case Stop(_, index) if not isinstance(result, Failure):
                 self._stopped.add(index)
+            case Wait("session", _, index):
+                self._overdue.add(index)
         return None
 
     def stalled(self, index: int, hangs: bool) -> None:
@@ -64,10 +68,10 @@ class Pairs:
         else:
             self._hung.discard(index)
 
-    def settled(self, memory: Memory, assigned: Assigned, sessions: Mapping[str, bool], now: float) -> Memory:
+    def settled(self, memory: Memory, assigned: Assigned, sessions: Mapping[str, bool]) -> Memory:
         """The memory with the outcome of each pair that has ended, and of the attempt once all are stopped."""
         for pair in memory.pairs:
-            if pair.outcome is None and (found := self._outcome(pair, assigned, sessions, now)):
+            if pair.outcome is None and (found := self._outcome(pair, assigned, sessions)):
                 memory = self._with(memory, pair.index, *found)
         if memory.type != "RUN_SWARM" or memory.outcome is not None:
             return memory
@@ -85,7 +89,7 @@ class Pairs:
                 memory = self._with(memory, pair.index, "failed", reason, None)
         return memory
 
-    def wanted(self, memory: Memory, sessions: Mapping[str, bool], now: float) -> Iterator[Work]:
+    def wanted(self, memory: Memory, sessions: Mapping[str, bool]) -> Iterator[Work]:
         """The works that the pairs need now."""
         for pair in memory.pairs:
             attempt, index = memory.attempt, pair.index
@@ -97,9 +101,8 @@ class Pairs:
                 yield Start(attempt, index, pair.sl_uid)
             else:
                 yield Watch(attempt, index, state)
-                until = self._ended.get(index, now) + SESSION_SECONDS
-                if index in self._ended and now < until and not sessions.get(pair.sl_uid):
-                    yield Wait("session", attempt, index, until)
+                if index in self._ended and index not in self._overdue and not sessions.get(pair.sl_uid):
+                    yield Wait("session", attempt, index, self._ended[index] + SESSION_SECONDS)
 
     def reports(self, memory: Memory) -> tuple[Pair, ...]:
         """The pairs as the ledger gets them, but for those that nobody has tried to start yet."""
@@ -113,7 +116,7 @@ class Pairs:
         return "hung" if pair.outcome is None and pair.index in self._hung else pair.reason
 
     def _outcome(
-        self, pair: PairMemory, assigned: Assigned, sessions: Mapping[str, bool], now: float
+        self, pair: PairMemory, assigned: Assigned, sessions: Mapping[str, bool]
     ) -> tuple[str, Reason | None, int | None] | None:
         """How a pair has ended; None while it goes on."""
         if pair.index in self._hung and self._end_hung:
@@ -129,8 +132,7 @@ class Pairs:
             return None
         if state.sl_code == 0 or pair.index in assigned.loopback:
             return "complete", None, None
-        overdue = now >= self._ended.get(pair.index, now) + SESSION_SECONDS
-        return ("failed", "ml-exit", 0) if overdue and not sessions.get(pair.sl_uid) else None
+        return ("failed", "ml-exit", 0) if pair.index in self._overdue and not sessions.get(pair.sl_uid) else None
 
     def _with(self, memory: Memory, index: int, outcome: str, reason: Reason | None, exit_code: int | None) -> Memory:
         changes = {"outcome": outcome, "reason": reason, "exit_code": exit_code}
