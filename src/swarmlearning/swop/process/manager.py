@@ -92,8 +92,8 @@ class ProcessManager:
             )
         if self._groups.base is None:
             yield (
-                "memory, processors and processes of a pair cannot be limited here, and a policy that limits them "
-                f"lets no pair start: {HOW}"
+                "memory and processors of pairs cannot be limited here, nor processes without a user of their own: a "
+                f"policy that limits them lets no pair start: {HOW}"
             )
 
     async def _probe(self) -> str:

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 _NEWNS, _NEWUSER = 0x00020000, 0x10000000  # unshare(2)
 _BIND, _REC, _PRIVATE = 0x1000, 0x4000, 0x40000  # mount(2)
 _DETACH = 2  # umount2(2)
-MOST_ENTRIES: Final = 4096
+MOST_ENTRIES: Final = 20_000
 """Entries of a folder that are mounted one by one at most."""
 
 
@@ -104,7 +104,10 @@ class _Tree:
         entries = [entry for entry in os.scandir(folder) if entry.name != without]
         if len(entries) > MOST_ENTRIES:
             shown = f"/{folder.relative_to(self._root)}"
-            raise ViewError(f"{shown} has {len(entries)} entries, too many for a mount point in it: make that yourself")
+            raise ViewError(
+                f"{shown} has {len(entries)} entries, and {MOST_ENTRIES} at most are shown beside a new mount point: "
+                "remove some, or make the folder that the task mounts there"
+            )
         for entry in entries:
             with suppress(FileNotFoundError):  # it has gone meanwhile
                 _show(Path(entry.path), own / entry.name)
