@@ -4,7 +4,7 @@ import re
 
 from support.operations import RUNNER, listening
 from support.scripted_session import play
-from swarmlearning.ledger.bodies import ResetTaskrunner, Sign
+from swarmlearning.ledger.bodies import ResetTaskrunner, SetPolicy, Sign
 from swarmlearning.swci.waiting import OVER
 
 DIGEST = "d" * 64
@@ -185,4 +185,23 @@ def test_a_swop_that_stays_lost_has_failed() -> None:
         "    TASK_STATE : ERROR",
         f"ERROR : task build of taskrunner {RUNNER} has failed: swop-1 (org-1): its SWOP is not there: its lease has "
         "ended",
+    ]
+
+
+def test_an_assignment_that_others_have_to_sign_is_waited_for() -> None:
+    operations = listening()
+    operations.send("op-1", SetPolicy("assign-tasks", "all"), "network")
+    operations.send("op-2", Sign(1), "network")
+    assigned = shown(play(operations, f"ASSIGN TASK build TO {RUNNER} WITH 1 PEERS"))
+    assert assigned == ["    PROPOSED : 2, waits for org-2"]
+    text = play(
+        operations,
+        f"WAIT FOR TASKRUNNER {RUNNER}",
+        (1.0, lambda made: made.send("op-2", Sign(2), "network")),
+        (2.0, lambda made: made.carry_out("swop-1")),
+    )
+    assert shown(text)[2:] == [
+        "    PROPOSED : 2, waits for org-2",
+        "    waits for 1 more SWOP (3 free)",
+        "    TASK_STATE : COMPLETE",
     ]

@@ -2,20 +2,22 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from swarmlearning.errors import UserError
 from swarmlearning.ledger.chain import Chain
-from swarmlearning.ledger.contracts.taskrunner import Taskrunner, taskrunner, taskrunners
+from swarmlearning.ledger.contracts.network.policies import ASSIGN_TASKS
+from swarmlearning.ledger.contracts.taskrunner import Taskrunner, taskrunners
 from swarmlearning.ledger.world import World
 from swarmlearning.operator import taskrunners as acts
 from swarmlearning.operator.acts import Act, node
 from swarmlearning.operator.session import Operator
 from swarmlearning.operator.taskrunners import LOST_SECONDS, is_over, known_taskrunner
 from swarmlearning.swci.output import Line, Lines, fields, line, table
-from swarmlearning.swci.session import Session
+from swarmlearning.swci.session import Session, proposed
 from swarmlearning.swci.waiting import OVER, WaitOverError, marked
 from swarmlearning.views.names import displayed
+from swarmlearning.views.proposals import ProposalView, proposals
 from swarmlearning.views.render import clock
 from swarmlearning.views.taskrunners import PeerView, failures, peer_views, waits_for
 from swarmlearning.views.tasks import runner_view
@@ -130,42 +132,71 @@ async def assign_target(session: Session, task: str, name: str, swop: str) -> li
 
 
 async def wait(session: Session, name: str) -> Lines:
-    """WAIT FOR TASKRUNNER. Fails where the task has failed; the longest time to wait ends with a warning."""
-    chain = await session.chain()
-    runner, context = known_taskrunner(chain.world, name), session.contexts.named(None)
-    limit, loop = context.seconds(run_task=runner.runs_pairs), asyncio.get_running_loop()
+    """WAIT FOR TASKRUNNER. Fails where the task has failed; the longest time to wait ends with a warning.
+
+    An assignment that needs more signatures is waited for, too.
+    """
+    now = _standing(await session.chain(), name)
+    limit, loop = session.contexts.named(None).seconds(run_task=now.runner.runs_pairs), asyncio.get_running_loop()
     end, said = loop.time() + limit, ""
     yield line("WAITING FOR TASKRUNNER TO COMPLETE")
     yield line(f"MAXIMUM WAIT TIME : {limit / 60:.0f} MINUTES")
-    while not is_over(runner):
-        if (text := waits_for(chain.world, runner)) and text != said:
-            yield line(text)
-        said = text
+    while not now.is_over:
+        if now.text and now.text != said:
+            yield line(now.text)
+        said = now.text
         left = end - loop.time()
-        patience = min(left, LOST_SECONDS) if runner.state == "ERROR" else left
+        patience = min(left, LOST_SECONDS) if now.runner.state == "ERROR" else left
         try:
-            async for each in marked(_changed(session, runner), session.settings.mark_seconds, patience):
+            async for each in marked(_changed(session, now), session.settings.mark_seconds, patience):
                 if isinstance(each, Line):
                     yield each
                 else:
-                    chain, runner = each, known_taskrunner(each.world, name)
+                    now = each
         except WaitOverError:
-            if runner.state != "ERROR":
+            if now.runner.state != "ERROR":
                 yield line(OVER)
             break
-    yield line(f"TASK_STATE : {runner.state}")
-    if runner.state == "ERROR" and runner.assignment:
-        why = failures(chain.world, runner) or "it was aborted"
-        raise UserError(f"task {displayed(runner.assignment.task)} of taskrunner {displayed(name)} has failed: {why}")
+    yield line(f"TASK_STATE : {now.runner.state}")
+    if now.runner.state == "ERROR" and now.runner.assignment:
+        task = displayed(now.runner.assignment.task)
+        raise UserError(f"task {task} of taskrunner {displayed(name)} has failed: {now.why or 'it was aborted'}")
 
 
-async def _changed(session: Session, known: Taskrunner) -> Chain:
-    """The ledger once this taskrunner is not as it was."""
+class _Standing(NamedTuple):
+    """A taskrunner as it stands: `proposal` is an assignment to it that needs more signatures; `text` says whom it
+    waits for, `why` whose part has failed."""
+
+    runner: Taskrunner
+    proposal: ProposalView | None
+    text: str
+    why: str
+
+    @property
+    def is_over(self) -> bool:
+        """True once nothing more is to be expected."""
+        return self.proposal is None and is_over(self.runner)
+
+
+def _standing(chain: Chain, name: str) -> _Standing:
+    runner = known_taskrunner(chain.world, name)
+    asked = [each for each in proposals(chain.world, chain.time_ms) if _assigns(each, name)] if is_over(runner) else []
+    proposal = asked[-1] if asked and runner.assignment is None else None
+    text = proposed(proposal).text if proposal else waits_for(chain.world, runner)
+    return _Standing(runner, proposal, text, failures(chain.world, runner))
+
+
+def _assigns(proposal: ProposalView, name: str) -> bool:
+    return proposal.state == "open" and (proposal.act, proposal.contract) == (ASSIGN_TASKS, name)
+
+
+async def _changed(session: Session, known: _Standing) -> _Standing:
+    """The taskrunner once it is not as it was."""
 
     async def follow(operator: Operator) -> Chain:
-        return await operator.until(lambda chain: taskrunner(chain.world, known.name) != known)
+        return await operator.until(lambda chain: _standing(chain, known.runner.name) != known)
 
-    return await session.use(follow, seconds=None)
+    return _standing(await session.use(follow, seconds=None), known.runner.name)
 
 
 async def _assign(session: Session, task: str, name: str, compose: Callable[[World], Act]) -> list[Line]:
