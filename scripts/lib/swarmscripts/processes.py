@@ -108,9 +108,8 @@ def _swarm() -> str:
 def _common_arguments(kind: str, name: str, given: Given, folder: Path) -> Iterator[str]:
     for option, path in identity_files(given):
         yield from (f"--{option}", str(path))
-    if kind in ("sn", "sl"):
-        yield from ("--node-name", name)
     if kind != "swci":
+        yield from ("--node-name", name)
         yield from ("--data-dir", _data_directory(given) or str(folder / "data"))
 
 

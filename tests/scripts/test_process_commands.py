@@ -1,0 +1,71 @@
+"""The commands of `swarm` that the scripts run on a host without a container runtime."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from swarmlearning.cli.main import app
+
+BIN = Path(__file__).parents[2] / "scripts" / "bin"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with files to name, and a program `swarm` that prints its arguments."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "swarm").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\necho "variable $A"\npwd\n')
+    (tmp_path / "bin" / "swarm").chmod(0o755)
+    (tmp_path / "usr").mkdir()
+    for name in ("usr/profile.yaml", "usr/init", "cert.pem"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def run(home: Path, script: str, line: str) -> list[str]:
+    """The lines that the program prints in place of the node."""
+    variables = {"SWARM_RUNTIME": "process", "XDG_STATE_HOME": str(home), "PATH": f"{home / 'bin'}:/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, BIN / script, *line.split()],
+        cwd=home,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("script", "line", "expected"),
+    [
+        (
+            "run-sn",
+            "--host-ip h --sentinel --sn-api-port=1 --cert cert.pem -v HOME/usr:/platform/swarm/SMLNODE --more",
+            "sn --sentinel --host-ip h --sn-api-port 1 --cert HOME/cert.pem --node-name sn --data-dir HOME/usr --more",
+        ),
+        (
+            "run-swop",
+            "--name swop1 --usr-dir usr --profile-file-name profile.yaml --sn-ip s",
+            "swop --usr-dir HOME/usr --profile-file-name profile.yaml --sn-ip s --node-name swop1 "
+            "--data-dir HOME/swarmlearning/scripts/swop1/data",
+        ),
+        (
+            "run-swci",
+            "--usr-dir usr --init-script-name init",
+            "swci --usr-dir HOME/usr --init-script-name init",
+        ),
+    ],
+)
+def test_a_node_as_a_process(home: Path, script: str, line: str, expected: str) -> None:
+    words = run(home, script, f"{line.replace('HOME', str(home))} -e A=B")
+
+    assert words == [*expected.replace("HOME", str(home)).split(), "variable B", str(home)]
+    kind = words[0]
+    commands: object = typer.main.get_command(app)
+    known = {name for option in commands.commands[kind].params for name in option.opts}  # type: ignore[attr-defined]
+    assert {word for word in words if word.startswith("--") and word != "--more"} <= known
