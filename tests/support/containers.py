@@ -3,12 +3,14 @@
 No image is pulled: root file systems are imported, one with busybox alone, or whatever a test assembles.
 """
 
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,12 +19,15 @@ from typing import Final
 from support.fixtures import SECONDS
 from swarmlearning.orphans import dying_with_this_process
 
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+PYTHON: Final = Path(sys.executable).resolve()
 BUSYBOX: Final = "localhost/busybox:latest"
 _CONFIGURATION: Final = """
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 netns = "bridge"
 log_driver = "k8s-file"
+volumes = {volumes}
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
@@ -44,11 +49,13 @@ class Podman:
     """An engine with images, containers, volumes and networks of its own, all below `folder`; `settings`: its
     variables."""
 
-    def __init__(self, folder: Path, driver: str) -> None:
+    def __init__(self, folder: Path, driver: str, mounted: Iterable[Path] = ()) -> None:
+        """`mounted`: folders of this machine that each container sees, and cannot change."""
         self.folder = folder
         self.socket = folder / "podman.sock"
         self._storage = ["--root", folder / "root", "--runroot", folder / "run", "--storage-driver", driver]
-        (folder / "containers.conf").write_text(_CONFIGURATION.format(folder=folder))
+        volumes = json.dumps([f"{path}:{path}:ro" for path in mounted])
+        (folder / "containers.conf").write_text(_CONFIGURATION.format(folder=folder, volumes=volumes))
         (folder / "registries.conf").write_text(_REGISTRIES)
         (folder / "auth.json").write_text("{}")
         (folder / "networks").mkdir()
@@ -111,10 +118,10 @@ class Podman:
 
 
 @contextmanager
-def podman() -> Iterator[Podman]:
-    """An engine at work, with the image `BUSYBOX`; everything is gone after the block."""
+def podman(mounted: Iterable[Path] = ()) -> Iterator[Podman]:
+    """An engine at work, with the image `BUSYBOX`; everything is gone after the block. `mounted`: see `Podman`."""
     with tempfile.TemporaryDirectory(prefix="podman-", dir="/tmp") as folder:  # sockets need short paths
-        engine = Podman(Path(folder), storage_driver())
+        engine = Podman(Path(folder), storage_driver(), mounted)
         try:
             engine.import_tree(busybox_tree(Path(folder)), BUSYBOX)
             with engine.serving():
@@ -147,3 +154,32 @@ def busybox_tree(folder: Path) -> Path:
     for name in set(names) - {"busybox"}:
         (tree / "bin" / name).symlink_to("busybox")
     return tree
+
+
+# --- this machine's Python
+
+
+def python_folders() -> list[Path]:
+    """What a container needs of this machine to run its Python, with the packages and the code of the tests."""
+    packages = [Path(entry).resolve() for entry in sys.path if entry.endswith("site-packages")]
+    needed = [Path("/usr/lib"), Path("/usr/lib64"), Path(sys.base_prefix), Path(sys.prefix), *packages, REPOSITORY]
+    found = sorted({path for path in needed if path.is_dir()})
+    return [path for path in found if not any(path != other and path.is_relative_to(other) for other in found)]
+
+
+def python_tree(folder: Path) -> Path:
+    """A root file system for these folders, in which `swarm` is the command; it has nothing of them in it."""
+    tree = busybox_tree(folder)
+    for name in ("lib", "lib64"):
+        (tree / name).symlink_to(f"usr/{name}")
+    for path in (*python_folders(), Path("/usr/lib"), Path("/usr/lib64")):
+        (tree / path.relative_to("/")).mkdir(parents=True, exist_ok=True)
+    program = "from swarmlearning.cli.main import main; main()"
+    (tree / "bin" / "swarm").write_text(f"#!/bin/sh\nexec {PYTHON} -c '{program}' \"$@\"\n")
+    (tree / "bin" / "swarm").chmod(0o755)
+    return tree
+
+
+def python_environment() -> dict[str, str]:
+    """The variables with which that Python finds the packages and the code of the tests."""
+    return {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -157,14 +157,14 @@ def _sl_variables(site: Site, pair: Pair) -> dict[str, str]:
     """What only containers make known: identity and channels, and where others reach the SL."""
     node = pair.node
     variables = {**identity_variables(node.identity), **_CHANNELS}
-    if site.on_host:
-        return {**variables, "SL_FS_PORT": str(node.sl_port or SL_PORT)}
     if node.sl_service:
         variables["SL_FS_SERVICE"] = node.sl_service
     outside = node.sl_environment.get("THIS_NODE_IP") or node.sl_host_ip
+    variables["THIS_NODE_IP"] = outside or node.sl_ip or "auto"
+    if site.on_host:
+        return {**variables, "SL_FS_PORT": str(node.sl_port or SL_PORT)}
     port = (_published(node) if outside else None) or SL_PORT
-    host = outside or node.sl_ip or "auto"
-    return {**variables, "THIS_NODE_IP": host, "SL_FS_PORT": str(port), "SL_FS_LISTEN_PORT": str(SL_PORT)}
+    return {**variables, "SL_FS_PORT": str(port), "SL_FS_LISTEN_PORT": str(SL_PORT)}
 
 
 def _published(node: NodeDefinition) -> int | None:
