@@ -65,7 +65,16 @@ def test_the_profiles_sn_goes_before_that_of_the_options(tmp_path: Path) -> None
             "neither --sn-ip nor --sn-api-service is specified",
         ),
         (
-            ["--usr-dir", "{0}", "--profile-file-name", "profile.yaml", "--sn-ip", "sn1", "--policy-file", "p.yaml"],
+            [
+                "--usr-dir",
+                "{0}",
+                "--profile-file-name",
+                "profile.yaml",
+                "--sn-ip",
+                "127.0.0.1",
+                "--policy-file",
+                "p.yaml",
+            ],
             "--policy-file: {0}/p.yaml: there is no such file",
         ),
         (["--usr-dir", "{0}", "--profile-file-name", "bad.yaml", "--sn-ip", "sn1"], "{0}/bad.yaml:1:1: "),

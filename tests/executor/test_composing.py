@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
+
 from support.uids import uid
 from swarmlearning.swop.composing import Contact, pair
-from swarmlearning.swop.managing import Attempt, Limits
+from swarmlearning.swop.managing import Attempt, Limits, ManagerError
 from swarmlearning.swop.profile import NodeDefinition, Profile
 from swarmlearning.taskfiles.definition import RunSwarm
 
@@ -43,3 +45,10 @@ def test_a_profiles_addresses_lead_others_to_the_sl() -> None:
         "SL_FS_PORT": "16000",
         "SL_FS_SERVICE": "fs.example.org:443",
     }
+
+
+def test_a_node_that_is_no_longer_in_the_profile_is_the_sites_own_fault() -> None:
+    profile = Profile("group", "runner", "PROCESS", "", (NodeDefinition(0),))
+    with pytest.raises(ManagerError, match="no node of idx 1 any more") as refused:
+        pair(profile, Contact("10.0.0.1"), LIMITS, RUN, "", ATTEMPT, 1, uid("sl"))
+    assert refused.value.reason == "site"

@@ -221,3 +221,14 @@ def test_what_nobody_remembers_is_removed_and_given_up() -> None:
     swop.handle(Done(Clean("0" * 16)), 0.0)
     given_up = swop.handle(Done(Clean(A.key)), 0.0)
     assert begun(given_up) == [Send(A, report("failed", digest=None, reason="site"))]
+
+
+def test_a_swop_is_busy_until_the_ledger_shows_how_its_part_has_ended() -> None:
+    swop = executor()
+    assert not swop.busy
+    swop = executor(remembered(outcome="complete"))
+    assert swop.busy
+    swop.handle(shown(peer("running", slot=True, digest=DIGEST)), 0.0)
+    assert swop.busy
+    swop.handle(shown(peer("complete", slot=True, digest=DIGEST)), 0.0)
+    assert not swop.busy

@@ -88,11 +88,14 @@ class SwopOptions:
         profile = self._profile(profile_file)
         address, service = self._sn(profile)
         sn = address or service
+        host_ip = self.host_ip or host_towards(sn)
+        if not host_ip and profile.manager == "PROCESS":
+            raise NodeError(f"this host does not reach {sn}: correct that, or name this host's address by --host-ip")
         host, port = split(address) if address else ("", 0)
         return SwopSettings(
             name=self.node_name or common_name(identity.certificate) or "SWOP",
             sn_address=sn,
-            contact=Contact(self.host_ip or host_towards(sn), host, port or 0, service, self.network_id),
+            contact=Contact(host_ip, host, port or 0, service, self.network_id),
             data_dir=data_directory(self.data_dir, "swop"),
             usr_dir=usr_dir,
             profile=profile,

@@ -4,7 +4,7 @@ import json
 from typing import NamedTuple
 
 from swarmlearning.swop.assigned import task_environment
-from swarmlearning.swop.managing import Attempt, Limits, Pair
+from swarmlearning.swop.managing import Attempt, Limits, ManagerError, Pair
 from swarmlearning.swop.profile import NodeDefinition, Profile
 from swarmlearning.taskfiles.definition import RunSwarm
 
@@ -22,8 +22,13 @@ class Contact(NamedTuple):
 def pair(
     profile: Profile, contact: Contact, limits: Limits, run: RunSwarm, base: str, attempt: Attempt, index: int, uid: str
 ) -> Pair:
-    """The pair of this index for a RUN_SWARM in the image or environment `base`; `uid`: its SL's."""
-    node = next(each for each in profile.nodes if each.index == index)
+    """The pair of this index for a RUN_SWARM in the image or environment `base`; `uid`: its SL's.
+
+    Raises `ManagerError` where the profile, which may have been changed, has no such node.
+    """
+    node = next((each for each in profile.nodes if each.index == index), None)
+    if node is None:
+        raise ManagerError("site", f"the profile has no node of idx {index} any more")
     return Pair(
         node=node,
         run=run,

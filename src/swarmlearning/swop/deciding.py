@@ -102,8 +102,11 @@ class Executor:
 
     @property
     def busy(self) -> bool:
-        """True while a part of a task is carried out."""
-        return self._memory is not None and self._memory.outcome is None
+        """True while a part of a task is carried out, or the ledger does not show yet how it has ended."""
+        assigned = self._ledger.assigned if self._ledger else None
+        if self._memory is None:
+            return False
+        return assigned is None or assigned.attempt != self._memory.attempt or not _is_over(assigned.mine)
 
     @property
     def at_work(self) -> tuple[Attempt, tuple[PairMemory, ...]] | None:
