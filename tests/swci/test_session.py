@@ -10,7 +10,9 @@ import pytest
 
 from support.certs import make_workspace
 from support.local_sn import running_sn
+from support.network import Ledger
 from support.ports import fixed_port
+from support.scripted_sn import STATUS, scripted_sn
 from swarmlearning.identity.identity import Identity
 from swarmlearning.operator.acts import revoke_node
 from swarmlearning.operator.session import acting
@@ -181,3 +183,20 @@ async def test_contexts_of_two_networks_are_kept_apart(tmp_path: Path) -> None:
     assert "    of-a\n" not in shown
     assert "ERROR : the context has no variable COLOUR" in shown
     assert "    NETWORK : one\n" in shown
+
+
+async def test_what_an_sn_states_of_itself_is_shown_escaped_and_names_no_folder(tmp_path: Path) -> None:
+    ledger = Ledger()
+    identities = make_workspace(tmp_path / "cert", ["SN-1", "SWCI-1"], ledger.authority)
+    stated = {**STATUS, "network_id": "../../elsewhere", "network": "\x1b[2Jcleared", "version": "1\nERROR : 2"}
+    async with scripted_sn(identities["SN-1"], list(ledger.blocks)) as sn:
+        sn.answers = [lambda _: (200, stated)] * 2
+        shown = await transcript(
+            Session(settings(tmp_path, identities["SWCI-1"])),
+            f"CREATE CONTEXT c WITH IP 127.0.0.1 {sn.address.rpartition(':')[2]}\nSWITCH CONTEXT c\nGET CONTEXT INFO\n"
+            "GET CONTEXT VERSION",
+        )
+    assert f"    NETWORK ID : {ledger.chain.network_id}\n" in shown
+    assert "    NETWORK : \\x1b[2Jcleared\n" in shown
+    assert shown.endswith("    API SERVER VERSION : 1\\nERROR : 2\n")
+    assert "\x1b" not in shown

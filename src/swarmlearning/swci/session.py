@@ -119,10 +119,13 @@ class Session:
     # --- what commands use ------------------------------------------------------------------------------------------
 
     async def probe(self, address: str) -> dict[str, Any]:
-        """The status of the SN at this address. Raises `Unavailable`, `Refusal` or `NodeError`."""
+        """The status of the SN at this address, with the ID of its network by its first block, whatever it states.
+
+        Raises `Unavailable`, `Refusal` or `NodeError`.
+        """
         async with SnClient(address, client_context(self.settings.identity)) as client:
-            await require_network(client, self.settings.network_id)
-            return await client.status()
+            network_id = await require_network(client, self.settings.network_id)
+            return {**await client.status(), "network_id": network_id}
 
     def link(self, address: str, network_id: str) -> Link:
         """A connection, not made yet, to the network of this SN."""
