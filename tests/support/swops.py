@@ -30,7 +30,7 @@ from swarmlearning.ledger.contracts.tasks.bodies import BATCH
 from swarmlearning.swop.composing import Contact
 from swarmlearning.swop.process.manager import ProcessManager
 from swarmlearning.swop.profilefile import read_profile
-from swarmlearning.taskfiles.definition import Definition, MakeUserContainer, RunSwarm
+from swarmlearning.taskfiles.definition import Definition, MakeSwarmUserContent, MakeUserContainer, RunSwarm
 from swarmlearning.taskfiles.lines import body_lines
 
 
@@ -61,7 +61,11 @@ class Operations:
 
     def task(self, name: str, what: Definition, prerequisite: str = "ROOTTASK", outcome: str = "none") -> None:
         """Makes a task and finalizes it."""
-        kinds: dict[type, TaskType] = {RunSwarm: "RUN_SWARM", MakeUserContainer: "MAKE_USER_CONTAINER"}
+        kinds: dict[type, TaskType] = {
+            RunSwarm: "RUN_SWARM",
+            MakeUserContainer: "MAKE_USER_CONTAINER",
+            MakeSwarmUserContent: "MAKE_SWARM_USER_CONTENT",
+        }
         lines = body_lines(what)
         batches = [
             (name, AppendTaskBody(index + 1, lines[index : index + BATCH])) for index in range(0, len(lines), BATCH)

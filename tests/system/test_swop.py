@@ -1,5 +1,7 @@
 """SWOPs carry out tasks of the ledger, with real pairs of SL and training script."""
 
+import http.server
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,13 +10,13 @@ import pytest
 from support.certs import make_workspace
 from support.processes import Processes
 from support.sns import Network
-from support.swarm import Gate, Swarm
+from support.swarm import SECONDS, Gate, Swarm
 from support.swops import Operations, only, operations, script
 from support.tools import needs
 from swarmlearning.ledger.bodies import CreateTaskrunner
 from swarmlearning.ledger.contracts.taskrunner import Peer
 from swarmlearning.ledger.contracts.training.state import state_of
-from swarmlearning.taskfiles.definition import MakeUserContainer, RunSwarm
+from swarmlearning.taskfiles.definition import MakeSwarmUserContent, MakeUserContainer, Operation, RunSwarm
 
 NODES = ["SN-1", "SL-1", "SL-2", "SWOP-1", "SWOP-2", "SWCI-1"]
 BUILD = MakeUserContainer(("FROM python:3.11", "RUN pip install numpy"))
@@ -87,6 +89,40 @@ def test_a_swop_that_is_killed_goes_on_where_it_was(ops: Operations, gate: Gate,
     gate.let()
     ops.mine(1, lambda peer: peer.state == "complete")
     assert (tmp_path / "runs").read_text() == "x\n"
+
+
+def test_a_swop_that_is_killed_while_it_makes_content_makes_it_again(ops: Operations, tmp_path: Path) -> None:
+    """The server's first answer never ends."""
+    asked, ended = threading.Event(), threading.Event()
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not asked.is_set():
+                asked.set()
+                ended.wait(SECONDS)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"data")
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            swop = ops.start("SWOP-1", ["SL-1"])
+            url = f"http://127.0.0.1:{server.server_port}/file"
+            content = MakeSwarmUserContent("BUILDCONTENT", (Operation("DOWNLOAD", url, "file"),))
+            ops.task("content", content, outcome="content")
+            ops.assign("content", 1)
+            assert asked.wait(SECONDS)
+            swop.kill()
+            ops.start("SWOP-1", ["SL-1"])
+            ops.mine(1, lambda peer: peer.state == "complete")
+        finally:
+            ended.set()
+            server.shutdown()
+    (made,) = (tmp_path / "SWOP-1" / "data" / "process").glob("volumes/content*/file")
+    assert made.read_bytes() == b"data"
 
 
 def test_a_swop_that_is_stopped_leaves_its_pairs_running(ops: Operations, gate: Gate, tmp_path: Path) -> None:
