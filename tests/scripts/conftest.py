@@ -17,6 +17,7 @@ case "$1 $2 $3" in
     echo "id-$(grep '^container.create' '{folder}/calls' | grep -c -v -e --help)" ;;
 "container inspect "*) echo sha256:1234 ;;
 "container ls "*) cat '{folder}/running' 2>/dev/null || true ;;
+"container wait "*) echo 3 ;;
 "container exec "*) echo 172.17.0.5 ;;
 "container cp "*) cp "$3" '{folder}/information' ;;
 "info --format "*) echo "unix://{folder}/podman.sock" ;;
@@ -62,6 +63,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder / 'bin'}:/usr/bin:/bin")
         monkeypatch.setenv("SWARM_RUNTIME", name)
+        monkeypatch.setattr("os.isatty", lambda _descriptor: False)
         return FakeRuntime(folder)
 
     return make

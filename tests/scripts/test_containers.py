@@ -163,12 +163,16 @@ def test_a_container_is_created_informed_and_started(docker: FakeRuntime, capsys
     assert capsys.readouterr().out == "id-1\n"
 
 
-def test_the_terminal_is_attached_to_the_first_that_is_not_detached(docker: FakeRuntime) -> None:
-    line = "--host-ip h --sn-ip s -d --ml-image image"
+def test_the_last_container_is_attached_from_its_start(docker: FakeRuntime) -> None:
+    assert sl.run(["--host-ip", "h", "--sn-ip", "s", "-d", "--ml-image", "image"]) == 0
 
-    assert sl.run(line.split()) == 0
+    assert docker.calls[-1] == ["container", "start", "--attach", "--interactive", "id-2"]
 
-    assert docker.calls[-2:] == [["container", "logs", "id-2"], ["container", "attach", "id-2"]]
+
+def test_the_first_container_that_is_not_detached_is_shown(docker: FakeRuntime) -> None:
+    assert sl.run(["--host-ip", "h", "--sn-ip", "s", "--ml-image", "image"]) == 3
+
+    assert docker.calls[-2:] == [["container", "logs", "--follow", "id-1"], ["container", "wait", "id-1"]]
 
 
 def test_run_sl_starts_the_training_beside_it(docker: FakeRuntime, tmp_path: Path) -> None:

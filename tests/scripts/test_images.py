@@ -55,11 +55,13 @@ class Host:
             timeout=SECONDS,
         )
 
+    def identity(self, node: str) -> tuple[str, ...]:
+        return "--capath", "cert/ca/capath", "--cert", f"cert/{node}-cert.pem", "--key", f"cert/{node}-key.pem"
+
     def start(self, script: str, name: str, number: int, node: str, *words: str | Path) -> str:
         """Starts a node in the background; returns its container's ID."""
         own = ("--name", name, "--network", NETWORK, "--ip", self.address(number), "--host-ip", self.address(number))
-        files = ("--capath", "cert/ca/capath", "--cert", f"cert/{node}-cert.pem", "--key", f"cert/{node}-key.pem")
-        done = self.run(script, "-d", *own, *files, *words)
+        done = self.run(script, "-d", *own, *self.identity(node), *words)
         assert done.returncode == 0, done.stderr
         return done.stdout.split()[0]
 
@@ -96,6 +98,14 @@ def test_two_sites_train_in_containers_each_with_another_client(engine: Podman, 
     for index in clients:
         assert "swarm.mlApp" in host.wait(f"sl{index}")
     assert json.loads(engine.run("exec", "sn1", "swarm", "health"))["ready"] is True
+    (tmp_path / "usr").mkdir()
+    script = f"EXIT ON FAILURE\nwait for ip {host.address(10)}\ncreate context c with ip {host.address(10)}\n"
+    (tmp_path / "usr" / "init").write_text(f"{script}switch context c\nlist nodes\nEXIT\n")
+    words = ("--network", NETWORK, "--usr-dir", "usr", "--init-script-name", "init", *host.identity("swci-1"))
+    operated = host.run("run-swci", *words)
+    assert operated.returncode == 0, operated.stdout + operated.stderr
+    assert "CONTEXT CREATED : c" in operated.stdout
+    assert host.address(10) in operated.stdout.partition("list nodes")[2]
     assert engine.run("exec", "sn1", "cat", "/tmp/container_info_file").split()[1] == f"swarmlearning/sn:{VERSION}"
     stopped = host.run("stop-swarm")
     assert stopped.returncode == 0, stopped.stderr

@@ -86,27 +86,37 @@ def image_of(given: Given, default: str) -> str:
 
 
 def start(runtime: Runtime, containers: Sequence[Container]) -> int:
-    """Creates and starts the containers, the main one first, and attaches to the first that is not detached.
+    """Creates and starts the containers, the main one first, and shows the first that is not detached until it ends.
 
     Returns the exit status of that one, 0 where all are detached: their IDs are printed. What has been created is
     removed again when a later one cannot be started. Raises `ScriptError`.
     """
+    shown = next((place for place, each in enumerate(containers) if not each.detached), None)
     started: list[str] = []
     try:
-        for each in containers:
+        for place, each in enumerate(containers):
             started.append(_create(runtime, each, started[0] if started else ""))
             _inform(runtime, started[-1], each.image)
+            if place == shown == len(containers) - 1:
+                return runtime.run("container", "start", "--attach", "--interactive", started[-1])
             runtime.output("container", "start", started[-1])
     except ScriptError:
         if started:
             runtime.output("container", "rm", "--force", *started)
         raise
-    for identifier, each in zip(started, containers):  # noqa: B905 - `strict` is the same
-        if not each.detached:
-            runtime.run("container", "logs", identifier)
-            return runtime.run("container", "attach", identifier)
-    print("\n".join(started), flush=True)
-    return 0
+    if shown is None:
+        print("\n".join(started), flush=True)
+        return 0
+    return _show(runtime, started[shown])
+
+
+def _show(runtime: Runtime, identifier: str) -> int:
+    """Attaches the terminal to a container that runs; without a terminal its whole log is shown. Its exit status."""
+    if os.isatty(0):
+        runtime.run("container", "logs", identifier)
+        return runtime.run("container", "attach", identifier)
+    runtime.run("container", "logs", "--follow", identifier)
+    return int(runtime.output("container", "wait", identifier))
 
 
 def _create(runtime: Runtime, each: Container, main: str) -> str:
