@@ -21,6 +21,7 @@ from swarmlearning.orphans import dying_with_this_process
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 PYTHON: Final = Path(sys.executable).resolve()
+PYTHON_IMAGE: Final = "localhost/python:latest"
 BUSYBOX: Final = "localhost/busybox:latest"
 _CONFIGURATION: Final = """
 [containers]
@@ -178,6 +179,15 @@ def python_tree(folder: Path) -> Path:
     (tree / "bin" / "swarm").write_text(f"#!/bin/sh\nexec {PYTHON} -c '{program}' \"$@\"\n")
     (tree / "bin" / "swarm").chmod(0o755)
     return tree
+
+
+@contextmanager
+def python_podman() -> Iterator[Podman]:
+    """An engine with the image `PYTHON_IMAGE`, in which this machine's Python and `swarm` run."""
+    with podman(python_folders()) as engine:
+        with tempfile.TemporaryDirectory(prefix="image-") as folder:
+            engine.import_tree(python_tree(Path(folder)), PYTHON_IMAGE)
+        yield engine
 
 
 def python_environment() -> dict[str, str]:

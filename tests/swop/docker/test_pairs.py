@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,31 @@ async def test_an_engine_that_is_not_there_is_the_site_s_fault(engine: Podman, t
         await stand.manager.check()
     assert refused.value.reason == "site"
     await stand.manager.close()
+
+
+async def test_a_network_or_an_sl_image_that_is_missing_is_named_with_the_command_that_brings_it(stand: Stand) -> None:
+    assert await stand.manager.check() == []
+    stand.profile = replace(stand.profile, network="nowhere")
+    await stand.killed()
+    with pytest.raises(ManagerError, match="docker network create nowhere"):
+        await stand.manager.check()
+    stand.profile = replace(stand.profile, network="host")
+    await stand.killed(sl_image="localhost/none:1")
+    with pytest.raises(ManagerError, match="docker pull localhost/none:1"):
+        await stand.manager.check()
+
+
+async def test_a_pair_has_addresses_of_its_own_in_the_network(stand: Stand) -> None:
+    stand.engine.run("network", "create", "--subnet", "10.213.47.0/24", "swarm-net")
+    stand.profile = replace(stand.profile, network="swarm-net", dns=("10.213.47.53",))
+    await stand.killed()
+    node = NodeDefinition(0, sl_ip="10.213.47.9", user_ip="10.213.47.10", sl_hostname="sl1", user_hostname="ml1")
+    await stand.start("hostname; ip -4 addr; cat /etc/resolv.conf; exit 3", node=node)
+    await stand.manager.changed(ATTEMPT, 0, PairState(None, None))
+    await stand.manager.stop(ATTEMPT, 0)
+    stand.engine.run("network", "rm", "swarm-net")
+    output = stand.output("ml")
+    assert output.startswith("ml1\n")
+    assert "inet 10.213.47.10/24" in output
+    assert "nameserver 10.213.47.53" in output
+    assert "THIS_NODE_IP=10.213.47.9" in stand.output("sl")

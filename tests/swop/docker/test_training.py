@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support import ml, original_client
-from support.containers import PYTHON, Podman, podman, python_environment, python_folders, python_tree
+from support.containers import PYTHON, PYTHON_IMAGE, Podman, python_environment, python_podman
 from support.ports import fixed_port
 from support.processes import Processes
 from support.swarm import Swarm
@@ -19,18 +19,15 @@ from swarmlearning.swop.profile import IdentityFile, NodeDefinition, Profile
 from swarmlearning.taskfiles.definition import RunSwarm
 from swop.docker.stand import ATTEMPT, Stand
 
-IMAGE = "localhost/python:latest"
-
 pytestmark = needs("podman")
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+@pytest.fixture
+def python() -> Iterator[Podman]:
     """An engine in whose containers this machine's Python runs."""
     if reason := lacks("podman"):
         pytest.skip(reason)
-    with podman(python_folders()) as engine:
-        engine.import_tree(python_tree(tmp_path_factory.mktemp("image")), IMAGE)
+    with python_podman() as engine:
         yield engine
 
 
@@ -60,7 +57,7 @@ def pair(swarm: Swarm, definition: NodeDefinition, script: str, *options: str) -
     return Pair(
         node=definition,
         run=RunSwarm(command=words, entrypoint=str(PYTHON), working_dir="/tmp"),
-        base=IMAGE,
+        base=PYTHON_IMAGE,
         sl_uid=f"00000000-0000-4000-8000-00000000000{definition.index}",
         sl_environment={
             "SN_NODE_IP": host,
@@ -79,7 +76,7 @@ async def test_both_clients_train_in_containers_as_another_user_than_their_sls(
     nodes = tuple(node(swarm, index) for index in range(2))
     stand = Stand(python, tmp_path / "containers")
     stand.profile = Profile("group", "taskrunner", "DOCKER", "host", nodes)
-    await stand.killed(sl_image=IMAGE, sl_user=User(0, 0))
+    await stand.killed(sl_image=PYTHON_IMAGE, sl_user=User(0, 0))
     async with stand.at_work():
         await stand.manager.start(ATTEMPT, pair(swarm, nodes[0], ml.__file__))
         original = pair(swarm, nodes[1], original_client.__file__, "--folder", "/tmp/hpe-swarm")

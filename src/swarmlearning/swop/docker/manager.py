@@ -44,17 +44,10 @@ class DockerManager:
 
     async def check(self) -> Sequence[str]:
         """See `ResourceManager`: the engine answers, and has the network and the SL's image."""
-        network, image = self._profile.network, self._settings.sl_image
+        image = self._settings.sl_image
         async with _refusals():
-            await self._site()
-            try:
-                await self._engine.get("networks", network)
-            except EngineError as error:
-                if not error.is_missing:
-                    raise
-                raise ManagerError(
-                    "site", f"network: the container engine has no network {network}: docker network create {network}"
-                ) from error
+            if not (await self._site()).on_host:
+                await self._require_network(self._profile.network)
             if await images.image_id(self._engine, image) is None:
                 raise ManagerError("site", f"the SL's image {image} is not here: docker pull {image}")
         if self._settings.sl_user == self._settings.user:
@@ -178,6 +171,16 @@ class DockerManager:
             selinux = any("selinux" in option for option in offered)
             self._known_site = Site(self._profile, settings.sl_image, settings.user, settings.sl_user, selinux)
         return self._known_site
+
+    async def _require_network(self, network: str) -> None:
+        try:
+            await self._engine.get("networks", network)
+        except EngineError as error:
+            if not error.is_missing:
+                raise
+            raise ManagerError(
+                "site", f"network: the container engine has no network {network}: docker network create {network}"
+            ) from error
 
     async def _create(self, name: str, spec: Mapping[str, Any]) -> None:
         image = spec["Image"]
