@@ -14,6 +14,8 @@ import swarmlearning
 from support.tools import needs
 from swarmlearning.cli.main import COMMANDS, app
 from swarmlearning.node.variables import VARIABLES
+from swarmlearning.swop.docker.specs import GROUP
+from swarmscripts.containers import SHARED_GROUP
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 KUBERNETES = sorted((PACKAGING / "kubernetes").glob("*.yaml"))
@@ -119,3 +121,10 @@ def test_a_unit_starts_a_command_that_exists(unit: Path) -> None:
     if kind in COMMANDS:
         shown = CliRunner().invoke(app, [kind, "--help"], env={"COLUMNS": "200"}).output
         assert set(re.findall(r"--[a-z-]{2,}", words)) <= set(re.findall(r"--[a-z-]{2,}", shown))
+
+
+def test_the_group_of_the_images_is_the_one_that_scripts_and_swops_give() -> None:
+    """Podman gives a volume the owner of the image's folder, even where a SWOP has prepared it."""
+    source = (PACKAGING / "images" / "Dockerfile").read_text()
+    assert re.findall(r"groupadd --gid (\d+) swarm", source) == [SHARED_GROUP] == [str(GROUP)]
+    assert "chmod 3770 /tmp/channel /tmp/hpe-swarm" in source

@@ -187,7 +187,7 @@ def test_run_sl_starts_the_training_beside_it(docker: FakeRuntime, tmp_path: Pat
     pipes = ["SL_REQUEST_CHANNEL=/tmp/channel/request.channel", "SL_RESPONSE_CHANNEL=/tmp/channel/response.channel"]
     assert options_of(node, "env") == [
         *("THIS_NODE_IP=h", "SN_NODE_IP=s", "SN_API_SERVER_PORT=1", "SL_FS_PORT=16000"),
-        *("SWARM_DATA_DIR=/tmp/channel/node", "SL_CHANNEL_DIR=/tmp/channel", "SL_ML_GROUP=10017"),
+        *("SWARM_DATA_DIR=/tmp/channel/node", "SL_CHANNEL_DIR=/tmp/channel", "SL_ML_GROUP=58000"),
         *pipes,
     ]
     assert options_of(node, "volume") == ["/tmp/channel", "/tmp/hpe-swarm"]
@@ -260,7 +260,7 @@ def test_run_swop(install: Callable[[str], FakeRuntime], tmp_path: Path, unix_so
         *("SN_NODE_IP=s", "SWOP_KEEP_CONTAINERS=True"),
     ]
     assert options_of(created, "volume") == [f"{tmp_path}:/platform/swarm/usr", f"{unix_socket}:/var/run/docker.sock"]
-    assert options_of(created, "group-add") == ["10017", "77"]
+    assert options_of(created, "group-add") == ["58000", "77"]
 
 
 @pytest.mark.parametrize(

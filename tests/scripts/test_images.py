@@ -127,7 +127,7 @@ def test_an_image_runs_its_node_as_a_user_without_rights(engine: Podman, kind: s
     shown = engine.run(
         "run", "--rm", "--entrypoint", "sh", image, "-c", "id -u; ls -d $SWARM_DATA_DIR; swarm --version"
     )
-    assert shown.splitlines() == ["10017", "/platform/swarm/SMLNODE", f"swarm {VERSION}"]
+    assert shown.splitlines() == ["58000", "/platform/swarm/SMLNODE", f"swarm {VERSION}"]
 
 
 def test_the_image_for_training_has_the_client_and_nothing_of_a_node(engine: Podman) -> None:

@@ -17,7 +17,7 @@ from swarmscripts.runtime import Runtime
 INFORMATION = "/tmp/container_info_file"
 """What a container knows of itself: three lines, its ID, its image's name, the image's ID."""
 
-SHARED_GROUP = "10017"
+SHARED_GROUP = "58000"
 """The group of the images' folders: all nodes and the training belong to it, whatever users they run as."""
 
 OWN = ("name", "hostname", "volume", "env", "user", "interactive", "tty", "attach")
