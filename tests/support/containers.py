@@ -21,6 +21,7 @@ from swarmlearning.orphans import dying_with_this_process
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 PYTHON: Final = Path(sys.executable).resolve()
+CLEANERS: Final = 20
 PYTHON_IMAGE: Final = "localhost/python:latest"
 BUSYBOX: Final = "localhost/busybox:latest"
 _CONFIGURATION: Final = """
@@ -115,6 +116,10 @@ class Podman:
 
     def remove(self) -> None:
         """Ends all containers, and removes all there is."""
+        for _ in range(CLEANERS):  # each container that ends has a process that cleans up after it, and writes files
+            words = self.command("system", "reset", "--force")
+            if subprocess.run(words, env=self._environment, capture_output=True, timeout=SECONDS).returncode == 0:
+                return
         self.run("system", "reset", "--force")
 
 

@@ -1,8 +1,8 @@
 """The API of Docker's engine, which Podman serves too: requests that can be cancelled, over a Unix socket or TCP.
 
 Nothing blocks the event loop and no thread outlives a request, as it would with a blocking client: a request that is
-cancelled closes its connection, on which an engine ends a pull or a build. Versions are never compared: Podman has its
-own numbers.
+cancelled closes its connection, on which Docker ends a pull or a build, and Podman goes no further than the step that
+runs. Versions are never compared: Podman has its own numbers.
 """
 
 import json
@@ -22,6 +22,7 @@ SOCKETS: Final = ("/var/run/docker.sock", "/run/podman/podman.sock")
 """Where engines listen by default: Docker's, and Podman's of root."""
 SECONDS: Final = 120.0
 """Seconds for a request that does no long work."""
+UPLOAD_SECONDS: Final = 6 * 3600.0
 LONGEST_LINE: Final = 2**20
 """Bytes of a line in which an engine reports progress."""
 
@@ -109,8 +110,8 @@ class Engine:
                 raise
 
     async def upload(self, *path: str, archive: AsyncIterator[bytes], **parameters: Any) -> None:
-        """Sends a tar archive, however long that takes."""
-        async with self._request("PUT", path, parameters, None, data=archive, headers=_TAR):
+        """Sends a tar archive, within `UPLOAD_SECONDS`."""
+        async with self._request("PUT", path, parameters, UPLOAD_SECONDS, data=archive, headers=_TAR):
             pass
 
     @asynccontextmanager
