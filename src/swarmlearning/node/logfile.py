@@ -1,0 +1,201 @@
+"""Logs as files of bounded size, and how they are read by range: `NAME`, and `NAME.1`, the part before it.
+
+A *cursor* says how far a reader is: the file's inode and an offset in it, so it stays right when `NAME` becomes
+`NAME.1`. Where what it points to is gone, reading goes on at the oldest that is left, and says so.
+"""
+
+import asyncio
+import logging.handlers
+import os
+import re
+import stat
+import time
+from contextlib import ExitStack
+from io import TextIOWrapper
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from swarmlearning.node.logs import FORMAT, LineFormatter
+from swarmlearning.node.sealing import MAX_PIECE, Piece, Wanted
+
+FILE: Final = "node.log"
+"""A node's own log, in its data directory."""
+HALF: Final = 8 * 2**20
+"""Bytes of a node's own log, after which a new file begins; two of them are kept."""
+LOOK_SECONDS: Final = 0.25
+"""Other processes write logs, too: while somebody follows one, its size is looked at so often."""
+_STEP: Final = 2**20
+_TIME: Final = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", re.MULTILINE)
+_TIME_BYTES: Final = 23
+
+
+class LogError(Exception):
+    """A log that cannot be read so; the message is for whoever has asked."""
+
+
+class _Handler(logging.handlers.RotatingFileHandler):
+    """For the node's user alone. A full disk costs the lines that do not fit, and nothing else."""
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        return TextIOWrapper(os.fdopen(descriptor, "ab"), encoding=self.encoding, errors=self.errors)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
+        pass
+
+
+def keep_log(directory: Path) -> logging.Handler:
+    """From now on this process's log is kept in its data directory, too, until the handler is closed.
+
+    Raises `OSError` where there cannot be a file.
+    """
+    handler = _Handler(directory / FILE, maxBytes=HALF, backupCount=1, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(LineFormatter(FORMAT))
+    logging.getLogger().addHandler(handler)
+    return handler
+
+
+def end_log(handler: logging.Handler) -> None:
+    """Ends what `keep_log` has begun."""
+    logging.getLogger().removeHandler(handler)
+    handler.close()
+
+
+async def read(path: Path, wanted: Wanted, wait_seconds: float) -> Piece:
+    """The next piece of a log. Waits at most so long for one where `wanted.wait`. Raises `LogError`."""
+    piece = await asyncio.to_thread(read_now, path, wanted)
+    end = asyncio.get_running_loop().time() + wait_seconds
+    while wanted.wait and not piece.data and asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(LOOK_SECONDS)
+        piece = await asyncio.to_thread(read_now, path, Wanted(cursor=piece.cursor))
+    return piece
+
+
+def read_now(path: Path, wanted: Wanted) -> Piece:
+    """The piece of a log that is wanted, as far as it is there. Raises `LogError`."""
+    try:
+        with _Log(path) as log:
+            at = log.located(wanted.cursor) if wanted.cursor else _beginning(log, wanted)
+            data = log.read(at or 0, MAX_PIECE)
+            end = (at or 0) + len(data)
+            return Piece(data, log.cursor(end), more=end < log.size, lost=at is None)
+    except FileNotFoundError:
+        raise LogError("there is no such log here (yet, or any more)") from None
+    except OSError as error:
+        raise LogError(f"the log cannot be read: {error.strerror}") from error
+
+
+class _File(NamedTuple):
+    """An open file with as many bytes as it had when it was opened; `start`: bytes of the log before it."""
+
+    descriptor: int
+    inode: int
+    size: int
+    start: int
+
+
+class _Log:
+    """Both files of a log as one, from the oldest byte on. Use as a context manager. All raise `OSError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = ExitStack()
+        self._files: list[_File] = []
+
+    def __enter__(self) -> Self:
+        newer = self._open(self._path)
+        try:
+            older = self._open(self._path.with_name(f"{self._path.name}.1"))
+        except FileNotFoundError:
+            older = None
+        except BaseException:
+            self._opened.close()
+            raise
+        start = 0
+        for descriptor in (older, newer):
+            if descriptor is None:
+                continue
+            state = os.fstat(descriptor)
+            if not any(file.inode == state.st_ino for file in self._files):  # it may have been renamed between the two
+                self._files.append(_File(descriptor, state.st_ino, state.st_size, start))
+                start += state.st_size
+        self.size = start
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def _open(self, path: Path) -> int:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._opened.callback(os.close, descriptor)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileNotFoundError
+        return descriptor
+
+    def read(self, at: int, most: int) -> bytes:
+        """At most so many bytes from this place on."""
+        found = b""
+        for file in self._files:
+            offset, left = at + len(found) - file.start, most - len(found)
+            if left and 0 <= offset < file.size:
+                found += os.pread(file.descriptor, min(left, file.size - offset), offset)
+        return found
+
+    def cursor(self, at: int) -> str:
+        """What names this place."""
+        file = next(each for each in reversed(self._files) if each.start <= at)
+        return f"{file.inode}:{at - file.start}"
+
+    def located(self, cursor: str) -> int | None:
+        """The place of a cursor; None where that is gone. Raises `LogError` for what is no cursor."""
+        found = re.fullmatch(r"([0-9]{1,20}):([0-9]{1,20})", cursor)
+        if found is None:
+            raise LogError("this is no place in a log")
+        inode, offset = int(found[1]), int(found[2])
+        return next((each.start + offset for each in self._files if each.inode == inode and offset <= each.size), None)
+
+
+def _beginning(log: _Log, wanted: Wanted) -> int:
+    return _at_time(log, wanted.since_ms) if wanted.since_ms is not None else _at_last_lines(log, wanted.lines)
+
+
+def _at_last_lines(log: _Log, lines: int) -> int:
+    """Where the last lines begin; one without an end at the end of the file is a line."""
+    if lines == 0:
+        return log.size
+    at, left = log.size, lines
+    if log.read(log.size - 1, 1) != b"\n":
+        left -= 1
+    while at > 0:
+        step = min(_STEP, at)
+        data, end = log.read(at - step, step), step
+        while (end := data.rfind(b"\n", 0, end)) >= 0:
+            if left == 0:
+                return at - step + end + 1
+            left -= 1
+        at -= step
+    return 0
+
+
+def _at_time(log: _Log, since_ms: int) -> int:
+    """Where the first line of this time or later begins. Raises `LogError` where no line has a time."""
+    seconds, thousandths = divmod(since_ms, 1000)
+    try:
+        since = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(seconds))},{thousandths:03d} ".encode()
+    except (OverflowError, ValueError, OSError):
+        raise LogError("there is no such time") from None
+    at, timed = 0, False
+    while at < log.size:
+        data = log.read(at, _STEP + _TIME_BYTES)
+        for found in _TIME.finditer(data):
+            if (found.start() or at == 0 or log.read(at - 1, 1) == b"\n") and found.start() < _STEP:
+                timed = True
+                if found[0] >= since:
+                    return at + found.start()
+        at += _STEP
+    if log.size and not timed:
+        raise LogError("the lines of this log have no time: ask for its last lines")
+    return log.size
