@@ -92,27 +92,35 @@ class Operations:
         runner: str = DEFAULT_TASKRUNNER,
         policy: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
+        nodes: Sequence[Mapping[str, Any]] = (),
+        sn: str = "",
+        within: Sequence[str] = (),
         **profile: Any,
     ) -> Process:
-        """A SWOP with a pair for each of these SL certificates, which listens to its taskrunner when this returns."""
+        """A SWOP with a pair for each of these SL certificates, which listens to its taskrunner when this returns.
+
+        `nodes`: entries of the pairs' node definitions, in their order; `sn`: the SN that it is given, else the
+        swarm's; `within`: a command that runs another in its place.
+        """
         folder = self.swarm.directory / name
         folder.mkdir(exist_ok=True)
         if not (folder / "profile.yaml").exists():
-            nodes = [{"slnodedef": self._node(index, sl)} for index, sl in enumerate(sls)]
+            given = [*nodes, *({} for _ in sls[len(nodes) :])]
+            definitions = [{**self._node(index, sl), **given[index]} for index, sl in enumerate(sls)]
             locator = {"host": None, "port": None, "service": None}
             content = {
                 "groupname": name.lower(),
                 "taskrunner": runner,
                 "resourcemgr": {"mgrtype": "PROCESS"},
                 "apisrv": {"locator": locator},
-                "nodes": nodes,
+                "nodes": [{"slnodedef": definition} for definition in definitions],
                 **profile,
             }
             (folder / "profile.yaml").write_text(yaml.safe_dump(content))
             self._folders.append(folder)
         if policy is not None:
             (folder / "policy.yaml").write_text(yaml.safe_dump(dict(policy)))
-        host, _, port = self.swarm.address.rpartition(":")
+        host, _, port = (sn or self.swarm.address).rpartition(":")
         options: dict[str, str | Path] = {
             "usr-dir": folder,
             "profile-file-name": "profile.yaml",
@@ -122,7 +130,7 @@ class Operations:
             **({"policy-file": "policy.yaml"} if policy is not None else {}),
             **identity_options(self.swarm.identities[name]),
         }
-        swop = self.swarm.processes.node(name, "swop", options, environment=environment)
+        swop = self.swarm.processes.node(name, "swop", options, environment=environment, within=within)
         mine = swop.ready["uid"]
         self.until(lambda runner: any(peer.uid == mine and peer.state != "lost" for peer in runner.peers), runner)
         return swop

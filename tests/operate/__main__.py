@@ -1,0 +1,29 @@
+"""`python -m operate`: a whole training driven by one SWCI script, and all that may go wrong, each check by name.
+
+Its exit status is 0 if none failed. Further arguments are pytest's.
+"""
+
+import contextlib
+import io
+import sys
+
+import pytest
+
+from operate.report import Report
+from operate.table import ROWS
+
+
+def main() -> int:
+    tests = [test for row in ROWS for test in row.tests]
+    report, log = Report(), io.StringIO()
+    with contextlib.redirect_stdout(log):
+        status = pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:], *tests], plugins=[report])
+    if report.missed:
+        print(log.getvalue())
+    for line in report.lines():
+        print(line)
+    return int(report.missed > 0 or status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Plugin of pytest: a line for each check of the table, and at last how many passed.
+
+A story has several checks, each under a name of its own; every other test is a check by itself.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from operate.table import ROWS
+from security.report import function_of
+from security.table import sentence
+
+HELD, MISSED = "check held", "check missed"
+"""Names of the properties by which a story reports its checks."""
+
+
+class Report:
+    """Collects the checks of all tests. `passed` and `missed`: how many."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, list[tuple[bool, str]]] = {}
+        self._absent: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        test = function_of(report.nodeid)
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self._absent[test] = reason.removeprefix("Skipped: ")
+        elif report.when == "call" or report.failed:
+            named = [(name == HELD, str(value)) for name, value in report.user_properties if name in (HELD, MISSED)]
+            if report.failed and all(held for held, _ in named):
+                named.append((False, sentence(test)))
+            elif not named:
+                named = [(True, sentence(test))]
+            self._checks.setdefault(test, []).extend(one for one in named if one not in self._checks.get(test, ()))
+
+    @property
+    def passed(self) -> int:
+        return sum(held for _, held, _ in self._all())
+
+    @property
+    def missed(self) -> int:
+        """A test that was neither reported nor skipped counts."""
+        return sum(not held for _, held, _ in self._all())
+
+    def lines(self) -> Iterator[str]:
+        """Yields a line for each check, then the summary."""
+        part = ""
+        for row, held, check in self._all():
+            if row != part:
+                yield row
+                part = row
+            yield f"  {'passed' if held else 'FAILED'}  {check}"
+        for test, reason in self._absent.items():
+            yield f"not run: {sentence(test)} ({reason})"
+        yield f"operate: {self.passed} checks passed" + (f", {self.missed} failed" if self.missed else "")
+
+    def _all(self) -> Iterator[tuple[str, bool, str]]:
+        for row in ROWS:
+            for test in row.tests:
+                absent = [] if test in self._absent else [(False, sentence(test))]
+                for held, check in self._checks.get(test) or absent:
+                    yield row.part, held, check

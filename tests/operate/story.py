@@ -1,0 +1,181 @@
+"""One SWCI script drives a whole training: three hosts with an SN and a SWOP each, and four pairs of SL and script.
+
+The fourth pair's script has the original's client, in place of ours. A script's folder is shared content of the task;
+what each pair is to run stands in its private data.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from support.certs import make_workspace
+from support.shells import Shell
+from support.sns import Network
+from support.swarm import Gate, identity_options
+from support.swops import Operations, operations
+from swarmlearning.choices import DEFAULT_CONTRACT as CONTRACT
+from swarmlearning.choices import DEFAULT_TASKRUNNER as RUNNER
+
+Check = Callable[[str], AbstractContextManager[None]]
+"""Names what is checked inside a block."""
+
+SITES: Mapping[int, Sequence[str]] = {1: ["SL-1"], 2: ["SL-2"], 3: ["SL-3", "SL-4"]}
+"""The SLs of each host's SWOP."""
+PAIRS = 4
+ROUNDS = 3
+ORIGINAL = "SL-4"
+PRIVATE, SHARED = "/private", "/scripts"
+"""Where scripts find the data of their pair, and what all have."""
+
+INIT = f"""\
+EXIT ON FAILURE
+wait for ip ADDRESS PORT
+create context test with ip ADDRESS PORT
+switch context test
+cd /platform/swarm/usr/
+create task from build.yaml
+finalize task build
+create task from train.yaml
+finalize task train
+RESET TASKRUNNER {RUNNER}
+"""
+
+
+class Means(NamedTuple):
+    """What differs between resource managers.
+
+    `profile`: entries of every profile; `environments`: those of SWOPs by host; `python`: the command of a pair's
+    Python by its client, `ours` or `original`; `shared`: a folder with `ml.py` and `original_client.py`, in which the
+    scripts' gate is made; `left`: what is left on a host by its number after a reset, which has to be nothing.
+    """
+
+    build_steps: Sequence[str]
+    outcome: str
+    profile: Mapping[str, Any]
+    environments: Mapping[int, Mapping[str, str]]
+    python: Callable[[str], str]
+    shared: Path
+    left: Callable[[int], Sequence[str]]
+
+
+def tell(net: Network, means: Means, check: Check) -> None:
+    """Runs it all."""
+    net.identities |= make_workspace(net.directory / "cert", ["SWOP-1", "SWOP-2", "SWOP-3", "SWCI-1"])
+    with check("three SNs of three hosts found a network with etcd"):
+        net.found(3)
+    gate = Gate(means.shared / "gate")
+    with operations(net) as ops:
+        with check("three SWOPs listen, each through the SN of its host"):
+            for host in SITES:
+                start_swop(ops, net, means, host)
+        usr = write_files(net, means)
+        options = {"usr-dir": usr, "data-dir": net.directory / "swci", **identity_options(net.identities["SWCI-1"])}
+        with Shell(options, net.hosts.command(1)) as shell:
+            build(shell, check)
+            train(shell, net, gate, check)
+            with check("the scripts of all four pairs have ended with the same model"):
+                digests = [line for host in SITES for line in digest_lines(net, host)]
+                assert (len(digests), len(set(digests))) == (PAIRS, 1), digests
+            reset(shell, ops, means, check)
+    gate.close()
+
+
+def build(shell: Shell, check: Check) -> None:
+    with check("the script makes contexts and tasks, and LIST NODES shows three SNs and three SWOPs"):
+        nodes = shell.does("LIST NODES")
+        assert [len(re.findall(rf"(?m)^    {kind} ", nodes)) for kind in ("SENTINEL", "SN", "SWOP")] == [1, 2, 3], nodes
+    with check("the build task is carried out by all three SWOPs"):
+        shell.does(f"ASSIGN TASK build TO {RUNNER} WITH 3 PEERS")
+        assert "TASK_STATE : COMPLETE" in shell.does(f"WAIT FOR TASKRUNNER {RUNNER}")
+        assert "COMPLETED PEERS : 3" in shell.does(f"GET TASKRUNNER STATUS {RUNNER}")
+    shell.does(f"RESET TASKRUNNER {RUNNER}")
+
+
+def train(shell: Shell, net: Network, gate: Gate, check: Check) -> None:
+    with check("the run task starts four pairs, which train together"):
+        shell.does(f"ASSIGN TASK train TO {RUNNER} WITH {PAIRS} PEERS")
+        net.until_training(2, lambda training: training.rounds >= ROUNDS - 1)
+    with check("PERFDATA shows four pairs while they train"):
+        rows = shell.does(f"PERFDATA {CONTRACT}").splitlines()[1:]
+        assert len(rows) == PAIRS, rows
+        assert "ACTIVE PEERS : 4" in shell.does(f"GET TASKRUNNER STATUS {RUNNER}")
+        assert len(re.findall(r"(?m)^    SL ", shell.does("LIST NODES"))) == PAIRS
+    with check("the run task is complete once all scripts have ended, that with the original's client too"):
+        shell.begin(f"WAIT FOR TASKRUNNER {RUNNER}")
+        gate.let(PAIRS)
+        assert "TASK_STATE : COMPLETE" in shell.finish()
+        states = [shell.does(f"GET TASKRUNNER PEER STATUS {RUNNER} {index}") for index in range(len(SITES))]
+        assert "".join(states).count("STATUS : COMPLETE , ") == PAIRS, states
+    with check("the contract is completed, by all four pairs"):
+        assert "CONTRACT STATE : COMPLETED" in shell.does(f"GET CONTRACT STATUS {CONTRACT}")
+        assert len(net.until(lambda training: training.over).members) == PAIRS
+
+
+def reset(shell: Shell, ops: Operations, means: Means, check: Check) -> None:
+    with check("resets leave the taskrunner idle, the contract empty, and nothing of the pairs on any host"):
+        shell.does(f"RESET TASKRUNNER {RUNNER}")
+        shell.does(f"RESET CONTRACT {CONTRACT}")
+        assert "CONTRACT STATE : UNINITIALIZED" in shell.does(f"GET CONTRACT STATUS {CONTRACT}")
+        assert "TASK_STATE : IDLE" in shell.does(f"GET TASKRUNNER STATUS {RUNNER}")
+        ops.until(lambda runner: all(peer.state == "listening" for peer in runner.peers))
+        assert {host: list(means.left(host)) for host in SITES} == {host: [] for host in SITES}
+    with check("the script ends with exit status 0"):
+        assert shell.leave() == 0
+
+
+def digest_lines(net: Network, host: int) -> list[str]:
+    """What a host's scripts have printed of their last models."""
+    logs = (net.directory / f"SWOP-{host}" / "data").rglob("*-ml.log")
+    return [line for log in logs for line in log.read_text().splitlines() if line.startswith("DIGEST ")]
+
+
+def start_swop(ops: Operations, net: Network, means: Means, host: int) -> None:
+    """The SWOP of a host, whose pairs have private data."""
+    nodes = []
+    for sl in SITES[host]:
+        private = net.directory / f"private-{sl}"
+        private.mkdir()
+        client = "original" if sl == ORIGINAL else "ours"
+        script = "original_client.py --folder /tmp/hpe-swarm" if sl == ORIGINAL else "ml.py"
+        (private / "run").write_text(f'exec {means.python(client)} {SHARED}/{script} --index {sl[-1]} "$@"\n')
+        nodes.append(
+            {"privatedata": {"src": str(private), "mType": "BIND"}, "slhostip": net.hosts.address(host)},
+        )
+    ops.start(
+        f"SWOP-{host}",
+        SITES[host],
+        nodes=nodes,
+        sn=net.api(host),
+        within=net.hosts.command(host),
+        environment=means.environments.get(host),
+        **means.profile,
+    )
+
+
+def write_files(net: Network, means: Means) -> Path:
+    """The operator's user directory: a script and two tasks."""
+    folder = net.directory / "usr"
+    folder.mkdir()
+    options = f"--rounds {ROUNDS} --min-peers {PAIRS} --hold-at {ROUNDS - 1} --gate {SHARED}/gate"
+    build = {"BuildContext": None, "BuildType": "INLINE", "BuildSteps": list(means.build_steps)}
+    run = {
+        "Command": f"{PRIVATE}/run {options}",
+        "Entrypoint": "/bin/sh",
+        "WorkingDir": "/tmp",
+        "Envvars": None,
+        "PrivateContent": PRIVATE,
+        "SharedContent": [{"Src": str(means.shared), "Tgt": SHARED, "MType": "BIND"}],
+    }
+    tasks = {
+        "build": {"TaskType": "MAKE_USER_CONTAINER", "Prereq": "ROOTTASK", "Outcome": means.outcome, "Body": build},
+        "train": {"TaskType": "RUN_SWARM", "Prereq": "build", "Outcome": "train", "Body": run},
+    }
+    for name, task in tasks.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({"Name": name, "Author": "test", **task}))
+    host, _, port = net.api(1).rpartition(":")
+    (folder / "swci-init").write_text(INIT.replace("ADDRESS", host).replace("PORT", port))
+    return folder

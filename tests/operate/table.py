@@ -1,0 +1,36 @@
+"""The tests that `make e2e-operate` runs, by what they show."""
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One part; `tests` are IDs of tests, without parameters."""
+
+    part: str
+    tests: tuple[str, ...]
+
+
+def _in(file: str, *tests: str) -> tuple[str, ...]:
+    return tuple(f"tests/{file}.py::test_{test}" for test in tests)
+
+
+ROWS = (
+    Row(
+        "One SWCI script, three hosts, by PROCESS",
+        _in("operate/far_processes", "one_script_drives_a_whole_training_of_three_hosts_by_processes"),
+    ),
+    Row(
+        "What may go wrong, by PROCESS",
+        _in(
+            "system/test_swop",
+            "a_script_that_ends_early_has_failed_at_once",
+            "a_script_that_hangs_is_reported_with_its_stacks_then_ended",
+            "a_swop_that_is_killed_goes_on_where_it_was",
+            "a_swop_that_is_stopped_leaves_its_pairs_running",
+            "a_target_tries_a_failed_part_once_more",
+            "a_reset_ends_what_runs",
+            "a_task_that_the_policy_does_not_allow_waits_for_the_sites_approval",
+            "the_sentinel_is_killed_while_a_task_runs",
+        ),
+    ),
+)
