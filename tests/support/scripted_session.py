@@ -75,8 +75,8 @@ class LedgerOperator:
 class LedgerSession(Session):
     """A session for which every address is that of an SN of this ledger."""
 
-    def __init__(self, operator: LedgerOperator, folder: Path) -> None:
-        super().__init__(SessionSettings(cast(Identity, None), folder, folder))
+    def __init__(self, operator: LedgerOperator, folder: Path, *, web: bool = False) -> None:
+        super().__init__(SessionSettings(cast(Identity, None), folder, folder, web=web))
         self._operator = operator
 
     async def probe(self, address: str) -> dict[str, Any]:

@@ -117,7 +117,7 @@ async def test_files_stay_in_the_user_directory_where_that_is_demanded(
     assert given.user_directory
     (given.user_directory / "taskdefs").mkdir()
     (given.user_directory / "way-out").symlink_to(tmp_path)
-    confined = Session(SessionSettings(given.identity, given.home, given.user_directory, confined=True))
+    confined = Session(SessionSettings(given.identity, given.home, given.user_directory, web=True))
     shown = await transcript(confined, "cd taskdefs\ncd ..\ncd ..\nls way-out\ncd /\nls /etc/passwd\npwd\n")
     assert shown.count("lies outside the user directory") == 4
     assert shown.endswith(f"    {given.user_directory.resolve()}\n")

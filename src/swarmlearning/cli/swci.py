@@ -6,24 +6,30 @@ that are wrong; with 130 by Ctrl-C in a script.
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import typer
 
 from swarmlearning.cli.command import command
 from swarmlearning.cli.options import Credentials, DataDir, NetworkId, data_directory
+from swarmlearning.cli.running import run_node
 from swarmlearning.files import make_private
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.logs import banner
+from swarmlearning.node.logs import banner, start_logging
 from swarmlearning.node.settings import SwciEnvironment
 from swarmlearning.swci.session import Session, SessionSettings
 from swarmlearning.swci.shell import Screen, interact, run_script
 
 LARGEST_SCRIPT = 1 << 20
 INTERRUPTED = 130
+DEFAULT_SCRIPT = "swci-init"
+
+Mode: TypeAlias = Literal["CLI", "WEB"]
+After: TypeAlias = Callable[[Session, Screen], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,35 +42,40 @@ class SwciOptions:
     init_script_name: Annotated[
         str, typer.Option(help="Script in that folder that runs first; by default SWCI_STARTUP_SCRIPT, or swci-init.")
     ] = ""
+    bind_ip: Annotated[str, typer.Option(help="Address that the mode WEB listens on; by default all.")] = "0.0.0.0"
     network_id: NetworkId = ""
     data_dir: DataDir = None
     credentials: Credentials
 
-    def script(self, environment: SwciEnvironment, folder: Path | None) -> list[str]:
-        """The lines of the script that runs first; none without one. Raises `NodeError`."""
+    def mode(self, environment: SwciEnvironment, folder: Path | None) -> Mode:
+        """The mode. Raises `NodeError` for one that there is not, or that lacks its user directory."""
+        modes: tuple[Mode, ...] = get_args(Mode)
+        mode = next((each for each in modes if each == environment.swci_mode.upper()), None)
+        if mode is None:
+            raise NodeError(f"SWCI_MODE={environment.swci_mode}: there are the modes {' and '.join(modes)}")
+        if mode == "WEB" and folder is None:
+            raise NodeError("SWCI_MODE=WEB: clients upload files to the user directory: give --usr-dir")
+        return mode
+
+    def script_path(self, environment: SwciEnvironment, folder: Path | None) -> Path | None:
+        """Where the script that runs first lies or would lie; None without a user directory. Raises `NodeError`."""
         named = self.init_script_name or environment.swci_startup_script
-        if folder is None:
-            if named:
-                raise NodeError(f"--init-script-name: {named}: a script lies in the user directory: give --usr-dir")
-            return []
-        path = folder / (named or "swci-init")
-        if not named and not path.exists():
-            return []
-        return _lines(path)
+        if folder is None and named:
+            raise NodeError(f"--init-script-name: {named}: a script lies in the user directory: give --usr-dir")
+        return folder / (named or DEFAULT_SCRIPT) if folder is not None else None
 
 
 @command("swarm swci")
 def swci(options: SwciOptions) -> None:
     """Run the command interface: first the script, then what is typed. HELP lists the commands."""
     environment = SwciEnvironment()
-    if environment.swci_mode.upper() != "CLI":
-        raise NodeError(f"SWCI_MODE={environment.swci_mode}: this version has the mode CLI only")
     folder = options.usr_dir or environment.usr_dir
     if folder is not None and not folder.is_dir():
         raise NodeError(f"--usr-dir: {folder}: bad path")
-    script = options.script(environment, folder)
+    mode = options.mode(environment, folder)
+    path = options.script_path(environment, folder)
+    script = _lines(path) if path is not None and (path.name != DEFAULT_SCRIPT or path.exists()) else []
     home = data_directory(options.data_dir, "swci")
-    history = _history(home)
     settings = SessionSettings(
         identity=options.credentials.identity(),
         home=home,
@@ -72,23 +83,37 @@ def swci(options: SwciOptions) -> None:
         network_id=options.network_id,
         run_task_minutes=environment.run_task_minutes,
         other_task_minutes=environment.other_task_minutes,
+        web=mode == "WEB",
     )
-    try:
-        failed = asyncio.run(_run(settings, script, history))
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+    print(banner("SWCI"), flush=True)
+    if mode == "WEB":
+        start_logging("WARNING")
+        after = partial(_serve, script=path, bind=options.bind_ip, port=environment.swci_web_port)
+        failed = run_node(_run(settings, script, after))
+    else:
+        history = _history(home)
+        try:
+            failed = asyncio.run(_run(settings, script, partial(interact, history=history)))
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(1 if failed else 0)
 
 
-async def _run(settings: SessionSettings, script: Sequence[str], history: Path) -> bool:
-    """Runs the script, then the shell; True where a failure has ended the session."""
+async def _serve(session: Session, _screen: Screen, script: Path | None, bind: str, port: int) -> None:
+    """Serves the web mode; its modules are imported for it alone."""
+    from swarmlearning.swci.web.serving import serve
+
+    await serve(session, script, bind, port)
+
+
+async def _run(settings: SessionSettings, script: Sequence[str], after: After) -> bool:
+    """Runs the script, then what comes `after` it; True where a failure has ended the session."""
     session = Session(settings)
     screen = Screen(session, sys.stdout, notes=sys.stdout.isatty())
-    print(banner("SWCI"), flush=True)
     try:
         await run_script(session, screen, script)
         if not session.ended:
-            await interact(session, screen, history)
+            await after(session, screen)
     finally:
         await session.close()
     return session.failed

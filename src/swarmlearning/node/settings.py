@@ -62,7 +62,8 @@ class SwciEnvironment(Environment):
 
     USR_DIR                           folder with scripts and task files; --usr-dir overrides it
     SWCI_STARTUP_SCRIPT               script in that folder that runs first (without: swci-init, where there is one)
-    SWCI_MODE                         CLI
+    SWCI_MODE                         CLI, or WEB: the script, then commands over HTTPS
+    SWCI_WEB_PORT                     port of the mode WEB
     SWCI_RUN_TASK_MAX_WAIT_TIME       minutes that WAIT FOR TASKRUNNER waits for a RUN_SWARM
     SWCI_GENERIC_TASK_MAX_WAIT_TIME   the same for other types of tasks
     SWCI_TASK_MAX_WAIT_TIME           the same for both, where these are not set (releases before 2.3)
@@ -71,6 +72,7 @@ class SwciEnvironment(Environment):
     usr_dir: Path | None = None
     swci_startup_script: str = ""
     swci_mode: str = "CLI"
+    swci_web_port: int = Field(default=30306, ge=0, lt=65536)
     swci_run_task_max_wait_time: int | None = Field(default=None, ge=1, lt=10**6)
     swci_generic_task_max_wait_time: int | None = Field(default=None, ge=1, lt=10**6)
     swci_task_max_wait_time: int = Field(default=120, ge=1, lt=10**6)

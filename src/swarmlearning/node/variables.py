@@ -48,7 +48,7 @@ VARIABLES = (
     Variable("SWCI_TASK_MAX_WAIT_TIME", ("swci",)),
     Variable("SWCI_MODE", ("swci",)),
     Variable("SWCI_STARTUP_SCRIPT", ("swci",)),
-    Variable("SWCI_WEB_PORT", ("swci",), "there is no mode WEB yet"),
+    Variable("SWCI_WEB_PORT", ("swci",)),
     Variable("SWOP_PROFILE", ("swop",)),
     Variable("SWOP_KEEP_CONTAINERS", ("swop",)),
     Variable("SWARM_ID_CACERT", NODES),

@@ -77,6 +77,7 @@ class Folders:
         """A line for each entry of a directory, or for the file of this name. Raises `FolderError`."""
         found = self.path(named)
         try:
+            found.lstat()  # raises where there is nothing
             entries = sorted(found.iterdir()) if found.is_dir() else [found]
             shown = [each for each in entries if hidden or not each.name.startswith(".")][:MOST_LISTED]
             return [_long(each) if long else each.name for each in shown]

@@ -48,7 +48,8 @@ class SessionSettings:
     `home`: the operator's folder of UIDs; `user_directory`: where scripts and task files lie. `network_id`: of the only
     network that contexts may be for, empty: of any. `run_task_minutes`, `other_task_minutes`: how long WAIT FOR
     TASKRUNNER waits for a RUN_SWARM, and for other types (WAIT FOR PROPOSAL too). `retry_seconds`: between attempts of
-    WAIT FOR IP; `mark_seconds`: between signs of progress. `confined`: `cd` and files stay in the user directory.
+    WAIT FOR IP; `mark_seconds`: between signs of progress. `web`: for clients of the web mode: `cd` and files stay in
+    the user directory, and LIST NODES prints fields separated by commas.
     """
 
     identity: Identity
@@ -59,7 +60,7 @@ class SessionSettings:
     other_task_minutes: int = 120
     retry_seconds: float = 5.0
     mark_seconds: float = 10.0
-    confined: bool = False
+    web: bool = False
 
 
 class Session:
@@ -69,7 +70,7 @@ class Session:
     def __init__(self, settings: SessionSettings) -> None:
         self.settings = settings
         self.contexts = Contexts()
-        self.folders = Folders(settings.user_directory, confined=settings.confined)
+        self.folders = Folders(settings.user_directory, confined=settings.web)
         self.number = 0
         self.exit_on_failure = False
         self.ended = False

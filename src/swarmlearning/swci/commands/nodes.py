@@ -31,6 +31,8 @@ async def list_all(session: Session) -> list[Line]:
         (each.type, each.host, str(each.port or ""), each.name, each.uid, each.parent, clock(each.last_alive_ms))
         for each in found
     ]
+    if session.settings.web:
+        return [line(",".join(each.replace(",", r"\x2c") for each in row)) for row in (HEADS, *rows)]
     return [*table(HEADS, rows), *([line(TWO_SNS, "note")] if fragile else [])]
 
 
