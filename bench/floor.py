@@ -93,7 +93,7 @@ def _serving(identity: Identity, size: int) -> Iterator[int]:
 @contextlib.contextmanager
 def _taking(identity: Identity, port: int, way: str) -> Iterator[Stream]:
     plain, context = _tuned(socket.create_connection((HOST, port))), client_context(identity)
-    secured = context.wrap_socket(plain) if way == "sockets" else TlsStream(plain, context, SECONDS)
+    secured = context.wrap_socket(plain) if way == "sockets" else TlsStream(plain, context, HOST, SECONDS)
     with contextlib.closing(secured) as stream:
         yield stream
 

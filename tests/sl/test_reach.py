@@ -37,6 +37,22 @@ async def test_a_node_knows_itself_at_its_announced_address(identities: Identiti
     assert fault == "is not a known host name"
 
 
+async def test_a_file_server_is_asked_for_by_the_name_in_its_address(identities: Identities, tmp_path: Path) -> None:
+    """A reverse proxy passes connections on by it."""
+    asked: list[str | None] = []
+    context = server_context(identities["SL-1"])
+    context.sni_callback = lambda _connection, name, _context: asked.append(name)
+    app = file_app(TensorStore(tmp_path / "store"), lambda thumbprint, digest: False)
+    server = Server(app, context, "127.0.0.1", 0)
+    await server.start()
+    own = identities["SL-1"]
+    for host in ("localhost", "127.0.0.1"):
+        address = f"{host}:{server.port}"
+        assert await asyncio.to_thread(fault_of_own_address, address, client_context(own), der(own)) == ""
+    await server.stop()
+    assert asked == ["localhost", None]
+
+
 def test_a_loopback_address_is_a_fault_where_the_sn_is_on_another_machine() -> None:
     fault = fault_of_loopback("127.0.0.1:30305", "10.0.0.1:30304")
     assert fault == "on every other machine that is the machine itself, and the SN at 10.0.0.1:30304 is on another one"

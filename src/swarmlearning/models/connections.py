@@ -27,7 +27,7 @@ class Connection(http.client.HTTPConnection):
         that none can be.
         """
         super().__init__(*source)
-        self.stream = TlsStream(_connect(source, seconds, refuse), context, seconds)
+        self.stream = TlsStream(_connect(source, seconds, refuse), context, source[0], seconds)
         self.sock = self.stream
 
 

@@ -32,14 +32,18 @@ class TooManyBytes(OSError):
 class TlsStream:
     """Belongs to one thread, but for `shutdown`. Everything raises OSError, of which TLS failures are a kind."""
 
-    def __init__(self, plain: socket.socket, context: ssl.SSLContext, seconds: float) -> None:
-        """Shakes hands, within `seconds`, over a connected socket, which belongs to the stream from now on."""
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext, host: str, seconds: float) -> None:
+        """Shakes hands, within `seconds`, over a connected socket, which belongs to the stream from now on.
+
+        A `host` that is a name is stated (SNI): a reverse proxy passes connections on by it. Raises ValueError for a
+        name that none can be.
+        """
         self._left = 0
         self._deadline = 0.0
         self._scraps = 0
         self._plain = plain
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._piece = memoryview(bytearray(_PIECE))
         self._readers = 0
         self._closed = False
