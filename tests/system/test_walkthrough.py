@@ -1,20 +1,14 @@
 """The README's walk-throughs, followed literally: their commands, in their order, at their terminals."""
 
-import os
 import re
-import select
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from support.swops import end_pairs
+from support.terminal import Terminal, beside
 from support.tools import needs
 from swarmlearning.node.datadir import DataDirectory
 
@@ -25,71 +19,15 @@ STEPS = re.findall(r"^(north|south)\$ (.+)$", SECTION, re.MULTILINE)
 [TRAIN] = re.findall(r"^```python\n(.+?)^```$", SECTION, re.MULTILINE | re.DOTALL)
 OPERATE = README.partition("\n## Operate a swarm in ten minutes\n")[2].partition("\n## ")[0]
 OPERATE_STEPS = re.findall(r"^site\$ (.+)$", OPERATE, re.MULTILINE)
-READY = r"Network swarm \(\w+\), height \d+\n|Waiting for the ML process|NODE UID :"
-"""What nodes print once they work."""
-SECONDS = 300.0
-
-
-class Answer(NamedTuple):
-    """What a command has printed, and its exit status (0 for one that goes on in the background)."""
-
-    status: int
-    output: str
-
-
-class Terminal:
-    """An interactive shell in a folder of its own, and in the network namespace of the process `beside`, if any."""
-
-    def __init__(self, folder: Path, home: Path, beside: int | None) -> None:
-        folder.mkdir()
-        enter = ["unshare", "--net"] if beside is None else ["nsenter", "--net", "--target", str(beside)]
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SWARM_", "SL_", "SN_"))}
-        self._shell = subprocess.Popen(
-            [*enter, "bash", "--norc"],
-            cwd=folder,
-            env={**kept, "PATH": path, "HOME": str(home), "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-        )
-        self.pid = self._shell.pid
-
-    def type(self, line: str) -> Answer:
-        """Types a command and waits for its end; for one in the background, until a node has joined the network."""
-        if line.endswith("&"):
-            return Answer(0, self._until(line, READY))
-        output = self._until(f"{line}\necho DONE=$?", r"DONE=\d+\n")
-        return Answer(int(output.rpartition("DONE=")[2]), output)
-
-    def close(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, 15)
-        self._shell.communicate(timeout=SECONDS)
-
-    def _until(self, line: str, pattern: str) -> str:
-        assert self._shell.stdin
-        assert self._shell.stdout
-        self._shell.stdin.write(f"{line}\n".encode())
-        self._shell.stdin.flush()
-        deadline, output = time.monotonic() + SECONDS, b""
-        while not re.search(pattern, output.decode(errors="replace")):
-            left = max(0.0, deadline - time.monotonic())
-            assert select.select([self._shell.stdout], [], [], left)[0], f"{line}\n{output.decode(errors='replace')}"
-            part = os.read(self._shell.stdout.fileno(), 65536)
-            assert part, f"the shell has ended\n{output.decode(errors='replace')}"
-            output += part
-        return output.decode(errors="replace")
 
 
 @pytest.fixture
 def terminals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
     home = tmp_path / "home"
     home.mkdir()
-    north = Terminal(tmp_path / "north", home, None)
+    north = Terminal(tmp_path / "north", home)
     assert north.type("ip link set lo up").status == 0
-    south = Terminal(tmp_path / "south", home, north.pid)
+    south = Terminal(tmp_path / "south", home, beside(north.pid))
     for name in ("north", "south"):
         (tmp_path / name / "train.py").write_text(TRAIN)
     try:
@@ -131,7 +69,7 @@ def site(tmp_path: Path) -> Iterator[Terminal]:
     """A terminal in a folder that has the example, as a clone would."""
     home, folder = tmp_path / "home", tmp_path / "site"
     home.mkdir()
-    terminal = Terminal(folder, home, None)
+    terminal = Terminal(folder, home)
     shutil.copytree(ROOT / "examples" / "fashion_mnist", folder / "examples" / "fashion_mnist")
     try:
         assert terminal.type("ip link set lo up").status == 0
