@@ -1,8 +1,11 @@
 """Files that are replaced as a whole: whoever reads one finds the content before or after, never half of it."""
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 
 def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -27,6 +30,18 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Opens a plain file for reading, where others may have put a link, a pipe or a device that never ends.
+
+    Raises `OSError`.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    return file
 
 
 def make_private(folder: Path) -> None:

@@ -7,7 +7,6 @@ nothing is decompressed. A download that breaks off is resumed. The file appears
 import asyncio
 import hashlib
 import os
-import stat
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 
 from swarmlearning.backoff import Backoff
+from swarmlearning.files import open_plain
 from swarmlearning.swop.managing import ManagerError
 
 CHUNK: Final = 1024 * 1024
@@ -169,12 +169,10 @@ def _copy(url: str, file: BinaryIO, roots: Collection[Path], size: int) -> None:
     if not any(source.is_relative_to(root.resolve()) for root in roots):
         raise ManagerError("download", f"{url}: {source} is below none of the folders that the site policy allows")
     try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = open_plain(source)
     except OSError as error:
         raise ManagerError("download", f"{url}: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ManagerError("download", f"{url}: not a plain file")
+    with opened:
         while chunk := opened.read(CHUNK):
             if file.tell() + len(chunk) > size:
                 raise ManagerError("download", f"{url}: larger than the {size} bytes that are left for it")

@@ -3,18 +3,15 @@
 Standard library only. The description of a part comes from the manager, as a JSON file that only it can write.
 """
 
-import ctypes
 import os
 import resource
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarmlearning.swop.process.switching import bind, switch
 from swarmlearning.swop.process.view import Mount, ViewError, enter
-
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -74,9 +71,8 @@ def become(part: Part, warden: int) -> None:
         if part.processes is not None:
             resource.setrlimit(resource.RLIMIT_NPROC, (part.processes, part.processes))
         if part.account is not None:
-            _switch(part.account)
-        _control(_PR_SET_NO_NEW_PRIVS, 1)
-        _control(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after the switch, which resets it
+            switch(part.account.uid, part.account.gid, part.account.groups)
+        bind()
         if os.getppid() != warden:
             raise CannotStart("its warden has ended meanwhile")
         os.umask(part.umask)
@@ -101,14 +97,3 @@ def _execute(part: Part) -> None:
         os.execvpe(part.command[0], list(part.command), dict(part.environment))
     except OSError as error:
         raise CannotStart(f"command {part.command[0]!r}{user}: {error.strerror}") from error
-
-
-def _switch(account: Account) -> None:
-    os.setgroups(account.groups)
-    os.setresgid(account.gid, account.gid, account.gid)
-    os.setresuid(account.uid, account.uid, account.uid)
-
-
-def _control(option: int, value: int) -> None:
-    if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

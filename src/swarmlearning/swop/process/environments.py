@@ -2,6 +2,9 @@
 
 Each is based on the SWOP's own environment: what that has, among it this release's client, need not be downloaded, and
 is not copied. It is complete when its name is kept (`outcomes.py`); what an interrupted build has left is made anew.
+
+In an environment's folder lie `venv`, which packages may change as they like while they are installed, and beside it,
+where they cannot write, what is noted about it.
 """
 
 import asyncio
@@ -21,8 +24,10 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from swarmlearning import __version__
+from swarmlearning.files import open_plain, replace_file
 from swarmlearning.supervise import keeper
 from swarmlearning.swop.managing import ManagerError
+from swarmlearning.swop.process import switching
 from swarmlearning.swop.process.entering import Account
 from swarmlearning.swop.process.places import open_to_readers, remove
 from swarmlearning.swop.process.steps import Install, Recipe, requirement
@@ -31,11 +36,12 @@ BUILD_SECONDS: Final = 2 * 3600.0
 LOG_BYTES: Final = 16 * 2**20
 _FILE_BYTES: Final = 2**20
 _COMPLETE: Final = "complete"
+_VENV: Final = "venv"
 _BASE: Final = "the_environment_of_the_swop.pth"
 
 
 class Environment(NamedTuple):
-    """An environment, and the variables that its recipe sets."""
+    """A virtual environment, and the variables that its recipe sets."""
 
     folder: Path
     variables: Mapping[str, str]
@@ -55,7 +61,7 @@ class Build(NamedTuple):
     @property
     def name(self) -> str:
         """The name of the environment's folder: equal for equal results."""
-        files = [_digest(self.copied(copy.target)) for copy in self.recipe.copies]
+        files = [self._digest(self.copied(copy.target)) for copy in self.recipe.copies]
         based = [__version__, sys.version, sys.prefix]
         return hashlib.sha256(json.dumps([asdict(self.recipe), files, based]).encode()).hexdigest()[:32]
 
@@ -71,6 +77,21 @@ class Build(NamedTuple):
                     return path
         raise ManagerError("build", f"{target}: no line before has copied a file to there from the build context")
 
+    def _digest(self, path: Path) -> list[str]:
+        """What is in a file, or in all files of a folder, as far as they are plain ones of the context."""
+        assert self.context is not None
+        context, found = self.context.resolve(), []
+        for file in [path] if path.is_file() else sorted(path.rglob("*")):
+            real = file.resolve()
+            if real.is_file() and real.is_relative_to(context):
+                found.append(f"{file.relative_to(path)} {_digest(real)}")
+        return found
+
+
+def environment_in(folder: Path, variables: Mapping[str, str]) -> Environment:
+    """The environment that was made in this folder."""
+    return Environment(folder / _VENV, variables)
+
 
 async def make(build: Build, folder: Path, log: Path, variables: Mapping[str, str]) -> str:
     """Makes the environment in `folder`, unless it is there; returns the digest of all that it has brought in.
@@ -83,6 +104,7 @@ async def make(build: Build, folder: Path, log: Path, variables: Mapping[str, st
             await asyncio.to_thread(_create, folder, log, build)
             for number, install in enumerate(build.recipe.installs, 1):
                 await _install(build, install, folder, number, log, variables)
+            await _compile(build, folder, log)
             await asyncio.to_thread(_finish, folder)
         return (folder / _COMPLETE).read_text()
     except OSError as error:
@@ -92,21 +114,53 @@ async def make(build: Build, folder: Path, log: Path, variables: Mapping[str, st
 def _create(folder: Path, log: Path, build: Build) -> None:
     remove(folder)
     log.write_text("".join(f"{note}\n" for note in build.recipe.notes))
-    venv.EnvBuilder(symlinks=True).create(folder)
+    made = folder / _VENV
+    venv.EnvBuilder(symlinks=True).create(made)
+    folder.chmod(0o755)
     lines = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages() if Path(path).is_dir()]
-    (_packages(folder) / _BASE).write_text("\n".join(lines) + "\n")
-    _give(folder, build.account)
+    (_packages(made) / _BASE).write_text("\n".join(lines) + "\n")
+    _give(made, build.account)
+
+
+async def _compile(build: Build, folder: Path, log: Path) -> None:
+    """Compiles what was installed, to the same bytes each time; what cannot be compiled is left as it is."""
+    compiler = [sys.executable, "-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "checked-hash"]
+    if build.recipe.installs:
+        await _logged([*compiler, str(_packages(folder / _VENV))], folder, build.account, log, {})
 
 
 def _finish(folder: Path) -> None:
-    """Notes that it is complete. From now on it is this process's, whoever has made it: scripts only use it."""
+    """Notes that it is complete. From now on it is this process's, whoever has made it: scripts only use it.
+
+    Nothing that has made it runs any more, so nothing changes while it is looked at.
+    """
     if os.geteuid() == 0:
-        _give(folder, Account(0, os.getegid(), ()))
-    brought = hashlib.sha256()
-    for record in sorted(_packages(folder).glob("*.dist-info/RECORD")):
-        brought.update(record.parent.name.encode() + b"\0" + record.read_bytes())
+        _give(folder / _VENV, Account(0, os.getegid(), ()))
+    brought_in = _brought_in(folder / _VENV)
     open_to_readers(folder)
-    (folder / _COMPLETE).write_text(f"sha256:{brought.hexdigest()}")
+    replace_file(folder / _COMPLETE, f"sha256:{brought_in}".encode())
+
+
+def _brought_in(folder: Path) -> str:
+    """The digest of all that is in a folder. pip's own records are not relied on: they state what a package claims.
+
+    Raises `ManagerError` for what is neither a file, a folder nor a link, and `OSError`.
+    """
+    digest = hashlib.sha256()
+    for path, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted((*files, *folders)):
+            one = Path(path) / name
+            if one.is_symlink():
+                content = f"-> {one.readlink()}"
+            elif one.is_dir():
+                content = "folder"
+            elif one.is_file():
+                content = _digest(one)
+            else:
+                raise ManagerError("build", f"{one}: packages may bring in files, folders and links alone")
+            digest.update(json.dumps([str(one.relative_to(folder)), content]).encode())
+    return digest.hexdigest()
 
 
 async def _install(
@@ -128,10 +182,11 @@ async def _install(
             file.write_text("\n".join(content) + "\n")
             file.chmod(0o644)
             arguments += [option, str(file)]
-    python = folder / "bin" / "python"
+    python = folder / _VENV / "bin" / "python"
     pip = [sys.executable, "-P", "-m", "pip", "--python", str(python), "--no-input", "--disable-pip-version-check"]
     status = await _logged(
-        [*pip, "install", *arguments], folder, build.account, log, _pip_environment(folder, build.account, variables)
+        *([*pip, "install", *arguments], folder, build.account, log),
+        _pip_environment(folder / _VENV, build.account, variables),
     )
     if status:
         raise ManagerError("build", f"pip has failed with exit code {status}: see {log}")
@@ -140,8 +195,11 @@ async def _install(
 async def _logged(
     command: list[str], folder: Path, account: Account | None, log: Path, environment: Mapping[str, str]
 ) -> int:
-    """Runs the command with its output in the log; its exit code. It ends with this process."""
-    switch = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
+    """Runs the command with its output in the log; its exit code. All that it starts ends with it, and it with this
+    process: the keeper, which sees to that, runs as this process's user, so the command cannot end it."""
+    if account is not None:
+        user = [str(account.uid), str(account.gid)]
+        command = [sys.executable, "-I", "-S", switching.__file__, *user, *command]
     here, there = socket.socketpair()
     with here, log.open("ab", buffering=0) as file:
         with there:
@@ -154,7 +212,6 @@ async def _logged(
                 cwd=folder,
                 pass_fds=[there.fileno()],
                 start_new_session=True,
-                **switch,  # type: ignore[arg-type]
             )
         assert process.stdout is not None
         left = LOG_BYTES
@@ -177,6 +234,7 @@ async def _logged(
 def _pip_environment(folder: Path, account: Account | None, variables: Mapping[str, str]) -> dict[str, str]:
     """What pip needs of these variables: its own settings, and the way to the network."""
     found = {name: value for name, value in variables.items() if name.startswith("PIP_") or _is_proxy(name)}
+    found["PIP_NO_COMPILE"] = "1"  # its bytecode has the time in it
     if account is not None:
         found |= {"HOME": str(folder), "PIP_NO_CACHE_DIR": "1"}
     else:
@@ -190,10 +248,12 @@ def _is_proxy(name: str) -> bool:
 
 def _listed(path: Path) -> list[str]:
     """The requirements in a file. Raises `ManagerError` for a line that is none."""
-    if path.stat().st_size > _FILE_BYTES:
+    with open_plain(path) as file:
+        content = file.read(_FILE_BYTES + 1)
+    if len(content) > _FILE_BYTES:
         raise ManagerError("build", f"{path.name}: larger than any file of requirements")
     found = []
-    for number, line in enumerate(path.read_text(errors="replace").replace("\\\n", " ").splitlines(), 1):
+    for number, line in enumerate(content.decode(errors="replace").replace("\\\n", " ").splitlines(), 1):
         bare = line.split(" #", 1)[0].strip()
         if bare and not bare.startswith("#"):
             try:
@@ -216,11 +276,6 @@ def _give(folder: Path, account: Account | None) -> None:
             os.chown(Path(path) / name, account.uid, account.gid, follow_symlinks=False)
 
 
-def _digest(path: Path) -> list[str]:
-    """What is in a file, or in all files of a folder."""
-    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
-    found = []
-    for file in files:
-        with file.open("rb") as opened:
-            found.append(f"{file.relative_to(path)} {hashlib.file_digest(opened, 'sha256').hexdigest()}")
-    return found
+def _digest(path: Path) -> str:
+    with open_plain(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

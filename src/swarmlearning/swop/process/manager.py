@@ -234,7 +234,7 @@ class ProcessManager:
         folder = self._places.environments / found.environment if found and found.environment else None
         if found is None or folder is None or not folder.is_dir():
             raise ManagerError("no-start", f"there is no environment {base!r} here: run the task that makes it")
-        return Environment(folder, found.variables)
+        return environments.environment_in(folder, found.variables)
 
     def _prepare(self, own: PairPlaces, account: Account | None, group: int | None) -> Path:
         """Makes the folders of a pair; returns the one that SL and ML share."""
