@@ -1,11 +1,11 @@
 """Files that are replaced as a whole: whoever reads one finds the content before or after, never half of it."""
 
 import errno
+import io
 import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import BinaryIO
 
 
 def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -32,7 +32,7 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
         os.close(folder)
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> io.BufferedReader:
     """Opens a plain file for reading, where others may have put a link, a pipe or a device that never ends.
 
     Raises `OSError`.

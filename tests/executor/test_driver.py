@@ -18,6 +18,7 @@ from swarmlearning.swop.composing import Contact
 from swarmlearning.swop.driver import Driver
 from swarmlearning.swop.journal import Journal
 from swarmlearning.swop.judging import Judging
+from swarmlearning.swop.makers import Makers
 from swarmlearning.swop.managing import ManagerError
 
 SECONDS = 60.0
@@ -75,7 +76,7 @@ class Manager:
     def __init__(self, fault: Exception | None = None) -> None:
         self.fault = fault
         self.calls: list[str] = []
-        self.cleaned = asyncio.Event()
+        self.starting, self.cleaned = asyncio.Event(), asyncio.Event()
 
     async def brought_in(self, outcome: str) -> list[str]:
         return []
@@ -86,8 +87,12 @@ class Manager:
             raise self.fault
         return []
 
+    async def state(self, *given: object) -> None:
+        return None
+
     async def start(self, *given: object) -> None:
         self.calls.append("start")
+        self.starting.set()
         await asyncio.Event().wait()  # until it is cancelled
 
     async def stop(self, *given: object) -> None:
@@ -99,7 +104,7 @@ class Manager:
 
 
 def made(folder: Path, ledger: Ledger, manager: Manager) -> Driver:
-    judging = Judging(PROFILE, SWOP, None, Approvals(folder), cast(Any, manager), [])
+    judging = Judging(PROFILE, SWOP, None, Approvals(folder), cast(Any, manager), Makers(folder), [])
     given = cast(Any, ledger)
     return Driver(PROFILE, Contact("127.0.0.1"), given, given, cast(Any, manager), Journal(folder), judging, [])
 
@@ -131,7 +136,7 @@ async def test_a_journal_that_cannot_be_written_ends_the_node_before_anything_is
 async def test_what_is_being_started_is_cancelled_by_a_reset_and_removed(tmp_path: Path) -> None:
     ledger, manager = Ledger(world(task("run", "RUN_SWARM", RUN))), Manager()
     working = asyncio.create_task(made(tmp_path, ledger, manager).run())
-    await ledger.peer(lambda peer: peer.state == "running")
+    await asyncio.wait_for(manager.starting.wait(), SECONDS)
     runner = taskrunner(ledger.chain.world, "runner")
     assert runner is not None
     await ledger.advance(transitions.reset(runner, lambda uid: True))

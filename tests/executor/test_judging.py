@@ -10,8 +10,11 @@ from executor.worlds import BUILD, PROFILE, RUN, SWOP, attempt, task, world
 from swarmlearning.node.errors import NodeError
 from swarmlearning.swop.approvals import Approvals
 from swarmlearning.swop.facts import Verdict
-from swarmlearning.swop.judging import Judging
-from swarmlearning.swop.managing import ResourceManager
+from swarmlearning.swop.judging import MOST_TASKS, Judging
+from swarmlearning.swop.makers import Makers
+from swarmlearning.swop.managing import ManagerError, ResourceManager
+from swarmlearning.taskfiles.definition import RunSwarm, SharedContent
+from swarmlearning.taskfiles.lines import body_lines
 
 
 class Manager:
@@ -29,7 +32,7 @@ def judging(folder: Path, manager: Manager, policy: str | None = None, same_user
     if file is not None:
         file.write_text(policy or "")
     given = cast(ResourceManager, manager)
-    return Judging(PROFILE, SWOP, file, Approvals(folder), given, [folder], same_user)
+    return Judging(PROFILE, SWOP, file, Approvals(folder), given, Makers(folder), [folder], ["sl:1"], same_user)
 
 
 async def test_what_the_own_organisation_has_made_and_assigned_runs(tmp_path: Path) -> None:
@@ -85,3 +88,52 @@ async def test_a_policy_that_breaks_later_runs_nothing_and_one_from_the_start_is
     assert (await site.verdict(world(run), attempt(run))).says == "run"
     with pytest.raises(NodeError, match=r"policy\.yaml:1:"):
         judging(tmp_path, Manager(), "trusted: [own]")
+
+
+async def test_a_chain_that_is_too_long_to_read_is_refused(tmp_path: Path) -> None:
+    chain = [task("build0", "MAKE_USER_CONTAINER", BUILD)]
+    while len(chain) <= MOST_TASKS:
+        chain.append(task(f"build{len(chain)}", "MAKE_USER_CONTAINER", BUILD, chain[-1]))
+    site = judging(tmp_path, Manager())
+    verdict = await site.verdict(world(*chain), attempt(chain[-1]))
+    assert (verdict.says, verdict.reason) == ("reject", "unsupported")
+    assert (await site.verdict(world(*chain[:-1]), attempt(chain[-2]))).says == "run"
+
+
+async def test_one_organisation_does_not_replace_what_another_one_has_made(tmp_path: Path) -> None:
+    """The tasks of all use an outcome by its name."""
+    own = task("build", "MAKE_USER_CONTAINER", BUILD)
+    foreign = task("build", "MAKE_USER_CONTAINER", BUILD, maker="other")
+    manager = Manager()
+    site = judging(tmp_path, manager, "trust: [own, other]")
+    assert (await site.verdict(world(foreign, assigner="other"), attempt(foreign))).says == "run"
+    manager.images["build-made"] = "f" * 64  # the site's own, as far as anybody knows
+    assert (await site.verdict(world(foreign, assigner="other"), attempt(foreign))).says == "wait"
+    assert "made by the site itself" in str([each.reasons for each in Approvals(tmp_path).waiting()])
+    site.begin(world(own), attempt(own))
+    waits = await site.verdict(world(foreign, assigner="other"), attempt(foreign))
+    assert waits.says == "wait"
+    Approvals(tmp_path).answer(waits.digest, approved=True)
+    assert (await site.verdict(world(foreign, assigner="other"), attempt(foreign))).says == "run"
+    site.begin(world(foreign), attempt(foreign))
+    assert Makers(tmp_path).maker("build-made") == "other"
+    assert (await site.verdict(world(own), attempt(own))).says == "run"
+
+
+async def test_a_link_that_has_changed_since_a_task_was_allowed_is_judged_anew(tmp_path: Path) -> None:
+    for name in ("allowed", "secret"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    link = tmp_path / "data/link"
+    link.symlink_to(tmp_path / "data/allowed")
+    shared = SharedContent(str(link), "/work/data", "BIND")
+    run = task("run", "RUN_SWARM", body_lines(RunSwarm("train.py", "python3", "/work", shared_content=(shared,))))
+    (tmp_path / "own").mkdir()
+    site = judging(tmp_path / "own", Manager(), f"mountRoots: [{tmp_path}/data/allowed]")
+    assert (await site.verdict(world(run), attempt(run))).says == "run"
+    pinned = await site.start_of(world(run), attempt(run))
+    assert [each.source for each in pinned.shared_content] == [str(tmp_path / "data/allowed")]
+    link.unlink()
+    link.symlink_to(tmp_path / "data/secret")
+    with pytest.raises(ManagerError, match="does not allow it any more") as caught:
+        await site.start_of(world(run), attempt(run))
+    assert caught.value.reason == "rejected"

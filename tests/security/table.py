@@ -313,4 +313,35 @@ ROWS = (
             ),
         ),
     ),
+    Row(
+        "B14",
+        "a task reaches what its site has not allowed: by links, by the name of what it makes, by its length",
+        (
+            *_in(
+                "swop/test_policy",
+                "no_task_is_put_in_the_place_of_what_the_nodes_of_the_site_need",
+                "the_volumes_that_a_policy_names_are_those_that_tasks_fill_too",
+                "what_others_have_made_is_replaced_when_the_operator_says_so",
+            ),
+            *_in(
+                "executor/test_judging",
+                "one_organisation_does_not_replace_what_another_one_has_made",
+                "a_link_that_has_changed_since_a_task_was_allowed_is_judged_anew",
+                "a_chain_that_is_too_long_to_read_is_refused",
+            ),
+            *_in("swop/process/test_view", "no_link_on_the_way_to_what_is_mounted_is_followed"),
+        ),
+    ),
+    Row(
+        "B15",
+        "a package or a build context at a site brings in what nobody approved, writes as root, or never ends",
+        _in(
+            "swop/process/test_hostile_builds",
+            "a_wheel_with_the_record_of_another_one_has_another_digest",
+            "nothing_is_written_through_links_that_a_package_plants",
+            "pipes_and_devices_in_an_environment_are_refused",
+            "a_build_context_with_a_pipe_or_a_link_in_it_holds_up_nothing",
+            "a_build_as_another_user_cannot_end_what_ends_it",
+        ),
+    ),
 )

@@ -23,7 +23,7 @@ from swarmlearning.swop.policy import (
     judge,
     may_read_logs,
 )
-from swarmlearning.swop.profile import ContainerOptions, IdentityFile, NodeDefinition, Profile
+from swarmlearning.swop.profile import ContainerOptions, IdentityFile, NodeDefinition, PrivateData, Profile
 from swarmlearning.taskfiles.definition import (
     Definition,
     MakeSwarmUserContent,
@@ -60,7 +60,7 @@ def bind(source: str) -> SharedContent:
 
 
 def link(name: str, what: Definition, maker: Signer = ALICE) -> Link:
-    return Link(name, TYPES[type(what)], f"{name:0>64}", maker, what)
+    return Link(name, TYPES[type(what)], f"{name:0>64}", maker, what, f"{name}-made")
 
 
 def facts(
@@ -239,8 +239,10 @@ def test_a_build_step_that_differs_by_one_byte_asks_again() -> None:
         build = MakeUserContainer(("FROM python", step))
         first = digest_of("MAKE_USER_CONTAINER", "env", body_lines(build), "")
         last = digest_of("RUN_SWARM", "run", body_lines(run()), first)
-        chain = (Link("build", "MAKE_USER_CONTAINER", first, BOB, build), Link("run", "RUN_SWARM", last, BOB, run()))
-        return facts()._replace(chain=chain)
+        made = facts(build, run(), maker=BOB)
+        return made._replace(
+            chain=tuple(map(lambda one, digest: one._replace(digest=digest), made.chain, (first, last)))
+        )
 
     approved = frozenset({judge(Policy(), asked("RUN pip install numpy"), resolve).digest})
     assert judge(Policy(), asked("RUN pip install numpy")._replace(approved=approved), resolve).says == "run"
@@ -314,3 +316,39 @@ def test_restricting_a_policy_never_lets_more_run(
         ]
         if judge(wide, judged, resolve).says != "run":
             assert all(judge(each, judged, resolve).says != "run" for each in narrow)
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome", "reason"),
+    [
+        (MakeSwarmUserContent("BUILDCONTENT", ()), "certs", "the volume 'certs', which 'task0' fills, is an identity"),
+        (MakeSwarmUserContent("SWARMCONTENT", ()), "private", "the volume 'private-0', which 'task0' fills, is an"),
+        (BUILD, "registry.example.org/swarm/sl:2", "in which this SWOP runs its nodes"),
+        (BUILD, "localhost/sl", "would replace the image 'sl:latest'"),
+        (PullImage("r.example/t", "app", "1"), "docker.io/library/sl:latest", "would replace the image 'sl:latest'"),
+    ],
+)
+def test_no_task_is_put_in_the_place_of_what_the_nodes_of_the_site_need(
+    what: Definition, outcome: str, reason: str
+) -> None:
+    asked = facts(what)
+    node = replace(asked.profile.nodes[0], private_data=PrivateData("private-0", "VOLUME"))
+    asked = asked._replace(
+        chain=(asked.chain[0]._replace(outcome=outcome),),
+        profile=replace(asked.profile, nodes=(node,)),
+        images=("registry.example.org/swarm/sl:2", "sl:latest"),
+    )
+    assert waits(judge(Policy(), asked, resolve), reason), judge(Policy(), asked, resolve)
+    harmless = asked._replace(chain=(asked.chain[0]._replace(outcome="user-env"),))
+    assert judge(Policy(), harmless, resolve).says == "run"
+
+
+def test_the_volumes_that_a_policy_names_are_those_that_tasks_fill_too() -> None:
+    content = facts(MakeSwarmUserContent("SWARMCONTENT", ()))
+    assert judge(Policy(volumes=("task0-made-*",)), content, resolve).says == "run"
+    assert waits(judge(Policy(volumes=("model-*",)), content, resolve), "'task0-made-0', which 'task0' fills")
+
+
+def test_what_others_have_made_is_replaced_when_the_operator_says_so() -> None:
+    asked = facts(BUILD, maker=BOB, assigner=BOB)._replace(replaces="the site itself")
+    assert waits(judge(BOTH, asked, resolve), "'task0-made', which 'task0' makes, is there already, made by the site")

@@ -92,7 +92,7 @@ def _sessions(world: World) -> dict[str, bool]:
 def _link(task: Task) -> Link:
     assert task.type != "ROOT_TASK"
     maker = Signer(task.organisation, task.subject)
-    return Link(task.name, task.type, task.digest, maker, _definition(task.type, task.lines))
+    return Link(task.name, task.type, task.digest, maker, _definition(task.type, task.lines), task.outcome)
 
 
 @lru_cache(maxsize=64)

@@ -257,14 +257,16 @@ class Driver:
 
     async def _make(self, attempt: Attempt) -> None:
         chain = tasks.chain(self._follower.chain.world, attempt.task)
+        self._judging.begin(self._follower.chain.world, attempt)
         what = links(self._follower.chain.world, attempt.task)[-1].definition
         assert not isinstance(what, RunSwarm)
         await self._manager.make(attempt, chain[-1].outcome, what)
 
     async def _start(self, attempt: Attempt, index: int, sl_uid: str) -> None:
         world = self._follower.chain.world
-        run, chain = links(world, attempt.task)[-1].definition, tasks.chain(world, attempt.task)
-        assert isinstance(run, RunSwarm)
+        if await self._manager.state(attempt, index) is not None:
+            return  # it was started before this SWOP was
+        run, chain = await self._judging.start_of(world, attempt), tasks.chain(world, attempt.task)
         base = chain[-2].outcome if len(chain) > 1 else ""
         limits = self._judging.policy.limits
         made = pair(self._profile, self._contact, limits, run, base, attempt, index, sl_uid)

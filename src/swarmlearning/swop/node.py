@@ -21,6 +21,7 @@ from swarmlearning.swop.docker.settings import DockerSettings
 from swarmlearning.swop.driver import Driver
 from swarmlearning.swop.journal import Journal
 from swarmlearning.swop.judging import Judging
+from swarmlearning.swop.makers import Makers
 from swarmlearning.swop.managing import ManagerError, ResourceManager
 from swarmlearning.swop.process.manager import ProcessManager
 from swarmlearning.swop.profile import Profile
@@ -138,7 +139,11 @@ def _judging(
         manager.switches_users and all(node.user for node in settings.profile.nodes)
     ):
         same_user = "ML processes would run as this SWOP's user: start it as root, with a `user` for each node"
-    return Judging(settings.profile, uid, settings.policy_file, approvals, manager, protected, same_user)
+    images = manager.own_images if isinstance(manager, DockerManager) else ()
+    return Judging(
+        *(settings.profile, uid, settings.policy_file, approvals, manager, Makers(settings.data_dir), protected),
+        *(images, same_user),
+    )
 
 
 def _box(uid: str) -> str:

@@ -22,10 +22,11 @@ from swarmlearning.taskfiles.definition import (
     MakeUserContainer,
     PullImage,
     RunSwarm,
+    made_volumes,
 )
 from swarmlearning.taskfiles.dockerfile import bases
 from swarmlearning.taskfiles.fields import file_path
-from swarmlearning.taskfiles.images import full_name, matches
+from swarmlearning.taskfiles.images import full_name, matches, may_be_same
 
 Deed: TypeAlias = Literal["make", "assign"]
 Option: TypeAlias = Literal["gpus", "device", "ipc", "shm-size", "group-add", "cap-add", "security-opt", "privileged"]
@@ -81,21 +82,24 @@ class Policy:
 
 
 class Link(NamedTuple):
-    """A task of the chain: its name, digest, maker, and what it says."""
+    """A task of the chain: its name, digest, maker, what it says, and the name of what it makes."""
 
     name: str
     type: TaskType
     digest: str
     maker: Signer
     definition: Definition
+    outcome: str
 
 
 class Facts(NamedTuple):
     """What is judged: the task and its prerequisites (the task last), who has assigned it to a SWOP of which
     organisation with which profile, and what the chain has brought in (digests).
 
-    `protected`: folders and files of this SWOP that no task may reach, besides its nodes' identities. `approved`,
-    `rejected`: the digests that the site's operator has answered.
+    `protected`: folders and files of this SWOP that no task may reach, besides its nodes' identities; `images`: those
+    that it runs its nodes in, which no task may replace. `replaces`: whose outcome the task would replace: of another
+    organisation, or the site's own; empty for none. `approved`, `rejected`: the digests that the site's operator has
+    answered.
     """
 
     chain: tuple[Link, ...]
@@ -104,6 +108,8 @@ class Facts(NamedTuple):
     profile: Profile
     brought_in: frozenset[str] = frozenset()
     protected: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    replaces: str = ""
     approved: frozenset[str] = frozenset()
     rejected: frozenset[str] = frozenset()
 
@@ -128,7 +134,7 @@ def judge(policy: Policy, facts: Facts, resolve: Resolve) -> Judgement:
         return Judgement("reject", digest, ("the site's operator has rejected it",))
     if digest in facts.approved:
         return Judgement("run", digest)
-    reasons = [*_reach(policy, facts, resolve), *_options(policy, facts)]
+    reasons = [*_reach(policy, facts, resolve), *_outcomes(policy, facts), *_options(policy, facts)]
     if not {digest, facts.chain[-1].digest} & policy.allowed:
         reasons = [*_whose(policy, facts), *_what(policy, facts), *reasons]
     return Judgement("wait" if reasons else "run", digest, tuple(dict.fromkeys(reasons)))
@@ -219,6 +225,26 @@ def _reach(policy: Policy, facts: Facts, resolve: Resolve) -> Iterator[str]:
                 yield f"the volume {volume!r} of {link.name!r} holds the identity of a node"
             elif policy.volumes is not None and not any(fnmatchcase(volume, pattern) for pattern in policy.volumes):
                 yield f"the policy does not allow the volume {volume!r} of {link.name!r}"
+
+
+def _outcomes(policy: Policy, facts: Facts) -> Iterator[str]:
+    """What a task would put its outcome in the place of. Only the task itself is carried out now."""
+    last = facts.chain[-1]
+    if facts.replaces:
+        yield f"{last.outcome!r}, which {last.name!r} makes, is there already, made by {facts.replaces}"
+    if isinstance(last.definition, MakeUserContainer | PullImage):
+        for image in facts.images:
+            if may_be_same(last.outcome, image):
+                yield f"{last.name!r} would replace the image {image!r}, in which this SWOP runs its nodes"
+    if isinstance(last.definition, MakeSwarmUserContent):
+        nodes = facts.profile.nodes
+        kept = {file.source for node in nodes for file in node.identity if file.mount == "VOLUME"}
+        kept |= {node.private_data.source for node in nodes if node.private_data and node.private_data.kind == "VOLUME"}
+        for volume in made_volumes(last.definition, last.outcome, [node.index for node in nodes]):
+            if volume in kept:
+                yield f"the volume {volume!r}, which {last.name!r} fills, is an identity or private data of the profile"
+            elif policy.volumes is not None and not any(fnmatchcase(volume, pattern) for pattern in policy.volumes):
+                yield f"the policy does not allow the volume {volume!r}, which {last.name!r} fills"
 
 
 def _paths(what: Definition) -> list[str]:

@@ -1,5 +1,6 @@
 """What a task says that has been read and checked: one structure for each type of task."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from swarmlearning.choices import ROOT_TASK, TaskType
@@ -67,6 +68,11 @@ class MakeSwarmUserContent(NamedTuple):
     operations: tuple[Operation, ...]
 
 
+def made_volumes(content: MakeSwarmUserContent, outcome: str, indices: Sequence[int]) -> tuple[str, ...]:
+    """The volumes that a task with this outcome fills at a site whose profile has nodes of these indices."""
+    return (outcome,) if content.kind == "BUILDCONTENT" else tuple(f"{outcome}-{index}" for index in indices)
+
+
 Definition: TypeAlias = RunSwarm | MakeUserContainer | MakeSwarmUserContent | PullImage
 
 __all__ = [
@@ -81,4 +87,5 @@ __all__ = [
     "RunSwarm",
     "SharedContent",
     "TaskType",
+    "made_volumes",
 ]

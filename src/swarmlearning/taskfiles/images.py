@@ -25,6 +25,18 @@ def matches(pattern: str, image: str) -> bool:
     return not wanted.version or fnmatchcase(given.version or ":latest", wanted.version)
 
 
+def may_be_same(one: str, other: str) -> bool:
+    """Whether two names may stand for the same image: an engine completes a name without registry as it likes."""
+    (path, version), (other_path, other_version) = _parsed(one), _parsed(other)
+    return _local(path) == _local(other_path) and (version or ":latest") == (other_version or ":latest")
+
+
+def _local(path: str) -> str:
+    for registry in (f"{_DEFAULT_REGISTRY}/", "localhost/"):
+        path = path.removeprefix(registry)
+    return path.removeprefix("library/")
+
+
 class _Name(NamedTuple):
     path: str
     version: str

@@ -117,3 +117,10 @@ def test_a_folder_with_too_many_entries_gets_no_mount_point(see: See, folder: Pa
 
 def test_what_is_not_there_cannot_be_mounted(see: See, folder: Path) -> None:
     assert "No such file" in see("0", Mount(str(folder / "absent"), "/tmp/of-test"))["error"]
+
+
+def test_no_link_on_the_way_to_what_is_mounted_is_followed(see: See, folder: Path) -> None:
+    (folder / "swapped").symlink_to(folder / "shared")
+    for source in ("swapped", "swapped/whose"):
+        error = see("0", Mount(str(folder / source), "/tmp/of-test"))["error"]
+        assert "swapped" in error

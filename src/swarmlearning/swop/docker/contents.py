@@ -16,7 +16,7 @@ from swarmlearning.swop import content
 from swarmlearning.swop.docker import volumes
 from swarmlearning.swop.docker.engine import Engine, EngineError
 from swarmlearning.swop.docker.settings import DockerSettings
-from swarmlearning.taskfiles.definition import MakeSwarmUserContent
+from swarmlearning.taskfiles.definition import MakeSwarmUserContent, made_volumes
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +38,7 @@ class Contents:
         self, outcome: str, what: MakeSwarmUserContent, labels: Mapping[str, str], key: str
     ) -> tuple[str, ...]:
         """Downloads and extracts into the volumes of this outcome, over what they have; returns the digests."""
-        names = (outcome,) if what.kind == "BUILDCONTENT" else tuple(f"{outcome}-{index}" for index in self._indexes)
+        names = made_volumes(what, outcome, self._indexes)
         folder = self._settings.folder / "content" / key
         await asyncio.to_thread(_empty, folder)
         try:

@@ -37,6 +37,11 @@ class DockerManager:
         self._contents = Contents(self._engine, settings, [node.index for node in profile.nodes])
         self._known_site: Site | None = None
 
+    @property
+    def own_images(self) -> Collection[str]:
+        """The images that the site's nodes run in."""
+        return (self._settings.sl_image,)
+
     async def close(self) -> None:
         """Ends the copying of logs, and closes the connections; containers go on."""
         await self._logs.close()

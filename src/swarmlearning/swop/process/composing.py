@@ -130,10 +130,11 @@ def ml_part(
 
 def mounts(pair: Pair, places: Places, shared: Path, account: Account | None) -> list[Mount]:
     """What the ML process sees at the paths that the task names. Raises `ManagerError` and `OSError`."""
-    found = [Mount(str(shared), SHARED, fresh=True)]
+    found = [Mount(str(shared.resolve()), SHARED, fresh=True)]
     data = pair.node.private_data
     if pair.run.private_content is not None and data is not None:
-        found.append(Mount(str(_source(data.source, data.kind, places, account)), pair.run.private_content))
+        source = _source(data.source, data.kind, places, account).resolve()
+        found.append(Mount(str(source), pair.run.private_content))
     for content in pair.run.shared_content:
         found.append(Mount(str(_source(content.source, content.kind, places, account)), content.target))
     return found
@@ -159,15 +160,18 @@ def visible_gpus(options: ContainerOptions) -> dict[str, str]:
 
 
 def _source(source: str, kind: str, places: Places, account: Account | None) -> Path:
-    """A folder or file of the site. Raises `ManagerError` where there is none; a volume is made, for that account."""
+    """A folder or file of the site. Raises `ManagerError` where there is none; a volume is made, for that account.
+
+    A path of a task is as it was judged, without links: one that has come to be there meanwhile is not followed.
+    """
     if kind == "VOLUME":
         folder = places.volume(source)
         if not folder.exists():
             folder.mkdir(mode=0o755)
             if account is not None:
                 os.chown(folder, account.uid, account.gid)
-        return folder
-    path = Path(source).resolve()
+        return folder.resolve()
+    path = Path(source)
     if not path.exists():
         raise ManagerError("no-start", f"{source} is to be mounted, and there is nothing of that name")
     return path

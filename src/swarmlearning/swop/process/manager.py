@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import signal
+import stat
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -242,6 +243,8 @@ class ProcessManager:
         for folder in (own.folder, own.sl_log.parent, own.home, own.view):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         shared.mkdir(mode=0o700, exist_ok=True)
+        if (found := shared.lstat()).st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+            raise ManagerError("site", f"{shared} is not a folder of this SWOP's user: remove it")
         if group is not None:
             os.chown(shared, -1, group)
             shared.chmod(SHARED_MODE)

@@ -38,7 +38,7 @@ def main(uid: int, gid: int, command: Sequence[str]) -> None:
     bind()
     if os.getppid() != parent:
         sys.exit("the parent has ended meanwhile")
-    os.execvp(command[0], command)
+    os.execvp(command[0], [*command])
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ MOST_ENTRIES: Final = 20_000
 
 
 class Mount(NamedTuple):
-    """`source` appears at `target`; a `fresh` one also where the host has something of that name, which is ignored."""
+    """`source`, a path without links, appears at `target`; a `fresh` one also where the host has something of that
+    name, which is ignored."""
 
     source: str
     target: str
@@ -76,10 +77,14 @@ class _Tree:
         self._own: set[Path] = set()
 
     def add(self, mount: Mount) -> None:
-        is_folder = Path(mount.source).is_dir()
-        target = _parent_inside(mount.target) if mount.fresh else _inside(mount.target)
-        place = self.make(target, is_folder=is_folder, fresh=mount.fresh)
-        _mount(mount.source, place, _BIND | _REC)
+        source = _open(mount.source)
+        try:
+            is_folder = stat.S_ISDIR(os.fstat(source).st_mode)
+            target = _parent_inside(mount.target) if mount.fresh else _inside(mount.target)
+            place = self.make(target, is_folder=is_folder, fresh=mount.fresh)
+            _mount(f"/proc/self/fd/{source}", place, _BIND | _REC)
+        finally:
+            os.close(source)
 
     def make(self, path: PurePosixPath, *, is_folder: bool, fresh: bool) -> Path:
         """The place of this path below the new root, made where it is missing."""
@@ -138,6 +143,23 @@ def _like(folder: Path, own: Path) -> None:
     if os.geteuid() == 0:
         os.chown(own, found.st_uid, found.st_gid)
     own.chmod(stat.S_IMODE(found.st_mode))
+
+
+def _open(source: str) -> int:
+    """A descriptor of what is at this path, which no link leads elsewhere, whoever may put one there meanwhile."""
+    found = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in PurePosixPath(source).relative_to("/").parts:
+        above = found
+        try:
+            found = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        except OSError as error:
+            raise ViewError(f"{source}: {error.strerror}") from error
+        finally:
+            os.close(above)
+        if stat.S_ISLNK(os.fstat(found).st_mode):
+            os.close(found)
+            raise ViewError(f"{source}: {part} is a link by now")
+    return found
 
 
 def _inside(path: str) -> PurePosixPath:
