@@ -55,6 +55,11 @@ class Shell:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n{END}\n".encode())
 
+    def until(self, text: str) -> None:
+        """Waits until what the line that was begun shows has this text."""
+        while text not in (line := self._line()):
+            assert line.rpartition("> ")[2].rstrip() not in ("", END), self.transcript
+
     def finish(self) -> str:
         """What SWCI shows for the line that was begun; nothing of it is an error."""
         shown = ""

@@ -13,7 +13,7 @@ from support.sns import Network
 from support.swarm import SECONDS, Gate, Swarm
 from support.swops import Operations, only, operations, script
 from support.tools import needs
-from swarmlearning.ledger.bodies import CreateTaskrunner
+from swarmlearning.ledger.bodies import CreateContract, CreateTaskrunner
 from swarmlearning.ledger.contracts.taskrunner import Peer
 from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.taskfiles.definition import MakeSwarmUserContent, MakeUserContainer, Operation, RunSwarm
@@ -183,15 +183,19 @@ def test_a_target_tries_a_failed_part_once_more(ops: Operations, tmp_path: Path)
     assert [pair.state for pair in second.reports] == ["complete"]
 
 
-def test_two_taskrunners_work_side_by_side(ops: Operations, gate: Gate, tmp_path: Path) -> None:
-    """One task goes on only when the other one runs too."""
-    ops.send(("second", CreateTaskrunner()))
+def test_two_taskrunners_train_side_by_side(ops: Operations, gate: Gate, tmp_path: Path) -> None:
+    """Each script waits until both trainings have had a round."""
+    ops.send(("second", CreateTaskrunner()), ("second", CreateContract()))
     ops.start("SWOP-1", ["SL-1"])
     ops.start("SWOP-2", ["SL-2"], runner="second")
-    ops.task("reads", alone("head -c1 gate", tmp_path))
-    ops.task("writes", alone("echo >gate", tmp_path))
-    ops.assign("reads", 1)
-    ops.assign("writes", 1, "second")
+    options = ("--min-peers", "1", "--hold-at", "1", "--gate", "gate")
+    ops.task("train", script(*options, working_dir=tmp_path))
+    ops.task("other", script(*options, "--contract", "second", working_dir=tmp_path))
+    ops.assign("train", 1)
+    ops.assign("other", 1, "second")
+    for contract in ("defaultbb.cqdb.sml.hpe", "second"):
+        ops.swarm.until(lambda training: training.rounds > 0, contract)
+    gate.let(2)
     assert [ops.over(1).state, ops.over(1, "second").state] == ["COMPLETE", "COMPLETE"]
 
 
