@@ -23,7 +23,7 @@ from swarmlearning.choices import DEFAULT_TASKRUNNER as RUNNER
 Check = Callable[[str], AbstractContextManager[None]]
 """Names what is checked inside a block."""
 
-SITES: Mapping[int, Sequence[str]] = {1: ["SL-1"], 2: ["SL-2"], 3: ["SL-3", "SL-4"]}
+SITES: Mapping[int, Sequence[str]] = {1: ["SL-1", "SL-2"], 2: ["SL-3"], 3: ["SL-4"]}
 """The SLs of each host's SWOP."""
 PAIRS = 4
 ROUNDS = 3

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -51,8 +51,10 @@ class Podman:
     """An engine with images, containers, volumes and networks of its own, all below `folder`; `settings`: its
     variables."""
 
-    def __init__(self, folder: Path, driver: str, mounted: Iterable[Path] = ()) -> None:
-        """`mounted`: folders of this machine that each container sees, and cannot change."""
+    def __init__(self, folder: Path, driver: str, mounted: Iterable[Path] = (), within: Sequence[str] = ()) -> None:
+        """`mounted`: folders of this machine that each container sees, and cannot change; `within`: a command that runs
+        the engine's service in its place, such as on a host with a network of its own."""
+        self._within = within
         self.folder = folder
         self.socket = folder / "podman.sock"
         self._storage = ["--root", folder / "root", "--runroot", folder / "run", "--storage-driver", driver]
@@ -101,7 +103,7 @@ class Podman:
             listener.listen()
             handed = f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{listener.fileno()}'  # as systemd does
             service = subprocess.Popen(
-                ["bash", "-c", handed, "bash", *self.command("system", "service", "--time", "0")],
+                [*self._within, "bash", "-c", handed, "bash", *self.command("system", "service", "--time", "0")],
                 env=self._environment,
                 stdout=log,
                 stderr=log,
@@ -124,10 +126,10 @@ class Podman:
 
 
 @contextmanager
-def podman(mounted: Iterable[Path] = ()) -> Iterator[Podman]:
-    """An engine at work, with the image `BUSYBOX`; everything is gone after the block. `mounted`: see `Podman`."""
+def podman(mounted: Iterable[Path] = (), within: Sequence[str] = ()) -> Iterator[Podman]:
+    """An engine at work, with the image `BUSYBOX`; everything is gone after the block. Options: see `Podman`."""
     with tempfile.TemporaryDirectory(prefix="podman-", dir="/tmp") as folder:  # sockets need short paths
-        engine = Podman(Path(folder), storage_driver(), mounted)
+        engine = Podman(Path(folder), storage_driver(), mounted, within)
         try:
             engine.import_tree(busybox_tree(Path(folder)), BUSYBOX)
             with engine.serving():
