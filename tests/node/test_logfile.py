@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from swarmlearning.node import logfile
-from swarmlearning.node.logfile import LogError, end_log, keep_log, read, read_now
+from swarmlearning.node.logfile import LogError, kept_log, read, read_now
 from swarmlearning.node.sealing import MAX_PIECE, Piece, Wanted
 
 
@@ -132,12 +132,9 @@ def test_a_node_s_own_log_is_kept_within_bounds_for_its_user_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logfile, "HALF", 1000)
-    handler = keep_log(tmp_path)
-    try:
+    with kept_log(tmp_path):
         for number in range(100):
             logging.getLogger("swarm.SL").warning("line %d\nforged", number)
-    finally:
-        end_log(handler)
     path, older = tmp_path / "node.log", tmp_path / "node.log.1"
     assert last(path, 1).endswith(b"line 99\\nforged\n")
     assert path.stat().st_mode & 0o077 == 0

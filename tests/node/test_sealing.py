@@ -35,7 +35,7 @@ def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
 
 @pytest.fixture
 def asked(identities: dict[str, Identity]) -> Asked:
-    return ask(identities["SWCI-1"].signer(), "net", "node", WANTED, time_ms=5, height=7)
+    return ask(identities["SWCI-1"].signer(), "net", "node", WANTED, time_ms=5)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def answer(identities: dict[str, Identity], asked: Asked) -> str:
 
 def test_an_answer_is_read_by_its_asker(identities: dict[str, Identity], asked: Asked, answer: str) -> None:
     found = read_ask(asked.jws, identities["SWCI-1"].certificate)
-    assert (found.network, found.node, found.time_ms, found.height, found.wanted) == ("net", "node", 5, 7, WANTED)
+    assert (found.network, found.node, found.time_ms, found.wanted) == ("net", "node", 5, WANTED)
     assert asked.opened(answer, identities["SL-1"].certificate) == PIECE
     assert signer_of(answer) == identities["SL-1"].signer().thumbprint
 
@@ -76,7 +76,7 @@ def test_an_answer_by_another_node_to_another_request_or_with_another_key_is_ref
     node, other = identities["SL-1"], identities["SN-1"]
     with pytest.raises(SealError, match="signed with certificate"):
         asked.opened(answer, other.certificate)
-    again = ask(identities["SWCI-1"].signer(), "net", "node", WANTED, time_ms=5, height=7)
+    again = ask(identities["SWCI-1"].signer(), "net", "node", WANTED, time_ms=5)
     with pytest.raises(SealError, match="another request"):
         again.opened(answer, node.certificate)
     resealed = seal(node.signer(), asked.jws, X25519PrivateKey.generate().public_key().public_bytes_raw(), PIECE)
@@ -109,7 +109,7 @@ def test_asks_and_answers_are_bounded(identities: dict[str, Identity], asked: As
         read_ask("x" * (MAX_ASK + 1), operator.certificate)
     for wrong in (Wanted(pair=2**16), Wanted(lines=100_001), Wanted(cursor="x" * 257), Wanted(since_ms=-1)):
         with pytest.raises(SealError, match="not what was expected"):
-            read_ask(ask(operator.signer(), "n", "u", wrong, time_ms=0, height=0).jws, operator.certificate)
+            read_ask(ask(operator.signer(), "n", "u", wrong, time_ms=0).jws, operator.certificate)
 
 
 def test_an_ask_is_called_by_its_digest(asked: Asked) -> None:

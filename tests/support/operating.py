@@ -17,6 +17,13 @@ class Operator:
 
     def run(self, *words: str | Path) -> Process:
         """Runs this command."""
+        self._commands += 1
+        started = self._swarm.processes.start(f"{self._name}-{self._commands}", *self.command(*words))
+        started.wait()
+        return started
+
+    def command(self, *words: str | Path) -> list[str | Path]:
+        """This command with the options of this operator."""
         host, _, port = self._swarm.address.rpartition(":")
         options: dict[str, str | Path] = {
             "sn-ip": host,
@@ -25,10 +32,7 @@ class Operator:
             **identity_options(self._identity),
         }
         named = [word for option, value in options.items() for word in (f"--{option}", value)]
-        self._commands += 1
-        started = self._swarm.processes.start(f"{self._name}-{self._commands}", *COMMAND, *words, *named)
-        started.wait()
-        return started
+        return [*COMMAND, *words, *named]
 
     def does(self, *words: str | Path) -> str:
         """The output of this command prints; it succeeds."""

@@ -204,9 +204,9 @@ def end_pairs(profile: Path, data_dir: Path) -> None:
 
 
 @contextmanager
-def operations(swarm: Swarm) -> Iterator[Operations]:
+def operations(swarm: Swarm, operator: str = "SWCI-1") -> Iterator[Operations]:
     """An operator of a swarm whose SN runs; in the end all SWOPs are killed, and so is what they have started."""
-    made = Operations(swarm)
+    made = Operations(swarm, operator)
     try:
         yield made
     finally:

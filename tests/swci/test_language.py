@@ -56,6 +56,7 @@ FORMS = {
     "GET TASKRUNNER PEER STATUS STATUS STATUS": ("taskrunners.peer_status", ("STATUS", "STATUS")),
     "LIST TASKRUNNER PEERS r": ("taskrunners.list_peers", ("r",)),
     "RESET TASKRUNNER r": ("taskrunners.reset", ("r",)),
+    "logs taskrunner r peer 0 sl 2 follow": ("logs.taskrunner_peer", ("r", "0", "SL", 2, "FOLLOW")),
     "ABORT TASKRUNNER r": ("taskrunners.abort", ("r",)),
     "ASSIGN TASK t TO r WITH 2 PEERS": ("taskrunners.assign", ("t", "r", 2)),
     "assign task TO TO WITH with all peers": ("taskrunners.assign_all", ("TO", "WITH")),

@@ -202,6 +202,19 @@ class SnClient:
         """The time that the SN's own clock shows, as Unix time in milliseconds."""
         return self._read(Health, await self._request("GET", "/health")).time_ms
 
+    async def ask_logs(self, uid: str, jws: str) -> str:
+        """The answer of a node to a request for its logs, as it has signed it. Raises as `submit` does."""
+        answer = await self._request("POST", f"/v1/logs/{uid}", jws.encode(), "application/jose")
+        return answer.decode("ascii", errors="replace")
+
+    async def next_ask(self, uid: str) -> str:
+        """The next request for logs of this node; empty if none has come for a while. Raises as `submit` does."""
+        return (await self._request("GET", f"/v1/logs/{uid}")).decode("ascii", errors="replace")
+
+    async def answer_logs(self, uid: str, digest: str, answer: str) -> None:
+        """Delivers this node's answer to the request of a digest. Raises as `submit` does."""
+        await self._request("PUT", f"/v1/logs/{uid}/{digest}", answer.encode(), "application/jose")
+
     async def status(self) -> dict[str, Any]:
         """The SN's view of the network, with the fields of `answers.Status`."""
         answer = self._read(Status, await self._request("GET", "/status", limit=MAX_STATUS))

@@ -33,6 +33,7 @@ COMMANDS = {
     "node": "operate:node_app",
     "task": "tasks:task_app",
     "taskrunner": "tasks:taskrunner_app",
+    "logs": "logs:logs",
 }
 """By name: the module below this package, and in it a function or a Typer app with sub-commands."""
 

@@ -124,6 +124,8 @@ class Code(StrEnum):
     NO_BLOCK = "no-block"
     CONFLICT = "conflict"
     LOCAL_ORDERING = "local-ordering"
+    NOT_CONNECTED = "not-connected"
+    NO_REQUEST = "no-request"
     UNAVAILABLE = "unavailable"
 
     @property

@@ -25,6 +25,7 @@ from swarmlearning.node.expiry import warn_of_authorities
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.health import answering
 from swarmlearning.node.heartbeat import Heartbeat, Progress
+from swarmlearning.node.reading import OwnShelf, Reading, Shelf, SnPost
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.node.trusting import trust_authorities
 from swarmlearning.node.withholding import leave_withholders
@@ -48,8 +49,10 @@ class Membership:
         identity: Identity,
         tls: NodeTls,
         place: DataDirectory,
+        shelf: Shelf | None = None,
     ) -> None:
-        """`sn_address`: the SN that the operator has named; `place`: the data directory, which is locked."""
+        """`sn_address`: the SN that the operator has named; `place`: the data directory, which is locked; `shelf`: the
+        logs that operators may ask for, by default this node's own."""
         self._register = Register(kind, name, identity.bundle, __version__, RULES_VERSION)
         self._sn_address = sn_address
         self._tls = tls
@@ -57,7 +60,9 @@ class Membership:
         self._superseded: asyncio.Queue[str] = asyncio.Queue()
         self._heartbeat: Heartbeat | None = None
         self.follower = Follower([sn_address], tls.client, place.pin, known=place.sns)
-        self.sender = Sender(Author(identity.signer(), place.uid, place.incarnation), self.follower, logger.warning)
+        signer = identity.signer()
+        self.sender = Sender(Author(signer, place.uid, place.incarnation), self.follower, logger.warning)
+        self._logs = Reading(place.uid, signer, self.follower, shelf or OwnShelf(place.path))
 
     @property
     def outage(self) -> tuple[float, str] | None:
@@ -95,6 +100,7 @@ class Membership:
             await self._reach(height)
             background.append(tasks.create_task(warn_of_authorities(lambda: self.follower.chain.world)))
             await self._send(self._register)
+            background.append(tasks.create_task(self._logs.serve(SnPost(self.follower, self._place.uid))))
             heartbeat.start(lambda: self.follower.addresses)
             try:
                 yield

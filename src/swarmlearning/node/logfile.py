@@ -10,12 +10,14 @@ import os
 import re
 import stat
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import FORMAT, LineFormatter
 from swarmlearning.node.sealing import MAX_PIECE, Piece, Wanted
 
@@ -45,21 +47,20 @@ class _Handler(logging.handlers.RotatingFileHandler):
         pass
 
 
-def keep_log(directory: Path) -> logging.Handler:
-    """From now on this process's log is kept in its data directory, too, until the handler is closed.
-
-    Raises `OSError` where there cannot be a file.
-    """
-    handler = _Handler(directory / FILE, maxBytes=HALF, backupCount=1, encoding="utf-8", errors="backslashreplace")
+@contextmanager
+def kept_log(directory: Path) -> Iterator[None]:
+    """Inside the block this process's log is kept in its data directory, too. Raises `NodeError`."""
+    try:
+        handler = _Handler(directory / FILE, maxBytes=HALF, backupCount=1, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise NodeError(f"{directory / FILE}: cannot be written: {error.strerror}") from error
     handler.setFormatter(LineFormatter(FORMAT))
     logging.getLogger().addHandler(handler)
-    return handler
-
-
-def end_log(handler: logging.Handler) -> None:
-    """Ends what `keep_log` has begun."""
-    logging.getLogger().removeHandler(handler)
-    handler.close()
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
 
 
 async def read(path: Path, wanted: Wanted, wait_seconds: float) -> Piece:

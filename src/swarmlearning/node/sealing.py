@@ -62,12 +62,11 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="logs-ask/1"):
     """Who is asked (the UID `node` in the network of this ID), when by the asker's clock, for what, and the key to
-    which the answer is to be encrypted. `height`: of the chain at the asker, which the node's should have reached."""
+    which the answer is to be encrypted."""
 
     network: Text
     node: Text
     time_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-    height: Annotated[int, msgspec.Meta(ge=-1, lt=2**53)]
     key: Key
     wanted: Wanted
 
@@ -109,10 +108,10 @@ class Asked(NamedTuple):
             raise SealError("the answer cannot be decrypted: it has been altered, or is for another request") from error
 
 
-def ask(signer: Signer, network: str, node: str, wanted: Wanted, *, time_ms: int, height: int) -> Asked:
+def ask(signer: Signer, network: str, node: str, wanted: Wanted, *, time_ms: int) -> Asked:
     """A new ask, with a key of its own."""
     private = X25519PrivateKey.generate()
-    content = Ask(network, node, time_ms, height, private.public_key().public_bytes_raw(), wanted)
+    content = Ask(network, node, time_ms, private.public_key().public_bytes_raw(), wanted)
     return Asked(signer.sign(msgspec.json.encode(content)), private)
 
 

@@ -51,6 +51,11 @@ class Operator:
         """The SN in use."""
         return self._follower.client
 
+    @property
+    def clients(self) -> list[SnClient]:
+        """All SNs known, the one in use first."""
+        return self._follower.clients
+
     async def refresh(self) -> Chain:
         """The ledger with all blocks that an SN has now. Raises `Unavailable`, `Refusal` or `NodeError`."""
         left = len(self._follower.addresses)

@@ -14,8 +14,11 @@ from swarmlearning.operator.acts import Act, ActError, checked, node
 from swarmlearning.operator.session import Operator
 from swarmlearning.operator.tasks import task
 from swarmlearning.views.names import displayed
+from swarmlearning.views.taskrunners import PeerView, peer_views
 from swarmlearning.views.tasks import joined_trainings
 
+LONGEST_INDEX = 5
+"""Digits of a peer's index; what is longer is a UID, or begins one."""
 LOST_SECONDS = 180.0
 """For so long a SWOP that is lost is waited for, where the task has failed without it."""
 
@@ -27,6 +30,19 @@ def known_taskrunner(world: World, name: str) -> Taskrunner:
         listed = ", ".join(displayed(each.name) for each in taskrunners(world))
         raise ActError(f"there is no taskrunner {displayed(name)!r}; there is {listed}")
     return found
+
+
+def known_peer(world: World, runner: Taskrunner, named: str) -> PeerView:
+    """The peer with this index, UID or name. Raises `ActError`."""
+    views = peer_views(world, runner)
+    if named.isascii() and named.isdigit() and len(named) <= LONGEST_INDEX:
+        found = [view for view in views if view.index == int(named)]
+    else:
+        uid = node(world, named).uid
+        found = [view for view in views if view.uid == uid]
+    if not found:
+        raise ActError(f"taskrunner {displayed(runner.name)} has {len(views)} peers, and {displayed(named)} is none")
+    return found[0]
 
 
 def create_taskrunner(world: World, name: str) -> Act:

@@ -34,6 +34,7 @@ from swarmlearning.node.follower import Follower
 from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.listening import listening_host
+from swarmlearning.node.logfile import kept_log
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
@@ -100,7 +101,7 @@ async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportR
     """
     require_role(identity.certificate, "SL")
     acquire_license("SL")
-    with DataDirectory(settings.data_dir, settings.network_id, settings.uid) as place:
+    with DataDirectory(settings.data_dir, settings.network_id, settings.uid) as place, kept_log(settings.data_dir):
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         tls = NodeTls(identity)
         store = TensorStore(settings.data_dir / "models")

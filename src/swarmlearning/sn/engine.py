@@ -3,6 +3,7 @@
 import asyncio
 from typing import Protocol
 
+from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL
 from swarmlearning.ordering.etcd.gateway import Member
 from swarmlearning.ordering.local import LocalPresence
 from swarmlearning.ordering.protocols import Head, Lease, Log, OrderingError
@@ -11,6 +12,10 @@ from swarmlearning.sn.switch import Switch
 LOCAL_ONLY = (
     "this SN orders alone (--ordering local) and accepts no second SN; stop it, install etcd (Debian, Ubuntu: apt-get "
     "install etcd-server) and start it again with --ordering etcd: its chain is kept"
+)
+LOCAL_HINT = (
+    f"several SNs need etcd. {HOW_TO_INSTALL[0].upper()}{HOW_TO_INSTALL[1:]}, then start the SN with --ordering etcd: "
+    "its chain is kept"
 )
 
 

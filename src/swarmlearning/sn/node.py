@@ -26,7 +26,9 @@ from swarmlearning.node.expiry import warn_of_authorities
 from swarmlearning.node.health import answering
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.listening import listening_host
+from swarmlearning.node.logfile import kept_log
 from swarmlearning.node.organisations import NOT_DESCRIBED, Founding
+from swarmlearning.node.reading import OwnShelf, Reading
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.sender import Author
 from swarmlearning.node.trusting import trust_authorities
@@ -34,11 +36,12 @@ from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, fi
 from swarmlearning.ordering.local import LocalLog, LocalPresence
 from swarmlearning.ordering.protocols import EngineChoice, Lease, OrderingError
 from swarmlearning.sn.agreement import Agreement, recovery_excluding
+from swarmlearning.sn.carrying import Carrier, OwnPost
 from swarmlearning.sn.clocks import Clocks
 from swarmlearning.sn.cluster import Cluster
 from swarmlearning.sn.copying import copy_until
 from swarmlearning.sn.descriptors import raise_descriptor_limit
-from swarmlearning.sn.engine import LocalEngine
+from swarmlearning.sn.engine import LOCAL_HINT, LocalEngine
 from swarmlearning.sn.exclusion import until_shut_out
 from swarmlearning.sn.holding import OBJECTION_FILE, Holding
 from swarmlearning.sn.miner import Miner
@@ -92,7 +95,7 @@ async def run_sn(settings: SnSettings, identity: Identity, report_ready: ReportR
     require_role(identity.certificate, "SN")
     raise_descriptor_limit()
     acquire_license("SN")
-    with DataDirectory(settings.data_dir, settings.network_id) as place:
+    with DataDirectory(settings.data_dir, settings.network_id) as place, kept_log(settings.data_dir):
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         file = LocalLog(settings.data_dir / CHAIN_FILE)
         try:
@@ -152,6 +155,8 @@ class _Sn:
         self._listens = ""  # its API there
         self._agreement = Agreement(place.uid, self._miner, self._peers, self._registration.propose)
         self._checkpoints = Checkpoints(settings.data_dir)
+        self._carrier = Carrier()
+        self._logs = Reading(place.uid, signer, self._miner, OwnShelf(settings.data_dir))
         self._resumed: Chain | None = None
 
     async def run(self, report_ready: ReportReady) -> None:
@@ -328,7 +333,8 @@ class _Sn:
             works = (self._clocks.run(), self._miner.run(), engine.run(), self._agreement.run(), self._recheck())
             others = (trust_authorities(self._tls, self._miner), warn_of_authorities(lambda: self._miner.chain.world))
             keeping = self._checkpoints.keep(self._miner)
-            running = [tasks.create_task(work) for work in (*works, *others, watchdog.run(), keeping)]
+            reading = self._logs.serve(OwnPost(self._carrier, self._place.uid))
+            running = [tasks.create_task(work) for work in (*works, *others, watchdog.run(), keeping, reading)]
             try:
                 shut_out = until_shut_out(self._miner, self._place.uid, self._place.incarnation, engine.left)
                 running.append(tasks.create_task(shut_out))
@@ -365,7 +371,7 @@ class _Sn:
         from swarmlearning.sn.api.app import make_api
 
         server = Server(
-            make_api(self._miner, self._engine, self._place.uid, self._faults),
+            make_api(self._miner, self._engine, self._place.uid, self._faults, self._carrier),
             self._tls.server,
             self._host,
             settings.api_port,
@@ -392,9 +398,3 @@ class _Sn:
             except OrderingError as error:
                 logger.debug("%s", error)
             await asyncio.sleep(BEAT_SECONDS)
-
-
-LOCAL_HINT = (
-    f"several SNs need etcd. {HOW_TO_INSTALL[0].upper()}{HOW_TO_INSTALL[1:]}, then start the SN with --ordering etcd: "
-    "its chain is kept"
-)

@@ -222,6 +222,14 @@ COMMANDS: Final = (
         _TARGET,
     ),
     Command(
+        "LOGS TASKRUNNER",
+        "LOGS TASKRUNNER <TaskRunnerName : string> PEER <Peer : string> [SL|ML|SWOP] [Pair : integer] [FOLLOW]",
+        "logs.taskrunner_peer",
+        "Shows the end of a SWOP's log, or of the output of a pair that it has started (SL or ML, with its number), as "
+        "far as the site shares it; FOLLOW goes on until Ctrl-C.",
+        ours=True,
+    ),
+    Command(
         "WAIT FOR TASKRUNNER",
         "WAIT FOR TASKRUNNER <TaskRunnerName : string>",
         "taskrunners.wait",

@@ -56,7 +56,7 @@ class Judging:
         self._protected = tuple(str(path.resolve()) for path in protected)
         self._images = tuple(images)
         self._same_user = same_user
-        self.policy = self._read()
+        self.policy = self.read_policy()
         if self.policy.broken is not None:
             raise NodeError(self.policy.broken)
 
@@ -128,7 +128,7 @@ class Judging:
         return "" if maker == last.maker.organisation else f"organisation {maker!r}" if maker else "the site itself"
 
     def _judged(self, facts: Facts) -> Judgement:
-        self.policy = self._read()
+        self.policy = self.read_policy()
         return judge(self.policy, facts, resolved)
 
     def _ask(self, attempt: Attempt, chain: tuple[Link, ...], found: Judgement, world: World) -> None:
@@ -148,7 +148,8 @@ class Judging:
                 *(attempt.task, "; ".join(found.reasons), found.digest),
             )
 
-    def _read(self) -> Policy:
+    def read_policy(self) -> Policy:
+        """The policy as its file is now."""
         if self._file is None:
             return Policy()
         try:

@@ -13,6 +13,7 @@ from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import acquire_license
+from swarmlearning.node.logfile import kept_log
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.swop.approvals import Approvals
 from swarmlearning.swop.composing import Contact
@@ -21,6 +22,7 @@ from swarmlearning.swop.docker.settings import DockerSettings
 from swarmlearning.swop.driver import Driver
 from swarmlearning.swop.journal import Journal
 from swarmlearning.swop.judging import Judging
+from swarmlearning.swop.logs import SwopShelf
 from swarmlearning.swop.makers import Makers
 from swarmlearning.swop.managing import ManagerError, ResourceManager
 from swarmlearning.swop.process.manager import ProcessManager
@@ -58,7 +60,7 @@ async def run_swop(settings: SwopSettings, identity: Identity, report_ready: Rep
     require_role(identity.certificate, "SWOP")
     acquire_license("SWOP")
     logger.info("SL Nodes validation is started")
-    with DataDirectory(settings.data_dir, settings.network_id) as place:
+    with DataDirectory(settings.data_dir, settings.network_id) as place, kept_log(settings.data_dir):
         async with _managed(settings, place.uid) as manager:
             await _work(settings, identity, report_ready, place, manager)
 
@@ -77,7 +79,8 @@ async def _work(
         logger.warning("%s", remark)
     approvals = Approvals(settings.data_dir)
     judging = _judging(settings, identity, place.uid, approvals, manager)
-    member = Membership("SWOP", settings.name, settings.sn_address, identity, NodeTls(identity), place)
+    shelf = SwopShelf(settings.data_dir, place.uid, manager, judging.read_policy)
+    member = Membership("SWOP", settings.name, settings.sn_address, identity, NodeTls(identity), place, shelf)
     driver = Driver(
         *(settings.profile, settings.contact, member.follower, member.sender, manager),
         *(Journal(settings.data_dir), judging, found),

@@ -12,16 +12,20 @@ from starlette.types import ASGIApp
 from swarmlearning import __version__
 from swarmlearning.api.middleware import BodyLimit
 from swarmlearning.ledger.block import MAX_BLOCK
-from swarmlearning.sn.api import blocks, cluster, nodes, transactions
+from swarmlearning.sn.api import blocks, cluster, logs, nodes, transactions
 from swarmlearning.sn.api.guard import Guard
 from swarmlearning.sn.api.service import FAILURES, Sn, answer_to
+from swarmlearning.sn.carrying import Carrier
 from swarmlearning.sn.engine import Engine
 from swarmlearning.sn.miner import Miner
 
 
-def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -> ASGIApp:
-    """The ASGI application of the SN `uid`; `fault` gives the difference between it and the other SNs."""
-    sn = Sn(miner, engine, uid, fault)
+def make_api(
+    miner: Miner, engine: Engine, uid: str, fault: Callable[[], str], carrier: Carrier | None = None
+) -> ASGIApp:
+    """The ASGI application of the SN `uid`; `fault` gives the difference between it and the other SNs, and `carrier`
+    brings requests for logs to nodes, where other parts of this SN use it, too."""
+    sn = Sn(miner, engine, uid, fault, carrier or Carrier())
     app = FastAPI(
         title="Swarm Network node",
         version=__version__,
@@ -36,7 +40,7 @@ def make_api(miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -
 
     for kind in (*FAILURES, RequestValidationError):
         app.add_exception_handler(kind, failed)
-    for resource in (transactions, blocks, cluster, nodes):
+    for resource in (transactions, blocks, cluster, nodes, logs):
         app.include_router(resource.router)
 
     @app.get("/docs", include_in_schema=False)

@@ -21,6 +21,7 @@ from swarmlearning.ordering.etcd.presence import STATE_SECONDS
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.rates import Rate
 from swarmlearning.sn.api.shared import Shared
+from swarmlearning.sn.carrying import Carrier
 from swarmlearning.sn.engine import Engine
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.status import status_of
@@ -44,6 +45,7 @@ class Sn:
     engine: Engine
     uid: str
     fault: Callable[[], str]
+    carrier: Carrier
     streams: Counter[str] = field(default_factory=Counter)
     history: Meter = field(default_factory=Meter)
     certificates: Meter = field(default_factory=Meter)

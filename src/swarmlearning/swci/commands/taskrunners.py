@@ -10,20 +10,19 @@ from swarmlearning.ledger.contracts.network.policies import ASSIGN_TASKS
 from swarmlearning.ledger.contracts.taskrunner import Taskrunner, taskrunners
 from swarmlearning.ledger.world import World
 from swarmlearning.operator import taskrunners as acts
-from swarmlearning.operator.acts import Act, node
+from swarmlearning.operator.acts import Act
 from swarmlearning.operator.session import Operator
-from swarmlearning.operator.taskrunners import LOST_SECONDS, is_over, known_taskrunner
+from swarmlearning.operator.taskrunners import LOST_SECONDS, is_over, known_peer, known_taskrunner
 from swarmlearning.swci.output import Line, Lines, fields, line, table
 from swarmlearning.swci.session import Session, proposed
 from swarmlearning.swci.waiting import OVER, WaitOverError, marked
 from swarmlearning.views.names import displayed
 from swarmlearning.views.proposals import ProposalView, proposals
 from swarmlearning.views.render import clock
-from swarmlearning.views.taskrunners import PeerView, failures, peer_views, waits_for
+from swarmlearning.views.taskrunners import failures, peer_views, waits_for
 from swarmlearning.views.tasks import runner_view
 
 PEERS: Final = ("INDEX", "SWOP UID", "SWOP NAME", "ORGANISATION", "PAIRS", "STATUS", "DESCRIPTION")
-LONGEST_INDEX: Final = 5
 
 
 async def create(session: Session, name: str) -> list[Line]:
@@ -91,7 +90,7 @@ async def peer_status(session: Session, name: str, named: str) -> list[Line]:
     """GET TASKRUNNER PEER STATUS, of a SWOP by its index, its UID or its name."""
     chain = await session.chain()
     runner = known_taskrunner(chain.world, name)
-    found = _peer(chain, runner, named)
+    found = known_peer(chain.world, runner, named)
     lines = fields({"SWOP UID": found.uid, "SWOP NAME": found.name, "ORGANISATION": found.organisation})
     if runner.runs_pairs:
         lines += fields({"SL PEERS SPAWNED": len(found.spawned)})
@@ -201,19 +200,6 @@ async def _changed(session: Session, known: _Standing) -> _Standing:
 
 async def _assign(session: Session, task: str, name: str, compose: Callable[[World], Act]) -> list[Line]:
     return await session.act(compose, f"TASK ASSIGNED : {displayed(task)} TO {displayed(name)}")
-
-
-def _peer(chain: Chain, runner: Taskrunner, named: str) -> PeerView:
-    """The peer with this index, UID or name. Raises `UserError`."""
-    views = peer_views(chain.world, runner)
-    if named.isascii() and named.isdigit() and len(named) <= LONGEST_INDEX:
-        found = [view for view in views if view.index == int(named)]
-    else:
-        uid = node(chain.world, named).uid
-        found = [view for view in views if view.uid == uid]
-    if not found:
-        raise UserError(f"taskrunner {displayed(runner.name)} has {len(views)} peers, and {displayed(named)} is none")
-    return found[0]
 
 
 def _shown(state: str) -> str:

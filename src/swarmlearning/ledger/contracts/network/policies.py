@@ -33,6 +33,7 @@ CREATE_CONTRACT: Final = "create-contract"
 TAKE_PART: Final = "take-part"
 READ_RESULTS: Final = "read-results"
 READ_FINAL_RESULTS: Final = "read-final-results"
+READ_LOGS: Final = "read-logs"
 RECOVER: Final = "recover"
 ASSIGN_TASKS: Final = "assign-tasks"
 TABLE: Final[Mapping[str, Line]] = {
@@ -52,7 +53,7 @@ TABLE: Final[Mapping[str, Line]] = {
     TAKE_PART: Line("one", _RIGHT, "whom the contract names"),
     READ_RESULTS: Line("own", _RIGHT, "whom the contract names"),
     READ_FINAL_RESULTS: Line("own", _RIGHT, "whom the contract names"),
-    "read-logs": Line("own", _RIGHT, "whom the site names"),
+    READ_LOGS: Line("own", _RIGHT, "whom the site names"),
     ASSIGN_TASKS: Line("own", _OF_ONE, "anybody: each site's own policy decides what runs there"),
     "reset-taskrunner": Line("majority", _OF_ONE, "who has assigned the task; anybody, where no SWOP is at work"),
 }

@@ -1,0 +1,228 @@
+"""A node answers operators who ask for its logs: who may read what is decided here, and each request is carried out
+once. Requests come, and answers go, by way of an SN that may belong to anybody (`sealing.py`).
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.backoff import Backoff
+from swarmlearning.identity.certificates import load_bundle
+from swarmlearning.identity.signing import Signer
+from swarmlearning.ledger.access import Peer, registered_peer
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.contract import OPERATORS
+from swarmlearning.ledger.contracts.network.policies import READ_LOGS, permits
+from swarmlearning.ledger.world import World
+from swarmlearning.node.clocks import clock_ms
+from swarmlearning.node.follower import Follower
+from swarmlearning.node.logfile import FILE, LogError, read
+from swarmlearning.node.sealing import Ask, Part, Piece, SealError, Wanted, digest_of, read_ask, seal, signer_of
+from swarmlearning.views.names import displayed
+
+logger = logging.getLogger("swarm.logs")
+
+FRESH_MS: Final = 60_000
+"""A request whose time differs by more from this node's clock is not carried out."""
+MOST_REMEMBERED: Final = 4096
+"""Requests of the last two minutes; more are refused until then."""
+WAIT_SECONDS: Final = 15.0
+"""An answer waits so long for a log to grow."""
+LEARN_SECONDS: Final = 5.0
+"""The time for the block that registers an asker to come here."""
+MOST_AT_ONCE: Final = 32
+MOST_READING: Final = 2
+"""Logs of which pieces are looked up at once: that may mean to read through a whole log."""
+
+
+class Ledger(Protocol):
+    """The verified chain of a node."""
+
+    @property
+    def chain(self) -> Chain:
+        """As it stands."""
+
+    async def reached(self, height: int) -> object:
+        """Returns once it is at least at this height."""
+
+
+class Shelf(Protocol):
+    """The logs that a node has, and to whom its site opens them."""
+
+    def shares(self, part: Part, reader: str, own: str) -> bool | None:
+        """Whether the site opens logs of this part to operators of an organisation; None where it does not say."""
+
+    def path(self, world: World, wanted: Wanted) -> Path:
+        """The log that is wanted. Raises `LogError` where there is none."""
+
+
+class OwnShelf:
+    """A node that has its own log only, and no policy of its site."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE
+
+    def shares(self, part: Part, reader: str, own: str) -> bool | None:
+        """See `Shelf`."""
+        return None
+
+    def path(self, world: World, wanted: Wanted) -> Path:
+        """See `Shelf`."""
+        if wanted.part != "NODE":
+            raise LogError("this node has its own log only; SWOPs have those of the pairs that they start")
+        return self._path
+
+
+class Carried(NamedTuple):
+    """A request as it came, and how its answer goes back; an empty answer says that there will be none."""
+
+    jws: str
+    deliver: Callable[[str], Awaitable[None]]
+
+
+class Post(Protocol):
+    """What carries requests to this node."""
+
+    async def next(self) -> Carried:
+        """Waits for the next one."""
+
+
+class SnPost:
+    """Requests come over the connection that this node keeps to its SN."""
+
+    def __init__(self, follower: Follower, uid: str) -> None:
+        self._follower = follower
+        self._uid = uid
+
+    async def next(self) -> Carried:
+        """See `Post`. Waits for an SN, too."""
+        attempts = Backoff(longest=5.0)
+        async for _ in attempts:
+            client = self._follower.client
+            try:
+                while client is self._follower.client:
+                    if jws := await self._asked_by(client):
+                        return Carried(jws, partial(client.answer_logs, self._uid, digest_of(jws)))
+                    attempts.reset()
+            except (Unavailable, Refusal) as error:
+                logger.debug("%s", error)
+        raise AssertionError("unreachable")
+
+    async def _asked_by(self, client: SnClient) -> str:
+        """The next request at this SN; empty if none comes, or another SN is used before."""
+        asking = asyncio.ensure_future(client.next_ask(self._uid))
+        turned = asyncio.ensure_future(self._follower.turned())
+        try:
+            await asyncio.wait((asking, turned), return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else ""
+        finally:
+            for task in (asking, turned):
+                task.cancel()
+            await asyncio.gather(asking, turned, return_exceptions=True)
+
+
+class Reading:
+    """Answers for the node of this UID, whose certificate `signer` signs with."""
+
+    def __init__(
+        self, uid: str, signer: Signer, ledger: Ledger, shelf: Shelf, now_ms: Callable[[], int] = clock_ms
+    ) -> None:
+        self._uid = uid
+        self._signer = signer
+        self._ledger = ledger
+        self._shelf = shelf
+        self._now_ms = now_ms
+        self._seen: OrderedDict[str, int] = OrderedDict()
+        self._turns = asyncio.Semaphore(MOST_READING)
+
+    async def serve(self, post: Post) -> None:
+        """Answers all requests until cancelled."""
+        free = asyncio.Semaphore(MOST_AT_ONCE)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await free.acquire()
+                carried = await post.next()
+                tasks.create_task(self._serve(carried)).add_done_callback(lambda _: free.release())
+
+    async def _serve(self, carried: Carried) -> None:
+        try:
+            answer = await self.answer(carried.jws)
+        except SealError as error:
+            logger.debug("a request for logs is not answered: %s", error)
+            answer = ""
+        with suppress(Unavailable, Refusal):  # the asker may be gone, and asks again if not
+            await carried.deliver(answer)
+
+    async def answer(self, jws: str) -> str:
+        """The sealed answer to a request. Raises `SealError` for one that nobody here may have sent to this node."""
+        asker = await self._asker(signer_of(jws))
+        if asker is None or asker.standing != "trusted" or asker.role not in OPERATORS:
+            raise SealError("it is not by an operator whom the ledger knows")
+        stored = network.certificate(self._ledger.chain.world, signer_of(jws))
+        assert stored is not None  # or it would not be registered
+        ask = read_ask(jws, load_bundle(stored.pem)[0])
+        if (ask.network, ask.node) != (self._ledger.chain.network_id, self._uid):
+            raise SealError("it is for another node or network")
+        return seal(self._signer, jws, ask.key, await self._piece(ask, asker, digest_of(jws)))
+
+    async def _asker(self, thumbprint: str) -> Peer | None:
+        """Who holds this certificate, which may have been registered just now."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEARN_SECONDS):
+                while True:
+                    chain = self._ledger.chain
+                    if found := registered_peer(chain.world, thumbprint, chain.time_ms):
+                        return found
+                    await self._ledger.reached(chain.height + 1)
+        return None
+
+    async def _piece(self, ask: Ask, asker: Peer, digest: str) -> Piece:
+        wanted, world = ask.wanted, self._ledger.chain.world
+        try:
+            self._require_new(ask, digest)
+            await self._require_may(world, asker, wanted.part)
+            path = self._shelf.path(world, wanted)
+            if not wanted.cursor:
+                logger.info("%r of %s reads the log %s", asker.subject, asker.organisation, path.name)
+            async with self._turns:
+                piece = await read(path, wanted, 0.0)
+            if wanted.wait and not piece.data:
+                piece = await read(path, Wanted(cursor=piece.cursor, wait=True), WAIT_SECONDS)
+            return piece
+        except LogError as error:
+            return Piece(refused=str(error)[:2000])
+
+    def _require_new(self, ask: Ask, digest: str) -> None:
+        """Raises `LogError` for a request that is too old, or has come before."""
+        now = self._now_ms()
+        while self._seen and next(iter(self._seen.values())) < now:
+            self._seen.popitem(last=False)
+        if abs(ask.time_ms - now) > FRESH_MS:
+            seconds = round(abs(ask.time_ms - now) / 1000)
+            raise LogError(f"the clocks of this node and of who asks are {seconds} s apart: set them right (NTP)")
+        if digest in self._seen:
+            raise LogError("this request has come before")
+        if len(self._seen) >= MOST_REMEMBERED:
+            raise LogError("more requests than this node answers in two minutes: try again later")
+        self._seen[digest] = now + 2 * FRESH_MS  # in the order in which they end
+
+    async def _require_may(self, world: World, asker: Peer, part: Part) -> None:
+        """Raises `LogError` where the asker's organisation may not read logs of this part."""
+        known = network.node(world, self._uid)
+        own, reader = known.organisation if known else "", asker.organisation
+        shared = await asyncio.to_thread(self._shelf.shares, part, reader, own)
+        if permits(world, READ_LOGS, reader, own) if shared is None else shared:
+            return
+        what = "its own log" if part == "NODE" else f"the output of its {part}s"
+        logger.warning("%r of %s may not read %s", asker.subject, reader, what)
+        raise LogError(
+            f"its site, of organisation {displayed(own)}, does not share {what} with {displayed(reader)} (shareLogs in "
+            "the site's policy says who may read it)"
+        )

@@ -1,0 +1,122 @@
+"""An operator reads the logs of nodes: through whichever SN a node is connected to, and none of them is trusted."""
+
+import codecs
+from collections.abc import AsyncGenerator, Iterator
+from typing import Final
+
+import msgspec
+
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.errors import UserError
+from swarmlearning.identity.certificates import load_bundle
+from swarmlearning.identity.signing import Signer
+from swarmlearning.ledger.access import registered_peer
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Node
+from swarmlearning.node.clocks import clock_ms
+from swarmlearning.node.sealing import Asked, Piece, SealError, Wanted, ask, signer_of
+from swarmlearning.operator.session import Operator
+from swarmlearning.views.names import displayed, escaped
+
+LONGEST_LINE: Final = 16 * 1024
+"""Bytes of a line, after which it is shown as another one."""
+MOST_BYTES: Final = 256 * 2**20
+"""Of a log that is not followed: more than any node keeps."""
+LOST: Final = "--- some of the log is missing here: it was overwritten before it was read ---"
+
+
+class LogsError(UserError):
+    """Logs cannot be read; the message gives the reason."""
+
+
+async def log_lines(
+    operator: Operator, signer: Signer, node: Node, wanted: Wanted, *, follow: bool
+) -> AsyncGenerator[str, None]:
+    """The lines of a log, safe to show: other organisations wrote them. With `follow` those to come, too, without end.
+
+    The operator registers first, since nodes answer only those whom the ledger knows. Raises `LogsError`.
+    """
+    await operator.register()
+    lines, reader, size = _Lines(), _Reader(operator, signer, node), 0
+    while True:
+        piece = await reader.piece(msgspec.structs.replace(wanted, wait=follow))
+        if piece.lost:
+            yield LOST
+        for text in lines.add(piece.data):
+            yield text
+        size += len(piece.data)
+        if not piece.more and not follow:
+            break
+        if (piece.more and not piece.data) or (size > MOST_BYTES and not follow):
+            raise LogsError(f"node {displayed(node.name)} sends a log that does not end")
+        wanted = Wanted(wanted.part, wanted.taskrunner, wanted.pair, piece.cursor)
+    for text in lines.rest():
+        yield text
+
+
+class _Reader:
+    """Asks one node, first through the SN that has answered last."""
+
+    def __init__(self, operator: Operator, signer: Signer, node: Node) -> None:
+        self._operator = operator
+        self._signer = signer
+        self._node = node
+        self._used = ""
+
+    async def piece(self, wanted: Wanted) -> Piece:
+        """The piece that is wanted. Raises `LogsError`."""
+        reasons, name = dict[str, None](), displayed(self._node.name)
+        for client in sorted(self._operator.clients, key=lambda client: client.address != self._used):
+            network_id = self._operator.chain.network_id
+            asked = ask(self._signer, network_id, self._node.uid, wanted, time_ms=clock_ms())
+            try:
+                found = opened(self._operator.chain, self._node.uid, asked, await self._sent(client, asked))
+            except (Unavailable, Refusal, SealError) as error:
+                unknown = isinstance(error, Refusal) and error.code == Code.NOT_CONNECTED
+                reasons[f"it is not connected to SN {client.address}" if unknown else str(error)] = None
+                continue
+            self._used = client.address
+            if found.refused:
+                raise LogsError(f"node {name} answers: {escaped(found.refused)}")
+            return found
+        raise LogsError(f"the logs of node {name} cannot be read: {'; '.join(reasons)}")
+
+    async def _sent(self, client: SnClient, asked: Asked) -> str:
+        return await client.ask_logs(self._node.uid, asked.jws)
+
+
+def opened(chain: Chain, uid: str, asked: Asked, answer: str) -> Piece:
+    """The content of an answer by a node of this UID. Raises `SealError` for any other."""
+    thumbprint = signer_of(answer)
+    peer = registered_peer(chain.world, thumbprint, chain.time_ms)
+    stored = network.certificate(chain.world, thumbprint)
+    if peer is None or stored is None or peer.node(uid) is None:
+        raise SealError("what came as the answer is not by the node that was asked")
+    return asked.opened(answer, load_bundle(stored.pem)[0])
+
+
+class _Lines:
+    """Bytes of a log as lines, which may come in several pieces."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._left = ""
+
+    def add(self, data: bytes) -> Iterator[str]:
+        """The lines that end in these bytes, or are too long to wait for their end."""
+        *whole, self._left = (self._left + self._decoder.decode(data)).split("\n")
+        while len(self._left) > LONGEST_LINE:
+            whole.append(self._left[:LONGEST_LINE])
+            self._left = self._left[LONGEST_LINE:]
+        return map(_shown, whole)
+
+    def rest(self) -> Iterator[str]:
+        """The last line, where it has no end."""
+        text = self._left + self._decoder.decode(b"", final=True)
+        return map(_shown, [text] if text else [])
+
+
+def _shown(text: str) -> str:
+    return escaped(text.removesuffix("\r"), keep="\t")
