@@ -344,4 +344,32 @@ ROWS = (
             "a_build_as_another_user_cannot_end_what_ends_it",
         ),
     ),
+    Row(
+        "B16",
+        "logs of a site are read by whom it does not share them with, or altered on their way",
+        (
+            *_in(
+                "node/test_sealing",
+                "who_carries_an_answer_reads_nothing_of_it",
+                "no_altered_byte_of_ask_or_answer_is_accepted",
+                "an_answer_by_another_node_to_another_request_or_with_another_key_is_refused",
+                "no_other_signed_message_is_taken_for_one_and_none_for_another",
+                "asks_and_answers_are_bounded",
+            ),
+            *_in(
+                "node/test_reading",
+                "a_node_s_log_is_for_operators_of_its_own_organisation",
+                "nobody_but_an_operator_whom_the_ledger_trusts_is_answered",
+                "a_request_is_carried_out_once_and_for_a_minute",
+                "requests_that_nobody_may_send_do_not_end_the_answering",
+                "an_answer_by_another_node_is_none",
+            ),
+            *_in("node/test_logfile", "no_link_and_no_pipe_is_read"),
+            *_in("sn/test_carrying", "what_is_under_way_is_bounded"),
+            *_in(
+                "operator/test_logs", "a_false_sn_can_withhold_an_answer_and_no_more", "logs_without_end_are_given_up"
+            ),
+            *_in("system/test_logs", "a_site_s_logs_are_read_by_whom_it_shares_them_with"),
+        ),
+    ),
 )
