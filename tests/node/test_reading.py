@@ -146,12 +146,16 @@ async def test_a_request_is_carried_out_once_and_for_a_minute(site: Site) -> Non
 
 async def test_what_is_remembered_of_requests_is_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MOST_REMEMBERED", 2)
+    for operator in ("op-1", "op-3"):
+        site.ledger.send(operator, SetPolicy("read-logs", "one"), network.CONTRACT)
     answering, refused = site.reading(), []
     for _ in range(3):
         asked = site.ask("op-2")
         refused.append(opened(site.chain, "sl-2", asked, await answering.answer(asked.jws)).refused)
     assert refused[:2] == ["", ""]
     assert "try again later" in refused[2]
+    other = site.ask("op-1")  # an organisation has no part in what another one has used up
+    assert opened(site.chain, "sl-2", other, await answering.answer(other.jws)).data == LOG
 
 
 async def test_an_answer_by_another_node_is_none(site: Site) -> None:

@@ -4,7 +4,7 @@ once. Requests come, and answers go, by way of an SN that may belong to anybody 
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -32,12 +32,16 @@ logger = logging.getLogger("swarm.logs")
 FRESH_MS: Final = 60_000
 """A request whose time differs by more from this node's clock is not carried out."""
 MOST_REMEMBERED: Final = 4096
-"""Requests of the last two minutes; more are refused until then."""
+"""Requests of one organisation in the last two minutes; more are refused until then."""
 WAIT_SECONDS: Final = 15.0
 """An answer waits so long for a log to grow."""
 LEARN_SECONDS: Final = 5.0
 """The time for the block that registers an asker to come here."""
 MOST_AT_ONCE: Final = 32
+SHORT: Final = 2048
+"""Characters of an answer: a shorter one has nothing, or next to nothing, of a log."""
+PAUSE_SECONDS: Final = 0.5
+"""Before more is asked for or answered where nothing was to be read, so that no SN keeps a node busy."""
 MOST_READING: Final = 2
 """Logs of which pieces are looked up at once: that may mean to read through a whole log."""
 
@@ -111,6 +115,7 @@ class SnPost:
                     if jws := await self._asked_by(client):
                         return Carried(jws, partial(client.answer_logs, self._uid, digest_of(jws)))
                     attempts.reset()
+                    await asyncio.sleep(PAUSE_SECONDS)
             except (Unavailable, Refusal) as error:
                 logger.debug("%s", error)
         raise AssertionError("unreachable")
@@ -128,6 +133,11 @@ class SnPost:
             await asyncio.gather(asking, turned, return_exceptions=True)
 
 
+class _Seen(NamedTuple):
+    until_ms: int
+    organisation: str
+
+
 class Reading:
     """Answers for the node of this UID, whose certificate `signer` signs with."""
 
@@ -139,7 +149,8 @@ class Reading:
         self._ledger = ledger
         self._shelf = shelf
         self._now_ms = now_ms
-        self._seen: OrderedDict[str, int] = OrderedDict()
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._askers: Counter[str] = Counter()
         self._turns = asyncio.Semaphore(MOST_READING)
 
     async def serve(self, post: Post) -> None:
@@ -159,6 +170,7 @@ class Reading:
             answer = ""
         with suppress(Unavailable, Refusal):  # the asker may be gone, and asks again if not
             await carried.deliver(answer)
+        await asyncio.sleep(PAUSE_SECONDS if len(answer) < SHORT else 0)
 
     async def answer(self, jws: str) -> str:
         """The sealed answer to a request. Raises `SealError` for one that nobody here may have sent to this node."""
@@ -186,8 +198,8 @@ class Reading:
     async def _piece(self, ask: Ask, asker: Peer, digest: str) -> Piece:
         wanted, world = ask.wanted, self._ledger.chain.world
         try:
-            self._require_new(ask, digest)
             await self._require_may(world, asker, wanted.part)
+            self._require_new(ask, digest, asker.organisation)
             path = self._shelf.path(world, wanted)
             if not wanted.cursor:
                 logger.info("%r of %s reads the log %s", asker.subject, asker.organisation, path.name)
@@ -199,19 +211,20 @@ class Reading:
         except LogError as error:
             return Piece(refused=str(error)[:2000])
 
-    def _require_new(self, ask: Ask, digest: str) -> None:
+    def _require_new(self, ask: Ask, digest: str, organisation: str) -> None:
         """Raises `LogError` for a request that is too old, or has come before."""
         now = self._now_ms()
-        while self._seen and next(iter(self._seen.values())) < now:
-            self._seen.popitem(last=False)
+        while self._seen and next(iter(self._seen.values())).until_ms < now:
+            self._askers[self._seen.popitem(last=False)[1].organisation] -= 1
         if abs(ask.time_ms - now) > FRESH_MS:
             seconds = round(abs(ask.time_ms - now) / 1000)
             raise LogError(f"the clocks of this node and of who asks are {seconds} s apart: set them right (NTP)")
         if digest in self._seen:
             raise LogError("this request has come before")
-        if len(self._seen) >= MOST_REMEMBERED:
+        if self._askers[organisation] >= MOST_REMEMBERED:
             raise LogError("more requests than this node answers in two minutes: try again later")
-        self._seen[digest] = now + 2 * FRESH_MS  # in the order in which they end
+        self._seen[digest] = _Seen(now + 2 * FRESH_MS, organisation)  # in the order in which they end
+        self._askers[organisation] += 1
 
     async def _require_may(self, world: World, asker: Peer, part: Part) -> None:
         """Raises `LogError` where the asker's organisation may not read logs of this part."""

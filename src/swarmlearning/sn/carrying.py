@@ -23,7 +23,8 @@ ANSWER_SECONDS: Final = 30.0
 MOST_AT_ONCE: Final = 128
 MOST_OF_ONE: Final = 32
 """Of one organisation."""
-MOST_FOR_NODE: Final = 16
+MOST_FOR_NODE: Final = 8
+"""Of one organisation to one node."""
 
 
 class NotConnectedError(Exception):
@@ -36,6 +37,7 @@ class BusyError(Exception):
 
 class _Pending(NamedTuple):
     node: str
+    organisation: str
     jws: str
     answer: "asyncio.Future[str]"
 
@@ -69,11 +71,11 @@ class Carrier:
             raise NotConnectedError
         if digest in self._pending:
             raise BusyError("this request is under way already")
-        of_node = sum(pending.node == node for pending in self._pending.values())
+        of_node = sum((each.node, each.organisation) == (node, organisation) for each in self._pending.values())
         if len(self._pending) >= MOST_AT_ONCE or self._askers[organisation] >= MOST_OF_ONE or of_node >= MOST_FOR_NODE:
             raise BusyError("this SN carries as many requests for logs as it can at once; try again later")
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._pending[digest] = _Pending(node, jws, answer)
+        self._pending[digest] = _Pending(node, organisation, jws, answer)
         self._askers[organisation] += 1
         box.asked.append(digest)
         box.arrived.set()
