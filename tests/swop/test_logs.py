@@ -26,7 +26,8 @@ class Manager:
 
 
 def shelf(policy: Policy | None = None, uid: str = "swop-2", manager: Any = None) -> SwopShelf:
-    return SwopShelf(Path("/data"), uid, manager or Manager(), lambda: policy or Policy())
+    asked: Any = manager or Manager()
+    return SwopShelf(Path("/data"), uid, asked, lambda: policy or Policy())
 
 
 def test_the_output_of_a_pair_is_that_of_the_newest_attempt() -> None:

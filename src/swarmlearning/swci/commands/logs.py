@@ -21,7 +21,7 @@ async def taskrunner_peer(
     session: Session, name: str, named: str, part: str | None, pair: int | None, follow: str | None
 ) -> Lines:
     """LOGS TASKRUNNER … PEER: the log of its SWOP, or the output of a pair that it has started."""
-    if follow and session.settings.confined:
+    if follow and session.settings.web:
         raise UserError("FOLLOW does not end, so it is for SWCI on a terminal only")
     world = (await session.chain()).world
     peer = known_peer(world, known_taskrunner(world, name), named)
