@@ -62,7 +62,7 @@ class LedgerOperator:
             self.operations.send(self._uid, act.body, act.contract)
         except Rejection as rejection:
             refusal = Refusal(rejection.code, rejection.detail, self.chain.height)
-            raise NodeError(f"the network refuses it: {refusal}") from rejection
+            raise NodeError(f"the network refuses it: {refusal}") from refusal
         self.after(self.operations, act.body)
         return self.chain.height
 

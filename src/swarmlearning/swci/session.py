@@ -132,15 +132,17 @@ class Session:
         """A connection, not made yet, to the network of this SN."""
         return Link(partial(operating, address, self.settings.identity, self.settings.home, network_id))
 
-    async def use(self, work: Callable[[Operator], Awaitable[T]], *, seconds: float | None = SECONDS) -> T:
-        """What `work` returns, with the operator of the context in use. Raises `UserError`."""
-        context = self.contexts.named(None)
+    async def use(
+        self, work: Callable[[Operator], Awaitable[T]], *, seconds: float | None = SECONDS, context: str | None = None
+    ) -> T:
+        """What `work` returns, with the operator of a context, by default of the one in use. Raises `UserError`."""
+        used = self.contexts.named(context)
         try:
             async with asyncio.timeout(seconds):
-                return await context.link.use(work)
+                return await used.link.use(work)
         except TimeoutError:
             raise NodeError(
-                f"{context.address} and the other SNs known did not do this within {seconds:.0f} s; look at LIST NODES "
+                f"{used.address} and the other SNs known did not do this within {seconds:.0f} s; look at LIST NODES "
                 "and at the SNs' logs, then try again"
             ) from None
 
@@ -151,17 +153,19 @@ class Session:
     async def perform(self, compose: Callable[[World], Act]) -> ProposalView | None:
         """Sends an act; returns the proposal that it becomes where more signatures are needed. Raises `UserError`."""
 
-        async def send(operator: Operator) -> ProposalView | None:
-            act = compose((await operator.refresh()).world)
-            await operator.perform(act)
-            chain = operator.chain
-            return proposal_of(chain.world, act.contract, act.body, chain.time_ms)
-
-        return await self.use(send)
+        return await self.use(lambda operator: sent(operator, compose))
 
     async def act(self, compose: Callable[[World], Act], done: str) -> list[Line]:
         """Sends an act; the line `done`, or who has to agree first. Raises `UserError`."""
         return [proposed(proposal) if (proposal := await self.perform(compose)) else line(done)]
+
+
+async def sent(operator: Operator, compose: Callable[[World], Act]) -> ProposalView | None:
+    """As `Session.perform`, with this operator."""
+    act = compose((await operator.refresh()).world)
+    await operator.perform(act)
+    chain = operator.chain
+    return proposal_of(chain.world, act.contract, act.body, chain.time_ms)
 
 
 def proposed(found: ProposalView) -> Line:

@@ -10,13 +10,15 @@ from starlette.types import ASGIApp
 
 from swarmlearning import __version__
 from swarmlearning.api.middleware import BodyLimit
+from swarmlearning.errors import UserError
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.swci.folders import LARGEST_FILE
 from swarmlearning.swci.session import Session
-from swarmlearning.swci.web import documented
+from swarmlearning.swci.web import documented, v1
 from swarmlearning.swci.web.answers import malformed
 from swarmlearning.swci.web.commands import Commands
 from swarmlearning.swci.web.guard import Guard
+from swarmlearning.swci.web.v1.ledger import failed
 
 LARGEST_BODY: Final = LARGEST_FILE + 64 * 1024
 """A file, and what multipart adds."""
@@ -31,9 +33,12 @@ def make_api(session: Session, script: Path | None = None) -> FastAPI:
         docs_url=None,  # FastAPI's pages load scripts from other hosts
         redoc_url=None,
     )
+    api.state.session = session
     api.state.workplace = documented.Workplace(Commands(session), session.folders, script)
     api.add_exception_handler(RequestValidationError, malformed)
-    api.include_router(documented.router)
+    api.add_exception_handler(UserError, failed)
+    for router in (documented.router, v1.router):
+        api.include_router(router)
     return api
 
 
