@@ -40,6 +40,7 @@ class Operator:
         self._sender = sender
         self._register = register
         self._registered = False
+        self._registering = asyncio.Lock()
 
     @property
     def chain(self) -> Chain:
@@ -88,9 +89,10 @@ class Operator:
 
     async def register(self) -> None:
         """Makes it a node of the network, unless it is one already. Raises `NodeError` with the ledger's reason."""
-        if not self._registered:
-            await send(self._sender, network.CONTRACT, self._register)
-            self._registered = True
+        async with self._registering:  # acts may be sent at the same time, by clients of the web mode
+            if not self._registered:
+                await send(self._sender, network.CONTRACT, self._register)
+                self._registered = True
 
     async def leave(self) -> None:
         """Ends the membership, if there is one."""
