@@ -5,7 +5,6 @@ from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Request, Response
-from fastapi.responses import PlainTextResponse
 
 from swarmlearning.api.peer import peer_credential
 from swarmlearning.ledger.codes import Code
@@ -26,7 +25,7 @@ Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 
 @router.post(
     "/v1/logs/{node}",
-    response_class=PlainTextResponse,
+    response_class=Response,
     responses=refusals(400, 403, 404, 409, 422, 503),
     openapi_extra=BODY,
 )
@@ -55,7 +54,7 @@ async def ask(sn: Service, node: Uid, request: Request) -> Response:
     return Response(answer, media_type=JOSE)
 
 
-@router.get("/v1/logs/{node}", response_class=PlainTextResponse, responses=refusals(403, 422))
+@router.get("/v1/logs/{node}", response_class=Response, responses=refusals(403, 422))
 async def next_ask(sn: Service, node: Uid, request: Request) -> Response:
     """Waits for the next request to a node, which alone may ask this; empty where none comes for a while."""
     if not _owns(sn, node, request):
