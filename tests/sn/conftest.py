@@ -11,7 +11,7 @@ from swarmlearning.identity.identity import Identity
 
 __all__ = ["pytest_asyncio_loop_factories", "workspace"]
 
-identities = identities_of("SN-1", "SL-1", "SL-2")
+identities = identities_of("SN-1", "SL-1", "SL-2", "SWCI-1")
 
 
 @pytest_asyncio.fixture

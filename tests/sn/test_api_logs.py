@@ -10,12 +10,9 @@ import pytest_asyncio
 
 from support.local_sn import Member, fetch, member
 from support.uids import uid
-from support.uvloops import identities_of
 from swarmlearning.api.client import Refusal
 from swarmlearning.identity.identity import Identity
 from swarmlearning.node.sealing import MAX_ANSWER, MAX_ASK, digest_of
-
-identities = identities_of("SN-1", "SL-1", "SL-2", "SWCI-1")
 
 
 @pytest_asyncio.fixture
