@@ -34,8 +34,7 @@ RUN python3 -c 'import numpy' && ! python3 -c 'import swarmlearning'
 
 def prepare(archive: Path) -> None:
     """Writes the images that the story needs; builds them if they have not been built. Needs the machine's network."""
-    with podman() as engine:
-        images.provide(engine)
+    with podman(images=images.provide()) as engine:
         engine.run("save", "--quiet", "--multi-image-archive", "--output", archive, SL_IMAGE, USER_IMAGE)
 
 

@@ -124,7 +124,5 @@ def test_a_unit_starts_a_command_that_exists(unit: Path) -> None:
 
 
 def test_the_group_of_the_images_is_the_one_that_scripts_and_swops_give() -> None:
-    """Podman gives a volume the owner of the image's folder, even where a SWOP has prepared it."""
     source = (PACKAGING / "images" / "Dockerfile").read_text()
     assert re.findall(r"groupadd --gid (\d+) swarm", source) == [SHARED_GROUP] == [str(GROUP)]
-    assert "chmod 3770 /tmp/channel /tmp/hpe-swarm" in source

@@ -187,13 +187,13 @@ def test_run_sl_starts_the_training_beside_it(docker: FakeRuntime, tmp_path: Pat
     pipes = ["SL_REQUEST_CHANNEL=/tmp/channel/request.channel", "SL_RESPONSE_CHANNEL=/tmp/channel/response.channel"]
     assert options_of(node, "env") == [
         *("THIS_NODE_IP=h", "SN_NODE_IP=s", "SN_API_SERVER_PORT=1", "SL_FS_PORT=16000"),
-        *("SWARM_DATA_DIR=/tmp/channel/node", "SL_CHANNEL_DIR=/tmp/channel", "SL_ML_GROUP=58000"),
+        *("SWARM_DATA_DIR=/tmp/channel/node", "SL_CHANNEL_DIR=/tmp/channel/pair", "SL_ML_GROUP=58000"),
         *pipes,
     ]
     assert options_of(node, "volume") == ["/tmp/channel", "/tmp/hpe-swarm"]
     assert options_of(node, "publish") == ["16000:30305"]
     assert options_of(training, "env") == [
-        *(*pipes, "SWARM_CHANNEL=/tmp/channel/ml.sock", "SWARM_START_SECONDS=600", "MAX_EPOCHS=2")
+        *(*pipes, "SWARM_CHANNEL=/tmp/channel/pair/ml.sock", "SWARM_START_SECONDS=600", "MAX_EPOCHS=2")
     ]
     assert options_of(training, "volumes-from") == ["id-1"]
     assert options_of(training, "user") == [USER]

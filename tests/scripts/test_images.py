@@ -18,13 +18,14 @@ from swarmscripts.gencert import generate
 BIN = Path(__file__).parents[2] / "scripts" / "bin"
 SECONDS = 150.0
 NETWORK = "swarm"
+USER, ML_USER = "1001:1001", "1002:1002"
+"""Whom nodes and trainings run as; neither is the images' user."""
 pytestmark = [needs("podman"), needs("etcd"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Podman]:
-    with podman() as made:
-        images.provide(made)
+    with podman(images=images.provide()) as made:
         yield made
 
 
@@ -35,6 +36,8 @@ class Host:
         self.engine = engine
         self.folder = folder
         generate(folder / "cert", "1")
+        for key in (folder / "cert").rglob("*key.pem"):
+            os.chown(key, *map(int, USER.split(":")))
         engine.run("network", "create", NETWORK)
         (network,) = json.loads(engine.run("network", "inspect", NETWORK))
         self._subnet = network["subnets"][0]["subnet"].rpartition(".")[0]
@@ -60,7 +63,8 @@ class Host:
 
     def start(self, script: str, name: str, number: int, node: str, *words: str | Path) -> str:
         """Starts a node in the background; returns its container's ID."""
-        own = ("--name", name, "--network", NETWORK, "--ip", self.address(number), "--host-ip", self.address(number))
+        address = self.address(number)
+        own = ("--name", name, "--network", NETWORK, "--ip", address, "--host-ip", address, "--user", USER)
         done = self.run(script, "-d", *own, *self.identity(node), *words)
         assert done.returncode == 0, done.stderr
         return done.stdout.split()[0]
@@ -87,7 +91,8 @@ def test_two_sites_train_in_containers_each_with_another_client(engine: Podman, 
         2: f"{tests / Path(original_client.__file__).name} --folder /tmp/hpe-swarm --min-peers 2 --rounds 2 --index 2",
     }
     for index, command in clients.items():
-        training = ("--ml-image", f"swarmlearning/user:{VERSION}", "--ml-name", f"ml{index}", "--ml-d")
+        image = ("--ml-image", f"swarmlearning/user:{VERSION}", "--ml-name", f"ml{index}", "--ml-d")
+        training = (*image, "--ml-user", ML_USER)
         more = ("--ml-v", f"{tests}:{tests}", "--ml-entrypoint", "python3", "--ml-cmd", command)
         host.start("run-sl", f"sl{index}", 10 + index, "sl-1", "--sn-ip", host.address(10), *training, *more)
 

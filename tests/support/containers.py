@@ -51,18 +51,28 @@ class Podman:
     """An engine with images, containers, volumes and networks of its own, all below `folder`; `settings`: its
     variables."""
 
-    def __init__(self, folder: Path, driver: str, mounted: Iterable[Path] = (), within: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        driver: str,
+        mounted: Iterable[Path] = (),
+        within: Sequence[str] = (),
+        images: Path | None = None,
+    ) -> None:
         """`mounted`: folders of this machine that each container sees, and cannot change; `within`: a command that runs
-        the engine's service in its place, such as on a host with a network of its own."""
+        the engine's service in its place, such as on a host with a network of its own; `images`: the storage of another
+        engine, whose images this one has too."""
         self._within = within
         self.folder = folder
         self.socket = folder / "podman.sock"
-        self._storage = ["--root", folder / "root", "--runroot", folder / "run", "--storage-driver", driver]
+        self._storage = ["--root", self.storage, "--runroot", folder / "run", "--storage-driver", driver]
+        if images is not None:
+            self._storage += ["--storage-opt", f"{driver}.imagestore={images}"]
         volumes = json.dumps([f"{path}:{path}:ro" for path in mounted])
         (folder / "containers.conf").write_text(_CONFIGURATION.format(folder=folder, volumes=volumes))
         (folder / "registries.conf").write_text(_REGISTRIES)
         (folder / "auth.json").write_text("{}")
-        (folder / "networks").mkdir()
+        (folder / "networks").mkdir(exist_ok=True)
         self.settings = {
             "CONTAINERS_CONF": str(folder / "containers.conf"),
             "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
@@ -78,6 +88,11 @@ class Podman:
     def command(self, *words: str | Path) -> list[str]:
         """The command line of `podman` with this storage."""
         return [str(word) for word in ("podman", *self._storage, *words)]
+
+    @property
+    def storage(self) -> Path:
+        """Where its images and containers lie."""
+        return self.folder / "root"
 
     def run(self, *words: str | Path) -> str:
         """The output of a command of podman's, which has to succeed."""
@@ -126,10 +141,10 @@ class Podman:
 
 
 @contextmanager
-def podman(mounted: Iterable[Path] = (), within: Sequence[str] = ()) -> Iterator[Podman]:
+def podman(mounted: Iterable[Path] = (), within: Sequence[str] = (), images: Path | None = None) -> Iterator[Podman]:
     """An engine at work, with the image `BUSYBOX`; everything is gone after the block. Options: see `Podman`."""
     with tempfile.TemporaryDirectory(prefix="podman-", dir="/tmp") as folder:  # sockets need short paths
-        engine = Podman(Path(folder), storage_driver(), mounted, within)
+        engine = Podman(Path(folder), storage_driver(), mounted, within, images)
         try:
             engine.import_tree(busybox_tree(Path(folder)), BUSYBOX)
             with engine.serving():

@@ -1,8 +1,9 @@
 """The images of this tree, built by podman on a base of Debian packages, and a `podman` for the scripts that has them.
 
-What has been built is kept in `.tools/images`, under the digest of all that it was made from.
+They stay in `.tools/images`, with the layers that the next build can use again.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -16,31 +17,31 @@ from typing import Final
 import bundle
 import images
 from support import rootfs
-from support.containers import Podman
+from support.containers import Podman, storage_driver
 
-BASE: Final = "localhost/base:latest"
-NAMES: Final = tuple(f"swarmlearning/{target}:{bundle.version()}" for target in images.TARGETS)
-KEPT: Final = bundle.ROOT / ".tools" / "images"
+STORE: Final = bundle.ROOT / ".tools" / "images"
 BUILD_SECONDS: Final = 600
+STAGES: Final = ("packages", "client-packages")
+"""What is built only where requirements have changed."""
 
 
-def provide(engine: Podman) -> None:
-    """Puts all images into this engine, in some 80 s where they have to be built. Needs network then, as pip is set up
-    on this machine."""
-    with tempfile.TemporaryDirectory(prefix="bundle-") as made:
+def provide() -> Path:
+    """The storage of an engine with all images: see `Podman`. They are built where the tree has changed.
+
+    Needs network then, as pip is set up on this machine, if requirements have changed too.
+    """
+    STORE.mkdir(parents=True, exist_ok=True)
+    engine = Podman(STORE, storage_driver())
+    with (STORE / "lock").open("w") as lock, tempfile.TemporaryDirectory(prefix="bundle-") as made:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         context = Path(made, "bundle")
         bundle.make(context)
-        key = hashlib.sha256((context / bundle.SUMS).read_bytes() + Path(rootfs.__file__).read_bytes()).hexdigest()
-        archive = KEPT / f"{key}.tar"
-        if archive.exists():
-            engine.run("load", "--quiet", "--input", archive)
-            return
-        _build(engine, context, rootfs.python_tree(Path(made, "tree")))
-    KEPT.mkdir(parents=True, exist_ok=True)
-    for outdated in KEPT.iterdir():
-        outdated.unlink()
-    engine.run("save", "--quiet", "--multi-image-archive", "--output", archive.with_suffix(".part"), *NAMES)
-    archive.with_suffix(".part").rename(archive)
+        contents, built = _contents(context), STORE / "built"
+        if not built.exists() or built.read_text() != contents:
+            built.unlink(missing_ok=True)
+            _build(engine, context, Path(made, "tree"))
+            built.write_text(contents)
+    return engine.storage
 
 
 def program(engine: Podman, folder: Path) -> Path:
@@ -54,8 +55,17 @@ def program(engine: Podman, folder: Path) -> Path:
     return folder
 
 
+def _contents(context: Path) -> str:
+    """The checksums of what images are made from."""
+    lines = (context / bundle.SUMS).read_text().splitlines()
+    used = ("bin/", "images/", "requirements", "wheels/")
+    return "\n".join(line for line in lines if line.split("  ")[1].startswith(used))
+
+
 def _build(engine: Podman, context: Path, tree: Path) -> None:
-    engine.import_tree(tree, BASE)
+    base = f"localhost/base:{hashlib.sha256(Path(rootfs.__file__).read_bytes()).hexdigest()[:16]}"
+    if base not in engine.run("images", "--format", "{{.Repository}}:{{.Tag}}").split():
+        engine.import_tree(rootfs.python_tree(tree), base)
     with tempfile.NamedTemporaryFile("w", prefix="pip-") as configuration:
         settings = _pip_settings()
         configuration.write("[global]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
@@ -63,8 +73,8 @@ def _build(engine: Podman, context: Path, tree: Path) -> None:
         shared = [f"{configuration.name}:/etc/pip.conf:ro", *(f"{path}:{path}:ro" for path in _paths(settings))]
         options = ["--isolation", "chroot", "--network", "host", "--pull-never"]
         options += [word for mount in shared for word in ("--volume", mount)]
-        for target in images.TARGETS:
-            command = engine.command(*images.build_command(["podman"], target, context, BASE)[1:])
+        for target in (*STAGES, *images.TARGETS):
+            command = engine.command(*images.build_command(["podman"], target, context, base)[1:])
             at = command.index("build") + 1
             done = subprocess.run(
                 [*command[:at], *options, *command[at:]],
@@ -74,6 +84,7 @@ def _build(engine: Podman, context: Path, tree: Path) -> None:
                 timeout=BUILD_SECONDS,
             )
             assert done.returncode == 0, f"{target}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+    engine.run("image", "prune", "--force")
 
 
 def _pip_settings() -> dict[str, str]:

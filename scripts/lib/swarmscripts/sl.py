@@ -25,7 +25,9 @@ OPTIONS = (
 )
 FS_PORT = "30305"
 CHANNEL, WEIGHTS = "/tmp/channel", "/tmp/hpe-swarm"
-"""Folders that SL and training share: for pipes and socket, and where the original's client has its weights."""
+"""Volumes that SL and training share: for pipes and models, and where the original's client has its weights."""
+PAIR = f"{CHANNEL}/pair"
+"""Where our client hands over models: the SL makes this folder, as only its owner can remove what the training left."""
 
 PIPES = (
     ("SL_REQUEST_CHANNEL", f"{CHANNEL}/request.channel"),
@@ -57,7 +59,7 @@ def needs(given: Given, runtime: Runtime) -> Needs:
         ("SL_FS_PORT", given.last("sl-fs-port")),
         ("SL_FS_SERVICE", given.last("sl-fs-service")),
         ("SWARM_DATA_DIR", f"{CHANNEL}/node"),  # models are handed over by links, which need one file system
-        ("SL_CHANNEL_DIR", CHANNEL),
+        ("SL_CHANNEL_DIR", PAIR),
         ("SL_ML_GROUP", SHARED_GROUP),
         *PIPES,
     )
@@ -96,7 +98,7 @@ SL = Script(
     needs,
     arguments,
     Needs(
-        [*PIPES, ("SWARM_CHANNEL", f"{CHANNEL}/ml.sock"), ("SWARM_START_SECONDS", "600")],
+        [*PIPES, ("SWARM_CHANNEL", f"{PAIR}/ml.sock"), ("SWARM_START_SECONDS", "600")],
         arguments=["--group-add", SHARED_GROUP],
     ),
 )

@@ -18,11 +18,11 @@ from swarmlearning.taskfiles.definition import RunSwarm
 IMAGE = "localhost/pair:latest"
 SL_SCRIPT = """#!/bin/sh
 trap 'echo SL told to end; exit 0' TERM
-echo "SL $*"; id; ls -lan /tmp/hpe-swarm; env
-touch /tmp/hpe-swarm/sl/here || exit 9
+echo "SL $*"; id; ls -lan /tmp/swarm-pair; env
+touch /tmp/swarm-pair/sl/here || exit 9
 umask 007; mkfifo "$SL_REQUEST_CHANNEL"
 read code < "$SL_REQUEST_CHANNEL" & wait $!
-read code < /tmp/hpe-swarm/code || code=0
+read code < /tmp/swarm-pair/code || code=0
 exit "$code"
 """
 """Ends when the script has written to its pipe, with the code in the file beside it."""

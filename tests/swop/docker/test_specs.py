@@ -99,7 +99,7 @@ def test_a_script_has_its_private_and_shared_content() -> None:
     ("changes", "says"),
     [
         ({"private_content": "/platform/private"}, "has no privatedata"),
-        ({"shared_content": (SharedContent("/etc", "/tmp/hpe-swarm/sl", "BIND"),)}, "is shared with the SL alone"),
+        ({"shared_content": (SharedContent("/etc", "/tmp/hpe-swarm/sl", "BIND"),)}, "is what SL and script share"),
         ({"shared_content": (SharedContent("/a", "/x", "BIND"), SharedContent("/b", "/x/", "BIND"))}, "cannot both"),
         ({"command": "-c 'open"}, "No closing quotation"),
     ],

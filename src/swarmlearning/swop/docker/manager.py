@@ -13,7 +13,7 @@ from swarmlearning.swop.docker import containers, images, volumes
 from swarmlearning.swop.docker.contents import Contents
 from swarmlearning.swop.docker.engine import Engine, EngineError
 from swarmlearning.swop.docker.logs import LogCopies
-from swarmlearning.swop.docker.mounts import FOLDER
+from swarmlearning.swop.docker.mounts import SL_FOLDER
 from swarmlearning.swop.docker.names import ATTEMPT, PART, SWOP, PairName, Part
 from swarmlearning.swop.docker.settings import DockerSettings, User
 from swarmlearning.swop.docker.specs import GROUP, Site, ml_spec, sl_spec
@@ -197,7 +197,7 @@ class DockerManager:
         """Gives the shared folder and the SL's data directory their owners, before anything runs."""
         user = self._settings.sl_user
         folders = {".": (User(user.uid, GROUP), 0o3770), "sl": (user, 0o700)}
-        await volumes.set_folders(self._engine, sl, FOLDER, folders)
+        await volumes.set_folders(self._engine, sl, SL_FOLDER, folders)
 
     async def _any_ended(self, running: Collection[str]) -> None:
         waits = [asyncio.create_task(containers.ended(self._engine, container)) for container in running]

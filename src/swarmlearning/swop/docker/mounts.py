@@ -8,7 +8,13 @@ from swarmlearning.swop.profile import IdentityFile
 from swarmlearning.taskfiles.definition import MountType
 
 FOLDER: Final = "/tmp/hpe-swarm"
-"""The folder that SL and ML share; the original's client has it built in."""
+"""The folder that SL and ML share, as the ML process sees it; the original's client has it built in."""
+SL_FOLDER: Final = "/tmp/swarm-pair"
+"""The same folder as the SL sees it, where no image has one, so that the SL owns it.
+
+Podman gives a new volume the owner of the image's folder at that place. And where that is another, in a folder with the
+sticky bit, Linux refuses the script to open the SL's files for writing (`fs.protected_regular=2`).
+"""
 
 _VARIABLES: Final[Mapping[str, str]] = {
     "KEY": "SWARM_ID_KEY",
@@ -36,7 +42,7 @@ class Mount(NamedTuple):
 
 def identity_mounts(identity: Iterable[IdentityFile]) -> list[Mount]:
     """The mounts of an SL's identity, which it cannot change. Raises `ManagerError`."""
-    return _distinct(Mount(each.mount, each.source, each.target, read_only=True) for each in identity)
+    return _distinct((Mount(each.mount, each.source, each.target, read_only=True) for each in identity), SL_FOLDER)
 
 
 def identity_variables(identity: Iterable[IdentityFile]) -> dict[str, str]:
@@ -56,18 +62,18 @@ def user_mounts(pair: Pair) -> list[Mount]:
             f"node {pair.node.index} of the profile has no privatedata, and the task wants some at "
             f"{pair.run.private_content}",
         )
-    return _distinct(mounts)
+    return _distinct(mounts, FOLDER)
 
 
-def _distinct(mounts: Iterable[Mount]) -> list[Mount]:
-    """Each mount once. Raises `ManagerError` where two of them want the same place."""
+def _distinct(mounts: Iterable[Mount], shared: str) -> list[Mount]:
+    """Each mount once. Raises `ManagerError` where two of them want the same place, or the shared folder."""
     found: dict[str, Mount] = {}
     for mount in mounts:
         place = mount.target.rstrip("/") or "/"
         if found.setdefault(place, mount) != mount:
             raise ManagerError("site", f"{found[place].source} and {mount.source} cannot both be at {place}")
-        if (place + "/").startswith(f"{FOLDER}/"):
-            raise ManagerError("site", f"{mount.source} cannot be at {place}: {FOLDER} is shared with the SL alone")
+        if (place + "/").startswith(f"{shared}/"):
+            raise ManagerError("site", f"{mount.source} cannot be at {place}: {shared} is what SL and script share")
     return list(found.values())
 
 

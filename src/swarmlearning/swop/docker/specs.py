@@ -1,7 +1,7 @@
 """The two containers of a pair, as the engine is told to make them. Pure.
 
 A container gets no more than the profile asks for: no capability, no further privilege. What makes SL and ML meet is
-one volume at `/tmp/hpe-swarm`: the SL owns it, and a group that only these two containers have may use it too.
+one volume (`FOLDER`, `SL_FOLDER`): the SL owns it, and a group that only these two containers have may use it too.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from swarmlearning.swop.docker.mounts import FOLDER, Mount, identity_mounts, identity_variables, user_mounts
+from swarmlearning.swop.docker.mounts import FOLDER, SL_FOLDER, Mount, identity_mounts, identity_variables, user_mounts
 from swarmlearning.swop.docker.names import PairName, Part
 from swarmlearning.swop.docker.options import limit_options, user_options
 from swarmlearning.swop.docker.settings import User
@@ -19,18 +19,14 @@ from swarmlearning.swop.profile import NodeDefinition, Profile
 
 GROUP: Final = 58000
 """The group that SL and ML share: it belongs to nobody on a host."""
-DATA: Final = f"{FOLDER}/sl"
+DATA: Final = f"{SL_FOLDER}/sl"
 """The SL's data directory: on the file system of the folder that it shares, and for the SL's user alone."""
 SL_PORT: Final = 30305
 START_SECONDS: Final = 600
 """Seconds that a script waits for its SL, which starts beside it."""
 LOG_BYTES: Final = "64m"
 
-_CHANNELS: Final[Mapping[str, str]] = {
-    "SL_REQUEST_CHANNEL": f"{FOLDER}/request.channel",
-    "SL_RESPONSE_CHANNEL": f"{FOLDER}/response.channel",
-}
-_SL_OPTIONS: Final = ("--data-dir", DATA, "--bridge", "--bridge-dir", FOLDER, "--channel-dir", FOLDER)
+_SL_OPTIONS: Final = ("--data-dir", DATA, "--bridge", "--bridge-dir", SL_FOLDER, "--channel-dir", SL_FOLDER)
 
 
 class Site(NamedTuple):
@@ -58,6 +54,7 @@ class _Container(NamedTuple):
     command: Sequence[str]
     variables: Mapping[str, str]
     mounts: Sequence[Mount]
+    shared: str
     labels: Mapping[str, str]
     hostname: str | None
     ip: str | None
@@ -76,6 +73,7 @@ def sl_spec(site: Site, name: PairName, pair: Pair) -> dict[str, Any]:
         command=[*_SL_OPTIONS, "--ml-group", str(GROUP)],
         variables={**pair.sl_environment, **_sl_variables(site, pair)},
         mounts=identity_mounts(node.identity),
+        shared=SL_FOLDER,
         labels=node.sl_labels,
         hostname=node.sl_hostname,
         ip=node.sl_ip,
@@ -98,8 +96,9 @@ def ml_spec(site: Site, name: PairName, pair: Pair) -> dict[str, Any]:
         groups=[str(GROUP), *node.options.groups],
         entrypoint=_words(run.entrypoint),
         command=_words(run.command),
-        variables={**pair.ml_environment, **_CHANNELS, **_ML_VARIABLES},
+        variables={**pair.ml_environment, **_channels(FOLDER), **_ML_VARIABLES},
         mounts=user_mounts(pair),
+        shared=FOLDER,
         labels=node.user_labels,
         hostname=node.user_hostname,
         ip=node.user_ip,
@@ -117,7 +116,7 @@ _ML_VARIABLES: Final[Mapping[str, str]] = {
 
 def _request(site: Site, name: PairName, container: _Container, host: Mapping[str, Any]) -> dict[str, Any]:
     profile = site.profile
-    shared = Mount("VOLUME", name.volume, FOLDER)
+    shared = Mount("VOLUME", name.volume, container.shared)
     request = {
         "Image": container.image,
         "User": str(container.user),
@@ -156,7 +155,7 @@ def _endpoint(container: _Container, profile: Profile) -> dict[str, Any]:
 def _sl_variables(site: Site, pair: Pair) -> dict[str, str]:
     """What only containers make known: identity and channels, and where others reach the SL."""
     node = pair.node
-    variables = {**identity_variables(node.identity), **_CHANNELS}
+    variables = {**identity_variables(node.identity), **_channels(SL_FOLDER)}
     if node.sl_service:
         variables["SL_FS_SERVICE"] = node.sl_service
     outside = node.sl_environment.get("THIS_NODE_IP") or node.sl_host_ip
@@ -165,6 +164,11 @@ def _sl_variables(site: Site, pair: Pair) -> dict[str, str]:
         return {**variables, "SL_FS_PORT": str(node.sl_port or SL_PORT)}
     port = (_published(node) if outside else None) or SL_PORT
     return {**variables, "SL_FS_PORT": str(port), "SL_FS_LISTEN_PORT": str(SL_PORT)}
+
+
+def _channels(folder: str) -> dict[str, str]:
+    """The pipes of the original's protocol."""
+    return {"SL_REQUEST_CHANNEL": f"{folder}/request.channel", "SL_RESPONSE_CHANNEL": f"{folder}/response.channel"}
 
 
 def _published(node: NodeDefinition) -> int | None:
