@@ -5,9 +5,10 @@ import pytest
 
 from support.network import session
 from support.operations import CA_1, Operations, listening
-from swarmlearning.ledger.bodies import OpenSession, Origin, Pair
+from swarmlearning.ledger.bodies import AbortTaskrunner, OpenSession, Origin, Pair
 from swarmlearning.ledger.contracts import tasks
 from swarmlearning.views.taskrender import progress_lines, runner_text
+from swarmlearning.views.taskrunners import peer_views
 from swarmlearning.views.tasks import RunnerView, joined_trainings, runner_view, task_view, task_views
 
 CONTRACT = "defaultbb.cqdb.sml.hpe"
@@ -77,6 +78,12 @@ def test_progress_names_those_that_have_to_do_with_the_task() -> None:
         "    SL sl-9: failed, the ML process ended with an error (exit code 3)",
         f"  swop-3 of org-2 (1 pair): awaiting-approval, waits for its operator: swarm swop approve {'d' * 64}",
     ]
+
+
+def test_pairs_of_an_aborted_task_are_not_at_work(site: Operations) -> None:
+    site.send("op-1", AbortTaskrunner())
+    (pair,) = peer_views(site.ledger.chain.world, site.runner)[0].spawned
+    assert (pair.state, pair.description) == ("failed", "an operator has aborted the taskrunner")
 
 
 def test_every_task_has_a_view_that_is_safe_to_show() -> None:

@@ -31,6 +31,7 @@ from swarmlearning.swci.language import is_remark, parse
 from swarmlearning.swci.link import Link, operating
 from swarmlearning.swci.output import Line, Lines, line
 from swarmlearning.swci.table import Command
+from swarmlearning.swci.wording import in_swci
 from swarmlearning.views.names import escaped
 from swarmlearning.views.proposals import ProposalView, proposal_of
 from swarmlearning.views.trainings import contract_names
@@ -94,7 +95,7 @@ class Session:
             cause = first_cause(error)
             if not isinstance(cause, UserError):
                 raise
-            first, *others = [escaped(text) for text in str(cause).splitlines()] or [""]
+            first, *others = [escaped(text) for text in in_swci(str(cause)).splitlines()] or [""]
             yield Line("\n        ".join((f"ERROR : {first}", *others)), "error")
             self.ended = self.failed = self.exit_on_failure or self.failed
         finally:

@@ -160,11 +160,13 @@ def _peer(index: int, peer: Peer, names: Names) -> PeerView:
         pairs=peer.pairs,
         attempt=peer.attempt,
         description=_description(peer),
-        spawned=tuple(_pair(pair, names) for pair in peer.reports),
+        spawned=tuple(_pair(pair, peer, names) for pair in peer.reports),
     )
 
 
-def _pair(pair: Pair, names: Names) -> PairView:
+def _pair(pair: Pair, peer: Peer, names: Names) -> PairView:
+    if pair.state == "running" and peer.reason == "aborted":  # its end is not reported any more
+        return PairView(pair.index, displayed(pair.uid), name_of(names, pair.uid), peer.state, _description(peer))
     description = _reason(pair.reason, pair.exit_code) or STATES[pair.state]
     return PairView(pair.index, displayed(pair.uid), name_of(names, pair.uid), pair.state, description)
 
