@@ -44,10 +44,10 @@ class Terminal:
         self.pid = self._shell.pid
 
     def type(self, line: str) -> Answer:
-        """Types a command and waits for its end; for one in the background, until a node has joined the network."""
+        """Types a command, which has nothing to read, and waits for its end; for one in the background, until a node has joined the network."""
         if line.endswith("&"):
             return Answer(0, self._until(line, READY))
-        output = self._until(f"{line}\necho DONE=$?", r"DONE=\d+\n")
+        output = self._until(f"{{ {line}\n}} < /dev/null\necho DONE=$?", r"DONE=\d+\n")
         return Answer(int(output.rpartition("DONE=")[2]), output)
 
     def close(self) -> None:

@@ -85,7 +85,10 @@ class ProcessManager:
                 "a user for each node in the profile, to have them run as that user"
             )
         elif without := [str(node.index) for node in nodes if node.user is None]:
-            yield f"ML processes of node {', '.join(without)} run as root: the profile names no user for them"
+            yield (
+                f"ML processes of node{'s' * (len(without) > 1)} {', '.join(without)} run as root and can read the "
+                "files and keys of this SWOP: name a user for each in the profile"
+            )
         if why_no_views:
             yield (
                 "this host lets the SWOP make no mount namespaces "
@@ -93,8 +96,8 @@ class ProcessManager:
             )
         if self._groups.base is None:
             yield (
-                "memory and processors of pairs cannot be limited here, nor processes without a user of their own: a "
-                f"policy that limits them lets no pair start: {HOW}"
+                "there are no control groups to enforce a policy's limits with: pairs start only where it states none, "
+                f"but for the number of processes of nodes with a user of their own. {HOW}"
             )
 
     async def _probe(self) -> str:
