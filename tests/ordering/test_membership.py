@@ -3,7 +3,7 @@
 import pytest
 
 from swarmlearning.ordering.etcd.gateway import Member
-from swarmlearning.ordering.etcd.membership import Step, describe, next_step, survives
+from swarmlearning.ordering.etcd.membership import Step, TwoVoters, describe, next_step, survives
 
 URLS = {uid: f"http://{uid}" for uid in "abcdefgh"}
 
@@ -66,7 +66,7 @@ def test_fault_tolerance_counts_the_voters_that_are_present(voters: int, live: i
     ("voters", "live", "text"),
     [
         (1, 1, "1 voter: survives none; add two more SNs"),
-        (2, 2, "2 voters: survives none; add a third SN or a witness"),
+        (2, 2, "2 voters: survives none; add a third SN, or only its vote (swarm sn --witness)"),
         (3, 3, "3 voters: survives 1 failure"),
         (4, 4, "4 voters: survives 1 failure, no more than 3 would"),
         (5, 5, "5 voters: survives 2 failures"),
@@ -77,3 +77,9 @@ def test_fault_tolerance_counts_the_voters_that_are_present(voters: int, live: i
 )
 def test_fault_tolerance_is_described_in_one_plain_line(voters: int, live: int, text: str) -> None:
     assert describe(voters, live) == text
+
+
+def test_two_voters_are_noticed_once_and_again_after_a_third_has_come_and_gone() -> None:
+    two = TwoVoters(10)
+    counts = [(1, 0), (2, 1), (2, 10), (2, 11), (2, 12), (3, 13), (2, 14), (2, 23), (2, 24), (2, 99)]
+    assert [now for voters, now in counts if two.noticed(voters, now)] == [11, 24]

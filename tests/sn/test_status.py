@@ -102,7 +102,7 @@ async def test_an_sn_without_a_vote_reports_that_it_does_not_know(ledger: Ledger
 
 async def test_an_absent_learner_is_no_alarm(ledger: Ledger) -> None:
     found = await status(ledger, Etcd(voters=("sn-1", "sn-2"), learners=("sn-3",), leases_=leases("sn-1", "sn-2")))
-    assert found.fault_tolerance == "2 voters: survives none; add a third SN or a witness"
+    assert found.fault_tolerance == "2 voters: survives none; add a third SN, or only its vote (swarm sn --witness)"
     assert found.alarms == []
 
 

@@ -14,7 +14,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ordering.etcd.gateway import EtcdRefusedError, Gateway
 from swarmlearning.ordering.etcd.log import EtcdLog
 from swarmlearning.ordering.etcd.member import peer_url
-from swarmlearning.ordering.etcd.membership import Step, next_step
+from swarmlearning.ordering.etcd.membership import Step, TwoVoters, describe, next_step
 from swarmlearning.ordering.etcd.presence import EtcdPresence
 from swarmlearning.ordering.protocols import OrderingError
 
@@ -38,6 +38,7 @@ class Votes:
         self._presence = EtcdPresence(gateway)
         self._seen: dict[str, float] = {}
         self._pruned = 0
+        self._two = TwoVoters(GONE_SECONDS)
 
     async def run(self) -> None:
         """Maintains the cluster until cancelled."""
@@ -60,6 +61,8 @@ class Votes:
                 self._seen[sn.uid] = now
         gone = {sn.uid for sn in sns if now - self._seen[sn.uid] > GONE_SECONDS}
         members = await self._gateway.members()
+        if self._two.noticed(sum(not member.learner for member in members), now):
+            logger.warning("This network has %s", describe(2, 2))
         present = leases.keys() & {sn.uid for sn in sns}  # one that is shut out may renew its lease all the same
         voters = sorted(member.name for member in members if not member.learner and member.name in present)
         if not voters or voters[0] != self._uid:

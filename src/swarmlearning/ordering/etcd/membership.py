@@ -71,10 +71,30 @@ def describe(voters: int, live: int) -> str:
     if voters == 1:
         return f"{names}: survives none; add two more SNs"
     if voters == 2:
-        return f"{names}: survives none; add a third SN or a witness"
+        return f"{names}: survives none; add a third SN, or only its vote (swarm sn --witness)"
     count = survives(voters, live)
     text = f"{names}: survives {count} failure{'' if count == 1 else 's'}"
     return text if voters % 2 else f"{text}, no more than {voters - 1} would"
+
+
+class TwoVoters:
+    """Notices once, each time, that there have been two voters for so many seconds: neither of them can be lost."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: float | None = None
+        self._noticed = False
+
+    def noticed(self, voters: int, now: float) -> bool:
+        """Takes the present number of voters; True once."""
+        if voters != 2:
+            self._since, self._noticed = None, False
+            return False
+        self._since = now if self._since is None else self._since
+        if self._noticed or now - self._since < self._seconds:
+            return False
+        self._noticed = True
+        return True
 
 
 def _are(number: int) -> str:
