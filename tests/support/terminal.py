@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 OWN_NETWORK: Final = ("unshare", "--net")
 READY: Final = r"Network swarm \(\w+\), height \d+\n|Waiting for the ML process|NODE UID :"
 """What nodes print once they work."""
-SECONDS: Final = 100.0
+SECONDS: Final = 300.0
 
 
 class Answer(NamedTuple):
@@ -44,7 +44,8 @@ class Terminal:
         self.pid = self._shell.pid
 
     def type(self, line: str) -> Answer:
-        """Types a command, which has nothing to read, and waits for its end; for one in the background, until a node has joined the network."""
+        """Types a command, which reads nothing, and waits for its end; where it is in the background, until a node
+        has joined the network."""
         if line.endswith("&"):
             return Answer(0, self._until(line, READY))
         output = self._until(f"{{ {line}\n}} < /dev/null\necho DONE=$?", r"DONE=\d+\n")
