@@ -85,10 +85,7 @@ class ProcessManager:
                 "a user for each node in the profile, to have them run as that user"
             )
         elif without := [str(node.index) for node in nodes if node.user is None]:
-            yield (
-                f"ML processes of node{'s' * (len(without) > 1)} {', '.join(without)} run as root and can read the "
-                "files and keys of this SWOP: name a user for each in the profile"
-            )
+            yield f"ML processes of nodes {', '.join(without)} run as root and can read all keys: name a user for each"
         if why_no_views:
             yield (
                 "this host lets the SWOP make no mount namespaces "
