@@ -372,4 +372,15 @@ ROWS = (
             *_in("system/test_logs", "a_site_s_logs_are_read_by_whom_it_shares_them_with"),
         ),
     ),
+    Row(
+        "B17",
+        "a script at a site stays behind, or leaves what its SWOP can neither end nor remove",
+        _in(
+            "swop/process/test_hostile_scripts",
+            "a_chain_of_processes_is_ended_with_the_script_that_has_left_it",
+            "a_script_that_makes_processes_without_end_is_ended_in_its_time",
+            "folders_deeper_than_any_path_and_closed_ones_are_removed",
+            "a_build_context_of_folders_within_folders_without_end_is_refused",
+        ),
+    ),
 )

@@ -7,7 +7,10 @@ import time
 import pytest
 
 from support.pairs import shell, site
+from swarmlearning.swop.managing import ManagerError
 from swarmlearning.swop.process import composing
+from swarmlearning.swop.process.places import remove
+from swarmlearning.taskfiles.definition import MakeUserContainer
 
 CHAIN = """
 import os, signal, sys, time
@@ -43,3 +46,27 @@ async def test_a_script_that_makes_processes_without_end_is_ended_in_its_time(mo
         state = await here.manager.state(here.attempt, 0)
         assert state is not None
         assert state.ml_code == 128 + 9
+
+
+async def test_folders_deeper_than_any_path_and_closed_ones_are_removed() -> None:
+    script = "mkdir closed; touch closed/file; chmod 0 closed; ln -s / link; mkfifo pipe; " + (
+        f'{sys.executable} -ISc \'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(1500)]\''
+    )
+    async with site() as here:
+        assert (await here.run(shell(f"cd $HOME; {script}"))).ml_code == 0
+        await here.manager.clean(here.attempt.key)
+        assert not await here.manager.attempts()
+
+
+async def test_a_build_context_of_folders_within_folders_without_end_is_refused() -> None:
+    async with site() as here:
+        context = here.folder / "process/volumes/context"
+        context.mkdir()
+        script = f'{sys.executable} -ISc \'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(1500)]\''
+        await here.run(shell(f"cd {context}; {script}"))
+        build = MakeUserContainer(("FROM python", "COPY . /", "RUN pip install -r /r.txt"), "context")
+        try:
+            with pytest.raises(ManagerError, match="128 folders within each other"):
+                await here.manager.make(here.attempt, "user-env", build)
+        finally:
+            remove(context)

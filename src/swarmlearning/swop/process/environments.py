@@ -29,7 +29,7 @@ from swarmlearning.supervise import keeper
 from swarmlearning.swop.managing import ManagerError
 from swarmlearning.swop.process import switching
 from swarmlearning.swop.process.entering import Account
-from swarmlearning.swop.process.places import open_to_readers, remove
+from swarmlearning.swop.process.places import open_to_readers, remove, walk
 from swarmlearning.swop.process.steps import Install, Recipe, requirement
 
 BUILD_SECONDS: Final = 2 * 3600.0
@@ -81,7 +81,7 @@ class Build(NamedTuple):
         """What is in a file, or in all files of a folder, as far as they are plain ones of the context."""
         assert self.context is not None
         context, found = self.context.resolve(), []
-        for file in [path] if path.is_file() else sorted(path.rglob("*")):
+        for file in [path] if path.is_file() else walk(path):
             real = file.resolve()
             if real.is_file() and real.is_relative_to(context):
                 found.append(f"{file.relative_to(path)} {_digest(real)}")
@@ -147,19 +147,16 @@ def _brought_in(folder: Path) -> str:
     Raises `ManagerError` for what is neither a file, a folder nor a link, and `OSError`.
     """
     digest = hashlib.sha256()
-    for path, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted((*files, *folders)):
-            one = Path(path) / name
-            if one.is_symlink():
-                content = f"-> {one.readlink()}"
-            elif one.is_dir():
-                content = "folder"
-            elif one.is_file():
-                content = _digest(one)
-            else:
-                raise ManagerError("build", f"{one}: packages may bring in files, folders and links alone")
-            digest.update(json.dumps([str(one.relative_to(folder)), content]).encode())
+    for one in walk(folder):
+        if one.is_symlink():
+            content = f"-> {one.readlink()}"
+        elif one.is_dir():
+            content = "folder"
+        elif one.is_file():
+            content = _digest(one)
+        else:
+            raise ManagerError("build", f"{one}: packages may bring in files, folders and links alone")
+        digest.update(json.dumps([str(one.relative_to(folder)), content]).encode())
     return digest.hexdigest()
 
 
@@ -271,9 +268,8 @@ def _give(folder: Path, account: Account | None) -> None:
     """Makes all of it that user's."""
     if account is None:
         return
-    for path, folders, files in os.walk(folder):
-        for name in ("", *folders, *files):
-            os.chown(Path(path) / name, account.uid, account.gid, follow_symlinks=False)
+    for one in (folder, *walk(folder)):
+        os.chown(one, account.uid, account.gid, follow_symlinks=False)
 
 
 def _digest(path: Path) -> str:

@@ -22,7 +22,7 @@ from swarmlearning.swop.process.environments import Build, Environment
 from swarmlearning.swop.process.limits import HOW, ControlGroups
 from swarmlearning.swop.process.outcomes import Outcome, Outcomes
 from swarmlearning.swop.process.parts import KeptPart
-from swarmlearning.swop.process.places import PairPlaces, Places, open_to_readers, remove
+from swarmlearning.swop.process.places import PairPlaces, Places, open_to_readers, remove, walk
 from swarmlearning.swop.process.stacks import STACKS_SIGNAL, STACKS_VARIABLE, show_stacks
 from swarmlearning.swop.process.steps import read_steps
 from swarmlearning.swop.profile import Profile
@@ -145,7 +145,10 @@ class ProcessManager:
     async def _make_environment(self, attempt: Attempt, outcome: str, what: MakeUserContainer) -> Collection[str]:
         context = self._places.volume(what.build_context) if what.build_context else None
         build = Build(read_steps(what.build_steps), context, self._builder())
-        name = await asyncio.to_thread(lambda: build.name)
+        try:
+            name = await asyncio.to_thread(lambda: build.name)
+        except OSError as error:
+            raise ManagerError("build", f"the build context {what.build_context}: {error.strerror or error}") from error
         folder = self._places.environments / name
         if build.account is not None:
             self._places.admit_others(folder.parent)
@@ -381,7 +384,7 @@ def _state(sl: KeptPart, ml: KeptPart) -> PairState:
 def _put(content: Path, target: Path, account: Account | None) -> None:
     """Moves content to where the volume is, in place of what was there."""
     if account is not None:
-        for path in (content, *content.rglob("*")):
+        for path in (content, *walk(content)):
             os.chown(path, account.uid, account.gid, follow_symlinks=False)
     open_to_readers(content)
     old = target.with_name(f".{target.name}.old")

@@ -8,11 +8,12 @@ outcomes/               what is known of the outcomes of tasks
 builds/                 what builds have printed
 """
 
-import os
+import errno
 import re
-import shutil
+import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ from swarmlearning.swop.managing import ManagerError
 
 LOGS_KEPT: Final = 20
 """Attempts, and builds, whose logs are kept."""
+DEEPEST: Final = 128
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 
@@ -100,24 +102,59 @@ def _oldest(logs: Sequence[Path]) -> Sequence[Path]:
 
 
 def open_to_readers(folder: Path) -> None:
-    """Lets all users read what is in a folder, whatever mask it was made with."""
-    for path, _, files in os.walk(folder):
-        for name in ("", *files):
-            one = Path(path) / name
-            if not one.is_symlink():
-                mode = stat.S_IMODE(one.stat().st_mode)
-                one.chmod(mode | 0o044 | (mode & 0o100) >> 3 | (mode & 0o100) >> 6)
+    """Lets all users read what is in a folder, whatever mask it was made with. Raises `OSError`."""
+    for one in (folder, *walk(folder)):
+        if not one.is_symlink():
+            mode = stat.S_IMODE(one.stat().st_mode)
+            one.chmod(mode | 0o044 | (mode & 0o100) >> 3 | (mode & 0o100) >> 6)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """All that is in a folder, each folder before its content; links are not followed.
+
+    Raises `OSError` for what cannot be looked into, and for more than `DEEPEST` folders within each other.
+    """
+    left = [(folder, 0)]
+    while left:
+        above, depth = left.pop()
+        if depth > DEEPEST:
+            raise OSError(errno.ENAMETOOLONG, f"more than {DEEPEST} folders within each other", str(above))
+        for one in sorted(above.iterdir()):
+            yield one
+            if one.is_dir() and not one.is_symlink():
+                left.append((one, depth + 1))
 
 
 def remove(folder: Path) -> None:
-    """Removes a folder with all that is in it, also where a process has taken permissions away. Raises `OSError`."""
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
-    except PermissionError:
-        for path, folders, _ in os.walk(folder):  # from the top, so that each can be entered when its turn comes
-            for inner in ("", *folders):
-                if not (Path(path) / inner).is_symlink():
-                    (Path(path) / inner).chmod(0o700)
-        shutil.rmtree(folder)
+    """Removes a folder with all that is in it. Raises `OSError`.
+
+    Scripts may have taken permissions away, and nested folders deeper than paths can name: so folders within folders
+    are moved up first. Nothing that can change it may run any more.
+    """
+    with suppress(FileNotFoundError):
+        _empty(folder)
+        folder.rmdir()
+
+
+def _empty(folder: Path) -> None:
+    folder.chmod(0o700)
+    name, moved = secrets.token_hex(8), 0  # of which no script has made one
+    while inner := _without_files(folder):
+        for one in inner:
+            one.chmod(0o700)
+            for each in _without_files(one):
+                each.chmod(0o700)  # its entry for the folder above it changes
+                each.rename(folder / f"{name}.{moved}")
+                moved += 1
+            one.rmdir()
+
+
+def _without_files(folder: Path) -> list[Path]:
+    """Removes what is no folder from a folder; returns what is left."""
+    left = []
+    for each in folder.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            left.append(each)
+        else:
+            each.unlink()
+    return left
