@@ -45,6 +45,11 @@ async def test_an_uploaded_task_is_created_by_its_name(web: WebMode) -> None:
     assert await web.execute("ls") == ["mine.yaml"]
 
 
+async def test_what_others_have_named_as_a_failure_is_none(web: WebMode) -> None:
+    await web.upload("ERROR : no task", TASK)
+    assert await web.execute("ls") == [" ERROR : no task"]
+
+
 async def test_an_upload_lies_in_the_current_directory(web: WebMode) -> None:
     (web.folder / "taskdefs").mkdir()
     assert await web.execute("cd taskdefs") == [f"Current Directory : {web.folder}/taskdefs"]

@@ -18,6 +18,7 @@ from support.webmode import WebMode
 from swarmlearning.identity.identity import Identity
 from swarmlearning.swci import Swci, SwciError
 from swarmlearning.swci.python.connection import Connection
+from swarmlearning.swci.python.swci import _field
 from swarmlearning.swci.python.topology import nodes_of
 
 T = TypeVar("T")
@@ -103,6 +104,12 @@ async def test_a_failure_is_an_empty_list_and_is_kept(swci: Swci) -> None:
     assert swci.getErrors().startswith("ERROR : there is no task 'other'")
     assert await calling(swci.pwd)
     assert swci.getErrors() == ""
+
+
+async def test_a_state_is_read_from_its_own_field_alone(swci: Swci, web: WebMode) -> None:
+    await web.upload("ERROR : no task", b"x")
+    assert await calling(swci.ls) == ["ERROR : no task"]
+    assert _field(["TASK NAME : TASK_STATE : COMPLETE", "TASK_STATE : RUNNING"], "TASK_STATE") == "RUNNING"
 
 
 async def test_files_contexts_and_contracts(swci: Swci, web: WebMode) -> None:

@@ -303,7 +303,7 @@ def _state(status: Sequence[str]) -> str:
 
 
 def _field(status: Sequence[str], name: str) -> str:
-    line = next((each for each in status if name in each), "")
+    line = next((each for each in status if each.partition(":")[0].strip() == name), "")
     return line.partition(":")[2].strip()
 
 

@@ -60,8 +60,11 @@ class Build(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the environment's folder: equal for equal results."""
-        files = [self._digest(self.copied(copy.target)) for copy in self.recipe.copies]
+        """The name of the environment's folder: equal for equal results. Raises `ManagerError`."""
+        try:
+            files = [self._digest(self.copied(copy.target)) for copy in self.recipe.copies]
+        except OSError as error:
+            raise ManagerError("build", f"the build context: {error.filename}: {error.strerror}") from error
         based = [__version__, sys.version, sys.prefix]
         return hashlib.sha256(json.dumps([asdict(self.recipe), files, based]).encode()).hexdigest()[:32]
 

@@ -145,10 +145,7 @@ class ProcessManager:
     async def _make_environment(self, attempt: Attempt, outcome: str, what: MakeUserContainer) -> Collection[str]:
         context = self._places.volume(what.build_context) if what.build_context else None
         build = Build(read_steps(what.build_steps), context, self._builder())
-        try:
-            name = await asyncio.to_thread(lambda: build.name)
-        except OSError as error:
-            raise ManagerError("build", f"the build context {what.build_context}: {error.strerror or error}") from error
+        name = await asyncio.to_thread(lambda: build.name)
         folder = self._places.environments / name
         if build.account is not None:
             self._places.admit_others(folder.parent)
