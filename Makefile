@@ -130,7 +130,7 @@ security: $(STAMP) tools
 
 # One SWCI script, three hosts, and all that may go wrong with tasks: tests/operate/table.py.
 e2e-operate: $(STAMP) tools
-	@PYTHONPATH=tests $(RUN)/python -m operate -n $(CORES) --dist load --maxschedchunk 1
+	@PYTHONPATH=tests:tools $(RUN)/python -m operate -n $(CORES) --dist load --maxschedchunk 1
 
 SEEDS ?= 2000
 FIRST ?= 0

@@ -6,21 +6,28 @@ Its exit status is 0 if none failed. Further arguments are pytest's.
 import contextlib
 import io
 import sys
+from time import perf_counter
 
 import pytest
 
 from operate.report import Report
 from operate.table import ROWS
+from support import images
+from support.tools import lacks
 
 
 def main() -> int:
     tests = [test for row in ROWS for test in row.tests]
+    if lacks("podman") is None:
+        images.provide()  # before the clock starts; they are kept until the tree changes
+    begun = perf_counter()
     report, log = Report(), io.StringIO()
     with contextlib.redirect_stdout(log):
         status = pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:], *tests], plugins=[report])
     if report.missed:
         print(log.getvalue())
-    for line in report.lines():
+    *checks, summary = report.lines()
+    for line in (*checks, f"in {perf_counter() - begun:.0f} s", summary):
         print(line)
     return int(report.missed > 0 or status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))
 

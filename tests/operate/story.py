@@ -129,7 +129,7 @@ def reset(shell: Shell, ops: Operations, means: Means, check: Check) -> None:
 
 def digest_lines(net: Network, host: int) -> list[str]:
     """What a host's scripts have printed of their last models."""
-    logs = (net.directory / f"SWOP-{host}" / "data").rglob("*-ml.log")
+    logs = (net.directory / f"SWOP-{host}" / "data").rglob("*ml.log")
     return [line for log in logs for line in log.read_text().splitlines() if line.startswith("DIGEST ")]
 
 

@@ -20,6 +20,14 @@ ROWS = (
         _in("operate/far_processes", "one_script_drives_a_whole_training_of_three_hosts_by_processes"),
     ),
     Row(
+        "One SWCI script, three hosts, by containers",
+        _in("operate/far_containers", "one_script_drives_a_whole_training_of_three_hosts_by_containers"),
+    ),
+    Row(
+        "What may go wrong, by containers",
+        (*_in("operate/test_pulling", "a_swop_that_is_killed_while_it_pulls_an_image_pulls_it_when_it_is_back"),),
+    ),
+    Row(
         "What may go wrong, by PROCESS",
         (
             *_in(

@@ -30,7 +30,7 @@ from swarmlearning.ledger.contracts.tasks.bodies import BATCH
 from swarmlearning.swop.composing import Contact
 from swarmlearning.swop.process.manager import ProcessManager
 from swarmlearning.swop.profilefile import read_profile
-from swarmlearning.taskfiles.definition import Definition, MakeSwarmUserContent, MakeUserContainer, RunSwarm
+from swarmlearning.taskfiles.definition import Definition, MakeSwarmUserContent, MakeUserContainer, PullImage, RunSwarm
 from swarmlearning.taskfiles.lines import body_lines
 
 
@@ -65,6 +65,7 @@ class Operations:
             RunSwarm: "RUN_SWARM",
             MakeUserContainer: "MAKE_USER_CONTAINER",
             MakeSwarmUserContent: "MAKE_SWARM_USER_CONTENT",
+            PullImage: "PULL_IMAGE",
         }
         lines = body_lines(what)
         batches = [
