@@ -1,9 +1,11 @@
 """One round machine watches the leader of a round that is due."""
 
+from dataclasses import replace
+
 import pytest
 
 from support.play import merged
-from support.roundnode import Node, joined, submitted
+from support.roundnode import SETTINGS, Node, joined, submitted
 from swarmlearning.ledger.bodies import (
     Depose,
     ExclusionReason,
@@ -98,6 +100,15 @@ def test_a_leader_may_need_longer_the_more_leaders_were_deposed_in_its_round() -
     node.advance()
     overdue = [each for each in node.timers if each.timer.purpose == "overdue" and each.timer.subject == "frozen"][-1]
     assert overdue.seconds == 60.0 + 3 * (30.0 + size_of_all(node.play.state, node.play.round) / SLOW_RATE) * 3
+
+
+def test_a_leader_may_need_longer_after_others_also_where_nobody_is_waited_for_and_the_model_is_tiny() -> None:
+    """Each of 32 leaders was deposed just before its merge had ended, since three times nothing is nothing."""
+    hasty = replace(SETTINGS, full_quorum_seconds=0.0)
+    node = joined("d", "a", "b", "c", "d")
+    node.play.depose("b", "c")
+    current = node.play.round
+    assert hasty.term_seconds(current, usual=0.0) == hasty.patience(current) + 3 * 10.0 * 2
 
 
 def test_the_leader_of_the_first_merge_may_need_as_long_as_a_slow_network_whatever_it_reports() -> None:

@@ -78,10 +78,11 @@ class RoundSettings:
         """Seconds that a leader may need for a round that is due, where leaders before it needed the `usual` ones.
 
         The more leaders were deposed in this round, the longer: it may be the round that needs so much, and with many
-        members it would be very long until each has had its second turn.
+        members it would be very long until each has had its second turn (seed 90008600, where leaders need a minute for
+        a tiny model, and wait for nobody).
         """
         longer = max(_doubled(current), 1.0 + len(set(current.deposed)))
-        return self.patience(current) + TOO_SLOW * (self.full_quorum_seconds + usual) * longer
+        return self.patience(current) + TOO_SLOW * max(LEAST_SECONDS, self.full_quorum_seconds + usual) * longer
 
 
 def _doubled(current: Round) -> float:
