@@ -3,7 +3,7 @@
 import msgspec
 
 from support.play import Play, model
-from support.roundnode import SESSION, Node, leading, merge_of
+from support.roundnode import SESSION, SETTINGS, Node, leading, merge_of
 from swarmlearning.ledger.bodies import (
     Depose,
     Freeze,
@@ -135,5 +135,19 @@ def test_a_leader_whose_last_result_nobody_could_fetch_merges_again_after_a_paus
     play.submit("a", "b")
     assert play.leader == "a"
     assert node.advance() == []
-    assert node.timers[-1].seconds == 60.0
+    assert node.timers[-1].seconds == 30.0
     assert node.fire("merge-delay") == [merge_of(node)]
+
+
+def test_a_leader_that_was_deposed_often_does_not_pause_longer_before_it_merges_again() -> None:
+    """Two sites of one organisation and a lying SN deposed the only other leader 19 times: it paused for hours."""
+    play = Play("a")
+    play.open("b", may_lead=False)
+    play.open("c", may_lead=False)
+    assert SETTINGS.patience(play.round) == 30.0
+    before = SETTINGS.merge_delay(play.round)
+    for _ in range(3):
+        play.depose("b", "c")
+    assert play.leader == "a"
+    assert SETTINGS.patience(play.round) > 200.0
+    assert SETTINGS.merge_delay(play.round) == before == 15.0

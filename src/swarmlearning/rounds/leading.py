@@ -204,7 +204,7 @@ class Leading:
         if not facts.training.members[facts.uid].unreachable:
             return True
         timer = Timer("merge-delay", facts.key_of(current))
-        return facts.timers.expired(timer, self._settings.patience(current) / 2)
+        return facts.timers.expired(timer, self._settings.merge_delay(current))
 
     def _leave_out_slow(self, current: Round) -> None:
         """Waits for the others, where enough models are here, three times as long as these took."""

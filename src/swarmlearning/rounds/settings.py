@@ -51,6 +51,12 @@ class RoundSettings:
         merge whose progress cannot be seen comes to its end under some leader."""
         return min(QUIET_SECONDS, self.leader_failure_seconds) * _doubled(current)
 
+    def merge_delay(self, current: Round) -> float:
+        """Seconds after which a leader merges again whose last result nobody could fetch: half of the patience with it,
+        doubled with each result of the round that was void. It is not doubled as the leader is deposed: false reports
+        would keep it from merging for hours (seed 91010019)."""
+        return min(QUIET_SECONDS, self.leader_failure_seconds) / 2 * 2.0 ** min(current.voids, DOUBLINGS)
+
     def report_seconds(self, current: Round) -> float:
         """Seconds between two `Progress` of a leader at work."""
         return self.patience(current) / REPORTS_PER_PATIENCE
