@@ -63,7 +63,7 @@ def test_hooks_accept_the_arguments_that_training_loops_pass(tmp_path: Any, join
 
 
 def test_progress_is_reported_once_a_second_at_most(tmp_path: Any, join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter((50.0, 50.4, 50.99, 51.0, 51.5, 52.2, 52.3, 53.2, 53.3))
+    times = iter((49.9, 50.0, 50.4, 50.99, 51.0, 51.5, 52.2, 52.3, 53.2, 53.3))
     monkeypatch.setattr("swarmlearning.client.session.monotonic", lambda: next(times))
     with FakeSL(tmp_path) as sl:
         callback = join.arrays(sl, syncFrequency=100, model=array_model())

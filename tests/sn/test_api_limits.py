@@ -154,9 +154,9 @@ async def test_the_documentation_page_loads_nothing(sn: dict[str, str], identiti
 
 
 async def test_a_revoked_certificate_renews_no_lease_and_reads_nothing_and_its_stream_ends(
-    sl: Member, identities: Identities, workspace: Path
+    sl: Member, identities: Identities
 ) -> None:
-    operator = make_workspace(workspace, ["SWCI-1"])["SWCI-1"]
+    operator = identities["SWCI-1"]
     async with aclosing(sl.client.blocks(0)) as blocks, member(sl.client.address, operator, "swci-1", "SWCI") as swci:
         await anext(blocks)
         await swci.register()

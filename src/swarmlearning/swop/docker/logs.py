@@ -46,17 +46,25 @@ class LogCopies:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with _Bounded(path) as file:
-                async with self._engine.download(
-                    "containers", container, "logs", follow=True, stdout=True, stderr=True
-                ) as output:
-                    while head := await output.read(_HEAD):
-                        head += await output.readexactly(_HEAD - len(head))
-                        left = int.from_bytes(head[4:], "big")
-                        while left and (piece := await output.read(min(left, _PIECE))):
-                            file.write(piece)
-                            left -= len(piece)
+                copied = await self._read(container, file, skip=0, follow=True)
+                await self._read(container, file, skip=copied, follow=False)  # Podman may end the stream too early
         except (EngineError, OSError, asyncio.IncompleteReadError) as error:
             logger.warning("%s: the output of container %s is not complete: %s", path, container[:12], error)
+
+    async def _read(self, container: str, file: "_Bounded", *, skip: int, follow: bool) -> int:
+        """Writes a container's output but for its first `skip` bytes; returns how many there were in all."""
+        read = 0
+        async with self._engine.download(
+            "containers", container, "logs", follow=follow, stdout=True, stderr=True
+        ) as output:
+            while head := await output.read(_HEAD):
+                head += await output.readexactly(_HEAD - len(head))
+                left = int.from_bytes(head[4:], "big")
+                while left and (piece := await output.read(min(left, _PIECE))):
+                    file.write(piece[max(0, skip - read) :])
+                    read += len(piece)
+                    left -= len(piece)
+        return read
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
