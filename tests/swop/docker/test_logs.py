@@ -14,7 +14,7 @@ async def test_a_long_output_is_kept_in_two_files_the_newest_part_of_it(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "MOST", 10_000)
-    await stand.start("seq 1 9000; echo error >&2")
+    await stand.start("seq 1 8990; echo error >&2; sleep 1; seq 8991 9000")  # conmon may lose what is last on stderr
     await stand.manager.changed(ATTEMPT, 0, PairState(None, None))
     await stand.manager.stop(ATTEMPT, 0)
     newest = stand.manager.logs(ATTEMPT, 0).ml
