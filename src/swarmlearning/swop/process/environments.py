@@ -84,7 +84,7 @@ class Build(NamedTuple):
         """What is in a file, or in all files of a folder, as far as they are plain ones of the context."""
         assert self.context is not None
         context, found = self.context.resolve(), []
-        for file in [path] if path.is_file() else walk(path):
+        for file in walk(path) if path.is_dir() else [path]:
             real = file.resolve()
             if real.is_file() and real.is_relative_to(context):
                 found.append(f"{file.relative_to(path)} {_digest(real)}")
