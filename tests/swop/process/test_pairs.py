@@ -14,7 +14,7 @@ import pytest
 from support.pairs import OTHER_USER, Site, shell, site
 from support.tools import needs
 from swarmlearning.swop.managing import Limits, ManagerError, Pair, PairState
-from swarmlearning.swop.process import composing, places
+from swarmlearning.swop.process import composing, manager, places
 from swarmlearning.swop.process.parts import KILLED, KeptPart
 from swarmlearning.swop.profile import ContainerOptions, NodeDefinition, PrivateData
 from swarmlearning.taskfiles.definition import RunSwarm, SharedContent
@@ -123,6 +123,29 @@ async def test_pairs_outlive_a_swop_that_is_killed(wait_until_gone: WaitUntilGon
         assert state == PairState(None, None)
         (here.folder / "go").write_text("\n")
         assert await here.manager.changed(here.attempt, 0, state) == PairState(None, 7)
+
+
+async def test_an_end_right_after_the_state_was_read_is_reported(
+    monkeypatch: pytest.MonkeyPatch, wait_until_gone: WaitUntilGone
+) -> None:
+    async with site() as here:
+        go = here.folder / "go"
+        os.mkfifo(go)
+        await here.start(shell(f"read line <{go}; exit 7"))
+        known = await here.manager.state(here.attempt, 0)
+        assert known == PairState(None, None)
+        record = here.folder / "process/attempts" / here.attempt.key / "0/ml/warden.json"
+        read = manager._state
+
+        def ended_since(sl: KeptPart, ml: KeptPart) -> PairState:
+            if (found := read(sl, ml)) == known:
+                go.write_text("\n")
+                wait_until_gone([json.loads(record.read_bytes())["pid"]])
+            return found
+
+        monkeypatch.setattr(manager, "_state", ended_since)
+        async with asyncio.timeout(20):
+            assert await here.manager.changed(here.attempt, 0, known) == PairState(None, 7)
 
 
 @pytest.mark.parametrize("after", [0, 1])

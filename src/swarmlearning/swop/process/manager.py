@@ -316,10 +316,10 @@ class ProcessManager:
         return _state(sl, ml) if sl.started and ml.started else None
 
     async def changed(self, attempt: Attempt, index: int, known: PairState) -> PairState:
-        """See `ResourceManager`."""
+        """See `ResourceManager`. It waits for all that ran in the state compared, even if some have ended since."""
         parts = _parts(self._places.pair(attempt.key, index))
         while (now := _state(*parts)) == known:
-            ends = [asyncio.create_task(part.ended()) for part in parts if part.code is None]
+            ends = [asyncio.create_task(one.ended()) for one, code in zip(parts, now[:2], strict=True) if code is None]
             try:
                 if not ends:
                     await asyncio.Event().wait()  # nothing changes any more
