@@ -69,7 +69,7 @@ WRONG_PAYLOADS: dict[str, tuple[bytes, str]] = {
 def test_the_refusal_of_a_malformed_transaction_names_the_place(payload: bytes, message: str) -> None:
     with pytest.raises(MalformedError, match="not a transaction: ") as error:
         parse(SIGNER.sign(payload))
-    assert message.lower() in str(error.value).lower()
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("detail", ["two\nlines", "\x1b[31m", "\u202eback", "x" * 301])
@@ -154,7 +154,7 @@ WRONG_BLOCKS: dict[str, tuple[bytes, str]] = {
 def test_a_malformed_block_is_refused(raw: bytes, message: str) -> None:
     with pytest.raises(MalformedError, match=r"not a (block|transaction): ") as error:
         read(raw)
-    assert message.lower() in str(error.value).lower()
+    assert message in str(error.value)
 
 
 def test_a_block_that_is_too_large_is_refused_before_it_is_read() -> None:

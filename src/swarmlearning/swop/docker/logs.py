@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import logging
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from swarmlearning.swop.docker.engine import Engine, EngineError
+from swarmlearning.swop.rolling import RollingFile
 
 logger = logging.getLogger("swarm.swop")
 
@@ -45,13 +46,13 @@ class LogCopies:
     async def _copy(self, container: str, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with _Bounded(path) as file:
+            with contextlib.closing(RollingFile(path, MOST, anew=True)) as file:
                 copied = await self._read(container, file, skip=0, follow=True)
                 await self._read(container, file, skip=copied, follow=False)  # Podman may end the stream too early
         except (EngineError, OSError, asyncio.IncompleteReadError) as error:
             logger.warning("%s: the output of container %s is not complete: %s", path, container[:12], error)
 
-    async def _read(self, container: str, file: "_Bounded", *, skip: int, follow: bool) -> int:
+    async def _read(self, container: str, file: RollingFile, *, skip: int, follow: bool) -> int:
         """Writes a container's output but for its first `skip` bytes; returns how many there were in all."""
         read = 0
         async with self._engine.download(
@@ -71,25 +72,3 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-class _Bounded:
-    """A file that begins anew when it is full; use as a context manager. All raise `OSError`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: BinaryIO
-
-    def __enter__(self) -> "_Bounded":
-        self._file = self._path.open("wb", buffering=0)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def write(self, piece: bytes) -> None:
-        if self._file.tell() + len(piece) > MOST:
-            self._file.close()
-            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            self._file = self._path.open("wb", buffering=0)
-        self._file.write(piece)

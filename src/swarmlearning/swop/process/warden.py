@@ -22,11 +22,12 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from swarmlearning.files import replace_file
 from swarmlearning.supervise import keeper
 from swarmlearning.swop.process.entering import CannotStart, Part, become
+from swarmlearning.swop.rolling import RollingFile
 
 PART, LOCK, WARDEN, END, ERRORS = "part.json", "lock", "warden.json", "end.json", "errors.log"
 CANNOT_START: Final = 127
@@ -50,24 +51,6 @@ def main(folder: Path, locks: list[int]) -> None:
     Warden(folder).run(writer)
 
 
-class Log:
-    """The newest output of a part, in two files of at most half of `size` bytes: `NAME`, and `NAME.1`, the older."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        self._path = path
-        self._half = size // 2
-        self._file: BinaryIO = path.open("ab", buffering=0)
-
-    def write(self, data: bytes) -> None:
-        """Appends; output that cannot be kept is lost, and the part goes on."""
-        with suppress(OSError):
-            if self._file.tell() + len(data) > self._half:
-                self._path.replace(f"{self._path}.1")
-                self._file.close()
-                self._file = self._path.open("ab", buffering=0)
-            self._file.write(data)
-
-
 class Warden:
     """Of the part that a folder describes."""
 
@@ -79,7 +62,7 @@ class Warden:
 
     def run(self, started: int) -> None:
         """Runs the part to its end. `started` is closed as soon as it has been started, or could not be."""
-        log = Log(Path(self._part.log), self._part.log_bytes)
+        log = RollingFile(Path(self._part.log), self._part.log_bytes // 2)
         wake = self._prepare()
         _write(self._folder / WARDEN, own_process())
         output, pid, error = self._start()
@@ -92,7 +75,7 @@ class Warden:
         os.set_blocking(output, False)
         with suppress(BlockingIOError):
             while data := os.read(output, _CHUNK):
-                log.write(data)
+                _keep(log, data)
         code = os.waitstatus_to_exitcode(status)
         limited = self._part.cgroup is not None and _came_up_against_limits(Path(self._part.cgroup))
         _write(self._folder / END, {"code": code if code >= 0 else 128 - code, "error": "", "limited": limited})
@@ -133,7 +116,7 @@ class Warden:
         os.close(failure)
         return output, pid, said.decode(errors="replace")
 
-    def _attend(self, pid: int, output: int, wake: int, log: Log) -> int:
+    def _attend(self, pid: int, output: int, wake: int, log: RollingFile) -> int:
         """Keeps the output until the part has ended; returns its wait status."""
         poll = select.poll()
         poll.register(wake, select.POLLIN)
@@ -148,7 +131,7 @@ class Warden:
                 if descriptor == wake:
                     os.read(wake, 4096)
                 elif data := os.read(output, _CHUNK) if events & select.POLLIN else b"":
-                    log.write(data)
+                    _keep(log, data)
                 else:
                     poll.unregister(output)
 
@@ -194,6 +177,12 @@ def _came_up_against_limits(group: Path) -> bool:
             if counts.get(event, "0") != "0":
                 return True
     return False
+
+
+def _keep(log: RollingFile, data: bytes) -> None:
+    """Appends output; what cannot be kept is lost, and the part goes on."""
+    with suppress(OSError):
+        log.write(data)
 
 
 def _write(path: Path, value: Any) -> None:
