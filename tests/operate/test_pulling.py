@@ -1,24 +1,18 @@
 """A SWOP that is killed while the engine pulls an image for it."""
 
-import socket
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from support.certs import make_workspace
 from support.containers import BUSYBOX, Podman, podman
 from support.held import Held
-from support.ports import fixed_port
 from support.processes import Processes
+from support.registry import start_registry
 from support.swarm import Swarm
 from support.swops import only, operations
 from support.tools import needs
-from swarmlearning.address import split
-from swarmlearning.pauses import Pauses
 from swarmlearning.taskfiles.definition import PullImage
 
 pytestmark = [needs("podman"), needs("registry")]
@@ -28,21 +22,6 @@ pytestmark = [needs("podman"), needs("registry")]
 def engine() -> Iterator[Podman]:
     with podman() as made:
         yield made
-
-
-def start_registry(processes: Processes, folder: Path) -> str:
-    """Debian's registry. Returns its address."""
-    address = f"127.0.0.1:{fixed_port()}"
-    storage = {"filesystem": {"rootdirectory": str(folder / "registry")}}
-    settings = {"version": "0.1", "storage": storage, "http": {"addr": address}}
-    (folder / "registry.yml").write_bytes(msgspec.json.encode(settings))
-    server = processes.start("registry", "docker-registry", "serve", folder / "registry.yml")
-    pauses = Pauses(0.01, 0.2)
-    while server.running:
-        with suppress(ConnectionRefusedError), socket.create_connection(split(address), 10):
-            return address
-        time.sleep(pauses.next())
-    raise AssertionError(server.output)
 
 
 def test_a_swop_that_is_killed_while_it_pulls_an_image_pulls_it_when_it_is_back(engine: Podman, tmp_path: Path) -> None:

@@ -2,21 +2,16 @@
 
 import base64
 import json
-import socket
 import tarfile
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from support.containers import BUSYBOX
-from support.ports import fixed_port
 from support.processes import Processes
+from support.registry import start_registry
 from support.tools import needs
-from swarmlearning.address import split
-from swarmlearning.pauses import Pauses
 from swarmlearning.swop.managing import Attempt, ManagerError, PairState
 from swarmlearning.taskfiles.definition import (
     Credentials,
@@ -89,35 +84,11 @@ async def test_what_cannot_be_downloaded_leaves_nothing(stand: Stand, tmp_path: 
 
 # --- registries
 
-USERS = "site:$2b$04$pmSUfdbMmyO4BDOhcofKFeknZzMq9PDZN4e74bvOrq6eF9CnqhKty\n"
-"""The registry's user `site`, whose password is `secret`."""
-
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
     with Processes(tmp_path) as started:
         yield started
-
-
-def start_registry(processes: Processes, folder: Path, *, closed: bool) -> str:
-    """Debian's registry; a closed one asks for a login. Returns its address."""
-    address = f"127.0.0.1:{fixed_port()}"
-    settings: dict[str, object] = {
-        "version": "0.1",
-        "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}},
-        "http": {"addr": address},
-    }
-    if closed:
-        (folder / "users").write_text(USERS)
-        settings["auth"] = {"htpasswd": {"realm": "swarm", "path": str(folder / "users")}}
-    (folder / "registry.yml").write_text(json.dumps(settings))
-    server = processes.start("registry", "docker-registry", "serve", folder / "registry.yml")
-    pauses = Pauses(0.01, 0.2)
-    while server.running:
-        with suppress(ConnectionRefusedError), socket.create_connection(split(address), 10):
-            return address
-        time.sleep(pauses.next())
-    raise AssertionError(server.output)
 
 
 @needs("registry")
