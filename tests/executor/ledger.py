@@ -15,12 +15,14 @@ RUNNER = "runner"
 
 
 class Ledger:
-    """`changed` is called after each change; `sessions`: whether a training has ended well, by the SL's UID."""
+    """`changed` is called after each change; `sessions`: whether a training has ended well, by the SL's UID;
+    `registered`: the SLs' UIDs."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self.runner = Taskrunner(RUNNER)
         self.sessions: dict[str, bool] = {}
+        self.registered: set[str] = set()
         self.alive: set[str] = set()
         self.changed: Callable[[], None] = lambda: None
 
@@ -55,7 +57,14 @@ class Ledger:
 
     def report(self, swop: str, body: ReportPeer) -> bool:
         """A SWOP's report."""
+        early = [pair for pair in body.pairs if pair.state == "running" and pair.uid not in self.registered]
+        assert not early, f"anybody can register the UID of {early} before its SL does"
         return self._apply(lambda runner: transitions.report(runner, swop, body, 0))
+
+    def register(self, sl: str) -> None:
+        """An SL registers."""
+        self.registered.add(sl)
+        self.changed()
 
     def attend(self, swop: str, *, present: bool) -> None:
         """A SWOP's lease has run out, or it is back."""
@@ -76,7 +85,7 @@ class Ledger:
             attempt = Attempt(RUNNER, assignment.serial, mine.attempt, assignment.task, assignment.digest)
             open_ = assignment.open and self.runner.short > 0 and (pairs > 0 or not self.runner.runs_pairs)
             assigned = Assigned(attempt, assignment.type, mine, open_, assignment.aborted)
-        return LedgerAdvanced(mine.pairs == pairs, assigned, dict(self.sessions))
+        return LedgerAdvanced(mine.pairs == pairs, assigned, dict(self.sessions), frozenset(self.registered))
 
     def _assignment(self, serial: int, kind: TaskType, needed: int, *, open: bool) -> Assignment:
         name = f"task-{serial}"

@@ -281,6 +281,7 @@ class Site:
             self._ledger.sessions[sl_uid] = code == 0
 
         story, seconds = self._chance.random(), self._chance.uniform(0.1, 8.0)
+        self._later(self._chance.uniform(0.1, 2.0), lambda: self._ledger.register(sl_uid))
         if story < 0.6:  # it trains, and its SL ends some time later than it
             self._later(seconds, lambda: ml_ends(0))
             self._later(seconds + self._chance.uniform(0, 6), lambda: setattr(pair, "sl", 0))

@@ -1,6 +1,7 @@
 """The driver with a scripted resource manager, and a ledger that is a value."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from swarmlearning.swop.driver import Driver
 from swarmlearning.swop.journal import Journal
 from swarmlearning.swop.judging import Judging
 from swarmlearning.swop.makers import Makers
-from swarmlearning.swop.managing import ManagerError
+from swarmlearning.swop.managing import ManagerError, PairState
 
 SECONDS = 60.0
 
@@ -71,10 +72,10 @@ class Ledger:
 
 
 class Manager:
-    """Makes things unless there is a `fault`; a pair never comes to be started."""
+    """Makes things unless there is a `fault`; a pair never comes to be started, unless it was before: `found`."""
 
-    def __init__(self, fault: Exception | None = None) -> None:
-        self.fault = fault
+    def __init__(self, fault: Exception | None = None, found: PairState | None = None) -> None:
+        self.fault, self.found = fault, found
         self.calls: list[str] = []
         self.starting, self.cleaned = asyncio.Event(), asyncio.Event()
 
@@ -87,8 +88,11 @@ class Manager:
             raise self.fault
         return []
 
-    async def state(self, *given: object) -> None:
-        return None
+    async def state(self, *given: object) -> PairState | None:
+        return self.found
+
+    async def changed(self, *given: object) -> PairState:
+        return PairState(0, 0)
 
     async def start(self, *given: object) -> None:
         self.calls.append("start")
@@ -107,6 +111,23 @@ def made(folder: Path, ledger: Ledger, manager: Manager) -> Driver:
     judging = Judging(PROFILE, SWOP, None, Approvals(folder), cast(Any, manager), Makers(folder), [])
     given = cast(Any, ledger)
     return Driver(PROFILE, Contact("127.0.0.1"), given, given, cast(Any, manager), Journal(folder), judging, [])
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [(None, "starting SL and user process, idx"), (PairState(None, None), "SL and user process found again, idx")],
+)
+async def test_the_log_says_whether_a_pair_is_started_or_only_found_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, found: PairState | None, says: str
+) -> None:
+    caplog.set_level(logging.INFO, "swarm.swop")
+    ledger, manager = Ledger(world(task("run", "RUN_SWARM", RUN))), Manager(found=found)
+    working = asyncio.create_task(made(tmp_path, ledger, manager).run())
+    await (ledger.peer(lambda peer: peer.state == "complete") if found else manager.starting.wait())
+    working.cancel()
+    await asyncio.wait((working,), timeout=SECONDS)
+    lines = [each.message for each in caplog.records if "SL and user process" in each.message]
+    assert [line.removeprefix("SWOPRunTask: ").startswith(says) for line in lines] == [True]
 
 
 @pytest.mark.parametrize("fault", [None, ManagerError("build", "no compiler")])

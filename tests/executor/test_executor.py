@@ -47,9 +47,15 @@ def peer(state: Any = "listening", **more: Any) -> Peer:
 
 
 def shown(
-    mine: Peer, kind: TaskType = "RUN_SWARM", *, sessions: dict[str, bool] | None = None, **more: Any
+    mine: Peer,
+    kind: TaskType = "RUN_SWARM",
+    *,
+    sessions: dict[str, bool] | None = None,
+    registered: bool = False,
+    **more: Any,
 ) -> LedgerAdvanced:
-    return LedgerAdvanced(True, Assigned(A, kind, mine, more.pop("open", True), **more), sessions or {})
+    assigned = Assigned(A, kind, mine, more.pop("open", True), **more)
+    return LedgerAdvanced(True, assigned, sessions or {}, frozenset({SL} if registered else ()))
 
 
 def executor(memory: Memory | None = None, found: tuple[str, ...] = (), **settings: Any) -> Executor:
@@ -153,6 +159,23 @@ def test_a_script_that_ends_well_must_have_trained(sessions: dict[str, bool], fa
     later = swop.handle(Done(Wait("session", A, 0, 4.0)), 4.1) if fails else []
     failed = Pair(0, SL, "failed", "ml-exit", 0)
     assert (Begin(Send(A, report("running", failed))) in later) == fails
+
+
+def test_the_uid_of_an_sl_is_reported_only_once_it_is_registered_since_others_could_register_it_first() -> None:
+    swop = executor(remembered())
+    enrolled, running = peer("enrolled", slot=True, digest=DIGEST), peer("running", slot=True, digest=DIGEST)
+    assert Send(A, report("running")) in begun(swop.handle(shown(enrolled), 0.0))
+    swop.handle(shown(running), 0.0)
+    swop.handle(Done(Send(A, report("running")), True), 0.0)
+    assert begun(swop.handle(Done(Start(A, 0, SL)), 0.0)) == [Watch(A, 0, RUNNING)]
+    registered = swop.handle(shown(running, registered=True), 0.0)
+    assert begun(registered) == [Send(A, report("running", Pair(0, SL, "running")))]
+
+
+def test_a_restarted_swop_reports_a_pair_as_before() -> None:
+    swop = executor(remembered(), found=(A.key,))
+    known = peer("running", slot=True, digest=DIGEST, reports=(Pair(0, SL, "running"),))
+    assert begun(swop.handle(shown(known, registered=True), 0.0)) == [Start(A, 0, SL)]
 
 
 def test_a_script_in_loopback_needs_no_training_of_others() -> None:

@@ -86,6 +86,15 @@ def test_pairs_of_an_aborted_task_are_not_at_work(site: Operations) -> None:
     assert (pair.state, pair.description) == ("failed", "an operator has aborted the taskrunner")
 
 
+def test_whoever_takes_the_uid_of_a_pair_that_never_registered_joins_nothing() -> None:
+    site = listening()
+    site.assign("run", 1).carry_out("swop-3", "enrolled")  # of another organisation than sl-9
+    site.report("swop-3", "failed", reason="no-start", pairs=(Pair(0, "sl-9", "failed", "no-start"),))
+    site.ledger.join("sl-9", "SL", CA_1)
+    site.send("sl-9", opened(site), CONTRACT)
+    assert joined_trainings(site.ledger.chain.world, site.runner) == []
+
+
 def test_every_task_has_a_view_that_is_safe_to_show() -> None:
     world = listening().ledger.chain.world
     assert [each.name for each in task_views(world)] == ["ROOTTASK", "build", "run"]

@@ -27,7 +27,9 @@ def ledger_facts(world: World, profile: Profile, uid: str) -> LedgerAdvanced:
     mine = next((peer for peer in runner.peers if peer.uid == uid and not peer.gone), None)
     listening = mine is not None and mine.pairs == len(profile.nodes)
     assigned = _assigned(world, runner, mine, profile) if mine is not None else None
-    return LedgerAdvanced(listening, assigned, _sessions(world) if assigned else {})
+    if mine is None or assigned is None:
+        return LedgerAdvanced(listening, None, {})
+    return LedgerAdvanced(listening, assigned, _sessions(world), _registered(world, mine.organisation))
 
 
 def links(world: World, name: str) -> tuple[Link, ...]:
@@ -87,6 +89,13 @@ def _sessions(world: World) -> dict[str, bool]:
         for uid, member in training.members.items():
             found[uid] = member.finished and member.attendance in ("present", "left")
     return found
+
+
+def _registered(world: World, organisation: str) -> frozenset[str]:
+    """The UIDs of the SLs of this organisation."""
+    return frozenset(
+        each.uid for each in network.nodes(world) if each.type == "SL" and each.organisation == organisation
+    )
 
 
 def _link(task: Task) -> Link:

@@ -245,7 +245,7 @@ class Executor:
         for work in self._pairs.wanted(memory, self._sessions):
             if not (isinstance(work, Stop) and work.index in starting):  # what is being started cannot be stopped yet
                 yield work
-        reports = self._pairs.reports(memory)
+        reports = self._pairs.reports(memory, self._ledger.registered if self._ledger else frozenset())
         state = memory.outcome or "running"
         yield from self._report(assigned, state, memory.approval, memory.reason, memory.exit_code, reports)
 

@@ -264,8 +264,10 @@ class Driver:
 
     async def _start(self, attempt: Attempt, index: int, sl_uid: str) -> None:
         world = self._follower.chain.world
-        if await self._manager.state(attempt, index) is not None:
-            return  # it was started before this SWOP was
+        again = await self._manager.state(attempt, index) is not None
+        self._narrator.starting(index, sl_uid, again=again)
+        if again:
+            return
         run, chain = await self._judging.start_of(world, attempt), tasks.chain(world, attempt.task)
         base = chain[-2].outcome if len(chain) > 1 else ""
         limits = self._judging.policy.limits

@@ -64,11 +64,12 @@ class Assigned:
 class LedgerAdvanced:
     """The ledger as it is now. `listening`: this SWOP is a peer of its taskrunner with its present number of pairs;
     None where there is no such taskrunner. `sessions`: whether the ML process has ended well, by the UID of each SL
-    that takes part in a training."""
+    that takes part in a training. `registered`: the UIDs of the SLs of this SWOP's organisation."""
 
     listening: bool | None
     assigned: Assigned | None
     sessions: dict[str, bool]
+    registered: frozenset[str] = frozenset()
 
 
 # --- work -------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from swarmlearning.ledger.bodies import Reason
-from swarmlearning.swop.profile import NodeDefinition
+from swarmlearning.swop.profile import NodeDefinition, PrivateData
 from swarmlearning.taskfiles.definition import MakeSwarmUserContent, MakeUserContainer, PullImage, RunSwarm
 
 
@@ -55,6 +55,23 @@ class Pair(NamedTuple):
     sl_environment: Mapping[str, str]
     ml_environment: Mapping[str, str]
     limits: Limits = Limits()
+
+    @property
+    def private_content(self) -> tuple[PrivateData, str] | None:
+        """The site's private data, and the path at which the task wants it; None for a task that wants none.
+
+        Raises `ManagerError` where the profile has none for this node.
+        """
+        target, data = self.run.private_content, self.node.private_data
+        if target is None:
+            return None
+        if data is None:
+            raise ManagerError(
+                "site",
+                f"the task wants private data at {target}, and node {self.node.index} of the profile has no "
+                "privatedata; state some there, or let the task's PrivateContent be null",
+            )
+        return data, target
 
 
 class PairState(NamedTuple):

@@ -56,8 +56,11 @@ class Narrator:
                 logger.info("SWOPExecutor: ENROLL TO Task : %s , opId : %d - Begins", attempt.task, attempt.serial)
             case Make(attempt):
                 logger.info("SWOPExecutor: Task : %s , opId : %d is made", attempt.task, attempt.serial)
-            case Start(_, index, sl_uid):
-                logger.info("SWOPRunTask: starting SL and user process, idx : %d , SL UID : %s", index, sl_uid)
+
+    def starting(self, index: int, sl_uid: str, *, again: bool) -> None:
+        """A pair is started, or is there already: a former life of this SWOP has started it."""
+        what = "SL and user process found again" if again else "starting SL and user process"
+        logger.info("SWOPRunTask: %s, idx : %d , SL UID : %s", what, index, sl_uid)
 
     def done(self, work: Work, result: object) -> None:
         """A work has ended, as it should."""

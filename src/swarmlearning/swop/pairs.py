@@ -1,6 +1,6 @@
 """The SL+ML pairs of a RUN_SWARM: which are to be started, watched and stopped, and how each has ended. Pure."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 
 import msgspec
 
@@ -104,12 +104,14 @@ class Pairs:
                 if index in self._ended and index not in self._overdue and not sessions.get(pair.sl_uid):
                     yield Wait("session", attempt, index, self._ended[index] + SESSION_SECONDS)
 
-    def reports(self, memory: Memory) -> tuple[Pair, ...]:
-        """The pairs as the ledger gets them, but for those that nobody has tried to start yet."""
+    def reports(self, memory: Memory, registered: Set[str]) -> tuple[Pair, ...]:
+        """The pairs as the ledger gets them. One at work is reported once its SL is `registered`: before that, any
+        member that reads its UID could register it first, and the SL would be refused. Nor is there more to lose by
+        telling that a pair hangs, or how it has ended."""
         return tuple(
             Pair(pair.index, pair.sl_uid, pair.outcome or "running", self._reason(pair), pair.exit_code)
             for pair in memory.pairs
-            if pair.outcome is not None or pair.index in self._states
+            if pair.outcome is not None or pair.index in self._hung or pair.sl_uid in registered
         )
 
     def _reason(self, pair: PairMemory) -> Reason | None:

@@ -76,18 +76,20 @@ def runner_view(world: World, runner: Taskrunner) -> RunnerView:
 
 
 def joined_trainings(world: World, runner: Taskrunner) -> list[JoinedTraining]:
-    """The trainings of the pairs of the present assignment: a site's own statement counts only where the SWOP that has
-    started it has reported the same UID."""
+    """The trainings of the pairs of the present assignment: an SL's own statement counts only where a SWOP of its
+    organisation has reported its UID."""
     assignment = runner.assignment
     if assignment is None:
         return []
-    started = {pair.uid for peer in runner.peers for pair in peer.reports}
+    started = {(pair.uid, peer.organisation) for peer in runner.peers for pair in peer.reports}
     own = (runner.name, assignment.serial)
     return [
         JoinedTraining(displayed(state.name), state.run, state.rounds, _text(world, state))
         for state in world.area("training/", Training)
         if any(
-            member.origin is not None and uid in started and (member.origin.taskrunner, member.origin.serial) == own
+            member.origin is not None
+            and (uid, member.organisation) in started
+            and (member.origin.taskrunner, member.origin.serial) == own
             for uid, member in state.members.items()
         )
     ]

@@ -7,7 +7,7 @@ import pytest
 from support.pairs import shell
 from swarmlearning.swop.composing import Contact
 from swarmlearning.swop.managing import ManagerError, Pair
-from swarmlearning.swop.process.composing import ml_part, sl_part, visible_gpus
+from swarmlearning.swop.process.composing import ml_part, mounts, sl_part, visible_gpus
 from swarmlearning.swop.process.entering import Account, Part
 from swarmlearning.swop.process.environments import Environment
 from swarmlearning.swop.process.places import Places
@@ -81,6 +81,12 @@ def test_a_task_cannot_lead_its_script_to_another_sl() -> None:
     assert (part.environment["A"], part.environment["B"]) == ("2", "1")
     assert part.environment["PATH"].startswith("/env/bin:")
     assert (part.environment["USER"], part.environment["HOME"]) == ("ml", "/site/attempts/key/3/home")
+
+
+def test_private_content_without_private_data_in_the_profile_is_refused() -> None:
+    given = Pair(NodeDefinition(1), shell("", private_content="/data"), "", "", {}, {})
+    with pytest.raises(ManagerError, match="wants private data at /data, and node 1 of the profile has no privatedata"):
+        mounts(given, PLACES, Path("/shared"), None)
 
 
 def test_a_command_that_is_no_list_of_words_is_named() -> None:

@@ -53,15 +53,9 @@ def identity_variables(identity: Iterable[IdentityFile]) -> dict[str, str]:
 def user_mounts(pair: Pair) -> list[Mount]:
     """The mounts of a user container, but for the folder that it shares with its SL. Raises `ManagerError`."""
     mounts = [Mount(shared.kind, shared.source, shared.target) for shared in pair.run.shared_content]
-    private = pair.node.private_data
-    if pair.run.private_content and private:
-        mounts.append(Mount(private.kind, private.source, pair.run.private_content))
-    elif pair.run.private_content:
-        raise ManagerError(
-            "site",
-            f"node {pair.node.index} of the profile has no privatedata, and the task wants some at "
-            f"{pair.run.private_content}",
-        )
+    if private := pair.private_content:
+        data, target = private
+        mounts.append(Mount(data.kind, data.source, target))
     return _distinct(mounts, FOLDER)
 
 

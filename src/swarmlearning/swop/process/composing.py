@@ -131,10 +131,9 @@ def ml_part(
 def mounts(pair: Pair, places: Places, shared: Path, account: Account | None) -> list[Mount]:
     """What the ML process sees at the paths that the task names. Raises `ManagerError` and `OSError`."""
     found = [Mount(str(shared.resolve()), SHARED, fresh=True)]
-    data = pair.node.private_data
-    if pair.run.private_content is not None and data is not None:
-        source = _source(data.source, data.kind, places, account).resolve()
-        found.append(Mount(str(source), pair.run.private_content))
+    if private := pair.private_content:
+        data, target = private
+        found.append(Mount(str(_source(data.source, data.kind, places, account).resolve()), target))
     for content in pair.run.shared_content:
         found.append(Mount(str(_source(content.source, content.kind, places, account)), content.target))
     return found
