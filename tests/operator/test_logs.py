@@ -1,34 +1,19 @@
 """An operator reads logs through SNs that it does not trust, from nodes that others run."""
 
+import re
 from typing import Any
 
 import pytest
 
+from support.carried import CarryingSn
 from support.network import Ledger
 from support.organisations import three_organisations
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
-from swarmlearning.node.sealing import MAX_PIECE, Piece, Wanted, read_ask, seal
-from swarmlearning.operator.logs import LONGEST_LINE, LOST, LogsError, log_lines
-
-
-class Sn:
-    """An SN to which the node is connected; `answers` has what that says, and `signed_by` who signs it."""
-
-    def __init__(self, ledger: Ledger, *answers: Piece, address: str = "sn:1", signed_by: str = "sl-2") -> None:
-        self.address = address
-        self.asked: list[Wanted] = []
-        self._ledger = ledger
-        self._answers = list(answers)
-        self._signer = signed_by
-
-    async def ask_logs(self, uid: str, jws: str) -> str:
-        found = read_ask(jws, self._ledger.actors["op-2"].pair.certificate)
-        self.asked.append(found.wanted)
-        piece = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        return seal(self._ledger.actors[self._signer].signer, jws, found.key, piece)
+from swarmlearning.node.sealing import MAX_PIECE, Piece, Wanted
+from swarmlearning.operator.logs import CURSOR, LONGEST_LINE, LOST, LogsError, excerpt, log_lines
 
 
 class Lost:
@@ -42,7 +27,7 @@ class Lost:
         raise self._error
 
 
-class Altering(Sn):
+class Altering(CarryingSn):
     """An SN that changes a byte of what it carries."""
 
     async def ask_logs(self, uid: str, jws: str) -> str:
@@ -86,33 +71,50 @@ async def test_lines_that_come_in_pieces_are_whole_and_safe_to_show(ledger: Ledg
     text = "größer\n\x1b[2J\ttab\r\nno end"
     data = text.encode()
     pieces = [Piece(data[at : at + 3], str(at), more=at + 3 < len(data)) for at in range(0, len(data), 3)]
-    sn = Sn(ledger, *pieces)
+    sn = CarryingSn(ledger, *pieces)
     assert await read(ledger, sn) == ["größer", "\\x1b[2J\ttab", "no end"]
     assert [wanted.cursor for wanted in sn.asked] == ["", *(str(at) for at in range(0, len(data) - 3, 3))]
 
 
 async def test_a_long_line_is_cut_and_what_was_lost_is_said(ledger: Ledger) -> None:
-    found = await read(ledger, Sn(ledger, Piece(b"x" * (2 * LONGEST_LINE + 1), "1", lost=True)))
+    found = await read(ledger, CarryingSn(ledger, Piece(b"x" * (2 * LONGEST_LINE + 1), "1", lost=True)))
     assert [len(line) for line in found[1:]] == [LONGEST_LINE, LONGEST_LINE, 1]
     assert found[0] == LOST
 
 
 async def test_whoever_follows_waits_for_more(ledger: Ledger) -> None:
-    sn = Sn(ledger, Piece(b"one\n", "1"), Piece(b"", "1"), Piece(b"two\n", "2"))
+    sn = CarryingSn(ledger, Piece(b"one\n", "1"), Piece(b"", "1"), Piece(b"two\n", "2"))
     assert await read(ledger, sn, most=2, follow=True) == ["one", "two"]
     assert all(wanted.wait for wanted in sn.asked)
 
 
+async def test_excerpts_that_follow_one_another_are_the_log_whatever_a_piece_cuts(ledger: Ledger) -> None:
+    data = "größer €\r\n\x1b[2J\t𝄞\xff\n".encode() + b"\xe2\x82"
+    pieces = [Piece(data[at : at + 1], f"7:{at + 1}", more=at + 1 < len(data)) for at in range(len(data))]
+    sn, node = CarryingSn(ledger, *pieces), network.node(ledger.chain.world, "sl-2")
+    operator: Any = Operator(ledger, sn)
+    assert node is not None
+    text, wanted = "", Wanted(lines=7)
+    for _ in pieces:
+        found = await excerpt(operator, ledger.actors["op-2"].signer, node, wanted)
+        assert re.fullmatch(CURSOR, found.cursor)
+        text, wanted = text + found.text, Wanted(cursor=found.cursor)
+    assert text == "größer €\n\\x1b[2J\t𝄞ÿ\n"
+    assert not found.more
+    assert [asked.cursor for asked in sn.asked] == ["", *(f"7:{at}" for at in range(1, len(data)))]
+
+
 async def test_the_sn_is_found_that_the_node_is_connected_to(ledger: Ledger) -> None:
     elsewhere = Lost(Refusal(Code.NOT_CONNECTED, "not here", 1))
-    assert await read(ledger, elsewhere, Lost(Unavailable("gone")), Sn(ledger, Piece(b"one\n", "1"))) == ["one"]
+    assert await read(ledger, elsewhere, Lost(Unavailable("gone")), CarryingSn(ledger, Piece(b"one\n", "1"))) == ["one"]
     with pytest.raises(LogsError, match="not connected to SN sn:0; gone"):
         await read(ledger, elsewhere, Lost(Unavailable("gone")))
 
 
 async def test_a_false_sn_can_withhold_an_answer_and_no_more(ledger: Ledger) -> None:
-    honest, piece = Sn(ledger, Piece(b"one\n", "1")), Piece(b"forged\n", "1")
-    for false in (Altering(ledger, piece), Sn(ledger, piece, signed_by="sl-1"), Sn(ledger, piece, signed_by="op-3")):
+    honest, piece = CarryingSn(ledger, Piece(b"one\n", "1")), Piece(b"forged\n", "1")
+    forging = (CarryingSn(ledger, piece, signed_by=name) for name in ("sl-1", "op-3"))
+    for false in (Altering(ledger, piece), *forging):
         with pytest.raises(LogsError, match="cannot be read"):
             await read(ledger, false)
         assert await read(ledger, false, honest) == ["one"]
@@ -120,7 +122,7 @@ async def test_a_false_sn_can_withhold_an_answer_and_no_more(ledger: Ledger) -> 
 
 async def test_why_a_site_withholds_its_log_is_shown_escaped(ledger: Ledger) -> None:
     with pytest.raises(LogsError) as refused:
-        await read(ledger, Sn(ledger, Piece(refused="not for you\x1b[2J")))
+        await read(ledger, CarryingSn(ledger, Piece(refused="not for you\x1b[2J")))
     assert str(refused.value) == "node sl-2 answers: not for you\\x1b[2J"
 
 
@@ -128,4 +130,4 @@ async def test_why_a_site_withholds_its_log_is_shown_escaped(ledger: Ledger) -> 
 async def test_logs_without_end_are_given_up(ledger: Ledger, endless: Piece, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("swarmlearning.operator.logs.MOST_BYTES", 2 * MAX_PIECE)
     with pytest.raises(LogsError, match="does not end"):
-        await read(ledger, Sn(ledger, endless))
+        await read(ledger, CarryingSn(ledger, endless))

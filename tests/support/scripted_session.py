@@ -4,8 +4,10 @@ import asyncio
 import io
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self, TypeVar, cast
 
+from support.carried import CarryingSn
 from support.operations import Operations
 from support.virtual_time import run_in_virtual_time
 from swarmlearning.api.client import Refusal
@@ -35,6 +37,7 @@ class LedgerOperator:
         self._uid = uid
         self._changed = asyncio.Condition()
         self.after: Callable[[Operations, Body], None] = lambda operations, body: None
+        self.clients: list[CarryingSn] = []
 
     @property
     def chain(self) -> Chain:
@@ -44,6 +47,14 @@ class LedgerOperator:
     def client(self) -> Self:
         """Stands for the SN, too."""
         return self
+
+    @property
+    def identity(self) -> Identity:
+        """Signs as this operator, and no more."""
+        return cast(Identity, SimpleNamespace(signer=lambda: self.operations.ledger.actors[self._uid].signer))
+
+    async def register(self) -> None:
+        """It is registered."""
 
     async def status(self) -> dict[str, Any]:
         nodes = [{"uid": each.uid, "alive": each.alive and not each.left} for each in network.nodes(self.chain.world)]
@@ -76,14 +87,14 @@ class LedgerSession(Session):
     """A session for which every address is that of an SN of this ledger."""
 
     def __init__(self, operator: LedgerOperator, folder: Path, *, web: bool = False) -> None:
-        super().__init__(SessionSettings(cast(Identity, None), folder, folder, web=web))
-        self._operator = operator
+        super().__init__(SessionSettings(operator.identity, folder, folder, web=web))
+        self.operator = operator
 
     async def probe(self, address: str) -> dict[str, Any]:
         return {"network": "test", "network_id": "0" * 64, "version": "0"}
 
     def link(self, address: str, network_id: str) -> Link:
-        return cast(Link, _LedgerLink(self._operator))
+        return cast(Link, _LedgerLink(self.operator))
 
 
 class _LedgerLink:

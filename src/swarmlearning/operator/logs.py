@@ -1,8 +1,9 @@
 """An operator reads the logs of nodes: through whichever SN a node is connected to, and none of them is trusted."""
 
 import codecs
+import re
 from collections.abc import AsyncGenerator, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -24,11 +25,45 @@ LONGEST_LINE: Final = 16 * 1024
 """Bytes of a line, after which it is shown as another one."""
 MOST_BYTES: Final = 256 * 2**20
 """Of a log that is not followed: more than any node keeps."""
+CURSOR: Final = "^[0-9:]{1,64}~([0-9a-f]{2}){0,3}$"
+"""The form of a cursor: where a piece has ended, and the bytes there that are still to be shown."""
+_MARK: Final = "~"
+_UNFINISHED: Final = re.compile(rb"(\r|[\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})\Z")
+"""The beginning of a character or of the end of a line, which goes on in the next piece."""
 LOST: Final = "--- some of the log is missing here: it was overwritten before it was read ---"
 
 
 class LogsError(UserError):
     """Logs cannot be read; the message gives the reason."""
+
+
+class WithheldError(LogsError):
+    """The node does not give what was asked for; the message has its reason, and its name."""
+
+
+class Excerpt(NamedTuple):
+    """A part of a log, safe to show. It need not begin or end with a line: those that follow one another are the log.
+
+    `cursor`: what the next one is asked for by. `more`: there is more to read at once. `lost`: some of the log is
+    missing before `text`, since it was overwritten before it was read.
+    """
+
+    text: str
+    cursor: str
+    more: bool
+    lost: bool
+
+
+async def excerpt(operator: Operator, signer: Signer, node: Node, wanted: Wanted) -> Excerpt:
+    """The next excerpt of a log, of about 128 KiB at most. The cursor in `wanted` is that of the one before it; with
+    `wait` it waits some seconds for a log to grow. Raises `LogsError`."""
+    await operator.register()
+    place, _, held = wanted.cursor.rpartition(_MARK)
+    piece = await _Reader(operator, signer, node).piece(msgspec.structs.replace(wanted, cursor=place))
+    data = piece.data if piece.lost else bytes.fromhex(held) + piece.data
+    cut = found.start() if (found := _UNFINISHED.search(data)) else len(data)
+    text = data[:cut].decode(errors="replace").replace("\r\n", "\n")
+    return Excerpt(escaped(text, keep="\n\t"), f"{piece.cursor}{_MARK}{data[cut:].hex()}", piece.more, piece.lost)
 
 
 async def log_lines(
@@ -79,7 +114,7 @@ class _Reader:
                 continue
             self._used = client.address
             if found.refused:
-                raise LogsError(f"node {name} answers: {escaped(found.refused)}")
+                raise WithheldError(f"node {name} answers: {escaped(found.refused)}")
             return found
         raise LogsError(f"the logs of node {name} cannot be read: {'; '.join(reasons)}")
 

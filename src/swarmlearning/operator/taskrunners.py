@@ -45,6 +45,15 @@ def known_peer(world: World, runner: Taskrunner, named: str) -> PeerView:
     return found[0]
 
 
+def known_pair(peer: PeerView, named: int | None) -> int:
+    """The number of a pair of this SWOP: the one `named`, else that of its only one. Raises `ActError`."""
+    indices = [each.index for each in peer.spawned]
+    if named is None and len(indices) != 1:
+        known = ", ".join(map(str, indices)) or "none"
+        raise ActError(f"name one of the pairs of {displayed(peer.name)} by its number; there is {known}")
+    return indices[0] if named is None else named
+
+
 def create_taskrunner(world: World, name: str) -> Act:
     """Creates a taskrunner. Raises `ActError`."""
     if taskrunner(world, name) is not None:

@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 import pytest
 
 from support import original_swci
+from support.carried import CarryingSn
 from support.operations import RUNNER
 from support.serving import serving
 from support.webmode import WebMode
 from swarmlearning.identity.identity import Identity
+from swarmlearning.node.sealing import Piece
 from swarmlearning.swci import Swci, SwciError
 from swarmlearning.swci.python.connection import Connection
 from swarmlearning.swci.python.swci import _field
@@ -80,6 +82,18 @@ async def test_all_peers_and_targets(swci: Swci, web: WebMode) -> None:
     await calling(swci.resetTaskRunner)
     assert await calling(swci.assignTaskToTarget, "build", "swop-2")
     assert web.operations.runner.assignment
+
+
+async def test_the_logs_of_a_peer_are_its_lines_as_they_are(swci: Swci, web: WebMode) -> None:
+    await calling(swci.assignTask, "run", RUNNER, 3)
+    web.operations.carry_out("swop-1", "enrolled", "running")
+    sn = CarryingSn(web.operations.ledger, Piece(b"one\n  two\n", "7:1"), signed_by="swop-1", asker="op-1")
+    web.session.operator.clients = [sn]
+    assert await calling(swci.getTaskRunnerPeerLogs, RUNNER, 0) == ["one", "  two"]
+    await calling(swci.getTaskRunnerPeerLogs, RUNNER, "swop-1", "ML", 0)
+    assert [asked.part for asked in sn.asked] == ["NODE", "ML"]
+    assert await calling(swci.getTaskRunnerPeerLogs, RUNNER, 7) == []
+    assert "7 is none" in swci.getErrors()
 
 
 async def test_what_seldom_changes_is_asked_for_once(swci: Swci, web: WebMode, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from support.carried import CarryingSn
 from support.operations import RUNNER
 from support.webmode import WebMode
 from swarmlearning.ledger.bodies import SetPolicy
 from swarmlearning.ledger.contracts import network
+from swarmlearning.node.sealing import Piece, Wanted
 
 TASK = """Name: mine
 TaskType: PULL_IMAGE
@@ -94,6 +96,49 @@ async def test_a_taskrunner_from_assignment_to_reset(web: WebMode) -> None:
     assert "carries out the task" in (await post(web, f"{path}/assign", {"task": "run", "peers": 1}, 409))["detail"]
     await post(web, f"{path}/assign", {"task": "run", "peers": 0}, 422)
     await get(web, "/taskrunners/other", 404)
+
+
+def answering(web: WebMode, uid: str, *pieces: Piece) -> CarryingSn:
+    """The SN of the network, to which this node is connected and says so."""
+    sn = CarryingSn(web.operations.ledger, *pieces, signed_by=uid, asker="op-1")
+    web.session.operator.clients = [sn]
+    return sn
+
+
+async def test_the_log_of_a_node_is_read_excerpt_by_excerpt(web: WebMode) -> None:
+    sn = answering(web, "swop-1", Piece(b"one\ntw", "7:6", more=True), Piece(b"o\x1b[2J\n", "7:12", lost=True))
+    first = await get(web, "/nodes/swop-1/log?lines=2")
+    assert first == {"text": "one\ntw", "cursor": "7:6~", "more": True, "lost": False}
+    second = await get(web, f"/nodes/swop-1/log?cursor={first['cursor']}&wait=true")
+    assert second == {"text": "o\\x1b[2J\n", "cursor": "7:12~", "more": False, "lost": True}
+    assert sn.asked == [Wanted(lines=2), Wanted(cursor="7:6", wait=True)]
+    await get(web, "/nodes/nobody/log", 404)
+    for wrong in ("lines=100001", "lines=-1", "since_ms=9007199254740992", "cursor=7", "cursor=7:6~zz", "wait=x"):
+        await get(web, f"/nodes/swop-1/log?{wrong}", 422)
+
+
+async def test_the_log_of_a_peer_and_of_its_pairs(web: WebMode) -> None:
+    runner = f"/taskrunners/{RUNNER}"
+    await post(web, f"{runner}/assign", {"task": "run", "peers": 3})
+    web.operations.carry_out("swop-1", "enrolled", "running")
+    sn = answering(web, "swop-1", Piece(b"one\n", "7:4"))
+    for peer in ("0", "swop-1"):
+        assert (await get(web, f"{runner}/peers/{peer}/log?since_ms=9"))["text"] == "one\n"
+        assert sn.asked[-1] == Wanted(since_ms=9)
+    await get(web, f"{runner}/peers/0/log?part=ML&pair=5")
+    assert sn.asked[-1] == Wanted("ML", RUNNER, 5)
+    assert "by its number" in (await get(web, f"{runner}/peers/0/log?part=SL", 409))["detail"]
+    await get(web, f"{runner}/peers/0/log?part=all", 422)
+    assert "peers, and 7 is none" in (await get(web, f"{runner}/peers/7/log", 404))["detail"]
+    await get(web, f"{runner}/peers/nobody/log", 404)
+    await get(web, "/taskrunners/other/peers/0/log", 404)
+
+
+async def test_what_a_site_withholds_and_a_node_that_is_not_there_are_told_apart(web: WebMode) -> None:
+    answering(web, "swop-3", Piece(refused="its site, of organisation org-2, does not share its own log with org-1"))
+    assert "of organisation org-2, does not share" in (await get(web, "/nodes/swop-3/log", 409))["detail"]
+    answering(web, "swop-2", Piece(b"forged"))
+    assert "is not by the node" in (await get(web, "/nodes/swop-3/log", 503))["detail"]
 
 
 async def test_an_act_that_others_have_to_sign_is_proposed(web: WebMode) -> None:

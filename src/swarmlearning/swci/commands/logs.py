@@ -8,10 +8,9 @@ from swarmlearning.node.sealing import Wanted
 from swarmlearning.operator.acts import node
 from swarmlearning.operator.logs import log_lines
 from swarmlearning.operator.session import Operator
-from swarmlearning.operator.taskrunners import known_peer, known_taskrunner
+from swarmlearning.operator.taskrunners import known_pair, known_peer, known_taskrunner
 from swarmlearning.swci.output import Line, Lines
 from swarmlearning.swci.session import Session
-from swarmlearning.views.names import displayed
 from swarmlearning.views.taskrunners import PeerView
 
 LINES: Final = 100
@@ -42,8 +41,4 @@ def _wanted(peer: PeerView, name: str, part: str | None, pair: int | None) -> Wa
         if pair is not None:
             raise UserError(f"a number names a pair: SL {pair} or ML {pair}")
         return Wanted(lines=LINES)
-    indices = [each.index for each in peer.spawned]
-    if pair is None and len(indices) != 1:
-        known = ", ".join(map(str, indices)) or "none"
-        raise UserError(f"name one of the pairs of {displayed(peer.name)} ({known}): LOGS … {part} <number>")
-    return Wanted("SL" if part == "SL" else "ML", name, indices[0] if pair is None else pair, lines=LINES)
+    return Wanted("SL" if part == "SL" else "ML", name, known_pair(peer, pair), lines=LINES)

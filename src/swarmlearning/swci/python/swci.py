@@ -196,6 +196,14 @@ class Swci:
         """The part of one SWOP, by its index or UID."""
         return self._ask(f"get taskrunner peer status {trName} {idx}")
 
+    def getTaskRunnerPeerLogs(
+        self, trName: str = TASKRUNNER, idx: int | str = 0, part: str = "", pair: int | None = None
+    ) -> list[str]:
+        """The last lines of the log of a SWOP, or of the output of a pair that it has started: `part` is `SL` or `ML`,
+        `pair` its number where there are several. Not one of the original's."""
+        words = ("logs taskrunner", trName, "peer", idx, part, "" if pair is None else pair)
+        return self._lines(" ".join(str(each) for each in words if each != ""))
+
     def assignTask(self, taskName: str, trName: str = TASKRUNNER, peers: int = 1) -> list[str]:
         """Assigns a task to so many peers: SL-ML pairs for RUN_SWARM, else SWOPs."""
         return self._change(f"assign task {taskName} to {trName} with {peers} peers")
@@ -278,6 +286,10 @@ class Swci:
         return lines
 
     def _ask(self, command: str) -> list[str]:
+        """The lines that a command prints, without spaces around them; none where it fails."""
+        return [line.strip() for line in self._lines(command)]
+
+    def _lines(self, command: str) -> list[str]:
         """The lines that a command prints; none where it fails."""
         self._error = ""
         self.logger.debug("%s", command)
@@ -289,7 +301,7 @@ class Swci:
             return self._fail(f"{NO_ANSWER} : {error}")
         if failed := next((each for each in content if each.startswith("ERROR ")), ""):
             return self._fail(failed)
-        return [line.strip() for each in content for line in each.splitlines()]
+        return [line for each in content for line in each.splitlines()]
 
     def _fail(self, reason: str) -> list[str]:
         self._error = reason

@@ -19,10 +19,10 @@ MEANINGS = {
     403: "The certificate is not one of an operator of this organisation, or is revoked.",
     404: "There is nothing of this name.",
     408: "The request has not arrived in time.",
-    409: "The ledger, or what stands on it, does not allow this; or no context is in use.",
+    409: "The ledger, what stands on it, or a site does not allow this; or no context is in use.",
     413: "The body is too large.",
     422: "A value is missing, or is not what is expected.",
-    503: "No SN of the network has answered, or too much is under way.",
+    503: "No SN of the network, or not the node asked, has answered; or too much is under way.",
 }
 
 

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from swarmlearning.swci.web.v1 import contracts, nodes, proposals, taskrunners, tasks
+from swarmlearning.swci.web.v1 import contracts, logs, nodes, proposals, taskrunners, tasks
 
 router = APIRouter(prefix="/v1")
-for resource in (nodes, contracts, tasks, taskrunners, proposals):
+for resource in (nodes, contracts, tasks, taskrunners, proposals, logs):
     router.include_router(resource.router)

@@ -11,10 +11,12 @@ from pydantic import AfterValidator, BaseModel, Field
 from swarmlearning.api.client import Refusal
 from swarmlearning.documents.faults import DocumentError
 from swarmlearning.errors import UserError, first_cause
+from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger import fields
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.world import World
 from swarmlearning.operator.acts import Act, ActError
+from swarmlearning.operator.logs import WithheldError
 from swarmlearning.operator.session import Operator
 from swarmlearning.swci.contexts import ContextError
 from swarmlearning.swci.session import Session, sent
@@ -58,6 +60,11 @@ class Ledger:
     def __init__(self, session: Session, context: str | None) -> None:
         self._session = session
         self._context = context
+
+    @property
+    def signer(self) -> Signer:
+        """Signs as SWCI."""
+        return self._session.settings.identity.signer()
 
     async def use(self, work: Callable[[Operator], Awaitable[T]]) -> T:
         """What `work` returns. Raises `UserError`."""
@@ -110,7 +117,7 @@ async def failed(_request: Request, error: Exception) -> JSONResponse:
             status = 404
         case DocumentError():
             status = 422
-        case ContextError() | ActError() | Refusal():
+        case ContextError() | ActError() | Refusal() | WithheldError():
             status = 409
         case _:
             status = 409 if isinstance(error.__cause__, Refusal) else 503

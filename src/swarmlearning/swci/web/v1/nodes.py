@@ -5,6 +5,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Node
+from swarmlearning.ledger.world import World
 from swarmlearning.swci.web.answers import failures
 from swarmlearning.swci.web.v1.ledger import Limit, Network, NotFoundError, Offset
 from swarmlearning.swci.web.v1.models import Page, model_of, page_of
@@ -26,7 +28,12 @@ async def list_all(ledger: Network, offset: Offset = 0, limit: Limit = 100) -> A
 async def show(ledger: Network, uid: str) -> Any:
     """A node."""
     world = await ledger.world()
+    return node_view(world, known_node(world, uid))
+
+
+def known_node(world: World, uid: str) -> Node:
+    """The node of this UID. Raises `NotFoundError`."""
     found = network.node(world, uid)
     if found is None:
         raise NotFoundError(f"there is no node {displayed(uid)!r}")
-    return node_view(world, found)
+    return found

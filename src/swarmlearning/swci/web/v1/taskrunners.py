@@ -57,14 +57,14 @@ async def create(ledger: Network, new: NewTaskrunner) -> Any:
 async def show(ledger: Network, name: str) -> Any:
     """A taskrunner with its peers, and the trainings of the pairs that they have started."""
     world = await ledger.world()
-    return runner_view(world, _known(world, name))
+    return runner_view(world, known_taskrunner(world, name))
 
 
 @router.get("/{name}/peers", response_model=Page[PEER])  # type: ignore[valid-type]
 async def peers(ledger: Network, name: str, offset: Offset = 0, limit: Limit = 100) -> Any:
     """The SWOPs that listen, first those that take part in the task."""
     world = await ledger.world()
-    return page_of(peer_views(world, _known(world, name)), offset, limit)
+    return page_of(peer_views(world, known_taskrunner(world, name)), offset, limit)
 
 
 @router.post("/{name}/assign", response_model=Done)
@@ -76,25 +76,26 @@ async def assign(ledger: Network, name: str, what: ToPeers | ToTarget) -> Any:
             return acts.assign_target(world, what.task, name, what.target)
         return acts.assign_task(world, what.task, name, 0 if what.peers == "all" else what.peers)
 
-    _known(await ledger.world(), name)
+    known_taskrunner(await ledger.world(), name)
     return await ledger.act(compose)
 
 
 @router.post("/{name}/reset", response_model=Done)
 async def reset(ledger: Network, name: str) -> Any:
     """Makes a taskrunner idle; its SWOPs end and remove what they have started."""
-    _known(await ledger.world(), name)
+    known_taskrunner(await ledger.world(), name)
     return await ledger.act(lambda world: acts.reset_taskrunner(world, name))
 
 
 @router.post("/{name}/abort", response_model=Done)
 async def abort(ledger: Network, name: str) -> Any:
     """Ends a task; its SWOPs end what they have started, and keep its logs until the reset."""
-    _known(await ledger.world(), name)
+    known_taskrunner(await ledger.world(), name)
     return await ledger.act(lambda world: acts.abort_taskrunner(world, name))
 
 
-def _known(world: World, name: str) -> Taskrunner:
+def known_taskrunner(world: World, name: str) -> Taskrunner:
+    """The taskrunner of this name. Raises `NotFoundError`."""
     found = taskrunner(world, name)
     if found is None:
         raise NotFoundError(f"there is no taskrunner {displayed(name)!r}")
