@@ -1,6 +1,9 @@
 """The table of `make e2e-operate`: its tests exist, and its last line counts what held."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,11 @@ def test_what_cannot_be_run_here_is_named_with_the_reason() -> None:
 
 def test_a_test_that_was_not_reported_counts_as_failed() -> None:
     assert Report().missed == len(TESTS)
+
+
+def test_the_command_finds_all_its_tests(tmp_path: Path) -> None:
+    """Pytest refuses plugins that were imported before it began. Without podman on the path no image is built."""
+    environment = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT / 'tools'}"}
+    command = [sys.executable, "-m", "operate", "--collect-only", "-p", "no:xdist"]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert set(TESTS) <= {line.partition("[")[0] for line in run.stdout.splitlines()}, run.stderr

@@ -18,6 +18,7 @@ import bundle
 import images
 from support import rootfs
 from support.containers import Podman, storage_driver
+from support.tools import lacks
 
 STORE: Final = bundle.ROOT / ".tools" / "images"
 BUILD_SECONDS: Final = 600
@@ -104,3 +105,7 @@ def _paths(settings: dict[str, str]) -> set[str]:
             if path.is_absolute() and path.exists():
                 found.add(str(path.parent if path.name == "simple" else path))
     return found
+
+
+if __name__ == "__main__" and lacks("podman") is None:
+    provide()
