@@ -10,7 +10,10 @@ EARLIER = "earlier leaders could not fetch models from "
 
 
 def names_those_missing(text: str, sites: Mapping[str, "Site"]) -> bool:
-    """Returns whether the line names sites that are gone or that nobody can fetch from, or what else is missing."""
+    """Returns whether the line names sites that are gone or that nobody can fetch from, or what else is missing.
+
+    Where a leader has the models of such sites already, these are named as those that earlier leaders could not reach.
+    """
     gone = [uid for uid, site in sites.items() if site.dead]
     walled = [uid for uid, site in sites.items() if site.walled]
     _, _, earlier = text.partition(EARLIER)
@@ -19,5 +22,5 @@ def names_those_missing(text: str, sites: Mapping[str, "Site"]) -> bool:
         or "can lead" in text
         or "can get the latest model from nobody" in text
         or any(f"{uid} (others cannot fetch" in text for uid in walled)
-        or not set(walled).isdisjoint(earlier.split(", "))
+        or not {*gone, *walled}.isdisjoint(earlier.split(", "))
     )
