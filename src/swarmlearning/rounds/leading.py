@@ -20,7 +20,7 @@ from swarmlearning.ledger.contracts.training.sizes import model_size, next_repor
 from swarmlearning.ledger.contracts.training.state import Round, Submission, awaited, enough
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer
 from swarmlearning.rounds.facts import RoundFacts
-from swarmlearning.rounds.settings import LEAST_SECONDS, TOO_SLOW, RoundSettings
+from swarmlearning.rounds.settings import LEAST_SECONDS, MOST_UNANSWERED, TOO_SLOW, RoundSettings
 from swarmlearning.rounds.timers import NEVER
 
 MERGING = ""
@@ -225,10 +225,16 @@ class Leading:
         """Reports `Progress` now and then, if there is any; waiting for the others is the leader's work too."""
         facts = self._facts
         report, every = Timer("progress", facts.key_of(current)), self._settings.report_seconds(current)
-        if facts.timers.every(report, every) and (
-            current.phase == "collecting" or facts.moved >= max(1, next_report(facts.training, current))
-        ):
+        if not facts.timers.every(report, every) or _unanswered(facts) >= MOST_UNANSWERED:
+            return
+        if current.phase == "collecting" or facts.moved >= max(1, next_report(facts.training, current)):
             facts.send(Progress(current.number, current.term, facts.moved))
+
+
+def _unanswered(facts: RoundFacts) -> int:
+    """Returns the number of reports of progress under way: each is another transaction, so they would pile up where no
+    SN can be reached (seed 92013594)."""
+    return sum(isinstance(body, Progress) for body in facts.sent)
 
 
 def _exclusion(uid: str, code: FetchCode) -> Exclusion:

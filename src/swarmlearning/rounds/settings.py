@@ -10,6 +10,8 @@ QUIET_SECONDS = 30.0
 """Seconds that a leader at work may be quiet at first, where the operator's setting is not shorter."""
 REPORTS_PER_PATIENCE = 3
 """Number of reports of a leader at work within the time that the others have patience."""
+MOST_UNANSWERED = 2 * REPORTS_PER_PATIENCE
+"""Reports of a leader under way at a time: one that gets no answer for twice the others' patience is cut off."""
 DOUBLINGS = 10
 
 FIRST_PAUSE = 0.1
