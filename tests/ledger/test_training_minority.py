@@ -352,6 +352,6 @@ def test_many_sites_of_one_organisation_do_not_set_the_size_of_a_model(lie: int)
     assert model_size(play.state, play.round) == 2560
     play.submit("c", size=2560)
     assert play.frozen
-    assert size_of_all(play.state, play.round) == 6 * 2560
+    assert size_of_all(play.round, model_size(play.state, play.round)) == 6 * 2560
     play.progress(play.leader, moved=5)
     assert next_report(play.state, play.round) == 5 + 60

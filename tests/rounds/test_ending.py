@@ -59,6 +59,18 @@ def test_a_finished_active_site_contributes_the_latest_result_once_it_has_it() -
     assert node.handle(Fetched(merged(1))) == [Send(submit), Deliver(merged(1))]
 
 
+def test_a_finished_active_site_states_the_size_of_its_own_model_whatever_the_leader_has_stated() -> None:
+    node = closing("active")
+    (sent,) = node.advance()
+    assert isinstance(sent, Send)
+    node.accept(sent.body)
+    node.play.submit("b", kind="active")
+    node.play.submit("a")
+    node.play.publish(size=2**53 - 1)
+    node.advance()
+    assert Send(Submit(2, merged(1), "active", merged(1), 1, 1)) in node.handle(Fetched(merged(1)))
+
+
 def test_a_finished_active_site_that_cannot_get_the_latest_result_contributes_its_own_model() -> None:
     node = closing("active")
     node.advance()

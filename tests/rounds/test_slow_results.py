@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.play import merged, model
+from support.play import Play, merged, model
 from support.roundnode import LOADED, SETTINGS, Node, joined, served, submitted, without_result
 from swarmlearning.ledger.bodies import Missing
 from swarmlearning.rounds.events import Action, Cancel, Dropped, Fetch, Fetched, FetchFailed, LocalFailure, Merge, Send
@@ -148,6 +148,30 @@ def test_a_node_that_knows_the_size_of_its_model_waits_no_longer_because_others_
     node.play.submit("a", "c", size=2**53 - 1)
     node.play.submit("b")
     node.play.publish()
+    node.advance()
+    assert Send(Missing(0, slow=True)) in half_a_minute_later(node, moved=1)
+
+
+def test_a_node_whose_model_came_too_late_for_the_round_knows_its_size_too() -> None:
+    """It let nobody end: a site waits at the end as long as models of that size need (seed 92015234)."""
+    node = joined("b", "a", "b", "c")
+    node.hand_over()
+    node.play.submit("a", "c", size=2**53 - 1)
+    node.play.freeze()
+    node.play.submit("b")
+    assert node.play.round.late.keys() == {"b"}
+    node.play.publish()
+    node.advance()
+    assert Send(Missing(0, slow=True)) in half_a_minute_later(node, moved=1)
+
+
+def test_a_node_that_was_restarted_knows_the_size_by_what_it_submitted_before() -> None:
+    play = Play("a", "b", "c")
+    play.submit("a", "c", size=2**53 - 1)
+    play.freeze()
+    play.submit("b")
+    play.publish()
+    node = Node(play, "b")
     node.advance()
     assert Send(Missing(0, slow=True)) in half_a_minute_later(node, moved=1)
 

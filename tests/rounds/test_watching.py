@@ -99,7 +99,7 @@ def test_a_leader_may_need_longer_the_more_leaders_were_deposed_in_its_round() -
     assert (node.play.leader, node.play.frozen) == ("c", True)
     node.advance()
     overdue = [each for each in node.timers if each.timer.purpose == "overdue" and each.timer.subject == "frozen"][-1]
-    assert overdue.seconds == 60.0 + 3 * (30.0 + size_of_all(node.play.state, node.play.round) / SLOW_RATE) * 3
+    assert overdue.seconds == 60.0 + 3 * (30.0 + size_of_all(node.play.round, 1) / SLOW_RATE) * 3
 
 
 def test_a_leader_may_need_longer_after_others_also_where_nobody_is_waited_for_and_the_model_is_tiny() -> None:
@@ -109,6 +109,18 @@ def test_a_leader_may_need_longer_after_others_also_where_nobody_is_waited_for_a
     node.play.depose("b", "c")
     current = node.play.round
     assert hasty.term_seconds(current, usual=0.0) == hasty.patience(current) + 3 * 10.0 * 2
+
+
+def test_a_leader_may_not_need_longer_for_models_that_others_state_to_be_huge() -> None:
+    """All models of a training are of one size, and whoever watches knows that of its own."""
+    node = joined("b", "a", "b", "c")
+    node.hand_over()
+    node.play.submit("a", "c", size=2**53 - 1)
+    node.play.submit("b")
+    assert node.play.frozen
+    node.advance()
+    (overdue,) = [each for each in node.timers if each.timer.purpose == "overdue" and each.timer.subject == "frozen"]
+    assert overdue.seconds == 30.0 + 3 * (30.0 + 3 / SLOW_RATE)
 
 
 def test_the_leader_of_the_first_merge_may_need_as_long_as_a_slow_network_whatever_it_reports() -> None:

@@ -52,5 +52,5 @@ class Contributing:
         if me.checkin != "active" or not digest or (result and self._facts.uid in result.missing):
             return closed
         if digest in self._facts.held:
-            return Handed(digest, result.size if result else 0)
+            return Handed(digest, closed.size)  # all are of one size, whatever a leader states
         return None if result else closed

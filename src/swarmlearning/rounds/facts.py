@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from swarmlearning.ledger.bodies import Lost, Publish, TrainingBody
+from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.rounds.events import Action, Fetch, Key, Send
 from swarmlearning.rounds.timers import NEVER, Timers
@@ -54,6 +55,8 @@ class RoundFacts:
         self.moved = 0
         self.now = 0.0
         self.held = set(held)
+        self.own_size = 0
+        """Bytes of the model that the ML process handed over last, and so of every one of the training; 0: none yet."""
         self.postponed: set[str] = set()
         """The model whose fetch was stopped, and soon begins with another holder."""
         self.out: list[Action] = []
@@ -129,6 +132,14 @@ class RoundFacts:
         return any(isinstance(body, Publish) and _is_result_of(body, current) for body in self._sent)
 
     # --- models -----------------------------------------------------------------------------------------------------
+
+    def model_size(self, current: Round) -> int:
+        """Returns the bytes of a model of this round; 0 where nothing states them.
+
+        All models of a training are of one size: whoever has a model of its own knows it, whatever others state.
+        """
+        own = current.submissions.get(self.uid) or current.late.get(self.uid)  # perhaps of a process before this one
+        return self.own_size or (own.size if own else 0) or model_size(self.training, current)
 
     def fetch(self, digest: str, holders: tuple[str, ...]) -> None:
         """Wants the model, unless it is to be tried again only later."""

@@ -16,7 +16,7 @@ when it has tried for its patience.
 from collections.abc import Iterable
 
 from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze, Progress, Publish
-from swarmlearning.ledger.contracts.training.sizes import model_size, next_report
+from swarmlearning.ledger.contracts.training.sizes import next_report
 from swarmlearning.ledger.contracts.training.state import Round, Submission, awaited, enough
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer
 from swarmlearning.rounds.facts import RoundFacts
@@ -135,9 +135,7 @@ class Leading:
         the model should long have come. One that only repeats the digest of another could drip, and stall all."""
         facts, turns = self._facts, self._turns.get(digest, 0)
         if len(holders) > 1:
-            own = current.submissions.get(facts.uid)
-            size = own.size if own is not None and own.weight else model_size(facts.training, current)
-            limit = self._settings.result_seconds(size, usual=0.0, voids=turns)
+            limit = self._settings.result_seconds(facts.model_size(current), usual=0.0, voids=turns)
             is_over = facts.timers.every(Timer("turn", facts.key_of(current), digest), limit)
             if is_over and digest in facts.work.fetching:
                 turns += 1
@@ -195,7 +193,7 @@ class Leading:
         facts = self._facts
         if current.base not in facts.work.fetching | facts.postponed:
             return False
-        limit = self._settings.result_seconds(model_size(facts.training, current), usual=0.0, voids=0)
+        limit = self._settings.result_seconds(facts.model_size(current), usual=0.0, voids=0)
         return not facts.timers.expired(Timer("base", facts.key_of(current)), limit)
 
     def _may_merge(self, current: Round) -> bool:

@@ -124,6 +124,7 @@ class MLSession:
                 self._facts.forget(session)  # a refusal of the session before does not concern this one
             case ModelReceived(closing=closing) if handed := self.handed:
                 self._facts.held.add(handed.digest)
+                self._facts.own_size = handed.size
                 self._carrying.begin(handed.digest)
                 if closing:
                     self.closed = handed

@@ -7,7 +7,6 @@ from typing import Literal
 
 from swarmlearning.ledger.bodies import Missing, ReportPerformance, Settle
 from swarmlearning.ledger.contracts.training.losing import misses
-from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.state import Member, alive, enough
 from swarmlearning.rounds.events import Timer, Verify
 from swarmlearning.rounds.facts import RoundFacts
@@ -187,13 +186,12 @@ class Results:
     def _usual(self) -> tuple[int, float, int]:
         """Returns the model's size, the seconds that those before it needed, and how many of its round were void.
 
-        A node that has submitted a model knows the size, whatever others state.
+        The size is that of a round before where nothing states it in this one.
         """
-        training, uid = self._facts.training, self._facts.uid
+        training = self._facts.training
         closed = training.result.closed if training.result else training.round
         assert closed is not None
-        own = closed.submissions.get(uid)
-        self._size = (own.size if own else 0) or model_size(training, closed) or self._size
+        self._size = self._facts.model_size(closed) or self._size
         return self._size, median_high(self._seconds) if self._seconds else 0.0, closed.voids
 
     def _report_slow(self, slowness: float) -> None:

@@ -69,7 +69,8 @@ class Watching:
         if self._seconds:
             usual = median_high(self._seconds)
         else:
-            usual = size_of_all(self._facts.training, current) / SLOW_RATE if current.phase == "frozen" else 0.0
+            size = size_of_all(current, self._facts.model_size(current))
+            usual = size / SLOW_RATE if current.phase == "frozen" else 0.0
         timer = Timer("overdue", facts.key_of(current), current.phase)
         over = facts.timers.expired(timer, self._settings.term_seconds(current, usual))
         if over and facts.uid not in current.overdue:

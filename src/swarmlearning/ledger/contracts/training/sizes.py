@@ -22,11 +22,12 @@ def model_size(state: Training, current: Round) -> int:
     return median_low([median_low(sizes) for sizes in stated.values()]) if stated else 0
 
 
-def size_of_all(state: Training, current: Round) -> int:
-    """Bytes of all models to merge."""
-    return model_size(state, current) * sum(entry.weight > 0 for entry in current.submissions.values())
+def size_of_all(current: Round, size: int) -> int:
+    """Bytes of all models to merge, each of this `size`."""
+    return size * sum(entry.weight > 0 for entry in current.submissions.values())
 
 
 def next_report(state: Training, current: Round) -> int:
     """The least bytes moved with which the leader's next `Progress` is one; they grow with the models to merge."""
-    return current.moved + max(1, size_of_all(state, current) // PARTS) if current.reports else 0
+    size = size_of_all(current, model_size(state, current))
+    return current.moved + max(1, size // PARTS) if current.reports else 0
