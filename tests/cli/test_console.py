@@ -113,6 +113,17 @@ def test_hostile_names_neither_break_nor_style_the_status(name: str, monkeypatch
         assert name.replace("\u202e", "\\u202e").replace("\x1b", "\\x1b")[:60] in terminal.shown
 
 
+def test_the_status_names_swops_whose_scripts_run_as_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    found = hostile_status("x")
+    (node,) = found["nodes"]
+    own = [{**node, "type": "SWOP", "name": f"SWOP-{n}", "same_user": n == 1} for n in (1, 2)]
+    with Terminal() as terminal:
+        status.show({**found, "nodes": own})
+        said = [line for line in terminal.shown.splitlines() if "as its own user" in line]
+    assert said == ["SWOP SWOP-1 runs ML processes as its own user: they can read its files"]
+
+
 def test_a_narrow_table_wraps_and_cuts_nothing_off() -> None:
     table = make_table("name", "thumbprint")
     table.add_row("a name", "0123456789" * 10)

@@ -217,8 +217,8 @@ async def test_a_lease_outlives_the_sn_that_granted_it(cluster: Cluster) -> None
         assert leases["site"].incarnation == 1
         break
     how_far = TrainingProgress(2, 10, 61.5, None, 9.0)
-    await other.announce(Lease("site", 2, 0, 0, how_far))
-    assert (await one.leases())["site"].training == how_far
+    await other.announce(Lease("site", 2, 0, 0, how_far, 5, same_user=True))
+    assert (await one.leases())["site"] == Lease("site", 2, 0, 0, how_far, 5, same_user=True)
     async for leases in EtcdPresence(observed.gateway).observe():
         assert leases["site"].incarnation == 2
         break

@@ -123,6 +123,14 @@ async def test_an_sn_that_orders_alone_has_its_majority(ledger: Ledger) -> None:
     assert states(found)["sn-1"] == "alive"
 
 
+async def test_a_swop_reports_as_whom_it_runs_ml_processes(ledger: Ledger) -> None:
+    for uid in ("swop-1", "swop-2"):
+        ledger.join(uid, "SWOP")
+    own = {"swop-1": Lease("swop-1", 1, 0, 0, same_user=True), "swop-2": Lease("swop-2", 1, 0, 0)}
+    shown = await status(ledger, Etcd(leases_=leases(*SNS) | own))
+    assert [node.uid for node in shown.nodes if node.same_user] == ["swop-1"]
+
+
 @pytest.mark.parametrize(
     ("ahead_ms", "alarms"),
     [

@@ -62,6 +62,7 @@ def test_a_build_task_and_then_a_run_task_of_two_pairs(ops: Operations, tmp_path
     assert set(trained.members) == {pair.uid for pair in only(done).reports}
     (shown,) = [node for node in ops.swarm.status()["nodes"] if node["type"] == "SWOP"]
     assert shown["addresses"] == {"sn": ops.swarm.address}
+    assert shown["same_user"], "its profile names no users"
     swop.stop()
 
 

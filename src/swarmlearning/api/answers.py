@@ -72,6 +72,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     addresses: dict[str, str]
     training: TrainingProgress | None
     progress: Count | None = None
+    same_user: bool = False
 
 
 class TrainingStatus(msgspec.Struct, frozen=True):

@@ -162,10 +162,14 @@ class SnClient:
         moved: int,
         training: TrainingProgress | None = None,
         ahead_ms: int = 0,
+        same_user: bool = False,
     ) -> None:
-        """Sends one heartbeat, of a node whose clock is so far ahead of this one's. Raises as `submit` does."""
+        """Sends one heartbeat, of a node whose clock is so far ahead of this one's; `same_user`: of a SWOP that runs
+        ML processes as its own user. Raises as `submit` does."""
         time_ms = time.time_ns() // 1_000_000 + ahead_ms
         body = {"incarnation": incarnation, "steps": steps, "moved": moved, "training": training, "time_ms": time_ms}
+        if same_user:
+            body["same_user"] = True
         await self._request("PUT", f"/presence/{uid}", msgspec.json.encode(body))
 
     async def append(self, height: int, block_hash: str, entry: bytes) -> tuple[int, str]:

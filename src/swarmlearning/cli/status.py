@@ -77,6 +77,10 @@ def show(found: dict[str, Any]) -> None:
     if found["ordering"] == "etcd":
         console.print(_sns(found))
     console.print(_nodes(found))
+    for node in found["nodes"]:
+        if node["type"] == "SWOP" and node.get("same_user"):
+            name = displayed(node["name"])
+            console.print(f"SWOP {name} runs ML processes as its own user: they can read its files", style="yellow")
     for training in found["trainings"]:
         name = displayed(training["name"])
         text = f": {training['rounds']} rounds, {displayed(training['text'], LONGEST_LINE)}"

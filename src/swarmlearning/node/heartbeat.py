@@ -35,14 +35,17 @@ class Heartbeat:
         progress: Progress,
         on_superseded: Callable[[str], object],
         chain: Callable[[], Chain] = Chain,
+        *,
+        same_user: bool = False,
     ) -> None:
         """`on_superseded` is called, from the thread, when a newer incarnation of this node has registered; `chain`
-        gives the verified chain, which names the SNs."""
+        gives the verified chain, which names the SNs; `same_user`: a SWOP that runs ML processes as its own user."""
         self._chain = chain
         self._tls = tls
         self._uid = uid
         self._incarnation = incarnation
         self._progress = progress
+        self._same_user = same_user
         self._on_superseded = on_superseded
         self.outage: tuple[float, str] | None = None
         """Since when (Unix time) no SN renews the lease, and why; None while one does. May be read in any thread."""
@@ -89,7 +92,7 @@ class Heartbeat:
     async def _announce(self, client: SnClient) -> str:
         """The reason why this SN has not renewed the lease; empty when it has, or this node must stop."""
         try:
-            await client.announce(self._uid, self._incarnation, *self._progress())
+            await client.announce(self._uid, self._incarnation, *self._progress(), same_user=self._same_user)
         except Unavailable as error:
             logger.debug("%s", error)
             return str(error)

@@ -80,18 +80,20 @@ class Membership:
         health: Callable[[], Mapping[str, Any]],
         on_refused: Callable[[RefusedError], None] = lambda error: None,
         leaves: Callable[[], bool] = lambda: True,
+        *,
+        same_user: bool = False,
     ) -> AsyncIterator[None]:
         """Inside the block the node is registered, and its lease is renewed; then it leaves, also where it is stopped.
 
         `health`: what the node reports of its health beside the height of its chain; `on_refused` is called when the
         network has shut this node out, before that ends it; `leaves`: whether it leaves the network at the end, or is
-        only away for a while. Raises `NodeError` for what ends the node, among it
-        `Superseded` when it was started again elsewhere.
+        only away for a while; `same_user`: a SWOP that runs ML processes as its own user. Raises `NodeError` for what
+        ends the node, among it `Superseded` when it was started again elsewhere.
         """
         height = await first_contact(self.follower, self._place, self._sn_address)
         checkpoints = await self._resume()
         facts = answering(self._place.path, lambda: {**health(), "height": self.follower.chain.height})
-        self._heartbeat = heartbeat = self._made_heartbeat(progress)
+        self._heartbeat = heartbeat = self._made_heartbeat(progress, same_user=same_user)
         async with asyncio.TaskGroup() as tasks, facts:
             works = (self._follow(on_refused), trust_authorities(self._tls, self.follower))
             keeps = (checkpoints.keep(self.follower), remember_sns(self.follower, self._place))
@@ -137,7 +139,7 @@ class Membership:
         await self.follower.reached(max(height, 0))  # the first block shows which network it is
         self.follower.judge_sns()
 
-    def _made_heartbeat(self, progress: Progress) -> Heartbeat:
+    def _made_heartbeat(self, progress: Progress, *, same_user: bool) -> Heartbeat:
         loop = asyncio.get_running_loop()
         return Heartbeat(
             self._tls.client,
@@ -146,6 +148,7 @@ class Membership:
             progress=progress,
             on_superseded=lambda why: loop.call_soon_threadsafe(self._superseded.put_nowait, why),
             chain=lambda: self.follower.chain,
+            same_user=same_user,
         )
 
     async def _send(self, body: Register | Announce) -> None:

@@ -69,7 +69,7 @@ class Lease(NamedTuple):
 
     `progress`: batches that an SL has trained, the height of an SN's chain. `moved`: bytes of models that an SL has
     fetched and merged, so that one that merges for long is seen to work. `ahead_ms`: of its clock, beside that of the
-    SN that has received its last report.
+    SN that has received its last report. `same_user`: a SWOP that runs ML processes as its own user.
     """
 
     uid: str
@@ -78,6 +78,7 @@ class Lease(NamedTuple):
     moved: int
     training: TrainingProgress | None = None
     ahead_ms: int = 0
+    same_user: bool = False
 
 
 class Presence(Protocol):

@@ -28,6 +28,7 @@ from swarmlearning.views.training import TrainingProgress, waiting_in
 class NodeStatus(BaseModel):
     """A registered node; `training`: as its last heartbeats reported it, where it has a script that trains;
     `progress`: batches that an SL has trained, the height of an SN's chain (None: it has no lease).
+    `same_user`: a SWOP reports that it runs ML processes as its own user.
 
     `state`: `alive`, `lost`, `left`, `quarantined`, `revoked`, or `unknown`: an SN of which this SN knows no lease.
     """
@@ -43,6 +44,7 @@ class NodeStatus(BaseModel):
     addresses: dict[str, str]
     training: TrainingProgress | None
     progress: int | None
+    same_user: bool
 
 
 class TrainingStatus(BaseModel):
@@ -201,6 +203,7 @@ def _node(view: _View, known: Node) -> NodeStatus:
         addresses=known.addresses,
         training=lease.training if lease else None,
         progress=lease.progress if lease else None,
+        same_user=lease.same_user if lease else False,
     )
 
 

@@ -78,7 +78,8 @@ async def _work(
     for remark in remarks:
         logger.warning("%s", remark)
     approvals = Approvals(settings.data_dir)
-    judging = _judging(settings, identity, place.uid, approvals, manager)
+    same_user = _same_user(settings.profile, manager)
+    judging = _judging(settings, identity, place.uid, approvals, manager, same_user)
     shelf = SwopShelf(settings.data_dir, place.uid, manager, judging.read_policy)
     member = Membership("SWOP", settings.name, settings.sn_address, identity, NodeTls(identity), place, shelf)
     driver = Driver(
@@ -89,7 +90,9 @@ async def _work(
     try:
         health = {"ready": True, "taskrunner": settings.profile.taskrunner, "remarks": remarks}
         async with (
-            member.joined(lambda: (0, 0, None), lambda: health, leaves=lambda: not driver.busy),
+            member.joined(
+                lambda: (0, 0, None), lambda: health, leaves=lambda: not driver.busy, same_user=bool(same_user)
+            ),
             approvals.watched(driver.answered),
         ):
             logger.info("API-Server is UP!")
@@ -132,16 +135,23 @@ async def _checked(manager: ResourceManager) -> tuple[list[str], list[str]]:
     return remarks, found
 
 
+def _same_user(profile: Profile, manager: ResourceManager) -> str:
+    """Why ML processes would run as this SWOP's user; empty where they do not."""
+    if not isinstance(manager, ProcessManager) or (manager.switches_users and all(node.user for node in profile.nodes)):
+        return ""
+    return "ML processes would run as this SWOP's user: start it as root, with a `user` for each node"
+
+
 def _judging(
-    settings: SwopSettings, identity: Identity, uid: str, approvals: Approvals, manager: ResourceManager
+    settings: SwopSettings,
+    identity: Identity,
+    uid: str,
+    approvals: Approvals,
+    manager: ResourceManager,
+    same_user: str,
 ) -> Judging:
     protected = [settings.data_dir, settings.profile_file, identity.key_path]
     protected += [settings.policy_file] if settings.policy_file else []
-    same_user = ""
-    if isinstance(manager, ProcessManager) and not (
-        manager.switches_users and all(node.user for node in settings.profile.nodes)
-    ):
-        same_user = "ML processes would run as this SWOP's user: start it as root, with a `user` for each node"
     images = manager.own_images if isinstance(manager, DockerManager) else ()
     return Judging(
         *(settings.profile, uid, settings.policy_file, approvals, manager, Makers(settings.data_dir), protected),

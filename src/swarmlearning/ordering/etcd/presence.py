@@ -1,6 +1,6 @@
 """Presence on etcd: one key for each node incarnation, on a lease of its own that any SN may renew.
 
-    /presence/<uid>  {"incarnation": i, "steps": s, "moved": m, "training": t, "ahead_ms": a}
+    /presence/<uid>  {"incarnation": i, "steps": s, "moved": m, "training": t, "ahead_ms": a, "same_user": u}
 
 The lease belongs to the node, not to the SN that made it: the death of an SN lets no node die with it.
 """
@@ -38,6 +38,7 @@ class _Held(msgspec.Struct, frozen=True):
     moved: int
     training: TrainingProgress | None = None
     ahead_ms: int = 0
+    same_user: bool = False
 
 
 class _Known(NamedTuple):
@@ -142,5 +143,5 @@ class EtcdPresence:
         for entry in found:
             uid = entry.key[len(PREFIX) :].decode()
             held = msgspec.json.decode(entry.value, type=_Held)
-            leases[uid] = Lease(uid, held.incarnation, held.steps, held.moved, held.training, held.ahead_ms)
+            leases[uid] = Lease(uid, *msgspec.structs.astuple(held))
         return leases

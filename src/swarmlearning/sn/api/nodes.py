@@ -41,7 +41,7 @@ def _check(progress: TrainingProgress) -> TrainingProgress:
 class Beat(BaseModel):
     """A heartbeat: the number of the node's start, and its progress: an SL's batches in `steps`, an SN's height.
 
-    `time_ms`: what the node's clock shows, as Unix time.
+    `time_ms`: what the node's clock shows, as Unix time. `same_user`: a SWOP that runs ML processes as its own user.
     """
 
     incarnation: int = Field(ge=1)
@@ -49,6 +49,7 @@ class Beat(BaseModel):
     moved: Count
     training: Annotated[TrainingProgress, AfterValidator(_check)] | None = None
     time_ms: Count | None = None
+    same_user: bool = False
 
 
 @router.put("/presence/{node}", status_code=204, responses=refusals(403, 409, 422))
@@ -64,7 +65,8 @@ async def renew(sn: Service, node: str, beat: Beat, request: Request) -> Respons
         detail = f"node {node} has not registered incarnation {beat.incarnation} yet"
         return refused(sn, Code.UNKNOWN_INCARNATION, detail)
     ahead_ms = beat.time_ms - sn.miner.now_ms() if beat.time_ms is not None else 0
-    await sn.engine.switch.announce(Lease(node, beat.incarnation, beat.steps, beat.moved, beat.training, ahead_ms))
+    lease = Lease(node, beat.incarnation, beat.steps, beat.moved, beat.training, ahead_ms, beat.same_user)
+    await sn.engine.switch.announce(lease)
     return Response(status_code=204)
 
 
