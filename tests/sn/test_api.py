@@ -286,7 +286,7 @@ OPERATIONS = {
 """The API on which other programs may rely: operations, and the models of their answers."""
 
 FIELDS = {
-    "Beat": {"incarnation", "steps", "moved", "training", "time_ms"},
+    "Beat": {"incarnation", "steps", "moved", "training", "time_ms", "same_user"},
     "TrainingProgress": {"epochs", "total_epochs", "batches_per_second", "samples_per_second", "eta_seconds"},
     "Committed": {"height"},
     "Stance": {"block", "objection"},
@@ -301,7 +301,7 @@ FIELDS = {
     "ClusterMember": {"id", "name", "peer_url", "learner"},
     "Ordered": {"height", "hash"},
     "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "left", "state"}
-    | {"version", "addresses", "training", "progress"},
+    | {"version", "addresses", "training", "progress", "same_user"},
     "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text", "waiting"},
 }
 
