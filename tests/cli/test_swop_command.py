@@ -89,3 +89,26 @@ def test_what_is_missing_is_named(tmp_path: Path, options: list[str], message: s
     done = CliRunner().invoke(app, ["swop", *words, *data, *(word.format(tmp_path) for word in options)])
     assert done.exit_code == 1
     assert f"swarm swop: {message.format(tmp_path)}" in done.output
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ((), "the profile says `witness: true`, and a witness is an SN with a certificate of its own: make one"),
+        (("SWOP-1",), "is for the role SWOP; needed here: SN"),
+        (("SN-9",), "sn-9-cert.pem"),
+    ],
+)
+def test_a_witness_needs_the_certificate_of_an_sn(tmp_path: Path, named: tuple[str, ...], message: str) -> None:
+    identities = make_workspace(tmp_path / "cert", ["SWOP-1"])
+    write(tmp_path)
+    with (tmp_path / "profile.yaml").open("a") as profile:
+        profile.write("witness: true\n")
+    options = {"usr-dir": tmp_path, "profile-file-name": "profile.yaml", "data-dir": tmp_path / "data"}
+    options |= {"sn-ip": "127.0.0.1", **identity_options(identities["SWOP-1"])}
+    for name in named:
+        options |= {f"witness-{kind}": tmp_path / "cert" / f"{name.lower()}-{kind}.pem" for kind in ("cert", "key")}
+    words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
+    done = CliRunner().invoke(app, ["swop", *words])
+    assert done.exit_code == 1
+    assert message in done.output

@@ -1,5 +1,6 @@
 """`swarm swop`: a Swarm Operator node, with the option names of the original's script, and its site's approvals."""
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,22 +18,28 @@ from swarmlearning.cli.options import (
     NodeName,
     NodeProcess,
     data_directory,
+    mandatory_host,
     service_address,
     sn_address,
 )
 from swarmlearning.cli.running import run_node_process
 from swarmlearning.identity.certificates import common_name
-from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.identity import Identity, identity_from_options
 from swarmlearning.node.errors import NodeError
 from swarmlearning.views.names import displayed
 
 if TYPE_CHECKING:
     from swarmlearning.swop.node import SwopSettings
     from swarmlearning.swop.profile import Profile
+    from swarmlearning.swop.witness import WitnessSettings
 
 MOST_BYTES = 2**20 + 1
 """Of a profile; a longer one is refused when it is read."""
 LONGEST_LINE = 1000
+NO_WITNESS = (
+    "the profile says `witness: true`, and a witness is an SN with a certificate of its own: make one (swarm cert "
+    "--out cert --node SN-WITNESS), and name its files by --witness-cert and --witness-key; or leave `witness` out"
+)
 
 Digest = Annotated[str, typer.Argument(help="The digest, or its beginning.")]
 
@@ -71,6 +78,17 @@ class SwopOptions:
             "which it reaches the SN.",
         ),
     ] = ""
+    witness_cert: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SWOP_WITNESS_CERT",
+            help="Certificate of the SN that this host is where the profile says `witness: true`.",
+        ),
+    ] = None
+    witness_key: Annotated[Path | None, typer.Option(envvar="SWOP_WITNESS_KEY", help="Its private key.")] = None
+    witness_p2p_port: Annotated[
+        int, typer.Option(envvar="SWOP_WITNESS_P2P_PORT", help="Port at which the SNs reach it.")
+    ] = 30303
     network_id: NetworkId = ""
     node_name: NodeName = ""
     data_dir: DataDir = None
@@ -92,6 +110,7 @@ class SwopOptions:
         if not host_ip and profile.manager == "PROCESS":
             raise NodeError(f"this host does not reach {sn}: correct that, or name this host's address by --host-ip")
         host, port = split(address) if address else ("", 0)
+        witness = self._witness(host_ip) if profile.witness else None
         return SwopSettings(
             name=self.node_name or common_name(identity.certificate) or "SWOP",
             sn_address=sn,
@@ -102,7 +121,25 @@ class SwopOptions:
             profile_file=profile_file,
             policy_file=self._policy_file(usr_dir),
             network_id=self.network_id,
+            witness=witness,
         )
+
+    def _witness(self, host_ip: str) -> "WitnessSettings":
+        """The settings of the witness. Raises `NodeError`, `OrderingError`, `AddressError` or `CertificateError`."""
+        from swarmlearning.identity.tls import require_role
+        from swarmlearning.ordering.etcd.binary import require_binary
+        from swarmlearning.swop.witness import WitnessSettings
+
+        if self.witness_cert is None or self.witness_key is None:
+            raise NodeError(NO_WITNESS)
+        mandatory_host(host_ip)
+        require_binary(os.environ)
+        named = {"cacert": self.credentials.cacert, "capath": self.credentials.capath}
+        authorities = {name: path.absolute() for name, path in named.items() if path is not None}
+        cert, key = self.witness_cert.absolute(), self.witness_key.absolute()
+        identity = identity_from_options(os.environ, authorities.get("cacert"), authorities.get("capath"), cert, key)
+        require_role(identity.certificate, "SN")
+        return WitnessSettings(identity, authorities, self.witness_p2p_port)
 
     def _usr_dir(self) -> Path:
         if self.usr_dir is None:

@@ -34,6 +34,9 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sns: tuple[str, ...] = ()
 
 
+_NOTHING = _Record(uid="", incarnation=0, network="", network_name="")
+
+
 class DataDirectory:
     """Use as a context manager: the lock is held inside."""
 
@@ -52,7 +55,7 @@ class DataDirectory:
         except OSError as error:
             raise NodeError(f"{path}: cannot make the data directory: {error.strerror}") from error
         self._lock = FileLock(path / "lock")
-        self._record = _Record(uid="", incarnation=0, network="", network_name="")
+        self._record = _NOTHING
 
     def __enter__(self) -> Self:
         try:
@@ -63,7 +66,7 @@ class DataDirectory:
             ) from error
         except OSError as error:
             raise NodeError(f"{self.path}: cannot lock the data directory: {error.strerror}") from error
-        known = self._read()
+        known = _read(self._file)
         if self._expected and known.network and known.network != self._expected:
             self._lock.release()
             raise NodeError(
@@ -134,17 +137,6 @@ class DataDirectory:
     def _how_to_leave(self) -> str:
         return f"use another --data-dir; where the old network is gone for good, delete {self._file}, which pins it"
 
-    def _read(self) -> _Record:
-        try:
-            record = msgspec.json.decode(self._file.read_bytes(), type=_Record)
-        except FileNotFoundError:
-            return self._record
-        except (OSError, msgspec.DecodeError) as error:
-            raise NodeError(f"{self._file}: cannot be read ({error}); restore it, or use another --data-dir") from error
-        if not is_uuid(record.uid):
-            raise NodeError(f"{self._file}: {record.uid!r} is no UUID; restore the file, or use another --data-dir")
-        return record
-
     def _write(self, record: _Record) -> None:
         """Writes atomically and durably: an incarnation must never be used twice."""
         try:
@@ -152,3 +144,21 @@ class DataDirectory:
         except OSError as error:
             raise NodeError(f"{self._file}: cannot be written: {error.strerror}") from error
         self._record = record
+
+
+def uid_of(path: Path) -> str:
+    """The UID of the node that has run in this data directory, empty if none has. Raises `NodeError`."""
+    return _read(path / "node.json").uid
+
+
+def _read(file: Path) -> _Record:
+    """What the file holds; a record without UID if there is none. Raises `NodeError`."""
+    try:
+        record = msgspec.json.decode(file.read_bytes(), type=_Record)
+    except FileNotFoundError:
+        return _NOTHING
+    except (OSError, msgspec.DecodeError) as error:
+        raise NodeError(f"{file}: cannot be read ({error}); restore it, or use another --data-dir") from error
+    if not is_uuid(record.uid):
+        raise NodeError(f"{file}: {record.uid!r} is no UUID; restore the file, or use another --data-dir")
+    return record

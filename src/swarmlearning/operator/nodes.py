@@ -16,7 +16,8 @@ ADDRESS: Final = {"SN": "api", "SL": "fs", "SWOP": "sn"}
 
 TWO_SNS: Final = (
     "Two SNs survive no failure: when one of them stops, nothing can be written. Start a third one, on any host: "
-    "swarm sn --sentinel-ip <ip of an SN>, or with --witness one that only votes"
+    "swarm sn --sentinel-ip <ip of an SN>, or with --witness one that only votes; a SWOP whose profile says "
+    "`witness: true` runs that one"
 )
 
 

@@ -27,6 +27,7 @@ from swarmlearning.swop.makers import Makers
 from swarmlearning.swop.managing import ManagerError, ResourceManager
 from swarmlearning.swop.process.manager import ProcessManager
 from swarmlearning.swop.profile import Profile
+from swarmlearning.swop.witness import WitnessSettings, witnessing
 
 logger = logging.getLogger("swarm.swop")
 
@@ -38,7 +39,8 @@ class SwopSettings:
     """An operator's settings of one SWOP.
 
     `sn_address`: the SN that it contacts, `contact`: where the SLs that it starts find it. `profile_file` and
-    `policy_file` (None: the default policy) lie in the user directory `usr_dir`.
+    `policy_file` (None: the default policy) lie in the user directory `usr_dir`. `witness`: where the
+    profile wants one.
     """
 
     name: str
@@ -50,6 +52,7 @@ class SwopSettings:
     profile_file: Path
     policy_file: Path | None = None
     network_id: str = ""
+    witness: WitnessSettings | None = None
 
 
 async def run_swop(settings: SwopSettings, identity: Identity, report_ready: ReportReady) -> None:
@@ -73,8 +76,6 @@ async def _work(
     manager: ResourceManager,
 ) -> None:
     remarks, found = await _checked(manager)
-    if settings.profile.witness:
-        remarks.append("`witness` in the profile starts nothing yet: start `swarm sn --witness` on this host by hand")
     for remark in remarks:
         logger.warning("%s", remark)
     approvals = Approvals(settings.data_dir)
@@ -90,6 +91,9 @@ async def _work(
     try:
         health = {"ready": True, "taskrunner": settings.profile.taskrunner, "remarks": remarks}
         async with (
+            witnessing(
+                settings.witness, settings.contact, settings.data_dir / "witness", lambda: member.follower.client
+            ),
             member.joined(
                 lambda: (0, 0, None), lambda: health, leaves=lambda: not driver.busy, same_user=bool(same_user)
             ),
@@ -152,6 +156,7 @@ def _judging(
 ) -> Judging:
     protected = [settings.data_dir, settings.profile_file, identity.key_path]
     protected += [settings.policy_file] if settings.policy_file else []
+    protected += [settings.witness.identity.key_path] if settings.witness else []
     images = manager.own_images if isinstance(manager, DockerManager) else ()
     return Judging(
         *(settings.profile, uid, settings.policy_file, approvals, manager, Makers(settings.data_dir), protected),
