@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dist lock bundle images check test nightly tools frameworks lint pure coverage-client security e2e-operate simulate soak-sns \
-	bench-round bench-handoff bench-ledger bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-merge bench-merge-large bench-peers
+	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-merge bench-merge-large bench-peers
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
@@ -35,6 +35,7 @@ help:
 	@echo "make bench-failover  standstill when the sentinel or a leader fails, 3 SNs of 1, 2, 3 organisations: KILLS=5 FAILURES=3 (JSON=1)"
 	@echo "make bench-adaptive  rounds and accuracy of the digits demo, fixed and adaptive sync: RUNS=5 (JSON=1)"
 	@echo "make bench-start  time until an SN and an SL are ready on a long chain, cold and warm: TRANSACTIONS=100000 (JSON=1)"
+	@echo "make bench-relay  time of a model through an SN's relay beside directly: RELAY_MB=100 (JSON=1)"
 	@echo "make bench-operate  from an operator's assignment to the first round, and the SWOP's memory: PAIRS=4 (JSON=1)"
 	@echo "make bench-scale  rounds of many SLs on one SN, and its memory: SLS=64 ROUNDS=200 (JSON=1)"
 
@@ -177,6 +178,10 @@ bench-start: $(STAMP)
 RUNS ?= 5
 bench-adaptive: $(STAMP)
 	@$(RUN)/python bench/adaptive.py --runs $(RUNS) $(if $(JSON),--json)
+
+RELAY_MB ?= 100
+bench-relay: $(STAMP)
+	@$(RUN)/python bench/relayed.py --mb $(RELAY_MB) $(if $(JSON),--json)
 
 PAIRS ?= 4
 bench-operate: $(STAMP)

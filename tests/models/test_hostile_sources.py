@@ -19,7 +19,7 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.models.destinations import anywhere, permitted_addresses, refusal_beside
 from swarmlearning.models.store import TensorStore
-from swarmlearning.models.transfer import Fetcher, Source, TransferError
+from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.tensors.digest import ModelDigest
 
 Identities = dict[str, Identity]
@@ -38,7 +38,7 @@ PATIENCE_SECONDS = 20
 
 
 @contextmanager
-def source(serve: Serve, context: ssl.SSLContext | None) -> Iterator[Source]:
+def source(serve: Serve, context: ssl.SSLContext | None) -> Iterator[tuple[str, int]]:
     """A server that answers every connection's request by `serve`, in threads; without a context it uses no TLS."""
     listener = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []

@@ -45,7 +45,7 @@ class Holder:
     server: Server = field(init=False)
 
     @property
-    def source(self) -> Source:
+    def source(self) -> tuple[str, int]:
         return "127.0.0.1", self.server.port
 
     def app(self) -> ASGIApp:

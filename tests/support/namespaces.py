@@ -2,7 +2,8 @@
 
 Each host is a namespace with one address; all hang on a bridge in one more namespace, so nothing of the machine's own
 network, firewall or names is touched. The thread that makes them looks on from the bridge: it reaches every host, also
-while they do not reach each other. Needs root, `ip` and `iptables`.
+while they do not reach each other. Hosts may be behind another one, their router: its NAT lets connections out, and
+none in. Needs root, `ip` and `iptables`.
 """
 
 import ctypes
@@ -26,17 +27,22 @@ class Namespaces:
     """Hosts 1 to `count` and the bridge between them (0). Use as a context manager, from one thread.
 
     `names` (name to host) are what the hosts can look up, beside `localhost`; without any they see the machine's names.
+    `behind`: host to its router, one of the others.
     """
 
-    def __init__(self, count: int, names: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, count: int, names: Mapping[str, int] | None = None, behind: Mapping[int, int] | None = None
+    ) -> None:
+        self._behind = dict(behind or {})
         self._prefix = f"swarm-{os.getpid()}-{secrets.token_hex(3)}"
         self._hosts = range(1, count + 1)
         self._names = dict(names or {})
         self._home = -1
 
     def address(self, host: int) -> str:
-        """A host's address: one of those that are set aside for tests of networks (RFC 2544)."""
-        return f"198.18.0.{host or 254}"
+        """A host's address: one of those that are set aside for tests of networks (RFC 2544), or a private one."""
+        router = self._behind.get(host)
+        return f"198.18.0.{host or 254}" if router is None else f"10.0.{router}.{host}"
 
     def command(self, host: int) -> list[str]:
         """Returns the command prefix with which a command runs on a host."""
@@ -84,14 +90,36 @@ class Namespaces:
         _ip("netns", "add", self.name(0))
         _ip("-n", self.name(0), "link", "add", "net", "type", "bridge")
         self._set_up(0)
-        for host in self._hosts:
-            name = self.name(host)
-            _ip("netns", "add", name)
-            _ip("-n", name, "link", "add", "net", "type", "veth", "peer", "name", f"to-{host}", "netns", self.name(0))
-            _ip("-n", self.name(0), "link", "set", f"to-{host}", "master", "net", "up")
+        for host in sorted(self._hosts, key=self._behind.__contains__):  # routers before those behind them
+            _ip("netns", "add", self.name(host))
+            if host in self._behind.values():
+                _ip("-n", self.name(host), "link", "add", "inside", "type", "bridge")
+            self._connect(host)
             self._set_up(host)
+        for router in set(self._behind.values()):
+            self._route(router)
         if self._names:
             self._write_names()
+
+    def _connect(self, host: int) -> None:
+        """To the bridge of all, or to that of its router."""
+        name, router = self.name(host), self._behind.get(host)
+        beyond, bridge = (self.name(0), "net") if router is None else (self.name(router), "inside")
+        _ip("-n", name, "link", "add", "net", "type", "veth", "peer", "name", f"to-{host}", "netns", beyond)
+        _ip("-n", beyond, "link", "set", f"to-{host}", "master", bridge, "up")
+
+    def _route(self, router: int) -> None:
+        """Makes a host the router of those behind it: they go out under its address, and nobody comes in."""
+        inside = f"10.0.{router}.254"
+        _ip("-n", self.name(router), "address", "add", f"{inside}/{MASK}", "dev", "inside")
+        _ip("-n", self.name(router), "link", "set", "inside", "up")
+        self._run(router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+        rules = ("-t nat -A POSTROUTING -o net -j MASQUERADE", "-A FORWARD -i inside -j ACCEPT", "-P FORWARD DROP")
+        answers = "-A FORWARD -i net -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT"
+        for rule in (*rules, answers):
+            self._run(router, "iptables", "--wait", *rule.split())
+        for host in (host for host, its in self._behind.items() if its == router):
+            _ip("-n", self.name(host), "route", "add", "default", "via", inside)
 
     def _set_up(self, host: int) -> None:
         _ip("-n", self.name(host), "address", "add", f"{self.address(host)}/{MASK}", "dev", "net")

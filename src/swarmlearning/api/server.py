@@ -8,6 +8,7 @@ connections; after the TLS handshake everything is uvicorn's protocol class (`pr
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
@@ -83,13 +84,22 @@ class Server:
 
     @property
     def serving(self) -> bool:
-        """True while it listens."""
+        """True while it serves."""
         return self._listener.started
 
     async def start(self) -> None:
         """Listens and begins to accept. Raises `ListenError` when the address cannot be taken."""
         self._port = await self._listener.start(self._host, self._port)
         self._started = True
+
+    def start_unheard(self) -> None:
+        """Begins without listening: all connections are handed over (`adopt`)."""
+        self._listener.start_unheard()
+        self._started = True
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Serves whoever is at the other end of a TCP connection, which belongs to this from now on. Raises OSError."""
+        self._listener.adopt(sock, sock.getpeername())
 
     async def wait(self) -> None:
         """Returns after `stop`; raises the error that ended the serving, if there was one."""

@@ -127,6 +127,14 @@ class SlOptions:
     sl_fs_service: Annotated[
         str, typer.Option(envvar="SL_FS_SERVICE", help="FQDN[:port] under which other SLs reach it.")
     ] = ""
+    relay: Annotated[
+        bool,
+        typer.Option(
+            "--relay",
+            envvar="SL_RELAY",
+            help="Nobody can connect to this host: be reached through the relay of an SN. Nothing listens here then.",
+        ),
+    ] = False
     bind_ip: BindIp = ""
     network_id: NetworkId = ""
     node_name: Annotated[
@@ -146,10 +154,13 @@ class SlOptions:
         from swarmlearning.rounds.settings import RoundSettings
         from swarmlearning.sl.node import SlSettings
 
+        if self.relay and (self.sl_fs_service or self.bind_ip):
+            raise NodeError("--relay: nothing listens here, so leave out --sl-fs-service and --bind-ip")
         host = own_address(self._sn_address()) if self.host_ip == AUTO else self.host_ip
         return SlSettings(
             name=self.node_name or common_name(identity.certificate) or "SL",
-            host=host if self.sl_fs_service else mandatory_host(host),
+            host=host if self.sl_fs_service or self.relay else mandatory_host(host),
+            relay=self.relay,
             bind=self.bind_ip,
             fs_port=self.sl_fs_port if self.fs_listen_port is None else self.fs_listen_port,
             fs_service=announced_by_name(

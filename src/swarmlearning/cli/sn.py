@@ -34,6 +34,7 @@ from swarmlearning.ordering.protocols import EngineChoice
 
 if TYPE_CHECKING:
     from swarmlearning.sn.node import SnSettings
+    from swarmlearning.sn.relaying import RelaySettings
 
 SentinelPort = Annotated[int, typer.Option(envvar="SENTINEL_API_SERVER_PORT", help="API port of that SN.")]
 
@@ -66,6 +67,16 @@ class SnOptions:
     ] = None
     sn_p2p_service: Annotated[
         str, typer.Option(envvar="SN_ETH_P2P_SERVICE", help="FQDN[:port] under which the other SNs reach this one.")
+    ] = ""
+    sn_relay_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="SN_RELAY_PORT",
+            help="Also be the relay, on this port, for SLs that nobody can connect to (swarm sl --relay).",
+        ),
+    ] = None
+    sn_relay_service: Annotated[
+        str, typer.Option(envvar="SN_RELAY_SERVICE", help="FQDN[:port] under which others reach the relay.")
     ] = ""
     bind_ip: BindIp = ""
     witness: Annotated[bool, typer.Option("--witness", help="Only vote: no API, little memory.")] = False
@@ -109,9 +120,21 @@ class SnOptions:
                 service_address(self.sn_p2p_service, 30303), self.host_ip, self.sn_p2p_port, self.p2p_listen_port
             ),
             witness=self.witness,
+            relay=self._relay(),
             bind=self.bind_ip,
             founding=read_founding(self.organisations) if self.organisations else NOT_DESCRIBED,
         )
+
+    def _relay(self) -> "RelaySettings | None":
+        from swarmlearning.sn.relaying import RelaySettings
+
+        if self.sn_relay_port is None:
+            if self.sn_relay_service:
+                raise NodeError("--sn-relay-service is the address of a relay; --sn-relay-port says where it listens")
+            return None
+        if not (self.host_ip or self.sn_relay_service):
+            raise NodeError("--sn-relay-port: others have to reach the relay; give --host-ip or --sn-relay-service")
+        return RelaySettings(self.sn_relay_port, service_address(self.sn_relay_service, 443))
 
 
 @app.callback()

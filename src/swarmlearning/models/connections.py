@@ -6,13 +6,15 @@ import socket
 import ssl
 import threading
 import time
-from typing import Final
+from typing import Final, TypeAlias
 
+from swarmlearning.address import join
 from swarmlearning.models.destinations import ForbiddenAddress, Refusal, anywhere, permitted_addresses
 from swarmlearning.models.tlsstream import TlsStream, TooManyBytes
+from swarmlearning.relay.opening import ANSWER_SECONDS, RelayError, hail
 
-Source = tuple[str, int]
-"""Host and port of a file server."""
+Source: TypeAlias = tuple[str, int] | tuple[str, int, str]
+"""Host and port of a file server, or those of a relay and the UID of the node behind it."""
 
 _KEPT_PER_SOURCE: Final = 4
 
@@ -26,14 +28,23 @@ class Connection(http.client.HTTPConnection):
         """Connects, within `seconds` for each step. Raises OSError, and ValueError or OverflowError for an address
         that none can be.
         """
-        super().__init__(*source)
-        self.stream = TlsStream(_connect(source, seconds, refuse), context, source[0], seconds)
+        host, port, *behind = source
+        super().__init__(host, port)
+        plain = _connect(host, port, seconds, refuse)
+        for uid in behind:
+            plain = hail(plain, context, host, f"OPEN {uid}", ANSWER_SECONDS + seconds)
+        self.stream = TlsStream(plain, context, host, seconds)
         self.sock = self.stream
 
 
-def _connect(source: Source, seconds: float, refuse: Refusal) -> socket.socket:
-    """A connection to the first address of the source's host that answers; its name is resolved once only."""
-    host, port = source
+def text_of(source: Source) -> str:
+    """A source, for people."""
+    host, port, *behind = source
+    return "".join(f"{uid} through the relay " for uid in behind) + join(host, port)
+
+
+def _connect(host: str, port: int, seconds: float, refuse: Refusal) -> socket.socket:
+    """A connection to the first address of the host that answers; its name is resolved once only."""
     addresses = permitted_addresses(host, refuse)
     for address in addresses[:-1]:
         with contextlib.suppress(OSError):
@@ -97,7 +108,7 @@ def reason(error: Exception) -> str:
     match error:
         case ssl.SSLCertVerificationError():
             return f"shows a certificate that is not trusted here: {error.verify_message}"
-        case ForbiddenAddress() | TooManyBytes():
+        case ForbiddenAddress() | TooManyBytes() | RelayError():
             return str(error)
         case TimeoutError():
             return "does not answer in time"

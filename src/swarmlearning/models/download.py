@@ -24,11 +24,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from swarmlearning.address import join
 from swarmlearning.models.assembly import Assembly, WrongChunk
 from swarmlearning.models.body import Body, Fault, SourceError, body_of
 from swarmlearning.models.compression import CODING
-from swarmlearning.models.connections import Connection, Connections, Source, reason
+from swarmlearning.models.connections import Connection, Connections, Source, reason, text_of
 from swarmlearning.models.fileserver import HEIGHT_HEADER, LIST_HEADER
 from swarmlearning.models.store import StoreError, TensorStore
 from swarmlearning.models.tlsstream import TlsStream
@@ -142,9 +141,9 @@ class Download:
             except SourceError as error:
                 if self.stopped.is_set():
                     break  # its connection was shut down here: the source has no fault
-                logger.info("model %s from %s: %s", self._digest, join(*source), error)
+                logger.info("model %s from %s: %s", self._digest, text_of(source), error)
                 faults.append(error.fault)
-                texts.append(f"{join(*source)} {error}")
+                texts.append(f"{text_of(source)} {error}")
             else:
                 path = assembly.commit()
                 self._report(assembly.offset)
@@ -163,7 +162,7 @@ class Download:
         except (SourceError, StoreError):
             raise
         except Exception as error:  # nothing that a source sends may end this node
-            logger.exception("model %s from %s", self._digest, join(*source))
+            logger.exception("model %s from %s", self._digest, text_of(source))
             raise SourceError(f"sent what cannot be understood: {error!r:.200}") from error
 
     def _take_all(self, source: Source) -> Assembly:

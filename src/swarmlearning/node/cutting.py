@@ -5,15 +5,24 @@ that waits) and connections that lie idle are judged again with the ledger's blo
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
-from swarmlearning.api.server import Server
 from swarmlearning.node.checkpoints import Source
 from swarmlearning.node.credentials import peer_of
+from swarmlearning.transport.parties import Credential
 
 NOTICE_SECONDS: Final = 0.5
 """Between a block and its effect on connections: answers that were due with that block still arrive, as does the block
 itself, which names the reason. Connections are judged no more often than that."""
+
+
+class Server(Protocol):
+    """What has connections to peers."""
+
+    def drop(self, fault: Callable[[Credential], str]) -> None:
+        """Ends those of peers in whose credential `fault` finds one."""
+        ...
 
 
 async def cut_off_refused(server: Server, source: Source) -> None:

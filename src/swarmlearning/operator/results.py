@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from swarmlearning.address import AddressError, split
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.identity.identity import Identity
@@ -22,6 +21,7 @@ from swarmlearning.ledger.world import World
 from swarmlearning.models.destinations import refusal_beside
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher, Source, TransferError
+from swarmlearning.node.sources import source_of
 from swarmlearning.operator.acts import training
 from swarmlearning.operator.session import Operator
 from swarmlearning.views.names import displayed
@@ -139,7 +139,5 @@ def _sources(world: World, holders: tuple[str, ...]) -> Iterator[Source]:
         known = network.node(world, uid)
         if known is None or known.left or not known.alive:
             continue
-        try:
-            yield split(known.addresses.get("fs", ""))
-        except AddressError:
-            continue
+        if (source := source_of(world, uid)) is not None:
+            yield source

@@ -8,10 +8,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
-from swarmlearning.address import AddressError, split
+from swarmlearning.address import join
 from swarmlearning.api.client import Refusal
 from swarmlearning.ledger.bodies import Depose, Lost, TrainingBody
 from swarmlearning.ledger.chain import Chain
@@ -24,6 +23,7 @@ from swarmlearning.models.transfer import Fetcher, Source, TransferError
 from swarmlearning.node.errors import Superseded
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Sender
+from swarmlearning.node.sources import source_of
 from swarmlearning.rounds.events import (
     Accepted,
     Cancel,
@@ -167,11 +167,9 @@ class Effects:
         """The addresses of the members who may hold the model."""
         world, found = self._follower.chain.world, list[Source]()
         for uid in action.holders:
-            node = network.node(world, uid)
-            address = node.addresses.get("fs", "") if node else ""
-            with suppress(AddressError):
-                if address and self._may_seek(uid, address):
-                    found.append(split(address))
+            source = source_of(world, uid)
+            if source is not None and self._may_seek(uid, join(*source[:2])):
+                found.append(source)
         return found
 
     def _may_seek(self, uid: str, address: str) -> bool:

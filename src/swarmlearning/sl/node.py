@@ -36,12 +36,14 @@ from swarmlearning.node.license import acquire_license
 from swarmlearning.node.listening import listening_host
 from swarmlearning.node.logfile import kept_log
 from swarmlearning.node.ready import ReportReady
+from swarmlearning.node.sources import announced
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.mlside import Shared
 from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
 from swarmlearning.sl.readers import may_read
+from swarmlearning.sl.relayed import Relayed
 from swarmlearning.transport.meters import Meter
 from swarmlearning.transport.parties import Credential
 from swarmlearning.transport.shares import Share
@@ -52,6 +54,8 @@ logger = logging.getLogger("swarm.SL")
 CATCH_UP_SECONDS = 5.0
 MOST_AHEAD = 1024
 """Blocks by which another node may be ahead; one that claims more is not waited for."""
+RELAY_SECONDS = 5.0
+"""A start waits so long for a relay; then the training may begin, and other sites reach this one later."""
 OVER_ALREADY = 3
 """Exit status of an SL whose script came after the end of the training: to start it again is of no use."""
 ADDRESS_HINT = (
@@ -68,7 +72,8 @@ class SlSettings:
     `host` is the address announced to others; `fs_service` is announced instead of it and the port listened on, where
     given. `bind`: the address to listen on, empty: see `listening_host`. `compress_below`: bytes of the smallest model
     that is never sent compressed. `bridge`: also serve the original's client. `shared`: see `MLSide`. `network_id`: the
-    only one to join; `uid`: this node's, where a SWOP has chosen one.
+    only one to join; `uid`: this node's, where a SWOP has chosen one. `relay`: nobody can connect to this node, so it
+    listens on nothing, and is reached through the relay of an SN.
     """
 
     name: str
@@ -85,11 +90,14 @@ class SlSettings:
     bind: str = ""
     network_id: str = ""
     uid: str = ""
+    relay: bool = False
 
     @property
-    def announced_host(self) -> str:
-        """The host at which others reach this node."""
-        return split(self.fs_service)[0] if self.fs_service else self.host
+    def own_hosts(self) -> list[str]:
+        """Hosts of the network that this node is in: those at which it is reached; behind a relay that of its SN."""
+        if self.relay:
+            return [split(self.sn_address)[0]]
+        return [self.host, split(self.fs_service)[0]] if self.fs_service else [self.host]
 
 
 async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportReady) -> int:
@@ -105,7 +113,7 @@ async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportR
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         tls = NodeTls(identity)
         store = TensorStore(settings.data_dir / "models")
-        refuse = await asyncio.to_thread(refusal_beside, [settings.host, settings.announced_host])
+        refuse = await asyncio.to_thread(refusal_beside, settings.own_hosts)
         fetcher = Fetcher(tls.client, store, refuse=refuse)
         member = Membership("SL", settings.name, settings.sn_address, identity, tls, place)
         try:
@@ -140,9 +148,13 @@ async def _take_part(
         ):
             background = [tasks.create_task(cut_off_refused(server, follower))]
             _report_open(follower)
-            announced = await _announce(settings, server, host, member)
-            later = (server.wait(), _check_own_address(settings, announced, identity, driver))
-            background.extend(tasks.create_task(work) for work in later)
+            if settings.relay:
+                relayed = Relayed(member, tls.client, place.uid, server.adopt)
+                background.append(await _begin_relayed(relayed, server, tasks))
+            else:
+                address = await _announce(settings, server, host, member)
+                background.append(tasks.create_task(_check_own_address(settings, address, identity, driver)))
+            background.append(tasks.create_task(server.wait()))
             facts = {"uid": place.uid, "fs": join(settings.host or "0.0.0.0", server.port)}
             status = await _train(settings, driver, report_ready, facts)
             for task in background:
@@ -189,10 +201,20 @@ async def _catch_up(follower: Follower, height: int) -> None:
 async def _announce(settings: SlSettings, server: Server, host: str, member: Membership) -> str:
     """Starts the file server, which listens on `host`; returns the address that others are given."""
     await server.start()
-    announced = settings.fs_service or join(settings.host, server.port)
-    logger.info("File server is at %s, announced as %s", join(host, server.port), announced)
-    await member.announce({"fs": announced})
-    return announced
+    address = settings.fs_service or join(settings.host, server.port)
+    logger.info("File server is at %s, announced as %s", join(host, server.port), address)
+    await member.announce(announced(address, ""))
+    return address
+
+
+async def _begin_relayed(relayed: Relayed, server: Server, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
+    """Begins to serve through a relay; returns once others can find this node there, or after a while."""
+    server.start_unheard()
+    task = tasks.create_task(relayed.run())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(RELAY_SECONDS):
+            await relayed.announced.wait()
+    return task
 
 
 async def _check_own_address(settings: SlSettings, address: str, identity: Identity, driver: Driver) -> None:

@@ -48,6 +48,7 @@ from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.peers import Peers
 from swarmlearning.sn.rechecking import recheck
 from swarmlearning.sn.registration import Registration
+from swarmlearning.sn.relaying import RelaySettings, relaying
 from swarmlearning.sn.sealing import SEALED_FILE
 from swarmlearning.sn.watchdog import Watchdog
 from swarmlearning.views.contracts import open_text
@@ -88,6 +89,7 @@ class SnSettings:
     bind: str = ""
     founding: Founding = NOT_DESCRIBED
     network_id: str = ""
+    relay: RelaySettings | None = None
 
 
 async def run_sn(settings: SnSettings, identity: Identity, report_ready: ReportReady) -> None:
@@ -170,7 +172,7 @@ class _Sn:
                 await self._enter(self._engine)
             elif self._miner.chain.height < 0:
                 self._refuse_to_join()
-                await self._found()
+                await self._registration.found(self._settings.network_name)
             await self._work(report_ready)
         finally:
             await self._engine.stop()
@@ -222,7 +224,7 @@ class _Sn:
             await cluster.found()
             await self._load()  # it may have been killed when etcd had the genesis and the chain file had not
             if self._miner.chain.height < 0:
-                await self._found()
+                await self._registration.found(self._settings.network_name)
         elif cluster.voted_before and await self._may_return():
             await cluster.return_to(alone=[sn.uid for sn in network.admitted(chain.world)] == [uid])
         elif not cluster.voted_before and [sn.uid for sn in network.admitted(chain.world)] == [uid]:
@@ -316,9 +318,6 @@ class _Sn:
                 "belongs to it. Restore its chain file; to found a new network use an empty --data-dir"
             )
 
-    async def _found(self) -> None:
-        await self._registration.found(self._settings.network_name)
-
     # --- at work ----------------------------------------------------------------------------------------------------
 
     async def _work(self, report_ready: ReportReady) -> None:
@@ -327,7 +326,8 @@ class _Sn:
         self._place.pin(chain.network_id, name)
         await self._clocks.compare()  # before the first block of this start
         health = answering(settings.data_dir, lambda: {"ready": self._placed, "height": self._miner.chain.height})
-        async with asyncio.TaskGroup() as tasks, self._reachable(tasks) as addresses, health:
+        relay = relaying(settings.relay, self._tls, self._miner, self._host, settings.host)
+        async with asyncio.TaskGroup() as tasks, relay as relayed, self._reachable(tasks, relayed) as addresses, health:
             propose = self._registration.propose
             watchdog = Watchdog(self._place.uid, self._miner, engine.switch, propose, lambda: engine.votes)
             works = (self._clocks.run(), self._miner.run(), engine.run(), self._agreement.run(), self._recheck())
@@ -357,9 +357,9 @@ class _Sn:
         return "; ".join(text for text in (self._agreement.alarm, self._clocks.alarm, self._holding.alarm) if text)
 
     @asynccontextmanager
-    async def _reachable(self, tasks: asyncio.TaskGroup) -> AsyncIterator[dict[str, str]]:
-        """Serves the API, unless this is a witness; yields the addresses of this SN (`api`, `p2p`)."""
-        settings, addresses = self._settings, dict[str, str]()
+    async def _reachable(self, tasks: asyncio.TaskGroup, relayed: dict[str, str]) -> AsyncIterator[dict[str, str]]:
+        """Serves the API, unless this is a witness; yields the addresses of this SN (`api`, `p2p`, `relay`)."""
+        settings, addresses = self._settings, dict(relayed)
         if isinstance(self._engine, Cluster):
             addresses["p2p"] = settings.p2p_service or join(settings.host, self._engine.port)
         if settings.witness:

@@ -13,9 +13,9 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from swarmlearning.address import join
 from swarmlearning.errors import UserError
@@ -23,6 +23,7 @@ from swarmlearning.rates import Rate
 from swarmlearning.transport.complaints import Complaints
 from swarmlearning.transport.meters import Meter
 from swarmlearning.transport.parties import network_of
+from swarmlearning.transport.waiting import readable
 
 logger = logging.getLogger(__name__)
 
@@ -58,35 +59,35 @@ class _Newcomer:
     silent: bool = True
 
 
-class Listener:
-    """Listens on one address and makes a protocol for each connection whose certificate the TLS context accepts."""
+Welcome: TypeAlias = Callable[[socket.socket], Awaitable[object]]
+"""Shakes hands over an accepted socket, which belongs to it from then on. Raises OSError."""
 
-    def __init__(
-        self,
-        tls: ssl.SSLContext,
-        make_protocol: Callable[[], asyncio.Protocol],
-        limits: HandshakeLimits | None = None,
-    ) -> None:
-        self._tls = tls
-        self._make_protocol = make_protocol
+
+class Acceptor:
+    """Listens on one address and welcomes each connection."""
+
+    def __init__(self, welcome: Welcome, limits: HandshakeLimits | None = None) -> None:
+        self._welcome = welcome
         self._limits = limits or HandshakeLimits()
         self._newcomers: dict[_Newcomer, asyncio.Task[None]] = {}  # in the order of their coming
         self._complaints = Complaints(logger, time.monotonic)
         self._begun = Meter()
         self._socket: socket.socket | None = None
         self._over: asyncio.Future[None] | None = None
+        self.started = False
+        """True while connections are welcome."""
 
     async def start(self, host: str, port: int) -> int:
         """Listens and begins to accept; returns the port. Raises `ListenError` when the address cannot be taken."""
         self._socket = listen(host, port)
-        self._over = asyncio.get_running_loop().create_future()
+        self.start_unheard()
         self._accept_on(self._socket)
         return int(self._socket.getsockname()[1])
 
-    @property
-    def started(self) -> bool:
-        """True while it listens."""
-        return self._socket is not None
+    def start_unheard(self) -> None:
+        """Begins without an address: all connections are handed over (`adopt`)."""
+        self._over = asyncio.get_running_loop().create_future()
+        self.started = True
 
     async def wait(self) -> None:
         """Returns after `stop`; raises the error that made accepting impossible, if there was one."""
@@ -95,7 +96,7 @@ class Listener:
 
     def close(self) -> None:
         """Stops listening and drops unfinished handshakes; connections that were made live on."""
-        listener, self._socket = self._socket, None
+        listener, self._socket, self.started = self._socket, None, False
         if listener is not None:
             asyncio.get_running_loop().remove_reader(listener)
             listener.close()
@@ -126,6 +127,13 @@ class Listener:
                 loop.call_later(_PAUSE_SECONDS, self._accept_on, listener)
             elif self._over is not None and not self._over.done():
                 self._over.set_exception(error)
+            return
+        self.adopt(sock, address)
+
+    def adopt(self, sock: socket.socket, address: Any) -> None:
+        """Treats a connection, which belongs to this from now on, as if it had been accepted here."""
+        if not self.started:
+            sock.close()
             return
         sock.setblocking(False)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; else such a connection ends when TCP gives up, in minutes
@@ -161,40 +169,41 @@ class Listener:
     async def _handshake(self, newcomer: _Newcomer) -> None:
         try:
             async with asyncio.timeout(self._limits.seconds):
-                await _readable(newcomer.socket)
+                await readable(newcomer.socket)
                 newcomer.silent = False
                 await self._turn(newcomer)
         except TimeoutError:
             newcomer.socket.close()
             return
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                self._make_protocol,
-                newcomer.socket,
-                ssl=self._tls,
-                ssl_handshake_timeout=self._limits.seconds,
-                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
-            )
+            await self._welcome(newcomer.socket)
         except OSError as error:  # every TLS failure is one
             text = "TLS handshake with %s failed: %s"
             reason = str(error) or "the client has closed the connection"
             self._complaints.warn(newcomer.network, text, describe(newcomer.address), reason)
 
 
-async def _readable(sock: socket.socket) -> None:
-    """Returns when the first bytes are here, or the client has gone."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
+class Listener(Acceptor):
+    """Makes a protocol for each connection whose certificate the TLS context accepts."""
 
-    def note() -> None:
-        if not ready.done():
-            ready.set_result(None)
+    def __init__(
+        self,
+        tls: ssl.SSLContext,
+        make_protocol: Callable[[], asyncio.Protocol],
+        limits: HandshakeLimits | None = None,
+    ) -> None:
+        super().__init__(self._shake_hands, limits)
+        self._tls = tls
+        self._make_protocol = make_protocol
 
-    loop.add_reader(sock, note)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(sock)
+    async def _shake_hands(self, sock: socket.socket) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            self._make_protocol,
+            sock,
+            ssl=self._tls,
+            ssl_handshake_timeout=self._limits.seconds,
+            ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
 
 
 def describe(address: Any) -> str:
