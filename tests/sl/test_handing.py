@@ -31,6 +31,14 @@ def test_a_folder_of_other_permissions_is_refused_with_what_it_needs(tmp_path: P
         prepare_folder(folder, GROUP)
 
 
+def test_a_folder_of_another_user_is_refused_roots_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_folder(tmp_path / "made", GROUP)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(OSError, match=f"it has owner {owner}, .* it needs owner {owner + 1}, group {GROUP}"):
+        prepare_folder(tmp_path / "made", GROUP)
+
+
 def test_a_file_is_copied_over_old_bytes_and_removed(tmp_path: Path) -> None:
     (tmp_path / "handed").write_bytes(b"model")
     (tmp_path / "copy").write_bytes(b"old, and longer")

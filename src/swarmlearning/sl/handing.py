@@ -30,8 +30,9 @@ def prepare_folder(folder: Path, group: int | None) -> None:
 
 
 def _check(folder: Path, group: int) -> None:
+    """Of the SL's user it has to be: nobody else may remove from it what the ML process has handed over."""
     found = folder.stat()
-    if found.st_uid not in (os.geteuid(), 0) or found.st_gid != group or stat.S_IMODE(found.st_mode) != _SHARED:
+    if found.st_uid != os.geteuid() or found.st_gid != group or stat.S_IMODE(found.st_mode) != _SHARED:
         raise OSError(
             0,
             f"it has owner {found.st_uid}, group {found.st_gid} and mode {stat.S_IMODE(found.st_mode):o}; to be shared "
