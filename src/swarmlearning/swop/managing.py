@@ -6,8 +6,9 @@ same as the first one.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from posixpath import normpath
 from typing import NamedTuple, Protocol
 
 from swarmlearning.ledger.bodies import Reason
@@ -98,6 +99,25 @@ class ManagerError(Exception):
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason: Reason = reason
+
+
+def normal_path(path: str) -> str:
+    """The absolute path in its shortest form."""
+    return "/" + normpath(path).lstrip("/")
+
+
+def check_targets(mounts: Iterable[tuple[str, str]], shared: str) -> None:
+    """Raises `ManagerError` where two sources want the same target, or one wants the folder `shared` by SL and script.
+
+    `mounts`: source and target of each.
+    """
+    found: dict[str, str] = {}
+    for source, target in mounts:
+        place = normal_path(target)
+        if found.setdefault(place, source) != source:
+            raise ManagerError("site", f"{found[place]} and {source} cannot both be at {place}")
+        if f"{place}/".startswith(f"{shared}/"):
+            raise ManagerError("site", f"{source} cannot be at {place}: {shared} is what SL and script share")
 
 
 class ResourceManager(Protocol):

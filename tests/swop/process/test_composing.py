@@ -12,6 +12,7 @@ from swarmlearning.swop.process.entering import Account, Part
 from swarmlearning.swop.process.environments import Environment
 from swarmlearning.swop.process.places import Places
 from swarmlearning.swop.profile import ContainerOptions, IdentityFile, NodeDefinition
+from swarmlearning.taskfiles.definition import SharedContent
 
 PLACES = Places(Path("/site"))
 OWN = PLACES.pair("key", 3)
@@ -87,6 +88,25 @@ def test_private_content_without_private_data_in_the_profile_is_refused() -> Non
     given = Pair(NodeDefinition(1), shell("", private_content="/data"), "", "", {}, {})
     with pytest.raises(ManagerError, match="wants private data at /data, and node 1 of the profile has no privatedata"):
         mounts(given, PLACES, Path("/shared"), None)
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        (("/x", "/x/"), "cannot both be at /x"),
+        (("/tmp/hpe-swarm", "/y"), "/tmp/hpe-swarm is what SL and script share"),
+        (("/x", "/tmp//hpe-swarm/sl"), "/tmp/hpe-swarm is what SL and script share"),
+    ],
+)
+def test_contents_at_one_place_or_in_the_shared_folder_are_refused(
+    tmp_path: Path, targets: tuple[str, str], says: str
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    contents = tuple(SharedContent(str(tmp_path / name), at, "BIND") for name, at in zip("ab", targets, strict=True))
+    given = Pair(NodeDefinition(0), shell("", shared_content=contents), "", "", {}, {})
+    with pytest.raises(ManagerError, match=says):
+        mounts(given, PLACES, tmp_path, None)
 
 
 def test_a_command_that_is_no_list_of_words_is_named() -> None:

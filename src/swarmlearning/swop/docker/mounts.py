@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from swarmlearning.swop.managing import ManagerError, Pair
+from swarmlearning.swop.managing import Pair, check_targets, normal_path
 from swarmlearning.swop.profile import IdentityFile
 from swarmlearning.taskfiles.definition import MountType
 
@@ -61,14 +61,9 @@ def user_mounts(pair: Pair) -> list[Mount]:
 
 def _distinct(mounts: Iterable[Mount], shared: str) -> list[Mount]:
     """Each mount once. Raises `ManagerError` where two of them want the same place, or the shared folder."""
-    found: dict[str, Mount] = {}
-    for mount in mounts:
-        place = mount.target.rstrip("/") or "/"
-        if found.setdefault(place, mount) != mount:
-            raise ManagerError("site", f"{found[place].source} and {mount.source} cannot both be at {place}")
-        if (place + "/").startswith(f"{shared}/"):
-            raise ManagerError("site", f"{mount.source} cannot be at {place}: {shared} is what SL and script share")
-    return list(found.values())
+    given = list(mounts)
+    check_targets(((mount.source, mount.target) for mount in given), shared)
+    return list({normal_path(mount.target): mount for mount in given}.values())
 
 
 def _below(target: str, sub_path: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from swarmlearning.supervise.readiness import node_command
 from swarmlearning.swop.composing import Contact
-from swarmlearning.swop.managing import Attempt, ManagerError, Pair
+from swarmlearning.swop.managing import Attempt, ManagerError, Pair, check_targets
 from swarmlearning.swop.process.entering import Account, Part
 from swarmlearning.swop.process.environments import Environment
 from swarmlearning.swop.process.places import PairPlaces, Places
@@ -129,13 +129,17 @@ def ml_part(
 
 
 def mounts(pair: Pair, places: Places, shared: Path, account: Account | None) -> list[Mount]:
-    """What the ML process sees at the paths that the task names. Raises `ManagerError` and `OSError`."""
+    """What the ML process sees at the paths that the task names; the first is the folder `shared` with its SL.
+
+    Raises `ManagerError` and `OSError`.
+    """
     found = [Mount(str(shared.resolve()), SHARED, fresh=True)]
     if private := pair.private_content:
         data, target = private
         found.append(Mount(str(_source(data.source, data.kind, places, account).resolve()), target))
     for content in pair.run.shared_content:
         found.append(Mount(str(_source(content.source, content.kind, places, account)), content.target))
+    check_targets(((mount.source, mount.target) for mount in found[1:]), SHARED)
     return found
 
 
