@@ -23,6 +23,7 @@ from swarmlearning.node.settings import SlEnvironment
 from swarmlearning.node.variables import VARIABLES, Kind, Variable, help_text, log_without_effect
 
 DOCUMENTED = Path(__file__).parents[1] / "data" / "scripts" / "variables.txt"
+MANUAL = Path(__file__).parents[2] / "docs" / "operate.md"
 IDENTITY = {"SWARM_ID_CACERT", "SWARM_ID_CAPATH", "SWARM_ID_CERT", "SWARM_ID_KEY"}
 """Read by `identity_from_options`: tests/identity/test_identity.py."""
 OF_CONTAINERS = {"SWOP_KEEP_CONTAINERS", "SWOP_UID", "SWOP_GID"}
@@ -57,6 +58,13 @@ def app_command(kind: str) -> Any:
 
 def test_every_documented_variable_is_in_the_table() -> None:
     assert {variable.name for variable in VARIABLES} >= set(DOCUMENTED.read_text().split())
+
+
+def test_the_document_for_operators_has_every_variable() -> None:
+    section = MANUAL.read_text().partition("\n## Variables\n")[2].partition("\n## ")[0]
+    license_server = re.compile(r"(?<=^SWARM_LICENSE_AUTOPASSJ_SERVER_).*")
+    expected = {license_server.sub("*", each.name).removesuffix("_PROXY") for each in VARIABLES}
+    assert {name for name in expected if name not in section and name not in ("HTTP", "HTTPS", "NO")} == set()
 
 
 @pytest.mark.parametrize(("kind", "variable"), OF_COMMANDS, ids=lambda value: getattr(value, "name", value))

@@ -56,6 +56,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     """Makes a runtime of this name the only one of the host."""
 
     def make(name: str) -> FakeRuntime:
+        monkeypatch.setattr("swarmscripts.sl.PROTECTED_FIFOS", tmp_path / "as-on-most-hosts")
         folder = tmp_path / "runtime"
         (folder / "bin").mkdir(parents=True)
         program = folder / "bin" / name

@@ -212,6 +212,18 @@ def test_the_training_runs_with_its_users_group(docker: FakeRuntime, user: str, 
     assert options_of(docker.created[1], "user") == [expected]
 
 
+@pytest.mark.parametrize(("protected", "folder"), [("1", "/tmp/channel"), ("2", "/tmp/channel/pair")])
+def test_pipes_lie_where_the_training_of_another_user_may_write_to_them(
+    docker: FakeRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protected: str, folder: str
+) -> None:
+    (tmp_path / "protected_fifos").write_text(f"{protected}\n")
+    monkeypatch.setattr(sl, "PROTECTED_FIFOS", tmp_path / "protected_fifos")
+    assert sl.run(["-d", "--host-ip", "h", "--sn-ip", "s", "--ml-image", "i", "--ml-d", "--ml-user", "7"]) == 0
+    for container in docker.created:
+        pipes = [each for each in options_of(container, "env") if "CHANNEL=" in each and each.startswith("SL_RE")]
+        assert pipes == [f"SL_{name.upper()}_CHANNEL={folder}/{name}.channel" for name in ("request", "response")]
+
+
 def test_run_sl_finds_the_sn_of_its_host(docker: FakeRuntime) -> None:
     docker.list_running("sn-container")
 

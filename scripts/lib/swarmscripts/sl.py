@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from swarmscripts import VERSION, processes
 from swarmscripts.common import host_and_port, present
@@ -29,10 +30,17 @@ CHANNEL, WEIGHTS = "/tmp/channel", "/tmp/hpe-swarm"
 PAIR = f"{CHANNEL}/pair"
 """Where our client hands over models: the SL makes this folder, as only its owner can remove what the training left."""
 
-PIPES = (
-    ("SL_REQUEST_CHANNEL", f"{CHANNEL}/request.channel"),
-    ("SL_RESPONSE_CHANNEL", f"{CHANNEL}/response.channel"),
-)
+PROTECTED_FIFOS = Path("/proc/sys/fs/protected_fifos")
+
+
+def pipes() -> Sequence[tuple[str, str]]:
+    """The variables of the pipes: where they are documented to be, or in the SL's own folder where this host's kernel
+    (fs.protected_fifos=2) lets no user write to the pipe of another one in that folder of root's."""
+    try:
+        folder = PAIR if PROTECTED_FIFOS.read_text().strip() == "2" else CHANNEL
+    except OSError:
+        folder = CHANNEL
+    return (("SL_REQUEST_CHANNEL", f"{folder}/request.channel"), ("SL_RESPONSE_CHANNEL", f"{folder}/response.channel"))
 
 
 def check(given: Given) -> None:
@@ -61,7 +69,7 @@ def needs(given: Given, runtime: Runtime) -> Needs:
         ("SWARM_DATA_DIR", f"{CHANNEL}/node"),  # models are handed over by links, which need one file system
         ("SL_CHANNEL_DIR", PAIR),
         ("SL_ML_GROUP", SHARED_GROUP),
-        *PIPES,
+        *pipes(),
     )
     volumes = [Mount("", CHANNEL), Mount("", WEIGHTS)]
     return Needs(environment, list(dict.fromkeys(published)), volumes)
@@ -90,20 +98,18 @@ def _sn_of_this_host(given: Given, runtime: Runtime) -> str:
     return runtime.output("container", "exec", name, "hostname", "-i").split()[0]
 
 
-SL = Script(
-    "sl",
-    "Starts a Swarm Learning node, and with --ml-… options the training beside it.",
-    OPTIONS,
-    check,
-    needs,
-    arguments,
-    Needs(
-        [*PIPES, ("SWARM_CHANNEL", f"{PAIR}/ml.sock"), ("SWARM_START_SECONDS", "600")],
-        arguments=["--group-add", SHARED_GROUP],
-    ),
-)
-
-
 def run(words: Sequence[str]) -> int:
     """Returns the exit status."""
-    return main(SL, words)
+    script = Script(
+        "sl",
+        "Starts a Swarm Learning node, and with --ml-… options the training beside it.",
+        OPTIONS,
+        check,
+        needs,
+        arguments,
+        Needs(
+            [*pipes(), ("SWARM_CHANNEL", f"{PAIR}/ml.sock"), ("SWARM_START_SECONDS", "600")],
+            arguments=["--group-add", SHARED_GROUP],
+        ),
+    )
+    return main(script, words)
