@@ -232,6 +232,19 @@ def test_a_base_that_nobody_has_is_reported_missing() -> None:
     assert Send(Missing(0)) not in node.advance()
 
 
+def test_a_leader_that_has_lost_its_own_result_gives_it_up_though_it_fetches_contributions_that_never_end() -> None:
+    """It kept a majority of organisations from having the result made again (seed 93002699)."""
+    node = leading("b", "c")
+    node.play.submit("b", "c")
+    node.play.publish()
+    node.play.missing("b", "c")
+    assert Send(Missing(0)) in node.advance()
+    node.accept(Missing(0))
+    node.play.missing("a")
+    node.advance()
+    assert node.fire("missing", moved=1000) == [Send(Missing(0, lasting=True))]
+
+
 @pytest.mark.parametrize(("moved", "report"), [(3, Missing(0, lasting=True)), (99, Missing(0, slow=True))])
 def test_a_base_that_does_not_come_for_long_is_reported_once_more(moved: int, report: Missing) -> None:
     node = served("b")

@@ -104,12 +104,9 @@ class Results:
     # --- getting it -------------------------------------------------------------------------------------------------
 
     def fetch(self) -> None:
-        """Wants the result; reports `Missing` once all who have it were tried in vain, and goes on: they may return.
-
-        Who has the model before a void result is not recorded: all members are tried.
-        """
+        """Wants the result; reports `Missing` once all who have it were tried in vain, and goes on: they may return."""
         facts, result, digest = self._facts, self._facts.training.result, self._facts.latest.digest
-        holders = frozenset(result.holders if result else facts.training.members) - {facts.uid}
+        holders = self._holders()
         attempts, watch = self._attempts.get(digest, Attempts()), Timer("fetch", NEVER, digest)
         leader, untried = result.leader if result else "", holders.difference(attempts.order)
         order = (
@@ -130,6 +127,11 @@ class Results:
             facts.postponed.discard(digest)
             facts.timers.every(watch, QUIET_SECONDS)  # again, if it is over: no other event may come
         facts.fetch(digest, order)
+
+    def _holders(self) -> frozenset[str]:
+        """Returns who else may have it: anybody, where it is a base, since who has those is not recorded."""
+        training = self._facts.training
+        return frozenset(training.result.holders if training.result else training.members) - {self._facts.uid}
 
     def _watch(self, digest: str, *, untried: bool) -> None:
         """A fetch that hangs here, or needs far too long, is as good as none: the others must not wait for this node's
@@ -225,7 +227,8 @@ class Results:
                 return
             self._moved_missing = facts.moved  # counted anew as the pause after the first failure ended
         if facts.timers.every(Timer("missing", NEVER, digest), QUIET_SECONDS):
-            if facts.moved == self._moved_missing:
+            # Where nobody has it, the bytes that move are of other models: a leader may fetch some for ever.
+            if facts.moved == self._moved_missing or not self._holders():
                 facts.send(Missing(number, lasting=True))
             elif (slowness := self._slowness(digest)) >= 1:
                 self._report_slow(slowness)
