@@ -14,12 +14,14 @@ from pathlib import Path
 import swarmlearning
 from launch import make_identities
 from swarmlearning.identity.certificates import to_pem
+from swarmlearning.identity.source import Latest
 from swarmlearning.identity.tls import client_context
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ledger.bodies import Announce, Body, Register
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.organisations import NOT_DESCRIBED
+from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.local import LocalLog
 from swarmlearning.sn.miner import Miner
@@ -65,7 +67,8 @@ async def _build(folder: Path, transactions: int) -> None:
         miner = Miner(log, place.uid, identity.signer(), lambda: time.time_ns() // 1_000_000)
         author = Author(identity.signer(), place.uid, place.incarnation)
         peers = Peers(place.uid, client_context(identity), lambda: miner.chain, "")
-        await Registration(SN, identity, NOT_DESCRIBED, author, miner, peers).found("bench-start")
+        own = LiveIdentity(Latest(identity))
+        await Registration(SN, own, NOT_DESCRIBED, author, miner, peers).found("bench-start")
         place.pin(miner.chain.network_id, "bench-start")
         mining = asyncio.create_task(miner.run())
         await _fill(miner, workspace, transactions)

@@ -18,6 +18,7 @@ import uvloop
 
 from launch import HOST
 from participant import Done, Participant
+from swarmlearning.identity.source import Latest
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.node import SlSettings, run_sl
@@ -32,7 +33,7 @@ async def run_sites(names: Sequence[str], folder: Path, sn: str, peers: int, siz
     reported: dict[str, asyncio.Future[dict[str, str]]] = {name: loop.create_future() for name in names}
     async with asyncio.TaskGroup() as tasks:
         nodes = [
-            tasks.create_task(run_sl(_settings(name, folder, sn), workspace.identity(name), facts.set_result))
+            tasks.create_task(run_sl(_settings(name, folder, sn), Latest(workspace.identity(name)), facts.set_result))
             for name, facts in reported.items()
         ]
         paths = {name: Path((await facts)["channel"]) for name, facts in reported.items()}

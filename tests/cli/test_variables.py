@@ -24,8 +24,8 @@ from swarmlearning.node.variables import VARIABLES, Kind, Variable, help_text, l
 
 DOCUMENTED = Path(__file__).parents[1] / "data" / "scripts" / "variables.txt"
 MANUAL = Path(__file__).parents[2] / "docs" / "operate.md"
-IDENTITY = {"SWARM_ID_CACERT", "SWARM_ID_CAPATH", "SWARM_ID_CERT", "SWARM_ID_KEY"}
-"""Read by `identity_from_options`: tests/identity/test_identity.py."""
+IDENTITY = {"SWARM_ID_CACERT", "SWARM_ID_CAPATH", "SWARM_ID_CERT", "SWARM_ID_KEY", "SWARM_ID_KEY_PASSPHRASE_FILE"}
+"""Read by `IdentityFiles`: tests/identity/test_identity.py."""
 OF_CONTAINERS = {"SWOP_KEEP_CONTAINERS", "SWOP_UID", "SWOP_GID"}
 """Read by `DockerSettings.read`: tests/swop/docker."""
 

@@ -16,7 +16,8 @@ from support import gencert
 from support.certs import authority_in, expired, make_workspace, not_yet_valid, stranger
 from swarmlearning.identity.ca import KeyPair, create_authority
 from swarmlearning.identity.certificates import to_pem
-from swarmlearning.identity.identity import Identity, IdentityError, identity_from_options
+from swarmlearning.identity.files import IdentityFiles
+from swarmlearning.identity.identity import Identity, IdentityError
 from swarmlearning.identity.signing import verify
 from swarmlearning.identity.workspace import Workspace
 
@@ -97,29 +98,29 @@ class TestOptions:
         }
 
     def test_an_identity_is_loaded_from_environment_variables(self, files: Workspace) -> None:
-        assert identity_from_options(self.environment(files)).role == "SN"
+        assert IdentityFiles().or_from(self.environment(files)).load().role == "SN"
 
     def test_a_ca_file_is_loaded_from_an_environment_variable(self, files: Workspace) -> None:
         environment = self.environment(files) | {
             "SWARM_ID_CAPATH": "",
             "SWARM_ID_CACERT": str(files.authority_certificate("CA-1")),
         }
-        assert len(identity_from_options(environment).anchors) == 1
+        assert len(IdentityFiles().or_from(environment).load().anchors) == 1
 
     def test_an_identity_option_takes_precedence_over_the_environment(self, files: Workspace) -> None:
         environment = self.environment(files, "SN-1")
         certificate, key = files.certificate("SL-1"), files.key("SL-1")
-        assert identity_from_options(environment, cert=certificate, key=key).role == "SL"
+        assert IdentityFiles(cert=certificate, key=key).or_from(environment).load().role == "SL"
 
     def test_a_ca_option_replaces_all_cas_of_the_environment(self, files: Workspace, tmp_path: Path) -> None:
         other = make_workspace(tmp_path / "org2", ["SL-2"], ca_name="CA-2")["SL-2"]
         environment = self.environment(files) | {"SWARM_ID_CACERT": str(Workspace(tmp_path / "org2").capath)}
-        identity = identity_from_options(environment, cacert=files.authority_certificate("CA-1"))
+        identity = IdentityFiles(cacert=files.authority_certificate("CA-1")).or_from(environment).load()
         assert other.anchors[0] not in identity.anchors
 
     def test_no_option_and_empty_variables_are_a_missing_identity(self) -> None:
         with pytest.raises(IdentityError, match="No identity specified"):
-            identity_from_options({"SWARM_ID_CERT": "", "HOME": "/"})
+            IdentityFiles().or_from({"SWARM_ID_CERT": "", "HOME": "/"}).load()
 
 
 class TestBadFiles:

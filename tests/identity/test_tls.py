@@ -1,6 +1,7 @@
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from support import gencert
-from support.certs import expired, make_workspace, not_yet_valid, stranger
+from support.certs import expired, make_workspace, not_yet_valid, stranger, with_key
 from swarmlearning.identity.ca import KeyPair, issue
 from swarmlearning.identity.certificates import CertificateError, to_pem
 from swarmlearning.identity.identity import Identity, IdentityError
@@ -74,7 +75,7 @@ def foreign(tmp_path: Path) -> Identity:
     """An SL of an organisation that trusts everybody here, but that nobody here trusts."""
     home = make_workspace(tmp_path, ["SN-1"])["SN-1"]
     other = stranger(tmp_path, "SL-1")
-    return Identity(other.chain, other.anchors + home.anchors, other.cert_path, other.key_path)
+    return replace(other, anchors=other.anchors + home.anchors)
 
 
 def ca_below_another() -> tuple[KeyPair, KeyPair]:
@@ -172,8 +173,9 @@ class TestRefused:
         path = workspace.certificate("SN-1")
         path.write_text(to_pem(forged.certificate) + to_pem(node.certificate))
         anchors = (authority.certificate,)
-        honest = Identity((node.certificate,), anchors, workspace.certificate("SL-1"), workspace.key("SL-1"))
-        thief = Identity((forged.certificate, node.certificate), anchors, path, workspace.key("SN-1"))
+        honest = Identity((node.certificate,), anchors, workspace.certificate("SL-1"), workspace.key("SL-1"), node.key)
+        chain = (forged.certificate, node.certificate)
+        thief = Identity(chain, anchors, path, workspace.key("SN-1"), forged.key)
         with pytest.raises(Refused, match=r"server: [^;]*invalid CA certificate"):
             between(honest, thief)
 
@@ -201,10 +203,17 @@ class TestContext:
         with pytest.raises(Refused, match=r"client: [^;]*certificate verify failed"):
             meet(server_context(made["SN-1"]), strict)
 
-    def test_identity_files_that_became_unusable_are_named_in_the_error(self, nodes: dict[str, Identity]) -> None:
+    def test_a_context_has_what_was_checked_when_the_identity_was_read_whatever_its_files_hold_by_now(
+        self, nodes: dict[str, Identity]
+    ) -> None:
         nodes["SN-1"].key_path.write_text("")
+        nodes["SN-1"].cert_path.unlink()
+        meet(server_context(nodes["SN-1"]), client_context(nodes["SL-1"]))
+
+    def test_an_identity_that_openssl_refuses_is_named_in_the_error(self, nodes: dict[str, Identity]) -> None:
+        mixed = replace(nodes["SN-1"], private_key=nodes["SL-1"].private_key)
         with pytest.raises(IdentityError, match=f"TLS refuses {nodes['SN-1'].cert_path} with"):
-            server_context(nodes["SN-1"])
+            server_context(mixed)
 
 
 class TestPeer:
@@ -220,6 +229,33 @@ class TestPeer:
         assert require_role(certificate, "SN", "SL") == "SL"
         with pytest.raises(CertificateError, match="is for the role SL; needed here: SN or UI"):
             require_role(certificate, "SN", "UI")
+
+
+def test_a_node_that_uses_another_identity_shows_it_and_trusts_its_anchors_alone_beside_those_of_the_ledger(
+    nodes: dict[str, Identity], foreign: Identity, tmp_path: Path
+) -> None:
+    other = make_workspace(tmp_path / "org2", ["SL-2", "SN-2"], ca_name="CA-2")
+    here = NodeTls(nodes["SN-1"])
+    server, client = here.server, here.client  # as a listener and a client keep them
+    here.trust(map(to_pem, foreign.anchors))
+    here.use(other["SN-2"])
+    assert meet(server, client_context(other["SL-2"]))[1] == other["SN-2"].certificate
+    assert meet(server_context(other["SL-2"]), client)[0] == other["SN-2"].certificate
+    with pytest.raises(Refused):  # its anchors are no longer trusted
+        meet(server, client_context(replace(nodes["SL-1"], anchors=other["SN-2"].anchors)))
+    meet(server, client_context(replace(foreign, anchors=other["SN-2"].anchors)))
+
+
+@pytest.mark.parametrize("kinds", [("rsa", "ec"), ("ec", "ed25519"), ("ed25519", "rsa"), ("p384", "rsa")])
+def test_a_node_that_gets_a_key_of_another_kind_shows_only_the_new_certificate(
+    nodes: dict[str, Identity], tmp_path: Path, kinds: tuple[str, str]
+) -> None:
+    old, new = (with_key(tmp_path, "SN-1", kind) for kind in kinds)
+    tls = NodeTls(old)
+    assert meet(tls.server, client_context(nodes["SL-1"]))[1] == old.certificate
+    tls.use(new)
+    assert meet(tls.server, client_context(nodes["SL-1"]))[1] == new.certificate
+    assert meet(server_context(nodes["SN-1"]), tls.client)[0] == new.certificate
 
 
 def test_a_running_node_meets_those_whose_authority_the_ledger_admits_later(

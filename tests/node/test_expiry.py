@@ -14,10 +14,11 @@ from support.virtual_time import run_in_virtual_time
 from swarmlearning.identity.ca import KeyPair, create_authority, issue
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.source import Latest
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ledger.bodies import Anchor, NewOrganisation
 from swarmlearning.ledger.contracts.network.members import founding
-from swarmlearning.node.expiry import DAY, HOUR, urgency, warn_of_authorities, watched
+from swarmlearning.node.expiry import DAY, HOUR, urgency, warn_of_authorities, warn_of_own, while_working
 
 
 def identity(folder: Path, days: int, authority_days: int = 3000) -> Identity:
@@ -30,7 +31,7 @@ def identity(folder: Path, days: int, authority_days: int = 3000) -> Identity:
 
 def warnings(own: Identity, running: timedelta) -> list[tuple[float, str]]:
     """(seconds since the start, text) of all warnings in the log of a node that runs so long."""
-    return noted(lambda now: watched(own, asyncio.sleep(running.total_seconds()), now))
+    return noted(lambda now: while_working(asyncio.sleep(running.total_seconds()), warn_of_own(Latest(own), now)))
 
 
 def noted(work: Callable[[Callable[[], float]], Coroutine[Any, Any, object]]) -> list[tuple[float, str]]:
@@ -81,7 +82,7 @@ def test_a_long_running_node_warns_30_and_7_days_ahead_and_then_every_hour_of_th
     assert days[2:] == pytest.approx([99 + hour / 24 for hour in range(25)], abs=0.1)
     assert "'CN=SL-1,OU=Swarm-Learning' in" in found[0][1]
     assert "expires in 29 days (" in found[0][1]
-    assert "have it renewed, and restart this node with the new one" in found[0][1]
+    assert "have it renewed, and put the new one in its place; this node uses it at once" in found[0][1]
     assert "expires in 6 days (" in found[1][1]
     assert "expires in 23 hours (" in found[2][1]
     assert "has expired (" in found[-1][1]
@@ -143,4 +144,4 @@ def test_the_node_s_own_failure_is_raised_and_ends_the_watch_for_expiries(tmp_pa
         raise ValueError("the node's")
 
     with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="the node's")):
-        run_in_virtual_time(watched(identity(tmp_path, 365), fails()))
+        run_in_virtual_time(while_working(fails(), warn_of_own(Latest(identity(tmp_path, 365)))))

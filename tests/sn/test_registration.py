@@ -9,10 +9,10 @@ import pytest
 
 from support.mining import Site, full_disk
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
-from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.organisations import NOT_DESCRIBED
+from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.node.sender import Author
 from swarmlearning.sn import registration as module
 from swarmlearning.sn.miner import Miner
@@ -50,9 +50,9 @@ async def fail(raw: str) -> int:
 def registration(site: Site, miner: Miner, *others: Other) -> Registration:
     """That of `sn-7`."""
     actor = site.ledger.actors["sn-7"]
-    identity = cast(Identity, SimpleNamespace(bundle=actor.pem))
+    own = cast(LiveIdentity, SimpleNamespace(current=SimpleNamespace(bundle=actor.pem)))
     clients = [cast(SnClient, other) for other in others]
-    return Registration("SN-7", identity, NOT_DESCRIBED, Author(actor.signer, "sn-7", 1), miner, lambda: clients)
+    return Registration("SN-7", own, NOT_DESCRIBED, Author(actor.signer, "sn-7", 1), miner, lambda: clients)
 
 
 @pytest.mark.parametrize("lie", [name_a_block_that_never_comes, refuse, fail])
@@ -108,11 +108,11 @@ async def test_a_start_whose_registration_was_sealed_but_not_ordered_at_first_is
     """The block with it is offered again later, when this SN has tried to register once more."""
     site = Site()
     actor = site.ledger.actors["sn-1"]
-    identity = cast(Identity, SimpleNamespace(bundle=actor.pem))
+    own = cast(LiveIdentity, SimpleNamespace(current=SimpleNamespace(bundle=actor.pem)))
     async with site.miner("sn-1") as miner, asyncio.timeout(60):
         site.log.script = [full_disk]
         author = Author(actor.signer, "sn-1", 2)
-        await Registration("SN-1", identity, NOT_DESCRIBED, author, miner, list).take_place({})
+        await Registration("SN-1", own, NOT_DESCRIBED, author, miner, list).take_place({})
         known = network.node(miner.chain.world, "sn-1")
     assert known is not None
     assert known.incarnation == 2

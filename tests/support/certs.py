@@ -1,14 +1,24 @@
 """Identities for tests, made by the development CA. All files lie in the folder given (a test's `tmp_path`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from swarmlearning.identity.ca import KeyPair, create_authority, issue
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from swarmlearning.identity.ca import Key, KeyPair, create_authority, issue
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.workspace import Workspace
 
 DAYS = 90
+KINDS: dict[str, Callable[[], Key]] = {
+    "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "rsa": lambda: rsa.generate_private_key(65537, 2048),
+}
 
 
 def make_workspace(
@@ -26,6 +36,25 @@ def make_workspace(
     for node in nodes:
         workspace.save_node(node, issue(authority, node, [], ["127.0.0.1"], DAYS))
     return {node: workspace.identity(node) for node in nodes}
+
+
+def with_key(directory: Path, node: str, kind: str, ca_name: str = "CA-1") -> Identity:
+    """A new certificate for a node by the CA there, with a key of one of `KINDS`."""
+    workspace, authority, key = Workspace(directory), authority_in(directory, ca_name), KINDS[kind]()
+    like = issue(authority, node, [], ["127.0.0.1"], DAYS).certificate
+    builder = x509.CertificateBuilder(
+        authority.certificate.subject,
+        like.subject,
+        key.public_key(),
+        like.serial_number,
+        like.not_valid_before_utc,
+        like.not_valid_after_utc,
+    )
+    for extension in like.extensions:
+        if not isinstance(extension.value, x509.SubjectKeyIdentifier):
+            builder = builder.add_extension(extension.value, extension.critical)
+    workspace.save_node(node, KeyPair(builder.sign(authority.key, hashes.SHA256()), key))
+    return workspace.identity(node)
 
 
 def authority_in(directory: Path, ca_name: str = "CA-1") -> KeyPair:
@@ -58,4 +87,5 @@ def _valid_from(directory: Path, node: str, begin: timedelta, days: int) -> Iden
         anchors=(authority.certificate,),
         cert_path=workspace.certificate(node),
         key_path=workspace.key(node),
+        private_key=pair.key,
     )

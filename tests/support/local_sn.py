@@ -12,6 +12,7 @@ import aiohttp
 from swarmlearning.api.client import SnClient
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.source import Latest
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Body, NodeType, Register
 from swarmlearning.ledger.chain import Chain
@@ -51,7 +52,7 @@ async def running_sn(
         witness=False,
         bind=bind,
     )
-    sn = asyncio.create_task(run_sn(settings, identity, reported.set_result))
+    sn = asyncio.create_task(run_sn(settings, Latest(identity), reported.set_result))
     await asyncio.wait((sn, reported), return_when=asyncio.FIRST_COMPLETED)
     if sn.done():
         sn.result()

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from swarmlearning.address import join, require_announceable, require_host, split, with_port
-from swarmlearning.identity.identity import Identity, identity_from_options
+from swarmlearning.identity.files import FileSource, IdentityFiles
+from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.listening import host_towards
 from swarmlearning.node.logs import Level
@@ -63,10 +64,22 @@ class Credentials:
     cert: Annotated[Path | None, typer.Option("--cert", help="This node's certificate (PEM).")] = None
     key: Annotated[Path | None, typer.Option("--key", help="This node's private key (PEM).")] = None
 
+    key_passphrase_file: Annotated[
+        Path | None, typer.Option("--key-passphrase-file", help="File whose first line decrypts that key.")
+    ] = None
+
     def identity(self, *, expired: bool = False) -> Identity:
         """The identity they make, those that are not given from the SWARM_ID_* variables; with `expired` it need not be
-        valid now. Raises `CertificateError`."""
-        return identity_from_options(os.environ, self.cacert, self.capath, self.cert, self.key, expired=expired)
+        valid now. Raises `IdentityError`."""
+        return self._files().load(expired=expired)
+
+    def source(self) -> FileSource:
+        """The same for a node: it follows its files. Raises `IdentityError`."""
+        return FileSource(self._files())
+
+    def _files(self) -> IdentityFiles:
+        given = IdentityFiles(self.cacert, self.capath, self.cert, self.key, self.key_passphrase_file)
+        return given.or_from(os.environ)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
 from swarmlearning.cli.options import NodeProcess
-from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.source import WatchedSource
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.expiry import watched
+from swarmlearning.node.expiry import warn_of_own, while_working
 from swarmlearning.node.logs import banner, report, start_logging
 from swarmlearning.node.ready import Ready, ReportReady
 from swarmlearning.node.variables import Kind, log_without_effect
@@ -19,8 +19,8 @@ from swarmlearning.node.variables import Kind, log_without_effect
 logger = logging.getLogger("swarm.node")
 
 HANGUP = (
-    "SIGHUP received: this node goes on as it is. It reads certificates and settings when it starts only; restart it "
-    "to use changed ones"
+    "SIGHUP received: this node goes on as it is, and looks for changed certificates. Settings are read at its start "
+    "only; restart it to use changed ones"
 )
 
 KINDS: dict[Literal["SN", "SL", "SWOP"], Kind] = {"SN": "sn", "SL": "sl", "SWOP": "swop"}
@@ -28,11 +28,15 @@ KINDS: dict[Literal["SN", "SL", "SWOP"], Kind] = {"SN": "sn", "SL": "sl", "SWOP"
 T = TypeVar("T")
 
 
-def run_node(work: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> T | None:
+def run_node(
+    work: Coroutine[Any, Any, T],
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    look: Callable[[], None] = lambda: None,
+) -> T | None:
     """Runs a node until it ends; SIGTERM and SIGINT stop it in good order (None). `loop` makes its event loop.
 
-    A second signal changes nothing: it would cut the stop short, and leave behind what the node has started. Nor does
-    SIGHUP, which is logged: a node reads its certificates and settings when it starts.
+    A second signal changes nothing: it would cut the stop short, and leave behind what the node has started. SIGHUP
+    calls `look`, with which it looks for changed certificates; its settings it reads when it starts only.
     """
 
     async def main() -> T | None:
@@ -46,12 +50,16 @@ def run_node(work: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEv
                 task.cancel()
             stopping = True
 
+        def hang_up() -> None:
+            logger.warning("%s", HANGUP)
+            look()
+
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(report)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop, number)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
-            loop.add_signal_handler(signal.SIGHUP, logger.warning, "%s", HANGUP)
+            loop.add_signal_handler(signal.SIGHUP, hang_up)
         try:
             return await task
         except asyncio.CancelledError:
@@ -67,7 +75,7 @@ def run_node(work: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEv
 def run_node_process(
     kind: Literal["SN", "SL", "SWOP"],
     process: NodeProcess,
-    identity: Identity,
+    source: WatchedSource,
     work: Callable[[ReportReady], Coroutine[Any, Any, T]],
 ) -> T | None:
     """Runs a node of this kind as the work of this process, with its log; else as `run_node` does.
@@ -79,7 +87,8 @@ def run_node_process(
     print(banner(kind), flush=True)
     start_logging(process.log_level)
     log_without_effect(KINDS[kind], os.environ)
-    return run_node(watched(identity, work(report_ready)), asyncio.new_event_loop if kind == "SWOP" else None)
+    loop = asyncio.new_event_loop if kind == "SWOP" else None
+    return run_node(while_working(work(report_ready), source.watch(), warn_of_own(source)), loop, source.look)
 
 
 def run_to_the_end(work: Coroutine[Any, Any, T]) -> T:

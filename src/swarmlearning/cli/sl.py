@@ -197,9 +197,9 @@ def sl(context: typer.Context, options: SlOptions) -> None:
     if not (options.sn_ip or options.sn_api_service):
         raise NodeError("mandatory parameter --sn-ip not specified: the address of any SN of the network")
     environment = SlEnvironment()
-    identity = options.credentials.identity()
-    settings = options.settings(identity, environment, context.args)
-    status = run_node_process("SL", options.process, identity, partial(run_sl, settings, identity))
+    source = options.credentials.source()
+    settings = options.settings(source.current, environment, context.args)
+    status = run_node_process("SL", options.process, source, partial(run_sl, settings, source))
     raise typer.Exit(status or 0)
 
 

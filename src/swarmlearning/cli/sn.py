@@ -145,9 +145,9 @@ def sn(context: typer.Context, options: SnOptions) -> None:
         return
     from swarmlearning.sn.node import run_sn
 
-    identity = options.credentials.identity()
-    settings = options.settings(identity)
-    run_node_process("SN", options.process, identity, partial(run_sn, settings, identity))
+    source = options.credentials.source()
+    settings = options.settings(source.current)
+    run_node_process("SN", options.process, source, partial(run_sn, settings, source))
 
 
 @app.command()

@@ -24,7 +24,8 @@ from swarmlearning.cli.options import (
 )
 from swarmlearning.cli.running import run_node_process
 from swarmlearning.identity.certificates import common_name
-from swarmlearning.identity.identity import Identity, identity_from_options
+from swarmlearning.identity.files import IdentityFiles
+from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
 from swarmlearning.views.names import displayed
 
@@ -137,7 +138,8 @@ class SwopOptions:
         named = {"cacert": self.credentials.cacert, "capath": self.credentials.capath}
         authorities = {name: path.absolute() for name, path in named.items() if path is not None}
         cert, key = self.witness_cert.absolute(), self.witness_key.absolute()
-        identity = identity_from_options(os.environ, authorities.get("cacert"), authorities.get("capath"), cert, key)
+        files = IdentityFiles(authorities.get("cacert"), authorities.get("capath"), cert, key)
+        identity = files.or_from(os.environ).load()
         require_role(identity.certificate, "SN")
         return WitnessSettings(identity, authorities, self.witness_p2p_port)
 
@@ -193,9 +195,9 @@ def swop(context: typer.Context, options: SwopOptions) -> None:
         return
     from swarmlearning.swop.node import run_swop
 
-    identity = options.credentials.identity()
-    settings = options.settings(identity)
-    run_node_process("SWOP", options.process, identity, partial(run_swop, settings, identity))
+    source = options.credentials.source()
+    settings = options.settings(source.current)
+    run_node_process("SWOP", options.process, source, partial(run_swop, settings, source))
 
 
 @app.command("list")

@@ -1,18 +1,22 @@
 """A node's own identity: its certificate, its private key, and the CAs whose members it connects to.
 
-Everything is checked once, before a node starts, so that a wrong file is named here and not as a failed
-handshake somewhere else.
+Everything is checked once, before a node uses it, so that a wrong file is named here and not as a failed
+handshake somewhere else. What has been checked is kept in memory: files that change meanwhile are another identity.
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import (
@@ -43,15 +47,18 @@ class IdentityError(UserError):
 
 @dataclass(frozen=True)
 class Identity:
-    """A certificate with its intermediates (leaf first), where it and its key lie, and the CAs it trusts.
+    """A certificate with its intermediates (leaf first), its private key, and the CAs it trusts.
 
-    The private key is read when needed and not kept.
+    `cert_path` and `key_path` are where certificate and key come from, for messages: files, or the socket of an agent;
+    `passphrase_path` is the file with the passphrase of the key.
     """
 
     chain: tuple[x509.Certificate, ...]
     anchors: tuple[x509.Certificate, ...]
     cert_path: Path
     key_path: Path
+    private_key: PrivateKeyTypes = field(repr=False, compare=False)
+    passphrase_path: Path | None = None
 
     @classmethod
     def load(
@@ -60,6 +67,7 @@ class Identity:
         capath: Path | None,
         cert: Path | None,
         key: Path | None,
+        passphrase: Path | None = None,
         *,
         expired: bool = False,
     ) -> "Identity":
@@ -67,7 +75,8 @@ class Identity:
 
         `cacert` is a file with one or more CA certificates, `capath` a folder of such files (every *.pem and
         *.crt; their names do not matter); both may be given. `cert` holds the node's certificate, followed by
-        its intermediates if it has any; `key` its unencrypted private key. With `expired` it need not be valid now.
+        its intermediates if it has any; `key` its private key, and `passphrase` the first line with which that
+        is encrypted. With `expired` the certificate need not be valid now.
 
         Raises `IdentityError` with the path and the remedy when something is missing, unreadable, not valid
         now, not issued by one of the CAs, or when the key is not that of the certificate.
@@ -76,20 +85,27 @@ class Identity:
             needed = {"certificate": cert, "private key": key, "CA certificates": cacert or capath}
             missing = ", ".join(what for what, path in needed.items() if path is None)
             raise IdentityError(NO_IDENTITY.format(missing=missing))
-        chain = _read_certificates(cert)
-        identity = cls(chain, _read_anchors(cacert, capath), cert, key)
-        identity.signer()
+        chain, anchors = _read_certificates(cert), _read_anchors(cacert, capath)
+        identity = cls(chain, anchors, cert, key, _read_private_key(key, passphrase), passphrase)
+        identity.check(expired=expired)
+        return identity
+
+    def check(self, *, expired: bool = False) -> None:
+        """Raises `IdentityError` unless the key is the certificate's, and one of the CAs vouches for that now.
+
+        With `expired` it need not be valid now.
+        """
+        self.signer()
         if expired:
-            return identity
+            return
         try:
-            verify_chain(chain[0], chain[1:], identity.anchors, time.time_ns() // 1_000_000)
+            verify_chain(self.chain[0], self.chain[1:], self.anchors, time.time_ns() // 1_000_000)
         except UnknownIssuerError as error:
             raise IdentityError(
-                f"{cert}: {error}. Add the CA certificate that issued it to --cacert or --capath"
+                f"{self.cert_path}: {error}. Add the CA certificate that issued it to --cacert or --capath"
             ) from error
         except CertificateError as error:
-            raise IdentityError(f"{cert}: {error}") from error
-        return identity
+            raise IdentityError(f"{self.cert_path}: {error}") from error
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -116,38 +132,23 @@ class Identity:
         """The certificate with its intermediates as PEM, leaf first."""
         return "".join(to_pem(certificate) for certificate in self.chain)
 
+    @property
+    def secret_paths(self) -> tuple[Path, ...]:
+        """The files (or the socket) that nobody but the node itself may use."""
+        return (self.key_path, self.passphrase_path) if self.passphrase_path else (self.key_path,)
+
+    @property
+    def key_and_bundle(self) -> bytes:
+        """The private key, not encrypted, and `bundle`, as PEM: what OpenSSL needs of an identity."""
+        key = self.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return key + self.bundle.encode("ascii")
+
     def signer(self) -> Signer:
-        """Reads the private key. Raises `IdentityError` if that fails or it is not the certificate's."""
-        key = _read_private_key(self.key_path)
+        """Signs with the private key. Raises `IdentityError` if it is not the certificate's, or cannot sign here."""
         try:
-            return Signer(self.certificate, key)
+            return Signer(self.certificate, self.private_key)
         except SignatureError as error:
             raise IdentityError(f"{self.key_path} and {self.cert_path} do not fit: {error}") from error
-
-
-def identity_from_options(
-    environ: Mapping[str, str],
-    cacert: Path | None = None,
-    capath: Path | None = None,
-    cert: Path | None = None,
-    key: Path | None = None,
-    *,
-    expired: bool = False,
-) -> Identity:
-    """The identity that command-line options and the SWARM_ID_* variables of `environ` describe.
-
-    An option wins over its variable, and options that name CAs over both variables that do: whoever names the
-    trusted CAs names all of them. An empty variable is none. Raises `IdentityError` as `Identity.load` does.
-    """
-
-    def variable(name: str) -> Path | None:
-        value = environ.get(name)
-        return Path(value) if value else None
-
-    if cacert is None and capath is None:
-        cacert, capath = variable("SWARM_ID_CACERT"), variable("SWARM_ID_CAPATH")
-    cert, key = cert or variable("SWARM_ID_CERT"), key or variable("SWARM_ID_KEY")
-    return Identity.load(cacert, capath, cert, key, expired=expired)
 
 
 def _read(path: Path) -> bytes:
@@ -165,7 +166,7 @@ def _read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
 
 
 def _read_anchors(cacert: Path | None, capath: Path | None) -> tuple[x509.Certificate, ...]:
-    files = ([cacert] if cacert else []) + (_ca_files(capath) if capath else [])
+    files = ([cacert] if cacert else []) + (ca_files(capath) if capath else [])
     anchors: list[x509.Certificate] = []
     for file in files:
         for certificate in _read_certificates(file):
@@ -179,7 +180,8 @@ def _read_anchors(cacert: Path | None, capath: Path | None) -> tuple[x509.Certif
     return tuple(anchors)
 
 
-def _ca_files(folder: Path) -> list[Path]:
+def ca_files(folder: Path) -> list[Path]:
+    """The files in a folder of CA certificates. Raises `IdentityError` where it cannot be read, or has none."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -190,13 +192,30 @@ def _ca_files(folder: Path) -> list[Path]:
     return files
 
 
-def _read_private_key(path: Path) -> PrivateKeyTypes:
+def _read_private_key(path: Path, passphrase: Path | None) -> PrivateKeyTypes:
+    data, password = _read(path), _read_passphrase(passphrase) if passphrase else None
     try:
-        return load_pem_private_key(_read(path), password=None)
-    except TypeError as error:  # how the library reports an encrypted key without a password
+        return load_pem_private_key(data, password)
+    except TypeError as error:  # how the library reports a passphrase too few or too many
+        if passphrase:
+            raise IdentityError(
+                f"{path}: the private key is not encrypted; leave out the passphrase file {passphrase}"
+            ) from error
         raise IdentityError(
-            f"{path}: the private key is encrypted, but a node starts unattended; "
-            f"decrypt it (openssl pkey -in {path.name} -out plain.pem) and keep it readable by the node only"
+            f"{path}: the private key is encrypted: name the file with its passphrase by --key-passphrase-file, or "
+            f"decrypt the key (openssl pkey -in {path.name} -out plain.pem) and keep it readable by the node only"
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
+        if password and b"ENCRYPTED" in data:
+            raise IdentityError(
+                f"{path}: the private key cannot be decrypted with the passphrase in {passphrase}: {error}"
+            ) from error
         raise IdentityError(f"{path}: no private key in PEM form that can be read: {error}") from error
+
+
+def _read_passphrase(path: Path) -> bytes:
+    """The first line."""
+    passphrase = _read(path).splitlines()[:1]
+    if not passphrase or not passphrase[0]:
+        raise IdentityError(f"{path}: no passphrase in its first line")
+    return passphrase[0]

@@ -18,7 +18,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -48,8 +48,18 @@ class SignatureError(Exception):
     """A signature that is malformed or does not fit its bytes and certificate, or a key that cannot sign."""
 
 
+class Signers(Protocol):
+    """The signers of a node, by certificate."""
+
+    def by(self, thumbprint: str) -> "Signer":
+        """The one of the certificate with this thumbprint; where there is none, the newest one."""
+
+
 class Signer:
-    """Signs with the private key of one certificate. Raises `SignatureError` if they do not fit together."""
+    """Signs with the private key of one certificate; alone it is the `Signers` of a node that never has another one.
+
+    Raises `SignatureError` if key and certificate do not fit together.
+    """
 
     def __init__(self, certificate: x509.Certificate, private_key: PrivateKeyTypes) -> None:
         if private_key.public_key() != certificate.public_key():
@@ -58,6 +68,10 @@ class Signer:
         self.thumbprint = thumbprint(certificate)
         self._header = _verifier(certificate).header
         self._key = private_key
+
+    def by(self, thumbprint: str) -> "Signer":
+        """See `Signers`."""
+        return self
 
     def sign(self, payload: bytes) -> str:
         """The JWS of `payload`. Raises `SignatureError` when it would exceed `MAX_LENGTH`."""

@@ -7,8 +7,12 @@ its role and the ledger.
 """
 
 import logging
+import os
 import ssl
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -22,37 +26,77 @@ logger = logging.getLogger("swarm.identity")
 class NodeTls:
     """The contexts of a node that runs: `client` and `server` trust at once what `trust` adds.
 
-    Nothing is removed: that an authority is retired, or a certificate revoked, is the ledger's decision, which is
-    made for each connection and request.
+    What is on the ledger is not removed: that an authority is retired, or a certificate revoked, is the ledger's
+    decision, which is made for each connection and request.
     """
 
     def __init__(self, identity: Identity) -> None:
-        """Raises `IdentityError` when OpenSSL refuses the identity's files."""
-        self.client = client_context(identity)
-        self.server = server_context(identity)
-        self._known = set(map(to_pem, identity.anchors))
+        """Raises `IdentityError` when OpenSSL refuses the identity."""
+        self._own = set(map(to_pem, identity.anchors))
+        self._added: dict[str, bytes] = {}  # DER of what the ledger has beside them
+        self.client = CurrentContext(client_context(identity))
+        self.server = CurrentContext(server_context(identity))
 
     def trust(self, authorities: Iterable[str]) -> None:
         """Trusts these certificates of authorities (PEM) too; may be called while connections are made."""
         for pem in authorities:
-            if pem in self._known:
+            if pem in self._own or pem in self._added:
                 continue
-            self._known.add(pem)
+            self._added[pem] = b""
             try:
                 only = load_leaf(pem).public_bytes(Encoding.DER)  # whatever else the text may hold
-                for context in (self.client, self.server):
+                for context in (self.client.made, self.server.made):
                     context.load_verify_locations(cadata=only)
+                self._added[pem] = only
             except (CertificateError, ssl.SSLError) as error:  # it came from another organisation
                 logger.warning("TLS cannot use the certificate of an authority on the ledger: %s", error)
 
+    def use(self, identity: Identity) -> None:
+        """Makes new connections by this identity; those that are open go on. Raises `IdentityError`."""
+        client, server = client_context(identity), server_context(identity)
+        for context in (client, server):
+            for der in filter(None, self._added.values()):
+                context.load_verify_locations(cadata=der)
+        self._own = set(map(to_pem, identity.anchors))
+        self.client.made, self.server.made = client, server
+
+
+class CurrentContext(ssl.SSLContext):
+    """A context whose connections are made by another one, `made`, which may be replaced while it is in use.
+
+    A context of OpenSSL cannot follow a change by itself: it keeps the key of each algorithm and every authority that
+    it was once given.
+    """
+
+    made: ssl.SSLContext
+
+    def __new__(cls, made: ssl.SSLContext) -> "CurrentContext":
+        """Has the kind and the mode of verification of `made`, for those who ask."""
+        self = super().__new__(cls, made.protocol)
+        self.check_hostname = made.check_hostname
+        self.verify_mode = made.verify_mode
+        self.made = made
+        return self
+
+    def __init__(self, made: ssl.SSLContext) -> None:
+        pass  # `ssl.SSLContext` is complete once it is made
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> Any:
+        """See `ssl.SSLContext`."""
+        return self.made.wrap_bio(*arguments, **options)
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> Any:
+        """See `ssl.SSLContext`."""
+        return self.made.wrap_socket(*arguments, **options)
+
 
 def server_context(identity: Identity) -> ssl.SSLContext:
-    """For the accepting side. Raises `IdentityError` when OpenSSL refuses the identity's files."""
+    """For the accepting side. Raises `IdentityError` when OpenSSL refuses the identity."""
     return _context(ssl.PROTOCOL_TLS_SERVER, identity)
 
 
 def client_context(identity: Identity) -> ssl.SSLContext:
-    """For the connecting side. Raises `IdentityError` when OpenSSL refuses the identity's files."""
+    """For the connecting side. Raises `IdentityError` when OpenSSL refuses the identity."""
     return _context(ssl.PROTOCOL_TLS_CLIENT, identity)
 
 
@@ -84,8 +128,29 @@ def _context(protocol: int, identity: Identity) -> ssl.SSLContext:
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
-        context.load_cert_chain(identity.cert_path, identity.key_path)
+        with _file_in_memory(identity.key_and_bundle) as path:
+            context.load_cert_chain(path)
         context.load_verify_locations(cadata="".join(map(to_pem, identity.anchors)))
     except OSError as error:  # ssl.SSLError is one
         raise IdentityError(f"TLS refuses {identity.cert_path} with {identity.key_path}: {error}") from error
     return context
+
+
+@contextmanager
+def _file_in_memory(content: bytes) -> Iterator[str]:
+    """The path of a file with a private key in memory, since Python's `ssl` reads keys from files only.
+
+    Where the system has no such files, it is one that only this user may read, for as long as the block takes.
+    """
+    if not hasattr(os, "memfd_create"):  # not Linux
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            yield file.name
+        return
+    descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

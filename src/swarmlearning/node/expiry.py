@@ -2,7 +2,8 @@
 
 A node is refused by all others once its certificate has expired, or that of the authority which has issued it. So its
 log warns 30 days, 7 days and 1 day ahead, and every hour of the last day: at the start of those that are near, then as
-time passes. Of the last authority of an organisation it warns 60 days ahead too, since a successor takes time.
+time passes, of whichever certificate it has by then. Of the last authority of an organisation it warns 60 days ahead
+too, since a successor takes time.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import logging
 import stat
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,6 +19,7 @@ from typing import Any, Final, TypeVar
 from cryptography import x509
 
 from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.source import IdentitySource
 from swarmlearning.ledger.world import World
 from swarmlearning.views.nodes import Expiry, authority_expiries
 from swarmlearning.views.render import expiry_text
@@ -48,13 +51,35 @@ async def warn_of_authorities(world: Callable[[], World], now: Callable[[], floa
         await asyncio.sleep(HOUR)
 
 
-async def watched(identity: Identity, work: Coroutine[Any, Any, T], now: Callable[[], float] = time.time) -> T:
-    """The result of a node's work, while which its log warns. `now`: Unix time in seconds."""
-    _warn_of_key(identity.key_path)
+async def warn_of_own(source: IdentitySource, now: Callable[[], float] = time.time) -> None:
+    """Warns until cancelled of the node's own identity. `now`: Unix time in seconds.
+
+    It looks every hour, since the clock may be set meanwhile and the machine may sleep.
+    """
+    warned: dict[x509.Certificate, int] = {}
+    identity: Identity | None = None
+    while True:
+        if identity != source.current:
+            identity = source.current
+            for path in identity.secret_paths:
+                _warn_of_secret(path)
+        for certificate in identity.chain:
+            left = seconds_left(certificate, now())
+            if urgency(left) > warned.get(certificate, 0):
+                warned[certificate] = urgency(left)
+                logger.warning("%s", _text(certificate, left, identity))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HOUR):
+                await source.changed(identity)
+
+
+async def while_working(work: Coroutine[Any, Any, T], *beside: Coroutine[Any, Any, None]) -> T:
+    """The result of a node's work, beside which others run; they end with it."""
     async with asyncio.TaskGroup() as tasks:
-        watching = tasks.create_task(_warn_in_time(identity, now))
+        others = [tasks.create_task(each) for each in beside]
         result = await work
-        watching.cancel()
+        for other in others:
+            other.cancel()
     return result
 
 
@@ -70,18 +95,6 @@ def seconds_left(certificate: x509.Certificate, now: float) -> float:
     return certificate.not_valid_after_utc.timestamp() - now
 
 
-async def _warn_in_time(identity: Identity, now: Callable[[], float]) -> None:
-    """Looks every hour, since the clock may be set meanwhile and the machine may sleep."""
-    warned: dict[x509.Certificate, int] = {}
-    while True:
-        for certificate in identity.chain:
-            left = seconds_left(certificate, now())
-            if urgency(left) > warned.get(certificate, 0):
-                warned[certificate] = urgency(left)
-                logger.warning("%s", _text(certificate, left, identity))
-        await asyncio.sleep(HOUR)
-
-
 def _text(certificate: x509.Certificate, left: float, identity: Identity) -> str:
     subject = repr(certificate.subject.rfc4514_string())
     end = datetime.fromtimestamp(certificate.not_valid_after_utc.timestamp(), UTC)
@@ -89,7 +102,7 @@ def _text(certificate: x509.Certificate, left: float, identity: Identity) -> str
     if certificate == identity.certificate:
         return (
             f"The certificate of this node, {subject} in {identity.cert_path}, {when}. Other nodes refuse it from then "
-            "on: have it renewed, and restart this node with the new one"
+            "on: have it renewed, and put the new one in its place; this node uses it at once"
         )
     return (
         f"The CA certificate {subject} {when}. All certificates that it has issued are refused from then on: its "
@@ -104,12 +117,15 @@ def _duration(seconds: float) -> str:
     return "a minute"
 
 
-def _warn_of_key(path: Path) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+def _warn_of_secret(path: Path) -> None:
+    try:
+        found = path.stat().st_mode
+    except OSError:  # it is being replaced
+        return
+    if stat.S_ISREG(found) and found & (stat.S_IRWXO | stat.S_IWGRP):
         logger.warning(
             "The private key %s can be used by other users of this machine (mode %o), who could act as this node: "
             "chmod 600 it, and have a new certificate issued if somebody may have read it",
             path,
-            mode,
+            stat.S_IMODE(found),
         )

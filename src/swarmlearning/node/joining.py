@@ -9,10 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from swarmlearning import __version__
-from swarmlearning.api.client import Refusal
-from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import NodeTls
-from swarmlearning.ledger.bodies import Announce, Leave, Register
+from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.ledger.bodies import Announce, Leave, Register, Renew
 from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
@@ -26,6 +24,7 @@ from swarmlearning.node.follower import Follower
 from swarmlearning.node.health import answering
 from swarmlearning.node.heartbeat import Heartbeat, Progress
 from swarmlearning.node.reading import OwnShelf, Reading, Shelf, SnPost
+from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.node.trusting import trust_authorities
 from swarmlearning.node.withholding import leave_withholders
@@ -46,23 +45,21 @@ class Membership:
         kind: Literal["SL", "SWOP"],
         name: str,
         sn_address: str,
-        identity: Identity,
-        tls: NodeTls,
+        own: LiveIdentity,
         place: DataDirectory,
         shelf: Shelf | None = None,
     ) -> None:
         """`sn_address`: the SN that the operator has named; `place`: the data directory, which is locked; `shelf`: the
         logs that operators may ask for, by default this node's own."""
-        self._register = Register(kind, name, identity.bundle, __version__, RULES_VERSION)
+        self._register = Register(kind, name, own.current.bundle, __version__, RULES_VERSION)
         self._sn_address = sn_address
-        self._tls = tls
+        self._own = own
         self._place = place
         self._superseded: asyncio.Queue[str] = asyncio.Queue()
         self._heartbeat: Heartbeat | None = None
-        self.follower = Follower([sn_address], tls.client, place.pin, known=place.sns)
-        signer = identity.signer()
-        self.sender = Sender(Author(signer, place.uid, place.incarnation), self.follower, logger.warning)
-        self._logs = Reading(place.uid, signer, self.follower, shelf or OwnShelf(place.path))
+        self.follower = Follower([sn_address], own.tls.client, place.pin, known=place.sns)
+        self.sender = Sender(Author(own.signers, place.uid, place.incarnation), self.follower, logger.warning)
+        self._logs = Reading(place.uid, own.signers, self.follower, shelf or OwnShelf(place.path))
 
     @property
     def outage(self) -> tuple[float, str] | None:
@@ -95,13 +92,14 @@ class Membership:
         facts = answering(self._place.path, lambda: {**health(), "height": self.follower.chain.height})
         self._heartbeat = heartbeat = self._made_heartbeat(progress, same_user=same_user)
         async with asyncio.TaskGroup() as tasks, facts:
-            works = (self._follow(on_refused), trust_authorities(self._tls, self.follower))
+            works = (self._follow(on_refused), trust_authorities(self._own.tls, self.follower))
             keeps = (checkpoints.keep(self.follower), remember_sns(self.follower, self._place))
             checks = (Comparison(self.follower, self.sender.author).run(), leave_withholders(self.follower))
             background = [tasks.create_task(work) for work in (*works, *keeps, *checks, self._end_when_superseded())]
             await self._reach(height)
             background.append(tasks.create_task(warn_of_authorities(lambda: self.follower.chain.world)))
             await self._send(self._register)
+            background.append(tasks.create_task(self._own.follow(self.sender.author, self.follower, self._renew)))
             background.append(tasks.create_task(self._logs.serve(SnPost(self.follower, self._place.uid))))
             heartbeat.start(lambda: self.follower.addresses)
             try:
@@ -142,7 +140,7 @@ class Membership:
     def _made_heartbeat(self, progress: Progress, *, same_user: bool) -> Heartbeat:
         loop = asyncio.get_running_loop()
         return Heartbeat(
-            self._tls.client,
+            self._own.tls.client,
             self._place.uid,
             self._place.incarnation,
             progress=progress,
@@ -158,6 +156,16 @@ class Membership:
             if refusal.code == Code.OLD_INCARNATION:
                 raise Superseded(refusal.detail) from refusal
             raise NodeError(f"the SN refuses this node: {refusal}") from refusal
+
+    async def _renew(self, body: Renew) -> str:
+        """Puts another certificate of this node on the ledger; returns the reason where that refuses it."""
+        try:
+            await self.sender.send(network.CONTRACT, body)
+        except Refusal as refusal:
+            return refusal.detail
+        except Unavailable as error:
+            return str(error)
+        return ""
 
     async def _leave(self) -> None:
         """Reports that this node leaves: nobody waits for its lease to expire. A registration brings it back."""

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
 from swarmlearning.identity.certificates import load_bundle
-from swarmlearning.identity.signing import Signer
+from swarmlearning.identity.signing import Signers
 from swarmlearning.ledger.access import Peer, registered_peer
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
@@ -25,6 +25,7 @@ from swarmlearning.node.clocks import clock_ms
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.logfile import FILE, LogError, read
 from swarmlearning.node.sealing import Ask, Part, Piece, SealError, Wanted, digest_of, read_ask, seal, signer_of
+from swarmlearning.node.signers import registered_signer
 from swarmlearning.views.names import displayed
 
 logger = logging.getLogger("swarm.logs")
@@ -139,13 +140,13 @@ class _Seen(NamedTuple):
 
 
 class Reading:
-    """Answers for the node of this UID, whose certificate `signer` signs with."""
+    """Answers for the node of this UID, which signs with its registered certificate."""
 
     def __init__(
-        self, uid: str, signer: Signer, ledger: Ledger, shelf: Shelf, now_ms: Callable[[], int] = clock_ms
+        self, uid: str, signers: Signers, ledger: Ledger, shelf: Shelf, now_ms: Callable[[], int] = clock_ms
     ) -> None:
         self._uid = uid
-        self._signer = signer
+        self._signers = signers
         self._ledger = ledger
         self._shelf = shelf
         self._now_ms = now_ms
@@ -182,7 +183,8 @@ class Reading:
         ask = read_ask(jws, load_bundle(stored.pem)[0])
         if (ask.network, ask.node) != (self._ledger.chain.network_id, self._uid):
             raise SealError("it is for another node or network")
-        return seal(self._signer, jws, ask.key, await self._piece(ask, asker, digest_of(jws)))
+        piece = await self._piece(ask, asker, digest_of(jws))
+        return seal(registered_signer(self._signers, self._ledger.chain.world, self._uid), jws, ask.key, piece)
 
     async def _asker(self, thumbprint: str) -> Peer | None:
         """Who holds this certificate, which may have been registered just now."""

@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
-from swarmlearning.identity.signing import Signer
-from swarmlearning.ledger.bodies import Body
+from swarmlearning.identity.certificates import load_leaf, thumbprint
+from swarmlearning.identity.signing import Signers
+from swarmlearning.ledger.bodies import Body, Renew
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError, SignedTransaction, sign
 from swarmlearning.node.follower import Follower
+from swarmlearning.node.signers import registered_signer
 
 logger = logging.getLogger("swarm.ledger")
 
@@ -30,9 +32,9 @@ AGREE_SECONDS = 2.0
 class Author:
     """Signs for one node incarnation; counts its sequence numbers."""
 
-    def __init__(self, signer: Signer, uid: str, incarnation: int, sequence: int = 0) -> None:
+    def __init__(self, signers: Signers, uid: str, incarnation: int, sequence: int = 0) -> None:
         """`sequence` is the highest number that this incarnation has used already."""
-        self._signer = signer
+        self._signers = signers
         self._sequence = sequence
         self.uid = uid
         self.incarnation = incarnation
@@ -41,7 +43,9 @@ class Author:
         """A new transaction anchored at the head of `chain`."""
         self._sequence += 1
         content = chain.compose(self.uid, self.incarnation, self._sequence, contract, body)
-        return sign(content, self._signer)
+        if isinstance(body, Renew):
+            return sign(content, self._signers.by(thumbprint(load_leaf(body.certificate))))
+        return sign(content, registered_signer(self._signers, chain.world, self.uid))
 
 
 class Sender:

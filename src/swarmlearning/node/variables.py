@@ -55,6 +55,7 @@ VARIABLES = (
     Variable("SWARM_ID_CAPATH", NODES),
     Variable("SWARM_ID_CERT", NODES),
     Variable("SWARM_ID_KEY", NODES),
+    Variable("SWARM_ID_KEY_PASSPHRASE_FILE", NODES),
     Variable("SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH", NODES, _SPIFFE),
     Variable("THIS_NODE_IP", ("sn", "sl", "swop")),
     Variable("SENTINEL_NODE_IP", ("sn",)),

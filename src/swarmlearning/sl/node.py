@@ -20,8 +20,8 @@ from swarmlearning.address import join, split
 from swarmlearning.api.protocol import Limits
 from swarmlearning.api.server import Server
 from swarmlearning.bridge.bridge import Bridge, BridgeSettings
-from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import NodeTls, client_context, require_role
+from swarmlearning.identity.source import IdentitySource
+from swarmlearning.identity.tls import require_role
 from swarmlearning.models.destinations import refusal_beside
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
@@ -36,6 +36,7 @@ from swarmlearning.node.license import acquire_license
 from swarmlearning.node.listening import listening_host
 from swarmlearning.node.logfile import kept_log
 from swarmlearning.node.ready import ReportReady
+from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.node.sources import announced
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
@@ -100,24 +101,24 @@ class SlSettings:
         return [self.host, split(self.fs_service)[0]] if self.fs_service else [self.host]
 
 
-async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportReady) -> int:
+async def run_sl(settings: SlSettings, source: IdentitySource, report_ready: ReportReady) -> int:
     """Runs an SL until its training is over; the exit status of the ML command, 0 without one.
 
     `OVER_ALREADY` when the command failed because the training was over before it came.
 
     Raises `NodeError`, `ServerError`, `StoreError` or `CertificateError` with what to do.
     """
-    require_role(identity.certificate, "SL")
+    require_role(source.current.certificate, "SL")
     acquire_license("SL")
     with DataDirectory(settings.data_dir, settings.network_id, settings.uid) as place, kept_log(settings.data_dir):
         logger.info("UID %s, start %d", place.uid, place.incarnation)
-        tls = NodeTls(identity)
+        own = LiveIdentity(source)
         store = TensorStore(settings.data_dir / "models")
         refuse = await asyncio.to_thread(refusal_beside, settings.own_hosts)
-        fetcher = Fetcher(tls.client, store, refuse=refuse)
-        member = Membership("SL", settings.name, settings.sn_address, identity, tls, place)
+        fetcher = Fetcher(own.tls.client, store, refuse=refuse)
+        member = Membership("SL", settings.name, settings.sn_address, own, place)
         try:
-            return await _take_part(settings, identity, tls, report_ready, place, store, fetcher, member)
+            return await _take_part(settings, own, report_ready, place, store, fetcher, member)
         finally:
             await fetcher.close()
             await member.close()
@@ -125,8 +126,7 @@ async def run_sl(settings: SlSettings, identity: Identity, report_ready: ReportR
 
 async def _take_part(
     settings: SlSettings,
-    identity: Identity,
-    tls: NodeTls,
+    own: LiveIdentity,
     report_ready: ReportReady,
     place: DataDirectory,
     store: TensorStore,
@@ -140,7 +140,7 @@ async def _take_part(
     driver.narrator.outage = lambda: member.outage
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
     files = _files(settings, place, follower, driver)
-    server = Server(files, tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))
+    server = Server(files, own.tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))
     try:
         async with (
             member.joined(driver.progress, lambda: {"ready": server.serving}, partial(_tell_script, driver)),
@@ -149,11 +149,11 @@ async def _take_part(
             background = [tasks.create_task(cut_off_refused(server, follower))]
             _report_open(follower)
             if settings.relay:
-                relayed = Relayed(member, tls.client, place.uid, server.adopt)
+                relayed = Relayed(member, own.tls.client, place.uid, server.adopt)
                 background.append(await _begin_relayed(relayed, server, tasks))
             else:
                 address = await _announce(settings, server, host, member)
-                background.append(tasks.create_task(_check_own_address(settings, address, identity, driver)))
+                background.append(tasks.create_task(_check_own_address(settings, address, own, driver)))
             background.append(tasks.create_task(server.wait()))
             facts = {"uid": place.uid, "fs": join(settings.host or "0.0.0.0", server.port)}
             status = await _train(settings, driver, report_ready, facts)
@@ -217,13 +217,13 @@ async def _begin_relayed(relayed: Relayed, server: Server, tasks: asyncio.TaskGr
     return task
 
 
-async def _check_own_address(settings: SlSettings, address: str, identity: Identity, driver: Driver) -> None:
+async def _check_own_address(settings: SlSettings, address: str, own: LiveIdentity, driver: Driver) -> None:
     """Warns when this node does not reach itself at its announced address, or when it alone can do so."""
     if fault := fault_of_loopback(address, settings.sn_address):
         driver.narrator.warn(f"This node announces {address} to other sites: {fault}. {ADDRESS_HINT}")
         return
-    own = identity.certificate.public_bytes(Encoding.DER)
-    fault = await asyncio.to_thread(fault_of_own_address, address, client_context(identity), own)
+    certificate = own.current.certificate.public_bytes(Encoding.DER)
+    fault = await asyncio.to_thread(fault_of_own_address, address, own.tls.client, certificate)
     if fault:
         driver.narrator.warn(
             f"This node does not reach its own file server at {address}, the address that other sites are given: "

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 from swarmlearning.api.answers import Stance
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.files import replace_file
-from swarmlearning.identity.signing import Signer
+from swarmlearning.identity.signing import Signers
 from swarmlearning.ledger.bodies import Objection, RefuseBlock
 from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.contracts import network
@@ -25,6 +25,7 @@ from swarmlearning.ledger.contracts.network.objecting import Disputed, check_obj
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.node.sender import Author
+from swarmlearning.node.signers import registered_signer
 from swarmlearning.sn.remote import Others
 from swarmlearning.views.names import name_of, node_names
 
@@ -52,11 +53,11 @@ class Holding:
     """
 
     def __init__(
-        self, author: Author, signer: Signer, others: Others, now_ms: Callable[[], int], kept: Path | None = None
+        self, author: Author, signers: Signers, others: Others, now_ms: Callable[[], int], kept: Path | None = None
     ) -> None:
         self._author = author
         self._uid = author.uid
-        self._signer = signer
+        self._signers = signers
         self._others = others
         self._now_ms = now_ms
         self._accepted = ""
@@ -75,7 +76,7 @@ class Holding:
             return True
         disputed = Disputed(chain.network_id, header.height, step.block.hash, header.sealer)
         objects = ahead_ms > network.AHEAD_MS or step.block.hash == self._objected_to
-        objection = self._object(disputed) if objects else None
+        objection = self._object(chain, disputed) if objects else None
         self.held = Held(step, disputed, objection)
         sealer = name_of(node_names(chain.world), header.sealer)
         self.alarm = (
@@ -85,7 +86,7 @@ class Holding:
         logger.error("%s", self.alarm)
         return True
 
-    def _object(self, disputed: Disputed) -> Objection:
+    def _object(self, chain: Chain, disputed: Disputed) -> Objection:
         """Signs an objection to the block; it is kept before anybody sees it."""
         self._objected_to = disputed.block
         if self._kept is not None:
@@ -93,7 +94,8 @@ class Holding:
                 replace_file(self._kept, disputed.block.encode())
             except OSError as error:
                 logger.warning("%s: cannot keep an objection, which holds until this SN ends: %s", self._kept, error)
-        return Objection(self._uid, self._signer.sign(statement(disputed)))
+        signer = registered_signer(self._signers, chain.world, self._uid)
+        return Objection(self._uid, signer.sign(statement(disputed)))
 
     def release(self, *, accepted: bool = False) -> None:
         """Holds the block no longer."""

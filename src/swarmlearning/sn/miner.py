@@ -17,7 +17,7 @@ from pathlib import Path
 
 from swarmlearning.api.answers import Stance
 from swarmlearning.backoff import Backoff
-from swarmlearning.identity.signing import Signer
+from swarmlearning.identity.signing import Signers
 from swarmlearning.ledger.block import MAX_BLOCK, read_header
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain, ForkError, Step, UnsealedError
@@ -70,7 +70,7 @@ class _Pending:
 
 
 class Miner:
-    """One SN's chain. `uid` and `signer` are what it seals with; `clock` gives Unix milliseconds.
+    """One SN's chain. `uid` and `signers` are what it seals with; `clock` gives Unix milliseconds.
 
     `sealed`: the file that keeps its newest sealed block. Without `holding` every block is acted on at once.
     """
@@ -79,7 +79,7 @@ class Miner:
         self,
         log: Log,
         uid: str,
-        signer: Signer,
+        signers: Signers,
         clock: Callable[[], int],
         holding: Holding | None = None,
         sealed: Path | None = None,
@@ -87,9 +87,9 @@ class Miner:
         self.chain = Chain()
         self._log = log
         self._uid = uid
-        self._signer = signer
+        self._signers = signers
         self._clock = clock
-        self._sealer = Sealer(uid, signer, sealed)
+        self._sealer = Sealer(uid, signers, sealed)
         self._holding = holding
         self._pending: FairQueue[_Pending] = FairQueue()
         self._answers: dict[str, asyncio.Future[int]] = {}
@@ -148,7 +148,7 @@ class Miner:
         """Writes block 0. Raises `Rejection`."""
         time_ms = self._clock()
         world = self.chain.try_transaction(World(), genesis, time_ms)
-        raw = self.chain.seal([genesis], world, time_ms, self._uid, self._signer).raw
+        raw = self.chain.seal([genesis], world, time_ms, self._uid, self._signers.by("")).raw
         await self._log.append(Head(self.chain.height, self.chain.hash), raw)
         await self._advance(raw, self.chain.append(raw))
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from swarmlearning.address import join
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
-from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import NodeTls, require_role
+from swarmlearning.identity.source import IdentitySource
+from swarmlearning.identity.tls import require_role
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
 from swarmlearning.ledger.codes import Code
@@ -30,6 +30,7 @@ from swarmlearning.node.logfile import kept_log
 from swarmlearning.node.organisations import NOT_DESCRIBED, Founding
 from swarmlearning.node.reading import OwnShelf, Reading
 from swarmlearning.node.ready import ReportReady
+from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.node.sender import Author
 from swarmlearning.node.trusting import trust_authorities
 from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, find_binary
@@ -92,16 +93,16 @@ class SnSettings:
     relay: RelaySettings | None = None
 
 
-async def run_sn(settings: SnSettings, identity: Identity, report_ready: ReportReady) -> None:
+async def run_sn(settings: SnSettings, source: IdentitySource, report_ready: ReportReady) -> None:
     """Runs an SN until cancelled. Raises `NodeError`, `OrderingError`, `ServerError` or `CertificateError`."""
-    require_role(identity.certificate, "SN")
+    require_role(source.current.certificate, "SN")
     raise_descriptor_limit()
     acquire_license("SN")
     with DataDirectory(settings.data_dir, settings.network_id) as place, kept_log(settings.data_dir):
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         file = LocalLog(settings.data_dir / CHAIN_FILE)
         try:
-            await _Sn(settings, identity, place, file, await _etcd(settings)).run(report_ready)
+            await _Sn(settings, LiveIdentity(source), place, file, await _etcd(settings)).run(report_ready)
         finally:
             file.close()
 
@@ -124,20 +125,19 @@ class _Sn:
     """The parts of one SN while it runs."""
 
     def __init__(
-        self, settings: SnSettings, identity: Identity, place: DataDirectory, file: LocalLog, binary: Path | None
+        self, settings: SnSettings, own: LiveIdentity, place: DataDirectory, file: LocalLog, binary: Path | None
     ) -> None:
         self._settings = settings
-        self._identity = identity
+        self._own = own
         self._place = place
-        self._tls = NodeTls(identity)
-        self._peers = Peers(place.uid, self._tls.client, lambda: self._miner.chain, settings.sentinel_address)
+        self._peers = Peers(place.uid, own.tls.client, lambda: self._miner.chain, settings.sentinel_address)
         self._engine: LocalEngine | Cluster
         if binary is None:
             self._engine = LocalEngine(file, LocalPresence(LEASE_SECONDS))
         else:
             self._engine = Cluster(
                 place.uid,
-                self._tls,
+                own.tls,
                 binary,
                 settings.data_dir / ETCD_FOLDER,
                 file,
@@ -145,20 +145,20 @@ class _Sn:
                 self._peers,
                 self._peers.archive,
             )
-        author = Author(signer := identity.signer(), place.uid, place.incarnation)
+        author = Author(own.signers, place.uid, place.incarnation)
         self._clocks = Clocks(settings.name, self._peers, lambda: self._miner.chain)
         objection = settings.data_dir / OBJECTION_FILE
-        self._holding = Holding(author, signer, self._peers, self._clocks.now_ms, objection)
+        self._holding = Holding(author, own.signers, self._peers, self._clocks.now_ms, objection)
         sealed = settings.data_dir / SEALED_FILE
-        self._miner = Miner(self._engine.switch, place.uid, signer, self._clocks.now_ms, self._holding, sealed)
-        self._registration = Registration(settings.name, identity, settings.founding, author, self._miner, self._peers)
+        self._miner = Miner(self._engine.switch, place.uid, own.signers, self._clocks.now_ms, self._holding, sealed)
+        self._registration = Registration(settings.name, own, settings.founding, author, self._miner, self._peers)
         self._placed = False
         self._host = ""  # where it listens, even when others reach it elsewhere
         self._listens = ""  # its API there
         self._agreement = Agreement(place.uid, self._miner, self._peers, self._registration.propose)
         self._checkpoints = Checkpoints(settings.data_dir)
         self._carrier = Carrier()
-        self._logs = Reading(place.uid, signer, self._miner, OwnShelf(settings.data_dir))
+        self._logs = Reading(place.uid, own.signers, self._miner, OwnShelf(settings.data_dir))
         self._resumed: Chain | None = None
 
     async def run(self, report_ready: ReportReady) -> None:
@@ -326,19 +326,19 @@ class _Sn:
         self._place.pin(chain.network_id, name)
         await self._clocks.compare()  # before the first block of this start
         health = answering(settings.data_dir, lambda: {"ready": self._placed, "height": self._miner.chain.height})
-        relay = relaying(settings.relay, self._tls, self._miner, self._host, settings.host)
+        relay = relaying(settings.relay, self._own.tls, self._miner, self._host, settings.host)
         async with asyncio.TaskGroup() as tasks, relay as relayed, self._reachable(tasks, relayed) as addresses, health:
             propose = self._registration.propose
             watchdog = Watchdog(self._place.uid, self._miner, engine.switch, propose, lambda: engine.votes)
             works = (self._clocks.run(), self._miner.run(), engine.run(), self._agreement.run(), self._recheck())
-            others = (trust_authorities(self._tls, self._miner), warn_of_authorities(lambda: self._miner.chain.world))
-            keeping = self._checkpoints.keep(self._miner)
+            trusting, keeping = trust_authorities(self._own.tls, self._miner), self._checkpoints.keep(self._miner)
+            others = (trusting, keeping, warn_of_authorities(lambda: self._miner.chain.world))
             reading = self._logs.serve(OwnPost(self._carrier, self._place.uid))
-            running = [tasks.create_task(work) for work in (*works, *others, watchdog.run(), keeping, reading)]
+            running = [tasks.create_task(work) for work in (*works, *others, watchdog.run(), reading)]
             try:
-                shut_out = until_shut_out(self._miner, self._place.uid, self._place.incarnation, engine.left)
-                running.append(tasks.create_task(shut_out))
                 running.append(placing := tasks.create_task(self._registration.take_place(addresses)))
+                shut_out = until_shut_out(self._miner, self._place.uid, self._place.incarnation, engine.left)
+                running.extend(map(tasks.create_task, (shut_out, self._registration.follow_identity(placing))))
                 await asyncio.wait((placing,), timeout=PLACE_SECONDS)
                 running.append(tasks.create_task(self._beat()))
                 logger.info("Network %s (%s), height %d", name, chain.network_id, self._miner.chain.height)
@@ -372,7 +372,7 @@ class _Sn:
 
         server = Server(
             make_api(self._miner, self._engine, self._place.uid, self._faults, self._carrier),
-            self._tls.server,
+            self._own.tls.server,
             self._host,
             settings.api_port,
             Limits(connections=1024, connections_per_peer=512, unsent_bytes=UNSENT_BYTES),

@@ -12,8 +12,7 @@ from functools import partial
 from swarmlearning import __version__
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
-from swarmlearning.identity.identity import Identity
-from swarmlearning.ledger.bodies import Announce, Body, Genesis, Leave, Register
+from swarmlearning.ledger.bodies import Announce, Body, Genesis, Leave, Register, Renew
 from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
@@ -22,6 +21,7 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.organisations import Founding, founders
+from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.sn.miner import Miner
@@ -37,11 +37,12 @@ class Registration:
     """The records of one start of an SN called `name`, sealed by its own miner whenever the ledger admits that."""
 
     def __init__(
-        self, name: str, identity: Identity, founding: Founding, author: Author, miner: Miner, others: Others
+        self, name: str, own: LiveIdentity, founding: Founding, author: Author, miner: Miner, others: Others
     ) -> None:
         self._name = name
         self._founding = founding
-        self._identity = identity
+        self._own = own
+        self._identity = own.current  # this start registers with it, whatever comes meanwhile
         self._author = author
         self._miner = miner
         self._others = others
@@ -95,6 +96,23 @@ class Registration:
         world = self._miner.chain.world
         author = Author(self._identity.signer(), lost.uid, lost.incarnation, network.last_sequence(world, lost.uid))
         await self._miner.submit(author.write(self._miner.chain, network.CONTRACT, Leave()).raw)
+
+    async def follow_identity(self, placed: "asyncio.Task[None]") -> None:
+        """Follows the identity from the registration on, which names the certificate that this SN was started with."""
+        await asyncio.wait((placed,))
+        await self._own.follow(self._author, self._miner, self._renew)
+
+    async def _renew(self, body: Renew) -> str:
+        """Puts another certificate of this SN on the ledger; returns the reason where that refuses it."""
+        async for _ in Backoff(longest=3.0):
+            try:
+                await self.propose(network.CONTRACT, body)
+                break
+            except OrderingError as error:
+                logger.warning("%s; trying again", error)
+            except Rejection as rejection:
+                return rejection.detail
+        return ""
 
     async def propose(self, contract: str, body: Body, chain: Chain | None = None) -> int:
         """Signs and submits what follows from `chain` (None: whatever it is); returns the height of the block.

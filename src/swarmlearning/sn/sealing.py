@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from swarmlearning.identity.signing import Signer
+from swarmlearning.identity.signing import Signers
 from swarmlearning.ledger.admission import check_trusted
 from swarmlearning.ledger.block import Header, read_header
 from swarmlearning.ledger.chain import Chain, ForkError, Step
@@ -19,6 +19,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError, SignedTransaction
 from swarmlearning.ledger.world import World
+from swarmlearning.node.signers import registered_signer
 from swarmlearning.ordering.protocols import OrderingError, UnavailableError
 
 logger = logging.getLogger("swarm.blCnt")
@@ -30,9 +31,9 @@ SEALED_FILE = "sealed"
 class Sealer:
     """Seals for the SN `uid`; the file `kept` has its newest block for later starts of this SN, if it is given."""
 
-    def __init__(self, uid: str, signer: Signer, kept: Path | None = None) -> None:
+    def __init__(self, uid: str, signers: Signers, kept: Path | None = None) -> None:
         self._uid = uid
-        self._signer = signer
+        self._signers = signers
         self._kept = kept
         self._newest = kept.read_bytes() if kept is not None and kept.is_file() else b""
         self._header = _header(self._newest)
@@ -56,8 +57,11 @@ class Sealer:
         return step if step.void is None else None
 
     def seal(self, chain: Chain, transactions: Sequence[SignedTransaction], world: World, time_ms: int) -> Step:
-        """The chain after a new block, which nobody has yet. Raises `OrderingError` when this SN may not seal it."""
-        block = chain.seal(transactions, world, time_ms, self._uid, self._signer)
+        """The chain after a new block, which nobody has yet. Raises `OrderingError` when this SN may not seal it.
+
+        It is sealed by the certificate that this SN has after it: the block itself may renew that.
+        """
+        block = chain.seal(transactions, world, time_ms, self._uid, registered_signer(self._signers, world, self._uid))
         try:
             step = chain.extend(block, world)
         except Rejection as error:
@@ -96,7 +100,8 @@ class Sealer:
         try:
             if not network.admits(world, self._uid):
                 raise Rejection(Code.SEALER, "this SN would not be admitted any more")
-            if check_trusted(world, self._uid, time_ms).thumbprint != self._signer.thumbprint:
+            registered = check_trusted(world, self._uid, time_ms).thumbprint
+            if self._signers.by(registered).thumbprint != registered:
                 raise Rejection(Code.SEALER, "this SN would be registered with another certificate than it seals with")
         except Rejection as fault:
             if [sn.uid for sn in network.admitted(chain.world) if sn.uid != self._uid]:

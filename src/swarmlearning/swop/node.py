@@ -7,14 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import NodeTls, require_role
+from swarmlearning.identity.source import IdentitySource
+from swarmlearning.identity.tls import require_role
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import acquire_license
 from swarmlearning.node.logfile import kept_log
 from swarmlearning.node.ready import ReportReady
+from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.swop.approvals import Approvals
 from swarmlearning.swop.composing import Contact
 from swarmlearning.swop.docker.manager import DockerManager
@@ -55,22 +56,22 @@ class SwopSettings:
     witness: WitnessSettings | None = None
 
 
-async def run_swop(settings: SwopSettings, identity: Identity, report_ready: ReportReady) -> None:
+async def run_swop(settings: SwopSettings, source: IdentitySource, report_ready: ReportReady) -> None:
     """Runs a SWOP until it is stopped; what it has started then goes on, and the next start finds it.
 
     Raises `NodeError` or `CertificateError` with what to do.
     """
-    require_role(identity.certificate, "SWOP")
+    require_role(source.current.certificate, "SWOP")
     acquire_license("SWOP")
     logger.info("SL Nodes validation is started")
     with DataDirectory(settings.data_dir, settings.network_id) as place, kept_log(settings.data_dir):
         async with _managed(settings, place.uid) as manager:
-            await _work(settings, identity, report_ready, place, manager)
+            await _work(settings, LiveIdentity(source), report_ready, place, manager)
 
 
 async def _work(
     settings: SwopSettings,
-    identity: Identity,
+    own: LiveIdentity,
     report_ready: ReportReady,
     place: DataDirectory,
     manager: ResourceManager,
@@ -80,9 +81,9 @@ async def _work(
         logger.warning("%s", remark)
     approvals = Approvals(settings.data_dir)
     same_user = _same_user(settings.profile, manager)
-    judging = _judging(settings, identity, place.uid, approvals, manager, same_user)
+    judging = _judging(settings, own, place.uid, approvals, manager, same_user)
     shelf = SwopShelf(settings.data_dir, place.uid, manager, judging.read_policy)
-    member = Membership("SWOP", settings.name, settings.sn_address, identity, NodeTls(identity), place, shelf)
+    member = Membership("SWOP", settings.name, settings.sn_address, own, place, shelf)
     driver = Driver(
         *(settings.profile, settings.contact, member.follower, member.sender, manager),
         *(Journal(settings.data_dir), judging, found),
@@ -148,13 +149,13 @@ def _same_user(profile: Profile, manager: ResourceManager) -> str:
 
 def _judging(
     settings: SwopSettings,
-    identity: Identity,
+    own: LiveIdentity,
     uid: str,
     approvals: Approvals,
     manager: ResourceManager,
     same_user: str,
 ) -> Judging:
-    protected = [settings.data_dir, settings.profile_file, identity.key_path]
+    protected = [settings.data_dir, settings.profile_file, *own.current.secret_paths]
     protected += [settings.policy_file] if settings.policy_file else []
     protected += [settings.witness.identity.key_path] if settings.witness else []
     images = manager.own_images if isinstance(manager, DockerManager) else ()
