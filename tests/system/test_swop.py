@@ -172,6 +172,18 @@ def test_a_task_that_the_policy_does_not_allow_waits_for_the_sites_approval(ops:
     assert ops.mine(2, failed).reason == "rejected"
 
 
+@needs("root")
+def test_a_policy_demands_that_scripts_run_as_another_user_and_the_status_shows_which_do_not(ops: Operations) -> None:
+    ops.send(("second", CreateTaskrunner()))
+    refuses = ops.start("SWOP-1", ["SL-1"], policy={"demandUser": True}).ready["uid"]
+    other = ops.start("SWOP-2", ["SL-2"], runner="second", nodes=[{"user": "54321"}]).ready["uid"]
+    ops.task("idle", alone("true"))
+    ops.assign("idle", 1)
+    assert ops.mine(1, failed).reason == "unsupported"
+    shown = {node["uid"]: node["same_user"] for node in ops.swarm.status()["nodes"] if node["type"] == "SWOP"}
+    assert shown == {refuses: True, other: False}
+
+
 def test_a_target_tries_a_failed_part_once_more(ops: Operations, tmp_path: Path) -> None:
     ops.start("SWOP-1", ["SL-1"])
     ops.task("train", alone("[ -e repaired ] || exit 7", tmp_path))
