@@ -4,6 +4,7 @@ Images that run this machine's Python stand for those of `make images`, which te
 example's framework is on this machine already.
 """
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,20 +18,26 @@ from support.tools import needs
 from swarmlearning import __version__
 from system.test_operate_example import assert_trained, clone, follow, steps
 
-SHARED = "/tmp/channel /tmp/hpe-swarm"
+DOCKERFILE = Path(__file__).parents[2] / "packaging" / "images" / "Dockerfile"
 USR, STATE = "/platform/swarm/usr", "/platform/swarm/SMLNODE"
 PYTHON_IMAGE = "localhost/python:latest"
 BUILD_STEP = "RUN pip3 install torch torchmetrics scikit-learn"
 pytestmark = [needs("podman"), pytest.mark.timeout(400)]
 
 
+def folders() -> str:
+    """The line that makes the folders of all images, and gives them to their group."""
+    (line,) = re.findall(r"^RUN mkdir -p /platform(?:.*\\\n)*.*", DOCKERFILE.read_text(), re.MULTILINE)
+    return str(line)
+
+
 def dockerfile(kind: str) -> str:
-    """An image with the folders that `packaging/images/Dockerfile` makes."""
+    """An image with the folders of the real ones, and this machine's Python."""
     variables = " ".join(f"{name}={value}" for name, value in python_environment().items())
     lines = [
         f"FROM {PYTHON_IMAGE}",
-        f"RUN ln -s {PYTHON} /bin/python3 && mkdir -p {USR} {STATE} {SHARED}",
-        f"RUN chown -R 0:58000 /platform {SHARED} && chmod -R 3770 /platform {SHARED}",
+        f"RUN ln -s {PYTHON} /bin/python3",
+        folders(),
         f"ENV PATH=/bin HOME=/tmp SWARM_DATA_DIR={STATE} {variables}",
     ]
     lines += [f"ENV USR_DIR={USR}"] if kind in ("swop", "swci") else []
@@ -45,7 +52,7 @@ def engine(tmp_path: Path) -> Iterator[Podman]:
         for kind in ("sn", "sl", "swop", "swci", "user"):
             (tmp_path / "Dockerfile").write_text(dockerfile(kind))
             tag = f"swarmlearning/{kind}:{__version__}"
-            made.run("build", "--quiet", "--isolation", "chroot", "--tag", tag, tmp_path)
+            made.run("build", "--quiet", "--layers", "--isolation", "chroot", "--tag", tag, tmp_path)
         yield made
 
 
