@@ -13,19 +13,22 @@ from typing import Any, NamedTuple
 import yaml
 
 from support.certs import make_workspace
+from support.processes import Process
 from support.shells import Shell
 from support.sns import Network
 from support.swarm import Gate, identity_options
 from support.swops import Operations, operations
 from swarmlearning.choices import DEFAULT_CONTRACT as CONTRACT
 from swarmlearning.choices import DEFAULT_TASKRUNNER as RUNNER
+from swarmlearning.ledger.contracts.taskrunner import Taskrunner
 
 Check = Callable[[str], AbstractContextManager[None]]
 """Names what is checked inside a block."""
 
 SITES: Mapping[int, Sequence[str]] = {1: ["SL-1", "SL-2"], 2: ["SL-3"], 3: ["SL-4"]}
 """The SLs of each host's SWOP."""
-PAIRS = 4
+PAIRS, KILLED = 4, 1
+"""How many pairs there are; the host whose SWOP is killed."""
 ROUNDS = 3
 ORIGINAL = "SL-4"
 PRIVATE, SHARED = "/private", "/scripts"
@@ -70,13 +73,22 @@ def tell(net: Network, means: Means, check: Check) -> None:
     gate = Gate(means.shared / "gate")
     with operations(net) as ops:
         with check("three SWOPs listen, each through the SN of its host"):
-            for host in SITES:
-                start_swop(ops, net, means, host)
+            make_private(net, means)
+            swops = {host: start_swop(ops, net, means, host) for host in SITES}
         usr = write_files(net, means)
         options = {"usr-dir": usr, "data-dir": net.directory / "swci", **identity_options(net.identities["SWCI-1"])}
         with Shell(options, net.hosts.command(1)) as shell:
             build(shell, check)
-            train(shell, net, gate, check)
+            train(shell, net, check)
+            read_logs(shell, check)
+            with check("a SWOP that is killed while its pairs train finds them again, and starts none twice"):
+                before = means.left(KILLED)
+                swops[KILLED].kill()
+                ops.until(lambda runner: any(peer.state == "lost" for peer in runner.peers))
+                start_swop(ops, net, means, KILLED)
+                ops.until(all_run)
+                assert means.left(KILLED) == before
+            end(shell, net, gate, check)
             with check("the scripts of all four pairs have ended with the same model"):
                 digests = [line for host in SITES for line in digest_lines(net, host)]
                 assert (len(digests), len(set(digests))) == (PAIRS, 1), digests
@@ -95,7 +107,7 @@ def build(shell: Shell, check: Check) -> None:
     shell.does(f"RESET TASKRUNNER {RUNNER}")
 
 
-def train(shell: Shell, net: Network, gate: Gate, check: Check) -> None:
+def train(shell: Shell, net: Network, check: Check) -> None:
     with check("the run task starts four pairs, which train together"):
         shell.does(f"ASSIGN TASK train TO {RUNNER} WITH {PAIRS} PEERS")
         net.until_training(2, lambda training: training.rounds >= ROUNDS - 1)
@@ -104,6 +116,17 @@ def train(shell: Shell, net: Network, gate: Gate, check: Check) -> None:
         assert len(rows) == PAIRS, rows
         assert "ACTIVE PEERS : 4" in shell.does(f"GET TASKRUNNER STATUS {RUNNER}")
         assert len(re.findall(r"(?m)^    SL ", shell.does("LIST NODES"))) == PAIRS
+
+
+def read_logs(shell: Shell, check: Check) -> None:
+    with check("LOGS shows what a SWOP of each host logs, and what its pair's SL and script have printed"):
+        for index in range(len(SITES)):
+            peer = f"LOGS TASKRUNNER {RUNNER} PEER {index}"
+            for part, text in {"": "API-Server is UP!", " SL 0": "Opening session", " ML 0": "SYNC 1"}.items():
+                assert text in shell.does(peer + part), shell.transcript
+
+
+def end(shell: Shell, net: Network, gate: Gate, check: Check) -> None:
     with check("the run task is complete once all scripts have ended, that with the original's client too"):
         shell.begin(f"WAIT FOR TASKRUNNER {RUNNER}")
         gate.let(PAIRS)
@@ -133,19 +156,32 @@ def digest_lines(net: Network, host: int) -> list[str]:
     return [line for log in logs for line in log.read_text().splitlines() if line.startswith("DIGEST ")]
 
 
-def start_swop(ops: Operations, net: Network, means: Means, host: int) -> None:
-    """The SWOP of a host, whose pairs have private data."""
-    nodes = []
-    for sl in SITES[host]:
+def all_run(runner: Taskrunner) -> bool:
+    """Whether all pairs do, of SWOPs that are there."""
+    states = [pair.state for peer in runner.peers if peer.state != "lost" for pair in peer.reports]
+    return states == ["running"] * PAIRS
+
+
+def make_private(net: Network, means: Means) -> None:
+    """The private data of all pairs."""
+    for sl in (sl for sls in SITES.values() for sl in sls):
         private = net.directory / f"private-{sl}"
         private.mkdir()
         client = "original" if sl == ORIGINAL else "ours"
         script = "original_client.py --folder /tmp/hpe-swarm" if sl == ORIGINAL else "ml.py"
         (private / "run").write_text(f'exec {means.python(client)} {SHARED}/{script} --index {sl[-1]} "$@"\n')
-        nodes.append(
-            {"privatedata": {"src": str(private), "mType": "BIND"}, "slhostip": net.hosts.address(host)},
-        )
-    ops.start(
+
+
+def start_swop(ops: Operations, net: Network, means: Means, host: int) -> Process:
+    """The SWOP of a host, or the same again."""
+    nodes = [
+        {
+            "privatedata": {"src": str(net.directory / f"private-{sl}"), "mType": "BIND"},
+            "slhostip": net.hosts.address(host),
+        }
+        for sl in SITES[host]
+    ]
+    return ops.start(
         f"SWOP-{host}",
         SITES[host],
         nodes=nodes,
