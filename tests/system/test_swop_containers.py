@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from support import original_client
 from support.certs import make_workspace
 from support.containers import PYTHON, PYTHON_IMAGE, Podman, python_environment, python_podman
 from support.processes import Process, Processes
@@ -68,11 +69,15 @@ def runs(peer: Peer) -> bool:
     return [pair.state for pair in peer.reports] == ["running"] * 2
 
 
-def test_an_image_is_built_and_two_pairs_train_in_it(ops: Operations, engine: Podman) -> None:
+def test_an_image_is_built_and_two_pairs_train_in_it_each_with_another_client(
+    ops: Operations, engine: Podman, tmp_path: Path
+) -> None:
+    """SLs are ours; one script has the original's protocol alone. Scripts run as another user than their SLs."""
     swop = start(ops, engine)
     ops.task("build", BUILD, outcome="user-env")
-    words = f"-c 'test $BUILT && exec {PYTHON} $ML --rounds 3 --index 1 --min-peers 2'"
-    environment = {**python_environment(), "ML": str(ML)}
+    words = f"-c 'test $BUILT && exec {PYTHON} $(eval echo \\$ML_$SITE) --rounds 3 --index $SITE --min-peers 2'"
+    scripts = {"ML_1": str(ML), "ML_2": f"{original_client.__file__} --folder /tmp/hpe-swarm"}
+    environment = {**python_environment(), **scripts}
     ops.task("train", RunSwarm(words, "/bin/sh", "/tmp", tuple(environment.items())), "build")
     ops.assign("build", 1)
     assert ops.over(1).state == "COMPLETE", swop.output
@@ -81,7 +86,12 @@ def test_an_image_is_built_and_two_pairs_train_in_it(ops: Operations, engine: Po
     done = ops.over(2)
     assert done.state == "COMPLETE", swop.output
     assert [pair.state for pair in only(done).reports] == ["complete", "complete"]
+    logs = (tmp_path / "SWOP-1" / "data").rglob("*ml.log")
+    digests = [line for log in logs for line in log.read_text().splitlines() if line.startswith("DIGEST ")]
+    assert len(digests) == 2
+    assert len(set(digests)) == 1
     trained = state_of(ops.swarm.chain().world, "defaultbb.cqdb.sml.hpe")
+    assert trained.over
     assert set(trained.members) == {pair.uid for pair in only(done).reports}
 
 
