@@ -186,6 +186,24 @@ async def test_a_pair_whose_warden_was_killed_has_ended_and_leaves_nothing(wait_
         assert not here.marked()
 
 
+async def test_a_swop_that_was_killed_while_it_removed_a_pair_removes_the_rest() -> None:
+    async with site() as here:
+        await here.run(shell("mkdir -p $HOME/one/two/three"))
+        attempt = here.folder / "process/attempts" / here.attempt.key
+        removing, done = Path.rename, []
+
+        def killed(moved: Path, target: Path) -> None:
+            done.append(removing(moved, target))
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Path, "rename", killed)
+            places.remove(attempt)
+        assert len(done) == 1
+        await here.manager.clean(here.attempt.key)
+        assert await here.manager.attempts() == []
+
+
 async def test_what_cannot_be_started_is_said_each_time() -> None:
     async with site() as here:
         for _ in range(2):

@@ -338,8 +338,9 @@ class ProcessManager:
         """See `ResourceManager`."""
         folder = self._places.attempts / key
         for pair in folder.iterdir() if folder.is_dir() else ():
-            await self._stop(key, int(pair.name))
-            self._groups.remove(f"{key}.{pair.name}")
+            if pair.name.isdecimal():  # others are what a removal has left that was interrupted
+                await self._stop(key, int(pair.name))
+                self._groups.remove(f"{key}.{pair.name}")
         try:
             for left in (folder, *self._places.volumes.glob(f".{key}*")):
                 await asyncio.to_thread(remove, left)
