@@ -154,6 +154,22 @@ async def test_a_server_that_drips_is_given_up(content: Path, monkeypatch: pytes
         assert "too slow" in await refusal(content, Operation("DOWNLOAD", f"{url}/f"))
 
 
+@pytest.mark.parametrize("endless", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+async def test_a_server_whose_answer_never_begins_is_given_up(
+    content: Path, monkeypatch: pytest.MonkeyPatch, endless: bytes
+) -> None:
+    monkeypatch.setattr(downloading, "WINDOW_SECONDS", 0.2)
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(endless)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with server(answer) as url:
+        assert "no answer has begun within 0 s" in await refusal(content, Operation("DOWNLOAD", f"{url}/file", ""))
+
+
 async def test_a_file_without_an_end_is_cut_off_at_the_bound(content: Path) -> None:
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(head("200 OK"))

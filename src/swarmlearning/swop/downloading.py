@@ -118,7 +118,11 @@ async def _attempt(session: aiohttp.ClientSession, url: str, file: BinaryIO, siz
         file.seek(0)
     headers = {"Range": f"bytes={file.tell()}-", "If-Range": tag} if file.tell() else {}
     try:
-        async with session.get(url, headers=headers, max_redirects=REDIRECTS) as answer:
+        async with (
+            asyncio.timeout(WINDOW_SECONDS) as beginning,  # interim answers without end are none
+            session.get(url, headers=headers, max_redirects=REDIRECTS) as answer,
+        ):
+            beginning.reschedule(None)
             if answer.status >= 500:
                 raise _Resumable(f"the server answers {answer.status}", tag)
             if answer.status not in (200, 206):
@@ -135,6 +139,8 @@ async def _attempt(session: aiohttp.ClientSession, url: str, file: BinaryIO, siz
         raise ManagerError("download", f"{url}: the server redirects where nothing is downloaded from") from error
     except aiohttp.ClientError as error:
         raise _Resumable(str(error) or type(error).__name__, tag) from error
+    except TimeoutError as error:
+        raise ManagerError("download", f"{url}: no answer has begun within {WINDOW_SECONDS:.0f} s") from error
 
 
 def _continues(answer: aiohttp.ClientResponse, offset: int) -> bool:
