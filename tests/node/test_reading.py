@@ -1,6 +1,7 @@
 """Who may read a node's logs, and that each request is carried out once, whoever carries it."""
 
 import asyncio
+import logging
 from collections.abc import Collection
 from pathlib import Path
 
@@ -114,6 +115,19 @@ async def test_nobody_but_an_operator_whom_the_ledger_trusts_is_answered(
     site.ledger.send("op-2", Revoke(revoked.signer.thumbprint), network.CONTRACT)
     with pytest.raises(SealError, match="not by an operator"):
         await site.reading().answer(site.ask("op-8").jws)
+
+
+async def test_who_asks_again_and_again_in_vain_does_not_fill_the_log(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "swarm.logs")
+    answering = site.reading()
+    for operator in ("op-1", "op-3"):
+        for _ in range(5):
+            asked = site.ask(operator)
+            assert "does not share" in opened(site.chain, "sl-2", asked, await answering.answer(asked.jws)).refused
+    said = [record.getMessage() for record in caplog.records]
+    assert ["of org-1 may not read" in said[0], "of org-3 may not read" in said[1], len(said)] == [True, True, 2]
 
 
 async def test_an_operator_that_registers_at_this_moment_is_answered_once_it_has(site: Site) -> None:

@@ -1,6 +1,8 @@
 """An operator reads logs through SNs that it does not trust, from nodes that others run."""
 
+import asyncio
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from support.carried import CarryingSn
 from support.network import Ledger
 from support.organisations import three_organisations
+from support.virtual_time import run_in_virtual_time
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
@@ -126,8 +129,21 @@ async def test_why_a_site_withholds_its_log_is_shown_escaped(ledger: Ledger) -> 
     assert str(refused.value) == "node sl-2 answers: not for you\\x1b[2J"
 
 
-@pytest.mark.parametrize("endless", [Piece(b"x" * MAX_PIECE, "1", more=True), Piece(b"", "1", more=True)])
+def test_a_node_that_answers_nothing_at_once_has_its_followers_ask_twice_a_second(ledger: Ledger) -> None:
+    async def asked() -> int:
+        sn = CarryingSn(ledger, Piece(b"x", "1", more=True))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await read(ledger, sn, follow=True)
+        return len(sn.asked)
+
+    assert run_in_virtual_time(asked()) <= 21
+
+
+@pytest.mark.parametrize(
+    "endless", [Piece(b"x" * MAX_PIECE, "1", more=True), Piece(b"x", "1", more=True), Piece(b"", "1", more=True)]
+)
 async def test_logs_without_end_are_given_up(ledger: Ledger, endless: Piece, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarmlearning.operator.logs.MOST_BYTES", 2 * MAX_PIECE)
+    monkeypatch.setattr("swarmlearning.operator.logs.MOST_PIECES", 3)
     with pytest.raises(LogsError, match="does not end"):
         await read(ledger, CarryingSn(ledger, endless))

@@ -4,6 +4,7 @@ once. Requests come, and answers go, by way of an SN that may belong to anybody 
 
 import asyncio
 import logging
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -26,6 +27,7 @@ from swarmlearning.node.follower import Follower
 from swarmlearning.node.logfile import FILE, LogError, read
 from swarmlearning.node.sealing import Ask, Part, Piece, SealError, Wanted, digest_of, read_ask, seal, signer_of
 from swarmlearning.node.signers import registered_signer
+from swarmlearning.transport.complaints import Complaints
 from swarmlearning.views.names import displayed
 
 logger = logging.getLogger("swarm.logs")
@@ -153,6 +155,7 @@ class Reading:
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._askers: Counter[str] = Counter()
         self._turns = asyncio.Semaphore(MOST_READING)
+        self._complaints = Complaints(logger, time.monotonic)
 
     async def serve(self, post: Post) -> None:
         """Answers all requests until cancelled."""
@@ -236,7 +239,7 @@ class Reading:
         if permits(world, READ_LOGS, reader, own) if shared is None else shared:
             return
         what = "its own log" if part == "NODE" else f"the output of its {part}s"
-        logger.warning("%r of %s may not read %s", asker.subject, reader, what)
+        self._complaints.warn(reader, "%r of %s may not read %s", asker.subject, reader, what)
         raise LogError(
             f"its site, of organisation {displayed(own)}, does not share {what} with {displayed(reader)} (shareLogs in "
             "the site's policy says who may read it)"

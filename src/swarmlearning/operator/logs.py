@@ -1,8 +1,10 @@
 """An operator reads the logs of nodes: through whichever SN a node is connected to, and none of them is trusted."""
 
+import asyncio
 import codecs
 import re
 from collections.abc import AsyncGenerator, Iterator
+from itertools import count
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,8 +25,12 @@ from swarmlearning.views.names import displayed, escaped
 
 LONGEST_LINE: Final = 16 * 1024
 """Bytes of a line, after which it is shown as another one."""
-MOST_BYTES: Final = 256 * 2**20
-"""Of a log that is not followed: more than any node keeps."""
+MOST_PIECES: Final = 2048
+"""Of a log that is not followed, of up to 128 KiB each: more than any node keeps."""
+SHORT: Final = 2048
+"""Bytes: after a shorter piece of a log that is followed, the next one is asked for after `PAUSE_SECONDS`, so that no
+node has its reader ask without pause."""
+PAUSE_SECONDS: Final = 0.5
 CURSOR: Final = "^[0-9:]{1,64}~([0-9a-f]{2}){0,3}$"
 """The form of a cursor: where a piece has ended, and the bytes there that are still to be shown."""
 _MARK: Final = "~"
@@ -74,18 +80,19 @@ async def log_lines(
     The operator registers first, since nodes answer only those whom the ledger knows. Raises `LogsError`.
     """
     await operator.register()
-    lines, reader, size = _Lines(), _Reader(operator, signer, node), 0
-    while True:
+    lines, reader = _Lines(), _Reader(operator, signer, node)
+    for number in count(1):
         piece = await reader.piece(msgspec.structs.replace(wanted, wait=follow))
         if piece.lost:
             yield LOST
         for text in lines.add(piece.data):
             yield text
-        size += len(piece.data)
         if not piece.more and not follow:
             break
-        if (piece.more and not piece.data) or (size > MOST_BYTES and not follow):
+        if (piece.more and not piece.data) or (number >= MOST_PIECES and not follow):
             raise LogsError(f"node {displayed(node.name)} sends a log that does not end")
+        if len(piece.data) < SHORT and follow:
+            await asyncio.sleep(PAUSE_SECONDS)
         wanted = Wanted(wanted.part, wanted.taskrunner, wanted.pair, piece.cursor)
     for text in lines.rest():
         yield text

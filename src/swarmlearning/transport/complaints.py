@@ -1,15 +1,15 @@
-"""Bounds how much strangers can make a node log: a line about each network in ten seconds, at most."""
+"""Bounds how much strangers can make a node log: a line about each of them in ten seconds, at most."""
 
 import logging
 from collections.abc import Callable
 from typing import Final
 
 _SECONDS: Final = 10.0
-_MOST_NETWORKS: Final = 1024
+_MOST_STRANGERS: Final = 1024
 
 
 class Complaints:
-    """Logs warnings about connections; those that come too soon after another about the same network are DEBUG.
+    """Logs warnings; those that come too soon after another about the same stranger are DEBUG.
 
     Whoever connects again and again fills no disk. `clock`: seconds that never go back.
     """
@@ -19,15 +19,16 @@ class Complaints:
         self._clock = clock
         self._logged: dict[str, float] = {}
 
-    def warn(self, network: str, text: str, *arguments: object) -> None:
-        """Logs the text, in the form of `logging`, about a connection from this network (`parties.network_of`)."""
-        self._logger.log(logging.DEBUG if self._is_too_soon(network) else logging.WARNING, text, *arguments)
+    def warn(self, stranger: str, text: str, *arguments: object) -> None:
+        """Logs the text, in the form of `logging`, about a stranger: a network (`parties.network_of`) that connects, or
+        an organisation that asks."""
+        self._logger.log(logging.DEBUG if self._is_too_soon(stranger) else logging.WARNING, text, *arguments)
 
-    def _is_too_soon(self, network: str) -> bool:
+    def _is_too_soon(self, stranger: str) -> bool:
         now = self._clock()
-        if now - self._logged.get(network, now - _SECONDS) < _SECONDS:
+        if now - self._logged.get(stranger, now - _SECONDS) < _SECONDS:
             return True
-        if len(self._logged) >= _MOST_NETWORKS:
+        if len(self._logged) >= _MOST_STRANGERS:
             self._logged.clear()
-        self._logged[network] = now
+        self._logged[stranger] = now
         return False

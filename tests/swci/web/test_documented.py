@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from support.carried import CarryingSn
+from support.operations import RUNNER
 from support.webmode import WebMode
+from swarmlearning.node.sealing import Piece
 from swarmlearning.swci.web.commands import NO_EXIT, Commands
 
 TASK = b"""Name: mine
@@ -126,6 +129,17 @@ async def test_commands_are_bounded_in_number_and_time(web: WebMode) -> None:
     assert first == ["ERROR : the command was ended after 0.05 seconds"]
     assert second == ["ERROR : 1 commands are at work already; try again when one of them has ended"]
     assert await commands.run("PWD\nPWD") == ["ERROR : one command at a time: it is one line"]
+
+
+async def test_what_a_command_prints_is_bounded(web: WebMode, monkeypatch: pytest.MonkeyPatch) -> None:
+    await web.execute(f"assign task build to {RUNNER} with 3 peers")
+    sn = CarryingSn(
+        web.operations.ledger, Piece(b"x" * 999 + b"\n", "7:1", more=True), signed_by="swop-1", asker="op-1"
+    )
+    web.session.operator.clients = [sn]
+    monkeypatch.setattr("swarmlearning.swci.web.commands.MOST_CHARACTERS", 3000)
+    *lines, last = await web.execute(f"LOGS TASKRUNNER {RUNNER} PEER swop-1")
+    assert (len(lines), last.startswith("ERROR : there are more than")) == (4, True)
 
 
 async def test_a_command_ends_when_its_client_goes_away(web: WebMode, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from swarmlearning.swci.session import Session
 MOST_AT_ONCE: Final = 32
 LONGEST_SECONDS: Final = 24 * 3600.0
 MOST_LINES: Final = 20_000
+MOST_CHARACTERS: Final = 8 * 2**20
+"""Of all lines: other organisations' nodes write the logs that LOGS shows."""
 NO_EXIT: Final = "ERROR : EXIT does not end the web mode; its operator stops the process"
 SHOWN: Final = frozenset({"text", "answer", "error"})
 
@@ -45,12 +47,15 @@ class Commands:
         return printed
 
     async def _collect(self, text: str, printed: list[str]) -> None:
+        characters = 0
         async with aclosing(self._session.execute(text)) as lines:
             async for each in lines:
-                if each.kind in SHOWN:
-                    printed.append(each.text if each.kind == "error" else _no_failure(each.text))
-                if len(printed) >= MOST_LINES:
-                    printed.append(f"ERROR : there are more than {MOST_LINES} lines")
+                if each.kind not in SHOWN:
+                    continue
+                printed.append(each.text if each.kind == "error" else _no_failure(each.text))
+                characters += len(each.text)
+                if len(printed) >= MOST_LINES or characters >= MOST_CHARACTERS:
+                    printed.append(f"ERROR : there are more than {MOST_LINES} lines, or {MOST_CHARACTERS} characters")
                     return
 
 
