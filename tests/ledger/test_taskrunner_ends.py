@@ -8,6 +8,7 @@ from swarmlearning.ledger.bodies import (
     AbortTaskrunner,
     Assign,
     AssignTarget,
+    CreateTaskrunner,
     Leave,
     Listen,
     Pair,
@@ -17,6 +18,7 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.taskrunner import Taskrunner, taskrunner
 
 FIRST, SECOND, THIRD = "swop-1", "swop-2", "swop-3"
 
@@ -194,6 +196,38 @@ def test_whoever_comes_resets_what_no_swop_is_at_work_on(site: Operations) -> No
     site.assign("build", 1).carry_out(FIRST)
     site.send("op-2", ResetTaskrunner())
     assert site.state == "IDLE"
+
+
+def test_others_neither_occupy_nor_empty_a_taskrunner_that_an_organisation_has_created(site: Operations) -> None:
+    site.send("op-1", CreateTaskrunner(), "own")
+    site.send(THIRD, Listen(1), "own")
+
+    def own() -> Taskrunner:
+        found = taskrunner(site.ledger.chain.world, "own")
+        assert found is not None
+        return found
+
+    for body in (Assign("build", 1), AssignTarget("build", THIRD)):
+        with pytest.raises(Rejection, match="assign-tasks is left to the organisation that it concerns, org-1"):
+            site.send("op-2", body, "own")
+    site.send("mate", Assign("build", 1), "own")
+    site.send("op-2", AbortTaskrunner(), "own")
+    assert own().state == "ASSIGNED"
+    site.send("op-1", AbortTaskrunner(), "own")
+    site.send("op-2", ResetTaskrunner(), "own")
+    assert own().state == "ERROR"
+    waiting = [each for each in network.proposals(site.ledger.chain.world) if each.state == "open"]
+    assert [each.act for each in waiting] == ["reset-taskrunner"]
+
+
+def test_a_policy_opens_the_taskrunners_of_all_organisations_to_all(site: Operations) -> None:
+    for operator in ("op-1", "op-2"):
+        site.send(operator, SetPolicy("assign-tasks", "one"), network.CONTRACT)
+    site.send("op-1", CreateTaskrunner(), "own")
+    site.send("op-2", Assign("build", 1), "own")
+    found = taskrunner(site.ledger.chain.world, "own")
+    assert found is not None
+    assert found.assignment is not None
 
 
 def test_a_policy_has_others_agree_to_assignments(site: Operations) -> None:

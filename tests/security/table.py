@@ -310,6 +310,7 @@ ROWS = (
                 "ledger/test_taskrunner_ends",
                 "a_reset_makes_it_idle_and_reports_from_before_are_refused",
                 "others_end_a_running_task_by_a_quorum_only",
+                "others_neither_occupy_nor_empty_a_taskrunner_that_an_organisation_has_created",
             ),
         ),
     ),

@@ -62,7 +62,9 @@ def _proposed(
 ) -> tuple[World, Enacted | None]:
     own = tx.signer.organisation
     if not isinstance(body, SetPolicy) and quorum_of(world, act.name) == "own":
-        raise Rejection(Code.NOT_ALLOWED, f"{act.name} is left to the organisation that it concerns")
+        concerned = act.concerns(world, contract, body)
+        whose = f", {concerned}" if concerned else ""
+        raise Rejection(Code.NOT_ALLOWED, f"{act.name} is left to the organisation that it concerns{whose}")
     if same := _equal(world, act, contract, body, tx):
         return _answered(world, rules, Sign(same[0].number), tx)
     known = proposals(world)

@@ -54,8 +54,10 @@ TABLE: Final[Mapping[str, Line]] = {
     READ_RESULTS: Line("own", _RIGHT, "whom the contract names"),
     READ_FINAL_RESULTS: Line("own", _RIGHT, "whom the contract names"),
     READ_LOGS: Line("own", _RIGHT, "whom the site names"),
-    ASSIGN_TASKS: Line("own", _OF_ONE, "anybody: each site's own policy decides what runs there"),
-    "reset-taskrunner": Line("majority", _OF_ONE, "who has assigned the task; anybody, where no SWOP is at work"),
+    ASSIGN_TASKS: Line("own", _OF_ONE, "whose taskrunner it is; anybody, where it is nobody's"),
+    "reset-taskrunner": Line(
+        "majority", _OF_ONE, "who has assigned it; until a SWOP begins, whose taskrunner it is, or anybody"
+    ),
 }
 """By the name of the act. Of a right (`permits`), `own` means the organisation whose it is and those that it names."""
 

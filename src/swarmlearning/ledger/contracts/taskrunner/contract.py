@@ -1,8 +1,9 @@
 """Taskrunners as a kind of contract: there are as many as operators create.
 
-Any operator may assign: whether a site carries a task out is decided there, by its own policy, which knows who has made
-and who has assigned it. What one organisation has assigned others do not end while SWOPs are at work on it, unless the
-policy of that act says so.
+Whether a site carries a task out is decided there, by its own policy, which knows who has made and who has assigned it.
+So any operator may assign to the taskrunner that is there from the start. One that an organisation has created is its
+own: others assign to it, and reset it, with a quorum only, else they could keep it from ever being used. What one
+organisation has assigned others do not end while SWOPs are at work on it, unless the policy of that act says so.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -157,16 +158,21 @@ def _with(world: World, changed: Taskrunner) -> World:
 # --- whose act it is ------------------------------------------------------------------------------------------------
 
 
-def _anybody(world: World, contract: str, body: Any) -> str:
-    """Any organisation, where each site alone decides what it carries out."""
-    return ANYBODY if quorum_of(world, ASSIGN_TASKS) == "own" else ""
+def _owner(world: World, contract: str, body: Any) -> str:
+    """Whose taskrunner it is, any organisation where it is nobody's; nobody, where the policy asks for signatures."""
+    runner = taskrunner(world, contract)
+    if quorum_of(world, ASSIGN_TASKS) != "own":
+        return ""
+    return runner.organisation or ANYBODY if runner else ANYBODY
 
 
 def _assigner(world: World, contract: str, body: Any) -> str:
-    """The organisation that has assigned what SWOPs are at work on; any one where they are not."""
+    """The organisation that has assigned what SWOPs are at work on; where they are not, the taskrunner's, or any."""
     runner = taskrunner(world, contract)
-    if runner is None or runner.assignment is None or runner.state != "RUNNING":
+    if runner is None:
         return ANYBODY
+    if runner.assignment is None or runner.state != "RUNNING":
+        return runner.organisation or ANYBODY
     return runner.assignment.organisation
 
 
@@ -185,8 +191,8 @@ class TaskrunnerContract:
         CreateTaskrunner: Rule(_create, Permission(OPERATORS)),
         Listen: Rule(_listen, Permission(SWOP)),
         ReportPeer: Rule(_report, Permission(SWOP)),
-        Assign: Rule(_assign, Permission(OPERATORS), Act(ASSIGN_TASKS, _anybody, _assignment_number)),
-        AssignTarget: Rule(_assign_target, Permission(OPERATORS), Act(ASSIGN_TASKS, _anybody, _assignment_number)),
+        Assign: Rule(_assign, Permission(OPERATORS), Act(ASSIGN_TASKS, _owner, _assignment_number)),
+        AssignTarget: Rule(_assign_target, Permission(OPERATORS), Act(ASSIGN_TASKS, _owner, _assignment_number)),
         ResetTaskrunner: Rule(_reset, Permission(OPERATORS), Act("reset-taskrunner", _assigner, _assignment_number)),
         AbortTaskrunner: Rule(_abort, Permission(OPERATORS), Act("reset-taskrunner", _assigner, _assignment_number)),
     }
