@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -176,3 +177,18 @@ async def test_an_admitted_sn_with_many_connections_keeps_no_other_sn_out(
     many = [await asyncio.open_connection("127.0.0.1", sns.port, ssl=tls) for _ in range(tunnel.MAX_CONNECTIONS + 20)]
     other = await stream(sns.port, identities["SN-1"])
     await close(*many, other)
+
+
+async def test_the_address_of_an_sn_that_is_no_host_name_is_one_that_cannot_be_reached(
+    proxy: tuple[str, int], sns: Sns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sns, "find", lambda address: Peer("a..b", 1, "sn-1"))
+    password, port = proxy
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"GET http://{HOST}/raft HTTP/1.1\r\nHost: {HOST}\r\nProxy-Authorization: Basic {password}\r\n\r\n"
+    writer.write(head.encode())
+    async with asyncio.timeout(60):
+        assert await reader.read() == b""
+    await close((reader, writer))
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []

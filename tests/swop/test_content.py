@@ -170,6 +170,22 @@ async def test_a_server_whose_answer_never_begins_is_given_up(
         assert "no answer has begun within 0 s" in await refusal(content, Operation("DOWNLOAD", f"{url}/file", ""))
 
 
+@pytest.mark.parametrize("url", ["http://a..b/x", f"http://{'a' * 64}.org/x", "http://[::1/x", "http://[zz]/x"])
+async def test_a_url_that_names_no_host_is_refused_wherever_it_comes_from(content: Path, url: str) -> None:
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(head("302 Found", Location=url, Content_Length=0))
+
+    for out in ("", "x"):
+        assert "no valid URL" in await refusal(content, Operation("DOWNLOAD", url, out))
+    async with server(answer) as redirecting:
+        assert "no valid URL" in await refusal(content, Operation("DOWNLOAD", f"{redirecting}/file", ""))
+
+
+async def test_a_file_url_with_a_nul_is_refused(content: Path, tmp_path: Path) -> None:
+    found = await refusal(content, Operation("DOWNLOAD", "file:///a%00b", "x"), roots=(tmp_path,))
+    assert "has no NUL character" in found
+
+
 async def test_a_file_without_an_end_is_cut_off_at_the_bound(content: Path) -> None:
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(head("200 OK"))

@@ -15,7 +15,7 @@ def listening_host(host: str, chosen: str) -> str:
         return chosen
     try:
         answers = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
         return "0.0.0.0"  # a name that only others can resolve
     family, kind, protocol, _, address = answers[0]
     with socket.socket(family, kind, protocol) as probe:
@@ -35,7 +35,7 @@ def host_towards(address: str) -> str:
     host, port = split(address)
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except OSError:
+    except (OSError, UnicodeError):
         return _own_host()
     family, kind, protocol, _, found = answers[0]
     with socket.socket(family, kind, protocol) as probe:

@@ -7,9 +7,9 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from swarmlearning.swop.downloading import download
+from swarmlearning.swop.downloading import download, url_parts
 from swarmlearning.swop.extracting import extract
 from swarmlearning.swop.managing import ManagerError
 from swarmlearning.taskfiles.definition import Operation
@@ -61,7 +61,7 @@ def _below(folder: Path, name: str) -> Path:
 
 
 def _last_part(url: str) -> str:
-    name = unquote(PurePosixPath(urlsplit(url).path).name)
+    name = unquote(PurePosixPath(url_parts(url).path).name)
     if not name or "/" in name or name == "..":
         raise ManagerError("download", f"{url}: the URL ends with no file name: name the file by Out")
     return name

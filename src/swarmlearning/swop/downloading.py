@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import aiohttp
 
@@ -57,8 +57,16 @@ async def download(
     return digest
 
 
+def url_parts(url: str) -> SplitResult:
+    """The parts of a URL. Raises `ManagerError` for what is none."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise ManagerError("download", f"{url}: no valid URL ({error})") from error
+
+
 async def _fetch(url: str, file: BinaryIO, roots: Collection[Path], size: int, variables: Mapping[str, str]) -> None:
-    scheme = urlsplit(url).scheme.lower()
+    scheme = url_parts(url).scheme.lower()
     if scheme == "file":
         await asyncio.to_thread(_copy, url, file, roots, size)
     elif scheme in ("http", "https"):
@@ -92,7 +100,7 @@ def proxy_for(url: str, variables: Mapping[str, str]) -> str | None:
         for name, value in sorted(variables.items())  # lower case last: it precedes upper case
         if name.lower().endswith("_proxy") and value
     }
-    parts = urlsplit(url)
+    parts = url_parts(url)
     if _goes_directly(parts.hostname or "", found.get("no", "")):
         return None
     return found.get(parts.scheme.lower()) or found.get("all")
@@ -133,10 +141,10 @@ async def _attempt(session: aiohttp.ClientSession, url: str, file: BinaryIO, siz
             tag = answer.headers.get("ETag", "")
             tag = "" if tag.startswith("W/") else tag
             await _receive(answer, url, file, size)
-    except aiohttp.InvalidURL as error:
-        raise ManagerError("download", f"{url}: no valid URL ({error})") from error
     except (aiohttp.TooManyRedirects, aiohttp.NonHttpUrlClientError) as error:
         raise ManagerError("download", f"{url}: the server redirects where nothing is downloaded from") from error
+    except ValueError as error:  # `InvalidURL` is one, and so is what a host raises that is no name of one
+        raise ManagerError("download", f"{url}: no valid URL ({error})") from error
     except aiohttp.ClientError as error:
         raise _Resumable(str(error) or type(error).__name__, tag) from error
     except TimeoutError as error:
@@ -168,10 +176,12 @@ async def _receive(answer: aiohttp.ClientResponse, url: str, file: BinaryIO, siz
 
 
 def _copy(url: str, file: BinaryIO, roots: Collection[Path], size: int) -> None:
-    parts = urlsplit(url)
+    parts = url_parts(url)
     if parts.netloc not in ("", "localhost"):
         raise ManagerError("download", f"{url}: a file URL names a file of this host: file:///path")
-    source = Path(unquote(parts.path)).resolve()
+    if "\0" in (path := unquote(parts.path)):
+        raise ManagerError("download", f"{url}: a path has no NUL character")
+    source = Path(path).resolve()
     if not any(source.is_relative_to(root.resolve()) for root in roots):
         raise ManagerError("download", f"{url}: {source} is below none of the folders that the site policy allows")
     try:

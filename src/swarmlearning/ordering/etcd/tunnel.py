@@ -37,7 +37,8 @@ HEAD_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 COPY_BYTES = 256 * 1024
 
-FAILURES = (OSError, ssl.SSLError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+FAILURES = (OSError, ssl.SSLError, TimeoutError, UnicodeError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+"""A `UnicodeError` is what a host raises that is no name of one."""
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

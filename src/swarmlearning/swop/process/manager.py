@@ -337,10 +337,9 @@ class ProcessManager:
     async def clean(self, key: str) -> None:
         """See `ResourceManager`."""
         folder = self._places.attempts / key
-        for pair in folder.iterdir() if folder.is_dir() else ():
-            if pair.name.isdecimal():  # others are what a removal has left that was interrupted
-                await self._stop(key, int(pair.name))
-                self._groups.remove(f"{key}.{pair.name}")
+        for index in (each.name for each in folder.glob("*") if each.name.isdecimal()):  # else left of a removal
+            await self._stop(key, int(index))
+            self._groups.remove(f"{key}.{index}")
         try:
             for left in (folder, *self._places.volumes.glob(f".{key}*")):
                 await asyncio.to_thread(remove, left)
