@@ -9,6 +9,7 @@ from swarmlearning.ledger.contracts import network, tasks
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.tasks import Task
 from swarmlearning.ledger.contracts.tasks.bodies import MAX_LINES
+from swarmlearning.ledger.contracts.tasks.contract import LINES_A_TASK
 
 
 @pytest.fixture
@@ -162,3 +163,23 @@ def test_an_organisation_makes_as_many_tasks_as_its_quota_allows_and_deleted_one
     made.send("op-2", CreateTask("PULL_IMAGE", "x", ROOT_TASK, "image"), "of another")
     made.send("op-1", DeleteTask(), "run")
     made.send("op-1", CreateTask("PULL_IMAGE", "x", ROOT_TASK, "image"), "more")
+
+
+def test_the_lines_of_an_organisations_tasks_are_bounded_together(made: Operations) -> None:
+    made.send("op-2", SetQuotas("org-1", Quotas(tasks=8)), network.CONTRACT)
+    made.send("op-1", SetQuotas("org-1", Quotas(tasks=8)), network.CONTRACT)
+    bound = 8 * LINES_A_TASK + MAX_LINES
+    present = sum(len(each.lines) for each in tasks.tasks(made.ledger.chain.world) if each.organisation == "org-1")
+
+    def fill(name: str, lines: int) -> None:
+        made.send("op-1", CreateTask("PULL_IMAGE", "x", ROOT_TASK, "image"), name)
+        for index in range(1, lines + 1, 4):
+            made.send("op-1", AppendTaskBody(index, ("x",) * min(4, lines + 1 - index)), name)
+
+    fill("long", MAX_LINES)
+    fill("short", bound - MAX_LINES - present)
+    with pytest.raises(Rejection, match=f"too-many: the tasks of organisation org-1 have {bound} lines"):
+        fill("one more", 1)
+    made.send("op-1", AppendTaskBody(1, ("y",)), "long")
+    made.send("op-1", DeleteTask(), "short")
+    made.send("op-1", AppendTaskBody(1, ("y",)), "one more")

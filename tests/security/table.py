@@ -303,6 +303,7 @@ ROWS = (
                 "what_does_not_fit_is_refused_with_the_reason",
                 "a_digest_covers_what_will_be_done_and_neither_name_nor_author",
                 "an_organisation_makes_as_many_tasks_as_its_quota_allows_and_deleted_ones_do_not_count",
+                "the_lines_of_an_organisations_tasks_are_bounded_together",
             ),
             *_in("ledger/test_access", "each_body_may_be_sent_only_by_the_roles_in_its_row"),
             *_in("ledger/test_taskrunners", "what_does_not_fit_is_refused_with_the_reason"),

@@ -11,7 +11,7 @@ import msgspec
 from swarmlearning.choices import ROOT_TASK
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.contract import OPERATORS, Permission, Presence, Proposal, Rule, TxContext
-from swarmlearning.ledger.contracts.network.quotas import check_tasks
+from swarmlearning.ledger.contracts.network.quotas import check_tasks, quotas_of
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.tasks.bodies import (
     MAX_LINES,
@@ -26,6 +26,9 @@ from swarmlearning.ledger.world import World
 
 IMAGES = ("MAKE_USER_CONTAINER", "PULL_IMAGE", "ROOT_TASK")
 """The types of tasks that make what a RUN_SWARM runs in; without a task before it, that is the site's own."""
+
+LINES_A_TASK = 32
+"""Of all tasks that a quota allows, on average; one task may have as many as it likes of them."""
 
 
 def _create(world: World, contract: str, body: CreateTask, tx: TxContext) -> World:
@@ -64,7 +67,20 @@ def _append(world: World, contract: str, body: AppendTaskBody, tx: TxContext) ->
     lines = (*draft.lines[:before], *body.lines, *draft.lines[before + len(body.lines) :])
     if len(lines) > MAX_LINES:
         raise Rejection(Code.TOO_MANY, f"task {contract} would have {len(lines)} lines; {MAX_LINES} are possible")
+    _check_lines(world, draft.organisation, len(lines) - len(draft.lines))
     return _with(world, msgspec.structs.replace(draft, lines=lines))
+
+
+def _check_lines(world: World, own: str, more: int) -> None:
+    """Raises `Rejection` unless the tasks of an organisation may have so many more lines: each node keeps them all."""
+    present = sum(len(each.lines) for each in tasks(world) if each.organisation == own)
+    bound = quotas_of(world, own).tasks * LINES_A_TASK + MAX_LINES
+    if present + more > bound:
+        raise Rejection(
+            Code.TOO_MANY,
+            f"the tasks of organisation {own} have {present} lines, and its quota of tasks allows {bound}; delete "
+            "drafts, or have an operator propose more with `swarm organisation quotas`",
+        )
 
 
 def _finalize(world: World, contract: str, body: FinalizeTask, tx: TxContext) -> World:
