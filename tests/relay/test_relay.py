@@ -18,6 +18,7 @@ from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.relay import relay as module
 from swarmlearning.relay import stream as stream_module
+from swarmlearning.relay.callee import Callee
 from swarmlearning.relay.opening import Opening, RelayError
 from swarmlearning.transport.shares import Share
 
@@ -179,6 +180,14 @@ async def test_a_node_that_is_called_and_does_not_come_is_waited_for_a_bounded_t
         kept = await running.ask(identities["SL-1"], f"SERVE {UID}")
         with kept, pytest.raises(RelayError, match="has not come"):
             await running.ask(identities["SL-2"], f"OPEN {UID}")
+
+
+async def test_a_relay_at_an_address_that_is_no_host_name_cannot_be_reached(identities: Identities) -> None:
+    """Another organisation's SN announces it."""
+    callee = Callee(client_context(identities["SL-1"]), UID, Adopted(), lambda credential: "")
+    with pytest.raises(RelayError, match="is not a known host name"):
+        await callee.kept("a..b:30305").__aenter__()
+    callee.close()
 
 
 async def test_a_refused_peer_loses_its_streams_at_once_whichever_end_it_is(identities: Identities) -> None:

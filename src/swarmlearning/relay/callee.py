@@ -66,7 +66,10 @@ class Callee:
     async def _connected(self, address: str) -> AsyncIterator[_Streams]:
         host, port = split(address)
         connecting = partial(socket.create_connection, (host, port), CONNECT_SECONDS)
-        plain = await asyncio.get_running_loop().run_in_executor(self._threads, connecting)
+        try:
+            plain = await asyncio.get_running_loop().run_in_executor(self._threads, connecting)
+        except UnicodeError as error:  # not an OSError, as of all other names that are not known
+            raise RelayError("is not a known host name") from error
         async with asyncio.timeout(CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(
                 sock=plain, ssl=self._tls, server_hostname=host, limit=MAX_LINE
