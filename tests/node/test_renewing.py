@@ -13,10 +13,11 @@ from support.heard import Heard, hearing
 from support.mining import Site
 from support.network import FOUNDER, anchor, organisation
 from swarmlearning.identity.ca import KeyPair, create_authority, issue
+from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.source import Latest
 from swarmlearning.ledger.block import read_header
-from swarmlearning.ledger.bodies import AddAuthority, AdmitOrganisation, Announce, Body, Renew
+from swarmlearning.ledger.bodies import AddAuthority, AdmitOrganisation, Announce, Body, Renew, Revoke
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node import renewing
@@ -54,7 +55,7 @@ class Running:
     def registered(self) -> str:
         known = network.node(self.miner.chain.world, self.uid)
         assert known
-        assert known.incarnation == 1
+        assert known.incarnation == self.author.incarnation
         return known.certificate
 
     async def until(self, reached: Callable[[Chain], bool]) -> None:
@@ -80,16 +81,22 @@ class Running:
 
 
 @asynccontextmanager
-async def running(uid: str, send: Callable[[Running], Send] = lambda node: node.renew) -> AsyncIterator[Running]:
+async def running(
+    uid: str,
+    send: Callable[[Running], Send] = lambda node: node.renew,
+    before: Callable[[Site], None] = lambda site: None,
+) -> AsyncIterator[Running]:
     site = Site()
     site.ledger.join("op-1", "SWCI")
-    site.log.entries = site.ledger.blocks
+    before(site)
     source = Latest(identity(site.ledger.actors[uid].pair, site.ledger.authority.certificate))
     own = LiveIdentity(source)
     signers = own.signers if uid == "sn-1" else site.ledger.actors["sn-1"].signer
     miner = Miner(site.log, "sn-1", signers, lambda: site.ledger.clock)
     await miner.load()
-    author = Author(own.signers, uid, 1, network.last_sequence(miner.chain.world, uid))
+    author = Author(
+        own.signers, uid, site.ledger.actors[uid].incarnation, network.last_sequence(miner.chain.world, uid)
+    )
     node = Running(site, uid, miner, source, own, author)
     works = (miner.run(), own.follow(author, miner, send(node)))
     tasks = [asyncio.create_task(work) for work in works]
@@ -172,6 +179,27 @@ async def test_an_equal_subject_of_another_organisation_is_refused_and_the_old_c
         node.source.replace(new)
         await node.until_registered(new)
     assert sum("This node goes on with the certificate that it has" in text for text in heard.all) == 1
+
+
+async def test_a_certificate_that_was_revoked_is_refused_and_the_present_one_goes_on(heard: Heard) -> None:
+    """Its file comes back from a backup, when the node has another one already."""
+    revoked: list[KeyPair] = []
+
+    def come_back(site: Site) -> None:
+        actor = site.ledger.actors["sl-0"]
+        revoked.append(actor.pair)
+        site.ledger.send("op-1", Revoke(thumbprint(actor.pair.certificate)), network.CONTRACT)
+        actor.pair, actor.incarnation = issue(site.ledger.authority, "SL-sl-0", [], [], 300), 2
+        site.ledger.register("sl-0")
+
+    async with running("sl-0", before=come_back) as node:
+        present = node.source.current
+        node.source.replace(identity(revoked[0], node.site.ledger.authority.certificate))
+        await heard.until(
+            "cert.pem: the ledger refuses the certificate: the certificate of CN=SL-sl-0,OU=Swarm-Learning"
+        )
+        assert node.own.current == present
+        await node.write(Announce({}))
 
 
 async def test_a_certificate_by_an_authority_that_is_admitted_later_is_taken_over_then(heard: Heard) -> None:

@@ -38,8 +38,8 @@ def make_workspace(
     return {node: workspace.identity(node) for node in nodes}
 
 
-def with_key(directory: Path, node: str, kind: str, ca_name: str = "CA-1") -> Identity:
-    """A new certificate for a node by the CA there, with a key of one of `KINDS`."""
+def with_key(directory: Path, node: str, kind: str, ends: datetime | None = None, ca_name: str = "CA-1") -> Identity:
+    """A new certificate for a node by the CA there, with a key of one of `KINDS`; by default valid for `DAYS`."""
     workspace, authority, key = Workspace(directory), authority_in(directory, ca_name), KINDS[kind]()
     like = issue(authority, node, [], ["127.0.0.1"], DAYS).certificate
     builder = x509.CertificateBuilder(
@@ -48,7 +48,7 @@ def with_key(directory: Path, node: str, kind: str, ca_name: str = "CA-1") -> Id
         key.public_key(),
         like.serial_number,
         like.not_valid_before_utc,
-        like.not_valid_after_utc,
+        ends or like.not_valid_after_utc,
     )
     for extension in like.extensions:
         if not isinstance(extension.value, x509.SubjectKeyIdentifier):

@@ -1,0 +1,119 @@
+"""Attacks on a site by those whose tasks it runs, and by what is put into its files: the second part of the table."""
+
+from security.row import Row, checks_in
+
+ROWS = (
+    Row(
+        "B13",
+        "a task is changed after it was approved, a SWOP speaks for another one, others' tasks are ended",
+        (
+            *checks_in(
+                "ledger/test_tasks",
+                "what_does_not_fit_is_refused_with_the_reason",
+                "a_digest_covers_what_will_be_done_and_neither_name_nor_author",
+                "an_organisation_makes_as_many_tasks_as_its_quota_allows_and_deleted_ones_do_not_count",
+                "the_lines_of_an_organisations_tasks_are_bounded_together",
+            ),
+            *checks_in("ledger/test_access", "each_body_may_be_sent_only_by_the_roles_in_its_row"),
+            *checks_in("ledger/test_taskrunners", "what_does_not_fit_is_refused_with_the_reason"),
+            *checks_in(
+                "ledger/test_taskrunner_ends",
+                "a_reset_makes_it_idle_and_reports_from_before_are_refused",
+                "others_end_a_running_task_by_a_quorum_only",
+                "others_neither_occupy_nor_empty_a_taskrunner_that_an_organisation_has_created",
+            ),
+        ),
+    ),
+    Row(
+        "B14",
+        "a task reaches what its site has not allowed: by links, by the name of what it makes, by its length",
+        (
+            *checks_in(
+                "swop/test_policy",
+                "no_task_is_put_in_the_place_of_what_the_nodes_of_the_site_need",
+                "the_volumes_that_a_policy_names_are_those_that_tasks_fill_too",
+                "what_others_have_made_is_replaced_when_the_operator_says_so",
+            ),
+            *checks_in(
+                "executor/test_judging",
+                "one_organisation_does_not_replace_what_another_one_has_made",
+                "a_link_that_has_changed_since_a_task_was_allowed_is_judged_anew",
+                "a_chain_that_is_too_long_to_read_is_refused",
+            ),
+            *checks_in("swop/process/test_view", "no_link_on_the_way_to_what_is_mounted_is_followed"),
+        ),
+    ),
+    Row(
+        "B15",
+        "a package or a build context at a site brings in what nobody approved, writes as root, or never ends",
+        checks_in(
+            "swop/process/test_hostile_builds",
+            "a_wheel_with_the_record_of_another_one_has_another_digest",
+            "nothing_is_written_through_links_that_a_package_plants",
+            "pipes_and_devices_in_an_environment_are_refused",
+            "a_build_context_with_a_pipe_or_a_link_in_it_holds_up_nothing",
+            "a_build_as_another_user_cannot_end_what_ends_it",
+        ),
+    ),
+    Row(
+        "B16",
+        "logs of a site are read by whom it does not share them with, or altered on their way",
+        (
+            *checks_in(
+                "node/test_sealing",
+                "who_carries_an_answer_reads_nothing_of_it",
+                "no_altered_byte_of_ask_or_answer_is_accepted",
+                "an_answer_by_another_node_to_another_request_or_with_another_key_is_refused",
+                "no_other_signed_message_is_taken_for_one_and_none_for_another",
+                "asks_and_answers_are_bounded",
+            ),
+            *checks_in(
+                "node/test_reading",
+                "a_node_s_log_is_for_operators_of_its_own_organisation",
+                "nobody_but_an_operator_whom_the_ledger_trusts_is_answered",
+                "a_request_is_carried_out_once_and_for_a_minute",
+                "requests_that_nobody_may_send_do_not_end_the_answering",
+                "an_answer_by_another_node_is_none",
+            ),
+            *checks_in("node/test_logfile", "no_link_and_no_pipe_is_read"),
+            *checks_in("sn/test_carrying", "what_is_under_way_is_bounded"),
+            *checks_in(
+                "operator/test_logs", "a_false_sn_can_withhold_an_answer_and_no_more", "logs_without_end_are_given_up"
+            ),
+            *checks_in("system/test_logs", "a_site_s_logs_are_read_by_whom_it_shares_them_with"),
+        ),
+    ),
+    Row(
+        "B17",
+        "a script at a site stays behind, or leaves what its SWOP can neither end nor remove",
+        checks_in(
+            "swop/process/test_hostile_scripts",
+            "a_chain_of_processes_is_ended_with_the_script_that_has_left_it",
+            "a_script_that_makes_processes_without_end_is_ended_in_its_time",
+            "folders_deeper_than_any_path_and_closed_ones_are_removed",
+            "a_build_context_of_folders_within_folders_without_end_is_refused",
+        ),
+    ),
+    Row(
+        "B18",
+        "a certificate that is put beside a running node makes it another one, ends it, or costs a round",
+        (
+            *checks_in(
+                "identity/test_files",
+                "the_old_identity_goes_on_with_one_warning_that_names_file_and_reason_until_the_files_fit",
+                "what_is_being_written_is_neither_used_nor_warned_of",
+                "a_passphrase_that_does_not_fit_is_named_and_not_shown",
+            ),
+            *checks_in(
+                "node/test_renewing",
+                "an_equal_subject_of_another_organisation_is_refused_and_the_old_certificate_goes_on",
+                "a_certificate_that_was_revoked_is_refused_and_the_present_one_goes_on",
+            ),
+            *checks_in(
+                "system/rotation",
+                "certificates_are_replaced_again_and_again_while_rounds_go_on_with_files_at_fault_in_between",
+                "a_swarm_whose_first_certificates_expire_in_a_training_loses_no_round",
+            ),
+        ),
+    ),
+)
