@@ -81,7 +81,7 @@ lint: $(STAMP)
 	@$(RUN)/python tools/sizes.py
 
 # What real tests need beyond Python: fetched where that is possible, else named in pytest's summary.
-PACKAGES := etcd-server faketime iproute2 iptables nginx libnginx-mod-stream dataset-fashion-mnist \
+PACKAGES := etcd-server faketime iproute2 iptables nginx libnginx-mod-stream tinyproxy-bin dataset-fashion-mnist \
 	podman runc containernetworking-plugins busybox-static docker-registry
 tools:
 	@test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || dpkg --status $(PACKAGES) >/dev/null 2>&1 || \

@@ -69,11 +69,11 @@ def test_the_document_for_operators_has_every_variable() -> None:
 
 @pytest.mark.parametrize(("kind", "variable"), OF_COMMANDS, ids=lambda value: getattr(value, "name", value))
 def test_a_variable_with_an_effect_is_read(kind: Kind, variable: Variable) -> None:
-    proxies = {"http_proxy", "https_proxy", "no_proxy"}  # inherited by what a SWOP starts
+    proxies = {"http_proxy", "https_proxy", "no_proxy"}  # read by `proxies`, and inherited by what a SWOP starts
     assert (
         variable.name in read_by_options(kind)
         or variable.name in SETTINGS | IDENTITY | OF_CONTAINERS
-        or (kind == "swop" and variable.name.lower() in proxies)
+        or variable.name.lower() in proxies
     )
 
 

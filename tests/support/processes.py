@@ -236,13 +236,17 @@ def script_interpreter(folder: Path, imports: str, environment: Mapping[str, str
 
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """This process' environment without what is about swarms, so that a user's own settings change no test.
+    """This process' environment without what is about swarms or proxies, so that a user's own settings change no test.
 
     Without PYTHONUNBUFFERED too: an unbuffered `print` writes its line in parts, and an SL and its script write to
     one log, so that a line of one could stand within a line of the other.
     """
     own = ("SWARM_", "SL_", "SN_", "PYTHONUNBUFFERED")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(own) and not name.lower().endswith("_proxy")
+    }
     return kept | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | dict(changes)
 
 

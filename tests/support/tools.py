@@ -22,10 +22,10 @@ from support.namespaces import SLOW_QDISC
 
 
 def needs(tool: str) -> pytest.MarkDecorator:
-    """Marks tests that need one of `etcd`, `nginx` (with its stream module), `netns` (network namespaces), `tbf` (slow
-    links between them), `ipv6`, `faketime` (wrong clocks), `podman`, `registry` (of container images), `root`, `cgroup`
-    (control groups of one's own), `views` (mount namespaces), `cuda`, `numpy-1.26` (from a package index),
-    or of the machine-learning frameworks in `FRAMEWORKS`."""
+    """Marks tests that need one of `etcd`, `nginx` (with its stream module), `tinyproxy`, `netns` (network namespaces),
+    `tbf` (slow links between them), `ipv6`, `faketime` (wrong clocks), `podman`, `registry` (of container images),
+    `root`, `cgroup` (control groups of one's own), `views` (mount namespaces), `cuda`, `numpy-1.26` (from a package
+    index), or of the machine-learning frameworks in `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
 
 
@@ -62,6 +62,10 @@ def _nginx() -> str | None:
     if nginx_stream() is None:
         return "nginx with its stream module is missing: apt-get install nginx libnginx-mod-stream"
     return None
+
+
+def _tinyproxy() -> str | None:
+    return None if shutil.which("tinyproxy") else "tinyproxy is missing: apt-get install tinyproxy-bin"
 
 
 def nginx_stream() -> str | None:
@@ -172,6 +176,7 @@ def _cuda() -> str | None:
 CHECKS: dict[str, Callable[[], str | None]] = {
     "etcd": _etcd,
     "nginx": _nginx,
+    "tinyproxy": _tinyproxy,
     "netns": _netns,
     "tbf": _tbf,
     "ipv6": _ipv6,

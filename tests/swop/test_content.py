@@ -118,20 +118,6 @@ async def test_a_download_goes_through_the_proxy_of_its_scheme(content: Path) ->
     assert (content / "f").read_bytes() == b"data"
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://a/f", "http://p:1"),
-        ("https://a/f", "http://q:2"),
-        ("https://user:word@x.inside/f", None),
-        ("http://10.0.0.1:80/f", None),
-    ],
-)
-def test_proxies_are_chosen_by_scheme_and_host(url: str, expected: str | None) -> None:
-    variables = {"http_proxy": "http://p:1", "ALL_PROXY": "http://q:2", "NO_PROXY": ".inside,10.0.0.1"}
-    assert downloading.proxy_for(url, variables) == expected
-
-
 async def test_a_server_that_promises_more_than_it_sends_is_given_up(content: Path) -> None:
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(head("200 OK", Content_Length=10**15) + b"x" * 1000)

@@ -17,9 +17,11 @@ import aiohttp
 import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
+from swarmlearning.address import join, split
 from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Health, Ordered, Stance, Status
 from swarmlearning.api.sntls import Fault, NotAnSnError, SnTls
 from swarmlearning.errors import UserError
+from swarmlearning.proxies import proxy_to
 from swarmlearning.transport.parties import Credential
 from swarmlearning.views.names import displayed
 from swarmlearning.views.training import TrainingProgress
@@ -107,7 +109,8 @@ class SnClient:
     """One SN, by `host:port`. Keeps its connections; use as an async context manager or call `close`.
 
     Whoever answers there must show a certificate for the role SN in which `fault` finds none either. All that it sends
-    is bounded, and taken as it is: without content coding, redirects or cookies.
+    is bounded, and taken as it is: without content coding, redirects or cookies. It is reached through the HTTP proxy
+    that the environment names, if any.
     """
 
     def __init__(
@@ -122,12 +125,15 @@ class SnClient:
         self._seconds = answer_seconds
         self._answered = False
         self._tls = SnTls(tls, fault)
+        proxy = proxy_to(split(address)[0], os.environ)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS),
             timeout=aiohttp.ClientTimeout(total=answer_seconds, sock_connect=min(5.0, answer_seconds)),
             headers={"accept-encoding": "identity"},
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=f"http://{proxy}" if proxy else None,
+            proxy_auth=aiohttp.BasicAuth(proxy.user, proxy.password) if proxy and proxy.user else None,
             read_bufsize=MAX_LINE,
         )
 
@@ -325,6 +331,10 @@ class SnClient:
 def _reason(error: Exception) -> str:
     """Returns in plain words the reason that there was no answer."""
     match error:
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy lets no connection through: {error.status} {_printable(error.message)}"
+        case aiohttp.ClientProxyConnectionError():
+            return f"the proxy {join(error.host, error.port or 0)} cannot be reached"
         case aiohttp.ClientConnectorDNSError():
             return "its host name is not known here"
         case aiohttp.ClientConnectorError() if error.errno is not None:

@@ -14,7 +14,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.expiry import warn_of_own, while_working
 from swarmlearning.node.logs import banner, report, start_logging
 from swarmlearning.node.ready import Ready, ReportReady
-from swarmlearning.node.variables import Kind, log_without_effect
+from swarmlearning.node.variables import Kind, log_proxy, log_without_effect
 
 logger = logging.getLogger("swarm.node")
 
@@ -87,6 +87,7 @@ def run_node_process(
     print(banner(kind), flush=True)
     start_logging(process.log_level)
     log_without_effect(KINDS[kind], os.environ)
+    log_proxy(os.environ)
     loop = asyncio.new_event_loop if kind == "SWOP" else None
     return run_node(while_working(work(report_ready), source.watch(), warn_of_own(source)), loop, source.look)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import socket
 import ssl
 import threading
@@ -11,6 +12,7 @@ from typing import Final, TypeAlias
 from swarmlearning.address import join
 from swarmlearning.models.destinations import ForbiddenAddress, Refusal, anywhere, permitted_addresses
 from swarmlearning.models.tlsstream import TlsStream, TooManyBytes
+from swarmlearning.proxies import ProxyError, connect_through, proxy_to
 from swarmlearning.relay.opening import ANSWER_SECONDS, RelayError, hail
 
 Source: TypeAlias = tuple[str, int] | tuple[str, int, str]
@@ -44,7 +46,11 @@ def text_of(source: Source) -> str:
 
 
 def _connect(host: str, port: int, seconds: float, refuse: Refusal) -> socket.socket:
-    """A connection to the first address of the host that answers; its name is resolved once only."""
+    """A connection to the first address of the host that answers; its name is resolved once only, or by a proxy."""
+    if (proxy := proxy_to(host, os.environ)) is not None:
+        with contextlib.suppress(socket.gaierror):  # the proxy may know it
+            permitted_addresses(host, refuse)
+        return connect_through(proxy, host, port, seconds)
     addresses = permitted_addresses(host, refuse)
     for address in addresses[:-1]:
         with contextlib.suppress(OSError):
@@ -110,6 +116,8 @@ def reason(error: Exception) -> str:
             return f"shows a certificate that is not trusted here: {error.verify_message}"
         case ForbiddenAddress() | TooManyBytes() | RelayError():
             return str(error)
+        case ProxyError():
+            return f"cannot be reached: {error}"
         case TimeoutError():
             return "does not answer in time"
         case ConnectionRefusedError():

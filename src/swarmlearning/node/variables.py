@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from swarmlearning.proxies import proxy_to
+
 logger = logging.getLogger("swarm.node")
 
 Kind = Literal["sn", "sl", "swop", "swci", "ml"]
@@ -28,7 +30,7 @@ _LICENSE = "the built-in community license is used"
 _SPIFFE = "identities are read from files"
 _LOGS = "logs go to standard output"
 _ORDER = "every SN takes part in ordering"
-_LINE = "the proxy of downloads and builds, which this node makes none of"
+_LINE = "the proxy of downloads and builds without TLS, which this node makes none of"
 
 VARIABLES = (
     Variable("SWARM_LOOPBACK", ("ml",)),
@@ -78,16 +80,9 @@ VARIABLES = (
         for server in ("PRIMARY", "SECONDARY")
         for part in ("IP", "PORT")
     ),
-    *(
-        Variable(name, ("sn", "sl", "swci"), _LINE)
-        for lower in ("http_proxy", "https_proxy", "no_proxy")
-        for name in (lower, lower.upper())
-    ),
-    *(
-        Variable(name, ("swop",))
-        for lower in ("http_proxy", "https_proxy", "no_proxy")
-        for name in (lower, lower.upper())
-    ),
+    *(Variable(name, NODES) for lower in ("https_proxy", "no_proxy") for name in (lower, lower.upper())),
+    *(Variable(name, ("sn", "sl", "swci"), _LINE) for name in ("http_proxy", "HTTP_PROXY")),
+    *(Variable(name, ("swop",)) for name in ("http_proxy", "HTTP_PROXY")),
 )
 """All that the original documents, and those that its scripts set."""
 
@@ -118,3 +113,13 @@ def log_without_effect(kind: Kind, environ: Mapping[str, str]) -> None:
     for variable in without_effect(kind):
         if environ.get(variable.name) and "proxy" not in variable.name.lower():  # which hosts set for everybody
             logger.info("%s is set and has no effect: %s", variable.name, variable.without_effect)
+
+
+def log_proxy(environ: Mapping[str, str]) -> None:
+    """Logs the proxy through which this node connects to others, without its password, and which ones are excepted.
+
+    Raises `ProxyError` for one that cannot be used.
+    """
+    if (proxy := proxy_to("", environ)) is not None:
+        excepted = environ.get("no_proxy") or environ.get("NO_PROXY") or "none"
+        logger.info("Other hosts are reached through the proxy %s (https_proxy), but for no_proxy: %s", proxy, excepted)

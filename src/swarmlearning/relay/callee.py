@@ -6,6 +6,7 @@ other end shows in the TLS from node to node.
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -15,8 +16,10 @@ from functools import partial
 from typing import Final
 
 from swarmlearning.address import split
+from swarmlearning.proxies import connect
 from swarmlearning.relay.opening import MAX_LINE, RelayError, check_answer, hail
 from swarmlearning.relay.relay import SILENCE_SECONDS
+from swarmlearning.transport.connecting import Streams, open_tls
 from swarmlearning.transport.parties import Credential, credential_of
 
 logger = logging.getLogger("swarm.relay")
@@ -24,8 +27,6 @@ logger = logging.getLogger("swarm.relay")
 CONNECT_SECONDS: Final = 5.0
 MOST_AT_ONCE: Final = 16
 """Calls that are answered at the same time; more of them wait."""
-
-_Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Callee:
@@ -63,17 +64,12 @@ class Callee:
                 await asyncio.gather(attending, return_exceptions=True)
 
     @asynccontextmanager
-    async def _connected(self, address: str) -> AsyncIterator[_Streams]:
+    async def _connected(self, address: str) -> AsyncIterator[Streams]:
         host, port = split(address)
-        connecting = partial(socket.create_connection, (host, port), CONNECT_SECONDS)
         try:
-            plain = await asyncio.get_running_loop().run_in_executor(self._threads, connecting)
-        except UnicodeError as error:  # not an OSError, as of all other names that are not known
+            reader, writer = await open_tls(host, port, self._tls, 2 * CONNECT_SECONDS, MAX_LINE)
+        except socket.gaierror as error:
             raise RelayError("is not a known host name") from error
-        async with asyncio.timeout(CONNECT_SECONDS):
-            reader, writer = await asyncio.open_connection(
-                sock=plain, ssl=self._tls, server_hostname=host, limit=MAX_LINE
-            )
         try:
             if fault := self._fault(credential_of(writer.get_extra_info("ssl_object"))):
                 raise RelayError(f"is no relay of this network: {fault}")
@@ -84,7 +80,7 @@ class Callee:
         finally:
             writer.transport.abort()
 
-    async def _attend(self, streams: _Streams, address: str) -> None:
+    async def _attend(self, streams: Streams, address: str) -> None:
         """Does what the relay says. Raises OSError at the end."""
         reader, writer = streams
         answers = set[asyncio.Task[None]]()
@@ -116,7 +112,7 @@ class Callee:
             logger.warning("a call through the relay %s was not answered: %s", address, error)
 
     def _connect(self, host: str, port: int, number: str) -> socket.socket:
-        plain = socket.create_connection((host, port), CONNECT_SECONDS)
+        plain = connect(host, port, CONNECT_SECONDS, os.environ)
         return hail(plain, self._tls, host, f"ANSWER {number}", CONNECT_SECONDS)
 
 

@@ -17,6 +17,7 @@ import aiohttp
 
 from swarmlearning.backoff import Backoff
 from swarmlearning.files import open_plain
+from swarmlearning.proxies import proxy_url
 from swarmlearning.swop.managing import ManagerError
 
 CHUNK: Final = 1024 * 1024
@@ -66,11 +67,12 @@ def url_parts(url: str) -> SplitResult:
 
 
 async def _fetch(url: str, file: BinaryIO, roots: Collection[Path], size: int, variables: Mapping[str, str]) -> None:
-    scheme = url_parts(url).scheme.lower()
+    parts = url_parts(url)
+    scheme = parts.scheme.lower()
     if scheme == "file":
         await asyncio.to_thread(_copy, url, file, roots, size)
     elif scheme in ("http", "https"):
-        await _fetch_http(url, file, size, proxy_for(url, variables))
+        await _fetch_http(url, file, size, proxy_url(scheme, parts.hostname or "", variables))
     else:
         raise ManagerError("unsupported", f"{url}: only http, https and file URLs are downloaded")
 
@@ -91,25 +93,6 @@ async def _fetch_http(url: str, file: BinaryIO, size: int, proxy: str | None) ->
                 failed = 0 if file.tell() >= before + WINDOW_BYTES else failed + 1
                 if failed == ATTEMPTS:
                     raise ManagerError("download", f"{url}: {broken}") from broken
-
-
-def proxy_for(url: str, variables: Mapping[str, str]) -> str | None:
-    """The proxy that leads to this URL: by the variable for its scheme, unless `no_proxy` lists its host."""
-    found = {
-        name.lower().removesuffix("_proxy"): value
-        for name, value in sorted(variables.items())  # lower case last: it precedes upper case
-        if name.lower().endswith("_proxy") and value
-    }
-    parts = url_parts(url)
-    if _goes_directly(parts.hostname or "", found.get("no", "")):
-        return None
-    return found.get(parts.scheme.lower()) or found.get("all")
-
-
-def _goes_directly(host: str, no_proxy: str) -> bool:
-    """Whether the list names the host, a domain that it is in, or all (`*`)."""
-    names = [name.strip().lower().lstrip(".") for name in no_proxy.split(",") if name.strip()]
-    return "*" in names or any(host == name or host.endswith(f".{name}") for name in names)
 
 
 class _Resumable(Exception):

@@ -114,7 +114,7 @@ class EtcdMember:
                 *self._options(members, new),
                 *(["--force-new-cluster"] if alone else []),
                 cwd=self._directory,
-                env={**os.environ, "HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": ""},
+                env={**os.environ, "HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": "", "no_proxy": ""},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

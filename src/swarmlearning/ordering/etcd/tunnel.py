@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from swarmlearning.address import join
 from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.transport.connecting import Streams, open_tls
 from swarmlearning.transport.listener import Listener, ListenError, describe
 from swarmlearning.transport.parties import Credential, Roster, credential_of, party_of
 from swarmlearning.transport.shares import Share, ShareOf, Shares, unlimited
@@ -39,8 +40,6 @@ COPY_BYTES = 256 * 1024
 
 FAILURES = (OSError, ssl.SSLError, TimeoutError, UnicodeError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 """A `UnicodeError` is what a host raises that is no name of one."""
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Peer(NamedTuple):
@@ -190,10 +189,7 @@ class Proxy(_Connections):
         return peer, b"\r\n".join(lines) + b"\r\n\r\n"
 
     async def _connect(self, peer: Peer) -> Streams:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            reader, writer = await asyncio.open_connection(
-                peer.host, peer.port, ssl=self._tls, server_hostname=peer.host
-            )
+        reader, writer = await open_tls(peer.host, peer.port, self._tls, CONNECT_SECONDS)
         if not self._registry.admits(_credential(writer), peer.uid):
             await _drop(writer)
             where = join(peer.host, peer.port)
