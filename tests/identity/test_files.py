@@ -155,7 +155,7 @@ FAULTS: dict[str, tuple[Callable[[Workspace], object], str]] = {
     "wrong authority": (other_organisation, r"sl-1-cert.pem: .*another CA uses that name too"),
     "another subject": (
         other_subject,
-        r"sl-1-cert.pem: .*is for 'CN=SN-1,.* SN, and this node is 'CN=SL-1,.* SL: ",
+        r"sl-1-cert.pem: .*is for 'CN=SN-1,.*', and this node is 'CN=SL-1,.*': have one issued for the same subject",
     ),
     "no authority": (no_ca, r"capath: no CA certificate"),
     "half an authority": (broken_ca, r"org2.pem: "),

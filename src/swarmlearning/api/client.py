@@ -19,8 +19,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from swarmlearning.address import join, split
 from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Health, Ordered, Stance, Status
-from swarmlearning.api.sntls import Fault, NotAnSnError, SnTls
+from swarmlearning.api.peertls import Fault, PeerTls, WrongPeerError
 from swarmlearning.errors import UserError
+from swarmlearning.identity.certificates import CertificateError, load_der, role_of
 from swarmlearning.proxies import proxy_to
 from swarmlearning.transport.parties import Credential
 from swarmlearning.views.names import displayed
@@ -81,6 +82,17 @@ class _RefusalBody(msgspec.Struct, frozen=True):
     height: int = -1
 
 
+def role_fault(credential: Credential) -> str:
+    """The fault of a certificate that is not made for an SN."""
+    try:
+        certificate = load_der(credential.certificate)
+        role = role_of(certificate)
+    except CertificateError as error:
+        return str(error)
+    name = certificate.subject.rfc4514_string()
+    return "" if role == "SN" else f"its certificate {name!r} is for the role {role}, not SN"
+
+
 def _no_fault(credential: Credential) -> str:
     return ""
 
@@ -124,7 +136,7 @@ class SnClient:
         self._base = f"https://{address}"
         self._seconds = answer_seconds
         self._answered = False
-        self._tls = SnTls(tls, fault)
+        self._tls = PeerTls(tls, lambda credential: role_fault(credential) or fault(credential))
         proxy = proxy_to(split(address)[0], os.environ)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS),
@@ -309,7 +321,7 @@ class SnClient:
         """A failed TLS handshake is final: the address, a certificate or the CAs of a side are wrong."""
         causes = list(_causes(error))
         for cause in causes:
-            if isinstance(cause, NotAnSnError):
+            if isinstance(cause, WrongPeerError):
                 text = f"what answers at {self.address} is not an SN: {cause.detail}. Check address and port"
                 return Unavailable(text, final=True)
         ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the connection has ended, which says nothing about trust
@@ -322,13 +334,13 @@ class SnClient:
                 "certificates are valid and that the CA of the other is in --cacert or --capath",
                 final=True,
             )
-        reason = _reason(error)
+        reason = reason_of(error)
         if reason == CLOSED and not self._answered:  # in TLS 1.3 a server refuses a certificate in this way
             reason += DISTRUST
         return Unavailable(f"SN {self.address} cannot be reached: {reason}")
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Returns in plain words the reason that there was no answer."""
     match error:
         case aiohttp.ClientHttpProxyError():

@@ -75,8 +75,8 @@ class Signer:
 
     def sign(self, payload: bytes) -> str:
         """The JWS of `payload`. Raises `SignatureError` when it would exceed `MAX_LENGTH`."""
-        signing_input = f"{self._header}.{_encode(payload)}"
-        jws = f"{signing_input}.{_encode(_signature(self._key, signing_input.encode('ascii')))}"
+        signing_input = f"{self._header}.{base64url(payload)}"
+        jws = f"{signing_input}.{base64url(_signature(self._key, signing_input.encode('ascii')))}"
         if len(jws) > MAX_LENGTH:
             raise SignatureError(f"cannot sign {len(payload)} bytes: over {MAX_LENGTH} characters when signed")
         _remember(_digest(jws))
@@ -94,15 +94,15 @@ def signer_thumbprint(jws: str) -> str:
 @lru_cache(maxsize=1024)
 def _thumbprint_in(header: str) -> str:
     """Returns what a header segment names; one certificate has one, so there are few. Raises `SignatureError`."""
-    match = _HEADER.fullmatch(_decode(header, "header"))
+    match = _HEADER.fullmatch(from_base64url(header, "header"))
     if match is None:
         raise SignatureError('the header is not exactly {"alg":"ES256|ES384|Ed25519|PS256","x5t#S256":"…"}')
-    return _decode(match[2].decode("ascii"), "thumbprint").hex()
+    return from_base64url(match[2].decode("ascii"), "thumbprint").hex()
 
 
 def unverified_payload(jws: str) -> bytes:
     """The payload of `jws`, unverified. Raises `SignatureError` when it is malformed."""
-    return _decode(_segments(jws)[1], "payload")
+    return from_base64url(_segments(jws)[1], "payload")
 
 
 def verify(jws: str, certificate: x509.Certificate) -> bytes:
@@ -114,8 +114,8 @@ def verify(jws: str, certificate: x509.Certificate) -> bytes:
     verifier = _verifier(certificate)
     if header != verifier.header:
         raise _other_header(jws, certificate)
-    data = _decode(payload, "payload")
-    if not _fits(verifier.key, _decode(signature, "signature"), f"{header}.{payload}".encode("ascii")):
+    data = from_base64url(payload, "payload")
+    if not _fits(verifier.key, from_base64url(signature, "signature"), f"{header}.{payload}".encode("ascii")):
         raise SignatureError(f"the signature does not fit: altered, or not signed by {_name(certificate)}")
     return data
 
@@ -162,8 +162,8 @@ def _verifier(certificate: x509.Certificate) -> _Verifier:
             f"certificate {_name(certificate)} has a key that cannot sign here: "
             "use EC P-256 (recommended), EC P-384, Ed25519, or RSA of 2048 to 8192 bits"
         )
-    digest = _encode(certificate.fingerprint(hashes.SHA256()))
-    return _Verifier(_encode(f'{{"alg":"{algorithm}","x5t#S256":"{digest}"}}'.encode("ascii")), key)
+    digest = base64url(certificate.fingerprint(hashes.SHA256()))
+    return _Verifier(base64url(f'{{"alg":"{algorithm}","x5t#S256":"{digest}"}}'.encode("ascii")), key)
 
 
 def _algorithm(key: PublicKeyTypes) -> str | None:
@@ -224,12 +224,13 @@ _FROM_URL = bytes.maketrans(b"-_+/=", b"+/***")
 """`*` is in no base64."""
 
 
-def _encode(data: bytes) -> str:
+def base64url(data: bytes) -> str:
+    """The one canonical form: no padding, no stray last bits."""
     return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
 
 
-def _decode(segment: str, part: str) -> bytes:
-    """Decodes base64url of the one canonical form: no padding, no other characters, no stray last bits."""
+def from_base64url(segment: str, part: str) -> bytes:
+    """Decodes base64url of the one canonical form. Raises `SignatureError`, which names the `part` of the message."""
     try:
         standard = segment.encode("ascii").translate(_FROM_URL) + b"=" * (-len(segment) % 4)
         data = binascii.a2b_base64(standard)

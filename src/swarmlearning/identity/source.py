@@ -59,9 +59,9 @@ class Latest:
 
 
 def check_same_node(old: Identity, new: Identity) -> None:
-    """Raises `IdentityError` where the new identity is not for the subject and role of the old one."""
-    if (old.subject, old.role) != (new.subject, new.role):
+    """Raises `IdentityError` where the new identity is for another subject, and so perhaps for another role."""
+    if old.subject != new.subject:
         raise IdentityError(
-            f"{new.cert_path}: the certificate is for {new.subject!r} in the role {new.role}, and this node is "
-            f"{old.subject!r} in the role {old.role}: have one issued for the same subject"
+            f"{new.cert_path}: the certificate is for {new.subject!r}, and this node is {old.subject!r}: have one "
+            "issued for the same subject"
         )
