@@ -19,12 +19,12 @@ IDENTITY = (
     Option("key", "FILE", "private key of this node"),
 )
 LICENSE = (
-    Option("apls-ip", "HOST", "license server; accepted, without effect so far"),
+    Option("apls-ip", "HOST", "host of the license server; without one no license is needed"),
     Option("primary-apls-ip", "HOST", "the same"),
-    Option("apls-port", "PORT", "port of the license server"),
+    Option("apls-port", "PORT", "port of the license server, by default 5814"),
     Option("primary-apls-port", "PORT", "the same"),
-    Option("secondary-apls-ip", "HOST", "second license server"),
-    Option("secondary-apls-port", "PORT", "port of the second license server"),
+    Option("secondary-apls-ip", "HOST", "host of the license server that steps in for it"),
+    Option("secondary-apls-port", "PORT", "its port, by default 5814"),
 )
 IMAGE = (
     Option("image", "NAME[:TAG]", "image to use"),

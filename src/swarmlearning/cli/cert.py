@@ -16,12 +16,14 @@ from rich.text import Text
 from swarmlearning.identity.ca import KeyPair, create_authority, cross_certificate, issue
 from swarmlearning.identity.certificates import OPERATORS, ROLES, CertificateError, common_name, to_pem
 from swarmlearning.identity.workspace import Workspace
+from swarmlearning.license.servers import ROLE as LICENSE
 
 AUTHORITY_DAYS = 3650
 DEFAULT_AUTHORITY = "CA-1"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_NODE = re.compile(rf"({'|'.join(ROLES)})-({_NAME.pattern})", re.IGNORECASE | re.ASCII)
+_KINDS = (*ROLES, LICENSE)
+_NODE = re.compile(rf"({'|'.join(_KINDS)})-({_NAME.pattern})", re.IGNORECASE | re.ASCII)
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
 app = typer.Typer(
@@ -33,7 +35,7 @@ def _node_name(text: str) -> str:
     match = _NODE.fullmatch(text)
     if match is None:
         raise typer.BadParameter(
-            f"{text!r}: a node's name begins with its role ({', '.join(f'{role}-' for role in ROLES)}) "
+            f"{text!r}: a node's name begins with its role ({', '.join(f'{role}-' for role in _KINDS)}) "
             "and goes on with letters, digits, '.', '_' or '-', such as SL-1"
         )
     return f"{match[1].upper()}-{match[2]}"

@@ -11,6 +11,8 @@ import typer
 from swarmlearning.address import join, require_announceable, require_host, split, with_port
 from swarmlearning.identity.files import FileSource, IdentityFiles
 from swarmlearning.identity.identity import Identity
+from swarmlearning.license.servers import PORT as LICENSE_PORT
+from swarmlearning.license.servers import VARIABLE, LicenseServers
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.listening import host_towards
 from swarmlearning.node.logs import Level
@@ -80,6 +82,41 @@ class Credentials:
     def _files(self) -> IdentityFiles:
         given = IdentityFiles(self.cacert, self.capath, self.cert, self.key, self.key_passphrase_file)
         return given.or_from(os.environ)
+
+
+@dataclass(frozen=True)
+class LicenseOptions:
+    """The license servers of a node; without them the built-in community license is used."""
+
+    apls_ip: Annotated[
+        str,
+        typer.Option(
+            "--apls-ip", "--primary-apls-ip", envvar=f"{VARIABLE}_PRIMARY_IP", help="Host of the license server."
+        ),
+    ] = ""
+    apls_port: Annotated[
+        int,
+        typer.Option(
+            "--apls-port",
+            "--primary-apls-port",
+            envvar=f"{VARIABLE}_PRIMARY_PORT",
+            help="Its port.",
+            min=1,
+            max=65535,
+        ),
+    ] = LICENSE_PORT
+    secondary_apls_ip: Annotated[
+        str,
+        typer.Option(envvar=f"{VARIABLE}_SECONDARY_IP", help="Host of the license server that steps in for it."),
+    ] = ""
+    secondary_apls_port: Annotated[
+        int, typer.Option(envvar=f"{VARIABLE}_SECONDARY_PORT", help="Its port.", min=1, max=65535)
+    ] = LICENSE_PORT
+
+    def servers(self, host: str | None = None, port: int | None = None) -> LicenseServers:
+        """The servers; `host` and `port` go before the options for the primary. Raises `AddressError`."""
+        primary = (host, port) if host else (self.apls_ip, self.apls_port)
+        return LicenseServers.named(*primary, self.secondary_apls_ip, self.secondary_apls_port)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from swarmlearning.cli.options import (
     Credentials,
     DataDir,
     HostIp,
+    LicenseOptions,
     NetworkId,
     NodeProcess,
     announced_by_name,
@@ -146,6 +147,7 @@ class SlOptions:
     ] = ""
     data_dir: DataDir = None
     credentials: Credentials
+    license: LicenseOptions
     ml: MLOptions
     process: SlProcess
 
@@ -162,6 +164,7 @@ class SlOptions:
             host=host if self.sl_fs_service or self.relay else mandatory_host(host),
             relay=self.relay,
             bind=self.bind_ip,
+            license_servers=self.license.servers(),
             fs_port=self.sl_fs_port if self.fs_listen_port is None else self.fs_listen_port,
             fs_service=announced_by_name(
                 service_address(self.sl_fs_service, 30305), host, self.sl_fs_port, self.fs_listen_port

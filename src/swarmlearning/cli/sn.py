@@ -16,6 +16,7 @@ from swarmlearning.cli.options import (
     Credentials,
     DataDir,
     HostIp,
+    LicenseOptions,
     NetworkId,
     NodeName,
     NodeProcess,
@@ -90,6 +91,7 @@ class SnOptions:
     node_name: NodeName = ""
     data_dir: DataDir = None
     credentials: Credentials
+    license: LicenseOptions
     process: NodeProcess
 
     def settings(self, identity: Identity) -> "SnSettings":
@@ -122,6 +124,7 @@ class SnOptions:
             witness=self.witness,
             relay=self._relay(),
             bind=self.bind_ip,
+            license_servers=self.license.servers(),
             founding=read_founding(self.organisations) if self.organisations else NOT_DESCRIBED,
         )
 

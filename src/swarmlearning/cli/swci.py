@@ -15,12 +15,14 @@ from typing import Annotated, Literal, TypeAlias, get_args
 import typer
 
 from swarmlearning.cli.command import command
-from swarmlearning.cli.options import Credentials, DataDir, NetworkId, data_directory
+from swarmlearning.cli.options import Credentials, DataDir, LicenseOptions, NetworkId, data_directory
 from swarmlearning.cli.running import run_node
 from swarmlearning.files import make_private
+from swarmlearning.license.servers import LicenseServers
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import banner, start_logging
 from swarmlearning.node.settings import SwciEnvironment
+from swarmlearning.swci.licensing import licensed_session
 from swarmlearning.swci.session import Session, SessionSettings
 from swarmlearning.swci.shell import Screen, interact, run_script
 
@@ -46,6 +48,7 @@ class SwciOptions:
     network_id: NetworkId = ""
     data_dir: DataDir = None
     credentials: Credentials
+    license: LicenseOptions
 
     def mode(self, environment: SwciEnvironment, folder: Path | None) -> Mode:
         """The mode. Raises `NodeError` for one that there is not, or that lacks its user directory."""
@@ -76,6 +79,7 @@ def swci(options: SwciOptions) -> None:
     path = options.script_path(environment, folder)
     script = _lines(path) if path is not None and (path.name != DEFAULT_SCRIPT or path.exists()) else []
     home = data_directory(options.data_dir, "swci")
+    servers = options.license.servers()
     settings = SessionSettings(
         identity=options.credentials.identity(),
         home=home,
@@ -89,11 +93,11 @@ def swci(options: SwciOptions) -> None:
     if mode == "WEB":
         start_logging("WARNING")
         after = partial(_serve, script=path, bind=options.bind_ip, port=environment.swci_web_port)
-        failed = run_node(_run(settings, script, after))
+        failed = run_node(_run(settings, servers, script, after))
     else:
         history = _history(home)
         try:
-            failed = asyncio.run(_run(settings, script, partial(interact, history=history)))
+            failed = asyncio.run(_run(settings, servers, script, partial(interact, history=history)))
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(1 if failed else 0)
@@ -106,16 +110,17 @@ async def _serve(session: Session, _screen: Screen, script: Path | None, bind: s
     await serve(session, script, bind, port)
 
 
-async def _run(settings: SessionSettings, script: Sequence[str], after: After) -> bool:
+async def _run(settings: SessionSettings, servers: LicenseServers, script: Sequence[str], after: After) -> bool:
     """Runs the script, then what comes `after` it; True where a failure has ended the session."""
     session = Session(settings)
     screen = Screen(session, sys.stdout, notes=sys.stdout.isatty())
-    try:
-        await run_script(session, screen, script)
-        if not session.ended:
-            await after(session, screen)
-    finally:
-        await session.close()
+    async with licensed_session(servers, settings.identity, settings.home):
+        try:
+            await run_script(session, screen, script)
+            if not session.ended:
+                await after(session, screen)
+        finally:
+            await session.close()
     return session.failed
 
 

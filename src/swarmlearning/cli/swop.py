@@ -14,6 +14,7 @@ from swarmlearning.cli.console import print_json
 from swarmlearning.cli.options import (
     Credentials,
     DataDir,
+    LicenseOptions,
     NetworkId,
     NodeName,
     NodeProcess,
@@ -94,6 +95,7 @@ class SwopOptions:
     node_name: NodeName = ""
     data_dir: DataDir = None
     credentials: Credentials
+    license: LicenseOptions
     process: NodeProcess
 
     def settings(self, identity: Identity) -> "SwopSettings":
@@ -112,10 +114,11 @@ class SwopOptions:
             raise NodeError(f"this host does not reach {sn}: correct that, or name this host's address by --host-ip")
         host, port = split(address) if address else ("", 0)
         witness = self._witness(host_ip) if profile.witness else None
+        license_servers = self.license.servers(profile.license_host, profile.license_port)
         return SwopSettings(
             name=self.node_name or common_name(identity.certificate) or "SWOP",
             sn_address=sn,
-            contact=Contact(host_ip, host, port or 0, service, self.network_id),
+            contact=Contact(host_ip, host, port or 0, service, self.network_id, license_servers),
             data_dir=data_directory(self.data_dir, "swop"),
             usr_dir=usr_dir,
             profile=profile,
@@ -123,6 +126,7 @@ class SwopOptions:
             policy_file=self._policy_file(usr_dir),
             network_id=self.network_id,
             witness=witness,
+            license_servers=license_servers,
         )
 
     def _witness(self, host_ip: str) -> "WitnessSettings":

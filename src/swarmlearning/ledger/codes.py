@@ -126,6 +126,7 @@ class Code(StrEnum):
     LOCAL_ORDERING = "local-ordering"
     NOT_CONNECTED = "not-connected"
     NO_REQUEST = "no-request"
+    NO_LICENSE = "no-license"
     UNAVAILABLE = "unavailable"
 
     @property

@@ -26,7 +26,6 @@ class Variable:
     without_effect: str = ""
 
 
-_LICENSE = "the built-in community license is used"
 _SPIFFE = "identities are read from files"
 _LOGS = "logs go to standard output"
 _ORDER = "every SN takes part in ordering"
@@ -76,7 +75,7 @@ VARIABLES = (
     Variable("SWOP_GID", ("swop",)),
     Variable("SWOP_DOCKER_GID", ("swop",), "run-swop gives the container that group"),
     *(
-        Variable(f"SWARM_LICENSE_AUTOPASSJ_SERVER_{server}_{part}", NODES, _LICENSE)
+        Variable(f"SWARM_LICENSE_AUTOPASSJ_SERVER_{server}_{part}", NODES)
         for server in ("PRIMARY", "SECONDARY")
         for part in ("IP", "PORT")
     ),

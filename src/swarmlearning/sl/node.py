@@ -22,6 +22,7 @@ from swarmlearning.api.server import Server
 from swarmlearning.bridge.bridge import Bridge, BridgeSettings
 from swarmlearning.identity.source import IdentitySource
 from swarmlearning.identity.tls import require_role
+from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.models.destinations import refusal_beside
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
@@ -32,7 +33,7 @@ from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.joining import Membership
-from swarmlearning.node.license import acquire_license
+from swarmlearning.node.license import licensed
 from swarmlearning.node.listening import listening_host
 from swarmlearning.node.logfile import kept_log
 from swarmlearning.node.ready import ReportReady
@@ -92,6 +93,7 @@ class SlSettings:
     network_id: str = ""
     uid: str = ""
     relay: bool = False
+    license_servers: LicenseServers = NO_SERVERS
 
     @property
     def own_hosts(self) -> list[str]:
@@ -109,19 +111,23 @@ async def run_sl(settings: SlSettings, source: IdentitySource, report_ready: Rep
     Raises `NodeError`, `ServerError`, `StoreError` or `CertificateError` with what to do.
     """
     require_role(source.current.certificate, "SL")
-    acquire_license("SL")
     with DataDirectory(settings.data_dir, settings.network_id, settings.uid) as place, kept_log(settings.data_dir):
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         own = LiveIdentity(source)
-        store = TensorStore(settings.data_dir / "models")
-        refuse = await asyncio.to_thread(refusal_beside, settings.own_hosts)
-        fetcher = Fetcher(own.tls.client, store, refuse=refuse)
-        member = Membership("SL", settings.name, settings.sn_address, own, place)
-        try:
-            return await _take_part(settings, own, report_ready, place, store, fetcher, member)
-        finally:
-            await fetcher.close()
-            await member.close()
+        async with licensed("SL", settings.license_servers, own.tls.client, place.uid):
+            return await _run(settings, own, report_ready, place)
+
+
+async def _run(settings: SlSettings, own: LiveIdentity, report_ready: ReportReady, place: DataDirectory) -> int:
+    store = TensorStore(settings.data_dir / "models")
+    refuse = await asyncio.to_thread(refusal_beside, settings.own_hosts)
+    fetcher = Fetcher(own.tls.client, store, refuse=refuse)
+    member = Membership("SL", settings.name, settings.sn_address, own, place)
+    try:
+        return await _take_part(settings, own, report_ready, place, store, fetcher, member)
+    finally:
+        await fetcher.close()
+        await member.close()
 
 
 async def _take_part(

@@ -1,13 +1,19 @@
 """The interface of an ordering engine as an SN uses it: the embedded one, or `Cluster` (`cluster.py`) for etcd."""
 
 import asyncio
+import logging
+import os
+from pathlib import Path
 from typing import Protocol
 
-from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL
+from swarmlearning.node.errors import NodeError
+from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, find_binary
 from swarmlearning.ordering.etcd.gateway import Member
 from swarmlearning.ordering.local import LocalPresence
-from swarmlearning.ordering.protocols import Head, Lease, Log, OrderingError
+from swarmlearning.ordering.protocols import EngineChoice, Head, Lease, Log, OrderingError
 from swarmlearning.sn.switch import Switch
+
+logger = logging.getLogger("swarm.SN")
 
 LOCAL_ONLY = (
     "this SN orders alone (--ordering local) and accepts no second SN; stop it, install etcd (Debian, Ubuntu: apt-get "
@@ -17,6 +23,20 @@ LOCAL_HINT = (
     f"several SNs need etcd. {HOW_TO_INSTALL[0].upper()}{HOW_TO_INSTALL[1:]}, then start the SN with --ordering etcd: "
     "its chain is kept"
 )
+
+
+async def etcd_program(ordering: EngineChoice, *, witness: bool) -> Path | None:
+    """The etcd program to order with, None for the embedded engine. Raises `NodeError` or `OrderingError`."""
+    if ordering == "local":
+        return None
+    binary = find_binary(os.environ)
+    if binary is None and (ordering == "etcd" or witness):
+        raise NodeError(f"--ordering etcd needs etcd, which is not in PATH: {HOW_TO_INSTALL}")
+    if binary is None:
+        logger.warning("etcd is not installed: this SN orders alone, no other SN can join (%s)", HOW_TO_INSTALL)
+        return None
+    logger.info("Ordering by etcd %s", await check_version(binary))
+    return binary
 
 
 class Engine(Protocol):

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,13 +17,14 @@ from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.credentials import share_of
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.expiry import warn_of_authorities
 from swarmlearning.node.health import answering
-from swarmlearning.node.license import acquire_license
+from swarmlearning.node.license import Licensed, licensed
 from swarmlearning.node.listening import listening_host
 from swarmlearning.node.logfile import kept_log
 from swarmlearning.node.organisations import NOT_DESCRIBED, Founding
@@ -33,7 +33,6 @@ from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.node.sender import Author
 from swarmlearning.node.trusting import trust_authorities
-from swarmlearning.ordering.etcd.binary import HOW_TO_INSTALL, check_version, find_binary
 from swarmlearning.ordering.local import LocalLog, LocalPresence
 from swarmlearning.ordering.protocols import EngineChoice, Lease, OrderingError
 from swarmlearning.sn.agreement import Agreement, recovery_excluding
@@ -42,7 +41,7 @@ from swarmlearning.sn.clocks import Clocks
 from swarmlearning.sn.cluster import Cluster
 from swarmlearning.sn.copying import copy_until
 from swarmlearning.sn.descriptors import raise_descriptor_limit
-from swarmlearning.sn.engine import LOCAL_HINT, LocalEngine
+from swarmlearning.sn.engine import LOCAL_HINT, LocalEngine, etcd_program
 from swarmlearning.sn.exclusion import until_shut_out
 from swarmlearning.sn.holding import OBJECTION_FILE, Holding
 from swarmlearning.sn.miner import Miner
@@ -91,43 +90,39 @@ class SnSettings:
     founding: Founding = NOT_DESCRIBED
     network_id: str = ""
     relay: RelaySettings | None = None
+    license_servers: LicenseServers = NO_SERVERS
 
 
 async def run_sn(settings: SnSettings, source: IdentitySource, report_ready: ReportReady) -> None:
     """Runs an SN until cancelled. Raises `NodeError`, `OrderingError`, `ServerError` or `CertificateError`."""
     require_role(source.current.certificate, "SN")
     raise_descriptor_limit()
-    acquire_license("SN")
     with DataDirectory(settings.data_dir, settings.network_id) as place, kept_log(settings.data_dir):
         logger.info("UID %s, start %d", place.uid, place.incarnation)
-        file = LocalLog(settings.data_dir / CHAIN_FILE)
-        try:
-            await _Sn(settings, LiveIdentity(source), place, file, await _etcd(settings)).run(report_ready)
-        finally:
-            file.close()
-
-
-async def _etcd(settings: SnSettings) -> Path | None:
-    """The etcd program to order with, None for the embedded engine."""
-    if settings.ordering == "local":
-        return None
-    binary = find_binary(os.environ)
-    if binary is None and (settings.ordering == "etcd" or settings.witness):
-        raise NodeError(f"--ordering etcd needs etcd, which is not in PATH: {HOW_TO_INSTALL}")
-    if binary is None:
-        logger.warning("etcd is not installed: this SN orders alone, no other SN can join (%s)", HOW_TO_INSTALL)
-        return None
-    logger.info("Ordering by etcd %s", await check_version(binary))
-    return binary
+        own = LiveIdentity(source)
+        async with licensed("SN", settings.license_servers, own.tls.client, place.uid) as license:
+            file = LocalLog(settings.data_dir / CHAIN_FILE)
+            try:
+                binary = await etcd_program(settings.ordering, witness=settings.witness)
+                await _Sn(settings, own, place, file, binary, license).run(report_ready)
+            finally:
+                file.close()
 
 
 class _Sn:
     """The parts of one SN while it runs."""
 
     def __init__(
-        self, settings: SnSettings, own: LiveIdentity, place: DataDirectory, file: LocalLog, binary: Path | None
+        self,
+        settings: SnSettings,
+        own: LiveIdentity,
+        place: DataDirectory,
+        file: LocalLog,
+        binary: Path | None,
+        license: Licensed,
     ) -> None:
         self._settings = settings
+        self._license = license
         self._own = own
         self._place = place
         self._peers = Peers(place.uid, own.tls.client, lambda: self._miner.chain, settings.sentinel_address)
@@ -371,7 +366,7 @@ class _Sn:
         from swarmlearning.sn.api.app import make_api
 
         server = Server(
-            make_api(self._miner, self._engine, self._place.uid, self._faults, self._carrier),
+            make_api(self._miner, self._engine, self._place.uid, self._faults, self._carrier, self._license.require),
             self._own.tls.server,
             self._host,
             settings.api_port,

@@ -3,6 +3,7 @@
 import json
 from typing import NamedTuple
 
+from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.swop.assigned import task_environment
 from swarmlearning.swop.managing import Attempt, Limits, ManagerError, Pair
 from swarmlearning.swop.profile import NodeDefinition, Profile
@@ -10,13 +11,15 @@ from swarmlearning.taskfiles.definition import RunSwarm
 
 
 class Contact(NamedTuple):
-    """Where SLs find an SN, by address or by service, and the address at which others reach this host."""
+    """Where SLs find an SN, by address or by service, the address at which others reach this host, and where they find
+    license servers."""
 
     host_ip: str
     sn_ip: str = ""
     sn_api_port: int = 30304
     sn_api_service: str = ""
     network_id: str = ""
+    license_servers: LicenseServers = NO_SERVERS
 
 
 def pair(
@@ -57,6 +60,7 @@ def _sl_environment(
         "THIS_NODE_IP": node.sl_host_ip or "",
         "SL_FS_PORT": str(node.sl_port) if node.sl_port else "",
         "SL_FS_SERVICE": node.sl_service or "",
+        **contact.license_servers.variables,
     }
     return {
         **profile.environment,

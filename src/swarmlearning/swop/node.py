@@ -9,10 +9,11 @@ from pathlib import Path
 
 from swarmlearning.identity.source import IdentitySource
 from swarmlearning.identity.tls import require_role
+from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.joining import Membership
-from swarmlearning.node.license import acquire_license
+from swarmlearning.node.license import licensed
 from swarmlearning.node.logfile import kept_log
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.renewing import LiveIdentity
@@ -54,6 +55,7 @@ class SwopSettings:
     policy_file: Path | None = None
     network_id: str = ""
     witness: WitnessSettings | None = None
+    license_servers: LicenseServers = NO_SERVERS
 
 
 async def run_swop(settings: SwopSettings, source: IdentitySource, report_ready: ReportReady) -> None:
@@ -62,11 +64,14 @@ async def run_swop(settings: SwopSettings, source: IdentitySource, report_ready:
     Raises `NodeError` or `CertificateError` with what to do.
     """
     require_role(source.current.certificate, "SWOP")
-    acquire_license("SWOP")
-    logger.info("SL Nodes validation is started")
     with DataDirectory(settings.data_dir, settings.network_id) as place, kept_log(settings.data_dir):
-        async with _managed(settings, place.uid) as manager:
-            await _work(settings, LiveIdentity(source), report_ready, place, manager)
+        own = LiveIdentity(source)
+        async with (
+            licensed("SWOP", settings.license_servers, own.tls.client, place.uid),
+            _managed(settings, place.uid) as manager,
+        ):
+            logger.info("SL Nodes validation is started")
+            await _work(settings, own, report_ready, place, manager)
 
 
 async def _work(

@@ -14,18 +14,24 @@ from swarmlearning.api.middleware import BodyLimit
 from swarmlearning.ledger.block import MAX_BLOCK
 from swarmlearning.sn.api import blocks, cluster, logs, nodes, transactions
 from swarmlearning.sn.api.guard import Guard
-from swarmlearning.sn.api.service import FAILURES, Sn, answer_to
+from swarmlearning.sn.api.service import FAILURES, Require, Sn, answer_to, unlicensed
 from swarmlearning.sn.carrying import Carrier
 from swarmlearning.sn.engine import Engine
 from swarmlearning.sn.miner import Miner
 
 
 def make_api(
-    miner: Miner, engine: Engine, uid: str, fault: Callable[[], str], carrier: Carrier | None = None
+    miner: Miner,
+    engine: Engine,
+    uid: str,
+    fault: Callable[[], str],
+    carrier: Carrier | None = None,
+    require: Require = unlicensed,
 ) -> ASGIApp:
     """The ASGI application of the SN `uid`; `fault` gives the difference between it and the other SNs, and `carrier`
-    brings requests for logs to nodes, where other parts of this SN use it, too."""
-    sn = Sn(miner, engine, uid, fault, carrier or Carrier())
+    brings requests for logs to nodes, where other parts of this SN use it, too. `require` takes the token of a feature
+    that a request needs, or raises `NoLicenseError`."""
+    sn = Sn(miner, engine, uid, fault, carrier or Carrier(), require)
     app = FastAPI(
         title="Swarm Network node",
         version=__version__,

@@ -1,10 +1,10 @@
 """The SN behind the API, as its resources use it, and how failures are answered."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeAlias, cast
 
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +16,7 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.network.quotas import BURST_SECONDS, limited, quotas_of
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.license.features import Feature
 from swarmlearning.node.credentials import organisation_of
 from swarmlearning.ordering.etcd.presence import STATE_SECONDS
 from swarmlearning.ordering.protocols import OrderingError
@@ -34,6 +35,13 @@ FAILURES = (Rejection, MalformedError, OrderingError)
 """The errors that a request may end with; each has its answer."""
 
 
+Require: TypeAlias = Callable[[Feature], Awaitable[None]]
+
+
+async def unlicensed(feature: Feature) -> None:
+    """Lets everything be done."""
+
+
 @dataclass(frozen=True)
 class Sn:
     """One SN: `fault` gives the difference between it and the other SNs, empty when there is none.
@@ -46,6 +54,7 @@ class Sn:
     uid: str
     fault: Callable[[], str]
     carrier: Carrier
+    require: Require = unlicensed
     streams: Counter[str] = field(default_factory=Counter)
     history: Meter = field(default_factory=Meter)
     certificates: Meter = field(default_factory=Meter)

@@ -9,13 +9,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from swarmlearning.api.middleware import send_json
 from swarmlearning.api.peer import peer_credential
-from swarmlearning.ledger.bodies import AddAuthority, AdmitOrganisation, Register, Renew
+from swarmlearning.choices import DEFAULT_CONTRACT, DEFAULT_TASKRUNNER
+from swarmlearning.ledger.bodies import (
+    AddAuthority,
+    AdmitOrganisation,
+    CreateContract,
+    CreateTaskrunner,
+    Register,
+    Renew,
+)
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.contract import OPERATORS
 from swarmlearning.ledger.contracts.network.quotas import limited, refuse_excess
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import Transaction
+from swarmlearning.license.features import Feature
 from swarmlearning.node.credentials import organisation_of
+from swarmlearning.node.license import NoLicenseError
 from swarmlearning.rates import Rate
 from swarmlearning.sn.api.service import FAILURES, Service, Sn, answer_to, refusals
 from swarmlearning.sn.engine import LOCAL_ONLY
@@ -74,6 +85,8 @@ async def _commit(sn: Sn, body: bytes, scope: Scope) -> int:
     signer = network.certificate(chain.world, signed.signer)
     if signer is not None and signer.organisation == party:  # what nobody has to judge costs little
         refuse_excess(chain.world, signer, sn.miner.next_time())
+    if signer is not None and signer.role in OPERATORS:  # others may create nothing
+        await _require_license(sn, signed.content)
     if isinstance(signed.content.body, WITH_CERTIFICATES) and limited(chain.world):
         wait = sn.certificates.turn(party, CERTIFICATES, patience=PATIENCE)
         if wait is None:
@@ -81,6 +94,21 @@ async def _commit(sn: Sn, body: bytes, scope: Scope) -> int:
             raise Rejection(Code.QUOTA, f"{text} {PATIENCE:g} s")
         await asyncio.sleep(wait)
     return await sn.miner.commit(signed, party)
+
+
+async def _require_license(sn: Sn, content: Transaction) -> None:
+    """Takes the token for training contracts and taskrunners beside the default ones. Raises `Rejection`."""
+    match content.body:
+        case CreateContract() if content.contract != DEFAULT_CONTRACT:
+            feature = Feature.TRAINING_CONTRACTS
+        case CreateTaskrunner() if content.contract != DEFAULT_TASKRUNNER:
+            feature = Feature.TASKRUNNERS
+        case _:
+            return
+    try:
+        await sn.require(feature)
+    except NoLicenseError as error:
+        raise Rejection(Code.NO_LICENSE, str(error)) from error
 
 
 def _refuse_second_sn(content: Transaction, uid: str) -> None:

@@ -1,0 +1,1 @@
+"""Licenses: signed documents, the server that lends tokens of their features to nodes, and its client."""
