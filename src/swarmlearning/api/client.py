@@ -117,6 +117,24 @@ class _Allowance:
         return self._left >= 0 and length <= LONGEST_BESIDE
 
 
+def session_to(
+    address: str, tls: ssl.SSLContext, timeout: aiohttp.ClientTimeout, connections: int
+) -> aiohttp.ClientSession:
+    """A session for one server, through the HTTP proxy for it if the environment names one: answers come as they are,
+    without content coding or cookies."""
+    proxy = proxy_to(split(address)[0], os.environ)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=tls, limit=connections),
+        timeout=timeout,
+        headers={"accept-encoding": "identity"},
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        proxy=f"http://{proxy}" if proxy else None,
+        proxy_auth=aiohttp.BasicAuth(proxy.user, proxy.password) if proxy and proxy.user else None,
+        read_bufsize=MAX_LINE,
+    )
+
+
 class SnClient:
     """One SN, by `host:port`. Keeps its connections; use as an async context manager or call `close`.
 
@@ -137,17 +155,8 @@ class SnClient:
         self._seconds = answer_seconds
         self._answered = False
         self._tls = PeerTls(tls, lambda credential: role_fault(credential) or fault(credential))
-        proxy = proxy_to(split(address)[0], os.environ)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS),
-            timeout=aiohttp.ClientTimeout(total=answer_seconds, sock_connect=min(5.0, answer_seconds)),
-            headers={"accept-encoding": "identity"},
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=f"http://{proxy}" if proxy else None,
-            proxy_auth=aiohttp.BasicAuth(proxy.user, proxy.password) if proxy and proxy.user else None,
-            read_bufsize=MAX_LINE,
-        )
+        timeout = aiohttp.ClientTimeout(total=answer_seconds, sock_connect=min(5.0, answer_seconds))
+        self._session = session_to(address, self._tls, timeout, CONNECTIONS)
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
-from swarmlearning.api.client import FAILURES, reason_of
+from swarmlearning.api.client import FAILURES, reason_of, session_to
 from swarmlearning.api.peertls import PeerTls, WrongPeerError
 from swarmlearning.license.features import Feature
 from swarmlearning.license.messages import Code, Granted, Leases, Refused
@@ -15,6 +15,7 @@ from swarmlearning.license.servers import server_fault
 from swarmlearning.views.names import displayed
 
 ANSWER_SECONDS = 5.0
+CONNECTIONS = 2
 MOST_BYTES = 64 * 1024
 MOST_BYTES_OF_LEASES = 8 * 1024 * 1024
 LONGEST = 300
@@ -40,12 +41,8 @@ class LicenseClient:
     def __init__(self, address: str, tls: ssl.SSLContext, seconds: float = ANSWER_SECONDS) -> None:
         self.address = address
         self._base = f"https://{address}/v1"
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=PeerTls(tls, server_fault), limit=2),
-            timeout=aiohttp.ClientTimeout(total=seconds),
-            headers={"accept-encoding": "identity"},
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
+        self._session = session_to(
+            address, PeerTls(tls, server_fault), aiohttp.ClientTimeout(total=seconds), CONNECTIONS
         )
 
     async def __aenter__(self) -> Self:
