@@ -3,7 +3,7 @@
 import pytest
 
 from support.play import Play, merged, model
-from support.roundnode import LOADED, SETTINGS, Node, joined, served, submitted, without_result
+from support.roundnode import LOADED, SETTINGS, Node, joined, leading, served, submitted, without_result
 from swarmlearning.ledger.bodies import Missing
 from swarmlearning.rounds.events import Action, Cancel, Dropped, Fetch, Fetched, FetchFailed, LocalFailure, Merge, Send
 
@@ -174,6 +174,17 @@ def test_a_node_that_was_restarted_knows_the_size_by_what_it_submitted_before() 
     node = Node(play, "b")
     node.advance()
     assert Send(Missing(0, slow=True)) in half_a_minute_later(node, moved=1)
+
+
+def test_a_result_is_watched_whose_fetch_began_when_it_was_a_contribution() -> None:
+    """With initial sync `one` the result is a contribution: the node ended with a KeyError (seed 93008930)."""
+    node = leading("b")
+    node.play.submit("b")
+    assert Fetch(model("b", 0), ("b",)) in node.advance()
+    node.play.depose("sn", by_sn=True, cause="lease")
+    node.play.publish("b", result=model("b", 0))
+    node.advance()
+    assert Send(Missing(0, slow=True)) in half_a_minute_later(node, moved=0)
 
 
 # --- the base of a round ----------------------------------------------------------------------------------------------

@@ -114,7 +114,9 @@ class Results:
             *(uid for uid in attempts.order if uid in holders),
         )
         if digest in facts.work.fetching:
-            if facts.timers.every(watch, QUIET_SECONDS):
+            if holders:  # perhaps it was a contribution when its fetch began: with initial sync `one` it may be both
+                self._attempts.setdefault(digest, Attempts(order, facts.now, facts.now))
+            if digest in self._attempts and facts.timers.every(watch, QUIET_SECONDS):
                 self._watch(digest, untried=bool(untried))
         else:
             if not holders or (attempts.failed and not untried):
