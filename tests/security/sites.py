@@ -116,4 +116,24 @@ ROWS = (
             ),
         ),
     ),
+    Row(
+        "B19",
+        "a script, or a leader, gets more of a site than its privacy lock gives",
+        (
+            *checks_in(
+                "system/test_privacy_lock",
+                "what_a_script_hands_over_is_clipped_however_long_it_is",
+                "a_site_at_its_budget_gives_nothing_more_and_the_others_go_on",
+            ),
+            *checks_in(
+                "sl/test_locking",
+                "a_node_killed_at_any_moment_has_recorded_all_that_could_be_fetched",
+                "a_record_that_says_less_than_the_ledger_lets_nothing_be_given",
+                "what_a_script_hands_over_is_served_to_nobody_whatever_the_ledger_calls_by_its_digest",
+                "a_model_is_served_once_the_frozen_round_names_enough_contributors",
+                "a_policy_that_others_can_write_is_refused",
+            ),
+            *checks_in("privacy/test_release", "without_noise_no_change_exceeds_the_norm"),
+        ),
+    ),
 )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from simulation.chance import varied_swarm
 from simulation.faults import OF_A_LEADER
 from simulation.hectic import hectic_swarm
+from simulation.locks import add_lock
 from simulation.organisations import add_organisations
 from simulation.summary import summary
 from simulation.swarm import Swarm, Trace
@@ -62,6 +63,7 @@ def random_swarm(seed: int, trace: Trace | None = None) -> Swarm:
     swarm = hectic_swarm(seed, trace) if seed % 2 else varied_swarm(seed, trace)
     add_troubles(swarm, seed)
     add_organisations(swarm, seed)
+    add_lock(swarm, seed)
     return swarm
 
 

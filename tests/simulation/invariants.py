@@ -75,8 +75,10 @@ class Witness:
             case Publish(result=result) if result:
                 self._published(before, after, sender, body)
                 self._publisher = (sender, entry.content.incarnation)
-            case Submit(submission="trained" | "carried"):
-                self._submitted(sender, body)
+            case Submit():
+                self._given(sender, body)
+                if body.submission in ("trained", "carried"):
+                    self._submitted(sender, body)
             case Depose(cause="progress"):
                 self._deposed(before, after, sender)
             case Void(round=number) if entry.content.contract == CONTRACT:
@@ -140,6 +142,19 @@ class Witness:
     def _submitted(self, sender: str, body: Submit) -> None:
         if body.base and sender in self._sites:  # without one everybody hands in what it has
             require(self.made_from[body.digest] == body.base, f"{sender} submits to round {body.round} on a false base")
+
+    def _given(self, sender: str, body: Submit) -> None:
+        """Checks that a site with a privacy lock submits what the lock has made, within its budget."""
+        site = self._sites.get(sender)
+        if site is None:
+            return
+        given = site.store.given
+        require(site.lock is not None or body.privacy is None, f"{sender} states a privacy lock that it does not have")
+        if site.lock is not None:
+            require(body.digest not in site.store.private, f"{sender} submits what its lock has not made")
+            silent = body.digest in given and body.privacy is None
+            require(not silent, f"{sender} gives a model and does not state its lock")
+            require(len(given) <= site.lock.budget, f"{sender} has given more than its budget")
 
     def _deposed(self, before: Training, after: Training, sender: str) -> None:
         was, now = before.round, after.round

@@ -6,6 +6,7 @@ Models are names; the witness knows of each what it was truly made from. Nothing
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from simulation import locks
 from swarmlearning.ledger.bodies import Contribution, Exclusion, Receipt
 from swarmlearning.ledger.contracts.training.weighing import coefficients
 from swarmlearning.rounds.events import (
@@ -18,6 +19,8 @@ from swarmlearning.rounds.events import (
     LocalFailure,
     Merge,
     Merged,
+    Release,
+    Released,
     Work,
 )
 
@@ -69,7 +72,7 @@ class Task:
         self._transfers = digest
         self.job(seconds, thunk)
 
-    def end(self, event: Fetched | FetchFailed | LocalFailure | Merged | Carried | Dropped) -> None:
+    def end(self, event: Fetched | FetchFailed | LocalFailure | Merged | Carried | Released | Dropped) -> None:
         """Ends it with this event."""
         self.site.ended(self)
         self.site.tell(event)
@@ -86,6 +89,8 @@ def begin(site: "Site", work: Work) -> Task:
             task.job(site.plan.work, lambda: merge(task, work), silent=site.plan.silent)
         case Carry():
             task.job(site.plan.work, lambda: carry(task, work), silent=site.plan.silent)
+        case Release():
+            task.job(site.plan.work, lambda: locks.release(task, work), silent=site.plan.silent)
     return task
 
 
@@ -104,6 +109,8 @@ def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
         task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
     elif holder.frozen or not site.swarm.reach(site.uid, holder.uid) or site.swarm.loses():
         task.at(CONNECT_SECONDS, lambda: fetch(task, work, rest))
+    elif not locks.serves(holder, work.digest, site.decided_on):
+        task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
     elif work.digest not in holder.store.held:
         holder.at(0.0, lambda: holder.tell(Dropped(work.digest)))
         task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
@@ -184,6 +191,7 @@ def carry(running: Task, task: Carry) -> None:
     if task.digest in witness.poisoned:
         witness.poisoned.add(result)
     site.store.put(result)
+    site.store.private.add(result)
     running.end(Carried(task.digest, task.onto, result, 1))
 
 

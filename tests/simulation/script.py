@@ -191,6 +191,7 @@ class Script:
         if self.poisoned:
             witness.poisoned.add(digest)
         self.site.store.put(digest)
+        self.site.store.private.add(digest)
         self._says(process, ModelReceived(digest, 1, process.closing))
 
     def _load(self, process: Process, digest: str) -> None:

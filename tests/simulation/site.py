@@ -11,6 +11,7 @@ from simulation.invariants import RESET
 from simulation.ledger import FOUNDER
 from simulation.life import Living
 from simulation.link import Link
+from simulation.locks import Lock
 from simulation.script import Script
 from simulation.store import Store
 from swarmlearning.choices import CheckinMode
@@ -29,6 +30,8 @@ from swarmlearning.rounds.events import (
     Merge,
     Merged,
     ModelReceived,
+    Release,
+    Released,
     Send,
     SessionRequested,
     SetTimer,
@@ -69,7 +72,7 @@ class Site(Living):
     """An SL by its UID, with a certificate of its organisation. `finished`: it has left as it should; `dead`: it is
     gone for good; `shielded`: others are refused its models, and if it is `walled`, for ever; `breaking`: transfers
     from it break in the middle; `dripping`: what it contributes comes so slowly that it never ends, `trickling`: so do
-    results; `revoked`: nobody has anything to do with it any more."""
+    results; `revoked`: nobody has anything to do with it any more; `lock`: its privacy lock."""
 
     def __init__(self, swarm: "Swarm", uid: str, plan: Plan, sn: int) -> None:
         super().__init__(swarm.clock)
@@ -77,6 +80,7 @@ class Site(Living):
         self.papers, self.organisation = "SL", FOUNDER
         self.finished = self.dead = self.jammed = self.shielded = self.walled = self.breaking = False
         self.dripping = self.trickling = self.revoked = False
+        self.lock: Lock | None = None
         self.machine: RoundMachine | None = None
         self.decided_on = 0  # the height of the newest state that the machine knows
         self.work: dict[Work, models.Task] = {}
@@ -156,7 +160,8 @@ class Site(Living):
         if self.machine is None:
             training = self.swarm.log.training(self.link.height)
             self.decided_on = self.link.height
-            self.machine = RoundMachine(self.uid, self.life, training, self.plan.settings, self.store.held)
+            released = tuple(self.store.released.values()) if self.lock else None
+            self.machine = RoundMachine(self.uid, self.life, training, self.plan.settings, self.store.held, released)
         self.tell(event)
         self.advanced(self.link.height)
 
@@ -174,7 +179,7 @@ class Site(Living):
         for action in self.machine.handle(event, self.time):
             self._perform(action)
         match event:
-            case ModelReceived(digest=digest) | Merged(result=digest) | Carried(result=digest):
+            case ModelReceived(digest=digest) | Merged(result=digest) | Carried(result=digest) | Released(_, digest):
                 self.store.known(digest)
 
     @property
@@ -191,7 +196,7 @@ class Site(Living):
         match action:
             case Send(body):
                 self.link.send(body, self.decided_on)
-            case Fetch() | Merge() | Carry():
+            case Fetch() | Merge() | Carry() | Release():
                 self.swarm.witness.begins(self, action)
                 self.work[action] = models.begin(self, action)
             case Cancel(work):

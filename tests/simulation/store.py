@@ -6,6 +6,7 @@ from functools import partial
 
 from simulation.clock import Thunk
 from simulation.life import Living
+from swarmlearning.rounds.events import Release, Released
 
 
 @dataclass
@@ -20,11 +21,15 @@ class Job:
 
 
 class Store:
-    """`held` and `corrupt` outlive the process; models are names."""
+    """`held` and `corrupt` outlive the process, and so do `given` and `released`, what a privacy lock has given, and
+    `private`, the models of the site's own that it has not; models are names."""
 
     def __init__(self, life: Living, dice: random.Random) -> None:
         self._life, self._dice = life, dice
         self.held: set[str] = set()
+        self.private: set[str] = set()
+        self.given: list[str] = []
+        self.released: dict[Release, Released] = {}
         self._parts: dict[str, float] = {}
         self.corrupt: set[str] = set()
         self.full = self.stuck = False

@@ -18,6 +18,7 @@ from simulation.clock import Clock
 from simulation.intruder import Intruder
 from simulation.invariants import Violation, Witness, require
 from simulation.ledger import Log, Presence, Sn
+from simulation.locks import can_begin
 from simulation.moments import Moments
 from simulation.scenario import Scenario, is_deposed_at_work, traits
 from simulation.site import Site
@@ -308,8 +309,7 @@ class Swarm:
         """Checks from time to time that the training makes progress."""
         self.clock.after(LOOK_SECONDS, self._look)
         training = self.training
-        state = (training.rounds, training.over)
-        if state != self._progress[0]:
+        if (state := (training.rounds, training.over)) != self._progress[0]:
             self._progress = (state, self.clock.now)
         since = self.clock.now - max(self._progress[1], self._healed_at)
         if since > WAITING_BOUND:
@@ -339,8 +339,8 @@ class Swarm:
         needed = result.digest if result and jammed else base  # else all can say that they miss it
         if training.over and jammed:
             return False  # who is there has to have the final model
-        model = not needed or any(needed in site.store.whole for site in here if site.alive)
-        if not model and result is None:  # a base that fewer may have than miss it is done without
+        model = any(needed in site.store.whole for site in here if site.alive) if needed else can_begin(training, here)
+        if needed and not model and result is None:  # a base that fewer may have than miss it is done without
             model = self._outnumber(here, [site for site in out if not site.dead])
         return self.enough(here) and any(site.plan.settings.make_me_admin for site in here) and model
 

@@ -30,6 +30,7 @@ LASTS = 60.0
 LASTING = {
     "clock that differs",
     "contribution left out as too slow",
+    "demand for contributors",
     "doubled message",
     "drip",
     "haste",
@@ -37,6 +38,8 @@ LASTING = {
     "late joiner",
     "late message",
     "lost message",
+    "privacy budget that is spent",
+    "privacy lock",
     "revoke",
     "site of an organisation",
     "silent merges",
@@ -58,7 +61,7 @@ SEALED = {"SN: seals a void block", "SN: orders nothing", *(f"SN: dates a block 
 """What SNs of adversarial organisations do besides."""
 REPORTS_PER_PATIENCE = {
     *("Register", "OpenSession", "CloseSession", "Leave"),
-    *("SubmitTrained", "SubmitCarried", "SubmitSnapshot", "SubmitActive", "SubmitInactive"),
+    *("SubmitTrained", "SubmitCarried", "SubmitSnapshot", "SubmitActive", "SubmitInactive", "SubmitWithheld"),
     *("Freeze", "Progress", "Publish", "ReportPerformance", "Depose"),
     *("Lost", "Back", "Missing", "Void", "Settle"),
 }

@@ -21,7 +21,8 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.state import Submission, Terms, Training, empty
+from swarmlearning.ledger.contracts.training.state import Terms, Training, empty
+from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from swarmlearning.ledger.contracts.training.state import Submission, Terms, empty
+from swarmlearning.ledger.contracts.training.state import Terms, empty
+from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.merge.streaming import LANES, processors
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Merge

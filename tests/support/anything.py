@@ -98,7 +98,9 @@ class Anything:
             case inspect.IntType():
                 return self._integer(of)
             case inspect.FloatType():
-                return self._dice.choice((of.ge or 0.0, of.le or 1.0, 0.0, -0.0, 1e-308))
+                least = of.ge or 0.0
+                found = (least, of.le or 1.0, 0.0, -0.0, 1e-308)
+                return self._dice.choice([value for value in found if value >= least])
             case inspect.StrType():
                 return self._text(of)
             case inspect.LiteralType():

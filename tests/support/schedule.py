@@ -14,7 +14,18 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 
-PURE = ("ledger", "rounds", "tensors", "merge", "channel", "simulation", "documents", "taskfiles", "executor")
+PURE = (
+    "ledger",
+    "rounds",
+    "tensors",
+    "merge",
+    "channel",
+    "simulation",
+    "documents",
+    "taskfiles",
+    "executor",
+    "privacy",
+)
 """Rooms whose tests start no process and open no socket: with the files beside the rooms all that `--pure` runs."""
 
 FAILURES_KEPT = 0.8

@@ -17,6 +17,7 @@ from swarmlearning.ledger.bodies import (
     Lost,
     Missing,
     OpenSession,
+    Privacy,
     Progress,
     Publish,
     ReportPerformance,
@@ -53,6 +54,8 @@ from swarmlearning.rounds.events import (
     MLDisconnected,
     ModelReceived,
     Refused,
+    Release,
+    Released,
     Send,
     SessionRequested,
     SetTimer,
@@ -101,7 +104,9 @@ class Walk:
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
         self.play = Play(*OTHERS[: self.dice.randint(0, 2)])
-        self.machine = RoundMachine(UID, 1, self.play.state, SETTINGS)
+        self.locked = seed % 3 == 0
+        self.handed: set[str] = set()
+        self.machine = RoundMachine(UID, 1, self.play.state, SETTINGS, (), () if self.locked else None)
         self.script: Script | None = None
         self.delivering = ""
         self.sent: list[TrainingBody | Lost] = []
@@ -126,8 +131,10 @@ class Walk:
         for action in self.machine.handle(event, 0.0):
             match action:
                 case Send(body):
+                    if self.locked and isinstance(body, Submit):
+                        assert body.digest not in self.handed, "a site with a lock submits what the lock has made"
                     self.sent.append(body)
-                case Fetch() | Merge() | Carry():
+                case Fetch() | Merge() | Carry() | Release():
                     self.work.append(action)
                 case Cancel(work):
                     self.work = [other for other in self.work if other != work]
@@ -156,6 +163,7 @@ class Walk:
         elif script.opened and not script.waits and not script.closing:
             script.waits, script.closing = True, self.dice.random() < 0.2
             self.models += 1
+            self.handed.add(model(UID, self.models))
             self.handle(ModelReceived(model(UID, self.models), 1, script.closing))
 
     # --- this node's work, and time ---------------------------------------------------------------------------------
@@ -177,17 +185,30 @@ class Walk:
 
     def _outcome(self, work: Work) -> Event:
         bad = self.dice.random() < 0.2
+        if isinstance(work, Release):
+            return self._released(work)
         if not isinstance(work, Carry) and self.dice.random() < 0.1:
             return LocalFailure(work, "the disk is full", permanent=bad)
         match work:
             case Fetch(digest):
                 return FetchFailed(digest, "refused") if bad else Fetched(digest)
             case Carry(digest, _, onto):
+                self.handed.add(model(digest, 0))
                 return Carried(digest, onto, "" if bad else model(digest, 0), 1)
             case Merge(number, term):
                 current = self.play.state.round
                 receipt = receipt_of(current if current else self.play.result.closed, {})
                 return Merged(number, term, merged(number), 1, receipt)
+
+    def _released(self, task: Release) -> Event:
+        """What a privacy lock makes of a model."""
+        match self.dice.random():
+            case chance if chance < 0.1:
+                return LocalFailure(task, "the disk is full")
+            case chance if chance < 0.3 or not task.base:
+                return Released(task, "", 0, Privacy(1.0, withheld="budget" if task.base else "no-base"))
+        given = model(f"given {task.digest}", task.round)
+        return Released(task, given, 1, Privacy(1.0, self.dice.choice((0.0, 1.0)), contributors=2))
 
     # --- the ledger -------------------------------------------------------------------------------------------------
 

@@ -145,6 +145,14 @@ class SlOptions:
             help="Name of this node in lists and logs; by default the common name of its certificate.",
         ),
     ] = ""
+    privacy_policy: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SL_PRIVACY_POLICY",
+            help="YAML file of this site's privacy lock, which no script can leave out: what its change of a round is "
+            "clipped to, noise, and a budget (docs/privacy.md).",
+        ),
+    ] = None
     data_dir: DataDir = None
     credentials: Credentials
     license: LicenseOptions
@@ -185,6 +193,7 @@ class SlOptions:
             command=command,
             bridge=self.ml.bridge_settings(environment),
             shared=self.ml.shared(),
+            privacy_policy=self.privacy_policy.absolute() if self.privacy_policy else None,
         )
 
     def _sn_address(self) -> str:

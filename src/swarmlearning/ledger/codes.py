@@ -86,6 +86,7 @@ class Code(StrEnum):
     STALE_BASE = "stale-base"
     SUBMITTED_ALREADY = "submitted-already"
     EXCLUDED = "excluded"
+    WRONG_KIND = "wrong-kind"
     WRONG_WEIGHT = "wrong-weight"
     WRONG_METHOD = "wrong-method"
     WRONG_CONTRIBUTORS = "wrong-contributors"

@@ -27,6 +27,11 @@ class Carrying:
         self._rounds, self._digests, self._without, self._merged_in = set(), {digest}, NO_MODEL, NOTHING
         self._carried = None
 
+    def known_as(self, digest: str, others: set[str]) -> None:
+        """The model was submitted under these digests too, perhaps before a restart of this node."""
+        if digest in self._digests:
+            self._digests |= others
+
     def submitted(self, number: int, digest: str) -> None:
         """The model, or the one it was carried over into, is submitted to the round of this number."""
         self._rounds.add(number)

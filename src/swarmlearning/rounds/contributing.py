@@ -7,14 +7,16 @@ from swarmlearning.ledger.contracts.training.state import Member, Round
 from swarmlearning.rounds.carrying import Carrying
 from swarmlearning.rounds.facts import Handed, RoundFacts
 from swarmlearning.rounds.mlsession import MLSession
+from swarmlearning.rounds.releasing import Releasing
 
 
 class Contributing:
     """Decides as a member of the round in progress."""
 
-    def __init__(self, facts: RoundFacts, carrying: Carrying, ml: MLSession) -> None:
+    def __init__(self, facts: RoundFacts, carrying: Carrying, ml: MLSession, releasing: Releasing) -> None:
         self._facts = facts
         self._carrying = carrying
+        self._releasing = releasing
         self._ml = ml
 
     def decide(self, me: Member) -> None:
@@ -26,17 +28,21 @@ class Contributing:
         if current is None or facts.uid in current.late:
             return
         known, offered = current.submissions.get(facts.uid), self._ml.offered
-        if known and offered and known.digest == offered.digest:  # perhaps by this node before it was restarted
+        if known and offered and self._releasing.is_of(known, offered):  # perhaps by this node before it was restarted
             self._carrying.submitted(current.number, known.digest)
         if known and facts.uid not in current.unreachable:
             return
         kind, model = self._model_for(me, current)
-        if known and (model is None or model.digest == known.digest or current.phase == "frozen"):
+        if model is None or (known and current.phase == "frozen"):
             return
-        if model and not is_barred(facts.training, facts.uid, model.digest):
-            self._carrying.submitted(current.number, model.digest)
+        given = self._releasing.given(current, kind, model)
+        if given is None or (known and known.digest == given.digest):
+            return
+        if not is_barred(facts.training, facts.uid, given.digest):
+            self._carrying.submitted(current.number, given.digest)
+            kind, digest, size, privacy = given
             weight = contract.weight_in(current, me, kind)
-            facts.send(Submit(current.number, current.base, kind, model.digest, model.size, weight))
+            facts.send(Submit(current.number, current.base, kind, digest, size, weight, privacy))
 
     def _model_for(self, me: Member, current: Round) -> tuple[SubmissionKind, Handed | None]:
         if self._ml.closed:

@@ -4,8 +4,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from swarmlearning.ledger.bodies import Exclusion, Lost, OpenSession, Receipt, TrainingBody
-from swarmlearning.ledger.contracts.training.state import Submission, Training
+from swarmlearning.ledger.bodies import Exclusion, Lost, OpenSession, Privacy, Receipt, TrainingBody
+from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.submissions import Submission
 
 Key: TypeAlias = tuple[int, int, int]
 """Run, round and term."""
@@ -126,7 +127,7 @@ class DeliveryFailed(_Frozen, frozen=True):
 class LocalFailure(_Frozen, frozen=True):
     """This node itself could not do the work, as with a full disk. `permanent`: no later attempt can succeed."""
 
-    work: "Fetch | Merge"
+    work: "Fetch | Merge | Release"
     reason: str
     permanent: bool = False
 
@@ -154,6 +155,16 @@ class Carried(_Frozen, frozen=True):
     onto: str
     result: str
     size: int
+
+
+class Released(_Frozen, frozen=True):
+    """The outcome of a `Release` is in the local store, as model `result`; empty when none is given (`privacy` has the
+    reason)."""
+
+    release: "Release"
+    result: str
+    size: int
+    privacy: Privacy
 
 
 class TimerFired(_Frozen, frozen=True):
@@ -193,6 +204,7 @@ Event: TypeAlias = (
     | SiteFailed
     | Merged
     | Carried
+    | Released
     | TimerFired
     | Accepted
     | Refused
@@ -246,7 +258,16 @@ class Carry(_Frozen, frozen=True):
     missed: int
 
 
-Work: TypeAlias = Fetch | Merge | Carry
+class Release(_Frozen, frozen=True):
+    """Make of this model what the site's privacy lock gives of it to a round that builds on `base`."""
+
+    run: int
+    round: int
+    base: str
+    digest: str
+
+
+Work: TypeAlias = Fetch | Merge | Carry | Release
 """Actions of some duration. Each is reported by an event when it ends, unless it is cancelled."""
 
 
@@ -310,6 +331,7 @@ Action: TypeAlias = (
     | Verify
     | Merge
     | Carry
+    | Release
     | Cancel
     | Deliver
     | AnswerOpened

@@ -17,10 +17,11 @@ from collections.abc import Iterable
 
 from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze, Progress, Publish
 from swarmlearning.ledger.contracts.training.sizes import next_report
-from swarmlearning.ledger.contracts.training.state import Round, Submission, awaited, enough
-from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer
+from swarmlearning.ledger.contracts.training.state import Round, awaited, enough
+from swarmlearning.ledger.contracts.training.submissions import Submission, contributing, kept_back
+from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Release, Timer
 from swarmlearning.rounds.facts import RoundFacts
-from swarmlearning.rounds.settings import LEAST_SECONDS, MOST_UNANSWERED, TOO_SLOW, RoundSettings
+from swarmlearning.rounds.settings import LEAST_SECONDS, MOST_UNANSWERED, QUIET_SECONDS, TOO_SLOW, RoundSettings
 from swarmlearning.rounds.timers import NEVER
 
 MERGING = ""
@@ -48,13 +49,13 @@ class Leading:
         """The model is here after all."""
         self._unusable.pop(digest, None)
 
-    def failed(self, task: Fetch | Merge) -> None:
+    def failed(self, task: Fetch | Merge | Release) -> None:
         """This node could not do work that it led the round with: another is to lead."""
         facts, current = self._facts, self._facts.training.round
         if current is None or current.leader != facts.uid:
             return
         needed = {entry.digest for entry in current.submissions.values() if entry.weight > 0}
-        if isinstance(task, Merge) or task.digest in needed:
+        if isinstance(task, Merge) or (isinstance(task, Fetch) and task.digest in needed):
             self._give_up(current)
 
     def merged(self, done: Merged) -> None:
@@ -90,10 +91,11 @@ class Leading:
             self._merge(current)
             return
         reached = tuple(uid for uid in current.unreachable if self._is_here(current.submissions[uid]))
-        if enough(facts.training, current.counted.union(reached)):
+        still = set(current.unreachable).difference(reached)
+        if enough(facts.training, current.counted_with(still)):
             self._report_progress(current)
             self._wait_for_others(current, reached)
-        elif enough(facts.training, current.submissions):
+        elif enough(facts.training, current.counted_with(())):
             self._report_progress(current)
             self._wait_for_unreachable(current)
 
@@ -102,11 +104,16 @@ class Leading:
         return entry.weight == 0 or entry.digest in self._facts.held
 
     def _to_fetch(self, current: Round) -> list[Submission]:
-        """The models to merge, and where these take long those that came late."""
-        entries = list(current.submissions.values())
-        if current.phase == "frozen" and current.late:
+        """The models to merge, and where these take long those that came late; none that its site does not serve."""
+        frozen, kept = current.phase == "frozen", kept_back(current.submissions, current.base)
+        entries = [
+            entry
+            for uid, entry in current.submissions.items()
+            if uid not in kept and (frozen or entry.contributors == 1)
+        ]
+        if frozen and current.late:
             long = self._facts.timers.expired(Timer("late", self._facts.key_of(current)), LEAST_SECONDS)
-            entries += current.late.values() if long else ()
+            entries += [entry for entry in current.late.values() if entry.contributors == 1] if long else ()
         return entries
 
     def _collect(self, current: Round, entries: Iterable[Submission]) -> None:
@@ -151,10 +158,18 @@ class Leading:
             facts.send(Freeze(current.number, current.term, expected, reached))
 
     def _wait_for_unreachable(self, current: Round) -> None:
-        """Lets another try after a while in which nothing has come, longer each time."""
+        """Lets another try after a while in which nothing has come, longer each time.
+
+        A model that its site serves to fixed contributors alone can only be tried with these, as if it were there.
+        """
         facts, key = self._facts, self._facts.key_of(current)
         timer, (since, moved) = Timer("unreachable", key), self._waiting_since
-        if facts.timers.every(timer, self._settings.patience(current)):
+        patience = self._settings.patience(current)
+        tried = tuple(uid for uid in current.unreachable if current.submissions[uid].contributors > 1)
+        if tried and enough(facts.training, current.counted_with(set(current.unreachable).difference(tried))):
+            if facts.timers.expired(Timer("unreachable", key, "fixed"), min(QUIET_SECONDS, patience)):
+                facts.send(Freeze(current.number, current.term, tuple(awaited(facts.training)), tried))
+        elif facts.timers.every(timer, patience):
             self._waiting_since = (key, facts.moved)
             if facts.moved == moved:
                 self._give_up(current)
@@ -173,15 +188,21 @@ class Leading:
         unusable = dict(self._unusable)
         for digest in self._unreachable - facts.held:
             unusable[digest] = "unreachable"
-        settled = facts.held | unusable.keys()
-        if any(one.weight > 0 and one.digest not in settled for one in entries):
+        settled, kept = facts.held | unusable.keys(), kept_back(current.submissions, current.base)
+        if any(one.weight > 0 and one.digest not in settled and one.uid not in kept for one in entries):
             return
         if facts.timers.pausing(MERGING) or not self._may_merge(current):
             return
         if self._waits_for_base(current) and not facts.work.merging(current.number, current.term):
             return
-        here = tuple(one for one in entries if one.digest not in unusable)
-        left_out = tuple(_exclusion(one.uid, unusable[one.digest]) for one in entries if one.digest in unusable)
+        here = tuple(one for one in entries if one.digest not in unusable and one.uid not in kept)
+        left_out = tuple(
+            _kept_back(one, contributing(current.submissions, current.base))
+            if one.uid in kept
+            else _exclusion(one.uid, unusable[one.digest])
+            for one in entries
+            if one.uid in kept or one.digest in unusable
+        )
         terms = facts.training.terms
         single = terms is not None and terms.initial == "one" and current.number == 0
         merge = Merge(current.number, current.term, current.base, here, left_out, single)
@@ -233,6 +254,11 @@ def _unanswered(facts: RoundFacts) -> int:
     """Returns the number of reports of progress under way: each is another transaction, so they would pile up where no
     SN can be reached (seed 92013594)."""
     return sum(isinstance(body, Progress) for body in facts.sent)
+
+
+def _kept_back(entry: Submission, contributors: int) -> Exclusion:
+    text = f"its privacy lock gives its model to {entry.contributors} contributors, and the round has {contributors}"
+    return Exclusion(entry.uid, "kept-back", text)
 
 
 def _exclusion(uid: str, code: FetchCode) -> Exclusion:

@@ -16,6 +16,7 @@ Which module handles which event, and decides what:
     DeliveryFailed, SiteFailed
     ModelReceived, Carried               carrying      which round has merged the model, carrying a straggler's over
     -                                    contributing  which model is submitted
+    Released                             releasing     what a site with a privacy lock submits in its place
     Fetched, FetchFailed, Dropped,       results       getting the standing result, reporting that it is held or missing
     LocalFailure                         leading       collecting, freezing, merging, publishing as leader
     Merged                               leading
@@ -55,6 +56,7 @@ from swarmlearning.rounds.events import (
     MLDisconnected,
     ModelReceived,
     Refused,
+    Released,
     SessionRequested,
     SiteFailed,
     TimerFired,
@@ -62,6 +64,7 @@ from swarmlearning.rounds.events import (
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.leading import MERGING, Leading
 from swarmlearning.rounds.mlsession import RESET, MLSession
+from swarmlearning.rounds.releasing import Releasing
 from swarmlearning.rounds.results import Results
 from swarmlearning.rounds.settings import LONGEST_PAUSE, LONGEST_WORK_PAUSE, RoundSettings
 from swarmlearning.rounds.watching import Watching
@@ -77,14 +80,22 @@ class RoundMachine:
     """One SL node's part in one training contract. `handle` is its only door."""
 
     def __init__(
-        self, uid: str, incarnation: int, training: Training, settings: RoundSettings, held: Iterable[str] = ()
+        self,
+        uid: str,
+        incarnation: int,
+        training: Training,
+        settings: RoundSettings,
+        held: Iterable[str] = (),
+        released: Iterable[Released] | None = None,
     ) -> None:
+        """`released`: what the site's privacy lock has given before; None without a lock."""
         self._uid = uid
         self._facts = RoundFacts(uid, incarnation, training, held)
         self._results = Results(self._facts, settings)
         self._carrying = Carrying(self._facts)
         self._ml = MLSession(self._facts, self._results, self._carrying, settings)
-        self._contributing = Contributing(self._facts, self._carrying, self._ml)
+        self._releasing = Releasing(self._facts, released)
+        self._contributing = Contributing(self._facts, self._carrying, self._ml, self._releasing)
         self._leading = Leading(self._facts, settings)
         self._watching = Watching(self._facts, settings)
         self._kept: set[str] = set()
@@ -117,6 +128,8 @@ class RoundMachine:
                     facts.advance(training, height, leader_height)
             case SessionRequested() | ModelReceived() | Evaluated() | MLDisconnected():
                 self._ml.receive(event)
+                if isinstance(event, ModelReceived):
+                    self._carrying.known_as(event.digest, self._releasing.made_of(event.digest))
             case DeliveryFailed(digest):
                 self._ml.delivery_failed(event)
                 self._drop(digest)
@@ -137,6 +150,8 @@ class RoundMachine:
                 self._leading.merged(event)
             case Carried():
                 self._carrying.carried(event)
+            case Released():
+                self._releasing.released(event)
             case TimerFired(timer, moved):
                 facts.moved = moved
                 facts.timers.fired(timer)
@@ -212,6 +227,7 @@ class RoundMachine:
         facts, needed = self._facts, self._ml.needed | self._facts.named
         if self._carrying.model:
             needed.add(self._carrying.model.digest)
+        needed |= self._releasing.needed(needed)
         needed.update([body.result for body in facts.sent if isinstance(body, Publish)])
         needed.discard("")
         if needed != self._kept:

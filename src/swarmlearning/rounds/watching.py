@@ -40,7 +40,8 @@ class Watching:
         current = state.round
         if current is None or not current.leader:
             return None
-        if current.phase == "frozen" or enough(state, current.submissions.keys() | _left_out_by_leader(state, current)):
+        due = current.counted_with(()) | _left_out_by_leader(state, current)
+        if current.phase == "frozen" or enough(state, due):
             return current
         return None
 

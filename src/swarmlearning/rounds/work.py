@@ -1,4 +1,4 @@
-"""Work under way at one node: fetches, merges, carrying over.
+"""Work under way at one node: fetches, merges, carrying over, what a privacy lock makes of a model.
 
 It is level-triggered: every decision states by `want` all the work that it still needs. What is not under way is
 started; what is under way and was not wanted again is cancelled.

@@ -9,6 +9,7 @@ reports to people, and decides nothing.
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from swarmlearning.ledger.chain import Chain
@@ -35,6 +36,7 @@ from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.phases import OutOfOrder
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.effects import Effects
+from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.mlside import MLSide, Shared
 from swarmlearning.sl.narration import Narrator
 from swarmlearning.sl.remarks import Remarks, bases_of, is_called_unusable
@@ -57,8 +59,9 @@ class Driver:
         directory: Path,
         shared_log: bool = False,
         shared: Shared | None = None,
+        lock: SiteLock | None = None,
     ) -> None:
-        """`directory`, `shared`: see `MLSide`. `shared_log`: see `Narrator`."""
+        """`directory`, `shared`: see `MLSide`. `shared_log`: see `Narrator`. `lock`: the site's privacy lock."""
         self._settings = settings
         self._follower = follower
         self.store = store
@@ -70,7 +73,12 @@ class Driver:
         self._tasks = Tasks()
         self.ml = MLSide(directory, self._incarnation, settings, store, self._handle, shared)
         self.narrator = Narrator(self.ml.show, shared_log)
-        self.effects = Effects(self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle)
+        self.effects = Effects(
+            self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle, lock
+        )
+        self._lock = lock
+        if lock:
+            lock.warn, lock.tell = _in_loop(self.narrator.locked), _in_loop(self.narrator.tell)
 
     @property
     def contract(self) -> str:
@@ -125,7 +133,8 @@ class Driver:
             self.effects.contract, self.effects.decided_on = contract, chain
             training, held = state_of(chain.world, contract), self.store.held()
             self._remarks = Remarks(self._uid, self._settings.non_finite, training)
-            self._machine = RoundMachine(self._uid, self._incarnation, training, self._settings, held)
+            released = self._lock.released(contract) if self._lock else None
+            self._machine = RoundMachine(self._uid, self._incarnation, training, self._settings, held, released)
 
     async def _follow(self) -> None:
         async for chain in self._follower.chains():
@@ -190,3 +199,13 @@ class Driver:
 
     def _waiting(self) -> Waiting | None:
         return self._machine.waiting if self._machine else None
+
+
+def _in_loop(report: Callable[[str], None]) -> Callable[[str], None]:
+    """The same function, to be called in any thread: it runs in this event loop."""
+    loop = asyncio.get_running_loop()
+
+    def later(text: str) -> None:
+        loop.call_soon_threadsafe(report, text)
+
+    return later

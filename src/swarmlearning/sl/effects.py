@@ -40,6 +40,7 @@ from swarmlearning.rounds.events import (
     LocalFailure,
     Merge,
     Refused,
+    Release,
     Send,
     SetTimer,
     SiteFailed,
@@ -48,6 +49,7 @@ from swarmlearning.rounds.events import (
 )
 from swarmlearning.sl.addresses import SoughtAddresses
 from swarmlearning.sl.checking import fault_of_result
+from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
@@ -55,7 +57,7 @@ from swarmlearning.sl.tasks import Tasks
 
 logger = logging.getLogger("swarm.SL")
 
-Effect = Send | Fetch | Merge | Carry | Cancel | Verify | SetTimer | Keep | Deliver
+Effect = Send | Fetch | Merge | Carry | Release | Cancel | Verify | SetTimer | Keep | Deliver
 
 _REMEMBERED: Final = 64
 """Results whose check is remembered."""
@@ -74,6 +76,7 @@ class Effects:
         ml: MLSide,
         narrator: Narrator,
         emit: Callable[[Event], None],
+        lock: SiteLock | None = None,
     ) -> None:
         self.contract = ""
         self.decided_on = follower.chain  # the newest that the machine knows
@@ -86,6 +89,7 @@ class Effects:
         self._ml = ml
         self._narrator = narrator
         self._emit = emit
+        self._lock = lock
         self._kept: frozenset[str] | None = None
         self._sought = SoughtAddresses(time.monotonic)
         self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones
@@ -101,6 +105,8 @@ class Effects:
                 self._tasks.start(self._merge(action, state_of(self.decided_on.world, self.contract)), action)
             case Carry():
                 self._tasks.start(self._carry(action), action)
+            case Release():
+                self._tasks.start(self._release(action), action)
             case Cancel(work):
                 self._tasks.cancel(work)
             case Verify(digest):
@@ -161,6 +167,8 @@ class Effects:
                 if fault := await self._check(digest) if self._is_result(digest) else "":
                     self._emit(FetchFailed(digest, fault, "invalid"))
                 else:
+                    if self._lock:
+                        await self._lock.made_public(digest)
                     self._emit(Fetched(digest))
 
     def _sources(self, action: Fetch) -> list[Source]:
@@ -254,6 +262,8 @@ class Effects:
                 self._emit(LocalFailure(task, str(error), permanent=isinstance(error, UnmergeableError)))
             else:
                 self._remember(merged.result, "")  # made here
+                if self._lock and merged.result:
+                    await self._lock.made_public(merged.result)
                 self._emit(merged)
 
     async def _carry(self, task: Carry) -> None:
@@ -266,6 +276,25 @@ class Effects:
             else:
                 logger.info("What was trained here in %d missed rounds is carried over", task.missed)
                 self._emit(Carried(task.digest, task.onto, info.root, info.size))
+
+    async def _release(self, task: Release) -> None:
+        """Makes of a model what the site's privacy lock gives of it."""
+        chain, contract = self.decided_on, self.contract
+        member = self._sender.author.uid
+        assert self._lock is not None
+        with self._store.pinned(task.digest, task.base) as pin:
+            try:
+                done = await self._lock.release(task, chain, contract, member, pin)
+            except NotHeldError as error:
+                for digest in filter(None, (task.digest, task.base)):
+                    if not self._store.has(digest):
+                        self._emit(Dropped(digest))
+                self._emit(LocalFailure(task, str(error)))
+            except StoreError as error:
+                self._narrator.local_failure(str(error))
+                self._emit(LocalFailure(task, str(error)))
+            else:
+                self._emit(done)
 
     def _count(self, moved: int) -> None:
         """Bytes that a merge has got through; called from its threads."""

@@ -14,7 +14,8 @@ from typing import TypeVar
 from swarmlearning.choices import MergeMethod
 from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, Receipt, remark
 from swarmlearning.ledger.contracts.training import weighing
-from swarmlearning.ledger.contracts.training.state import Submission, Training
+from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.ledger.contracts.training.transitions import terms_of
 from swarmlearning.merge import merging
 from swarmlearning.merge.carry import carry

@@ -85,6 +85,14 @@ class Narrator:
         """Reports why a result is not given to the script."""
         self._report_once(logging.ERROR, f"The merged model {digest[:16]} is not used here: {fault}")
 
+    def locked(self, text: str) -> None:
+        """Reports what the site's privacy lock does not give."""
+        self._report_once(logging.WARNING, text)
+
+    def tell(self, text: str) -> None:
+        """Tells the script alone: what is said about its model is for no log."""
+        self._show(escaped(text))
+
     def warn(self, text: str) -> None:
         """Reports a condition that will trouble the training unless it is corrected, to each later ML process too."""
         self._standing.append(text)

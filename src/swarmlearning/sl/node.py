@@ -41,6 +41,8 @@ from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.node.sources import announced
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
+from swarmlearning.sl.locking import SiteLock
+from swarmlearning.sl.lockpolicy import open_lock
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.mlside import Shared
 from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
@@ -75,7 +77,7 @@ class SlSettings:
     given. `bind`: the address to listen on, empty: see `listening_host`. `compress_below`: bytes of the smallest model
     that is never sent compressed. `bridge`: also serve the original's client. `shared`: see `MLSide`. `network_id`: the
     only one to join; `uid`: this node's, where a SWOP has chosen one. `relay`: nobody can connect to this node, so it
-    listens on nothing, and is reached through the relay of an SN.
+    listens on nothing, and is reached through the relay of an SN. `privacy_policy`: the file of the site's lock.
     """
 
     name: str
@@ -94,6 +96,7 @@ class SlSettings:
     uid: str = ""
     relay: bool = False
     license_servers: LicenseServers = NO_SERVERS
+    privacy_policy: Path | None = None
 
     @property
     def own_hosts(self) -> list[str]:
@@ -120,11 +123,12 @@ async def run_sl(settings: SlSettings, source: IdentitySource, report_ready: Rep
 
 async def _run(settings: SlSettings, own: LiveIdentity, report_ready: ReportReady, place: DataDirectory) -> int:
     store = TensorStore(settings.data_dir / "models")
+    lock = await asyncio.to_thread(_lock, settings, store)
     refuse = await asyncio.to_thread(refusal_beside, settings.own_hosts)
     fetcher = Fetcher(own.tls.client, store, refuse=refuse)
     member = Membership("SL", settings.name, settings.sn_address, own, place)
     try:
-        return await _take_part(settings, own, report_ready, place, store, fetcher, member)
+        return await _take_part(settings, own, report_ready, place, store, fetcher, member, lock)
     finally:
         await fetcher.close()
         await member.close()
@@ -138,14 +142,15 @@ async def _take_part(
     store: TensorStore,
     fetcher: Fetcher,
     member: Membership,
+    lock: SiteLock | None,
 ) -> int:
     follower, shared_log = member.follower, bool(settings.command) and settings.bridge is None
     driver = Driver(
-        settings.rounds, follower, member.sender, store, fetcher, settings.data_dir, shared_log, settings.shared
+        settings.rounds, follower, member.sender, store, fetcher, settings.data_dir, shared_log, settings.shared, lock
     )
     driver.narrator.outage = lambda: member.outage
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
-    files = _files(settings, place, follower, driver)
+    files = _files(settings, place, follower, driver, lock)
     server = Server(files, own.tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))
     try:
         async with (
@@ -180,11 +185,26 @@ def _report_open(follower: Follower) -> None:
         logger.info("%s", text)
 
 
-def _files(settings: SlSettings, place: DataDirectory, follower: Follower, driver: Driver) -> ASGIApp:
+def _lock(settings: SlSettings, store: TensorStore) -> SiteLock | None:
+    """The site's privacy lock, None without a policy. Blocks. Raises `UserError`."""
+    if settings.privacy_policy is None:
+        return None
+    same_user = bool(settings.command) and settings.shared is None
+    return open_lock(settings.privacy_policy, settings.data_dir, store, same_user=same_user)
+
+
+def _files(
+    settings: SlSettings, place: DataDirectory, follower: Follower, driver: Driver, lock: SiteLock | None
+) -> ASGIApp:
     meter = Meter()
+
+    def allowed(thumbprint: str, digest: str) -> bool:
+        chain = follower.chain
+        return may_read(chain, place.uid, thumbprint, digest) and (not lock or lock.serves(chain, place.uid, digest))
+
     return file_app(
         driver.store,
-        lambda thumbprint, digest: may_read(follower.chain, place.uid, thumbprint, digest),
+        allowed,
         driver.missed,
         compress_below=settings.compress_below,
         catch_up=lambda height: _catch_up(follower, height),

@@ -5,11 +5,10 @@ of those that the contract names. What one site has contributed is for the leade
 for whoever takes over from it: nobody else sees the model of a single site.
 """
 
-from collections.abc import Iterator
-
 from swarmlearning.ledger.access import Peer, registered_peer
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.charter import may_read_result
+from swarmlearning.ledger.contracts.training.serving import rounds_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.ledger.world import World
 
@@ -24,16 +23,8 @@ def may_read(chain: Chain, uid: str, thumbprint: str, digest: str) -> bool:
     if reader is None:
         return False
     own = [state for state in chain.world.area("training/", Training) if uid in state.members]
-    contributed = [state for state in own if any(_has_contributed(each, uid, digest) for each in _rounds(state))]
+    contributed = [state for state in own if any(_has_contributed(each, uid, digest) for each in rounds_of(state))]
     return any(_may_read_in(chain.world, state, uid, reader, digest) for state in contributed or own)
-
-
-def _rounds(state: Training) -> Iterator[Round]:
-    """The round in progress and that of the standing result."""
-    if state.round is not None:
-        yield state.round
-    if state.result is not None:
-        yield state.result.closed
 
 
 def _has_contributed(current: Round, uid: str, digest: str) -> bool:

@@ -27,6 +27,8 @@ REASONS = {
     "unusable": "its model cannot be used",
     "no-base": "can get the latest model from nobody",
     "joining": "joins once it holds the latest model",
+    "no-start": "gives no model to begin with, by its privacy lock",
+    "kept-back": "its privacy lock gives its model only to more contributors",
 }
 
 ACTIVITIES: dict[Activity, str] = {

@@ -39,10 +39,12 @@ Reason: TypeAlias = Literal[
     "unusable",
     "no-base",
     "joining",
+    "no-start",
+    "kept-back",
 ]
 """The reason why a member's model is not in: it is merely expected; the member is away (an attendance); others cannot
 fetch from it; its model cannot be used; it cannot fetch the latest model from its holders (`no-base`); it joins once it
-has that model."""
+has that model; its privacy lock gives none to begin with (`no-start`), or only to more contributors (`kept-back`)."""
 
 Activity: TypeAlias = Literal[
     "training",
@@ -151,12 +153,12 @@ def waiting(state: Training) -> Waiting:
         here = present_members(state)
         facts = Waiting(state.name, "opening", len(here), need, part, awaited=away)
         return _with_organisations(state, facts, here)
-    current = state.round
+    current, counted = state.round, state.round.counted
     phase: Phase = "merging" if current.phase == "frozen" else "collecting"
     facts = Waiting(
         contract=state.name,
         phase=phase if current.leader else "leaderless",
-        have=current.usable if phase == "collecting" else len(current.submissions),
+        have=len(counted) if phase == "collecting" else len(current.submissions),
         need=need,
         participation=part,
         round=current.number,
@@ -168,12 +170,12 @@ def waiting(state: Training) -> Waiting:
         awaited=tuple(
             _awaited(state, uid)
             for uid in sorted(state.members)
-            if uid not in current.submissions or _is_unreachable(state, current, uid)
+            if uid not in counted or _is_unreachable(state, current, uid)
         ),
     )
     staying = organisations_of(state, [uid for uid, one in state.members.items() if one.attendance != "left"])
     to_join = max(0, needed_organisations(state) - len(staying))
-    return msgspec.structs.replace(_with_organisations(state, facts, current.counted), to_join=to_join)
+    return msgspec.structs.replace(_with_organisations(state, facts, counted), to_join=to_join)
 
 
 def _with_organisations(state: Training, facts: Waiting, uids: Collection[str]) -> Waiting:
@@ -235,6 +237,8 @@ def _awaited(state: Training, uid: str) -> Awaited:
         return _away(member)
     if _is_unreachable(state, state.round, uid):
         return Awaited(uid, "unreachable")
+    if uid in state.round.submissions:
+        return Awaited(uid, "no-start" if state.round.submissions[uid].kind == "withheld" else "kept-back")
     if uid in state.round.barred:
         return Awaited(uid, "unusable")
     missed = misses(state)

@@ -8,9 +8,15 @@ from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.ledger.contracts.network.bodies import MAX_ORGANISATIONS
 from swarmlearning.ledger.fields import Body, Count, Digest, Name, OrganisationId, Positive, Remark, Uid
 
-SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active"]
+SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active", "withheld"]
 InitialSync: TypeAlias = Literal["merged", "one"]
-ExclusionReason: TypeAlias = Literal["unreachable", "too-slow", "non-finite", "structure"]
+ExclusionReason: TypeAlias = Literal["unreachable", "too-slow", "non-finite", "structure", "kept-back"]
+Withheld: TypeAlias = Literal["", "no-base", "budget", "record"]
+"""Why a site's privacy lock gives nothing to a round: there is no base from which a change could be bounded, its budget
+is spent, or its record of what was given is not usable."""
+
+Bound: TypeAlias = Annotated[float, msgspec.Meta(ge=1e-12, le=1e300)]
+NotNegative: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
 Measure: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 """Bounded so that an exact sum over all members cannot overflow; non-finite is no report."""
 
@@ -94,9 +100,32 @@ class OpenSession(Body, frozen=True, omit_defaults=True):
     origin: Origin | None = None
 
 
-class Submit(Body, frozen=True):
+class Privacy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A site's statement about its own privacy lock, with each model that it gives or withholds.
+
+    `norm`: the largest L2 norm of its change, which is what it gives less the round's base, before the noise. `noise`:
+    the standard deviation of the Gaussian noise on each value, as a multiple of `norm`; 0: none. Of all that the lock
+    has given with noise so far, this included, `releases` is the number and `epsilon` what it composes to, at `delta`.
+    `contributors`: it serves the model only once the contributors of the round are fixed and so many.
+    """
+
+    norm: Bound
+    noise: NotNegative = 0.0
+    delta: NotNegative = 0.0
+    epsilon: NotNegative = 0.0
+    releases: Count = 0
+    contributors: Positive = 1
+    withheld: Withheld = ""
+    protects: Literal["the site's whole change of a round"] = "the site's whole change of a round"
+    outside: Literal["losses, metrics and weights"] = "losses, metrics and weights"
+
+
+class Submit(Body, frozen=True, omit_defaults=True):
     """Parameters for a round. `base` is the result they build on, empty in round 0: `trained` from it, or a
-    straggler's work since an earlier one, `carried` over to it."""
+    straggler's work since an earlier one, `carried` over to it.
+
+    `privacy`: the statement of a site with a privacy lock. `withheld`: the lock gives no model; the digest is that of
+    the base, or of nothing (`NO_MODEL`), and has no weight."""
 
     round: Count
     base: BaseDigest
@@ -104,6 +133,7 @@ class Submit(Body, frozen=True):
     digest: Digest
     size: Count
     weight: Count
+    privacy: Privacy | None = None
 
 
 class Freeze(Body, frozen=True, omit_defaults=True):

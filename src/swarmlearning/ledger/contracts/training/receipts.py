@@ -4,6 +4,7 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.bodies import Publish
 from swarmlearning.ledger.contracts.training.state import Round, Terms, Training
+from swarmlearning.ledger.contracts.training.submissions import kept_back
 from swarmlearning.ledger.contracts.training.transitions import shortened, terms_of
 from swarmlearning.ledger.contracts.training.weighing import coefficients
 
@@ -17,6 +18,13 @@ def check_receipt(terms: Terms, current: Round, body: Publish) -> None:
     if sorted(named) != sorted(current.submissions):
         raise Rejection(
             Code.WRONG_CONTRIBUTORS, "the receipt must name every contributor of the frozen round exactly once"
+        )
+    kept = kept_back(current.submissions, current.base)
+    if wrong := kept ^ {part.uid for part in receipt.exclusions if part.reason == "kept-back"}:
+        raise Rejection(
+            Code.WRONG_CONTRIBUTORS,
+            f"{', '.join(sorted(wrong))}: left out as kept back is who demands more contributors than there are, and "
+            "nobody else",
         )
     for part in receipt.contributions:
         entry = current.submissions[part.uid]

@@ -65,6 +65,7 @@ import msgspec
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.ledger.contracts.training.adaptive import Pace
 from swarmlearning.ledger.contracts.training.bodies import InitialSync, Origin, Receipt, SubmissionKind, Weights
+from swarmlearning.ledger.contracts.training.submissions import Submission, kept_back
 from swarmlearning.ledger.world import World
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left", "other-terms"]
@@ -160,17 +161,6 @@ class Member(msgspec.Struct, frozen=True):
         return self.attendance in ("present", "ml-lost")
 
 
-class Submission(msgspec.Struct, frozen=True):
-    """A member's model for a round."""
-
-    uid: str
-    kind: SubmissionKind
-    digest: str
-    size: int
-    weight: int
-    at_ms: int
-
-
 class Barred(msgspec.Struct, frozen=True):
     """A model found unusable by these leaders, and `why` the last one did: reason and detail of its exclusion."""
 
@@ -214,12 +204,18 @@ class Round(msgspec.Struct, frozen=True):
     @property
     def usable(self) -> int:
         """The number of models that are in and count to minPeers."""
-        return len(self.submissions) - len(self.unreachable)
+        return len(self.counted)
 
     @property
     def counted(self) -> set[str]:
-        """The members whose models these are."""
-        return self.submissions.keys() - set(self.unreachable)
+        """The members whose models these are; none where no model is there to begin with."""
+        return self.counted_with(self.unreachable)
+
+    def counted_with(self, unreachable: Collection[str]) -> set[str]:
+        """The same if only these could not be fetched."""
+        counted = self.submissions.keys() - set(unreachable) - kept_back(self.submissions, self.base)
+        begins = self.base or any(self.submissions[uid].weight for uid in counted)
+        return counted if begins else set()
 
     @property
     def doublings(self) -> int:
@@ -391,8 +387,9 @@ def organisations_of(state: Training, uids: Collection[str]) -> set[str]:
 
 
 def weight_in(current: Round, member: Member, kind: SubmissionKind) -> int:
-    """Weight of a member's model: none when inactive, unless there is no previous model that could stand instead."""
-    return 0 if kind == "inactive" and current.base else member.weightage
+    """Weight of a member's model: none when inactive, unless there is no previous model that could stand instead; and
+    none of a model that is withheld."""
+    return 0 if kind == "withheld" or (kind == "inactive" and current.base) else member.weightage
 
 
 def alive(state: Training) -> set[str]:

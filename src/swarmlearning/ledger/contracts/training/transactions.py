@@ -23,7 +23,6 @@ from swarmlearning.ledger.contracts.training.state import (
     Performance,
     Result,
     Round,
-    Submission,
     Training,
     alive,
     awaited,
@@ -31,6 +30,7 @@ from swarmlearning.ledger.contracts.training.state import (
     needed_organisations,
     weight_in,
 )
+from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission
 from swarmlearning.ledger.contracts.training.transitions import (
     elect_leader,
     freeze_if_complete,
@@ -58,17 +58,18 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
     if body.submission in ("trained", "carried"):
         if member.finished:
             raise Rejection(Code.FINISHED, f"the session of {uid} is closed; it contributes by its check-in mode only")
-        if body.base != current.base:
-            raise Rejection(
-                Code.STALE_BASE,
-                f"round {current.number} builds on {shortened(current.base)}, this model on {shortened(body.base)}; "
-                "load the latest merged model first",
-            )
-    elif not member.finished or body.submission != member.checkin:
+    elif body.submission != "withheld" and not (member.finished and body.submission == member.checkin):
         raise Rejection(
             Code.NOT_CLOSED,
             f"a {body.submission} model comes from a member that closed its session in that mode; {uid} has not",
         )
+    if body.submission in ("trained", "carried", "withheld") and body.base != current.base:
+        raise Rejection(
+            Code.STALE_BASE,
+            f"round {current.number} builds on {shortened(current.base)}, this model on {shortened(body.base)}; "
+            "load the latest merged model first",
+        )
+    _check_privacy(current, body)
     weight = weight_in(current, member, body.submission)
     if body.weight != weight:
         raise Rejection(Code.WRONG_WEIGHT, f"the weight of {uid} in this round is {weight}, not {body.weight}")
@@ -78,13 +79,22 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
         raise Rejection(
             Code.EXCLUDED, f"model {shortened(body.digest)} of {uid} was found unusable in round {current.number}"
         )
-    entry = Submission(uid=uid, kind=body.submission, digest=body.digest, size=body.size, weight=weight, at_ms=now_ms)
+    entry = Submission(uid, body.submission, body.digest, body.size, weight, now_ms, body.privacy)
     if current.phase == "frozen":
         late = msgspec.structs.replace(current, late={**current.late, uid: entry})
         return msgspec.structs.replace(state, round=late)
     current = without_mark(current, uid)
     current = msgspec.structs.replace(current, submissions={**current.submissions, uid: entry})
     return freeze_if_complete(msgspec.structs.replace(state, round=current))
+
+
+def _check_privacy(current: Round, body: Submit) -> None:
+    """Raises `Rejection` where a site says that it withholds its model and gives one, or the other way round."""
+    reason = body.privacy.withheld if body.privacy else ""
+    if (body.submission == "withheld") != bool(reason):
+        raise Rejection(Code.WRONG_KIND, f"a {body.submission} model cannot be withheld for the reason {reason!r}")
+    if reason and body.digest != (current.base or NO_MODEL):
+        raise Rejection(Code.WRONG_KIND, "who withholds its model names the round's base, or nothing where it has none")
 
 
 def _replaces(current: Round, uid: str, digest: str) -> bool:
@@ -129,7 +139,8 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
     if current.phase != "frozen":
         raise Rejection(Code.COLLECTING, f"round {current.number} is still collecting; freeze it first")
     check_receipt(terms_of(state), current, body)
-    if not enough(state, [part.uid for part in body.receipt.contributions]):
+    parts = body.receipt.contributions
+    if not enough(state, [part.uid for part in parts]) or not (current.base or any(part.weight for part in parts)):
         return _collect_again(state, current, body)
     check_result(state, current, body)
     same = state.result if body.result == current.base else None  # whoever held it, holds it
@@ -203,7 +214,9 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
         )
     parts = {part.uid: part for part in body.receipt.exclusions}
     unreachable = {uid for uid, part in parts.items() if part.reason in ("unreachable", "too-slow")}
-    barred = {uid: found_unusable(current, part) for uid, part in parts.items() if uid not in unreachable}
+    kept_back = {uid for uid, part in parts.items() if part.reason == "kept-back"}
+    faulty = parts.keys() - unreachable - kept_back
+    barred = {uid: found_unusable(current, part) for uid, part in parts.items() if uid in faulty}
     kept = {uid: entry for uid, entry in current.submissions.items() if uid not in barred}
     again = msgspec.structs.replace(
         current,

@@ -1,0 +1,107 @@
+"""What this site gives of a model to a round: the model itself or, with a privacy lock, what that makes of it.
+
+With a lock no digest of a model that the script has handed over, or of one that it was carried over into, is ever sent:
+only those of what the lock has made of it for this round and this base (`Release`), and of results. The same model
+gives the same for the same round and base, also after a restart. What a script has closed with is given once where
+there is noise: the same bytes go on being submitted, and cost nothing more.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from swarmlearning.ledger.bodies import Privacy, SubmissionKind
+from swarmlearning.ledger.contracts.training.state import Round
+from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission
+from swarmlearning.rounds.events import Release, Released
+from swarmlearning.rounds.facts import NOTHING, Handed, RoundFacts
+
+REMEMBERED: Final = 64
+"""Outcomes that are remembered, of the newest rounds."""
+
+
+class Given(NamedTuple):
+    """What is submitted, in the order of a `Submit`."""
+
+    kind: SubmissionKind
+    digest: str
+    size: int
+    privacy: Privacy | None = None
+
+
+class Releasing:
+    """Follows what the lock has made of the models that are needed here."""
+
+    def __init__(self, facts: RoundFacts, released: Iterable[Released] | None) -> None:
+        """`released`: what the lock has given before this node was started; None without a lock."""
+        self._facts = facts
+        self._locked = released is not None
+        self._done = {done.release: done for done in released or ()}
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    def released(self, done: Released) -> None:
+        """The lock has made something of a model, or gives nothing of it."""
+        if self._facts.work.ended(done.release):
+            self._facts.timers.succeeded(done.release.digest)
+            self._done[done.release] = done
+            if done.result:
+                self._facts.held.add(done.result)
+
+            while len(self._done) > REMEMBERED:
+                del self._done[next(iter(self._done))]
+
+    def needed(self, models: set[str]) -> set[str]:
+        """Returns what was made of these models, and what was made for the round in progress before a restart."""
+        run, current = self._facts.training.run, self._facts.training.round
+        number = current.number if current else NOTHING
+        return {
+            done.result
+            for release, done in self._done.items()
+            if done.result and (release.digest in models or (release.run, release.round) == (run, number))
+        }
+
+    def made_of(self, digest: str) -> set[str]:
+        """Returns what was made of this model."""
+        return {done.result for release, done in self._done.items() if release.digest == digest} - {""}
+
+    # --- decisions --------------------------------------------------------------------------------------------------
+
+    def is_of(self, known: Submission, handed: Handed) -> bool:
+        """Returns whether what was submitted is this model, or what the lock has made of it."""
+        if known.kind == "withheld" or known.digest == handed.digest:
+            return True
+        return known.digest in self.made_of(handed.digest)
+
+    def given(self, current: Round, kind: SubmissionKind, model: Handed) -> Given | None:
+        """Returns what this site submits in this model's place; None while the lock is at work."""
+        if not self._locked:
+            return Given(kind, model.digest, model.size)
+        if kind == "inactive" and current.base:
+            return Given(kind, current.base, 0)
+        if kind == "active" and model.digest == self._facts.latest.digest:
+            return Given(kind, model.digest, model.size)
+        done = self._made(Release(self._facts.training.run, current.number, current.base, model.digest), kind)
+        if done is None:
+            return None
+        if done.privacy.withheld:
+            return Given("withheld", current.base or NO_MODEL, 0, done.privacy)
+        return Given(kind, done.result, done.size, done.privacy)
+
+    def _made(self, release: Release, kind: SubmissionKind) -> Released | None:
+        done = self._done.get(release) or (self._made_before(release) if kind == "snapshot" else None)
+        if done is not None and (done.privacy.withheld or done.result in self._facts.held):
+            return done
+        if not self._facts.timers.pausing(release.digest):
+            self._facts.work.want(release, self._facts.now)
+        return None
+
+    def _made_before(self, release: Release) -> Released | None:
+        """What was made with noise of the same model for an earlier round."""
+        earlier = [
+            done
+            for done in self._done.values()
+            if (done.release.run, done.release.digest) == (release.run, release.digest)
+            and done.privacy.noise
+            and done.result in self._facts.held
+        ]
+        return max(earlier, key=lambda done: done.release.round, default=None)
