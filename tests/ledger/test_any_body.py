@@ -39,7 +39,8 @@ from swarmlearning.ledger.bodies import (
 from swarmlearning.ledger.contracts import network
 
 STEPS = 300
-SEEDS = range(6)
+SEEDS = (*range(5), 12)
+"""Among them one in which each of `FREQUENT` has its occasion."""
 FREQUENT: tuple[type[Body], ...] = (
     Announce,
     AppendTaskBody,
