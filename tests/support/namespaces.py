@@ -27,12 +27,18 @@ class Namespaces:
     """Hosts 1 to `count` and the bridge between them (0). Use as a context manager, from one thread.
 
     `names` (name to host) are what the hosts can look up, beside `localhost`; without any they see the machine's names.
-    `behind`: host to its router, one of the others.
+    `behind`: host to its router, one of the others. `ipv6`: they have no addresses of IPv4 but that of loopback.
     """
 
     def __init__(
-        self, count: int, names: Mapping[str, int] | None = None, behind: Mapping[int, int] | None = None
+        self,
+        count: int,
+        names: Mapping[str, int] | None = None,
+        behind: Mapping[int, int] | None = None,
+        *,
+        ipv6: bool = False,
     ) -> None:
+        self._ipv6 = ipv6
         self._behind = dict(behind or {})
         self._prefix = f"swarm-{os.getpid()}-{secrets.token_hex(3)}"
         self._hosts = range(1, count + 1)
@@ -41,6 +47,8 @@ class Namespaces:
 
     def address(self, host: int) -> str:
         """A host's address: one of those that are set aside for tests of networks (RFC 2544), or a private one."""
+        if self._ipv6:
+            return f"fd00:198:18::{host or 254}"
         router = self._behind.get(host)
         return f"198.18.0.{host or 254}" if router is None else f"10.0.{router}.{host}"
 
@@ -51,6 +59,15 @@ class Namespaces:
     def name(self, host: int) -> str:
         """The namespace of a host, for commands as `tc -n NAME`; its interface is `net`."""
         return f"{self._prefix}-{host}"
+
+    def add_address(self, host: int, address: str) -> None:
+        """Gives a host one more address of the network of all."""
+        length, at_once = (64, ["nodad"]) if ":" in address else (MASK, [])
+        _ip("-n", self.name(host), "address", "add", f"{address}/{length}", "dev", "net", *at_once)
+
+    def remove_address(self, host: int, address: str) -> None:
+        """Takes an address from a host; connections on it are as good as cut."""
+        _ip("-n", self.name(host), "address", "delete", f"{address}/{64 if ':' in address else MASK}", "dev", "net")
 
     def partition(self, *sides: Collection[int]) -> None:
         """Cuts the sides off from each other: packets between them vanish, connections stay open."""
@@ -122,7 +139,7 @@ class Namespaces:
             _ip("-n", self.name(host), "route", "add", "default", "via", inside)
 
     def _set_up(self, host: int) -> None:
-        _ip("-n", self.name(host), "address", "add", f"{self.address(host)}/{MASK}", "dev", "net")
+        self.add_address(host, self.address(host))
         for link in ("lo", "net"):
             _ip("-n", self.name(host), "link", "set", link, "up")
 

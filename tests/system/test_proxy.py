@@ -1,4 +1,7 @@
-"""SNs behind a reverse proxy that passes TLS through by name (SNI), with a real nginx: nobody reaches them directly."""
+"""Nodes behind a reverse proxy that passes TLS through by name (SNI), with a real nginx: nobody reaches them directly.
+
+All services are behind its port 443: the SNs' APIs, P2P ports and relays, and the file server of a site.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +19,9 @@ pytestmark = [needs("etcd"), needs("netns"), needs("nginx")]
 
 SNS = (1, 2, 3)
 PROXY = 4
-SITES = 5
+SITE, HIDDEN = 5, 6
+"""Hosts of sites: the proxy leads to the file server of the one, nothing leads to the other."""
+FILES = "fs.sl-1.swarm"
 PAIR = ("--min-peers", "2")
 
 CONFIGURATION = """
@@ -31,7 +36,6 @@ stream {{
     }}
     server {{
         listen 443;
-        listen 30303;
         ssl_preread on;
         proxy_pass $node;
     }}
@@ -47,11 +51,20 @@ def p2p_name(number: int) -> str:
     return f"p2p.sn-{number}.swarm"
 
 
+def relay_name(number: int) -> str:
+    return f"relay.sn-{number}.swarm"
+
+
 class Proxied(Network):
-    """All nodes know SNs by names, which lead to the proxy; the ports are the documented ones."""
+    """All nodes know SNs by names, which lead to the proxy; SNs listen on the documented ports."""
 
     def place(self, number: int) -> dict[str, str]:
-        return {"sn-api-service": api_name(number), "sn-p2p-service": p2p_name(number)}
+        return {
+            "sn-api-service": api_name(number),
+            "sn-p2p-service": f"{p2p_name(number)}:443",
+            "sn-relay-port": "30308",
+            "sn-relay-service": relay_name(number),
+        }
 
     def sentinel(self, number: int) -> dict[str, str]:
         return {"sentinel-api-service": api_name(number)}
@@ -59,20 +72,22 @@ class Proxied(Network):
     def api(self, number: int) -> str:
         return f"{self.hosts.address(number)}:30304"
 
-    def start_proxied_site(self, index: int, *ml: str, sn: int) -> Process:
-        """On the sites' host, configured with one SN by its name."""
-        options = self.sl_options(index, host_ip=self.hosts.address(SITES), sn_api_service=api_name(sn))
-        for option in ("sn-ip", "sn-api-port"):
+    def start_proxied_site(self, index: int, *ml: str, sn: int, host: int) -> Process:
+        """On a site's host, configured with one SN by its name; the hidden one has a relay."""
+        options = self.sl_options(index, sn_api_service=api_name(sn))
+        options |= {"host-ip": self.hosts.address(host), "sl-fs-port": "30305", "sl-fs-service": f"{FILES}:443"}
+        hidden = ("host-ip", "sl-fs-port", "sl-fs-service") if host == HIDDEN else ()
+        for option in ("sn-ip", "sn-api-port", *hidden):
             options.pop(option)
-        ml_command = self._script(index, ml)
-        return self.processes.node(f"SL-{index}", "sl", options, ml=ml_command, within=self.hosts.command(SITES))
+        flags, ml_command = ["--relay"] if hidden else [], self._script(index, ml)
+        return self.processes.node(f"SL-{index}", "sl", options, flags, ml=ml_command, within=self.hosts.command(host))
 
 
 @pytest.fixture
 def hosts() -> Iterator[Namespaces]:
-    names = {name: PROXY for number in SNS for name in (api_name(number), p2p_name(number))}
-    with Namespaces(SITES, names) as made:
-        made.partition(*([number] for number in (*SNS, SITES)))
+    names = {name(number): PROXY for number in SNS for name in (api_name, p2p_name, relay_name)} | {FILES: PROXY}
+    with Namespaces(HIDDEN, names) as made:
+        made.partition(*([number] for number in (*SNS, SITE, HIDDEN)))
         yield made
 
 
@@ -81,8 +96,9 @@ def net(hosts: Namespaces, processes: Processes, tmp_path: Path) -> Iterator[Pro
     nodes = [
         f"{name} {hosts.address(number)}:{port};"
         for number in SNS
-        for name, port in ((api_name(number), 30304), (p2p_name(number), 30303))
+        for name, port in ((api_name(number), 30304), (p2p_name(number), 30303), (relay_name(number), 30308))
     ]
+    nodes.append(f"{FILES} {hosts.address(SITE)}:30305;")
     file = tmp_path / "nginx.conf"
     file.write_text(CONFIGURATION.format(module=nginx_stream(), folder=tmp_path, nodes="\n        ".join(nodes)))
     processes.start("nginx", *hosts.command(PROXY), "nginx", "-p", tmp_path, "-c", file, "-g", "daemon off;")
@@ -93,9 +109,10 @@ def net(hosts: Namespaces, processes: Processes, tmp_path: Path) -> Iterator[Pro
 
 def test_sns_join_and_vote_and_sls_train_by_names_alone(net: Proxied, gate: Gate) -> None:
     net.found(3)
+    held = ("--rounds", "2", *PAIR, "--hold-at", "1", "--gate", str(gate.path))
     sites = [
-        net.start_proxied_site(1, "--rounds", "2", *PAIR, sn=1),
-        net.start_proxied_site(2, "--rounds", "2", *PAIR, "--hold-at", "1", "--gate", str(gate.path), sn=1),
+        net.start_proxied_site(1, "--rounds", "2", *PAIR, sn=1, host=SITE),
+        net.start_proxied_site(2, *held, sn=1, host=HIDDEN),
     ]
     net.until_training(2, has_models(1, 1))
     net.sns[1].kill()
@@ -105,5 +122,13 @@ def test_sns_join_and_vote_and_sls_train_by_names_alone(net: Proxied, gate: Gate
     world = net.verified(2)[-1].chain.world
     addresses = {node.name: node.addresses for node in network.nodes(world) if node.type == "SN"}
     assert addresses == {
-        f"SN-{number}": {"api": f"{api_name(number)}:443", "p2p": f"{p2p_name(number)}:30303"} for number in SNS
+        f"SN-{number}": {
+            "api": f"{api_name(number)}:443",
+            "p2p": f"{p2p_name(number)}:443",
+            "relay": f"{relay_name(number)}:443",
+        }
+        for number in SNS
     }
+    files = {node.name: node.addresses["fs"] for node in network.nodes(world) if node.type == "SL"}
+    assert files["site-1"] == f"{FILES}:443"
+    assert files["site-2"] in {f"{relay_name(number)}:443" for number in (2, 3)}, "its first relay was killed"
