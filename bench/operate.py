@@ -25,6 +25,7 @@ from launch import HOST, Linked, hear, make_identities, numbered, start_node
 from machine import MEGABYTE, resident_bytes, run_benchmark
 from swarmlearning.address import split
 from swarmlearning.choices import DEFAULT_CONTRACT, DEFAULT_TASKRUNNER
+from swarmlearning.identity.source import Latest
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.taskrunner import peers, taskrunner
@@ -65,8 +66,8 @@ async def measure(folder: Path, pairs: int) -> Outcome:
         options = ["swop", *where, "--usr-dir", str(folder), "--profile-file-name", "profile.yaml"]
         swop = await start_node(processes, folder, workspace, "SWOP-1", options)
         await facts(processes, swop)
-        identity = workspace.identity("SWCI-1")
-        async with acting(address, identity, folder / "operator", lasting=True) as operator, asyncio.timeout(SECONDS):
+        source = Latest(workspace.identity("SWCI-1"))
+        async with acting(address, source, folder / "operator", lasting=True) as operator, asyncio.timeout(SECONDS):
             seconds = await until_first_round(operator, task(folder, pairs))
             rss_mb = resident_bytes(swop.child.pid) / MEGABYTE
             await end_task(operator)

@@ -12,6 +12,7 @@ from support.network import Ledger
 from support.organisations import three_organisations
 from support.virtual_time import run_in_virtual_time
 from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
@@ -49,6 +50,10 @@ class Operator:
     def chain(self) -> Chain:
         return self.ledger.chain
 
+    @property
+    def signer(self) -> Signer:
+        return self.ledger.actors["op-2"].signer
+
     async def register(self) -> None:
         """It is registered."""
 
@@ -63,7 +68,7 @@ async def read(ledger: Ledger, *clients: Any, most: int = 100, follow: bool = Fa
     assert node is not None
     operator: Any = Operator(ledger, *clients)
     found = list[str]()
-    async for line in log_lines(operator, ledger.actors["op-2"].signer, node, Wanted(), follow=follow):
+    async for line in log_lines(operator, node, Wanted(), follow=follow):
         found.append(line)
         if len(found) >= most:
             break
@@ -99,7 +104,7 @@ async def test_excerpts_that_follow_one_another_are_the_log_whatever_a_piece_cut
     assert node is not None
     text, wanted = "", Wanted(lines=7)
     for _ in pieces:
-        found = await excerpt(operator, ledger.actors["op-2"].signer, node, wanted)
+        found = await excerpt(operator, node, wanted)
         assert re.fullmatch(CURSOR, found.cursor)
         text, wanted = text + found.text, Wanted(cursor=found.cursor)
     assert text == "größer €\n\\x1b[2J\t𝄞ÿ\n"

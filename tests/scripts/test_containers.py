@@ -100,19 +100,20 @@ def test_identity_is_mounted_where_it_lies(
     (tmp_path / "capath").mkdir()
     (tmp_path / "cert.pem").touch()
     (tmp_path / "key.pem").touch()
+    (tmp_path / "passphrase").touch()
+    files = "--capath capath --cert ./cert.pem --key key.pem --key-passphrase-file passphrase"
 
-    created = one_created(
-        docker, sn.run, "--host-ip h --sentinel --capath capath --cert ./cert.pem --key key.pem --apls-ip license"
-    )
+    created = one_created(docker, sn.run, f"--host-ip h --sentinel {files} --apls-ip license")
 
-    assert options_of(created, "env")[:4] == [
+    assert options_of(created, "env")[:5] == [
         f"SWARM_ID_CAPATH={tmp_path}/capath",
         f"SWARM_ID_CERT={tmp_path}/cert.pem",
         f"SWARM_ID_KEY={tmp_path}/key.pem",
+        f"SWARM_ID_KEY_PASSPHRASE_FILE={tmp_path}/passphrase",
         "SWARM_LICENSE_AUTOPASSJ_SERVER_PRIMARY_IP=license",
     ]
     assert options_of(created, "volume") == [
-        f"{tmp_path}/{name}:{tmp_path}/{name}:ro" for name in ("capath", "cert.pem", "key.pem")
+        f"{tmp_path}/{name}:{tmp_path}/{name}:ro" for name in ("capath", "cert.pem", "key.pem", "passphrase")
     ]
 
 

@@ -4,14 +4,14 @@ import asyncio
 import io
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Self, TypeVar, cast
 
 from support.carried import CarryingSn
 from support.operations import Operations
 from support.virtual_time import run_in_virtual_time
 from swarmlearning.api.client import Refusal
-from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.signing import Signer
+from swarmlearning.identity.source import IdentitySource
 from swarmlearning.ledger.bodies import Assign, Body
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
@@ -49,9 +49,8 @@ class LedgerOperator:
         return self
 
     @property
-    def identity(self) -> Identity:
-        """Signs as this operator, and no more."""
-        return cast(Identity, SimpleNamespace(signer=lambda: self.operations.ledger.actors[self._uid].signer))
+    def signer(self) -> Signer:
+        return self.operations.ledger.actors[self._uid].signer
 
     async def register(self) -> None:
         """It is registered."""
@@ -87,7 +86,7 @@ class LedgerSession(Session):
     """A session for which every address is that of an SN of this ledger."""
 
     def __init__(self, operator: LedgerOperator, folder: Path, *, web: bool = False) -> None:
-        super().__init__(SessionSettings(operator.identity, folder, folder, web=web))
+        super().__init__(SessionSettings(cast(IdentitySource, None), folder, folder, web=web))
         self.operator = operator
 
     async def probe(self, address: str) -> dict[str, Any]:

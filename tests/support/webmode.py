@@ -1,5 +1,6 @@
 """SWCI's web mode over mutual TLS, whose network is a ledger in memory."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,20 +14,22 @@ from support.operations import Operations, listening
 from support.scripted_session import LedgerOperator, LedgerSession
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import client_context
+from swarmlearning.identity.source import Latest
+from swarmlearning.identity.tls import CurrentContext, client_context, follow_source
 from swarmlearning.swci.web.app import guarded, make_api
 from swarmlearning.swci.web.guard import own_tls
 
 
 @dataclass
 class WebMode:
-    """A web mode at work, and an operator's requests to it."""
+    """A web mode at work, and an operator's requests to it; `source` has its own identity."""
 
     operations: Operations
     session: LedgerSession
     folder: Path
     operator: Identity
-    port: int = 0
+    port: int
+    source: Latest
 
     async def ask(self, method: str, path: str, identity: Identity | None = None, **request: Any) -> tuple[int, Any]:
         """Status and answer, decoded where it is JSON."""
@@ -63,9 +66,14 @@ async def web_mode(folder: Path, swci: Identity, operator: Identity) -> AsyncIte
     operations = listening()
     session = await ledger_session(folder, operations)
     app = guarded(make_api(session, folder / "swci-init"), session)
-    server = Server(app, own_tls(swci), "127.0.0.1", 0)
+    source = Latest(swci)
+    tls = CurrentContext(own_tls(swci))
+    server = Server(app, tls, "127.0.0.1", 0)
     await server.start()
+    following = asyncio.create_task(follow_source(tls, own_tls, source, swci))
     try:
-        yield WebMode(operations, session, folder, operator, server.port)
+        yield WebMode(operations, session, folder, operator, server.port, source)
     finally:
+        following.cancel()
+        await asyncio.wait((following,))
         await server.stop(0.1)

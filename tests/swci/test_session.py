@@ -6,14 +6,19 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from support.certs import make_workspace
+from support.certs import make_workspace, with_key
+from support.heard import hearing
 from support.local_sn import running_sn
 from support.network import Ledger
 from support.ports import fixed_port
 from support.scripted_sn import STATUS, scripted_sn
 from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.source import Latest
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.operator.acts import revoke_node
 from swarmlearning.operator.session import acting
 from swarmlearning.swci.session import Session, SessionSettings
@@ -44,7 +49,7 @@ def settings(tmp_path: Path, identity: Identity) -> SessionSettings:
     user.mkdir(exist_ok=True)
     for file in DATA.glob("*.yaml"):
         shutil.copy(file, user)
-    return SessionSettings(identity, tmp_path / "home", user, retry_seconds=0.01, mark_seconds=0.01)
+    return SessionSettings(Latest(identity), tmp_path / "home", user, retry_seconds=0.01, mark_seconds=0.01)
 
 
 async def transcript(session: Session, script: str) -> str:
@@ -117,7 +122,7 @@ async def test_files_stay_in_the_user_directory_where_that_is_demanded(
     assert given.user_directory
     (given.user_directory / "taskdefs").mkdir()
     (given.user_directory / "way-out").symlink_to(tmp_path)
-    confined = Session(SessionSettings(given.identity, given.home, given.user_directory, web=True))
+    confined = Session(SessionSettings(given.source, given.home, given.user_directory, web=True))
     shown = await transcript(confined, "cd taskdefs\ncd ..\ncd ..\nls way-out\ncd /\nls /etc/passwd\npwd\n")
     assert shown.count("lies outside the user directory") == 4
     assert shown.endswith(f"    {given.user_directory.resolve()}\n")
@@ -160,10 +165,37 @@ async def test_an_operator_whose_certificate_is_revoked_is_told_so(tmp_path: Pat
         start = f"CREATE CONTEXT c WITH IP 127.0.0.1 {port}\nSWITCH CONTEXT c\nCREATE CONTRACT one\n"
         stream = io.StringIO()
         await run_script(session, Screen(session, stream, notes=False), start.splitlines())
-        async with acting(facts["api"], identities["SWCI-2"], tmp_path / "other") as other:
+        async with acting(facts["api"], Latest(identities["SWCI-2"]), tmp_path / "other") as other:
             await other.perform(revoke_node(other.chain.world, "SWCI-1"))
         shown = await transcript(session, "LIST CONTRACTS\nCREATE CONTRACT two\n")
         assert len(re.findall(r"^ERROR : .*revoked", shown, re.MULTILINE)) == 2, shown
+
+
+async def test_a_session_that_gets_another_certificate_goes_on_as_the_same_operator(
+    tmp_path: Path, identities: dict[str, Identity], port: str
+) -> None:
+    given = settings(tmp_path, identities["SWCI-1"])
+    source = given.source
+    assert isinstance(source, Latest)
+    session = Session(given)
+
+    async def execute(script: str) -> tuple[str, Node]:
+        """What it shows, and SWCI's node on the ledger after it."""
+        stream = io.StringIO()
+        await run_script(session, Screen(session, stream, notes=False), script.splitlines())
+        chain = await session.chain()
+        [node] = [known for known in network.nodes(chain.world) if known.type == "SWCI"]
+        return stream.getvalue(), node
+
+    with hearing("swarm.identity") as heard:
+        _, before = await execute(f"CREATE CONTEXT c WITH IP 127.0.0.1 {port}\nSWITCH CONTEXT c\nCREATE CONTRACT one\n")
+        new = with_key(tmp_path / "cert", "SWCI-1", "ed25519")
+        source.replace(new)
+        await heard.until("The ledger has the certificate in")
+        shown, after = await execute("CREATE CONTRACT two\n")
+    assert "CONTRACT CREATED : two" in shown
+    assert after == msgspec.structs.replace(before, certificate=new.thumbprint)
+    await session.close()
 
 
 async def test_contexts_of_two_networks_are_kept_apart(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ IDENTITY = (
     Option("capath", "DIR", "folder with the CA certificates of all organisations"),
     Option("cert", "FILE", "certificate of this node"),
     Option("key", "FILE", "private key of this node"),
+    Option("key-passphrase-file", "FILE", "file whose first line decrypts that key"),
 )
 LICENSE = (
     Option("apls-ip", "HOST", "host of the license server; without one no license is needed"),
@@ -79,7 +80,7 @@ def license_variables(given: Given) -> Iterator[tuple[str, str]]:
 
 def common_variables(given: Given) -> list[tuple[str, str]]:
     """The container's variables for identity, license servers and SPIFFE. Raises `ScriptError`."""
-    found = [(f"SWARM_ID_{name.upper()}", str(path)) for name, path in identity_files(given)]
+    found = [(f"SWARM_ID_{name.upper().replace('-', '_')}", str(path)) for name, path in identity_files(given)]
     found += license_variables(given)
     if "socket-path" in given:
         found.append((_SPIFFE_VARIABLE, _spiffe(given.last("socket-path"))[1]))

@@ -36,8 +36,8 @@ def perform(connection: Connection, compose: Callable[[World], Act]) -> None:
     """Sends an act and prints what it did, or who has to agree first. Raises `UserError`."""
 
     async def send() -> str:
-        address, identity, home = connection.address, connection.credentials.identity(), connection.home
-        async with acting(address, identity, home, connection.network_id) as operator:
+        address, source, home = connection.address, connection.credentials.source(), connection.home
+        async with acting(address, source, home, connection.network_id) as operator:
             act = compose(operator.chain.world)
             height = await operator.perform(act)
             proposal = proposal_of(operator.chain.world, act.contract, act.body, operator.chain.time_ms)

@@ -14,6 +14,7 @@ from swarmlearning.cli.connection import Connection
 from swarmlearning.errors import UserError
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.world import World
+from swarmlearning.node.expiry import while_working
 from swarmlearning.node.sealing import MAX_LINES, Wanted
 from swarmlearning.operator.acts import node
 from swarmlearning.operator.logs import log_lines
@@ -79,13 +80,17 @@ def since_of(text: str, now: float) -> int:
 
 
 async def _show(connection: Connection, named: str, wanted: Wanted, taskrunner: str, follow: bool) -> None:
-    identity = connection.credentials.identity()
-    async with operating(connection.address, identity, connection.home, connection.network_id) as operator:
-        chain = await operator.refresh()
-        asked = _node(chain.world, named, taskrunner)
-        async with aclosing(log_lines(operator, identity.signer(), asked, wanted, follow=follow)) as lines:
-            async for text in lines:
-                print(text, flush=follow)
+    source = connection.credentials.source()
+
+    async def show() -> None:
+        async with operating(connection.address, source, connection.home, connection.network_id) as operator:
+            chain = await operator.refresh()
+            asked = _node(chain.world, named, taskrunner)
+            async with aclosing(log_lines(operator, asked, wanted, follow=follow)) as lines:
+                async for text in lines:
+                    print(text, flush=follow)
+
+    await while_working(show(), source.watch())
 
 
 def _node(world: World, named: str, taskrunner: str) -> Node:

@@ -171,9 +171,9 @@ def fetch_result(
     from swarmlearning.operator.results import READERS, fetch_result  # every `swarm` command would load numpy
 
     async def fetch() -> str:
-        address, identity = connection.address, connection.credentials.identity()
-        async with acting(address, identity, connection.home, connection.network_id, READERS) as operator:
-            found = await fetch_result(operator, identity, connection.sn_ip, name, to)
+        address, source = connection.address, connection.credentials.source()
+        async with acting(address, source, connection.home, connection.network_id, READERS) as operator:
+            found = await fetch_result(operator, source.current, connection.sn_ip, name, to)
         return f"contract {displayed(name)}  run {found.run}  round {found.round}  {found.digest}\nwritten to {to}"
 
     print(escaped(asyncio.run(fetch()), keep="\n"))

@@ -20,6 +20,7 @@ from swarmlearning.cli.running import run_node
 from swarmlearning.files import make_private
 from swarmlearning.license.servers import LicenseServers
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.expiry import warn_of_own, while_working
 from swarmlearning.node.logs import banner, start_logging
 from swarmlearning.node.settings import SwciEnvironment
 from swarmlearning.swci.licensing import licensed_session
@@ -81,7 +82,7 @@ def swci(options: SwciOptions) -> None:
     home = data_directory(options.data_dir, "swci")
     servers = options.license.servers()
     settings = SessionSettings(
-        identity=options.credentials.identity(),
+        source=(source := options.credentials.source()),
         home=home,
         user_directory=folder,
         network_id=options.network_id,
@@ -93,11 +94,13 @@ def swci(options: SwciOptions) -> None:
     if mode == "WEB":
         start_logging("WARNING")
         after = partial(_serve, script=path, bind=options.bind_ip, port=environment.swci_web_port)
-        failed = run_node(_run(settings, servers, script, after))
+        work = while_working(_run(settings, servers, script, after), source.watch(), warn_of_own(source))
+        failed = run_node(work, look=source.look)
     else:
         history = _history(home)
         try:
-            failed = asyncio.run(_run(settings, servers, script, partial(interact, history=history)))
+            work = _run(settings, servers, script, partial(interact, history=history))
+            failed = asyncio.run(while_working(work, source.watch()))
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(1 if failed else 0)
@@ -114,7 +117,7 @@ async def _run(settings: SessionSettings, servers: LicenseServers, script: Seque
     """Runs the script, then what comes `after` it; True where a failure has ended the session."""
     session = Session(settings)
     screen = Screen(session, sys.stdout, notes=sys.stdout.isatty())
-    async with licensed_session(servers, settings.identity, settings.home):
+    async with licensed_session(servers, settings.source, settings.home):
         try:
             await run_script(session, screen, script)
             if not session.ended:

@@ -8,6 +8,7 @@ from swarmlearning.cli.connection import Connection
 from swarmlearning.errors import UserError
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.taskrunner import Taskrunner
+from swarmlearning.node.expiry import while_working
 from swarmlearning.operator import taskrunners, tasks
 from swarmlearning.operator.acts import Act
 from swarmlearning.operator.session import Operator, acting
@@ -55,9 +56,13 @@ def _read(path: Path) -> TaskFile:
 
 async def run_files(connection: Connection, order: Order, tell: Tell) -> None:
     """Carries the order out, and tells how far it is. Raises `UserError` when a task fails."""
-    address, identity, home = connection.address, connection.credentials.identity(), connection.home
-    async with acting(address, identity, home, connection.network_id, lasting=True) as operator:
-        await run_order(operator, order, tell)
+    source = connection.credentials.source()
+
+    async def act() -> None:
+        async with acting(connection.address, source, connection.home, connection.network_id, lasting=True) as operator:
+            await run_order(operator, order, tell)
+
+    await while_working(act(), source.watch())
 
 
 async def run_order(operator: Operator, order: Order, tell: Tell) -> None:

@@ -47,8 +47,8 @@ def create_tasks(files: Files, connection: Connection) -> None:
     found = read_files(files)
 
     async def send() -> None:
-        address, identity, home = connection.address, connection.credentials.identity(), connection.home
-        async with acting(address, identity, home, connection.network_id, lasting=True) as operator:
+        address, source, home = connection.address, connection.credentials.source(), connection.home
+        async with acting(address, source, home, connection.network_id, lasting=True) as operator:
             for file in found:
                 for act in task_acts.create_acts(operator.chain.world, file):
                     await operator.perform(act)

@@ -10,7 +10,7 @@ import logging
 import os
 import ssl
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from swarmlearning.identity.certificates import CertificateError, Role, load_der, load_leaf, role_of, to_pem
 from swarmlearning.identity.identity import Identity, IdentityError
+from swarmlearning.identity.source import IdentitySource
 
 logger = logging.getLogger("swarm.identity")
 
@@ -88,6 +89,18 @@ class CurrentContext(ssl.SSLContext):
     def wrap_socket(self, *arguments: Any, **options: Any) -> Any:
         """See `ssl.SSLContext`."""
         return self.made.wrap_socket(*arguments, **options)
+
+
+async def follow_source(
+    tls: CurrentContext, make: Callable[[Identity], ssl.SSLContext], source: IdentitySource, known: Identity
+) -> None:
+    """Has new connections made by each identity of the source that comes after the `known` one, until cancelled."""
+    while True:
+        known = await source.changed(known)
+        try:
+            tls.made = make(known)
+        except (CertificateError, IdentityError) as error:
+            logger.warning("%s. New connections are made with the certificate before it", error)
 
 
 def server_context(identity: Identity) -> ssl.SSLContext:

@@ -1,8 +1,9 @@
 """A command that acts as a node for as long as it takes: it follows the chain, sends, and reports refusals."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from swarmlearning.api.client import Refusal
 from swarmlearning.ledger.bodies import Body
@@ -16,9 +17,13 @@ SECONDS = 60.0
 
 @asynccontextmanager
 async def following(
-    follower: Follower, unanswered: str, checkpoints: Checkpoints | None = None, network_id: str = ""
+    follower: Follower,
+    unanswered: str,
+    checkpoints: Checkpoints | None = None,
+    network_id: str = "",
+    beside: Sequence[Coroutine[Any, Any, None]] = (),
 ) -> AsyncIterator[asyncio.Timeout]:
-    """Inside the block the follower keeps up with the chain; then it is closed.
+    """Inside the block the follower keeps up with the chain, and what is named `beside` runs; then it is closed.
 
     With `checkpoints` it goes on from the one of this network, if there is one, and writes newer ones. Raises
     `NodeError`: what the follower finds wrong, or `unanswered` when the block takes longer than `SECONDS`, or than
@@ -26,7 +31,7 @@ async def following(
     """
     try:
         async with asyncio.timeout(SECONDS) as limit, asyncio.TaskGroup() as tasks:
-            running = []
+            running = [tasks.create_task(work) for work in beside]
             if checkpoints is not None:
                 if (verified := checkpoints.read(network_id)) is not None:
                     await follower.resume(verified)

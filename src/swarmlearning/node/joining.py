@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 
 from swarmlearning import __version__
-from swarmlearning.api.client import Refusal, Unavailable
-from swarmlearning.ledger.bodies import Announce, Leave, Register, Renew
+from swarmlearning.api.client import Refusal
+from swarmlearning.ledger.bodies import Announce, Leave, Register
 from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
@@ -24,7 +25,7 @@ from swarmlearning.node.follower import Follower
 from swarmlearning.node.health import answering
 from swarmlearning.node.heartbeat import Heartbeat, Progress
 from swarmlearning.node.reading import OwnShelf, Reading, Shelf, SnPost
-from swarmlearning.node.renewing import LiveIdentity
+from swarmlearning.node.renewing import LiveIdentity, send_renewal
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.node.trusting import trust_authorities
 from swarmlearning.node.withholding import leave_withholders
@@ -99,7 +100,8 @@ class Membership:
             await self._reach(height)
             background.append(tasks.create_task(warn_of_authorities(lambda: self.follower.chain.world)))
             await self._send(self._register)
-            background.append(tasks.create_task(self._own.follow(self.sender.author, self.follower, self._renew)))
+            renewing = self._own.follow(self.sender.author, self.follower, partial(send_renewal, self.sender))
+            background.append(tasks.create_task(renewing))
             background.append(tasks.create_task(self._logs.serve(SnPost(self.follower, self._place.uid))))
             heartbeat.start(lambda: self.follower.addresses)
             try:
@@ -156,16 +158,6 @@ class Membership:
             if refusal.code == Code.OLD_INCARNATION:
                 raise Superseded(refusal.detail) from refusal
             raise NodeError(f"the SN refuses this node: {refusal}") from refusal
-
-    async def _renew(self, body: Renew) -> str:
-        """Puts another certificate of this node on the ledger; returns the reason where that refuses it."""
-        try:
-            await self.sender.send(network.CONTRACT, body)
-        except Refusal as refusal:
-            return refusal.detail
-        except Unavailable as error:
-            return str(error)
-        return ""
 
     async def _leave(self) -> None:
         """Reports that this node leaves: nobody waits for its lease to expire. A registration brings it back."""

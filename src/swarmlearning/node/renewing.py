@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity, IdentityError
 from swarmlearning.identity.keyring import Keyring
@@ -24,7 +25,7 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.node.checkpoints import Source
-from swarmlearning.node.sender import Author
+from swarmlearning.node.sender import Author, Sender
 
 logger = logging.getLogger("swarm.identity")
 
@@ -104,6 +105,17 @@ class LiveIdentity:
         except TimeoutError:
             return
         self._taken.clear()
+
+
+async def send_renewal(sender: Sender, body: Renew) -> str:
+    """`Send` of a node that has a sender."""
+    try:
+        await sender.send(network.CONTRACT, body)
+    except Refusal as refusal:
+        return refusal.detail
+    except Unavailable as error:
+        return str(error)
+    return ""
 
 
 def require_permitted(ledger: Source, author: Author, new: Identity) -> None:

@@ -12,7 +12,6 @@ import msgspec
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import load_bundle
-from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.access import registered_peer
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
@@ -60,27 +59,25 @@ class Excerpt(NamedTuple):
     lost: bool
 
 
-async def excerpt(operator: Operator, signer: Signer, node: Node, wanted: Wanted) -> Excerpt:
+async def excerpt(operator: Operator, node: Node, wanted: Wanted) -> Excerpt:
     """The next excerpt of a log, of about 128 KiB at most. The cursor in `wanted` is that of the one before it; with
     `wait` it waits some seconds for a log to grow. Raises `LogsError`."""
     await operator.register()
     place, _, held = wanted.cursor.rpartition(_MARK)
-    piece = await _Reader(operator, signer, node).piece(msgspec.structs.replace(wanted, cursor=place))
+    piece = await _Reader(operator, node).piece(msgspec.structs.replace(wanted, cursor=place))
     data = piece.data if piece.lost else bytes.fromhex(held) + piece.data
     cut = found.start() if (found := _UNFINISHED.search(data)) else len(data)
     text = data[:cut].decode(errors="replace").replace("\r\n", "\n")
     return Excerpt(escaped(text, keep="\n\t"), f"{piece.cursor}{_MARK}{data[cut:].hex()}", piece.more, piece.lost)
 
 
-async def log_lines(
-    operator: Operator, signer: Signer, node: Node, wanted: Wanted, *, follow: bool
-) -> AsyncGenerator[str, None]:
+async def log_lines(operator: Operator, node: Node, wanted: Wanted, *, follow: bool) -> AsyncGenerator[str, None]:
     """The lines of a log, safe to show: other organisations wrote them. With `follow` those to come, too, without end.
 
     The operator registers first, since nodes answer only those whom the ledger knows. Raises `LogsError`.
     """
     await operator.register()
-    lines, reader = _Lines(), _Reader(operator, signer, node)
+    lines, reader = _Lines(), _Reader(operator, node)
     for number in count(1):
         piece = await reader.piece(msgspec.structs.replace(wanted, wait=follow))
         if piece.lost:
@@ -101,9 +98,8 @@ async def log_lines(
 class _Reader:
     """Asks one node, first through the SN that has answered last."""
 
-    def __init__(self, operator: Operator, signer: Signer, node: Node) -> None:
+    def __init__(self, operator: Operator, node: Node) -> None:
         self._operator = operator
-        self._signer = signer
         self._node = node
         self._used = ""
 
@@ -112,7 +108,7 @@ class _Reader:
         reasons, name = dict[str, None](), displayed(self._node.name)
         for client in sorted(self._operator.clients, key=lambda client: client.address != self._used):
             network_id = self._operator.chain.network_id
-            asked = ask(self._signer, network_id, self._node.uid, wanted, time_ms=clock_ms())
+            asked = ask(self._operator.signer, network_id, self._node.uid, wanted, time_ms=clock_ms())
             try:
                 found = opened(self._operator.chain, self._node.uid, asked, await self._sent(client, asked))
             except (Unavailable, Refusal, SealError) as error:

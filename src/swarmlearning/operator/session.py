@@ -7,13 +7,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from swarmlearning import __version__
 from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.identity.certificates import Role, common_name, role_of
-from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import client_context
+from swarmlearning.identity.signing import Signer
+from swarmlearning.identity.source import IdentitySource
 from swarmlearning.ledger.bodies import Leave, Register
 from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
@@ -23,7 +24,9 @@ from swarmlearning.node.commanding import SECONDS, catch_up, following, send
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
+from swarmlearning.node.renewing import LiveIdentity, send_renewal
 from swarmlearning.node.sender import Author, Sender
+from swarmlearning.node.signers import registered_signer
 from swarmlearning.operator.acts import Act
 
 logger = logging.getLogger("swarm.operator")
@@ -35,10 +38,11 @@ LEAVE_SECONDS = 5.0
 class Operator:
     """An operator at work; `perform` sends one act. It registers with the first: a refused command leaves no trace."""
 
-    def __init__(self, follower: Follower, sender: Sender, register: Register) -> None:
+    def __init__(self, follower: Follower, sender: Sender, own: LiveIdentity, role: Role) -> None:
         self._follower = follower
         self._sender = sender
-        self._register = register
+        self._own = own
+        self._role = role
         self._registered = False
         self._registering = asyncio.Lock()
 
@@ -46,6 +50,11 @@ class Operator:
     def chain(self) -> Chain:
         """The verified ledger as it stands."""
         return self._follower.chain
+
+    @property
+    def signer(self) -> Signer:
+        """Signs with the certificate that the ledger has for this operator."""
+        return registered_signer(self._own.signers, self.chain.world, self._sender.author.uid)
 
     @property
     def client(self) -> SnClient:
@@ -91,7 +100,10 @@ class Operator:
         """Makes it a node of the network, unless it is one already. Raises `NodeError` with the ledger's reason."""
         async with self._registering:  # acts may be sent at the same time, by clients of the web mode
             if not self._registered:
-                await send(self._sender, network.CONTRACT, self._register)
+                own = self._own.current
+                name = common_name(own.certificate) or self._role
+                body = Register(self._role, name, own.bundle, __version__, RULES_VERSION)
+                await send(self._sender, network.CONTRACT, body)
                 self._registered = True
 
     async def leave(self) -> None:
@@ -104,7 +116,7 @@ class Operator:
 @asynccontextmanager
 async def acting(
     address: str,
-    identity: Identity,
+    source: IdentitySource,
     directory: Path,
     network_id: str = "",
     roles: Collection[Role] = OPERATORS,
@@ -114,25 +126,28 @@ async def acting(
     """An operator, or whoever else has a certificate for one of these roles, named after it; `directory` keeps its UID.
 
     `network_id`: of the only network to act in, where it is known before the first contact. `lasting`: for as long as
-    the block takes; else it has to send within the time that a command has.
+    the block takes, with the identity that the source has by then; else it has to send within the time that a command
+    has.
 
     Raises `NodeError`, `Unavailable` or `Refusal`.
     """
-    role = role_of(identity.certificate)
+    own = LiveIdentity(source)
+    path, role = own.current.cert_path, role_of(own.current.certificate)
     if role not in roles:
         raise NodeError(
-            f"{identity.cert_path} is a certificate for {role}; an operator needs one whose name begins with SWCI- or "
+            f"{path} is a certificate for {role}; an operator needs one whose name begins with SWCI- or "
             "UI- (or OPERATOR-; for trying out: swarm cert --node SWCI-1)"
         )
     with DataDirectory(directory, network_id) as place:
-        follower = Follower([address], client_context(identity), place.pin)
-        async with following(follower, _unanswered(address), Checkpoints(directory), place.network) as limit:
+        follower = Follower([address], own.tls.client, place.pin)
+        sender = Sender(Author(own.signers, place.uid, place.incarnation), follower, logger.warning)
+        beside = [own.follow(sender.author, follower, partial(send_renewal, sender))] if lasting else []
+        checkpoints = Checkpoints(directory)
+        async with following(follower, _unanswered(address), checkpoints, place.network, beside) as limit:
             await catch_up(follower, limit)
             if lasting:
                 limit.reschedule(None)
-            sender = Sender(Author(identity.signer(), place.uid, place.incarnation), follower, logger.warning)
-            name = common_name(identity.certificate) or role
-            operator = Operator(follower, sender, Register(role, name, identity.bundle, __version__, RULES_VERSION))
+            operator = Operator(follower, sender, own, role)
             try:
                 yield operator
             finally:

@@ -1,11 +1,12 @@
 """The license of a session of SWCI: each that runs at the same time has a token of its own."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
-from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import client_context
+from swarmlearning.identity.source import IdentitySource
+from swarmlearning.identity.tls import CurrentContext, client_context, follow_source
 from swarmlearning.license.servers import LicenseServers
 from swarmlearning.node.datadir import DataDirectory, InUseError
 from swarmlearning.node.errors import NodeError
@@ -14,7 +15,7 @@ from swarmlearning.swci.link import MOST_SESSIONS
 
 
 @asynccontextmanager
-async def licensed_session(servers: LicenseServers, identity: Identity, home: Path) -> AsyncIterator[None]:
+async def licensed_session(servers: LicenseServers, source: IdentitySource, home: Path) -> AsyncIterator[None]:
     """Inside the block a session has its token; without servers it needs none.
 
     Its UID is kept in the first folder below `home` that no other session uses, so one that was killed finds its token
@@ -30,5 +31,8 @@ async def licensed_session(servers: LicenseServers, identity: Identity, home: Pa
                 break
         else:
             raise NodeError(f"{home}: {MOST_SESSIONS} sessions are open already; end one of them")
-        async with licensed("SWCI", servers, client_context(identity), place.uid):
+        tls = CurrentContext(client_context(known := source.current))
+        async with licensed("SWCI", servers, tls, place.uid), asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(follow_source(tls, client_context, source, known))
             yield
+            following.cancel()

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
-from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.source import IdentitySource
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.node.datadir import InUseError
 from swarmlearning.node.errors import NodeError
@@ -78,7 +78,7 @@ class Link:
 
 
 @asynccontextmanager
-async def operating(address: str, identity: Identity, home: Path, network_id: str) -> AsyncIterator[Operator]:
+async def operating(address: str, source: IdentitySource, home: Path, network_id: str) -> AsyncIterator[Operator]:
     """An operator for a session of commands, with the first of the folders below `home` that no other session uses.
 
     Raises `NodeError`, `Unavailable` or `Refusal`.
@@ -87,7 +87,7 @@ async def operating(address: str, identity: Identity, home: Path, network_id: st
         for number in range(1, MOST_SESSIONS + 1):
             folder = home / network_id[:16] / f"session-{number}"
             with contextlib.suppress(InUseError):
-                operator = await stack.enter_async_context(acting(address, identity, folder, network_id, lasting=True))
+                operator = await stack.enter_async_context(acting(address, source, folder, network_id, lasting=True))
                 break
         else:
             raise NodeError(f"{home}: {MOST_SESSIONS} sessions of this identity are open already; end one of them")

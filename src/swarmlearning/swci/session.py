@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from swarmlearning.api.client import SnClient
 from swarmlearning.errors import UserError, first_cause
-from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.source import IdentitySource
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.taskrunner import taskrunners
@@ -44,7 +44,7 @@ each as soon as it is known where that takes time."""
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """What a session works with.
+    """What a session works with; `source` has the operator's identity.
 
     `home`: the operator's folder of UIDs; `user_directory`: where scripts and task files lie. `network_id`: of the only
     network that contexts may be for, empty: of any. `run_task_minutes`, `other_task_minutes`: how long WAIT FOR
@@ -53,7 +53,7 @@ class SessionSettings:
     the user directory, and LIST NODES prints fields separated by commas.
     """
 
-    identity: Identity
+    source: IdentitySource
     home: Path
     user_directory: Path | None = None
     network_id: str = ""
@@ -125,13 +125,13 @@ class Session:
 
         Raises `Unavailable`, `Refusal` or `NodeError`.
         """
-        async with SnClient(address, client_context(self.settings.identity)) as client:
+        async with SnClient(address, client_context(self.settings.source.current)) as client:
             network_id = await require_network(client, self.settings.network_id)
             return {**await client.status(), "network_id": network_id}
 
     def link(self, address: str, network_id: str) -> Link:
         """A connection, not made yet, to the network of this SN."""
-        return Link(partial(operating, address, self.settings.identity, self.settings.home, network_id))
+        return Link(partial(operating, address, self.settings.source, self.settings.home, network_id))
 
     async def use(
         self, work: Callable[[Operator], Awaitable[T]], *, seconds: float | None = SECONDS, context: str | None = None

@@ -24,12 +24,12 @@ async def taskrunner_peer(
         raise UserError("FOLLOW does not end, so it is for SWCI on a terminal only")
     world = (await session.chain()).world
     peer = known_peer(world, known_taskrunner(world, name), named)
-    wanted, signer = _wanted(peer, name, part, pair), session.settings.identity.signer()
+    wanted = _wanted(peer, name, part, pair)
 
     async def used(operator: Operator) -> Operator:
         return operator
 
-    lines = log_lines(await session.use(used), signer, node(world, peer.uid), wanted, follow=follow is not None)
+    lines = log_lines(await session.use(used), node(world, peer.uid), wanted, follow=follow is not None)
     async with aclosing(lines):
         while (text := await session.use(lambda _: anext(lines, None), seconds=None)) is not None:
             yield Line(text)  # it is safe to show

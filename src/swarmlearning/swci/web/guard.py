@@ -22,7 +22,7 @@ from swarmlearning.transport.parties import Credential
 
 
 def own_tls(identity: Identity) -> ssl.SSLContext:
-    """The server's TLS context, which trusts the authority of `identity` alone. Raises `CertificateError`.
+    """A server's TLS context, which trusts the authority of `identity` alone. Raises `CertificateError`.
 
     Where paths lead to several authorities, it is the nearest: one above it may have issued those of others.
     """

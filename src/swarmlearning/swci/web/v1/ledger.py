@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BaseModel, Field
 from swarmlearning.api.client import Refusal
 from swarmlearning.documents.faults import DocumentError
 from swarmlearning.errors import UserError, first_cause
-from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger import fields
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.world import World
@@ -60,11 +59,6 @@ class Ledger:
     def __init__(self, session: Session, context: str | None) -> None:
         self._session = session
         self._context = context
-
-    @property
-    def signer(self) -> Signer:
-        """Signs as SWCI."""
-        return self._session.settings.identity.signer()
 
     async def use(self, work: Callable[[Operator], Awaitable[T]]) -> T:
         """What `work` returns. Raises `UserError`."""

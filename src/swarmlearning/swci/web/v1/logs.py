@@ -97,6 +97,6 @@ async def peer_log(
 
 async def _read(ledger: Ledger, node: Node, wanted: Wanted) -> Any:
     async def read(operator: Operator) -> Any:
-        return await excerpt(operator, ledger.signer, node, wanted)
+        return await excerpt(operator, node, wanted)
 
     return (await ledger.use(read))._asdict()
