@@ -136,4 +136,34 @@ ROWS = (
             *checks_in("privacy/test_release", "without_noise_no_change_exceeds_the_norm"),
         ),
     ),
+    Row(
+        "B20",
+        "a license server, or who poses as one, harms nodes; nodes take more tokens than there are, or those of others",
+        (
+            *checks_in(
+                "license/test_serving",
+                "no_node_poses_as_a_license_server",
+                "a_hostile_license_server_costs_a_node_bounded_memory_and_time",
+                "a_certificate_takes_tokens_of_its_role_only",
+                "a_token_is_its_holders_even_where_another_node_names_its_uid",
+                "the_leases_are_shown_to_servers_of_the_same_authority_only",
+                "one_authority_s_requests_are_bounded",
+                "a_full_table_refuses_newcomers_and_renews",
+                "strangers_and_odd_requests_are_answered_with_a_refusal",
+            ),
+            *checks_in(
+                "license/test_documents",
+                "what_is_not_a_license_of_a_known_issuer_is_refused",
+                "no_altered_byte_goes_unnoticed",
+                "an_issuer_revokes_its_own_licenses_only",
+            ),
+            *checks_in("license/test_leases", "never_are_more_tokens_lent_than_there_are_and_no_holder_loses_its_own"),
+            *checks_in("license/test_store", "what_was_answered_is_there_after_kill_9_at_any_moment"),
+            *checks_in(
+                "node/test_license",
+                "a_node_at_work_goes_on_without_its_server_and_renews_when_it_is_back",
+                "a_node_at_work_goes_on_when_its_license_has_ended",
+            ),
+        ),
+    ),
 )

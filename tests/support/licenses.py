@@ -1,15 +1,19 @@
 """License servers as real processes, with an issuer of their own, and the options by which nodes find them."""
 
+import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from support.ports import fixed_port
 from support.processes import Process, Processes
+from support.sns import Hosts, ThisHost
 from support.swarm import identity_options
 from swarmlearning.identity.identity import Identity
 from swarmlearning.license.documents import License, Revocations, sign
@@ -65,54 +69,83 @@ class Issuer:
 
 
 class Servers:
-    """A primary and a secondary on ports that they keep, on this host."""
+    """A primary and a secondary on ports that they keep, each on the host of this number."""
 
-    def __init__(self, processes: Processes, issuer: Issuer, identity: Identity) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        issuer: Issuer,
+        identity: Identity,
+        hosts: Hosts | None = None,
+        numbers: tuple[int, int] = (1, 2),
+    ) -> None:
         self._processes = processes
         self._issuer = issuer
         self._identity = identity
+        self._hosts = hosts or ThisHost()
+        self._numbers = dict(zip(("primary", "secondary"), numbers, strict=True))
         self.ports = {"primary": fixed_port(), "secondary": fixed_port()}
 
-    def start(self, name: str = "primary", *flags: str, lease_seconds: float = 60, wait: bool = True) -> Process:
-        """Starts one of them, or starts it again with the same data."""
+    def host(self, name: str) -> str:
+        """The IP address of one of them."""
+        return self._hosts.address(self._numbers[name])
+
+    def start(self, name: str = "primary", *flags: str, lease_seconds: float = 60) -> Process:
+        """Starts one of them, or starts it again with the same data; it serves when this returns."""
         options = {
             "license": self._issuer.license,
             "issuer": self._issuer.public,
             "revoked": self._issuer.revoked,
-            "bind-ip": "127.0.0.1",
+            "bind-ip": self.host(name),
             "port": str(self.ports[name]),
             "lease-seconds": str(lease_seconds),
             "data-dir": self._issuer.folder / name,
             **identity_options(self._identity),
         }
         words = [str(word) for option, value in options.items() for word in (f"--{option}", value)]
-        process = self._processes.node(f"license-{name}", "license", {}, ["serve", *words, *flags])
-        if wait:
-            assert process.ready["api"] == f"127.0.0.1:{self.ports[name]}"
+        within = self._hosts.command(self._numbers[name])
+        process = self._processes.node(f"license-{name}", "license", {}, ["serve", *words, *flags], within=within)
+        assert process.ready["api"] == f"{self.host(name)}:{self.ports[name]}"
         return process
 
     def start_pair(self, lease_seconds: float = 60) -> tuple[Process, Process]:
         """Starts both, each of which knows the other."""
-        primary = self.start("primary", "--other", f"127.0.0.1:{self.ports['secondary']}", lease_seconds=lease_seconds)
-        secondary = self.start(
-            "secondary", "--secondary", "--other", f"127.0.0.1:{self.ports['primary']}", lease_seconds=lease_seconds
-        )
-        return primary, secondary
+        primary = self.start("primary", "--other", self._address("secondary"), lease_seconds=lease_seconds)
+        flags = ("--secondary", "--other", self._address("primary"))
+        return primary, self.start("secondary", *flags, lease_seconds=lease_seconds)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """A node's options for both."""
+        named = (("apls", "primary"), ("secondary-apls", "secondary"))
+        return {
+            f"{option}-{part}": value
+            for option, name in named
+            for part, value in (("ip", self.host(name)), ("port", str(self.ports[name])))
+        }
 
     @property
     def flags(self) -> list[str]:
-        """A node's options for both."""
-        named = (("apls", "primary"), ("secondary-apls", "secondary"))
-        return [
-            word
-            for option, name in named
-            for word in (f"--{option}-ip", "127.0.0.1", f"--{option}-port", str(self.ports[name]))
-        ]
+        """The same as words of a command."""
+        return [word for option, value in self.options.items() for word in (f"--{option}", value)]
 
     def variables(self, *names: str) -> dict[str, str]:
         """A node's variables for these servers, by default for both."""
         return {
             f"SWARM_LICENSE_AUTOPASSJ_SERVER_{name.upper()}_{part}": value
             for name in names or tuple(self.ports)
-            for part, value in (("IP", "127.0.0.1"), ("PORT", str(self.ports[name])))
+            for part, value in (("IP", self.host(name)), ("PORT", str(self.ports[name])))
         }
+
+    @property
+    def locator(self) -> dict[str, Any]:
+        """The `apls` of a profile, for the primary."""
+        return {"locator": {"host": self.host("primary"), "port": self.ports["primary"]}}
+
+    def _address(self, name: str) -> str:
+        return f"{self.host(name)}:{self.ports[name]}"
+
+
+def tokens(server: Process) -> Counter[str]:
+    """How many tokens of each feature a server has lent so far, by the feature's number."""
+    return Counter(re.findall(r"INFO : (\d+):1: a token for ", server.output))

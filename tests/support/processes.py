@@ -120,10 +120,14 @@ class Process:
 
 
 class Processes:
-    """Use as a context manager: whatever ends the block ends all processes. They work and log in `directory`."""
+    """Use as a context manager: whatever ends the block ends all processes. They work and log in `directory`.
+
+    `variables`: of the environment of all that is started from now on.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.variables: dict[str, str] = {}
         self._started: list[Process] = []
 
     def __enter__(self) -> Self:
@@ -183,6 +187,7 @@ class Processes:
         keep_open: Sequence[int],
     ) -> Process:
         log = self._directory / f"{name}.log"
+        environment = {**self.variables, **environment}
         words = [os.fspath(word) for word in command]
         popen: subprocess.Popen[bytes] | Forked
         with log.open("ab") as file:

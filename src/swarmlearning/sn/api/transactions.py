@@ -26,7 +26,7 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import Transaction
 from swarmlearning.license.features import Feature
 from swarmlearning.node.credentials import organisation_of
-from swarmlearning.node.license import NoLicenseError
+from swarmlearning.node.license import NoLicenseError, one_line
 from swarmlearning.rates import Rate
 from swarmlearning.sn.api.service import FAILURES, Service, Sn, answer_to, refusals
 from swarmlearning.sn.engine import LOCAL_ONLY
@@ -108,7 +108,7 @@ async def _require_license(sn: Sn, content: Transaction) -> None:
     try:
         await sn.require(feature)
     except NoLicenseError as error:
-        raise Rejection(Code.NO_LICENSE, str(error)) from error
+        raise Rejection(Code.NO_LICENSE, one_line(str(error))) from error
 
 
 def _refuse_second_sn(content: Transaction, uid: str) -> None:
