@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dist lock bundle images check test nightly tools frameworks lint pure coverage-client security e2e-operate simulate soak-sns \
-	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-merge bench-merge-large bench-peers
+	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
@@ -34,6 +34,7 @@ help:
 	@echo "make bench-spam   time of an honest member's commits while another organisation sends all it can (JSON=1)"
 	@echo "make bench-failover  standstill when the sentinel or a leader fails, 3 SNs of 1, 2, 3 organisations: KILLS=5 FAILURES=3 (JSON=1)"
 	@echo "make bench-adaptive  rounds and accuracy of the digits demo, fixed and adaptive sync: RUNS=5 (JSON=1)"
+	@echo "make bench-privacy  accuracy of a training with privacy locks on its sites and without (JSON=1)"
 	@echo "make bench-start  time until an SN and an SL are ready on a long chain, cold and warm: TRANSACTIONS=100000 (JSON=1)"
 	@echo "make bench-relay  time of a model through an SN's relay beside directly: RELAY_MB=100 (JSON=1)"
 	@echo "make bench-operate  from an operator's assignment to the first round, and the SWOP's memory: PAIRS=4 (JSON=1)"
@@ -172,6 +173,9 @@ bench-scale: $(STAMP)
 	@$(RUN)/python bench/scale.py --sls $(SLS) --rounds $(ROUNDS) $(if $(JSON),--json)
 
 TRANSACTIONS ?= 100000
+bench-privacy: $(STAMP) tools
+	@$(RUN)/python bench/privacy.py $(if $(JSON),--json)
+
 bench-start: $(STAMP)
 	@$(RUN)/python bench/start.py --transactions $(TRANSACTIONS) $(if $(JSON),--json)
 

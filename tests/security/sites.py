@@ -133,6 +133,11 @@ ROWS = (
                 "a_model_is_served_once_the_frozen_round_names_enough_contributors",
                 "a_policy_that_others_can_write_is_refused",
             ),
+            *checks_in(
+                "security/test_hostile_script",
+                "a_hostile_script_of_another_user_gets_around_the_lock_in_no_way",
+            ),
+            *checks_in("rounds/test_releasing", "a_model_is_submitted_as_the_lock_has_made_it"),
             *checks_in("privacy/test_release", "without_noise_no_change_exceeds_the_norm"),
         ),
     ),

@@ -217,7 +217,7 @@ def merge(running: Task, task: Merge) -> None:
     if task.single:
         weights = {one.uid: int(one.uid == chosen) for one in used}
     parts = tuple(Contribution(one.uid, one.digest, one.weight, weights[one.uid]) for one in used)
-    if len(parts) < swarm.min_peers:
+    if len(parts) + sum(one.reason == "kept-back" for one in excluded) < swarm.min_peers:
         result = ""
     elif not chosen:
         result = task.base

@@ -1,5 +1,6 @@
 """A site with a privacy lock among others, with real processes: what it gives, what that costs, and what it refuses."""
 
+import asyncio
 import math
 from pathlib import Path
 
@@ -9,18 +10,19 @@ from dp_accounting import NeighboringRelation
 from dp_accounting.dp_event import GaussianDpEvent
 from dp_accounting.pld import PLDAccountant
 
+from support.local_sn import fetch
 from support.processes import Process
 from support.swarm import Gate, Swarm, assert_complete, has_models
 from swarmlearning.ledger.bodies import Privacy
-from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.state import Result, Training
 from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission
 from swarmlearning.ledger.history import steps
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.tensors.file import Array, read
 
 NORM = 3.0
-CLIPPED = f"norm: {NORM}\n"
-NOISY = f"""{CLIPPED}
+CLIPPED = f"norm: {NORM}\ncontributors: 3\n"
+NOISY = f"""norm: {NORM}
 noise: 2
 epsilon: 4
 delta: 1e-5
@@ -75,24 +77,39 @@ def statements(swarm: Swarm) -> list[Submission]:
     return list(found.values())
 
 
+def results(swarm: Swarm) -> list[Result]:
+    """All results that stood."""
+    found = {}
+    for step in steps(read_chain_file(swarm.directory / "sn" / "chain.sqlite")):
+        result = swarm.training(step.chain).result
+        if result is not None:
+            found[result.closed.number] = result
+    return list(found.values())
+
+
 def test_what_a_script_hands_over_is_clipped_however_long_it_is(swarm: Swarm, gate: Gate, tmp_path: Path) -> None:
     sites = start(swarm, policy_file(tmp_path, CLIPPED), gate)
     first = swarm.until(lambda state: state.rounds == 1)
     assert first.result is not None
     training = swarm.until(has_models(1, 1))
     entry = entry_of(training, 1)
-    assert entry.privacy == Privacy(NORM)
+    assert entry.privacy == Privacy(NORM, contributors=3)
     assert training.round is not None
     base = model(swarm, training.round.base)
     given = model(swarm, entry.digest)
     assert NORM * 0.999 < length(given, base) <= NORM  # the script has changed it by about 700
     assert given["steps"] == base["steps"]
+    for index in (1, 2, 3):  # one of them leads: nobody gets it before the contributors are fixed
+        path = f"/models/{entry.digest}"
+        status, _, _ = asyncio.run(fetch(sites[0].ready["fs"], swarm.identities[f"SL-{index}"], path))
+        assert status == 403
     gate.let(2)
     assert_complete(sites)
     found = statements(swarm)
     assert (found[0].kind, found[0].digest, found[0].weight) == ("withheld", NO_MODEL, 0)
-    assert found[0].privacy == Privacy(NORM, withheld="no-base")
+    assert found[0].privacy == Privacy(NORM, contributors=3, withheld="no-base")
     assert {entry.kind for entry in found[1:]} <= {"trained", "carried", "snapshot"}
+    assert {part.reason for round_ in results(swarm) for part in round_.receipt.exclusions} == set()
     assert "whole change of a round is clipped to L2 norm 3" in sites[0].output
     assert "initialModels: [" in sites[0].output
 

@@ -91,7 +91,8 @@ class Releasing:
         done = self._done.get(release) or (self._made_before(release) if kind == "snapshot" else None)
         if done is not None and (done.privacy.withheld or done.result in self._facts.held):
             return done
-        if not self._facts.timers.pausing(release.digest):
+        here = not release.base or release.base in self._facts.held
+        if here and not self._facts.timers.pausing(release.digest):
             self._facts.work.want(release, self._facts.now)
         return None
 

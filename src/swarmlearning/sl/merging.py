@@ -49,9 +49,10 @@ async def merge_round(
     silent = [entry for entry in task.submissions if entry.weight == 0]
     sources = _sources(task, store)
     previous = store.path(task.base) if task.base and store.has(task.base) else None
-    if len(task.submissions) < min_peers:
+    counted = min_peers - sum(entry.reason == "kept-back" for entry in known)
+    if len(task.submissions) < counted:
         return _without_result(task, method, known)
-    out, minimum = store.temporary(), max(1, min_peers - len(silent))
+    out, minimum = store.temporary(), max(1, counted - len(silent))
     try:
         if task.single:
             done = await _in_thread(lambda read: _take_first(sources, out, minimum, terms.structure, read), on_read)

@@ -28,7 +28,6 @@ REASONS = {
     "no-base": "can get the latest model from nobody",
     "joining": "joins once it holds the latest model",
     "no-start": "gives no model to begin with, by its privacy lock",
-    "kept-back": "its privacy lock gives its model only to more contributors",
 }
 
 ACTIVITIES: dict[Activity, str] = {

@@ -40,11 +40,10 @@ Reason: TypeAlias = Literal[
     "no-base",
     "joining",
     "no-start",
-    "kept-back",
 ]
 """The reason why a member's model is not in: it is merely expected; the member is away (an attendance); others cannot
 fetch from it; its model cannot be used; it cannot fetch the latest model from its holders (`no-base`); it joins once it
-has that model; its privacy lock gives none to begin with (`no-start`), or only to more contributors (`kept-back`)."""
+has that model; its privacy lock gives none to begin with (`no-start`)."""
 
 Activity: TypeAlias = Literal[
     "training",
@@ -238,7 +237,7 @@ def _awaited(state: Training, uid: str) -> Awaited:
     if _is_unreachable(state, state.round, uid):
         return Awaited(uid, "unreachable")
     if uid in state.round.submissions:
-        return Awaited(uid, "no-start" if state.round.submissions[uid].kind == "withheld" else "kept-back")
+        return Awaited(uid, "no-start")
     if uid in state.round.barred:
         return Awaited(uid, "unusable")
     missed = misses(state)

@@ -65,7 +65,7 @@ import msgspec
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.ledger.contracts.training.adaptive import Pace
 from swarmlearning.ledger.contracts.training.bodies import InitialSync, Origin, Receipt, SubmissionKind, Weights
-from swarmlearning.ledger.contracts.training.submissions import Submission, kept_back
+from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.ledger.world import World
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left", "other-terms"]
@@ -213,7 +213,7 @@ class Round(msgspec.Struct, frozen=True):
 
     def counted_with(self, unreachable: Collection[str]) -> set[str]:
         """The same if only these could not be fetched."""
-        counted = self.submissions.keys() - set(unreachable) - kept_back(self.submissions, self.base)
+        counted = self.submissions.keys() - set(unreachable)
         begins = self.base or any(self.submissions[uid].weight for uid in counted)
         return counted if begins else set()
 

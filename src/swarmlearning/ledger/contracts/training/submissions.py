@@ -2,8 +2,8 @@
 
 A site with a lock may demand a minimum of contributors: it serves its model only once the contributors of the round are
 fixed and are so many. Members without a model of their own do not count to them: those without weight, those that
-repeat the digest of another, and those that submit the round's base unchanged. While there are too few, its model does
-not count to minPeers, and a round that is merged leaves it out.
+repeat the digest of another, and those that submit the round's base unchanged. Where there are too few, the merge
+leaves its model out, and the site counts to minPeers as one without weight does: it holds up nobody.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def contributing(submissions: Mapping[str, Submission], base: str) -> int:
 
 def kept_back(submissions: Mapping[str, Submission], base: str) -> set[str]:
     """The members whose models are not served, since fewer sites contribute than they demand."""
-    demanding = {uid: entry.contributors for uid, entry in submissions.items() if entry.privacy is not None}
+    demanding = {uid: one.contributors for uid, one in submissions.items() if one.privacy and one.digest != base}
     if not demanding:
         return set()
     there = contributing(submissions, base)

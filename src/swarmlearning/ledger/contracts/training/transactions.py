@@ -30,7 +30,7 @@ from swarmlearning.ledger.contracts.training.state import (
     needed_organisations,
     weight_in,
 )
-from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission
+from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission, kept_back
 from swarmlearning.ledger.contracts.training.transitions import (
     elect_leader,
     freeze_if_complete,
@@ -140,7 +140,8 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
         raise Rejection(Code.COLLECTING, f"round {current.number} is still collecting; freeze it first")
     check_receipt(terms_of(state), current, body)
     parts = body.receipt.contributions
-    if not enough(state, [part.uid for part in parts]) or not (current.base or any(part.weight for part in parts)):
+    there = {part.uid for part in parts} | kept_back(current.submissions, current.base)
+    if not enough(state, there) or not (current.base or any(part.weight for part in parts)):
         return _collect_again(state, current, body)
     check_result(state, current, body)
     same = state.result if body.result == current.base else None  # whoever held it, holds it
@@ -214,8 +215,7 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
         )
     parts = {part.uid: part for part in body.receipt.exclusions}
     unreachable = {uid for uid, part in parts.items() if part.reason in ("unreachable", "too-slow")}
-    kept_back = {uid for uid, part in parts.items() if part.reason == "kept-back"}
-    faulty = parts.keys() - unreachable - kept_back
+    faulty = parts.keys() - unreachable - kept_back(current.submissions, current.base)
     barred = {uid: found_unusable(current, part) for uid, part in parts.items() if uid in faulty}
     kept = {uid: entry for uid, entry in current.submissions.items() if uid not in barred}
     again = msgspec.structs.replace(
