@@ -10,7 +10,7 @@ from support.play import Play, merged, model
 from swarmlearning.choices import MergeMethod
 from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, Receipt
 from swarmlearning.rounds.settings import OnNonFinite
-from swarmlearning.sl.remarks import Remark, Remarks, bases_of
+from swarmlearning.sl.remarks import Remark, Remarks, bases_of, is_called_unreachable
 
 
 def receipt(
@@ -47,6 +47,17 @@ def test_a_site_that_was_left_out_is_told_so_in_its_log_and_the_others_in_theirs
     assert (own.own, own.fatal) == (True, False)
     (other,) = remarks_for(play, "a")
     assert other == Remark("Round 0: the model of c was left out of the merge: non-finite: fc.weight")
+
+
+def test_a_site_is_called_unreachable_by_a_merge_without_it_or_while_a_round_waits_for_it() -> None:
+    play = published({"b": "unreachable", "c": "non-finite"})
+    assert [is_called_unreachable(play.state, uid) for uid in "abc"] == [False, True, False]
+    waiting = Play("a", "b")
+    waiting.submit("a", "b")
+    assert waiting.state.round is not None
+    current = msgspec.structs.replace(waiting.state.round, unreachable=("b",))
+    state = msgspec.structs.replace(waiting.state, round=current)
+    assert [is_called_unreachable(state, uid) for uid in "ab"] == [False, True]
 
 
 def test_each_remark_is_made_once_and_none_about_what_was_known_before() -> None:

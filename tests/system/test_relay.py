@@ -32,14 +32,15 @@ class Relayed(Network):
         return {**super().place(number), "sn-relay-port": str(RELAY_PORT + number)}
 
     def start_behind(self, index: int, host: int, *ml: str, relay: bool = True) -> Process:
-        """Starts SL `index` on a host, whose address nobody elsewhere reaches."""
+        """Starts SL `index` on a host; without a relay one that is impatient when a model cannot be fetched."""
         sn = self.hosts.address(SN)
         options = self.sl_options(index, sn_ip=sn, sn_api_port=str(self.ports[1]), host_ip=self.hosts.address(host))
         if relay:
             options.pop("host-ip")
         flags = ["--relay"] if relay else []
         within = self.hosts.command(host)
-        return self.processes.node(f"SL-{index}", "sl", options, flags, ml=self._script(index, ml), within=within)
+        script, hurry = self._script(index, ml), {} if relay else {"SL_LEADER_FAILURE_BASE_TIMEOUT": "3"}
+        return self.processes.node(f"SL-{index}", "sl", options, flags, ml=script, environment=hurry, within=within)
 
     def reached_at(self, number: int = 1) -> dict[str, str]:
         """The addresses at which SLs are reached, by their names."""
@@ -71,6 +72,15 @@ def test_sites_behind_two_nats_train_with_each_other_and_with_an_open_one(net: R
     at = net.reached_at()
     assert [at[f"site-{index}"] for index in (1, 2, 3)] == [relay] * 3
     assert at["site-4"].startswith(net.hosts.address(OPEN))
+
+
+def test_a_site_that_others_cannot_connect_to_finds_a_relay_by_itself(net: Relayed) -> None:
+    assert net.start_relaying(1).ready
+    script = ("--rounds", "3", "--min-peers", "2")
+    hidden = net.start_behind(1, 5, *script, relay=False)
+    assert_complete([hidden, net.start_behind(2, OPEN, *script, relay=False)])
+    assert net.reached_at()["site-1"] == f"{net.hosts.address(SN)}:{RELAY_PORT + 1}"
+    assert "Others cannot connect to this node" in hidden.output
 
 
 @needs("etcd")

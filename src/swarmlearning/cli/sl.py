@@ -129,13 +129,14 @@ class SlOptions:
         str, typer.Option(envvar="SL_FS_SERVICE", help="FQDN[:port] under which other SLs reach it.")
     ] = ""
     relay: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--relay",
+            "--relay/--no-relay",
             envvar="SL_RELAY",
-            help="Nobody can connect to this host: be reached through the relay of an SN. Nothing listens here then.",
+            help="Listen on nothing, and be reached through the relay of an SN: for a host that nobody can connect to. "
+            "By default only once others cannot connect.",
         ),
-    ] = False
+    ] = None
     bind_ip: BindIp = ""
     network_id: NetworkId = ""
     node_name: Annotated[
@@ -166,12 +167,15 @@ class SlOptions:
 
         if self.relay and (self.sl_fs_service or self.bind_ip):
             raise NodeError("--relay: nothing listens here, so leave out --sl-fs-service and --bind-ip")
-        host = own_address(self._sn_address()) if self.host_ip == AUTO else self.host_ip
+        moves = self.host_ip == AUTO
+        host = own_address(self._sn_address()) if moves else self.host_ip
+        everywhere = "::" if ":" in host else "0.0.0.0"  # where it will be reached later is not known yet
         return SlSettings(
             name=self.node_name or common_name(identity.certificate) or "SL",
             host=host if self.sl_fs_service or self.relay else mandatory_host(host),
             relay=self.relay,
-            bind=self.bind_ip,
+            moves=moves,
+            bind=self.bind_ip or (everywhere if moves else ""),
             license_servers=self.license.servers(),
             fs_port=self.sl_fs_port if self.fs_listen_port is None else self.fs_listen_port,
             fs_service=announced_by_name(

@@ -67,9 +67,12 @@ class Follower:
         if not self._distrusted.issuperset(self._order):
             while self._order[0] in self._distrusted:
                 self._order.append(self._order.pop(0))
+        self._end_following()
+        return self.client
+
+    def _end_following(self) -> None:
         self._turned.set()
         self._turned = asyncio.Event()
-        return self.client
 
     def leave(self, client: SnClient) -> None:
         """Moves on to another SN, if this one is in use and there is another: it does not do what it should."""
@@ -84,6 +87,11 @@ class Follower:
     async def turned(self) -> None:
         """Waits until another SN is used."""
         await self._turned.wait()
+
+    def reconnect(self) -> None:
+        """Gives up all connections to SNs, which are made anew: this machine has another address now."""
+        self._pool.keep(())
+        self._end_following()
 
     def judge_sns(self) -> None:
         """From now on an SN is left as soon as the ledger does not admit it: to be called once the chain is as far as

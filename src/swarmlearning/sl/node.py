@@ -8,7 +8,7 @@ import logging
 import os
 import shlex
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import licensed
 from swarmlearning.node.listening import listening_host
 from swarmlearning.node.logfile import kept_log
+from swarmlearning.node.moving import new_hosts
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.node.sources import announced
@@ -77,7 +78,9 @@ class SlSettings:
     given. `bind`: the address to listen on, empty: see `listening_host`. `compress_below`: bytes of the smallest model
     that is never sent compressed. `bridge`: also serve the original's client. `shared`: see `MLSide`. `network_id`: the
     only one to join; `uid`: this node's, where a SWOP has chosen one. `relay`: nobody can connect to this node, so it
-    listens on nothing, and is reached through the relay of an SN. `privacy_policy`: the file of the site's lock.
+    listens on nothing, and is reached through the relay of an SN; None: once the ledger shows that others do not reach
+    it, False: never. `moves`: `host` is the address from which this machine reaches its SN, and follows it.
+    `privacy_policy`: the file of the site's lock.
     """
 
     name: str
@@ -94,7 +97,8 @@ class SlSettings:
     bind: str = ""
     network_id: str = ""
     uid: str = ""
-    relay: bool = False
+    relay: bool | None = None
+    moves: bool = False
     license_servers: LicenseServers = NO_SERVERS
     privacy_policy: Path | None = None
 
@@ -159,12 +163,14 @@ async def _take_part(
         ):
             background = [tasks.create_task(cut_off_refused(server, follower))]
             _report_open(follower)
+            relayed = Relayed(member, own.tls.client, place.uid, server.adopt)
             if settings.relay:
-                relayed = Relayed(member, own.tls.client, place.uid, server.adopt)
                 background.append(await _begin_relayed(relayed, server, tasks))
             else:
                 address = await _announce(settings, server, host, member)
-                background.append(tasks.create_task(_check_own_address(settings, address, own, driver)))
+                staying = _stay_reachable(settings, relayed, server, member, driver)
+                later = (_check_own_address(settings, address, own, driver), staying)
+                background.extend(tasks.create_task(work) for work in later)
             background.append(tasks.create_task(server.wait()))
             facts = {"uid": place.uid, "fs": join(settings.host or "0.0.0.0", server.port)}
             status = await _train(settings, driver, report_ready, facts)
@@ -231,6 +237,35 @@ async def _announce(settings: SlSettings, server: Server, host: str, member: Mem
     logger.info("File server is at %s, announced as %s", join(host, server.port), address)
     await member.announce(announced(address, ""))
     return address
+
+
+async def _stay_reachable(
+    settings: SlSettings, relayed: Relayed, server: Server, member: Membership, driver: Driver
+) -> None:
+    """Follows this machine's address, until the ledger shows that others do not reach it: then it has a relay."""
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(_follow_address(settings, server, member))
+        if settings.relay is not None:
+            return
+        await relayed.needed(lambda: driver.contract)
+        following.cancel()
+    driver.narrator.warn(
+        "Others cannot connect to this node, so they reach it through the relay of an SN from now on (--relay: from "
+        "the start; --no-relay: never)"
+    )
+    await relayed.run()
+
+
+async def _follow_address(settings: SlSettings, server: Server, member: Membership) -> None:
+    """Announces each new address of this machine, where this node was told to find it by itself."""
+    if not settings.moves or settings.fs_service:
+        return
+    async with aclosing(new_hosts(settings.sn_address, settings.host)) as hosts:
+        async for host in hosts:
+            member.follower.reconnect()
+            address = join(host, server.port)
+            logger.warning("This machine has another address now: the file server is announced as %s", address)
+            await member.announce(announced(address, ""))
 
 
 async def _begin_relayed(relayed: Relayed, server: Server, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:

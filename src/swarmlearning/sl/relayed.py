@@ -5,16 +5,19 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Final
 
 from swarmlearning.backoff import Backoff
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.models.connections import reason
 from swarmlearning.node.credentials import sn_fault
 from swarmlearning.node.joining import Membership
 from swarmlearning.node.sources import announced, relays
 from swarmlearning.relay.callee import Callee
+from swarmlearning.sl.remarks import is_called_unreachable
 
 logger = logging.getLogger("swarm.SL")
 
@@ -36,6 +39,14 @@ class Relayed:
         self._uid = uid
         self._callee = Callee(tls, uid, adopt, lambda credential: sn_fault(self._chain, credential))
         self._address = ""  # the relay that this node has announced
+
+    async def needed(self, contract: Callable[[], str]) -> None:
+        """Waits until others cannot fetch from this node in the training of this name, and an SN is a relay."""
+        async with aclosing(self._member.follower.chains()) as chains:
+            async for chain in chains:
+                state = state_of(chain.world, contract())
+                if relays(chain.world) and is_called_unreachable(state, self._uid):
+                    return
 
     async def run(self) -> None:
         """Works until cancelled, at one relay after another. Raises `NodeError` where the ledger refuses this node."""

@@ -20,7 +20,8 @@ def unreachable_text(address: str, reason: str) -> str:
     """The text for a site whose models others cannot fetch, with what to do."""
     return (
         f"Other sites cannot fetch this site's models from {address}: {reason}. Check that this is this node's address "
-        "(--host-ip, --sl-fs-port; --sl-fs-service behind NAT or a proxy) and that firewalls let other SL nodes connect"
+        "(--host-ip, --sl-fs-port; --sl-fs-service behind NAT or a proxy) and that firewalls let other SL nodes "
+        "connect; where they cannot, start it with --relay, which needs an SN that is a relay (--sn-relay-port)"
     )
 
 
@@ -66,6 +67,17 @@ def is_called_unusable(state: Training, uid: str) -> bool:
     excluded = state.result.receipt.exclusions if state.result else ()
     barred = state.round is not None and uid in state.round.barred
     return barred or any(entry.uid == uid and entry.reason == "non-finite" for entry in excluded)
+
+
+def is_called_unreachable(state: Training, uid: str) -> bool:
+    """True if the ledger shows that others could not fetch this site's models."""
+    member = state.members.get(uid)
+    excluded = state.result.receipt.exclusions if state.result else ()
+    return (
+        (member is not None and member.unreachable)
+        or (state.round is not None and uid in state.round.unreachable)
+        or any(entry.uid == uid and entry.reason == "unreachable" for entry in excluded)
+    )
 
 
 def bases_of(state: Training) -> set[str]:
