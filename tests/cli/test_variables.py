@@ -18,14 +18,18 @@ from swarmlearning.cli.options import Credentials, LicenseOptions, NodeProcess
 from swarmlearning.cli.sl import MLOptions, SlOptions, SlProcess
 from swarmlearning.cli.sn import SnOptions
 from swarmlearning.client.environment import LOOPBACK
+from swarmlearning.identity.spiffe import SOCKET_VARIABLE
 from swarmlearning.node import settings
 from swarmlearning.node.settings import SlEnvironment
 from swarmlearning.node.variables import VARIABLES, Kind, Variable, help_text, log_without_effect
 
 DOCUMENTED = Path(__file__).parents[1] / "data" / "scripts" / "variables.txt"
 MANUAL = Path(__file__).parents[2] / "docs" / "operate.md"
-IDENTITY = {"SWARM_ID_CACERT", "SWARM_ID_CAPATH", "SWARM_ID_CERT", "SWARM_ID_KEY", "SWARM_ID_KEY_PASSPHRASE_FILE"}
-"""Read by `IdentityFiles`: tests/identity/test_identity.py."""
+IDENTITY = {
+    *("SWARM_ID_CACERT", "SWARM_ID_CAPATH", "SWARM_ID_CERT", "SWARM_ID_KEY", "SWARM_ID_KEY_PASSPHRASE_FILE"),
+    SOCKET_VARIABLE,
+}
+"""Read by `IdentityFiles` and `Credentials`: tests/identity/test_identity.py, tests/cli/test_credentials.py."""
 OF_CONTAINERS = {"SWOP_KEEP_CONTAINERS", "SWOP_UID", "SWOP_GID"}
 """Read by `DockerSettings.read`: tests/swop/docker."""
 
@@ -164,7 +168,6 @@ def test_a_port_published_as_another_one_is_announced_as_that(tmp_path: Path) ->
 def test_those_without_effect_are_logged_by_name_only(caplog: pytest.LogCaptureFixture) -> None:
     given = {
         "LOGS_DIR": "/var/log/secret",
-        "SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH": "/run/agent.sock",
         "http_proxy": "http://user:secret@proxy",
         "SN_START_MINING": "",
     }
@@ -172,7 +175,6 @@ def test_those_without_effect_are_logged_by_name_only(caplog: pytest.LogCaptureF
         log_without_effect("sn", given)
     assert caplog.messages == [
         "LOGS_DIR is set and has no effect: logs go to standard output",
-        "SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH is set and has no effect: identities are read from files",
     ]
 
 

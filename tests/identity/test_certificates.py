@@ -9,17 +9,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from support.agent import TrustDomain
 from support.crafted_certs import NOON, craft
 from swarmlearning.identity.certificates import (
     CertificateError,
     load_bundle,
     load_certificate,
     load_der,
+    name_in,
     role_of,
     subject_of,
     thumbprint,
     thumbprint_of_der,
     to_pem,
+    trust_domain_of,
 )
 
 
@@ -125,11 +128,33 @@ def test_a_spiffe_id_without_a_role_is_refused() -> None:
     ],
 )
 def test_a_malformed_spiffe_id_is_refused_as_identity(uris: list[str]) -> None:
-    certificate = craft("CN=SL-1", uris=uris).certificate
+    certificate = craft("CN=SL-1", uris=uris, ca=False).certificate
     with pytest.raises(CertificateError, match="does not follow SPIFFE"):
         subject_of(certificate)
     with pytest.raises(CertificateError, match="does not follow SPIFFE"):
         role_of(certificate)
+
+
+def test_an_authority_may_have_the_id_of_its_trust_domain_alone_and_is_called_by_it() -> None:
+    root = TrustDomain("org1.example").roots[0].certificate
+    assert (subject_of(root), trust_domain_of(root)) == ("spiffe://org1.example", "org1.example")
+    with pytest.raises(CertificateError, match="names no role"):
+        role_of(TrustDomain("sl").roots[0].certificate)
+
+
+@pytest.mark.parametrize(
+    ("subject", "uris", "name"),
+    [
+        ("CN=SL-1", [], "SL-1"),
+        ("O=SPIRE", ["spiffe://org1/host-1/sl"], "host-1/sl"),
+        ("CN=SL-north", ["spiffe://org1/sl"], "SL-north"),
+        ("O=none", [], ""),
+    ],
+)
+def test_a_node_is_called_by_its_common_name_or_the_path_of_its_spiffe_id(
+    subject: str, uris: list[str], name: str
+) -> None:
+    assert name_in(craft(subject, uris=uris).certificate) == name
 
 
 def test_a_uri_of_another_scheme_is_no_spiffe_id() -> None:

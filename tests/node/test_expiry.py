@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from support.agent import TrustDomain
 from support.virtual_time import run_in_virtual_time
 from swarmlearning.identity.ca import KeyPair, create_authority, issue
 from swarmlearning.identity.certificates import to_pem
-from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.identity import Bundle, Identity
 from swarmlearning.identity.source import Latest
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ledger.bodies import Anchor, NewOrganisation
@@ -71,6 +72,19 @@ def test_an_expiry_warning_is_due_30_and_7_days_ahead_and_every_hour_of_the_last
 
 def test_a_node_does_not_warn_of_a_certificate_that_is_valid_for_long(tmp_path: Path) -> None:
     assert warnings(identity(tmp_path, 365), timedelta(days=300)) == []
+
+
+def test_an_agent_is_missed_when_it_has_not_renewed_what_should_be_renewed_in_the_middle_of_its_life() -> None:
+    domain, life = TrustDomain("org1.example"), timedelta(minutes=55)  # it began five minutes ago
+    pair = domain.issue("sl", life)
+    root, socket = domain.roots[0].certificate, Path("/run/agent.sock")
+    own = Identity((pair.certificate,), (root,), socket, socket, pair.key, bundles=(Bundle("org1.example", (root,)),))
+    found = warnings(own, timedelta(hours=9))
+    assert [round(seconds / 60) for seconds, _ in found] == [35, 55]
+    assert (
+        "The certificate of spiffe://org1.example/sl from the SPIFFE agent at /run/agent.sock expires in" in found[0][1]
+    )
+    assert "has expired" in found[1][1]
 
 
 def test_a_long_running_node_warns_30_and_7_days_ahead_and_then_every_hour_of_the_last_day(

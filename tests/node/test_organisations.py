@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from support.agent import TrustDomain
 from support.crafted_certs import craft
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import to_pem
+from swarmlearning.identity.identity import Bundle
 from swarmlearning.ledger.bodies import Anchor, NewOrganisation, Quotas
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.organisations import founders, read_founding
@@ -68,6 +70,37 @@ def test_a_mistake_in_the_file_is_named(folder: Path, old: str, new: str, reason
     (folder / "net.toml").write_text(FILE.replace(old, new))
     with pytest.raises(NodeError, match=reason):
         read_founding(folder / "net.toml")
+
+
+def test_an_authority_without_a_certificate_is_a_trust_domain_that_the_founder_s_agent_knows(folder: Path) -> None:
+    domain = TrustDomain("a.example")
+    domain.prepare_root()
+    roots = tuple(root.certificate for root in domain.roots)
+    (folder / "net.toml").write_text(FILE.replace('certificate = "a.pem"', 'trust-domain = "a.example"'))
+    found = read_founding(folder / "net.toml", [Bundle("a.example", roots)])
+    assert found.organisations[0].anchors == tuple(
+        Anchor(to_pem(root), roles=("SL", "SWCI"), trust_domain="a.example") for root in roots
+    )
+    with pytest.raises(NodeError, match=r"net\.toml: .*it has c\.example, and not 'a\.example'"):
+        read_founding(folder / "net.toml", [Bundle("c.example", roots)])
+    with pytest.raises(NodeError, match=r"it has none \(--socket-path\), and not 'a\.example'"):
+        read_founding(folder / "net.toml")
+
+
+def test_each_trust_domain_of_the_founder_s_agent_is_an_organisation() -> None:
+    one, two = (TrustDomain(f"org{number}.swarm.learning").roots[0].certificate for number in (1, 2))
+    bundles = [Bundle("org1.swarm.learning", (one,)), Bundle("org2.swarm.learning", (two,))]
+    assert founders([one, CA_1, two], NOW_MS, bundles) == (
+        *(
+            NewOrganisation(
+                f"org{number}-swarm-learning",
+                f"org{number}.swarm.learning",
+                (Anchor(to_pem(root), trust_domain=f"org{number}.swarm.learning"),),
+            )
+            for number, root in ((1, one), (2, two))
+        ),
+        NewOrganisation("ca-1", "CN=CA-1,OU=Swarm-Learning", (Anchor(to_pem(CA_1)),)),
+    )
 
 
 def test_each_authority_is_an_organisation_of_its_own_that_is_called_by_its_subject() -> None:

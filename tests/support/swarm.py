@@ -186,7 +186,9 @@ def digest(process: Process) -> str:
 
 
 def identity_options(identity: Identity) -> dict[str, str | Path]:
-    """The options for a node's certificate; its CAs are those in the folder beside it."""
+    """The options for a node's identity: its agent, or its certificate, whose CAs are in the folder beside it."""
+    if identity.bundles:
+        return {"socket-path": identity.cert_path}
     return {
         "cert": identity.cert_path,
         "key": identity.key_path,

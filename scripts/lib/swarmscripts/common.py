@@ -37,7 +37,7 @@ IMAGE = (
 COMMON = (
     *IDENTITY,
     *LICENSE,
-    Option("socket-path", "PATH", "SPIFFE Workload API: socket or VOLUME:PATH; without effect so far"),
+    Option("socket-path", "PATH", "socket of a SPIFFE agent (Workload API), or VOLUME:PATH"),
     *IMAGE,
     Option("sidecar", "NAME", "another container beside this one, with options --NAME-…"),
     Option("sudo", help="call the container runtime by sudo"),

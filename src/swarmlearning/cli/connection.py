@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from swarmlearning.cli.options import Credentials, DataDir, NetworkId, data_directory, sn_address
+from swarmlearning.identity.certificates import spiffe_id
 
 VERIFIED = "verified"
 """Folder in an operator's data directory: what has been verified of each network."""
@@ -42,5 +43,6 @@ class Connection:
         if self.data_dir is not None:
             return self.directory
         leaf = self.credentials.identity().certificate
-        named = leaf.issuer.public_bytes() + leaf.subject.public_bytes()
+        own_id = spiffe_id(leaf)  # beside it the names in a certificate say nothing: SPIRE gives all the same
+        named = own_id.encode() if own_id else leaf.issuer.public_bytes() + leaf.subject.public_bytes()
         return self.directory / hashlib.sha256(named).hexdigest()[:16]

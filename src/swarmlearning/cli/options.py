@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography import x509
 
 from swarmlearning.address import join, require_announceable, require_host, split, with_port
 from swarmlearning.identity.files import FileSource, IdentityFiles
-from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.identity import Identity, IdentityError, read_anchors
+from swarmlearning.identity.source import WatchedSource
+from swarmlearning.identity.spiffe import SOCKET_VARIABLE, SpiffeSource, fetch, socket_path
 from swarmlearning.license.servers import PORT as LICENSE_PORT
 from swarmlearning.license.servers import VARIABLE, LicenseServers
 from swarmlearning.node.errors import NodeError
@@ -70,14 +73,46 @@ class Credentials:
         Path | None, typer.Option("--key-passphrase-file", help="File whose first line decrypts that key.")
     ] = None
 
+    socket_path: Annotated[
+        str,
+        typer.Option(
+            "--socket-path", help="Socket of a SPIFFE agent (Workload API), which gives certificate, key and CAs."
+        ),
+    ] = ""
+
     def identity(self, *, expired: bool = False) -> Identity:
-        """The identity they make, those that are not given from the SWARM_ID_* variables; with `expired` it need not be
-        valid now. Raises `IdentityError`."""
+        """The identity they make, those that are not given from the SWARM_* variables; with `expired` one from files
+        need not be valid now. Raises `IdentityError`."""
+        if socket := self._socket():
+            return fetch(socket, self._authorities)
         return self._files().load(expired=expired)
 
-    def source(self) -> FileSource:
-        """The same for a node: it follows its files. Raises `IdentityError`."""
+    def source(self) -> WatchedSource:
+        """The same for a node: it follows its files or its agent. Raises `IdentityError`."""
+        if socket := self._socket():
+            return SpiffeSource(socket, self._authorities)
         return FileSource(self._files())
+
+    def _socket(self) -> Path | None:
+        """That of the agent; None where the identity is in files. What is given wins over variables."""
+        if self.socket_path and (self.cert or self.key):
+            raise IdentityError(
+                "--socket-path: the SPIFFE agent gives the certificate and its key: leave out --cert and --key, or "
+                "--socket-path"
+            )
+        if self.socket_path or self.cert or self.key:
+            return socket_path(self.socket_path) if self.socket_path else None
+        named = os.environ.get(SOCKET_VARIABLE)
+        if named and any(os.environ.get(name) for name in ("SWARM_ID_CERT", "SWARM_ID_KEY")):
+            raise IdentityError(
+                f"{SOCKET_VARIABLE} names a SPIFFE agent, and SWARM_ID_CERT or SWARM_ID_KEY a file: unset one of them"
+            )
+        return socket_path(named) if named else None
+
+    def _authorities(self) -> tuple[x509.Certificate, ...]:
+        """Those to trust beside the agent's: of organisations that have no agent."""
+        files = self._files()
+        return read_anchors(files.cacert, files.capath)
 
     def _files(self) -> IdentityFiles:
         given = IdentityFiles(self.cacert, self.capath, self.cert, self.key, self.key_passphrase_file)

@@ -30,7 +30,7 @@ from swarmlearning.cli.options import (
     sn_address,
 )
 from swarmlearning.cli.running import run_node_process
-from swarmlearning.identity.certificates import common_name
+from swarmlearning.identity.certificates import name_in
 from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import Level
@@ -171,7 +171,7 @@ class SlOptions:
         host = own_address(self._sn_address()) if moves else self.host_ip
         everywhere = "::" if ":" in host else "0.0.0.0"  # where it will be reached later is not known yet
         return SlSettings(
-            name=self.node_name or common_name(identity.certificate) or "SL",
+            name=self.node_name or name_in(identity.certificate) or "SL",
             host=host if self.sl_fs_service or self.relay else mandatory_host(host),
             relay=self.relay,
             moves=moves,

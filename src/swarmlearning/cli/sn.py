@@ -27,7 +27,7 @@ from swarmlearning.cli.options import (
     sn_address,
 )
 from swarmlearning.cli.running import run_node_process, run_to_the_end
-from swarmlearning.identity.certificates import common_name
+from swarmlearning.identity.certificates import name_in
 from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import start_logging
@@ -107,7 +107,7 @@ class SnOptions:
             mandatory_host(self.host_ip)
         through = sn_address(self.sentinel_ip, self.sentinel_api_port) if self.sentinel_ip else ""
         return SnSettings(
-            name=self.node_name or common_name(identity.certificate) or "SN",
+            name=self.node_name or name_in(identity.certificate) or "SN",
             host=self.host_ip or "0.0.0.0",  # behind a proxy it is reached by its service names
             api_port=self.sn_api_port,
             p2p_port=self.sn_p2p_port if self.p2p_listen_port is None else self.p2p_listen_port,
@@ -125,7 +125,7 @@ class SnOptions:
             relay=self._relay(),
             bind=self.bind_ip,
             license_servers=self.license.servers(),
-            founding=read_founding(self.organisations) if self.organisations else NOT_DESCRIBED,
+            founding=read_founding(self.organisations, identity.bundles) if self.organisations else NOT_DESCRIBED,
         )
 
     def _relay(self) -> "RelaySettings | None":

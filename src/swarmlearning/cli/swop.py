@@ -24,7 +24,7 @@ from swarmlearning.cli.options import (
     sn_address,
 )
 from swarmlearning.cli.running import run_node_process
-from swarmlearning.identity.certificates import common_name
+from swarmlearning.identity.certificates import name_in
 from swarmlearning.identity.files import IdentityFiles
 from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
@@ -116,7 +116,7 @@ class SwopOptions:
         witness = self._witness(host_ip) if profile.witness else None
         license_servers = self.license.servers(profile.license_host, profile.license_port)
         return SwopSettings(
-            name=self.node_name or common_name(identity.certificate) or "SWOP",
+            name=self.node_name or name_in(identity.certificate) or "SWOP",
             sn_address=sn,
             contact=Contact(host_ip, host, port or 0, service, self.network_id, license_servers),
             data_dir=data_directory(self.data_dir, "swop"),

@@ -39,7 +39,8 @@ _UNDERSTOOD = {
     ExtensionOID.NAME_CONSTRAINTS,
 }
 _SOUND_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
-_SPIFFE_ID = re.compile(r"spiffe://[a-z0-9._-]{1,255}(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._-]+)+")
+_TRUST_DOMAIN_ID = re.compile(r"spiffe://[a-z0-9._-]{1,255}")
+_SPIFFE_ID = re.compile(_TRUST_DOMAIN_ID.pattern + r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._-]+)+")
 _ROLE_PREFIX = re.compile(rf"({'|'.join(ROLES)})-", re.IGNORECASE | re.ASCII)
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -119,10 +120,33 @@ def subject_of(certificate: x509.Certificate) -> str:
 
     Raises `CertificateError` when it names nobody, or its SPIFFE ID is malformed or not the only URI.
     """
-    subject = _spiffe_id(certificate) or certificate.subject.rfc4514_string()
+    subject = spiffe_id(certificate) or certificate.subject.rfc4514_string()
     if not subject:
         raise CertificateError(f"{_name(certificate)} has neither a subject nor a SPIFFE ID")
     return subject
+
+
+def spiffe_id(certificate: x509.Certificate) -> str | None:
+    """The SPIFFE ID of a certificate, that of a trust domain for an authority; None where it has none.
+
+    Raises `CertificateError` when it is malformed or not the only URI.
+    """
+    names = _extension(certificate, x509.SubjectAlternativeName)
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier) if names is not None else []
+    if not any(uri.startswith("spiffe://") for uri in uris):
+        return None
+    domain_alone = is_authority(certificate) and _TRUST_DOMAIN_ID.fullmatch(uris[0])
+    if len(uris) > 1 or not (domain_alone or _SPIFFE_ID.fullmatch(uris[0])):
+        raise CertificateError(
+            f"{_name(certificate)} does not follow SPIFFE: its only URI must be of the form "
+            f"spiffe://trust.domain/path, but it has {', '.join(map(repr, uris[:3]))}"
+        )
+    return uris[0]
+
+
+def trust_domain_of(certificate: x509.Certificate) -> str:
+    """The trust domain of a certificate's SPIFFE ID; empty where it has none. Raises `CertificateError`."""
+    return _domain_and_path(certificate)[0]
 
 
 def role_of(certificate: x509.Certificate) -> Role:
@@ -130,8 +154,7 @@ def role_of(certificate: x509.Certificate) -> Role:
 
     Raises `CertificateError` naming the forms that are understood.
     """
-    spiffe_id = _spiffe_id(certificate)
-    word = spiffe_id.rpartition("/")[2] if spiffe_id else _common_name_prefix(certificate)
+    word = _domain_and_path(certificate)[1].rpartition("/")[2] or _common_name_prefix(certificate)
     for role in ROLES:
         if role == word.upper():
             return role
@@ -146,6 +169,11 @@ def common_name(certificate: x509.Certificate) -> str:
     """The one common name of the subject, empty when there is none or several."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if len(names) == 1 else ""
+
+
+def name_in(certificate: x509.Certificate) -> str:
+    """The common name, else the path of the SPIFFE ID, else empty. Raises `CertificateError` for a malformed ID."""
+    return common_name(certificate) or _domain_and_path(certificate)[1]
 
 
 def expires_ms(certificates: Iterable[x509.Certificate]) -> int:
@@ -270,17 +298,10 @@ def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extens
         return None
 
 
-def _spiffe_id(certificate: x509.Certificate) -> str | None:
-    names = _extension(certificate, x509.SubjectAlternativeName)
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier) if names is not None else []
-    if not any(uri.startswith("spiffe://") for uri in uris):
-        return None
-    if len(uris) > 1 or not _SPIFFE_ID.fullmatch(uris[0]):
-        raise CertificateError(
-            f"{_name(certificate)} does not follow SPIFFE: its only URI must be of the form "
-            f"spiffe://trust.domain/path, but it has {', '.join(map(repr, uris[:3]))}"
-        )
-    return uris[0]
+def _domain_and_path(certificate: x509.Certificate) -> tuple[str, str]:
+    """The parts of its SPIFFE ID, without slashes at their ends; empty where it has none."""
+    domain, _, path = (spiffe_id(certificate) or "").removeprefix("spiffe://").partition("/")
+    return domain, path
 
 
 def _common_name_prefix(certificate: x509.Certificate) -> str:

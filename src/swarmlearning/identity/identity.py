@@ -7,6 +7,7 @@ handshake somewhere else. What has been checked is kept in memory: files that ch
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,6 +30,7 @@ from swarmlearning.identity.certificates import (
     subject_of,
     thumbprint,
     to_pem,
+    trust_domain_of,
     verify_chain,
 )
 from swarmlearning.identity.signing import SignatureError, Signer
@@ -37,12 +39,24 @@ CA_SUFFIXES = (".pem", ".crt")
 
 NO_IDENTITY = """No identity specified; missing: {missing}.
 A node needs its certificate (--cert FILE, or SWARM_ID_CERT), its private key (--key FILE, or SWARM_ID_KEY)
-and the CA certificates to trust (--capath DIR or --cacert FILE, or SWARM_ID_CAPATH or SWARM_ID_CACERT).
+and the CA certificates to trust (--capath DIR or --cacert FILE, or SWARM_ID_CAPATH or SWARM_ID_CACERT);
+or the socket of a SPIFFE agent (--socket-path, or SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH).
 To make them for trying out: swarm cert --out cert --node SN-1 --node SL-1"""
+
+
+_REMEDY = "Add the CA certificate that issued it to --cacert or --capath"
+_REMEDY_BUNDLE = "The agent gives a certificate that none of the roots of its own trust domain has issued"
 
 
 class IdentityError(UserError):
     """The files of an identity are missing, unreadable or do not fit together; the text names them and what to do."""
+
+
+class Bundle(NamedTuple):
+    """The roots of a SPIFFE trust domain, as an agent gives them."""
+
+    trust_domain: str
+    roots: tuple[x509.Certificate, ...]
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,8 @@ class Identity:
     """A certificate with its intermediates (leaf first), its private key, and the CAs it trusts.
 
     `cert_path` and `key_path` are where certificate and key come from, for messages: files, or the socket of an agent;
-    `passphrase_path` is the file with the passphrase of the key.
+    `passphrase_path` is the file with the passphrase of the key. `bundles`: the trust domains whose roots are among the
+    `anchors`; without an agent there are none.
     """
 
     chain: tuple[x509.Certificate, ...]
@@ -59,6 +74,7 @@ class Identity:
     key_path: Path
     private_key: PrivateKeyTypes = field(repr=False, compare=False)
     passphrase_path: Path | None = None
+    bundles: tuple[Bundle, ...] = ()
 
     @classmethod
     def load(
@@ -85,7 +101,7 @@ class Identity:
             needed = {"certificate": cert, "private key": key, "CA certificates": cacert or capath}
             missing = ", ".join(what for what, path in needed.items() if path is None)
             raise IdentityError(NO_IDENTITY.format(missing=missing))
-        chain, anchors = _read_certificates(cert), _read_anchors(cacert, capath)
+        chain, anchors = _read_certificates(cert), read_anchors(cacert, capath)
         identity = cls(chain, anchors, cert, key, _read_private_key(key, passphrase), passphrase)
         identity.check(expired=expired)
         return identity
@@ -99,11 +115,9 @@ class Identity:
         if expired:
             return
         try:
-            verify_chain(self.chain[0], self.chain[1:], self.anchors, time.time_ns() // 1_000_000)
+            verify_chain(self.chain[0], self.chain[1:], self._own_anchors(), time.time_ns() // 1_000_000)
         except UnknownIssuerError as error:
-            raise IdentityError(
-                f"{self.cert_path}: {error}. Add the CA certificate that issued it to --cacert or --capath"
-            ) from error
+            raise IdentityError(f"{self.cert_path}: {error}. {_REMEDY_BUNDLE if self.bundles else _REMEDY}") from error
         except CertificateError as error:
             raise IdentityError(f"{self.cert_path}: {error}") from error
 
@@ -143,6 +157,13 @@ class Identity:
         key = self.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return key + self.bundle.encode("ascii")
 
+    def _own_anchors(self) -> tuple[x509.Certificate, ...]:
+        """Those that may have issued the certificate: a root of a trust domain issues for that domain only."""
+        domain = trust_domain_of(self.certificate)
+        others = {root for bundle in self.bundles if bundle.trust_domain != domain for root in bundle.roots}
+        own = {root for bundle in self.bundles if bundle.trust_domain == domain for root in bundle.roots}
+        return tuple(anchor for anchor in self.anchors if anchor in own or anchor not in others)
+
     def signer(self) -> Signer:
         """Signs with the private key. Raises `IdentityError` if it is not the certificate's, or cannot sign here."""
         try:
@@ -165,7 +186,8 @@ def _read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
         raise IdentityError(f"{path}: {error}") from error
 
 
-def _read_anchors(cacert: Path | None, capath: Path | None) -> tuple[x509.Certificate, ...]:
+def read_anchors(cacert: Path | None, capath: Path | None) -> tuple[x509.Certificate, ...]:
+    """The CA certificates in a file and in a folder, where they are given. Raises `IdentityError`."""
     files = ([cacert] if cacert else []) + (ca_files(capath) if capath else [])
     anchors: list[x509.Certificate] = []
     for file in files:

@@ -65,12 +65,31 @@ async def warn_of_own(source: IdentitySource, now: Callable[[], float] = time.ti
                 _warn_of_secret(path)
         for certificate in identity.chain:
             left = seconds_left(certificate, now())
-            if urgency(left) > warned.get(certificate, 0):
-                warned[certificate] = urgency(left)
+            due = overdue(certificate, left) if identity.bundles else urgency(left)
+            if due > warned.get(certificate, 0):
+                warned[certificate] = due
                 logger.warning("%s", _text(certificate, left, identity))
         with suppress(TimeoutError):
-            async with asyncio.timeout(HOUR):
+            async with asyncio.timeout(_until_next_look(identity, now())):
                 await source.changed(identity)
+
+
+def overdue(certificate: x509.Certificate, left: float) -> int:
+    """How late an agent is that renews certificates in the middle of their life: 0 until a third of that is `left`
+    (seconds), 1 until the end, then 2."""
+    return (left <= _life(certificate) / 3) + (left <= 0)
+
+
+def _until_next_look(identity: Identity, now: float) -> float:
+    """An hour, or less for the short lives of what an agent gives."""
+    if not identity.bundles:
+        return HOUR
+    left, third = seconds_left(identity.certificate, now), _life(identity.certificate) / 3
+    return min(HOUR, max(left - third if left > third else left, 1.0))
+
+
+def _life(certificate: x509.Certificate) -> float:
+    return (certificate.not_valid_after_utc - certificate.not_valid_before_utc).total_seconds()
 
 
 async def while_working(work: Coroutine[Any, Any, T], *beside: Coroutine[Any, Any, None]) -> T:
@@ -99,6 +118,12 @@ def _text(certificate: x509.Certificate, left: float, identity: Identity) -> str
     subject = repr(certificate.subject.rfc4514_string())
     end = datetime.fromtimestamp(certificate.not_valid_after_utc.timestamp(), UTC)
     when = f"{'expires in ' + _duration(left) if left > 0 else 'has expired'} ({end:%Y-%m-%d %H:%M} UTC)"
+    if identity.bundles:
+        return (
+            f"The certificate of {identity.subject} from the SPIFFE agent at {identity.cert_path} {when}, and the "
+            "agent has not renewed it: is it running, and does it reach its server? Others refuse this node from then "
+            "on"
+        )
     if certificate == identity.certificate:
         return (
             f"The certificate of this node, {subject} in {identity.cert_path}, {when}. Other nodes refuse it from then "

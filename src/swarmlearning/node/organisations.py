@@ -14,18 +14,23 @@ A file for the founding is TOML:
     certificate = "hospital-a-ca.pem"     # relative to the file
     roles = ["SN", "SL", "SWCI"]          # by default all
     trust-domain = "hospital-a.example"   # only for SPIFFE IDs of that domain
+
+    [[organisation.authority]]            # without a certificate: the roots that the founder's SPIFFE agent has
+    trust-domain = "hospital-b.example"   # for this domain
 """
 
 import logging
 import re
 import tomllib
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 from cryptography import x509
 
+from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import authority_of, common_name, expires_ms, subject_of, to_pem
+from swarmlearning.identity.identity import Bundle
 from swarmlearning.ledger.bodies import Anchor, NewOrganisation, NodeType, Quorum, Quotas
 from swarmlearning.ledger.contracts.network.bodies import ROLES
 from swarmlearning.ledger.fields import OrganisationId, remark
@@ -34,8 +39,12 @@ from swarmlearning.node.errors import NodeError
 logger = logging.getLogger("swarm.identity")
 
 
+class BundleError(UserError):
+    """A trust domain of which the founder's agent has no roots; the text names those that it has."""
+
+
 class _Authority(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    certificate: str
+    certificate: str = ""
     roles: tuple[NodeType, ...] = ROLES
     trust_domain: str = ""
 
@@ -64,11 +73,17 @@ LONGEST_ID = 40
 LONGEST_NAME = 160
 
 
-def read_founding(path: Path) -> Founding:
-    """Reads a file that describes a network to be founded. Raises `NodeError`, which names what is wrong where."""
+def read_founding(path: Path, bundles: Iterable[Bundle] = ()) -> Founding:
+    """Reads a file that describes a network to be founded. Raises `NodeError`, which names what is wrong where.
+
+    `bundles`: the trust domains that the founder's agent knows.
+    """
     try:
         found = msgspec.convert(tomllib.loads(path.read_text()), _File)
-        organisations = tuple(_new(each, path.parent) for each in found.organisation)
+        known = {bundle.trust_domain: bundle for bundle in bundles}
+        organisations = tuple(_new(each, path.parent, known) for each in found.organisation)
+    except BundleError as error:
+        raise NodeError(f"{path}: {error}") from error
     except OSError as error:
         raise NodeError(f"{error.filename}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
@@ -76,29 +91,57 @@ def read_founding(path: Path) -> Founding:
     return Founding(organisations, found.policies)
 
 
-def _new(found: _Organisation, folder: Path) -> NewOrganisation:
-    anchors = tuple(
-        Anchor((folder / each.certificate).read_text(), each.roles, each.trust_domain) for each in found.authority
-    )
+def _new(found: _Organisation, folder: Path, bundles: Mapping[str, Bundle]) -> NewOrganisation:
+    anchors = tuple(anchor for each in found.authority for anchor in _anchors(each, folder, bundles))
     return NewOrganisation(found.id, found.name or found.id, anchors, found.quotas)
 
 
-def founders(anchors: Iterable[x509.Certificate], now_ms: int) -> tuple[NewOrganisation, ...]:
-    """Each authority as an organisation of its own; certificates of one authority (name and key) are one's anchors.
+def _anchors(found: _Authority, folder: Path, bundles: Mapping[str, Bundle]) -> tuple[Anchor, ...]:
+    if found.certificate:
+        return (Anchor((folder / found.certificate).read_text(), found.roles, found.trust_domain),)
+    if found.trust_domain not in bundles:
+        raise BundleError(
+            f"an authority needs a certificate, or a trust-domain that the SPIFFE agent of this SN knows: it has "
+            f"{', '.join(sorted(bundles)) or 'none (--socket-path)'}, and not {found.trust_domain!r}"
+        )
+    return of_bundle(bundles[found.trust_domain], found.roles)
 
-    One that has expired (`now_ms`: Unix time in milliseconds) is left out, with a warning: it could agree to nothing.
+
+def of_bundle(bundle: Bundle, roles: tuple[NodeType, ...] = ROLES) -> tuple[Anchor, ...]:
+    """The roots of a trust domain as an organisation's authorities: each issues for that domain only."""
+    return tuple(Anchor(to_pem(root), roles, bundle.trust_domain) for root in bundle.roots)
+
+
+def founders(
+    anchors: Iterable[x509.Certificate], now_ms: int, bundles: Iterable[Bundle] = ()
+) -> tuple[NewOrganisation, ...]:
+    """Each trust domain that the founder's agent knows as an organisation, and each authority that is in none of them.
+
+    Certificates of one authority (name and key) are one's anchors. One that has expired (`now_ms`: Unix time in
+    milliseconds) is left out, with a warning: it could agree to nothing.
     """
-    authorities: dict[str, list[x509.Certificate]] = {}
-    for anchor in anchors:
-        if now_ms >= expires_ms((anchor,)):
-            logger.warning("The CA %r has expired: the network is founded without it", subject_of(anchor))
-            continue
-        authorities.setdefault(authority_of(anchor), []).append(anchor)
     found: dict[str, NewOrganisation] = {}
-    for own in authorities.values():
-        organisation = organisation_of(own, found)
+    valid = [anchor for anchor in anchors if not _has_expired(anchor, now_ms)]
+    for name, roots in bundles:
+        own = of_bundle(Bundle(name, tuple(root for root in roots if root in valid)))
+        if own:
+            new = NewOrganisation(_unused(_id(name), found), name[:LONGEST_NAME], own)
+            found[new.id] = new
+        valid = [anchor for anchor in valid if anchor not in roots]
+    authorities: dict[str, list[x509.Certificate]] = {}
+    for anchor in valid:
+        authorities.setdefault(authority_of(anchor), []).append(anchor)
+    for each in authorities.values():
+        organisation = organisation_of(each, found)
         found[organisation.id] = organisation
     return tuple(found.values())
+
+
+def _has_expired(anchor: x509.Certificate, now_ms: int) -> bool:
+    if now_ms < expires_ms((anchor,)):
+        return False
+    logger.warning("The CA %r has expired: the network is founded without it", subject_of(anchor))
+    return True
 
 
 def organisation_of(anchors: Sequence[x509.Certificate], taken: Container[str]) -> NewOrganisation:
@@ -107,12 +150,16 @@ def organisation_of(anchors: Sequence[x509.Certificate], taken: Container[str]) 
     A number follows where another one has this ID already.
     """
     subject = subject_of(anchors[0])
-    name = _id(common_name(anchors[0]) or subject)
+    unused = _unused(_id(common_name(anchors[0]) or subject), taken)
+    return NewOrganisation(unused, remark(subject)[:LONGEST_NAME], tuple(Anchor(to_pem(each)) for each in anchors))
+
+
+def _unused(name: str, taken: Container[str]) -> str:
     number, unused = 1, name
     while unused in taken:
         number += 1
         unused = f"{name[: LONGEST_ID - 4]}-{number}"
-    return NewOrganisation(unused, remark(subject)[:LONGEST_NAME], tuple(Anchor(to_pem(each)) for each in anchors))
+    return unused
 
 
 def _id(name: str) -> str:

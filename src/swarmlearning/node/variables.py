@@ -26,7 +26,6 @@ class Variable:
     without_effect: str = ""
 
 
-_SPIFFE = "identities are read from files"
 _LOGS = "logs go to standard output"
 _ORDER = "every SN takes part in ordering"
 _LINE = "the proxy of downloads and builds without TLS, which this node makes none of"
@@ -57,7 +56,7 @@ VARIABLES = (
     Variable("SWARM_ID_CERT", NODES),
     Variable("SWARM_ID_KEY", NODES),
     Variable("SWARM_ID_KEY_PASSPHRASE_FILE", NODES),
-    Variable("SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH", NODES, _SPIFFE),
+    Variable("SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH", NODES),
     Variable("THIS_NODE_IP", ("sn", "sl", "swop")),
     Variable("SENTINEL_NODE_IP", ("sn",)),
     Variable("SENTINEL_API_SERVER_PORT", ("sn",)),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from swarmlearning import __version__
 from swarmlearning.api.client import SnClient, Unavailable
-from swarmlearning.identity.certificates import Role, common_name, role_of
+from swarmlearning.identity.certificates import Role, name_in, role_of
 from swarmlearning.identity.signing import Signer
 from swarmlearning.identity.source import IdentitySource
 from swarmlearning.ledger.bodies import Leave, Register
@@ -101,7 +101,7 @@ class Operator:
         async with self._registering:  # acts may be sent at the same time, by clients of the web mode
             if not self._registered:
                 own = self._own.current
-                name = common_name(own.certificate) or self._role
+                name = name_in(own.certificate) or self._role
                 body = Register(self._role, name, own.bundle, __version__, RULES_VERSION)
                 await send(self._sender, network.CONTRACT, body)
                 self._registered = True

@@ -54,7 +54,8 @@ class Registration:
         genesis = Genesis(
             network_name=network_name,
             founder_name=self._name,
-            organisations=self._founding.organisations or founders(self._identity.anchors, now_ms),
+            organisations=self._founding.organisations
+            or founders(self._identity.anchors, now_ms, self._identity.bundles),
             certificate=self._identity.bundle,
             version=__version__,
             rules_version=RULES_VERSION,

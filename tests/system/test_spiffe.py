@@ -1,0 +1,49 @@
+"""A swarm whose nodes have their identities from SPIFFE agents: it trains, and follows what the agents push."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from support.agent import Agent, Agents, TrustDomain
+from support.processes import Processes
+from support.swarm import Gate, Swarm, assert_complete, has_models
+from swarmlearning.identity.certificates import thumbprint
+from swarmlearning.identity.spiffe import fetch
+from swarmlearning.ledger.contracts import network
+
+
+@pytest.fixture
+def agents() -> Iterator[Agents]:
+    found = Agents()
+    yield found
+    found.close()
+
+
+def until_registered(swarm: Swarm, agents: Mapping[str, Agent]) -> None:
+    """Waits until the ledger has what each agent has issued last."""
+    wanted = {thumbprint(agent.issued[0].certificate) for agent in agents.values()}
+    swarm.until_chain(lambda chain: {known.certificate for known in network.nodes(chain.world)} == wanted)
+
+
+def test_certificates_and_a_root_change_while_a_swarm_of_two_trust_domains_trains(
+    processes: Processes, tmp_path: Path, gate: Gate, agents: Agents
+) -> None:
+    one, two = TrustDomain("org1.example"), TrustDomain("org2.example")
+    own = {
+        "SN-1": agents.start(one, "sn", federated=[two]),
+        "SL-1": agents.start(one, "sl", federated=[two]),
+        "SL-2": agents.start(two, "sl", federated=[one]),
+    }
+    swarm = Swarm(processes, tmp_path, {name: fetch(agent.socket) for name, agent in own.items()})
+    assert swarm.start_sn().ready
+    ml = ("--rounds", "3", "--min-peers", "2")
+    sites = [swarm.start_sl(1, *ml), swarm.start_sl(2, *ml, "--hold-at", "1", "--gate", str(gate.path))]
+    swarm.until(has_models(1, 1))
+    for agent in own.values():
+        agent.renew()
+    until_registered(swarm, own)
+    gate.let()
+    assert_complete(sites)
+    organisations = {each.id: each.name for each in network.organisations(swarm.chain().world)}
+    assert organisations == {"org1-example": "org1.example", "org2-example": "org2.example"}
