@@ -44,14 +44,21 @@ def root() -> Iterator[Path]:
         yield Path(folder)
 
 
-def node(swarm: Swarm, index: int) -> NodeDefinition:
+def node(swarm: Swarm, index: int, policy: Path | None = None) -> NodeDefinition:
     identity = swarm.identities[f"SL-{index + 1}"]
     files = (
         IdentityFile("CERT", "BIND", str(identity.cert_path), "/cert.pem"),
         IdentityFile("KEY", "BIND", str(identity.key_path), "/key.pem"),
         IdentityFile("CAPATH", "BIND", str(identity.cert_path.parent / "ca" / "capath"), "/ca"),
     )
-    return NodeDefinition(index, files, sl_host_ip="127.0.0.1", sl_port=fixed_port(), user=str(54321 + index))
+    return NodeDefinition(
+        index,
+        files,
+        sl_host_ip="127.0.0.1",
+        sl_port=fixed_port(),
+        user=str(54321 + index),
+        privacy_policy=str(policy) if policy else None,
+    )
 
 
 def task(path: str, *words: str | Path) -> RunSwarm:
@@ -64,11 +71,12 @@ def task(path: str, *words: str | Path) -> RunSwarm:
 async def test_a_hostile_script_of_another_user_gets_around_the_lock_in_no_way(swarm: Swarm, root: Path) -> None:
     swarm.start_sn()
     host, _, port = swarm.address.rpartition(":")
-    policy = root / "privacy.yaml"  # where everybody may look, and root alone may write
+    policy = root / "privacy" / "policy.yaml"
+    policy.parent.mkdir(mode=0o755)  # where everybody may look, and root alone may write
     policy.write_text(f"norm: {NORM}")
     policy.chmod(0o600)
     record = policy.with_name(f"{policy.name}.given.jsonl")
-    profile = Profile("group", "taskrunner", "PROCESS", "", (node(swarm, 0), node(swarm, 1)))
+    profile = Profile("group", "taskrunner", "PROCESS", "", (node(swarm, 0, policy), node(swarm, 1)))
     manager = ProcessManager(root / "process", profile, Contact(host, host, int(port)))
     await manager.check()
     own = ("--rounds", str(ROUNDS), "--min-peers", "2", "--index")
@@ -77,10 +85,9 @@ async def test_a_hostile_script_of_another_user_gets_around_the_lock_in_no_way(s
         task(ml.__file__, *own, "2"),
     )
     variables = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    locked = {"SL_PRIVACY_POLICY": str(policy)}
     try:
-        for one, script, uid, sl in zip(profile.nodes, scripts, UIDS, (locked, {}), strict=True):
-            await manager.start(ATTEMPT, Pair(one, script, "", uid, sl, variables))
+        for one, script, uid in zip(profile.nodes, scripts, UIDS, strict=True):
+            await manager.start(ATTEMPT, Pair(one, script, "", uid, {}, variables))
         async with asyncio.timeout(120):
             said, _ = [await ended(manager, index) for index in (0, 1)]
     finally:

@@ -272,6 +272,10 @@ CHANGES: list[tuple[str, str]] = [
         "41:30: nodes[0].slnodedef.slenvvars[1].A: the variable A is already there",
     ),
     (
+        "slenvvars: null\n      sl -> slenvvars: null\n      privacypolicy: /policy.yaml\n      sl",
+        "42:22: nodes[0].slnodedef.privacypolicy: /policy.yaml lies in no folder of its own",
+    ),
+    (
         "slenvvars: null\n      sl -> slenvvars: [A : [B]]\n      sl",
         "41:23: nodes[0].slnodedef.slenvvars[0].A: expected text, found a list",
     ),

@@ -68,7 +68,8 @@ def facts(
 ) -> Facts:
     identity = (IdentityFile("KEY", "BIND", "/srv/certs/key.pem", "/key.pem"),)
     kept = (*identity, IdentityFile("CERT", "VOLUME", "certs", "/cert.pem", "cert.pem"))
-    node = NodeDefinition(0, identity=kept, options=options or ContainerOptions())
+    lock = "/srv/privacy/policy.yaml"
+    node = NodeDefinition(0, identity=kept, options=options or ContainerOptions(), privacy_policy=lock)
     profile = Profile("clinic", "runner", "DOCKER", "swarm-net", (node,))
     links = tuple(link(f"task{number}", what, maker) for number, what in enumerate(chain or (BUILD, run())))
     return Facts(links, assigner, "hospital-a", profile, protected=("/srv/usr",))
@@ -158,6 +159,7 @@ def test_without_its_own_organisation_nothing_of_it_runs() -> None:
         (Policy(), run(bind("/srv")), "holds files of this SWOP"),
         (Policy(), run(bind("/srv/usr/taskdefs")), "holds files of this SWOP"),
         (Policy(), run(bind("/srv/certs")), "holds files of this SWOP, such as its policy or a key"),
+        (Policy(), run(bind("/srv/privacy")), "holds files of this SWOP, such as its policy or a key"),
         (Policy(), run(SharedContent("certs", "/c", "VOLUME")), "the volume 'certs' of 'task0' holds the identity"),
         (Policy(), MakeUserContainer(("FROM x",), "certs"), "holds the identity"),
         (Policy(volumes=("model-*",)), run(SharedContent("data", "/d", "VOLUME")), "the volume 'data' of 'task0'"),

@@ -96,10 +96,10 @@ class Facts(NamedTuple):
     """What is judged: the task and its prerequisites (the task last), who has assigned it to a SWOP of which
     organisation with which profile, and what the chain has brought in (digests).
 
-    `protected`: folders and files of this SWOP that no task may reach, besides its nodes' identities; `images`: those
-    that it runs its nodes in, which no task may replace. `replaces`: whose outcome the task would replace: of another
-    organisation, or the site's own; empty for none. `approved`, `rejected`: the digests that the site's operator has
-    answered.
+    `protected`: folders and files of this SWOP that no task may reach, besides its nodes' identities and privacy locks;
+    `images`: those that it runs its nodes in, which no task may replace. `replaces`: whose outcome the task would
+    replace: of another organisation, or the site's own; empty for none. `approved`, `rejected`: the digests that the
+    site's operator has answered.
     """
 
     chain: tuple[Link, ...]
@@ -205,7 +205,8 @@ def _reach(policy: Policy, facts: Facts, resolve: Resolve) -> Iterator[str]:
     """Files and volumes of the site that the chain names."""
     identities = [file for node in facts.profile.nodes for file in node.identity]
     secret = {file.source for file in identities if file.mount == "VOLUME"}
-    protected = [*facts.protected, *(file.source for file in identities if file.mount == "BIND")]
+    locks = [node.privacy_policy.rpartition("/")[0] for node in facts.profile.nodes if node.privacy_policy]
+    protected = [*facts.protected, *locks, *(file.source for file in identities if file.mount == "BIND")]
     own = [resolve(path) or path for path in protected]
     roots = None if policy.mount_roots is None else [resolve(root) or root for root in policy.mount_roots]
     for link in facts.chain:

@@ -58,6 +58,8 @@ class NodeDefinition:
     options: ContainerOptions = field(default_factory=ContainerOptions)
     user: str | None = None
     """The local user that runs the ML command (ours; PROCESS)."""
+    privacy_policy: str | None = None
+    """The policy file of the SL's privacy lock, in a folder of its own with the lock's record (ours)."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ _NODE_OPTIONAL = (
     "usrnetworkopts",
     "usrcontaineropts",
     "user",
+    "privacypolicy",
 )
 
 
@@ -141,8 +142,16 @@ def _node(value: Value) -> tuple[NodeDefinition, Fields]:
         user_ip=_network_ip(fields["usrnetworkopts"]),
         options=_options(fields["usrcontaineropts"]),
         user=fields["user"].optional(lambda name: _matching(name, _USER, "the name or number of a local user")),
+        privacy_policy=fields["privacypolicy"].optional(_policy_file),
     )
     return node, fields
+
+
+def _policy_file(value: Value) -> str:
+    path = absolute_path(value)
+    if path and not path.rpartition("/")[0]:
+        value.fault(f"{path} lies in no folder of its own, which would be mounted with it")
+    return path
 
 
 def _identity(value: Value) -> tuple[IdentityFile, ...]:

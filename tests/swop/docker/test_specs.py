@@ -80,6 +80,20 @@ def test_an_sl_has_its_identity_and_a_script_has_nothing_of_it() -> None:
     assert not any(name.startswith("SWARM_ID") for name in variables(user))
 
 
+def test_an_sl_has_its_privacy_policy_and_a_script_has_nothing_of_it() -> None:
+    made = pair("", node=replace(NODE, privacy_policy="/site/privacy/policy.yaml"))
+    spec, user = sl_spec(SITE, NAME, made), ml_spec(SITE, NAME, made)
+    assert spec["HostConfig"]["Mounts"][0] == {
+        "Type": "bind",
+        "Source": "/site/privacy",
+        "Target": "/swarm-privacy",
+        "ReadOnly": False,
+    }
+    assert variables(spec)["SL_PRIVACY_POLICY"] == "/swarm-privacy/policy.yaml"
+    assert len(user["HostConfig"]["Mounts"]) == 1
+    assert "SL_PRIVACY_POLICY" not in variables(user)
+
+
 def test_a_script_has_its_private_and_shared_content() -> None:
     made = pair(
         "",

@@ -30,7 +30,8 @@ def options(part: Part) -> dict[str, str]:
 
 
 def test_an_sl_is_led_to_the_network_and_serves_both_clients() -> None:
-    part = sl(NodeDefinition(3), Contact("10.0.0.5", "10.0.0.1", 30404, network_id="f" * 64), 4711)
+    locked = NodeDefinition(3, privacy_policy="/site/privacy/policy.yaml")
+    part = sl(locked, Contact("10.0.0.5", "10.0.0.1", 30404, network_id="f" * 64), 4711)
     assert "--bridge" in part.command
     assert options(part) == {
         "--host-ip": "10.0.0.5",
@@ -42,6 +43,7 @@ def test_an_sl_is_led_to_the_network_and_serves_both_clients() -> None:
         "--bridge-dir": "/site/attempts/key/3/shared",
         "--network-id": "f" * 64,
         "--ml-group": "4711",
+        "--privacy-policy": "/site/privacy/policy.yaml",
     }
     assert part.environment["SL_LOG_LEVEL"] == "DEBUG"
     assert part.environment["SL_UID"] == "the-uid"

@@ -16,6 +16,9 @@ Podman gives a new volume the owner of the image's folder at that place. And whe
 sticky bit, Linux refuses the script to open the SL's files for writing (`fs.protected_regular=2`).
 """
 
+LOCK_FOLDER: Final = "/swarm-privacy"
+"""Where an SL has the policy of its privacy lock."""
+
 _VARIABLES: Final[Mapping[str, str]] = {
     "KEY": "SWARM_ID_KEY",
     "CERT": "SWARM_ID_CERT",
@@ -48,6 +51,16 @@ def identity_mounts(identity: Iterable[IdentityFile]) -> list[Mount]:
 def identity_variables(identity: Iterable[IdentityFile]) -> dict[str, str]:
     """The variables by which an SL finds its identity."""
     return {_VARIABLES[each.kind]: _below(each.target, each.sub_path) for each in identity}
+
+
+def lock_mounts(policy: str | None) -> list[Mount]:
+    """The mount of the folder with the policy of an SL's privacy lock and its record, which the SL writes."""
+    return [Mount("BIND", policy.rpartition("/")[0], LOCK_FOLDER)] if policy else []
+
+
+def lock_variables(policy: str | None) -> dict[str, str]:
+    """The variable by which an SL finds that policy."""
+    return {"SL_PRIVACY_POLICY": f"{LOCK_FOLDER}/{policy.rpartition('/')[2]}"} if policy else {}
 
 
 def user_mounts(pair: Pair) -> list[Mount]:

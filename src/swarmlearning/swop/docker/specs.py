@@ -9,7 +9,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from swarmlearning.swop.docker.mounts import FOLDER, SL_FOLDER, Mount, identity_mounts, identity_variables, user_mounts
+from swarmlearning.swop.docker.mounts import (
+    FOLDER,
+    SL_FOLDER,
+    Mount,
+    identity_mounts,
+    identity_variables,
+    lock_mounts,
+    lock_variables,
+    user_mounts,
+)
 from swarmlearning.swop.docker.names import PairName, Part
 from swarmlearning.swop.docker.options import limit_options, user_options
 from swarmlearning.swop.docker.settings import User
@@ -71,8 +80,8 @@ def sl_spec(site: Site, name: PairName, pair: Pair) -> dict[str, Any]:
         groups=[str(site.sl_user.gid)],
         entrypoint=["swarm", "sl"],
         command=[*_SL_OPTIONS, "--ml-group", str(GROUP)],
-        variables={**pair.sl_environment, **_sl_variables(site, pair)},
-        mounts=identity_mounts(node.identity),
+        variables={**pair.sl_environment, **lock_variables(node.privacy_policy), **_sl_variables(site, pair)},
+        mounts=[*identity_mounts(node.identity), *lock_mounts(node.privacy_policy)],
         shared=SL_FOLDER,
         labels=node.sl_labels,
         hostname=node.sl_hostname,

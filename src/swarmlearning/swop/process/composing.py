@@ -74,6 +74,7 @@ def sl_part(
     options |= {"node-name": node.sl_hostname} if node.sl_hostname else {}
     options |= {"network-id": contact.network_id} if contact.network_id else {}
     options |= {"ml-group": str(group)} if group is not None else {}
+    options |= {"privacy-policy": node.privacy_policy} if node.privacy_policy else {}
     if contact.sn_api_service:
         options["sn-api-service"] = contact.sn_api_service
     else:
