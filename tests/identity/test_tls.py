@@ -237,13 +237,24 @@ def test_a_node_that_uses_another_identity_shows_it_and_trusts_its_anchors_alone
     other = make_workspace(tmp_path / "org2", ["SL-2", "SN-2"], ca_name="CA-2")
     here = NodeTls(nodes["SN-1"])
     server, client = here.server, here.client  # as a listener and a client keep them
-    here.trust(map(to_pem, foreign.anchors))
+    here.trust(map(to_pem, foreign.anchors[:1]))  # the stranger's own
     here.use(other["SN-2"])
     assert meet(server, client_context(other["SL-2"]))[1] == other["SN-2"].certificate
     assert meet(server_context(other["SL-2"]), client)[0] == other["SN-2"].certificate
     with pytest.raises(Refused):  # its anchors are no longer trusted
         meet(server, client_context(replace(nodes["SL-1"], anchors=other["SN-2"].anchors)))
     meet(server, client_context(replace(foreign, anchors=other["SN-2"].anchors)))
+
+
+def test_an_authority_of_the_ledger_stays_trusted_when_it_is_left_out_of_the_files(
+    nodes: dict[str, Identity], tmp_path: Path
+) -> None:
+    other = make_workspace(tmp_path / "org2", ["SN-2"], ca_name="CA-2")["SN-2"]
+    both = replace(nodes["SN-1"], anchors=nodes["SN-1"].anchors + other.anchors)
+    here = NodeTls(both)
+    here.trust(map(to_pem, both.anchors))
+    here.use(nodes["SN-1"])
+    meet(here.server, client_context(replace(other, anchors=both.anchors)))
 
 
 @pytest.mark.parametrize("kinds", [("rsa", "ec"), ("ec", "ed25519"), ("ed25519", "rsa"), ("p384", "rsa")])

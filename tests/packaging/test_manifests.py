@@ -114,6 +114,11 @@ def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_a_unit_that_is_reloaded_has_its_node_look_for_changed_certificates(unit: Path) -> None:
+    assert re.findall(r"^ExecReload=(.*)$", unit.read_text(), re.MULTILINE) == ["/bin/kill -HUP $MAINPID"]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_a_unit_starts_a_command_that_exists(unit: Path) -> None:
     (started,) = re.findall(r"^ExecStart=/opt/swarmlearning/bin/swarm (\w+) (.*)$", unit.read_text(), re.MULTILINE)
     kind, words = started

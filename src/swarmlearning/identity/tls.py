@@ -33,22 +33,21 @@ class NodeTls:
 
     def __init__(self, identity: Identity) -> None:
         """Raises `IdentityError` when OpenSSL refuses the identity."""
-        self._own = set(map(to_pem, identity.anchors))
-        self._added: dict[str, bytes] = {}  # DER of what the ledger has beside them
+        self._of_ledger: dict[str, bytes] = {}  # the certificates of authorities, by PEM in DER
         self.client = CurrentContext(client_context(identity))
         self.server = CurrentContext(server_context(identity))
 
     def trust(self, authorities: Iterable[str]) -> None:
         """Trusts these certificates of authorities (PEM) too; may be called while connections are made."""
         for pem in authorities:
-            if pem in self._own or pem in self._added:
+            if pem in self._of_ledger:
                 continue
-            self._added[pem] = b""
+            self._of_ledger[pem] = b""
             try:
                 only = load_leaf(pem).public_bytes(Encoding.DER)  # whatever else the text may hold
                 for context in (self.client.made, self.server.made):
                     context.load_verify_locations(cadata=only)
-                self._added[pem] = only
+                self._of_ledger[pem] = only
             except (CertificateError, ssl.SSLError) as error:  # it came from another organisation
                 logger.warning("TLS cannot use the certificate of an authority on the ledger: %s", error)
 
@@ -56,9 +55,8 @@ class NodeTls:
         """Makes new connections by this identity; those that are open go on. Raises `IdentityError`."""
         client, server = client_context(identity), server_context(identity)
         for context in (client, server):
-            for der in filter(None, self._added.values()):
+            for der in filter(None, self._of_ledger.values()):
                 context.load_verify_locations(cadata=der)
-        self._own = set(map(to_pem, identity.anchors))
         self.client.made, self.server.made = client, server
 
 
