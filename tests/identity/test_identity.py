@@ -155,6 +155,12 @@ class TestBadFiles:
         with pytest.raises(IdentityError, match=f"{files.root}: cannot be read: Is a directory"):
             Identity.load(None, files.capath, files.root, files.key("SL-1"))
 
+    def test_a_file_without_end_is_refused(self, files: Workspace) -> None:
+        for path in (files.key("SL-1"), files.certificate("SL-1")):
+            path.unlink()
+            path.symlink_to("/dev/zero")
+            self.refused(path, "larger than 1048576 bytes", files)
+
     def test_a_key_file_given_as_certificate_is_refused(self, files: Workspace) -> None:
         certificate, key = files.certificate("SL-1"), files.key("SL-1")
         with pytest.raises(IdentityError, match=f"{key}: no certificate in PEM form"):

@@ -36,6 +36,7 @@ from swarmlearning.identity.certificates import (
 from swarmlearning.identity.signing import SignatureError, Signer
 
 CA_SUFFIXES = (".pem", ".crt")
+LARGEST_FILE = 1024 * 1024
 
 NO_IDENTITY = """No identity specified; missing: {missing}.
 A node needs its certificate (--cert FILE, or SWARM_ID_CERT), its private key (--key FILE, or SWARM_ID_KEY)
@@ -174,9 +175,13 @@ class Identity:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise IdentityError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > LARGEST_FILE:
+        raise IdentityError(f"{path}: larger than {LARGEST_FILE} bytes: neither certificates nor a key")
+    return data
 
 
 def _read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
