@@ -1,15 +1,25 @@
 """Who may use an SN's relay, and how much of it, as the ledger decides."""
 
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from support.governed import send, three
 from support.network import Ledger
+from support.relays import HOST, At, behind
 from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.identity.certificates import thumbprint
-from swarmlearning.ledger.bodies import Revoke
+from swarmlearning.identity.tls import NodeTls
+from swarmlearning.identity.workspace import Workspace
+from swarmlearning.ledger.bodies import Body, Revoke
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.quotas import BURST_SECONDS, quotas_of
-from swarmlearning.sn.relaying import Members
+from swarmlearning.relay.opening import RelayError
+from swarmlearning.sn.relaying import Members, RelaySettings, relaying
 from swarmlearning.transport.parties import Credential
 
 
@@ -51,3 +61,51 @@ def test_bytes_count_for_an_organisation_and_delay_no_other_one() -> None:
         members.turn(credential(ledger, "sl-1"), quota)
     assert members.turn(credential(ledger, "sl-1"), 1) > 0.0
     assert members.turn(credential(ledger, "sl-2"), 1) == 0.0
+
+
+class Growing:
+    """The ledger as an SN's chain that grows."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._grown = asyncio.Condition()
+
+    @property
+    def chain(self) -> Chain:
+        return self._ledger.chain
+
+    async def reached(self, height: int) -> object:
+        async with self._grown:
+            return await self._grown.wait_for(lambda: self.chain.height >= height)
+
+    async def send(self, uid: str, body: Body) -> None:
+        async with self._grown:
+            send(self._ledger, uid, body)
+            self._grown.notify_all()
+
+
+async def test_a_revocation_on_the_ledger_ends_the_streams_of_a_relay(tmp_path: Path) -> None:
+    ledger, workspace = Ledger(), Workspace(tmp_path)
+    ledger.join("sl-1")
+    ledger.join("sl-2")
+    ledger.join("op-1", "SWCI")
+    workspace.save_authority("CA-1", ledger.authority)
+    for uid in ("sn-1", "sl-1", "sl-2"):
+        workspace.save_node(uid, ledger.actors[uid].pair)
+    source, come = Growing(ledger), asyncio.Queue[socket.socket]()
+    tls = NodeTls(workspace.identity("sn-1"))
+    async with relaying(RelaySettings(0), tls, source, HOST, HOST) as announced:
+        running = At(int(announced["relay"].rpartition(":")[2]))
+        async with behind(running, workspace.identity("sl-1"), "sl-1", come.put_nowait) as kept:
+            own = await running.ask(workspace.identity("sl-2"), "OPEN sl-1")
+            other = await come.get()
+            with own, other:
+                own.setblocking(False)
+                revoked = network.node(ledger.chain.world, "sl-1")
+                assert revoked is not None
+                await source.send("op-1", Revoke(revoked.certificate))
+                assert await asyncio.get_running_loop().sock_recv(own, 1) == b""
+                with pytest.raises(ConnectionError):
+                    await kept
+        with pytest.raises(RelayError, match="revoked"):
+            await running.ask(workspace.identity("sl-1"), "SERVE sl-1")

@@ -5,7 +5,6 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from swarmlearning.address import join
 from swarmlearning.identity.identity import Identity
@@ -43,10 +42,10 @@ class Registry:
         return 0.0
 
 
-class Running(NamedTuple):
-    """A relay that works, and its port."""
+@dataclass(frozen=True)
+class At:
+    """A relay that listens on this port of the loopback address."""
 
-    relay: Relay
     port: int
 
     @property
@@ -62,20 +61,27 @@ class Running(NamedTuple):
         return hail(plain, client_context(identity), HOST, request, SECONDS)
 
 
+@dataclass(frozen=True)
+class Running(At):
+    """One in this process."""
+
+    relay: Relay
+
+
 @asynccontextmanager
 async def relaying(identity: Identity, registry: Registry) -> AsyncIterator[Running]:
     """Inside the block a relay works on a port of the loopback address."""
     relay = Relay(server_context(identity), registry)
     port = await relay.start(HOST, 0)
     try:
-        yield Running(relay, port)
+        yield Running(port, relay)
     finally:
         await relay.stop()
 
 
 @asynccontextmanager
 async def behind(
-    running: Running, identity: Identity, uid: str, adopt: Callable[[socket.socket], None]
+    running: At, identity: Identity, uid: str, adopt: Callable[[socket.socket], None]
 ) -> AsyncIterator["asyncio.Task[None]"]:
     """Inside the block the node `uid` can be called through the relay."""
     callee = Callee(client_context(identity), uid, adopt, lambda credential: "")
