@@ -1,5 +1,6 @@
 """The file of leases: what was answered is there after any crash, and a file that cannot be used is named."""
 
+import asyncio
 import json
 import os
 import random
@@ -7,13 +8,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from support.licensedesk import rights_for
 from swarmlearning.license.features import Feature, LicenseError
-from swarmlearning.license.leases import Holder, Lease
+from swarmlearning.license.leases import Holder, Key, Lease
 from swarmlearning.license.office import Office
 from swarmlearning.license.store import LeaseStore
 
@@ -123,3 +125,25 @@ async def test_a_full_disk_lends_nothing_and_what_follows_is_lent_once_there_is_
     assert (await office.acquire(Feature.SL, Holder("x", "", "a"))).seconds == 3600
     store.close()
     assert _holding(path) == {"a"}
+
+
+async def test_a_disk_that_refuses_does_not_end_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    class Full(LeaseStore):
+        def __init__(self) -> None:
+            self.tried = asyncio.Event()
+
+        def load(self) -> list[Lease]:
+            return [Lease(Feature.SL, "x", "", "a", 1, 2, 3)]
+
+        async def save(self, changed: Iterable[Lease], forgotten: Iterable[Key] = ()) -> None:
+            self.tried.set()
+            raise LicenseError("the disk is full")
+
+    store = Full()
+    rights = rights_for({Feature.SL: 1})
+    sweeping = asyncio.create_task(Office(store, lambda: rights).sweep())
+    await store.tried.wait()
+    await asyncio.sleep(0)  # the turn in which it meets the error
+    assert caplog.messages == ["the disk is full"]
+    assert not sweeping.done()
+    sweeping.cancel()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from operate.licensing import Licensing, wanted
 from support.certs import make_workspace
 from support.processes import Process
 from support.shells import Shell
@@ -21,6 +22,7 @@ from support.swops import Operations, operations
 from swarmlearning.choices import DEFAULT_CONTRACT as CONTRACT
 from swarmlearning.choices import DEFAULT_TASKRUNNER as RUNNER
 from swarmlearning.ledger.contracts.taskrunner import Taskrunner
+from swarmlearning.license.features import Feature
 
 Check = Callable[[str], AbstractContextManager[None]]
 """Names what is checked inside a block."""
@@ -33,6 +35,8 @@ ROUNDS = 3
 ORIGINAL = "SL-4"
 PRIVATE, SHARED = "/private", "/scripts"
 """Where scripts find the data of their pair, and what all have."""
+
+NO_TOKEN = "acquireLicense: 304: The request for tokens with capacity 1 is not available to issue for feature : "
 
 INIT = f"""\
 EXIT ON FAILURE
@@ -68,6 +72,8 @@ class Means(NamedTuple):
 def tell(net: Network, means: Means, check: Check) -> None:
     """Runs it all."""
     net.identities |= make_workspace(net.directory / "cert", ["SWOP-1", "SWOP-2", "SWOP-3", "SWCI-1"])
+    if licensing := wanted(net):
+        means = means._replace(profile={**means.profile, "apls": licensing.apls})
     with check("three SNs of three hosts found a network with etcd"):
         net.found(3)
     gate = Gate(means.shared / "gate")
@@ -77,10 +83,13 @@ def tell(net: Network, means: Means, check: Check) -> None:
             swops = {host: start_swop(ops, net, means, host) for host in SITES}
         usr = write_files(net, means)
         options = {"usr-dir": usr, "data-dir": net.directory / "swci", **identity_options(net.identities["SWCI-1"])}
+        options |= licensing.options if licensing else {}
         with Shell(options, net.hosts.command(1)) as shell:
             build(shell, check)
             train(shell, net, check)
             read_logs(shell, check)
+            if licensing:
+                lose_the_license_server(shell, licensing, check)
             with check("a SWOP that is killed while its pairs train finds them again, and starts none twice"):
                 before = means.left(KILLED)
                 swops[KILLED].kill()
@@ -92,6 +101,9 @@ def tell(net: Network, means: Means, check: Check) -> None:
             with check("the scripts of all four pairs have ended with the same model"):
                 digests = [line for host in SITES for line in digest_lines(net, host)]
                 assert (len(digests), len(set(digests))) == (PAIRS, 1), digests
+            if licensing:
+                with check("the secondary has taken back the tokens of all four SLs"):
+                    assert licensing.given_back()[str(Feature.SL.value)] == PAIRS
             reset(shell, ops, means, check)
     gate.close()
 
@@ -124,6 +136,21 @@ def read_logs(shell: Shell, check: Check) -> None:
             peer = f"LOGS TASKRUNNER {RUNNER} PEER {index}"
             for part, text in {"": "API-Server is UP!", " SL 0": "Opening session", " ML 0": "SYNC 1"}.items():
                 assert text in shell.does(peer + part), shell.transcript
+
+
+def lose_the_license_server(shell: Shell, licensing: Licensing, check: Check) -> None:
+    with check("each SN, SWOP and SL, and SWCI, has a token of the license server that profile or variables name"):
+        expected = {Feature.SN: len(SITES), Feature.SWOP: len(SITES), Feature.SL: PAIRS, Feature.SWCI: 1}
+        assert licensing.lent() == {str(feature.value): count for feature, count in expected.items()}
+    with check("a second contract and taskrunner are refused without their tokens"):
+        shell.does("EXIT ON FAILURE OFF")
+        for kind, feature in (("CONTRACT", Feature.TRAINING_CONTRACTS), ("TASKRUNNER", Feature.TASKRUNNERS)):
+            shell.begin(f"CREATE {kind} more")
+            shell.until(f"ERROR : the network refuses it: {NO_TOKEN}{feature.versioned}")
+            shell.finish()
+        shell.does("EXIT ON FAILURE ON")
+    with check("the license server is killed: the training goes on, and who starts from now on has the secondary"):
+        licensing.kill_primary()
 
 
 def end(shell: Shell, net: Network, gate: Gate, check: Check) -> None:

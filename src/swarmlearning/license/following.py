@@ -5,6 +5,7 @@ import logging
 
 from swarmlearning.backoff import Backoff
 from swarmlearning.license.client import LicenseClient, NoAnswerError, NoTokenError
+from swarmlearning.license.features import LicenseError
 from swarmlearning.license.office import Office
 
 logger = logging.getLogger("swarm.license")
@@ -34,7 +35,7 @@ class Following:
             logger.info("The other license server at %s is not asked first: %s", self._client.address, error)
 
     async def run(self) -> None:
-        """Follows until cancelled. Raises `LicenseError`."""
+        """Follows until cancelled."""
         backoff = Backoff(0.2, 1.0)
         async for _ in backoff:
             try:
@@ -43,6 +44,8 @@ class Following:
                     backoff.reset()
             except (NoAnswerError, NoTokenError) as error:
                 self._fell_silent(error)
+            except LicenseError as error:
+                logger.error("%s. What the other license server lends is known here in memory alone", error)
 
     async def _step(self) -> bool:
         """One request; whether more is to come at once."""

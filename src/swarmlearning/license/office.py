@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from swarmlearning.license.features import Feature
+from swarmlearning.license.features import Feature, LicenseError
 from swarmlearning.license.leases import FullError, Holder, Lease, LeaseTable
 from swarmlearning.license.messages import MOST_IN_AN_ANSWER, Code, Granted, Leases
 from swarmlearning.license.rights import Rights
@@ -108,10 +108,13 @@ class Office:
         return list(self._table)
 
     async def sweep(self) -> None:
-        """Forgets until cancelled what does not matter any more. Raises `LicenseError`."""
+        """Forgets until cancelled what does not matter any more."""
         while True:
             if gone := self._table.forget(self._now_ms()):
-                await self._store.save((), gone)
+                try:
+                    await self._store.save((), gone)
+                except LicenseError as error:  # they are forgotten for good at the next start
+                    logger.error("%s", error)
             await asyncio.sleep(SWEEP_SECONDS)
 
     # --- two servers ------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from swarmlearning.api.server import Server
 from swarmlearning.files import make_private
 from swarmlearning.identity.certificates import anchors_reached, thumbprint
 from swarmlearning.identity.source import IdentitySource
-from swarmlearning.identity.tls import NodeTls
+from swarmlearning.identity.tls import CurrentContext, client_context, follow_source, server_context
 from swarmlearning.license.client import LicenseClient
 from swarmlearning.license.documents import License, capacity_text
 from swarmlearning.license.features import LicenseError
@@ -76,22 +76,26 @@ async def _serve(
     source: IdentitySource,
     report_ready: Callable[[dict[str, str]], None],
 ) -> None:
-    identity, tls = source.current, NodeTls(source.current)
+    identity = source.current
+    client_tls, server_tls = CurrentContext(client_context(identity)), CurrentContext(server_context(identity))
     own = anchors_reached(identity.chain[0], identity.chain[1:], identity.anchors, _now_ms())
     app = license_app(office, {thumbprint(anchor) for anchor in own}.__contains__)
-    server = Server(app, tls.server, settings.host, settings.port)
+    server = Server(app, server_tls, settings.host, settings.port)
     async with AsyncExitStack() as stack:
-        works = [server.wait(), office.sweep(), _warn_of_ends(shelf), _follow(source, tls)]
+        following = None
         if settings.other:
-            client = await stack.enter_async_context(LicenseClient(settings.other, tls.client))
+            client = await stack.enter_async_context(LicenseClient(settings.other, client_tls))
             following = Following(office, client)
             await following.catch_up()
-            works.append(following.run())
         await server.start()
         stack.push_async_callback(server.stop, STOP_SECONDS)
         async with asyncio.TaskGroup() as tasks:
-            for work in works:
+            for work in (server.wait(), office.sweep(), _warn_of_ends(shelf)):
                 tasks.create_task(work)
+            tasks.create_task(follow_source(client_tls, client_context, source, identity))
+            tasks.create_task(follow_source(server_tls, server_context, source, identity))
+            if following is not None:
+                tasks.create_task(following.run())
             logger.info("License server on port: %d", server.port)
             report_ready({"api": join(settings.host, server.port)})
 
@@ -109,15 +113,6 @@ def _locked(folder: Path) -> FileLock:
     except OSError as error:
         raise LicenseError(f"{folder}: cannot be used as data directory: {error.strerror}") from error
     return lock
-
-
-async def _follow(source: IdentitySource, tls: NodeTls) -> None:
-    """Makes new connections by each new certificate, until cancelled. Raises `IdentityError`."""
-    known = source.current
-    while True:
-        known = await source.changed(known)
-        tls.use(known)
-        logger.info("New connections use the certificate in %s", known.cert_path)
 
 
 async def _warn_of_ends(shelf: Shelf) -> None:
