@@ -245,6 +245,24 @@ async def test_a_node_has_no_more_streams_than_one_may_have(
             await running.ask(identities["SL-3"], f"OPEN {UID}")
 
 
+async def test_one_organisation_leaves_streams_to_a_node_for_the_others(
+    identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opens streams to a node uses up connections of that node's organisation, too."""
+    monkeypatch.setattr(module, "MOST_OF_ONE", 1)
+    known, adopted = registry(identities), Adopted()
+    known.share = Share("org-1", 100, 1000)
+    async with relaying(identities["SN-1"], known) as running, behind(running, identities["SL-1"], UID, adopted):
+        own, other = await stream(running, identities["SL-2"], adopted)
+        with own, other:
+            with pytest.raises(RelayError, match="organisation org-1 has 1 streams to this node"):
+                await running.ask(identities["SL-3"], f"OPEN {UID}")
+            known.share = Share("org-2", 100, 1000)
+            second, its = await stream(running, identities["SL-3"], adopted)
+            second.close()
+            its.close()
+
+
 async def test_a_stream_without_a_byte_ends(identities: Identities, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.1)
     adopted = Adopted()

@@ -16,6 +16,7 @@ import secrets
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ logger = logging.getLogger("swarm.relay")
 MAX_CONNECTIONS: Final = 512
 MOST_FOR_NODE: Final = 64
 """Streams to one node, open or called for."""
+MOST_OF_ONE: Final = 16
+"""Of these, opened by one organisation: each is a connection of the node's own organisation, too."""
 LINE_SECONDS: Final = 10.0
 REFUSE_SECONDS: Final = 2.0
 PING_SECONDS: Final = 15.0
@@ -70,7 +73,7 @@ class _Served:
     uid: str
     opening: Opening
     calls: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
-    streams: int = 0
+    streams: Counter[str] = field(default_factory=Counter)  # by the organisation that has opened them
     pings: int = 0
 
 
@@ -231,10 +234,14 @@ class Relay:
         served = self._served.get(uid)
         if served is None:
             raise RelayError("this node keeps no connection to this relay")
-        if served.streams >= MOST_FOR_NODE:
+        share = self._registry.share_of(opening.credential)
+        caller = share.organisation if share else ""
+        if served.streams.total() >= MOST_FOR_NODE:
             raise RelayError(f"there are {MOST_FOR_NODE} streams to this node; try again later")
+        if share is not None and served.streams[caller] >= MOST_OF_ONE:
+            raise RelayError(f"organisation {caller} has {MOST_OF_ONE} streams to this node; try again later")
         call, number = _Call(uid, asyncio.get_running_loop().create_future()), secrets.token_hex(8)
-        served.streams += 1
+        served.streams[caller] += 1
         self._calls[number] = call
         served.calls.put_nowait(number)
         try:
@@ -248,7 +255,7 @@ class Relay:
             await _say(opening, OK)
             await self._carry(opening, answer, uid)
         finally:
-            served.streams -= 1
+            served.streams[caller] -= 1
             call.over.set()
 
     async def _answer(self, opening: Opening, number: str) -> None:
