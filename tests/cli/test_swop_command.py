@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from support.certs import make_workspace
 from support.swarm import identity_options
 from swarmlearning.cli.main import app
-from swarmlearning.cli.options import Credentials, NodeProcess
+from swarmlearning.cli.options import Credentials, LicenseOptions, NodeProcess
 from swarmlearning.cli.swop import SwopOptions
 
 PROFILE = """
@@ -28,11 +28,12 @@ def write(folder: Path, host: str = "null", port: str = "null", service: str = "
     (folder / "profile.yaml").write_text(PROFILE.format(host=host, port=port, service=service))
 
 
-def settings(tmp_path: Path, **options: Any) -> Any:
+def settings(tmp_path: Path, license: LicenseOptions | None = None, **options: Any) -> Any:
     identity = make_workspace(tmp_path / "cert", ["SWOP-1"])["SWOP-1"]
     given = SwopOptions(
         **{"usr_dir": tmp_path, "profile_file_name": "profile.yaml", "data_dir": tmp_path / "data", **options},
         credentials=Credentials(),
+        license=license or LicenseOptions(),
         process=NodeProcess(),
     )
     return given.settings(identity)
@@ -51,6 +52,24 @@ def test_the_profiles_sn_goes_before_that_of_the_options(tmp_path: Path) -> None
     assert settings(tmp_path, sn_ip="127.0.0.1").sn_address == "10.0.0.9:30304"
     write(tmp_path, service="api.example.org:444")
     assert settings(tmp_path, sn_ip="127.0.0.1", host_ip="10.0.0.1").sn_address == "api.example.org:444"
+
+
+def test_the_profiles_license_server_goes_before_that_of_the_options_and_sls_are_told_the_same(tmp_path: Path) -> None:
+    write(tmp_path)
+    named = LicenseOptions(apls_ip="10.0.0.8", secondary_apls_ip="10.0.0.7", secondary_apls_port=7)
+    assert settings(tmp_path, sn_ip="127.0.0.1").license_servers.addresses == ()
+    by_options = settings(tmp_path, named, sn_ip="127.0.0.1").license_servers
+    assert by_options.addresses == ("10.0.0.8:5814", "10.0.0.7:7")
+    with (tmp_path / "profile.yaml").open("a") as file:
+        file.write("apls: {locator: {host: 10.0.0.9, port: null}}\n")
+    found = settings(tmp_path, named, sn_ip="127.0.0.1")
+    assert found.license_servers.addresses == ("10.0.0.9:5814", "10.0.0.7:7")
+    assert found.contact.license_servers.variables == {
+        "SWARM_LICENSE_AUTOPASSJ_SERVER_PRIMARY_IP": "10.0.0.9",
+        "SWARM_LICENSE_AUTOPASSJ_SERVER_PRIMARY_PORT": "5814",
+        "SWARM_LICENSE_AUTOPASSJ_SERVER_SECONDARY_IP": "10.0.0.7",
+        "SWARM_LICENSE_AUTOPASSJ_SERVER_SECONDARY_PORT": "7",
+    }
 
 
 @pytest.mark.parametrize(
