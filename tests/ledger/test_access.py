@@ -46,6 +46,7 @@ MAY_SEND = {
     "Back": ANY + " of others: SN",
     "Recover": "SN",
     "Renew": ANY,
+    "AddRoot": "SN SWOP",
     "AdmitOrganisation": OPERATORS,
     "RetireOrganisation": OPERATORS,
     "AddAuthority": OPERATORS,

@@ -39,7 +39,7 @@ from swarmlearning.ledger.bodies import (
 from swarmlearning.ledger.contracts import network
 
 STEPS = 300
-SEEDS = (*range(5), 12)
+SEEDS = (*range(5), 13)
 """Among them one in which each of `FREQUENT` has its occasion."""
 FREQUENT: tuple[type[Body], ...] = (
     Announce,

@@ -79,7 +79,7 @@ def test_an_authority_without_a_certificate_is_a_trust_domain_that_the_founder_s
     (folder / "net.toml").write_text(FILE.replace('certificate = "a.pem"', 'trust-domain = "a.example"'))
     found = read_founding(folder / "net.toml", [Bundle("a.example", roots)])
     assert found.organisations[0].anchors == tuple(
-        Anchor(to_pem(root), roles=("SL", "SWCI"), trust_domain="a.example") for root in roots
+        Anchor(to_pem(root), roles=("SL", "SWCI"), trust_domain="a.example", bundle=True) for root in roots
     )
     with pytest.raises(NodeError, match=r"net\.toml: .*it has c\.example, and not 'a\.example'"):
         read_founding(folder / "net.toml", [Bundle("c.example", roots)])
@@ -95,7 +95,7 @@ def test_each_trust_domain_of_the_founder_s_agent_is_an_organisation() -> None:
             NewOrganisation(
                 f"org{number}-swarm-learning",
                 f"org{number}.swarm.learning",
-                (Anchor(to_pem(root), trust_domain=f"org{number}.swarm.learning"),),
+                (Anchor(to_pem(root), trust_domain=f"org{number}.swarm.learning", bundle=True),),
             )
             for number, root in ((1, one), (2, two))
         ),

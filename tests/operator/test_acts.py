@@ -3,9 +3,12 @@
 import msgspec
 import pytest
 
+from support.agent import TrustDomain
+from support.network import Ledger
 from support.play import Play
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import thumbprint, to_pem
+from swarmlearning.identity.identity import Bundle
 from swarmlearning.ledger.bodies import (
     AddAuthority,
     AdmitOrganisation,
@@ -21,6 +24,7 @@ from swarmlearning.ledger.bodies import (
     SetQuotas,
     Stop,
 )
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Certificate, Node, Organisation
 from swarmlearning.ledger.contracts.network.members import read_anchor
 from swarmlearning.ledger.contracts.network.state import Policy
@@ -163,6 +167,24 @@ def test_an_authority_without_an_organisation_s_name_is_admitted_as_a_new_organi
     assert organisations.admit(world, [OTHER]).body == AdmitOrganisation(new)
     with pytest.raises(ActError, match="is trusted already"):
         organisations.admit(world, [to_pem(ROOT)])
+
+
+def test_a_trust_domain_is_admitted_with_its_roots_which_are_followed() -> None:
+    ledger = Ledger()
+    ledger.join("op", "SWCI")
+    domain = TrustDomain("two.example")
+    roots = tuple(root.certificate for root in domain.roots)
+    act = organisations.admit_domain(Bundle("two.example", roots), named="two")
+    anchors = (Anchor(to_pem(roots[0]), trust_domain="two.example", bundle=True),)
+    assert act.body == AdmitOrganisation(NewOrganisation("two", "two.example", anchors))
+    ledger.send("op", act.body, network.CONTRACT)
+    new = to_pem(TrustDomain("two.example").roots[0].certificate)
+    body = organisations.add_authority(ledger.chain.world, "two", new).body
+    assert body == AddAuthority("two", Anchor(new, trust_domain="two.example", bundle=True))
+    other = organisations.add_authority(ledger.chain.world, "two", new, trust_domain="three.example").body
+    assert other == AddAuthority("two", Anchor(new, trust_domain="three.example"))
+    with pytest.raises(ActError, match="the trust domain none has no root"):
+        organisations.admit_domain(Bundle("none", ()), named="none")
 
 
 def test_an_organisation_is_not_admitted_under_a_name_that_is_no_id(world: World) -> None:

@@ -31,9 +31,9 @@ class TrustDomain:
         self.name = name
         self.roots = [self._new_root()]
 
-    def prepare_root(self) -> None:
+    def prepare_root(self, life: timedelta = 2 * LIFE) -> None:
         """A new root is in the bundle from now on, and issues: the former one stays trusted."""
-        self.roots.append(self._new_root())
+        self.roots.append(self._new_root(life))
 
     def drop_root(self) -> None:
         """The oldest root is in the bundle no more."""
@@ -56,10 +56,10 @@ class TrustDomain:
         """The roots, as agents hand them out."""
         return b"".join(_der(root.certificate) for root in self.roots)
 
-    def _new_root(self) -> KeyPair:
+    def _new_root(self, life: timedelta = 2 * LIFE) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _subject("SPIFFE")
-        builder = _builder("SPIFFE", subject, key, f"spiffe://{self.name}", 2 * LIFE)
+        builder = _builder("SPIFFE", subject, key, f"spiffe://{self.name}", life)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         builder = builder.add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
         return KeyPair(builder.sign(key, hashes.SHA256()), key)

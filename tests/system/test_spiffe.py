@@ -43,7 +43,16 @@ def test_certificates_and_a_root_change_while_a_swarm_of_two_trust_domains_train
     for agent in own.values():
         agent.renew()
     until_registered(swarm, own)
+    one.prepare_root()
+    for name in ("SN-1", "SL-1"):  # the agent of the other domain never hears of the root: the ledger does
+        own[name].renew()
+    until_registered(swarm, own)
+    one.drop_root()
+    for name in ("SN-1", "SL-1"):
+        own[name].push()
     gate.let()
     assert_complete(sites)
-    organisations = {each.id: each.name for each in network.organisations(swarm.chain().world)}
+    world = swarm.chain().world
+    assert [each.incarnation for each in network.nodes(world)] == [1, 1, 1]
+    organisations = {each.id: each.name for each in network.organisations(world)}
     assert organisations == {"org1-example": "org1.example", "org2-example": "org2.example"}

@@ -1,10 +1,13 @@
 """Facts about nodes, from ledgers made in memory."""
 
+import msgspec
 import pytest
 
+from support.agent import TrustDomain
 from support.network import FOUNDER, Ledger, anchor
 from swarmlearning.identity.ca import create_authority
-from swarmlearning.ledger.bodies import AddAuthority, Leave, Lost, Revoke
+from swarmlearning.identity.certificates import to_pem
+from swarmlearning.ledger.bodies import AddAuthority, AdmitOrganisation, Anchor, Leave, Lost, NewOrganisation, Revoke
 from swarmlearning.ledger.contracts import network
 from swarmlearning.views.nodes import Expiry, authority_expiries, expiries, node_view, sl_names
 from swarmlearning.views.render import DAY_MS, expiry_text
@@ -98,6 +101,18 @@ def test_the_end_of_an_organisation_s_last_authority_is_announced_60_days_ahead(
     assert f"expires in {days} days," in shown
     assert ("add its successor before then: swarm trust add" in shown) == last
     assert far == ""
+
+
+def test_a_root_that_is_followed_is_missed_only_where_it_is_the_last_and_its_successor_is_late() -> None:
+    ledger, domain = Ledger(), TrustDomain("two.example")
+    ledger.join("op", "SWCI")
+    anchors = (Anchor(to_pem(domain.roots[0].certificate), trust_domain="two.example", bundle=True),)
+    ledger.send("op", AdmitOrganisation(NewOrganisation("two", "Two", anchors)), network.CONTRACT)
+    (root,) = [each for each in authority_expiries(ledger.chain.world) if each.organisation == "two"]
+    assert 0.8 * DAY_MS * 2 / 6 < root.expires_ms - root.overdue_ms < 1.2 * DAY_MS * 2 / 6  # it lives for two days
+    assert expiry_text(root, root.overdue_ms - 1) == ""
+    assert expiry_text(msgspec.structs.replace(root, last=False), root.overdue_ms) == ""
+    assert "do their SPIFFE agents run?" in expiry_text(root, root.overdue_ms)
 
 
 def test_the_last_authority_of_an_organisation_is_the_one_that_is_valid_longest() -> None:

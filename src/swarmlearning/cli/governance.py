@@ -13,6 +13,7 @@ from swarmlearning.cli.console import print_json
 from swarmlearning.cli.quotas import QuotaOptions
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import ROLES, CertificateError, load_bundle, subject_of
+from swarmlearning.identity.identity import Bundle
 from swarmlearning.ledger.bodies import NodeType
 from swarmlearning.ledger.contracts.network import Authority, Organisation
 from swarmlearning.ledger.contracts.network.policies import TABLE, quorum_of, quorum_to_change
@@ -53,14 +54,30 @@ def list_organisations(*, json: Json = False, connection: Connection) -> None:
 @command("swarm organisation admit")
 def admit_organisation(
     organisation: Id,
-    certificates: Annotated[list[Path], typer.Argument(help="Certificates of its authorities (PEM).")],
+    certificates: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Certificates of its authorities (PEM); for a --trust-domain by default your agent's."),
+    ] = None,
     *,
+    trust_domain: Annotated[
+        str,
+        typer.Option("--trust-domain", help="It is this SPIFFE trust domain; its nodes add later roots."),
+    ] = "",
     name: Annotated[str, typer.Option("--name", help="Its name for people; by default its authority's.")] = "",
     quotas: QuotaOptions,
     connection: Connection,
 ) -> None:
     """Admit an organisation: nodes with certificates of its authorities may join."""
-    pems = [_read(each) for each in certificates]
+    pems = [_read(each) for each in certificates or ()]
+    if trust_domain:
+        bundle = _bundle(trust_domain, pems, connection)
+        perform(
+            connection,
+            lambda _: acts.admit_domain(bundle, named=organisation, title=name, quotas=quotas.given),
+        )
+        return
+    if not pems:
+        raise UserError("name the certificates of its authorities, or its --trust-domain")
     perform(connection, lambda world: acts.admit(world, pems, named=organisation, title=name, quotas=quotas.given))
 
 
@@ -259,6 +276,19 @@ def _sign_file(path: Path, connection: Connection, *, confirmed: bool) -> None:
 def _proposals(connection: Connection) -> list[ProposalView]:
     chain = verified(connection)
     return proposals(chain.world, chain.time_ms)
+
+
+def _bundle(trust_domain: str, pems: list[str], connection: Connection) -> Bundle:
+    """The roots of a trust domain in these texts, or without any in what the operator's SPIFFE agent knows."""
+    if pems:
+        return Bundle(trust_domain, tuple(root for pem in pems for root in load_bundle(pem)))
+    known = {bundle.trust_domain: bundle for bundle in connection.credentials.identity().bundles}
+    if trust_domain not in known:
+        raise UserError(
+            f"your SPIFFE agent knows the trust domains {', '.join(sorted(known)) or '(there is no agent)'}, not "
+            f"{trust_domain}: federate with it, or name a file with its roots (spire-server bundle show)"
+        )
+    return known[trust_domain]
 
 
 def _read(certificate: Path) -> str:

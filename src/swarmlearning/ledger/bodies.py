@@ -7,6 +7,7 @@ contracts can be divided differently without changes elsewhere. Within `ledger` 
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.ledger.contracts.network.bodies import (
     AddAuthority,
+    AddRoot,
     AdmitOrganisation,
     Anchor,
     Announce,
@@ -79,6 +80,7 @@ from swarmlearning.ledger.fields import Body, Name, NodeType, Remark, remark
 __all__ = [
     "AbortTaskrunner",
     "AddAuthority",
+    "AddRoot",
     "AdmitOrganisation",
     "Anchor",
     "Announce",

@@ -43,12 +43,18 @@ async def warn_of_authorities(world: Callable[[], World], now: Callable[[], floa
     while True:
         now_ms = int(now() * 1000)
         for expiry in authority_expiries(world()):
-            due = urgency((expiry.expires_ms - now_ms) / 1000, LAST_AHEAD if expiry.last else AHEAD)
+            due = _due(expiry, now_ms)
             if due > warned.get(expiry, 0):
                 warned[expiry] = due
                 text = expiry_text(expiry, now_ms)
                 logger.warning("%s%s", text[:1].upper(), text[1:])
         await asyncio.sleep(HOUR)
+
+
+def _due(expiry: Expiry, now_ms: int) -> int:
+    if expiry.overdue_ms:
+        return int(expiry.last and now_ms >= expiry.overdue_ms)
+    return urgency((expiry.expires_ms - now_ms) / 1000, LAST_AHEAD if expiry.last else AHEAD)
 
 
 async def warn_of_own(source: IdentitySource, now: Callable[[], float] = time.time) -> None:

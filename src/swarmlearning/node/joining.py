@@ -25,7 +25,8 @@ from swarmlearning.node.follower import Follower
 from swarmlearning.node.health import answering
 from swarmlearning.node.heartbeat import Heartbeat, Progress
 from swarmlearning.node.reading import OwnShelf, Reading, Shelf, SnPost
-from swarmlearning.node.renewing import LiveIdentity, send_renewal
+from swarmlearning.node.renewing import LiveIdentity, send_own
+from swarmlearning.node.rooting import add_roots
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.node.trusting import trust_authorities
 from swarmlearning.node.withholding import leave_withholders
@@ -100,8 +101,10 @@ class Membership:
             await self._reach(height)
             background.append(tasks.create_task(warn_of_authorities(lambda: self.follower.chain.world)))
             await self._send(self._register)
-            renewing = self._own.follow(self.sender.author, self.follower, partial(send_renewal, self.sender))
+            renewing = self._own.follow(self.sender.author, self.follower, partial(send_own, self.sender))
             background.append(tasks.create_task(renewing))
+            if self._register.node_type == "SWOP":  # an SL is beside a script: it adds no authority
+                background.append(tasks.create_task(self._add_roots()))
             background.append(tasks.create_task(self._logs.serve(SnPost(self.follower, self._place.uid))))
             heartbeat.start(lambda: self.follower.addresses)
             try:
@@ -119,6 +122,9 @@ class Membership:
         Raises `NodeError` when that is refused.
         """
         await self._send(Announce({"sn": self.follower.client.address, **addresses}))
+
+    async def _add_roots(self) -> None:
+        await add_roots(self._own.source, self._place.uid, self.follower, partial(send_own, self.sender))
 
     async def _resume(self) -> Checkpoints:
         """Goes on from the checkpoint of the data directory, if it has a usable one; returns its checkpoints."""

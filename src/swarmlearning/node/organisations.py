@@ -108,8 +108,8 @@ def _anchors(found: _Authority, folder: Path, bundles: Mapping[str, Bundle]) -> 
 
 
 def of_bundle(bundle: Bundle, roles: tuple[NodeType, ...] = ROLES) -> tuple[Anchor, ...]:
-    """The roots of a trust domain as an organisation's authorities: each issues for that domain only."""
-    return tuple(Anchor(to_pem(root), roles, bundle.trust_domain) for root in bundle.roots)
+    """The roots of a trust domain as authorities of an organisation, to which `AddRoot` adds those that come later."""
+    return tuple(Anchor(to_pem(root), roles, bundle.trust_domain, bundle=True) for root in bundle.roots)
 
 
 def founders(

@@ -20,7 +20,7 @@ from swarmlearning.identity.identity import Identity, IdentityError
 from swarmlearning.identity.keyring import Keyring
 from swarmlearning.identity.source import IdentitySource
 from swarmlearning.identity.tls import NodeTls
-from swarmlearning.ledger.bodies import Renew
+from swarmlearning.ledger.bodies import AddRoot, Renew
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -44,7 +44,7 @@ class LiveIdentity:
         self.current: Identity = source.current
         self.tls = NodeTls(self.current)
         self.signers = Keyring(self.current.signer())
-        self._source = source
+        self.source = source
         self._taken = asyncio.Event()
 
     async def follow(self, author: Author, ledger: Source, send: Send) -> None:
@@ -78,10 +78,10 @@ class LiveIdentity:
     async def _changed(self, refused: Identity) -> Identity:
         """The next identity of the source, or the one that was refused again after a while."""
         if refused == self.current:
-            return await self._source.changed(refused)
+            return await self.source.changed(refused)
         try:
             async with asyncio.timeout(AGAIN_SECONDS):
-                return await self._source.changed(refused)
+                return await self.source.changed(refused)
         except TimeoutError:
             return refused
 
@@ -107,8 +107,8 @@ class LiveIdentity:
         self._taken.clear()
 
 
-async def send_renewal(sender: Sender, body: Renew) -> str:
-    """`Send` of a node that has a sender."""
+async def send_own(sender: Sender, body: Renew | AddRoot) -> str:
+    """Puts a record of its own identity on the ledger for a node that has a sender: `Send`."""
     try:
         await sender.send(network.CONTRACT, body)
     except Refusal as refusal:

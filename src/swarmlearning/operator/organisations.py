@@ -13,6 +13,7 @@ from swarmlearning.identity.certificates import (
     subject_of,
     thumbprint,
 )
+from swarmlearning.identity.identity import Bundle
 from swarmlearning.ledger.bodies import (
     AddAuthority,
     AdmitOrganisation,
@@ -32,9 +33,10 @@ from swarmlearning.ledger.bodies import (
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Authority, Organisation
 from swarmlearning.ledger.contracts.network.bodies import ROLES
+from swarmlearning.ledger.contracts.network.roots import followed
 from swarmlearning.ledger.contracts.network.trust import authorities_of
 from swarmlearning.ledger.world import World
-from swarmlearning.node.organisations import organisation_of
+from swarmlearning.node.organisations import of_bundle, organisation_of
 from swarmlearning.operator.acts import Act, ActError, by_prefix, check_ids
 from swarmlearning.views.names import displayed
 
@@ -58,6 +60,19 @@ def admit(
     new = NewOrganisation(named or found.id, title or found.name, found.anchors, _changed(Quotas(), quotas or {}))
     done = f"organisation {new.id} ({displayed(new.name)}) takes part. {IN_FORCE}"
     return _act(AdmitOrganisation(new), done)
+
+
+def admit_domain(bundle: Bundle, *, named: str, title: str = "", quotas: Mapping[str, int] | None = None) -> Act:
+    """Admits an organisation that is a SPIFFE trust domain with these roots; its own nodes add those that come later.
+
+    `quotas`: those that are not the default. Raises `ActError`.
+    """
+    check_ids([named])
+    if not bundle.roots:
+        raise ActError(f"the trust domain {bundle.trust_domain} has no root")
+    changed = _changed(Quotas(), quotas or {})
+    new = NewOrganisation(named, title or bundle.trust_domain, of_bundle(bundle), changed)
+    return _act(AdmitOrganisation(new), f"organisation {new.id} ({displayed(new.name)}) takes part. {IN_FORCE}")
 
 
 def retire(world: World, named: str) -> Act:
@@ -88,10 +103,12 @@ def add_authority(world: World, named: str, pem: str, *, roles: Sequence[NodeTyp
     present = authorities_of(world, known.id)
     issued = {role for root in present for role in root.roles}
     domains = {root.trust_domain for root in present}
+    domain = trust_domain or (domains.pop() if len(domains) == 1 else "")
     anchor = Anchor(
         pem,
         tuple(roles) or tuple(role for role in ROLES if role in issued),
-        trust_domain or (domains.pop() if len(domains) == 1 else ""),
+        domain,
+        bundle=bool(followed(world, known.id, domain)),
     )
     done = (
         f"authority {displayed(subject_of(authority))} ({thumbprint(authority)[:12]}) of {known.id} is trusted. "

@@ -24,7 +24,7 @@ from swarmlearning.node.commanding import SECONDS, catch_up, following, send
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
-from swarmlearning.node.renewing import LiveIdentity, send_renewal
+from swarmlearning.node.renewing import LiveIdentity, send_own
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.node.signers import registered_signer
 from swarmlearning.operator.acts import Act
@@ -141,7 +141,7 @@ async def acting(
     with DataDirectory(directory, network_id) as place:
         follower = Follower([address], own.tls.client, place.pin)
         sender = Sender(Author(own.signers, place.uid, place.incarnation), follower, logger.warning)
-        beside = [own.follow(sender.author, follower, partial(send_renewal, sender))] if lasting else []
+        beside = [own.follow(sender.author, follower, partial(send_own, sender))] if lasting else []
         checkpoints = Checkpoints(directory)
         async with following(follower, _unanswered(address), checkpoints, place.network, beside) as limit:
             await catch_up(follower, limit)

@@ -12,7 +12,7 @@ from functools import partial
 from swarmlearning import __version__
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
-from swarmlearning.ledger.bodies import Announce, Body, Genesis, Leave, Register, Renew
+from swarmlearning.ledger.bodies import AddRoot, Announce, Body, Genesis, Leave, Register, Renew
 from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
@@ -22,6 +22,7 @@ from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.organisations import Founding, founders
 from swarmlearning.node.renewing import LiveIdentity
+from swarmlearning.node.rooting import add_roots
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.sn.miner import Miner
@@ -101,10 +102,12 @@ class Registration:
     async def follow_identity(self, placed: "asyncio.Task[None]") -> None:
         """Follows the identity from the registration on, which names the certificate that this SN was started with."""
         await asyncio.wait((placed,))
-        await self._own.follow(self._author, self._miner, self._renew)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._own.follow(self._author, self._miner, self._insist))
+            tasks.create_task(add_roots(self._own.source, self._author.uid, self._miner, self._insist))
 
-    async def _renew(self, body: Renew) -> str:
-        """Puts another certificate of this SN on the ledger; returns the reason where that refuses it."""
+    async def _insist(self, body: Renew | AddRoot) -> str:
+        """Puts a record of this SN's identity on the ledger; returns the reason where that refuses it."""
         async for _ in Backoff(longest=3.0):
             try:
                 await self.propose(network.CONTRACT, body)

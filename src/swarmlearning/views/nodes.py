@@ -18,12 +18,14 @@ class Expiry(msgspec.Struct, frozen=True):
     """A certificate that expires: `of` a node (its name) or of an authority (its subject).
 
     `organisation`: the one whose authority it is, empty for a node; `last`: none of its authorities is valid longer.
+    `overdue_ms`: from then on (Unix time) a root of a trust domain that is followed lacks a successor; else 0.
     """
 
     of: str
     expires_ms: int
     organisation: str = ""
     last: bool = False
+    overdue_ms: int = 0
 
 
 class NodeView(msgspec.Struct, frozen=True):
@@ -84,6 +86,7 @@ def authority_expiries(world: World) -> list[Expiry]:
             _expires_ms(each.pem),
             each.organisation,
             _expires_ms(each.pem) == ends[each.organisation],
+            _overdue_ms(each.pem) if each.bundle else 0,
         )
         for each in authorities
     ]
@@ -92,6 +95,13 @@ def authority_expiries(world: World) -> list[Expiry]:
 @lru_cache(maxsize=4096)
 def _expires_ms(pem: str) -> int:
     return expires_ms(load_bundle(pem))
+
+
+def _overdue_ms(pem: str) -> int:
+    """A sixth of a root's life before its end: a SPIRE server issues by the next one from then on."""
+    root = load_certificate(pem)
+    end = int(root.not_valid_after_utc.timestamp() * 1000)
+    return end - (end - int(root.not_valid_before_utc.timestamp() * 1000)) // 6
 
 
 def _state(world: World, known: Node) -> State:

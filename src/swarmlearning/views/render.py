@@ -148,6 +148,8 @@ def report_text(report: TrainingReport) -> str:
 def expiry_text(expiry: Expiry, now_ms: int) -> str:
     """One line: when a certificate expires, in days, or that it has; empty while that is far off."""
     left = expiry.expires_ms - now_ms
+    if expiry.overdue_ms and not (expiry.last and now_ms >= expiry.overdue_ms):
+        return ""
     if left > (LAST_WARNING_DAYS if expiry.last else WARNING_DAYS) * DAY_MS:
         return ""
     days = left // DAY_MS
@@ -165,6 +167,8 @@ def _holder(expiry: Expiry) -> str:
 def _remedy(expiry: Expiry, expired: bool) -> str:
     if not expiry.organisation:
         return "its node cannot take part any more; renew it" if expired else "renew it before then"
+    if expiry.overdue_ms:
+        return "no SN or SWOP of it has added a new root of its trust domain: do their SPIFFE agents run?"
     if not expiry.last:
         return "what it has issued is refused from then on; its nodes need certificates by another authority"
     if expired:

@@ -12,6 +12,7 @@ from swarmlearning.api.peer import peer_credential
 from swarmlearning.choices import DEFAULT_CONTRACT, DEFAULT_TASKRUNNER
 from swarmlearning.ledger.bodies import (
     AddAuthority,
+    AddRoot,
     AdmitOrganisation,
     CreateContract,
     CreateTaskrunner,
@@ -32,7 +33,7 @@ from swarmlearning.sn.api.service import FAILURES, Service, Sn, answer_to, refus
 from swarmlearning.sn.engine import LOCAL_ONLY
 
 PATH = "/transactions"
-WITH_CERTIFICATES = (Register, Renew, AdmitOrganisation, AddAuthority)
+WITH_CERTIFICATES = (Register, Renew, AdmitOrganisation, AddAuthority, AddRoot)
 """Bodies with certificates, each of which costs as much to judge as many other transactions."""
 CERTIFICATES = Rate(32, 8)
 """Of one organisation, whose nodes may all start at once."""

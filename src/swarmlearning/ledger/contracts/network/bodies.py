@@ -22,12 +22,14 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """A certificate authority of an organisation, and the roles for which it may issue certificates.
 
     `certificate`: the authority's own; after it there may be the same authority's certificate by its predecessor.
-    `trust_domain`: of SPIFFE IDs; where it is set, the authority issues for IDs of this domain only.
+    `trust_domain`: of SPIFFE IDs; where it is set, the authority issues for IDs of this domain only. `bundle`: it is
+    one of the roots that the domain has at present; others follow by `AddRoot`.
     """
 
     certificate: Pem
     roles: tuple[NodeType, ...] = ROLES
     trust_domain: Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[a-z0-9._-]*\Z")] = ""
+    bundle: bool = False
 
 
 class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,6 +120,12 @@ class AddAuthority(Body, frozen=True):
 
     organisation: OrganisationId
     anchor: Anchor
+
+
+class AddRoot(Body, frozen=True):
+    """Trust one more root of the sender's own trust domain, where that is followed, from this height on."""
+
+    certificate: Pem
 
 
 class RetireAuthority(Body, frozen=True):

@@ -8,6 +8,7 @@ from swarmlearning.ledger.contracts.contract import (
     ANY,
     OPERATORS,
     SN,
+    SWOP,
     Act,
     Change,
     Permission,
@@ -24,12 +25,14 @@ from swarmlearning.ledger.contracts.network import (
     quotas,
     recovery,
     registration,
+    roots,
     state,
     succession,
     watching,
 )
 from swarmlearning.ledger.contracts.network.bodies import (
     AddAuthority,
+    AddRoot,
     AdmitOrganisation,
     Announce,
     Back,
@@ -104,6 +107,7 @@ class NetworkContract:
         Equivocation: Rule(equivocation.record, Permission(ANY)),
         RefuseBlock: Rule(objecting.refuse_block, Permission(SN)),
         Renew: Rule(registration.renew, Permission(ANY)),
+        AddRoot: Rule(roots.add_root, Permission(SN | SWOP)),
         **{body: Rule(change, Permission(OPERATORS), act) for body, (change, act) in _ACTS.items()},
     }
 

@@ -92,7 +92,7 @@ def retire(world: World, contract: str, body: RetireOrganisation, tx: TxContext)
 def add_authority(world: World, contract: str, body: AddAuthority, tx: TxContext) -> World:
     """Trusts one more authority of an organisation, or one again that was retired, or one for other roles now."""
     known = _active(world, body.organisation)
-    after = _with_anchor(world, known.id, body.anchor)
+    after = with_anchor(world, known.id, body.anchor)
     check_not_expired((body.anchor,), tx.time_ms)
     if len(authorities_of(after, known.id)) > MAX_ANCHORS:
         raise Rejection(Code.TOO_MANY, f"an organisation has {MAX_ANCHORS} authorities at most; retire one first")
@@ -108,7 +108,7 @@ def retire_authority(world: World, contract: str, body: RetireAuthority, tx: TxC
     if root is None or not root.active:
         raise Rejection(Code.UNKNOWN_AUTHORITY, f"no active authority {body.thumbprint}")
     others = [each for each in authorities_of(world, root.organisation) if each != root]
-    if all(_has_expired(each.pem, tx.time_ms) for each in others):
+    if all(has_expired(each.pem, tx.time_ms) for each in others):
         raise Rejection(
             Code.LAST_AUTHORITY,
             f"this is the only authority of organisation {root.organisation}; add its successor first, or retire the "
@@ -158,11 +158,12 @@ def _with_organisation(world: World, new: NewOrganisation) -> World:
     entry = Organisation(id=new.id, name=new.name, active=True, quotas=new.quotas)
     world = world.with_entries({f"organisation/{new.id}": entry})
     for anchor in new.anchors:
-        world = _with_anchor(world, new.id, anchor)
+        world = with_anchor(world, new.id, anchor)
     return world
 
 
-def _with_anchor(world: World, organisation: str, anchor: Anchor) -> World:
+def with_anchor(world: World, organisation: str, anchor: Anchor) -> World:
+    """The world in which this authority is one of the organisation's. Raises `Rejection` for another one's."""
     root = read_anchor(organisation, anchor)
     for other in authorities(world):
         if other.identity == root.identity and other.organisation != organisation:
@@ -194,6 +195,7 @@ def read_anchor(organisation: str, anchor: Anchor) -> Authority:
         organisation=organisation,
         roles=anchor.roles,
         trust_domain=anchor.trust_domain,
+        bundle=anchor.bundle,
     )
 
 
@@ -210,14 +212,15 @@ def _check_same_organisation(before: World, after: World, named: str) -> None:
 def check_not_expired(anchors: Iterable[Anchor], time_ms: int) -> None:
     """Raises `Rejection` if the certificate of one of these authorities has expired at this time."""
     for anchor in anchors:
-        if _has_expired(anchor.certificate, time_ms):
+        if has_expired(anchor.certificate, time_ms):
             subject = subject_of(load_bundle(anchor.certificate)[0])
             raise Rejection(
                 Code.BAD_CERTIFICATE, f"the certificate of authority {subject} has expired: it needs a renewed one"
             )
 
 
-def _has_expired(pem: str, time_ms: int) -> bool:
+def has_expired(pem: str, time_ms: int) -> bool:
+    """True if an authority's certificate has expired at this time."""
     return time_ms >= expires_ms(load_bundle(pem)[:1]) + 1000  # the last second belongs to the validity
 
 

@@ -31,9 +31,10 @@ class Organisation(msgspec.Struct, frozen=True):
     quotas: Quotas = Quotas()
 
 
-class Authority(msgspec.Struct, frozen=True):
+class Authority(msgspec.Struct, frozen=True, omit_defaults=True):
     """A certificate of an organisation's authority; `active` until retired. `identity` is that of the authority,
-    however renewed. It issues for these roles, and where `trust_domain` is set for SPIFFE IDs of that domain only."""
+    however renewed. It issues for these roles, and where `trust_domain` is set for SPIFFE IDs of that domain only.
+    `bundle`: it is a root of that domain, whose bundle is followed."""
 
     thumbprint: str
     pem: str
@@ -42,6 +43,7 @@ class Authority(msgspec.Struct, frozen=True):
     organisation: str
     roles: tuple[NodeType, ...]
     trust_domain: str
+    bundle: bool = False
 
 
 class Certificate(msgspec.Struct, frozen=True):

@@ -55,5 +55,6 @@ def _is_within(root: Authority, present: x509.Certificate, anchor: Anchor, new: 
     return (
         set(anchor.roles) <= set(root.roles)
         and root.trust_domain in ("", anchor.trust_domain)
+        and root.bundle >= anchor.bundle
         and constraints in (None, name_constraints(new))
     )
