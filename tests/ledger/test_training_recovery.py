@@ -6,7 +6,7 @@ import pytest
 
 from support.play import Play, merged
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.losing import lost_model
+from swarmlearning.ledger.contracts.training.losing import is_out_of_reach, lost_model
 
 
 def published(*members: str, min_peers: int = 2) -> Play:
@@ -150,6 +150,20 @@ def test_a_holder_that_returns_is_given_another_chance_before_its_result_is_lost
     play.open("a", incarnation=2)
     assert lost_model(play.state) is None
     play.missing("b", lasting=True)
+    assert lost_model(play.state) == 0
+
+
+def test_as_many_holders_as_others_keep_a_result_that_these_have_given_up_until_the_holders_are_gone() -> None:
+    """An operator who stops a site whose link drips lets the others go on without it (seed 93009522)."""
+    play = published("a", "b", min_peers=1)
+    assert not is_out_of_reach(play.state)
+    play.missing("b")
+    assert not is_out_of_reach(play.state), "it still tries"
+    play.missing("b", lasting=True)
+    assert is_out_of_reach(play.state)
+    assert lost_model(play.state) is None
+    play.set_attendance("a", "left")
+    assert not is_out_of_reach(play.state)
     assert lost_model(play.state) == 0
 
 

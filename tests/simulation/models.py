@@ -198,8 +198,9 @@ def carry(running: Task, task: Carry) -> None:
 def merge(running: Task, task: Merge) -> None:
     """Names the result by what goes into it; models that are not finite are left out."""
     site, swarm = running.site, running.site.swarm
-    if gone := [one.digest for one in task.submissions if one.weight and one.digest not in site.store.held]:
-        for digest in gone:
+    needed = {one.digest for one in task.submissions if one.weight}
+    if needed != {task.base} and not needed <= site.store.held:
+        for digest in sorted(needed - site.store.held):
             running.end(Dropped(digest))
         return
     if site.store.full:
@@ -219,7 +220,7 @@ def merge(running: Task, task: Merge) -> None:
     parts = tuple(Contribution(one.uid, one.digest, one.weight, weights[one.uid]) for one in used)
     if len(parts) + sum(one.reason == "kept-back" for one in excluded) < swarm.min_peers:
         result = ""
-    elif not chosen:
+    elif {one.digest for one in used if one.weight} <= {task.base}:
         result = task.base
     elif task.single:
         result = next(one.digest for one in used if one.uid == chosen)

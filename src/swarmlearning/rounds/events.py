@@ -235,7 +235,7 @@ class Verify(_Frozen, frozen=True):
 
 
 class Merge(_Frozen, frozen=True):
-    """Merge these models, or this range of them; those with weight are all held.
+    """Merge these models, or this range of them; those with weight are all held, or all are the `base`.
 
     `unusable`: contributors whose model could not be fetched. `single`: the result is one of the models.
     """

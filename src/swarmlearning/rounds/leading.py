@@ -11,11 +11,15 @@ contribute, models that came late are fetched, too, and those count that could n
 be collected again. Contributors whose models the leaders before could not fetch do not count to minPeers
 (`Round.unreachable`): the leader goes on trying by itself, freezes when it has enough of them, and lets another lead
 when it has tried for its patience.
+
+Where all models to merge are the previous result, that stands again. Where nobody waits any more for whoever holds it,
+a leader closes the round without having it.
 """
 
 from collections.abc import Iterable
 
 from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze, Progress, Publish
+from swarmlearning.ledger.contracts.training.losing import is_out_of_reach
 from swarmlearning.ledger.contracts.training.sizes import next_report
 from swarmlearning.ledger.contracts.training.state import Round, awaited, enough
 from swarmlearning.ledger.contracts.training.submissions import Submission, contributing, kept_back
@@ -91,7 +95,8 @@ class Leading:
             self._report_progress(current)
             self._merge(current)
             return
-        reached = tuple(uid for uid in current.unreachable if self._is_here(current.submissions[uid]))
+        here = facts.held | self._spared(current)
+        reached = tuple(uid for uid in current.unreachable if _is_here(current.submissions[uid], here))
         still = set(current.unreachable).difference(reached)
         if enough(facts.training, current.counted_with(still)):
             self._report_progress(current)
@@ -100,9 +105,14 @@ class Leading:
             self._report_progress(current)
             self._wait_for_unreachable(current)
 
-    def _is_here(self, entry: Submission) -> bool:
-        """True if the model need not be fetched: it is held, or has no weight, whatever another leader said of it."""
-        return entry.weight == 0 or entry.digest in self._facts.held
+    def _spared(self, current: Round) -> set[str]:
+        """The models that are merged without being here: the previous result where it alone is submitted, as by sites
+        that have finished, and nobody can fetch it (seed 93009522). Models that nobody can fetch change nothing."""
+        if current.base in self._facts.held or not is_out_of_reach(self._facts.training):
+            return set()
+        out = kept_back(current.submissions, current.base).union(current.unreachable)
+        submitted = {one.digest for one in current.submissions.values() if one.weight > 0 and one.uid not in out}
+        return set() if submitted - self._unusable.keys() - {current.base} else {current.base}
 
     def _to_fetch(self, current: Round) -> list[Submission]:
         """The models to merge, and where these take long those that came late; none that its site does not serve."""
@@ -122,9 +132,10 @@ class Leading:
         unreachable any more."""
         facts = self._facts
         holders: dict[str, list[str]] = {}
+        spared = self._spared(current)
         # Who submits a model first is tried first: one that repeats another's digest does not come between.
         for entry in sorted(entries, key=lambda entry: (entry.at_ms, entry.uid)):
-            if entry.weight > 0:
+            if entry.weight > 0 and entry.digest not in spared:
                 holders.setdefault(entry.digest, []).append(entry.uid)
         unreachable = frozenset(current.submissions[uid].digest for uid in current.unreachable)
         for digest in self._unreachable - unreachable:
@@ -189,7 +200,8 @@ class Leading:
         unusable = dict(self._unusable)
         for digest in self._unreachable - facts.held:
             unusable[digest] = "unreachable"
-        settled, kept = facts.held | unusable.keys(), kept_back(current.submissions, current.base)
+        settled = facts.held | unusable.keys() | self._spared(current)
+        kept = kept_back(current.submissions, current.base)
         if any(one.weight > 0 and one.digest not in settled and one.uid not in kept for one in entries):
             return
         if facts.timers.pausing(MERGING) or not self._may_merge(current):
@@ -249,6 +261,11 @@ class Leading:
             return
         if current.phase == "collecting" or facts.moved >= max(1, next_report(facts.training, current)):
             facts.send(Progress(current.number, current.term, facts.moved))
+
+
+def _is_here(entry: Submission, held: set[str]) -> bool:
+    """True if the model need not be fetched, whatever another leader said of it: it is held, or has no weight."""
+    return entry.weight == 0 or entry.digest in held
 
 
 def _unanswered(facts: RoundFacts) -> int:

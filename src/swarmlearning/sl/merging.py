@@ -19,7 +19,7 @@ from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.ledger.contracts.training.transitions import terms_of
 from swarmlearning.merge import merging
 from swarmlearning.merge.carry import carry
-from swarmlearning.merge.merging import MergeReceipt, NothingToMerge, Reason, Source, TooFewModels, merge
+from swarmlearning.merge.merging import MergeReceipt, Reason, Source, TooFewModels, merge
 from swarmlearning.merge.streaming import OnRead
 from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import TensorStore
@@ -41,17 +41,20 @@ async def merge_round(
     """Merges the held models of a frozen round. The result is empty when fewer than `minPeers` were usable.
 
     Models of another structure than that of the session's terms are left out, whoever else has it. The result is added
-    to `pin`. Raises `MergeError` and `StoreError` when this node cannot do it (a full disk).
+    to `pin`. Where nobody gives another model than the previous result, that stands, and need not be held. Raises
+    `MergeError` and `StoreError` when this node cannot do it (a full disk).
     """
     terms = terms_of(training)
     method, min_peers = terms.merge_method, terms.min_peers
     known = task.unusable
     silent = [entry for entry in task.submissions if entry.weight == 0]
-    sources = _sources(task, store)
-    previous = store.path(task.base) if task.base and store.has(task.base) else None
     counted = min_peers - sum(entry.reason == "kept-back" for entry in known)
     if len(task.submissions) < counted:
         return _without_result(task, method, known)
+    if {entry.digest for entry in task.submissions if entry.weight} <= {task.base}:
+        return _unchanged(task, training, store)
+    sources = _sources(task, store)
+    previous = store.path(task.base) if task.base and store.has(task.base) else None
     out, minimum = store.temporary(), max(1, counted - len(silent))
     try:
         if task.single:
@@ -72,10 +75,6 @@ async def merge_round(
                 on_read,
             )
         info = await store.adopt(out, pin)
-    except NothingToMerge:
-        out.unlink(missing_ok=True)
-        receipt = _receipt(method, task.submissions, None, known)
-        return Merged(task.round, task.term, task.base, _size(store, task.base), receipt)
     except TooFewModels as failure:
         out.unlink(missing_ok=True)
         return _without_result(task, method, (*known, *_excluded(failure.excluded)))
@@ -165,6 +164,17 @@ def _receipt(
         if entry.uid not in left_out
     )
     return Receipt(method, tuple(contributions), exclusions)
+
+
+def _unchanged(task: Merge, training: Training, store: TensorStore) -> Merged:
+    """The previous result stands: no model has weight, or all that have it are this one."""
+    weights = {entry.uid: entry.weight for entry in task.submissions if entry.weight}
+    method = terms_of(training).merge_method
+    shares = weighing.coefficients(training, weights)
+    coefficients = tuple(shares[uid] for uid in weights) if method == "mean" else ()
+    done = MergeReceipt(method, tuple(weights), coefficients, ())
+    receipt = _receipt(method, task.submissions, done, task.unusable)
+    return Merged(task.round, task.term, task.base, _size(store, task.base), receipt)
 
 
 def _without_result(task: Merge, method: MergeMethod, exclusions: tuple[Exclusion, ...]) -> Merged:

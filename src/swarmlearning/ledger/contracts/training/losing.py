@@ -46,10 +46,24 @@ def lost_model(state: Training) -> int | None:
     if not enough(state, there) and not state.over:
         return None  # who is away may have it; once training is over nobody new can come in their place
     missing, given_up = there.intersection(missed.missing), there.intersection((*missed.given_up, *missed.slow))
-    holders = there.intersection(state.result.holders) if state.result else there - missing
+    holders = _holders(state, missed, there)
     everybody = missing == there and _may_judge(state, missing)
     alone = not enough(state, holders) and _may_judge(state, given_up) and holders | given_up == there
     return missed.number if everybody or alone or outnumber(state, given_up, holders) else None
+
+
+def is_out_of_reach(state: Training) -> bool:
+    """True if the model to train on from stands, and all who are there and do not hold it have given it up: nobody
+    waits for it any more, and its round is not collected again."""
+    there, missed = alive(state), misses(state)
+    if missed is None or lost_model(state) is not None:
+        return False
+    return there <= _holders(state, missed, there).union(missed.given_up)
+
+
+def _holders(state: Training, missed: Misses, there: set[str]) -> set[str]:
+    """Those of these members that hold the model: of a base, all who do not miss it."""
+    return there.intersection(state.result.holders) if state.result else there.difference(missed.missing)
 
 
 def _may_judge(state: Training, uids: set[str]) -> bool:
