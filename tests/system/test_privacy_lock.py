@@ -1,6 +1,7 @@
 """A site with a privacy lock among others, with real processes: what it gives, what that costs, and what it refuses."""
 
 import asyncio
+import json
 import math
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from swarmlearning.ledger.contracts.training.state import Result, Training
 from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission
 from swarmlearning.ledger.history import steps
 from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.sl.lockmemory import FILE
 from swarmlearning.tensors.file import Array, read
 
 NORM = 3.0
@@ -87,6 +89,12 @@ def results(swarm: Swarm) -> list[Result]:
     return list(found.values())
 
 
+def handed_over(swarm: Swarm) -> set[str]:
+    """The digests of what the script of the locked site has handed over, as its lock remembers them."""
+    known = json.loads((swarm.directory / "sl-1" / FILE).read_text())
+    return {done["release"]["digest"] for each in known["released"].values() for done in each}
+
+
 def test_what_a_script_hands_over_is_clipped_however_long_it_is(swarm: Swarm, gate: Gate, tmp_path: Path) -> None:
     sites = start(swarm, policy_file(tmp_path, CLIPPED), gate)
     first = swarm.until(lambda state: state.rounds == 1)
@@ -143,3 +151,12 @@ def test_a_site_at_its_budget_gives_nothing_more_and_the_others_go_on(swarm: Swa
         assert entry.privacy.epsilon <= 4
     assert found[-1].privacy is not None
     assert (found[-1].kind, found[-1].privacy.withheld) == ("withheld", "budget")
+    assert "the privacy lock gives no model (budget)" in locked.output
+    handed = handed_over(swarm)
+    assert handed
+    ledger = (swarm.directory / "sn" / "chain.sqlite").read_bytes()
+    for digest in handed:  # a figure of the change before the noise
+        for shown in (digest[:16], digest[:12]):
+            assert shown not in locked.output
+            assert shown.encode() not in ledger
+            assert shown not in record.read_text()

@@ -110,6 +110,8 @@ class Narrator:
         match body:
             case Publish(round=number, result=result, receipt=receipt) if result:
                 logger.info("Round %d: merged %d models into %s", number, len(receipt.contributions), result[:16])
+            case Submit(round=number, submission="withheld", privacy=statement) if statement:
+                logger.info("Round %d: the privacy lock gives no model (%s)", number, statement.withheld)
             case Submit(round=number, submission=kind, digest=digest):
                 logger.info("Round %d: checked in %s model %s", number, kind, digest[:16])
 
