@@ -162,6 +162,16 @@ def test_a_certificate_is_not_revoked_twice(world: World) -> None:
         acts.revoke_node(world.with_entries({f"certificate/{stored.thumbprint}": stored}), "north")
 
 
+def test_the_certificates_that_an_office_has_issued_are_revoked_where_the_ledger_knows_them(world: World) -> None:
+    act = acts.revoke_certificates(world, {"b" * 64, "e" * 64}, "SL-2")
+    assert (act.contract, act.body) == ("network", Revoke("b" * 64))
+    with pytest.raises(ActError, match="no certificate of SL-9 is on the ledger"):
+        acts.revoke_certificates(world, {"e" * 64}, "SL-9")
+    stored = Certificate("a" * 64, "", "CN=SL", "SL", revoked=True, organisation="ca")
+    with pytest.raises(ActError, match="are revoked on the ledger already"):
+        acts.revoke_certificates(world.with_entries({f"certificate/{'a' * 64}": stored}), {"a" * 64}, "SL-1")
+
+
 def test_an_authority_without_an_organisation_s_name_is_admitted_as_a_new_organisation(world: World) -> None:
     new = NewOrganisation("ca-2", "CN=CA-2,OU=Swarm-Learning", (Anchor(OTHER),))
     assert organisations.admit(world, [OTHER]).body == AdmitOrganisation(new)

@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 from swarmlearning.cli.connection import VERIFIED, Connection
-from swarmlearning.cli.console import make_console, make_table
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.world import World
 from swarmlearning.node.errors import NodeError
@@ -44,11 +43,3 @@ def perform(connection: Connection, compose: Callable[[World], Act]) -> None:
             return f"{proposal_text(proposal) if proposal else act.done} (block {height})"
 
     print(escaped(asyncio.run(send())))  # it names what other organisations have called something
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints rows below these headings."""
-    table = make_table(*columns)
-    for row in rows:
-        table.add_row(*row)
-    make_console().print(table)

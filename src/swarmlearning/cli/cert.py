@@ -1,10 +1,9 @@
-"""`swarm cert`: a development CA and the certificates of an organisation's nodes, ready to use."""
+"""`swarm cert`: a CA and the certificates of an organisation's nodes at once, ready to use; and what a node's host does
+where the CA is elsewhere (`certfiles`)."""
 
 import os
-import re
 import shlex
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -13,85 +12,75 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from swarmlearning.cli import certfiles
+from swarmlearning.cli.certnames import authority_name, host_name, ip, node_name
 from swarmlearning.identity.ca import KeyPair, create_authority, cross_certificate, issue
-from swarmlearning.identity.certificates import OPERATORS, ROLES, CertificateError, common_name, to_pem
+from swarmlearning.identity.certificates import OPERATORS, CertificateError, common_name, to_pem
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.license.servers import ROLE as LICENSE
 
 AUTHORITY_DAYS = 3650
 DEFAULT_AUTHORITY = "CA-1"
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_KINDS = (*ROLES, LICENSE)
-_NODE = re.compile(rf"({'|'.join(_KINDS)})-({_NAME.pattern})", re.IGNORECASE | re.ASCII)
-_HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
-
 app = typer.Typer(
-    help="Make certificates for trying out: a development CA and a certificate for each node.", subcommand_metavar=""
+    help="Make certificates for trying out: a development CA and a certificate for each node. Where keys should stay "
+    "on their hosts, and the CA's in an office: swarm cert request and install here, swarm ca there."
 )
+certfiles.add_to(app)
 
 
-def _node_name(text: str) -> str:
-    match = _NODE.fullmatch(text)
-    if match is None:
-        raise typer.BadParameter(
-            f"{text!r}: a node's name begins with its role ({', '.join(f'{role}-' for role in _KINDS)}) "
-            "and goes on with letters, digits, '.', '_' or '-', such as SL-1"
-        )
-    return f"{match[1].upper()}-{match[2]}"
-
-
-def _authority_name(text: str) -> str:
-    if _NAME.fullmatch(text) is None:
-        raise typer.BadParameter(f"{text!r}: use letters, digits, '.', '_' or '-', such as CA-2")
-    return text
-
-
-def _ip(text: str) -> str:
-    try:
-        return str(ip_address(text))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not an IP address; host names go to --dns") from error
-
-
-def _host_name(text: str) -> str:
-    if _HOST.fullmatch(text) is None:
-        raise typer.BadParameter(f"{text!r} is not a host name; IP addresses go to --host-ip")
-    return text
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the certificates; made when missing.", file_okay=False, show_default="required"),
+]
+Nodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A node such as SN-1 or SL-1; repeat for each node.",
+        parser=node_name,
+        metavar="NAME",
+        show_default="required",
+    ),
+]
+HostIps = Annotated[
+    list[str] | None, typer.Option(help="IP address of these nodes; repeatable.", parser=ip, metavar="IP")
+]
+DnsNames = Annotated[
+    list[str] | None, typer.Option(help="Host name of these nodes; repeatable.", parser=host_name, metavar="HOST")
+]
+CaName = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of your organisation's CA, unlike that of the others.",
+        show_default=f"the one in the folder, else {DEFAULT_AUTHORITY}",
+        parser=authority_name,
+        metavar="NAME",
+    ),
+]
+Succeeds = Annotated[
+    str | None,
+    typer.Option(help="CA in the folder, which signs for the new one.", parser=authority_name, metavar="NAME"),
+]
 
 
 @app.callback(invoke_without_command=True)
 def cert(
-    out: Annotated[Path, typer.Option(help="Folder for the certificates; made when missing.", file_okay=False)],
-    node: Annotated[
-        list[str],
-        typer.Option(help="A node such as SN-1 or SL-1; repeat for each node.", parser=_node_name, metavar="NAME"),
-    ],
-    host_ip: Annotated[
-        list[str] | None,
-        typer.Option(help="IP address of these nodes; repeatable.", parser=_ip, metavar="IP"),
-    ] = None,
-    dns: Annotated[
-        list[str] | None,
-        typer.Option(help="Host name of these nodes; repeatable.", parser=_host_name, metavar="HOST"),
-    ] = None,
+    context: typer.Context,
+    out: Out = None,
+    node: Nodes = None,
+    host_ip: HostIps = None,
+    dns: DnsNames = None,
     days: Annotated[int, typer.Option(help="Days the certificates are valid.", min=1, max=AUTHORITY_DAYS)] = 365,
-    ca_name: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of your organisation's CA, unlike that of the others.",
-            show_default=f"the one in the folder, else {DEFAULT_AUTHORITY}",
-            parser=_authority_name,
-            metavar="NAME",
-        ),
-    ] = None,
-    succeeds: Annotated[
-        str | None,
-        typer.Option(help="CA in the folder, which signs for the new one.", parser=_authority_name, metavar="NAME"),
-    ] = None,
+    ca_name: CaName = None,
+    succeeds: Succeeds = None,
     force: Annotated[bool, typer.Option("--force", help="Replace certificates that exist.")] = False,
 ) -> None:
     """Make certificates for trying out: a development CA (once) and a certificate for each node."""
+    if context.invoked_subcommand:
+        if out or node:
+            raise typer.BadParameter(f"the options of swarm cert go behind {context.invoked_subcommand}")
+        return
+    if out is None or not node:
+        raise typer.BadParameter(f"Missing option '{'--node' if out else '--out'}'.")
     workspace = Workspace(out)
     try:
         _check_new(workspace, node, force)
@@ -122,6 +111,7 @@ def _save(
     if bundle:
         workspace.save_successor(name, bundle)
     for each, pair in pairs.items():
+        workspace.save_issued(pair.certificate)
         workspace.save_node(each, pair)
 
 

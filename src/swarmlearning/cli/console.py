@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,14 @@ def make_table(*columns: str) -> "Table":
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints rows below these headings."""
+    table = make_table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    make_console().print(table)
 
 
 def shows(console: "Console", text: str) -> bool:

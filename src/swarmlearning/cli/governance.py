@@ -6,10 +6,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from swarmlearning.cli.acting import perform, print_table, verified
+from swarmlearning.cli.acting import perform, verified
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
-from swarmlearning.cli.console import print_json
+from swarmlearning.cli.console import print_json, print_table
 from swarmlearning.cli.quotas import QuotaOptions
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import ROLES, CertificateError, load_bundle, subject_of

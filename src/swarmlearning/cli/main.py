@@ -23,6 +23,7 @@ COMMANDS = {
     "swop": "swop:app",
     "swci": "swci:swci",
     "cert": "cert:app",
+    "ca": "ca:app",
     "license": "license:app",
     "ledger": "ledger:app",
     "model": "models:app",

@@ -9,10 +9,10 @@ import msgspec
 import typer
 
 from swarmlearning.choices import MergeMethod
-from swarmlearning.cli.acting import perform, print_table, verified
+from swarmlearning.cli.acting import perform, verified
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
-from swarmlearning.cli.console import print_json, short_uid
+from swarmlearning.cli.console import print_json, print_table, short_uid
 from swarmlearning.ledger.bodies import CreateContract, Weights
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training

@@ -8,10 +8,10 @@ import msgspec
 import typer
 
 from swarmlearning.choices import DEFAULT_TASKRUNNER
-from swarmlearning.cli.acting import perform, print_table, verified
+from swarmlearning.cli.acting import perform, verified
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
-from swarmlearning.cli.console import print_json
+from swarmlearning.cli.console import print_json, print_table
 from swarmlearning.cli.taskrun import Order, read_files, run_files
 from swarmlearning.errors import UserError
 from swarmlearning.ledger.contracts.taskrunner import taskrunners

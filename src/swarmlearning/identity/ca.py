@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from swarmlearning.identity.certificates import CertificateError
+from swarmlearning.identity.certificates import CertificateError, common_name
 
 CLOCK_SKEW = timedelta(minutes=5)
 """Certificates begin this long ago, so that a host whose clock is behind accepts them at once."""
@@ -32,7 +32,7 @@ class KeyPair(NamedTuple):
 def create_authority(name: str, days: int) -> KeyPair:
     """A new self-signed CA with the common name `name`. It issues node certificates only, no further CAs."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _subject(name)
+    subject = subject_named(name)
     begin = datetime.now(UTC) - CLOCK_SKEW
     builder = (
         _builder(subject, subject, key.public_key(), begin, begin + timedelta(days=days))
@@ -58,15 +58,29 @@ def cross_certificate(successor: x509.Certificate, by: KeyPair) -> x509.Certific
 
 def issue(
     authority: KeyPair,
-    common_name: str,
+    name: str,
     dns: Sequence[str],
     ips: Sequence[str],
     days: int,
     begin: datetime | None = None,
 ) -> KeyPair:
-    """A new certificate for TLS in both directions and for signing, issued by `authority`.
+    """A new key, and a certificate for it as `certify` makes it. Raises `CertificateError` as that does."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return KeyPair(certify(authority, key.public_key(), name, dns, ips, days, begin), key)
 
-    Its names are the common name, `dns` and the addresses `ips`. It is valid for `days` from `begin` (five
+
+def certify(
+    authority: KeyPair,
+    key: CertificatePublicKeyTypes,
+    name: str,
+    dns: Sequence[str],
+    ips: Sequence[str],
+    days: int,
+    begin: datetime | None = None,
+) -> x509.Certificate:
+    """A new certificate for TLS in both directions and for signing, issued by `authority` for the owner of `key`.
+
+    Its names are the common name `name`, `dns` and the addresses `ips`. It is valid for `days` from `begin` (five
     minutes ago unless given), but not longer than the authority's own certificate.
 
     Raises `CertificateError` when a name or address is not one, or the authority has expired.
@@ -79,23 +93,51 @@ def issue(
             f"the CA {issuer.subject.rfc4514_string()!r} expired at {issuer.not_valid_after_utc:%Y-%m-%d} "
             "and can issue no more: make a new one under another name, and have every organisation trust it"
         )
-    key = ec.generate_private_key(ec.SECP256R1())
     builder = (
-        _builder(_subject(common_name), issuer.subject, key.public_key(), begin, end)
+        _builder(subject_named(name), issuer.subject, key, begin, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(digital_signature=True), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
             critical=False,
         )
-        .add_extension(_names([common_name, *dns], ips), critical=False)
+        .add_extension(alternative_names([name, *dns], ips), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
     )
-    return KeyPair(_signed(builder, authority), key)
+    return _signed(builder, authority)
+
+
+def revocation_list(
+    authority: KeyPair, revoked: Sequence[x509.RevokedCertificate], days: int
+) -> x509.CertificateRevocationList:
+    """The list (CRL) of the certificates of `authority` that are revoked; its successor is due in `days`."""
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(now)
+        .next_update(now + timedelta(days=days))
+        .add_extension(x509.CRLNumber(int(now.timestamp() * 1000)), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+    )
+    for each in revoked:
+        builder = builder.add_revoked_certificate(each)
+    return builder.sign(authority.key, signature_hash(authority.key))
+
+
+def revoked_now(certificate: x509.Certificate) -> x509.RevokedCertificate:
+    """An entry of a revocation list: from now on."""
+    builder = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
+    return builder.revocation_date(datetime.now(UTC)).build()
 
 
 def _signed(builder: x509.CertificateBuilder, by: KeyPair) -> x509.Certificate:
-    return builder.sign(by.key, None if isinstance(by.key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+    return builder.sign(by.key, signature_hash(by.key))
+
+
+def signature_hash(key: Key) -> hashes.SHA256 | None:
+    """The hash with which this key signs; Ed25519 has its own."""
+    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
 
 
 def _builder(
@@ -113,20 +155,32 @@ def _builder(
     )
 
 
-def _subject(common_name: str) -> x509.Name:
-    """As the original's certificates: organisational unit Swarm-Learning, then the common name."""
+def subject_named(name: str) -> x509.Name:
+    """A subject as the original's certificates have it: organisational unit Swarm-Learning, then the common name."""
     try:
         return x509.Name(
             [
                 x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "Swarm-Learning"),
-                x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+                x509.NameAttribute(NameOID.COMMON_NAME, name),
             ]
         )
     except ValueError as error:
-        raise CertificateError(f"{common_name!r} cannot be the name of a certificate: {error}") from error
+        raise CertificateError(f"{name!r} cannot be the name of a certificate: {error}") from error
 
 
-def _names(dns: Sequence[str], ips: Sequence[str]) -> x509.SubjectAlternativeName:
+def names_of(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
+    """The host names and IP addresses of a certificate, without its common name."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return [], []
+    dns = found.get_values_for_type(x509.DNSName)
+    ips = map(str, found.get_values_for_type(x509.IPAddress))
+    return [name for name in dns if name != common_name(certificate)], list(ips)
+
+
+def alternative_names(dns: Sequence[str], ips: Sequence[str]) -> x509.SubjectAlternativeName:
+    """Host names and IP addresses, each once. Raises `CertificateError` for what is none."""
     try:
         return x509.SubjectAlternativeName(
             [

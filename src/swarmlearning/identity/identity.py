@@ -220,7 +220,7 @@ def ca_files(folder: Path) -> list[Path]:
 
 
 def _read_private_key(path: Path, passphrase: Path | None) -> PrivateKeyTypes:
-    data, password = _read(path), _read_passphrase(passphrase) if passphrase else None
+    data, password = _read(path), read_passphrase(passphrase) if passphrase else None
     try:
         return load_pem_private_key(data, password)
     except TypeError as error:  # how the library reports a passphrase too few or too many
@@ -240,8 +240,8 @@ def _read_private_key(path: Path, passphrase: Path | None) -> PrivateKeyTypes:
         raise IdentityError(f"{path}: no private key in PEM form that can be read: {error}") from error
 
 
-def _read_passphrase(path: Path) -> bytes:
-    """The first line."""
+def read_passphrase(path: Path) -> bytes:
+    """The first line of a file. Raises `IdentityError` where there is none."""
     passphrase = _read(path).splitlines()[:1]
     if not passphrase or not passphrase[0]:
         raise IdentityError(f"{path}: no passphrase in its first line")

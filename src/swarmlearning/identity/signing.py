@@ -83,6 +83,11 @@ class Signer:
         return jws
 
 
+def can_sign(key: PublicKeyTypes) -> bool:
+    """True if a certificate with this key may sign here."""
+    return _algorithm(key) is not None
+
+
 def signer_thumbprint(jws: str) -> str:
     """Returns the thumbprint (lower-case hex) of the certificate that `jws` names as its signer's; nothing is verified.
 

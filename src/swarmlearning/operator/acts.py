@@ -3,7 +3,7 @@
 Pure. Whether the operator may is for the ledger to decide; here it is only made sure that the act means something.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from fractions import Fraction
 from typing import NamedTuple, TypeVar
 
@@ -198,6 +198,20 @@ def revoke_node(world: World, named: str) -> Act:
     shut_out = sharing(world, found)
     names = ", ".join(displayed(each.name) for each in shut_out)
     return Act(network.CONTRACT, Revoke(found.certificate), f"{displayed(stored.subject)} is revoked: {names}")
+
+
+def revoke_certificates(world: World, thumbprints: Collection[str], named: str) -> Act:
+    """Revokes the identity of a node for which its organisation has issued these certificates. Raises `ActError`."""
+    known = [each for each in (network.certificate(world, thumb) for thumb in sorted(thumbprints)) if each]
+    if not known:
+        raise ActError(
+            f"no certificate of {named} is on the ledger, so there is none that could be revoked there; whoever has "
+            "its key could still register: retire the CA if that is possible (swarm trust retire)"
+        )
+    trusted = [each for each in known if not each.revoked]
+    if not trusted:
+        raise ActError(f"the certificates of {named} are revoked on the ledger already")
+    return Act(network.CONTRACT, Revoke(trusted[0].thumbprint), f"{displayed(trusted[0].subject)} is revoked")
 
 
 def lift_quarantine(world: World, named: str) -> Act:
