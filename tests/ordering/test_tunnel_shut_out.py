@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -122,6 +124,8 @@ async def test_streams_from_and_to_an_sn_end_when_it_is_shut_out_and_those_of_ot
     what: str, tmp_path: Path
 ) -> None:
     tunnels = Tunnels(tmp_path)
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
     async with asyncio.timeout(BOUND), tunnels.open():
         streams = {uid: [await tunnels.to_sn_1(uid), await tunnels.from_sn_1(uid)] for uid in ("sn-2", "sn-3")}
         tunnels.drop_excluded()
@@ -132,3 +136,5 @@ async def test_streams_from_and_to_an_sn_end_when_it_is_shut_out_and_those_of_ot
         assert [await echoes(stream) for stream in streams["sn-3"]] == [True, True]
         for _, writer in (stream for both in streams.values() for stream in both):
             writer.transport.abort()
+    gc.collect()  # then a task that has failed says so
+    assert faults == []

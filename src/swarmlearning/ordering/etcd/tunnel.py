@@ -313,7 +313,8 @@ async def _join(one: Streams, other: Streams) -> None:
     copies = {asyncio.ensure_future(_copy(one[0], other[1])), asyncio.ensure_future(_copy(other[0], one[1]))}
     try:
         await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-        one[1].close()  # what has been written still gets there
+        if not one[1].is_closing():  # else asyncio forgets what `abort` needs
+            one[1].close()  # what has been written still gets there
         with contextlib.suppress(*FAILURES):
             async with asyncio.timeout(CONNECT_SECONDS):
                 await one[1].wait_closed()
