@@ -130,6 +130,19 @@ async def test_the_log_says_whether_a_pair_is_started_or_only_found_again(
     assert [line.removeprefix("SWOPRunTask: ").startswith(says) for line in lines] == [True]
 
 
+async def test_the_log_warns_of_a_node_without_the_private_data_that_a_task_has_a_place_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanting = tuple(line.replace("PrivateContent: null", "PrivateContent: /data") for line in RUN)
+    ledger, manager = Ledger(world(task("run", "RUN_SWARM", wanting))), Manager()
+    working = asyncio.create_task(made(tmp_path, ledger, manager).run())
+    async with asyncio.timeout(SECONDS):
+        await manager.starting.wait()
+    working.cancel()
+    await asyncio.wait((working,), timeout=SECONDS)
+    assert "idx : 0 has no privatedata in the profile: the script finds nothing at /data" in caplog.text
+
+
 @pytest.mark.parametrize("fault", [None, ManagerError("build", "no compiler")])
 async def test_a_task_is_made_and_reported(tmp_path: Path, fault: Exception | None) -> None:
     ledger = Ledger(world(task("build", "MAKE_USER_CONTAINER", BUILD)))

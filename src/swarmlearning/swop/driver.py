@@ -272,6 +272,8 @@ class Driver:
         base = chain[-2].outcome if len(chain) > 1 else ""
         limits = self._judging.policy.limits
         made = pair(self._profile, self._contact, limits, run, base, attempt, index, sl_uid)
+        if run.private_content is not None and made.private_content is None:
+            self._narrator.without_private_data(index, run.private_content)
         await self._manager.start(attempt, made)
 
 

@@ -59,20 +59,13 @@ class Pair(NamedTuple):
 
     @property
     def private_content(self) -> tuple[PrivateData, str] | None:
-        """The site's private data, and the path at which the task wants it; None for a task that wants none.
+        """The site's private data, and the path at which the script finds it.
 
-        Raises `ManagerError` where the profile has none for this node.
+        None where the task names no path, or the node of the profile has no private data: one task serves sites that
+        keep their data in different places, and a null in a profile leaves out what it stands for.
         """
         target, data = self.run.private_content, self.node.private_data
-        if target is None:
-            return None
-        if data is None:
-            raise ManagerError(
-                "site",
-                f"the task wants private data at {target}, and node {self.node.index} of the profile has no "
-                "privatedata; state some there, or let the task's PrivateContent be null",
-            )
-        return data, target
+        return None if target is None or data is None else (data, target)
 
 
 class PairState(NamedTuple):

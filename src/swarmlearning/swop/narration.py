@@ -62,6 +62,15 @@ class Narrator:
         what = "SL and user process found again" if again else "starting SL and user process"
         logger.info("SWOPRunTask: %s, idx : %d , SL UID : %s", what, index, sl_uid)
 
+    def without_private_data(self, index: int, path: str) -> None:
+        """The task has a place for private data, and this node of the profile has none."""
+        logger.warning(
+            "SWOPRunTask: idx : %d has no privatedata in the profile: the script finds nothing at %s, the task's "
+            "PrivateContent",
+            index,
+            path,
+        )
+
     def done(self, work: Work, result: object) -> None:
         """A work has ended, as it should."""
         match work:

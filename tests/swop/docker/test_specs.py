@@ -109,10 +109,14 @@ def test_a_script_has_its_private_and_shared_content() -> None:
     ]
 
 
+def test_private_content_without_private_data_in_the_profile_is_left_out() -> None:
+    mounts = ml_spec(SITE, NAME, pair("", private_content="/platform/private"))["HostConfig"]["Mounts"]
+    assert [mount["Target"] for mount in mounts] == ["/tmp/hpe-swarm"]
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"private_content": "/platform/private"}, "has no privatedata"),
         ({"shared_content": (SharedContent("/etc", "/tmp/hpe-swarm/sl", "BIND"),)}, "is what SL and script share"),
         ({"shared_content": (SharedContent("/a", "/x", "BIND"), SharedContent("/b", "/x/", "BIND"))}, "cannot both"),
         ({"command": "-c 'open"}, "No closing quotation"),

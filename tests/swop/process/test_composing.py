@@ -86,10 +86,9 @@ def test_a_task_cannot_lead_its_script_to_another_sl() -> None:
     assert (part.environment["USER"], part.environment["HOME"]) == ("ml", "/site/attempts/key/3/home")
 
 
-def test_private_content_without_private_data_in_the_profile_is_refused() -> None:
+def test_private_content_without_private_data_in_the_profile_is_left_out() -> None:
     given = Pair(NodeDefinition(1), shell("", private_content="/data"), "", "", {}, {})
-    with pytest.raises(ManagerError, match="wants private data at /data, and node 1 of the profile has no privatedata"):
-        mounts(given, PLACES, Path("/shared"), None)
+    assert [mount.target for mount in mounts(given, PLACES, Path("/shared"), None)] == ["/tmp/hpe-swarm"]
 
 
 @pytest.mark.parametrize(
