@@ -1,4 +1,5 @@
-"""Attacks on a site by those whose tasks it runs, and by what is put into its files: the second part of the table."""
+"""Attacks on a site by those whose tasks it runs, by what is put into its files, and on what connects it: the second
+part of the table."""
 
 from security.row import Row, checks_in
 
@@ -170,6 +171,34 @@ ROWS = (
                 "a_node_at_work_goes_on_without_its_server_and_renews_when_it_is_back",
                 "a_node_at_work_goes_on_when_its_license_has_ended",
             ),
+        ),
+    ),
+    Row(
+        "B21",
+        "an SN that relays reads or alters what it carries; a relay is used to reach what it should not, or used up",
+        (
+            *checks_in(
+                "relay/test_relay",
+                "a_model_is_fetched_through_a_relay_which_sees_none_of_its_bytes",
+                "a_request_that_is_refused_is_told_the_reason",
+                "a_node_that_is_called_and_does_not_come_is_waited_for_a_bounded_time",
+                "a_refused_peer_loses_its_streams_at_once_whichever_end_it_is",
+                "an_organisation_has_no_more_connections_than_its_quota",
+                "a_node_has_no_more_streams_than_one_may_have",
+                "one_organisation_leaves_streams_to_a_node_for_the_others",
+                "a_stream_without_a_byte_ends",
+                "what_nobody_has_asked_a_node_for_ends_its_connection",
+                "what_a_stream_carries_counts_for_whoever_has_opened_it",
+            ),
+            *checks_in(
+                "sn/test_relaying",
+                "a_node_is_called_by_its_own_certificate_alone",
+                "nothing_is_relayed_for_who_is_revoked",
+                "nothing_is_relayed_for_who_is_not_on_the_ledger",
+                "bytes_count_for_an_organisation_and_delay_no_other_one",
+                "a_revocation_on_the_ledger_ends_the_streams_of_a_relay",
+            ),
+            *checks_in("system/test_relay", "a_site_goes_to_another_relay_when_its_own_is_gone"),
         ),
     ),
 )
