@@ -23,7 +23,7 @@ help:
 	@echo "make lint         style, types, layers and sizes only"
 	@echo "make coverage-client  the lines of the client library that its tests run, of which 95 % have to"
 	@echo "make security     attacks on real nodes, each check by name: what held and what broke"
-	@echo "make e2e-operate  an operator's script drives a training of three hosts, and what may go wrong, each check by name (LICENSE=server)"
+	@echo "make e2e-operate  an operator's script drives a training of three hosts, and what may go wrong, each check by name (LICENSE=server, IDENTITY=spiffe)"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
@@ -113,6 +113,7 @@ nightly: lint tools frameworks
 	@$(MAKE) --no-print-directory security
 	@$(MAKE) --no-print-directory e2e-operate
 	@$(MAKE) --no-print-directory e2e-operate LICENSE=server
+	@$(MAKE) --no-print-directory e2e-operate IDENTITY=spiffe
 	@$(MAKE) --no-print-directory simulate SEEDS=50000 FIRST=$$(date +%s)
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=4
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=5

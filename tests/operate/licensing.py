@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 
-from support.certs import make_workspace
+from operate.identifying import Identities
 from support.licenses import PLENTY, Issuer, Servers, tokens
 from support.sns import Network
 
@@ -18,8 +18,8 @@ class Licensing:
     `apls`: what profiles name; `options`: those of SWCI.
     """
 
-    def __init__(self, net: Network) -> None:
-        identity = make_workspace(net.directory / "cert", ["LICENSE-1"])["LICENSE-1"]
+    def __init__(self, net: Network, identities: Identities) -> None:
+        identity = identities.issue(net, ["LICENSE-1"])["LICENSE-1"]
         issuer = Issuer(net.directory / "licenses")
         issuer.issue(PLENTY)
         servers = Servers(net.processes, issuer, identity, net.hosts)
@@ -41,7 +41,7 @@ class Licensing:
         return Counter(re.findall(r"INFO : (\d+):1: the token of ", self._secondary.output))
 
 
-def wanted(net: Network) -> Licensing | None:
+def wanted(net: Network, identities: Identities) -> Licensing | None:
     """The license servers of a story, started; None where it is to be told without. Fails for another word."""
     assert WANTED in ("", "server"), f"LICENSE={WANTED}: there is LICENSE=server, and none"
-    return Licensing(net) if WANTED else None
+    return Licensing(net, identities) if WANTED else None

@@ -5,22 +5,27 @@ what each pair is to run stands in its private data.
 """
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from operate.identifying import Identities
 from operate.licensing import Licensing, wanted
-from support.certs import make_workspace
 from support.processes import Process
 from support.shells import Shell
-from support.sns import Network
-from support.swarm import Gate, identity_options
+from support.sns import PAUSE, Network
+from support.swarm import SECONDS, Gate, identity_options
 from support.swops import Operations, operations
 from swarmlearning.choices import DEFAULT_CONTRACT as CONTRACT
 from swarmlearning.choices import DEFAULT_TASKRUNNER as RUNNER
+from swarmlearning.identity.spiffe import fetch
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.taskrunner import Taskrunner
 from swarmlearning.license.features import Feature
 
@@ -52,12 +57,20 @@ RESET TASKRUNNER {RUNNER}
 """
 
 
+OPERATOR = "SWCI-1"
+NODES = [
+    *(f"{kind}-{host}" for host in SITES for kind in ("SN", "SWOP")),
+    *(sl for sls in SITES.values() for sl in sls),
+]
+
+
 class Means(NamedTuple):
     """What differs between resource managers.
 
     `profile`: entries of every profile; `environments`: those of SWOPs by host; `python`: the command of a pair's
     Python by its client, `ours` or `original`; `shared`: a folder with `ml.py` and `original_client.py`, in which the
-    scripts' gate is made; `left`: what is left on a host by its number after a reset, which has to be nothing.
+    scripts' gate is made; `left`: what is left on a host by its number after a reset, which has to be nothing;
+    `agents`: nodes can have their identities from SPIFFE agents.
     """
 
     build_steps: Sequence[str]
@@ -67,13 +80,19 @@ class Means(NamedTuple):
     python: Callable[[str], str]
     shared: Path
     left: Callable[[int], Sequence[str]]
+    agents: bool = True
 
 
 def tell(net: Network, means: Means, check: Check) -> None:
     """Runs it all."""
-    net.identities |= make_workspace(net.directory / "cert", ["SWOP-1", "SWOP-2", "SWOP-3", "SWCI-1"])
-    if licensing := wanted(net):
-        means = means._replace(profile={**means.profile, "apls": licensing.apls})
+    with Identities(agents=means.agents) as identities:
+        net.identities |= identities.issue(net, [*NODES, OPERATOR])
+        if licensing := wanted(net, identities):
+            means = means._replace(profile={**means.profile, "apls": licensing.apls})
+        _tell(net, means, check, identities, licensing)
+
+
+def _tell(net: Network, means: Means, check: Check, identities: Identities, licensing: Licensing | None) -> None:
     with check("three SNs of three hosts found a network with etcd"):
         net.found(3)
     gate = Gate(means.shared / "gate")
@@ -82,12 +101,14 @@ def tell(net: Network, means: Means, check: Check) -> None:
             make_private(net, means)
             swops = {host: start_swop(ops, net, means, host) for host in SITES}
         usr = write_files(net, means)
-        options = {"usr-dir": usr, "data-dir": net.directory / "swci", **identity_options(net.identities["SWCI-1"])}
+        options = {"usr-dir": usr, "data-dir": net.directory / "swci", **identity_options(net.identities[OPERATOR])}
         options |= licensing.options if licensing else {}
         with Shell(options, net.hosts.command(1)) as shell:
             build(shell, check)
             train(shell, net, check)
             read_logs(shell, check)
+            if identities.by_agents:
+                rotate(net, identities, check)
             if licensing:
                 lose_the_license_server(shell, licensing, check)
             with check("a SWOP that is killed while its pairs train finds them again, and starts none twice"):
@@ -106,6 +127,21 @@ def tell(net: Network, means: Means, check: Check) -> None:
                     assert licensing.given_back()[str(Feature.SL.value)] == PAIRS
             reset(shell, ops, means, check)
     gate.close()
+
+
+def rotate(net: Network, identities: Identities, check: Check) -> None:
+    with check("all nodes have their identities from SPIFFE agents, and follow these to certificates by a new root"):
+        identities.rotate()
+        given = {name: fetch(net.identities[name].cert_path) for name in (*NODES, OPERATOR)}
+        wanted = {given[name].thumbprint for name in NODES}
+        for name, new in given.items():  # this process trusts the new root, before the ledger has it
+            net.identities[name] = replace(net.identities[name], anchors=new.anchors, bundles=new.bundles)
+
+        def registered(chain: Chain) -> bool:
+            return wanted <= {known.certificate for known in network.nodes(chain.world)}
+
+        net.until_chain(registered)
+        net.identities.update(given)
 
 
 def build(shell: Shell, check: Check) -> None:
@@ -172,9 +208,17 @@ def reset(shell: Shell, ops: Operations, means: Means, check: Check) -> None:
         assert "CONTRACT STATE : UNINITIALIZED" in shell.does(f"GET CONTRACT STATUS {CONTRACT}")
         assert "TASK_STATE : IDLE" in shell.does(f"GET TASKRUNNER STATUS {RUNNER}")
         ops.until(lambda runner: all(peer.state == "listening" for peer in runner.peers))
-        assert {host: list(means.left(host)) for host in SITES} == {host: [] for host in SITES}
+        until_nothing_is_left(means)
     with check("the script ends with exit status 0"):
         assert shell.leave() == 0
+
+
+def until_nothing_is_left(means: Means) -> None:
+    """A SWOP removes its pairs after the ledger has forgotten them."""
+    deadline = time.monotonic() + SECONDS
+    while left := {host: found for host in SITES if (found := list(means.left(host)))}:
+        assert time.monotonic() < deadline, left
+        time.sleep(PAUSE)
 
 
 def digest_lines(net: Network, host: int) -> list[str]:

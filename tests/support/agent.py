@@ -147,6 +147,11 @@ class Agents:
         self._agents.append(Agent(socket, domain, *paths, federated=federated))
         return self._agents[-1].start()
 
+    def renew(self) -> None:
+        """Each issues new certificates, and pushes them."""
+        for agent in self._agents:
+            agent.renew()
+
     def close(self) -> None:
         """Ends all of them."""
         for agent in self._agents:

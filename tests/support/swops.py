@@ -146,12 +146,13 @@ class Operations:
 
     def _node(self, index: int, sl: str) -> dict[str, Any]:
         options = identity_options(self.swarm.identities[sl])
-        kinds = {"KEY": "key", "CERT": "cert", "CAPATH": "capath"}
+        kinds = {"KEY": "key", "CERT": "cert", "CAPATH": "capath", "SPIFFE_SOCKETPATH": "socket-path"}
         return {
             "idx": index,
             "identity": [
                 {"attribute": {"aType": kind, "mType": "BIND", "src": str(options[name]), "tgt": str(options[name])}}
                 for kind, name in kinds.items()
+                if name in options
             ],
             "slhostname": sl,
             "slport": fixed_port(),

@@ -36,7 +36,7 @@ START_SECONDS: Final = 15.0
 LONGEST_PAUSE: Final = 5.0
 """Seconds between two attempts to reach an agent that is away."""
 
-_FORK_SUPPORT: Final = "GRPC_ENABLE_FORK_SUPPORT"
+_QUIET: Final = {"GRPC_ENABLE_FORK_SUPPORT": "0", "GRPC_VERBOSITY": "NONE"}
 
 NO_LIBRARY = (
     f"--socket-path ({SOCKET_VARIABLE}) needs the library of the SPIFFE Workload API, which is not "
@@ -209,23 +209,25 @@ def _client(socket: Path) -> Iterator["WorkloadApiClient"]:
         from spiffe import WorkloadApiClient
     except ImportError as error:
         raise IdentityError(NO_LIBRARY) from error
-    with _no_fork_handlers():
+    with _quiet_grpc():
         client = WorkloadApiClient(f"unix:{socket}")
     with client:
         yield client
 
 
 @contextmanager
-def _no_fork_handlers() -> Iterator[None]:
-    """What a node forks becomes another program at once; gRPC's handlers for forks would only complain in the log."""
-    former = os.environ.get(_FORK_SUPPORT)
-    os.environ[_FORK_SUPPORT] = "0"
+def _quiet_grpc() -> Iterator[None]:
+    """What gRPC reads when it begins. It would write into the node's log what this module logs better, and complain of
+    each fork, though what a node forks becomes another program at once."""
+    former = {name: os.environ.get(name) for name in _QUIET}
+    os.environ |= _QUIET
     try:
         yield
     finally:
-        del os.environ[_FORK_SUPPORT]
-        if former is not None:
-            os.environ[_FORK_SUPPORT] = former
+        for name, value in former.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 def _errors() -> tuple[type[Exception], ...]:
@@ -243,6 +245,6 @@ def _end(identity: Identity) -> str:
 
 def _refusal(socket: Path, error: Exception) -> str:
     return (
-        f"{socket}: the SPIFFE agent gives no identity: {error}. Is it running, may this user open its socket, and is "
-        "there an entry for this node?"
+        f"{socket}: the SPIFFE agent gives no identity: {str(error).rstrip('.')}. See whether it runs, whether this "
+        "user may open its socket, and whether it has an entry for this node"
     )
