@@ -19,8 +19,10 @@ HEADER = "# What images and bundle install, with hashes. Made by `make lock` fro
 
 
 def requirements(*projects: Path) -> list[str]:
-    """The dependencies of these projects, without those on each other."""
-    found = [each for path in projects for each in tomllib.loads(path.read_text())["project"]["dependencies"]]
+    """The dependencies of these projects and of their extra `spiffe`, without those on each other."""
+    read = [tomllib.loads(path.read_text())["project"] for path in projects]
+    found = [each for project in read for each in project["dependencies"]]
+    found += [each for project in read for each in project.get("optional-dependencies", {}).get("spiffe", ())]
     return sorted({each for each in found if not each.startswith(OWN)})
 
 

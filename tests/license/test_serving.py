@@ -10,9 +10,11 @@ from uuid import uuid4
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from support.agent import TrustDomain
 from support.certs import make_workspace, stranger
 from support.licensedesk import opened
 from support.serving import request, serving
+from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.license import leases
@@ -49,6 +51,34 @@ async def test_a_token_is_its_holders_even_where_another_node_names_its_uid(
         await two.release(Feature.SL, A)
         with pytest.raises(NoTokenError):
             await two.acquire(Feature.SL, A)
+
+
+async def test_a_token_stays_its_holder_s_when_the_root_of_its_trust_domain_changes(tmp_path: Path) -> None:
+    domain = TrustDomain("org1.example")
+    before = domain.issue("sl")
+    domain.prepare_root()
+    given = {
+        "LICENSE-1": domain.identity(domain.issue("license")),
+        "before": domain.identity(before),
+        "after": domain.identity(domain.issue("sl")),
+    }
+    async with opened(tmp_path, given, {Feature.SL: 1}) as desk:
+        async with desk.client("before") as client:
+            await client.acquire(Feature.SL, A)
+        async with desk.client("after") as client:
+            assert await client.acquire(Feature.SL, A) == 60
+            with pytest.raises(NoTokenError, match="1 of 1 tokens are in use"):
+                await client.acquire(Feature.SL, B)
+
+
+def test_an_authority_is_that_of_a_trust_domain_only_for_its_own_ids() -> None:
+    domain, other = TrustDomain("org1.example"), TrustDomain("org2.example")
+    own, root = domain.issue("sl").certificate, thumbprint(domain.roots[0].certificate)
+    bundles = domain.identity(domain.issue("license"), other).bundles
+    assert api.authority_in(bundles, root, own) == "spiffe://org1.example"
+    foreign = thumbprint(other.roots[0].certificate)
+    assert api.authority_in(bundles, foreign, own) == foreign  # whoever has that root, it is not of this domain
+    assert api.authority_in((), root, own) == root
 
 
 async def test_a_license_that_expires_or_is_revoked_lends_no_more(tmp_path: Path, identities: Identities) -> None:

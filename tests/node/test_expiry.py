@@ -14,7 +14,7 @@ from support.agent import TrustDomain
 from support.virtual_time import run_in_virtual_time
 from swarmlearning.identity.ca import KeyPair, create_authority, issue
 from swarmlearning.identity.certificates import to_pem
-from swarmlearning.identity.identity import Bundle, Identity
+from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.source import Latest
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ledger.bodies import Anchor, NewOrganisation
@@ -77,9 +77,7 @@ def test_a_node_does_not_warn_of_a_certificate_that_is_valid_for_long(tmp_path: 
 def test_an_agent_is_missed_when_it_has_not_renewed_what_should_be_renewed_in_the_middle_of_its_life() -> None:
     domain, life = TrustDomain("org1.example"), timedelta(minutes=55)  # it began five minutes ago
     pair = domain.issue("sl", life)
-    root, socket = domain.roots[0].certificate, Path("/run/agent.sock")
-    own = Identity((pair.certificate,), (root,), socket, socket, pair.key, bundles=(Bundle("org1.example", (root,)),))
-    found = warnings(own, timedelta(hours=9))
+    found = warnings(domain.identity(pair), timedelta(hours=9))
     assert [round(seconds / 60) for seconds, _ in found] == [35, 55]
     assert (
         "The certificate of spiffe://org1.example/sl from the SPIFFE agent at /run/agent.sock expires in" in found[0][1]

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from support.agent import TrustDomain
 from support.heard import hearing
 from support.network import Actor, Ledger
 from swarmlearning.identity.certificates import load_certificate, thumbprint, to_pem
-from swarmlearning.identity.identity import Bundle, Identity
+from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.source import Latest
 from swarmlearning.ledger.bodies import AddRoot, AdmitOrganisation, Anchor, NewOrganisation
 from swarmlearning.ledger.chain import Chain
@@ -21,15 +20,10 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.node.organisations import of_bundle
 from swarmlearning.node.rooting import add_roots, unknown_roots
 
-SOCKET = Path("/run/agent.sock")
-
 
 def identity(*domains: TrustDomain) -> Identity:
     """An SN's of the first domain, whose agent knows the others too."""
-    pair = domains[0].issue("sn")
-    bundles = tuple(Bundle(each.name, tuple(root.certificate for root in each.roots)) for each in domains)
-    anchors = tuple(root for bundle in bundles for root in bundle.roots)
-    return Identity((pair.certificate,), anchors, SOCKET, SOCKET, pair.key, bundles=bundles)
+    return domains[0].identity(domains[0].issue("sn"), *domains[1:])
 
 
 @dataclass

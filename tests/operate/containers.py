@@ -73,6 +73,5 @@ def containers(net: Network, engines: Mapping[int, Podman]) -> Means:
         environments={host: {**engine.environment, **users} for host, engine in engines.items()},
         python=lambda client: "python3",
         shared=shared,
-        agents=False,  # the images do not have the library for them
         left=lambda host: engines[host].run("ps", "--all", "--format", "{{.Names}}").split(),
     )

@@ -18,10 +18,10 @@ WANTED = os.environ.get("IDENTITY", "")
 class Identities:
     """Those of the nodes with these names, such as `SL-1`; use as a context manager, which ends the agents."""
 
-    def __init__(self, *, agents: bool) -> None:
-        """Without `agents` from files in any case. Fails for another word than `spiffe`."""
+    def __init__(self) -> None:
+        """Fails for another word than `spiffe`."""
         assert WANTED in ("", "spiffe"), f"IDENTITY={WANTED}: there is IDENTITY=spiffe, and none"
-        self.by_agents = bool(WANTED) and agents
+        self.by_agents = bool(WANTED)
         self._agents = Agents()
         self._domain = TrustDomain("hospitals.example")
 

@@ -69,8 +69,7 @@ class Means(NamedTuple):
 
     `profile`: entries of every profile; `environments`: those of SWOPs by host; `python`: the command of a pair's
     Python by its client, `ours` or `original`; `shared`: a folder with `ml.py` and `original_client.py`, in which the
-    scripts' gate is made; `left`: what is left on a host by its number after a reset, which has to be nothing;
-    `agents`: nodes can have their identities from SPIFFE agents.
+    scripts' gate is made; `left`: what is left on a host by its number after a reset, which has to be nothing.
     """
 
     build_steps: Sequence[str]
@@ -80,12 +79,11 @@ class Means(NamedTuple):
     python: Callable[[str], str]
     shared: Path
     left: Callable[[int], Sequence[str]]
-    agents: bool = True
 
 
 def tell(net: Network, means: Means, check: Check) -> None:
     """Runs it all."""
-    with Identities(agents=means.agents) as identities:
+    with Identities() as identities:
         net.identities |= identities.issue(net, [*NODES, OPERATOR])
         if licensing := wanted(net, identities):
             means = means._replace(profile={**means.profile, "apls": licensing.apls})

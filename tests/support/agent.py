@@ -20,8 +20,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from spiffe._proto import workload_pb2, workload_pb2_grpc
 
 from swarmlearning.identity.ca import KeyPair
+from swarmlearning.identity.identity import Bundle, Identity
 
 LIFE = timedelta(hours=24)
+SOCKET = Path("/run/agent.sock")
+"""Of an agent that need not be there."""
 
 
 class TrustDomain:
@@ -50,6 +53,13 @@ class TrustDomain:
         builder = builder.add_extension(x509.ExtendedKeyUsage(both), critical=False)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(root.key.public_key())
         return KeyPair(builder.add_extension(issuer, critical=False).sign(root.key, hashes.SHA256()), key)
+
+    def identity(self, pair: KeyPair, *federated: "TrustDomain") -> Identity:
+        """What an agent would give with this certificate by now."""
+        domains = (self, *federated)
+        bundles = tuple(Bundle(each.name, tuple(root.certificate for root in each.roots)) for each in domains)
+        anchors = tuple(root for bundle in bundles for root in bundle.roots)
+        return Identity((pair.certificate,), anchors, SOCKET, SOCKET, pair.key, bundles=bundles)
 
     @property
     def bundle(self) -> bytes:
@@ -86,6 +96,7 @@ class Agent:
         workload_pb2_grpc.add_SpiffeWorkloadAPIServicer_to_server(_Servicer(self), self._server)  # type: ignore[no-untyped-call]
         self._server.add_insecure_port(f"unix:{self.socket}")
         self._server.start()
+        self.socket.chmod(0o777)  # as SPIRE's: nodes run as several users
         return self
 
     def stop(self) -> None:
@@ -139,6 +150,7 @@ class Agents:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="spire-")
+        Path(self._folder.name).chmod(0o755)
         self._agents: list[Agent] = []
 
     def start(self, domain: TrustDomain, *paths: str, federated: Sequence[TrustDomain] = ()) -> Agent:

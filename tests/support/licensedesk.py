@@ -70,8 +70,9 @@ async def opened(
         **options,
     )
     own = {thumbprint(anchor) for anchor in identities["LICENSE-1"].anchors}
+    app = license_app(office, own.__contains__, lambda: identities["LICENSE-1"].bundles)
     try:
-        async with serving(license_app(office, own.__contains__), identities["LICENSE-1"], port=port) as server:
+        async with serving(app, identities["LICENSE-1"], port=port) as server:
             made.append(Desk(folder, identities, rights_for(features), office, server))
             yield made[0]
     finally:

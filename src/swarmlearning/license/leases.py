@@ -29,7 +29,7 @@ Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
 class Holder(NamedTuple):
-    """Who holds a token: a subject under the authority with this thumbprint, and the node's UID."""
+    """Who holds a token: a subject under this authority (a thumbprint, or a trust domain), and the UID."""
 
     authority: str
     subject: str

@@ -22,7 +22,7 @@ from swarmlearning.license.features import LicenseError
 from swarmlearning.license.following import Following
 from swarmlearning.license.office import LEASE_SECONDS, TAKEOVER_SECONDS, Office
 from swarmlearning.license.rights import date_text
-from swarmlearning.license.serving import license_app
+from swarmlearning.license.serving import authority_in, license_app
 from swarmlearning.license.shelf import Shelf
 from swarmlearning.license.store import LeaseStore
 from swarmlearning.views.names import displayed
@@ -79,7 +79,8 @@ async def _serve(
     identity = source.current
     client_tls, server_tls = CurrentContext(client_context(identity)), CurrentContext(server_context(identity))
     own = anchors_reached(identity.chain[0], identity.chain[1:], identity.anchors, _now_ms())
-    app = license_app(office, {thumbprint(anchor) for anchor in own}.__contains__)
+    names = {authority_in(identity.bundles, thumbprint(anchor), identity.certificate) for anchor in own}
+    app = license_app(office, names.__contains__, lambda: source.current.bundles)
     server = Server(app, server_tls, settings.host, settings.port)
     async with AsyncExitStack() as stack:
         following = None
