@@ -17,11 +17,13 @@ from swarmlearning.ledger.bodies import (
     AppendTaskBody,
     Assign,
     Body,
+    Certify,
     CloseSession,
     CreateContract,
     CreateTask,
     CreateTaskrunner,
     FinalizeTask,
+    Invite,
     Listen,
     Missing,
     OpenSession,
@@ -30,25 +32,29 @@ from swarmlearning.ledger.bodies import (
     Renew,
     ReportPeer,
     ReportPerformance,
+    RequestCertificate,
     Reset,
     ResetTaskrunner,
     SetQuotas,
     Stop,
     Submit,
+    WithdrawInvitation,
 )
 from swarmlearning.ledger.contracts import network
 
 STEPS = 300
-SEEDS = (*range(5), 13)
+SEEDS = (*range(5), 30)
 """Among them one in which each of `FREQUENT` has its occasion."""
 FREQUENT: tuple[type[Body], ...] = (
     Announce,
     AppendTaskBody,
     Assign,
+    Certify,
     CloseSession,
     CreateTask,
     CreateTaskrunner,
     FinalizeTask,
+    Invite,
     Listen,
     Missing,
     OpenSession,
@@ -57,11 +63,13 @@ FREQUENT: tuple[type[Body], ...] = (
     Renew,
     ReportPeer,
     ReportPerformance,
+    RequestCertificate,
     Reset,
     ResetTaskrunner,
     SetQuotas,
     Stop,
     Submit,
+    WithdrawInvitation,
 )
 ROLES = ("SN", "SL", "SWOP", "SWCI", "UI", "OBSERVER")
 

@@ -17,8 +17,8 @@ from swarmlearning.ledger.bodies import (
     Stop,
 )
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network.policies import MOST_OPEN, PROPOSAL_MS
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.governing import MOST_OPEN, PROPOSAL_MS
 
 
 @pytest.fixture

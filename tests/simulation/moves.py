@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from simulation.invited import invitation, request_admission
 from simulation.ledger import CONTRACT
 from simulation.models import name
 from swarmlearning.ledger.bodies import (
@@ -324,6 +325,7 @@ def act(scene: Scene) -> Move:
             (network.CONTRACT, RetireOrganisation(honest)),
             (network.CONTRACT, RetireAuthority(roots[0].thumbprint if roots else "0" * 64)),
             (network.CONTRACT, AdmitOrganisation(new)),
+            invitation(scene),
             (network.CONTRACT, SetPolicy("reset-contract", "one")),
             (network.CONTRACT, SetPolicy("revoke", "one")),
             (network.CONTRACT, SwitchRules(2)),
@@ -382,6 +384,7 @@ MOVES: Final[Mapping[str, Mapping[str, Callable[[Scene], Move | None]]]] = {
         "SN: reports an SN back": bring_an_sn_back,
         "SN: deposes": depose,
         "SN: voids": void_anything,
+        "SN: passes a request on": request_admission,
         "SN: settles": settle,
     },
     "govern": {"acts for its organisation": act, "answers a proposal": answer},

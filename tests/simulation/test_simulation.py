@@ -52,7 +52,7 @@ LASTING = {
 MOVES_WITHOUT_EFFECT = {
     *REFUSED,
     *("voids", "reports another lost", "opens a session elsewhere"),
-    *("SN: voids", "SN: settles"),
+    *("SN: voids", "SN: settles", "SN: passes a request on"),
 }
 """Moves of adversarial nodes that the ledger refuses: always, or, those of SNs, nearly always."""
 RARE_MOVES = {"settles"}

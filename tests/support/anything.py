@@ -10,9 +10,11 @@ from msgspec import inspect
 
 from support.network import STRUCTURE
 from support.play import receipt_of
+from swarmlearning.identity.onetime import public_half
 from swarmlearning.ledger.bodies import Anchor, Body, Missing, NewOrganisation, ReportPerformance, Settle, Void
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.policies import TABLE
+from swarmlearning.ledger.contracts.network.state import Invitation
 from swarmlearning.ledger.contracts.taskrunner import taskrunner
 from swarmlearning.ledger.contracts.tasks import lines, tasks
 from swarmlearning.ledger.contracts.training.state import Terms, Training, weight_in
@@ -26,6 +28,9 @@ KINDS: tuple[type[Body], ...] = tuple(sorted(RULES[1].handlers, key=lambda kind:
 
 OF_THE_RESULT = (ReportPerformance, Missing, Void, Settle)
 """Kinds whose round is that of the standing result."""
+
+ONE_TIME = {public_half(bytes([number]) * 32): bytes([number]) * 32 for number in range(12)}
+"""One-time keys of invitations, by their public halves."""
 
 LONG = 0.15
 """Chance that a text or list is as long as its type allows, and that a number is an extreme."""
@@ -42,6 +47,7 @@ _TEXTS = (
     "-" * 3,
     "x y",
     "0" * 64,
+    "0" * 128,
     "f" * 64,
     STRUCTURE,
     "00000000-0000-4000-8000-000000000000",
@@ -161,6 +167,8 @@ class Anything:
             "first": list(self._headers),
             "second": list(self._headers),
             "rules_version": [1, 2],
+            "key": [each.key for each in world.area("invitation/", Invitation)] or list(ONE_TIME),
+            "role": [None, "SL"],
             "height": [each.height for each in world.area("quarantine/", network.Quarantine)],
             "lost": [some(sns) for _ in range(3)],
             "incarnation": [1, *{each.incarnation for each in known}],

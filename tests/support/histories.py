@@ -5,16 +5,20 @@ from random import Random
 
 import msgspec
 
-from support.anything import KINDS, Anything, place_of
+from support.anything import KINDS, ONE_TIME, Anything, place_of
 from support.network import CONTRACT, Actor, Ledger, parse
-from swarmlearning.identity.ca import KeyPair, issue
+from swarmlearning.identity.ca import KeyPair, certify, issue
 from swarmlearning.identity.certificates import to_pem
+from swarmlearning.identity.onetime import sign
+from swarmlearning.identity.requests import make_request, read_request
 from swarmlearning.ledger.apply import apply
 from swarmlearning.ledger.bodies import (
+    Anchor,
     AppendTaskBody,
     Assign,
     AssignTarget,
     Body,
+    Certify,
     Consent,
     CreateContract,
     CreateTask,
@@ -22,6 +26,7 @@ from swarmlearning.ledger.bodies import (
     FinalizeTask,
     Freeze,
     Genesis,
+    Invite,
     Listen,
     Missing,
     OpenSession,
@@ -32,15 +37,20 @@ from swarmlearning.ledger.bodies import (
     Renew,
     ReportPeer,
     ReportPerformance,
+    RequestAdmission,
+    RequestCertificate,
     Reset,
     ResetTaskrunner,
     Settle,
     Submit,
     SwitchRules,
+    WithdrawInvitation,
 )
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import OPERATORS, SL
+from swarmlearning.ledger.contracts.network.inviting import statement as invited
 from swarmlearning.ledger.contracts.network.recovery import Start, named_in, statement
+from swarmlearning.ledger.contracts.network.state import Invitation, invitation, open_invitations
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.taskrunner import peers, taskrunner
 from swarmlearning.ledger.contracts.tasks import task
@@ -50,6 +60,8 @@ from swarmlearning.ledger.world import World
 
 OPERATING = 0.3
 """The chance that a transaction which is none of a training is one that a task or taskrunner calls for."""
+INVITING = 0.1
+"""The chance that one of the others is one that the invitations call for."""
 
 
 class History:
@@ -79,6 +91,7 @@ class History:
         self._authorities = authorities
         self._contracts = contracts
         self._training = training
+        self._pems = pems
         self._deck: list[type[Body]] = []
         own = [*pems, *(ledger.actors[uid].pem for uid in senders)]
         self._anything = {
@@ -96,6 +109,8 @@ class History:
             kind = dice.choice(_next_kinds(state))
         elif dice.random() < OPERATING:
             kind = dice.choice(_next_operations(ledger.chain.world, contract))
+        elif dice.random() < INVITING:
+            kind = dice.choice(_next_invitations(ledger.chain.world, ledger.clock))
         else:
             kind = self._next_of_all()
         body = self._anything[dice.choice((0.0, 0.0, 0.1, 1.0))].body(kind, contract)
@@ -197,6 +212,12 @@ class History:
                 return msgspec.structs.replace(body, reason="site" if body.state == "failed" else None, pairs=())
             case Recover():
                 return self._consented(uid, body)
+            case Invite():
+                return self._inviting(actor, body)
+            case RequestCertificate() | RequestAdmission() if body.key in ONE_TIME:
+                return self._invited(actor, body)
+            case Certify():
+                return self._certified(actor, body)
         return body
 
     def _renewed(self, actor: Actor) -> str:
@@ -207,6 +228,39 @@ class History:
         begin = authority.certificate.not_valid_before_utc
         actor.pair = issue(authority, f"{actor.kind}-{actor.uid}", [], [], 3650, begin)
         return to_pem(actor.pair.certificate)
+
+    def _inviting(self, actor: Actor, body: Invite) -> Invite:
+        """An invitation that expires soon, of a node of the sender's organisation or of a new organisation."""
+        world = self.ledger.chain.world
+        known, unused = network.node(world, actor.uid), [key for key in ONE_TIME if not invitation(world, key)]
+        key = self._dice.choice(unused) if unused else body.key
+        soon = msgspec.structs.replace(body, key=key, expires_ms=self.ledger.clock + 1_000_000)
+        if body.role is None or known is None:
+            return msgspec.structs.replace(soon, role=None, name="", organisation="org-9")
+        return msgspec.structs.replace(soon, name=f"{body.role}-9", organisation=known.organisation)
+
+    def _invited(
+        self, actor: Actor, body: RequestCertificate | RequestAdmission
+    ) -> RequestCertificate | RequestAdmission:
+        """A request that the holder of the one-time key has signed, for a node with the sender's own key."""
+        entry = invitation(self.ledger.chain.world, body.key)
+        if isinstance(body, RequestCertificate) and entry is not None and entry.role is not None:
+            request = make_request(actor.pair.key, entry.name, [], [])
+            body = msgspec.structs.replace(body, request=request)
+        if isinstance(body, RequestAdmission) and self._dice.random() < 0.5:
+            body = msgspec.structs.replace(body, anchors=(Anchor(self._pems[0]),))
+        by = ONE_TIME[body.key]
+        return msgspec.structs.replace(body, signature=sign(by, invited(self.ledger.chain.network_id, body)))
+
+    def _certified(self, actor: Actor, body: Certify) -> Certify:
+        """A certificate for what was requested, by the authority of the sender's organisation, if it can issue."""
+        entry = invitation(self.ledger.chain.world, body.key)
+        own = [each for each in self._authorities if each.certificate.subject == actor.pair.certificate.issuer]
+        if entry is None or not entry.request or not own:
+            return body
+        begin = own[0].certificate.not_valid_before_utc
+        issued = certify(own[0], read_request(entry.request.encode()).key, entry.name, [], [], 3650, begin)
+        return msgspec.structs.replace(body, certificate=to_pem(issued))
 
     def _consented(self, by: str, body: Recover) -> Recover:
         chain = self.ledger.chain
@@ -232,6 +286,17 @@ def _next_operations(world: World, name: str) -> tuple[type[Body], ...]:
     if not runner.peers or not runner.assignment:
         return (*of_task, Listen, Listen, Assign)
     return (*of_task, ReportPeer, ReportPeer, ReportPeer, AssignTarget, ResetTaskrunner)
+
+
+def _next_invitations(world: World, time_ms: int) -> tuple[type[Body], ...]:
+    """What invitations call for: some are open, of some the certificate is missing."""
+    waiting = [each for each in world.area("invitation/", Invitation) if each.request and not each.certificate]
+    opened = open_invitations(world, time_ms)
+    return (
+        *((Certify, Certify) if waiting else ()),
+        *((RequestCertificate, RequestAdmission, RequestCertificate, WithdrawInvitation) if opened else ()),
+        Invite,
+    )
 
 
 def _next_kinds(state: Training) -> tuple[type[Body], ...]:

@@ -51,6 +51,7 @@ class Code(StrEnum):
     UNKNOWN_ACT = "unknown-act"
     LOCKED_OUT = "locked-out"
     NO_PROPOSAL = "no-proposal"
+    NO_INVITATION = "no-invitation"
     LAST_SN = "last-sn"
     TOO_MANY_ADDRESSES = "too-many-addresses"
     BAD_ADDRESS = "bad-address"

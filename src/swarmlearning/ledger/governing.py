@@ -13,17 +13,19 @@ from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.contract import Act, TxContext
 from swarmlearning.ledger.contracts.network.bodies import Reject, SetPolicy, Sign
-from swarmlearning.ledger.contracts.network.policies import quorum_of, quorum_to_change, reaches, suffices
+from swarmlearning.ledger.contracts.network.policies import (
+    MOST_OPEN,
+    PROPOSAL_MS,
+    quorum_of,
+    quorum_to_change,
+    reaches,
+    suffices,
+)
 from swarmlearning.ledger.contracts.network.state import Proposal, organisations, proposal, proposals
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.rules import Rules
 from swarmlearning.ledger.world import World
-
-PROPOSAL_MS = 7 * 24 * 3600 * 1000
-"""Milliseconds of block time in which a proposal can be signed."""
-MOST_OPEN = 16
-"""Open proposals of one organisation."""
 
 
 class Enacted(NamedTuple):

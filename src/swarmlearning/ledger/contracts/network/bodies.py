@@ -140,6 +140,57 @@ class Revoke(Body, frozen=True):
     thumbprint: Digest
 
 
+class Invite(Body, frozen=True, omit_defaults=True):
+    """Whoever has the private half of the one-time `key` may make one request until `expires_ms` (block time): for the
+    certificate of a node of the sender's organisation, or for the admission of `organisation`, which is a new one.
+
+    `role` and `name` are those of the node (its common name, such as `SL-1`); both are empty for an organisation.
+    """
+
+    key: Digest
+    organisation: OrganisationId
+    expires_ms: Count
+    role: NodeType | None = None
+    name: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?\Z")] = ""
+
+
+class WithdrawInvitation(Body, frozen=True):
+    """An invitation of the sender's organisation is of no use any more."""
+
+    key: Digest
+
+
+OneTimeSignature: TypeAlias = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[0-9a-f]{128}\Z")]
+"""By the one-time key of an invitation, of what `inviting.statement` says."""
+
+
+class RequestCertificate(Body, frozen=True):
+    """Whoever was invited requests a certificate for a node: a CSR (PEM). An SN passes that on, and cannot alter it."""
+
+    key: Digest
+    request: Annotated[str, msgspec.Meta(max_length=8 * 1024)]
+    signature: OneTimeSignature
+
+
+class RequestAdmission(Body, frozen=True):
+    """Whoever was invited requests the admission of a new organisation with these authorities; `name` is for people.
+
+    It opens the proposal of the organisation that has sent the invitation, which nobody has signed yet.
+    """
+
+    key: Digest
+    name: Name
+    anchors: Annotated[tuple[Anchor, ...], msgspec.Meta(min_length=1, max_length=MAX_ANCHORS)]
+    signature: OneTimeSignature
+
+
+class Certify(Body, frozen=True):
+    """The sender's organisation has issued the certificate (PEM) for which somebody whom it has invited had asked."""
+
+    key: Digest
+    certificate: Pem
+
+
 class SetQuotas(Body, frozen=True):
     """From now on an organisation has these quotas."""
 

@@ -19,6 +19,7 @@ from swarmlearning.ledger.contracts.contract import (
 )
 from swarmlearning.ledger.contracts.network import (
     equivocation,
+    inviting,
     members,
     objecting,
     policies,
@@ -36,8 +37,10 @@ from swarmlearning.ledger.contracts.network.bodies import (
     AdmitOrganisation,
     Announce,
     Back,
+    Certify,
     Equivocation,
     Genesis,
+    Invite,
     Leave,
     LiftQuarantine,
     Lost,
@@ -46,6 +49,8 @@ from swarmlearning.ledger.contracts.network.bodies import (
     Register,
     Reject,
     Renew,
+    RequestAdmission,
+    RequestCertificate,
     RetireAuthority,
     RetireOrganisation,
     Revoke,
@@ -53,6 +58,7 @@ from swarmlearning.ledger.contracts.network.bodies import (
     SetQuotas,
     Sign,
     SwitchRules,
+    WithdrawInvitation,
 )
 from swarmlearning.ledger.contracts.network.state import CONTRACT, Node, node
 from swarmlearning.ledger.fields import Body
@@ -70,6 +76,9 @@ _ACTS: Mapping[type[Body], tuple[Change, Act | None]] = {
     SetPolicy: (policies.set_policy, Act("set-policy")),
     Sign: (policies.answer, None),
     Reject: (policies.answer, None),
+    Invite: (inviting.invite, None),
+    WithdrawInvitation: (inviting.withdraw, None),
+    Certify: (inviting.certify, None),
 }
 """What operators do. A policy is changed by the quorum of its own act, and a majority at least."""
 
@@ -94,6 +103,7 @@ class NetworkContract:
         "recovery": state.Recovery,
         "policy": state.Policy,
         "proposal": state.Proposal,
+        "invitation": state.Invitation,
         "usage": quotas.Usage,
     }
     rules: Mapping[type[Body], Rule] = {
@@ -107,6 +117,8 @@ class NetworkContract:
         Equivocation: Rule(equivocation.record, Permission(ANY)),
         RefuseBlock: Rule(objecting.refuse_block, Permission(SN)),
         Renew: Rule(registration.renew, Permission(ANY)),
+        RequestCertificate: Rule(inviting.request_certificate, Permission(SN)),
+        RequestAdmission: Rule(inviting.request_admission, Permission(SN)),
         AddRoot: Rule(roots.add_root, Permission(SN | SWOP)),
         **{body: Rule(change, Permission(OPERATORS), act) for body, (change, act) in _ACTS.items()},
     }

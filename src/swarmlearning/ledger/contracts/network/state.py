@@ -166,6 +166,25 @@ class Proposal(msgspec.Struct, frozen=True):
     state: Literal["open", "done", "rejected"] = "open"
 
 
+class Invitation(msgspec.Struct, frozen=True):
+    """What the holder of a one-time key (its public half) may request once, until `expires_ms`: see `Invite`.
+
+    `by`: the organisation that has sent it. Once it is `used`, it has the CSR in `request` and later the `certificate`
+    (both PEM), or the number of the `proposal` to admit the organisation.
+    """
+
+    key: str
+    organisation: str
+    by: str
+    role: NodeType | None
+    name: str
+    expires_ms: int
+    state: Literal["open", "used", "withdrawn"] = "open"
+    request: str = ""
+    certificate: str = ""
+    proposal: int = 0
+
+
 def network(world: World) -> Network:
     """The network's entry. Raises `Rejection` on an empty ledger."""
     entry = world.get("network", Network)
@@ -252,6 +271,17 @@ def proposal(world: World, number: int) -> Proposal | None:
 def proposals(world: World) -> list[Proposal]:
     """All proposals, oldest first."""
     return sorted(world.area("proposal/", Proposal), key=lambda each: each.number)
+
+
+def invitation(world: World, key: str) -> Invitation | None:
+    """The invitation whose one-time key has this public half."""
+    return world.get(f"invitation/{key}", Invitation)
+
+
+def open_invitations(world: World, time_ms: int) -> list[Invitation]:
+    """Those that can still be used at this block time, by key."""
+    known = world.area("invitation/", Invitation)
+    return [each for each in known if each.state == "open" and time_ms <= each.expires_ms]
 
 
 def organisations(world: World) -> tuple[Organisation, ...]:
