@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dist lock bundle images check test nightly tools frameworks lint pure coverage-client security e2e-operate simulate soak-sns \
+.PHONY: help install demo dist lock bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate simulate soak-sns \
 	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make lint         style, types, layers and sizes only"
 	@echo "make coverage-client  the lines of the client library that its tests run, of which 95 % have to"
 	@echo "make security     attacks on real nodes, each check by name: what held and what broke"
+	@echo "make fuzz         altered and random bytes for all that reads others' bytes: INPUTS=50000 for each, a million in all"
 	@echo "make e2e-operate  an operator's script drives a training of three hosts, and what may go wrong, each check by name (LICENSE=server, IDENTITY=spiffe)"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
@@ -111,6 +112,7 @@ pure: $(STAMP)
 
 nightly: lint tools frameworks
 	@$(MAKE) --no-print-directory security
+	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory e2e-operate
 	@$(MAKE) --no-print-directory e2e-operate LICENSE=server
 	@$(MAKE) --no-print-directory e2e-operate IDENTITY=spiffe
@@ -131,6 +133,14 @@ coverage-client: $(STAMP) frameworks
 # Every attack that once worked, and others of their kinds: tests/security/table.py.
 security: $(STAMP) tools
 	@PYTHONPATH=tests $(RUN)/python -m security -n $(CORES)
+
+# All readers of others' bytes, guided by coverage: tests/fuzz/table.py. Atheris is made for some versions of Python only.
+INPUTS ?= 50000
+fuzz: $(STAMP) .tools/fuzz/atheris
+	@PYTHONPATH=tests:.tools/fuzz $(RUN)/python -m fuzz --inputs $(INPUTS)
+.tools/fuzz/atheris:
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --target .tools/fuzz "atheris>=3,<4" || \
+		{ echo "fuzz: Atheris cannot be installed here; nothing was fuzzed" >&2; exit 1; }
 
 # One SWCI script, three hosts, and all that may go wrong with tasks: tests/operate/table.py.
 e2e-operate: $(STAMP) tools

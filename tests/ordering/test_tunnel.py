@@ -145,6 +145,22 @@ async def test_local_users_without_the_password_do_not_keep_etcd_out_of_the_prox
     await close(*silent, (reader, writer))
 
 
+@pytest.mark.parametrize("first", ["", "GET", "GET http://[ HTTP/1.1", "GET http://\u00e9 HTTP/1.1"])
+async def test_a_request_that_the_proxy_does_not_understand_ends_its_connection_alone(
+    first: str, proxy: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its task ends without an error that nobody handles."""
+    password, port = proxy
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"{first}\r\nProxy-Authorization: Basic {password}\r\n\r\n".encode())
+    async with asyncio.timeout(60):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+    await close((reader, writer))
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 @pytest.mark.parametrize(
     "head",
     [

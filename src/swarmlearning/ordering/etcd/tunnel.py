@@ -173,13 +173,16 @@ class Proxy(_Connections):
                 writer.transport.abort()
 
     def _understand(self, head: bytes) -> tuple[Peer, bytes]:
-        """The peer that a request is for, and the request as the peer's etcd is to see it."""
+        """The peer that a request is for, and the request as the peer's etcd is to see it. Raises `OrderingError`."""
         first, *fields = head[:-4].split(b"\r\n")
         password = base64.b64encode(f"swarm:{self._secret}".encode())
         if not any(secrets.compare_digest(field, b"Proxy-Authorization: Basic " + password) for field in fields):
             raise OrderingError("a request to the P2P proxy without its password")
-        method, target, version = first.split(b" ")
-        url = urlsplit(target.decode("ascii"))
+        try:
+            method, target, version = first.split(b" ")
+            url = urlsplit(target.decode("ascii"))
+        except ValueError as error:
+            raise OrderingError(f"a request to the P2P proxy that it does not understand: {error}") from error
         peer = self._registry.find(url.hostname or "")
         if peer is None:
             raise OrderingError(f"no admitted SN has the cluster address {url.hostname}")
