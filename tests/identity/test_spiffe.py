@@ -1,14 +1,17 @@
 """An identity from a SPIFFE agent, through a real Workload API: what is taken over, and what is refused."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from support.agent import Agents, TrustDomain
+from support.canaries import forms_of_key, leaks
 from support.certs import make_workspace
 from support.heard import Heard, hearing
 from swarmlearning.identity.identity import Bundle, IdentityError
@@ -153,3 +156,21 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("text", ["/run/agent.sock", "unix:/run/agent.sock", "unix:///run/agent.sock"])
 def test_a_socket_may_be_written_as_a_uri(text: str) -> None:
     assert socket_path(text) == Path("/run/agent.sock")
+
+
+async def test_no_private_key_of_an_agent_is_in_a_log(agents: Agents, caplog: pytest.LogCaptureFixture) -> None:
+    """At its most talkative, the library's own log included; nor is one in the text of an identity or source."""
+    caplog.set_level(logging.DEBUG)
+    agent = agents.start(TrustDomain("org1.example"), "sn")
+    texts, secrets = list[str](), dict[str, set[str]]()
+    async with watched(agent.socket) as source:
+        for name in ("first", "second"):
+            identity = source.current
+            assert isinstance(identity.private_key, EllipticCurvePrivateKey)
+            secrets[name] = forms_of_key(identity.private_key)
+            texts += [repr(identity), str(identity), repr(source)]
+            if name == "first":
+                agent.renew()
+                await source.changed(identity)
+    assert "org1.example" in caplog.text
+    assert leaks("\n".join((*texts, caplog.text)), secrets) == []

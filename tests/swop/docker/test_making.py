@@ -2,12 +2,14 @@
 
 import base64
 import json
+import logging
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.canaries import forms_of_text, leaks
 from support.containers import BUSYBOX
 from support.processes import Processes
 from support.registry import start_registry
@@ -107,8 +109,9 @@ async def test_an_image_is_pulled_and_has_the_outcome_s_name_too(
 
 @needs("registry")
 async def test_a_registry_that_asks_for_a_login_gets_that_of_the_task_or_of_a_file(
-    stand: Stand, processes: Processes, tmp_path: Path
+    stand: Stand, processes: Processes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     address = start_registry(processes, tmp_path, closed=True)
     stand.engine.run("push", "--creds", "site:secret", BUSYBOX, f"{address}/env:1")
     login = base64.b64encode(b"site:secret").decode()
@@ -121,6 +124,7 @@ async def test_a_registry_that_asks_for_a_login_gets_that_of_the_task_or_of_a_fi
             await make(stand, "three", pull._replace(auth=auth))
         assert refused.value.reason == "pull"
         assert "guess" not in str(refused.value)
+    assert leaks(caplog.text, {"password": forms_of_text("guess"), "header": {login, "X-Registry-Auth"}}) == []
 
 
 @pytest.mark.parametrize(
