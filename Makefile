@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dist lock bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate simulate soak-sns \
+.PHONY: help install demo dist lock sbom audit bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate simulate soak-sns \
 	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo "make bundle       wheels, etcd, scripts, units, manifests and the images' source with checksums, in dist/"
 	@echo "make images       the images of all nodes from the bundle: ENGINE=docker|podman BASE=image with Python 3.11"
 	@echo "make lock         the versions and hashes that images and bundle install, anew: packaging/requirements*.txt"
+	@echo "make sbom         the bill of materials (CycloneDX) of what make lock has locked, in dist/"
+	@echo "make audit        known vulnerabilities of what is locked; where that cannot be looked up it says NOT AUDITED and fails"
 	@echo "make lint         style, types, layers and sizes only"
 	@echo "make coverage-client  the lines of the client library that its tests run, of which 95 % have to"
 	@echo "make security     attacks on real nodes, each check by name: what held and what broke"
@@ -66,6 +68,15 @@ lock: .tools/lock/bin/uv
 .tools/lock/bin/uv:
 	@$(PYTHON) -m venv .tools/lock
 	@.tools/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+sbom: $(STAMP) .tools/supply/bin/pip-audit
+	@$(RUN)/python tools/sbom.py .tools/supply/bin/cyclonedx-py
+audit: $(STAMP) .tools/supply/bin/pip-audit
+	@$(RUN)/python tools/audit.py .tools/supply/bin/pip-audit
+.tools/supply/bin/pip-audit:
+	@$(PYTHON) -m venv .tools/supply
+	@.tools/supply/bin/python -m pip install --quiet --disable-pip-version-check "cyclonedx-bom>=7.5,<8" "pip-audit>=2.10,<3" || \
+		{ echo "sbom, audit: NOT AUDITED, no bill made: their tools cannot be installed here" >&2; exit 2; }
 
 bundle: $(STAMP) tools
 	@$(RUN)/python tools/bundle.py
