@@ -123,7 +123,6 @@ pure: $(STAMP)
 
 nightly: lint tools frameworks
 	@$(MAKE) --no-print-directory security
-	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory e2e-operate
 	@$(MAKE) --no-print-directory e2e-operate LICENSE=server
 	@$(MAKE) --no-print-directory e2e-operate IDENTITY=spiffe
@@ -133,6 +132,7 @@ nightly: lint tools frameworks
 	@$(RUN)/swarm chaos --plan hundred-kills
 	@$(RUN)/swarm chaos --plan mixed --seed $$(date +%s)
 	@$(MAKE) --no-print-directory bench-failover KILLS=50 FAILURES=20
+	@$(MAKE) --no-print-directory fuzz
 
 # Nearly all of the client library is run by its tests, in pytest's process and in those that it starts.
 coverage-client: $(STAMP) frameworks
