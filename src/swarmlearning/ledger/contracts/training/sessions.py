@@ -21,6 +21,7 @@ from swarmlearning.ledger.contracts.training.state import (
 )
 from swarmlearning.ledger.contracts.training.terms import ANEW, differs, with_session
 from swarmlearning.ledger.contracts.training.transitions import (
+    collecting_again,
     elect_leader,
     freeze_if_complete,
     holds,
@@ -110,7 +111,7 @@ def changed_address(state: Training, uid: str) -> Training:
     """A member can be reached at another address, or was started again: whether others can fetch from it is open."""
     if uid in state.members:
         state = with_member(state, msgspec.structs.replace(state.members[uid], unreachable=False))
-    if state.round and uid in state.once_unreachable:
+    if state.round:
         once = tuple(other for other in state.once_unreachable if other != uid)
         state = msgspec.structs.replace(state, round=without_mark(state.round, uid), once_unreachable=once)
     return freeze_if_complete(with_hope(state, uid))
@@ -162,9 +163,7 @@ def shut_out(state: Training, uid: str, incarnation: int, now_ms: int) -> Traini
     current = state.round
     if current is None or current.phase != "frozen" or enough(state, current.counted):
         return state
-    again = msgspec.structs.replace(
-        current, phase="collecting", submissions={**current.submissions, **current.late}, late={}
-    )
+    again = collecting_again(state, current)
     return freeze_if_complete(elect_leader(next_term(msgspec.structs.replace(state, round=again))))
 
 

@@ -44,7 +44,9 @@ when all others have ended has missed it.
 
 Contributors whose models the leader could not fetch are left out. Where minPeers others are not left, they do not
 count until a leader has their models (`Freeze.reached`): it is recorded once, and leaders go on trying by
-themselves.
+themselves. So it is from the start with a member that is unreachable after two void results, in a round that is
+collected again after one, if the others are enough: otherwise its model, being the first, could end each leader's term
+in vain until it leads.
 
 Training is over when, as a round closes, at least minPeers members have closed their session. Members that closed go
 on contributing by their check-in mode until then; they count to minPeers, an inactive one with weight 0 (where no
@@ -174,11 +176,11 @@ class Round(msgspec.Struct, frozen=True):
 
     `base` is the standing result's digest, empty in round 0, or when it is lost; `base_missing` are those who can get
     it from nobody; of these, `base_given_up` have tried for long. `unreachable` are contributors whose models could not
-    be fetched yet. `led` counts the terms that each member has led and that are over. `deposed` are leaders that made
-    no progress, once for each time. `no_progress` and `overdue`: who reports that of the present one, or that it takes
-    too long, and of which organisation. `voids` counts the results of this round that were void. `reports` counts how
-    often the leader has reported progress in this term, `moved` is what it reported last: the bytes that its node has
-    moved, counted from anywhere.
+    be fetched yet, or hardly can be. `led` counts the terms that each member has led and that are over. `deposed` are
+    leaders that made no progress, once for each time. `no_progress` and `overdue`: who reports that of the present one,
+    or that it takes too long, and of which organisation. `voids` counts the results of this round that were void.
+    `reports` counts how often the leader has reported progress in this term, `moved` is what it reported last: the
+    bytes that its node has moved, counted from anywhere.
     """
 
     number: int

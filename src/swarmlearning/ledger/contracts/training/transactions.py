@@ -32,6 +32,7 @@ from swarmlearning.ledger.contracts.training.state import (
 )
 from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission, kept_back
 from swarmlearning.ledger.contracts.training.transitions import (
+    collecting_again,
     elect_leader,
     freeze_if_complete,
     member_of,
@@ -43,6 +44,7 @@ from swarmlearning.ledger.contracts.training.transitions import (
     shortened,
     standing_result,
     terms_of,
+    with_entry,
     with_member,
     without_mark,
 )
@@ -83,9 +85,7 @@ def submit(state: Training, body: Submit, uid: str, now_ms: int) -> Training:
     if current.phase == "frozen":
         late = msgspec.structs.replace(current, late={**current.late, uid: entry})
         return msgspec.structs.replace(state, round=late)
-    current = without_mark(current, uid)
-    current = msgspec.structs.replace(current, submissions={**current.submissions, uid: entry})
-    return freeze_if_complete(msgspec.structs.replace(state, round=current))
+    return freeze_if_complete(msgspec.structs.replace(state, round=with_entry(state, current, entry)))
 
 
 def _check_privacy(current: Round, body: Submit) -> None:
@@ -220,14 +220,13 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
     kept = {uid: entry for uid, entry in current.submissions.items() if uid not in barred}
     again = msgspec.structs.replace(
         current,
-        phase="collecting",
-        submissions={**kept, **current.late},
-        late={},
+        submissions=kept,
         barred={**current.barred, **barred},
         unreachable=tuple(sorted(unreachable.union(current.unreachable) - barred.keys())),
     )
     once = tuple(sorted(unreachable.union(state.once_unreachable)))
-    state = next_term(msgspec.structs.replace(state, round=again, once_unreachable=once))
+    state = msgspec.structs.replace(state, round=collecting_again(state, again), once_unreachable=once)
+    state = next_term(state)
     return freeze_if_complete(elect_leader(state, previous=current.leader))
 
 
