@@ -5,12 +5,15 @@ exit status is 1 if anything was. What was kept of earlier runs is where the nex
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
+from fuzz.site import MEMORY
 from fuzz.table import TARGETS
 
 FOLDER: Final = Path("runs") / "fuzz"
@@ -40,7 +43,9 @@ def fuzz(name: str, inputs: int) -> int:
     folder = FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "fuzz.guided", name, str(folder), str(inputs)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY) as own:  # libFuzzer ends without cleaning up
+        variables = os.environ | {"TMPDIR": own}
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, env=variables)
     output = done.stdout.decode(errors="replace")
     (folder / "output.txt").write_text(output)
     print(summary(name, output, done.returncode), flush=True)

@@ -1,5 +1,6 @@
 """What an SL reads from its training script, and what comes as a model."""
 
+import os
 import pickle
 import tempfile
 from pathlib import Path
@@ -16,8 +17,9 @@ from swarmlearning.channel.messages import Evaluated, Kill, Open, TensorSpec, Wa
 from swarmlearning.tensors import file as tensor_file
 from swarmlearning.tensors.file import Array, Tensor, TensorFileError
 
-_MEMORY = Path("/dev/shm")  # a file system in memory, where there is one: files are written for each input
-_FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-", dir=_MEMORY if _MEMORY.is_dir() else None)
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""A file system in memory, where there is one: files are written for each input."""
+_FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-", dir=os.environ.get("TMPDIR", MEMORY))
 _GIVEN, _MADE = Path(_FOLDER.name) / "given", Path(_FOLDER.name) / "made"
 
 _ARRAYS = {
