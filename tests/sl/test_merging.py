@@ -69,6 +69,6 @@ async def test_the_previous_result_stands_without_being_read_where_all_give_this
     assert (done.round, done.term, done.result) == (4, 1, base)
     assert done.receipt.exclusions == left_out
     assert done.receipt.contributions == tuple(
-        Contribution(one.uid, one.digest, one.weight, coefficient)
+        Contribution(one.uid, one.digest, one.weight, coefficient, distance=0.0 if one.weight else None)
         for one, coefficient in zip(submissions, coefficients, strict=True)
     )

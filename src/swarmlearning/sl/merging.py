@@ -19,6 +19,7 @@ from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.ledger.contracts.training.transitions import terms_of
 from swarmlearning.merge import merging
 from swarmlearning.merge.carry import carry
+from swarmlearning.merge.influence import Influence
 from swarmlearning.merge.merging import MergeReceipt, Reason, Source, TooFewModels, merge
 from swarmlearning.merge.streaming import OnRead
 from swarmlearning.models.pins import Pin
@@ -172,7 +173,7 @@ def _unchanged(task: Merge, training: Training, store: TensorStore) -> Merged:
     method = terms_of(training).merge_method
     shares = weighing.coefficients(training, weights)
     coefficients = tuple(shares[uid] for uid in weights) if method == "mean" else ()
-    done = MergeReceipt(method, tuple(weights), coefficients, ())
+    done = MergeReceipt(method, tuple(weights), coefficients, (), (Influence(0.0, None),) * len(weights))
     receipt = _receipt(method, task.submissions, done, task.unusable)
     return Merged(task.round, task.term, task.base, _size(store, task.base), receipt)
 
