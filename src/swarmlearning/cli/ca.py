@@ -8,7 +8,6 @@ import typer
 from cryptography import x509
 
 from swarmlearning.cli.acting import perform
-from swarmlearning.cli.certfiles import read_file
 from swarmlearning.cli.certnames import authority_name, node_name
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
@@ -16,7 +15,7 @@ from swarmlearning.cli.console import print_json, print_table
 from swarmlearning.errors import UserError
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import common_name, thumbprint, to_pem
-from swarmlearning.identity.identity import read_passphrase
+from swarmlearning.identity.identity import read_file, read_passphrase
 from swarmlearning.identity.office import Office, issued, make_office
 from swarmlearning.identity.requests import Request, fingerprint, read_request
 from swarmlearning.identity.workspace import Workspace

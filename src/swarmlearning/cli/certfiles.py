@@ -25,6 +25,7 @@ from swarmlearning.identity.certificates import (
     thumbprint,
     verify_chain,
 )
+from swarmlearning.identity.identity import read_certificates, read_file
 from swarmlearning.identity.requests import MAX_REQUEST, fingerprint, make_request, read_request
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.views.names import displayed
@@ -38,8 +39,6 @@ DnsNames = Annotated[
     list[str] | None,
     typer.Option("--dns", help="Host name of the node; repeatable.", parser=host_name, metavar="HOST"),
 ]
-MAX_FILE = 1024 * 1024
-"""Bytes that are read of a file of certificates."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -154,11 +153,7 @@ def expiry(
 ) -> None:
     """List certificates by the day on which they expire, the next one first."""
     found = sorted(
-        {
-            (each.not_valid_after_utc, str(path), each)
-            for path in _files(places)
-            for each in _bundle(path, read_file(path))
-        },
+        {(each.not_valid_after_utc, str(path), each) for path in _files(places) for each in read_certificates(path)},
         key=lambda each: each[:2],
     )
     last = datetime.now(UTC) + timedelta(days=within) if within is not None else None
@@ -203,7 +198,7 @@ def _day(certificate: x509.Certificate) -> str:
 def _trusted(workspace: Workspace) -> list[x509.Certificate]:
     if not workspace.capath.is_dir():
         return []
-    return [each for path in _files([workspace.capath]) for each in _bundle(path, read_file(path))]
+    return [each for path in _files([workspace.capath]) for each in read_certificates(path)]
 
 
 def _authority(path: Path) -> x509.Certificate:
@@ -225,15 +220,3 @@ def _bundle(path: Path, data: bytes) -> tuple[x509.Certificate, ...]:
         return load_bundle(data)
     except CertificateError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def read_file(path: Path) -> bytes:
-    """The content of a file of certificates. Raises `UserError` where it cannot be read, or is too large for one."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_FILE:
-        raise UserError(f"{path}: over {MAX_FILE} bytes, too large for certificates")
-    return data

@@ -102,7 +102,7 @@ class Identity:
             needed = {"certificate": cert, "private key": key, "CA certificates": cacert or capath}
             missing = ", ".join(what for what, path in needed.items() if path is None)
             raise IdentityError(NO_IDENTITY.format(missing=missing))
-        chain, anchors = _read_certificates(cert), read_anchors(cacert, capath)
+        chain, anchors = read_certificates(cert), read_anchors(cacert, capath)
         identity = cls(chain, anchors, cert, key, _read_private_key(key, passphrase), passphrase)
         identity.check(expired=expired)
         return identity
@@ -173,7 +173,8 @@ class Identity:
             raise IdentityError(f"{self.key_path} and {self.cert_path} do not fit: {error}") from error
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The content of a file of certificates or a key. Raises `IdentityError` if it cannot be read or is too large."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)
@@ -184,9 +185,10 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
+def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    """The certificates in a file. Raises `IdentityError`."""
     try:
-        return load_bundle(_read(path))
+        return load_bundle(read_file(path))
     except CertificateError as error:
         raise IdentityError(f"{path}: {error}") from error
 
@@ -196,7 +198,7 @@ def read_anchors(cacert: Path | None, capath: Path | None) -> tuple[x509.Certifi
     files = ([cacert] if cacert else []) + (ca_files(capath) if capath else [])
     anchors: list[x509.Certificate] = []
     for file in files:
-        for certificate in _read_certificates(file):
+        for certificate in read_certificates(file):
             if not is_authority(certificate):
                 raise IdentityError(
                     f"{file}: certificate {certificate.subject.rfc4514_string()!r} is not a CA certificate; "
@@ -220,7 +222,7 @@ def ca_files(folder: Path) -> list[Path]:
 
 
 def _read_private_key(path: Path, passphrase: Path | None) -> PrivateKeyTypes:
-    data, password = _read(path), read_passphrase(passphrase) if passphrase else None
+    data, password = read_file(path), read_passphrase(passphrase) if passphrase else None
     try:
         return load_pem_private_key(data, password)
     except TypeError as error:  # how the library reports a passphrase too few or too many
@@ -242,7 +244,7 @@ def _read_private_key(path: Path, passphrase: Path | None) -> PrivateKeyTypes:
 
 def read_passphrase(path: Path) -> bytes:
     """The first line of a file. Raises `IdentityError` where there is none."""
-    passphrase = _read(path).splitlines()[:1]
+    passphrase = read_file(path).splitlines()[:1]
     if not passphrase or not passphrase[0]:
         raise IdentityError(f"{path}: no passphrase in its first line")
     return passphrase[0]
