@@ -24,7 +24,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from swarmlearning.relay.opening import ANSWER_SECONDS, OK, Opening, RelayError
-from swarmlearning.relay.stream import Stream
+from swarmlearning.relay.stream import Stream, both
 from swarmlearning.transport.listener import Acceptor
 from swarmlearning.transport.parties import Credential, Roster, party_of
 from swarmlearning.transport.shares import OverQuotaError, Share, Shares
@@ -195,13 +195,7 @@ class Relay:
         logger.info("Node %s can be reached through this relay", uid)
         try:
             await _say(opening, OK)
-            ways = [asyncio.ensure_future(way) for way in (self._call(served), self._hear(served))]
-            try:
-                await asyncio.gather(*ways)
-            finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
+            await both(self._call(served), self._hear(served))
         finally:
             if self._served.get(uid) is served:
                 del self._served[uid]

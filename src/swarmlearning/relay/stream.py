@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeAlias
 
 PIECE: Final = 128 * 1024
 """Bytes that each way of a stream holds at most, beside what the kernel does."""
@@ -27,13 +27,7 @@ class Stream:
         The sockets do not block, and are closed by their owner.
         """
         async with asyncio.timeout(self._idle_seconds) as limit:
-            ways = [asyncio.ensure_future(self._copy(*pair, limit)) for pair in ((one, other), (other, one))]
-            try:
-                await asyncio.gather(*ways)
-            finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
+            await both(self._copy(one, other, limit), self._copy(other, one, limit))
 
     async def _copy(self, source: socket.socket, target: socket.socket, limit: asyncio.Timeout) -> None:
         loop, room = asyncio.get_running_loop(), memoryview(bytearray(PIECE))
@@ -45,3 +39,14 @@ class Stream:
             await loop.sock_sendall(target, room[:count])
             limit.reschedule(loop.time() + self._idle_seconds)
         target.shutdown(socket.SHUT_WR)
+
+
+async def both(one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> None:
+    """Runs both until they have ended. If one raises, the other is cancelled, and has ended when this raises too."""
+    ways = [asyncio.ensure_future(way) for way in (one, other)]
+    try:
+        await asyncio.gather(*ways)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
