@@ -4,7 +4,7 @@ import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from support.certs import KINDS, authority_in, expired, make_workspace, not_yet_valid, stranger, with_key
 from support.heard import Heard, hearing
+from support.watching import watching
 from swarmlearning.files import replace_file
 from swarmlearning.identity.ca import Key, create_authority, issue
 from swarmlearning.identity.certificates import load_certificate, to_pem
@@ -45,15 +46,8 @@ def paths(workspace: Workspace) -> IdentityFiles:
 @asynccontextmanager
 async def watched(workspace: Workspace) -> AsyncIterator[FileSource]:
     """A source whose files are looked at often."""
-    source = FileSource(paths(workspace), seconds=0.01)
-    watching = asyncio.create_task(source.watch())
-    try:
-        async with asyncio.timeout(SECONDS):
-            yield source
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+    async with watching(FileSource(paths(workspace), seconds=0.01), SECONDS) as source:
+        yield source
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """An identity from a SPIFFE agent, through a real Workload API: what is taken over, and what is refused."""
 
-import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from support.agent import Agents, TrustDomain
 from support.canaries import forms_of_key, leaks
 from support.certs import make_workspace
 from support.heard import Heard, hearing
+from support.watching import watching
 from swarmlearning.identity.identity import Bundle, IdentityError
 from swarmlearning.identity.spiffe import SpiffeSource, fetch, socket_path
 from swarmlearning.identity.tls import NodeTls
@@ -37,15 +37,8 @@ def heard() -> Iterator[Heard]:
 @asynccontextmanager
 async def watched(socket: Path) -> AsyncIterator[SpiffeSource]:
     """A source that follows its agent."""
-    source = SpiffeSource(socket)
-    watching = asyncio.create_task(source.watch())
-    try:
-        async with asyncio.timeout(SECONDS):
-            yield source
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+    async with watching(SpiffeSource(socket), SECONDS) as source:
+        yield source
 
 
 def test_an_agent_gives_a_node_its_certificate_and_the_roots_of_the_domains_it_is_federated_with(

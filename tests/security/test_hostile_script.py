@@ -11,6 +11,7 @@ import pytest
 
 from support import hostile_site, ml
 from support.hostile_site import ATTEMPTS
+from support.pairs import ended_well
 from support.ports import fixed_port
 from support.processes import Processes
 from support.swarm import Swarm
@@ -18,7 +19,7 @@ from support.tools import needs
 from swarmlearning.ledger.bodies import Privacy
 from swarmlearning.privacy.record import Record
 from swarmlearning.swop.composing import Contact
-from swarmlearning.swop.managing import Attempt, Pair, PairState
+from swarmlearning.swop.managing import Attempt, Pair
 from swarmlearning.swop.process.manager import ProcessManager
 from swarmlearning.swop.profile import IdentityFile, NodeDefinition, Profile
 from swarmlearning.taskfiles.definition import RunSwarm, SharedContent
@@ -89,7 +90,7 @@ async def test_a_hostile_script_of_another_user_gets_around_the_lock_in_no_way(s
         for one, script, uid in zip(profile.nodes, scripts, UIDS, strict=True):
             await manager.start(ATTEMPT, Pair(one, script, "", uid, {}, variables))
         async with asyncio.timeout(120):
-            said, _ = [await ended(manager, index) for index in (0, 1)]
+            said, _ = [await ended_well(manager, ATTEMPT, index) for index in (0, 1)]
     finally:
         await manager.clean(ATTEMPT.key)
     assert "BROKE" not in said
@@ -102,14 +103,3 @@ async def test_a_hostile_script_of_another_user_gets_around_the_lock_in_no_way(s
     entry = training.result.closed.submissions[UIDS[0]]
     assert entry.privacy == Privacy(NORM)
     assert entry.digest in {line.result for line in given}
-
-
-async def ended(manager: ProcessManager, index: int) -> str:
-    """What a script has printed, once both parts of its pair have ended well."""
-    state = await manager.state(ATTEMPT, index)
-    assert state is not None
-    while None in state and not (state.sl_code or state.ml_code):
-        state = await manager.changed(ATTEMPT, index, state)
-    output = manager.logs(ATTEMPT, index).ml.read_text()
-    assert state == PairState(0, 0), output + manager.logs(ATTEMPT, index).sl.read_text()
-    return output

@@ -22,6 +22,17 @@ OTHER_USER = "54321"
 SLEEPS = "exec sleep 1000"
 
 
+async def ended_well(manager: ProcessManager, attempt: Attempt, index: int) -> str:
+    """What the script of a pair has printed, once both parts of the pair have ended well."""
+    state = await manager.state(attempt, index)
+    assert state is not None
+    while None in state and not (state.sl_code or state.ml_code):
+        state = await manager.changed(attempt, index, state)
+    output = manager.logs(attempt, index).ml.read_text()
+    assert state == PairState(0, 0), output + manager.logs(attempt, index).sl.read_text()
+    return output
+
+
 def profile(*nodes: NodeDefinition) -> Profile:
     return Profile("group", "taskrunner", "PROCESS", "network", nodes or (NodeDefinition(0),))
 

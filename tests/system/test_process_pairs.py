@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from support import ml, original_client
+from support.pairs import ended_well
 from support.ports import fixed_port
 from support.swarm import Swarm
 from support.tools import needs
 from swarmlearning.swop.composing import Contact
-from swarmlearning.swop.managing import Attempt, Pair, PairState
+from swarmlearning.swop.managing import Attempt, Pair
 from swarmlearning.swop.process.manager import ProcessManager
 from swarmlearning.swop.profile import IdentityFile, NodeDefinition, Profile
 from swarmlearning.taskfiles.definition import RunSwarm, SharedContent
@@ -65,21 +66,10 @@ async def test_pairs_of_other_users_train_with_either_client(swarm: Swarm, root:
         for one, task, uid in zip(profile.nodes, tasks, UIDS, strict=True):
             await manager.start(ATTEMPT, Pair(one, task, "", uid, {}, variables))
         async with asyncio.timeout(120):
-            digests = {await _digest(manager, index) for index in (0, 1)}
+            digests = {(await ended_well(manager, ATTEMPT, index)).rpartition("DIGEST ")[2] for index in (0, 1)}
         assert len(digests) == 1
         training = swarm.training(swarm.chain())
         assert set(training.members) == set(UIDS)
         assert {member.contributed for member in training.members.values()} == {training.rounds}
     finally:
         await manager.clean(ATTEMPT.key)
-
-
-async def _digest(manager: ProcessManager, index: int) -> str:
-    """The model that a pair ends with, once both parts have ended well."""
-    state = await manager.state(ATTEMPT, index)
-    assert state is not None
-    while None in state and not (state.sl_code or state.ml_code):
-        state = await manager.changed(ATTEMPT, index, state)
-    output = manager.logs(ATTEMPT, index).ml.read_text()
-    assert state == PairState(0, 0), output + manager.logs(ATTEMPT, index).sl.read_text()
-    return output.rpartition("DIGEST ")[2]
