@@ -17,7 +17,7 @@ from swarmlearning.ledger.bodies import (
     Stop,
 )
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network.policies import MOST_OPEN, PROPOSAL_MS
+from swarmlearning.ledger.contracts.network.proposing import MOST_OPEN, PROPOSAL_MS
 from swarmlearning.ledger.contracts.rejection import Rejection
 
 

@@ -23,16 +23,14 @@ from swarmlearning.ledger.contracts.network.bodies import (
     WithdrawInvitation,
 )
 from swarmlearning.ledger.contracts.network.members import admit
-from swarmlearning.ledger.contracts.network.policies import MOST_OPEN, PROPOSAL_MS
+from swarmlearning.ledger.contracts.network.proposing import equal, new_proposal, with_proposal
 from swarmlearning.ledger.contracts.network.state import (
     CONTRACT,
     Invitation,
-    Proposal,
     invitation,
     open_invitations,
     organisation,
     organisations,
-    proposals,
 )
 from swarmlearning.ledger.contracts.network.trust import authorities_of, read_certificate
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -73,7 +71,7 @@ def withdraw(world: World, contract: str, body: WithdrawInvitation, tx: TxContex
     found = _own(world, body.key, tx)
     if found.state != "open":
         raise Rejection(Code.NO_INVITATION, f"this invitation is {found.state} already")
-    return _noted(world, msgspec.structs.replace(found, state="withdrawn"))
+    return _with_invitation(world, msgspec.structs.replace(found, state="withdrawn"))
 
 
 def request_certificate(world: World, contract: str, body: RequestCertificate, tx: TxContext) -> World:
@@ -86,7 +84,7 @@ def request_certificate(world: World, contract: str, body: RequestCertificate, t
         raise Rejection(
             Code.BAD_CERTIFICATE, f"this invitation is for {found.name}, but the request is for {wanted.common_name}"
         )
-    return _noted(world, msgspec.structs.replace(found, state="used", request=body.request))
+    return _with_invitation(world, msgspec.structs.replace(found, state="used", request=body.request))
 
 
 def request_admission(world: World, contract: str, body: RequestAdmission, tx: TxContext) -> World:
@@ -96,24 +94,12 @@ def request_admission(world: World, contract: str, body: RequestAdmission, tx: T
         raise Rejection(Code.NO_INVITATION, "this invitation is for a node, not for an organisation")
     admission = AdmitOrganisation(NewOrganisation(found.organisation, body.name, body.anchors))
     admit(world, contract, admission, tx)  # what could not take effect is not proposed either
-    text, known = canonical(admission).decode(), proposals(world)
-    unanswered = [each for each in known if each.state == "open" and tx.time_ms <= each.expires_ms]
-    for each in unanswered:
-        if (each.contract, each.body) == (CONTRACT, text):
-            return _noted(world, msgspec.structs.replace(found, state="used", proposal=each.number))
-    if sum(each.by == found.by for each in unanswered) >= MOST_OPEN:
-        raise Rejection(Code.TOO_MANY, f"organisation {found.by} has {MOST_OPEN} open proposals; one has to go first")
-    proposed = Proposal(
-        number=len(known) + 1,
-        act="admit-organisation",
-        contract=CONTRACT,
-        body=text,
-        by=found.by,
-        expires_ms=tx.time_ms + PROPOSAL_MS,
-        signed=(),
+    act = "admit-organisation"
+    same = equal(world, CONTRACT, admission, "", tx.time_ms)
+    entry = same[0] if same else new_proposal(world, act, CONTRACT, admission, found.by, (), "", tx.time_ms)
+    return _with_invitation(
+        with_proposal(world, entry), msgspec.structs.replace(found, state="used", proposal=entry.number)
     )
-    world = world.with_entries({f"proposal/{proposed.number}": proposed})
-    return _noted(world, msgspec.structs.replace(found, state="used", proposal=proposed.number))
 
 
 def certify(world: World, contract: str, body: Certify, tx: TxContext) -> World:
@@ -129,7 +115,7 @@ def certify(world: World, contract: str, body: Certify, tx: TxContext) -> World:
         )
     if found.certificate == body.certificate:
         raise Rejection(Code.NO_CHANGE, "this certificate is on the ledger already")
-    return _noted(world, msgspec.structs.replace(found, certificate=body.certificate))
+    return _with_invitation(world, msgspec.structs.replace(found, certificate=body.certificate))
 
 
 def _check_new(world: World, body: Invite) -> None:
@@ -180,5 +166,5 @@ def _read(request: str) -> Request:
         raise Rejection(Code.BAD_CERTIFICATE, str(error)) from error
 
 
-def _noted(world: World, found: Invitation) -> World:
+def _with_invitation(world: World, found: Invitation) -> World:
     return world.with_entries({f"invitation/{found.key}": found})

@@ -29,11 +29,6 @@ class Line(NamedTuple):
     alone: str = ""
 
 
-PROPOSAL_MS = 7 * 24 * 3600 * 1000
-"""Milliseconds of block time in which a proposal can be signed."""
-MOST_OPEN = 16
-"""Open proposals of one organisation."""
-
 CREATE_CONTRACT: Final = "create-contract"
 TAKE_PART: Final = "take-part"
 READ_RESULTS: Final = "read-results"
