@@ -3,7 +3,6 @@
 User containers run as user 1000, SLs as the user of their image.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -57,14 +56,10 @@ def engines(hosts: Namespaces, archive: Path) -> Iterator[Mapping[int, Podman]]:
 
 
 def containers(net: Network, engines: Mapping[int, Podman]) -> Means:
-    """SLs' identities are handed to the user of their image."""
     shared = net.directory / "scripts"
     shared.mkdir()
     for script in SCRIPTS:
         shutil.copy(script, shared)
-    for sls in SITES.values():
-        for name in sls:
-            os.chown(net.identities[name].key_path, SL_USER, SL_USER)
     users = {"SWOP_SL_IMAGE": SL_IMAGE, "SWOP_UID": "1000", "SWOP_GID": "1000", "SWOP_SL_USER": f"{SL_USER}:{SL_USER}"}
     return Means(
         build_steps=(f"FROM {SITE}", "RUN touch /tmp/made"),
@@ -74,4 +69,5 @@ def containers(net: Network, engines: Mapping[int, Podman]) -> Means:
         python=lambda client: "python3",
         shared=shared,
         left=lambda host: engines[host].run("ps", "--all", "--format", "{{.Names}}").split(),
+        sl_user=SL_USER,
     )

@@ -4,6 +4,7 @@ The fourth pair's script has the original's client, in place of ours. A script's
 what each pair is to run stands in its private data.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +70,8 @@ class Means(NamedTuple):
 
     `profile`: entries of every profile; `environments`: those of SWOPs by host; `python`: the command of a pair's
     Python by its client, `ours` or `original`; `shared`: a folder with `ml.py` and `original_client.py`, in which the
-    scripts' gate is made; `left`: what is left on a host by its number after a reset, which has to be nothing.
+    scripts' gate is made; `left`: what is left on a host by its number after a reset, which has to be nothing;
+    `sl_user`: the user and group ID by which SLs run, which own their keys; None for this process's own.
     """
 
     build_steps: Sequence[str]
@@ -79,12 +81,16 @@ class Means(NamedTuple):
     python: Callable[[str], str]
     shared: Path
     left: Callable[[int], Sequence[str]]
+    sl_user: int | None = None
 
 
 def tell(net: Network, means: Means, check: Check) -> None:
     """Runs it all."""
     with Identities() as identities:
         net.identities |= identities.issue(net, [*NODES, OPERATOR])
+        if means.sl_user is not None:
+            for sl in (sl for sls in SITES.values() for sl in sls):
+                os.chown(net.identities[sl].key_path, means.sl_user, means.sl_user)
         if licensing := wanted(net, identities):
             means = means._replace(profile={**means.profile, "apls": licensing.apls})
         _tell(net, means, check, identities, licensing)
