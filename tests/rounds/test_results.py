@@ -245,6 +245,22 @@ def test_a_leader_that_has_lost_its_own_result_gives_it_up_though_it_fetches_con
     assert node.fire("missing", moved=1000) == [Send(Missing(0, lasting=True))]
 
 
+def test_a_result_that_nobody_has_is_given_up_though_a_member_submits_it_and_serves_it_for_ever() -> None:
+    """Its fetch as a contribution kept a leader from its report, and a majority from a new result (seed 93302019)."""
+    node = leading("b", "c")
+    node.play.submit("b", "c")
+    node.play.publish()
+    node.play.missing("b", "c")
+    node.play.submit("b", kind="carried", digest=merged(0))
+    while node.play.leader != "a":
+        node.play.depose("sn", by_sn=True, cause="lease")
+    assert {Send(Missing(0)), Fetch(merged(0), ("b",))} <= set(node.advance())
+    node.accept(Missing(0))
+    node.play.missing("a")
+    node.advance()
+    assert node.fire("missing", moved=1000) == [Send(Missing(0, lasting=True))]
+
+
 @pytest.mark.parametrize(("moved", "report"), [(3, Missing(0, lasting=True)), (99, Missing(0, slow=True))])
 def test_a_base_that_does_not_come_for_long_is_reported_once_more(moved: int, report: Missing) -> None:
     node = served("b")

@@ -113,14 +113,15 @@ class Results:
             *sorted(untried, key=lambda uid: (uid != leader, uid)),
             *(uid for uid in attempts.order if uid in holders),
         )
-        if digest in facts.work.fetching:
+        fetching = digest in facts.work.fetching  # perhaps as a contribution: a member may submit what nobody has
+        if not holders or (attempts.failed and not untried and not fetching):
+            self._report_missing()
+        if fetching:
             if holders:  # perhaps it was a contribution when its fetch began: with initial sync `one` it may be both
                 self._attempts.setdefault(digest, Attempts(order, facts.now, facts.now))
             if digest in self._attempts and facts.timers.every(watch, QUIET_SECONDS):
                 self._watch(digest, untried=bool(untried))
         else:
-            if not holders or (attempts.failed and not untried):
-                self._report_missing()
             if not holders or facts.timers.pausing(digest):
                 return
             goes_on = attempts.failed or digest in facts.postponed  # else another model was needed meanwhile
