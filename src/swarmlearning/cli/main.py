@@ -19,6 +19,7 @@ COMMANDS = {
     "status": "status:status",
     "health": "health:health",
     "report": "trainings:report",
+    "doctor": "doctor.command:doctor",
     "sn": "sn:app",
     "swop": "swop:app",
     "swci": "swci:swci",
@@ -45,6 +46,7 @@ SETTINGS: dict[str, dict[str, bool]] = {
     "run": BEFORE_A_SCRIPT,
     "chaos": BEFORE_A_SCRIPT,
     "sl": {"allow_extra_args": True},
+    "doctor": {"allow_extra_args": True},
 }
 
 

@@ -93,6 +93,16 @@ class Credentials:
             return SpiffeSource(socket, self._authorities)
         return FileSource(self._files())
 
+    @property
+    def agent(self) -> Path | None:
+        """The socket of the SPIFFE agent; None where the identity is in files. Raises `IdentityError`."""
+        return self._socket()
+
+    @property
+    def files(self) -> IdentityFiles:
+        """The files of the identity, those that are not given from the SWARM_* variables."""
+        return self._files()
+
     def _socket(self) -> Path | None:
         """That of the agent; None where the identity is in files. What is given wins over variables."""
         if self.socket_path and (self.cert or self.key):

@@ -26,7 +26,9 @@ class InUseError(NodeError):
     """Another process has the data directory."""
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NodeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `node.json` holds; without a node ever started there, nothing."""
+
     uid: str
     incarnation: int
     network: str
@@ -34,7 +36,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sns: tuple[str, ...] = ()
 
 
-_NOTHING = _Record(uid="", incarnation=0, network="", network_name="")
+_NOTHING = NodeRecord(uid="", incarnation=0, network="", network_name="")
 
 
 class DataDirectory:
@@ -137,7 +139,7 @@ class DataDirectory:
     def _how_to_leave(self) -> str:
         return f"use another --data-dir; where the old network is gone for good, delete {self._file}, which pins it"
 
-    def _write(self, record: _Record) -> None:
+    def _write(self, record: NodeRecord) -> None:
         """Writes atomically and durably: an incarnation must never be used twice."""
         try:
             replace_file(self._file, msgspec.json.encode(record))
@@ -148,13 +150,18 @@ class DataDirectory:
 
 def uid_of(path: Path) -> str:
     """The UID of the node that has run in this data directory, empty if none has. Raises `NodeError`."""
-    return _read(path / "node.json").uid
+    return read_record(path).uid
 
 
-def _read(file: Path) -> _Record:
+def read_record(path: Path) -> NodeRecord:
+    """What the data directory of a node says of it. Raises `NodeError`."""
+    return _read(path / "node.json")
+
+
+def _read(file: Path) -> NodeRecord:
     """What the file holds; a record without UID if there is none. Raises `NodeError`."""
     try:
-        record = msgspec.json.decode(file.read_bytes(), type=_Record)
+        record = msgspec.json.decode(file.read_bytes(), type=NodeRecord)
     except FileNotFoundError:
         return _NOTHING
     except (OSError, msgspec.DecodeError) as error:

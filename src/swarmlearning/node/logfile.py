@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from swarmlearning.errors import UserError, first_cause
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import FORMAT, LineFormatter
 from swarmlearning.node.sealing import MAX_PIECE, Piece, Wanted
@@ -25,6 +26,8 @@ FILE: Final = "node.log"
 """A node's own log, in its data directory."""
 HALF: Final = 8 * 2**20
 """Bytes of a node's own log, after which a new file begins; two of them are kept."""
+ENDING: Final = "This node ends: "
+ENDING_LOGGER: Final = "swarm.node"
 LOOK_SECONDS: Final = 0.25
 """Other processes write logs, too: while somebody follows one, its size is looked at so often."""
 _STEP: Final = 2**20
@@ -49,7 +52,8 @@ class _Handler(logging.handlers.RotatingFileHandler):
 
 @contextmanager
 def kept_log(directory: Path) -> Iterator[None]:
-    """Inside the block this process's log is kept in its data directory, too. Raises `NodeError`."""
+    """Inside the block this process's log is kept in its data directory, too; what ends it by an error is its last
+    line there, for whoever looks later why the node does not run. Raises `NodeError`."""
     try:
         handler = _Handler(directory / FILE, maxBytes=HALF, backupCount=1, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
@@ -58,9 +62,19 @@ def kept_log(directory: Path) -> Iterator[None]:
     logging.getLogger().addHandler(handler)
     try:
         yield
+    except BaseException as error:
+        if isinstance(cause := first_cause(error), UserError):
+            handler.handle(_ending(cause))
+        raise
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
+
+
+def _ending(cause: UserError) -> logging.LogRecord:
+    """The last line of a node that ends by an error, which its command prints on standard error."""
+    text = " / ".join(str(cause).splitlines())
+    return logging.LogRecord(ENDING_LOGGER, logging.ERROR, __file__, 0, "%s%s", (ENDING, text), None)
 
 
 async def read(path: Path, wanted: Wanted, wait_seconds: float) -> Piece:

@@ -1,0 +1,145 @@
+"""The end of a node's log: how its last start has ended, and which of its warnings say why."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.node.logfile import ENDING, FILE, LogError, read_now
+from swarmlearning.node.sealing import Wanted
+from swarmlearning.views.names import displayed
+
+LINES: Final = 400
+LONGEST: Final = 600
+_START: Final = re.compile(r" : INFO : UID [0-9a-f-]{36}, start [0-9]+$")
+_STOPPED: Final = re.compile(
+    r"SIG(TERM|INT) received: this node is stopping|This node ends: |Training is over|leaves: "
+)
+
+
+class Sign(NamedTuple):
+    """What a line of a log is a sign of: the code of the finding, whose fault it is, and what to do."""
+
+    pattern: str
+    code: str
+    subject: str
+    remedy: str
+
+
+SIGNS: Final = (
+    Sign(r"another process of this node is running", "in-use", "the data directory", "end that process"),
+    Sign(
+        r"the port is in use",
+        "port-taken",
+        "a port of this machine",
+        "end the process that holds it, or choose another port",
+    ),
+    Sign(
+        r"No space left on device|disk is full|Disk quota exceeded|database or disk is full",
+        "disk-full",
+        "this machine's disk",
+        "make room there, then start the node again",
+    ),
+    Sign(
+        r"belongs to network|--network-id names|chain of another network",
+        "wrong-network",
+        "the network that this node contacts",
+        "name an SN of its own network (--sn-ip), or give it another --data-dir",
+    ),
+    Sign(
+        r"model structure|other structure|structure of", "model-differs", "this site's model", "use the others' model"
+    ),
+    Sign(
+        r"do not trust each other|bad signature|unknown issuer",
+        "wrong-ca",
+        "the CAs of this node or of the SN",
+        "give both sides each other's CA (--capath; an operator of a member: swarm organisation admit)",
+    ),
+    Sign(
+        r"rules version|too old|newer release",
+        "old-version",
+        "this node's release",
+        "install the release that the network uses (swarm status shows the versions)",
+    ),
+    Sign(
+        r"started again elsewhere|newer incarnation|If its data directory was copied",
+        "superseded",
+        "this node",
+        ("end the other one, or give each a --data-dir of its own: a copied data directory makes two nodes one"),
+    ),
+    Sign(r"is in quarantine", "quarantine", "this SN", "find out why it sealed such a block; then operators lift it"),
+    Sign(
+        r"refuses this node",
+        "shut-out",
+        "this node's certificate",
+        "have a new certificate issued, and see `swarm trust list`: it may be revoked, or its CA retired",
+    ),
+    Sign(
+        r"acquireLicense|Error code : 6002|no license|not available to issue",
+        "license",
+        "the license server",
+        "start it, correct --apls-ip and --apls-port, or have a license of a larger capacity issued",
+    ),
+    Sign(
+        r"chain\.sqlite|block \d+ has been altered|block \d+ is missing",
+        "chain-damaged",
+        "this SN's chain",
+        ("fetch it from the other SNs: swarm sn repair"),
+    ),
+    Sign(
+        r"Unable to contact API-Server|no SN of the network can be reached",
+        "silent",
+        "the way to the SN",
+        "give `swarm doctor` the node's certificate (--cert, --key, --capath) and SN (--sn-ip): it tries the way",
+    ),
+    Sign(r"etcd.* not in PATH|needs etcd", "program-missing", "etcd on this machine", "install it: etcd-server"),
+)
+
+
+def examine_log(folder: Path, running: bool, report: Report) -> None:
+    """What the log of the last start says of its end, if the node does not run any more."""
+    lines = last_start(folder / FILE)
+    if running or not lines:
+        return
+    ending = next((line.partition(ENDING)[2] for line in reversed(lines) if ENDING in line), "")
+    if ending:
+        _explain(ending, report)
+        return
+    if not any(_STOPPED.search(line) for line in lines[-20:]):
+        report.find(
+            "killed",
+            "this node's process",
+            f"its log breaks off: it was killed, or the machine stopped. The last line is: {_shown(lines[-1])}",
+            "look for `Out of memory` in the kernel's log (dmesg) and for a restart of the machine; start it again",
+        )
+        return
+    report.fine.append(f"log {folder / FILE}: the node was stopped in good order")
+
+
+def last_start(path: Path) -> list[str]:
+    """The last lines of a log, from the newest start on; none without a log."""
+    try:
+        data = read_now(path, Wanted(lines=LINES)).data
+    except LogError:
+        return []
+    lines = [line for line in data.decode(errors="replace").splitlines() if line]
+    starts = [number for number, line in enumerate(lines) if _START.search(line)]
+    return lines[starts[-1] :] if starts else lines
+
+
+def sign_of(text: str, signs: Sequence[Sign] = SIGNS) -> Sign | None:
+    """What a line is a sign of."""
+    return next((sign for sign in signs if re.search(sign.pattern, text)), None)
+
+
+def _explain(ending: str, report: Report) -> None:
+    sign = sign_of(ending)
+    if sign is None:
+        report.find("ended", "this node", f"it ended with: {_shown(ending)}", "do what that message says")
+    elif not report.has(sign.code):
+        report.find(sign.code, sign.subject, f"this node ended with: {_shown(ending)}", sign.remedy)
+
+
+def _shown(text: str) -> str:
+    return displayed(text, LONGEST).rstrip(".")

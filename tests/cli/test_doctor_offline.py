@@ -1,0 +1,300 @@
+"""`swarm doctor` on the host of a node that does not start: each fault is named, first, with what to do."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from support.certs import expired, make_workspace, not_yet_valid, stranger, with_key
+from support.swarm import identity_options
+from swarmlearning.cli.doctor.commandline import read_environment, read_words
+from swarmlearning.cli.doctor.findings import RANK, Report
+from swarmlearning.cli.doctor.lines import SIGNS, last_start, sign_of
+from swarmlearning.cli.doctor.offline import examine_host
+from swarmlearning.cli.doctor.place import examine_place, read_structure
+from swarmlearning.cli.doctor.show import as_data, shown
+from swarmlearning.cli.options import Credentials
+from swarmlearning.errors import UserError
+from swarmlearning.node.datadir import DataDirectory
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.logfile import kept_log
+from swarmlearning.tensors.structure import structure_text
+
+Options = dict[str, str | Path]
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("SWARM_", "SL_", "SN_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def sl(tmp_path: Path) -> Options:
+    """The options of an SL that would start."""
+    return {
+        "host-ip": "127.0.0.1",
+        "sn-ip": "127.0.0.1",
+        "sl-fs-port": "0",
+        "data-dir": tmp_path / "sl",
+        **identity_options(make_workspace(tmp_path / "cert", ["SL-1", "SN-1"])["SL-1"]),
+    }
+
+
+def examined(kind: str, options: Options, *flags: str) -> Report:
+    report = Report()
+    words = [str(word) for option, value in options.items() for word in (f"--{option}", value)]
+    node = read_words(["swarm", kind, *words, *flags], report)
+    examine_host(Credentials(), None, node, report)
+    return report
+
+
+def first(report: Report) -> str:
+    return report.ordered[0].code if report.wrong else ""
+
+
+def test_nothing_is_found_in_a_node_that_would_start(sl: Options) -> None:
+    report = examined("sl", sl)
+    assert report.wrong == []
+    text = "\n".join(shown(report, 0.5))
+    assert text.startswith("Nothing wrong found.")
+    assert "no fault" in text
+    assert as_data(report, 0.5)["healthy"]
+
+
+def _expired(path: Path) -> Options:
+    return identity_options(expired(path / "cert", "SL-7"))
+
+
+def _early(path: Path) -> Options:
+    return identity_options(not_yet_valid(path / "cert", "SL-7"))
+
+
+def _foreign(path: Path) -> Options:
+    return {**identity_options(stranger(path, "SL-1")), "capath": path / "cert" / "ca" / "capath"}
+
+
+def _unknown_ca(path: Path) -> Options:
+    other = make_workspace(path / "other", ["SL-1"], ca_name="CA-9")["SL-1"]
+    return {**identity_options(other), "capath": path / "cert" / "ca" / "capath"}
+
+
+def _other_key(path: Path) -> Options:
+    return {"key": path / "cert" / "sn-1-key.pem"}
+
+
+def _role(path: Path) -> Options:
+    return {name: path / "cert" / f"sn-1-{name}.pem" for name in ("cert", "key")}
+
+
+def _no_key(path: Path) -> Options:
+    (path / "empty.pem").write_text("nothing")
+    return {"key": path / "empty.pem"}
+
+
+def _no_certificate(path: Path) -> Options:
+    return {"cert": path / "nowhere.pem"}
+
+
+def _encrypted(path: Path) -> Options:
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+    identity = with_key(path / "cert", "SL-1", "ec")
+    secret = BestAvailableEncryption(b"open sesame")
+    identity.key_path.write_bytes(identity.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
+    return {}
+
+
+def _wrong_passphrase(path: Path) -> Options:
+    _encrypted(path)
+    (path / "passphrase").write_text("open barley\n")
+    return {"key-passphrase-file": path / "passphrase"}
+
+
+def _file_in_place(path: Path) -> Options:
+    (path / "sl").write_text("a file")
+    return {}
+
+
+def _damaged_record(path: Path) -> Options:
+    (path / "sl").mkdir()
+    (path / "sl" / "node.json").write_text("{")
+    return {}
+
+
+def _loopback_group(path: Path) -> Options:
+    return {"host-ip": "0.0.0.0"}
+
+
+def _bad_option(path: Path) -> Options:
+    return {"sl-fs-prot": "1"}
+
+
+def _from_the_future(path: Path) -> Options:
+    with DataDirectory(path / "sl"):
+        pass
+    os.utime(path / "sl" / "node.json", (time.time() + 7200,) * 2)
+    return identity_options(not_yet_valid(path / "cert", "SL-7"))
+
+
+def _not_of_this_machine(path: Path) -> Options:
+    return {"bind-ip": "192.0.2.1", "sl-fs-port": "30999"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        (_expired, "expired"),
+        (_early, "not-yet-valid"),
+        (_foreign, "wrong-ca"),
+        (_unknown_ca, "wrong-ca"),
+        (_other_key, "key-mismatch"),
+        (_role, "wrong-role"),
+        (_no_key, "key-file"),
+        (_no_certificate, "certificate-file"),
+        (_encrypted, "passphrase"),
+        (_wrong_passphrase, "passphrase"),
+        (_file_in_place, "not-writable"),
+        (_damaged_record, "record-damaged"),
+        (_loopback_group, "settings"),
+        (_bad_option, "command-line"),
+        (_from_the_future, "clock"),
+        (_not_of_this_machine, "address-not-here"),
+    ],
+)
+def test_each_fault_is_the_first_that_is_named(
+    broken: Callable[[Path], Options], code: str, sl: Options, tmp_path: Path
+) -> None:
+    report = examined("sl", {**sl, **broken(tmp_path)})
+    assert first(report) == code, report.wrong
+    assert f"[{code}]" in next(shown(report, 0.1)) or f"[{code}]" in "\n".join(list(shown(report, 0.1))[:6])
+    assert as_data(report, 0.1)["healthy"] is False
+
+
+def test_a_ca_that_has_expired_is_named_and_not_the_certificate_below_it(tmp_path: Path, sl: Options) -> None:
+    from swarmlearning.identity.ca import create_authority
+
+    authority = create_authority("CA-2", 1)
+    identity = make_workspace(tmp_path / "short", ["SL-5"], authority, "CA-2")["SL-5"]
+    end = authority.certificate.not_valid_after_utc.timestamp()
+    from swarmlearning.cli.doctor.certificates import examine_files
+    from swarmlearning.identity.files import IdentityFiles
+
+    files = IdentityFiles(None, tmp_path / "short" / "ca" / "capath", identity.cert_path, identity.key_path)
+    _, report = examine_files(files, "SL", int((end + 86400) * 1000))
+    assert first(report) == "expired"
+    assert "CA-2" in report.wrong[0].subject or report.wrong[0].subject.startswith("the certificate")
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_port_is_in_use_by_a_process_that_is_named(taken: int, sl: Options) -> None:
+    report = examined("sl", {**sl, "sl-fs-port": str(taken)})
+    assert first(report) == "port-taken"
+    assert f"process {os.getpid()}" in report.wrong[0].text
+
+
+def test_a_data_directory_in_use_names_the_process_that_has_it(sl: Options, tmp_path: Path) -> None:
+    with DataDirectory(tmp_path / "sl"):
+        report = examined("sl", sl)
+    assert first(report) == "in-use"
+    assert f"process {os.getpid()}" in report.wrong[0].text
+
+
+def test_a_log_says_why_its_node_has_ended(tmp_path: Path) -> None:
+    place = tmp_path / "sl"
+    reason = "SN 10.0.0.1:30304 refuses this node: its certificate is revoked"
+
+    def end() -> None:
+        with DataDirectory(place), kept_log(place):
+            (place / "models").mkdir()
+            raise NodeError(reason)
+
+    with pytest.raises(NodeError):
+        end()
+    report = Report()
+    examine_host(Credentials(), place, None, report)
+    assert first(report) == "shut-out"
+    assert reason in report.wrong[0].text
+    assert any("certificates and the network" in line for line in report.unknown)
+
+
+def test_a_log_that_breaks_off_is_of_a_process_that_was_killed(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path):
+        (tmp_path / "node.log").write_text("2026-11-29 10:00:00,000 : swarm.SL : INFO : Waiting for the ML process\n")
+    report = Report()
+    examine_host(Credentials(), tmp_path, None, report)
+    assert first(report) == "killed"
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("this node belongs to network 'swarm', 12, but found network 'banks', 34: connect to", "wrong-network"),
+        ("a block follows rules version 2, and this release knows 1", "old-version"),
+        ("acquireLicense: 304: The request for tokens", "license"),
+        ("Unable to contact API-Server: SN 10.0.0.1:1 and this node do not trust each other: x", "wrong-ca"),
+        ("node x was started again elsewhere. If its data directory was copied: each node needs", "superseded"),
+        ("cannot listen on 127.0.0.1:1: the port is in use; stop the process", "port-taken"),
+    ],
+)
+def test_what_a_node_ends_with_is_a_sign_of_its_cause(line: str, code: str) -> None:
+    found = sign_of(line)
+    assert found is not None
+    assert found.code == code
+
+
+def test_every_code_has_its_rank() -> None:
+    assert len(set(RANK)) == len(RANK)
+    assert {sign.code for sign in SIGNS} <= set(RANK)
+
+
+def test_only_the_newest_start_is_looked_at(tmp_path: Path) -> None:
+    uid = "123e4567-e89b-42d3-a456-426614174000"
+    log = tmp_path / "node.log"
+    log.write_text(f"x : INFO : UID {uid}, start 1\nold\nx : INFO : UID {uid}, start 2\nnew\n")
+    assert last_start(log) == [f"x : INFO : UID {uid}, start 2", "new"]
+
+
+def test_the_structure_of_a_model_is_read_as_it_was_written(tmp_path: Path) -> None:
+    specs = [("a b", "F32", (2, 3)), ("steps", "I64", ()), ("ü", "BF16", (1,))]
+    (tmp_path / "structure.txt").write_text(structure_text(specs), encoding="utf-8")
+    assert read_structure(tmp_path) == sorted(specs)
+
+
+def test_an_environment_file_is_read_as_systemd_reads_it(tmp_path: Path) -> None:
+    file, environ = tmp_path / "env", dict[str, str]()
+    file.write_text("# comment\nSL_FS_PORT=30305\nexport SN_NODE_IP='10.0.0.1'\n\nSWARM_ID_CERT=\"a b.pem\"\n")
+    read_environment(file, environ)
+    assert environ == {"SL_FS_PORT": "30305", "SN_NODE_IP": "10.0.0.1", "SWARM_ID_CERT": "a b.pem"}
+    file.write_text("SL_FS_PORT 30305\n")
+    with pytest.raises(UserError, match="line 1"):
+        read_environment(file, environ)
+
+
+def test_a_chain_file_whose_bytes_have_changed_is_named(tmp_path: Path) -> None:
+    from swarmlearning.ordering.local import open_chain_file
+
+    with DataDirectory(tmp_path):
+        pass
+    with closing(open_chain_file(tmp_path / "chain.sqlite")) as chain:
+        chain.execute("INSERT INTO blocks VALUES (0, 'not its hash', ?)", (b"{}",))
+    report = Report()
+    examine_place(tmp_path, report)
+    assert first(report) == "chain-damaged"
+    assert "block 0 has been altered" in report.wrong[0].text
+
+
+def test_an_identity_that_is_not_there_is_named_with_how_to_make_one(tmp_path: Path) -> None:
+    report = examined("sl", {"host-ip": "127.0.0.1", "sn-ip": "127.0.0.1", "data-dir": tmp_path / "sl"})
+    assert first(report) == "no-identity"
+    assert "swarm cert" in report.wrong[0].remedy
