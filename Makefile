@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dist lock sbom audit bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate simulate soak-sns \
+.PHONY: help install demo dist lock sbom audit bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate simulate soak soak-sns \
 	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
 	@echo "make bench-round  time of a round beside its floor: N=\"2 4 8\" MB=\"1 10 100 400\" (JSON=1 for JSON lines)"
 	@echo "make bench-handoff  time of handing a model to the SL and back beside copying it: MODEL_MB=1000 (JSON=1)"
+	@echo "make soak         3 SNs and 8 SLs under random faults: is all flat but the chain? SECONDS=3600 (SEED=, OUT=folder)"
 	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
 	@echo "make bench-ledger time and rate of commits, one SN and three with etcd (JSON=1)"
 	@echo "make bench-spam   time of an honest member's commits while another organisation sends all it can (JSON=1)"
@@ -178,6 +179,10 @@ SNS ?= 4
 SEED ?=
 soak-sns: $(STAMP) tools
 	@PYTHONPATH=tests $(RUN)/python -m support.soak --seconds $(SECONDS) --sns $(SNS) $(if $(SEED),--seed $(SEED))
+
+OUT ?= runs/soak
+soak: $(STAMP) tools
+	@PYTHONPATH=tests $(RUN)/python -m soak --seconds $(SECONDS) --out $(OUT) $(if $(SEED),--seed $(SEED))
 
 bench-ledger: $(STAMP)
 	@$(RUN)/python bench/ledger.py $(if $(JSON),--json)

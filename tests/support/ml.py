@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def _request(options: argparse.Namespace, tensors: Mapping[str, Tensor]) -> Open
 
 def _meet(options: argparse.Namespace, done: int) -> None:
     """Does as the options demand before the sync after `done` ones."""
+    time.sleep(options.pace)
     if done in options.hold_at:
         with options.gate.open("rb", buffering=0) as gate:
             gate.read(1)
@@ -119,6 +121,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=0)
     parser.add_argument("--frozen", default="")
     parser.add_argument("--float8", action="store_true")
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds that its training between two syncs takes")
     parser.add_argument("--gate", type=Path)
     parser.add_argument("--hold-at", type=int, action="append", default=[])
     for event in ("fail", "interrupt", "leave", "truncate", "alter", "poison"):

@@ -58,11 +58,11 @@ class ThisHost:
 
 
 class Network(Swarm):
-    """SNs 1 to 5, each with ports that it keeps, and SLs 1 to 4."""
+    """SNs 1 to 5, each with ports that it keeps, and SLs 1 to 4, or to `sls`."""
 
-    def __init__(self, processes: Processes, directory: Path, hosts: Hosts | None = None) -> None:
+    def __init__(self, processes: Processes, directory: Path, hosts: Hosts | None = None, sls: int = 4) -> None:
         numbers = range(1, MOST + 1)
-        names = [*(f"SN-{number}" for number in numbers), *(f"SL-{number}" for number in range(1, 5))]
+        names = [*(f"SN-{number}" for number in numbers), *(f"SL-{number}" for number in range(1, sls + 1))]
         super().__init__(processes, directory, make_workspace(directory / "cert", names))
         self.hosts = hosts or ThisHost()
         self.ports = {number: fixed_port() for number in numbers}
