@@ -124,7 +124,7 @@ class Network(Swarm):
         host = self.hosts.address(at)
         options = self.sl_options(index, host_ip=host, sn_ip=host, sn_api_port=str(self.ports[at]))
         return self.processes.node(
-            f"SL-{index}", "sl", options, ml=self._script(index, ml), within=self.hosts.command(at)
+            f"SL-{index}", "sl", options, ml=self.script(index, ml), within=self.hosts.command(at)
         )
 
     def kill_sns(self) -> None:

@@ -85,7 +85,7 @@ class Swarm:
     ) -> Process:
         """Starts SL number `index`, with an ML stand-in if there are arguments `ml` for one; `changes` are options."""
         options = self.sl_options(index, identity, **changes)
-        script = self._script(index, ml) if ml else ()
+        script = self.script(index, ml) if ml else ()
         return self.processes.node(f"SL-{index}", "sl", options, ml=script, environment=environment)
 
     def sl_options(self, index: int, identity: str = "", **changes: str | Path) -> dict[str, str | Path]:
@@ -104,14 +104,15 @@ class Swarm:
     def train(self, index: int, sl: Process, *ml: str) -> Process:
         """Starts an ML stand-in by hand beside a running SL."""
         return self.processes.start(
-            f"ML-{index}", *self._script(index, ml), environment={"SWARM_CHANNEL": sl.ready["channel"]}
+            f"ML-{index}", *self.script(index, ml), environment={"SWARM_CHANNEL": sl.ready["channel"]}
         )
 
     def start_sites(self, *ml: str, count: int = 3) -> list[Process]:
         """`count` SLs with an ML stand-in each."""
         return [self.start_sl(index, *(ml or ("--rounds", "2"))) for index in range(1, count + 1)]
 
-    def _script(self, index: int, ml: Sequence[str]) -> list[str | Path]:
+    def script(self, index: int, ml: Sequence[str]) -> list[str | Path]:
+        """The command of an ML stand-in."""
         return [sys.executable, ML, "--index", str(index), *ml]
 
     # --- what can be seen of it -------------------------------------------------------------------------------------

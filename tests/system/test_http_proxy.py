@@ -47,7 +47,7 @@ class Proxied(Network):
             "sl",
             options,
             flags,
-            ml=self._script(index, ml),
+            ml=self.script(index, ml),
             environment=environment,
             within=self.hosts.command(host),
         )

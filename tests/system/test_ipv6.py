@@ -43,7 +43,7 @@ def test_a_network_without_ipv4_trains(net: Relaying) -> None:
             "sl",
             options[index],
             flags,
-            ml=net._script(index, script),
+            ml=net.script(index, script),
             within=net.hosts.command(2 + index),
         )
         for index, flags in ((1, []), (2, ["--relay"]))

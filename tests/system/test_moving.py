@@ -20,7 +20,7 @@ NEW = "198.18.0.77"
 def start(net: Network, index: int, host: int, host_ip: str, *ml: str) -> Process:
     """SL `index` with an ML stand-in on a host."""
     options = net.sl_options(index, host_ip=host_ip, sn_ip=net.hosts.address(1), sn_api_port=str(net.ports[1]))
-    script = net._script(index, ("--rounds", "2", "--min-peers", "2", *ml))
+    script = net.script(index, ("--rounds", "2", "--min-peers", "2", *ml))
     return net.processes.node(f"SL-{index}", "sl", options, ml=script, within=net.hosts.command(host))
 
 

@@ -79,7 +79,7 @@ class Proxied(Network):
         hidden = ("host-ip", "sl-fs-port", "sl-fs-service") if host == HIDDEN else ()
         for option in ("sn-ip", "sn-api-port", *hidden):
             options.pop(option)
-        flags, ml_command = ["--relay"] if hidden else [], self._script(index, ml)
+        flags, ml_command = ["--relay"] if hidden else [], self.script(index, ml)
         return self.processes.node(f"SL-{index}", "sl", options, flags, ml=ml_command, within=self.hosts.command(host))
 
 

@@ -39,7 +39,7 @@ class Relayed(Network):
             options.pop("host-ip")
         flags = ["--relay"] if relay else []
         within = self.hosts.command(host)
-        script, hurry = self._script(index, ml), {} if relay else {"SL_LEADER_FAILURE_BASE_TIMEOUT": "3"}
+        script, hurry = self.script(index, ml), {} if relay else {"SL_LEADER_FAILURE_BASE_TIMEOUT": "3"}
         return self.processes.node(f"SL-{index}", "sl", options, flags, ml=script, environment=hurry, within=within)
 
     def reached_at(self, number: int = 1) -> dict[str, str]:

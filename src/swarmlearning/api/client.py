@@ -19,9 +19,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from swarmlearning.address import join, split
 from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Health, Ordered, Stance, Status
-from swarmlearning.api.peertls import Fault, PeerTls, WrongPeerError
+from swarmlearning.api.peertls import Fault, PeerTls, WrongPeerError, role_fault
+from swarmlearning.api.releases import CODE, HEADER, OWN, Spoken, mismatch
 from swarmlearning.errors import UserError
-from swarmlearning.identity.certificates import CertificateError, load_der, role_of
 from swarmlearning.proxies import proxy_to
 from swarmlearning.transport.parties import Credential
 from swarmlearning.views.names import displayed
@@ -82,17 +82,6 @@ class _RefusalBody(msgspec.Struct, frozen=True):
     height: int = -1
 
 
-def role_fault(credential: Credential) -> str:
-    """The fault of a certificate that is not made for an SN."""
-    try:
-        certificate = load_der(credential.certificate)
-        role = role_of(certificate)
-    except CertificateError as error:
-        return str(error)
-    name = certificate.subject.rfc4514_string()
-    return "" if role == "SN" else f"its certificate {name!r} is for the role {role}, not SN"
-
-
 def _no_fault(credential: Credential) -> str:
     return ""
 
@@ -138,9 +127,9 @@ def session_to(
 class SnClient:
     """One SN, by `host:port`. Keeps its connections; use as an async context manager or call `close`.
 
-    Whoever answers there must show a certificate for the role SN in which `fault` finds none either. All that it sends
-    is bounded, and taken as it is: without content coding, redirects or cookies. It is reached through the HTTP proxy
-    that the environment names, if any.
+    Whoever answers there must show a certificate for the role SN in which `fault` finds none either, and speak one of
+    the protocols that this program `speaks`. All that it sends is bounded, and taken as it is: without content coding,
+    redirects or cookies. It is reached through the HTTP proxy that the environment names, if any.
     """
 
     def __init__(
@@ -149,10 +138,12 @@ class SnClient:
         tls: ssl.SSLContext,
         answer_seconds: float = ANSWER_SECONDS,
         fault: Fault = _no_fault,
+        speaks: Spoken = OWN,
     ) -> None:
         self.address = address
         self._base = f"https://{address}"
         self._seconds = answer_seconds
+        self._speaks = speaks
         self._answered = False
         self._tls = PeerTls(tls, lambda credential: role_fault(credential) or fault(credential))
         timeout = aiohttp.ClientTimeout(total=answer_seconds, sock_connect=min(5.0, answer_seconds))
@@ -289,8 +280,13 @@ class SnClient:
     async def _open(self, method: str, path: str, **options: Any) -> aiohttp.ClientResponse:
         if self._session.closed:
             raise Unavailable(f"the connections to SN {self.address} are closed: it is no longer one of the network's")
-        response = await self._session.request(method, self._base + path, allow_redirects=False, **options)
+        headers = {HEADER: str(self._speaks), **(options.pop("headers", None) or {})}
+        url = self._base + path
+        response = await self._session.request(method, url, allow_redirects=False, headers=headers, **options)
         self._answered = True
+        if reason := mismatch(self._speaks, Spoken.read(response.headers.get(HEADER)), f"SN {self.address}"):
+            response.close()
+            raise Unavailable(reason, final=True)
         return response
 
     async def _body(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -322,6 +318,8 @@ class SnClient:
     def _failure(self, status: int, body: bytes) -> Refusal | Unavailable:
         """The error of an answer that is not the one requested."""
         refusal = _refusal(status, body)
+        if refusal.code == CODE:
+            return Unavailable(f"SN {self.address}: {refusal.detail}", final=True)
         if 400 <= status < 500 and status != TOO_MANY_REQUESTS:
             return refusal
         return Unavailable(f"SN {self.address}: {refusal.detail}")

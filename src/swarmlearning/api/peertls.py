@@ -10,10 +10,22 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 from weakref import WeakSet
 
+from swarmlearning.identity.certificates import CertificateError, load_der, role_of
 from swarmlearning.transport.parties import Credential, credential_of
 
 Fault: TypeAlias = Callable[[Credential], str]
 """Returns why the holder of a credential is not the server that is wanted; empty when it is."""
+
+
+def role_fault(credential: Credential) -> str:
+    """The fault of a certificate that is not made for an SN."""
+    try:
+        certificate = load_der(credential.certificate)
+        role = role_of(certificate)
+    except CertificateError as error:
+        return str(error)
+    name = certificate.subject.rfc4514_string()
+    return "" if role == "SN" else f"its certificate {name!r} is for the role {role}, not SN"
 
 
 class WrongPeerError(ssl.SSLCertVerificationError):

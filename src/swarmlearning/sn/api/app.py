@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from swarmlearning import __version__
 from swarmlearning.api.middleware import BodyLimit
+from swarmlearning.api.releases import Releases
 from swarmlearning.ledger.block import MAX_BLOCK
 from swarmlearning.sn.api import blocks, cluster, logs, nodes, transactions
 from swarmlearning.sn.api.guard import Guard
@@ -53,7 +54,7 @@ def make_api(
     async def docs() -> HTMLResponse:
         return HTMLResponse(_page(app.openapi()))
 
-    return BodyLimit(Guard(transactions.Submit(app, sn), sn), MAX_BLOCK)
+    return Releases(BodyLimit(Guard(transactions.Submit(app, sn), sn), MAX_BLOCK))
 
 
 def _page(description: dict[str, Any]) -> str:
