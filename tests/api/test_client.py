@@ -16,6 +16,7 @@ import pytest
 from support.certs import make_workspace
 from support.ports import fixed_port
 from support.scripted_sn import STATUS
+from swarmlearning.api import allowance
 from swarmlearning.api import client as client_module
 from swarmlearning.api.client import MAX_ANSWER, MAX_DETAIL, Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
@@ -184,7 +185,7 @@ async def test_a_block_stream_of_much_that_is_no_block_ends(kind: str, identitie
 
 async def test_a_quiet_block_stream_stays_open(identities: Identities, monkeypatch: pytest.MonkeyPatch) -> None:
     """Comments at the pace of an SN, many more than a stream may have at once."""
-    monkeypatch.setattr(client_module, "LINES_PER_SECOND", 1e6)
+    monkeypatch.setattr(allowance, "LINES_PER_SECOND", 1e6)
 
     async def answer(writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"content-type: text/event-stream\r\n\r\n")

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from swarmlearning.cli import status
+from swarmlearning.cli.checking import CRITICAL, verdict
 from swarmlearning.cli.console import make_console, make_table, print_json, shows, tolerate_any_encoding, working
 
 HOSTILE = [
@@ -111,6 +112,27 @@ def test_hostile_names_neither_break_nor_style_the_status(name: str, monkeypatch
         status.show(hostile_status(name))
         assert "\x1b" not in terminal.shown
         assert name.replace("\u202e", "\\u202e").replace("\x1b", "\\x1b")[:60] in terminal.shown
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_alerts_and_vitals_neither_break_nor_style_the_status(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "2000")
+    found = hostile_status(name)
+    (node,) = found["nodes"]
+    alerts = [
+        {"code": name, "severity": level, "subject": name, "text": name, "remedy": name, "nodes": [name]}
+        | {"since_ms": 2**53 - 1}
+        for level in ("info", "critical", name)
+    ]
+    vitals = {"disk_free": 2**53 - 1, "memory_free": 0, "version": name}
+    with Terminal() as terminal:
+        status.show({**found, "alerts": alerts, "nodes": [{**node, "vitals": vitals, "expires_ms": -(2**53) + 1}]})
+        assert "\x1b" not in terminal.shown
+        lines = [line for line in terminal.shown.splitlines() if line.startswith(("ALARM", "WARNING"))]
+        assert [line.split(" ", 1)[0] for line in lines] == ["ALARM", "WARNING"]
+    assert verdict({**found, "alerts": alerts}, 0).code == CRITICAL
 
 
 def test_the_status_names_swops_whose_scripts_run_as_they_do(monkeypatch: pytest.MonkeyPatch) -> None:

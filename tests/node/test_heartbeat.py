@@ -20,9 +20,10 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.node import heartbeat as module
-from swarmlearning.node.clocks import clock_ms
+from swarmlearning.node.clocks import Offset, clock_ms
 from swarmlearning.node.heartbeat import Heartbeat, Progress
 from swarmlearning.views.training import TrainingProgress
+from swarmlearning.views.vitals import Vitals
 
 Identities = dict[str, Identity]
 
@@ -107,6 +108,42 @@ async def test_a_heartbeat_states_the_progress_at_its_moment(identities: Identit
     assert beats.received[:3] == [
         {"incarnation": 1, "steps": step, "moved": 7, "training": asdict(training)} for step in range(3)
     ]
+
+
+async def test_a_heartbeat_has_what_the_node_says_of_its_machine_and_an_sn_that_states_no_time_is_no_fault(
+    identities: Identities,
+) -> None:
+    beats, compared = Beats(3), list[Offset | None]()
+
+    def vitals(clock: Offset | None) -> Vitals | None:
+        compared.append(clock)
+        return Vitals(disk_free=len(compared)) if len(compared) > 1 else None
+
+    async with scripted_sn(identities["SN-1"], [], answers=[beats] * 1000) as sn:
+        heart = Heartbeat(client_context(identities["SL-1"]), "sl-1", 1, lambda: (0, 0, None), nothing, vitals=vitals)
+        heart.start(lambda: [sn.address])
+        await beats.enough.wait()
+        await asyncio.to_thread(heart.stop)
+    assert [(beat.get("vitals") or {}).get("disk_free") for beat in beats.received[:3]] == [None, 2, 3]
+    assert compared[:3] == [None, None, None]
+
+
+async def test_a_node_compares_its_clock_with_that_of_its_sn(tmp_path: Path, identities: Identities) -> None:
+    loop, told, offsets = asyncio.get_running_loop(), asyncio.Event(), list[Offset]()
+
+    def vitals(clock: Offset | None) -> None:
+        if clock is not None:
+            offsets.append(clock)
+            loop.call_soon_threadsafe(told.set)
+
+    identity = identities["SL-1"]
+    async with running_sn(tmp_path, identities["SN-1"]) as sn, member(sn["api"], identity) as sl:
+        await sl.register()
+        heart = Heartbeat(client_context(identity), "sl-1", 1, lambda: (0, 0, None), nothing, vitals=vitals)
+        heart.start(lambda: [sn["api"]])
+        await told.wait()
+        await asyncio.to_thread(heart.stop)
+    assert abs(offsets[0].ahead_ms) <= offsets[0].error_ms + 1  # both clocks are this machine's
 
 
 async def test_the_heartbeat_goes_on_when_an_sn_returns(identities: Identities) -> None:

@@ -286,14 +286,14 @@ OPERATIONS = {
 """The API on which other programs may rely: operations, and the models of their answers."""
 
 FIELDS = {
-    "Beat": {"incarnation", "steps", "moved", "training", "time_ms", "same_user"},
+    "Beat": {"incarnation", "steps", "moved", "training", "time_ms", "same_user", "vitals"},
     "TrainingProgress": {"epochs", "total_epochs", "batches_per_second", "samples_per_second", "eta_seconds"},
     "Committed": {"height"},
     "Stance": {"block", "objection"},
     "Refused": {"code", "detail", "height"},
     "Status": {"network", "network_id", "sn", "version", "height", "hash", "ordering"}
     | {"votes", "majority", "fault_tolerance", "bears", "alarms"}
-    | {"sns", "nodes", "trainings", "recoveries", "expiries"},
+    | {"sns", "nodes", "trainings", "recoveries", "expiries", "alerts", "time_ms"},
     "VoterStatus": {"uid", "name", "part", "founder", "witness", "height", "lag", "present"},
     "RecoveryStatus": {"height", "by", "lost"},
     "ExpiryStatus": {"of", "expires_ms", "organisation", "last"},
@@ -301,8 +301,12 @@ FIELDS = {
     "ClusterMember": {"id", "name", "peer_url", "learner"},
     "Ordered": {"height", "hash"},
     "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "left", "state"}
-    | {"version", "addresses", "training", "progress", "same_user"},
-    "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text", "waiting"},
+    | {"version", "addresses", "training", "progress", "same_user", "vitals", "expires_ms"},
+    "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text", "waiting"}
+    | {"activities", "taken_ms", "missed"},
+    "Vitals": {"disk_free", "disk_total", "memory_free", "memory_total"}
+    | {"clock_ms", "clock_error_ms", "expires_ms", "version"},
+    "AlertStatus": {"code", "severity", "subject", "text", "remedy", "nodes", "since_ms"},
 }
 
 

@@ -13,7 +13,7 @@ from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.local import LocalPresence
 from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.engine import LocalEngine
-from swarmlearning.sn.status import Status, status_of
+from swarmlearning.sn.status import Notes, Status, status_of
 
 SNS = ("sn-1", "sn-2", "sn-3")
 
@@ -57,7 +57,7 @@ def leases(*uids: str, height: int = 0, incarnation: int = 1) -> dict[str, Lease
 
 
 async def status(ledger: Ledger, engine: Etcd, due_height: int = 0) -> Status:
-    return await status_of(ledger.chain, "sn-1", engine, "", due_height)  # type: ignore[arg-type]
+    return await status_of(ledger.chain, "sn-1", engine, "", due_height, ledger.clock, Notes())  # type: ignore[arg-type]
 
 
 def states(found: Status) -> dict[str, str]:
@@ -118,7 +118,7 @@ async def test_an_sn_lags_only_behind_blocks_that_it_must_have_reported_by_now(l
 
 async def test_an_sn_that_orders_alone_has_its_majority(ledger: Ledger) -> None:
     engine = LocalEngine(MemoryLog(ledger.blocks), LocalPresence(1.0))
-    found = await status_of(ledger.chain, "sn-1", engine, "", 0)
+    found = await status_of(ledger.chain, "sn-1", engine, "", 0, ledger.clock, Notes())
     assert found.majority is True
     assert states(found)["sn-1"] == "alive"
 

@@ -9,6 +9,7 @@ import msgspec
 
 from swarmlearning.ledger.fields import Count
 from swarmlearning.views.training import TrainingProgress, Waiting
+from swarmlearning.views.vitals import Vitals
 
 Height: TypeAlias = Annotated[int, msgspec.Meta(ge=-1, lt=2**53)]
 Time: TypeAlias = Annotated[int, msgspec.Meta(gt=-(2**53), lt=2**53)]
@@ -59,7 +60,7 @@ class ClusterMember(msgspec.Struct, frozen=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """A registered node; `progress`: see the SN's `NodeStatus`."""
+    """A registered node; `progress`, `vitals`, `expires_ms`: see the SN's `NodeStatus`."""
 
     uid: str
     type: str
@@ -73,6 +74,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     training: TrainingProgress | None
     progress: Count | None = None
     same_user: bool = False
+    vitals: Vitals | None = None
+    expires_ms: Time | None = None
 
 
 class TrainingStatus(msgspec.Struct, frozen=True):
@@ -87,6 +90,9 @@ class TrainingStatus(msgspec.Struct, frozen=True):
     waiting_for: list[str]
     text: str
     waiting: Waiting
+    activities: dict[str, str] = {}
+    taken_ms: list[Count] = []
+    missed: dict[str, Count] = {}
 
 
 class VoterStatus(msgspec.Struct, frozen=True):
@@ -119,8 +125,23 @@ class ExpiryStatus(msgspec.Struct, frozen=True):
     last: bool = False
 
 
+class AlertStatus(msgspec.Struct, frozen=True):
+    """What an operator should know or do."""
+
+    code: str
+    severity: str
+    subject: str
+    text: str
+    remedy: str
+    nodes: list[str] = []
+    since_ms: Time | None = None
+
+
 class Status(msgspec.Struct, frozen=True):
-    """The network as an SN sees it; the SN's side, `sn.status`, describes the fields."""
+    """The network as an SN sees it; the SN's side, `sn.status`, describes the fields.
+
+    `alerts` is null of an SN of an earlier release, which finds none.
+    """
 
     network: str
     network_id: str
@@ -139,3 +160,5 @@ class Status(msgspec.Struct, frozen=True):
     trainings: list[TrainingStatus]
     recoveries: list[RecoveryStatus]
     expiries: list[ExpiryStatus]
+    alerts: list[AlertStatus] | None = None
+    time_ms: Time | None = None

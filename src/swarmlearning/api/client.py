@@ -7,9 +7,10 @@ import asyncio
 import errno
 import io
 import os
+import re
 import ssl
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,6 +19,7 @@ import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
 from swarmlearning.address import join, split
+from swarmlearning.api.allowance import LINES_PER_BLOCK, Allowance
 from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Health, Ordered, Stance, Status
 from swarmlearning.api.peertls import Fault, PeerTls, WrongPeerError, role_fault
 from swarmlearning.api.releases import CODE, HEADER, OWN, Spoken, mismatch
@@ -26,6 +28,7 @@ from swarmlearning.proxies import proxy_to
 from swarmlearning.transport.parties import Credential
 from swarmlearning.views.names import displayed
 from swarmlearning.views.training import TrainingProgress
+from swarmlearning.views.vitals import Vitals
 
 ANSWER_SECONDS = 40.0
 """A transaction is ordered or refused within this time, else the SN reports that it cannot."""
@@ -34,18 +37,14 @@ SILENCE_SECONDS = 6.0
 CONNECTIONS = 4
 """To one SN: the stream of blocks, and requests meanwhile. An SN has room for 1024 in all."""
 MAX_LINE = 2 * 1024 * 1024
-LONGEST_BESIDE = 1000
-"""Bytes of a line of a block stream that is no block: a height, or a comment."""
-LINES_PER_BLOCK = 8
-LINES_PER_SECOND = 8.0
-MOST_LINES = 64.0
-"""Lines beside blocks: a stream may have so many for each block and in each second, and so many at once."""
 MAX_ANSWER = 2 * 1024 * 1024
 """Bytes of an answer: a block, or something shorter."""
 MAX_STATUS = 16 * 1024 * 1024
 MAX_ERROR = 64 * 1024
 TOO_MANY_REQUESTS = 429
 """The status of an answer to a node whose organisation has used up a quota of the SN's: trying again later helps."""
+TIME_HEADER = "swarm-time-ms"
+"""Of the answer to a heartbeat: the SN's time, as Unix time in milliseconds."""
 MAX_DETAIL = 1000
 """Characters of another organisation's text in our logs."""
 
@@ -84,26 +83,6 @@ class _RefusalBody(msgspec.Struct, frozen=True):
 
 def _no_fault(credential: Credential) -> str:
     return ""
-
-
-class _Allowance:
-    """Counts the lines of a block stream that are no blocks, so that a stream of nothing else ends."""
-
-    def __init__(self) -> None:
-        self._left = MOST_LINES
-        self._at = time.monotonic()
-
-    def earn(self, lines: float) -> None:
-        """Allows more lines."""
-        self._left = min(MOST_LINES, self._left + lines)
-
-    def spend(self, length: int) -> bool:
-        """True if one more line of this length is allowed."""
-        now = time.monotonic()
-        self.earn((now - self._at) * LINES_PER_SECOND)
-        self._at = now
-        self._left -= 1
-        return self._left >= 0 and length <= LONGEST_BESIDE
 
 
 def session_to(
@@ -181,14 +160,26 @@ class SnClient:
         training: TrainingProgress | None = None,
         ahead_ms: int = 0,
         same_user: bool = False,
-    ) -> None:
+        vitals: Vitals | None = None,
+    ) -> int | None:
         """Sends one heartbeat, of a node whose clock is so far ahead of this one's; `same_user`: of a SWOP that runs
-        ML processes as its own user. Raises as `submit` does."""
+        ML processes as its own user. Returns the SN's time in Unix milliseconds, None of an SN that does not state it.
+        Raises as `submit` does."""
         time_ms = time.time_ns() // 1_000_000 + ahead_ms
-        body = {"incarnation": incarnation, "steps": steps, "moved": moved, "training": training, "time_ms": time_ms}
+        body: dict[str, Any] = {
+            "incarnation": incarnation,
+            "steps": steps,
+            "moved": moved,
+            "training": training,
+            "time_ms": time_ms,
+        }
         if same_user:
             body["same_user"] = True
-        await self._request("PUT", f"/presence/{uid}", msgspec.json.encode(body))
+        if vitals is not None:
+            body["vitals"] = vitals
+        headers, _ = await self._exchange("PUT", f"/presence/{uid}", msgspec.json.encode(body))
+        stated = headers.get(TIME_HEADER, "")
+        return int(stated) if re.fullmatch("[0-9]{1,15}", stated) else None
 
     async def append(self, height: int, block_hash: str, entry: bytes) -> tuple[int, str]:
         """Orders a block after this head, for an SN that has no vote; returns height and hash of the new head.
@@ -253,7 +244,7 @@ class SnClient:
                 if response.status != 200:
                     raise self._failure(response.status, await self._body(response, MAX_ERROR))
                 self._refuse_coding(response)
-                beside = _Allowance()
+                beside = Allowance()
                 while line := await self._line(response):
                     if line.startswith(b"data: "):
                         beside.earn(LINES_PER_BLOCK)
@@ -267,12 +258,18 @@ class SnClient:
     async def _request(
         self, method: str, path: str, data: bytes | None = None, kind: str = "application/json", limit: int = MAX_ANSWER
     ) -> bytes:
+        return (await self._exchange(method, path, data, kind, limit))[1]
+
+    async def _exchange(
+        self, method: str, path: str, data: bytes | None = None, kind: str = "application/json", limit: int = MAX_ANSWER
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Headers and body of the answer."""
         headers = {"content-type": kind} if data is not None else None
         body = io.BytesIO(data) if data is not None else None
         try:
             async with await self._open(method, path, data=body, headers=headers) as response:
                 if 200 <= response.status < 300:
-                    return await self._body(response, limit)
+                    return response.headers, await self._body(response, limit)
                 raise self._failure(response.status, await self._body(response, MAX_ERROR))
         except FAILURES as error:
             raise self._unavailable(error) from error

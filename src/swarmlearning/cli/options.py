@@ -37,6 +37,15 @@ NodeName = Annotated[
     str, typer.Option(help="Name of this node in lists and logs; by default the common name of its certificate.")
 ]
 
+GiveVitals = Annotated[
+    bool,
+    typer.Option(
+        "--vitals/--no-vitals",
+        envvar="SWARM_VITALS",
+        help="Tell the SNs this node's free disk and memory, its clock and version, which `swarm status` shows to all.",
+    ),
+]
+
 
 def _checked_network_id(given: str) -> str:
     """The ID in lower case. Raises `typer.BadParameter` for what is none."""

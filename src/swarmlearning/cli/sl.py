@@ -18,6 +18,7 @@ from swarmlearning.cli.options import (
     BindIp,
     Credentials,
     DataDir,
+    GiveVitals,
     HostIp,
     LicenseOptions,
     NetworkId,
@@ -154,6 +155,7 @@ class SlOptions:
             "clipped to, noise, and a budget (docs/privacy.md).",
         ),
     ] = None
+    vitals: GiveVitals = True
     data_dir: DataDir = None
     credentials: Credentials
     license: LicenseOptions
@@ -198,6 +200,7 @@ class SlOptions:
             bridge=self.ml.bridge_settings(environment),
             shared=self.ml.shared(),
             privacy_policy=self.privacy_policy.absolute() if self.privacy_policy else None,
+            vitals=self.vitals,
         )
 
     def _sn_address(self) -> str:

@@ -15,6 +15,7 @@ from swarmlearning.cli.options import (
     BindIp,
     Credentials,
     DataDir,
+    GiveVitals,
     HostIp,
     LicenseOptions,
     NetworkId,
@@ -89,6 +90,7 @@ class SnOptions:
         typer.Option(help="TOML file with the organisations and policies of a network to found.", dir_okay=False),
     ] = None
     node_name: NodeName = ""
+    vitals: GiveVitals = True
     data_dir: DataDir = None
     credentials: Credentials
     license: LicenseOptions
@@ -125,6 +127,7 @@ class SnOptions:
             relay=self._relay(),
             bind=self.bind_ip,
             license_servers=self.license.servers(),
+            vitals=self.vitals,
             founding=read_founding(self.organisations, identity.bundles) if self.organisations else NOT_DESCRIBED,
         )
 

@@ -1,29 +1,35 @@
-"""`swarm status`: the network as an SN sees it, and what each training waits for."""
+"""`swarm status`: the network as an SN sees it, what is wrong with it, and what each training waits for."""
 
 import asyncio
 import time
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from swarmlearning.api.client import SnClient
+from swarmlearning.api.client import ANSWER_SECONDS, SnClient
+from swarmlearning.cli.checking import Verdict, unknown, verdict
 from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, make_table, print_json, short_uid
 from swarmlearning.cli.options import Credentials, NetworkId, sn_address
+from swarmlearning.cli.told import LONGEST_LINE, alerts_of, machine_text
 from swarmlearning.client.pace import describe
+from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.operator.reading import require_network
+from swarmlearning.views.alerts import Alert
 from swarmlearning.views.names import displayed
-from swarmlearning.views.nodes import Expiry
-from swarmlearning.views.render import expiry_text
+from swarmlearning.views.render import clock
 
-LONGEST_LINE = 1000
 LONGEST_TEXT = 100
 STYLES = {"alive": "green", "left": "dim"}
 LEASES = {True: Text("there", "green"), False: Text("gone", "red"), None: Text("?")}
+LABELS = {"critical": Text("ALARM ", "bold red"), "warning": Text("WARNING ", "bold yellow")}
+CHECK_SECONDS = 8.0
+"""Monitors give a check ten seconds."""
 
 
 @command("swarm status")
@@ -33,50 +39,75 @@ def status(
     sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304,
     network_id: NetworkId = "",
     json: Annotated[bool, typer.Option("--json", help="The SN's answer as it is.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="For a monitor (Nagios, Icinga, ...): one line with figures, and exit status 0 if all is well, 1 for "
+            "warnings, 2 for alarms, 3 where nothing is known since no SN answers.",
+        ),
+    ] = False,
     credentials: Credentials,
 ) -> None:
-    """Show nodes and trainings, and for whom a round waits. Any node's certificate will do.
+    """Show what is wrong, nodes and trainings, and for whom a round waits. Any node's certificate will do.
 
     Ends with status 1 when the SN cannot be reached or cannot order, since no majority of the voters answers.
     """
-    found = asyncio.run(_requested(sn_address(sn_ip, sn_api_port), credentials.identity(), network_id))
+    if check:
+        found = _checked(sn_ip, sn_api_port, credentials, network_id)
+        print(found.text)
+        raise typer.Exit(found.code)
+    shown = asyncio.run(_requested(sn_address(sn_ip, sn_api_port), credentials.identity(), network_id))
     if json:
-        print_json(found, indent=2)
+        print_json(shown, indent=2)
     else:
-        show(found)
-    if found["majority"] is False:
+        show(shown)
+    if shown["majority"] is False:
         raise typer.Exit(1)
 
 
-async def _requested(address: str, identity: Identity, network_id: str) -> dict[str, Any]:
-    async with SnClient(address, client_context(identity)) as client:
+def _checked(host: str, port: int, credentials: Credentials, network_id: str) -> Verdict:
+    try:
+        answer = _requested(sn_address(host, port), credentials.identity(), network_id, CHECK_SECONDS)
+        return verdict(asyncio.run(answer), _now_ms())
+    except UserError as error:
+        return unknown(str(error))
+
+
+async def _requested(
+    address: str, identity: Identity, network_id: str, answer_seconds: float = ANSWER_SECONDS
+) -> dict[str, Any]:
+    async with SnClient(address, client_context(identity), answer_seconds) as client:
         if network_id:
             await require_network(client, network_id)
         return await client.status()
 
 
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 def show(found: dict[str, Any]) -> None:
     """Prints the status; names and texts in it come from other organisations."""
-    console = make_console()
+    console, now_ms = make_console(), _now_ms()
     name, network_id = displayed(found["network"]), displayed(found["network_id"])
     console.print(Text.assemble("Network ", (name, "bold"), f", height {found['height']}"))
     console.print(f"ID {network_id}", style="dim")
+    alerts = alerts_of(found, now_ms)
+    for alert in alerts:
+        if alert.severity != "info":
+            _show_alert(console, alert)
     console.print(
         displayed(found["fault_tolerance"], LONGEST_LINE), style=None if found["ordering"] == "etcd" else "dim"
     )
-    for alarm in found["alarms"]:
-        console.print(Text.assemble(("ALARM ", "bold red"), displayed(alarm, LONGEST_LINE)))
-    now_ms = time.time_ns() // 1_000_000
-    for expiry in found["expiries"]:
-        organisation = displayed(expiry.get("organisation", ""))
-        ends = Expiry(displayed(expiry["of"]), expiry["expires_ms"], organisation, bool(expiry.get("last")))
-        if text := expiry_text(ends, now_ms):
-            console.print(text, style="yellow")
+    for alert in alerts:
+        if alert.severity == "info" and alert.subject != "ordering":
+            console.print(str(alert), style="dim")
     for recovery in found["recoveries"]:
         console.print(f"Restarted without its majority in block {recovery['height']}", style="yellow")
     if found["ordering"] == "etcd":
         console.print(_sns(found))
-    console.print(_nodes(found))
+    console.print(_nodes(found, now_ms))
     for node in found["nodes"]:
         if node["type"] == "SWOP" and node.get("same_user"):
             name = displayed(node["name"])
@@ -87,9 +118,17 @@ def show(found: dict[str, Any]) -> None:
         console.print(Text.assemble("\nTraining ", (name, "bold"), text))
 
 
-def _nodes(found: dict[str, Any]) -> Table:
+def _show_alert(console: Console, alert: Alert) -> None:
+    """What is wrong in a line, what to do in the next."""
+    console.print(Text.assemble(LABELS[alert.severity], alert.text))
+    since = f"since {clock(alert.since_ms)}" if alert.since_ms is not None else ""
+    if rest := ": ".join(part for part in (since, alert.remedy) if part):
+        console.print(Text(f"        {rest}", "dim"))
+
+
+def _nodes(found: dict[str, Any], now_ms: int) -> Table:
     """A line for each node, SNs first."""
-    table = make_table("type", "name", "state", "start", "addresses", "training", "uid")
+    table = make_table("type", "name", "state", "start", "addresses", "training", "machine", "uid")
     for node in sorted(found["nodes"], key=lambda node: (node["type"] != "SN", node["name"])):
         addresses = "\n".join(
             displayed(f"{service} {address}", LONGEST_LINE) for service, address in sorted(node["addresses"].items())
@@ -102,6 +141,7 @@ def _nodes(found: dict[str, Any]) -> Table:
             str(node["incarnation"]),
             addresses,
             training,
+            machine_text(node, now_ms),
             short_uid(displayed(node["uid"])),
         )
     return table

@@ -14,6 +14,7 @@ from swarmlearning.cli.console import print_json
 from swarmlearning.cli.options import (
     Credentials,
     DataDir,
+    GiveVitals,
     LicenseOptions,
     NetworkId,
     NodeName,
@@ -93,6 +94,7 @@ class SwopOptions:
     ] = 30303
     network_id: NetworkId = ""
     node_name: NodeName = ""
+    vitals: GiveVitals = True
     data_dir: DataDir = None
     credentials: Credentials
     license: LicenseOptions
@@ -120,6 +122,7 @@ class SwopOptions:
             sn_address=sn,
             contact=Contact(host_ip, host, port or 0, service, self.network_id, license_servers),
             data_dir=data_directory(self.data_dir, "swop"),
+            vitals=self.vitals,
             usr_dir=usr_dir,
             profile=profile,
             profile_file=profile_file,

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger.chain import Chain, Step
@@ -15,6 +17,38 @@ logger = logging.getLogger("swarm.chain")
 ANSWER_SECONDS = 2.0
 TOLERATED_MS = 2_000
 """Clocks that differ by less are as good as each other."""
+COMPARED = 8
+"""Heartbeats: as many seconds, nearly."""
+
+
+class Offset(NamedTuple):
+    """How far this node's clock is ahead of an SN's, in milliseconds, give or take half the time of the round trip."""
+
+    ahead_ms: int
+    error_ms: int
+
+
+class Offsets:
+    """What the answers of an SN say about this node's clock: of the last few comparisons the one with the shortest
+    round trip stands, as in NTP, since what delays an answer blurs it."""
+
+    def __init__(self) -> None:
+        self._found: deque[Offset] = deque(maxlen=COMPARED)
+        self._of = ""
+
+    def add(self, sn: str, shown_ms: int, sent_ms: int, seconds: float) -> None:
+        """Adds that an SN (its address) has shown this time in an answer that took so long from `sent_ms` on, both in
+        Unix time; another SN's answers begin anew."""
+        if sn != self._of:
+            self._found.clear()
+            self._of = sn
+        half = round(500 * seconds)
+        self._found.append(Offset(sent_ms + half - shown_ms, half))
+
+    @property
+    def best(self) -> Offset | None:
+        """The best comparison; None before the first one."""
+        return min(self._found, key=lambda each: each.error_ms, default=None)
 
 
 class AheadError(Exception):

@@ -11,8 +11,10 @@ from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
+from swarmlearning.node.clocks import Offset, Offsets, clock_ms
 from swarmlearning.node.snpool import SnPool
 from swarmlearning.views.training import TrainingProgress
+from swarmlearning.views.vitals import Vitals
 
 logger = logging.getLogger("swarm.heartbeat")
 
@@ -22,6 +24,8 @@ ANSWER_SECONDS = 1.0
 
 Progress = Callable[[], tuple[int, int, TrainingProgress | None]]
 """Returns steps trained and bytes moved so far, and the progress of a training, if there is one."""
+TakeVitals = Callable[[Offset | None], Vitals | None]
+"""Returns what the node says of its machine, with this comparison of its clock; None where that is withheld."""
 
 
 class Heartbeat:
@@ -37,15 +41,19 @@ class Heartbeat:
         chain: Callable[[], Chain] = Chain,
         *,
         same_user: bool = False,
+        vitals: TakeVitals = lambda clock: None,
     ) -> None:
         """`on_superseded` is called, from the thread, when a newer incarnation of this node has registered; `chain`
-        gives the verified chain, which names the SNs; `same_user`: a SWOP that runs ML processes as its own user."""
+        gives the verified chain, which names the SNs; `same_user`: a SWOP that runs ML processes as its own user;
+        `vitals` is called in the thread."""
         self._chain = chain
         self._tls = tls
         self._uid = uid
         self._incarnation = incarnation
         self._progress = progress
         self._same_user = same_user
+        self._vitals = vitals
+        self._offsets = Offsets()
         self._on_superseded = on_superseded
         self.outage: tuple[float, str] | None = None
         """Since when (Unix time) no SN renews the lease, and why; None while one does. May be read in any thread."""
@@ -91,8 +99,12 @@ class Heartbeat:
 
     async def _announce(self, client: SnClient) -> str:
         """The reason why this SN has not renewed the lease; empty when it has, or this node must stop."""
+        told, vitals = self._progress(), self._vitals(self._offsets.best)
+        sent_ms, begun = clock_ms(), time.monotonic()
         try:
-            await client.announce(self._uid, self._incarnation, *self._progress(), same_user=self._same_user)
+            shown_ms = await client.announce(
+                self._uid, self._incarnation, *told, same_user=self._same_user, vitals=vitals
+            )
         except Unavailable as error:
             logger.debug("%s", error)
             return str(error)
@@ -103,6 +115,8 @@ class Heartbeat:
                 return ""
             logger.warning("heartbeat refused by SN %s: %s", client.address, refusal)
             return f"SN {client.address} refuses the heartbeat: {refusal}"
+        if shown_ms is not None:
+            self._offsets.add(client.address, shown_ms, sent_ms, time.monotonic() - begun)
         return ""
 
     def _is_superseded(self) -> bool:

@@ -29,6 +29,7 @@ from swarmlearning.node.renewing import LiveIdentity, send_own
 from swarmlearning.node.rooting import add_roots
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.node.trusting import trust_authorities
+from swarmlearning.node.vitals import Gauge
 from swarmlearning.node.withholding import leave_withholders
 
 logger = logging.getLogger("swarm.node")
@@ -50,9 +51,11 @@ class Membership:
         own: LiveIdentity,
         place: DataDirectory,
         shelf: Shelf | None = None,
+        *,
+        vitals: bool = True,
     ) -> None:
         """`sn_address`: the SN that the operator has named; `place`: the data directory, which is locked; `shelf`: the
-        logs that operators may ask for, by default this node's own."""
+        logs that operators may ask for, by default this node's own; `vitals`: whether heartbeats have them."""
         self._register = Register(kind, name, own.current.bundle, __version__, RULES_VERSION)
         self._sn_address = sn_address
         self._own = own
@@ -62,6 +65,7 @@ class Membership:
         self.follower = Follower([sn_address], own.tls.client, place.pin, known=place.sns)
         self.sender = Sender(Author(own.signers, place.uid, place.incarnation), self.follower, logger.warning)
         self._logs = Reading(place.uid, own.signers, self.follower, shelf or OwnShelf(place.path))
+        self._gauge = Gauge(place.path, lambda: own.current, given=vitals)
 
     @property
     def outage(self) -> tuple[float, str] | None:
@@ -95,7 +99,7 @@ class Membership:
         self._heartbeat = heartbeat = self._made_heartbeat(progress, same_user=same_user)
         async with asyncio.TaskGroup() as tasks, facts:
             works = (self._follow(on_refused), trust_authorities(self._own.tls, self.follower))
-            keeps = (checkpoints.keep(self.follower), remember_sns(self.follower, self._place))
+            keeps = (checkpoints.keep(self.follower), remember_sns(self.follower, self._place), self._gauge.run())
             checks = (Comparison(self.follower, self.sender.author).run(), leave_withholders(self.follower))
             background = [tasks.create_task(work) for work in (*works, *keeps, *checks, self._end_when_superseded())]
             await self._reach(height)
@@ -155,6 +159,7 @@ class Membership:
             on_superseded=lambda why: loop.call_soon_threadsafe(self._superseded.put_nowait, why),
             chain=lambda: self.follower.chain,
             same_user=same_user,
+            vitals=self._gauge.latest,
         )
 
     async def _send(self, body: Register | Announce) -> None:

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from swarmlearning.errors import UserError
 from swarmlearning.views.training import TrainingProgress
+from swarmlearning.views.vitals import Vitals
 
 EngineChoice: TypeAlias = Literal["auto", "local", "etcd"]
 """`--ordering`: auto is etcd when its program is found, else local."""
@@ -69,7 +70,8 @@ class Lease(NamedTuple):
 
     `progress`: batches that an SL has trained, the height of an SN's chain. `moved`: bytes of models that an SL has
     fetched and merged, so that one that merges for long is seen to work. `ahead_ms`: of its clock, beside that of the
-    SN that has received its last report. `same_user`: a SWOP that runs ML processes as its own user.
+    SN that has received its last report. `same_user`: a SWOP that runs ML processes as its own user. `vitals`: what it
+    says of its machine, None where it does not.
     """
 
     uid: str
@@ -79,6 +81,7 @@ class Lease(NamedTuple):
     training: TrainingProgress | None = None
     ahead_ms: int = 0
     same_user: bool = False
+    vitals: Vitals | None = None
 
 
 class Presence(Protocol):

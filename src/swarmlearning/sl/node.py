@@ -101,6 +101,7 @@ class SlSettings:
     moves: bool = False
     license_servers: LicenseServers = NO_SERVERS
     privacy_policy: Path | None = None
+    vitals: bool = True
 
     @property
     def own_hosts(self) -> list[str]:
@@ -130,7 +131,7 @@ async def _run(settings: SlSettings, own: LiveIdentity, report_ready: ReportRead
     lock = await asyncio.to_thread(_lock, settings, store)
     refuse = await asyncio.to_thread(refusal_beside, settings.own_hosts)
     fetcher = Fetcher(own.tls.client, store, refuse=refuse)
-    member = Membership("SL", settings.name, settings.sn_address, own, place)
+    member = Membership("SL", settings.name, settings.sn_address, own, place, vitals=settings.vitals)
     try:
         return await _take_part(settings, own, report_ready, place, store, fetcher, member, lock)
     finally:

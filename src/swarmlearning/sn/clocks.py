@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.node.clocks import TOLERATED_MS, clock_ms, correction, offset
+from swarmlearning.node.clocks import TOLERATED_MS, Offset, clock_ms, correction, offset
 from swarmlearning.sn.remote import Others
 
 logger = logging.getLogger("swarm.SN")
@@ -52,6 +52,8 @@ class Clocks:
         self._others = others
         self._chain = chain
         self._correction_ms = 0
+        self.offset: Offset | None = None
+        """Of this SN's clock to the median of all, as last compared; None before others answer."""
         self._faults: dict[str, str] = {}
 
     def now_ms(self) -> int:
@@ -76,6 +78,7 @@ class Clocks:
         }
         if offsets:
             self._correction_ms = correction(list(offsets.values()))
+            self.offset = Offset(-sorted((0, *offsets.values()))[len(offsets) // 2], 0)
             self._name_fault("clocks", describe(self._name, offsets))
         self._name_fault("ledger", creeping(self._chain().time_ms, self.now_ms()))
 

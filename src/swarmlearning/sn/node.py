@@ -33,9 +33,11 @@ from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.node.sender import Author
 from swarmlearning.node.trusting import trust_authorities
+from swarmlearning.node.vitals import Gauge
 from swarmlearning.ordering.local import LocalLog, LocalPresence
-from swarmlearning.ordering.protocols import EngineChoice, Lease, OrderingError
+from swarmlearning.ordering.protocols import EngineChoice
 from swarmlearning.sn.agreement import Agreement, recovery_excluding
+from swarmlearning.sn.beating import Beats
 from swarmlearning.sn.carrying import Carrier, OwnPost
 from swarmlearning.sn.clocks import Clocks
 from swarmlearning.sn.cluster import Cluster
@@ -45,6 +47,7 @@ from swarmlearning.sn.engine import LOCAL_HINT, LocalEngine, etcd_program
 from swarmlearning.sn.exclusion import until_shut_out
 from swarmlearning.sn.holding import OBJECTION_FILE, Holding
 from swarmlearning.sn.miner import Miner
+from swarmlearning.sn.observing import Observer
 from swarmlearning.sn.peers import Peers
 from swarmlearning.sn.rechecking import recheck
 from swarmlearning.sn.registration import Registration
@@ -56,7 +59,6 @@ from swarmlearning.views.contracts import open_text
 logger = logging.getLogger("swarm.SN")
 
 LEASE_SECONDS = 2.5
-BEAT_SECONDS = 0.8
 CONTACT_ATTEMPTS = 12
 PLACE_SECONDS = 20.0
 """Seconds that the start waits for this SN's registration; then it serves without (there is no majority yet)."""
@@ -91,6 +93,7 @@ class SnSettings:
     network_id: str = ""
     relay: RelaySettings | None = None
     license_servers: LicenseServers = NO_SERVERS
+    vitals: bool = True
 
 
 async def run_sn(settings: SnSettings, source: IdentitySource, report_ready: ReportReady) -> None:
@@ -154,6 +157,9 @@ class _Sn:
         self._checkpoints = Checkpoints(settings.data_dir)
         self._carrier = Carrier()
         self._logs = Reading(place.uid, own.signers, self._miner, OwnShelf(settings.data_dir))
+        self._observer = Observer(self._miner, self._engine, place.uid, self._faults)
+        gauge = Gauge(settings.data_dir, lambda: own.current, given=settings.vitals)
+        self._beats = Beats(author, self._miner, self._engine.switch, gauge, self._clocks)
         self._resumed: Chain | None = None
 
     async def run(self, report_ready: ReportReady) -> None:
@@ -327,7 +333,7 @@ class _Sn:
             watchdog = Watchdog(self._place.uid, self._miner, engine.switch, propose, lambda: engine.votes)
             works = (self._clocks.run(), self._miner.run(), engine.run(), self._agreement.run(), self._recheck())
             trusting, keeping = trust_authorities(self._own.tls, self._miner), self._checkpoints.keep(self._miner)
-            others = (trusting, keeping, warn_of_authorities(lambda: self._miner.chain.world))
+            others = (trusting, keeping, warn_of_authorities(lambda: self._miner.chain.world), self._observer.run())
             reading = self._logs.serve(OwnPost(self._carrier, self._place.uid))
             running = [tasks.create_task(work) for work in (*works, *others, watchdog.run(), reading)]
             try:
@@ -335,7 +341,7 @@ class _Sn:
                 shut_out = until_shut_out(self._miner, self._place.uid, self._place.incarnation, engine.left)
                 running.extend(map(tasks.create_task, (shut_out, self._registration.follow_identity(placing))))
                 await asyncio.wait((placing,), timeout=PLACE_SECONDS)
-                running.append(tasks.create_task(self._beat()))
+                running.append(tasks.create_task(self._beats.run()))
                 logger.info("Network %s (%s), height %d", name, chain.network_id, self._miner.chain.height)
                 if text := open_text(self._miner.chain.world):
                     logger.info("%s", text)
@@ -365,8 +371,9 @@ class _Sn:
         from swarmlearning.node.cutting import cut_off_refused
         from swarmlearning.sn.api.app import make_api
 
+        parts = (self._miner, self._engine, self._place.uid)
         server = Server(
-            make_api(self._miner, self._engine, self._place.uid, self._faults, self._carrier, self._license.require),
+            make_api(*parts, self._faults, self._carrier, self._license.require, self._observer),
             self._own.tls.server,
             self._host,
             settings.api_port,
@@ -383,13 +390,3 @@ class _Sn:
         finally:
             cutting.cancel()
             await server.stop(STOP_SECONDS)
-
-    async def _beat(self) -> None:
-        """Renews this SN's own lease; its progress is its height."""
-        while True:
-            lease = Lease(self._place.uid, self._place.incarnation, self._miner.chain.height, 0)
-            try:
-                await self._engine.switch.announce(lease)
-            except OrderingError as error:
-                logger.debug("%s", error)
-            await asyncio.sleep(BEAT_SECONDS)

@@ -1,7 +1,7 @@
 """The network as one SN sees it: nodes present, fault tolerance, alarms, and the members each training waits for."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from swarmlearning import __version__
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network import Node, Offence
+from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.training import state as training
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
@@ -19,16 +19,20 @@ from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.etcd.membership import describe
 from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.engine import Engine
+from swarmlearning.views.alerts import Facts, Heard, Ordering, Severity, Standing, alerts
 from swarmlearning.views.names import Names, fetch_addresses, name_of, node_names
-from swarmlearning.views.nodes import expiries, node_view
+from swarmlearning.views.nodes import expires_ms, expiries, node_view
+from swarmlearning.views.pace import Lately
 from swarmlearning.views.render import waiting_text
-from swarmlearning.views.training import TrainingProgress, waiting_in
+from swarmlearning.views.training import TrainingProgress, activity, waiting_in
+from swarmlearning.views.vitals import Vitals
 
 
 class NodeStatus(BaseModel):
     """A registered node; `training`: as its last heartbeats reported it, where it has a script that trains;
     `progress`: batches that an SL has trained, the height of an SN's chain (None: it has no lease).
-    `same_user`: a SWOP reports that it runs ML processes as its own user.
+    `same_user`: a SWOP reports that it runs ML processes as its own user. `vitals`: what the node says of its machine,
+    None where it does not; `expires_ms`: when its certificate ends, by the ledger.
 
     `state`: `alive`, `lost`, `left`, `quarantined`, `revoked`, or `unknown`: an SN of which this SN knows no lease.
     """
@@ -45,10 +49,17 @@ class NodeStatus(BaseModel):
     training: TrainingProgress | None
     progress: int | None
     same_user: bool
+    vitals: Vitals | None
+    expires_ms: int | None
 
 
 class TrainingStatus(BaseModel):
-    """A training contract in short; `waiting` has the facts of `text`: see `views.training.Waiting`."""
+    """A training contract in short; `waiting` has the facts of `text`: see `views.training.Waiting`.
+
+    `activities`: what each member (by UID) does now, see `views.training.Activity`. `taken_ms`: how long the last
+    rounds have taken, the newest last, as far as this SN has seen them; `missed`: of members that were not in the last
+    rounds, how many these are.
+    """
 
     name: str
     rounds: int
@@ -59,6 +70,9 @@ class TrainingStatus(BaseModel):
     waiting_for: list[str]
     text: str
     waiting: dict[str, Any]
+    activities: dict[str, str]
+    taken_ms: list[int]
+    missed: dict[str, int]
 
 
 class VoterStatus(BaseModel):
@@ -99,10 +113,22 @@ class ExpiryStatus(BaseModel):
     last: bool
 
 
+class AlertStatus(BaseModel):
+    """What an operator should know or do: see `views.alerts.Alert`."""
+
+    code: str
+    severity: Severity
+    subject: str
+    text: str
+    remedy: str
+    nodes: list[str]
+    since_ms: int | None
+
+
 class Status(BaseModel):
     """The network as this SN sees it. `fault_tolerance`: how many failures it survives (`bears` is the former name);
     `majority`: whether blocks can be ordered (None: this SN has no vote and does not know); `alarms`: what an operator
-    should see."""
+    should see; `alerts`: the same and more, with remedies, at `time_ms` by this SN's clock."""
 
     network: str
     network_id: str
@@ -121,6 +147,20 @@ class Status(BaseModel):
     trainings: list[TrainingStatus]
     recoveries: list[RecoveryStatus]
     expiries: list[ExpiryStatus]
+    alerts: list[AlertStatus]
+    time_ms: int
+
+
+ALARMS = frozenset(("no-majority", "voter-away", "quarantine", "clock", "sn-fault"))
+"""The alerts that `alarms` has, as it had before there were others."""
+
+
+@dataclass
+class Notes:
+    """What an SN has noted while it worked: the last rounds by contract, and since when alerts stand."""
+
+    lately: Mapping[str, Lately] = field(default_factory=dict)
+    standing: Standing = field(default_factory=Standing)
 
 
 @dataclass(frozen=True)
@@ -151,17 +191,19 @@ class _View:
         return next((one for one in self.members if one.peer_url == peer_url(known.uid)), None)
 
 
-async def status_of(chain: Chain, uid: str, engine: Engine, fault: str, due_height: int) -> Status:
-    """The status at this head; `fault` is the difference that the comparison with the other SNs has found, `due_height`
-    the height of some seconds ago, which every SN has reported since if it follows."""
+async def status_of(
+    chain: Chain, uid: str, engine: Engine, fault: str, due_height: int, now_ms: int, notes: Notes
+) -> Status:
+    """The status at this head and time; `fault` is the difference that the comparison with the other SNs has found,
+    `due_height` the height of some seconds ago, which every SN has reported since if it follows."""
     world = chain.world
     view = _View(uid, world, chain.height, due_height, await engine.members(), await engine.leases())
     names = node_names(world)
     present = network.network(world)
     majority, fault_tolerance = _fault_tolerance(engine, view)
     sns = [known for known in network.nodes(world) if known.type == "SN" and not known.left]
-    named = [*_absences(view, sns, names, majority), *_quarantines(world, names), *_clocks(view, names)]
-    alarms = [*named, fault, *await engine.alarms()]
+    facts = _facts(view, engine, majority, [fault, *await engine.alarms()], now_ms, notes)
+    found = notes.standing.dated(alerts(facts), now_ms)
     return Status(
         network=present.name,
         network_id=chain.network_id,
@@ -174,16 +216,31 @@ async def status_of(chain: Chain, uid: str, engine: Engine, fault: str, due_heig
         majority=majority,
         fault_tolerance=fault_tolerance,
         bears=fault_tolerance,
-        alarms=[text for text in alarms if text],
+        alarms=[str(each) for each in found if each.severity == "critical" and each.code in ALARMS],
         sns=[_sn(view, known) for known in sns],
         nodes=[_node(view, known) for known in network.nodes(world)],
-        trainings=[_training(world, names, state) for state in world.area("training/", Training)],
+        trainings=[
+            _training(world, names, state, notes.lately.get(state.name)) for state in world.area("training/", Training)
+        ],
         recoveries=[
             RecoveryStatus(height=entry.height, by=entry.by, lost=list(entry.lost))
             for entry in network.recoveries(world)
         ],
         expiries=[ExpiryStatus(**msgspec.structs.asdict(each)) for each in expiries(world)],
+        alerts=[AlertStatus(**msgspec.to_builtins(each)) for each in found],
+        time_ms=now_ms,
     )
+
+
+def _facts(view: _View, engine: Engine, majority: bool | None, faults: list[str], now_ms: int, notes: Notes) -> Facts:
+    """The facts that alerts follow from."""
+    world, heard = view.world, None
+    if view.leases is not None:
+        leases = {known.uid: view.lease(known) for known in network.nodes(world)}
+        heard = {uid: Heard(one.progress, one.ahead_ms, one.vitals) for uid, one in leases.items() if one}
+    voters = [known.uid for known in network.admitted(world) if (one := view.member(known)) and not one.learner]
+    ordering = Ordering(engine.name == "local", tuple(voters), majority, faults, view.due_height)
+    return Facts(world, view.uid, now_ms, heard, ordering, notes.lately)
 
 
 def _node(view: _View, known: Node) -> NodeStatus:
@@ -204,53 +261,9 @@ def _node(view: _View, known: Node) -> NodeStatus:
         training=lease.training if lease else None,
         progress=lease.progress if lease else None,
         same_user=lease.same_user if lease else False,
+        vitals=lease.vitals if lease else None,
+        expires_ms=expires_ms(view.world, known),
     )
-
-
-_OFFENCES: Mapping[Offence, str] = {
-    "void": "block %d, which it has sealed, is void",
-    "ahead": "most SNs have refused block %d, which it has sealed, since its time was ahead of their clocks",
-    "twice": "it has sealed two blocks of height %d",
-}
-
-
-def _quarantines(world: World, names: Names) -> list[str]:
-    found = []
-    for known in network.nodes(world):
-        entry = network.quarantine(world, known)
-        if entry is not None:
-            found.append(
-                f"SN {name_of(names, known.uid)} is in quarantine: {_OFFENCES[entry.offence] % entry.height}. "
-                f"Find out why, then operators lift that: swarm node lift-quarantine {known.uid}"
-            )
-    return found
-
-
-def _clocks(view: _View, names: Names) -> Iterator[str]:
-    """The SLs and SWOPs whose clocks are so far off that they act late on blocks, or early on those that SNs hold."""
-    for known in network.watched(view.world):
-        lease = view.lease(known)
-        if lease is not None and abs(lease.ahead_ms) > network.DOUBT_MS:
-            how = "ahead of" if lease.ahead_ms > 0 else "behind"
-            seconds = abs(lease.ahead_ms) / 1000
-            node = f"{known.type} {name_of(names, known.uid)}"
-            yield f"the clock of {node} is {seconds:.0f} s {how} the SNs': set it right (NTP)"
-
-
-def _absences(view: _View, sns: Sequence[Node], names: Names, majority: bool | None) -> Iterator[str]:
-    """The voters that are not present."""
-    if majority is False:
-        yield (
-            "no majority of voters answers: nothing can be written. Start the SNs that are missing; only if they are "
-            "lost for good, stop this one and run `swarm sn recover`"
-        )
-    for known in sns:
-        member = view.member(known)
-        if member is not None and not member.learner and view.present(known) is False:
-            yield (
-                f"SN {name_of(names, known.uid)} is a voter and does not run: start it again, or start another SN, "
-                "which then replaces it"
-            )
 
 
 def _sn(view: _View, known: Node) -> VoterStatus:
@@ -283,7 +296,7 @@ def _fault_tolerance(engine: Engine, view: _View) -> tuple[bool | None, str]:
     return True, describe(len(voters), live)
 
 
-def _training(world: World, names: Names, state: Training) -> TrainingStatus:
+def _training(world: World, names: Names, state: Training, lately: Lately | None) -> TrainingStatus:
     facts = waiting_in(world, state)
     return TrainingStatus(
         name=state.name,
@@ -295,4 +308,7 @@ def _training(world: World, names: Names, state: Training) -> TrainingStatus:
         waiting_for=[names[uid] for uid in training.awaited(state)],
         text=waiting_text(facts, names, fetch_addresses(world)),
         waiting=msgspec.to_builtins(facts),
+        activities={uid: activity(state, member) for uid, member in state.members.items()},
+        taken_ms=list(lately.taken_ms) if lately else [],
+        missed={uid: missed for uid in state.members if lately and (missed := lately.missed(uid))},
     )

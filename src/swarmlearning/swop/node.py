@@ -56,6 +56,7 @@ class SwopSettings:
     network_id: str = ""
     witness: WitnessSettings | None = None
     license_servers: LicenseServers = NO_SERVERS
+    vitals: bool = True
 
 
 async def run_swop(settings: SwopSettings, source: IdentitySource, report_ready: ReportReady) -> None:
@@ -88,7 +89,7 @@ async def _work(
     same_user = _same_user(settings.profile, manager)
     judging = _judging(settings, own, place.uid, approvals, manager, same_user)
     shelf = SwopShelf(settings.data_dir, place.uid, manager, judging.read_policy)
-    member = Membership("SWOP", settings.name, settings.sn_address, own, place, shelf)
+    member = Membership("SWOP", settings.name, settings.sn_address, own, place, shelf, vitals=settings.vitals)
     driver = Driver(
         *(settings.profile, settings.contact, member.follower, member.sender, manager),
         *(Journal(settings.data_dir), judging, found),

@@ -5,7 +5,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from swarmlearning.identity.certificates import expires_ms, load_bundle, load_certificate, subject_of
+from swarmlearning.identity.certificates import expires_ms as end_of
+from swarmlearning.identity.certificates import load_bundle, load_certificate, subject_of
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.world import World
@@ -74,6 +75,12 @@ def expiries(world: World) -> list[Expiry]:
     return sorted(found + authority_expiries(world), key=lambda each: (each.expires_ms, each.of))
 
 
+def expires_ms(world: World, known: Node) -> int | None:
+    """When a node's certificate on the ledger, or one of its chain, ends: Unix time in milliseconds."""
+    certificate = network.certificate(world, known.certificate)
+    return _expires_ms(certificate.pem) if certificate is not None else None
+
+
 def authority_expiries(world: World) -> list[Expiry]:
     """Expiries of the certificates of trusted authorities, by thumbprint."""
     authorities = network.authorities(world)
@@ -94,7 +101,7 @@ def authority_expiries(world: World) -> list[Expiry]:
 
 @lru_cache(maxsize=4096)
 def _expires_ms(pem: str) -> int:
-    return expires_ms(load_bundle(pem))
+    return end_of(load_bundle(pem))
 
 
 def _overdue_ms(pem: str) -> int:

@@ -15,7 +15,9 @@ WARNING_DAYS = 30
 LAST_WARNING_DAYS = 60
 """For the last authority of an organisation: a new one takes time."""
 YEAR_10000_MS = 253_402_300_800_000
-DAY_MS = 24 * 3600 * 1000
+MINUTE_MS = 60 * 1000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
 
 REASONS = {
     "lost": "lost",
@@ -147,14 +149,20 @@ def report_text(report: TrainingReport) -> str:
 
 def expiry_text(expiry: Expiry, now_ms: int) -> str:
     """One line: when a certificate expires, in days, or that it has; empty while that is far off."""
+    return ": ".join(expiry_parts(expiry, now_ms) or ())
+
+
+def expiry_parts(expiry: Expiry, now_ms: int) -> tuple[str, str] | None:
+    """The same, and what to do, apart; None while it is far off."""
     left = expiry.expires_ms - now_ms
     if expiry.overdue_ms and not (expiry.last and now_ms >= expiry.overdue_ms):
-        return ""
+        return None
     if left > (LAST_WARNING_DAYS if expiry.last else WARNING_DAYS) * DAY_MS:
-        return ""
+        return None
     days = left // DAY_MS
     when = "has expired" if left <= 0 else f"expires in {days} day{'s' * (days != 1)}" if days else "expires today"
-    return f"the certificate of {_holder(expiry)} {when}, {clock(expiry.expires_ms)}: {_remedy(expiry, left <= 0)}"
+    what = f"the certificate of {_holder(expiry)} {when}, {clock(expiry.expires_ms)}"
+    return what, _remedy(expiry, left <= 0)
 
 
 def _holder(expiry: Expiry) -> str:
@@ -186,6 +194,31 @@ def clock(milliseconds: int) -> str:
     if not 0 <= milliseconds < YEAR_10000_MS:
         return f"{milliseconds} ms"
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def lasting(milliseconds: int) -> str:
+    """A time that something takes or has taken, to be grasped at once: `45 s`, `12 min`, `3 h`, `4 days`."""
+    for size, name in ((DAY_MS, "days"), (HOUR_MS, "h"), (MINUTE_MS, "min")):
+        if milliseconds >= 2 * size:
+            return f"{milliseconds // size} {name}"
+    return f"{max(0, milliseconds) // 1000} s"
+
+
+def size_text(count: int) -> str:
+    """Bytes for people, by powers of 1000 as disks are sold: `1.4 GB`, `120 MB`."""
+    for size, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
+        if count >= size:
+            return f"{count / size:.{0 if count >= 10 * size else 1}f} {name}"
+    return f"{count // 1000} kB"
+
+
+def awaited_text(facts: Waiting, names: Names, addresses: Names | None = None) -> str:
+    """Those for whom a training waits, each with the reason why its model is not in."""
+    found = sorted(
+        name_of(names, each.uid) + (_reason(each, names, addresses or {}) or " (has not sent its model yet)")
+        for each in facts.awaited
+    )
+    return listed(found)
 
 
 def listed(parts: list[str]) -> str:

@@ -1,6 +1,7 @@
 """Presence on etcd: one key for each node incarnation, on a lease of its own that any SN may renew.
 
-    /presence/<uid>  {"incarnation": i, "steps": s, "moved": m, "training": t, "ahead_ms": a, "same_user": u}
+    /presence/<uid>  {"incarnation": i, "steps": s, "moved": m, "training": t, "ahead_ms": a, "same_user": u,
+                      "vitals": v}
 
 The lease belongs to the node, not to the SN that made it: the death of an SN lets no node die with it.
 """
@@ -18,6 +19,7 @@ from swarmlearning.backoff import Backoff
 from swarmlearning.ordering.etcd.gateway import Gateway, Operation, lease_is, put, value_is
 from swarmlearning.ordering.protocols import Lease, OrderingError
 from swarmlearning.views.training import TrainingProgress
+from swarmlearning.views.vitals import Vitals
 
 logger = logging.getLogger("swarm.presence")
 
@@ -39,6 +41,7 @@ class _Held(msgspec.Struct, frozen=True):
     training: TrainingProgress | None = None
     ahead_ms: int = 0
     same_user: bool = False
+    vitals: Vitals | None = None
 
 
 class _Known(NamedTuple):

@@ -19,6 +19,7 @@ from swarmlearning.sn.api.service import FAILURES, Require, Sn, answer_to, unlic
 from swarmlearning.sn.carrying import Carrier
 from swarmlearning.sn.engine import Engine
 from swarmlearning.sn.miner import Miner
+from swarmlearning.sn.observing import Observer
 
 
 def make_api(
@@ -28,11 +29,12 @@ def make_api(
     fault: Callable[[], str],
     carrier: Carrier | None = None,
     require: Require = unlicensed,
+    observer: Observer | None = None,
 ) -> ASGIApp:
     """The ASGI application of the SN `uid`; `fault` gives the difference between it and the other SNs, and `carrier`
-    brings requests for logs to nodes, where other parts of this SN use it, too. `require` takes the token of a feature
-    that a request needs, or raises `NoLicenseError`."""
-    sn = Sn(miner, engine, uid, fault, carrier or Carrier(), require)
+    brings requests for logs to nodes, where other parts of this SN use it, too, as `observer` makes its status.
+    `require` takes the token of a feature that a request needs, or raises `NoLicenseError`."""
+    sn = Sn(miner, engine, uid, observer or Observer(miner, engine, uid, fault), carrier or Carrier(), require)
     app = FastAPI(
         title="Swarm Network node",
         version=__version__,

@@ -6,8 +6,9 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
+from swarmlearning.api.client import TIME_HEADER
 from swarmlearning.api.peer import peer_credential
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.training.state import state_of
@@ -19,6 +20,7 @@ from swarmlearning.sn.status import Status
 from swarmlearning.views.names import fetch_addresses, node_names
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import TrainingProgress, waiting_in
+from swarmlearning.views.vitals import Vitals, read_vitals
 
 router = APIRouter()
 
@@ -42,6 +44,7 @@ class Beat(BaseModel):
     """A heartbeat: the number of the node's start, and its progress: an SL's batches in `steps`, an SN's height.
 
     `time_ms`: what the node's clock shows, as Unix time. `same_user`: a SWOP that runs ML processes as its own user.
+    `vitals`: what the node says of its machine; what is none counts as withheld.
     """
 
     incarnation: int = Field(ge=1)
@@ -50,11 +53,13 @@ class Beat(BaseModel):
     training: Annotated[TrainingProgress, AfterValidator(_check)] | None = None
     time_ms: Count | None = None
     same_user: bool = False
+    vitals: Annotated[Vitals | None, BeforeValidator(read_vitals)] = None
 
 
 @router.put("/presence/{node}", status_code=204, responses=refusals(403, 409, 422))
 async def renew(sn: Service, node: str, beat: Beat, request: Request) -> Response:
-    """Renews a node's lease; only with a certificate of that node, and only for its latest start."""
+    """Renews a node's lease; only with a certificate of that node, and only for its latest start. The answer has the
+    SN's time, by which the node compares its clock."""
     known = peer_of(sn.miner.chain, peer_credential(request.scope)).node(node)
     if known is None:
         return refused(sn, Code.UNKNOWN_NODE, f"no node {node} is registered with this certificate", 403)
@@ -65,9 +70,10 @@ async def renew(sn: Service, node: str, beat: Beat, request: Request) -> Respons
         detail = f"node {node} has not registered incarnation {beat.incarnation} yet"
         return refused(sn, Code.UNKNOWN_INCARNATION, detail)
     ahead_ms = beat.time_ms - sn.miner.now_ms() if beat.time_ms is not None else 0
-    lease = Lease(node, beat.incarnation, beat.steps, beat.moved, beat.training, ahead_ms, beat.same_user)
+    told = (beat.steps, beat.moved, beat.training, ahead_ms, beat.same_user, beat.vitals)
+    lease = Lease(node, beat.incarnation, *told)
     await sn.engine.switch.announce(lease)
-    return Response(status_code=204)
+    return Response(status_code=204, headers={TIME_HEADER: str(sn.miner.now_ms())})
 
 
 @router.get("/status", response_model=Status)

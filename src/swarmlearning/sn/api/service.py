@@ -18,19 +18,16 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.license.features import Feature
 from swarmlearning.node.credentials import organisation_of
-from swarmlearning.ordering.etcd.presence import STATE_SECONDS
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.rates import Rate
 from swarmlearning.sn.api.shared import Shared
 from swarmlearning.sn.carrying import Carrier
 from swarmlearning.sn.engine import Engine
 from swarmlearning.sn.miner import Miner
-from swarmlearning.sn.status import status_of
+from swarmlearning.sn.observing import Observer
 from swarmlearning.transport.meters import Meter
 from swarmlearning.transport.parties import Credential
 
-REPORT_SECONDS = 2 * STATE_SECONDS
-"""An SN that follows has reported a height within this time after it had the block."""
 FAILURES = (Rejection, MalformedError, OrderingError)
 """The errors that a request may end with; each has its answer."""
 
@@ -44,15 +41,12 @@ async def unlicensed(feature: Feature) -> None:
 
 @dataclass(frozen=True)
 class Sn:
-    """One SN: `fault` gives the difference between it and the other SNs, empty when there is none.
-
-    `streams`: open block streams, by certificate and by organisation.
-    """
+    """One SN. `streams`: open block streams, by certificate and by organisation."""
 
     miner: Miner
     engine: Engine
     uid: str
-    fault: Callable[[], str]
+    observer: Observer
     carrier: Carrier
     require: Require = unlicensed
     streams: Counter[str] = field(default_factory=Counter)
@@ -75,9 +69,7 @@ class Sn:
         """The status as JSON."""
 
         async def compute() -> bytes:
-            due = self.miner.height_before(REPORT_SECONDS)
-            found = await status_of(self.miner.chain, self.uid, self.engine, self.fault(), due)
-            return found.model_dump_json().encode()
+            return (await self.observer.status()).model_dump_json().encode()
 
         return Shared(compute)
 

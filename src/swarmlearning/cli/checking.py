@@ -1,0 +1,65 @@
+"""`swarm status --check`: one line and an exit code for a monitor, by the conventions of Nagios plugins."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from swarmlearning.cli.told import LONGEST_LINE, alerts_of, counts
+from swarmlearning.views.alerts import worst
+from swarmlearning.views.names import displayed
+
+OK, WARNING, CRITICAL, UNKNOWN = range(4)
+NAMES: Final = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+CODES: Final = {"info": OK, "warning": WARNING, "critical": CRITICAL}
+EARLIER: Final = "the SN is of an earlier release, which finds no alerts but alarms and certificates that expire"
+NO_VOTE: Final = "this SN has no vote and does not know who is present; name a voter: --sn-ip"
+
+
+class Verdict(NamedTuple):
+    """The exit code, and the text: one line, then one for each further alert."""
+
+    code: int
+    text: str
+
+
+def verdict(found: Mapping[str, Any], now_ms: int) -> Verdict:
+    """What a monitor is told of a status."""
+    severe = [each for each in alerts_of(found, now_ms) if each.severity != "info"]
+    code = CODES[worst(severe)]
+    if found["majority"] is False:
+        code = CRITICAL
+    elif found["majority"] is None and code != CRITICAL:
+        return Verdict(UNKNOWN, _line(UNKNOWN, NO_VOTE, _data(found, now_ms)))
+    more = f" (and {len(severe) - 1} more)" if len(severe) > 1 else ""
+    first = f"{severe[0]}{more}" if severe else _well(found)
+    lines = [_line(code, first, _data(found, now_ms)), *(f"{each.severity}: {each}" for each in severe[1:])]
+    return Verdict(code, "\n".join(lines + [EARLIER] * (found.get("alerts") is None)))
+
+
+def unknown(reason: str) -> Verdict:
+    """What it is told where there is no status."""
+    return Verdict(UNKNOWN, _line(UNKNOWN, displayed(reason, LONGEST_LINE), ""))
+
+
+def _line(code: int, text: str, data: str) -> str:
+    """A `|` begins the figures, so there is none in the text."""
+    return f"SWARM {NAMES[code]} - {text.replace('|', '/')}" + (f" | {data}" if data else "")
+
+
+def _well(found: Mapping[str, Any]) -> str:
+    kinds = [node["type"] for node in found["nodes"] if not node["left"]]
+    rounds = sum(training["rounds"] for training in found["trainings"])
+    return (
+        f"network {displayed(found['network'])}: {kinds.count('SN')} SNs, {kinds.count('SL')} SLs, "
+        f"{len(found['trainings'])} trainings with {rounds} rounds"
+    )
+
+
+def _data(found: Mapping[str, Any], now_ms: int) -> str:
+    there = sum(bool(node["alive"]) for node in found["nodes"])
+    away = sum(not node["alive"] and not node["left"] for node in found["nodes"])
+    number = counts(found, now_ms)
+    rounds = sum(training["rounds"] for training in found["trainings"])
+    return (
+        f"critical={number['critical']} warning={number['warning']} alive={there} away={away} "
+        f"height={max(0, found['height'])}c rounds={rounds}c"
+    )

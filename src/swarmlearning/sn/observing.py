@@ -1,0 +1,58 @@
+"""What an SN notes while it works, so that its status can say since when something is so, and whether it is unusual."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.world import World
+from swarmlearning.node.clocks import clock_ms
+from swarmlearning.ordering.etcd.presence import STATE_SECONDS
+from swarmlearning.sn.engine import Engine
+from swarmlearning.sn.miner import Miner
+from swarmlearning.sn.status import Notes, Status, status_of
+from swarmlearning.views.pace import noted
+
+REPORT_SECONDS: Final = 2 * STATE_SECONDS
+"""An SN that follows has reported a height within this time after it had the block."""
+LOOK_SECONDS: Final = 10.0
+"""So exact is the time since when an alert stands, where nobody asks for the status."""
+
+
+class Observer:
+    """Observes the network for the SN `uid`; `fault` gives what its comparisons with the other SNs have found."""
+
+    def __init__(self, miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -> None:
+        self._miner = miner
+        self._engine = engine
+        self._uid = uid
+        self._fault = fault
+        self._notes = Notes()
+        self._noted: World | None = None
+
+    async def run(self) -> None:
+        """Notes every state of the ledger, and looks for alerts now and then, until cancelled."""
+        loop = asyncio.get_running_loop()
+        look_at = loop.time() + LOOK_SECONDS
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(look_at):
+                    await self._miner.reached(self._miner.chain.height + 1)
+            self._note(self._miner.chain.world)
+            if loop.time() >= look_at:
+                await self.status()
+                look_at = loop.time() + LOOK_SECONDS
+
+    async def status(self) -> Status:
+        """The network as it is now."""
+        chain, due = self._miner.chain, self._miner.height_before(REPORT_SECONDS)
+        self._note(chain.world)
+        return await status_of(chain, self._uid, self._engine, self._fault(), due, clock_ms(), self._notes)
+
+    def _note(self, world: World) -> None:
+        if world is not self._noted:
+            self._noted, before = world, self._notes.lately
+            self._notes.lately = {
+                state.name: noted(before.get(state.name), state) for state in world.area("training/", Training)
+            }

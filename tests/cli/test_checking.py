@@ -1,0 +1,49 @@
+"""What a monitor is told: one line, figures behind a bar, and an exit code."""
+
+from typing import Any
+
+import pytest
+
+from support.scripted_sn import STATUS
+from swarmlearning.cli.checking import CRITICAL, EARLIER, OK, UNKNOWN, WARNING, unknown, verdict
+
+NODE = {"uid": "sl-1", "type": "SL", "name": "SL-1", "alive": True, "left": False}
+
+
+def told(*severities: str, **changes: Any) -> dict[str, Any]:
+    alerts: list[dict[str, Any]] = [
+        {"code": "disk", "severity": severity, "subject": "SL-1", "text": f"text {number}", "remedy": "do|it"}
+        | {"nodes": [], "since_ms": None}
+        for number, severity in enumerate(severities, 1)
+    ]
+    return STATUS | {"alerts": alerts, "nodes": [NODE]} | changes
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "line"),
+    [
+        (told(), OK, "SWARM OK - network test: 0 SNs, 1 SLs, 0 trainings with 0 rounds | critical=0 warning=0"),
+        (told("info"), OK, "SWARM OK - network test"),
+        (told("warning"), WARNING, "SWARM WARNING - text 1: do/it | critical=0 warning=1"),
+        (told("info", "warning", "critical"), CRITICAL, "SWARM CRITICAL - text 3: do/it (and 1 more) | critical=1"),
+        (told(majority=False), CRITICAL, "SWARM CRITICAL - "),
+        (told("warning", majority=None), UNKNOWN, "SWARM UNKNOWN - this SN has no vote"),
+        (told("critical", majority=None), CRITICAL, "SWARM CRITICAL - text 1"),
+        (told(alerts=None), OK, "SWARM OK - network test"),
+        (told(alerts=None, alarms=["no|way"]), CRITICAL, "SWARM CRITICAL - no/way | critical=1"),
+    ],
+)
+def test_the_worst_alert_is_the_line_and_decides_the_code(found: dict[str, Any], code: int, line: str) -> None:
+    shown = verdict(found, 0)
+    assert shown.code == code
+    assert shown.text.startswith(line)
+    assert shown.text.splitlines()[0].count("|") == 1
+    assert (EARLIER in shown.text) == (found["alerts"] is None)
+
+
+def test_further_alerts_have_a_line_each() -> None:
+    assert verdict(told("warning", "critical", "info"), 0).text.splitlines()[1:] == ["warning: text 1: do|it"]
+
+
+def test_without_a_status_nothing_is_known() -> None:
+    assert unknown("no\x1b way |") == (UNKNOWN, "SWARM UNKNOWN - no\\x1b way /")
