@@ -1,4 +1,4 @@
-"""`swarm ledger`: read and verify a chain file, offline."""
+"""`swarm ledger`: read, verify and copy a chain file, offline."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,7 @@ from rich.table import Table
 
 from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, print_json
+from swarmlearning.cli.ledgercopies import backup, restore
 from swarmlearning.cli.runfolder import RunFolder
 from swarmlearning.ledger.block import header_in
 from swarmlearning.ledger.bodies import Body, Equivocation
@@ -21,7 +22,9 @@ from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.views.names import Names, displayed, name_of, node_names
 from swarmlearning.views.render import clock
 
-app = typer.Typer(help="Read and verify a chain file, offline.", no_args_is_help=True)
+app = typer.Typer(help="Read, verify, back up and restore a chain, offline.", no_args_is_help=True)
+app.command()(backup)
+app.command()(restore)
 
 CHAIN_FILE = "chain.sqlite"
 LONGEST_VALUE = 300

@@ -58,6 +58,13 @@ class Checkpoints:
         self._height = chain.height
         return chain
 
+    def read_any(self) -> Chain | None:
+        """Returns the chain of the checkpoint, of whatever network; None when there is none that can be used."""
+        try:
+            return decode(self.path.read_bytes())
+        except (OSError, CheckpointError):
+            return None
+
     def write(self, chain: Chain) -> None:
         """Replaces the checkpoint, unless the head is a void slot. A disk that refuses is only reported."""
         if chain.height < 0 or chain.height in chain.voids:

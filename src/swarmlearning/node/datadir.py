@@ -18,6 +18,7 @@ from swarmlearning.files import replace_file
 from swarmlearning.ledger.fields import is_uuid
 from swarmlearning.node.errors import NodeError
 
+FILE = "node.json"
 MAX_SNS = 64
 """Addresses of SNs that are kept."""
 
@@ -51,7 +52,7 @@ class DataDirectory:
             raise NodeError(f"{uid!r} was given to this node as its UID: that has to be a UUID")
         self._given = uid
         self._expected = network_id
-        self._file = path / "node.json"
+        self._file = path / FILE
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -141,10 +142,7 @@ class DataDirectory:
 
     def _write(self, record: NodeRecord) -> None:
         """Writes atomically and durably: an incarnation must never be used twice."""
-        try:
-            replace_file(self._file, msgspec.json.encode(record))
-        except OSError as error:
-            raise NodeError(f"{self._file}: cannot be written: {error.strerror}") from error
+        write_record(self.path, record)
         self._record = record
 
 
@@ -155,7 +153,15 @@ def uid_of(path: Path) -> str:
 
 def read_record(path: Path) -> NodeRecord:
     """What the data directory of a node says of it. Raises `NodeError`."""
-    return _read(path / "node.json")
+    return _read(path / FILE)
+
+
+def write_record(path: Path, record: NodeRecord) -> None:
+    """Replaces that of a data directory in which no node is at work. Raises `NodeError`."""
+    try:
+        replace_file(path / FILE, msgspec.json.encode(record))
+    except OSError as error:
+        raise NodeError(f"{path / FILE}: cannot be written: {error.strerror}") from error
 
 
 def _read(file: Path) -> NodeRecord:

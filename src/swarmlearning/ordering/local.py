@@ -8,10 +8,11 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, Lease, OrderingError
 
@@ -46,21 +47,37 @@ def read_chain_file(path: Path) -> list[bytes]:
     return list(iterate_chain_file(path))
 
 
-def iterate_chain_file(path: Path) -> Iterator[bytes]:
-    """The blocks of a chain file from block 0 on, for offline tools; the file is not changed.
+def iterate_chain_file(path: Path, start: int = 0) -> Iterator[bytes]:
+    """The blocks of a chain file from block `start` on, for offline tools; the file is not changed.
 
     Raises `OrderingError` naming the first block that is missing, unreadable, or not the bytes that were stored.
     """
+    height = start
+    with _reading(path, lambda: height) as connection:
+        for row in connection.execute(
+            "SELECT height, hash, raw FROM blocks WHERE height >= ? ORDER BY height", (start,)
+        ):
+            yield _checked(path, height, *row)
+            height += 1
+
+
+def extent(path: Path) -> range:
+    """The heights of the blocks in a chain file, which is not changed. Raises `OrderingError`."""
+    with _reading(path, lambda: 0) as connection:
+        [(first, last)] = connection.execute("SELECT MIN(height), MAX(height) FROM blocks").fetchall()
+    return range(first, last + 1) if last is not None else range(0)
+
+
+@contextmanager
+def _reading(path: Path, at: Callable[[], int]) -> Iterator[sqlite3.Connection]:
+    """A chain file, to be read only; `at` is the height at which an `OrderingError` says that it cannot be read."""
     if not path.is_file():
         raise OrderingError(f"{path}: no such chain file; an SN's data directory and a run folder have one")
-    height = 0
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            for row in connection.execute("SELECT height, hash, raw FROM blocks ORDER BY height"):
-                yield _checked(path, height, *row)
-                height += 1
+            yield connection
     except (sqlite3.Error, TypeError) as error:
-        raise OrderingError(f"{path}: the chain file cannot be read at block {height} ({error}). {REMEDY}") from error
+        raise OrderingError(f"{path}: the chain file cannot be read at block {at()} ({error}). {REMEDY}") from error
 
 
 def _checked(path: Path, expected: int, height: int, stored: str, raw: bytes) -> bytes:
@@ -69,6 +86,51 @@ def _checked(path: Path, expected: int, height: int, stored: str, raw: bytes) ->
     if sha256(raw).hexdigest() != stored:
         raise OrderingError(f"{path}: block {height} has been altered since it was stored. {REMEDY}")
     return raw
+
+
+class ChainWriter:
+    """Writes a chain file, made when missing, after the block `after`; what follows that there is removed.
+
+    Use as a context manager: what was added is on the disk after it, also where it ends by an error. Raises
+    `OrderingError`.
+    """
+
+    TOGETHER = 256
+    """Blocks of one commit."""
+
+    def __init__(self, path: Path, after: int = -1) -> None:
+        self._path = path
+        self._after = after
+        self._added = 0
+
+    def __enter__(self) -> Self:
+        self._connection = open_chain_file(self._path)
+        self._do("DELETE FROM blocks WHERE height > ?", self._after)
+        self._do("BEGIN IMMEDIATE")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._do("COMMIT")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._connection.close()
+
+    def add(self, height: int, raw: bytes) -> None:
+        """Adds the next block."""
+        self._do("INSERT INTO blocks VALUES (?, ?, ?)", height, sha256(raw).hexdigest(), raw)
+        self._added += 1
+        if self._added % self.TOGETHER == 0:
+            self._do("COMMIT")
+            self._do("BEGIN IMMEDIATE")
+
+    def _do(self, statement: str, *values: object) -> None:
+        try:
+            self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise OrderingError(f"{self._path}: cannot be written ({error}). Make room on its disk") from error
 
 
 class LocalLog:
