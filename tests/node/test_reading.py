@@ -5,6 +5,7 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from support.network import Ledger
@@ -18,6 +19,7 @@ from swarmlearning.node.logfile import FILE
 from swarmlearning.node.reading import FRESH_MS, Carried, OwnShelf, Reading, Shelf
 from swarmlearning.node.sealing import Asked, Part, Piece, SealError, Wanted, ask
 from swarmlearning.operator.logs import opened
+from swarmlearning.views.times import Times
 
 NOW = 1_000_000
 LOG = b"one line\n"
@@ -69,6 +71,9 @@ class Shared:
     def path(self, world: World, wanted: Wanted) -> Path:
         return self._own.path(world, wanted)
 
+    async def times(self, wanted: Wanted) -> Times:
+        return Times(NOW)
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
@@ -100,6 +105,25 @@ async def test_the_network_may_open_logs_and_a_site_s_own_word_goes_before_that(
     assert await readers(site) == {"op-2", "op-3"}
     site.shelf = Shared(tmp_path, ())
     assert await readers(site) == set()
+
+
+async def test_how_a_node_spends_its_rounds_is_for_those_who_read_its_log(site: Site, tmp_path: Path) -> None:
+    wanted = Wanted("TIMES", contract="contract", round=3)
+    assert (await site.piece("op-2", wanted)).refused == "this node has no part in rounds: SLs have"
+    asked = list[Wanted]()
+
+    async def times(wanted: Wanted) -> Times:
+        asked.append(wanted)
+        return Times(NOW)
+
+    site.shelf = OwnShelf(tmp_path, times)
+    assert msgspec.json.decode((await site.piece("op-2", wanted)).data, type=Times) == Times(NOW)
+    assert asked == [wanted]
+    refused = (await site.piece("op-1", wanted)).refused
+    assert "does not share how it spends its rounds with org-1 (shareLogs" in refused
+    site.shelf = Shared(tmp_path, {"org-1"})
+    assert (await site.piece("op-1", wanted)).data
+    assert "does not share how it spends its rounds with org-2" in (await site.piece("op-2", wanted)).refused
 
 
 async def test_nobody_but_an_operator_whom_the_ledger_trusts_is_answered(

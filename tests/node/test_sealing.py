@@ -115,3 +115,9 @@ def test_asks_and_answers_are_bounded(identities: dict[str, Identity], asked: As
 def test_an_ask_is_called_by_its_digest(asked: Asked) -> None:
     assert len(digest_of(asked.jws)) == 64
     assert digest_of(asked.jws) != digest_of(asked.jws + " ")
+
+
+def test_what_older_nodes_do_not_know_is_sent_only_where_it_is_asked_for() -> None:
+    """They refuse fields that they do not know; a log is asked for in the same bytes as ever."""
+    assert msgspec.json.encode(Wanted(cursor="7:9", wait=True)) == b'{"cursor":"7:9","wait":true}'
+    assert msgspec.json.encode(Wanted("TIMES", contract="c", round=0)) == b'{"part":"TIMES","contract":"c","round":0}'

@@ -48,6 +48,7 @@ from swarmlearning.sl import addresses
 from swarmlearning.sl.effects import Effects
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
+from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.tensors.file import Tensor, write
 from swarmlearning.tensors.structure import structure_digest
@@ -81,7 +82,8 @@ class Site:
         self.follower.chain = ledger.chain
         self.fetcher = Fetcher(client_context(identities["SL-1"]), self.store)
         settings = RoundSettings(True, 30.0, 600.0, "merged")
-        self.ml = MLSide(directory, 1, settings, self.store, self.events.put_nowait)
+        self.watch = Stopwatch()
+        self.ml = MLSide(directory, 1, settings, self.store, self.events.put_nowait, self.watch)
         sender = Sender(Author(ledger.actors["a"].signer, "a", 1), self.follower, lambda text: None)
         self.effects = Effects(
             self.tasks,
@@ -92,6 +94,7 @@ class Site:
             self.ml,
             Narrator(self.ml.show, True),
             self.events.put_nowait,
+            self.watch,
         )
         self.effects.contract = CONTRACT
         self.ml.model_size = 0

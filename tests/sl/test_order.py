@@ -16,6 +16,7 @@ from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Event, MLDisconnected
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.sl.mlside import MLSide
+from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.tensors.file import Tensor, write
 
 OPEN = Open(
@@ -38,7 +39,7 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self.machine = RoundMachine("a", 1, Play("b").state, SETTINGS)
         self.events: list[Event] = []
-        self.ml = MLSide(directory, 1, SETTINGS, TensorStore(directory / "models"), self.handle)
+        self.ml = MLSide(directory, 1, SETTINGS, TensorStore(directory / "models"), self.handle, Stopwatch())
 
     def handle(self, event: Event) -> None:
         self.machine.handle(event, 0.0)

@@ -1,8 +1,8 @@
 """A training script without a framework, which starts in a quarter of a second: `python ml.py --index 1 --rounds 3 …`.
 
 Its model is a dict of NumPy arrays that every step changes in a way of this site's own. It prints the digest of the
-model it ends with. Options make it wait at a gate, fail, leave early, begin a new session, or hand over a
-damaged file or a NaN.
+model it ends with. Options make it wait at a gate, take time for batches that it reports, fail, leave early, begin a
+new session, or hand over a damaged file or a NaN.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import numpy as np
 from swarmlearning.channel.messages import Fixed, Open, TensorSpec
 from swarmlearning.client import environment, handover
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import Evaluation, Session
 from swarmlearning.tensors.file import Array, Tensor, read, write
 
@@ -32,7 +33,8 @@ def main() -> None:
         "steps": np.array(0, np.int64),
     }
     noise = np.random.default_rng(options.index)
-    steps = 0
+    steps, pace = 0, Pace(options.rounds)
+    pace.resume()
 
     def tensors() -> dict[str, Tensor]:
         return {name: Tensor.of(array, name) for name, array in model.items()}
@@ -50,12 +52,17 @@ def main() -> None:
         _meet(options, steps)
         if steps == options.interrupt_at:
             swarm = Session(Path(os.environ["SWARM_CHANNEL"]), request, on_waiting=print)
+        for _ in range(options.batches):
+            time.sleep(options.batch_seconds)
+            pace.step(0)
+            swarm.progress(pace)
         for array in model.values():
             array += noise.integers(1, 100, array.shape).astype(array.dtype)
         if steps == options.poison_at:
             model["layer.bias"][-1] = np.nan
         steps += 1
         _, over = swarm.sync(tensors(), load)
+        pace.resume()
         print(f"SYNC {steps}", flush=True)
         if over:
             swarm.kill(ok=True, message="training is over")
@@ -68,7 +75,7 @@ def main() -> None:
 def _request(options: argparse.Namespace, tensors: Mapping[str, Tensor]) -> Open:
     return Open(
         training_contract=options.contract,
-        sync_frequency=4,
+        sync_frequency=options.batches or 4,
         min_peers=options.min_peers,
         merge_method=options.method,
         checkin_model_on_train_end="snapshot",
@@ -122,6 +129,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--frozen", default="")
     parser.add_argument("--float8", action="store_true")
     parser.add_argument("--pace", type=float, default=0.0, help="seconds that its training between two syncs takes")
+    parser.add_argument("--batches", type=int, default=0)
+    parser.add_argument("--batch-seconds", type=float, default=0.0)
     parser.add_argument("--gate", type=Path)
     parser.add_argument("--hold-at", type=int, action="append", default=[])
     for event in ("fail", "interrupt", "leave", "truncate", "alter", "poison"):

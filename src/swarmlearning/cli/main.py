@@ -37,6 +37,7 @@ COMMANDS = {
     "task": "tasks:task_app",
     "taskrunner": "tasks:taskrunner_app",
     "logs": "logs:logs",
+    "explain": "explain:explain_command",
 }
 """By name: the module below this package, and in it a function or a Typer app with sub-commands."""
 

@@ -36,6 +36,7 @@ from swarmlearning.tensors.digest import DigestError, ModelDigest
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
+Turn = Callable[[Source], None]
 
 LEAST_RATE: Final = 1024
 """Bytes of the model per second below which a source is given up; a 1 GB model would need twelve days."""
@@ -86,6 +87,8 @@ class Download:
         self._loop = asyncio.get_running_loop()
         self._callers = 0
         self._listeners: list[Progress] = []
+        self._watchers: list[Turn] = []
+        self._used: Source | None = None  # the source at work
         self._assembly: Assembly | None = None
         self._reported = 0.0
         self._brought = 0  # bytes of the model since its source was last given more time
@@ -93,17 +96,23 @@ class Download:
         self._stream: TlsStream | None = None
 
     @contextlib.contextmanager
-    def joined(self, sources: Sequence[Source], progress: Progress | None) -> Iterator[None]:
+    def joined(self, sources: Sequence[Source], progress: Progress | None, turn: Turn | None) -> Iterator[None]:
         """Counts a caller in, and out; the last one out stops the download."""
         self._callers += 1
         self._sources += [source for source in sources if source not in self._sources]
         if progress is not None:
             self._listeners.append(progress)
+        if turn is not None:
+            self._watchers.append(turn)
+            if self._used is not None:
+                turn(self._used)
         try:
             yield
         finally:
             if progress is not None:
                 self._listeners.remove(progress)
+            if turn is not None:
+                self._watchers.remove(turn)
             self._callers -= 1
             if not self._callers:
                 self.stop()
@@ -136,6 +145,7 @@ class Download:
         for source in self._sources:
             if self.stopped.is_set():
                 break
+            self._loop.call_soon_threadsafe(self._take_turns, source)
             try:
                 assembly = self._take_from(source)
             except SourceError as error:
@@ -247,6 +257,11 @@ class Download:
     def _call_listeners(self, held: int) -> None:
         for listener in self._listeners:
             listener(held)
+
+    def _take_turns(self, source: Source) -> None:
+        self._used = source
+        for watcher in self._watchers:
+            watcher(source)
 
     @contextlib.contextmanager
     def _exchange(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from swarmlearning.models.connections import Connections, Source
 from swarmlearning.models.destinations import Refusal, anywhere
-from swarmlearning.models.download import Download, Progress, TransferError
+from swarmlearning.models.download import Download, Progress, TransferError, Turn
 from swarmlearning.models.store import TensorStore
 
 __all__ = ["Fetcher", "Source", "TransferError"]
@@ -50,12 +50,14 @@ class Fetcher:
         progress: Progress | None = None,
         size: int | None = None,
         height: int | None = None,
+        turn: Turn | None = None,
     ) -> Path:
         """The file of model `digest`, fetched unless it is held; each of `sources`, (host, port), is tried once.
 
         `height`: that of the ledger on which the caller saw that it may have the model, for sources that are behind.
         `size`, where it is known: a source that offers a model of another size is refused. `progress` is called in the
-        event loop with the bytes held so far, at most ten times a second and at the end.
+        event loop with the bytes held so far, at most ten times a second and at the end, `turn` with each source that
+        is tried.
 
         Callers that want the same model share one download and their sources; it stops soon after the last of them
         is cancelled. Raises `TransferError`, and `StoreError` when the disk is full.
@@ -66,7 +68,7 @@ class Fetcher:
             return self._store.path(digest)
         if download is None:
             download = self._begin(digest, sources, size, height)
-        with download.joined(sources, progress):
+        with download.joined(sources, progress, turn):
             return await asyncio.shield(download.result)
 
     async def close(self) -> None:

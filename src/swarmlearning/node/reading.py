@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
 from swarmlearning.identity.certificates import load_bundle
@@ -29,6 +31,7 @@ from swarmlearning.node.sealing import Ask, Part, Piece, SealError, Wanted, dige
 from swarmlearning.node.signers import registered_signer
 from swarmlearning.transport.complaints import Complaints
 from swarmlearning.views.names import displayed
+from swarmlearning.views.times import Times
 
 logger = logging.getLogger("swarm.logs")
 
@@ -45,6 +48,8 @@ SHORT: Final = 2048
 """Characters of an answer: a shorter one has nothing, or next to nothing, of a log."""
 PAUSE_SECONDS: Final = 0.5
 """Before more is asked for or answered where nothing was to be read, so that no SN keeps a node busy."""
+NO_ROUNDS: Final = "this node has no part in rounds: SLs have"
+_SHARED: Final[dict[Part, str]] = {"NODE": "its own log", "TIMES": "how it spends its rounds"}
 MOST_READING: Final = 2
 """Logs of which pieces are looked up at once: that may mean to read through a whole log."""
 
@@ -69,12 +74,16 @@ class Shelf(Protocol):
     def path(self, world: World, wanted: Wanted) -> Path:
         """The log that is wanted. Raises `LogError` where there is none."""
 
+    async def times(self, wanted: Wanted) -> Times:
+        """How this node spends its rounds. Raises `LogError` where it has no part in any."""
+
 
 class OwnShelf:
-    """A node that has its own log only, and no policy of its site."""
+    """A node that has its own log only, and no policy of its site. `times`: see `Shelf`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, times: Callable[[Wanted], Awaitable[Times]] | None = None) -> None:
         self._path = directory / FILE
+        self._times = times
 
     def shares(self, part: Part, reader: str, own: str) -> bool | None:
         """See `Shelf`."""
@@ -85,6 +94,12 @@ class OwnShelf:
         if wanted.part != "NODE":
             raise LogError("this node has its own log only; SWOPs have those of the pairs that they start")
         return self._path
+
+    async def times(self, wanted: Wanted) -> Times:
+        """See `Shelf`."""
+        if self._times is None:
+            raise LogError(NO_ROUNDS)
+        return await self._times(wanted)
 
 
 class Carried(NamedTuple):
@@ -205,6 +220,9 @@ class Reading:
         try:
             await self._require_may(world, asker, wanted.part)
             self._require_new(ask, digest, asker.organisation)
+            if wanted.part == "TIMES":
+                async with self._turns:
+                    return Piece(msgspec.json.encode(await self._shelf.times(wanted)))
             path = self._shelf.path(world, wanted)
             if not wanted.cursor:
                 logger.info("%r of %s reads the log %s", asker.subject, asker.organisation, path.name)
@@ -238,7 +256,7 @@ class Reading:
         shared = await asyncio.to_thread(self._shelf.shares, part, reader, own)
         if permits(world, READ_LOGS, reader, own) if shared is None else shared:
             return
-        what = "its own log" if part == "NODE" else f"the output of its {part}s"
+        what = _SHARED.get(part, f"the output of its {part}s")
         self._complaints.warn(reader, "%r of %s may not read %s", asker.subject, reader, what)
         raise LogError(
             f"its site, of organisation {displayed(own)}, does not share {what} with {displayed(reader)} (shareLogs in "

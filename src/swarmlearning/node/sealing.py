@@ -29,8 +29,9 @@ MAX_PIECE: Final = 128 * 1024
 """Bytes of a log in one answer."""
 MAX_LINES: Final = 100_000
 
-Part: TypeAlias = Literal["NODE", "SL", "ML"]
-"""`NODE`: the node's own log; `SL`, `ML`: the output of a part of a pair that a SWOP has started."""
+Part: TypeAlias = Literal["NODE", "SL", "ML", "TIMES"]
+"""`NODE`: the node's own log; `SL`, `ML`: the output of a part of a pair that a SWOP has started; `TIMES`: how the node
+spends its rounds."""
 Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=256)]
 Key: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
@@ -42,13 +43,15 @@ class SealError(Exception):
     """An ask or answer that is malformed, altered, or not by whom it should be."""
 
 
-class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to read: a log, and where to begin.
+class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What to read: a log, and where to begin. A field that has its default is not sent: older nodes know fewer fields.
 
     `taskrunner` and `pair` (its index in the profile) name the output of a pair; of the newest attempt at the
     taskrunner's task. `cursor` goes on where an earlier answer has ended; without one, `since_ms` (Unix time) begins at
     the first line of that time or later, else the last `lines` are read. `wait`: where there is nothing to read, the
     answer may wait until there is.
+
+    Of `TIMES` the answer has what the node does now, and its records of the `round` of `contract`, where that is named.
     """
 
     part: Part = "NODE"
@@ -58,6 +61,8 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     since_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] | None = None
     lines: Annotated[int, msgspec.Meta(ge=0, le=MAX_LINES)] = 100
     wait: bool = False
+    contract: Text = ""
+    round: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] | None = None
 
 
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="logs-ask/1"):

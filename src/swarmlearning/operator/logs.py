@@ -64,7 +64,7 @@ async def excerpt(operator: Operator, node: Node, wanted: Wanted) -> Excerpt:
     `wait` it waits some seconds for a log to grow. Raises `LogsError`."""
     await operator.register()
     place, _, held = wanted.cursor.rpartition(_MARK)
-    piece = await _Reader(operator, node).piece(msgspec.structs.replace(wanted, cursor=place))
+    piece = await Reader(operator, node).piece(msgspec.structs.replace(wanted, cursor=place))
     data = piece.data if piece.lost else bytes.fromhex(held) + piece.data
     cut = found.start() if (found := _UNFINISHED.search(data)) else len(data)
     text = data[:cut].decode(errors="replace").replace("\r\n", "\n")
@@ -77,7 +77,7 @@ async def log_lines(operator: Operator, node: Node, wanted: Wanted, *, follow: b
     The operator registers first, since nodes answer only those whom the ledger knows. Raises `LogsError`.
     """
     await operator.register()
-    lines, reader = _Lines(), _Reader(operator, node)
+    lines, reader = _Lines(), Reader(operator, node)
     for number in count(1):
         piece = await reader.piece(msgspec.structs.replace(wanted, wait=follow))
         if piece.lost:
@@ -95,7 +95,7 @@ async def log_lines(operator: Operator, node: Node, wanted: Wanted, *, follow: b
         yield text
 
 
-class _Reader:
+class Reader:
     """Asks one node, first through the SN that has answered last."""
 
     def __init__(self, operator: Operator, node: Node) -> None:

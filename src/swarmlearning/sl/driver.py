@@ -41,6 +41,7 @@ from swarmlearning.sl.mlside import MLSide, Shared
 from swarmlearning.sl.narration import Narrator
 from swarmlearning.sl.remarks import Remarks, bases_of, is_called_unusable
 from swarmlearning.sl.results import keep_final
+from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.views.names import node_names
 from swarmlearning.views.training import TrainingProgress, Waiting
@@ -60,8 +61,12 @@ class Driver:
         shared_log: bool = False,
         shared: Shared | None = None,
         lock: SiteLock | None = None,
+        watch: Stopwatch | None = None,
     ) -> None:
-        """`directory`, `shared`: see `MLSide`. `shared_log`: see `Narrator`. `lock`: the site's privacy lock."""
+        """`directory`, `shared`: see `MLSide`. `shared_log`: see `Narrator`. `lock`: the site's privacy lock.
+
+        `watch` measures the rounds.
+        """
         self._settings = settings
         self._follower = follower
         self.store = store
@@ -71,10 +76,12 @@ class Driver:
         self._machine: RoundMachine | None = None
         self._remarks: Remarks | None = None
         self._tasks = Tasks()
-        self.ml = MLSide(directory, self._incarnation, settings, store, self._handle, shared)
+        self._watch = watch = watch or Stopwatch()
+        self.ml = MLSide(directory, self._incarnation, settings, store, self._handle, watch, shared)
+        watch.script = self.ml.script
         self.narrator = Narrator(self.ml.show, shared_log)
         self.effects = Effects(
-            self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle, lock
+            self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle, watch, lock
         )
         self._lock = lock
         if lock:
@@ -145,6 +152,7 @@ class Driver:
     def _advance(self, chain: Chain) -> None:
         self.effects.decided_on = chain
         state = state_of(chain.world, self.contract)
+        self._watch.reached(state)
         leader = state.round.leader if state.round else ""
         self._handle(ChainAdvanced(state, chain.height, network.last_height(chain.world, leader)))
 

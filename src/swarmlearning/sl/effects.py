@@ -12,7 +12,7 @@ from typing import Final
 
 from swarmlearning.address import join
 from swarmlearning.api.client import Refusal
-from swarmlearning.ledger.bodies import Depose, Lost, TrainingBody
+from swarmlearning.ledger.bodies import Depose, Lost, OpenSession, Publish, Submit, TrainingBody
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts import network
@@ -49,16 +49,20 @@ from swarmlearning.rounds.events import (
 )
 from swarmlearning.sl.addresses import SoughtAddresses
 from swarmlearning.sl.checking import fault_of_result
+from swarmlearning.sl.links import Links
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
+from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.sl.tasks import Tasks
+from swarmlearning.views.times import What
 
 logger = logging.getLogger("swarm.SL")
 
 Effect = Send | Fetch | Merge | Carry | Release | Cancel | Verify | SetTimer | Keep | Deliver
 
+_SENT: Final[dict[type, What]] = {OpenSession: "session", Submit: "submit", Publish: "publish"}
 _REMEMBERED: Final = 64
 """Results whose check is remembered."""
 
@@ -76,6 +80,7 @@ class Effects:
         ml: MLSide,
         narrator: Narrator,
         emit: Callable[[Event], None],
+        watch: Stopwatch,
         lock: SiteLock | None = None,
     ) -> None:
         self.contract = ""
@@ -89,6 +94,7 @@ class Effects:
         self._ml = ml
         self._narrator = narrator
         self._emit = emit
+        self._watch = watch
         self._lock = lock
         self._kept: frozenset[str] | None = None
         self._sought = SoughtAddresses(time.monotonic)
@@ -128,7 +134,8 @@ class Effects:
         training = self.contract
         contract = network.CONTRACT if isinstance(body, Lost) else training
         try:
-            height = await self._sender.send(contract, body, chain)
+            with self._watch.during(_SENT.get(type(body), "send")):
+                height = await self._sender.send(contract, body, chain)
         except Refusal as refusal:
             if refusal.code == Code.OLD_INCARNATION and not isinstance(body, Lost | Depose):
                 raise Superseded(refusal.detail) from refusal
@@ -148,19 +155,24 @@ class Effects:
         if fault := self._faults.get(digest):
             self._emit(FetchFailed(digest, fault, "invalid"))
             return
-        with self._store.pinned(digest):
+        sources = self._sources(action)
+        with self._store.pinned(digest), Links(self._watch, sources, self._came) as links:
             try:
                 await self._fetcher.fetch(
                     digest,
-                    self._sources(action),
-                    self._progress(),
+                    list(sources),
+                    links.progress,
                     self._ml.model_size,
                     self._follower.chain.height,
+                    links.turn,
                 )
+                links.arrived()
             except TransferError as error:
+                links.failed(error.fault)
                 self._narrator.not_fetched(digest, str(error))
                 self._emit(FetchFailed(digest, str(error), error.fault))
             except StoreError as error:
+                links.failed("failed")
                 self._narrator.local_failure(str(error))
                 self._emit(LocalFailure(action, str(error)))
             else:
@@ -171,13 +183,13 @@ class Effects:
                         await self._lock.made_public(digest)
                     self._emit(Fetched(digest))
 
-    def _sources(self, action: Fetch) -> list[Source]:
-        """The addresses of the members who may hold the model."""
-        world, found = self._follower.chain.world, list[Source]()
+    def _sources(self, action: Fetch) -> dict[Source, str]:
+        """The addresses of the members who may hold the model, and their UIDs."""
+        world, found = self._follower.chain.world, dict[Source, str]()
         for uid in action.holders:
             source = source_of(world, uid)
             if source is not None and self._may_seek(uid, join(*source[:2])):
-                found.append(source)
+                found[source] = uid
         return found
 
     def _may_seek(self, uid: str, address: str) -> bool:
@@ -186,16 +198,9 @@ class Effects:
         logger.warning("%s is not sought at %s: it announces new addresses too often", uid, address)
         return False
 
-    def _progress(self) -> Callable[[int], None]:
-        """Counts the bytes of one file on its way."""
-        before = 0
-
-        def progress(held: int) -> None:
-            nonlocal before
-            self.moved += max(0, held - before)
-            before = held
-
-        return progress
+    def _came(self, size: int) -> None:
+        """Bytes that have been fetched."""
+        self.moved += size
 
     # --- results ----------------------------------------------------------------------------------------------------
 
@@ -214,9 +219,10 @@ class Effects:
             own_path, before_path = (
                 self._store.path(each) if each and self._store.has(each) else None for each in (own, before)
             )
-            fault = await asyncio.to_thread(
-                fault_of_result, self._store.path(digest), terms.structure, own_path, before_path
-            )
+            with self._watch.during("check"):
+                fault = await asyncio.to_thread(
+                    fault_of_result, self._store.path(digest), terms.structure, own_path, before_path
+                )
         if fault or own_path:
             self._remember(digest, fault)
         if fault:
@@ -256,7 +262,9 @@ class Effects:
                     self._emit(Dropped(digest))
                 return
             try:
-                merged = await merge_round(task, training, self._store, self._count, pin)
+                with self._watch.during("merge") as work:
+                    merged = await merge_round(task, training, self._store, self._count, pin)
+                    work.bytes = sum(entry.size for entry in task.submissions if entry.weight)
             except (MergeError, StoreError) as error:
                 self._narrator.local_failure(str(error))
                 self._emit(LocalFailure(task, str(error), permanent=isinstance(error, UnmergeableError)))
@@ -269,7 +277,8 @@ class Effects:
     async def _carry(self, task: Carry) -> None:
         with self._store.pinned(task.digest, task.base, task.onto) as pin:
             try:
-                info = await carry_over(task, self._store, self._count, pin)
+                with self._watch.during("carry"):
+                    info = await carry_over(task, self._store, self._count, pin)
             except (MergeError, StoreError) as error:
                 logger.warning("What was trained here since %s is not used: %s", task.base[:16], error)
                 self._emit(Carried(task.digest, task.onto, "", 0))
@@ -284,7 +293,8 @@ class Effects:
         assert self._lock is not None
         with self._store.pinned(task.digest, task.base) as pin:
             try:
-                done = await self._lock.release(task, chain, contract, member, pin)
+                with self._watch.during("privacy"):
+                    done = await self._lock.release(task, chain, contract, member, pin)
             except NotHeldError as error:
                 for digest in filter(None, (task.digest, task.base)):
                     if not self._store.has(digest):

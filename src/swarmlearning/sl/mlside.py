@@ -21,8 +21,11 @@ from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.checking import fault_of_own
 from swarmlearning.sl.handing import copy_handed, is_foreign, link_readable
 from swarmlearning.sl.mlchannel import MLChannel
+from swarmlearning.sl.scriptpace import ScriptPace
+from swarmlearning.sl.stopwatch import Stopwatch, Work
 from swarmlearning.tensors.file import TensorFileError, file_size, read_header, require_mergeable
 from swarmlearning.tensors.structure import describe_difference, structure_digest, structure_text
+from swarmlearning.views.times import Script
 from swarmlearning.views.training import TrainingProgress
 
 logger = logging.getLogger("swarm.SL")
@@ -52,6 +55,7 @@ class MLSide:
         settings: RoundSettings,
         store: TensorStore,
         on_event: Callable[[MLEvent], None],
+        watch: Stopwatch,
         shared: Shared | None = None,
     ) -> None:
         """`directory`: for the channel, unless `shared` names a folder for it, and the list of the model's tensors."""
@@ -66,6 +70,10 @@ class MLSide:
         self._settings = settings
         self._store = store
         self._on_event = on_event
+        self._watch = watch
+        self._training: Work | None = None
+        self._loading: Work | None = None
+        self._pace = ScriptPace()
         self._trained = messages.Progress(session="", steps=0, epochs=0)
         self._sessions = 0
         self._sequence = 0
@@ -114,6 +122,7 @@ class MLSide:
         self._deliveries += 1
         path = self._delivery()
         link_readable(self._store.path(digest), path, self.channel.group)
+        self._loading = self._watch.begin("load")
         self._send(messages.Merged(self.session_id, self._sequence, path.name, digest))
 
     def lend_spare(self) -> None:
@@ -123,11 +132,15 @@ class MLSide:
 
     def opened(self) -> None:
         """Reports that the session is open."""
+        if self.session is not None:
+            self._train(self.session.sync_frequency)
         self._send(messages.Opened(self.session_id))
 
     def synced(self, interval: int, over: bool) -> None:
         """Lets the ML process train on for `interval` batches, or end because training is over."""
         self.served = over
+        if not over:
+            self._train(interval)
         self._send(messages.Synced(self.session_id, self._sequence, interval, over))
 
     def closed(self) -> None:
@@ -146,6 +159,24 @@ class MLSide:
     def _send(self, message: FromSL) -> None:
         self.channel.send(message)
 
+    # --- what is measured -------------------------------------------------------------------------------------------
+
+    def script(self) -> Script | None:
+        """What is known of the script; None while none is connected."""
+        return self._pace.seen() if self.session is not None else None
+
+    def _train(self, interval: int) -> None:
+        self._training = self._watch.begin("train")
+        self._pace.trains(interval)
+
+    def _end_work(self) -> None:
+        """Whatever the script was doing has ended."""
+        for work in (self._training, self._loading):
+            if work is not None:
+                self._watch.end(work)
+        self._training = self._loading = None
+        self._pace.waits()
+
     # --- from the ML process ----------------------------------------------------------------------------------------
 
     async def _on_message(self, message: FromML) -> None:
@@ -162,16 +193,19 @@ class MLSide:
                 await self._take_over(message)
             case messages.Evaluated(loss=loss, metric=metric, epochs=epochs, total_epochs=total):
                 self._delivery().unlink(missing_ok=True)
+                self._end_work()
                 self._on_event(Evaluated(loss, metric, epochs, total))
             case messages.EvaluationFailed(message=text):
                 logger.error("The ML process cannot use the merged model: %s", text)
             case messages.Progress():
                 self._trained = message
+                self._pace.progress(message)
             case messages.Kill(ok=ok, message=text):
                 logger.info("The ML process leaves: %s", text)
                 self._clean = ok
 
     def _on_left(self) -> None:
+        self._end_work()
         if self.session is not None:
             self.session = None
             self._on_event(MLDisconnected(self._clean))
@@ -207,12 +241,14 @@ class MLSide:
         if self.session is None or message.session != self.session_id:
             raise ChannelError("no session is open on this channel; send Open first")
         self._sequence = message.sequence
+        self._end_work()
         path = self.channel.file(message.file)
         with self._store.pinned() as pin:
             try:
-                path = await asyncio.to_thread(self._own, path)
-                _check_structure(path, self.session)
-                info = await self._store.adopt(path, pin)
+                with self._watch.during("take-over"):
+                    path = await asyncio.to_thread(self._own, path)
+                    _check_structure(path, self.session)
+                    info = await self._store.adopt(path, pin)
             except (StoreError, TensorFileError) as error:
                 reason = f"the model handed over by the ML process cannot be used: {error}"
                 self._on_event(SiteFailed(reason))

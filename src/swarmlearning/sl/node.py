@@ -30,15 +30,18 @@ from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.credentials import model_turn, share_of
 from swarmlearning.node.cutting import cut_off_refused
 from swarmlearning.node.datadir import DataDirectory
+from swarmlearning.node.diary import Diary
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import licensed
 from swarmlearning.node.listening import listening_host
-from swarmlearning.node.logfile import kept_log
+from swarmlearning.node.logfile import LogError, kept_log
 from swarmlearning.node.moving import new_hosts
+from swarmlearning.node.reading import OwnShelf
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.renewing import LiveIdentity
+from swarmlearning.node.sealing import Wanted
 from swarmlearning.node.sources import announced
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
@@ -49,10 +52,12 @@ from swarmlearning.sl.mlside import Shared
 from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
 from swarmlearning.sl.readers import may_read
 from swarmlearning.sl.relayed import Relayed
+from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.transport.meters import Meter
 from swarmlearning.transport.parties import Credential
 from swarmlearning.transport.shares import Share
 from swarmlearning.views.contracts import open_text
+from swarmlearning.views.times import Times
 
 logger = logging.getLogger("swarm.SL")
 
@@ -131,9 +136,12 @@ async def _run(settings: SlSettings, own: LiveIdentity, report_ready: ReportRead
     lock = await asyncio.to_thread(_lock, settings, store)
     refuse = await asyncio.to_thread(refusal_beside, settings.own_hosts)
     fetcher = Fetcher(own.tls.client, store, refuse=refuse)
-    member = Membership("SL", settings.name, settings.sn_address, own, place, vitals=settings.vitals)
+    diary = Diary(settings.data_dir)
+    watch = Stopwatch(diary.add)
+    shelf = OwnShelf(settings.data_dir, partial(_times, watch, diary))
+    member = Membership("SL", settings.name, settings.sn_address, own, place, shelf, vitals=settings.vitals)
     try:
-        return await _take_part(settings, own, report_ready, place, store, fetcher, member, lock)
+        return await _take_part(settings, own, report_ready, place, store, fetcher, member, watch, lock)
     finally:
         await fetcher.close()
         await member.close()
@@ -147,13 +155,10 @@ async def _take_part(
     store: TensorStore,
     fetcher: Fetcher,
     member: Membership,
+    watch: Stopwatch,
     lock: SiteLock | None,
 ) -> int:
-    follower, shared_log = member.follower, bool(settings.command) and settings.bridge is None
-    driver = Driver(
-        settings.rounds, follower, member.sender, store, fetcher, settings.data_dir, shared_log, settings.shared, lock
-    )
-    driver.narrator.outage = lambda: member.outage
+    follower, driver = member.follower, _driver(settings, member, store, fetcher, watch, lock)
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
     files = _files(settings, place, follower, driver, lock)
     server = Server(files, own.tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))
@@ -180,6 +185,39 @@ async def _take_part(
             return status
     finally:
         await server.stop()
+
+
+def _driver(
+    settings: SlSettings,
+    member: Membership,
+    store: TensorStore,
+    fetcher: Fetcher,
+    watch: Stopwatch,
+    lock: SiteLock | None,
+) -> Driver:
+    driver = Driver(
+        settings.rounds,
+        member.follower,
+        member.sender,
+        store,
+        fetcher,
+        settings.data_dir,
+        bool(settings.command) and settings.bridge is None,
+        settings.shared,
+        lock,
+        watch,
+    )
+    driver.narrator.outage = lambda: member.outage
+    return driver
+
+
+async def _times(watch: Stopwatch, diary: Diary, wanted: Wanted) -> Times:
+    """The answer to an operator who asks how this node spends its rounds. Raises `LogError`."""
+    try:
+        found = await asyncio.to_thread(diary.find, wanted.contract, wanted.round) if wanted.round is not None else ()
+    except OSError as error:
+        raise LogError(f"the diary cannot be read: {error.strerror}") from error
+    return watch.answer(found)
 
 
 def _tell_script(driver: Driver, error: RefusedError) -> None:

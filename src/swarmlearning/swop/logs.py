@@ -6,13 +6,15 @@ from pathlib import Path
 from swarmlearning.ledger.contracts.taskrunner import taskrunner
 from swarmlearning.ledger.world import World
 from swarmlearning.node.logfile import FILE, LogError
+from swarmlearning.node.reading import NO_ROUNDS
 from swarmlearning.node.sealing import Part, Wanted
 from swarmlearning.swop.managing import Attempt, ResourceManager
 from swarmlearning.swop.policy import Part as PolicyPart
 from swarmlearning.swop.policy import Policy, may_read_logs
 from swarmlearning.views.names import displayed
+from swarmlearning.views.times import Times
 
-_NAMES: dict[Part, PolicyPart] = {"NODE": "SWOP", "SL": "SL", "ML": "ML"}
+_NAMES: dict[Part, PolicyPart] = {"NODE": "SWOP", "SL": "SL", "ML": "ML", "TIMES": "SWOP"}
 
 
 class SwopShelf:
@@ -45,3 +47,7 @@ class SwopShelf:
         attempt = Attempt(runner.name, task.serial, mine.attempt, task.task, task.digest)
         logs = self._manager.logs(attempt, wanted.pair)
         return logs.sl if wanted.part == "SL" else logs.ml
+
+    async def times(self, wanted: Wanted) -> Times:
+        """See `node.reading.Shelf`."""
+        raise LogError(NO_ROUNDS)

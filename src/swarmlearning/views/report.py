@@ -9,6 +9,7 @@ from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.contracts.training.state import Training, empty
 from swarmlearning.ledger.history import RoundRecord, rounds
 from swarmlearning.views.nodes import sl_names
+from swarmlearning.views.timeline import Key, Moments, Timeline
 from swarmlearning.views.training import main_contract
 
 Part: TypeAlias = Literal["led and contributed", "led", "contributed", "repeated", "late", "lost", "excluded", "absent"]
@@ -86,6 +87,7 @@ class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     states: list[Training]
     rounds: list[RoundRecord]
     reports: list[tuple[str, int, str, ReportPerformance]]
+    moments: list[tuple[Key, Moments]]
 
 
 class Recorder:
@@ -98,6 +100,7 @@ class Recorder:
     def __init__(self) -> None:
         self.chain = Chain()
         self.void = ""
+        self.timeline = Timeline()
         self._states: dict[tuple[str, int], Training] = {}
         self._rounds: dict[tuple[str, int], dict[int, RoundRecord]] = {}
         self._reports: dict[tuple[str, int], dict[tuple[int, str], ReportPerformance]] = {}
@@ -109,6 +112,7 @@ class Recorder:
             self.void = self.void or f"block {step.chain.height} is void: {step.void}"
         if step.void is not None:
             return
+        self.timeline.add(step)
         for signed in step.block.transactions:
             state = step.chain.world.get(f"training/{signed.content.contract}", Training)
             if state is None:
@@ -133,6 +137,7 @@ class Recorder:
                 states=list(self._states.values()),
                 rounds=[record for found in self._rounds.values() for record in found.values()],
                 reports=[(*key, uid, body) for key, found in self._reports.items() for (_, uid), body in found.items()],
+                moments=list(self.timeline.rounds.items()),
             )
         )
 
@@ -147,6 +152,7 @@ class Recorder:
             raise ValueError("the records of another chain")
         made = cls()
         made.chain, made.void = chain, saved.void
+        made.timeline.resume(chain.world, dict(saved.moments))
         made._states = {(state.name, state.run): state for state in saved.states}
         for record in saved.rounds:
             made._rounds.setdefault((record.contract, record.run), {})[record.number] = record

@@ -1,0 +1,279 @@
+"""Why a training is not further: contracts played by hand, and what nodes state of themselves."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from support.play import Play, unreachable
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.views.evidence import Account, Beat, Evidence
+from swarmlearning.views.explain import explain_closed, explain_now
+from swarmlearning.views.explaintext import DOING, WORK, headline, notes, remedy, share_text, site_text, span_text
+from swarmlearning.views.explanation import Cause, Doing, Explanation
+from swarmlearning.views.render import clock
+from swarmlearning.views.timeline import Moments
+from swarmlearning.views.times import PHASES, RoundTimes, Script, Span, Times, What
+from swarmlearning.views.training import TrainingProgress
+
+MINUTE = 60_000
+SECRET = "its site, of organisation b, does not share how it spends its rounds with a"
+
+
+def stated(play: Play, *spans: Span, now: int, script: Script | None = None) -> Account:
+    """What a node states of the round in progress, `now` milliseconds after it has opened."""
+    begun = play.round.opened_ms
+    record = RoundTimes(play.state.name, play.state.run, play.round.number, begun, spans)
+    return Account(Times(begun + now, record, script))
+
+
+def asked(play: Play, after: int, accounts: Mapping[str, Account] | None = None, **more: Any) -> Explanation:
+    """The explanation so many milliseconds after the round has opened."""
+    current = play.state.round
+    opened = current.opened_ms if current else 0
+    models = {uid: entry.at_ms for uid, entry in current.submissions.items()} if current else {}
+    frozen = opened + 1000 if current and current.phase == "frozen" else None
+    moments = Moments(opened, models, [(opened, current.leader)] if current else [], frozen)
+    facts = {"moments": moments if current else None, "accounts": accounts or {}, **more}
+    return explain_now(Evidence(Chain().world, play.state, now_ms=opened + after, **facts))
+
+
+def three() -> Play:
+    """Round 1 of three sites; b has its model in."""
+    play = Play("a", "b", "c", min_peers=3)
+    play.complete_round("a", "b", "c")
+    play.submit("b", "c")
+    return play
+
+
+def test_a_site_that_trains_is_named_with_its_speed_and_what_is_left() -> None:
+    play = three()
+    account = stated(play, Span("train", 2000), now=250_000, script=Script(900, 300, left=1116, batches_per_second=3.1))
+    found = asked(play, 250_000, {"a": account})
+    assert headline(found) == (
+        "Round 1 has waited 4 min 10 s for a: its ML process trains at 3.1 batches/s, about 6 min to go"
+    )
+    assert (found.cause, found.site, remedy(found)) == ("training", "a", "")
+    assert [(each.what, each.seconds) for each in found.shares] == [("train", 248.0), ("wait", 2.0)]
+
+
+def test_a_script_that_trains_no_batch_is_named_before_sites_that_are_slower() -> None:
+    play = Play("a", "b", "c", min_peers=3)
+    play.complete_round("a", "b", "c")
+    play.submit("c")
+    hangs = stated(play, Span("train", 0), now=140_000, script=Script(900, 125_000, left=40, batches_per_second=3.1))
+    slow = stated(play, Span("train", 0), now=140_000, script=Script(9, 300, left=4000, batches_per_second=0.1))
+    found = asked(play, 140_000, {"a": hangs, "b": slow})
+    assert headline(found) == (
+        "Round 1 has waited 2 min 20 s for a: its ML process has trained no batch for 2 min 5 s (before that 3.1 a "
+        "second), with 40 to go"
+    )
+    assert "the script at a" in remedy(found)
+
+
+def test_a_batch_that_takes_long_is_no_hang() -> None:
+    play = three()
+    account = stated(play, Span("train", 0), now=90_000, script=Script(3, 70_000, left=1, batches_per_second=0.02))
+    assert asked(play, 90_000, {"a": account}).cause == "training"
+
+
+@pytest.mark.parametrize(
+    ("span", "cause", "text"),
+    [
+        (Span("load", 5000), "hand-over", "it loads and evaluates the merged model for 55 s"),
+        (Span("take-over", 50_000), "hand-over", "it takes its script's model over for 10 s"),
+        (Span("submit", 48_000), "submitting", "a transaction of its SL has waited 12 s for a block of the ledger"),
+        (
+            Span("fetch", 20_000, uid="c", bytes=200_000_000),
+            "transfer",
+            "it fetches a model from c: 200 MB of 690 MB in 40 s (5.0 MB/s), about 1 min 38 s to go",
+        ),
+    ],
+)
+def test_what_a_site_does_instead_of_training_is_said(span: Span, cause: Cause, text: str) -> None:
+    play = three()
+    result = msgspec.structs.replace(play.result, size=690_000_000)
+    play.state = msgspec.structs.replace(play.state, result=result)
+    found = asked(play, MINUTE, {"a": stated(play, span, now=MINUTE)})
+    assert (headline(found), found.cause) == (f"Round 1 has waited 1 min for a: {text}", cause)
+
+
+def test_without_a_diary_the_heartbeats_and_the_ledger_are_what_is_left() -> None:
+    play = three()
+    beat = Beat(900, TrainingProgress(1, 3, 3.1, None, None))
+    found = asked(play, MINUTE, {"a": Account(None, SECRET)}, beats={"a": beat})
+    assert headline(found) == "Round 1 has waited 1 min for a: its ML process trains at 3.1 batches/s"
+    assert notes(found) == [f"From the ledger alone for a: {SECRET}"]
+    found = asked(play, MINUTE, {"a": Account(None, SECRET)})
+    assert headline(found) == f"Round 1 has waited 1 min for a: it is there, and its model is not in ({SECRET})"
+
+
+@pytest.mark.parametrize(
+    ("attendance", "text", "advice"),
+    [
+        ("lost", "which is lost since {since}: no SN hears its SL", "start it again"),
+        ("ml-lost", "whose SL is there, but without its script since {since}", "start the script at a again"),
+        ("other-terms", "which has other terms than the others", "the log of a names the difference"),
+    ],
+)
+def test_a_site_that_is_away_is_named_with_since_when_and_what_to_do(attendance: Any, text: str, advice: str) -> None:
+    play = three()
+    play.set_attendance("a", attendance)
+    found = asked(play, MINUTE)
+    text = text.format(since=clock(play.member("a").since_ms))
+    assert headline(found).startswith(f"Round 1 has waited 1 min for a, {text}; 2 models are in, minPeers 3")
+    assert advice in remedy(found)
+
+
+def test_a_leader_that_is_lost_is_named_with_who_has_taken_over() -> None:
+    play = three()
+    before, opened = play.leader, play.round.opened_ms
+    play.set_attendance(before, "lost")
+    after = play.leader
+    assert after != before
+    moments = Moments(opened, {}, [(opened, before), (opened + 5000, after)])
+    found = explain_now(Evidence(Chain().world, play.state, moments, opened + MINUTE))
+    assert headline(found).endswith(
+        f"; {before} led it until {clock(opened + 5000)} and is lost now, {after} has taken over"
+    )
+
+
+def test_a_leader_at_work_is_named_with_what_it_does() -> None:
+    play = Play("a", "b")
+    play.submit("a", "b")
+    leader, other = play.leader, "b" if play.leader == "a" else "a"
+    merging = stated(play, Span("fetch", 0, 900, other, 5), Span("merge", 1000), now=13_000)
+    assert headline(asked(play, 13_000, {leader: merging})) == (
+        f"Round 0 has taken 13 s: its leader {leader} merges 2 models for 12 s"
+    )
+    fetching = stated(play, Span("fetch", 1000, uid=other, bytes=40_000_000), now=5000)
+    assert headline(asked(play, 5000, {leader: fetching})).startswith(
+        f"Round 0 has taken 5.0 s: its leader {leader} fetches a model from {other}: 40 MB"
+    )
+
+
+def test_a_file_server_that_nobody_reaches_is_named_with_its_address() -> None:
+    """By the leader's own account at once, by the ledger once a leader has tried in vain."""
+    play = Play("a", "b")
+    play.submit("a", "b")
+    leader, other = play.leader, "b" if play.leader == "a" else "a"
+    failing = stated(play, Span("fetch", 0, 5000, other, fault="unreachable"), now=MINUTE)
+    found = asked(play, MINUTE, {leader: failing}, addresses={other: "10.0.0.9:30305"})
+    assert headline(found) == (
+        f"Round 0 has waited 1 min: others cannot fetch the model of {other} from its file server, at 10.0.0.9:30305"
+    )
+    assert "10.0.0.9:30305" in remedy(found)
+    assert asked(unreachable(), MINUTE).cause in ("unreachable", "merging", "training", "unknown")
+
+
+def test_a_training_that_lacks_sites_organisations_or_a_majority_says_so() -> None:
+    play = Play("a", "b", min_peers=4)
+    play.set_attendance("b", "lost")
+    found = asked(play, 0)
+    since = clock(play.member("b").since_ms)
+    assert headline(found) == (
+        f"Training contract waits for 3 more sites: 1 of minPeers 4 have a session; b (lost since {since})"
+    )
+    found = asked(three(), MINUTE, majority=False, alarms=("no majority of voters answers",))
+    assert headline(found).startswith("Round 1 waits for the ledger: no majority of the SNs")
+    assert notes(found)[0] == "ALARM no majority of voters answers"
+    assert "swarm sn recover" in remedy(found)
+
+
+def test_the_end_and_the_beginning_have_their_words() -> None:
+    assert asked(Play(), 0).cause == "empty"
+    play = Play("a", "b")
+    play.complete_round("a", "b")
+    over = msgspec.structs.replace(play.state, round=None, over=True)
+    found = explain_now(Evidence(Chain().world, over, None, 0, waiting_text="complete: 1/1 rounds with 2/2"))
+    assert headline(found) == "Training contract is over: complete: 1/1 rounds with 2/2"
+
+
+# --- closed rounds --------------------------------------------------------------------------------------------------
+
+
+def closed(accounts: Mapping[str, Account], leaders: tuple[tuple[int, str], ...] = ((0, "a"),)) -> Explanation:
+    """Round 11 of a, b, c: from 0 to 42 s; b was in first, c last after 8 s; frozen then."""
+    play = Play("a", "b", "c")
+    moments = Moments(0, {"a": 5000, "b": 3000, "c": 8000}, list(leaders), 8000, 42_000)
+    return explain_closed(Evidence(Chain().world, play.state, moments, 99_000, accounts), 11)
+
+
+def record(*spans: Span) -> Account:
+    return Account(Times(99_000, rounds=(RoundTimes("contract", 1, 11, 500, spans, ended=41_900),)))
+
+
+def test_the_time_of_a_closed_round_is_shared_out_without_remainder() -> None:
+    site = record(
+        Span("load", 200, 700), Span("train", 700, 7600), Span("take-over", 7600, 7700), Span("submit", 7700, 8000)
+    )
+    leader = record(
+        Span("train", 0, 4000),
+        Span("fetch", 3100, 3900, "b", 690_000_000),
+        Span("fetch", 8000, 39_000, "c", 690_000_000),
+        Span("merge", 39_000, 41_500, bytes=2_070_000_000),
+        Span("publish", 41_500, 41_900),
+    )
+    found = closed({"a": leader, "b": Account(None, "gone"), "c": site})
+    assert (
+        headline(found)
+        == "Round 11 took 42 s: 31 s of them the transfer of 690 MB from c to a at 22 MB/s, 6.9 s training at c"
+    )
+    assert sum(each.seconds for each in found.shares) == pytest.approx(42.0)
+    assert {each.what: each.seconds for each in found.shares if each.site == "a"} == {
+        "fetch": 31.0, "merge": 2.5, "publish": 0.4, "wait": 0.1,
+    }  # fmt: skip
+
+
+def test_what_the_ledger_shows_is_shared_out_where_nodes_state_nothing() -> None:
+    found = closed({uid: Account(None, SECRET) for uid in "abc"}, leaders=((0, "b"), (20_000, "a")))
+    assert [(each.what, each.site, each.seconds) for each in found.shares] == [
+        ("unknown", "a", 22.0),
+        ("replace", "b", 12.0),
+        ("unknown", "c", 8.0),
+    ]
+    assert "22 s of them a, which does not state what it did, 12 s replacing b" in headline(found)
+
+
+def test_a_record_of_another_run_round_or_contract_counts_for_nothing() -> None:
+    for changes in ({"run": 2}, {"round": 10}, {"contract": "other"}):
+        times = record(Span("train", 0, 8000)).times
+        assert times is not None
+        other = msgspec.structs.replace(times, rounds=(msgspec.structs.replace(times.rounds[0], **changes),))
+        found = closed({"c": Account(other)})
+        assert ("unknown", "c") in [(each.what, each.site) for each in found.shares]
+
+
+def test_absurd_statements_of_a_site_stay_its_own_and_within_its_time() -> None:
+    absurd = [Span("train", -(2**52), 2**52), Span("fetch", 2**52, -(2**52), "z" * 256, 2**52), Span("merge", 5, 5)]
+    found = closed({"c": record(*absurd), "a": record(*absurd)})
+    assert sum(each.seconds for each in found.shares) == pytest.approx(42.0)
+    assert {each.site for each in found.shares} == {"a", "c"}
+    assert all(len(share_text(each)) < 400 for each in found.shares)
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_work_and_every_cause_has_its_words() -> None:
+    own = {"fetch", "wait"}
+    assert set(get_args(Doing)) == set(WORK) | own
+    assert set(get_args(What)) == set(PHASES) <= set(DOING)
+    for cause in get_args(Cause):
+        found = Explanation("contract", 1, 3, cause, 61.0, 0, "a", "b")
+        assert "None" not in headline(found)
+        assert len(headline(found)) > 20
+        assert "{" not in remedy(found)
+
+
+def test_durations_are_what_people_say() -> None:
+    said = [span_text(seconds) for seconds in (0.04, 9.94, 31.4, 60, 250, 3600, 7500, 100_000)]
+    assert said == ["0.0 s", "9.9 s", "31 s", "1 min", "4 min 10 s", "1 h", "2 h 5 min", "1 d 3 h"]
+
+
+def test_each_site_has_a_line() -> None:
+    found = asked(three(), MINUTE)
+    assert [each.site for each in found.sites] == ["a", "b", "c"]
+    assert site_text(found.sites[1]).startswith("model in after ")
+    assert site_text(found.sites[0]) == "training"
