@@ -1,5 +1,6 @@
 """Logs are read by range, across the change from one file to the next, and are bounded."""
 
+import json
 import logging
 import time
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from swarmlearning.node import logfile
-from swarmlearning.node.logfile import LogError, kept_log, read, read_now
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.logfile import LogError, LogSettings, kept_log, read, read_now
 from swarmlearning.node.sealing import MAX_PIECE, Piece, Wanted
 
 
@@ -140,3 +142,66 @@ def test_a_node_s_own_log_is_kept_within_bounds_for_its_user_alone(
     assert path.stat().st_mode & 0o077 == 0
     assert max(path.stat().st_size, older.stat().st_size) <= 1000
     assert sorted(file.name for file in tmp_path.iterdir()) == ["node.log", "node.log.1"]
+
+
+def test_more_files_are_kept_on_request_and_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logfile, "HALF", 1000)
+    with kept_log(tmp_path, settings=LogSettings(files=12)):
+        for number in range(200):
+            logging.getLogger("swarm.SL").warning("line %d", number)
+    names = ["node.log", *(f"node.log.{number}" for number in range(1, 12))]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names)
+    found = last(tmp_path / "node.log", 1000).splitlines()
+    assert [line.rpartition(b" ")[2] for line in found] == [b"%d" % number for number in range(200 - len(found), 200)]
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) == sum(len(line) + 1 for line in found) > 11_000
+    with kept_log(tmp_path, settings=LogSettings(files=3)):
+        pass
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["node.log", "node.log.1", "node.log.2"]
+
+
+def test_a_reader_goes_on_while_files_become_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logfile, "HALF", 300)
+    path, found, cursor = tmp_path / "node.log", b"", ""
+    with kept_log(tmp_path, settings=LogSettings(files=5)):
+        for number in range(60):
+            logging.getLogger("swarm.SL").warning("line %d", number)
+            if number % 7 == 0:
+                piece = read_now(path, Wanted(cursor=cursor, lines=1000))
+                assert not piece.lost
+                found, cursor = found + piece.data, piece.cursor
+    found += read_now(path, Wanted(cursor=cursor)).data
+    assert [line.rpartition(b" ")[2] for line in found.splitlines()] == [b"%d" % number for number in range(60)]
+
+
+def test_lines_in_json_have_a_time_too(tmp_path: Path) -> None:
+    with kept_log(tmp_path, "site-1", settings=LogSettings("json")):
+        for number in range(3):
+            logging.getLogger("swarm.SL").warning("line %d", number)
+    path = tmp_path / "node.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert [json.loads(line)["node"] for line in lines] == ["site-1"] * 3
+    now = time.time()
+    assert read_now(path, Wanted(since_ms=int((now - 3600) * 1000))).data == b"".join(lines)
+    assert read_now(path, Wanted(since_ms=int((now + 3600) * 1000))).data == b""
+    path.write_bytes(stamped(int(now) - 7200, "in text").encode() + path.read_bytes())  # the form was changed
+    assert read_now(path, Wanted(since_ms=int((now - 3600) * 1000))).data == b"".join(lines)
+    assert read_now(path, Wanted(since_ms=int((now - 9000) * 1000))).data == path.read_bytes()
+
+
+def test_nodes_share_a_folder_of_logs_but_no_file(tmp_path: Path) -> None:
+    settings, logs = LogSettings(folder=tmp_path / "logs"), []
+    for name, uid in (("SL-1", "0a" * 16), ("SL-1", "1b" * 16), ("../x y", "2c" * 16), ("", "3d" * 16)):
+        with kept_log(tmp_path, name, uid, settings) as path:
+            logging.getLogger("swarm.SL").warning("line")
+            assert path.read_text().endswith("line\n")
+            logs.append(path.name)
+            with pytest.raises(NodeError, match="another process writes this log; give this node another --log-dir"):
+                kept_log(tmp_path, name, uid, settings).__enter__()
+    assert logs == ["SL-1-0a0a0a0a.log", "SL-1-1b1b1b1b.log", "-x-y-2c2c2c2c.log", "node-3d3d3d3d.log"]
+    assert {path.parent for path in tmp_path.rglob("*.log")} == {tmp_path / "logs"}
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    with pytest.raises(NodeError, match=r"logs/SL-1-0a0a0a0a\.log: cannot be written"):
+        kept_log(tmp_path, "SL-1", "0a" * 16, LogSettings(folder=tmp_path / "logs")).__enter__()

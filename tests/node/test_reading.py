@@ -32,7 +32,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.ledger = three_organisations()
         (folder / FILE).write_bytes(LOG)
-        self.shelf: Shelf = OwnShelf(folder)
+        self.shelf: Shelf = OwnShelf(folder / FILE)
         self._advanced = asyncio.Condition()
 
     @property
@@ -62,7 +62,7 @@ class Shared:
     """A site that has said who reads its logs."""
 
     def __init__(self, folder: Path, readers: Collection[str]) -> None:
-        self._own = OwnShelf(folder)
+        self._own = OwnShelf(folder / FILE)
         self._readers = readers
 
     def shares(self, part: Part, reader: str, own: str) -> bool | None:

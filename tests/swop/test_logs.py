@@ -27,7 +27,7 @@ class Manager:
 
 def shelf(policy: Policy | None = None, uid: str = "swop-2", manager: Any = None) -> SwopShelf:
     asked: Any = manager or Manager()
-    return SwopShelf(Path("/data"), uid, asked, lambda: policy or Policy())
+    return SwopShelf(Path("/data/node.log"), uid, asked, lambda: policy or Policy())
 
 
 def test_the_output_of_a_pair_is_that_of_the_newest_attempt() -> None:

@@ -18,7 +18,8 @@ from swarmlearning.license.servers import PORT as LICENSE_PORT
 from swarmlearning.license.servers import VARIABLE, LicenseServers
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.listening import host_towards
-from swarmlearning.node.logs import Level
+from swarmlearning.node.logfile import DEFAULT, HALF, MOST_FILES, LogSettings
+from swarmlearning.node.logs import Form, Level
 
 DataDir = Annotated[
     Path | None,
@@ -178,9 +179,33 @@ class NodeProcess:
     """The options for a node's log and its readiness."""
 
     log_level: Annotated[Level, typer.Option("--log-level", help="How much to log.")] = "INFO"
+    log_format: Annotated[
+        Form, typer.Option("--log-format", envvar="SWARM_LOG_FORMAT", help="json: each line is a JSON object.")
+    ] = "text"
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SWARM_LOG_DIR",
+            help="Folder in which this node also keeps its log, in a file of its own; by default its data directory.",
+        ),
+    ] = None
+    log_files: Annotated[
+        int,
+        typer.Option(
+            envvar="SWARM_LOG_FILES",
+            min=2,
+            max=MOST_FILES,
+            help=f"How many files of {HALF // 2**20} MB of that log are kept.",
+        ),
+    ] = DEFAULT.files
     ready_fd: Annotated[
         int | None, typer.Option("--ready-fd", hidden=True, help="Write one JSON line to this descriptor when ready.")
     ] = None
+
+    @property
+    def log(self) -> LogSettings:
+        """How the log is kept."""
+        return LogSettings(self.log_format, self.log_dir.absolute() if self.log_dir else None, self.log_files)
 
 
 def data_directory(given: Path | None, kind: str) -> Path:

@@ -201,6 +201,7 @@ class SlOptions:
             shared=self.ml.shared(),
             privacy_policy=self.privacy_policy.absolute() if self.privacy_policy else None,
             vitals=self.vitals,
+            log=self.process.log,
         )
 
     def _sn_address(self) -> str:
@@ -218,7 +219,7 @@ def sl(context: typer.Context, options: SlOptions) -> None:
     environment = SlEnvironment()
     source = options.credentials.source()
     settings = options.settings(source.current, environment, context.args)
-    status = run_node_process("SL", options.process, source, partial(run_sl, settings, source))
+    status = run_node_process("SL", settings, options.process, source, partial(run_sl, settings, source))
     raise typer.Exit(status or 0)
 
 

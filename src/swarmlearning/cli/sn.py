@@ -128,6 +128,7 @@ class SnOptions:
             bind=self.bind_ip,
             license_servers=self.license.servers(),
             vitals=self.vitals,
+            log=self.process.log,
             founding=read_founding(self.organisations, identity.bundles) if self.organisations else NOT_DESCRIBED,
         )
 
@@ -153,7 +154,7 @@ def sn(context: typer.Context, options: SnOptions) -> None:
 
     source = options.credentials.source()
     settings = options.settings(source.current)
-    run_node_process("SN", options.process, source, partial(run_sn, settings, source))
+    run_node_process("SN", settings, options.process, source, partial(run_sn, settings, source))
 
 
 @app.command()

@@ -130,6 +130,7 @@ class SwopOptions:
             network_id=self.network_id,
             witness=witness,
             license_servers=license_servers,
+            log=self.process.log,
         )
 
     def _witness(self, host_ip: str) -> "WitnessSettings":
@@ -204,7 +205,7 @@ def swop(context: typer.Context, options: SwopOptions) -> None:
 
     source = options.credentials.source()
     settings = options.settings(source.current)
-    run_node_process("SWOP", options.process, source, partial(run_swop, settings, source))
+    run_node_process("SWOP", settings, options.process, source, partial(run_swop, settings, source))
 
 
 @app.command("list")

@@ -24,7 +24,7 @@ from swarmlearning.node.expiry import warn_of_authorities
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.health import answering
 from swarmlearning.node.heartbeat import Heartbeat, Progress
-from swarmlearning.node.reading import OwnShelf, Reading, Shelf, SnPost
+from swarmlearning.node.reading import Reading, Shelf, SnPost
 from swarmlearning.node.renewing import LiveIdentity, send_own
 from swarmlearning.node.rooting import add_roots
 from swarmlearning.node.sender import Author, Sender
@@ -50,12 +50,12 @@ class Membership:
         sn_address: str,
         own: LiveIdentity,
         place: DataDirectory,
-        shelf: Shelf | None = None,
+        shelf: Shelf,
         *,
         vitals: bool = True,
     ) -> None:
         """`sn_address`: the SN that the operator has named; `place`: the data directory, which is locked; `shelf`: the
-        logs that operators may ask for, by default this node's own; `vitals`: whether heartbeats have them."""
+        logs that operators may ask for; `vitals`: whether heartbeats have them."""
         self._register = Register(kind, name, own.current.bundle, __version__, RULES_VERSION)
         self._sn_address = sn_address
         self._own = own
@@ -64,7 +64,7 @@ class Membership:
         self._heartbeat: Heartbeat | None = None
         self.follower = Follower([sn_address], own.tls.client, place.pin, known=place.sns)
         self.sender = Sender(Author(own.signers, place.uid, place.incarnation), self.follower, logger.warning)
-        self._logs = Reading(place.uid, own.signers, self.follower, shelf or OwnShelf(place.path))
+        self._logs = Reading(place.uid, own.signers, self.follower, shelf)
         self._gauge = Gauge(place.path, lambda: own.current, given=vitals)
 
     @property

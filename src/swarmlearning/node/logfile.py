@@ -1,38 +1,68 @@
-"""Logs as files of bounded size, and how they are read by range: `NAME`, and `NAME.1`, the part before it.
+"""Logs as files of bounded size and number, and how they are read by range: `NAME`, `NAME.1`, the part before it, and
+so on.
 
 A *cursor* says how far a reader is: the file's inode and an offset in it, so it stays right when `NAME` becomes
 `NAME.1`. Where what it points to is gone, reading goes on at the oldest that is left, and says so.
 """
 
 import asyncio
+import glob
 import logging.handlers
 import os
 import re
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from filelock import FileLock, Timeout
+
 from swarmlearning.errors import UserError, first_cause
+from swarmlearning.node.crashes import report_crash
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.logs import FORMAT, LineFormatter
+from swarmlearning.node.logs import ENDING, Form, formatter_of
 from swarmlearning.node.sealing import MAX_PIECE, Piece, Wanted
 
 FILE: Final = "node.log"
 """A node's own log, in its data directory."""
 HALF: Final = 8 * 2**20
-"""Bytes of a node's own log, after which a new file begins; two of them are kept."""
-ENDING: Final = "This node ends: "
+"""Bytes of a node's own log, after which a new file begins; by default two of them are kept."""
+MOST_FILES: Final = 128
 ENDING_LOGGER: Final = "swarm.node"
 LOOK_SECONDS: Final = 0.25
 """Other processes write logs, too: while somebody follows one, its size is looked at so often."""
 _STEP: Final = 2**20
-_TIME: Final = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", re.MULTILINE)
-_TIME_BYTES: Final = 23
+_TEXT_TIME: Final = rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) "
+_JSON_TIME: Final = rb"\{\"time\": \"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)\""
+_TIME: Final = re.compile(b"^(?:%b|%b)" % (_TEXT_TIME, _JSON_TIME), re.MULTILINE)
+"""At the beginning of a line: in text local time, in JSON UTC."""
+_TIME_BYTES: Final = 35
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """How a node keeps its own log, beside writing it to standard output: the form of its lines, the folder (None: its
+    data directory), and in how many files of `HALF` bytes at most."""
+
+    form: Form = "text"
+    folder: Path | None = None
+    files: int = 2
+
+    def path(self, directory: Path, name: str, uid: str) -> Path:
+        """The file of the node of this name and UID with this data directory; in a folder that is shared one of its
+        own."""
+        if self.folder is None:
+            return directory / FILE
+        safe = "".join(each if each.isalnum() or each in "._-" else "-" for each in name).lstrip(".")[:64]
+        return self.folder / f"{safe or 'node'}-{uid[:8]}.log"
+
+
+DEFAULT: Final = LogSettings()
 
 
 class LogError(Exception):
@@ -51,24 +81,52 @@ class _Handler(logging.handlers.RotatingFileHandler):
 
 
 @contextmanager
-def kept_log(directory: Path) -> Iterator[None]:
-    """Inside the block this process's log is kept in its data directory, too; what ends it by an error is its last
-    line there, for whoever looks later why the node does not run. Raises `NodeError`."""
+def kept_log(directory: Path, name: str = "", uid: str = "", settings: LogSettings = DEFAULT) -> Iterator[Path]:
+    """Inside the block this process's log is kept in the file that is yielded, too; what ends it by an error is its
+    last line there, for whoever looks later why the node does not run. Raises `NodeError`."""
+    path = settings.path(directory, name, uid)
+    with _alone(path) if settings.folder else nullcontext():
+        try:
+            handler = _Handler(path, "a", HALF, settings.files - 1, "utf-8", errors="backslashreplace")
+            for older in _numbered(path)[settings.files - 1 :]:
+                older.unlink()
+        except OSError as error:
+            raise NodeError(f"{path}: cannot be written: {error.strerror}") from error
+        handler.setFormatter(formatter_of(settings.form, name))
+        logging.getLogger().addHandler(handler)
+        try:
+            yield path
+        except BaseException as error:
+            report_crash(error)
+            if isinstance(cause := first_cause(error), UserError):
+                handler.handle(_ending(cause))
+            raise
+        finally:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Inside the block no other process has this log: two would take each other's files away. Raises `NodeError`."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        handler = _Handler(directory / FILE, maxBytes=HALF, backupCount=1, encoding="utf-8", errors="backslashreplace")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise NodeError(f"{path}: another process writes this log; give this node another --log-dir") from error
     except OSError as error:
-        raise NodeError(f"{directory / FILE}: cannot be written: {error.strerror}") from error
-    handler.setFormatter(LineFormatter(FORMAT))
-    logging.getLogger().addHandler(handler)
+        raise NodeError(f"{path}: cannot be written: {error.strerror}") from error
     try:
         yield
-    except BaseException as error:
-        if isinstance(cause := first_cause(error), UserError):
-            handler.handle(_ending(cause))
-        raise
     finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
+        lock.release()
+
+
+def _numbered(path: Path) -> list[Path]:
+    """The older files of a log, `path.1` and so on, the newest first."""
+    found = [each for each in path.parent.glob(f"{glob.escape(path.name)}.*") if each.suffix[1:].isdecimal()]
+    return sorted(found, key=lambda each: int(each.suffix[1:]))
 
 
 def _ending(cause: UserError) -> logging.LogRecord:
@@ -111,7 +169,7 @@ class _File(NamedTuple):
 
 
 class _Log:
-    """Both files of a log as one, from the oldest byte on. Use as a context manager. All raise `OSError`."""
+    """All files of a log as one, from the oldest byte on. Use as a context manager. All raise `OSError`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -119,24 +177,31 @@ class _Log:
         self._files: list[_File] = []
 
     def __enter__(self) -> Self:
-        newer = self._open(self._path)
-        try:
-            older = self._open(self._path.with_name(f"{self._path.name}.1"))
-        except FileNotFoundError:
-            older = None
-        except BaseException:
-            self._opened.close()
-            raise
+        found = self._opened_now()
+        for _ in range(3):
+            if self._path.stat().st_ino == found[0][1].st_ino:
+                break
+            self._opened.close()  # it became the older one meanwhile
+            found = self._opened_now()
         start = 0
-        for descriptor in (older, newer):
-            if descriptor is None:
-                continue
-            state = os.fstat(descriptor)
-            if not any(file.inode == state.st_ino for file in self._files):  # it may have been renamed between the two
+        for descriptor, state in reversed(found):
+            if not any(file.inode == state.st_ino for file in self._files):
                 self._files.append(_File(descriptor, state.st_ino, state.st_size, start))
                 start += state.st_size
         self.size = start
         return self
+
+    def _opened_now(self) -> list[tuple[int, os.stat_result]]:
+        """Descriptors, the newest file first."""
+        try:
+            found = [self._open(self._path)]
+            for path in _numbered(self._path):
+                with suppress(FileNotFoundError):
+                    found.append(self._open(path))
+            return [(descriptor, os.fstat(descriptor)) for descriptor in found]
+        except BaseException:
+            self._opened.close()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -199,16 +264,18 @@ def _at_time(log: _Log, since_ms: int) -> int:
     """Where the first line of this time or later begins. Raises `LogError` where no line has a time."""
     seconds, thousandths = divmod(since_ms, 1000)
     try:
-        since = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(seconds))},{thousandths:03d} ".encode()
+        local = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+        utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     except (OverflowError, ValueError, OSError):
         raise LogError("there is no such time") from None
+    text, in_json = f"{local},{thousandths:03d}".encode(), f"{utc}.{thousandths:03d}Z".encode()
     at, timed = 0, False
     while at < log.size:
         data = log.read(at, _STEP + _TIME_BYTES)
         for found in _TIME.finditer(data):
             if (found.start() or at == 0 or log.read(at - 1, 1) == b"\n") and found.start() < _STEP:
                 timed = True
-                if found[0] >= since:
+                if (found[1] >= text) if found[1] else (found[2] >= in_json):
                     return at + found.start()
         at += _STEP
     if log.size and not timed:

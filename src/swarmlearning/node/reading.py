@@ -26,7 +26,7 @@ from swarmlearning.ledger.contracts.network.policies import READ_LOGS, permits
 from swarmlearning.ledger.world import World
 from swarmlearning.node.clocks import clock_ms
 from swarmlearning.node.follower import Follower
-from swarmlearning.node.logfile import FILE, LogError, read
+from swarmlearning.node.logfile import LogError, read
 from swarmlearning.node.sealing import Ask, Part, Piece, SealError, Wanted, digest_of, read_ask, seal, signer_of
 from swarmlearning.node.signers import registered_signer
 from swarmlearning.transport.complaints import Complaints
@@ -81,8 +81,8 @@ class Shelf(Protocol):
 class OwnShelf:
     """A node that has its own log only, and no policy of its site. `times`: see `Shelf`."""
 
-    def __init__(self, directory: Path, times: Callable[[Wanted], Awaitable[Times]] | None = None) -> None:
-        self._path = directory / FILE
+    def __init__(self, log: Path, times: Callable[[Wanted], Awaitable[Times]] | None = None) -> None:
+        self._path = log
         self._times = times
 
     def shares(self, part: Part, reader: str, own: str) -> bool | None:

@@ -18,6 +18,7 @@ from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.follower import Follower
+from swarmlearning.node.logs import now_in
 from swarmlearning.node.sender import Sender
 from swarmlearning.rounds.events import (
     Action,
@@ -154,6 +155,7 @@ class Driver:
         state = state_of(chain.world, self.contract)
         self._watch.reached(state)
         leader = state.round.leader if state.round else ""
+        now_in(self.contract, state.round.number if state.round else None)
         self._handle(ChainAdvanced(state, chain.height, network.last_height(chain.world, leader)))
 
     async def _remark(self, chain: Chain) -> None:

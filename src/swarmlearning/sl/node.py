@@ -36,7 +36,7 @@ from swarmlearning.node.follower import Follower
 from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import licensed
 from swarmlearning.node.listening import listening_host
-from swarmlearning.node.logfile import LogError, kept_log
+from swarmlearning.node.logfile import DEFAULT, LogError, LogSettings, kept_log
 from swarmlearning.node.moving import new_hosts
 from swarmlearning.node.reading import OwnShelf
 from swarmlearning.node.ready import ReportReady
@@ -105,6 +105,7 @@ class SlSettings:
     relay: bool | None = None
     moves: bool = False
     license_servers: LicenseServers = NO_SERVERS
+    log: LogSettings = DEFAULT
     privacy_policy: Path | None = None
     vitals: bool = True
 
@@ -124,21 +125,26 @@ async def run_sl(settings: SlSettings, source: IdentitySource, report_ready: Rep
     Raises `NodeError`, `ServerError`, `StoreError` or `CertificateError` with what to do.
     """
     require_role(source.current.certificate, "SL")
-    with DataDirectory(settings.data_dir, settings.network_id, settings.uid) as place, kept_log(settings.data_dir):
+    with (
+        DataDirectory(settings.data_dir, settings.network_id, settings.uid) as place,
+        kept_log(settings.data_dir, settings.name, place.uid, settings.log) as log,
+    ):
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         own = LiveIdentity(source)
         async with licensed("SL", settings.license_servers, own.tls.client, place.uid):
-            return await _run(settings, own, report_ready, place)
+            return await _run(settings, own, report_ready, place, log)
 
 
-async def _run(settings: SlSettings, own: LiveIdentity, report_ready: ReportReady, place: DataDirectory) -> int:
+async def _run(
+    settings: SlSettings, own: LiveIdentity, report_ready: ReportReady, place: DataDirectory, log: Path
+) -> int:
     store = TensorStore(settings.data_dir / "models")
     lock = await asyncio.to_thread(_lock, settings, store)
     refuse = await asyncio.to_thread(refusal_beside, settings.own_hosts)
     fetcher = Fetcher(own.tls.client, store, refuse=refuse)
     diary = Diary(settings.data_dir)
     watch = Stopwatch(diary.add)
-    shelf = OwnShelf(settings.data_dir, partial(_times, watch, diary))
+    shelf = OwnShelf(log, partial(_times, watch, diary))
     member = Membership("SL", settings.name, settings.sn_address, own, place, shelf, vitals=settings.vitals)
     try:
         return await _take_part(settings, own, report_ready, place, store, fetcher, member, watch, lock)

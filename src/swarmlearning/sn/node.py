@@ -26,7 +26,7 @@ from swarmlearning.node.expiry import warn_of_authorities
 from swarmlearning.node.health import answering
 from swarmlearning.node.license import Licensed, licensed
 from swarmlearning.node.listening import listening_host
-from swarmlearning.node.logfile import kept_log
+from swarmlearning.node.logfile import DEFAULT, LogSettings, kept_log
 from swarmlearning.node.organisations import NOT_DESCRIBED, Founding
 from swarmlearning.node.reading import OwnShelf, Reading
 from swarmlearning.node.ready import ReportReady
@@ -94,20 +94,24 @@ class SnSettings:
     relay: RelaySettings | None = None
     license_servers: LicenseServers = NO_SERVERS
     vitals: bool = True
+    log: LogSettings = DEFAULT
 
 
 async def run_sn(settings: SnSettings, source: IdentitySource, report_ready: ReportReady) -> None:
     """Runs an SN until cancelled. Raises `NodeError`, `OrderingError`, `ServerError` or `CertificateError`."""
     require_role(source.current.certificate, "SN")
     raise_descriptor_limit()
-    with DataDirectory(settings.data_dir, settings.network_id) as place, kept_log(settings.data_dir):
+    with (
+        DataDirectory(settings.data_dir, settings.network_id) as place,
+        kept_log(settings.data_dir, settings.name, place.uid, settings.log) as log,
+    ):
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         own = LiveIdentity(source)
         async with licensed("SN", settings.license_servers, own.tls.client, place.uid) as license:
             file = LocalLog(settings.data_dir / CHAIN_FILE)
             try:
                 binary = await etcd_program(settings.ordering, witness=settings.witness)
-                await _Sn(settings, own, place, file, binary, license).run(report_ready)
+                await _Sn(settings, own, place, file, binary, license, log).run(report_ready)
             finally:
                 file.close()
 
@@ -123,6 +127,7 @@ class _Sn:
         file: LocalLog,
         binary: Path | None,
         license: Licensed,
+        log: Path,
     ) -> None:
         self._settings = settings
         self._license = license
@@ -156,7 +161,7 @@ class _Sn:
         self._agreement = Agreement(place.uid, self._miner, self._peers, self._registration.propose)
         self._checkpoints = Checkpoints(settings.data_dir)
         self._carrier = Carrier()
-        self._logs = Reading(place.uid, own.signers, self._miner, OwnShelf(settings.data_dir))
+        self._logs = Reading(place.uid, own.signers, self._miner, OwnShelf(log))
         self._observer = Observer(self._miner, self._engine, place.uid, self._faults)
         gauge = Gauge(settings.data_dir, lambda: own.current, given=settings.vitals)
         self._beats = Beats(author, self._miner, self._engine.switch, gauge, self._clocks)

@@ -150,7 +150,8 @@ class Watchdog:
     async def _record(self, proposal: Proposal, chain: Chain) -> None:
         try:
             await self._propose(proposal.contract, proposal.body, chain)
-            logger.log(logging.INFO if proposal.good_news else logging.WARNING, "%s", proposal.what)
+            level = logging.INFO if proposal.good_news else logging.WARNING
+            logger.log(level, "%s", proposal.what, extra={"contract": proposal.contract})
         except Rejection as rejection:
             logger.debug("%s: %s", proposal.what, rejection)
             if proposal.after_seconds:  # in time of the chain it was too early

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from swarmlearning.ledger.contracts.taskrunner import taskrunner
 from swarmlearning.ledger.world import World
-from swarmlearning.node.logfile import FILE, LogError
+from swarmlearning.node.logfile import LogError
 from swarmlearning.node.reading import NO_ROUNDS
 from swarmlearning.node.sealing import Part, Wanted
 from swarmlearning.swop.managing import Attempt, ResourceManager
@@ -20,8 +20,8 @@ _NAMES: dict[Part, PolicyPart] = {"NODE": "SWOP", "SL": "SL", "ML": "ML", "TIMES
 class SwopShelf:
     """See `node.reading.Shelf`. `policy` reads the site's policy as it stands."""
 
-    def __init__(self, directory: Path, uid: str, manager: ResourceManager, policy: Callable[[], Policy]) -> None:
-        self._path = directory / FILE
+    def __init__(self, log: Path, uid: str, manager: ResourceManager, policy: Callable[[], Policy]) -> None:
+        self._path = log
         self._uid = uid
         self._manager = manager
         self._policy = policy

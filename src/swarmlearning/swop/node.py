@@ -14,7 +14,7 @@ from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import licensed
-from swarmlearning.node.logfile import kept_log
+from swarmlearning.node.logfile import DEFAULT, LogSettings, kept_log
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.swop.approvals import Approvals
@@ -57,6 +57,7 @@ class SwopSettings:
     witness: WitnessSettings | None = None
     license_servers: LicenseServers = NO_SERVERS
     vitals: bool = True
+    log: LogSettings = DEFAULT
 
 
 async def run_swop(settings: SwopSettings, source: IdentitySource, report_ready: ReportReady) -> None:
@@ -65,14 +66,17 @@ async def run_swop(settings: SwopSettings, source: IdentitySource, report_ready:
     Raises `NodeError` or `CertificateError` with what to do.
     """
     require_role(source.current.certificate, "SWOP")
-    with DataDirectory(settings.data_dir, settings.network_id) as place, kept_log(settings.data_dir):
+    with (
+        DataDirectory(settings.data_dir, settings.network_id) as place,
+        kept_log(settings.data_dir, settings.name, place.uid, settings.log) as log,
+    ):
         own = LiveIdentity(source)
         async with (
             licensed("SWOP", settings.license_servers, own.tls.client, place.uid),
             _managed(settings, place.uid) as manager,
         ):
             logger.info("SL Nodes validation is started")
-            await _work(settings, own, report_ready, place, manager)
+            await _work(settings, own, report_ready, place, manager, log)
 
 
 async def _work(
@@ -81,6 +85,7 @@ async def _work(
     report_ready: ReportReady,
     place: DataDirectory,
     manager: ResourceManager,
+    log: Path,
 ) -> None:
     remarks, found = await _checked(manager)
     for remark in remarks:
@@ -88,7 +93,7 @@ async def _work(
     approvals = Approvals(settings.data_dir)
     same_user = _same_user(settings.profile, manager)
     judging = _judging(settings, own, place.uid, approvals, manager, same_user)
-    shelf = SwopShelf(settings.data_dir, place.uid, manager, judging.read_policy)
+    shelf = SwopShelf(log, place.uid, manager, judging.read_policy)
     member = Membership("SWOP", settings.name, settings.sn_address, own, place, shelf, vitals=settings.vitals)
     driver = Driver(
         *(settings.profile, settings.contact, member.follower, member.sender, manager),
@@ -108,7 +113,8 @@ async def _work(
         ):
             logger.info("API-Server is UP!")
             await member.announce({"sn": settings.sn_address})
-            print(_box(place.uid), flush=True)
+            if settings.log.form == "text":
+                print(_box(place.uid), flush=True)
             report_ready({"uid": place.uid, "taskrunner": settings.profile.taskrunner})
             await driver.run()
     finally:

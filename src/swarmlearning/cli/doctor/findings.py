@@ -31,6 +31,7 @@ RANK: Final = (
     "program-missing",
     "port-taken",
     "address-not-here",
+    "crashed",
     # the way to the network
     "proxy",
     "unknown-host",

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from swarmlearning.cli.doctor.findings import Report
-from swarmlearning.node.logfile import ENDING, FILE, LogError, read_now
+from swarmlearning.node.logfile import FILE, LogError, read_now
+from swarmlearning.node.logs import ENDING, in_text
 from swarmlearning.node.sealing import Wanted
 from swarmlearning.views.names import displayed
 
@@ -28,6 +29,12 @@ class Sign(NamedTuple):
 
 
 SIGNS: Final = (
+    Sign(
+        r"an error that nobody expected",
+        "crashed",
+        "this node's program",
+        "start it again, and send the report that it names to whoever maintains it",
+    ),
     Sign(r"another process of this node is running", "in-use", "the data directory", "end that process"),
     Sign(
         r"the port is in use",
@@ -123,7 +130,7 @@ def last_start(path: Path) -> list[str]:
         data = read_now(path, Wanted(lines=LINES)).data
     except LogError:
         return []
-    lines = [line for line in data.decode(errors="replace").splitlines() if line]
+    lines = [in_text(line) for line in data.decode(errors="replace").splitlines() if line]
     starts = [number for number, line in enumerate(lines) if _START.search(line)]
     return lines[starts[-1] :] if starts else lines
 
