@@ -5,6 +5,7 @@
     GET  /models/<digest>/bundle     the chunk list, then the model file: a whole model in one round trip;
                                      `x-chunk-list-bytes` is the length of the first part
     GET  /is_up                      OK
+    GET  /probe/<bytes>              so many bytes, at most 256 KiB, for whoever looks how fast this node is reached
 
 A bundle smaller than the setting SL_MODEL_PARAMS_COMPRESSION_THRESHOLD_MB comes with `content-encoding: zstd` to those
 who accept that, when it pays (`compression.py`). The rest of a model, after an interruption, comes as it is: ranges
@@ -33,7 +34,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from swarmlearning.api.middleware import send_error
 from swarmlearning.api.peer import peer_credential, peer_socket, peer_thumbprint
 from swarmlearning.models.compression import CODING, Encoder, identity, pays
-from swarmlearning.models.links import Links
+from swarmlearning.models.links import PROBE, Links
 from swarmlearning.models.sending import Answer, Headers, send_file
 from swarmlearning.models.store import NotHeldError, TensorStore
 from swarmlearning.tensors.digest import ModelDigest
@@ -41,8 +42,10 @@ from swarmlearning.transport.parties import Credential
 
 LIST_HEADER: Final = "x-chunk-list-bytes"
 HEIGHT_HEADER: Final = "x-chain-height"
+MOST_PROBED: Final = 256 * 1024
 _READERS: Final = 4
 _ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle)?")
+_PROBED: Final = re.compile(re.escape(PROBE) + "([0-9]{1,6})")
 _HEIGHT: Final = re.compile(rb"[0-9]{1,15}")
 _RANGE: Final = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
@@ -136,6 +139,8 @@ class _FileServer:
             await send_error(send, 405, "only GET and HEAD are served", [(b"allow", b"GET, HEAD")])
         elif scope["path"] == "/is_up":
             await _send_bytes(send, b"OK", b"text/plain")
+        elif probed := _PROBED.fullmatch(scope["path"]):
+            await self._send_probe(int(probed[1]), scope, send)
         elif (route := _ROUTE.fullmatch(scope["path"])) is None:
             detail = "no such page; a model is at /models/<digest>, a digest has 64 lower-case hex digits"
             await send_error(send, 404, detail)
@@ -144,6 +149,11 @@ class _FileServer:
             await send_error(send, 403, detail)
         else:
             await self._serve(route[1], route[2], scope, receive, send)
+
+    async def _send_probe(self, size: int, scope: Scope, send: Send) -> None:
+        size = min(size, MOST_PROBED)
+        await asyncio.sleep(self._turn(peer_credential(scope), size))
+        await _send_bytes(send, bytes(size), b"application/octet-stream")
 
     async def _may_have(self, scope: Scope, digest: str) -> bool:
         reader = peer_thumbprint(scope)

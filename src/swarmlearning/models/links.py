@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+PROBE: Final = "/probe/"
+"""The path of a file server below which it sends as many bytes as are named: for whoever looks how fast it is."""
 _ACKED, _BUSY, _NO_ROOM = 120, 168, 176  # offsets of 64-bit numbers in Linux' struct tcp_info, which only ever grows
 _LENGTH: Final = 184
 _MEASURABLE: Final = 0.05  # seconds; the kernel counts some of its times in ticks of 4 to 10 ms

@@ -4,7 +4,7 @@ leaves at the end.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.checkpoints import Checkpoints
+from swarmlearning.node.checkup import Checkup, Site
 from swarmlearning.node.comparing import Comparison
 from swarmlearning.node.contact import first_contact, remember_sns
 from swarmlearning.node.datadir import DataDirectory
@@ -71,6 +72,11 @@ class Membership:
     def outage(self) -> tuple[float, str] | None:
         """Since when (Unix time) no SN renews the lease, and why; None while one does."""
         return self._heartbeat.outage if self._heartbeat else None
+
+    def answer_checkups(self, own_hosts: Sequence[str], site: Callable[[], Site] = Site) -> None:
+        """From now on answers operators who ask how this node is; see `Checkup`."""
+        tls, uid = self._own.tls.client, self._place.uid
+        self._logs.checkup = Checkup(uid, tls, lambda: self.follower.chain, own_hosts, site)
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -24,6 +24,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import OPERATORS
 from swarmlearning.ledger.contracts.network.policies import READ_LOGS, permits
 from swarmlearning.ledger.world import World
+from swarmlearning.node.checkup import Checkup
 from swarmlearning.node.clocks import clock_ms
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.logfile import LogError, read
@@ -171,6 +172,7 @@ class Reading:
         self._askers: Counter[str] = Counter()
         self._turns = asyncio.Semaphore(MOST_READING)
         self._complaints = Complaints(logger, time.monotonic)
+        self.checkup: Checkup | None = None  # what answers those who ask how this node is
 
     async def serve(self, post: Post) -> None:
         """Answers all requests until cancelled."""
@@ -218,6 +220,9 @@ class Reading:
     async def _piece(self, ask: Ask, asker: Peer, digest: str) -> Piece:
         wanted, world = ask.wanted, self._ledger.chain.world
         try:
+            if wanted.part == "CHECKUP":
+                self._require_new(ask, digest, asker.organisation)
+                return Piece(await self._checked(world, asker))
             await self._require_may(world, asker, wanted.part)
             self._require_new(ask, digest, asker.organisation)
             if wanted.part == "TIMES":
@@ -251,14 +256,26 @@ class Reading:
 
     async def _require_may(self, world: World, asker: Peer, part: Part) -> None:
         """Raises `LogError` where the asker's organisation may not read logs of this part."""
+        if await self._may(world, asker, part):
+            return
         known = network.node(world, self._uid)
         own, reader = known.organisation if known else "", asker.organisation
-        shared = await asyncio.to_thread(self._shelf.shares, part, reader, own)
-        if permits(world, READ_LOGS, reader, own) if shared is None else shared:
-            return
         what = _SHARED.get(part, f"the output of its {part}s")
         self._complaints.warn(reader, "%r of %s may not read %s", asker.subject, reader, what)
         raise LogError(
             f"its site, of organisation {displayed(own)}, does not share {what} with {displayed(reader)} (shareLogs in "
             "the site's policy says who may read it)"
         )
+
+    async def _may(self, world: World, asker: Peer, part: Part) -> bool:
+        """Whether the asker's organisation may read logs of this part."""
+        known = network.node(world, self._uid)
+        own, reader = known.organisation if known else "", asker.organisation
+        shared = await asyncio.to_thread(self._shelf.shares, part, reader, own)
+        return permits(world, READ_LOGS, reader, own) if shared is None else shared
+
+    async def _checked(self, world: World, asker: Peer) -> bytes:
+        """How this node is. Raises `LogError` where nobody here answers that."""
+        if self.checkup is None:
+            raise LogError("this node does not say how it is")
+        return await self.checkup.answer(whole=await self._may(world, asker, "NODE"))

@@ -57,6 +57,12 @@ class Operator:
         return registered_signer(self._own.signers, self.chain.world, self._sender.author.uid)
 
     @property
+    def known(self) -> bool:
+        """Whether the ledger knows this operator by its present certificate: nodes answer it, also once it has left."""
+        found = network.node(self.chain.world, self._sender.author.uid)
+        return found is not None and found.certificate == self._own.current.thumbprint
+
+    @property
     def client(self) -> SnClient:
         """The SN in use."""
         return self._follower.client

@@ -99,6 +99,14 @@ class MLChannel:
             logger.warning("The ML process does not read its messages: its channel is closed")
             writer.transport.abort()
 
+    @property
+    def process(self) -> int:
+        """The process ID of the ML process that is connected; 0: none, or one that is not seen from here."""
+        writer = self._writer
+        with suppress(AttributeError, OSError):
+            return _pid_behind(writer) if writer is not None else 0
+        return 0
+
     def file(self, name: str) -> Path:
         """The hand-over file of this name. Raises `ChannelError` for anything but a plain name."""
         if Path(name).name != name or not name.isprintable() or name in ("", ".", "..", SOCKET):
@@ -185,12 +193,17 @@ def _process_behind(writer: asyncio.StreamWriter) -> int | None:
     There is none outside Linux, and for a process of another container.
     """
     try:
-        with socket.socket(fileno=os.dup(_descriptor(writer))) as connection:
-            size = struct.calcsize("3i")
-            pid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+        pid = _pid_behind(writer)
         return os.pidfd_open(pid) if pid > 0 else None
     except (AttributeError, OSError):
         return None
+
+
+def _pid_behind(writer: asyncio.StreamWriter) -> int:
+    """The ID of the process that connected; 0 for one of another container. Raises AttributeError or OSError."""
+    with socket.socket(fileno=os.dup(_descriptor(writer))) as connection:
+        size = struct.calcsize("3i")
+        return int(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0])
 
 
 def _descriptor(writer: asyncio.StreamWriter) -> int:

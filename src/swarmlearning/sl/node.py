@@ -52,6 +52,7 @@ from swarmlearning.sl.mlside import Shared
 from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
 from swarmlearning.sl.readers import may_read
 from swarmlearning.sl.relayed import Relayed
+from swarmlearning.sl.site import site_of
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.transport.meters import Meter
 from swarmlearning.transport.parties import Credential
@@ -165,6 +166,7 @@ async def _take_part(
     lock: SiteLock | None,
 ) -> int:
     follower, driver = member.follower, _driver(settings, member, store, fetcher, watch, lock)
+    member.answer_checkups(settings.own_hosts, lambda: site_of(driver.ml))
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
     files = _files(settings, place, follower, driver, lock)
     server = Server(files, own.tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmlearning.address import join
+from swarmlearning.address import join, split
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
 from swarmlearning.identity.source import IdentitySource
@@ -19,6 +19,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.node.checkpoints import Checkpoints
+from swarmlearning.node.checkup import Checkup
 from swarmlearning.node.credentials import share_of
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError
@@ -165,6 +166,8 @@ class _Sn:
         self._observer = Observer(self._miner, self._engine, place.uid, self._faults)
         gauge = Gauge(settings.data_dir, lambda: own.current, given=settings.vitals)
         self._beats = Beats(author, self._miner, self._engine.switch, gauge, self._clocks)
+        hosts = [split(service)[0] for service in (settings.api_service, settings.p2p_service) if service]
+        self._logs.checkup = Checkup(place.uid, own.tls.client, lambda: self._miner.chain, [settings.host, *hosts])
         self._resumed: Chain | None = None
 
     async def run(self, report_ready: ReportReady) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarmlearning.address import split
 from swarmlearning.identity.source import IdentitySource
 from swarmlearning.identity.tls import require_role
 from swarmlearning.license.servers import NO_SERVERS, LicenseServers
@@ -95,6 +96,7 @@ async def _work(
     judging = _judging(settings, own, place.uid, approvals, manager, same_user)
     shelf = SwopShelf(log, place.uid, manager, judging.read_policy)
     member = Membership("SWOP", settings.name, settings.sn_address, own, place, shelf, vitals=settings.vitals)
+    member.answer_checkups([split(settings.sn_address)[0]])
     driver = Driver(
         *(settings.profile, settings.contact, member.follower, member.sender, manager),
         *(Journal(settings.data_dir), judging, found),

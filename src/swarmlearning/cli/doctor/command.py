@@ -1,5 +1,6 @@
 """`swarm doctor`: examines a node and its network, and names what is wrong, whose fault it is, and what to do."""
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -8,13 +9,19 @@ from typing import Annotated
 import typer
 
 from swarmlearning.cli.command import command
+from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.console import print_json
 from swarmlearning.cli.doctor.commandline import read_environment, read_words
+from swarmlearning.cli.doctor.contact import addresses, excuse_certificate
 from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.cli.doctor.network import examine_network
 from swarmlearning.cli.doctor.offline import examine_host
 from swarmlearning.cli.doctor.show import as_data, shown
-from swarmlearning.cli.options import Credentials, NetworkId
+from swarmlearning.cli.options import Credentials, NetworkId, sn_address
 from swarmlearning.views.names import escaped
+
+NO_USE = ("wrong-ca", "wrong-role", "clock")
+"""With these nothing can be seen of the network but that it refuses."""
 
 
 @command("swarm doctor")
@@ -42,7 +49,17 @@ def doctor(
     if env_file is not None:
         read_environment(env_file, os.environ)
     node = read_words(context.args, report) if context.args else None
-    examine_host(credentials, data_dir, node, report)
+    local = examine_host(credentials, data_dir, node, report)
+    sns = addresses(sn_address(sn_ip, sn_api_port) if sn_ip else local.sn, local.known_sns)
+    if not sns and node is None and data_dir is None:
+        sns = [sn_address("127.0.0.1", sn_api_port)]
+    if local.identity is not None and sns and not report.has(*NO_USE):
+        given = node.credentials if node is not None else credentials
+        connection = Connection(network_id=network_id, credentials=given)
+        if report.has("expired", "not-yet-valid"):
+            asyncio.run(excuse_certificate(sns[0], local.identity, report))
+        else:
+            asyncio.run(examine_network(local, connection, sns, report))
     seconds = time.monotonic() - begun
     if json:
         print_json(as_data(report, seconds), indent=2)

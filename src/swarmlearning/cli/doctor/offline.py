@@ -11,7 +11,9 @@ from swarmlearning.cli.doctor.machine import examine_memory
 from swarmlearning.cli.doctor.place import Kind, Place, examine_place
 from swarmlearning.cli.options import Credentials, data_directory
 from swarmlearning.errors import UserError
+from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity
+from swarmlearning.ledger.contracts.contract import OPERATORS
 from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 
 
@@ -24,6 +26,11 @@ class Local:
     kind: Kind = ""
     sn: str = ""
     license_servers: LicenseServers = NO_SERVERS
+
+    @property
+    def known_sns(self) -> tuple[str, ...]:
+        """The SNs that the node knew when it ran last."""
+        return self.place.record.sns if self.place is not None and self.place.record is not None else ()
 
 
 def examine_host(credentials: Credentials, data_dir: Path | None, node: Node | None, report: Report) -> Local:
@@ -40,8 +47,6 @@ def examine_host(credentials: Credentials, data_dir: Path | None, node: Node | N
         sn, servers = examine_settings(node, identity, place.running if place else False, report)
     if place is not None:
         examine_log(place.path, place.running or place.holder is not None, report)
-        if not sn and place.record is not None and place.record.sns:
-            sn = place.record.sns[0]
     _judge_clock(report)
     return Local(identity, place, kind, sn, servers)
 
@@ -69,6 +74,8 @@ def _identity(credentials: Credentials, kind: Kind, report: Report, *, optional:
         report.unknown.append("certificates and the network: name the node's by --cert, --key and --capath")
         return None
     identity, found = examine_files(credentials.files, kind)
+    if optional and identity is not None and found.has("wrong-role") and _is_operator(identity):
+        identity, found = examine_files(credentials.files)  # who looks after the node, not the node
     report.add(found)
     return identity
 
@@ -77,3 +84,10 @@ def _judge_clock(report: Report) -> None:
     """A clock that is behind makes certificates look as if they were not valid yet."""
     if report.has("clock"):
         report.drop("not-yet-valid")
+
+
+def _is_operator(identity: Identity) -> bool:
+    try:
+        return identity.role in OPERATORS
+    except CertificateError:
+        return False

@@ -23,6 +23,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.health import request_health
 from swarmlearning.ordering.local import iterate_chain_file
 from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.tensors.structure import Spec
 
 Kind = Literal["SN", "SL", "SWOP", ""]
 CHAIN: Final = "chain.sqlite"
@@ -221,16 +222,23 @@ def _examine_owner(path: Path, report: Report) -> None:
         report.find("not-writable", f"the data directory {path}", text, remedy)
 
 
-def read_structure(path: Path) -> list[tuple[str, str, tuple[int, ...]]] | None:
+def read_structure(path: Path) -> list[Spec] | None:
     """The structure of the model that a node's script has opened its last session with; None where there is none."""
     try:
-        text = (path / "structure.txt").read_text(encoding="utf-8")
-        return [_spec(line) for line in text.splitlines()]
-    except (OSError, ValueError, msgspec.DecodeError):
+        return structure_of((path / "structure.txt").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
 
 
-def _spec(line: str) -> tuple[str, str, tuple[int, ...]]:
+def structure_of(text: str) -> list[Spec]:
+    """The structure that `structure_text` has listed. Raises `ValueError` for another text."""
+    try:
+        return [_spec(line) for line in text.splitlines()]
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _spec(line: str) -> Spec:
     """A line of `tensors.structure.structure_text`."""
     begin = line.rindex("[")
     name, _, dtype = line[:begin].rstrip().rpartition(" ")

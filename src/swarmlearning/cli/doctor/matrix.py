@@ -1,0 +1,205 @@
+"""Who reaches whom, and from that where a fault is: with a node, with its own way out, or between two. Pure.
+
+What a node needs: every node the API of SNs, SNs each other's port, SLs each other's file servers. Only such tries are
+faults where they fail by packets that vanish; a process that does not answer, or an address that leads to somebody
+else, is a fault whoever finds it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.cli.doctor.wording import MEANINGS
+from swarmlearning.node.outcomes import Code, Outcome
+from swarmlearning.views.names import displayed
+
+HERE: Final = ""
+"""Stands for this machine among the UIDs of those who try."""
+SLOW: Final = 0.25e6
+"""Bytes a second: a model of 100 MB takes seven minutes then."""
+SURE: Final[frozenset[Code]] = frozenset(
+    ("forbidden", "no-tls", "closed", "stalled", "large-lost", "expired", "not-yet-valid", "another", "no-service")
+)
+"""Outcomes that are faults whoever finds them."""
+VANISHED: Final[frozenset[Code]] = frozenset(("silent", "refused", "no-route"))
+
+Pair: TypeAlias = tuple[str, str, Outcome]
+"""UIDs of who tries and of whom, and what came of it."""
+
+
+class Known(NamedTuple):
+    """A node: its type, the name to show, its announced addresses, and whether it is present."""
+
+    type: str
+    name: str
+    addresses: Mapping[str, str]
+    alive: bool
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return f"{self.type} {self.name}"
+
+
+Nodes: TypeAlias = Mapping[str, Known]
+Rows: TypeAlias = Mapping[str, Sequence[Outcome]]
+"""UID of who has tried to what came of it."""
+
+
+def needs(type: str, service: str) -> bool:
+    """Whether a node of this type has to reach this service of others."""
+    return service == "api" or (type, service) in (("SL", "fs"), ("SN", "p2p"))
+
+
+def diagnose(rows: Rows, nodes: Nodes) -> Report:
+    """What is wrong between the nodes."""
+    report = Report()
+    tries = [(who, each.uid, each) for who, row in rows.items() for each in row if each.uid in nodes]
+    tries = [each for each in tries if each[2].code != "untried"]
+    bad = [each for each in tries if _counts(each, nodes)]
+    bad = _without_origins(bad, tries, nodes, report)
+    bad = _without_targets(bad, tries, nodes, report)
+    reached = {(who, uid) for who, uid, outcome in tries if outcome.code == "ok"}
+    for who, uid, outcome in bad:
+        _tell_pair(who, uid, outcome, (uid, who) in reached, nodes, report)
+    _tell_slow(tries, nodes, report)
+    good = sum(outcome.code == "ok" for _, _, outcome in tries)
+    if tries:
+        report.fine.append(f"reachability: {good} of {len(tries)} ways from {len(rows)} places are open")
+    return report
+
+
+def _counts(pair: Pair, nodes: Nodes) -> bool:
+    """Whether this is a failure that matters."""
+    who, uid, outcome = pair
+    if outcome.code == "ok" or (not nodes[uid].alive and outcome.code in VANISHED | {"relay", "closed"}):
+        return False
+    return outcome.code in SURE or needs(nodes[who].type if who in nodes else "", outcome.service)
+
+
+def _without_targets(bad: list[Pair], tries: list[Pair], nodes: Nodes, report: Report) -> list[Pair]:
+    """Tells of the nodes that nobody reaches who has to; returns the other failures."""
+    failing: defaultdict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for pair in bad:
+        failing[pair[1], pair[2].service].append(pair)
+    left = list[Pair]()
+    for (uid, service), pairs in sorted(failing.items()):
+        others = [each for each in tries if each[1] == uid and each[2].service == service and each not in pairs]
+        code = Counter(outcome.code for _, _, outcome in pairs).most_common(1)[0][0]
+        if any(outcome.code == "ok" for _, _, outcome in others):
+            left += pairs
+        else:
+            _tell_target(nodes[uid], service, code, len(pairs), report)
+    return left
+
+
+def _tell_target(known: Known, service: str, code: Code, count: int, report: Report) -> None:
+    address = displayed(known.addresses.get(service, ""), 200)
+    what = SERVICES.get(service, service)
+    meaning = MEANINGS[code]
+    named = {"at": f"{address} ({what})", "host": address.rpartition(":")[0].strip("[]"), "proxy": "in use"}
+    if code in VANISHED:
+        how = {"silent": "what is sent there vanishes", "refused": "nothing listens there", "no-route": "no way there"}
+        text = (
+            f"is at work, and nobody who needs it reaches its {what} at {address}, the address that it announces "
+            f"({how[code]}; {count} tried): NAT or a firewall lets nobody in, or the address is wrong"
+        )
+        report.find("no-way-in", known.shown, text, _way_in(known.type))
+    else:
+        report.find(meaning.code, known.shown, meaning.text.format(**named), meaning.remedy.format(**named))
+
+
+def _way_in(type: str) -> str:
+    if type == "SL":
+        return (
+            "open its port and forward it, or announce the address that leads there (--host-ip, --sl-fs-port, "
+            "--sl-fs-service); where nobody can connect to it, use a relay: start an SN with --sn-relay-port, and "
+            "this SL with --relay"
+        )
+    return "open and forward its port, or announce the address that leads there (--host-ip, --sn-…-service)"
+
+
+SERVICES: Final = {"fs": "file server", "api": "API", "p2p": "port for other SNs", "relay": "relay"}
+
+
+def _without_origins(bad: list[Pair], tries: list[Pair], nodes: Nodes, report: Report) -> list[Pair]:
+    """Tells of the nodes that reach nobody; returns the other failures."""
+    left = list(bad)
+    for who in sorted({pair[0] for pair in bad}):
+        own = [each for each in tries if each[0] == who]
+        failed = [each for each in bad if each[0] == who]
+        targets = {uid for _, uid, _ in own}
+        reached = {uid for one, uid, outcome in tries if one != who and outcome.code == "ok"}
+        if any(outcome.code == "ok" for _, _, outcome in own) or len(targets & reached) < 2:
+            continue
+        code = Counter(outcome.code for _, _, outcome in failed).most_common(1)[0][0]
+        meaning, name = MEANINGS[code], _name(who, nodes)
+        if code == "large-lost":
+            text, remedy = f"large packets between {name} and all others vanish", meaning.remedy
+        else:
+            text = f"reaches none of the {len(targets)} nodes that it needs ({code}), although others do"
+            remedy = "look at its own firewall, route, DNS and proxy: the fault is with its way out"
+        found = {"proxy": "proxy", "unknown-host": "unknown-host", "large-lost": "large-lost"}.get(code, "link")
+        report.find(found, name, text, remedy.format(at="others", host="…", proxy=""))
+        left = [each for each in left if each[0] != who]
+    return left
+
+
+def _tell_pair(who: str, uid: str, outcome: Outcome, reverse: bool, nodes: Nodes, report: Report) -> None:
+    known, name = nodes[uid], _name(who, nodes)
+    address = displayed(known.addresses.get(outcome.service, ""), 200)
+    meaning = MEANINGS[outcome.code]
+    named = {"at": f"{known.shown} at {address}", "host": address.rpartition(":")[0].strip("[]"), "proxy": ""}
+    if outcome.code not in VANISHED:
+        subject = name if outcome.code in ("proxy", "unknown-host", "distrusted-here") else f"{name} to {known.shown}"
+        report.find(meaning.code, subject, meaning.text.format(**named), meaning.remedy.format(**named))
+        return
+    way = f"the way from {name} to {known.shown}"
+    how = {"silent": "what it sends vanishes", "refused": "it is refused", "no-route": "it finds no route"}[
+        outcome.code
+    ]
+    if reverse:
+        text = (
+            f"{name} does not reach {address} ({how}), although {known.shown} reaches it, and others reach that address"
+        )
+        remedy = (
+            f"a firewall is closed in one direction: let TCP from {name} to {address} pass, at both ends and between"
+        )
+        report.find("one-way", way, text, remedy)
+    else:
+        text = f"{name} does not reach {address} ({how}), although others do"
+        report.find("link", way, text, f"let TCP from {name} to {address} pass: firewalls and routes at both ends")
+
+
+def _tell_slow(tries: list[Pair], nodes: Nodes, report: Report) -> None:
+    """Links that are slow for models: all from one node, all to one, or one between two."""
+    rates = {(who, uid): each.rate for who, uid, each in tries if each.service == "fs" and each.rate is not None}
+    slow = {
+        pair: rate for pair, rate in rates.items() if rate < SLOW and pair[0] in nodes and nodes[pair[0]].type == "SL"
+    }
+    told = set[tuple[str, str]]()
+    for at, text in ((1, "sends models to nobody faster than"), (0, "gets models from nobody faster than")):
+        for uid in sorted({pair[at] for pair in slow}):
+            pairs = [pair for pair in rates if pair[at] == uid and pair not in told]
+            if len(pairs) > 1 and all(rates[pair] < SLOW for pair in pairs):
+                told.update(pairs)
+                best = max(rates[pair] for pair in pairs)
+                report.find("slow-link", _name(uid, nodes), f"{text} {best / 1e6:.2f} MB/s: {_minutes(best)}", SPEED_UP)
+    for pair in sorted(set(slow) - told):
+        way = f"the link from {_name(pair[1], nodes)} to {_name(pair[0], nodes)}"
+        report.find("slow-link", way, f"carries {slow[pair] / 1e6:.2f} MB/s: {_minutes(slow[pair])}", SPEED_UP)
+
+
+SPEED_UP: Final = (
+    "look for what limits or uses that link (VPN, shaping, Wi-Fi, another transfer); rounds wait for the slowest site: "
+    "a larger syncFrequency makes them rarer"
+)
+
+
+def _minutes(rate: float) -> str:
+    return f"100 MB take {100e6 / rate / 60:.0f} minutes"
+
+
+def _name(uid: str, nodes: Nodes) -> str:
+    return nodes[uid].shown if uid in nodes else "this machine"

@@ -1,0 +1,237 @@
+"""The network, examined from here, and by its nodes for those who are operators; all within a deadline."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from swarmlearning.address import split
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.cli.connection import Connection
+from swarmlearning.cli.doctor.contact import compare_clocks, examine_licenses, examine_way
+from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.cli.doctor.matrix import HERE, Known, diagnose
+from swarmlearning.cli.doctor.offline import Local
+from swarmlearning.cli.doctor.place import read_structure, structure_of
+from swarmlearning.cli.doctor.sight import examine_answers, examine_status, examine_structures, examine_world, nodes_in
+from swarmlearning.errors import UserError
+from swarmlearning.identity.identity import Identity
+from swarmlearning.identity.tls import NodeTls, client_context
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.contract import OPERATORS
+from swarmlearning.models.destinations import refusal_beside
+from swarmlearning.node.checkup import Answer, targets_of, try_all
+from swarmlearning.node.outcomes import Outcome
+from swarmlearning.node.probing import probe
+from swarmlearning.operator.checkups import checkup
+from swarmlearning.operator.logs import LogsError, WithheldError
+from swarmlearning.operator.reading import read_remote
+from swarmlearning.operator.session import Operator
+from swarmlearning.swci.link import operating
+from swarmlearning.views.names import displayed
+
+SECONDS: Final = 8.5
+"""For all of it; what has not answered by then is named as not examined."""
+ANSWER_SECONDS: Final = 6.3
+STATUS_SECONDS: Final = 6.5
+READ_SECONDS: Final = 5.0
+
+
+async def examine_network(local: Local, connection: Connection, sns: Sequence[str], report: Report) -> None:
+    """Examines the way to the network, and what is seen there, with the identity of `local`."""
+    assert local.identity is not None
+    end = asyncio.get_running_loop().time() + SECONDS
+    licenses = asyncio.create_task(examine_licenses(local.license_servers, local.identity, report))
+    try:
+        async with asyncio.timeout_at(end):
+            address = await _reached(local, sns, report)
+            if address:
+                await _Examination(local, connection, address, report, end).run()
+            await licenses
+    except TimeoutError:
+        report.unknown.append(f"what had not answered within {SECONDS:.0f} s")
+    finally:
+        licenses.cancel()
+        await asyncio.gather(licenses, return_exceptions=True)
+
+
+async def _reached(local: Local, sns: Sequence[str], report: Report) -> str:
+    """The first of the SNs that can be used from here; of those before it, and of all if none is, it says why not."""
+    assert local.identity is not None
+    for number, address in enumerate(sns):
+        outcome = await examine_way(address, local.identity, report)
+        if outcome is not None and outcome.code == "ok":
+            if number:
+                report.notes.append(f"the SN {address} answers, and is used instead")
+            return address
+        if report.has("clock"):
+            break
+    return ""
+
+
+class _Examination:
+    """Of the network, through the SN at `address`, until `end` of the loop's time."""
+
+    def __init__(self, local: Local, connection: Connection, address: str, report: Report, end: float) -> None:
+        assert local.identity is not None
+        self._local = local
+        self._identity: Identity = local.identity
+        self._connection = connection
+        self._address = address
+        self._report = report
+        self._end = end
+
+    async def run(self) -> None:
+        """Examines it."""
+        status = await self._status()
+        if status is None:
+            return
+        examine_status(status, self._report)
+        nodes = nodes_in(status)
+        rows, answers, chain = await self._looked(status, nodes)
+        if chain is not None:
+            examine_world(chain.world, self._report)
+        now_ms = time.time_ns() // 1_000_000
+        examine_answers(answers, nodes, now_ms, self._report)
+        self._report.add(diagnose(rows, nodes))
+        self._compare_structures(answers, nodes)
+        weigh(self._report, nodes)
+
+    async def _status(self) -> Mapping[str, Any] | None:
+        """The status of the SN, None where it gives none."""
+        async with SnClient(self._address, client_context(self._identity), STATUS_SECONDS) as client:
+            clocks = asyncio.create_task(compare_clocks(client, self._report))
+            try:
+                status = await client.status()
+            except Refusal as refusal:
+                self._refused(refusal)
+                return None
+            except Unavailable as error:
+                remedy = "look at that SN's log; is its host overloaded?"
+                self._report.find("stalled", f"the SN {self._address}", f"gives no status: {error}", remedy)
+                return None
+            finally:
+                await asyncio.wait((clocks,), timeout=1.0)
+                clocks.cancel()
+        return status if self._is_own(status) else None
+
+    def _refused(self, refusal: Refusal) -> None:
+        if refusal.code == Code.NOT_ALLOWED:
+            remedy = "have a new certificate issued by a CA that the network trusts (swarm trust list)"
+            self._report.find("shut-out", "the certificate in use here", f"is refused: {refusal.detail}", remedy)
+        else:
+            remedy = "correct --sn-ip and --sn-api-port: the address and API port of an SN"
+            self._report.find("no-service", f"what answers at {self._address}", f"is no SN: {refusal}", remedy)
+
+    def _is_own(self, status: Mapping[str, Any]) -> bool:
+        """Whether it is the network that was named, or that the node on this host belongs to."""
+        place, found = self._local.place, status["network_id"]
+        pinned = place.record.network if place is not None and place.record is not None else ""
+        for wanted, whose in ((self._connection.network_id, "--network-id names"), (pinned, "this node belongs to")):
+            if wanted and wanted != found:
+                self._report.find(
+                    "wrong-network",
+                    f"the SN {self._address}",
+                    f"is of network {displayed(status['network'])} ({found[:16]}), and {whose} network {wanted[:16]}",
+                    "name an SN of its own network (--sn-ip), or give the node another --data-dir",
+                )
+                return False
+        return True
+
+    async def _looked(
+        self, status: Mapping[str, Any], nodes: Mapping[str, Known]
+    ) -> tuple[dict[str, Sequence[Outcome]], dict[str, tuple[Answer, int]], Chain | None]:
+        """What is reached from here, what nodes answer, and the ledger."""
+        operator = self._identity.role in OPERATORS
+        try:
+            if operator:
+                return await self._as_operator(nodes, register=status["majority"] is not False)
+            self._report.unknown.append(
+                "the ways between other nodes, and how each is: run it with an operator's certificate (SWCI-…)"
+            )
+            recorder, problem = await asyncio.wait_for(
+                read_remote(self._address, self._identity, self._connection.directory / "verified"), READ_SECONDS
+            )
+            if problem:
+                remedy = "name another SN; an operator of that SN runs swarm sn repair"
+                self._report.find("chain-damaged", f"the SN {self._address}", problem, remedy)
+                return {}, {}, None
+            who, row = await self._own_row(recorder.chain)
+            return {who: row}, {}, recorder.chain
+        except (UserError, TimeoutError) as error:
+            self._report.unknown.append(f"the ledger, and what nodes reach: {str(error) or 'it takes too long'}")
+            return {}, {}, None
+
+    async def _as_operator(
+        self, nodes: Mapping[str, Known], *, register: bool
+    ) -> tuple[dict[str, Sequence[Outcome]], dict[str, tuple[Answer, int]], Chain | None]:
+        source, home = self._connection.credentials.source(), self._connection.home
+        async with operating(self._address, source, home, self._connection.network_id) as operator:
+            chain = operator.chain
+            if not operator.known:
+                if not register:
+                    raise UserError("this operator is not on the ledger yet, and nothing can be written to it")
+                await operator.register()
+            asked = {uid: known for uid, known in nodes.items() if known.type in ("SN", "SL", "SWOP") and known.alive}
+            row = asyncio.create_task(self._own_row(chain))
+            found = await asyncio.gather(*(self._asked(operator, uid, known) for uid, known in asked.items()))
+            who, own = await row
+        answers = {uid: answer for uid, answer in zip(asked, found, strict=True) if answer is not None}
+        rows: dict[str, Sequence[Outcome]] = {who: own}
+        rows |= {uid: answer.outcomes for uid, (answer, _) in answers.items()}
+        return rows, answers, chain
+
+    async def _asked(self, operator: Operator, uid: str, known: Known) -> tuple[Answer, int] | None:
+        """What a node answers, and how many milliseconds that took."""
+        node, begun = network.node(operator.chain.world, uid), time.monotonic()
+        if node is None:
+            return None
+        left = min(ANSWER_SECONDS, self._end - asyncio.get_running_loop().time() - 0.7)
+        try:
+            async with asyncio.timeout(max(0.1, left)):
+                answer = await checkup(operator, node)
+            return answer, round((time.monotonic() - begun) * 1000)
+        except TimeoutError:
+            self._report.unknown.append(f"{known.shown}: it has not answered in time")
+        except WithheldError as error:
+            self._report.unknown.append(f"{known.shown}: {error}")
+        except LogsError as error:
+            self._report.unknown.append(f"{known.shown} (or it is of a release before `swarm doctor`): {error}")
+        return None
+
+    async def _own_row(self, chain: Chain) -> tuple[str, list[Outcome]]:
+        """What is reached from here, and the UID of the node for which that stands; `HERE`: of none."""
+        tls = NodeTls(self._identity)
+        tls.trust(each.pem for each in network.authorities(chain.world))
+        same = [each for each in network.nodes(chain.world) if each.certificate == self._identity.thumbprint]
+        own = [each.uid for each in same if not each.left and each.type in ("SN", "SL", "SWOP")]
+        uid = own[0] if len(own) == 1 else HERE
+        hosts = [split(self._address)[0], *(split(each)[0] for each in _addresses(same))]
+        refuse = await asyncio.to_thread(refusal_beside, hosts)
+        targets = list(targets_of(chain, lambda: chain, uid, sn=self._identity.role == "SN"))
+        return uid, await try_all(targets, partial(probe, context=tls.client, refuse=refuse))
+
+    def _compare_structures(self, answers: Mapping[str, tuple[Answer, int]], nodes: Mapping[str, Known]) -> None:
+        own = read_structure(self._local.place.path) if self._local.place is not None else None
+        others = {}
+        for uid, (answer, _) in answers.items():
+            if answer.site is not None and answer.site.structure:
+                with suppress(ValueError):
+                    others[nodes[uid].shown] = structure_of(answer.site.structure)
+        examine_structures(own, others, self._report)
+
+
+def _addresses(nodes: Sequence[network.Node]) -> list[str]:
+    return [address for each in nodes for service, address in each.addresses.items() if service != "sn"]
+
+
+def weigh(report: Report, nodes: Mapping[str, Known]) -> None:
+    """Takes out what another finding explains."""
+    silent = {found.subject for found in report.wrong if found.code in ("stalled", "no-way-in", "another")}
+    report.wrong = [
+        found for found in report.wrong if not (found.code in ("node-lost", "leader-lost") and found.subject in silent)
+    ]

@@ -1,0 +1,187 @@
+"""What an SN's status, the verified ledger and the nodes' own words say is wrong. Pure."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from swarmlearning import __version__
+from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.cli.doctor.matrix import Known, Nodes
+from swarmlearning.ledger.contracts.taskrunner import Taskrunner
+from swarmlearning.ledger.world import World
+from swarmlearning.node.checkup import Answer
+from swarmlearning.tensors.structure import Spec, describe_difference
+from swarmlearning.views.names import displayed
+from swarmlearning.views.taskrunners import failures, peer_views, waits_for
+
+LONGEST: Final = 600
+CLOCK_MS: Final = 30_000
+"""Beyond it a node acts late, or early; the time that its answer takes is part of what is seen."""
+
+ALARMS: Final = (
+    (r"^the clock of", "clock", "set that node's clock right (NTP)"),
+    (r"is in quarantine", "quarantine", "find out why; then operators lift it: swarm node lift-quarantine"),
+    (r"alarm (NOSPACE)|quota|space|compact", "ledger-space", "make room on the SNs' disks; see docs/operate.md"),
+    (r"no majority of voters", "no-majority", "start the SNs that are missing"),
+    (r"is a voter and does not run", "node-lost", "start that SN again, or another one, which then replaces it"),
+)
+"""Patterns of an SN's alarms, the codes of their findings, and what to do."""
+
+
+def nodes_in(status: Mapping[str, Any]) -> dict[str, Known]:
+    """The nodes that take part, by UID."""
+    return {
+        each["uid"]: Known(each["type"], displayed(each["name"]), each["addresses"], each["alive"])
+        for each in status["nodes"]
+        if not each["left"]
+    }
+
+
+def examine_status(status: Mapping[str, Any], report: Report) -> None:
+    """What the SN that was asked says of the network."""
+    if status["majority"] is False:
+        missing = [each["name"] for each in status["sns"] if each["present"] is False]
+        named = f" ({', '.join(map(displayed, missing))} missing)" if missing else ""
+        report.find(
+            "no-majority",
+            "the SNs",
+            f"no majority of the voters answers, so nothing can be written{named}",
+            "start the missing SNs; only if they are lost for good: stop this one and run `swarm sn recover`",
+        )
+    for alarm in status["alarms"]:
+        _examine_alarm(displayed(alarm, LONGEST), report)
+    _examine_nodes(status, report)
+    _examine_trainings(status, report)
+    if not report.wrong:
+        report.fine.append(
+            f"network {displayed(status['network'])}, height {status['height']}: "
+            f"{displayed(status['fault_tolerance'], LONGEST)}"
+        )
+
+
+def _examine_alarm(alarm: str, report: Report) -> None:
+    for pattern, code, remedy in ALARMS:
+        if re.search(pattern, alarm):
+            if not (code == "no-majority" and report.has(code)):
+                report.find(code, "the network", alarm, remedy)
+            return
+    report.find("alarm", "the network", alarm, "see docs/operate.md")
+
+
+def _examine_nodes(status: Mapping[str, Any], report: Report) -> None:
+    leaders = {each["leader"] for each in status["trainings"] if not each["over"]}
+    for each in status["nodes"]:
+        name, state = f"{displayed(each['type'])} {displayed(each['name'])}", each["state"]
+        if state == "revoked":
+            text = "its certificate is revoked, so everybody refuses it"
+            remedy = "if it is to take part again: issue it a new certificate, and start it with that"
+            if not each["left"] or each["type"] != "SN":
+                report.find("revoked", name, text, remedy)
+        elif state == "lost" and each["type"] in ("SN", "SL", "SWOP"):
+            if displayed(each["name"]) in {displayed(leader or "") for leader in leaders}:
+                text = "leads the round in progress, and is gone: another site takes over when its time is up"
+                report.find("leader-lost", name, text, "start it again; look at its log, or run swarm doctor there")
+            else:
+                text = "is gone: its lease has ended without a word, so its process or its host is down, or cut off"
+                report.find("node-lost", name, text, "start it again, or run swarm doctor --data-dir … on its host")
+    _examine_versions(status, report)
+
+
+def _examine_versions(status: Mapping[str, Any], report: Report) -> None:
+    """Nodes of an older release than that of the SN that was asked."""
+    newest = max([_number(each["version"]) for each in status["nodes"]] + [_number(status["version"])])
+    for each in status["nodes"]:
+        if each["alive"] and _number(each["version"]) < newest:
+            name = f"{displayed(each['type'])} {displayed(each['name'])}"
+            shown = ".".join(map(str, newest))
+            text = f"runs version {displayed(each['version'])}, and others {shown}"
+            report.find("old-version", name, text, f"install {shown} there, and start it again (SNs first)")
+    if _number(__version__) < newest:
+        report.notes.append(f"this command is of version {__version__}, the network has {'.'.join(map(str, newest))}")
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"[0-9]{1,9}", version.partition("+")[0])[:3])
+
+
+def _examine_trainings(status: Mapping[str, Any], report: Report) -> None:
+    for each in status["trainings"]:
+        name, text = displayed(each["name"]), displayed(each["text"], LONGEST)
+        reasons = {awaited["reason"] for awaited in each["waiting"]["awaited"]}
+        if "ml-lost" in reasons:
+            remedy = "start its script again beside its SL; its output says why it has ended"
+            report.find("waits", f"training {name}", text, remedy)
+        elif "other-terms" in reasons:
+            remedy = "have all scripts name the same terms (minPeers, syncFrequency, model)"
+            report.find("terms-differ", f"training {name}", text, remedy)
+        elif not each["over"]:
+            report.notes.append(f"training {name}: {text}")
+
+
+def examine_world(world: World, report: Report) -> None:
+    """What the ledger says of tasks that wait for somebody's answer, or have failed."""
+    for runner in world.area("taskrunner/", Taskrunner):
+        name = f"task {displayed(runner.assignment.task) if runner.assignment else ''} at {displayed(runner.name)}"
+        asking = [each for each in peer_views(world, runner) if each.state == "awaiting-approval"]
+        if runner.assignment is None or runner.assignment.aborted:
+            continue
+        for each in asking:
+            subject = f"the policy of SWOP {each.name} ({each.organisation})"
+            remedy = f"its operator answers there: {each.description.partition(': ')[2]} (or changes the policy file)"
+            report.find("awaiting-approval", subject, f"does not allow {name} by itself, so it waits", remedy)
+        if runner.state == "ERROR" or failures(world, runner):
+            report.find("task-failed", name, failures(world, runner) or "has failed", "see swarm logs of that pair")
+        elif (text := waits_for(world, runner)) and not asking:
+            report.notes.append(f"{name}: {text}")
+
+
+def examine_answers(answers: Mapping[str, tuple[Answer, int]], nodes: Nodes, now_ms: int, report: Report) -> None:
+    """What nodes say of themselves; each answer with the milliseconds that it took, of which `now_ms` is the end."""
+    late = {uid: answer.time_ms - now_ms for uid, (answer, _) in answers.items()}
+    wrong = {uid: off for uid, off in late.items() if abs(off) > CLOCK_MS + answers[uid][1]}
+    if len(wrong) > 1 and len(wrong) == len(answers):
+        seconds = abs(sum(wrong.values())) // len(wrong) // 1000
+        text = f"differs from that of all nodes by about {seconds} s"
+        report.find("clock", "this machine's clock", text, "set it right (NTP)")
+        wrong = {}
+    for uid, off in sorted(wrong.items()):
+        text = f"its clock is about {abs(off) // 1000} s {'ahead' if off > 0 else 'behind'}"
+        report.find("clock", nodes[uid].shown, text, "set it right there (NTP: timedatectl set-ntp true)")
+    for uid, (answer, _) in sorted(answers.items()):
+        if answer.site is not None:
+            _examine_site(nodes[uid], answer, report)
+    if answers:
+        report.fine.append(f"{len(answers)} nodes have answered for themselves")
+
+
+def _examine_site(known: Known, answer: Answer, report: Report) -> None:
+    site = answer.site
+    assert site is not None
+    if site.script == "stopped":
+        text = "its training script (ML process) is stopped (SIGSTOP, Ctrl-Z, a debugger or a paused container)"
+        report.find("ml-stopped", known.shown, text, "let it go on there: kill -CONT its process, or unpause it")
+    if site.gpu == "missing":
+        text = "its script was told to use a GPU (CUDA_VISIBLE_DEVICES), and none is visible there"
+        remedy = "give the host or container its GPU (driver, `--gpus`, devices in the SWOP's profile), or unset it"
+        report.find("no-gpu", known.shown, text, remedy)
+    elif site.gpu == "hidden":
+        text = "its host has a GPU that its script does not see: CUDA_VISIBLE_DEVICES hides it"
+        report.find("no-gpu", known.shown, text, "unset it, or name the GPU (`gpus` in the SWOP's profile)")
+    elif site.gpu == "unused":
+        report.notes.append(f"{known.shown}: its host has a GPU, and its script does not use it")
+    if site.license:
+        text = f"its license is not renewed: {displayed(site.license, LONGEST)}"
+        report.find("license", known.shown, text, "start the license server, or open the way to it")
+
+
+def examine_structures(own: list[Spec] | None, others: Mapping[str, list[Spec]], report: Report) -> None:
+    """Where the model of this node's script differs from that of others (by the names to show)."""
+    for name, specs in sorted(others.items()):
+        if own is not None and (difference := describe_difference(specs, own)):
+            report.find(
+                "model-differs",
+                "the model of this node's script",
+                f"is not that of {name}: {displayed(difference, LONGEST)}",
+                "make the same model at all sites: same layers, names, shapes and dtypes, same versions of the script",
+            )
+            return

@@ -1,0 +1,141 @@
+"""Nodes, their hosts and their scripts."""
+
+import sqlite3
+import subprocess
+
+import psutil
+
+from gallery.stage import Stage, Verdict, exhibit
+from support.ports import fixed_port
+from support.swarm import identity_options
+
+
+@exhibit("a port that another program has", "port-taken", culprit="listens there", short=True)
+def port_taken(stage: Stage) -> Verdict:
+    sn = stage.open_sn()
+    port = sn.ready["api"].rpartition(":")[2]
+    return stage.why_not("sl", stage.options(1, sl_fs_port=port))
+
+
+@exhibit("a data directory that another node has", "in-use", culprit="process")
+def in_use(stage: Stage) -> Verdict:
+    stage.open_sn()
+    assert stage.site(1).ready
+    return stage.why_not("sl", stage.options(2, data_dir=stage.directory / "sl-1"))
+
+
+@exhibit("a full disk", "disk-full", culprit="full", needs=["root"])
+def disk_full(stage: Stage) -> Verdict:
+    stage.open_sn()
+    place = stage.directory / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], check=True)
+    try:
+        subprocess.run(["dd", "if=/dev/zero", f"of={place}/filler"], capture_output=True)  # until there is no room
+        return stage.why_not("sl", stage.options(1, data_dir=place / "sl"))
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@exhibit("a damaged chain", "chain-damaged", culprit="chain")
+def damaged_chain(stage: Stage) -> Verdict:
+    stage.open_sn().stop()
+    with sqlite3.connect(stage.directory / "sn-1" / "chain.sqlite") as chain:
+        chain.execute("UPDATE blocks SET raw = zeroblob(10) WHERE height = 0")
+    return stage.doctor(identity="SN-1", data_dir=stage.directory / "sn-1")
+
+
+@exhibit("a frozen SL", "stalled", culprit="site-2")
+def frozen_sl(stage: Stage) -> Verdict:
+    stage.open_sn()
+    sites = stage.pair()
+    sites[1].freeze()
+    try:
+        return stage.doctor()
+    finally:
+        sites[1].thaw()
+
+
+@exhibit("a frozen ML process", "ml-stopped", culprit="site-2", short=True)
+def frozen_ml(stage: Stage) -> Verdict:
+    stage.open_sn()
+    sites = stage.pair()
+    [script] = [
+        each for each in psutil.Process(sites[1].pid).children(recursive=True) if "ml.py" in " ".join(each.cmdline())
+    ]
+    script.suspend()
+    try:
+        return stage.doctor()
+    finally:
+        script.resume()
+
+
+@exhibit("an SL that was killed", "node-lost", "leader-lost", culprit="site-2")
+def killed_sl(stage: Stage) -> Verdict:
+    stage.open_sn()
+    sites = stage.pair()
+    sites[1].kill()
+    stage.lost("site-2")
+    return stage.doctor()
+
+
+@exhibit("the SN does not run", "refused", culprit="the SN")
+def no_sn(stage: Stage) -> Verdict:
+    return stage.why_not("sl", stage.options(1))
+
+
+@exhibit("two of three SNs are gone", "no-majority", culprit="SN-2", needs=["etcd"])
+def no_majority(stage: Stage) -> Verdict:
+    stage.found(3)
+    stage.sns[2].kill()
+    stage.sns[3].kill()
+    stage.until_status(1, lambda status: status["majority"] is False)
+    return stage.doctor()
+
+
+@exhibit("no license server", "license", culprit="license server")
+def no_license_server(stage: Stage) -> Verdict:
+    stage.open_sn()
+    options = stage.options(1) | {"apls-ip": "127.0.0.1", "apls-port": str(fixed_port())}
+    return stage.why_not("sl", options)
+
+
+@exhibit("a script that is to use a GPU where there is none", "no-gpu", culprit="site-2")
+def no_gpu(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.site(1)
+    stage.site(2, environment={"CUDA_VISIBLE_DEVICES": "0"})
+    stage.until_sites(2)
+    return stage.doctor()
+
+
+@exhibit("another model at one site", "model-differs", culprit="layer.weight")
+def other_model(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.site(1)
+    other = stage.site(2, "--rounds", "5", "--min-peers", "2", "--size", "17")
+    stage.until_status(1, lambda status: any(each["members"] for each in status["trainings"]))
+    other.wait()
+    return stage.doctor(data_dir=stage.directory / "sl-2")
+
+
+@exhibit("the data directory of another network", "wrong-network", culprit="banks")
+def other_network(stage: Stage) -> Verdict:
+    sn = stage.open_sn()
+    sl = stage.site(1)
+    assert sl.ready
+    sl.kill()
+    sn.kill()
+    banks = stage.processes.node(
+        "banks",
+        "sn",
+        {
+            **stage.place(1),
+            "network-name": "banks",
+            "ordering": "local",
+            **identity_options(stage.identities["SN-1"]),
+        },
+        ["--sentinel"],
+    )
+    assert banks.ready
+    return stage.why_not("sl", stage.options(1))

@@ -1,0 +1,114 @@
+"""Ways between hosts."""
+
+import subprocess
+
+from gallery.exhibits.standins import web_server
+from gallery.stage import Stage, Verdict, exhibit
+
+
+@exhibit("a firewall that is closed in one direction", "one-way", culprit="site-1", hosts=3)
+def one_way(stage: Stage) -> Verdict:
+    stage.open_sn()
+    sites = stage.pair(2, 3)
+    assert stage.net is not None
+    port = sites[0].ready["fs"].rpartition(":")[2]
+    rule = f"-A INPUT -s {stage.net.address(3)} -p tcp --dport {port} -j DROP"
+    subprocess.run([*stage.net.command(2), "iptables", "--wait", *rule.split()], check=True)
+    return stage.doctor()
+
+
+@exhibit("an MTU black hole before a site", "large-lost", culprit="site-2", hosts=3)
+def black_hole(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.pair(2, 3)
+    assert stage.net is not None
+    subprocess.run(["ip", "-n", stage.net.name(0), "link", "set", "to-3", "mtu", "1280"], check=True)
+    return stage.doctor()
+
+
+@exhibit("an MTU black hole between a site and its SN", "large-lost", culprit="the SN", hosts=2)
+def black_hole_to_sn(stage: Stage) -> Verdict:
+    stage.open_sn()
+    assert stage.net is not None
+    subprocess.run(["ip", "-n", stage.net.name(0), "link", "set", "to-1", "mtu", "1280"], check=True)
+    return stage.why_not("sl", stage.options(1, 2), host=2)
+
+
+@exhibit("a site behind NAT without a relay", "no-way-in", culprit="site-2", hosts=4, behind={4: 3})
+def no_way_in(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.site(1, host=2)
+    stage.site(2, host=4)
+    stage.until_sites(2)
+    return stage.doctor()
+
+
+@exhibit("a site that announces another node's address", "another", culprit="site-2")
+def elsewhere(stage: Stage) -> Verdict:
+    stage.open_sn()
+    first = stage.site(1)
+    stage.site(2, sl_fs_service=first.ready["fs"])
+    stage.until_sites(2)
+    return stage.doctor()
+
+
+@exhibit("a site that announces a closed port", "no-way-in", culprit="site-2", short=True)
+def closed_port(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.site(1)
+    stage.site(2, sl_fs_service="127.0.0.1:1")
+    stage.until_sites(2)
+    return stage.doctor()
+
+
+@exhibit("a site whose announced name is not known", "unknown-host", culprit="site-2")
+def name_gone(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.site(1)
+    stage.site(2, sl_fs_service="site-2.hospital.invalid:30305")
+    stage.until_sites(2)
+    return stage.doctor()
+
+
+@exhibit("an SN whose name is not known", "unknown-host", culprit="sn.hospital.invalid")
+def sn_name_gone(stage: Stage) -> Verdict:
+    return stage.why_not("sl", stage.options(1, sn_ip="sn.hospital.invalid"))
+
+
+@exhibit("a firewall before the SN", "silent", culprit="the SN", hosts=2)
+def firewall(stage: Stage) -> Verdict:
+    stage.open_sn()
+    assert stage.net is not None
+    stage.net.partition([1], [2])
+    return stage.why_not("sl", stage.options(1, 2), host=2)
+
+
+@exhibit("a slow uplink of a site", "slow-link", culprit="site-2", hosts=3, needs=["tbf"])
+def slow_link(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.pair(2, 3)
+    assert stage.net is not None
+    stage.net.slow_down(3, 1)
+    return stage.doctor()
+
+
+@exhibit("a proxy in the way, which is not there", "proxy", culprit="proxy", hosts=2, needs=["tinyproxy"])
+def proxy_gone(stage: Stage) -> Verdict:
+    stage.open_sn()
+    assert stage.net is not None
+    variables = {"https_proxy": f"http://{stage.net.address(1)}:3128"}
+    return stage.why_not("sl", stage.options(1, 2), host=2, environment=variables)
+
+
+@exhibit("another program at the SN's port", "no-service", culprit="the SN", short=True)
+def other_program(stage: Stage) -> Verdict:
+    web_server(stage.processes, stage.ports[1])
+    return stage.why_not("sl", stage.options(1))
+
+
+@exhibit("an SL's port given as the SN's", "another", culprit="not the SN")
+def not_an_sn(stage: Stage) -> Verdict:
+    stage.open_sn()
+    first = stage.site(1)
+    port = first.ready["fs"].rpartition(":")[2]
+    return stage.why_not("sl", stage.options(2, sn_api_port=port))
