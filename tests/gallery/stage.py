@@ -135,7 +135,7 @@ class Stage(Network):
             "sl",
             options,
             flags,
-            ml=self._script(index, ml or self.forever),
+            ml=self.script(index, ml or self.forever),
             environment=environment,
             within=self.hosts.command(host) if within is None else within,
         )

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from swarmlearning.address import AddressError, split
-from swarmlearning.api.client import Refusal, SnClient, Unavailable, role_fault
+from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.api.peertls import role_fault
 from swarmlearning.cli.doctor.certificates import examine_identity
 from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.cli.doctor.wording import here

@@ -48,15 +48,51 @@ def examine_status(status: Mapping[str, Any], report: Report) -> None:
             f"no majority of the voters answers, so nothing can be written{named}",
             "start the missing SNs; only if they are lost for good: stop this one and run `swarm sn recover`",
         )
-    for alarm in status["alarms"]:
-        _examine_alarm(displayed(alarm, LONGEST), report)
     _examine_nodes(status, report)
     _examine_trainings(status, report)
+    if (alerts := status.get("alerts")) is None:  # of an SN of an earlier release
+        for alarm in status["alarms"]:
+            _examine_alarm(displayed(alarm, LONGEST), report)
+    else:
+        for alert in alerts:
+            _examine_alert(alert, report)
     if not report.wrong:
         report.fine.append(
             f"network {displayed(status['network'])}, height {status['height']}: "
             f"{displayed(status['fault_tolerance'], LONGEST)}"
         )
+
+
+ALERTS: Final = {
+    "no-majority": "no-majority",
+    "quarantine": "quarantine",
+    "clock": "clock",
+    "disk": "disk-low",
+    "memory": "memory-low",
+    "certificate": "expired",
+    "voter-away": "node-lost",
+    "node-away": "node-lost",
+    "round-waits": "waits",
+    "left-out": "waits",
+}
+"""The codes of the findings that alerts are (`views/alerts`); others are known by their text."""
+MERE: Final = frozenset(("certificate", "lag"))
+"""Alerts that are no faults yet while they are only warnings."""
+
+
+def _examine_alert(alert: Mapping[str, Any], report: Report) -> None:
+    code, subject = str(alert["code"]), displayed(alert["subject"], LONGEST)
+    text, remedy = displayed(alert["text"], LONGEST), displayed(alert["remedy"], LONGEST)
+    if alert["severity"] == "info" or (code in MERE and alert["severity"] != "critical"):
+        report.notes.append(f"{text}: {remedy}" if remedy else text)
+        return
+    found = "disk-full" if code == "disk" and alert["severity"] == "critical" else ALERTS.get(code, "")
+    if not found:
+        _examine_alarm(text, report)
+    elif not any(each.code in (found, "leader-lost") and subject in each.subject for each in report.wrong) and not (
+        found == "no-majority" and report.has(found)
+    ):
+        report.find(found, subject, text, remedy)
 
 
 def _examine_alarm(alarm: str, report: Report) -> None:
