@@ -158,7 +158,13 @@ def test_a_port_published_as_another_one_is_announced_as_that(tmp_path: Path) ->
     }
     sn = SnOptions(**common, sn_p2p_port=16303, p2p_listen_port=30303, process=NodeProcess())
     sl = SlOptions(
-        **common, sn_ip="10.0.0.2", sl_fs_port=16000, fs_listen_port=30305, ml=MLOptions(), process=SlProcess()
+        **common,
+        sn_ip="10.0.0.2",
+        sl_fs_port=16000,
+        fs_listen_port=30305,
+        ml=MLOptions(),
+        tracking=TrackingOptions(),
+        process=SlProcess(),
     )
     as_sn, as_sl = sn.settings(identity), sl.settings(identity, SlEnvironment(), [])
     assert (as_sn.p2p_port, as_sn.p2p_service) == (30303, "10.0.0.1:16303")

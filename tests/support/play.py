@@ -146,10 +146,17 @@ class Play:
         body = Progress(number, term, changes.get("moved", self.round.moved + 1))
         self.state = rules.progress(self.state, body, uid)
 
-    def report(self, *uids: str, loss: float | None = 0.5, number: int | None = None, loaded: bool = True) -> None:
+    def report(
+        self,
+        *uids: str,
+        loss: float | None = 0.5,
+        metric: float | None = None,
+        number: int | None = None,
+        loaded: bool = True,
+    ) -> None:
         for uid in uids:
             closed = self.result.closed.number if number is None else number
-            body = ReportPerformance(closed, loss, None, 1, 1, loaded)
+            body = ReportPerformance(closed, loss, metric, 1, 1, loaded)
             self.state = rules.report_performance(self.state, body, uid)
 
     def missing(self, *uids: str, number: int | None = None, lasting: bool = False, slow: bool = False) -> None:

@@ -5,13 +5,16 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from support.processes import COMMAND
 from support.swarm import Swarm, assert_complete, identity_options
 
 
 def test_a_training_of_a_real_network_is_reported_over_the_network_and_from_the_sn_s_disk(
-    swarm: Swarm, tmp_path: Path
+    swarm: Swarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SL_KEEP_BEST", "true")
     swarm.start_sn()
     assert_complete(swarm.start_sites("--rounds", "2"))
     words = [f"--sn-api-port={swarm.port}", "--sn-ip=127.0.0.1", f"--csv={tmp_path / 'curves.csv'}", "--json"]
@@ -27,5 +30,12 @@ def test_a_training_of_a_real_network_is_reported_over_the_network_and_from_the_
     assert (found["problem"], found["over"], [each["number"] for each in found["rounds"]]) == ("", True, [0, 1, 2])
     assert set(found["holds"].values()) == {found["model"]}
     assert len((tmp_path / "curves.csv").read_text().splitlines()) == 1 + 3 * 3
+    best = found["best"]
+    assert (best["round"], best["sites"]) == (0, 3), best
+    for data_dir in (swarm.directory / f"sl-{index}" for index in (1, 2, 3)):
+        (record,) = (data_dir / "results").glob("*-best.json")
+        assert json.loads(record.read_text())["mean"] == best
+        assert record.with_suffix(".safetensors").is_file()
+        assert next((data_dir / "tensorboard").rglob("events.out.tfevents.*")).stat().st_size > 100
     disk = [*COMMAND, "report", f"--data-dir={swarm.directory / 'sn'}", "--json"]
     assert json.loads(subprocess.run(disk, capture_output=True, text=True, timeout=60).stdout) == found

@@ -18,6 +18,7 @@ from swarmlearning.ledger.history import BrokenChainError, steps
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.supervise.processes import RunError
+from swarmlearning.views.curves import RoundMean
 from swarmlearning.views.render import report_text
 from swarmlearning.views.report import Recorder, RoundReport, TrainingReport
 
@@ -26,7 +27,8 @@ NO_FAILURES: Mapping[str, str] = MappingProxyType({})
 
 class Report(msgspec.Struct, frozen=True):
     """`report.json`. Accuracies are fractions, null where nobody stated them; `model` is the ledger's final model and
-    `digests` what each site holds (64 hex digits); `failures` maps each site that has failed to how it has."""
+    `digests` what each site holds (64 hex digits); `failures` maps each site that has failed to how it has,
+    `best` is the round with the best result, as sites have measured."""
 
     status: str
     over: bool
@@ -39,6 +41,7 @@ class Report(msgspec.Struct, frozen=True):
     ledger_verified: bool
     wall_seconds: float
     failures: dict[str, str] = {}
+    best: RoundMean | None = None
 
 
 def make_report(
@@ -63,6 +66,7 @@ def make_report(
         ledger_verified=not ledger.problem,
         wall_seconds=round(wall_seconds, 2),
         failures=dict(failures),
+        best=ledger.best,
     )
 
 

@@ -4,6 +4,7 @@ The SL's own modules are imported when it runs: other commands start a third fas
 """
 
 import grp
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from swarmlearning.bridge.bridge import BridgeSettings
     from swarmlearning.ledger.bodies import Origin
     from swarmlearning.node.settings import SlEnvironment
+    from swarmlearning.sl.mirroring import Tracking
     from swarmlearning.sl.mlside import Shared
     from swarmlearning.sl.node import SlSettings
 
@@ -103,6 +105,39 @@ class MLOptions:
 
 
 @dataclass(frozen=True)
+class TrackingOptions:
+    """The options for the experiment trackers that a training's curves are mirrored to."""
+
+    tensorboard_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SL_TENSORBOARD_DIR",
+            help="Folder for the training's curves as TensorBoard event files; by default tensorboard in --data-dir.",
+        ),
+    ] = None
+    mlflow_uri: Annotated[
+        str,
+        typer.Option(
+            envvar="SL_MLFLOW_URI",
+            help="This site's own MLflow server, to which the curves go too: they name every site of the training.",
+        ),
+    ] = ""
+
+    def settings(self, data_dir: Path, environment: "SlEnvironment") -> "Tracking":
+        """Raises `UserError`."""
+        from swarmlearning.sl.mirroring import Tracking
+        from swarmlearning.tracking.mlflow import MlflowServer
+
+        best = environment.sl_keep_best
+        return Tracking(
+            event_files=(self.tensorboard_dir or data_dir / "tensorboard").absolute(),
+            mlflow=MlflowServer(self.mlflow_uri, os.environ) if self.mlflow_uri else None,
+            keep_best=bool(best),
+            measure=best if best in ("metric", "loss") else None,
+        )
+
+
+@dataclass(frozen=True)
 class SlProcess(NodeProcess):
     """The options for an SL's log and readiness."""
 
@@ -156,6 +191,7 @@ class SlOptions:
         ),
     ] = None
     vitals: GiveVitals = True
+    tracking: TrackingOptions
     data_dir: DataDir = None
     credentials: Credentials
     license: LicenseOptions
@@ -202,6 +238,7 @@ class SlOptions:
             privacy_policy=self.privacy_policy.absolute() if self.privacy_policy else None,
             vitals=self.vitals,
             log=self.process.log,
+            tracking=self.tracking.settings(data_directory(self.data_dir, "sl"), environment),
         )
 
     def _sn_address(self) -> str:

@@ -9,6 +9,7 @@ from rich.text import Text
 from swarmlearning.cli.console import shows
 from swarmlearning.cli.report import Report
 from swarmlearning.views.names import escaped
+from swarmlearning.views.render import mean_text
 from swarmlearning.views.report import Part, RoundReport
 
 SHOWN_ROUNDS = 40
@@ -35,6 +36,8 @@ def summary(report: Report, console: Console) -> RenderableType:
         f"{escaped(report.status)}; {verified}{reached}", style="bold" if report.ledger_verified else "bold red"
     )
     parts: list[RenderableType] = [head]
+    if report.best is not None:
+        parts.append(Text(f"best {mean_text(report.best)}"))
     if report.rounds:
         parts += ["", participation(report.rounds, report.digests, console)]
     return Group(*parts)

@@ -22,7 +22,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.operator.reading import read_remote
 from swarmlearning.supervise.processes import RunError
 from swarmlearning.views.names import displayed, escaped
-from swarmlearning.views.render import clock, report_text
+from swarmlearning.views.render import clock, mean_text, report_text
 from swarmlearning.views.report import TrainingReport
 
 COLUMNS = ["contract", "run", "round", "time", "site", "part", "loss", "metric", "epochs", "total_epochs"]
@@ -97,6 +97,8 @@ def show(console: Console, found: TrainingReport) -> None:
     console.print(f"first result {clock(found.rounds[0].time_ms)}, latest {clock(found.rounds[-1].time_ms)}")
     console.print()
     console.print(participation(found.rounds, found.holds, console))
+    if found.best is not None:
+        console.print(f"\nbest {mean_text(found.best)}", soft_wrap=True)
     console.print(f"\nmodel {found.model}", soft_wrap=True)
 
 

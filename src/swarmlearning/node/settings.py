@@ -1,13 +1,19 @@
 """Settings from the environment, by the names that users of the original know."""
 
 from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings
 
 from swarmlearning.ledger.bodies import InitialSync
 from swarmlearning.node.errors import NodeError
 from swarmlearning.rounds.settings import OnNonFinite
+
+KeepBest: TypeAlias = Annotated[
+    Literal["", "true", "metric", "loss"],
+    BeforeValidator(lambda text: {"1": "true", "0": "", "false": ""}.get(text.lower(), text.lower())),
+]
 
 
 class Environment(BaseSettings):
@@ -35,6 +41,9 @@ class SlEnvironment(Environment):
     SL_INITIAL_SYNC                   what all start from: `merged`, or `one`, a single contributor's model (ours)
     SL_NON_FINITE                     what a model with NaN or infinity, anybody's, means for this site's training:
                                       `exclude`, it goes on without that model, or `fail`, it ends (ours)
+    SL_KEEP_BEST                      keep the model of the best round beside the last one: `metric`, that with the
+                                      highest mean metric; `loss`, with the lowest mean loss; `true`, by the metric
+                                      where sites report one, else by the loss (ours)
     SL_UID                            the UID of this node, where a SWOP has chosen one (ours)
     SL_ORIGIN                         the task for which a SWOP has started this node: the JSON of the
                                       ledger's `Origin` (ours)
@@ -50,6 +59,7 @@ class SlEnvironment(Environment):
     sl_model_params_compression_threshold_mb: float = Field(default=250.0, ge=0)
     sl_initial_sync: InitialSync = "merged"
     sl_non_finite: OnNonFinite = "exclude"
+    sl_keep_best: KeepBest = ""
     sl_uid: str = ""
     sl_origin: str = ""
     sl_request_channel: str = ""

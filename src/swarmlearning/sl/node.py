@@ -47,6 +47,7 @@ from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.lockpolicy import open_lock
+from swarmlearning.sl.mirroring import NO_TRACKING, Tracking, mirrored
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.mlside import Shared
 from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
@@ -86,7 +87,7 @@ class SlSettings:
     only one to join; `uid`: this node's, where a SWOP has chosen one. `relay`: nobody can connect to this node, so it
     listens on nothing, and is reached through the relay of an SN; None: once the ledger shows that others do not reach
     it, False: never. `moves`: `host` is the address from which this machine reaches its SN, and follows it.
-    `privacy_policy`: the file of the site's lock.
+    `privacy_policy`: the file of the site's lock. `tracking`: see `Tracking`.
     """
 
     name: str
@@ -109,6 +110,7 @@ class SlSettings:
     log: LogSettings = DEFAULT
     privacy_policy: Path | None = None
     vitals: bool = True
+    tracking: Tracking = NO_TRACKING
 
     @property
     def own_hosts(self) -> list[str]:
@@ -173,6 +175,7 @@ async def _take_part(
     try:
         async with (
             member.joined(driver.progress, lambda: {"ready": server.serving}, partial(_tell_script, driver)),
+            mirrored(settings.tracking, place.uid, settings.data_dir, store, follower, lambda: driver.contract),
             asyncio.TaskGroup() as tasks,
         ):
             background = [tasks.create_task(cut_off_refused(server, follower))]

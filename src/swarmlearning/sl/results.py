@@ -70,7 +70,7 @@ def keep_final(directory: Path, store: TensorStore, chain: Chain, contract: str)
             height=chain.height,
         )
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        _link(store.path(digest), path)
+        link_file(store.path(digest), path)
         replace_file(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
     except (OSError, StoreError) as error:
         return f"the final model {digest} cannot be kept in {path.parent}: {error}"
@@ -93,7 +93,8 @@ def file_stem(contract: str, run: int) -> str:
     return f"{plain}{mark}-run{run}"
 
 
-def _link(source: Path, target: Path) -> None:
+def link_file(source: Path, target: Path) -> None:
+    """Makes `target` another name of a file, in place of what was there. Raises `OSError`."""
     part = target.with_name(f".{target.name}.part")
     part.unlink(missing_ok=True)
     os.link(source, part)

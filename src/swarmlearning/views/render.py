@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from itertools import groupby
 
+from swarmlearning.views.curves import RoundMean
 from swarmlearning.views.names import Names, displayed, name_of
 from swarmlearning.views.nodes import Expiry
 from swarmlearning.views.proposals import ProposalView
@@ -145,6 +146,14 @@ def report_text(report: TrainingReport) -> str:
     if not report.over:
         return f"not over: {text}"
     return f"{'complete' if full == total else 'partial'}: {text}"
+
+
+def mean_text(mean: RoundMean) -> str:
+    """One line: a round, and what sites have measured with its result on the average."""
+    values = [
+        f"{name} {value:.4g}" for name, value in (("metric", mean.metric), ("loss", mean.loss)) if value is not None
+    ]
+    return f"round {mean.round}, mean {', '.join(values)} of {mean.sites} site{'s' * (mean.sites != 1)}"
 
 
 def expiry_text(expiry: Expiry, now_ms: int) -> str:

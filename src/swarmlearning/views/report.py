@@ -1,5 +1,6 @@
 """Facts about whole trainings, collected from a verified chain block by block: rounds, participation, curves."""
 
+from collections.abc import Iterable
 from typing import Literal, Self, TypeAlias
 
 import msgspec
@@ -8,6 +9,7 @@ from swarmlearning.ledger.bodies import ReportPerformance
 from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.contracts.training.state import Training, empty
 from swarmlearning.ledger.history import RoundRecord, rounds
+from swarmlearning.views.curves import Reported, RoundMean, best_round, round_means
 from swarmlearning.views.nodes import sl_names
 from swarmlearning.views.timeline import Key, Moments, Timeline
 from swarmlearning.views.training import main_contract
@@ -67,7 +69,7 @@ class Performance(msgspec.Struct, frozen=True):
 class TrainingReport(msgspec.Struct, frozen=True):
     """One run of a training contract, numbered from 1. `problem` is why the chain does not verify, empty when it does;
     the rest is what the blocks that do verify contain. `holds` maps each site to the final model (digest) it has
-    reported to hold."""
+    reported to hold. `best`: the round with the best result, as sites have measured; see `best_round`."""
 
     problem: str
     over: bool
@@ -77,6 +79,7 @@ class TrainingReport(msgspec.Struct, frozen=True):
     contract: str = ""
     run: int = 1
     performances: list[Performance] = []
+    best: RoundMean | None = None
 
 
 class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -176,6 +179,11 @@ class Recorder:
         standing = [one for number, one in sorted(self._rounds.get(key, {}).items()) if number < state.rounds]
         holders = state.result.holders if state.result else ()
         model = state.result.digest if state.result else ""
+        performances = [
+            Performance(number, members[uid], body.loss, body.metric, body.epochs, body.total_epochs)
+            for (number, uid), body in sorted(self._reports.get(key, {}).items(), key=lambda entry: entry[0])
+            if uid in members and number < state.rounds
+        ]
         return TrainingReport(
             problem=problem or self.void,
             over=state.over,
@@ -184,12 +192,16 @@ class Recorder:
             holds={shown: model if uid in holders else None for uid, shown in members.items()},
             contract=name,
             run=state.run,
-            performances=[
-                Performance(number, members[uid], body.loss, body.metric, body.epochs, body.total_epochs)
-                for (number, uid), body in sorted(self._reports.get(key, {}).items(), key=lambda entry: entry[0])
-                if uid in members and number < state.rounds
-            ],
+            performances=performances,
+            best=best_of(performances),
         )
+
+
+def best_of(performances: Iterable[Performance]) -> RoundMean | None:
+    """The round with the best result, None where no site has measured anything."""
+    reports = [Reported(each.round, each.site, each.loss, each.metric) for each in performances]
+    measured = {each.site for each in reports if each.loss is not None or each.metric is not None}
+    return best_round(round_means(reports), len(measured))
 
 
 def _round(record: RoundRecord, names: dict[str, str]) -> RoundReport:
