@@ -15,7 +15,7 @@ from support.certs import make_workspace
 from swarmlearning.cli.main import COMMANDS, app
 from swarmlearning.cli.nodecommands import environment
 from swarmlearning.cli.options import Credentials, LicenseOptions, NodeProcess
-from swarmlearning.cli.sl import MLOptions, SlOptions, SlProcess
+from swarmlearning.cli.sl import MLOptions, SlOptions, SlProcess, TrackingOptions
 from swarmlearning.cli.sn import SnOptions
 from swarmlearning.client.environment import LOOPBACK
 from swarmlearning.identity.spiffe import SOCKET_VARIABLE

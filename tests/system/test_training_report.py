@@ -5,16 +5,14 @@ import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from support.processes import COMMAND
 from support.swarm import Swarm, assert_complete, identity_options
 
 
 def test_a_training_of_a_real_network_is_reported_over_the_network_and_from_the_sn_s_disk(
-    swarm: Swarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swarm: Swarm, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("SL_KEEP_BEST", "true")
+    swarm.processes.variables["SL_KEEP_BEST"] = "true"
     swarm.start_sn()
     assert_complete(swarm.start_sites("--rounds", "2"))
     words = [f"--sn-api-port={swarm.port}", "--sn-ip=127.0.0.1", f"--csv={tmp_path / 'curves.csv'}", "--json"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.state import state_of
+from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.follower import Follower
@@ -26,6 +26,7 @@ from swarmlearning.rounds.events import (
     AnswerOpened,
     AnswerSynced,
     ChainAdvanced,
+    Deliver,
     Dropped,
     Event,
     Fail,
@@ -72,6 +73,7 @@ class Driver:
         self._follower = follower
         self.store = store
         self._uid, self._incarnation = sender.author.uid, sender.author.incarnation
+        self.delivering: Callable[[Training], None] = lambda state: None  # its result goes to the ML process
         self.over_already = False  # whether an ML process came after the end of the training
         self._directory = directory
         self._machine: RoundMachine | None = None
@@ -190,6 +192,9 @@ class Driver:
                 self.ml.fail(text)
             case Finish():
                 self._finish()
+            case Deliver():
+                self.delivering(state_of(self.effects.decided_on.world, self.contract))
+                self.effects.perform(action)
             case _:
                 self.effects.perform(action)
 

@@ -8,6 +8,7 @@ A round's means are known once the next result stands, when the store needs its 
 candidate from the moment this site holds it.
 """
 
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,7 @@ class BestRound(msgspec.Struct, frozen=True):
 
 
 class BestModel:
-    """The best model of one run in an SL's data directory. Its methods block."""
+    """The best model of one run in an SL's data directory. Its methods block, and may be called in any thread."""
 
     def __init__(self, directory: Path, stem: str, store: TensorStore) -> None:
         """Reads what an earlier process left. Raises `OSError`."""
@@ -38,6 +39,7 @@ class BestModel:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._stem = stem
         self._store = store
+        self._turn = threading.Lock()
         self._candidates: dict[int, tuple[str, int]] = {}
         for path in self._folder.glob(f".{stem}-round*.candidate"):
             path.unlink()
@@ -59,20 +61,22 @@ class BestModel:
             source, size = self._store.path(digest), self._store.digest_info(digest).size
         except StoreError:
             return
-        link_file(source, self._candidate(number))
-        self._candidates[number] = (digest, size)
-        for old in sorted(self._candidates)[:-MOST_CANDIDATES]:
-            self._drop(old)
+        with self._turn:
+            link_file(source, self._candidate(number))
+            self._candidates[number] = (digest, size)
+            for old in sorted(self._candidates)[:-MOST_CANDIDATES]:
+                self._drop(old)
 
     def keep(self, best: RoundMean) -> bool:
         """Keeps this round's model; False if it is kept already, or this site never held it. Raises `OSError`."""
-        if best.round not in self._candidates or (self.kept and self.kept.mean.round == best.round):
-            return False
-        digest, size = self._candidates[best.round]
-        self.kept = BestRound(best, digest, size)
-        link_file(self._candidate(best.round), self.path)
-        replace_file(self._record, msgspec.json.format(msgspec.json.encode(self.kept), indent=2) + b"\n")
-        return True
+        with self._turn:
+            if best.round not in self._candidates or (self.kept and self.kept.mean.round == best.round):
+                return False
+            digest, size = self._candidates[best.round]
+            self.kept = BestRound(best, digest, size)
+            link_file(self._candidate(best.round), self.path)
+            replace_file(self._record, msgspec.json.format(msgspec.json.encode(self.kept), indent=2) + b"\n")
+            return True
 
     def close(self) -> None:
         """Removes the candidates. Raises `OSError`."""

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from swarmlearning.backoff import Backoff
-from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.models.store import TensorStore
 from swarmlearning.node.follower import Follower
 from swarmlearning.sl.curves import Curves
+from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.keepbest import BestModel
 from swarmlearning.sl.results import file_stem
 from swarmlearning.tracking.mlflow import MlflowRun, MlflowServer
 from swarmlearning.tracking.tensorboard import EventFile
 from swarmlearning.tracking.tracker import Point, Tracker, TrackerError
 from swarmlearning.views.curves import Measure
-from swarmlearning.views.names import displayed, node_names
+from swarmlearning.views.names import Names, displayed, node_names
 from swarmlearning.views.render import mean_text
 
 logger = logging.getLogger("swarm.curves")
@@ -57,58 +57,73 @@ NO_TRACKING: Final = Tracking()
 
 @asynccontextmanager
 async def mirrored(
-    tracking: Tracking, uid: str, directory: Path, store: TensorStore, follower: Follower, contract: Callable[[], str]
+    driver: Driver, follower: Follower, tracking: Tracking, uid: str, directory: Path
 ) -> AsyncIterator[None]:
-    """Inside the block the training of this contract (empty: none yet) is mirrored; at its end what is left is handed
-    over, for `CLOSE_SECONDS` at most. `uid`: this node's; `directory`: its data directory."""
-    mirror = Mirror(tracking, uid, directory, store)
-    task = asyncio.ensure_future(_follow(mirror, follower, contract))
+    """Inside the block the driver's training is mirrored; at its end what is left is handed over, for `CLOSE_SECONDS`
+    at most. `uid`: this node's; `directory`: its data directory."""
+    mirror = Mirror(tracking, uid, directory, driver.store, lambda: node_names(follower.chain.world))
+    driver.delivering = mirror.delivered
+    task = asyncio.ensure_future(_follow(mirror, driver, follower))
     try:
         yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await mirror.look(follower.chain, contract())
+        await mirror.look(state_of(follower.chain.world, driver.contract))
         await mirror.close()
 
 
-async def _follow(mirror: "Mirror", follower: Follower, contract: Callable[[], str]) -> None:
+async def _follow(mirror: "Mirror", driver: Driver, follower: Follower) -> None:
     async for chain in follower.chains():
-        await mirror.look(chain, contract())
+        if driver.contract:
+            await mirror.look(state_of(chain.world, driver.contract))
 
 
 class Mirror:
-    """Takes each state of the chain; one run of a contract at a time."""
+    """Takes states of a contract; one run of it at a time."""
 
-    def __init__(self, tracking: Tracking, uid: str, directory: Path, store: TensorStore) -> None:
+    def __init__(
+        self, tracking: Tracking, uid: str, directory: Path, store: TensorStore, names: Callable[[], Names]
+    ) -> None:
         self._tracking = tracking
         self._uid = uid
         self._directory = directory
         self._store = store
+        self._names = names
         self._run: _Run | None = None
 
-    async def look(self, chain: Chain, contract: str) -> None:
-        """Hands on what this state shows of the contract."""
-        state = state_of(chain.world, contract)
-        if not contract or self._uid not in state.members:
+    async def look(self, state: Training) -> None:
+        """Hands on what this state shows; some may be skipped."""
+        if self._uid not in state.members:
             return
-        names = node_names(chain.world)
-        if self._run is None or self._run.key != (state.name, state.run):
+        if self._run is not None and self._run.key != (state.name, state.run):
             await self.close()
-            self._run = await asyncio.to_thread(self._begun, state, names.get(self._uid, self._uid))
-            self._run.start()
-        self._run.add(self._run.curves.new(state, names, time.time_ns() // 10**6))
-        self._run.complete = state.settled
-        if self._run.best is not None:
-            await asyncio.to_thread(self._run.keep_best, self._run.best, state)
+        run = self._begun(state)
+        run.add(run.curves.new(state, self._names(), time.time_ns() // 10**6))
+        run.complete = state.settled
+        if run.best is not None:
+            await asyncio.to_thread(run.keep_best, run.best)
+
+    def delivered(self, state: Training) -> None:
+        """This site holds the result of this state, and trains from it next."""
+        if self._tracking.keep_best and state.result is not None:
+            run = self._begun(state)
+            if run.key == (state.name, state.run):
+                run.stands(state.result.closed.number, state.result.digest)
 
     async def close(self) -> None:
         """Ends the run in progress."""
         if self._run is not None:
-            await self._run.close()
-            self._run = None
+            run, self._run = self._run, None
+            await run.close()
 
-    def _begun(self, state: Training, site: str) -> "_Run":
+    def _begun(self, state: Training) -> "_Run":
+        if self._run is None:
+            self._run = self._made(state, self._names().get(self._uid, self._uid))
+            self._run.start()
+        return self._run
+
+    def _made(self, state: Training, site: str) -> "_Run":
         stem, contract = file_stem(state.name, state.run), displayed(state.name)
         trackers: list[Tracker] = []
         if self._tracking.event_files is not None:
@@ -150,16 +165,25 @@ class _Run:
         for post in self._posts:
             post.add(points)
 
-    def keep_best(self, best: BestModel, state: Training) -> None:
-        """Keeps the best model, if this state shows another one. Blocks."""
+    def stands(self, number: int, digest: str) -> None:
+        """The result of this round may be the best."""
+        if self.best is not None:
+            try:
+                self.best.stands(number, digest)
+            except OSError as error:
+                self._give_up(self.best, error)
+
+    def keep_best(self, best: BestModel) -> None:
+        """Keeps the best model, if there is another one now. Blocks."""
         try:
-            if state.result is not None:
-                best.stands(state.result.closed.number, state.result.digest)
             if (mean := self.curves.best) is not None and best.keep(mean):
                 logger.info("The best model so far is kept in %s: %s", best.path, mean_text(mean))
         except OSError as error:
-            logger.warning("SL_KEEP_BEST: the best model cannot be kept in %s: %s", best.path.parent, error.strerror)
-            self.best = None
+            self._give_up(best, error)
+
+    def _give_up(self, best: BestModel, error: OSError) -> None:
+        logger.warning("SL_KEEP_BEST: the best model cannot be kept in %s: %s", best.path.parent, error.strerror)
+        self.best = None
 
     async def close(self) -> None:
         """Hands over what is left."""

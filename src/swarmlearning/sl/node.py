@@ -175,7 +175,7 @@ async def _take_part(
     try:
         async with (
             member.joined(driver.progress, lambda: {"ready": server.serving}, partial(_tell_script, driver)),
-            mirrored(settings.tracking, place.uid, settings.data_dir, store, follower, lambda: driver.contract),
+            mirrored(driver, follower, settings.tracking, place.uid, settings.data_dir),
             asyncio.TaskGroup() as tasks,
         ):
             background = [tasks.create_task(cut_off_refused(server, follower))]
