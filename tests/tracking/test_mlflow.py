@@ -31,7 +31,7 @@ class Standin:
         self.calls.append(path)
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.Response(status=401, text="")
-        body = await request.json() if request.method == "POST" else dict(request.query)
+        body: dict[str, Any] = await request.json() if request.method == "POST" else dict(request.query)
         match path:
             case "experiments/get-by-name":
                 name = body["experiment_name"]
