@@ -1,5 +1,6 @@
 """The status: right when it matters, with SNs that are gone, and lag that is real."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,6 +13,7 @@ from swarmlearning.ordering.etcd.gateway import Member
 from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.local import LocalPresence
 from swarmlearning.ordering.protocols import Lease
+from swarmlearning.sn import status as module
 from swarmlearning.sn.engine import LocalEngine
 from swarmlearning.sn.status import Notes, Status, status_of
 
@@ -91,6 +93,30 @@ async def test_a_missing_majority_is_an_alarm_and_no_sn_is_reported_as_alive(led
     assert [text for text in found.alarms if "nothing can be written" in text]
     assert states(found) == {"sn-1": "alive", "sn-2": "unknown", "sn-3": "unknown"}
     assert {sn.part for sn in found.sns} == {"unknown"}
+
+
+async def test_a_status_does_not_wait_for_an_engine_that_does_not_answer(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ENGINE_SECONDS", 0.0)
+
+    class Hung(Etcd):
+        async def members(self) -> list[Member]:
+            await asyncio.Event().wait()
+            return []
+
+        async def leases(self) -> dict[str, Lease] | None:
+            await asyncio.Event().wait()
+            return {}
+
+        async def alarms(self) -> list[str]:
+            await asyncio.Event().wait()
+            return []
+
+    found = await status(ledger, Hung())
+    assert found.majority is False
+    assert [text for text in found.alarms if "nothing can be written" in text]
+    assert states(found) == {"sn-1": "alive", "sn-2": "unknown", "sn-3": "unknown"}
 
 
 async def test_an_sn_without_a_vote_reports_that_it_does_not_know(ledger: Ledger) -> None:

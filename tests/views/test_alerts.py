@@ -121,9 +121,7 @@ def test_a_round_that_cannot_go_on_without_a_site_that_is_lost_is_named_after_tw
     [shown] = found(late, "round-waits")
     assert (shown.severity, shown.since_ms) == ("critical", lost_ms)
     assert "waited for 2 min (its rounds take about 60 min) for site-2 (lost since 20" in shown.text
-    assert str(shown).endswith(
-        "site-2: see whether its process, its host and its way to the SNs work, and start it again"
-    )
+    assert str(shown).endswith("site-2: check its process, its host and its network, then start it again")
     assert [each.subject for each in found(late, "node-away")] == ["SL site-2", "SL site-4"]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -15,10 +16,13 @@ from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, make_table, print_json, short_uid
 from swarmlearning.cli.options import Credentials, NetworkId, sn_address
 from swarmlearning.cli.told import LONGEST_LINE, alerts_of, machine_text
+from swarmlearning.cli.watch.asking import Asking
+from swarmlearning.cli.watch.showing import watch as show_all
 from swarmlearning.client.pace import describe
 from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
+from swarmlearning.node.expiry import while_working
 from swarmlearning.operator.reading import require_network
 from swarmlearning.views.alerts import Alert
 from swarmlearning.views.names import displayed
@@ -47,16 +51,29 @@ def status(
             "warnings, 2 for alarms, 3 where nothing is known since no SN answers.",
         ),
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Go on showing what is wrong, rounds and sites until Ctrl-C, with another SN when this one is gone; "
+            "without a terminal a snapshot after each change.",
+        ),
+    ] = False,
     credentials: Credentials,
 ) -> None:
     """Show what is wrong, nodes and trainings, and for whom a round waits. Any node's certificate will do.
 
     Ends with status 1 when the SN cannot be reached or cannot order, since no majority of the voters answers.
     """
+    if json + check + watch > 1:
+        raise UserError("--json, --check and --watch: only one of them at once")
     if check:
         found = _checked(sn_ip, sn_api_port, credentials, network_id)
         print(found.text)
         raise typer.Exit(found.code)
+    if watch:
+        _watch(sn_address(sn_ip, sn_api_port), credentials, network_id)
+        return
     shown = asyncio.run(_requested(sn_address(sn_ip, sn_api_port), credentials.identity(), network_id))
     if json:
         print_json(shown, indent=2)
@@ -72,6 +89,13 @@ def _checked(host: str, port: int, credentials: Credentials, network_id: str) ->
         return verdict(asyncio.run(answer), _now_ms())
     except UserError as error:
         return unknown(str(error))
+
+
+def _watch(address: str, credentials: Credentials, network_id: str) -> None:
+    source = credentials.source()
+    asking = Asking(address, lambda: client_context(source.current), network_id)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(while_working(show_all(make_console(), asking.statuses()), source.watch()))
 
 
 async def _requested(

@@ -1,8 +1,9 @@
 """The network as one SN sees it: nodes present, fault tolerance, alarms, and the members each training waits for."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from pydantic import BaseModel
@@ -151,6 +152,10 @@ class Status(BaseModel):
     time_ms: int
 
 
+T = TypeVar("T")
+
+ENGINE_SECONDS = 3.0
+"""For each answer of the engine; etcd without a majority gives none."""
 ALARMS = frozenset(("no-majority", "voter-away", "quarantine", "clock", "sn-fault"))
 """The alerts that `alarms` has, as it had before there were others."""
 
@@ -197,12 +202,15 @@ async def status_of(
     """The status at this head and time; `fault` is the difference that the comparison with the other SNs has found,
     `due_height` the height of some seconds ago, which every SN has reported since if it follows."""
     world = chain.world
-    view = _View(uid, world, chain.height, due_height, await engine.members(), await engine.leases())
+    members, leases, faults = await asyncio.gather(
+        _soon(engine.members(), []), _soon(engine.leases(), None), _soon(engine.alarms(), [])
+    )
+    view = _View(uid, world, chain.height, due_height, members, leases)
     names = node_names(world)
     present = network.network(world)
     majority, fault_tolerance = _fault_tolerance(engine, view)
     sns = [known for known in network.nodes(world) if known.type == "SN" and not known.left]
-    facts = _facts(view, engine, majority, [fault, *await engine.alarms()], now_ms, notes)
+    facts = _facts(view, engine, majority, [fault, *faults], now_ms, notes)
     found = notes.standing.dated(alerts(facts), now_ms)
     return Status(
         network=present.name,
@@ -230,6 +238,15 @@ async def status_of(
         alerts=[AlertStatus(**msgspec.to_builtins(each)) for each in found],
         time_ms=now_ms,
     )
+
+
+async def _soon(answer: Coroutine[Any, Any, T], otherwise: T) -> T:
+    """The engine's answer, or this one: a status is asked for most when the engine does not answer."""
+    try:
+        async with asyncio.timeout(ENGINE_SECONDS):
+            return await answer
+    except TimeoutError:
+        return otherwise
 
 
 def _facts(view: _View, engine: Engine, majority: bool | None, faults: list[str], now_ms: int, notes: Notes) -> Facts:

@@ -61,8 +61,8 @@ def _away(facts: Facts) -> Iterator[Alert]:
             "warning",
             name,
             f"{name} is lost{at}: it sends no heartbeats",
-            "see whether its process, its host and its way to the SNs work, and start it again; if it is not to come "
-            f"back: swarm node revoke {displayed(known.uid)}",
+            "check its process, its host and its network, then start it again; if it is not to come back: "
+            f"swarm node revoke {displayed(known.uid)}",
             (known.uid,),
             since.get(known.uid),
         )

@@ -8,7 +8,7 @@ from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.views.alerts.alert import Alert, Facts
 from swarmlearning.views.names import displayed, fetch_addresses, name_of, node_names
 from swarmlearning.views.pace import Lately
-from swarmlearning.views.render import HOUR_MS, MINUTE_MS, awaited_text, clock, lasting
+from swarmlearning.views.render import HOUR_MS, MINUTE_MS, awaited_text, lasting
 from swarmlearning.views.training import Awaited, Reason, Waiting, waiting_in
 
 FACTOR: Final = 5
@@ -26,7 +26,7 @@ IN_TIME: Final[frozenset[Reason]] = frozenset(("expected", "joining"))
 """Reasons that may end by themselves."""
 
 REMEDIES: Final[Mapping[Reason, str]] = {
-    "lost": "see whether its process, its host and its way to the SNs work, and start it again",
+    "lost": "check its process, its host and its network, then start it again",
     "restarted": "its SL is back, its script is not: start the script again",
     "ml-lost": "its script has ended: see its output, and start it again beside its SL",
     "left": "its SL has left: start SL and script again",
@@ -36,7 +36,7 @@ REMEDIES: Final[Mapping[Reason, str]] = {
     "no-base": "open the way between it and those named",
     "no-start": "a site whose privacy lock gives a first model has to take part",
     "joining": "see its SL's log",
-    "expected": "see what its script and its SL do: swarm logs NAME",
+    "expected": "see what it does: swarm explain, or swarm logs NAME",
 }
 RANKING: Final = list(REMEDIES)
 """Who needs help to be in again stands first."""
@@ -105,8 +105,9 @@ def _usual(lately: Lately | None) -> str:
 def _for_whom(facts: Facts, waits: Waiting) -> str:
     names, addresses = node_names(facts.world), fetch_addresses(facts.world)
     whom = awaited_text(waits, names, addresses)
-    number = f"in round {waits.round}, open since {clock(waits.since_ms or 0)}"
-    counts = f"{waits.have} models in, minPeers {waits.need}"
+    number = f"in round {waits.round}"
+    models = f"{waits.have} model{'s' * (waits.have != 1)}"
+    counts = f"{models} in, minPeers {waits.need}"
     match waits.phase:
         case "opening":
             more = f"for {max(0, waits.need - waits.have)} more sites to begin"
@@ -114,7 +115,7 @@ def _for_whom(facts: Facts, waits: Waiting) -> str:
         case "leaderless":
             return f"for a leader {number}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
         case "merging":
-            return f"for {name_of(names, waits.leader)}, which merges {waits.have} models {number}"
+            return f"for {name_of(names, waits.leader)}, which merges {models} {number}"
     if not whom:
         return f"for {name_of(names, waits.leader)}, which leads {number}: {counts}, and it has not merged them"
     return f"for {whom} {number}: {counts}"
