@@ -267,13 +267,14 @@ async def test_an_sn_does_not_order_for_another_what_no_sn_has_sealed(
 
 OPERATIONS = {
     ("post", "/transactions"): {"200": "Committed", "400": "Refused", "409": "Refused", "503": "Refused"},
-    ("get", "/blocks"): {"503": "Refused", "422": "Refused"},
-    ("get", "/blocks/{height}"): {"404": "Refused", "422": "Refused"},
+    ("get", "/blocks"): {"410": "Refused", "503": "Refused", "422": "Refused"},
+    ("get", "/blocks/{height}"): {"404": "Refused", "410": "Refused", "422": "Refused"},
     ("put", "/presence/{node}"): dict.fromkeys(("403", "409", "422"), "Refused"),
     ("post", "/log/{height}"): {"200": "Ordered"} | dict.fromkeys(("400", "403", "409", "422", "503"), "Refused"),
     ("get", "/cluster"): {},
     ("delete", "/cluster/{uid}"): {"403": "Refused", "422": "Refused", "503": "Refused"},
     ("get", "/blocks/{height}/state"): {"200": "BlockState", "404": "Refused", "422": "Refused"},
+    ("get", "/blocks/{height}/attestation"): {"200": "Attestation", "404": "Refused", "422": "Refused"},
     ("get", "/blocks/{height}/stance"): {"200": "Stance", "404": "Refused", "422": "Refused"},
     ("post", "/v1/logs/{node}"): dict.fromkeys(("400", "403", "404", "409", "422", "503"), "Refused"),
     ("get", "/v1/logs/{node}"): {"403": "Refused", "422": "Refused"},
@@ -290,6 +291,7 @@ FIELDS = {
     "TrainingProgress": {"epochs", "total_epochs", "batches_per_second", "samples_per_second", "eta_seconds"},
     "Committed": {"height"},
     "Stance": {"block", "objection"},
+    "Attestation": {"jws"},
     "Refused": {"code", "detail", "height"},
     "Status": {"network", "network_id", "sn", "version", "height", "hash", "ordering"}
     | {"votes", "majority", "fault_tolerance", "bears", "alarms"}

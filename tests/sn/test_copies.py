@@ -101,8 +101,10 @@ def test_a_backup_whose_checkpoint_is_damaged_is_made_anew_and_one_that_did_not_
 def test_what_is_restored_joins_as_a_new_sn_with_the_chain_alone(ledger: Ledger, tmp_path: Path) -> None:
     back_up(place(tmp_path / "sn", ledger), tmp_path / "backup")
     assert restore(tmp_path / "backup", tmp_path / "new", new_node=True).uid == ""
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {"chain.sqlite", "checkpoint"}
-    assert read_record(tmp_path / "new").uid == ""
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"chain.sqlite", "checkpoint", "node.json"}
+    record = read_record(tmp_path / "new")
+    assert record.uid != SN
+    assert (record.incarnation, record.network) == (0, ledger.chain.network_id)
 
 
 @pytest.mark.parametrize(

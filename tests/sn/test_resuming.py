@@ -213,7 +213,7 @@ async def test_an_sn_whose_old_blocks_turn_out_to_be_wrong_ends_and_starts_witho
 ) -> None:
     await grown(tmp_path, identities)
 
-    async def wrong(read: object, resumed: Chain) -> None:
+    async def wrong(read: object, resumed: Chain, base: Chain | None) -> None:
         raise NodeError("the chain file does not hold")
 
     monkeypatch.setattr("swarmlearning.sn.node.recheck", wrong)

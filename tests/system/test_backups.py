@@ -6,7 +6,7 @@ from pathlib import Path
 from support.ports import fixed_port
 from support.processes import COMMAND, Processes
 from support.sns import Network
-from support.swarm import Gate, Swarm, assert_complete, has_models
+from support.swarm import Gate, Swarm, assert_complete, has_models, identity_options
 from support.tools import needs
 
 PAIR = ("--min-peers", "2")
@@ -45,6 +45,24 @@ def test_the_only_sn_is_restored_and_training_goes_on_with_nodes_that_had_seen_m
     gate.let()
     assert_complete(mls)
     assert swarm.chain().height > 0
+
+
+@needs("etcd")
+def test_a_checkpoint_is_signed_by_the_sns_that_answer_if_they_are_a_majority(net: Network) -> None:
+    net.found(3)
+    place, identity = net.directory / "sn-1", net.identities["SL-1"]
+    words = [word for option, value in identity_options(identity).items() for word in (f"--{option}", value)]
+    net.sns[3].kill()
+    shown = ledger(net.processes, "archive", net.directory / "archive", "--data-dir", place, *words)
+    assert "signed by SN-1, SN-2\n" in shown
+    [checkpoint] = (net.directory / "archive").glob("*.checkpoint")
+    shown = ledger(net.processes, "verify", place, checkpoint)
+    assert "ledger verified" in shown
+    net.sns[2].kill()
+    command = (*COMMAND, "ledger", "archive", net.directory / "later", "--data-dir", place, *words)
+    refused = net.processes.start("minority", *command)
+    assert refused.wait() == 1
+    assert "1 of 3 SNs have signed it, 2 have to: " in refused.output
 
 
 @needs("etcd")

@@ -37,6 +37,12 @@ class BlockState(msgspec.Struct, frozen=True):
     state_hash: str
 
 
+class Attestation(msgspec.Struct, frozen=True):
+    """What an SN has signed for a checkpoint."""
+
+    jws: Annotated[str, msgspec.Meta(max_length=4096)]
+
+
 class Stance(msgspec.Struct, frozen=True):
     """The block (its hash) that an SN has at a height, or holds, with the signature of its objection if it objects."""
 

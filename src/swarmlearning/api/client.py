@@ -20,7 +20,16 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from swarmlearning.address import join, split
 from swarmlearning.api.allowance import LINES_PER_BLOCK, Allowance
-from swarmlearning.api.answers import Acceptance, BlockState, ClusterMember, Health, Ordered, Stance, Status
+from swarmlearning.api.answers import (
+    Acceptance,
+    Attestation,
+    BlockState,
+    ClusterMember,
+    Health,
+    Ordered,
+    Stance,
+    Status,
+)
 from swarmlearning.api.peertls import Fault, PeerTls, WrongPeerError, role_fault
 from swarmlearning.api.releases import CODE, HEADER, OWN, Spoken, mismatch
 from swarmlearning.errors import UserError
@@ -207,6 +216,10 @@ class SnClient:
         know."""
         return self._read(BlockState, await self._request("GET", f"/blocks/{height}/state"))
 
+    async def attestation(self, height: int) -> str:
+        """The SN's signature under its block at a recent height and the state after it. Raises as `state` does."""
+        return self._read(Attestation, await self._request("GET", f"/blocks/{height}/attestation")).jws
+
     async def stance(self, height: int) -> Stance:
         """The SN's opinion of its block at a height. Raises `Refusal` for one that it does not know."""
         return self._read(Stance, await self._request("GET", f"/blocks/{height}/stance"))
@@ -277,9 +290,8 @@ class SnClient:
     async def _open(self, method: str, path: str, **options: Any) -> aiohttp.ClientResponse:
         if self._session.closed:
             raise Unavailable(f"the connections to SN {self.address} are closed: it is no longer one of the network's")
-        headers = {HEADER: str(self._speaks), **(options.pop("headers", None) or {})}
-        url = self._base + path
-        response = await self._session.request(method, url, allow_redirects=False, headers=headers, **options)
+        options["headers"] = {HEADER: str(self._speaks), **(options.get("headers") or {})}
+        response = await self._session.request(method, self._base + path, allow_redirects=False, **options)
         self._answered = True
         if reason := mismatch(self._speaks, Spoken.read(response.headers.get(HEADER)), f"SN {self.address}"):
             response.close()

@@ -7,76 +7,84 @@ import msgspec
 import typer
 from rich.table import Table
 
+from swarmlearning.cli.chainfiles import Chains
 from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, print_json
-from swarmlearning.cli.ledgercopies import backup, restore
-from swarmlearning.cli.runfolder import RunFolder
+from swarmlearning.cli.ledgercopies import archive, backup, restore
 from swarmlearning.ledger.block import header_in
 from swarmlearning.ledger.bodies import Body, Equivocation
-from swarmlearning.ledger.chain import Step
+from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.bodies import Publish
-from swarmlearning.ledger.history import BrokenChainError, rounds, steps
+from swarmlearning.ledger.history import BrokenChainError
 from swarmlearning.ledger.transaction import MalformedError
-from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.views.growth import Growth
 from swarmlearning.views.names import Names, displayed, name_of, node_names
 from swarmlearning.views.render import clock
 
-app = typer.Typer(help="Read, verify, back up and restore a chain, offline.", no_args_is_help=True)
+app = typer.Typer(help="Read, verify, back up, restore and archive a chain.", no_args_is_help=True)
 app.command()(backup)
 app.command()(restore)
+app.command()(archive)
 
-CHAIN_FILE = "chain.sqlite"
 LONGEST_VALUE = 300
 
-ChainPath = Annotated[
-    Path, typer.Argument(help="A run folder (runs/latest), an SN's data directory, or the chain file itself.")
+ChainPaths = Annotated[
+    list[Path],
+    typer.Argument(
+        help="A run folder (runs/latest), an SN's data directory, or the chain file itself; and files of archived "
+        "blocks and signed checkpoints."
+    ),
 ]
 
 
 @app.command()
 @command("swarm ledger verify")
-def verify(path: ChainPath) -> None:
-    """Verify every block: links, signatures, certificates, contracts, states. Exit status 1 names the first fault."""
-    walked = list(steps(read_chain_file(chain_file(path))))
-    if not walked:
+def verify(paths: ChainPaths) -> None:
+    """Verify every block: links, signatures, certificates, contracts, states. Exit status 1 names the first fault.
+
+    An SN that has given up old blocks is verified from its signed checkpoint
+    on; with the files to which they were archived, from block 0.
+    """
+    chains, growth, void, chain = Chains(paths), Growth(), list[tuple[int, str]](), Chain()
+    for step in chains.steps():
+        chain, growth = step.chain, growth.after(step)
+        if step.void is not None:
+            void.append((chain.height, step.void))
+            print(f"block {chain.height} is void: {displayed(step.void, LONGEST_VALUE)}")
+    if chain.height < 0:
         raise BrokenChainError(0, "the chain file is empty: there is no genesis")
-    void = [(step.chain.height, step.void) for step in walked if step.void is not None]
-    chain = walked[-1].chain
-    for height, reason in void:
-        print(f"block {height} is void: {displayed(reason, LONGEST_VALUE)}")
     name = displayed(network.network(chain.world).name)
     print(f"network {name} {chain.network_id}")
     print(f"height {chain.height}, head {chain.hash}, state {chain.world.state_hash()}")
+    print(growth)
     if void:
         print(f"ledger NOT verified: {len(void)} void blocks, first {void[0][0]}")
         raise typer.Exit(1)
-    print(f"ledger verified: {chain.height + 1} blocks, {len(list(rounds(walked)))} rounds")
+    source = f", {chains.source}" if chains.source else ""
+    print(f"ledger verified: {growth.blocks} blocks, {growth.rounds} rounds{source}")
 
 
 @app.command()
 @command("swarm ledger show")
 def show(
-    path: ChainPath,
+    paths: ChainPaths,
     start: Annotated[int, typer.Option("--from", help="First block to show.")] = 0,
     limit: Annotated[int, typer.Option(help="How many blocks to show.")] = 1000,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per block.")] = False,
 ) -> None:
-    """Show the blocks of a chain file: who sent what, at which height and when."""
-    walked = [step for step in steps(read_chain_file(chain_file(path))) if start <= step.chain.height < start + limit]
+    """Show the blocks of a chain file: who sent what, at which height and when; then how fast the chain grows."""
+    walked, growth = list[Step](), Growth()
+    for step in Chains(paths).steps():
+        growth = growth.after(step)
+        if start <= step.chain.height < start + limit:
+            walked.append(step)
     if json:
         for step in walked:
             print_json(_plain(step))
-    else:
-        make_console().print(_table(walked))
-
-
-def chain_file(path: Path) -> Path:
-    """The chain file that `path` leads to."""
-    if not path.is_dir():
-        return path
-    inside = RunFolder(path).chain
-    return inside if inside.exists() and not (path / CHAIN_FILE).exists() else path / CHAIN_FILE
+        return
+    make_console().print(_table(walked))
+    make_console(stderr=True).print(str(growth))
 
 
 def _plain(step: Step) -> dict[str, object]:

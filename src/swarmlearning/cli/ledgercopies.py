@@ -1,4 +1,4 @@
-"""`swarm ledger backup` and `restore`: an SN's chain, and what an SN needs to start again, as a folder."""
+"""`swarm ledger backup`, `restore` and `archive`: copies of an SN, and a chain without its old blocks."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from swarmlearning.cli.chainfiles import CHAIN_FILE
 from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console
-from swarmlearning.cli.options import DataDir, data_directory
+from swarmlearning.cli.options import Credentials, DataDir, NetworkId, data_directory
+from swarmlearning.cli.running import run_to_the_end
+from swarmlearning.views.growth import amount
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
@@ -40,18 +43,34 @@ def backup(
 
 @command("swarm ledger restore")
 def restore(
-    source: Annotated[Path, typer.Argument(help="A folder that swarm ledger backup has made.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="A folder that swarm ledger backup has made, or the checkpoint of swarm ledger archive."),
+    ],
     data_dir: DataDir = None,
     new_node: Annotated[
         bool, typer.Option("--new-node", help="Of the chain only, for a further SN that joins with --sentinel-ip.")
     ] = False,
+    sl: Annotated[
+        bool, typer.Option("--sl", help="Of a checkpoint: for an SL or SWOP, which needs no blocks.")
+    ] = False,
+    network_id: NetworkId = "",
+    block: Annotated[
+        str, typer.Option(help="Of a checkpoint: the hash of its head, as an SN of another organisation shows it.")
+    ] = "",
     quiet: Quiet = False,
 ) -> None:
     """Make the data directory of an SN of a backup; every block is verified again, and nothing is overwritten.
 
     It is the same SN as the one backed up, which must not run any more: two
-    processes of one SN would contradict each other.
+    processes of one SN would contradict each other. Of a checkpoint a new
+    node's is made, without the blocks before it; a majority of the SNs must
+    have signed it. Who may sign is in the checkpoint itself: compare network
+    and head (--network-id, --block) with what others show.
     """
+    if source.is_file():
+        _start_from(source.absolute(), data_dir, sl=sl, network_id=network_id, block=block)
+        return
     from swarmlearning.sn.copies import restore as restore_sn
 
     place = data_directory(data_dir, "sn")
@@ -67,6 +86,55 @@ def restore(
         "seen them, and start them again: until then they wait for the blocks after these.\n"
         "- All other SNs are lost too: first `swarm sn recover`."
     )
+
+
+def _start_from(source: Path, data_dir: Path | None, *, sl: bool, network_id: str, block: str) -> None:
+    from swarmlearning.ledger.attested import signers
+    from swarmlearning.sn.archiving import start_from
+
+    place = data_directory(data_dir, "sl" if sl else "sn")
+    done = start_from(source, place, sn=not sl, network_id=network_id, block=block)
+    chain = done.signed.chain
+    print(
+        f"Node {done.uid} in {place} starts after block {chain.height} of {moment(chain.time_ms)}.\n"
+        f"network {chain.network_id}\nhead {chain.hash}, signed by {', '.join(signers(done.signed))}\n"
+        f"Start it as a new {'SL or SWOP' if sl else 'SN, with --sentinel-ip'}."
+    )
+
+
+@command("swarm ledger archive")
+def archive(
+    folder: Annotated[Path, typer.Argument(help="Folder for the files of blocks and the checkpoint.")],
+    *,
+    data_dir: DataDir = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Then remove the archived blocks from this SN, which must not run.")
+    ] = False,
+    credentials: Credentials,
+) -> None:
+    """Write an SN's blocks, verified, to a file, and a checkpoint that a majority of the SNs signs at once.
+
+    With the checkpoint a node starts without the blocks; with the file too,
+    `swarm ledger verify` verifies all of the chain. Any certificate of a member
+    will do; with the SN's own it also signs for this SN while that is stopped.
+    """
+    from swarmlearning.ledger.attested import signers
+    from swarmlearning.sn.archiving import archive as archive_blocks
+    from swarmlearning.sn.archiving import give_up
+
+    place = data_directory(data_dir, "sn")
+    done = run_to_the_end(archive_blocks(place, folder.absolute(), credentials.identity()))
+    chain = done.signed.chain
+    print(
+        f"Archived and verified: blocks {done.heights.start} to {done.heights.stop - 1} in {done.blocks}\n"
+        f"checkpoint {done.checkpoint}\nnetwork {chain.network_id}\n"
+        f"head {chain.hash}, signed by {', '.join(signers(done.signed))}"
+    )
+    if remove:
+        before = (place / CHAIN_FILE).stat().st_size
+        first = give_up(place, done)
+        freed = amount(before - (place / CHAIN_FILE).stat().st_size)
+        print(f"Removed from {place}: blocks before {first}, {freed}. Keep {done.blocks}: others may have it no more.")
 
 
 def moment(time_ms: int) -> str:

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from swarmlearning.cli.chainfiles import chain_file
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import VERIFIED
 from swarmlearning.cli.console import make_console, print_json
-from swarmlearning.cli.ledger import chain_file
 from swarmlearning.cli.options import Credentials, NetworkId, data_directory, sn_address
 from swarmlearning.cli.report import read_ledger, save, write_whole
 from swarmlearning.cli.summary import participation

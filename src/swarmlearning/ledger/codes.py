@@ -124,6 +124,7 @@ class Code(StrEnum):
 
     # a request to an SN
     NO_BLOCK = "no-block"
+    ARCHIVED = "archived"
     CONFLICT = "conflict"
     LOCAL_ORDERING = "local-ordering"
     NOT_CONNECTED = "not-connected"

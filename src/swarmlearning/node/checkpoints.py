@@ -2,6 +2,9 @@
 
 It only saves time. One that is missing, damaged or of another network is as good as none: the node replays the chain
 from block 0. The file is replaced atomically, so that one that is being written when the power fails is not there yet.
+
+A node without old blocks has a second one, its *base*: a signed checkpoint (`ledger/attested.py`), before which there
+is nothing to be replayed.
 """
 
 import asyncio
@@ -11,12 +14,17 @@ from pathlib import Path
 from typing import Protocol
 
 from swarmlearning.files import replace_file
+from swarmlearning.ledger import attested
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.checkpoint import CheckpointError, decode, encode
+from swarmlearning.node.errors import NodeError
 
 logger = logging.getLogger("swarm.chain")
 
 FILE = "checkpoint"
+BASE_FILE = "base"
+MOST_BYTES = 512 * 1024 * 1024
+"""Of a signed checkpoint."""
 EVERY = 256
 """Blocks between two checkpoints: what a node that is killed has to replay at most."""
 
@@ -44,19 +52,40 @@ class Checkpoints:
         self._writing = threading.Lock()
 
     def read(self, network_id: str) -> Chain | None:
-        """Returns the chain of the checkpoint, None when there is none that can be used for this network."""
+        """Returns the chain of the checkpoint, else of the base, None when there is none that can be used for this
+        network. Raises `NodeError` for a base that cannot be used."""
+        chain = self._own(network_id) or self.base(network_id)
+        if chain is not None:
+            self._height = chain.height
+        return chain
+
+    def _own(self, network_id: str) -> Chain | None:
         try:
             chain = decode(self.path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, CheckpointError) as error:
-            logger.warning("%s is not used (%s): the chain is replayed from block 0", self.path, error)
+            logger.warning("%s is not used (%s): the chain is replayed from %s", self.path, error, self._begin)
             return None
         if chain.network_id != network_id:
-            logger.warning("%s is not used (another network's): the chain is replayed from block 0", self.path)
+            logger.warning("%s is not used (another network's): the chain is replayed from %s", self.path, self._begin)
             return None
-        self._height = chain.height
         return chain
+
+    @property
+    def _begin(self) -> str:
+        return "its base" if self._base.exists() else "block 0"
+
+    @property
+    def _base(self) -> Path:
+        return self.path.with_name(BASE_FILE)
+
+    def base(self, network_id: str) -> Chain | None:
+        """Returns the chain of the signed checkpoint before which this node has no blocks; None where it has all.
+
+        Raises `NodeError` when the file cannot be used.
+        """
+        return read_signed(self._base, network_id).chain if self._base.exists() else None
 
     def read_any(self) -> Chain | None:
         """Returns the chain of the checkpoint, of whatever network; None when there is none that can be used."""
@@ -94,3 +123,16 @@ class Checkpoints:
         finally:
             if source.chain.height != self._height:
                 self.write(source.chain)
+
+
+def read_signed(file: Path, network_id: str = "") -> attested.SignedCheckpoint:
+    """The signed checkpoint in a file, of this network where it is known. Raises `NodeError` naming what is wrong."""
+    try:
+        size = file.stat().st_size
+        if size > MOST_BYTES:
+            raise NodeError(f"{file}: {size} bytes; a signed checkpoint has {MOST_BYTES} at most")
+        return attested.read(file.read_bytes(), network_id)
+    except OSError as error:
+        raise NodeError(f"{file}: cannot be read: {error.strerror}") from error
+    except CheckpointError as error:
+        raise NodeError(f"{file} is not used: {error}. Use another copy of this checkpoint") from error

@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
+from swarmlearning.errors import UserError
 from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
 from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.codes import Code
@@ -46,6 +47,7 @@ class Follower:
         self._advanced = asyncio.Condition()
         self._order = list(dict.fromkeys((*addresses, *known)))
         self._distrusted: set[str] = set()
+        self._shortened: set[str] = set()
         self._judging = False
         self._turned = asyncio.Event()
         self._clock = NodeClock(lambda: self.clients)
@@ -130,6 +132,7 @@ class Follower:
                 await self._follow(client)
             except (Unavailable, Refusal) as error:
                 logger.warning("%s; trying again", error)
+                self._require_old_blocks(client, error)
                 if isinstance(error, Refusal) and await self._is_refused_by_all():
                     raise RefusedError(client.address, error.detail) from error
             except AheadError as error:
@@ -163,6 +166,18 @@ class Follower:
         async with aclosing(client.blocks(self.chain.height + 1)) as blocks:
             async for raw in blocks:
                 await self._extend(raw, client.address)
+
+    def _require_old_blocks(self, client: SnClient, error: UserError) -> None:
+        """Raises `NodeError` when no SN has the blocks any more with which this node would go on."""
+        if not isinstance(error, Refusal) or error.code != Code.ARCHIVED:
+            self._shortened.discard(client.address)
+            return
+        self._shortened.add(client.address)
+        if self._shortened.issuperset(self._order):
+            raise NodeError(
+                f"no SN has block {self.chain.height + 1}, with which this node would go on: {error.detail}. Ask an "
+                "operator of an SN for its checkpoint file; then: swarm ledger restore FILE --sl --data-dir NEW"
+            )
 
     async def _is_refused_by_all(self) -> bool:
         """True if every known SN refuses this node: one alone is not believed."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from swarmlearning.ordering.protocols import EMPTY, ConflictError, Head, Lease, OrderingError
+from swarmlearning.ordering.protocols import EMPTY, ArchivedError, ConflictError, Head, Lease, OrderingError
 
 REMEDY = "Stop this SN; `swarm sn repair` fetches what is damaged from the other SNs. Without others restore a copy"
 
@@ -68,6 +68,22 @@ def extent(path: Path) -> range:
     return range(first, last + 1) if last is not None else range(0)
 
 
+def shorten(path: Path, first: int) -> None:
+    """Removes the blocks before `first` from the chain file of an SN that does not run, and frees their room.
+
+    Raises `OrderingError`; then all blocks from `first` on are there.
+    """
+    connection = open_chain_file(path)
+    try:
+        connection.execute("DELETE FROM blocks WHERE height < ?", (first,))
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise OrderingError(f"{path}: cannot be shortened ({error}). Make room on its disk, and do it again") from error
+    finally:
+        connection.close()
+
+
 @contextmanager
 def _reading(path: Path, at: Callable[[], int]) -> Iterator[sqlite3.Connection]:
     """A chain file, to be read only; `at` is the height at which an `OrderingError` says that it cannot be read."""
@@ -82,7 +98,10 @@ def _reading(path: Path, at: Callable[[], int]) -> Iterator[sqlite3.Connection]:
 
 def _checked(path: Path, expected: int, height: int, stored: str, raw: bytes) -> bytes:
     if height != expected:
-        raise OrderingError(f"{path}: block {expected} is missing. {REMEDY}")
+        begins = (
+            "" if expected else f", it begins at {height}: those before are in the file to which they were archived"
+        )
+        raise OrderingError(f"{path}: block {expected} is missing{begins}. {REMEDY}")
     if sha256(raw).hexdigest() != stored:
         raise OrderingError(f"{path}: block {height} has been altered since it was stored. {REMEDY}")
     return raw
@@ -144,6 +163,7 @@ class LocalLog:
         self._thread = ThreadPoolExecutor(1, "chain-file")
         try:
             self._newest = self._head()
+            [self._first] = next(self._select("SELECT COALESCE(MIN(height), 0) FROM blocks"))
         except OrderingError:
             self.close()
             raise
@@ -173,8 +193,10 @@ class LocalLog:
     async def read(self, start: int, limit: int) -> list[bytes]:
         """At most `limit` entries from height `start` on, and no more after `READ_BYTES`.
 
-        Raises `OrderingError` when one is damaged.
+        Raises `OrderingError` when one is damaged, `ArchivedError` for those that were archived.
         """
+        if start < self._first:
+            raise ArchivedError(self._first)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, start, limit)
 
     async def pass_over(self, height: int) -> None:

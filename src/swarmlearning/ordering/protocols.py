@@ -19,6 +19,17 @@ class UnavailableError(OrderingError):
     """The engine cannot answer now (no majority, a member that is starting); it may later."""
 
 
+class ArchivedError(OrderingError):
+    """The entry is one of the old ones, which are in a file elsewhere; `first` is the height of the oldest here."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__(
+            f"blocks before {first} are archived and not here any more: another SN may have them, or start this node "
+            "from a signed checkpoint (swarm ledger restore)"
+        )
+        self.first = first
+
+
 class Head(NamedTuple):
     """Height and hash of the newest entry; (-1, "") when there is none."""
 

@@ -13,6 +13,7 @@ The keys are not in it: they stay where their owner keeps them, or a certificate
 """
 
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -25,8 +26,8 @@ from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.fields import Count, Digest
 from swarmlearning.ledger.history import BrokenChainError, Replay
-from swarmlearning.node.checkpoints import Checkpoints
-from swarmlearning.node.datadir import read_record, write_record
+from swarmlearning.node.checkpoints import BASE_FILE, Checkpoints, read_signed
+from swarmlearning.node.datadir import NodeRecord, read_record, write_record
 from swarmlearning.node.errors import NodeError
 from swarmlearning.ordering.local import ChainWriter, extent, iterate_chain_file
 from swarmlearning.ordering.protocols import OrderingError
@@ -108,7 +109,7 @@ def back_up(source: Path, target: Path, progress: Progress = lambda height: None
         begun = Manifest(1, record.network, record.network_name, record.uid, -1, "", "", 0)
         if earlier is None:
             begun.write(target)
-        start = _end_of(target)
+        start = _end_of(target) or _begin_at(source, target, record.network)
         chain = _copy(source / CHAIN_FILE, target / CHAIN_FILE, start, progress)
         if chain.network_id != record.network:
             raise NodeError(
@@ -126,7 +127,20 @@ def back_up(source: Path, target: Path, progress: Progress = lambda height: None
     return BackedUp(done, start.height + 1, chain.height - start.height)
 
 
-def _end_of(folder: Path) -> Chain:
+def _begin_at(source: Path, target: Path, network_id: str) -> Chain:
+    """The state from which a backup begins: that of the SN's base where it has given up the blocks before."""
+    base = Checkpoints(source).base(network_id)
+    if base is None:
+        return Chain()
+    replace_file(target / BASE_FILE, (source / BASE_FILE).read_bytes())
+    first = min(base.hashes)
+    with ChainWriter(target / CHAIN_FILE) as writer:
+        for height, raw in enumerate(read_signed(source / BASE_FILE).blocks, first):
+            writer.add(height, raw)
+    return base
+
+
+def _end_of(folder: Path) -> Chain | None:
     """The state from which a backup goes on: that of its checkpoint if it is the head of a block there, else none."""
     file = folder / CHAIN_FILE
     chain = Checkpoints(folder).read_any() if file.is_file() else None
@@ -134,7 +148,7 @@ def _end_of(folder: Path) -> Chain:
         head = next(iterate_chain_file(file, chain.height), b"") if chain.height in extent(file) else b""
         if is_head(chain, head):
             return chain
-    return Chain()
+    return None
 
 
 def _copy(source: Path, target: Path, start: Chain, progress: Progress) -> Chain:
@@ -189,11 +203,14 @@ def restore(
     try:
         shutil.rmtree(making, ignore_errors=True)
         make_private(making)
-        chain = _copy(backup / CHAIN_FILE, making / CHAIN_FILE, Chain(), progress)
+        start = _begin_at(backup, making, manifest.network)
+        chain = _copy(backup / CHAIN_FILE, making / CHAIN_FILE, start, progress)
         _check(manifest, chain, backup)
         Checkpoints(making).write(chain)
-        if not new_node:
-            record = read_record(backup)
+        record = read_record(backup)
+        if new_node:
+            write_record(making, NodeRecord(str(uuid.uuid4()), 0, record.network, record.network_name))
+        else:
             write_record(making, msgspec.structs.replace(record, incarnation=record.incarnation + STARTS))
             for name in SIGNED_LAST:
                 if (backup / name).is_file():

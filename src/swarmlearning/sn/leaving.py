@@ -6,16 +6,17 @@ from swarmlearning import __version__
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Leave, Register
-from swarmlearning.ledger.chain import RULES_VERSION
+from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
-from swarmlearning.ledger.history import steps
+from swarmlearning.ledger.history import Replay
+from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.commanding import SECONDS, following, send
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Author, Sender
-from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.ordering.local import iterate_chain_file
 from swarmlearning.sn.node import CHAIN_FILE
 
 logger = logging.getLogger("swarm.SN")
@@ -26,7 +27,10 @@ async def leave(place: DataDirectory, identity: Identity) -> int:
 
     Raises `NodeError`.
     """
-    chain = [step.chain for step in steps(read_chain_file(place.path / CHAIN_FILE))][-1]
+    stored = Replay(Checkpoints(place.path).base(place.network) or Chain())
+    for raw in iterate_chain_file(place.path / CHAIN_FILE, stored.chain.height + 1):
+        stored.append(raw)
+    chain = stored.chain
     me = network.node(chain.world, place.uid)
     if me is None:
         raise NodeError(f"{place.path}: this SN has never been registered")

@@ -20,7 +20,6 @@ from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.checkup import Checkup
-from swarmlearning.node.credentials import share_of
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.expiry import warn_of_authorities
@@ -38,6 +37,7 @@ from swarmlearning.node.vitals import Gauge
 from swarmlearning.ordering.local import LocalLog, LocalPresence
 from swarmlearning.ordering.protocols import EngineChoice
 from swarmlearning.sn.agreement import Agreement, recovery_excluding
+from swarmlearning.sn.attesting import attesting
 from swarmlearning.sn.beating import Beats
 from swarmlearning.sn.carrying import Carrier, OwnPost
 from swarmlearning.sn.clocks import Clocks
@@ -65,8 +65,6 @@ PLACE_SECONDS = 20.0
 """Seconds that the start waits for this SN's registration; then it serves without (there is no majority yet)."""
 STOP_SECONDS = 0.2
 """Seconds for answers under way. Block streams never end by themselves; whoever was cut off sends its request again."""
-UNSENT_BYTES = 64 * 1024
-"""Of each answer, in memory for a reader that is slow; more would only be more memory, with as many readers as SLs."""
 CHAIN_FILE = "chain.sqlite"
 ETCD_FOLDER = "etcd"
 
@@ -204,7 +202,7 @@ class _Sn:
         """Checks what has not been replayed at the start. Raises `NodeError`; then the next start replays all."""
         if self._resumed is not None:
             try:
-                await recheck(self._miner.blocks, self._resumed)
+                await recheck(self._miner.blocks, self._resumed, self._checkpoints.base(self._place.network))
             except NodeError:
                 self._checkpoints.discard()
                 raise
@@ -374,20 +372,14 @@ class _Sn:
         if settings.witness:
             yield addresses
             return
-        from swarmlearning.api.protocol import Limits  # a witness saves the memory of the web framework
-        from swarmlearning.api.server import Server
-        from swarmlearning.node.cutting import cut_off_refused
+        from swarmlearning.node.cutting import cut_off_refused  # a witness saves the memory of the web framework
         from swarmlearning.sn.api.app import make_api
+        from swarmlearning.sn.serving import api_server
 
         parts = (self._miner, self._engine, self._place.uid)
-        server = Server(
-            make_api(*parts, self._faults, self._carrier, self._license.require, self._observer),
-            self._own.tls.server,
-            self._host,
-            settings.api_port,
-            Limits(connections=1024, connections_per_peer=512, unsent_bytes=UNSENT_BYTES),
-            lambda credential: share_of(self._miner.chain, credential),
-        )
+        attest = attesting(self._place.uid, self._own.signers, lambda: self._miner.chain)
+        app = make_api(*parts, self._faults, self._carrier, self._license.require, self._observer, attest)
+        server = api_server(app, self._own.tls.server, self._host, settings.api_port, lambda: self._miner.chain)
         await server.start()
         tasks.create_task(server.wait())  # raises what breaks the serving
         cutting = tasks.create_task(cut_off_refused(server, self._miner))

@@ -18,12 +18,15 @@ REST = 3.0
 REMEDY = "`swarm sn repair` fetches it anew from the other SNs"
 
 
-async def recheck(read: Callable[[int, int], Awaitable[list[bytes]]], resumed: Chain) -> None:
-    """Replays the chain up to the head of a checkpoint; `read` returns blocks by start and limit.
+async def recheck(
+    read: Callable[[int, int], Awaitable[list[bytes]]], resumed: Chain, base: Chain | None = None
+) -> None:
+    """Replays the chain, from block 0 or what is after `base`, up to the head of a checkpoint; `read` returns blocks by
+    start and limit.
 
     Raises `NodeError` when the blocks do not lead to that head.
     """
-    chain = Chain()
+    chain = base or Chain()
     try:
         while chain.height < resumed.height:
             limit = min(READ_BATCH, resumed.height - chain.height)

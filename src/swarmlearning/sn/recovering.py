@@ -35,6 +35,7 @@ from swarmlearning.ledger.contracts.network.trust import read_certificate
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.ledger.world import World
+from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.recoveryfile import RecoveryFile
@@ -236,6 +237,8 @@ async def _no_archive(start: int, limit: int) -> list[bytes]:
 async def _loaded(log: Log, place: DataDirectory, identity: Identity) -> Miner:
     miner = Miner(log, place.uid, identity.signer(), lambda: time.time_ns() // 1_000_000)
     try:
+        if (base := Checkpoints(place.path).base(place.network)) is not None:
+            await miner.resume(base)
         await miner.load()
     except (ForkError, MalformedError, UnsupportedRulesError) as error:
         raise NodeError(f"{place.path / CHAIN_FILE}: {error}. Recover on another SN, or restore a copy") from error

@@ -15,7 +15,7 @@ from swarmlearning.api.releases import Releases
 from swarmlearning.ledger.block import MAX_BLOCK
 from swarmlearning.sn.api import blocks, cluster, logs, nodes, transactions
 from swarmlearning.sn.api.guard import Guard
-from swarmlearning.sn.api.service import FAILURES, Require, Sn, answer_to, unlicensed
+from swarmlearning.sn.api.service import FAILURES, Attest, Require, Sn, answer_to, nobody_attests, unlicensed
 from swarmlearning.sn.carrying import Carrier
 from swarmlearning.sn.engine import Engine
 from swarmlearning.sn.miner import Miner
@@ -30,11 +30,13 @@ def make_api(
     carrier: Carrier | None = None,
     require: Require = unlicensed,
     observer: Observer | None = None,
+    attest: Attest = nobody_attests,
 ) -> ASGIApp:
     """The ASGI application of the SN `uid`; `fault` gives the difference between it and the other SNs, and `carrier`
     brings requests for logs to nodes, where other parts of this SN use it, too, as `observer` makes its status.
-    `require` takes the token of a feature that a request needs, or raises `NoLicenseError`."""
-    sn = Sn(miner, engine, uid, observer or Observer(miner, engine, uid, fault), carrier or Carrier(), require)
+    `require` takes the token of a feature that a request needs, or raises `NoLicenseError`; `attest` signs what this SN
+    has at a height, for a checkpoint."""
+    sn = Sn(miner, engine, uid, observer or Observer(miner, engine, uid, fault), carrier or Carrier(), require, attest)
     app = FastAPI(
         title="Swarm Network node",
         version=__version__,

@@ -16,6 +16,7 @@ from swarmlearning.api.peer import peer_credential, peer_thumbprint
 from swarmlearning.ledger.codes import Code
 from swarmlearning.node.credentials import peer_of
 from swarmlearning.sn.api.service import Service, Sn, refusals, refused
+from swarmlearning.sn.recent import State
 from swarmlearning.transport.parties import Credential
 
 logger = logging.getLogger("swarm.api")
@@ -40,6 +41,12 @@ class BlockState(BaseModel):
     height: int
     hash: str
     state_hash: str
+
+
+class Attestation(BaseModel):
+    """A statement for a checkpoint (`ledger/attested.py`), signed by this SN."""
+
+    jws: str
 
 
 class Stance(BaseModel):
@@ -77,7 +84,7 @@ class BlockStream(StreamingResponse):
             logger.warning("a block stream is closed: its reader made no room for the next block in %g s", SLOW_SECONDS)
 
 
-@router.get("/blocks", response_class=StreamingResponse, responses=refusals(422, 503))
+@router.get("/blocks", response_class=StreamingResponse, responses=refusals(410, 422, 503))
 async def stream(sn: Service, request: Request, start: From = 0) -> Response:
     """Every block from a height on, as server-sent events: id = height, data = the block. Ends with a revocation."""
     thumbprint = peer_thumbprint(request.scope)
@@ -89,6 +96,7 @@ async def stream(sn: Service, request: Request, start: From = 0) -> Response:
     if quotas and sn.streams[own] >= quotas.streams:
         detail = f"organisation {own} has {quotas.streams} block streams, its quota of streams; close some first"
         return refused(sn, Code.QUOTA, detail, 429)
+    await sn.miner.blocks(start, 1)  # raises here what is archived: a stream that has begun cannot say it
     readers = Counter((thumbprint, own))
     sn.streams.update(readers)
 
@@ -102,7 +110,7 @@ async def stream(sn: Service, request: Request, start: From = 0) -> Response:
     return BlockStream(_events(sn, start, credential, may_read), end)
 
 
-@router.get("/blocks/{height}", response_class=Response, responses=refusals(404, 422))
+@router.get("/blocks/{height}", response_class=Response, responses=refusals(404, 410, 422))
 async def block(sn: Service, height: int, request: Request) -> Response:
     """One block, its exact bytes."""
     raw = await sn.miner.block(height) if height >= 0 else None
@@ -115,13 +123,20 @@ async def block(sn: Service, height: int, request: Request) -> Response:
 @router.get("/blocks/{height}/state", response_model=BlockState, responses=refusals(404, 422))
 async def state(sn: Service, height: int) -> Response:
     """The hashes at a recent height, for other SNs to compare with; waits a moment for a block to come."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(COMMENT_SECONDS):
-            await sn.miner.reached(height)
-    found = sn.miner.state(height)
+    found = await _state(sn, height)
     if found is None:
         return refused(sn, Code.NO_BLOCK, f"block {height} is too old, or not here yet", 404)
     return JSONResponse(found._asdict())
+
+
+@router.get("/blocks/{height}/attestation", response_model=Attestation, responses=refusals(404, 422))
+async def attestation(sn: Service, height: int) -> Response:
+    """This SN's signature under the block at a recent height and the state after it, for a checkpoint; waits a moment
+    for a block to come."""
+    found = await _state(sn, height)
+    if found is None:
+        return refused(sn, Code.NO_BLOCK, f"block {height} is too old to be attested, or not here yet", 404)
+    return JSONResponse({"jws": sn.attest(found)})
 
 
 @router.get("/blocks/{height}/stance", response_model=Stance, responses=refusals(404, 422))
@@ -131,6 +146,13 @@ async def stance(sn: Service, height: int) -> Response:
     if found is None:
         return refused(sn, Code.NO_BLOCK, f"block {height} is not here", 404)
     return JSONResponse({"block": found.block, "objection": found.objection})
+
+
+async def _state(sn: Sn, height: int) -> State | None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(COMMENT_SECONDS):
+            await sn.miner.reached(height)
+    return sn.miner.state(height)
 
 
 async def _earn(sn: Sn, credential: Credential, raw: bytes) -> None:

@@ -18,13 +18,14 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.license.features import Feature
 from swarmlearning.node.credentials import organisation_of
-from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.ordering.protocols import ArchivedError, OrderingError, UnavailableError
 from swarmlearning.rates import Rate
 from swarmlearning.sn.api.shared import Shared
 from swarmlearning.sn.carrying import Carrier
 from swarmlearning.sn.engine import Engine
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.observing import Observer
+from swarmlearning.sn.recent import State
 from swarmlearning.transport.meters import Meter
 from swarmlearning.transport.parties import Credential
 
@@ -33,6 +34,15 @@ FAILURES = (Rejection, MalformedError, OrderingError)
 
 
 Require: TypeAlias = Callable[[Feature], Awaitable[None]]
+
+
+Attest: TypeAlias = Callable[[State], str]
+"""Signs what this SN has at a height."""
+
+
+def nobody_attests(state: State) -> str:
+    """Of an SN without a key to sign with."""
+    raise UnavailableError("this SN signs no checkpoints")
 
 
 async def unlicensed(feature: Feature) -> None:
@@ -49,6 +59,7 @@ class Sn:
     observer: Observer
     carrier: Carrier
     require: Require = unlicensed
+    attest: Attest = nobody_attests
     streams: Counter[str] = field(default_factory=Counter)
     history: Meter = field(default_factory=Meter)
     certificates: Meter = field(default_factory=Meter)
@@ -104,6 +115,8 @@ def answer_to(sn: Sn, error: Exception) -> JSONResponse:
             return refused(sn, code, detail)
         case MalformedError():
             return refused(sn, Code.MALFORMED, str(error), 400)
+        case ArchivedError():
+            return refused(sn, Code.ARCHIVED, str(error), 410)
     return refused(sn, Code.UNAVAILABLE, str(error), 503)
 
 

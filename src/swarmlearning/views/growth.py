@@ -1,0 +1,53 @@
+"""The growth of a chain: bytes and blocks a round, and what a year of rounds as frequent as these takes. Pure."""
+
+from typing import NamedTuple
+
+from swarmlearning.ledger.chain import Step
+from swarmlearning.ledger.history import rounds
+
+YEAR_MS = 365 * 24 * 3600 * 1000
+
+
+class Growth(NamedTuple):
+    """Of blocks from one to another: their bytes, number and rounds, and the block times of the first and the last."""
+
+    size: int = 0
+    blocks: int = 0
+    rounds: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+
+    def after(self, step: Step) -> "Growth":
+        """With the next block."""
+        at = step.block.header.time_ms
+        more = sum(1 for _ in rounds([step]))
+        return Growth(self.size + len(step.block.raw), self.blocks + 1, self.rounds + more, self.first_ms or at, at)
+
+    @property
+    def a_round(self) -> int | None:
+        """Bytes of blocks a round, all that comes with it included; None without a round."""
+        return self.size // self.rounds if self.rounds else None
+
+    @property
+    def a_year(self) -> int | None:
+        """Bytes of a year like the time from the first block to the last; None where that is less than a minute."""
+        passed = self.last_ms - self.first_ms
+        return self.size * YEAR_MS // passed if passed >= 60_000 else None
+
+    def __str__(self) -> str:
+        parts = [f"{amount(self.size)} in {self.blocks} blocks"]
+        if (a_round := self.a_round) is not None:
+            parts.append(f"{amount(a_round)} and {self.blocks / self.rounds:.1f} blocks a round")
+        if (a_year := self.a_year) is not None:
+            parts.append(f"{amount(a_year)} in a year like this")
+        return "chain: " + ", ".join(parts)
+
+
+def amount(size: int) -> str:
+    """Bytes in the largest unit of which there is at least one."""
+    value, unit = float(size), "bytes"
+    for larger in ("kB", "MB", "GB", "TB", "PB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if unit != "bytes" else f"{size} bytes"
