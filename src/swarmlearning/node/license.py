@@ -69,6 +69,8 @@ class Licensed:
         self._tokens: dict[Feature, _Token] = {}
         self._refused: dict[Feature, tuple[float, str]] = {}
         self._turn = asyncio.Lock()
+        self.fault = ""
+        """Why a token is not renewed now; empty while all are."""
 
     async def require(self, feature: Feature, seconds: float = 0.0) -> None:
         """Takes a token of this feature, unless one is held, and keeps it from now on.
@@ -142,9 +144,10 @@ class Licensed:
                 token.renewed(await self._acquire(feature))
                 if troubled:
                     self._logger.info("Floating license %s is renewed again", feature.versioned)
-                troubled = expired = False
+                troubled, expired, self.fault = False, False, ""
             except (NoTokenError, NoAnswerError) as error:
                 reason = _no_token(feature, str(error)) if isinstance(error, NoTokenError) else str(error)
+                self.fault = one_line(reason)
                 if not troubled:
                     text = "Floating license %s is not renewed; this node goes on. %s"
                     self._logger.warning(text, feature.versioned, one_line(reason))

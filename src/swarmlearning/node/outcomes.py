@@ -20,6 +20,7 @@ Code: TypeAlias = Literal[
     "distrusted-there",
     "expired",
     "not-yet-valid",
+    "expired-there",
     "another",
     "shut-out",
     "relay",
@@ -30,9 +31,10 @@ Code: TypeAlias = Literal[
 `refused`: nothing listens there; `silent`: what is sent vanishes; `closed`: the connection is ended at once; `no-tls`:
 something else is served there; `stalled`: a connection opens, and then nothing answers; `large-lost`: small packets
 arrive and large ones do not; `distrusted-…`: at which end the other's certificate is not trusted; `expired`,
-`not-yet-valid`: the other's certificate, by the clock here; `another`: not the node that has announced the address;
-`shut-out`: it answers, and admits this node no more; `relay`: the relay does not reach the node; `no-service`: what
-answers is not what was announced; `untried`: this node tries no more addresses for a while."""
+`not-yet-valid`: the other's certificate, by the clock here; `expired-there`: this node's, by the clock there;
+`another`: not the node that has announced the address; `shut-out`: it answers, and admits this node no more; `relay`:
+the relay does not reach the node; `no-service`: what answers is not what was announced; `untried`: this node tries no
+more addresses for a while."""
 
 CODES = frozenset(get_args(Code))
 Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e6)]

@@ -2,7 +2,8 @@
 
 What fails is told by a code (`outcomes.py`), never by what the other side has sent. A way that loses large packets, and
 the messages about it, lets a connection open and then stall, as a process that is frozen does. So what stalls is tried
-once more with a maximum segment size that every link takes: where that succeeds, it was the size.
+once more with a maximum segment size that every link takes: where that succeeds, and the next one as at first does not,
+it was the size.
 """
 
 import errno
@@ -24,8 +25,8 @@ from swarmlearning.transport.parties import Credential
 
 CONNECT_SECONDS: Final = 1.6
 """A lost first packet is sent again after a second."""
-TLS_SECONDS: Final = 2.2
-ANSWER_SECONDS: Final = 2.2
+TLS_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 2.0
 RELAY_SECONDS: Final = 3.0
 SMALL_SEGMENT: Final = 536
 """Bytes: what every IPv4 host has to take (RFC 9293); IPv6 links take more."""
@@ -76,10 +77,13 @@ def probe(target: Target, context: ssl.SSLContext, refuse: Refusal = anywhere) -
     try:
         found = _attempt(target, context, refuse, small=False)
     except _Failed as first:
-        code = first.code
-        if code == "stalled" and not target.behind and _passes_if_small(target, context, refuse, first):
-            code = "large-lost"
-        return Outcome(target.uid, target.service, code, _ms(first.rtt))
+        if first.code != "stalled" or target.behind or not _passes_if_small(target, context, refuse, first):
+            return Outcome(target.uid, target.service, first.code, _ms(first.rtt))
+        try:  # a way that loses packets of any size passes sometimes
+            found = _attempt(target, context, refuse, small=False)
+        except _Failed as again:
+            code: Code = "large-lost" if again.code == "stalled" else again.code
+            return Outcome(target.uid, target.service, code, _ms(first.rtt))
     return Outcome(target.uid, target.service, "ok", _ms(found.rtt), found.rate)
 
 
@@ -185,7 +189,7 @@ def _tls_code(error: Exception) -> Code:
     if isinstance(error, ssl.SSLCertVerificationError):
         return {_EXPIRED: "expired", _EARLY: "not-yet-valid"}.get(error.verify_code, "distrusted-here")  # type: ignore[return-value]
     if isinstance(error, ssl.SSLError) and "ALERT" in str(error.reason):
-        return "distrusted-there"
+        return "expired-there" if "EXPIRED" in str(error.reason) else "distrusted-there"
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return "no-tls"
     return "closed"

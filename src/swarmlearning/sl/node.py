@@ -34,7 +34,7 @@ from swarmlearning.node.diary import Diary
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.joining import Membership
-from swarmlearning.node.license import licensed
+from swarmlearning.node.license import Licensed, licensed
 from swarmlearning.node.listening import listening_host
 from swarmlearning.node.logfile import DEFAULT, LogError, LogSettings, kept_log
 from swarmlearning.node.moving import new_hosts
@@ -134,12 +134,17 @@ async def run_sl(settings: SlSettings, source: IdentitySource, report_ready: Rep
     ):
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         own = LiveIdentity(source)
-        async with licensed("SL", settings.license_servers, own.tls.client, place.uid):
-            return await _run(settings, own, report_ready, place, log)
+        async with licensed("SL", settings.license_servers, own.tls.client, place.uid) as license:
+            return await _run(settings, own, report_ready, place, log, license)
 
 
 async def _run(
-    settings: SlSettings, own: LiveIdentity, report_ready: ReportReady, place: DataDirectory, log: Path
+    settings: SlSettings,
+    own: LiveIdentity,
+    report_ready: ReportReady,
+    place: DataDirectory,
+    log: Path,
+    license: Licensed,
 ) -> int:
     store = TensorStore(settings.data_dir / "models")
     lock = await asyncio.to_thread(_lock, settings, store)
@@ -150,7 +155,7 @@ async def _run(
     shelf = OwnShelf(log, partial(_times, watch, diary))
     member = Membership("SL", settings.name, settings.sn_address, own, place, shelf, vitals=settings.vitals)
     try:
-        return await _take_part(settings, own, report_ready, place, store, fetcher, member, watch, lock)
+        return await _take_part(settings, own, report_ready, place, store, fetcher, member, watch, lock, license)
     finally:
         await fetcher.close()
         await member.close()
@@ -166,9 +171,10 @@ async def _take_part(
     member: Membership,
     watch: Stopwatch,
     lock: SiteLock | None,
+    license: Licensed,
 ) -> int:
     follower, driver = member.follower, _driver(settings, member, store, fetcher, watch, lock)
-    member.answer_checkups(settings.own_hosts, lambda: site_of(driver.ml))
+    member.answer_checkups(settings.own_hosts, lambda: site_of(driver.ml, license.fault))
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
     files = _files(settings, place, follower, driver, lock)
     server = Server(files, own.tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))

@@ -1,6 +1,5 @@
 """How a site is, for operators who may read its logs: its script, its GPUs, and the structure of its model."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -16,15 +15,15 @@ NONE = ("", "-1", "none", "void", "NoDevFiles")
 DEVICES = ("nvidia[0-9]*", "kfd")
 
 
-def site_of(ml: MLSide, license_fault: Callable[[], str] = str) -> Site:
-    """How it is now. Blocks: reads what the system shows of the script's process."""
+def site_of(ml: MLSide, license_fault: str = "") -> Site:
+    """How it is now; `license_fault`: why its license is not renewed. Blocks while it looks at the script's process."""
     session, pid = ml.session, ml.channel.process
     structure = structure_text(session.specs) if session is not None else ""
     return Site(
         contract=session.training_contract[:500] if session is not None else "",
         script=state_of_process(pid),
         gpu=gpu_of_process(pid),
-        license=license_fault()[:500],
+        license=license_fault[:500],
         structure=structure if len(structure) <= LONGEST_STRUCTURE else "",
     )
 

@@ -1,13 +1,17 @@
 """Nodes, their hosts and their scripts."""
 
+import shutil
 import sqlite3
 import subprocess
+import sys
 
 import psutil
 
 from gallery.stage import Stage, Verdict, exhibit
 from support.ports import fixed_port
 from support.swarm import identity_options
+from support.swops import operations
+from swarmlearning.taskfiles.definition import RunSwarm
 
 
 @exhibit("a port that another program has", "port-taken", culprit="listens there", short=True)
@@ -139,3 +143,85 @@ def other_network(stage: Stage) -> Verdict:
     )
     assert banks.ready
     return stage.why_not("sl", stage.options(1))
+
+
+OLD = (
+    "import sys, swarmlearning; swarmlearning.__version__ = '0.0.9'; "
+    "sys.argv = ['swarm', *sys.argv[sys.argv.index('swarmlearning.cli.main') + 1:]]; "
+    "from swarmlearning.cli.main import main; main()"
+)
+
+
+@exhibit("a site with an old release", "old-version", culprit="site-2")
+def old_release(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.site(1)
+    stage.site(2, within=[sys.executable, "-c", OLD])
+    stage.until_sites(2)
+    return stage.doctor()
+
+
+@exhibit("a site's policy that keeps a task waiting", "awaiting-approval", culprit="SWOP-1")
+def policy(stage: Stage) -> Verdict:
+    stage.open_sn()
+    with operations(stage) as ops:
+        ops.start("SWOP-1", ["SL-1"], policy={"types": ["PULL_IMAGE"]})
+        ops.task("train", RunSwarm("-c true", "/bin/sh", str(stage.directory), ()))
+        ops.assign("train", 1)
+        ops.mine(1, lambda peer: peer.state == "awaiting-approval")
+        return stage.doctor()
+
+
+@exhibit("a leader that was killed while a round waits for it", "leader-lost", "node-lost", culprit="site-")
+def dead_leader(stage: Stage) -> Verdict:
+    stage.open_sn()
+    sites = stage.pair()
+    [training] = stage.until_status(1, lambda status: any(each["leader"] for each in status["trainings"]))["trainings"]
+    index = int(training["leader"].rpartition("-")[2])
+    sites[index - 1].kill()
+    stage.lost(training["leader"])
+    return stage.doctor()
+
+
+@exhibit("a training script that has ended by an error", "waits", culprit="site-2")
+def script_ended(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.site(1)
+    sl = stage.site(2)
+    stage.until_sites(2)
+    children = psutil.Process(sl.pid).children(recursive=True)
+    script = next(each for each in children if each.cmdline()[1:2] and each.cmdline()[1].endswith("ml.py"))
+    script.kill()
+    stage.until_status(1, lambda status: not all(each["alive"] for each in status["nodes"] if each["name"] == "site-2"))
+    return stage.doctor(data_dir=stage.directory / "sl-2")
+
+
+@exhibit("a copied data directory", "superseded", culprit="copied")
+def copied(stage: Stage) -> Verdict:
+    stage.open_sn()
+    first = stage.site(1)
+    stage.until_sites(1)
+    shutil.copytree(
+        stage.directory / "sl-1", stage.directory / "copy", ignore=shutil.ignore_patterns("lock", "*.sock", "channel")
+    )
+    second = stage.site(1, data_dir=stage.directory / "copy", node_name="site-copy")
+    assert second.ready
+    first.wait()
+    return stage.doctor(identity="SL-1", data_dir=stage.directory / "sl-1")
+
+
+@exhibit("the disk of another site is full", "disk-full", culprit="site-2", needs=["root"])
+def others_disk(stage: Stage) -> Verdict:
+    place = stage.directory / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", place], check=True)
+    try:
+        stage.open_sn()
+        stage.site(1)
+        stage.site(2, data_dir=place / "sl")
+        stage.until_sites(2)
+        subprocess.run(["dd", "if=/dev/zero", f"of={place}/filler"], capture_output=True)  # until there is no room
+        stage.until_status(1, lambda status: any(each["code"] == "disk" for each in status["alerts"]))
+        return stage.doctor()
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)

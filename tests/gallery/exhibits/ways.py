@@ -112,3 +112,72 @@ def not_an_sn(stage: Stage) -> Verdict:
     first = stage.site(1)
     port = first.ready["fs"].rpartition(":")[2]
     return stage.why_not("sl", stage.options(2, sn_api_port=port))
+
+
+@exhibit("a firewall before an SN's port for other SNs", "no-way-in", culprit="SN-3", hosts=3, needs=["etcd"])
+def peers_port(stage: Stage) -> Verdict:
+    stage.found(3)
+    assert stage.net is not None
+    rule = f"-A INPUT -p tcp --dport {stage.p2p_ports[3]} -j DROP"
+    subprocess.run([*stage.net.command(3), "iptables", "--wait", *rule.split()], check=True)
+    return stage.doctor()
+
+
+@exhibit("two sites that do not reach each other", "link", culprit="site-1", hosts=4)
+def cut(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.site(1, host=2)
+    stage.site(2, host=3)
+    stage.site(3, host=4)
+    stage.until_sites(3)
+    assert stage.net is not None
+    stage.net.partition([2], [3])
+    return stage.doctor()
+
+
+@exhibit(
+    "a site behind a relay that does not run any more", "relay", "stalled", culprit="site-2", hosts=4, behind={4: 3}
+)
+def behind_relay(stage: Stage) -> Verdict:
+    stage.open_sn(relay=True)
+    stage.site(1, host=2)
+    hidden = stage.site(2, host=4, flags=["--relay"])
+    stage.until_sites(2)
+    hidden.freeze()
+    try:
+        return stage.doctor()
+    finally:
+        hidden.thaw()
+
+
+@exhibit("a firewall that rejects the SN's port", "refused", "no-route", culprit="the SN", hosts=2)
+def rejected(stage: Stage) -> Verdict:
+    stage.open_sn()
+    assert stage.net is not None
+    rule = f"-A INPUT -p tcp --dport {stage.ports[1]} -j REJECT --reject-with icmp-port-unreachable"
+    subprocess.run([*stage.net.command(1), "iptables", "--wait", *rule.split()], check=True)
+    return stage.why_not("sl", stage.options(1, 2), host=2)
+
+
+@exhibit(
+    "a site that announces the loopback address in a network of several hosts",
+    "unreachable-address",
+    "no-way-in",
+    culprit="site-2",
+    hosts=3,
+)
+def loopback(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.site(1, host=2)
+    stage.site(2, host=3, host_ip="127.0.0.1")
+    stage.until_sites(2)
+    return stage.doctor()
+
+
+@exhibit("a site that waits for a relay where no SN is one", "no-way-in", culprit="site-2", hosts=4, behind={4: 3})
+def no_relay(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.site(1, host=2)
+    stage.site(2, host=4, flags=["--relay"])
+    stage.until_status(1, lambda status: sum(len(each["members"]) for each in status["trainings"]) >= 2)
+    return stage.doctor()

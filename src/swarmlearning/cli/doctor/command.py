@@ -55,7 +55,8 @@ def doctor(
         sns = [sn_address("127.0.0.1", sn_api_port)]
     if local.identity is not None and sns and not report.has(*NO_USE):
         given = node.credentials if node is not None else credentials
-        connection = Connection(network_id=network_id, credentials=given)
+        named = network_id or (node.options.network_id if node is not None else "")
+        connection = Connection(network_id=named, credentials=given)
         if report.has("expired", "not-yet-valid"):
             asyncio.run(excuse_certificate(sns[0], local.identity, report))
         else:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import typer
 
@@ -20,7 +20,7 @@ from swarmlearning.cli.sn import SnOptions
 from swarmlearning.cli.swop import SwopOptions
 from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity
-from swarmlearning.license.servers import LicenseServers
+from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.node.listening import listening_host
 
 OPTIONS: Final[dict[str, type[SnOptions] | type[SlOptions] | type[SwopOptions]]] = {
@@ -119,14 +119,21 @@ def _parser(kind: str) -> Any:
     return typer.main.get_command(app)
 
 
-def examine_settings(node: Node, identity: Identity, running: bool, report: Report) -> tuple[str, LicenseServers]:
-    """What is wrong with a node's settings and its ports; returns the SN that it contacts (empty: none), and its
-    license servers."""
+class Given(NamedTuple):
+    """What a node is given: the SN that it contacts (empty: none), its license servers, and its name."""
+
+    sn: str = ""
+    license_servers: LicenseServers = NO_SERVERS
+    name: str = ""
+
+
+def examine_settings(node: Node, identity: Identity, running: bool, report: Report) -> Given:
+    """What is wrong with a node's settings and its ports."""
     try:
         settings = _settings(node, identity)
     except UserError as error:
         report.find("settings", "this node's options", str(error), "correct that option (or its variable)")
-        return "", LicenseServers()
+        return Given()
     if not running:
         for host, port, what, option in _ports(node, settings):
             if port:
@@ -135,7 +142,8 @@ def examine_settings(node: Node, identity: Identity, running: bool, report: Repo
             _examine_engine(settings, report)
         if node.script:
             _examine_script(node.script, report)
-    return settings.sentinel_address if node.kind == "SN" else settings.sn_address, settings.license_servers
+    sn = settings.sentinel_address if node.kind == "SN" else settings.sn_address
+    return Given(sn, settings.license_servers, settings.name)
 
 
 def _settings(node: Node, identity: Identity) -> Any:

@@ -107,9 +107,9 @@ class Report:
         return any(found.code in codes for found in self.wrong)
 
     def drop(self, *codes: str, subject: str = "") -> None:
-        """Takes out findings that another one explains."""
+        """Takes out findings of these codes that another one explains; with `subject` only those about it."""
         self.wrong = [
-            found for found in self.wrong if found.code not in codes or (subject and found.subject != subject)
+            found for found in self.wrong if found.code not in codes or found.subject != (subject or found.subject)
         ]
 
     def add(self, other: "Report") -> None:

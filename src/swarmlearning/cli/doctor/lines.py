@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from swarmlearning.cli.doctor.findings import Report
-from swarmlearning.node.logfile import FILE, LogError, read_now
+from swarmlearning.node.logfile import LogError, read_now
 from swarmlearning.node.logs import ENDING, in_text
 from swarmlearning.node.sealing import Wanted
 from swarmlearning.views.names import displayed
 
 LINES: Final = 400
 LONGEST: Final = 600
-_START: Final = re.compile(r" : INFO : UID [0-9a-f-]{36}, start [0-9]+$")
+_START: Final = re.compile(r"UID [0-9a-f-]{36}, start [0-9]+")
 _STOPPED: Final = re.compile(
     r"SIG(TERM|INT) received: this node is stopping|This node ends: |Training is over|leaves: "
 )
@@ -64,7 +64,7 @@ SIGNS: Final = (
         "give both sides each other's CA (--capath; an operator of a member: swarm organisation admit)",
     ),
     Sign(
-        r"rules version|too old|newer release",
+        r"rules version|is too old for|newer release",
         "old-version",
         "this node's release",
         "install the release that the network uses (swarm status shows the versions)",
@@ -104,12 +104,12 @@ SIGNS: Final = (
 )
 
 
-def examine_log(folder: Path, running: bool, report: Report) -> None:
+def examine_log(file: Path, running: bool, report: Report) -> None:
     """What the log of the last start says of its end, if the node does not run any more."""
-    lines = last_start(folder / FILE)
+    lines = last_start(file)
     if running or not lines:
         return
-    ending = next((line.partition(ENDING)[2] for line in reversed(lines) if ENDING in line), "")
+    ending = next((_message(line) for line in reversed(lines) if ENDING in line), "")
     if ending:
         _explain(ending, report)
         return
@@ -121,7 +121,7 @@ def examine_log(folder: Path, running: bool, report: Report) -> None:
             "look for `Out of memory` in the kernel's log (dmesg) and for a restart of the machine; start it again",
         )
         return
-    report.fine.append(f"log {folder / FILE}: the node was stopped in good order")
+    report.fine.append(f"log {file}: the node was stopped in good order")
 
 
 def last_start(path: Path) -> list[str]:
@@ -138,6 +138,12 @@ def last_start(path: Path) -> list[str]:
 def sign_of(text: str, signs: Sequence[Sign] = SIGNS) -> Sign | None:
     """What a line is a sign of."""
     return next((sign for sign in signs if re.search(sign.pattern, text)), None)
+
+
+def _message(line: str) -> str:
+    """What follows `ENDING` in a line, which may be JSON."""
+    text = line.partition(ENDING)[2]
+    return text.partition('", "')[0].rstrip('"}') if line.startswith("{") else text
 
 
 def _explain(ending: str, report: Report) -> None:

@@ -19,7 +19,10 @@ HERE: Final = ""
 SLOW: Final = 0.25e6
 """Bytes a second: a model of 100 MB takes seven minutes then."""
 SURE: Final[frozenset[Code]] = frozenset(
-    ("forbidden", "no-tls", "closed", "stalled", "large-lost", "expired", "not-yet-valid", "another", "no-service")
+    (
+        *("forbidden", "no-tls", "closed", "stalled", "large-lost", "another", "no-service"),
+        *("expired", "not-yet-valid", "expired-there"),
+    )
 )
 """Outcomes that are faults whoever finds them."""
 VANISHED: Final[frozenset[Code]] = frozenset(("silent", "refused", "no-route"))

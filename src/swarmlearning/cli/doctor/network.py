@@ -1,6 +1,7 @@
 """The network, examined from here, and by its nodes for those who are operators; all within a deadline."""
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -39,6 +40,7 @@ SECONDS: Final = 8.5
 ANSWER_SECONDS: Final = 6.3
 STATUS_SECONDS: Final = 6.5
 READ_SECONDS: Final = 5.0
+APART: Final = re.compile(r"clocks of this node and of who asks are ([0-9]{1,9}) s apart")
 
 
 async def examine_network(local: Local, connection: Connection, sns: Sequence[str], report: Report) -> None:
@@ -84,6 +86,7 @@ class _Examination:
         self._address = address
         self._report = report
         self._end = end
+        self._apart: dict[str, int] = {}  # seconds, of nodes that refuse to answer for them
 
     async def run(self) -> None:
         """Examines it."""
@@ -96,7 +99,7 @@ class _Examination:
         if chain is not None:
             examine_world(chain.world, self._report)
         now_ms = time.time_ns() // 1_000_000
-        examine_answers(answers, nodes, now_ms, self._report)
+        examine_answers(answers, self._apart, nodes, now_ms, self._report)
         self._report.add(diagnose(rows, nodes))
         self._compare_structures(answers, nodes)
         weigh(self._report, nodes)
@@ -111,6 +114,9 @@ class _Examination:
                 self._refused(refusal)
                 return None
             except Unavailable as error:
+                if "is too old for" in str(error):
+                    self._report.find("old-version", "a release", str(error), "install the newer release there")
+                    return None
                 remedy = "look at that SN's log; is its host overloaded?"
                 self._report.find("stalled", f"the SN {self._address}", f"gives no status: {error}", remedy)
                 return None
@@ -198,6 +204,9 @@ class _Examination:
         except TimeoutError:
             self._report.unknown.append(f"{known.shown}: it has not answered in time")
         except WithheldError as error:
+            if found := APART.search(str(error)):
+                self._apart[uid] = int(found[1])
+                return None
             self._report.unknown.append(f"{known.shown}: {error}")
         except LogsError as error:
             self._report.unknown.append(f"{known.shown} (or it is of a release before `swarm doctor`): {error}")

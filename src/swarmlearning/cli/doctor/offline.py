@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarmlearning.cli.doctor.certificates import examine_files
-from swarmlearning.cli.doctor.commandline import KINDS, Node, examine_settings
+from swarmlearning.cli.doctor.commandline import KINDS, Given, Node, examine_settings
 from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.cli.doctor.lines import examine_log
 from swarmlearning.cli.doctor.machine import examine_memory
@@ -15,6 +15,7 @@ from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.contracts.contract import OPERATORS
 from swarmlearning.license.servers import NO_SERVERS, LicenseServers
+from swarmlearning.node.logfile import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,21 @@ def examine_host(credentials: Credentials, data_dir: Path | None, node: Node | N
         node.credentials if node else credentials, kind, report, optional=node is None and data_dir is not None
     )
     examine_memory(report)
-    sn, servers = "", NO_SERVERS
+    given = Given()
     if node is not None and identity is not None:
-        sn, servers = examine_settings(node, identity, place.running if place else False, report)
+        given = examine_settings(node, identity, place.running if place else False, report)
     if place is not None:
-        examine_log(place.path, place.running or place.holder is not None, report)
+        examine_log(_log(place, node, given.name), place.running or place.holder is not None, report)
     _judge_clock(report)
-    return Local(identity, place, kind, sn, servers)
+    return Local(identity, place, kind, given.sn, given.license_servers)
+
+
+def _log(place: Place, node: Node | None, name: str) -> Path:
+    """The file of the node's own log."""
+    settings = node.options.process.log if node is not None and name else DEFAULT
+    uid = place.record.uid if place.record is not None else ""
+    found: Path = settings.path(place.path, name, uid)
+    return found
 
 
 def _directory(node: Node | None, report: Report) -> Path | None:

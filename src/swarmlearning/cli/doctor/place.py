@@ -4,7 +4,7 @@ import errno
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -12,7 +12,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from swarmlearning.cli.doctor.findings import Report
-from swarmlearning.cli.doctor.machine import Holder, examine_disk, holder_of_file, writing_fault
+from swarmlearning.cli.doctor.machine import LEAST_DISK, Holder, examine_disk, holder_of_file, writing_fault
 from swarmlearning.ledger.block import read_header
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain
@@ -30,6 +30,9 @@ CHAIN: Final = "chain.sqlite"
 AHEAD_MS: Final = 60_000
 """What a node has written is not from the future: the clock has been set back by more than this, or is wrong."""
 CHAIN_SECONDS: Final = 5.0
+MODELS: Final = 3
+"""A round's own model, one that is fetched, and the result."""
+MOST_MODELS: Final = 256
 
 
 class Place(NamedTuple):
@@ -91,7 +94,7 @@ def _is_usable(path: Path, report: Report) -> bool:
         report.find("not-writable", f"the data directory {path}", text, remedy)
         return False
     before = len(report.wrong)
-    examine_disk(nearest, report)
+    examine_disk(nearest, report, _needed(path))
     fault = writing_fault(nearest)
     if fault is not None and fault.errno in (errno.ENOSPC, errno.EDQUOT):
         if len(report.wrong) == before:
@@ -105,6 +108,14 @@ def _is_usable(path: Path, report: Report) -> bool:
         report.unknown.append(f"{path} is not there: no node has run with this --data-dir yet")
         return False
     return True
+
+
+def _needed(path: Path) -> int:
+    """Bytes that a node needs on its disk: an SL a few models of the size that it has."""
+    with suppress(OSError):
+        sizes = [each.stat().st_size for each in islice((path / "models").iterdir(), MOST_MODELS)]
+        return max(LEAST_DISK, MODELS * max(sizes, default=0))
+    return LEAST_DISK
 
 
 def _user(path: Path, report: Report, words: Sequence[str]) -> tuple[Holder | None, bool]:

@@ -7,16 +7,20 @@ from typing import Any, Final
 from swarmlearning import __version__
 from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.cli.doctor.matrix import Known, Nodes
+from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.taskrunner import Taskrunner
 from swarmlearning.ledger.world import World
 from swarmlearning.node.checkup import Answer
+from swarmlearning.node.sources import RELAY, source_of
 from swarmlearning.tensors.structure import Spec, describe_difference
-from swarmlearning.views.names import displayed
+from swarmlearning.views.names import displayed, name_of, node_names
 from swarmlearning.views.taskrunners import failures, peer_views, waits_for
 
 LONGEST: Final = 600
-CLOCK_MS: Final = 30_000
+CLOCK_SECONDS: Final = 30
 """Beyond it a node acts late, or early; the time that its answer takes is part of what is seen."""
+
+HERE_CLOCK: Final = "this machine's clock"
 
 ALARMS: Final = (
     (r"^the clock of", "clock", "set that node's clock right (NTP)"),
@@ -155,7 +159,9 @@ def _examine_trainings(status: Mapping[str, Any], report: Report) -> None:
 
 
 def examine_world(world: World, report: Report) -> None:
-    """What the ledger says of tasks that wait for somebody's answer, or have failed."""
+    """What the ledger says of sites that nobody can find, and of tasks that wait for somebody's answer, or have
+    failed."""
+    _examine_addresses(world, report)
     for runner in world.area("taskrunner/", Taskrunner):
         name = f"task {displayed(runner.assignment.task) if runner.assignment else ''} at {displayed(runner.name)}"
         asking = [each for each in peer_views(world, runner) if each.state == "awaiting-approval"]
@@ -171,18 +177,44 @@ def examine_world(world: World, report: Report) -> None:
             report.notes.append(f"{name}: {text}")
 
 
-def examine_answers(answers: Mapping[str, tuple[Answer, int]], nodes: Nodes, now_ms: int, report: Report) -> None:
-    """What nodes say of themselves; each answer with the milliseconds that it took, of which `now_ms` is the end."""
-    late = {uid: answer.time_ms - now_ms for uid, (answer, _) in answers.items()}
-    wrong = {uid: off for uid, off in late.items() if abs(off) > CLOCK_MS + answers[uid][1]}
-    if len(wrong) > 1 and len(wrong) == len(answers):
-        seconds = abs(sum(wrong.values())) // len(wrong) // 1000
-        text = f"differs from that of all nodes by about {seconds} s"
-        report.find("clock", "this machine's clock", text, "set it right (NTP)")
-        wrong = {}
-    for uid, off in sorted(wrong.items()):
-        text = f"its clock is about {abs(off) // 1000} s {'ahead' if off > 0 else 'behind'}"
-        report.find("clock", nodes[uid].shown, text, "set it right there (NTP: timedatectl set-ntp true)")
+def _examine_addresses(world: World, report: Report) -> None:
+    """SLs at work that have announced no address, or a relay that is none any more."""
+    names = node_names(world)
+    for known in network.nodes(world):
+        if known.type != "SL" or known.left or not known.alive or source_of(world, known.uid) is not None:
+            continue
+        name, relay = f"SL {name_of(names, known.uid)}", known.addresses.get(RELAY, "")
+        if relay:
+            text = f"is reached through the relay {displayed(relay)}, which no SN offers any more"
+        else:
+            text = "has announced no address at which others fetch its models: it waits for a relay, and no SN is one"
+        remedy = "start an SN with --sn-relay-port; or the SL without --relay, where others can connect to it"
+        report.find("no-way-in", name, text, remedy)
+
+
+def examine_answers(
+    answers: Mapping[str, tuple[Answer, int]], apart: Mapping[str, int], nodes: Nodes, now_ms: int, report: Report
+) -> None:
+    """What nodes say of themselves; each answer with the milliseconds that it took, of which `now_ms` is the end.
+
+    `apart`: the nodes that do not answer since their clock and this one are so many seconds apart.
+    """
+    ahead = {uid: (answer.time_ms - now_ms) // 1000 for uid, (answer, _) in answers.items()}
+    wrong = {uid: off for uid, off in ahead.items() if abs(off) > CLOCK_SECONDS + answers[uid][1] // 1000}
+    told = {uid: f"{abs(off)} s {'ahead' if off > 0 else 'behind'}" for uid, off in wrong.items()}
+    told |= {uid: f"{seconds} s off" for uid, seconds in apart.items()}
+    heard = len(answers) + len(apart)
+    if len(told) > 1 and 2 * len(told) > heard:
+        text = f"differs from that of {len(told)} of {heard} nodes: as they see it, they are {', '.join(told.values())}"
+        report.drop("clock", subject=HERE_CLOCK)
+        report.find("clock", HERE_CLOCK, text, "set it right (NTP)")
+        told = {}
+    elif told and heard > 2:  # most agree with this machine: it is not its clock that differs from the SN's
+        report.drop("clock", subject=HERE_CLOCK)
+    for uid, text in sorted(told.items()):
+        name = nodes[uid].shown
+        report.drop("clock", subject=name)
+        report.find("clock", name, f"its clock is {text}", "set it right there (NTP: timedatectl set-ntp true)")
     for uid, (answer, _) in sorted(answers.items()):
         if answer.site is not None:
             _examine_site(nodes[uid], answer, report)

@@ -89,6 +89,11 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         "the certificate shown at {at} is not valid yet, by the clock here",
         "set the clocks of both machines right (NTP)",
     ),
+    "expired-there": Meaning(
+        "clock",
+        "{at} holds the certificate in use here for expired, and by the clock here it is valid: the clocks differ",
+        "set the clocks of both machines right (NTP): the one that is ahead is at fault",
+    ),
     "another": Meaning(
         "another",
         "{at} leads to another node than the one that has announced it",

@@ -1,0 +1,167 @@
+"""What the doctor makes of an SN's status, of the ledger, and of what nodes say of themselves."""
+
+from typing import Any
+
+import pytest
+
+from support.network import Ledger
+from support.organisations import three_organisations
+from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.cli.doctor.matrix import Known
+from swarmlearning.cli.doctor.sight import (
+    examine_answers,
+    examine_status,
+    examine_structures,
+    examine_world,
+    nodes_in,
+)
+from swarmlearning.ledger.bodies import Announce
+from swarmlearning.ledger.contracts import network
+from swarmlearning.node.checkup import Answer, Site
+from swarmlearning.tensors.structure import Spec
+
+NOW = 1_700_000_000_000
+NODES = {uid: Known("SL", f"site-{uid}", {}, alive=True) for uid in "abc"}
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "network": "swarm",
+        "version": "0.1.0",
+        "height": 7,
+        "majority": True,
+        "fault_tolerance": "3 voters",
+        "alarms": [],
+        "alerts": [],
+        "sns": [],
+        "nodes": [node("SN", "SN-1"), node("SL", "site-1")],
+        "trainings": [],
+    }
+    return made | changes
+
+
+def node(type: str, name: str, state: str = "alive", version: str = "0.1.0") -> dict[str, Any]:
+    alive = state == "alive"
+    return {
+        "uid": name,
+        "type": type,
+        "name": name,
+        "state": state,
+        "alive": alive,
+        "left": state == "left",
+        "version": version,
+        "addresses": {},
+    }
+
+
+def alert(code: str, severity: str = "critical", text: str = "something", subject: str = "SL site-1") -> dict[str, Any]:
+    return {"code": code, "severity": severity, "subject": subject, "text": text, "remedy": "do something", "nodes": []}
+
+
+def found(**changes: Any) -> list[tuple[str, str]]:
+    report = Report()
+    examine_status(status(**changes), report)
+    return [(each.code, each.subject) for each in report.ordered]
+
+
+def test_a_network_in_order_has_one_line() -> None:
+    report = Report()
+    examine_status(status(), report)
+    assert report.wrong == []
+    assert report.fine == ["network swarm, height 7: 3 voters"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "subject"),
+    [
+        ({"majority": False, "sns": [{"name": "SN-2", "present": False}]}, "no-majority", "the SNs"),
+        ({"nodes": [node("SL", "site-1", "lost")]}, "node-lost", "SL site-1"),
+        ({"nodes": [node("SL", "site-1", "revoked")]}, "revoked", "SL site-1"),
+        ({"nodes": [node("SL", "site-1"), node("SL", "site-2", version="0.0.9")]}, "old-version", "SL site-2"),
+        ({"alerts": [alert("disk")]}, "disk-full", "SL site-1"),
+        ({"alerts": [alert("disk", "warning")]}, "disk-low", "SL site-1"),
+        ({"alerts": [alert("memory", "warning")]}, "memory-low", "SL site-1"),
+        ({"alerts": [alert("round-waits")]}, "waits", "SL site-1"),
+        ({"alerts": [alert("certificate")]}, "expired", "SL site-1"),
+        ({"alerts": [alert("sn-fault", text="etcd has raised the alarm NOSPACE")]}, "ledger-space", "the network"),
+        ({"alerts": None, "alarms": ["the clock of SL a is 90 s ahead of the SNs'"]}, "clock", "the network"),
+        ({"alerts": None, "alarms": ["SN SN-2 is in quarantine: block 7"]}, "quarantine", "the network"),
+    ],
+)
+def test_each_trouble_of_a_network_is_a_finding(changes: dict[str, Any], code: str, subject: str) -> None:
+    assert found(**changes) == [(code, subject)]
+
+
+@pytest.mark.parametrize("each", [alert("survives", "info"), alert("certificate", "warning"), alert("lag", "warning")])
+def test_what_is_no_fault_yet_is_a_note(each: dict[str, Any]) -> None:
+    report = Report()
+    examine_status(status(alerts=[each]), report)
+    assert report.wrong == []
+    assert report.notes == ["something: do something"]
+
+
+def test_a_node_that_is_gone_is_told_once() -> None:
+    gone = [node("SL", "site-1", "lost")]
+    assert found(nodes=gone, alerts=[alert("node-away", "warning")]) == [("node-lost", "SL site-1")]
+
+
+def test_who_has_left_takes_no_part() -> None:
+    assert list(nodes_in(status(nodes=[node("SL", "a"), node("SL", "b", "left")]))) == ["a"]
+
+
+def answers(site: Site | None = None, **ahead: int) -> dict[str, tuple[Answer, int]]:
+    return {uid: (Answer("0.1.0", NOW + 1000 * seconds, [], site), 100) for uid, seconds in ahead.items()}
+
+
+def told(report: Report) -> list[tuple[str, str]]:
+    return [(each.code, each.subject) for each in report.ordered]
+
+
+def test_the_clock_that_differs_from_most_is_at_fault() -> None:
+    report = Report()
+    examine_answers(answers(a=0, b=120, c=1), {}, NODES, NOW, report)
+    assert told(report) == [("clock", "SL site-b")]
+    report = Report()
+    examine_answers(answers(a=120, b=121, c=122), {}, NODES, NOW, report)
+    assert told(report) == [("clock", "this machine's clock")]
+    report = Report()
+    report.find("clock", "this machine's clock", "differs from that of the SN", "")
+    examine_answers(answers(a=0, b=0), {"c": 3600}, NODES, NOW, report)
+    assert told(report) == [("clock", "SL site-c")]
+
+
+@pytest.mark.parametrize(
+    ("site", "code"),
+    [
+        (Site(script="stopped"), "ml-stopped"),
+        (Site(gpu="missing"), "no-gpu"),
+        (Site(gpu="hidden"), "no-gpu"),
+        (Site(license="no answer"), "license"),
+    ],
+)
+def test_what_a_site_says_of_itself_is_a_finding_about_it(site: Site, code: str) -> None:
+    report = Report()
+    examine_answers(answers(site, a=0), {}, NODES, NOW, report)
+    assert told(report) == [(code, "SL site-a")]
+
+
+def test_it_is_said_where_two_models_differ() -> None:
+    report = Report()
+    ours: list[Spec] = [("fc.weight", "F32", (10, 64))]
+    theirs: list[Spec] = [("fc.weight", "F32", (10, 128))]
+    examine_structures(ours, {"SL site-1": theirs}, report)
+    assert "'fc.weight' has shape [10, 64], expected [10, 128]" in report.wrong[0].text
+    report = Report()
+    examine_structures(ours, {"SL site-1": list(ours)}, report)
+    examine_structures(None, {"SL site-1": theirs}, report)
+    assert report.wrong == []
+
+
+def test_a_site_that_nobody_can_find_is_named() -> None:
+    ledger: Ledger = three_organisations()
+    for number, addresses in ((1, {"fs": "10.0.0.1:1"}), (2, {"fs": "10.0.0.9:1", "relay": "10.0.0.9:1"})):
+        ledger.send(f"sl-{number}", Announce(addresses), network.CONTRACT)
+    report = Report()
+    examine_world(ledger.chain.world, report)
+    assert told(report) == [("no-way-in", "SL sl-2"), ("no-way-in", "SL sl-3")]
+    assert "10.0.0.9:1, which no SN offers any more" in report.wrong[0].text
