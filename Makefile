@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dist lock sbom audit bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate simulate soak soak-sns \
+.PHONY: help install demo dist lock sbom audit bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate gallery simulate soak soak-sns \
 	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make security     attacks on real nodes, each check by name: what held and what broke"
 	@echo "make fuzz         altered and random bytes for all that reads others' bytes: INPUTS=50000 for each, a million in all"
 	@echo "make e2e-operate  an operator's script drives a training of three hosts, and what may go wrong, each check by name (LICENSE=server, IDENTITY=spiffe)"
+	@echo "make gallery      swarm doctor before broken set-ups and healthy but unusual ones: EXHIBIT=words of a name (VERBOSE=1)"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
@@ -127,6 +128,7 @@ nightly: lint tools frameworks
 	@$(MAKE) --no-print-directory e2e-operate
 	@$(MAKE) --no-print-directory e2e-operate LICENSE=server
 	@$(MAKE) --no-print-directory e2e-operate IDENTITY=spiffe
+	@$(MAKE) --no-print-directory gallery
 	@$(MAKE) --no-print-directory simulate SEEDS=50000 FIRST=$$(date +%s)
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=4
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=5
@@ -157,6 +159,12 @@ fuzz: $(STAMP) .tools/fuzz/atheris
 # One SWCI script, three hosts, and all that may go wrong with tasks: tests/operate/table.py.
 e2e-operate: $(STAMP) tools
 	@PYTHONPATH=tests:tools $(RUN)/python -m operate -n $(CORES) --dist load --maxschedchunk 1
+
+# Whom and what swarm doctor blames in each set-up, and how long it takes: tests/gallery/exhibits.
+EXHIBIT ?=
+VERBOSE ?=
+gallery: $(STAMP) tools
+	@PYTHONPATH=tests $(RUN)/python -m gallery $(if $(VERBOSE),-v) $(EXHIBIT)
 
 SEEDS ?= 2000
 FIRST ?= 0

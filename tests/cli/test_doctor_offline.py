@@ -237,6 +237,24 @@ def test_a_log_that_breaks_off_is_of_a_process_that_was_killed(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ("contract x: model structure is 8278, this session has 03ac. All sites must agree", "model-differs"),
+        ("contract x: minPeers is 2, this session has 3. All sites must agree", "terms-differ"),
+        ("", "ended"),
+    ],
+)
+def test_a_script_that_has_failed_is_no_node_that_was_killed(error: str, code: str, tmp_path: Path) -> None:
+    with DataDirectory(tmp_path):
+        lines = [f"2026-11-29 10:00:00,000 : swarm.SL : ERROR : {error}"] if error else []
+        lines.append("2026-11-29 10:00:01,000 : swarm.mlApp : ERROR : The training command has failed: exit status 1")
+        (tmp_path / "node.log").write_text("".join(f"{line}\n" for line in lines))
+    report = Report()
+    examine_host(Credentials(), tmp_path, None, report)
+    assert [each.code for each in report.wrong] == [code]
+
+
+@pytest.mark.parametrize(
     ("line", "code"),
     [
         ("this node belongs to network 'swarm', 12, but found network 'banks', 34: connect to", "wrong-network"),

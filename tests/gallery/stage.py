@@ -57,9 +57,11 @@ class Exhibit:
     short: bool
 
     def fault(self, verdict: Verdict) -> str:
-        """Why the verdict is wrong; empty where it is right."""
-        if verdict.seconds > SECONDS:
-            return f"after {verdict.seconds:.1f} s"
+        """Why the verdict is wrong, or comes too late; empty where it is right."""
+        return f"after {verdict.seconds:.1f} s" if verdict.seconds > SECONDS else self.misjudged(verdict)
+
+    def misjudged(self, verdict: Verdict) -> str:
+        """The same, however long it took."""
         if not self.codes:
             return f"finds {verdict.code} in what is healthy" if verdict.wrong else ""
         if verdict.code not in self.codes:
@@ -135,7 +137,7 @@ class Stage(Network):
             "sl",
             options,
             flags,
-            ml=self.script(index, ml or self.forever),
+            ml=["env", "-u", "LD_PRELOAD", *self.script(index, ml or self.forever)],  # its `time.sleep` fails there
             environment=environment,
             within=self.hosts.command(host) if within is None else within,
         )

@@ -50,7 +50,7 @@ from swarmlearning.sl.lockpolicy import open_lock
 from swarmlearning.sl.mirroring import NO_TRACKING, Tracking, mirrored
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.mlside import Shared
-from swarmlearning.sl.reach import fault_of_loopback, fault_of_own_address
+from swarmlearning.sl.reach import ADDRESS_HINT, fault_of_loopback, fault_of_own_address
 from swarmlearning.sl.readers import may_read
 from swarmlearning.sl.relayed import Relayed
 from swarmlearning.sl.site import site_of
@@ -70,11 +70,6 @@ RELAY_SECONDS = 5.0
 """A start waits so long for a relay; then the training may begin, and other sites reach this one later."""
 OVER_ALREADY = 3
 """Exit status of an SL whose script came after the end of the training: to start it again is of no use."""
-ADDRESS_HINT = (
-    "If other sites cannot reach it either, they can fetch no model from this site, and it cannot take part in rounds: "
-    "name the address that leads them here by --host-ip and --sl-fs-port, or by --sl-fs-service behind NAT or a proxy, "
-    "and open it in the firewall. Behind a NAT router that does not lead a site back to itself there may be no fault"
-)
 
 
 @dataclass(frozen=True)

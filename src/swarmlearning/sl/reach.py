@@ -10,6 +10,11 @@ from swarmlearning.models.destinations import anywhere
 
 SECONDS = 5.0
 _HEAD_BYTES = 2**16
+ADDRESS_HINT = (
+    "If other sites cannot reach it either, they can fetch no model from this site, and it cannot take part in rounds: "
+    "name the address that leads them here by --host-ip and --sl-fs-port, or by --sl-fs-service behind NAT or a proxy, "
+    "and open it in the firewall. Behind a NAT router that does not lead a site back to itself there may be no fault"
+)
 
 
 def fault_of_loopback(address: str, sn_address: str) -> str:

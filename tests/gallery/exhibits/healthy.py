@@ -20,7 +20,7 @@ def plain(stage: Stage) -> Verdict:
     return stage.doctor()
 
 
-@exhibit("healthy: one SN and nobody else", short=True)
+@exhibit("healthy: one SN and nobody else")
 def alone(stage: Stage) -> Verdict:
     stage.open_sn()
     return stage.doctor()
@@ -77,7 +77,7 @@ def three_sns(stage: Stage) -> Verdict:
     return stage.doctor(sn=2)
 
 
-@exhibit("healthy: a node that runs, by its data directory and its own certificate", short=True)
+@exhibit("healthy: a node that runs, by its data directory and its own certificate")
 def own_node(stage: Stage) -> Verdict:
     stage.open_sn()
     stage.pair()

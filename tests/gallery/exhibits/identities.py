@@ -41,7 +41,7 @@ def unknown_to_site(stage: Stage) -> Verdict:
     return stage.why_not("sl", stage.options(1) | identity_options(foreign))
 
 
-@exhibit("an expired certificate", "expired", culprit="sl-8-cert.pem", short=True)
+@exhibit("an expired certificate", "expired", culprit="sl-8-cert.pem")
 def past(stage: Stage) -> Verdict:
     stage.open_sn()
     old = expired(stage.directory / "cert", "SL-8")
@@ -55,12 +55,12 @@ def early(stage: Stage) -> Verdict:
     return stage.why_not("sl", stage.options(1) | identity_options(early))
 
 
-@exhibit("another certificate's key", "key-mismatch", culprit="sl-2-key.pem", short=True)
+@exhibit("another certificate's key", "key-mismatch", culprit="sl-2-key.pem")
 def wrong_key(stage: Stage) -> Verdict:
     return stage.why_not("sl", stage.options(1) | {"key": stage.identities["SL-2"].key_path})
 
 
-@exhibit("an SL with the certificate of an SN", "wrong-role", culprit="sn-1-cert.pem", short=True)
+@exhibit("an SL with the certificate of an SN", "wrong-role", culprit="sn-1-cert.pem")
 def wrong_role(stage: Stage) -> Verdict:
     stage.open_sn()
     return stage.why_not("sl", stage.options(1) | identity_options(stage.identities["SN-1"]))

@@ -9,12 +9,13 @@ import psutil
 
 from gallery.stage import Stage, Verdict, exhibit
 from support.ports import fixed_port
+from support.processes import Process
 from support.swarm import identity_options
 from support.swops import operations
 from swarmlearning.taskfiles.definition import RunSwarm
 
 
-@exhibit("a port that another program has", "port-taken", culprit="listens there", short=True)
+@exhibit("a port that another program has", "port-taken", culprit="listens there")
 def port_taken(stage: Stage) -> Verdict:
     sn = stage.open_sn()
     port = sn.ready["api"].rpartition(":")[2]
@@ -60,13 +61,17 @@ def frozen_sl(stage: Stage) -> Verdict:
         sites[1].thaw()
 
 
+def script_of(sl: Process) -> psutil.Process:
+    """The ML stand-in of an SL."""
+    children = psutil.Process(sl.pid).children(recursive=True)
+    return next(each for each in children if each.cmdline()[1:2] and each.cmdline()[1].endswith("ml.py"))
+
+
 @exhibit("a frozen ML process", "ml-stopped", culprit="site-2", short=True)
 def frozen_ml(stage: Stage) -> Verdict:
     stage.open_sn()
     sites = stage.pair()
-    [script] = [
-        each for each in psutil.Process(sites[1].pid).children(recursive=True) if "ml.py" in " ".join(each.cmdline())
-    ]
+    script = script_of(sites[1])
     script.suspend()
     try:
         return stage.doctor()
@@ -137,6 +142,7 @@ def other_network(stage: Stage) -> Verdict:
             **stage.place(1),
             "network-name": "banks",
             "ordering": "local",
+            "data-dir": stage.directory / "banks",
             **identity_options(stage.identities["SN-1"]),
         },
         ["--sentinel"],
@@ -183,14 +189,13 @@ def dead_leader(stage: Stage) -> Verdict:
     return stage.doctor()
 
 
-@exhibit("a training script that has ended by an error", "waits", culprit="site-2")
+@exhibit("a training script that has ended by an error", "ended", "waits", culprit="script")
 def script_ended(stage: Stage) -> Verdict:
     stage.open_sn()
     stage.site(1)
     sl = stage.site(2)
     stage.until_sites(2)
-    children = psutil.Process(sl.pid).children(recursive=True)
-    script = next(each for each in children if each.cmdline()[1:2] and each.cmdline()[1].endswith("ml.py"))
+    script = script_of(sl)
     script.kill()
     stage.until_status(1, lambda status: not all(each["alive"] for each in status["nodes"] if each["name"] == "site-2"))
     return stage.doctor(data_dir=stage.directory / "sl-2")

@@ -6,7 +6,7 @@ from gallery.exhibits.standins import web_server
 from gallery.stage import Stage, Verdict, exhibit
 
 
-@exhibit("a firewall that is closed in one direction", "one-way", culprit="site-1", hosts=3)
+@exhibit("a firewall that is closed in one direction", "one-way", culprit="site-1", hosts=3, short=True)
 def one_way(stage: Stage) -> Verdict:
     stage.open_sn()
     sites = stage.pair(2, 3)
@@ -17,7 +17,7 @@ def one_way(stage: Stage) -> Verdict:
     return stage.doctor()
 
 
-@exhibit("an MTU black hole before a site", "large-lost", culprit="site-2", hosts=3)
+@exhibit("an MTU black hole before a site", "large-lost", culprit="site-2", hosts=3, short=True)
 def black_hole(stage: Stage) -> Verdict:
     stage.open_sn()
     stage.pair(2, 3)
@@ -100,7 +100,7 @@ def proxy_gone(stage: Stage) -> Verdict:
     return stage.why_not("sl", stage.options(1, 2), host=2, environment=variables)
 
 
-@exhibit("another program at the SN's port", "no-service", culprit="the SN", short=True)
+@exhibit("another program at the SN's port", "no-service", culprit="the SN")
 def other_program(stage: Stage) -> Verdict:
     web_server(stage.processes, stage.ports[1])
     return stage.why_not("sl", stage.options(1))

@@ -14,6 +14,7 @@ from swarmlearning.views.names import displayed
 LINES: Final = 400
 LONGEST: Final = 600
 _START: Final = re.compile(r"UID [0-9a-f-]{36}, start [0-9]+")
+_FAILED: Final = "The training command has failed"
 _STOPPED: Final = re.compile(
     r"SIG(TERM|INT) received: this node is stopping|This node ends: |Training is over|leaves: "
 )
@@ -55,8 +56,13 @@ SIGNS: Final = (
         "name an SN of its own network (--sn-ip), or give it another --data-dir",
     ),
     Sign(
-        r"model structure|other structure|structure of", "model-differs", "this site's model", "use the others' model"
+        r"model structure is",
+        "model-differs",
+        "the model of this node's script",
+        "make the same model at all sites: structure.txt in their data directories lists it; with an SN and the "
+        "certificate of an operator, swarm doctor says which tensor differs",
     ),
+    Sign(r"All sites must agree", "terms-differ", "this site's script", "have all scripts name the same terms"),
     Sign(
         r"do not trust each other|bad signature|unknown issuer",
         "wrong-ca",
@@ -113,6 +119,9 @@ def examine_log(file: Path, running: bool, report: Report) -> None:
     if ending:
         _explain(ending, report)
         return
+    if any(_FAILED in line for line in lines[-20:]):
+        _explain_script(lines, report)
+        return
     if not any(_STOPPED.search(line) for line in lines[-20:]):
         report.find(
             "killed",
@@ -152,6 +161,18 @@ def _explain(ending: str, report: Report) -> None:
         report.find("ended", "this node", f"it ended with: {_shown(ending)}", "do what that message says")
     elif not report.has(sign.code):
         report.find(sign.code, sign.subject, f"this node ended with: {_shown(ending)}", sign.remedy)
+
+
+def _explain_script(lines: Sequence[str], report: Report) -> None:
+    """The node ended since its script failed: its last error says why, if it is the network's; else its output."""
+    errors = [line.partition(" : ERROR : ")[2] for line in lines if " : ERROR : " in line and _FAILED not in line]
+    sign = sign_of(errors[-1]) if errors else None
+    if sign is not None:
+        if not report.has(sign.code):
+            report.find(sign.code, sign.subject, f"its script was refused: {_shown(errors[-1])}", sign.remedy)
+        return
+    text = f"has failed, and its node ended with it{f': {_shown(errors[-1])}' if errors else ''}"
+    report.find("ended", "this node's training script", text, "its output (of the SL's command) says why; correct it")
 
 
 def _shown(text: str) -> str:

@@ -8,8 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from swarmlearning.address import split
+from swarmlearning.address import AddressError, split
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
+from swarmlearning.api.peertls import role_fault
 from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.doctor.contact import compare_clocks, examine_licenses, examine_way
 from swarmlearning.cli.doctor.findings import Report
@@ -27,7 +28,7 @@ from swarmlearning.ledger.contracts.contract import OPERATORS
 from swarmlearning.models.destinations import refusal_beside
 from swarmlearning.node.checkup import Answer, targets_of, try_all
 from swarmlearning.node.outcomes import Outcome
-from swarmlearning.node.probing import probe
+from swarmlearning.node.probing import Target, probe
 from swarmlearning.operator.checkups import checkup
 from swarmlearning.operator.logs import LogsError, WithheldError
 from swarmlearning.operator.reading import read_remote
@@ -40,6 +41,8 @@ SECONDS: Final = 8.5
 ANSWER_SECONDS: Final = 6.3
 STATUS_SECONDS: Final = 6.5
 READ_SECONDS: Final = 5.0
+AS: Final = "run it with an operator's certificate (SWCI-…)"
+WRITES: Final = "nodes answer only those whom the ledger knows, and nothing can be written to it"
 APART: Final = re.compile(r"clocks of this node and of who asks are ([0-9]{1,9}) s apart")
 
 
@@ -102,7 +105,7 @@ class _Examination:
         examine_answers(answers, self._apart, nodes, now_ms, self._report)
         self._report.add(diagnose(rows, nodes))
         self._compare_structures(answers, nodes)
-        weigh(self._report, nodes)
+        weigh(self._report, nodes, rows)
 
     async def _status(self) -> Mapping[str, Any] | None:
         """The status of the SN, None where it gives none."""
@@ -152,13 +155,13 @@ class _Examination:
         self, status: Mapping[str, Any], nodes: Mapping[str, Known]
     ) -> tuple[dict[str, Sequence[Outcome]], dict[str, tuple[Answer, int]], Chain | None]:
         """What is reached from here, what nodes answer, and the ledger."""
-        operator = self._identity.role in OPERATORS
+        writable = status["majority"] is not False
         try:
-            if operator:
-                return await self._as_operator(nodes, register=status["majority"] is not False)
-            self._report.unknown.append(
-                "the ways between other nodes, and how each is: run it with an operator's certificate (SWCI-…)"
-            )
+            if self._identity.role in OPERATORS and writable:
+                return await self._as_operator(nodes)
+            self._report.unknown.append(f"the ways between nodes, and how each is: {AS if writable else WRITES}")
+            if not writable:  # an SN without a majority takes seconds for each answer
+                return {HERE: await self._sns(nodes)}, {}, None
             recorder, problem = await asyncio.wait_for(
                 read_remote(self._address, self._identity, self._connection.directory / "verified"), READ_SECONDS
             )
@@ -173,14 +176,12 @@ class _Examination:
             return {}, {}, None
 
     async def _as_operator(
-        self, nodes: Mapping[str, Known], *, register: bool
+        self, nodes: Mapping[str, Known]
     ) -> tuple[dict[str, Sequence[Outcome]], dict[str, tuple[Answer, int]], Chain | None]:
         source, home = self._connection.credentials.source(), self._connection.home
         async with operating(self._address, source, home, self._connection.network_id) as operator:
             chain = operator.chain
             if not operator.known:
-                if not register:
-                    raise UserError("this operator is not on the ledger yet, and nothing can be written to it")
                 await operator.register()
             asked = {uid: known for uid, known in nodes.items() if known.type in ("SN", "SL", "SWOP") and known.alive}
             row = asyncio.create_task(self._own_row(chain))
@@ -212,6 +213,18 @@ class _Examination:
             self._report.unknown.append(f"{known.shown} (or it is of a release before `swarm doctor`): {error}")
         return None
 
+    async def _sns(self, nodes: Mapping[str, Known]) -> list[Outcome]:
+        """Which SNs are reached from here, at the addresses that the SN's status has."""
+        apis = {uid: known.addresses["api"] for uid, known in nodes.items() if "api" in known.addresses}
+        targets = list[Target]()
+        for uid, address in apis.items():
+            with suppress(AddressError):
+                targets.append(
+                    Target(uid, "api", *split(address), "/openapi.json", lambda shown: not role_fault(shown))
+                )
+        refuse = await asyncio.to_thread(refusal_beside, [split(self._address)[0]])
+        return await try_all(targets, partial(probe, context=client_context(self._identity), refuse=refuse))
+
     async def _own_row(self, chain: Chain) -> tuple[str, list[Outcome]]:
         """What is reached from here, and the UID of the node for which that stands; `HERE`: of none."""
         tls = NodeTls(self._identity)
@@ -238,9 +251,18 @@ def _addresses(nodes: Sequence[network.Node]) -> list[str]:
     return [address for each in nodes for service, address in each.addresses.items() if service != "sn"]
 
 
-def weigh(report: Report, nodes: Mapping[str, Known]) -> None:
-    """Takes out what another finding explains."""
+def weigh(report: Report, nodes: Mapping[str, Known], rows: Mapping[str, Sequence[Outcome]]) -> None:
+    """Takes out what another finding explains, and names the SNs that are missing where there is no majority."""
     silent = {found.subject for found in report.wrong if found.code in ("stalled", "no-way-in", "another")}
     report.wrong = [
         found for found in report.wrong if not (found.code in ("node-lost", "leader-lost") and found.subject in silent)
     ]
+    missed = {each.uid for row in rows.values() for each in row if each.service == "api" and each.code != "ok"}
+    names = ", ".join(sorted(nodes[uid].shown for uid in missed if uid in nodes))
+    if names and report.has("no-majority"):
+        report.drop("no-majority")
+        text = (
+            "do not answer, and without them no majority of the voters is there: nothing can be written to the ledger"
+        )
+        remedy = "start them; only if they are lost for good: stop the others and run `swarm sn recover` on one"
+        report.find("no-majority", names, text, remedy)

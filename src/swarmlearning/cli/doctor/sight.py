@@ -129,9 +129,10 @@ def _examine_nodes(status: Mapping[str, Any], report: Report) -> None:
 
 def _examine_versions(status: Mapping[str, Any], report: Report) -> None:
     """Nodes of an older release than that of the SN that was asked."""
-    newest = max([_number(each["version"]) for each in status["nodes"]] + [_number(status["version"])])
-    for each in status["nodes"]:
-        if each["alive"] and _number(each["version"]) < newest:
+    nodes = [each for each in status["nodes"] if each["alive"] and each["type"] in ("SN", "SL", "SWOP")]
+    newest = max([_number(each["version"]) for each in nodes] + [_number(status["version"])])
+    for each in nodes:
+        if _number(each["version"]) < newest:
             name = f"{displayed(each['type'])} {displayed(each['name'])}"
             shown = ".".join(map(str, newest))
             text = f"runs version {displayed(each['version'])}, and others {shown}"
