@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dist lock sbom audit bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate gallery simulate soak soak-sns \
+.PHONY: help install demo dist lock sbom audit bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate e2e-logs gallery simulate soak soak-sns \
 	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make fuzz         altered and random bytes for all that reads others' bytes: INPUTS=50000 for each, a million in all"
 	@echo "make e2e-operate  an operator's script drives a training of three hosts, and what may go wrong, each check by name (LICENSE=server, IDENTITY=spiffe)"
 	@echo "make gallery      swarm doctor before broken set-ups and healthy but unusual ones: EXHIBIT=words of a name (VERBOSE=1)"
+	@echo "make e2e-logs     archives of logs of 3 SNs, 4 SLs and a SWOP with planted secrets, each check by name, and their page in a browser"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
@@ -125,6 +126,7 @@ pure: $(STAMP)
 
 nightly: lint tools frameworks
 	@$(MAKE) --no-print-directory security
+	@$(MAKE) --no-print-directory e2e-logs
 	@$(MAKE) --no-print-directory e2e-operate
 	@$(MAKE) --no-print-directory e2e-operate LICENSE=server
 	@$(MAKE) --no-print-directory e2e-operate IDENTITY=spiffe
@@ -155,6 +157,12 @@ fuzz: $(STAMP) .tools/fuzz/atheris
 .tools/fuzz/atheris:
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --target .tools/fuzz "atheris>=3,<4" || \
 		{ echo "fuzz: Atheris cannot be installed here; nothing was fuzzed" >&2; exit 1; }
+
+# Archives of a swarm with faults and planted secrets, each check by name, and the page in a browser: support/collected.py.
+e2e-logs: $(STAMP) tools
+	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qq -y --no-install-recommends chromium; } >/dev/null 2>&1 || true
+	@PYTHONPATH=tests $(RUN)/python -m support.collected
 
 # One SWCI script, three hosts, and all that may go wrong with tasks: tests/operate/table.py.
 e2e-operate: $(STAMP) tools

@@ -4,7 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from swarmlearning.cli.logs import since_of, wanted_by
+from swarmlearning.cli.logs import wanted_by
+from swarmlearning.cli.since import since_of
 from swarmlearning.errors import UserError
 from swarmlearning.node.sealing import Wanted
 

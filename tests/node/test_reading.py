@@ -23,6 +23,7 @@ from swarmlearning.views.times import Times
 
 NOW = 1_000_000
 LOG = b"one line\n"
+REPORT = b'{"node": "sl-2"}'
 OWN_LOG = Wanted()
 
 
@@ -48,7 +49,11 @@ class Site:
             self._advanced.notify_all()
 
     def reading(self) -> Reading:
-        return Reading("sl-2", self.ledger.actors["sl-2"].signer, self, self.shelf, lambda: NOW)
+        return Reading("sl-2", self.ledger.actors["sl-2"].signer, self, self.shelf, self.report, lambda: NOW)
+
+    @staticmethod
+    async def report() -> bytes:
+        return REPORT
 
     def ask(self, who: str, wanted: Wanted = OWN_LOG, *, time_ms: int = NOW, node: str = "sl-2") -> Asked:
         return ask(self.ledger.actors[who].signer, self.chain.network_id, node, wanted, time_ms=time_ms)
@@ -124,6 +129,18 @@ async def test_how_a_node_spends_its_rounds_is_for_those_who_read_its_log(site: 
     site.shelf = Shared(tmp_path, {"org-1"})
     assert (await site.piece("op-1", wanted)).data
     assert "does not share how it spends its rounds with org-2" in (await site.piece("op-2", wanted)).refused
+
+
+async def test_a_report_of_a_node_is_for_those_who_read_its_log_or_whom_the_site_names(
+    site: Site, tmp_path: Path
+) -> None:
+    wanted = Wanted("REPORT")
+    assert (await site.piece("op-2", wanted)).data == REPORT
+    refused = (await site.piece("op-1", wanted)).refused
+    assert "does not share its versions, settings and stacks with org-1 (shareLogs" in refused
+    site.shelf = Shared(tmp_path, {"org-1"})
+    assert (await site.piece("op-1", wanted)).data == REPORT
+    assert (await site.piece("op-2", wanted)).data == b""
 
 
 async def test_nobody_but_an_operator_whom_the_ledger_trusts_is_answered(

@@ -17,7 +17,17 @@ from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.sealing import MAX_PIECE, Piece, Wanted
-from swarmlearning.operator.logs import CURSOR, LONGEST_LINE, LOST, LogsError, excerpt, log_lines
+from swarmlearning.operator.logs import (
+    CURSOR,
+    LONGEST_LINE,
+    LOST,
+    LogsError,
+    Whole,
+    excerpt,
+    log_lines,
+    report_of,
+    whole_log,
+)
 
 
 class Lost:
@@ -152,3 +162,51 @@ async def test_logs_without_end_are_given_up(ledger: Ledger, endless: Piece, mon
     monkeypatch.setattr("swarmlearning.operator.logs.MOST_PIECES", 3)
     with pytest.raises(LogsError, match="does not end"):
         await read(ledger, CarryingSn(ledger, endless))
+
+
+async def whole(ledger: Ledger, sn: Any, most: int = 1000, seconds: float = 60) -> Whole:
+    node = network.node(ledger.chain.world, "sl-2")
+    assert node is not None
+    operator: Any = Operator(ledger, sn)
+    return await whole_log(operator, node, Wanted(), most, seconds)
+
+
+async def test_a_whole_log_is_its_newest_part_and_says_so(ledger: Ledger) -> None:
+    pieces = [Piece(f"line {number}\x1b\n".encode() * 10, "1", more=number < 9) for number in range(10)]
+    assert await whole(ledger, CarryingSn(ledger, *pieces), 10**6) == (
+        "".join(f"line {number}\\x1b\n" * 10 for number in range(10)),
+        "",
+    )
+    text, lacking = await whole(ledger, CarryingSn(ledger, *pieces), 250)
+    assert (len(text), lacking) == (4 * 110, "only the newest 0 MB")
+    assert text.endswith("line 9\\x1b\n")
+
+
+async def test_a_whole_log_without_an_end_is_cut(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swarmlearning.operator.logs.MOST_PIECES", 3)
+    endless = CarryingSn(ledger, Piece(b"x" * MAX_PIECE, "1", more=True))
+    text, lacking = await whole(ledger, endless, MAX_PIECE)
+    assert lacking == "the node sends a log that does not end"
+    assert MAX_PIECE < len(text) < 2 * MAX_PIECE + 100
+    assert (await whole(ledger, CarryingSn(ledger, Piece(b"", "1", more=True)))).lacking
+
+
+def test_a_node_that_trickles_is_waited_for_only_so_long(ledger: Ledger) -> None:
+    class Trickling(CarryingSn):
+        async def ask_logs(self, uid: str, jws: str) -> str:
+            await asyncio.sleep(10)
+            return await super().ask_logs(uid, jws)
+
+    found = run_in_virtual_time(whole(ledger, Trickling(ledger, Piece(b"x\n", "1", more=True)), seconds=35))
+    assert found == ("x\nx\nx\n", "only what came within 35 s")
+
+
+async def test_what_is_no_report_is_refused(ledger: Ledger) -> None:
+    node = network.node(ledger.chain.world, "sl-2")
+    assert node is not None
+    for data in (b"", b"[1]", b"\xff", b'{"a":' * 50_000):
+        operator: Any = Operator(ledger, CarryingSn(ledger, Piece(data[:MAX_PIECE])))
+        with pytest.raises(LogsError, match="sends what is no report"):
+            await report_of(operator, node, 5)
+    operator = Operator(ledger, CarryingSn(ledger, Piece(b'{"a": 1}')))
+    assert await report_of(operator, node, 5) == {"a": 1}

@@ -64,6 +64,10 @@ def test_the_output_of_a_pair_is_that_of_the_newest_attempt() -> None:
         (Policy(share_logs={"ML": ()}), "ML", {"a": False, "b": False}),
         (Policy(share_logs={"SWOP": ("own", "b")}), "NODE", {"a": True, "b": True, "c": False}),
         (Policy(broken="no YAML"), "ML", {"a": True, "b": False}),
+        (Policy(), "REPORT", {"a": None, "b": None}),
+        (Policy(share_logs={"SWOP": ("b",)}), "REPORT", {"a": False, "b": True}),
+        (Policy(share_logs={"SWOP": ("b",), "REPORT": ("own",)}), "REPORT", {"a": True, "b": False}),
+        (Policy(broken="no YAML"), "REPORT", {"a": True, "b": False}),
     ],
 )
 def test_who_reads_is_what_the_policy_states(policy: Policy, part: Part, shares: dict[str, bool | None]) -> None:

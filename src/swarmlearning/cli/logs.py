@@ -1,16 +1,17 @@
-"""`swarm logs`: what a node has logged, or what a pair that a SWOP has started has put out."""
+"""`swarm logs`: what a node has logged, or what a pair that a SWOP has started has put out; and all of it at once."""
 
 import asyncio
-import re
 import time
 from contextlib import aclosing
-from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
+from swarmlearning.cli.collect.command import collect
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
+from swarmlearning.cli.since import since_of
 from swarmlearning.errors import UserError
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.world import World
@@ -20,8 +21,6 @@ from swarmlearning.operator.acts import node
 from swarmlearning.operator.logs import log_lines
 from swarmlearning.operator.taskrunners import known_peer, known_taskrunner
 from swarmlearning.swci.link import operating
-
-UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Named = Annotated[
     str, typer.Argument(metavar="NODE", help="Name, UID or beginning of the UID; with --taskrunner also its index.")
@@ -36,6 +35,25 @@ Since = Annotated[
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with the lines to come.")]
 
 
+class _ShowByDefault(TyperGroup):
+    """`swarm logs NODE` is `swarm logs show NODE`, as it was before there were others."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Adds the command where the first word is none."""
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_ShowByDefault,
+    no_args_is_help=True,
+    help="Show the log of a node (swarm logs NODE), or collect those of all into one archive.",
+)
+app.command("collect")(collect)
+
+
+@app.command("show")
 @command("swarm logs")
 def logs(
     named: Named,
@@ -67,16 +85,6 @@ def wanted_by(taskrunner: str, sl: int | None, ml: int | None, lines: int, since
         raise UserError("--sl or --ml, one of both, names a pair of the task of a --taskrunner")
     part, pair = ("SL", sl) if sl is not None else ("ML", ml or 0)
     return Wanted("SL" if part == "SL" else "ML", taskrunner, pair, since_ms=since_ms, lines=lines)
-
-
-def since_of(text: str, now: float) -> int:
-    """Unix time in milliseconds of a time as people write it, or so long before `now`. Raises `UserError`."""
-    if ago := re.fullmatch(r"([0-9]{1,6})([smhd])", text):
-        return max(0, round((now - int(ago[1]) * UNITS[ago[2]]) * 1000))
-    try:
-        return max(0, round(datetime.fromisoformat(text).timestamp() * 1000))
-    except (ValueError, OverflowError, OSError):
-        raise UserError(f"--since {text}: write a time such as 2026-11-29T12:30, or 30s, 10m, 2h, 1d ago") from None
 
 
 async def _show(connection: Connection, named: str, wanted: Wanted, taskrunner: str, follow: bool) -> None:

@@ -36,7 +36,7 @@ COMMANDS = {
     "node": "operate:node_app",
     "task": "tasks:task_app",
     "taskrunner": "tasks:taskrunner_app",
-    "logs": "logs:logs",
+    "logs": "logs:app",
     "explain": "explain:explain_command",
 }
 """By name: the module below this package, and in it a function or a Typer app with sub-commands."""

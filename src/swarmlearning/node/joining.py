@@ -22,6 +22,7 @@ from swarmlearning.node.contact import first_contact, remember_sns
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError, Superseded
 from swarmlearning.node.expiry import warn_of_authorities
+from swarmlearning.node.facts import Reporter
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.health import answering
 from swarmlearning.node.heartbeat import Heartbeat, Progress
@@ -65,7 +66,8 @@ class Membership:
         self._heartbeat: Heartbeat | None = None
         self.follower = Follower([sn_address], own.tls.client, place.pin, known=place.sns)
         self.sender = Sender(Author(own.signers, place.uid, place.incarnation), self.follower, logger.warning)
-        self._logs = Reading(place.uid, own.signers, self.follower, shelf)
+        reporter = Reporter(kind, name, place.uid, place.path)
+        self._logs = Reading(place.uid, own.signers, self.follower, shelf, reporter.report)
         self._gauge = Gauge(place.path, lambda: own.current, given=vitals)
 
     @property

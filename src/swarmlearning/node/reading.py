@@ -50,7 +50,11 @@ SHORT: Final = 2048
 PAUSE_SECONDS: Final = 0.5
 """Before more is asked for or answered where nothing was to be read, so that no SN keeps a node busy."""
 NO_ROUNDS: Final = "this node has no part in rounds: SLs have"
-_SHARED: Final[dict[Part, str]] = {"NODE": "its own log", "TIMES": "how it spends its rounds"}
+_SHARED: Final[dict[Part, str]] = {
+    "NODE": "its own log",
+    "TIMES": "how it spends its rounds",
+    "REPORT": "its versions, settings and stacks",
+}
 MOST_READING: Final = 2
 """Logs of which pieces are looked up at once: that may mean to read through a whole log."""
 
@@ -161,12 +165,20 @@ class Reading:
     """Answers for the node of this UID, which signs with its registered certificate."""
 
     def __init__(
-        self, uid: str, signers: Signers, ledger: Ledger, shelf: Shelf, now_ms: Callable[[], int] = clock_ms
+        self,
+        uid: str,
+        signers: Signers,
+        ledger: Ledger,
+        shelf: Shelf,
+        report: Callable[[], Awaitable[bytes]],
+        now_ms: Callable[[], int] = clock_ms,
     ) -> None:
+        """`report`: what this node says of itself, as JSON of at most `MAX_PIECE` bytes."""
         self._uid = uid
         self._signers = signers
         self._ledger = ledger
         self._shelf = shelf
+        self._report = report
         self._now_ms = now_ms
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._askers: Counter[str] = Counter()
@@ -225,6 +237,10 @@ class Reading:
                 return Piece(await self._checked(world, asker))
             await self._require_may(world, asker, wanted.part)
             self._require_new(ask, digest, asker.organisation)
+            if wanted.part == "REPORT":
+                logger.info("%r of %s reads a report of this node", asker.subject, asker.organisation)
+                async with self._turns:
+                    return Piece(await self._report())
             if wanted.part == "TIMES":
                 async with self._turns:
                     return Piece(msgspec.json.encode(await self._shelf.times(wanted)))

@@ -65,8 +65,8 @@ _SECRET_NAME: Final = re.compile(rf"(?i){_NAME}")
 def redacted(text: str, known: Collection[str] = ()) -> str:
     """The text without what looks like a secret, and without those that are `known` (see `forms`)."""
     for value in known:
-        if value in text:
-            text = text.replace(value, REMOVED)
+        if value in text:  # with what follows: it may be longer here
+            text = re.sub(rf"{re.escape(value)}[^\s\"',;)\]}}<&@]*+", lambda _: REMOVED, text)
     lines = _without_blocks(_without_keys(text).split("\n"))
     return "\n".join(map(_redacted_line, lines))
 

@@ -29,9 +29,10 @@ MAX_PIECE: Final = 128 * 1024
 """Bytes of a log in one answer."""
 MAX_LINES: Final = 100_000
 
-Part: TypeAlias = Literal["NODE", "SL", "ML", "TIMES", "CHECKUP"]
+Part: TypeAlias = Literal["NODE", "SL", "ML", "TIMES", "CHECKUP", "REPORT"]
 """`NODE`: the node's own log; `SL`, `ML`: the output of a part of a pair that a SWOP has started; `TIMES`: how the node
-spends its rounds; `CHECKUP`: how it is, and whom it reaches (`checkup.py`)."""
+spends its rounds; `CHECKUP`: how it is, and whom it reaches (`checkup.py`); `REPORT`: its versions, system, settings
+and stacks, as one JSON object (`facts.py`)."""
 Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=256)]
 Key: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 

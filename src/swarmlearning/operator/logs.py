@@ -3,9 +3,10 @@
 import asyncio
 import codecs
 import re
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -93,6 +94,59 @@ async def log_lines(operator: Operator, node: Node, wanted: Wanted, *, follow: b
         wanted = Wanted(wanted.part, wanted.taskrunner, wanted.pair, piece.cursor)
     for text in lines.rest():
         yield text
+
+
+class Whole(NamedTuple):
+    """A log as far as it was read, safe to show; `lacking`: why it is not all, empty where it is."""
+
+    text: str
+    lacking: str
+
+
+async def whole_log(operator: Operator, node: Node, wanted: Wanted, most: int, seconds: float) -> Whole:
+    """The newest `most` bytes of a log from the beginning that is wanted, as far as they come within so many seconds.
+
+    Raises `LogsError` where nothing of it can be read.
+    """
+    pieces, size, lacking, reader = deque[bytes](), 0, "", Reader(operator, node)
+    try:
+        async with asyncio.timeout(seconds):
+            for number in count(1):
+                piece = await reader.piece(wanted)
+                pieces.append(piece.data)
+                size += len(piece.data)
+                if piece.lost:
+                    lacking = "some of it was overwritten before it was read"
+                while size - len(pieces[0]) > most:
+                    size -= len(pieces.popleft())
+                    lacking = f"only the newest {most // 10**6} MB"
+                if not piece.more:
+                    break
+                if not piece.data or number >= MOST_PIECES:
+                    lacking = "the node sends a log that does not end"
+                    break
+                wanted = Wanted(wanted.part, wanted.taskrunner, wanted.pair, piece.cursor)
+    except TimeoutError:
+        lacking = f"only what came within {seconds:.0f} s"
+    except LogsError as error:
+        if not pieces:
+            raise
+        lacking = f"it breaks off: {error}"
+    lines = _Lines()
+    text = "".join(f"{line}\n" for line in (*lines.add(b"".join(pieces)), *lines.rest()))
+    return Whole(text, lacking)
+
+
+async def report_of(operator: Operator, node: Node, seconds: float) -> dict[str, Any]:
+    """What a node reports of itself: its own words, as it writes them. Raises `LogsError`."""
+    try:
+        async with asyncio.timeout(seconds):
+            piece = await Reader(operator, node).piece(Wanted("REPORT"))
+        return msgspec.json.decode(piece.data, type=dict[str, Any])
+    except TimeoutError:
+        raise LogsError(f"node {displayed(node.name)} has not reported within {seconds:.0f} s") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise LogsError(f"node {displayed(node.name)} sends what is no report") from None
 
 
 class Reader:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from swarmlearning.node.checkup import Checkup
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.expiry import warn_of_authorities
+from swarmlearning.node.facts import Reporter
 from swarmlearning.node.health import answering
 from swarmlearning.node.license import Licensed, licensed
 from swarmlearning.node.listening import listening_host
@@ -107,12 +108,9 @@ async def run_sn(settings: SnSettings, source: IdentitySource, report_ready: Rep
         logger.info("UID %s, start %d", place.uid, place.incarnation)
         own = LiveIdentity(source)
         async with licensed("SN", settings.license_servers, own.tls.client, place.uid) as license:
-            file = LocalLog(settings.data_dir / CHAIN_FILE)
-            try:
+            with closing(LocalLog(settings.data_dir / CHAIN_FILE)) as file:
                 binary = await etcd_program(settings.ordering, witness=settings.witness)
                 await _Sn(settings, own, place, file, binary, license, log).run(report_ready)
-            finally:
-                file.close()
 
 
 class _Sn:
@@ -160,7 +158,8 @@ class _Sn:
         self._agreement = Agreement(place.uid, self._miner, self._peers, self._registration.propose)
         self._checkpoints = Checkpoints(settings.data_dir)
         self._carrier = Carrier()
-        self._logs = Reading(place.uid, own.signers, self._miner, OwnShelf(log))
+        reporter = Reporter("SN", settings.name, place.uid, settings.data_dir)
+        self._logs = Reading(place.uid, own.signers, self._miner, OwnShelf(log), reporter.report)
         self._observer = Observer(self._miner, self._engine, place.uid, self._faults)
         gauge = Gauge(settings.data_dir, lambda: own.current, given=settings.vitals)
         self._beats = Beats(author, self._miner, self._engine.switch, gauge, self._clocks)

@@ -14,7 +14,7 @@ from swarmlearning.swop.policy import Policy, may_read_logs
 from swarmlearning.views.names import displayed
 from swarmlearning.views.times import Times
 
-_NAMES: dict[Part, PolicyPart] = {"NODE": "SWOP", "SL": "SL", "ML": "ML", "TIMES": "SWOP"}
+_NAMES: dict[Part, PolicyPart] = {"NODE": "SWOP", "SL": "SL", "ML": "ML", "TIMES": "SWOP", "REPORT": "REPORT"}
 
 
 class SwopShelf:
@@ -29,6 +29,8 @@ class SwopShelf:
     def shares(self, part: Part, reader: str, own: str) -> bool | None:
         """What the policy states; with one that cannot be used, nothing is shared."""
         policy, named = self._policy(), _NAMES[part]
+        if named == "REPORT" and named not in policy.share_logs:
+            named = "SWOP"  # who reads a node's log learns its settings from that, too
         if policy.broken is None and named not in policy.share_logs:
             return None
         return may_read_logs(policy, named, reader, own)

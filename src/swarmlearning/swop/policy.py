@@ -30,7 +30,7 @@ from swarmlearning.taskfiles.images import full_name, matches, may_be_same
 
 Deed: TypeAlias = Literal["make", "assign"]
 Option: TypeAlias = Literal["gpus", "device", "ipc", "shm-size", "group-add", "cap-add", "security-opt", "privileged"]
-Part: TypeAlias = Literal["SWOP", "SL", "ML"]
+Part: TypeAlias = Literal["SWOP", "SL", "ML", "REPORT"]
 Resolve: TypeAlias = Callable[[str], str | None]
 """Follows the symbolic links of a path of the site; None where nothing is there. A SWOP in a container sees only what
 is mounted into it."""

@@ -17,6 +17,7 @@ All keys may be left out:
     deny: [<digest>]                # tasks that never run
     limits: {seconds: 7200, cpus: 4, memory: 16G, processes: 500}      # of a pair
     shareLogs: {SL: [own, hospital-b], ML: [own]}                      # who reads logs; default: own alone
+                                    # (SWOP: its own log; REPORT: its versions, settings and stacks; default: as SWOP)
     demandUser: true                # refuse to run ML processes as the SWOP's user
 """
 
