@@ -1,6 +1,7 @@
 """An etcd member that cannot be started, or is not ready yet."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import cast
 
@@ -39,6 +40,28 @@ async def test_an_etcd_member_is_ready_for_writes_only_once_it_knows_a_leader(tm
     await member.answers(led=True)
     assert leaders == []
     server.close()
+    await member.stop()
+
+
+async def test_an_etcd_member_s_log_begins_anew_while_it_writes_and_never_is_longer_than_two_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was kept for ever: a peer that is away for weeks fills a disk, and every look at its end read all of it."""
+    monkeypatch.setattr("swarmlearning.ordering.etcd.member.HALF_LOG", 1000)
+    program, data = tmp_path / "etcd", tmp_path / "data"
+    program.write_text(
+        f"#!/bin/sh\nfor i in $(seq 30); do read line < {tmp_path}/go; echo $line; done\nexec sleep 600\n"
+    )
+    program.chmod(0o755)
+    os.mkfifo(tmp_path / "go")
+    member = EtcdMember(program, data, "a", nobody)
+    await member.start(None, new=True)
+    for number in range(30):
+        await asyncio.to_thread((tmp_path / "go").write_text, f"{number} {'x' * 200}\n")
+        member.bound_log()
+        parts = [path.stat().st_size for path in data.glob("log*")]
+        assert max(parts) <= 1000 + 500
+        assert len(parts) <= 2
     await member.stop()
 
 

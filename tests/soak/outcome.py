@@ -1,6 +1,7 @@
 """The outcome of a soak, made of its samples and its chain: what held, what broke, and the series. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from itertools import pairwise
 from statistics import median
 
@@ -13,16 +14,7 @@ from swarmlearning.cli.chaos.report import lost_rounds
 from swarmlearning.ledger.bodies import Void
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.history import rounds
-
-DAY_S, YEAR_DAYS = 86_400.0, 365
-
-
-class Growth(msgspec.Struct, frozen=True):
-    """The chain's growth: bytes of blocks a round, and what a year of rounds as fast as these would take."""
-
-    bytes_a_round: int
-    blocks_a_round: float
-    year_gb: float
+from swarmlearning.views.growth import Growth
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -81,7 +73,7 @@ def outcome(
         median_round_s=round(median(length for _, length in round_s), 2),
         slowest_round_s=round(max(length for _, length in round_s), 2),
         median_load=median(sample.load for sample in samples),
-        growth=_growth(walked, begin_ms, times),
+        growth=reduce(Growth.after, (step for step in walked if step.block.header.time_ms >= begin_ms), Growth()),
         judgements=judgements,
         round_s=[(round(at, 1), round(length, 2)) for at, length in round_s],
         samples=list(samples),
@@ -115,17 +107,6 @@ def _cpu_a_round(samples: Sequence[Sample], part: str, ends: Sequence[float]) ->
             before = sample
 
 
-def _growth(walked: Sequence[Step], begin_ms: int, times: Sequence[int]) -> Growth:
-    blocks = [step.block for step in walked if begin_ms <= step.block.header.time_ms <= times[-1]]
-    size = sum(len(block.raw) for block in blocks)
-    a_day = DAY_S / ((times[-1] - begin_ms) / 1000)
-    return Growth(
-        bytes_a_round=size // len(times),
-        blocks_a_round=round(len(blocks) / len(times), 1),
-        year_gb=round(size * a_day * YEAR_DAYS / 1e9, 1),
-    )
-
-
 def plots(found: Outcome) -> dict[str, str]:
     """The plots of a soak as SVG, by file name."""
     all_series = series(found.samples, found.round_s)
@@ -156,8 +137,7 @@ def text(found: Outcome) -> str:
         *found.faults_found,
         f"rounds: median {found.median_round_s} s, slowest {found.slowest_round_s} s; {found.void_rounds} void, "
         f"{found.rounds_without_a_site} closed without a site that was up; load of the machine {found.median_load}",
-        f"chain: {found.growth.bytes_a_round} bytes and {found.growth.blocks_a_round} blocks a round, "
-        f"{found.growth.year_gb} GB in a year of rounds without a pause",
+        str(found.growth),
         f"{'series':<34}{'median':>10}{'growth':>10}{'allowed':>10}",
     ]
     for each in found.judgements:

@@ -15,7 +15,7 @@ import msgspec
 
 from swarmlearning.cli.runfolder import RunFolder
 from swarmlearning.ledger.history import BrokenChainError, steps
-from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.ordering.local import iterate_chain_file
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.supervise.processes import RunError
 from swarmlearning.views.curves import RoundMean
@@ -95,22 +95,32 @@ def succeeded(report: Report) -> bool:
 
 def read_ledger(path: Path, contract: str = "", run: int | None = None) -> TrainingReport:
     """Verifies and replays a chain file from block 0; what is wrong with it is the report's `problem`."""
+    recorder, problem = read_records(path)
+    return recorder.report(contract, run, problem)
+
+
+def read_records(path: Path) -> tuple[Recorder, str]:
+    """The records of a chain file, verified and replayed from block 0, and what is wrong with it."""
     try:
-        blocks = read_chain_file(path)
-        return recorded(blocks, f"{path} has no block", contract, run)
+        return _records(iterate_chain_file(path), f"{path} has no block")
     except OrderingError as error:
-        return Recorder().report(contract, run, str(error))
+        return Recorder(), str(error)
 
 
 def recorded(blocks: Iterable[bytes], no_blocks: str, contract: str = "", run: int | None = None) -> TrainingReport:
     """Verifies and replays blocks from the genesis; `no_blocks` is the problem where there are none."""
+    recorder, problem = _records(blocks, no_blocks)
+    return recorder.report(contract, run, problem)
+
+
+def _records(blocks: Iterable[bytes], no_blocks: str) -> tuple[Recorder, str]:
     recorder, problem = Recorder(), ""
     try:
         for step in steps(blocks):
             recorder.add(step)
     except (OrderingError, BrokenChainError) as error:
         problem = str(error)
-    return recorder.report(contract, run, problem or ("" if recorder.chain.height >= 0 else no_blocks))
+    return recorder, problem or ("" if recorder.chain.height >= 0 else no_blocks)
 
 
 def metrics(site: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import VERIFIED
 from swarmlearning.cli.console import make_console, print_json
 from swarmlearning.cli.options import Credentials, NetworkId, data_directory, sn_address
-from swarmlearning.cli.report import read_ledger, save, write_whole
+from swarmlearning.cli.report import read_records, save, write_whole
 from swarmlearning.cli.summary import participation
 from swarmlearning.errors import UserError
 from swarmlearning.node.errors import NodeError
@@ -54,11 +54,11 @@ def report(
     if (data_dir is None) == (not sn_ip):
         raise UserError("name the ledger by one of --data-dir (on this disk) and --sn-ip (over the network)")
     if data_dir is not None:
-        found = read_ledger(chain_file(data_dir), contract, run)
+        recorder, problem = read_records(chain_file(data_dir))
     else:
         work = read_remote(sn_address(sn_ip, sn_api_port), credentials.identity(), _kept(), network_id)
         recorder, problem = asyncio.run(work)
-        found = recorder.report(contract, run, problem)
+    found = recorder.report(contract, run, problem)
     if not found.holds:
         raise RunError(found.problem or _nothing(found, contract, run))
     if curves is not None:
@@ -68,6 +68,7 @@ def report(
         print_json(found)
     else:
         show(make_console(), found)
+        make_console(stderr=True).print(str(recorder.growth), soft_wrap=True)
     if found.problem:
         raise RunError(found.problem)
 

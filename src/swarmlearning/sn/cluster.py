@@ -153,6 +153,7 @@ class Cluster:
             for task in self._engine:
                 if task.done():
                     task.result()  # none ends by itself: a defect, which must be seen
+            self._member.bound_log()
             if self._member.running:
                 seconds = await self._look_at_member()
             elif self._member.has_data:

@@ -1,6 +1,6 @@
 """The growth of a chain: bytes and blocks a round, and what a year of rounds as frequent as these takes. Pure."""
 
-from typing import NamedTuple
+import msgspec
 
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.history import rounds
@@ -8,7 +8,7 @@ from swarmlearning.ledger.history import rounds
 YEAR_MS = 365 * 24 * 3600 * 1000
 
 
-class Growth(NamedTuple):
+class Growth(msgspec.Struct, frozen=True):
     """Of blocks from one to another: their bytes, number and rounds, and the block times of the first and the last."""
 
     size: int = 0

@@ -10,6 +10,7 @@ from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.contracts.training.state import Training, empty
 from swarmlearning.ledger.history import RoundRecord, rounds
 from swarmlearning.views.curves import Reported, RoundMean, best_round, round_means
+from swarmlearning.views.growth import Growth
 from swarmlearning.views.nodes import sl_names
 from swarmlearning.views.timeline import Key, Moments, Timeline
 from swarmlearning.views.training import main_contract
@@ -91,10 +92,11 @@ class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rounds: list[RoundRecord]
     reports: list[tuple[str, int, str, ReportPerformance]]
     moments: list[tuple[Key, Moments]]
+    growth: Growth = Growth()
 
 
 class Recorder:
-    """Collects what a chain records about trainings; `chain` is the one after the last block.
+    """Collects what a chain records about trainings, and its `growth`; `chain` is the one after the last block.
 
     `void` names the first block that is void and the reason, empty without one. Memory grows with rounds, not with
     blocks.
@@ -103,6 +105,7 @@ class Recorder:
     def __init__(self) -> None:
         self.chain = Chain()
         self.void = ""
+        self.growth = Growth()
         self.timeline = Timeline()
         self._states: dict[tuple[str, int], Training] = {}
         self._rounds: dict[tuple[str, int], dict[int, RoundRecord]] = {}
@@ -111,6 +114,7 @@ class Recorder:
     def add(self, step: Step) -> None:
         """Adds the next verified block."""
         self.chain = step.chain
+        self.growth = self.growth.after(step)
         if step.void is not None:
             self.void = self.void or f"block {step.chain.height} is void: {step.void}"
         if step.void is not None:
@@ -141,6 +145,7 @@ class Recorder:
                 rounds=[record for found in self._rounds.values() for record in found.values()],
                 reports=[(*key, uid, body) for key, found in self._reports.items() for (_, uid), body in found.items()],
                 moments=list(self.timeline.rounds.items()),
+                growth=self.growth,
             )
         )
 
@@ -154,7 +159,7 @@ class Recorder:
         if saved.head != chain.hash:
             raise ValueError("the records of another chain")
         made = cls()
-        made.chain, made.void = chain, saved.void
+        made.chain, made.void, made.growth = chain, saved.void, saved.growth
         made.timeline.resume(chain.world, dict(saved.moments))
         made._states = {(state.name, state.run): state for state in saved.states}
         for record in saved.rounds:

@@ -12,6 +12,7 @@ import ipaddress
 import logging
 import os
 import secrets
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -26,6 +27,9 @@ logger = logging.getLogger("swarm.etcd")
 
 CLIENT_SOCKET = "client:0"
 PEER_SOCKET = "peer:0"
+LOG = "log"
+HALF_LOG = 4 * 2**20
+"""Bytes of etcd's own log, after which it begins anew; two such parts are kept."""
 HEARTBEAT_MS = 100
 ELECTION_MS = 1000
 QUOTA_BYTES = 2 * 1024**3
@@ -108,7 +112,7 @@ class EtcdMember:
         for name in (CLIENT_SOCKET, PEER_SOCKET):
             (self._directory / name).unlink(missing_ok=True)
         proxy = self._proxy()
-        with (self._directory / "log").open("ab") as log:
+        with (self._directory / LOG).open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 str(self._binary),
                 *self._options(members, new),
@@ -178,10 +182,22 @@ class EtcdMember:
         """Unix socket paths are short; the open folder gives every one a short name."""
         return Path(f"/proc/self/fd/{self._folder}/{name}") if sys.platform == "linux" else self._directory / name
 
+    def bound_log(self) -> None:
+        """Begins its log anew where it has become long; the part before is kept if there is room for it.
+
+        etcd goes on writing to the same file, at its end: so that is emptied, not replaced. To be called now and then.
+        """
+        log = self._directory / LOG
+        with contextlib.suppress(OSError):  # it is not there, or its disk fails: then there is more to worry about
+            if log.stat().st_size > HALF_LOG:
+                with contextlib.suppress(OSError):
+                    shutil.copyfile(log, log.with_name(f"{LOG}.1"))
+                os.truncate(log, 0)
+
     def last_words(self) -> str:
         """The end of its log."""
         try:
-            lines = (self._directory / "log").read_text(errors="replace").splitlines()
+            lines = (self._directory / LOG).read_text(errors="replace").splitlines()
         except OSError as error:
             return f"no log ({error.strerror})"
         return " | ".join(lines[-3:])[-800:]
