@@ -22,10 +22,10 @@ def told(*severities: str, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("found", "code", "line"),
     [
-        (told(), OK, "SWARM OK - network test: 0 SNs, 1 SLs, 0 trainings with 0 rounds | critical=0 warning=0"),
+        (told(), OK, "SWARM OK - network test: 0 SNs, 1 SL, 0 trainings, 0 rounds | critical=0 warning=0"),
         (told("info"), OK, "SWARM OK - network test"),
         (told("warning"), WARNING, "SWARM WARNING - text 1: do/it | critical=0 warning=1"),
-        (told("info", "warning", "critical"), CRITICAL, "SWARM CRITICAL - text 3: do/it (and 1 more) | critical=1"),
+        (told("info", "warning", "critical"), CRITICAL, "SWARM CRITICAL - text 3 (and 1 more): do/it | critical=1"),
         (told(majority=False), CRITICAL, "SWARM CRITICAL - "),
         (told("warning", majority=None), UNKNOWN, "SWARM UNKNOWN - this SN has no vote"),
         (told("critical", majority=None), CRITICAL, "SWARM CRITICAL - text 1"),

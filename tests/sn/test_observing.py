@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from support.closing import close
 from support.local_sn import Member, fetch
 from support.mining import Site, engine_of
 from support.network import CONTRACT, session
@@ -61,6 +62,28 @@ async def test_an_alert_stands_since_it_was_first_true_whoever_asks(monkeypatch:
         await asyncio.gather(working, return_exceptions=True)
     assert alert.since_ms is not None
     assert looks[0] <= alert.since_ms <= looks[1]
+
+
+async def test_an_sn_knows_after_its_start_how_long_rounds_have_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observing, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(observing, "BATCH", 3)
+    site, looked = Site(), asyncio.Event()
+    site.ledger.send("sl-0", session(min_peers=1))
+    for seconds in (5, 20, 10):
+        close(site.ledger, "sl-0", seconds=seconds)
+
+    def fault() -> str:
+        looked.set()
+        return ""
+
+    async with site.miner() as miner:
+        observer = Observer(miner, engine_of(site), "sn-1", fault)
+        working = asyncio.create_task(observer.run())
+        await looked.wait()
+        [training] = (await observer.status()).trainings
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+    assert [round(taken, -3) for taken in training.taken_ms] == [20_000, 10_000]
 
 
 async def test_the_status_has_what_members_do_and_how_long_rounds_take(sl: Member) -> None:

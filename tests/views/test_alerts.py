@@ -1,7 +1,7 @@
 """Alerts: tables of facts and what an operator is told of them; each beside what is just short of one."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -13,8 +13,10 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Result, Training
 from swarmlearning.views.alerts import Alert, Facts, Heard, Ordering, Standing, alerts, worst
 from swarmlearning.views.alerts.nodes import GIB
+from swarmlearning.views.alerts.rounds import REMEDIES
 from swarmlearning.views.pace import Lately
 from swarmlearning.views.render import DAY_MS, HOUR_MS
+from swarmlearning.views.training import Reason
 from swarmlearning.views.vitals import Vitals
 
 SITES = ("site-1", "site-2", "site-3", "site-4")
@@ -145,6 +147,40 @@ def test_a_training_that_waits_for_sites_to_begin_is_named_after_an_hour() -> No
     assert found(early) == []
     [shown] = found(late)
     assert "for 2 more sites to begin: 1 of 3 sessions are open" in shown.text
+
+
+def test_a_training_that_all_its_sites_have_left_rests_which_is_no_alarm(ledger: Ledger) -> None:
+    for site in SITES:
+        ledger.send(site, Leave(), network.CONTRACT)
+    known = facts(ledger, 9 * HOUR_MS, heard={sn: Heard() for sn in VOTERS})
+    assert found(known) == []
+    [shown] = [each for each in alerts(known) if each.code == "at-rest"]
+    assert f"swarm contract reset {CONTRACT} --force" in shown.remedy
+
+
+def test_where_all_sites_are_lost_the_training_may_be_ended_too(ledger: Ledger) -> None:
+    lose(ledger, *SITES)
+    [shown] = found(facts(ledger, 9 * HOUR_MS), "round-waits")
+    assert shown.severity == "critical"
+    assert shown.remedy.endswith(f"swarm contract reset {CONTRACT} --force")
+
+
+def test_there_is_a_remedy_for_every_reason_for_which_a_training_waits() -> None:
+    assert set(REMEDIES) == set(get_args(Reason))
+
+
+@pytest.mark.parametrize("usual_s", [1, 3600])
+def test_a_round_that_nobody_may_lead_is_named_after_two_minutes(usual_s: int) -> None:
+    ledger = Ledger()
+    for site in SITES[:2]:
+        ledger.join(site)
+        ledger.send(site, session(min_peers=2, may_lead=False))
+    times = (2 * MINUTE - 1, 2 * MINUTE)
+    early, late = (facts(ledger, after, ordering=Ordering(), lately=usually(usual_s)) for after in times)
+    assert found(early) == []
+    [shown] = found(late)
+    assert (shown.code, shown.severity) == ("round-waits", "critical")
+    assert "for a leader in round 0: no member can lead" in shown.text
 
 
 @pytest.mark.parametrize(("missed", "named"), [(2, False), (3, True)])

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
-from support.network import Ledger, session
-from swarmlearning.ledger.bodies import Contribution, Freeze, Publish, Receipt, Submit
-from swarmlearning.views.pace import KEPT, Lately, noted
+from support.closing import close
+from support.network import Ledger, read, session
+from swarmlearning.ledger.bodies import Reset
+from swarmlearning.views.pace import KEPT, Lately, noted, published, recalled
 
 SITES = ("site-1", "site-2", "site-3")
 
@@ -19,23 +20,6 @@ def ledger() -> Ledger:
     for site in SITES:
         made.send(site, session(min_peers=2, epochs=5))
     return made
-
-
-def close(ledger: Ledger, *sites: str, seconds: int) -> None:
-    """Closes the round in progress with the models of these sites, so many seconds later."""
-    current = ledger.training.round
-    assert current is not None
-    for number, site in enumerate(sites, 1):
-        digest = f"{current.number:032x}{number:032x}"
-        ledger.send(site, Submit(current.number, current.base, "trained", digest, 1, 1))
-    ledger.clock = current.opened_ms + seconds * 1000
-    if ledger.training.round and ledger.training.round.phase == "collecting":
-        ledger.send(current.leader, Freeze(current.number, current.term))
-    current = ledger.training.round
-    assert current is not None
-    parts = tuple(Contribution(uid, current.submissions[uid].digest, 1, 1) for uid in sorted(current.submissions))
-    result = f"{current.number + 1:064x}"
-    ledger.send(current.leader, Publish(current.number, current.term, result, 1, Receipt("mean", parts, ())))
 
 
 def test_each_round_is_noted_with_the_time_that_it_took(ledger: Ledger) -> None:
@@ -79,3 +63,27 @@ def test_another_run_begins_anew_and_old_rounds_are_forgotten(ledger: Ledger) ->
     assert noted(lately, msgspec.structs.replace(ledger.training, run=2)).taken_ms == (10_000,)
     full = Lately(1, 99, tuple(range(KEPT)))
     assert noted(full, ledger.training).taken_ms == (*range(1, KEPT), 10_000)
+
+
+def test_after_a_start_the_last_blocks_tell_the_same(ledger: Ledger) -> None:
+    lately = noted(None, ledger.training)
+    for seconds, sites in ((10, SITES), (30, SITES[:2]), (20, SITES[:2])):
+        close(ledger, *sites, seconds=seconds)
+        lately = noted(lately, ledger.training)
+    past = [each for raw in ledger.blocks for each in published(read(raw))]
+    again = recalled(past, ledger.training)
+    assert again.taken_ms == lately.taken_ms[1:]  # when round 0 has opened no result says
+    assert [again.missed(site) for site in SITES] == [lately.missed(site) for site in SITES] == [0, 0, 2]
+    late = recalled(past[1:], ledger.training)
+    assert (late.taken_ms, late.missed("site-3")) == (lately.taken_ms[-1:], 2)
+    assert recalled([], ledger.training).taken_ms == lately.taken_ms[-1:]
+    assert recalled(past, msgspec.structs.replace(ledger.training, name="another")).taken_ms == lately.taken_ms[-1:]
+
+
+def test_rounds_before_a_reset_are_not_recalled(ledger: Ledger) -> None:
+    close(ledger, *SITES, seconds=10)
+    ledger.join("swci-1", "SWCI")
+    ledger.send("swci-1", Reset(forced=True))
+    past = [each for raw in ledger.blocks for each in published(read(raw))]
+    assert [each.round for each in past] == [0, None]
+    assert recalled(past, ledger.training).taken_ms == ()

@@ -30,7 +30,7 @@ def verdict(found: Mapping[str, Any], now_ms: int) -> Verdict:
     elif found["majority"] is None and code != CRITICAL:
         return Verdict(UNKNOWN, _line(UNKNOWN, NO_VOTE, _data(found, now_ms)))
     more = f" (and {len(severe) - 1} more)" if len(severe) > 1 else ""
-    first = f"{severe[0]}{more}" if severe else _well(found)
+    first = f"{severe[0].text}{more}: {severe[0].remedy}".removesuffix(": ") if severe else _well(found)
     lines = [_line(code, first, _data(found, now_ms)), *(f"{each.severity}: {each}" for each in severe[1:])]
     return Verdict(code, "\n".join(lines + [EARLIER] * (found.get("alerts") is None)))
 
@@ -48,10 +48,9 @@ def _line(code: int, text: str, data: str) -> str:
 def _well(found: Mapping[str, Any]) -> str:
     kinds = [node["type"] for node in found["nodes"] if not node["left"]]
     rounds = sum(training["rounds"] for training in found["trainings"])
-    return (
-        f"network {displayed(found['network'])}: {kinds.count('SN')} SNs, {kinds.count('SL')} SLs, "
-        f"{len(found['trainings'])} trainings with {rounds} rounds"
-    )
+    counted = [(kinds.count("SN"), "SN"), (kinds.count("SL"), "SL"), (len(found["trainings"]), "training")]
+    parts = ", ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in (*counted, (rounds, "round")))
+    return f"network {displayed(found['network'])}: {parts}"
 
 
 def _data(found: Mapping[str, Any], now_ms: int) -> str:

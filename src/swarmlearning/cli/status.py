@@ -145,8 +145,8 @@ def show(found: dict[str, Any]) -> None:
 def _show_alert(console: Console, alert: Alert) -> None:
     """What is wrong in a line, what to do in the next."""
     console.print(Text.assemble(LABELS[alert.severity], alert.text))
-    since = f"since {clock(alert.since_ms)}" if alert.since_ms is not None else ""
-    if rest := ": ".join(part for part in (since, alert.remedy) if part):
+    since = clock(alert.since_ms) if alert.since_ms is not None else ""
+    if rest := ": ".join(part for part in (f"since {since}" * (since not in alert.text), alert.remedy) if part):
         console.print(Text(f"        {rest}", "dim"))
 
 

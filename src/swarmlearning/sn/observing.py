@@ -1,19 +1,29 @@
 """What an SN notes while it works, so that its status can say since when something is so, and whether it is unusual."""
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.ledger.world import World
 from swarmlearning.node.clocks import clock_ms
 from swarmlearning.ordering.etcd.presence import STATE_SECONDS
+from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.sn.engine import Engine
 from swarmlearning.sn.miner import Miner
 from swarmlearning.sn.status import Notes, Status, status_of
-from swarmlearning.views.pace import noted
+from swarmlearning.views.pace import Published, noted, published, recalled
 
+logger = logging.getLogger("swarm.SN")
+
+RECALLED: Final = 2048
+"""Blocks: about ten rounds of 64 sites, and more than are shown of few."""
+BATCH: Final = 16
+"""Blocks that are read while all else waits a little."""
 REPORT_SECONDS: Final = 2 * STATE_SECONDS
 """An SN that follows has reported a height within this time after it had the block."""
 LOOK_SECONDS: Final = 10.0
@@ -33,6 +43,8 @@ class Observer:
 
     async def run(self) -> None:
         """Notes every state of the ledger, and looks for alerts now and then, until cancelled."""
+        await asyncio.sleep(LOOK_SECONDS)  # first the SN takes its place
+        await self._recall()
         loop = asyncio.get_running_loop()
         look_at = loop.time() + LOOK_SECONDS
         while True:
@@ -50,9 +62,28 @@ class Observer:
         self._note(chain.world)
         return await status_of(chain, self._uid, self._engine, self._fault(), due, clock_ms(), self._notes)
 
+    async def _recall(self) -> None:
+        """Reads from the last blocks what was noted before this start."""
+        chain, past = self._miner.chain, list[Published]()
+        height = max(0, chain.height + 1 - RECALLED)
+        try:
+            while height <= chain.height:
+                raws = await self._miner.blocks(height, BATCH)
+                numbered = [raw for at, raw in enumerate(raws, height) if at not in chain.voids]
+                past += await asyncio.to_thread(_published, chain, numbered)
+                height += len(raws)
+        except (OrderingError, MalformedError) as error:  # a damaged chain file is named by those who check it
+            logger.debug("what the last blocks tell of rounds is not known: %s", error)
+        trainings = self._miner.chain.world.area("training/", Training)
+        self._notes.lately = {state.name: recalled(past, state) for state in trainings}
+
     def _note(self, world: World) -> None:
         if world is not self._noted:
             self._noted, before = world, self._notes.lately
             self._notes.lately = {
                 state.name: noted(before.get(state.name), state) for state in world.area("training/", Training)
             }
+
+
+def _published(chain: Chain, raws: Sequence[bytes]) -> list[Published]:
+    return [each for raw in raws for each in published(chain.rules.read(raw))]

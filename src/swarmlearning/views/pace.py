@@ -1,11 +1,18 @@
-"""How long the rounds of a training have taken lately, and when each member's model was last in one: noted from the
-states of its contract, of which the ledger keeps the newest only."""
+"""How long the rounds of a training have taken lately, and when each member's model was last in one.
 
+The ledger keeps the newest state of a contract only, so that is noted from one state to the next (`noted`), and after a
+start read from the last blocks (`recalled`).
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
+from swarmlearning.ledger.block import Block
+from swarmlearning.ledger.contracts.training.bodies import Publish, Reset
 from swarmlearning.ledger.contracts.training.state import Training
 
 KEPT: Final = 64
@@ -47,6 +54,51 @@ def noted(before: Lately | None, state: Training) -> Lately:
         for uid, member in state.members.items()
     }
     return Lately(state.run, state.rounds, taken, seen)
+
+
+class Published(NamedTuple):
+    """A round whose result a block has (its time in Unix milliseconds), merged from these members' models; None: the
+    contract was reset."""
+
+    contract: str
+    round: int | None
+    time_ms: int
+    members: frozenset[str]
+
+
+def published(block: Block) -> Iterator[Published]:
+    """The rounds and resets of a block that is not void."""
+    for signed in block.transactions:
+        body, contract = signed.content.body, signed.content.contract
+        if isinstance(body, Publish) and body.result:
+            members = frozenset(part.uid for part in body.receipt.contributions)
+            yield Published(contract, body.round, block.header.time_ms, members)
+        elif isinstance(body, Reset):
+            yield Published(contract, None, block.header.time_ms, frozenset())
+
+
+def recalled(past: Iterable[Published], state: Training) -> Lately:
+    """What the last blocks, oldest first, tell of a contract that is in this state now.
+
+    A member that is in none of their rounds has missed them all, unless it was in none before either: it may be new.
+    """
+    rounds = list[Published]()
+    for each in past:
+        if each.contract == state.name:
+            rounds = [] if each.round is None else [*rounds, each]
+    taken = [
+        max(0, later.time_ms - earlier.time_ms)
+        for earlier, later in pairwise(rounds)
+        if earlier.round is not None and later.round == earlier.round + 1
+    ]
+    last = {uid: each.round + 1 for each in rounds if each.round is not None for uid in each.members}
+    first = next((each.round for each in rounds if each.round is not None), state.rounds)
+    known = noted(None, state)
+    seen = {
+        uid: (member.contributed, last.get(uid, first if member.contributed else state.rounds))
+        for uid, member in state.members.items()
+    }
+    return Lately(state.run, state.rounds, tuple(taken[-KEPT:]) or known.taken_ms, seen)
 
 
 def _taken_ms(state: Training) -> int | None:

@@ -4,7 +4,9 @@ that are left out of one round after another."""
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from swarmlearning.ledger.contracts.training.state import Training
+import msgspec
+
+from swarmlearning.ledger.contracts.training.state import Training, present
 from swarmlearning.views.alerts.alert import Alert, Facts
 from swarmlearning.views.names import displayed, fetch_addresses, name_of, node_names
 from swarmlearning.views.pace import Lately
@@ -56,11 +58,16 @@ def round_alerts(facts: Facts) -> Iterator[Alert]:
         if state.over or state.terms is None:
             continue
         lately, waits = facts.lately.get(state.name), waiting_in(facts.world, state)
+        if waits.phase == "leaderless" and not present(state):  # it is the sites that are missing
+            waits = msgspec.structs.replace(waits, phase="collecting")
         yield from _stuck(facts, state, waits, lately)
         yield from _left_out(facts, state, waits, lately)
 
 
 def _stuck(facts: Facts, state: Training, waits: Waiting, lately: Lately | None) -> Iterator[Alert]:
+    if all(one.attendance == "left" for one in state.members.values()):
+        yield _at_rest(state)
+        return
     found = _wait(state, waits, lately.usual_ms if lately else None)
     waited_ms = facts.now_ms - found.since_ms
     if waited_ms < found.named_after_ms:
@@ -76,6 +83,17 @@ def _stuck(facts: Facts, state: Training, waits: Waiting, lately: Lately | None)
         _remedy(state, waits, [name_of(names, each.uid) for each in culprits[:1]], culprits),
         tuple(each.uid for each in culprits) or ((waits.leader,) if waits.leader else ()),
         found.since_ms,
+    )
+
+
+def _at_rest(state: Training) -> Alert:
+    name = displayed(state.name)
+    return Alert(
+        "at-rest",
+        "info",
+        name,
+        f"training {name} rests in round {state.round.number if state.round else 0}: all its sites have left",
+        f"start sites again to go on, or end it: swarm contract reset {name} --force",
     )
 
 
@@ -131,7 +149,8 @@ def _remedy(state: Training, waits: Waiting, first: list[str], culprits: list[Aw
         return "start the scripts of the sites that are missing"
     if waits.phase == "merging" or not culprits:
         return "see the log of that leader: swarm logs NAME; another one follows if it makes no progress"
-    return f"{first[0]}: {REMEDIES[culprits[0].reason]}"
+    lost = f"{first[0]}: {REMEDIES[culprits[0].reason]}"
+    return lost if present(state) else f"{lost}; or {reset}"
 
 
 def _left_out(facts: Facts, state: Training, waits: Waiting, lately: Lately | None) -> Iterator[Alert]:

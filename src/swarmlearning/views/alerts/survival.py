@@ -61,7 +61,8 @@ def _of_training(facts: Facts, state: Training) -> Alert:
     leaders = [uid for uid in here if state.members[uid].may_lead and not state.members[uid].unreachable]
     several = needed_organisations(state) > 1
     if spare < 0 or (several and organisations < 0):
-        return _told(name, f"its rounds wait now: {len(here)} sites are there, minPeers {state.terms.min_peers}")
+        there = f"{len(here)} site{'s are' if len(here) != 1 else ' is'} there"
+        return _told(name, f"its rounds wait now: {there}, minPeers {state.terms.min_peers}")
     if len(leaders) == 1:
         only = name_of(names, leaders[0])
         return _told(name, f"its rounds wait when {only} fails, the only site that may lead", (leaders[0],))
