@@ -98,7 +98,10 @@ class Announce(Body, frozen=True):
 
 
 class Renew(Body, frozen=True):
-    """The node uses another certificate of its identity from now on, by which this is signed; it goes on running."""
+    """The node uses another certificate of its identity from now on, by which this is signed; it goes on running.
+
+    It may be the same one as before, with other intermediate certificates behind it.
+    """
 
     certificate: Pem
 

@@ -21,6 +21,7 @@ from swarmlearning.ledger.contracts.network.state import (
     Network,
     Node,
     admitted,
+    certificate,
     network,
     node,
     nodes,
@@ -106,11 +107,11 @@ def _check_quarantine(world: World, stored: Certificate) -> None:
 
 
 def renew(world: World, contract: str, body: Renew, tx: TxContext) -> World:
-    """The sender goes on with the certificate that it has signed with, another one of its identity."""
+    """The sender goes on with the certificate that it has signed with: another one of its identity, or another path."""
     known = node(world, tx.sender)
     assert known is not None
     _check_role(tx.signer, known.type)
-    if tx.signer.thumbprint == known.certificate:
+    if tx.signer == certificate(world, known.certificate):
         raise Rejection(Code.NO_CHANGE, f"node {tx.sender} uses this certificate already")
     renewed = msgspec.structs.replace(known, certificate=tx.signer.thumbprint)
     return world.with_entries({f"certificate/{tx.signer.thumbprint}": tx.signer, f"node/{tx.sender}": renewed})
