@@ -14,7 +14,7 @@ from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.console import print_json, print_table
 from swarmlearning.errors import UserError
 from swarmlearning.identity.ca import create_authority
-from swarmlearning.identity.certificates import common_name, thumbprint, to_pem
+from swarmlearning.identity.certificates import common_name, load_certificate, thumbprint, to_pem
 from swarmlearning.identity.identity import read_file, read_passphrase
 from swarmlearning.identity.office import Office, issued, make_office
 from swarmlearning.identity.requests import Request, fingerprint, read_request
@@ -110,15 +110,19 @@ def revoke(
     offline: Annotated[bool, typer.Option("--offline", help="Only the list; the network goes on with it.")] = False,
     connection: Connection,
 ) -> None:
-    """Revoke all certificates of a node: in the CA's revocation list, and on the ledger, which shuts it out at once."""
+    """Revoke all certificates of a node: in the CA's revocation list, and on the ledger, which shuts it out at once.
+
+    The ledger refuses from then on those too that nobody has used yet.
+    """
     workspace, name = Workspace(out), _name(Workspace(out), ca_name)
     found = _office(workspace, name, ca_passphrase_file).revoke(node)
     print(f"{workspace.revocations(name)} lists {len(found)} certificates of {node}")
     if offline:
         print(f"The network trusts them until an operator tells it: swarm ca revoke {node} --out {out}")
         return
-    thumbprints = {thumbprint(each) for each in found}
-    perform(connection, lambda world: revoke_certificates(world, thumbprints, node))
+    authority = load_certificate(read_file(workspace.authority_certificate(name)))
+    now_ms = time.time_ns() // 1_000_000
+    perform(connection, lambda world: revoke_certificates(world, found, authority, node, now_ms))
 
 
 @app.command("list")

@@ -21,6 +21,7 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import Permission, TxContext
 from swarmlearning.ledger.contracts.network import Authority, Node
+from swarmlearning.ledger.contracts.network.revoking import is_revoked
 from swarmlearning.ledger.contracts.network.trust import authorities_of, check_trust, issued
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import Body, NodeType
@@ -84,9 +85,11 @@ def peer(world: World, certificate: x509.Certificate, time_ms: int, path: Sequen
         return known
     for node in network.nodes(world):
         if node.subject == subject and _issued_like(world, node, certificate, path, time_ms):
+            if is_revoked(world, node.organisation, thumbprint(certificate)):
+                return Peer(subject, role, "refused", f"the certificate of {subject} was revoked before it was used")
             return Peer(subject, role, "trusted", organisation=node.organisation, world=world)
-    if retired := _retired(world, certificate, path, time_ms):
-        return Peer(subject, role, "refused", retired)
+    if fault := _revoked(world, certificate, path, time_ms) or _retired(world, certificate, path, time_ms):
+        return Peer(subject, role, "refused", fault)
     return Peer(subject, role, "unknown")
 
 
@@ -130,6 +133,18 @@ def _issued(
     """As `issued`; the newest block may be older than these certificates."""
     begins = (int(each.not_valid_before_utc.timestamp()) * 1000 for each in (certificate, *path))
     return issued(authorities, certificate, path, max(time_ms, *begins))
+
+
+def _revoked(world: World, certificate: x509.Certificate, path: Sequence[x509.Certificate], time_ms: int) -> str:
+    """Why a certificate is refused that every organisation which vouches for it has revoked; else empty."""
+    vouching = [
+        each.id
+        for each in network.organisations(world)
+        if _issued(authorities_of(world, each.id), certificate, path, time_ms)
+    ]
+    if not vouching or not all(is_revoked(world, each, thumbprint(certificate)) for each in vouching):
+        return ""
+    return f"the certificate of {subject_of(certificate)} was revoked before it was used"
 
 
 def _retired(world: World, certificate: x509.Certificate, path: Sequence[x509.Certificate], time_ms: int) -> str:

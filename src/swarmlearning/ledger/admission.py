@@ -17,6 +17,7 @@ from swarmlearning.ledger.contracts.contract import TxContext
 from swarmlearning.ledger.contracts.network import Certificate
 from swarmlearning.ledger.contracts.network.bodies import Genesis, Register, Renew
 from swarmlearning.ledger.contracts.network.members import founding
+from swarmlearning.ledger.contracts.network.revoking import check_unrevoked
 from swarmlearning.ledger.contracts.network.trust import check_trust, read_certificate, with_path
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import is_uuid
@@ -114,7 +115,9 @@ def _stated(world: World, signed: SignedTransaction, time_ms: int) -> Certificat
         if not body.organisations:
             raise Rejection(Code.NO_AUTHORITY, "a network needs at least one organisation and its authority")
         world = founding(body.organisations)
-    return read_certificate(body.certificate, network.authorities(world), time_ms)
+    found = read_certificate(body.certificate, network.authorities(world), time_ms)
+    check_unrevoked(world, found)
+    return found
 
 
 def _other_path(signed: SignedTransaction, stored: Certificate) -> str:

@@ -92,14 +92,16 @@ def _what(world: World, found: Proposal, fields: dict[str, object]) -> str:
             return f"{named} ({displayed(name)}), authority {displayed(authorities, LONGEST)}"
         case {"organisation": str(named), "anchor": {"certificate": certificate}}:
             return f"{named}: {_shown(certificate)}"
+        case {"unused": [str(pem), *_], "organisation": str(named)}:
+            return f"{_shown(pem)} of {named}"
+        case {"thumbprint": str(thumbprint)}:
+            return _certified(world, thumbprint)
         case {"organisation": str(named)}:
             return named
         case {"act": str(act), "quorum": str(quorum)}:
             return f"{act}: {quorum}"
         case {"uid": str(uid)}:
             return name_of(node_names(world), uid)
-        case {"thumbprint": str(thumbprint)}:
-            return _certified(world, thumbprint)
     return ", ".join(_shown(value) for name, value in fields.items() if name != "kind")
 
 
