@@ -137,6 +137,7 @@ ROWS = (
             *checks_in(
                 "security/test_hostile_script",
                 "a_hostile_script_of_another_user_gets_around_the_lock_in_no_way",
+                "a_hostile_script_in_a_container_gets_around_the_lock_in_no_way",
             ),
             *checks_in("swop/docker/test_specs", "an_sl_has_its_privacy_policy_and_a_script_has_nothing_of_it"),
             *checks_in("rounds/test_releasing", "a_model_is_submitted_as_the_lock_has_made_it"),
