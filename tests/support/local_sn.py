@@ -21,6 +21,7 @@ from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.protocols import EngineChoice
 from swarmlearning.sn.node import SnSettings, run_sn
+from swarmlearning.sn.welcoming import JoinSettings
 
 
 @asynccontextmanager
@@ -34,6 +35,7 @@ async def running_sn(
     ordering: EngineChoice = "local",
     host: str = "127.0.0.1",
     bind: str = "",
+    join: JoinSettings | None = None,
 ) -> AsyncIterator[dict[str, str]]:
     """Yields the facts of an SN at work, as it reported them (`api` is its address). Raises what ended it."""
     reported: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
@@ -51,6 +53,7 @@ async def running_sn(
         p2p_service="",
         witness=False,
         bind=bind,
+        join=join,
     )
     sn = asyncio.create_task(run_sn(settings, Latest(identity), reported.set_result))
     await asyncio.wait((sn, reported), return_when=asyncio.FIRST_COMPLETED)

@@ -24,6 +24,8 @@ COMMANDS = {
     "swci": "swci:swci",
     "cert": "cert:app",
     "ca": "ca:app",
+    "invite": "invite:app",
+    "join": "join:join",
     "license": "license:app",
     "ledger": "ledger:app",
     "model": "models:app",

@@ -36,7 +36,9 @@ from swarmlearning.ordering.protocols import EngineChoice
 if TYPE_CHECKING:
     from swarmlearning.sn.node import SnSettings
     from swarmlearning.sn.relaying import RelaySettings
+    from swarmlearning.sn.welcoming import JoinSettings
 
+JOIN_PORT = 30307
 SentinelPort = Annotated[int, typer.Option(envvar="SENTINEL_API_SERVER_PORT", help="API port of that SN.")]
 
 app = typer.Typer(invoke_without_command=True, help="Run a Swarm Network node, or end its membership.")
@@ -78,6 +80,18 @@ class SnOptions:
     ] = None
     sn_relay_service: Annotated[
         str, typer.Option(envvar="SN_RELAY_SERVICE", help="FQDN[:port] under which others reach the relay.")
+    ] = ""
+    sn_join_port: Annotated[
+        int,
+        typer.Option(
+            envvar="SN_JOIN_PORT",
+            help="Port for newcomers who are invited (swarm invite), open only while somebody is; 0: never.",
+            min=0,
+            max=65535,
+        ),
+    ] = JOIN_PORT
+    sn_join_service: Annotated[
+        str, typer.Option(envvar="SN_JOIN_SERVICE", help="FQDN[:port] under which newcomers reach that port.")
     ] = ""
     bind_ip: BindIp = ""
     witness: Annotated[bool, typer.Option("--witness", help="Only vote: no API, little memory.")] = False
@@ -123,6 +137,7 @@ class SnOptions:
             ),
             witness=self.witness,
             relay=self._relay(),
+            join=self._join(),
             bind=self.bind_ip,
             license_servers=self.license.servers(),
             founding=read_founding(self.organisations, identity.bundles) if self.organisations else NOT_DESCRIBED,
@@ -138,6 +153,17 @@ class SnOptions:
         if not (self.host_ip or self.sn_relay_service):
             raise NodeError("--sn-relay-port: others have to reach the relay; give --host-ip or --sn-relay-service")
         return RelaySettings(self.sn_relay_port, service_address(self.sn_relay_service, 443))
+
+    def _join(self) -> "JoinSettings | None":
+        from swarmlearning.sn.welcoming import JoinSettings
+
+        if not self.sn_join_port and self.sn_join_service:
+            raise NodeError("--sn-join-service is the address of a port for newcomers, and --sn-join-port 0 is none")
+        service = service_address(self.sn_join_service, 443)
+        unreachable = not (self.host_ip or service)  # behind a proxy that does not lead to it
+        if self.witness or not self.sn_join_port or unreachable:
+            return None
+        return JoinSettings(self.sn_join_port, service)
 
 
 @app.callback()

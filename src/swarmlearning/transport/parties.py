@@ -29,6 +29,10 @@ class Credential(NamedTuple):
     path: tuple[bytes, ...] = ()
 
 
+NOBODY = Credential(b"", "", "")
+"""Of a peer that has shown no certificate, since it did not have to."""
+
+
 class Party(NamedTuple):
     """Thumbprints of the anchoring authority and of the certificate, and the network it connects from."""
 
@@ -38,8 +42,10 @@ class Party(NamedTuple):
 
 
 def credential_of(connection: Any) -> Credential:
-    """The peer's credential on a TLS connection (an `ssl.SSLObject`) whose peer had to show a certificate."""
+    """The peer's credential on a TLS connection (an `ssl.SSLObject`); `NOBODY` where it has shown no certificate."""
     certificate, path = connection.getpeercert(binary_form=True), _verified_path(connection)
+    if certificate is None:
+        return NOBODY
     authority = thumbprint_of_der(path[-1]) if path else ""
     return Credential(certificate, thumbprint_of_der(certificate), authority, path[1 : 1 + MAX_INTERMEDIATES])
 

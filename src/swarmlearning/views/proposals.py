@@ -47,6 +47,12 @@ def proposals(world: World, time_ms: int) -> list[ProposalView]:
     return [_view(world, each, time_ms) for each in network.proposals(world)]
 
 
+def proposal_numbered(world: World, number: int, time_ms: int) -> ProposalView | None:
+    """The proposal with this number as it stands at this block time."""
+    found = network.proposal(world, number)
+    return _view(world, found, time_ms) if found is not None else None
+
+
 def proposal_of(world: World, contract: str, body: Body, time_ms: int) -> ProposalView | None:
     """The proposal that an operator's transaction has answered, or an open one that it has made; None without."""
     text = canonical(body).decode()
