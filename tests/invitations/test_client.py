@@ -106,7 +106,7 @@ async def test_who_has_another_authority_is_refused_before_anything_is_sent(
 
 
 async def test_who_only_shows_the_right_authority_is_refused(
-    tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, identities: Identities, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A man in between knows the certificate of the authority as everybody may, but has none by it."""
     own = stranger(tmp_path, "SN-1")
