@@ -174,7 +174,7 @@ def sn(context: typer.Context, options: SnOptions) -> None:
         return
     from swarmlearning.sn.node import run_sn
 
-    source = options.credentials.source()
+    source = options.credentials.source("SN")
     settings = options.settings(source.current)
     run_node_process("SN", options.process, source, partial(run_sn, settings, source))
 
@@ -186,7 +186,7 @@ def leave(*, data_dir: DataDir = None, credentials: Credentials) -> None:
     from swarmlearning.node.datadir import DataDirectory
     from swarmlearning.sn.leaving import leave as leave_network
 
-    identity = credentials.identity()
+    identity = credentials.identity("SN")
     start_logging("WARNING")
     with DataDirectory(data_directory(data_dir, "sn")) as place:
         run_to_the_end(leave_network(place, identity))
@@ -206,7 +206,7 @@ def repair(
     from swarmlearning.node.datadir import DataDirectory
     from swarmlearning.sn.repairing import repair as repair_chain
 
-    identity = credentials.identity()
+    identity = credentials.identity("SN")
     start_logging("WARNING")
     with DataDirectory(data_directory(data_dir, "sn")) as place:
         named = sn_address(sentinel_ip, sentinel_api_port) if sentinel_ip else ""
@@ -247,7 +247,7 @@ def recover(
     from swarmlearning.cli.recovering import Recovering
     from swarmlearning.node.datadir import DataDirectory
 
-    identity = credentials.identity(expired=bool(anchor))
+    identity = credentials.identity("SN", expired=bool(anchor))
     start_logging("WARNING")
     try:
         with DataDirectory(data_directory(data_dir, "sn")) as place:
