@@ -29,6 +29,7 @@ COMMANDS = {
     "license": "license:app",
     "ledger": "ledger:app",
     "model": "models:app",
+    "privacy": "privacy:app",
     "contract": "operate:contract_app",
     "organisation": "governance:organisation_app",
     "trust": "governance:trust_app",
