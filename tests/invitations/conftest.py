@@ -4,4 +4,4 @@ from support.uvloops import identities_of, pytest_asyncio_loop_factories, worksp
 
 __all__ = ["identities", "pytest_asyncio_loop_factories", "workspace"]
 
-identities = identities_of("SN-1", "SL-1")
+identities = identities_of("SN-1", "SL-1", "SWCI-1")

@@ -6,7 +6,7 @@ SN's certificates, among them that authority's; nothing is sent. The second one 
 
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -170,6 +170,8 @@ async def authority_at(address: str, code: JoinCode) -> x509.Certificate:
             shown = shown_chain(writer.get_extra_info("ssl_object"))
         finally:
             writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
     except (OSError, TimeoutError) as error:
         raise _failure(address, error) from error
     for der in shown:
