@@ -17,10 +17,12 @@ from support.local_sn import fetch, member
 from support.newcomers import Host, ask, hosting, request_for
 from support.tools import needs
 from swarmlearning.address import split
-from swarmlearning.identity.ca import KeyPair, certify, create_authority
+from swarmlearning.backoff import Backoff
+from swarmlearning.identity.ca import KeyPair, certify, create_authority, issue
 from swarmlearning.identity.certificates import load_certificate, to_pem
 from swarmlearning.identity.identity import Bundle, Identity
 from swarmlearning.identity.onetime import new_key, sign
+from swarmlearning.identity.source import Latest
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.invitations.client import RefusedError, contact
 from swarmlearning.invitations.code import JoinCode
@@ -177,6 +179,25 @@ async def test_idle_connections_and_endless_heads_keep_nobody_out(host: Host, id
     finally:
         for each in crowd:
             each.close()
+
+
+async def test_the_port_shows_the_certificate_that_the_sn_has_by_now(
+    tmp_path: Path, workspace: Path, identities: Identities
+) -> None:
+    source = Latest(identities["SN-1"])
+    async with hosting(tmp_path / "sn", identities["SN-1"], identities["SWCI-1"], source=source) as host:
+        code = await host.invite()
+        await host.until(is_open=True)
+        place = Workspace(tmp_path / "renewed")
+        place.trust(authority_in(workspace).certificate)
+        place.save_node("SN-1", issue(authority_in(workspace), "SN-1", [], ["127.0.0.1"], 30))
+        renewed = place.identity("SN-1")
+        source.replace(renewed)
+        async for _ in Backoff(0.02, 0.1):
+            if await asyncio.to_thread(ssl.get_server_certificate, split(host.join)) == to_pem(renewed.certificate):
+                break
+        async with contact(code) as client:
+            assert (await client.standing()).state == "open"
 
 
 @needs("ipv6")

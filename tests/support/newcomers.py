@@ -17,6 +17,7 @@ from swarmlearning.backoff import Backoff
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.onetime import new_key, public_half
 from swarmlearning.identity.requests import make_request
+from swarmlearning.identity.source import IdentitySource
 from swarmlearning.identity.tls import newcomer_context
 from swarmlearning.invitations.code import JoinCode, read_code
 from swarmlearning.invitations.standing import authorization
@@ -68,11 +69,12 @@ async def hosting(
     *,
     host: str = "127.0.0.1",
     service: str = "",
+    source: IdentitySource | None = None,
 ) -> AsyncIterator[Host]:
     """An SN that takes in newcomers, with its registered operator."""
     settings = JoinSettings(fixed_port(), service)
     async with (
-        running_sn(folder, sn, host=host, join=settings) as facts,
+        running_sn(folder, sn, host=host, join=settings, source=source) as facts,
         member(facts["api"], operator, "op-1", "SWCI") as made,
     ):
         await made.register()
