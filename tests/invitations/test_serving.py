@@ -1,9 +1,9 @@
 """The port for newcomers with whatever its description allows: no 5xx, and no answer that is not documented."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
-import msgspec
 import pytest
 import schemathesis
 from hypothesis import Phase, given, settings
@@ -106,4 +106,9 @@ def test_nobody_without_the_key_gets_past_the_guard(headers: list[bytes], method
 def test_a_desk_without_that_invitation_refuses() -> None:
     with pytest.raises(Rejection, match="there is no invitation with this key"):
         DESK.standing("0" * 64)
-    assert msgspec.to_builtins(DESK.standing(PUBLIC))["state"] == "open"
+    assert DESK.standing(PUBLIC).state == "open"
+
+
+def test_an_invitation_has_lapsed_by_the_clock_of_the_sn_even_where_no_block_comes() -> None:
+    ended = DESK.chain().time_ms + 2 * 3_600_000
+    assert dataclasses.replace(DESK, now_ms=lambda: ended).standing(PUBLIC).state == "lapsed"

@@ -36,11 +36,11 @@ class Host:
     join: str
     operator: Member
 
-    async def invite(self, name: str = "SL-new", organisation: str = "ca-1", milliseconds: int = HOUR_MS) -> JoinCode:
+    async def invite(self, name: str = "SL-new", organisation: str = "ca-1") -> JoinCode:
         """A code for a node of this name, or for an organisation; the port opens some time after."""
         key = new_key()
         role: NodeType | None = "SL" if name else None
-        body = Invite(public_half(key), organisation, time.time_ns() // 1_000_000 + milliseconds, role, name)
+        body = Invite(public_half(key), organisation, time.time_ns() // 1_000_000 + HOUR_MS, role, name)
         await self.operator.send(body)
         return read_code(code_of(await self.operator.catch_up(), body, key, self.api))
 
