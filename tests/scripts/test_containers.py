@@ -61,6 +61,11 @@ def test_images_have_the_version_of_the_product() -> None:
             ["THIS_NODE_IP=h", "SN_I_AM_SENTINEL=1", "SN_RELAY_PORT=30308", "SN_RELAY_SERVICE=relay.sn:444"],
             ["444:30308"],
         ),
+        (
+            "--host-ip h --sentinel --sn-join-port 30307 --sn-join-service join.sn:445",
+            ["THIS_NODE_IP=h", "SN_I_AM_SENTINEL=1", "SN_JOIN_PORT=30307", "SN_JOIN_SERVICE=join.sn:445"],
+            ["445:30307"],
+        ),
     ],
 )
 def test_run_sn(docker: FakeRuntime, line: str, environment: list[str], published: list[str]) -> None:
@@ -89,6 +94,11 @@ def test_run_sn(docker: FakeRuntime, line: str, environment: list[str], publishe
             sn.run,
             "--host-ip h --sentinel --sn-relay-service r",
             "run-sn: --sn-relay-service: --sn-relay-port is needed too",
+        ),
+        (
+            sn.run,
+            "--host-ip h --sentinel --sn-join-service j",
+            "run-sn: --sn-join-service: --sn-join-port is needed too",
         ),
         (sl.run, "--host-ip h --sn-ip s --privacy-policy nowhere", "run-sl: nowhere: bad file"),
         (sl.run, "--sn-ip s --relay=false", "run-sl: mandatory parameter --host-ip not specified"),
