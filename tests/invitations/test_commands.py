@@ -1,7 +1,9 @@
 """`swarm invite`, `swarm join` and `swarm ca sign` beside a real SN: what they print, and how each refusal reads."""
 
 import asyncio
+import errno
 import gc
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,14 @@ import pytest_asyncio
 from typer.testing import CliRunner, Result
 
 from support.newcomers import Host, hosting
+from swarmlearning.backoff import Backoff
 from swarmlearning.cli.join import STILL_WAITING
 from swarmlearning.cli.main import app
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.invitations.code import read_code
 from swarmlearning.sn import joinport
+from swarmlearning.transport.listener import Acceptor
 
 Identities = dict[str, Identity]
 
@@ -145,6 +149,30 @@ async def test_what_cannot_be_an_invitation_is_refused(commands: Commands) -> No
         assert refused.exit_code == 1
         assert message in refused.output
         assert refused.stdout == "", "no code"
+
+
+async def test_a_port_that_cannot_accept_any_more_is_opened_anew(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(joinport, "AGAIN_SECONDS", 0.05)
+    accept, broken = Acceptor._accept, list[int]()
+
+    def break_once(self: Acceptor, listener: socket.socket) -> None:
+        if listener.getsockname()[1] == int(commands.host.join.rpartition(":")[2]) and not broken:
+            broken.append(listener.fileno())
+            assert self._over is not None
+            asyncio.get_running_loop().remove_reader(listener)
+            self._over.set_exception(OSError(errno.EBADF, "the listener is gone"))
+            return
+        accept(self, listener)
+
+    monkeypatch.setattr(Acceptor, "_accept", break_once)
+    code = await commands.code("--node", "SL-new")
+    async for _ in Backoff(0.05, 0.2):
+        if (await commands.join(code, "new", "--wait", "0")).exit_code == STILL_WAITING:
+            break
+    assert broken
+    assert any("The join port was closed: " in each for each in caplog.messages)
 
 
 async def test_a_port_that_is_in_use_ends_nothing_and_is_tried_again(

@@ -27,6 +27,7 @@ from swarmlearning.invitations.standing import Standing, authorization, read_sta
 from swarmlearning.ledger.block import MAX_BLOCK
 from swarmlearning.ledger.bodies import RequestAdmission, RequestCertificate
 from swarmlearning.ledger.canonical import canonical, sha256
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.network.inviting import statement
 from swarmlearning.transport.connecting import open_tls
 from swarmlearning.views.names import displayed
@@ -120,7 +121,7 @@ class JoinClient:
             return body
         refusal = _refusal(body)
         detail = displayed(refusal.detail, LONGEST) or f"it answers with HTTP status {response.status}"
-        if response.status in (429, 503):
+        if response.status in (429, 503) or refusal.code == Code.QUOTA:  # that passes by itself
             raise UnreachableError(f"the SN at {self.address} cannot answer now: {detail}")
         raise RefusedError(refusal.code, f"the SN at {self.address} refuses: {detail}")
 

@@ -7,6 +7,7 @@ is in use) is logged, and tried again: the SN has other work.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from swarmlearning.address import join
@@ -60,6 +61,7 @@ class JoinPort:
         self._now_ms = now_ms
         self._desk = Desk(lambda: miner.chain, now_ms, submit, miner.reached, self._authorities, lambda: api)
         self._server: Server | None = None
+        self._serving: asyncio.Task[None] | None = None
         self._told = ""
 
     async def run(self, host: str) -> None:
@@ -71,7 +73,7 @@ class JoinPort:
                 found = awaited(chain.world, now_ms)
                 if not found:
                     await self._close()
-                elif self._server is None or not self._server.serving:
+                elif self._serving is None or self._serving.done():
                     await self._open(host, found)
                 self._follow_identity()
                 left = min((each.expires_ms - now_ms for each in found), default=0) / 1000
@@ -107,6 +109,7 @@ class JoinPort:
                 self._told = str(error)
             return
         self._server, self._told = server, ""
+        self._serving = asyncio.create_task(server.wait())
         logger.warning(
             "The join port %s is open to clients without a certificate while somebody is invited (%s): it answers only "
             "those who have the key of an invitation",
@@ -115,9 +118,17 @@ class JoinPort:
         )
 
     async def _close(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
+        server, serving = self._server, self._serving
+        self._server = self._serving = None
+        if server is None or serving is None:
+            return
+        with suppress(OSError):  # what has broken it is told by `serving`, too
             await server.stop(STOP_SECONDS)
+        try:
+            await serving
+        except OSError as error:
+            logger.error("The join port was closed: %s", error)
+        else:
             logger.info("The join port is closed: nobody has to come through it any more")
 
     def _follow_identity(self) -> None:
