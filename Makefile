@@ -128,8 +128,7 @@ nightly: lint tools frameworks
 	@$(MAKE) --no-print-directory security
 	@$(MAKE) --no-print-directory e2e-logs
 	@$(MAKE) --no-print-directory e2e-operate
-	@$(MAKE) --no-print-directory e2e-operate LICENSE=server
-	@$(MAKE) --no-print-directory e2e-operate IDENTITY=spiffe
+	@$(MAKE) --no-print-directory e2e-operate IDENTITY=spiffe LICENSE=server
 	@$(MAKE) --no-print-directory gallery
 	@$(MAKE) --no-print-directory simulate SEEDS=50000 FIRST=$$(date +%s)
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=4

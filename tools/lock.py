@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 NODES, CLIENT = ROOT / "packaging" / "requirements.txt", ROOT / "packaging" / "requirements-client.txt"
 PROJECT, CLIENT_PROJECT = ROOT / "pyproject.toml", ROOT / "packaging" / "client" / "pyproject.toml"
+EXTRAS = ("spiffe", "privacy")
+"""Extras of the nodes that all images have: identities from an agent, and the ε of a privacy lock."""
 OWN = "swarmlearning"
 """Names of packages that are built from this tree begin with this."""
 
@@ -19,10 +21,11 @@ HEADER = "# What images and bundle install, with hashes. Made by `make lock` fro
 
 
 def requirements(*projects: Path) -> list[str]:
-    """The dependencies of these projects and of their extra `spiffe`, without those on each other."""
+    """The dependencies of these projects and of their `EXTRAS`, without those on each other."""
     read = [tomllib.loads(path.read_text())["project"] for path in projects]
     found = [each for project in read for each in project["dependencies"]]
-    found += [each for project in read for each in project.get("optional-dependencies", {}).get("spiffe", ())]
+    extras = [project.get("optional-dependencies", {}) for project in read]
+    found += [each for extra in extras for name in EXTRAS for each in extra.get(name, ())]
     return sorted({each for each in found if not each.startswith(OWN)})
 
 

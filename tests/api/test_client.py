@@ -18,7 +18,8 @@ from support.ports import fixed_port
 from support.scripted_sn import STATUS
 from swarmlearning.api import allowance
 from swarmlearning.api import client as client_module
-from swarmlearning.api.client import MAX_ANSWER, MAX_DETAIL, Refusal, SnClient, Unavailable
+from swarmlearning.api.asking import MAX_DETAIL
+from swarmlearning.api.client import MAX_ANSWER, Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.transport.parties import Credential

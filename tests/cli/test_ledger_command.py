@@ -9,22 +9,14 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
+from support.chainfile import written
 from support.network import Ledger
 from support.rounds import SITES, UNUSABLE, finish, publish, report_all, submit, three_sites
 from swarmlearning.cli.main import app
 from swarmlearning.ledger.block import signed_header
 from swarmlearning.ledger.bodies import Equivocation, Register
-from swarmlearning.ledger.canonical import canonical, sha256
+from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ordering.local import open_chain_file
-
-
-def written(ledger: Ledger, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(open_chain_file(path)) as database:
-        rows = [(height, sha256(raw), raw) for height, raw in enumerate(ledger.blocks)]
-        database.executemany("INSERT INTO blocks VALUES (?, ?, ?)", rows)
-    return path
 
 
 def ledger_command(*words: str | Path) -> Result:

@@ -3,21 +3,19 @@
 import csv
 import io
 import json
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from support.chainfile import written
 from support.network import CONTRACT, Ledger, session
 from support.rounds import SITES, finish, publish, report_all, submit, three_sites
 from swarmlearning.cli.main import app
 from swarmlearning.cli.report import recorded
 from swarmlearning.cli.trainings import COLUMNS, table_of
 from swarmlearning.ledger.bodies import Back, Lost, Register, ReportPerformance, Reset
-from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ordering.local import open_chain_file
 from swarmlearning.views.report import Performance, TrainingReport
 
 
@@ -47,12 +45,7 @@ def swarm_report(*words: str | Path) -> Result:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run folder with the ledger of `two_rounds`."""
-    chain = tmp_path / "run" / "sn" / "chain.sqlite"
-    chain.parent.mkdir(parents=True)
-    with closing(open_chain_file(chain)) as database:
-        rows = [(height, sha256(raw), raw) for height, raw in enumerate(two_rounds().blocks)]
-        database.executemany("INSERT INTO blocks VALUES (?, ?, ?)", rows)
-    return tmp_path / "run"
+    return written(two_rounds(), tmp_path / "run" / "sn" / "chain.sqlite").parents[1]
 
 
 def test_a_report_has_what_each_site_reported_after_each_round() -> None:

@@ -108,6 +108,8 @@ def test_help_names_those_without_effect(kind: Kind) -> None:
         ("sn", "SN_API_SERVICE", "api.sn", "sn_api_service", "api.sn"),
         ("sn", "SN_ETH_PORT_EXT", "3", "sn_p2p_port", 3),
         ("sn", "SN_ETH_P2P_SERVICE", "p2p.sn", "sn_p2p_service", "p2p.sn"),
+        ("sn", "SN_JOIN_PORT", "4", "sn_join_port", 4),
+        ("sn", "SN_JOIN_SERVICE", "join.sn", "sn_join_service", "join.sn"),
         ("sl", "THIS_NODE_IP", "10.0.0.1", "host_ip", "10.0.0.1"),
         ("sl", "SN_NODE_IP", "10.0.0.2", "sn_ip", "10.0.0.2"),
         ("sl", "SN_API_SERVER_PORT", "4", "sn_api_port", 4),

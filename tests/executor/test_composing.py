@@ -47,6 +47,13 @@ def test_a_profiles_addresses_lead_others_to_the_sl() -> None:
     }
 
 
+@pytest.mark.parametrize(("relay", "expected"), [(True, "true"), (False, "false"), (None, None)])
+def test_a_profile_says_whether_an_sl_uses_a_relay(relay: bool | None, expected: str | None) -> None:
+    profile = Profile("group", "runner", "PROCESS", "", (NodeDefinition(0, sl_relay=relay),))
+    made = pair(profile, Contact("10.0.0.1"), LIMITS, RUN, "", ATTEMPT, 0, uid("sl"))
+    assert made.sl_environment.get("SL_RELAY") == expected
+
+
 def test_a_node_that_is_no_longer_in_the_profile_is_the_sites_own_fault() -> None:
     profile = Profile("group", "runner", "PROCESS", "", (NodeDefinition(0),))
     with pytest.raises(ManagerError, match="no node of idx 1 any more") as refused:

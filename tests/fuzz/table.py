@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from fuzz import chain, office, site
+from fuzz import chain, newcomers, office, site
 from fuzz.target import Target
 
-TARGETS: Final[dict[str, Target]] = {target.name: target for target in (*chain.TARGETS, *site.TARGETS, *office.TARGETS)}
+_READERS = (*chain.TARGETS, *site.TARGETS, *office.TARGETS, *newcomers.TARGETS)
+TARGETS: Final[dict[str, Target]] = {target.name: target for target in _READERS}

@@ -61,6 +61,12 @@ def test_of_several_certificates_that_with_a_role_is_used(agents: Agents) -> Non
     assert fetch(agent.socket).subject == "spiffe://org1.example/swop"
 
 
+def test_of_several_certificates_with_a_role_that_for_the_node_s_own_role_is_used(agents: Agents) -> None:
+    agent = agents.start(TrustDomain("org1.example"), "billing", "host-1/swop", "host-1/sn")
+    assert fetch(agent.socket, role="SN").subject == "spiffe://org1.example/host-1/sn"
+    assert fetch(agent.socket, role="SL").subject == "spiffe://org1.example/host-1/swop", "it is refused with its role"
+
+
 async def test_a_certificate_that_the_agent_pushes_and_a_new_root_are_taken_over(agents: Agents) -> None:
     domain = TrustDomain("org1.example")
     agent = agents.start(domain, "sn")

@@ -1,3 +1,4 @@
+import asyncio
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,16 @@ from support.certs import expired, make_workspace, not_yet_valid, stranger, with
 from swarmlearning.identity.ca import KeyPair, issue
 from swarmlearning.identity.certificates import CertificateError, to_pem
 from swarmlearning.identity.identity import Identity, IdentityError
-from swarmlearning.identity.tls import NodeTls, client_context, peer_certificate, require_role, server_context
+from swarmlearning.identity.source import Latest
+from swarmlearning.identity.tls import (
+    CurrentContext,
+    NodeTls,
+    client_context,
+    follow_source,
+    peer_certificate,
+    require_role,
+    server_context,
+)
 from swarmlearning.identity.workspace import Workspace
 
 SECONDS = 20  # only ends a test that would hang
@@ -280,3 +290,20 @@ def test_a_running_node_meets_those_whose_authority_the_ledger_admits_later(
     for server, client in ((here, there), (there, here)):
         meet(server.server, client.client)
     assert "TLS cannot use the certificate of an authority on the ledger" in caplog.text
+
+
+async def test_an_identity_that_changes_before_it_is_followed_is_not_missed(tmp_path: Path) -> None:
+    old = make_workspace(tmp_path, ["SN-1"])["SN-1"]
+    new = with_key(tmp_path, "SN-1", "ec")
+    source, tls, made = Latest(old), CurrentContext(server_context(old)), asyncio.Event()
+
+    def make(identity: Identity) -> ssl.SSLContext:
+        assert identity == new
+        made.set()
+        return server_context(identity)
+
+    source.replace(new)
+    following = asyncio.create_task(follow_source(tls, make, source, old))
+    async with asyncio.timeout(SECONDS):
+        await made.wait()
+    following.cancel()

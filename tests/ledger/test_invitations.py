@@ -25,7 +25,7 @@ from swarmlearning.ledger.bodies import (
     WithdrawInvitation,
 )
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.network.inviting import INVITATION_MS, MOST_INVITATIONS, statement
+from swarmlearning.ledger.contracts.network.inviting import INVITATION_MS, MOST_INVITATIONS, awaited, statement
 from swarmlearning.ledger.contracts.network.state import Invitation, invitation, open_invitations
 from swarmlearning.ledger.contracts.rejection import Rejection
 
@@ -257,3 +257,47 @@ class TestOnce:
             send(ledger, "op-2", for_node(ledger))
         send(ledger, "op-2", WithdrawInvitation(f"{0:064x}"))
         send(ledger, "op-2", for_node(ledger))
+
+
+class TestAwaited:
+    """Whom an SN's port for newcomers has to be open for."""
+
+    def keys(self, ledger: Ledger, after_ms: int = 0) -> list[str]:
+        return [each.key for each in awaited(ledger.chain.world, ledger.chain.time_ms + after_ms)]
+
+    def test_an_invitation_is_awaited_until_it_expires_or_is_withdrawn(self, ledger: Ledger) -> None:
+        assert self.keys(ledger) == []
+        send(ledger, "op-2", for_node(ledger))
+        assert self.keys(ledger) == [PUBLIC]
+        assert self.keys(ledger, 2 * HOUR_MS) == []
+        send(ledger, "op-2", WithdrawInvitation(PUBLIC))
+        assert self.keys(ledger) == []
+
+    def test_a_node_is_awaited_until_it_has_registered_with_its_certificate(self, ledger: Ledger) -> None:
+        key = new_node_key()
+        send(ledger, "op-2", for_node(ledger))
+        send(ledger, "sn-1", certificate_request(ledger, key))
+        assert self.keys(ledger) == [PUBLIC], "it waits for its office"
+        assert self.keys(ledger, 2 * HOUR_MS) == [], "at most until the invitation expires"
+        issued = certify(AUTHORITIES["org-2"], key.public_key(), "SL-new", [], [], 30)
+        send(ledger, "op-2", Certify(PUBLIC, to_pem(issued)))
+        assert self.keys(ledger) == [PUBLIC], "it has still to fetch the certificate"
+        ledger.actor("new", "SL", AUTHORITIES["org-2"]).pair = KeyPair(issued, key)
+        send(ledger, "new", Register("SL", "new", to_pem(issued), "0"))
+        assert self.keys(ledger) == []
+
+    def test_an_organisation_is_awaited_until_a_node_of_it_has_registered(self, ledger: Ledger) -> None:
+        send(ledger, "op-1", for_organisation(ledger))
+        send(ledger, "sn-2", admission_request(ledger))
+        for operator in ("op-1", "op-3"):
+            assert self.keys(ledger) == [PUBLIC]
+            send(ledger, operator, Sign(newest(ledger).number))
+        assert self.keys(ledger) == [PUBLIC]
+        ledger.join("op-9", "SWCI", SPARE)
+        assert self.keys(ledger) == []
+
+    def test_nobody_is_awaited_for_an_organisation_that_takes_no_part_any_more(self, ledger: Ledger) -> None:
+        send(ledger, "op-2", for_node(ledger))
+        for operator in ("op-1", "op-3"):
+            send(ledger, operator, RetireOrganisation("org-2"))
+        assert self.keys(ledger) == []

@@ -78,3 +78,17 @@ def test_an_entry_of_another_kind_than_the_reader_expects_is_an_error(
 def test_a_world_without_changes_is_the_same_world() -> None:
     world = World().with_entries({"window/a": window(1)})
     assert world.with_entries({"window/a": world.entries["window/a"]}) is world
+
+
+def test_a_world_without_some_of_its_entries_is_one_that_never_had_them_and_the_former_one_stays_as_it_was() -> None:
+    both = World().with_entries({"window/a": window(1), "window/b": window(2), "node/a": window(3)})
+    before = both.state_hash()
+    some = both.without(["window/b", "node/a", "node/unknown"])
+    assert some.entries == {"window/a": window(1)}
+    assert some.state_hash() == World().with_entries({"window/a": window(1)}).state_hash()
+    assert numbers(some.area("window/", Window)) == [1]
+    assert (both.state_hash(), len(both), len(some)) == (before, 3, 1)
+    assert both.with_entries({"window/c": window(4)}).state_hash() == plain_state_hash(
+        both.with_entries({"window/c": window(4)})
+    )
+    assert both.without(["unknown/a"]) is both

@@ -1,30 +1,13 @@
-"""The hosts of a story, and the names of its checks."""
+"""The hosts of a story."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from operate.report import HELD, MISSED
-from operate.story import Check
 from support.namespaces import Namespaces
 from support.processes import Processes
 from support.sns import Network
-
-
-@pytest.fixture
-def check(record_property: Callable[[str, object], None]) -> Check:
-    @contextmanager
-    def checking(sentence: str) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            record_property(MISSED, sentence)
-            raise
-        record_property(HELD, sentence)
-
-    return checking
 
 
 @pytest.fixture

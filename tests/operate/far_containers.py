@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from operate.containers import containers, engines, prepare
-from operate.story import Check, tell
+from operate.story import tell
+from support.checks import Check
 from support.containers import Podman
 from support.namespaces import Namespaces
 from support.sns import Network

@@ -10,9 +10,7 @@ import pytest
 from operate.table import ROWS
 from security.report import function_of
 from security.table import sentence
-
-HELD, MISSED = "check held", "check missed"
-"""Names of the properties by which a story reports its checks."""
+from support.checks import HELD, MISSED
 
 
 class Report:

@@ -8,7 +8,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import yaml
 
 from operate.identifying import Identities
 from operate.licensing import Licensing, wanted
+from support.checks import Check
 from support.processes import Process
 from support.shells import Shell
 from support.sns import PAUSE, Network
@@ -29,9 +29,6 @@ from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.taskrunner import Taskrunner
 from swarmlearning.license.features import Feature
-
-Check = Callable[[str], AbstractContextManager[None]]
-"""Names what is checked inside a block."""
 
 SITES: Mapping[int, Sequence[str]] = {1: ["SL-1", "SL-2"], 2: ["SL-3"], 3: ["SL-4"]}
 """The SLs of each host's SWOP."""
@@ -134,10 +131,13 @@ def _tell(net: Network, means: Means, check: Check, identities: Identities, lice
 
 
 def rotate(net: Network, identities: Identities, check: Check) -> None:
-    with check("all nodes have their identities from SPIFFE agents, and follow these to certificates by a new root"):
+    with check(
+        "SNs, SWOPs, SLs (SPIFFE_SOCKETPATH of their profile) and SWCI have their identities from SPIFFE agents, and "
+        "follow these to certificates by a new root"
+    ):
         identities.rotate()
         given = {name: fetch(net.identities[name].cert_path) for name in (*NODES, OPERATOR)}
-        wanted = {given[name].thumbprint for name in NODES}
+        wanted = {new.thumbprint for new in given.values()}
         for name, new in given.items():  # this process trusts the new root, before the ledger has it
             net.identities[name] = replace(net.identities[name], anchors=new.anchors, bundles=new.bundles)
 

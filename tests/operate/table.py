@@ -24,6 +24,15 @@ ROWS = (
         _in("operate/far_containers", "one_script_drives_a_whole_training_of_three_hosts_by_containers"),
     ),
     Row(
+        "License servers",
+        _in(
+            "system/test_licenses",
+            "the_capacity_is_kept_a_lost_server_stops_nobody_and_the_secondary_serves",
+            "all_kinds_of_nodes_take_tokens_and_more_contracts_and_taskrunners_need_theirs",
+            "more_contracts_and_taskrunners_need_no_tokens_where_no_server_is_named",
+        ),
+    ),
+    Row(
         "What may go wrong, by containers",
         (*_in("operate/test_pulling", "a_swop_that_is_killed_while_it_pulls_an_image_pulls_it_when_it_is_back"),),
     ),

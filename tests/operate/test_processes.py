@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from operate.processes import processes
-from operate.story import Check, tell
+from operate.story import tell
+from support.checks import Check
 from support.sns import Network
 from support.tools import needs
 

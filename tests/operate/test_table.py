@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from operate.report import HELD, MISSED, Report
+from operate.report import Report
 from operate.table import ROWS
 from security.table import sentence
+from support.checks import HELD, MISSED
 
 ROOT = Path(__file__).parents[2]
 TESTS = [test for row in ROWS for test in row.tests]

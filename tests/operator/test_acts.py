@@ -2,12 +2,13 @@
 
 import msgspec
 import pytest
+from cryptography import x509
 
 from support.agent import TrustDomain
 from support.network import Ledger
 from support.play import Play
-from swarmlearning.identity.ca import create_authority
-from swarmlearning.identity.certificates import thumbprint, to_pem
+from swarmlearning.identity.ca import create_authority, issue
+from swarmlearning.identity.certificates import expires_ms, subject_of, thumbprint, to_pem
 from swarmlearning.identity.identity import Bundle
 from swarmlearning.ledger.bodies import (
     AddAuthority,
@@ -26,14 +27,17 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Certificate, Node, Organisation
+from swarmlearning.ledger.contracts.network.bodies import MAX_UNUSED
 from swarmlearning.ledger.contracts.network.members import read_anchor
+from swarmlearning.ledger.contracts.network.revoking import Revoked
 from swarmlearning.ledger.contracts.network.state import Policy
 from swarmlearning.ledger.contracts.training.state import Charter, empty
 from swarmlearning.ledger.world import World
 from swarmlearning.operator import acts, organisations
 from swarmlearning.operator.acts import ActError
 
-ROOT = create_authority("CA-1", 30).certificate
+AUTHORITY = create_authority("CA-1", 30)
+ROOT = AUTHORITY.certificate
 SECOND = create_authority("CA-2", 30).certificate
 OTHER = to_pem(SECOND)
 UIDS = ("11111111-0000", "22222222-0000", "22222222-9999")
@@ -162,14 +166,43 @@ def test_a_certificate_is_not_revoked_twice(world: World) -> None:
         acts.revoke_node(world.with_entries({f"certificate/{stored.thumbprint}": stored}), "north")
 
 
-def test_the_certificates_that_an_office_has_issued_are_revoked_where_the_ledger_knows_them(world: World) -> None:
-    act = acts.revoke_certificates(world, {"b" * 64, "e" * 64}, "SL-2")
-    assert (act.contract, act.body) == ("network", Revoke("b" * 64))
-    with pytest.raises(ActError, match="no certificate of SL-9 is on the ledger"):
-        acts.revoke_certificates(world, {"e" * 64}, "SL-9")
-    stored = Certificate("a" * 64, "", "CN=SL", "SL", revoked=True, organisation="ca")
-    with pytest.raises(ActError, match="are revoked on the ledger already"):
-        acts.revoke_certificates(world.with_entries({f"certificate/{'a' * 64}": stored}), {"a" * 64}, "SL-1")
+def test_the_certificates_that_an_office_has_issued_are_revoked_whether_the_ledger_knows_them_or_not(
+    world: World,
+) -> None:
+    used, new, old = (issue(AUTHORITY, "SL-2", [], [], days).certificate for days in (9, 9, 1))
+    stored = Certificate(thumbprint(used), to_pem(used), subject_of(used), "SL", revoked=False, organisation="ca")
+    world = world.with_entries({f"certificate/{stored.thumbprint}": stored})
+
+    def revoked(world: World, *certificates: x509.Certificate) -> acts.Act:
+        return acts.revoke_certificates(world, certificates, ROOT, "SL-2", expires_ms([old]))
+
+    assert revoked(world, used, old).body == Revoke(stored.thumbprint)
+    assert revoked(world, used, new).body == Revoke(stored.thumbprint, "ca", (to_pem(new),))
+    only = revoked(world, new)
+    assert (only.body, only.done) == (
+        Revoke(thumbprint(new), "ca", (to_pem(new),)),
+        "CN=SL-2,OU=Swarm-Learning is revoked",
+    )
+    noted = Revoked(thumbprint(new), "ca", expires_ms([new]))
+    done = world.with_entries(
+        {
+            f"certificate/{stored.thumbprint}": msgspec.structs.replace(stored, revoked=True),
+            f"revoked/ca/{noted.thumbprint}": noted,
+        }
+    )
+    for certificates in ([used, new], [old]):
+        with pytest.raises(ActError, match="have expired, or are revoked on the ledger already"):
+            revoked(done, *certificates)
+    with pytest.raises(ActError, match=r"the CA CN=CA-2.* is no authority of this network"):
+        acts.revoke_certificates(world, [new], SECOND, "SL-2", 0)
+
+
+def test_more_certificates_than_one_act_may_have_are_revoked_by_further_ones(world: World) -> None:
+    made = [issue(AUTHORITY, "SL-2", [], [], 9).certificate for _ in range(MAX_UNUSED + 1)]
+    act = acts.revoke_certificates(world, made, ROOT, "SL-2", 0)
+    assert isinstance(act.body, Revoke)
+    assert len(act.body.unused) == MAX_UNUSED
+    assert act.done.endswith("is revoked; 1 more certificates are left: repeat the command")
 
 
 def test_an_authority_without_an_organisation_s_name_is_admitted_as_a_new_organisation(world: World) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import typer
 import yaml
 from typer.testing import CliRunner
 
 import swarmlearning
+from images import TARGETS
 from support.tools import needs
 from swarmlearning.cli.main import COMMANDS, app
 from swarmlearning.node.variables import VARIABLES
@@ -26,6 +28,9 @@ OURS = {
     "SWARM_START_SECONDS",
     "SL_CHANNEL_DIR",
     "SL_ML_GROUP",
+    "SL_PRIVACY_POLICY",
+    "SL_RELAY",
+    "SN_RELAY_PORT",
     "POD_NAME",
     "MIN_PEERS",
     "SCRATCH_DIR",
@@ -48,6 +53,9 @@ def containers(found: Any) -> list[Document]:
     own = [found] if "image" in found else []
     return own + [each for one in found.values() for each in containers(one)]
 
+
+KNOWN = {variable.name for variable in VARIABLES} | OURS
+LICENSE_SERVER = "SWARM_LICENSE_AUTOPASSJ_SERVER_PRIMARY_IP"
 
 COMPOSE: Document = yaml.safe_load((PACKAGING / "compose.yaml").read_text())
 ALL = [each for path in KUBERNETES for each in containers(documents(path))] + containers(COMPOSE["services"])
@@ -76,10 +84,41 @@ def test_there_are_three_sns_in_either() -> None:
 @pytest.mark.parametrize("container", ALL, ids=lambda each: each["image"])
 def test_images_have_the_version_of_the_product_and_variables_exist(container: Document) -> None:
     name, _, tag = container["image"].partition(":")
-    assert name in {f"swarmlearning/{target}" for target in ("sn", "sl", "swop", "swci", "user")}
+    assert name in {f"swarmlearning/{target}" for target in TARGETS}
     assert tag == swarmlearning.__version__
-    known = {variable.name for variable in VARIABLES} | OURS
-    assert environment(container).keys() <= known
+    assert environment(container).keys() <= KNOWN
+
+
+@pytest.mark.parametrize("path", KUBERNETES, ids=lambda path: path.name)
+def test_variables_that_the_head_of_a_manifest_names_exist(path: Path) -> None:
+    text = path.read_text()
+    named = set(re.findall(r"--from-literal (\w+)=", text)) | set(re.findall(r"\((SL_\w+)=", text))
+    assert named <= KNOWN
+    nodes = {"sn.yaml": "swarm-sn", "pair.yaml": "swarm-sl"}
+    assert [each.get("envFrom") for each in containers(documents(path)) if "envFrom" in each] == [
+        [{"configMapRef": {"name": nodes[name], "optional": True}}] for name in nodes if name == path.name
+    ]
+
+
+def test_each_node_of_the_compose_file_is_told_of_relay_and_license_server_by_variables_that_may_be_empty() -> None:
+    expected = {
+        "sn": {LICENSE_SERVER: "${LICENSE_SERVER:-}", "SN_RELAY_PORT": "${SN_RELAY_PORT:-}"},
+        "sl": {LICENSE_SERVER: "${LICENSE_SERVER:-}", "SL_RELAY": "${SL_RELAY:-}"},
+        "swci": {LICENSE_SERVER: "${LICENSE_SERVER:-}"},
+    }
+    for service in COMPOSE["services"].values():
+        kind = service["image"].partition(":")[0].rpartition("/")[2]
+        assert environment(service).items() >= expected.get(kind, {}).items()
+    empty = dict.fromkeys((LICENSE_SERVER, "SN_RELAY_PORT", "SL_RELAY"), "")
+    for kind in expected:
+        with typer.main.get_command(app).make_context("swarm", [kind], resilient_parsing=True) as context:
+            command = context.command.commands[kind]  # type: ignore[attr-defined]
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in empty.items():
+                patch.setenv(name, value)
+            with command.make_context(kind, []) as parsed:
+                given = {name: parsed.params.get(name) for name in ("apls_ip", "sn_relay_port", "relay")}
+        assert given == {"apls_ip": "", "sn_relay_port": None, "relay": None}
 
 
 def test_volumes_and_networks_of_the_compose_file_are_declared() -> None:
@@ -120,11 +159,14 @@ def test_a_unit_that_is_reloaded_has_its_node_look_for_changed_certificates(unit
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_a_unit_starts_a_command_that_exists(unit: Path) -> None:
-    (started,) = re.findall(r"^ExecStart=/opt/swarmlearning/bin/swarm (\w+) (.*)$", unit.read_text(), re.MULTILINE)
-    kind, words = started
+    (started,) = re.findall(
+        r"^ExecStart=/opt/swarmlearning/bin/swarm (\w+(?: serve)?) (.*)$", unit.read_text(), re.MULTILINE
+    )
+    command, words = started
+    kind = command.split()[0]
     assert unit.name.startswith(f"swarm-{kind}")
     if kind in COMMANDS:
-        shown = CliRunner().invoke(app, [kind, "--help"], env={"COLUMNS": "200"}).output
+        shown = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"}).output
         assert set(re.findall(r"--[a-z-]{2,}", words)) <= set(re.findall(r"--[a-z-]{2,}", shown))
 
 

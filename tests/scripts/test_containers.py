@@ -51,6 +51,21 @@ def test_images_have_the_version_of_the_product() -> None:
             ["SENTINEL_API_SERVICE=api.sn1:443", "SN_API_SERVICE=api.sn", "SN_ETH_P2P_SERVICE=p2p.sn:9"],
             ["30304:30304", "9:30303"],
         ),
+        (
+            "--host-ip h --sentinel --sn-relay-port 30308",
+            ["THIS_NODE_IP=h", "SN_I_AM_SENTINEL=1", "SN_RELAY_PORT=30308"],
+            ["30308:30308"],
+        ),
+        (
+            "--host-ip h --sentinel --sn-relay-port 30308 --sn-relay-service relay.sn:444",
+            ["THIS_NODE_IP=h", "SN_I_AM_SENTINEL=1", "SN_RELAY_PORT=30308", "SN_RELAY_SERVICE=relay.sn:444"],
+            ["444:30308"],
+        ),
+        (
+            "--host-ip h --sentinel --sn-join-port 30307 --sn-join-service join.sn:445",
+            ["THIS_NODE_IP=h", "SN_I_AM_SENTINEL=1", "SN_JOIN_PORT=30307", "SN_JOIN_SERVICE=join.sn:445"],
+            ["445:30307"],
+        ),
     ],
 )
 def test_run_sn(docker: FakeRuntime, line: str, environment: list[str], published: list[str]) -> None:
@@ -75,6 +90,18 @@ def test_run_sn(docker: FakeRuntime, line: str, environment: list[str], publishe
         (sn.run, "--host-ip h --sentinel -v no/where:/a", "run-sn: no/where:/a: bad mount"),
         (sn.run, "--host-ip h --sentinel --socket-path x", "run-sn: x: bad socket path"),
         (sn.run, "--host-ip h --sentinel -d --attach stdin", "run-sn: --attach: conflicts with --detach"),
+        (
+            sn.run,
+            "--host-ip h --sentinel --sn-relay-service r",
+            "run-sn: --sn-relay-service: --sn-relay-port is needed too",
+        ),
+        (
+            sn.run,
+            "--host-ip h --sentinel --sn-join-service j",
+            "run-sn: --sn-join-service: --sn-join-port is needed too",
+        ),
+        (sl.run, "--host-ip h --sn-ip s --privacy-policy nowhere", "run-sl: nowhere: bad file"),
+        (sl.run, "--sn-ip s --relay=false", "run-sl: mandatory parameter --host-ip not specified"),
         (sl.run, "--sn-ip s", "run-sl: mandatory parameter --host-ip not specified"),
         (sl.run, "--host-ip h --sn-ip s --ml-image i --ml-foo", "Error: --ml-foo is an unsupported option."),
         (sl.run, "--host-ip h --sn-ip s --ml-e A=B", "run-sl: sidecar ml: mandatory parameter --image not specified"),
@@ -225,6 +252,25 @@ def test_pipes_lie_where_the_training_of_another_user_may_write_to_them(
         assert pipes == [f"SL_{name.upper()}_CHANNEL={folder}/{name}.channel" for name in ("request", "response")]
 
 
+@pytest.mark.parametrize(("option", "variable"), [("--relay", "SL_RELAY=true"), ("--relay=false", "SL_RELAY=false")])
+def test_run_sl_tells_an_sl_whether_to_use_a_relay(docker: FakeRuntime, option: str, variable: str) -> None:
+    address = "--host-ip h " if option != "--relay" else ""  # others come through the SN
+
+    created = one_created(docker, sl.run, f"{address}--sn-ip s {option}")
+
+    assert variable in options_of(created, "env")
+    assert options_of(created, "publish") == []
+
+
+def test_run_sl_mounts_the_folder_of_a_privacy_policy_with_its_record(docker: FakeRuntime, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").touch()
+
+    created = one_created(docker, sl.run, f"--host-ip h --sn-ip s --privacy-policy {tmp_path}/policy.yaml")
+
+    assert f"SL_PRIVACY_POLICY={tmp_path}/policy.yaml" in options_of(created, "env")
+    assert f"{tmp_path}:{tmp_path}" in options_of(created, "volume")
+
+
 def test_run_sl_finds_the_sn_of_its_host(docker: FakeRuntime) -> None:
     docker.list_running("sn-container")
 
@@ -276,9 +322,39 @@ def test_run_swop(install: Callable[[str], FakeRuntime], tmp_path: Path, unix_so
     assert options_of(created, "group-add") == ["58000", "77"]
 
 
+def test_run_swop_gives_its_witness_certificate_key_and_port(
+    docker: FakeRuntime, tmp_path: Path, unix_socket: Path
+) -> None:
+    for name in ("p", "cert.pem", "key.pem"):
+        (tmp_path / name).touch()
+    files = f"--witness-cert {tmp_path}/cert.pem --witness-key {tmp_path}/key.pem"
+
+    created = one_created(
+        docker,
+        swop.run,
+        f"--usr-dir {tmp_path} --profile-file-name p --host-ip h --docker-socket-file {unix_socket} {files} "
+        "--witness-p2p-port 31000",
+    )
+
+    assert {"THIS_NODE_IP=h", "SWOP_WITNESS_P2P_PORT=31000"} <= set(options_of(created, "env"))
+    for name in ("cert", "key"):
+        assert f"SWOP_WITNESS_{name.upper()}={tmp_path}/{name}.pem" in options_of(created, "env")
+        assert f"{tmp_path}/{name}.pem:{tmp_path}/{name}.pem:ro" in options_of(created, "volume")
+    assert options_of(created, "publish") == ["31000:31000"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            "--witness-cert p --docker-socket-file SOCKET",
+            "--witness-cert and --witness-key: name both, the certificate and its private key",
+        ),
+        ("--docker-socket-file SOCKET --witness-cert no --witness-key p --host-ip h", "no: bad file"),
+        (
+            "--docker-socket-file SOCKET --witness-p2p-port 1",
+            "mandatory parameter --host-ip not specified: the address at which SNs reach the witness",
+        ),
         ("--docker-socket-file nowhere", "--docker-socket-file: nowhere: bad docker socket file"),
         ("--docker-socket-file SOCKET --docker-group-id x", "--docker-group-id: x: bad docker group-id"),
         ("--swop-uid x", "--swop-uid: x: bad user id"),

@@ -135,6 +135,21 @@ def test_an_image_runs_its_node_as_a_user_without_rights(engine: Podman, kind: s
     assert shown.splitlines() == ["58000", "/platform/swarm/SMLNODE", f"swarm {VERSION}"]
 
 
+def test_the_image_of_a_license_server_takes_its_options(engine: Podman) -> None:
+    image = f"localhost/swarmlearning/license:{VERSION}"
+    (found,) = json.loads(engine.run("image", "inspect", image))
+    assert (found["Config"]["User"], found["Config"]["Entrypoint"]) == ("swarm", ["swarm", "license", "serve"])
+    assert "--issuer" in engine.run("run", "--rm", image, "--help")
+
+
+def test_the_image_of_sls_composes_the_budget_of_a_privacy_lock(engine: Podman) -> None:
+    code = (
+        "from swarmlearning.privacy.accounting import composed_epsilon; print(round(composed_epsilon([1.0], 1e-5), 2))"
+    )
+    image = f"localhost/swarmlearning/sl:{VERSION}"
+    assert engine.run("run", "--rm", "--entrypoint", "python3", image, "-c", code) == "4.38"
+
+
 def test_the_image_for_training_has_the_client_and_nothing_of_a_node(engine: Podman) -> None:
     code = "import swarmlearning.client.base, importlib.util as u; print(u.find_spec('swarmlearning.sl'))"
     assert engine.run("run", "--rm", f"localhost/swarmlearning/user:{VERSION}", "python3", "-c", code) == "None"

@@ -1,6 +1,7 @@
 """The commands of `swarm` that the scripts run on a host without a container runtime."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 import typer
 
 from swarmlearning.cli.main import app
+from swarmscripts import sl, sn, swci, swop
+from swarmscripts.common import COMMON
+from swarmscripts.script import Script
 
 BIN = Path(__file__).parents[2] / "scripts" / "bin"
 
@@ -22,6 +26,8 @@ def home(tmp_path: Path) -> Path:
     (tmp_path / "usr").mkdir()
     for name in ("usr/profile.yaml", "usr/init", "cert.pem"):
         (tmp_path / name).touch()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "agent"))
     return tmp_path
 
 
@@ -55,6 +61,26 @@ def run(home: Path, script: str, line: str) -> list[str]:
             "--data-dir HOME/swarmlearning/scripts/swop1/data",
         ),
         (
+            "run-sl",
+            "--sn-ip s --relay --privacy-policy cert.pem",
+            "sl --sn-ip s --relay --privacy-policy HOME/cert.pem --node-name sl "
+            "--data-dir HOME/swarmlearning/scripts/sl/data --bridge",
+        ),
+        (
+            "run-sn",
+            "--host-ip h --sentinel-ip s --sn-relay-port 30308 --sn-relay-service relay.sn --socket-path HOME/agent",
+            "sn --host-ip h --sentinel-ip s --sn-relay-port 30308 --sn-relay-service relay.sn "
+            "--socket-path HOME/agent --node-name sn --data-dir HOME/swarmlearning/scripts/sn/data",
+        ),
+        (
+            "run-swop",
+            "--usr-dir usr --profile-file-name profile.yaml --sn-ip s --host-ip h --witness-cert cert.pem "
+            "--witness-key cert.pem --witness-p2p-port 7",
+            "swop --usr-dir HOME/usr --profile-file-name profile.yaml --host-ip h --sn-ip s --witness-p2p-port 7 "
+            "--witness-cert HOME/cert.pem --witness-key HOME/cert.pem --node-name swop "
+            "--data-dir HOME/swarmlearning/scripts/swop/data",
+        ),
+        (
             "run-swci",
             "--usr-dir usr --init-script-name init",
             "swci --usr-dir HOME/usr --init-script-name init",
@@ -69,3 +95,31 @@ def test_a_node_as_a_process(home: Path, script: str, line: str, expected: str) 
     commands: object = typer.main.get_command(app)
     known = {name for option in commands.commands[kind].params for name in option.opts}  # type: ignore[attr-defined]
     assert {word for word in words if word.startswith("--") and word != "--more"} <= known
+
+
+NOT_NAMED = {
+    "sn": {
+        "bind-ip",
+        "network-id",
+        "network-name",
+        "node-name",
+        "ordering",
+        "organisations",
+        "p2p-listen-port",
+        "witness",
+    },
+    "sl": {"bind-ip", "bridge", "bridge-dir", "channel-dir", "fs-listen-port", "ml-group", "network-id", "node-name"},
+    "swop": {"network-id", "node-name", "policy-file"},
+    "swci": {"bind-ip", "network-id"},
+}
+"""Options of `swarm` that the scripts set themselves, or that go to it as they are."""
+
+
+@pytest.mark.parametrize("script", [sn.SN, sl.script(), swop.SWOP, swci.SWCI], ids=lambda each: each.name)
+def test_the_options_of_a_node_are_those_of_its_script(script: Script) -> None:
+    commands: object = typer.main.get_command(app)
+    params = commands.commands[script.kind].params  # type: ignore[attr-defined]
+    known = {option.opts[0].removeprefix("--") for option in params}
+    named = {option.name for option in (*script.options, *COMMON)}
+    everywhere = {"data-dir", "help", "log-level", "ready-fd"}
+    assert known - named == NOT_NAMED[script.kind] | (known & everywhere)

@@ -137,6 +137,7 @@ ROWS = (
             *checks_in(
                 "security/test_hostile_script",
                 "a_hostile_script_of_another_user_gets_around_the_lock_in_no_way",
+                "a_hostile_script_in_a_container_gets_around_the_lock_in_no_way",
             ),
             *checks_in("swop/docker/test_specs", "an_sl_has_its_privacy_policy_and_a_script_has_nothing_of_it"),
             *checks_in("rounds/test_releasing", "a_model_is_submitted_as_the_lock_has_made_it"),
@@ -199,6 +200,41 @@ ROWS = (
                 "a_revocation_on_the_ledger_ends_the_streams_of_a_relay",
             ),
             *checks_in("system/test_relay", "a_site_goes_to_another_relay_when_its_own_is_gone"),
+        ),
+    ),
+    Row(
+        "B22",
+        "a stranger uses the port for newcomers, an SN their requests, or a server poses as their network",
+        (
+            *checks_in(
+                "sn/test_joinport",
+                "the_port_is_open_while_somebody_is_invited_and_a_node_joins_through_it",
+                "it_closes_when_the_last_invitation_is_withdrawn_or_expires",
+                "a_stranger_is_told_nothing_and_cannot_keep_out_who_is_invited",
+                "a_holder_is_shown_its_own_invitation_and_requests_at_a_bounded_rate",
+                "nobody_can_alter_a_request_use_another_s_or_use_one_twice",
+                "idle_connections_and_endless_heads_keep_nobody_out",
+            ),
+            *checks_in("invitations/test_serving", "nobody_without_the_key_gets_past_the_guard"),
+            *checks_in(
+                "invitations/test_client",
+                "who_has_another_authority_is_refused_before_anything_is_sent",
+                "who_only_shows_the_right_authority_is_refused",
+                "a_node_that_is_no_sn_cannot_stand_in_between",
+                "an_sn_of_another_network_is_refused",
+                "what_an_sn_sends_is_bounded_in_bytes_and_in_time",
+            ),
+            *checks_in(
+                "invitations/test_code",
+                "a_name_that_is_no_node_s_never_becomes_a_file",
+                "an_address_that_is_none_is_refused",
+                "a_code_does_not_show_its_key",
+            ),
+            *checks_in(
+                "invitations/test_commands",
+                "who_finds_its_code_used_by_another_is_told_so",
+                "a_code_that_was_withdrawn_or_cut_off_is_named_as_such",
+            ),
         ),
     ),
 )

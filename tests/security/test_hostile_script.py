@@ -1,4 +1,4 @@
-"""A script of another user, started by PROCESS, against the privacy lock of the site that it runs at."""
+"""A script of another user, started by PROCESS and by DOCKER, against the privacy lock of the site that it runs at."""
 
 import asyncio
 import os
@@ -10,31 +10,48 @@ from pathlib import Path
 import pytest
 
 from support import hostile_site, ml
+from support.certs import make_workspace
+from support.containers import PYTHON, PYTHON_IMAGE, Podman, python_environment, python_podman
 from support.hostile_site import ATTEMPTS
 from support.pairs import ended_well
 from support.ports import fixed_port
 from support.processes import Processes
 from support.swarm import Swarm
-from support.tools import needs
+from support.swops import in_containers, only, operations
+from support.tools import lacks, needs
 from swarmlearning.ledger.bodies import Privacy
 from swarmlearning.privacy.record import Record
 from swarmlearning.swop.composing import Contact
 from swarmlearning.swop.managing import Attempt, Pair
 from swarmlearning.swop.process.manager import ProcessManager
 from swarmlearning.swop.profile import IdentityFile, NodeDefinition, Profile
-from swarmlearning.taskfiles.definition import RunSwarm, SharedContent
+from swarmlearning.taskfiles.definition import MakeUserContainer, RunSwarm, SharedContent
 
 ATTEMPT = Attempt("taskrunner", 1, 1, "train", "0" * 64)
-PYTHON = Path("/python-of-test")
+MOUNTED = Path("/python-of-test")
 UIDS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
 NORM = 0.5
 ROUNDS = 3
+OWN = ("--rounds", str(ROUNDS), "--min-peers", "2", "--index")
 
 
 @pytest.fixture
-def swarm(tmp_path: Path) -> Iterator[Swarm]:
-    with Processes(tmp_path) as processes:
-        yield Swarm(processes, tmp_path)
+def swarm(processes: Processes, tmp_path: Path) -> Swarm:
+    return Swarm(processes, tmp_path)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    with Processes(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def engine() -> Iterator[Podman]:
+    if reason := lacks("podman"):
+        pytest.skip(reason)
+    with python_podman() as made:
+        yield made
 
 
 @pytest.fixture
@@ -62,9 +79,37 @@ def node(swarm: Swarm, index: int, policy: Path | None = None) -> NodeDefinition
     )
 
 
+def locked(folder: Path) -> Path:
+    """A policy in a folder where everybody may look, and root alone may write."""
+    policy = folder / "privacy" / "policy.yaml"
+    policy.parent.mkdir(mode=0o755)
+    policy.write_text(f"norm: {NORM}")
+    policy.chmod(0o600)
+    return policy
+
+
+def record_of(policy: Path) -> Path:
+    """Where the lock with this policy has the record of what was given."""
+    return policy.with_name(f"{policy.name}.given.jsonl")
+
+
+def assert_lock_held(swarm: Swarm, said: str, policy: Path, uid: str) -> None:
+    """The script of this SL has achieved nothing, and what it handed over was clipped and recorded."""
+    assert "BROKE" not in said
+    assert said.count("HELD ") == len(ATTEMPTS)
+    assert policy.read_text() == f"norm: {NORM}"
+    given = [line for line in Record(record_of(policy)).lines() if line.norm == NORM]
+    assert len(given) >= ROUNDS
+    training = swarm.training(swarm.chain())
+    assert training.result is not None
+    entry = training.result.closed.submissions[uid]
+    assert entry.privacy == Privacy(NORM)
+    assert entry.digest in {line.result for line in given}
+
+
 def task(path: str, *words: str | Path) -> RunSwarm:
-    shared = (SharedContent(sys.base_prefix, str(PYTHON), "BIND"),)
-    entrypoint = PYTHON / "bin" / Path(os.path.realpath(sys.executable)).name
+    shared = (SharedContent(sys.base_prefix, str(MOUNTED), "BIND"),)
+    entrypoint = MOUNTED / "bin" / Path(os.path.realpath(sys.executable)).name
     return RunSwarm(" ".join(map(str, (path, *words))), str(entrypoint), "/tmp", (), None, shared)
 
 
@@ -72,18 +117,13 @@ def task(path: str, *words: str | Path) -> RunSwarm:
 async def test_a_hostile_script_of_another_user_gets_around_the_lock_in_no_way(swarm: Swarm, root: Path) -> None:
     swarm.start_sn()
     host, _, port = swarm.address.rpartition(":")
-    policy = root / "privacy" / "policy.yaml"
-    policy.parent.mkdir(mode=0o755)  # where everybody may look, and root alone may write
-    policy.write_text(f"norm: {NORM}")
-    policy.chmod(0o600)
-    record = policy.with_name(f"{policy.name}.given.jsonl")
+    policy = locked(root)
     profile = Profile("group", "taskrunner", "PROCESS", "", (node(swarm, 0, policy), node(swarm, 1)))
     manager = ProcessManager(root / "process", profile, Contact(host, host, int(port)))
     await manager.check()
-    own = ("--rounds", str(ROUNDS), "--min-peers", "2", "--index")
     scripts = (
-        task(hostile_site.__file__, swarm.identities["SL-1"].key_path, policy, record, *own, "1"),
-        task(ml.__file__, *own, "2"),
+        task(hostile_site.__file__, swarm.identities["SL-1"].key_path, policy, record_of(policy), "../data", *OWN, "1"),
+        task(ml.__file__, *OWN, "2"),
     )
     variables = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
@@ -93,13 +133,31 @@ async def test_a_hostile_script_of_another_user_gets_around_the_lock_in_no_way(s
             said, _ = [await ended_well(manager, ATTEMPT, index) for index in (0, 1)]
     finally:
         await manager.clean(ATTEMPT.key)
-    assert "BROKE" not in said
-    assert said.count("HELD ") == len(ATTEMPTS)
-    assert policy.read_text() == f"norm: {NORM}"
-    given = [line for line in Record(record).lines() if line.norm == NORM]
-    assert len(given) >= ROUNDS
-    training = swarm.training(swarm.chain())
-    assert training.result is not None
-    entry = training.result.closed.submissions[UIDS[0]]
-    assert entry.privacy == Privacy(NORM)
-    assert entry.digest in {line.result for line in given}
+    assert_lock_held(swarm, said, policy, UIDS[0])
+
+
+@needs("podman")
+def test_a_hostile_script_in_a_container_gets_around_the_lock_in_no_way(
+    processes: Processes, engine: Podman, tmp_path: Path
+) -> None:
+    swarm = Swarm(processes, tmp_path, make_workspace(tmp_path / "cert", ["SN-1", "SL-1", "SL-2", "SWOP-1", "SWCI-1"]))
+    swarm.start_sn()
+    policy = locked(tmp_path)
+    key = swarm.identities["SL-1"].key_path  # mounted for the SL at the same path
+    hostile = f"{hostile_site.__file__} {key} {policy} {record_of(policy)} sl"
+    words = f"-c 'exec {PYTHON} $(eval echo \\$ML_$SITE) {' '.join(OWN)} $SITE'"
+    environment = {**python_environment(), "ML_1": hostile, "ML_2": ml.__file__}
+    with operations(swarm) as ops:
+        swop = ops.start("SWOP-1", ["SL-1", "SL-2"], nodes=[{"privacypolicy": str(policy)}], **in_containers(engine))
+        ops.task("build", MakeUserContainer((f"FROM {PYTHON_IMAGE}",)), outcome="user-env")
+        ops.task("train", RunSwarm(words, "/bin/sh", "/tmp", tuple(environment.items())), "build")
+        ops.assign("build", 1)
+        assert ops.over(1).state == "COMPLETE", swop.output
+        ops.reset()
+        ops.assign("train", 2)
+        done = ops.over(2)
+    (log,) = (tmp_path / "SWOP-1" / "data").rglob("0/ml.log")
+    said = log.read_text()
+    assert done.state == "COMPLETE", said
+    assert "HELD opens the data directory: Permission denied" in said
+    assert_lock_held(swarm, said, policy, only(done).reports[0].uid)

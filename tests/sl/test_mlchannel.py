@@ -14,7 +14,7 @@ from swarmlearning.channel.address import connect
 from swarmlearning.channel.framing import LENGTH, ChannelError, encode
 from swarmlearning.channel.messages import FromML, Kill, Waiting
 from swarmlearning.sl import mlchannel
-from swarmlearning.sl.mlchannel import TAKEN, MLChannel
+from swarmlearning.sl.mlchannel import SOCKET, TAKEN, MLChannel
 
 
 async def test_a_node_that_ends_while_it_handles_a_message_reports_no_error(tmp_path: Path) -> None:
@@ -220,3 +220,24 @@ def test_a_name_of_a_file_that_is_not_plain_is_refused(tmp_path: Path, name: str
 
     with pytest.raises(ChannelError, match="is not a plain file name"):
         MLChannel(tmp_path, handle, lambda: None).file(name)
+
+
+async def test_a_socket_that_is_there_can_be_used_by_its_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script of another user that waits for its SL connects in the very moment in which the socket appears."""
+    directory = tmp_path / "channel"
+    start, seen = asyncio.start_unix_server, list[bool]()
+
+    async def observed(*arguments: Any, **options: Any) -> asyncio.Server:
+        seen.append((directory / SOCKET).exists())
+        return await start(*arguments, **options)
+
+    monkeypatch.setattr(asyncio, "start_unix_server", observed)
+
+    async def handle(message: FromML) -> None: ...
+
+    channel = MLChannel(directory, handle, lambda: None, group=os.getgid())
+    await channel.start()
+    assert seen == [False]
+    assert stat.S_IMODE(channel.path.stat().st_mode) == 0o660
+    connect(channel.path).close()
+    await channel.stop()

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from support.checks import HELD, MISSED, Check
+
 SECONDS = 150.0
 """For machines under heavy load; nothing comes near it otherwise."""
 
@@ -53,3 +55,17 @@ def no_file_larger_than(size: int) -> Iterator[None]:
 @pytest.fixture
 def largest_file() -> Callable[[int], AbstractContextManager[None]]:
     return no_file_larger_than
+
+
+@pytest.fixture
+def check(record_property: Callable[[str, object], None]) -> Check:
+    @contextmanager
+    def checking(sentence: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            record_property(MISSED, sentence)
+            raise
+        record_property(HELD, sentence)
+
+    return checking

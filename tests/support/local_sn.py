@@ -12,7 +12,7 @@ import aiohttp
 from swarmlearning.api.client import SnClient
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.source import Latest
+from swarmlearning.identity.source import IdentitySource, Latest
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.bodies import Body, NodeType, Register
 from swarmlearning.ledger.chain import Chain
@@ -21,6 +21,7 @@ from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.node.sender import Author
 from swarmlearning.ordering.protocols import EngineChoice
 from swarmlearning.sn.node import SnSettings, run_sn
+from swarmlearning.sn.welcoming import JoinSettings
 
 
 @asynccontextmanager
@@ -34,8 +35,13 @@ async def running_sn(
     ordering: EngineChoice = "local",
     host: str = "127.0.0.1",
     bind: str = "",
+    join: JoinSettings | None = None,
+    source: IdentitySource | None = None,
 ) -> AsyncIterator[dict[str, str]]:
-    """Yields the facts of an SN at work, as it reported them (`api` is its address). Raises what ended it."""
+    """Yields the facts of an SN at work, as it reported them (`api` is its address). Raises what ended it.
+
+    `source`: of its identity, where that changes.
+    """
     reported: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
     settings = SnSettings(
         name="SN-1",
@@ -51,8 +57,9 @@ async def running_sn(
         p2p_service="",
         witness=False,
         bind=bind,
+        join=join,
     )
-    sn = asyncio.create_task(run_sn(settings, Latest(identity), reported.set_result))
+    sn = asyncio.create_task(run_sn(settings, source or Latest(identity), reported.set_result))
     await asyncio.wait((sn, reported), return_when=asyncio.FIRST_COMPLETED)
     if sn.done():
         sn.result()

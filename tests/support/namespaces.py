@@ -69,6 +69,10 @@ class Namespaces:
         """Takes an address from a host; connections on it are as good as cut."""
         _ip("-n", self.name(host), "address", "delete", f"{address}/{64 if ':' in address else MASK}", "dev", "net")
 
+    def rename(self, name: str, address: str) -> None:
+        """From now on all hosts that look up a name find this address; what others they know is gone."""
+        self._write_names({name: address})
+
     def partition(self, *sides: Collection[int]) -> None:
         """Cuts the sides off from each other: packets between them vanish, connections stay open."""
         for side in sides:
@@ -116,7 +120,7 @@ class Namespaces:
         for router in set(self._behind.values()):
             self._route(router)
         if self._names:
-            self._write_names()
+            self._write_names({name: self.address(host) for name, host in self._names.items()})
 
     def _connect(self, host: int) -> None:
         """To the bridge of all, or to that of its router."""
@@ -143,12 +147,12 @@ class Namespaces:
         for link in ("lo", "net"):
             _ip("-n", self.name(host), "link", "set", link, "up")
 
-    def _write_names(self) -> None:
-        """`ip netns exec` shows a command these files in place of those in /etc."""
-        lines = ["127.0.0.1 localhost", *(f"{self.address(host)} {name}" for name, host in self._names.items())]
+    def _write_names(self, addresses: Mapping[str, str]) -> None:
+        """`ip netns exec` shows a command these files in place of those in /etc: the same files, which are changed."""
+        lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
         for host in self._hosts:
             folder = _etc(self.name(host))
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             (folder / "hosts").write_text("\n".join(lines) + "\n")
 
     def _delete(self) -> None:

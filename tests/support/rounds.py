@@ -41,7 +41,7 @@ def publish(ledger: Ledger, result: str) -> None:
     current = ledger.training.round
     assert current is not None
     given = sorted(current.submissions.values(), key=lambda entry: entry.uid)
-    merged = tuple(Contribution(one.uid, one.digest, 1, 1) for one in given if one.digest != UNUSABLE)
+    merged = tuple(Contribution(one.uid, one.digest, one.weight, one.weight) for one in given if one.digest != UNUSABLE)
     excluded = tuple(Exclusion(one.uid, "non-finite", "NaN in a") for one in given if one.digest == UNUSABLE)
     receipt = Receipt("mean", merged, excluded)
     ledger.send(current.leader, Publish(current.number, current.term, result, 1, receipt))

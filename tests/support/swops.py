@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from support.containers import PYTHON_IMAGE, Podman, python_environment
 from support.local_sn import Member, member
 from support.ports import fixed_port
 from support.processes import COMMAND, Process
@@ -218,6 +219,18 @@ def operations(swarm: Swarm, operator: str = "SWCI-1") -> Iterator[Operations]:
         made.clean()
 
 
+def in_containers(engine: Podman) -> dict[str, Any]:
+    """Arguments of `Operations.start` by which pairs are containers on this engine, with this machine's Python: SLs run
+    as root, scripts as another user."""
+    users = {"SWOP_SL_IMAGE": PYTHON_IMAGE, "SWOP_UID": "1000", "SWOP_GID": "1000", "SWOP_SL_USER": "0:0"}
+    return {
+        "environment": {**engine.environment, **users},
+        "resourcemgr": {"mgrtype": "DOCKER", "accessinfo": {"accesstype": "FROMENV"}},
+        "network": "host",
+        "envvars": [{name: value} for name, value in python_environment().items()],
+    }
+
+
 def script(*options: str, working_dir: Path, **variables: str) -> RunSwarm:
     """A task that runs the stand-in for a training script."""
     return RunSwarm(" ".join((str(ML), *options)), sys.executable, str(working_dir), tuple(variables.items()))
@@ -229,4 +242,4 @@ def only(runner: Taskrunner) -> Peer:
     return peer
 
 
-__all__ = ["Member", "Operations", "end_pairs", "only", "operations", "script"]
+__all__ = ["Member", "Operations", "end_pairs", "in_containers", "only", "operations", "script"]

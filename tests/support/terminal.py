@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 OWN_NETWORK: Final = ("unshare", "--net")
-READY: Final = r"Network swarm \(\w+\), height \d+\n|Waiting for the ML process|NODE UID :"
-"""What nodes print once they work."""
+READY: Final = r"Network swarm \(\w+\), height \d+\n|Waiting for the ML process|NODE UID :|Waiting for the office"
+"""What nodes print once they work, and `swarm join` once it waits."""
 SECONDS: Final = 300.0
 
 
@@ -43,12 +43,12 @@ class Terminal:
         )
         self.pid = self._shell.pid
 
-    def type(self, line: str) -> Answer:
-        """Types a command, which reads nothing, and waits for its end; where it is in the background, until a node
-        has joined the network."""
+    def type(self, line: str, says: str = "") -> Answer:
+        """Types a command, which reads what a person `says`, and waits for its end; where it is in the background,
+        until a node has joined the network, or waits."""
         if line.endswith("&"):
             return Answer(0, self._until(line, READY))
-        output = self._until(f"{{ {line}\n}} < /dev/null\necho DONE=$?", r"DONE=\d+\n")
+        output = self._until(f"{{ {line}\n}} <<< '{says}'\necho DONE=$?", r"DONE=\d+\n")
         return Answer(int(output.rpartition("DONE=")[2]), output)
 
     def close(self) -> None:

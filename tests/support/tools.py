@@ -155,6 +155,7 @@ FRAMEWORKS = {
     "keras": ("keras", "tensorflow"),
     "huggingface": ("transformers", "accelerate", "peft"),
     "lightning": ("lightning",),
+    "opacus": ("opacus",),
 }
 """The tools that tests need, and the packages that have them; `make test` installs them where it can."""
 

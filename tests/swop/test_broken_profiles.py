@@ -275,6 +275,7 @@ CHANGES: list[tuple[str, str]] = [
         "slenvvars: null\n      sl -> slenvvars: null\n      privacypolicy: /policy.yaml\n      sl",
         "42:22: nodes[0].slnodedef.privacypolicy: /policy.yaml lies in no folder of its own",
     ),
+    ("slfss -> slrelay: yes\n      slfss", "37:16: nodes[0].slnodedef.slrelay: with a relay nothing listens"),
     (
         "slenvvars: null\n      sl -> slenvvars: [A : [B]]\n      sl",
         "41:23: nodes[0].slnodedef.slenvvars[0].A: expected text, found a list",

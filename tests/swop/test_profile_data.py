@@ -108,6 +108,7 @@ def test_what_is_ours_is_read() -> None:
     assert (profile.manager, profile.network) == ("PROCESS", "")
     assert (profile.hang_seconds, profile.end_hung, profile.witness) == (600, True, True)
     assert profile.nodes[0].user == "swarm-ml"
+    assert profile.nodes[0].sl_relay is True
     assert profile.nodes[0].privacy_policy == "/srv/swarm/privacy/policy.yaml"
 
 

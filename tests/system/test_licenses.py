@@ -1,12 +1,15 @@
 """Nodes that take tokens from real license servers: capacity, a server that dies, its secondary, expiry."""
 
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 
 import pytest
 
 from support.certs import make_workspace
+from support.checks import Check
 from support.licenses import PLENTY, Issuer, Servers, tokens
 from support.processes import Process, Processes
 from support.shells import Shell
@@ -21,6 +24,8 @@ NO_TOKEN = (
 )
 NO_SERVER = "Error code : 6002"
 PAIR = ("--min-peers", "1")
+FURTHER = {"CONTRACT": Feature.TRAINING_CONTRACTS, "TASKRUNNER": Feature.TASKRUNNERS}
+"""What needs a token of its own beside what is there from the start."""
 
 
 @pytest.fixture
@@ -36,7 +41,7 @@ def licensed(processes: Processes, issuer: Issuer, tmp_path: Path) -> tuple[Swar
 
 
 def test_the_capacity_is_kept_a_lost_server_stops_nobody_and_the_secondary_serves(
-    licensed: tuple[Swarm, Servers], issuer: Issuer, gate: Gate
+    licensed: tuple[Swarm, Servers], issuer: Issuer, gate: Gate, check: Check
 ) -> None:
     swarm, servers = licensed
     issuer.issue({**PLENTY, Feature.SL: 1})
@@ -51,47 +56,76 @@ def test_the_capacity_is_kept_a_lost_server_stops_nobody_and_the_secondary_serve
     def start(index: int, *names: str) -> Process:
         return swarm.start_sl(index, "--rounds", "1", identity="SL-2", environment=servers.variables(*names))
 
-    assert NO_TOKEN in start(2).complaint()
+    with check("capacity 1 and two SLs: the second ends with exit status 1 and the text of 304"):
+        assert NO_TOKEN in start(2).complaint()
     primary.kill()
     alone = start(3, "primary")
-    assert NO_TOKEN in start(4).complaint(), "the secondary knows what the primary has lent"
-    assert NO_SERVER in alone.complaint()
-    assert f"Error in communicating With Server https://127.0.0.1:{servers.ports['primary']}" in alone.output
-    gate.let()
-    assert_complete([first])
-    assert "swarm.mlApp : WARNING : Releasing license" in first.output
-    assert "1100000378:1: the token of CN=SL-1,OU=Swarm-Learning" in secondary.output
-    assert swarm.start_sl(5, identity="SL-2", environment=servers.variables()).ready["channel"]
+    with check("the server is killed: the secondary knows what it has lent, and lends no second token"):
+        assert NO_TOKEN in start(4).complaint()
+    with check("who starts with the killed server alone ends with exit status 1 and the text of 6002"):
+        assert NO_SERVER in alone.complaint()
+        assert f"Error in communicating With Server https://127.0.0.1:{servers.ports['primary']}" in alone.output
+    with check("the training that ran when the server was killed goes on to its end"):
+        gate.let()
+        assert_complete([first])
+        assert "swarm.mlApp : WARNING : Releasing license" in first.output
+        assert "1100000378:1: the token of CN=SL-1,OU=Swarm-Learning" in secondary.output
+    with check("the secondary lends the token that is free then"):
+        assert swarm.start_sl(5, identity="SL-2", environment=servers.variables()).ready["channel"]
 
 
 def test_all_kinds_of_nodes_take_tokens_and_more_contracts_and_taskrunners_need_theirs(
-    licensed: tuple[Swarm, Servers], issuer: Issuer, tmp_path: Path
+    licensed: tuple[Swarm, Servers], issuer: Issuer, tmp_path: Path, check: Check
 ) -> None:
     swarm, servers = licensed
     issuer.issue(PLENTY)
     server = servers.start()
     swarm.start_sn("--sentinel", *servers.flags)
-    host, port = "127.0.0.1", str(swarm.port)
     with operations(swarm) as ops:
-        ops.start("SWOP-1", ["SL-1"], apls=servers.locator)  # the profile alone names the server
-        ops.task("train", RunSwarm(f"{sys.executable} {ML} --index 1 --rounds 1 --min-peers 1", "/usr/bin/env", "/tmp"))
-        ops.assign("train", 1)
-        assert ops.over(1).state == "COMPLETE"
-        identity = identity_options(swarm.identities["SWCI-1"])
-        with Shell({"data-dir": tmp_path / "swci", **identity, **servers.options}) as shell:
-            shell.does(f"CREATE CONTEXT c WITH IP {host} {port}")
-            shell.does("SWITCH CONTEXT c")
-            refused = {"CONTRACT": "1100000394:1", "TASKRUNNER": "1100000396:1"}
-            for kind, feature in refused.items():
-                shell.begin(f"CREATE {kind} more")
-                shell.until(f"ERROR : the network refuses it: {NO_TOKEN.replace('1100000378:1', feature)}")
-                shell.finish()
-                assert "more" not in shell.does(f"LIST {kind}S")
-            issuer.issue({**PLENTY, Feature.TRAINING_CONTRACTS: 1, Feature.TASKRUNNERS: 1})
-            for kind in refused:
-                shell.does(f"SLEEP {ceil(REFUSED_SECONDS)}")
-                shell.does(f"CREATE {kind} more")
-                assert "more" in shell.does(f"LIST {kind}S")
-            assert shell.leave() == 0
-    assert tokens(server) == {str(feature.value): 1 for feature in Feature}
+        with check("apls of a profile takes effect for its SWOP and SL: a pair trains under the license"):
+            ops.start("SWOP-1", ["SL-1"], apls=servers.locator)  # the profile alone names the server
+            train = RunSwarm(f"{sys.executable} {ML} --index 1 --rounds 1 --min-peers 1", "/usr/bin/env", "/tmp")
+            ops.task("train", train)
+            ops.assign("train", 1)
+            assert ops.over(1).state == "COMPLETE"
+            assert set(tokens(server)) == {str(each.value) for each in (Feature.SN, Feature.SWOP, Feature.SL)}
+        with shell(swarm, tmp_path, servers.options) as swci:
+            with check("a second contract and taskrunner are refused without 1100000394 and 1100000396"):
+                for kind, feature in FURTHER.items():
+                    swci.begin(f"CREATE {kind} more")
+                    refusal = NO_TOKEN.replace("1100000378:1", feature.versioned)
+                    swci.until(f"ERROR : the network refuses it: {refusal}")
+                    swci.finish()
+                    assert "more" not in swci.does(f"LIST {kind}S")
+            with check("they are created once there are tokens for them"):
+                issuer.issue({**PLENTY, Feature.TRAINING_CONTRACTS: 1, Feature.TASKRUNNERS: 1})
+                for kind in FURTHER:
+                    swci.does(f"SLEEP {ceil(REFUSED_SECONDS)}")
+                    swci.does(f"CREATE {kind} more")
+                    assert "more" in swci.does(f"LIST {kind}S")
+            assert swci.leave() == 0
+    with check("SN, SL, SWOP and SWCI have taken one token each, of their features"):
+        assert tokens(server) == {str(feature.value): 1 for feature in Feature}
     assert "1100000378:1: the token of CN=SL-1,OU=Swarm-Learning" in server.output, "the pair has given it back"
+
+
+def test_more_contracts_and_taskrunners_need_no_tokens_where_no_server_is_named(
+    licensed: tuple[Swarm, Servers], tmp_path: Path
+) -> None:
+    swarm, _ = licensed
+    swarm.start_sn()
+    with shell(swarm, tmp_path, {}) as swci:
+        for kind in FURTHER:
+            swci.does(f"CREATE {kind} more")
+            assert "more" in swci.does(f"LIST {kind}S")
+        assert swci.leave() == 0
+
+
+@contextmanager
+def shell(swarm: Swarm, folder: Path, options: Mapping[str, str]) -> Iterator[Shell]:
+    """SWCI, with the swarm's SN as its context."""
+    identity = identity_options(swarm.identities["SWCI-1"])
+    with Shell({"data-dir": folder / "swci", **identity, **options}) as swci:
+        swci.does(f"CREATE CONTEXT c WITH IP 127.0.0.1 {swarm.port}")
+        swci.does("SWITCH CONTEXT c")
+        yield swci

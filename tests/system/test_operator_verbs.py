@@ -10,6 +10,7 @@ from support.ml import CONTRACT
 from support.operating import Operator
 from support.processes import Processes
 from support.swarm import Gate, Swarm, assert_complete, has_models
+from swarmlearning.identity.ca import issue
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.tensors.digest import digest_file
 
@@ -136,6 +137,18 @@ def test_a_revoked_site_is_shut_out(swarm: Swarm) -> None:
     complaint = swarm.start_sl(2, *ROUNDS).complaint()
     assert f"SN {swarm.address} refuses this node: the certificate of CN=SL-2" in complaint
     assert "has been revoked" in complaint
+
+
+def test_a_certificate_that_the_office_has_issued_and_no_node_has_used_is_refused_once_it_is_revoked(
+    swarm: Swarm, tmp_path: Path
+) -> None:
+    operator, office = Operator(swarm), Workspace(tmp_path / "cert")
+    stolen = issue(office.load_authority("CA-1"), "SL-1", [], [], 9)
+    office.save_issued(stolen.certificate)
+    office.save_node("SL-1", stolen)
+    assert "CN=SL-1,OU=Swarm-Learning is revoked" in operator.does("ca", "revoke", "SL-1", "--out", office.root)
+    assert "revoked before it was used" in swarm.start_sl(1, *ROUNDS).complaint()
+    assert "revoked on the ledger already" in operator.fails("ca", "revoke", "SL-1", "--out", office.root)
 
 
 def test_a_site_that_is_revoked_while_its_script_waits_ends_with_the_reason(swarm: Swarm, gate: Gate) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from dp_accounting.dp_event import GaussianDpEvent
 from dp_accounting.pld import PLDAccountant
 
 from support.local_sn import fetch
-from support.processes import Process
-from support.swarm import Gate, Swarm, assert_complete, has_models
+from support.processes import COMMAND, Process
+from support.swarm import Gate, Swarm, assert_complete, has_models, identity_options
 from swarmlearning.ledger.bodies import Privacy
 from swarmlearning.ledger.contracts.training.state import Result, Training
 from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission
@@ -132,6 +133,7 @@ def test_a_site_at_its_budget_gives_nothing_more_and_the_others_go_on(swarm: Swa
     before = entry_of(swarm.until(has_models(1, 1)), 1)
     record = policy.with_name("privacy.yaml.given.jsonl")
     assert len(record.read_text().splitlines()) == 1
+    kept = shutil.copy(swarm.directory / "sl-1" / "models" / f"{before.digest}.safetensors", tmp_path / "kept")
     locked.kill()
     locked = swarm.start_sl(1, privacy_policy=policy)
     gate.let(2)
@@ -160,3 +162,19 @@ def test_a_site_at_its_budget_gives_nothing_more_and_the_others_go_on(swarm: Swa
             assert shown not in locked.output
             assert shown.encode() not in ledger
             assert shown not in record.read_text()
+    assert_proved(swarm, 1, Path(kept))
+
+
+def assert_proved(swarm: Swarm, number: int, model: Path) -> None:
+    """The site proves from an SN's ledger which model it gave to a round; whoever has a chain file verifies that."""
+    identity = identity_options(swarm.identities["SL-1"]).items()
+    where = ["--sn-ip", "127.0.0.1", "--sn-api-port", str(swarm.port)]
+    words = [str(word) for name, value in identity for word in (f"--{name}", value)]
+    proof = swarm.directory / "proof.json"
+    ledger = ["--data-dir", str(swarm.directory / "sn")]
+    options = {"prove": ["--round", str(number), *where, *words], "verify": ["--model", str(model), *ledger]}
+    for name in options:
+        done = swarm.processes.start(name, *COMMAND, "privacy", name, proof, *options[name])
+        assert done.wait() == 0, done.output
+    assert f"{model} is the model that it gave" in done.output
+    assert "this ledger has of it compose to ε = " in done.output

@@ -1,6 +1,7 @@
 """Nodes behind a reverse proxy that passes TLS through by name (SNI), with a real nginx: nobody reaches them directly.
 
-All services are behind its port 443: the SNs' APIs, P2P ports and relays, and the file server of a site.
+All services are behind its port 443: the SNs' APIs, P2P ports, relays and ports for newcomers, and the file server of a
+site.
 """
 
 from collections.abc import Iterator
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from support.certs import make_workspace
 from support.namespaces import Namespaces
-from support.processes import Process, Processes
+from support.processes import COMMAND, Process, Processes
 from support.sns import Network
-from support.swarm import Gate, assert_complete, has_models
+from support.swarm import Gate, assert_complete, has_models, identity_options
 from support.tools import needs, nginx_stream
+from swarmlearning.cli.join import STILL_WAITING
 from swarmlearning.ledger.contracts import network
 
 pytestmark = [needs("etcd"), needs("netns"), needs("nginx")]
@@ -55,6 +58,13 @@ def relay_name(number: int) -> str:
     return f"relay.sn-{number}.swarm"
 
 
+def join_name(number: int) -> str:
+    return f"join.sn-{number}.swarm"
+
+
+NAMES = (api_name, p2p_name, relay_name, join_name)
+
+
 class Proxied(Network):
     """All nodes know SNs by names, which lead to the proxy; SNs listen on the documented ports."""
 
@@ -64,6 +74,7 @@ class Proxied(Network):
             "sn-p2p-service": f"{p2p_name(number)}:443",
             "sn-relay-port": "30308",
             "sn-relay-service": relay_name(number),
+            "sn-join-service": join_name(number),
         }
 
     def sentinel(self, number: int) -> dict[str, str]:
@@ -82,10 +93,26 @@ class Proxied(Network):
         flags, ml_command = ["--relay"] if hidden else [], self.script(index, ml)
         return self.processes.node(f"SL-{index}", "sl", options, flags, ml=ml_command, within=self.hosts.command(host))
 
+    def invite(self, node: str, *, sn: int) -> str:
+        """The code for a node, by an operator at a site."""
+        operator = identity_options(make_workspace(self.directory / "cert", ["SWCI-1"])["SWCI-1"])
+        options = {"sn-ip": api_name(sn), "sn-api-port": "443", "data-dir": self.directory / "operator", **operator}
+        words = [word for option, value in options.items() for word in (f"--{option}", value)]
+        done = self.processes.start("invite", *self.hosts.command(SITE), *COMMAND, "invite", "--node", node, *words)
+        assert done.wait() == 0, done.output
+        return done.output.splitlines()[-1]
+
+    def join(self, code: str, *, host: int) -> Process:
+        """`swarm join` at a host that reaches nothing but the proxy."""
+        place = self.directory / "joined"
+        return self.processes.start(
+            "join", *self.hosts.command(host), *COMMAND, "join", code, "--out", place, "--wait", "0"
+        )
+
 
 @pytest.fixture
 def hosts() -> Iterator[Namespaces]:
-    names = {name(number): PROXY for number in SNS for name in (api_name, p2p_name, relay_name)} | {FILES: PROXY}
+    names = {name(number): PROXY for number in SNS for name in NAMES} | {FILES: PROXY}
     with Namespaces(HIDDEN, names) as made:
         made.partition(*([number] for number in (*SNS, SITE, HIDDEN)))
         yield made
@@ -96,7 +123,7 @@ def net(hosts: Namespaces, processes: Processes, tmp_path: Path) -> Iterator[Pro
     nodes = [
         f"{name} {hosts.address(number)}:{port};"
         for number in SNS
-        for name, port in ((api_name(number), 30304), (p2p_name(number), 30303), (relay_name(number), 30308))
+        for name, port in zip((name(number) for name in NAMES), (30304, 30303, 30308, 30307), strict=True)
     ]
     nodes.append(f"{FILES} {hosts.address(SITE)}:30305;")
     file = tmp_path / "nginx.conf"
@@ -126,9 +153,14 @@ def test_sns_join_and_vote_and_sls_train_by_names_alone(net: Proxied, gate: Gate
             "api": f"{api_name(number)}:443",
             "p2p": f"{p2p_name(number)}:443",
             "relay": f"{relay_name(number)}:443",
+            "join": f"{join_name(number)}:443",
         }
         for number in SNS
     }
     files = {node.name: node.addresses["fs"] for node in network.nodes(world) if node.type == "SL"}
     assert files["site-1"] == f"{FILES}:443"
     assert files["site-2"] in {f"{relay_name(number)}:443" for number in (2, 3)}, "its first relay was killed"
+    invited = net.invite("SL-9", sn=2)
+    joined = net.join(invited, host=HIDDEN)
+    assert joined.wait() == STILL_WAITING, joined.output
+    assert "SL-9 has requested its certificate" in joined.output

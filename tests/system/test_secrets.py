@@ -1,9 +1,11 @@
 """What a swarm at its most talkative says of its secrets: nothing, in no place where anybody could read it."""
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from support.canaries import forms_of_key, forms_of_text, leaks
@@ -11,9 +13,12 @@ from support.certs import make_workspace
 from support.licenses import PLENTY, Issuer, Servers
 from support.local_sn import fetch
 from support.operating import Operator
-from support.processes import Processes
+from support.ports import fixed_port
+from support.processes import COMMAND, Processes
 from support.swarm import Swarm, assert_complete
+from swarmlearning.cli.join import STILL_WAITING
 from swarmlearning.identity.signing import unverified_payload
+from swarmlearning.invitations.code import read_code
 from swarmlearning.ledger.rules import RULES
 from swarmlearning.ordering.local import read_chain_file
 
@@ -50,7 +55,7 @@ def test_no_secret_of_a_node_is_in_a_log_an_answer_the_ledger_or_a_file_of_its_d
     issuer.issue(PLENTY)
     servers = Servers(processes, issuer, swarm.identities["LICENSE-1"])
     servers.start("primary", *DEBUG)
-    swarm.start_sn("--sentinel", *DEBUG, *servers.flags[:4])
+    swarm.start_sn("--sentinel", *DEBUG, *servers.flags[:4], "--sn-join-port", str(fixed_port()))
     variables = {**servers.variables("primary"), **PROXY}
     ml = ("--rounds", "1", "--min-peers", "1")
     sl = swarm.start_sl(1, *ml, environment=variables, log_level="DEBUG", key=encrypted, key_passphrase_file=passphrase)
@@ -58,6 +63,16 @@ def test_no_secret_of_a_node_is_in_a_log_an_answer_the_ledger_or_a_file_of_its_d
     answers = {"status": str(swarm.status())}
     _, _, answers["health"] = asyncio.run(fetch(swarm.address, swarm.identities["SL-1"], "/health"))
     answers["LOGS"] = Operator(swarm).does("logs", swarm.sn.ready["uid"], "--since", "1d")
+    code = subprocess.run(
+        Operator(swarm).command("invite", "--node", "SL-9"), capture_output=True, check=True, text=True
+    )
+    secrets["code"] = forms_of_text(code.stdout.strip()) | forms_of_text(code.stdout.strip().upper())
+    secrets["key of the code"] = forms_of_key(Ed25519PrivateKey.from_private_bytes(read_code(code.stdout).key))
+    joining = [*COMMAND, "join", "-", "--out", str(tmp_path / "joined"), "--wait", "0"]
+    joined = subprocess.run(joining, input=code.stdout, capture_output=True, check=False, text=True)
+    assert joined.returncode == STILL_WAITING, joined.stderr
+    answers |= {"invite": code.stderr, "join": joined.stdout + joined.stderr}
+    answers["invitations"] = Operator(swarm).does("invite", "list", "--json")
     assert_complete([sl])
     assert " through the proxy 127.0.0.1:9" in sl.output, "the proxy was read, and its log line has no password"
     answers["ledger"] = ledger_of(tmp_path / "sn" / "chain.sqlite")

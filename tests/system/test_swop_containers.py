@@ -10,7 +10,7 @@ from support.certs import make_workspace
 from support.containers import PYTHON, PYTHON_IMAGE, Podman, python_environment, python_podman
 from support.processes import Process, Processes
 from support.swarm import ML, Swarm
-from support.swops import Operations, only, operations
+from support.swops import Operations, in_containers, only, operations
 from support.tools import lacks, needs
 from swarmlearning.ledger.contracts.taskrunner import Peer
 from swarmlearning.ledger.contracts.training.state import state_of
@@ -39,21 +39,7 @@ def ops(processes: Processes, tmp_path: Path) -> Iterator[Operations]:
 
 
 def start(ops: Operations, engine: Podman) -> Process:
-    variables = {
-        **engine.environment,
-        "SWOP_SL_IMAGE": PYTHON_IMAGE,
-        "SWOP_UID": "1000",
-        "SWOP_GID": "1000",
-        "SWOP_SL_USER": "0:0",
-    }
-    return ops.start(
-        "SWOP-1",
-        ["SL-1", "SL-2"],
-        environment=variables,
-        resourcemgr={"mgrtype": "DOCKER", "accessinfo": {"accesstype": "FROMENV"}},
-        network="host",
-        envvars=[{name: value} for name, value in python_environment().items()],
-    )
+    return ops.start("SWOP-1", ["SL-1", "SL-2"], **in_containers(engine))
 
 
 def shell(command: str) -> RunSwarm:

@@ -10,6 +10,9 @@ import pytest
 from support.swops import end_pairs
 from support.terminal import Terminal, beside
 from support.tools import needs
+from swarmlearning.identity.certificates import thumbprint
+from swarmlearning.identity.requests import fingerprint
+from swarmlearning.identity.workspace import Workspace
 from swarmlearning.node.datadir import DataDirectory
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +65,58 @@ def test_the_walk_through_of_two_organisations_works_as_the_readme_shows_it(
     refused = terminals["north"].type(again.removesuffix("&"))
     assert refused.status == 1
     assert "revoked" in refused.output
+
+
+JOIN = README.partition("\n## Invite and join\n")[2].partition("\n## ")[0]
+JOIN_BLOCKS = re.findall("```console\n(.+?)```", JOIN, re.DOTALL)
+JOIN_STEPS = [re.findall(r"^(north|east|west)\$ (.+)$", block, re.MULTILINE) for block in JOIN_BLOCKS]
+
+
+@pytest.fixture
+def hospitals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
+    """North with its SN and its operator, as in the first walk-through, and two who want to join."""
+    home = tmp_path / "home"
+    home.mkdir()
+    north = Terminal(tmp_path / "north", home)
+    found = {"north": north}
+    try:
+        assert north.type("ip link set lo up").status == 0
+        for where, command in STEPS:
+            if where == "north" and command.startswith(("swarm cert", "export", "swarm sn")):
+                assert north.type(command).status == 0
+        for name in ("east", "west"):
+            found[name] = Terminal(tmp_path / name, home, beside(north.pid))
+        yield found
+    finally:
+        for terminal in reversed(found.values()):
+            terminal.close()
+
+
+@needs("netns")
+def test_an_organisation_and_a_node_join_by_codes_in_five_commands_at_most_as_the_readme_shows_it(
+    hospitals: dict[str, Terminal], tmp_path: Path
+) -> None:
+    code, outputs = "", dict[str, str]()
+    assert [len(steps) for steps in JOIN_STEPS] == [4, 3], "at most five, with the command that starts the node"
+    for where, command in (step for steps in JOIN_STEPS for step in steps):
+        waits = "--host-ip" in command
+        typed = command.replace("CODE", code) + (" &" if waits else "")
+        answer = hospitals[where].type(typed, says="y")
+        assert answer.status == 0, f"{where}$ {command}\n{answer.output}"
+        outputs[f"{where}$ {command}"] = answer.output
+        [code] = re.findall(r"^(swarm1[a-z2-7]+)$", answer.output, re.MULTILINE) or [code]
+    asked = outputs["east$ swarm join CODE"]
+    assert "signed by nobody, not yet by north" in asked
+    assert thumbprint(Workspace(tmp_path / "east/cert").load_authority("east").certificate) in asked
+    assert re.search(r"east +\S+ +takes part", hospitals["north"].type("swarm organisation list").output)
+    joined = hospitals["west"].type("wait").output
+    place = Workspace(tmp_path / "west/cert")
+    own = fingerprint(place.identity("SL-west").certificate.public_key())
+    assert own in outputs["north$ swarm ca sign --out cert"]
+    assert own in outputs["west$ swarm join CODE --host-ip 127.0.0.1"]
+    assert place.key("SL-west").stat().st_mode & 0o777 == 0o600
+    [start] = re.findall(r"^  (swarm sl .+) -- python train.py$", joined, re.MULTILINE)
+    assert "Waiting for the ML process" in hospitals["west"].type(f"{start} &").output
 
 
 @pytest.fixture

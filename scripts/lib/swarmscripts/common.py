@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from swarmscripts.errors import ScriptError
@@ -62,7 +62,12 @@ _SPIFFE_FOLDER = "/tmp/spire-agent"
 
 def identity_files(given: Given) -> Iterator[tuple[str, Path]]:
     """The files of an identity by option, absolute. Raises `ScriptError` for one that is not there."""
-    for option in IDENTITY:
+    return files_of(given, IDENTITY)
+
+
+def files_of(given: Given, options: Iterable[Option]) -> Iterator[tuple[str, Path]]:
+    """The files that these options name, absolute, by option. Raises `ScriptError` for one that is not there."""
+    for option in options:
         if not (text := given.last(option.name)):
             continue
         path, folder = Path(text), option.metavar == "DIR"
@@ -121,12 +126,17 @@ def file_in_user_folder(given: Given, option: str, kind: str) -> None:
         raise ScriptError(f"--{option}: {name}: bad {kind}")
 
 
+def spiffe_socket(text: str) -> Path:
+    """The absolute path of a SPIFFE agent's socket on this host. Raises `ScriptError` where there is none."""
+    if not Path(text).is_socket():
+        raise ScriptError(f"{text}: bad socket path")
+    return Path(text).absolute()
+
+
 def _spiffe(text: str) -> tuple[Mount, str]:
     """The mount of the socket, or of the volume that has it, and the socket's path in the container."""
     volume, colon, path = text.partition(":")
     if colon and volume and path and "/" not in volume:
         return Mount(volume, _SPIFFE_FOLDER), f"{_SPIFFE_FOLDER}/{path.lstrip('/')}"
-    if Path(text).is_socket():
-        socket = Path(text).absolute()
-        return Mount(str(socket), f"{_SPIFFE_FOLDER}/{socket.name}"), f"{_SPIFFE_FOLDER}/{socket.name}"
-    raise ScriptError(f"{text}: bad socket path")
+    socket = spiffe_socket(text)
+    return Mount(str(socket), f"{_SPIFFE_FOLDER}/{socket.name}"), f"{_SPIFFE_FOLDER}/{socket.name}"

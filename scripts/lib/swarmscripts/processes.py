@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from swarmscripts import records
-from swarmscripts.common import identity_files, license_variables
+from swarmscripts.common import identity_files, license_variables, spiffe_socket
 from swarmscripts.errors import ScriptError
 from swarmscripts.mounts import read_mount
 from swarmscripts.options import Given
@@ -108,6 +108,8 @@ def _swarm() -> str:
 def _common_arguments(kind: str, name: str, given: Given, folder: Path) -> Iterator[str]:
     for option, path in identity_files(given):
         yield from (f"--{option}", str(path))
+    if "socket-path" in given:
+        yield from ("--socket-path", str(spiffe_socket(given.last("socket-path"))))
     if kind != "swci":
         yield from ("--node-name", name)
         yield from ("--data-dir", _data_directory(given) or str(folder / "data"))

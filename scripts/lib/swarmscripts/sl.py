@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from swarmscripts import VERSION, processes
-from swarmscripts.common import host_and_port, present
+from swarmscripts.common import files_of, host_and_port, present
 from swarmscripts.containers import SHARED_GROUP, Needs
 from swarmscripts.errors import ScriptError
 from swarmscripts.mounts import Mount
@@ -14,6 +14,7 @@ from swarmscripts.options import Given, Option
 from swarmscripts.runtime import Runtime
 from swarmscripts.script import Script, main
 
+PRIVACY = Option("privacy-policy", "FILE", "policy of this site's privacy lock, in a folder of its own")
 OPTIONS = (
     Option("host-ip", "HOST", "address of this host for other nodes"),
     Option("sn-ip", "HOST", "address of an SN"),
@@ -23,6 +24,8 @@ OPTIONS = (
     Option("sn-image", "NAME[:TAG]", "image of that container"),
     Option("sl-fs-port", "PORT", "port of this node's file server"),
     Option("sl-fs-service", "FQDN[:PORT]", "the file server behind a proxy"),
+    Option("relay", help="listen on nothing, and be reached through an SN's relay; =false: never use one"),
+    PRIVACY,
 )
 FS_PORT = "30305"
 CHANNEL, WEIGHTS = "/tmp/channel", "/tmp/hpe-swarm"
@@ -45,7 +48,7 @@ def pipes() -> Sequence[tuple[str, str]]:
 
 def check(given: Given) -> None:
     """Raises `ScriptError` for what is missing."""
-    if not (given.last("host-ip") or given.last("sl-fs-service")):
+    if not (given.last("host-ip") or given.last("sl-fs-service") or given.flag("relay")):
         raise ScriptError("mandatory parameter --host-ip not specified")
 
 
@@ -59,6 +62,7 @@ def needs(given: Given, runtime: Runtime) -> Needs:
     sn = given.last("sn-ip")
     if not (sn or given.last("sn-api-service")):
         sn = _sn_of_this_host(given, runtime)
+    policies = [path for _, path in files_of(given, [PRIVACY])]
     environment = present(
         ("THIS_NODE_IP", given.last("host-ip")),
         ("SN_NODE_IP", sn),
@@ -66,12 +70,15 @@ def needs(given: Given, runtime: Runtime) -> Needs:
         ("SN_API_SERVICE", given.last("sn-api-service")),
         ("SL_FS_PORT", given.last("sl-fs-port")),
         ("SL_FS_SERVICE", given.last("sl-fs-service")),
+        ("SL_RELAY", given.last("relay")),
+        *(("SL_PRIVACY_POLICY", str(policy)) for policy in policies),
         ("SWARM_DATA_DIR", f"{CHANNEL}/node"),  # models are handed over by links, which need one file system
         ("SL_CHANNEL_DIR", PAIR),
         ("SL_ML_GROUP", SHARED_GROUP),
         *pipes(),
     )
     volumes = [Mount("", CHANNEL), Mount("", WEIGHTS)]
+    volumes += [Mount(str(policy.parent), str(policy.parent)) for policy in policies]  # its record lies there too
     return Needs(environment, list(dict.fromkeys(published)), volumes)
 
 
@@ -81,6 +88,10 @@ def arguments(given: Given) -> Sequence[str]:
     for name in ("host-ip", "sn-ip", "sn-api-port", "sn-api-service", "sl-fs-port", "sl-fs-service"):
         if value := given.last(name):
             found += [f"--{name}", value]
+    if "relay" in given:
+        found.append("--relay" if given.flag("relay") else "--no-relay")
+    for name, path in files_of(given, [PRIVACY]):
+        found += [f"--{name}", str(path)]
     if not (given.last("sn-ip") or given.last("sn-api-service")):
         found += processes.sn_of_this_host()
     return found
@@ -98,9 +109,9 @@ def _sn_of_this_host(given: Given, runtime: Runtime) -> str:
     return runtime.output("container", "exec", name, "hostname", "-i").split()[0]
 
 
-def run(words: Sequence[str]) -> int:
-    """Returns the exit status."""
-    script = Script(
+def script() -> Script:
+    """`run-sl` on this host, whose kernel decides where pipes lie."""
+    return Script(
         "sl",
         "Starts a Swarm Learning node, and with --ml-… options the training beside it.",
         OPTIONS,
@@ -112,4 +123,8 @@ def run(words: Sequence[str]) -> int:
             arguments=["--group-add", SHARED_GROUP],
         ),
     )
-    return main(script, words)
+
+
+def run(words: Sequence[str]) -> int:
+    """Returns the exit status."""
+    return main(script(), words)

@@ -21,6 +21,10 @@ OPTIONS = (
     Option("sn-api-service", "FQDN[:PORT]", "this SN's API behind a proxy"),
     Option("sn-p2p-port", "PORT", "port of this SN for other SNs"),
     Option("sn-p2p-service", "FQDN[:PORT]", "the same by a name"),
+    Option("sn-relay-port", "PORT", "also be the relay, on this port, for SLs that nobody can connect to"),
+    Option("sn-relay-service", "FQDN[:PORT]", "the relay behind a proxy"),
+    Option("sn-join-port", "PORT", "port for newcomers who are invited (swarm invite), open only while somebody is"),
+    Option("sn-join-service", "FQDN[:PORT]", "the same behind a proxy"),
 )
 API_PORT, P2P_PORT = "30304", "30303"
 
@@ -31,6 +35,10 @@ def check(given: Given) -> None:
         raise ScriptError("mandatory parameter --host-ip not specified")
     if not (given.flag("sentinel") or given.last("sentinel-ip") or given.last("sentinel-api-service")):
         raise ScriptError("either --sentinel or --sentinel-ip must be specified")
+    if given.last("sn-relay-service") and not given.last("sn-relay-port"):
+        raise ScriptError("--sn-relay-service: --sn-relay-port is needed too, the port at which the relay listens")
+    if given.last("sn-join-service") and not given.last("sn-join-port"):
+        raise ScriptError("--sn-join-service: --sn-join-port is needed too, the port to which it leads")
 
 
 def needs(given: Given, _runtime: Runtime) -> Needs:
@@ -44,6 +52,10 @@ def needs(given: Given, _runtime: Runtime) -> Needs:
         published.append(f"{port}:{P2P_PORT}")
     if service := given.last("sn-p2p-service"):
         published.append(f"{host_and_port(service, P2P_PORT)[1]}:{P2P_PORT}")
+    if port := given.last("sn-relay-port"):
+        published.append(f"{host_and_port(given.last('sn-relay-service'), port)[1]}:{port}")
+    if port := given.last("sn-join-port"):
+        published.append(f"{host_and_port(given.last('sn-join-service'), port)[1]}:{port}")
     environment = present(
         ("THIS_NODE_IP", given.last("host-ip")),
         ("SN_I_AM_SENTINEL", "1" if given.flag("sentinel") else ""),
@@ -54,6 +66,10 @@ def needs(given: Given, _runtime: Runtime) -> Needs:
         ("SN_API_SERVICE", given.last("sn-api-service")),
         ("SN_ETH_PORT_EXT", given.last("sn-p2p-port")),
         ("SN_ETH_P2P_SERVICE", given.last("sn-p2p-service")),
+        ("SN_RELAY_PORT", given.last("sn-relay-port")),
+        ("SN_RELAY_SERVICE", given.last("sn-relay-service")),
+        ("SN_JOIN_PORT", given.last("sn-join-port")),
+        ("SN_JOIN_SERVICE", given.last("sn-join-service")),
     )
     return Needs(environment, list(dict.fromkeys(published)))
 

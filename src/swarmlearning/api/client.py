@@ -4,21 +4,17 @@
 """
 
 import asyncio
-import errno
 import io
-import os
 import re
 import ssl
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
-from aiohttp.http_exceptions import HttpProcessingError
 
-from swarmlearning.address import join, split
 from swarmlearning.api.allowance import LINES_PER_BLOCK, Allowance
 from swarmlearning.api.answers import (
     Acceptance,
@@ -30,12 +26,11 @@ from swarmlearning.api.answers import (
     Stance,
     Status,
 )
+from swarmlearning.api.asking import CLOSED, FAILURES, TooLongError, body_of, causes, printable, reason_of, session_to
 from swarmlearning.api.peertls import Fault, PeerTls, WrongPeerError, role_fault
 from swarmlearning.api.releases import CODE, HEADER, OWN, Spoken, mismatch
 from swarmlearning.errors import UserError
-from swarmlearning.proxies import proxy_to
 from swarmlearning.transport.parties import Credential
-from swarmlearning.views.names import displayed
 from swarmlearning.views.training import TrainingProgress
 from swarmlearning.views.vitals import Vitals
 
@@ -45,7 +40,6 @@ SILENCE_SECONDS = 6.0
 """An SN sends at least a comment every 2 seconds on a block stream; a longer silence is a dead or frozen SN."""
 CONNECTIONS = 4
 """To one SN: the stream of blocks, and requests meanwhile. An SN has room for 1024 in all."""
-MAX_LINE = 2 * 1024 * 1024
 MAX_ANSWER = 2 * 1024 * 1024
 """Bytes of an answer: a block, or something shorter."""
 MAX_STATUS = 16 * 1024 * 1024
@@ -54,10 +48,6 @@ TOO_MANY_REQUESTS = 429
 """The status of an answer to a node whose organisation has used up a quota of the SN's: trying again later helps."""
 TIME_HEADER = "swarm-time-ms"
 """Of the answer to a heartbeat: the SN's time, as Unix time in milliseconds."""
-MAX_DETAIL = 1000
-"""Characters of another organisation's text in our logs."""
-
-CLOSED = "it closed the connection"
 DISTRUST = (
     " without an answer, as an SN does that does not trust the CA of this certificate; an operator of a member admits "
     "an organisation with `swarm organisation admit`"
@@ -92,24 +82,6 @@ class _RefusalBody(msgspec.Struct, frozen=True):
 
 def _no_fault(credential: Credential) -> str:
     return ""
-
-
-def session_to(
-    address: str, tls: ssl.SSLContext, timeout: aiohttp.ClientTimeout, connections: int
-) -> aiohttp.ClientSession:
-    """A session for one server, through the HTTP proxy for it if the environment names one: answers come as they are,
-    without content coding or cookies."""
-    proxy = proxy_to(split(address)[0], os.environ)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=tls, limit=connections),
-        timeout=timeout,
-        headers={"accept-encoding": "identity"},
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        proxy=f"http://{proxy}" if proxy else None,
-        proxy_auth=aiohttp.BasicAuth(proxy.user, proxy.password) if proxy and proxy.user else None,
-        read_bufsize=MAX_LINE,
-    )
 
 
 class SnClient:
@@ -301,12 +273,11 @@ class SnClient:
     async def _body(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
         """The body, at most `limit` bytes and not encoded. Raises `Unavailable`."""
         self._refuse_coding(response)
-        body = bytearray()
-        async for piece in response.content.iter_any():
-            body += piece
-            if len(body) > limit:
-                raise Unavailable(f"SN {self.address} sends more than the {limit} bytes that an answer may have")
-        return bytes(body)
+        try:
+            return await body_of(response, limit)
+        except TooLongError as error:
+            text = str(error).removeprefix("it ")
+            raise Unavailable(f"SN {self.address} {text}") from error
 
     async def _line(self, response: aiohttp.ClientResponse) -> bytes:
         """The next line of a block stream, whatever it consists of; empty at the end."""
@@ -321,7 +292,7 @@ class SnClient:
         try:
             return msgspec.json.decode(answer, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            text = _printable(str(error))  # it may quote the answer
+            text = printable(str(error))  # it may quote the answer
             raise Unavailable(f"SN {self.address} sends an answer that cannot be understood: {text}") from error
 
     def _failure(self, status: int, body: bytes) -> Refusal | Unavailable:
@@ -335,14 +306,14 @@ class SnClient:
 
     def _unavailable(self, error: Exception) -> Unavailable:
         """A failed TLS handshake is final: the address, a certificate or the CAs of a side are wrong."""
-        causes = list(_causes(error))
-        for cause in causes:
+        found = list(causes(error))
+        for cause in found:
             if isinstance(cause, WrongPeerError):
                 text = f"what answers at {self.address} is not an SN: {cause.detail}. Check address and port"
                 return Unavailable(text, final=True)
         ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the connection has ended, which says nothing about trust
         distrust = next(
-            (cause for cause in causes if isinstance(cause, ssl.SSLError) and not isinstance(cause, ends)), None
+            (cause for cause in found if isinstance(cause, ssl.SSLError) and not isinstance(cause, ends)), None
         )
         if distrust is not None:
             return Unavailable(
@@ -356,45 +327,10 @@ class SnClient:
         return Unavailable(f"SN {self.address} cannot be reached: {reason}")
 
 
-def reason_of(error: Exception) -> str:
-    """Returns in plain words the reason that there was no answer."""
-    match error:
-        case aiohttp.ClientHttpProxyError():
-            return f"the proxy lets no connection through: {error.status} {_printable(error.message)}"
-        case aiohttp.ClientProxyConnectionError():
-            return f"the proxy {join(error.host, error.port or 0)} cannot be reached"
-        case aiohttp.ClientConnectorDNSError():
-            return "its host name is not known here"
-        case aiohttp.ClientConnectorError() if error.errno is not None:
-            return os.strerror(error.errno)
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError(errno=errno.ECONNRESET):
-            return CLOSED
-        case TimeoutError():
-            return "no answer in time"
-        case _:
-            return _printable(str(error)) or type(error).__name__
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
-
-
-FAILURES = (aiohttp.ClientError, HttpProcessingError, TimeoutError, ValueError, ssl.SSLError)
-"""The errors of a request that nobody could answer."""
-
-
 def _refusal(status: int, body: bytes) -> Refusal:
     try:
         found = msgspec.json.decode(body, type=_RefusalBody)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = body[:300].decode(errors="replace")
-        return Refusal(f"http-{status}", _printable(text) or f"it answers with HTTP status {status}", -1)
-    return Refusal(_printable(found.code), _printable(found.detail), found.height)
-
-
-def _printable(text: str) -> str:
-    """Another organisation's text as one line for a log."""
-    return displayed(text, MAX_DETAIL)
+        return Refusal(f"http-{status}", printable(text) or f"it answers with HTTP status {status}", -1)
+    return Refusal(printable(found.code), printable(found.detail), found.height)

@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 
 from swarmlearning.api.middleware import QUOTA, error_body
 from swarmlearning.api.peer import SCOPE_KEY, Connection
+from swarmlearning.rates import Rate
 from swarmlearning.transport.complaints import Complaints
 from swarmlearning.transport.listener import describe
 from swarmlearning.transport.parties import Credential, Roster, credential_of, network_of, party_of
@@ -30,6 +31,7 @@ class Limits:
     """The bounds that one server sets its clients. Nodes may share a certificate: keep `connections_per_peer` roomy.
 
     `unsent_bytes`: of an answer, that wait in memory for a slow reader; None leaves it to the event loop.
+    `handshake_rate`: of all clients together; None is no bound beside the one that each network has.
     """
 
     connections: int = 512
@@ -40,6 +42,7 @@ class Limits:
     unread_seconds: float = 60.0
     keep_alive_seconds: int = 75
     unsent_bytes: int | None = None
+    handshake_rate: Rate | None = None
 
 
 class _PipelinedError(Exception):

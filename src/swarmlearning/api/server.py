@@ -46,12 +46,15 @@ class Server:
         port: int,
         limits: Limits | None = None,
         share_of: ShareOf = unlimited,
+        *,
+        to_strangers: bool = False,
     ) -> None:
-        """`port` 0 is any free one; `share_of`: what a peer's organisation may have of this server.
+        """`port` 0 is any free one; `share_of`: what a peer's organisation may have of this server; `to_strangers`:
+        for an application that is meant for clients without a certificate.
 
-        Raises `ServerError` when the context does not demand a certificate.
+        Raises `ServerError` when the context does not demand a certificate, unless it is served to strangers.
         """
-        if ssl_context.verify_mode != ssl.CERT_REQUIRED:
+        if ssl_context.verify_mode != ssl.CERT_REQUIRED and not to_strangers:
             raise ServerError("the TLS context must demand a client certificate (verify_mode CERT_REQUIRED)")
         self._host = host
         self._port = port
@@ -73,7 +76,7 @@ class Server:
         self._listener = Listener(
             ssl_context,
             lambda: PeerProtocol(config, self._state, asyncio.get_running_loop(), limits, roster, shares, complaints),
-            HandshakeLimits(limits.handshakes, limits.handshake_seconds, limits.unread_seconds),
+            HandshakeLimits(limits.handshakes, limits.handshake_seconds, limits.unread_seconds, limits.handshake_rate),
         )
         self._started = False
 

@@ -1,25 +1,28 @@
 """`swarm ca`: the office of an organisation, which has its CA and signs for the keys of its nodes."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from cryptography import x509
 
-from swarmlearning.cli.acting import perform
+from swarmlearning.cli.acting import perform, verified
 from swarmlearning.cli.certnames import authority_name, node_name
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.console import print_json, print_table
 from swarmlearning.errors import UserError
 from swarmlearning.identity.ca import create_authority
-from swarmlearning.identity.certificates import common_name, thumbprint, to_pem
+from swarmlearning.identity.certificates import common_name, load_certificate, thumbprint, to_pem
 from swarmlearning.identity.identity import read_file, read_passphrase
 from swarmlearning.identity.office import Office, issued, make_office
 from swarmlearning.identity.requests import Request, fingerprint, read_request
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.operator.acts import revoke_certificates
+from swarmlearning.ledger.world import World
+from swarmlearning.operator.acts import Act, revoke_certificates
+from swarmlearning.operator.invitations import certify, own_organisation, waiting_requests
 from swarmlearning.views.names import displayed
 
 AUTHORITY_DAYS = 3650
@@ -62,8 +65,12 @@ def create(
 @command("swarm ca sign")
 def sign(
     request: Annotated[
-        Path, typer.Argument(help="What `swarm cert request` has made at the node's host.", metavar="REQUEST")
-    ],
+        Path | None,
+        typer.Argument(
+            help="What `swarm cert request` has made at the node's host; by default all that wait on the ledger.",
+            metavar="REQUEST",
+        ),
+    ] = None,
     *,
     out: Out,
     ca_name: CaName = None,
@@ -71,12 +78,22 @@ def sign(
     to: To = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     ca_passphrase_file: Passphrase = None,
+    connection: Connection,
 ) -> None:
-    """Issue the certificate that a node's host requests, after you have compared what it is for."""
-    wanted = read_request(read_file(request))
-    node = _checked_name(wanted.common_name)
+    """Issue the certificate that a node's host requests, after you have compared what it is for.
+
+    Without a file: for each node that was invited (swarm invite) and has made its request, which gets its certificate
+    by way of the ledger.
+    """
     workspace = Workspace(out)
     office = _office(workspace, ca_name, ca_passphrase_file)
+    if request is None:
+        if to is not None:
+            raise UserError("--to is for the certificate of a REQUEST file; without one they go by the ledger")
+        _sign_waiting(office, connection, days, confirmed=yes)
+        return
+    wanted = read_request(read_file(request))
+    node = _checked_name(wanted.common_name)
     print(_shown(wanted))
     if not yes:
         typer.confirm("Issue this certificate?", abort=True)
@@ -110,15 +127,19 @@ def revoke(
     offline: Annotated[bool, typer.Option("--offline", help="Only the list; the network goes on with it.")] = False,
     connection: Connection,
 ) -> None:
-    """Revoke all certificates of a node: in the CA's revocation list, and on the ledger, which shuts it out at once."""
+    """Revoke all certificates of a node: in the CA's revocation list, and on the ledger, which shuts it out at once.
+
+    The ledger refuses from then on those too that nobody has used yet.
+    """
     workspace, name = Workspace(out), _name(Workspace(out), ca_name)
     found = _office(workspace, name, ca_passphrase_file).revoke(node)
     print(f"{workspace.revocations(name)} lists {len(found)} certificates of {node}")
     if offline:
         print(f"The network trusts them until an operator tells it: swarm ca revoke {node} --out {out}")
         return
-    thumbprints = {thumbprint(each) for each in found}
-    perform(connection, lambda world: revoke_certificates(world, thumbprints, node))
+    authority = load_certificate(read_file(workspace.authority_certificate(name)))
+    now_ms = time.time_ns() // 1_000_000
+    perform(connection, lambda world: revoke_certificates(world, found, authority, node, now_ms))
 
 
 @app.command("list")
@@ -153,6 +174,27 @@ def list_issued(*, out: Out, json: Annotated[bool, typer.Option("--json", help="
         for each in found
     )
     print_table(("node", "CA", "valid until", "state", "thumbprint"), rows)
+
+
+def _sign_waiting(office: Office, connection: Connection, days: int, *, confirmed: bool) -> None:
+    """Issues certificates for the requests on the ledger that wait for this office, each one after a question."""
+    chain = verified(connection)
+    own = own_organisation(chain, connection.credentials.identity().bundle)
+    waiting = waiting_requests(chain.world, own)
+    if not waiting:
+        print(f"No request waits for the office of {own} (swarm invite list).")
+    for each in waiting:
+        wanted = read_request(each.request.encode())
+        print(_shown(wanted))
+        if not confirmed and not typer.confirm("Issue this certificate?"):
+            print(f"{each.name} goes on waiting.")
+            continue
+        act = certify(each.key, each.name, to_pem(office.sign(wanted, days)))
+        perform(connection, partial(_same, act))
+
+
+def _same(act: Act, world: World) -> Act:
+    return act
 
 
 def _office(workspace: Workspace, name: str | None, passphrase: Path | None) -> Office:

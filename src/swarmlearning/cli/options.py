@@ -90,31 +90,26 @@ class Credentials:
         ),
     ] = ""
 
-    def identity(self, *, expired: bool = False) -> Identity:
+    def identity(self, role: str = "", *, expired: bool = False) -> Identity:
         """The identity they make, those that are not given from the SWARM_* variables; with `expired` one from files
-        need not be valid now. Raises `IdentityError`."""
-        if socket := self._socket():
-            return fetch(socket, self._authorities)
+        need not be valid now. Of several that an agent has, it is the one for `role`. Raises `IdentityError`."""
+        if socket := self.agent():
+            return fetch(socket, self._authorities, role=role)
         return self._files().load(expired=expired)
 
-    def source(self) -> WatchedSource:
+    def source(self, role: str = "") -> WatchedSource:
         """The same for a node: it follows its files or its agent. Raises `IdentityError`."""
-        if socket := self._socket():
-            return SpiffeSource(socket, self._authorities)
+        if socket := self.agent():
+            return SpiffeSource(socket, self._authorities, role=role)
         return FileSource(self._files())
-
-    @property
-    def agent(self) -> Path | None:
-        """The socket of the SPIFFE agent; None where the identity is in files. Raises `IdentityError`."""
-        return self._socket()
 
     @property
     def files(self) -> IdentityFiles:
         """The files of the identity, those that are not given from the SWARM_* variables."""
         return self._files()
 
-    def _socket(self) -> Path | None:
-        """That of the agent; None where the identity is in files. What is given wins over variables."""
+    def agent(self) -> Path | None:
+        """The socket of the SPIFFE agent; None where the identity is in files. What is given wins over variables."""
         if self.socket_path and (self.cert or self.key):
             raise IdentityError(
                 "--socket-path: the SPIFFE agent gives the certificate and its key: leave out --cert and --key, or "

@@ -254,7 +254,7 @@ def sl(context: typer.Context, options: SlOptions) -> None:
     if not (options.sn_ip or options.sn_api_service):
         raise NodeError("mandatory parameter --sn-ip not specified: the address of any SN of the network")
     environment = SlEnvironment()
-    source = options.credentials.source()
+    source = options.credentials.source("SL")
     settings = options.settings(source.current, environment, context.args)
     status = run_node_process("SL", settings, options.process, source, partial(run_sl, settings, source))
     raise typer.Exit(status or 0)

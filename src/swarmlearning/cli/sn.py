@@ -37,7 +37,9 @@ from swarmlearning.ordering.protocols import EngineChoice
 if TYPE_CHECKING:
     from swarmlearning.sn.node import SnSettings
     from swarmlearning.sn.relaying import RelaySettings
+    from swarmlearning.sn.welcoming import JoinSettings
 
+JOIN_PORT = 30307
 SentinelPort = Annotated[int, typer.Option(envvar="SENTINEL_API_SERVER_PORT", help="API port of that SN.")]
 
 app = typer.Typer(invoke_without_command=True, help="Run a Swarm Network node, or end its membership.")
@@ -79,6 +81,18 @@ class SnOptions:
     ] = None
     sn_relay_service: Annotated[
         str, typer.Option(envvar="SN_RELAY_SERVICE", help="FQDN[:port] under which others reach the relay.")
+    ] = ""
+    sn_join_port: Annotated[
+        int,
+        typer.Option(
+            envvar="SN_JOIN_PORT",
+            help="Port for newcomers who are invited (swarm invite), open only while somebody is; 0: never.",
+            min=0,
+            max=65535,
+        ),
+    ] = JOIN_PORT
+    sn_join_service: Annotated[
+        str, typer.Option(envvar="SN_JOIN_SERVICE", help="FQDN[:port] under which newcomers reach that port.")
     ] = ""
     bind_ip: BindIp = ""
     witness: Annotated[bool, typer.Option("--witness", help="Only vote: no API, little memory.")] = False
@@ -125,6 +139,7 @@ class SnOptions:
             ),
             witness=self.witness,
             relay=self._relay(),
+            join=self._join(),
             bind=self.bind_ip,
             license_servers=self.license.servers(),
             vitals=self.vitals,
@@ -143,6 +158,17 @@ class SnOptions:
             raise NodeError("--sn-relay-port: others have to reach the relay; give --host-ip or --sn-relay-service")
         return RelaySettings(self.sn_relay_port, service_address(self.sn_relay_service, 443))
 
+    def _join(self) -> "JoinSettings | None":
+        from swarmlearning.sn.welcoming import JoinSettings
+
+        if not self.sn_join_port and self.sn_join_service:
+            raise NodeError("--sn-join-service is the address of a port for newcomers, and --sn-join-port 0 is none")
+        service = service_address(self.sn_join_service, 443)
+        unreachable = not (self.host_ip or service)  # behind a proxy that does not lead to it
+        if self.witness or not self.sn_join_port or unreachable:
+            return None
+        return JoinSettings(self.sn_join_port, service)
+
 
 @app.callback()
 @command("swarm sn")
@@ -152,7 +178,7 @@ def sn(context: typer.Context, options: SnOptions) -> None:
         return
     from swarmlearning.sn.node import run_sn
 
-    source = options.credentials.source()
+    source = options.credentials.source("SN")
     settings = options.settings(source.current)
     run_node_process("SN", settings, options.process, source, partial(run_sn, settings, source))
 
@@ -164,7 +190,7 @@ def leave(*, data_dir: DataDir = None, credentials: Credentials) -> None:
     from swarmlearning.node.datadir import DataDirectory
     from swarmlearning.sn.leaving import leave as leave_network
 
-    identity = credentials.identity()
+    identity = credentials.identity("SN")
     start_logging("WARNING")
     with DataDirectory(data_directory(data_dir, "sn")) as place:
         run_to_the_end(leave_network(place, identity))
@@ -184,7 +210,7 @@ def repair(
     from swarmlearning.node.datadir import DataDirectory
     from swarmlearning.sn.repairing import repair as repair_chain
 
-    identity = credentials.identity()
+    identity = credentials.identity("SN")
     start_logging("WARNING")
     with DataDirectory(data_directory(data_dir, "sn")) as place:
         named = sn_address(sentinel_ip, sentinel_api_port) if sentinel_ip else ""
@@ -225,7 +251,7 @@ def recover(
     from swarmlearning.cli.recovering import Recovering
     from swarmlearning.node.datadir import DataDirectory
 
-    identity = credentials.identity(expired=bool(anchor))
+    identity = credentials.identity("SN", expired=bool(anchor))
     start_logging("WARNING")
     try:
         with DataDirectory(data_directory(data_dir, "sn")) as place:

@@ -82,7 +82,7 @@ def swci(options: SwciOptions) -> None:
     home = data_directory(options.data_dir, "swci")
     servers = options.license.servers()
     settings = SessionSettings(
-        source=(source := options.credentials.source()),
+        source=(source := options.credentials.source("SWCI")),
         home=home,
         user_directory=folder,
         network_id=options.network_id,

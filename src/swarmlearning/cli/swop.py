@@ -1,6 +1,7 @@
 """`swarm swop`: a Swarm Operator node, with the option names of the original's script, and its site's approvals."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from swarmlearning.cli.options import (
     sn_address,
 )
 from swarmlearning.cli.running import run_node_process
-from swarmlearning.identity.certificates import name_in
+from swarmlearning.identity.certificates import name_in, role_of
 from swarmlearning.identity.files import IdentityFiles
 from swarmlearning.identity.identity import Identity
 from swarmlearning.node.errors import NodeError
@@ -42,6 +43,10 @@ LONGEST_LINE = 1000
 NO_WITNESS = (
     "the profile says `witness: true`, and a witness is an SN with a certificate of its own: make one (swarm cert "
     "--out cert --node SN-WITNESS), and name its files by --witness-cert and --witness-key; or leave `witness` out"
+)
+NO_WITNESS_ID = (
+    "the profile says `witness: true`, and the SPIFFE agent at {socket} has no certificate of an SN for this process: "
+    "give it an entry for a second ID, which ends with /sn; or leave `witness` out"
 )
 
 Digest = Annotated[str, typer.Argument(help="The digest, or its beginning.")]
@@ -85,7 +90,8 @@ class SwopOptions:
         Path | None,
         typer.Option(
             envvar="SWOP_WITNESS_CERT",
-            help="Certificate of the SN that this host is where the profile says `witness: true`.",
+            help="Certificate of the SN that this host is where the profile says `witness: true`; with --socket-path "
+            "the agent has it.",
         ),
     ] = None
     witness_key: Annotated[Path | None, typer.Option(envvar="SWOP_WITNESS_KEY", help="Its private key.")] = None
@@ -135,21 +141,33 @@ class SwopOptions:
 
     def _witness(self, host_ip: str) -> "WitnessSettings":
         """The settings of the witness. Raises `NodeError`, `OrderingError`, `AddressError` or `CertificateError`."""
-        from swarmlearning.identity.tls import require_role
         from swarmlearning.ordering.etcd.binary import require_binary
         from swarmlearning.swop.witness import WitnessSettings
 
-        if self.witness_cert is None or self.witness_key is None:
-            raise NodeError(NO_WITNESS)
-        mandatory_host(host_ip)
-        require_binary(os.environ)
         named = {"cacert": self.credentials.cacert, "capath": self.credentials.capath}
         authorities = {name: path.absolute() for name, path in named.items() if path is not None}
-        cert, key = self.witness_cert.absolute(), self.witness_key.absolute()
-        files = IdentityFiles(authorities.get("cacert"), authorities.get("capath"), cert, key)
-        identity = files.or_from(os.environ).load()
-        require_role(identity.certificate, "SN")
+        identity = self._witness_identity(authorities)
+        mandatory_host(host_ip)
+        require_binary(os.environ)
         return WitnessSettings(identity, authorities, self.witness_p2p_port)
+
+    def _witness_identity(self, authorities: Mapping[str, Path]) -> Identity:
+        """That of an SN: in files of its own, or a second one that the SWOP's agent has. Raises as `_witness`."""
+        from swarmlearning.identity.tls import require_role
+
+        socket = self.credentials.agent()
+        if self.witness_cert and self.witness_key:
+            cert, key = self.witness_cert.absolute(), self.witness_key.absolute()
+            files = IdentityFiles(authorities.get("cacert"), authorities.get("capath"), cert, key)
+            identity = files.or_from(os.environ).load()
+        elif socket and not (self.witness_cert or self.witness_key):
+            identity = self.credentials.identity("SN")
+            if role_of(identity.certificate) != "SN":
+                raise NodeError(NO_WITNESS_ID.format(socket=socket))
+        else:
+            raise NodeError(NO_WITNESS)
+        require_role(identity.certificate, "SN")
+        return identity
 
     def _usr_dir(self) -> Path:
         if self.usr_dir is None:
@@ -203,7 +221,7 @@ def swop(context: typer.Context, options: SwopOptions) -> None:
         return
     from swarmlearning.swop.node import run_swop
 
-    source = options.credentials.source()
+    source = options.credentials.source("SWOP")
     settings = options.settings(source.current)
     run_node_process("SWOP", settings, options.process, source, partial(run_swop, settings, source))
 

@@ -24,6 +24,7 @@ from swarmlearning.identity.certificates import (
     CertificateError,
     Role,
     UnknownIssuerError,
+    anchors_reached,
     is_authority,
     load_bundle,
     role_of,
@@ -146,6 +147,12 @@ class Identity:
     def bundle(self) -> str:
         """The certificate with its intermediates as PEM, leaf first."""
         return "".join(to_pem(certificate) for certificate in self.chain)
+
+    @property
+    def authorities(self) -> tuple[x509.Certificate, ...]:
+        """Those of the CAs that vouch for the certificate now. Raises `CertificateError` where none does."""
+        now_ms = time.time_ns() // 1_000_000
+        return tuple(anchors_reached(self.chain[0], self.chain[1:], self._own_anchors(), now_ms))
 
     @property
     def secret_paths(self) -> tuple[Path, ...]:

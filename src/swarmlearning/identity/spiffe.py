@@ -47,8 +47,8 @@ Anchors = Callable[[], tuple[x509.Certificate, ...]]
 """The authorities to trust beside those of the agent, read anew. Raises `IdentityError`."""
 
 
-def fetch(socket: Path, anchors: Anchors = tuple, seconds: float = START_SECONDS) -> Identity:
-    """The identity that the agent at this socket has for this process.
+def fetch(socket: Path, anchors: Anchors = tuple, seconds: float = START_SECONDS, role: str = "") -> Identity:
+    """The identity that the agent at this socket has for this process; of several, the first for `role`.
 
     Asks again for `seconds` while the agent is not there or has none. Raises `IdentityError` with the last answer.
     """
@@ -56,7 +56,7 @@ def fetch(socket: Path, anchors: Anchors = tuple, seconds: float = START_SECONDS
     while True:
         try:
             with _client(socket) as client:
-                return _identity(client.fetch_x509_context(ANSWER_SECONDS), socket, anchors(), None)
+                return _identity(client.fetch_x509_context(ANSWER_SECONDS), socket, anchors(), None, role)
         except _errors() as error:
             if time.monotonic() >= deadline:
                 raise IdentityError(_refusal(socket, error)) from error
@@ -69,8 +69,8 @@ class SpiffeSource(Latest):
     Raises `IdentityError` as `fetch` does.
     """
 
-    def __init__(self, socket: Path, anchors: Anchors = tuple, seconds: float = START_SECONDS) -> None:
-        super().__init__(fetch(socket, anchors, seconds))
+    def __init__(self, socket: Path, anchors: Anchors = tuple, seconds: float = START_SECONDS, role: str = "") -> None:
+        super().__init__(fetch(socket, anchors, seconds, role))
         self._socket = socket
         self._anchors = anchors
         self._wake = asyncio.Event()
@@ -164,12 +164,12 @@ def socket_path(text: str) -> Path:
 
 
 def _identity(
-    context: "X509Context", socket: Path, others: Sequence[x509.Certificate], known: Identity | None
+    context: "X509Context", socket: Path, others: Sequence[x509.Certificate], known: Identity | None, role: str = ""
 ) -> Identity:
     """The checked identity in what an agent has given. Raises `IdentityError` or `CertificateError`."""
     chains = [tuple(map(_read, svid.cert_chain)) for svid in context.x509_svids]
     keys = [svid.private_key for svid in context.x509_svids]
-    chosen = _chosen([chain[0] for chain in chains], known)
+    chosen = _chosen([chain[0] for chain in chains], known, role)
     bundles = tuple(
         sorted(
             Bundle(bundle.trust_domain.name, tuple(sorted(map(_read, bundle.x509_authorities), key=thumbprint)))
@@ -182,19 +182,23 @@ def _identity(
     return identity
 
 
-def _chosen(leaves: Sequence[x509.Certificate], known: Identity | None) -> int:
-    """The index of the certificate to use, of several: that of the same ID as before, else the first with a role."""
+def _chosen(leaves: Sequence[x509.Certificate], known: Identity | None, role: str) -> int:
+    """The index of the certificate to use: that of the same ID as before, else the first for this role, else the first
+    for any."""
     if known is not None:
         return next((index for index, leaf in enumerate(leaves) if spiffe_id(leaf) == known.subject), 0)
-    return next((index for index, leaf in enumerate(leaves) if _names_role(leaf)), 0)
+    roles = [_role(leaf) for leaf in leaves]
+    if role and role in roles:
+        return roles.index(role)
+    return next((index for index, found in enumerate(roles) if found), 0)
 
 
-def _names_role(leaf: x509.Certificate) -> bool:
+def _role(leaf: x509.Certificate) -> str:
+    """Empty where the ID names none."""
     try:
-        role_of(leaf)
+        return role_of(leaf)
     except CertificateError:
-        return False
-    return True
+        return ""
 
 
 def _read(certificate: x509.Certificate) -> x509.Certificate:

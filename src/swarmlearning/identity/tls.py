@@ -1,5 +1,5 @@
 """TLS between nodes: version 1.3 only, certificates on both sides; trusted are the identity's own CAs, and those that
-a running node adds from its ledger.
+a running node adds from its ledger. An invited newcomer has no certificate yet: `greeting_context`, `newcomer_context`.
 
 Host names are not checked: the certificates that users have name a node, not its address, and one is
 often shared by several nodes. The certificate states who the peer is; what it may do is decided by
@@ -9,6 +9,7 @@ its role and the ledger.
 import logging
 import os
 import ssl
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -111,6 +112,38 @@ def client_context(identity: Identity) -> ssl.SSLContext:
     return _context(ssl.PROTOCOL_TLS_CLIENT, identity)
 
 
+def greeting_context(identity: Identity) -> ssl.SSLContext:
+    """For the accepting side, towards clients without a certificate.
+
+    It shows the identity's authority too, which such a client knows only by its fingerprint. Raises `IdentityError`,
+    and `CertificateError` where no authority vouches for the identity now.
+    """
+    context = _bare(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_NONE
+    with _refusal_named(identity):
+        _show(context, identity.key_and_bundle + "".join(map(to_pem, identity.authorities)).encode())
+    return context
+
+
+def newcomer_context(authorities: Iterable[x509.Certificate] = ()) -> ssl.SSLContext:
+    """For the connecting side that has no certificate, and trusts these authorities alone; without any it verifies
+    nothing, and is only for looking at what a server shows."""
+    context, trusted = _bare(ssl.PROTOCOL_TLS_CLIENT), "".join(map(to_pem, authorities))
+    if trusted:
+        context.load_verify_locations(cadata=trusted)
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def shown_chain(connection: ssl.SSLObject) -> list[bytes]:
+    """The certificates (DER) that a server has shown, its own first, whether or not they were verified."""
+    if sys.version_info >= (3, 13):
+        return list(connection.get_unverified_chain())
+    inner = connection._sslobj  # type: ignore[attr-defined]  # public from Python 3.13 on
+    return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in inner.get_unverified_chain() or ()]
+
+
 def peer_certificate(connection: ssl.SSLObject | ssl.SSLSocket) -> x509.Certificate:
     """The peer's certificate, whose path TLS has verified. Raises `CertificateError` when it showed none."""
     der = connection.getpeercert(binary_form=True)
@@ -131,6 +164,14 @@ def require_role(certificate: x509.Certificate, *roles: Role) -> Role:
 
 
 def _context(protocol: int, identity: Identity) -> ssl.SSLContext:
+    context = _bare(protocol)
+    with _refusal_named(identity):
+        _show(context, identity.key_and_bundle)
+        context.load_verify_locations(cadata="".join(map(to_pem, identity.anchors)))
+    return context
+
+
+def _bare(protocol: int) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -138,13 +179,21 @@ def _context(protocol: int, identity: Identity) -> ssl.SSLContext:
     # Strict checks refuse the original's certificates. A trusted CA need not be a root, as in `verify_chain`.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _show(context: ssl.SSLContext, key_and_chain: bytes) -> None:
+    """Has the context show a certificate and those after it (PEM, behind the key). Raises `OSError`."""
+    with _file_in_memory(key_and_chain) as path:
+        context.load_cert_chain(path)
+
+
+@contextmanager
+def _refusal_named(identity: Identity) -> Iterator[None]:
     try:
-        with _file_in_memory(identity.key_and_bundle) as path:
-            context.load_cert_chain(path)
-        context.load_verify_locations(cadata="".join(map(to_pem, identity.anchors)))
+        yield
     except OSError as error:  # ssl.SSLError is one
         raise IdentityError(f"TLS refuses {identity.cert_path} with {identity.key_path}: {error}") from error
-    return context
 
 
 @contextmanager

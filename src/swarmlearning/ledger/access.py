@@ -1,7 +1,7 @@
 """Access control: one table of permissions for contracts, API, file server and tunnel. Pure.
 
 Whoever connects to a node shows a certificate, which TLS has checked against the authorities in that node's files. What
-its holder may do there is for the ledger to decide: `peer(world, certificate, time_ms)` identifies it, and the
+its holder may do there is for the ledger to decide: `peer(world, certificate, time_ms, path)` identifies it, and the
 properties of `Peer` are what it may do. Bodies that a node may send are in the permissions of each kind's rules;
 `check_may` applies them.
 
@@ -10,6 +10,7 @@ same organisation for the same subject, belongs to the same nodes; one of anothe
 subject, does not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -20,6 +21,7 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import Permission, TxContext
 from swarmlearning.ledger.contracts.network import Authority, Node
+from swarmlearning.ledger.contracts.network.revoking import is_revoked
 from swarmlearning.ledger.contracts.network.trust import authorities_of, check_trust, issued
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import Body, NodeType
@@ -65,20 +67,29 @@ class Peer:
         return own and not known.left and self.standing == "trusted"
 
 
-def peer(world: World, certificate: x509.Certificate, time_ms: int) -> Peer:
-    """The holder of a TLS certificate as the ledger knows it at this block time (`chain.time_ms`). Never raises."""
+def peer(world: World, certificate: x509.Certificate, time_ms: int, path: Sequence[x509.Certificate] = ()) -> Peer:
+    """The holder of a TLS certificate as the ledger knows it at this block time (`chain.time_ms`). Never raises.
+
+    `path`: the other certificates of the path that it has shown. An intermediate authority may be so new that the
+    ledger has not seen it yet, or its renewed certificate: the node's `Renew`, which states it, is still to come.
+    """
     try:
         subject, role = subject_of(certificate), role_of(certificate)
     except CertificateError as error:
         return Peer("", None, "refused", str(error))
-    if known := registered_peer(world, thumbprint(certificate), time_ms):
+    stored = network.certificate(world, thumbprint(certificate))
+    if stored is not None and (known := registered_peer(world, stored.thumbprint, time_ms)):
+        other = known.fault and not stored.revoked
+        if other and _issued(authorities_of(world, stored.organisation), certificate, path, time_ms):
+            return Peer(subject, role, "trusted", organisation=stored.organisation, world=world)
         return known
-    at_ms = max(time_ms, int(certificate.not_valid_before_utc.timestamp()) * 1000)  # blocks may be old, it may be new
     for node in network.nodes(world):
-        if node.subject == subject and _issued_like(world, node, certificate, at_ms):
+        if node.subject == subject and _issued_like(world, node, certificate, path, time_ms):
+            if is_revoked(world, node.organisation, thumbprint(certificate)):
+                return Peer(subject, role, "refused", f"the certificate of {subject} was revoked before it was used")
             return Peer(subject, role, "trusted", organisation=node.organisation, world=world)
-    if retired := _retired(world, certificate, at_ms):
-        return Peer(subject, role, "refused", retired)
+    if fault := _revoked(world, certificate, path, time_ms) or _retired(world, certificate, path, time_ms):
+        return Peer(subject, role, "refused", fault)
     return Peer(subject, role, "unknown")
 
 
@@ -103,18 +114,44 @@ def check_may(permission: Permission, body: Body, tx: TxContext) -> None:
         raise Rejection(Code.NOT_ALLOWED, f"only {', '.join(_listed(allowed))} may do this; {tx.sender} is a {role}")
 
 
-def _issued_like(world: World, known: Node, certificate: x509.Certificate, time_ms: int) -> bool:
-    """True if the node's organisation vouches for another certificate as well, over the same intermediates."""
+def _issued_like(
+    world: World, known: Node, certificate: x509.Certificate, path: Sequence[x509.Certificate], time_ms: int
+) -> bool:
+    """True if the node's organisation vouches for another certificate as well, over the same intermediates or these."""
     stored = network.certificate(world, known.certificate)
     others = load_bundle(stored.pem)[1:] if stored else ()
-    return issued(authorities_of(world, known.organisation), certificate, others, time_ms)
+    authorities = authorities_of(world, known.organisation)
+    return any(_issued(authorities, certificate, each, time_ms) for each in (others, path))
 
 
-def _retired(world: World, certificate: x509.Certificate, time_ms: int) -> str:
+def _issued(
+    authorities: Sequence[Authority],
+    certificate: x509.Certificate,
+    path: Sequence[x509.Certificate],
+    time_ms: int,
+) -> bool:
+    """As `issued`; the newest block may be older than these certificates."""
+    begins = (int(each.not_valid_before_utc.timestamp()) * 1000 for each in (certificate, *path))
+    return issued(authorities, certificate, path, max(time_ms, *begins))
+
+
+def _revoked(world: World, certificate: x509.Certificate, path: Sequence[x509.Certificate], time_ms: int) -> str:
+    """Why a certificate is refused that every organisation which vouches for it has revoked; else empty."""
+    vouching = [
+        each.id
+        for each in network.organisations(world)
+        if _issued(authorities_of(world, each.id), certificate, path, time_ms)
+    ]
+    if not vouching or not all(is_revoked(world, each, thumbprint(certificate)) for each in vouching):
+        return ""
+    return f"the certificate of {subject_of(certificate)} was revoked before it was used"
+
+
+def _retired(world: World, certificate: x509.Certificate, path: Sequence[x509.Certificate], time_ms: int) -> str:
     """Why a certificate is refused that a retired authority has issued; else empty."""
     active = {root.identity for root in network.authorities(world)}
     retired = [root for root in world.area("authority/", Authority) if root.identity not in active]
-    if not issued(retired, certificate, (), time_ms):
+    if not _issued(retired, certificate, path, time_ms):
         return ""
     return f"the authority of {subject_of(certificate)} has been retired from this network"
 

@@ -17,7 +17,8 @@ from swarmlearning.ledger.contracts.contract import TxContext
 from swarmlearning.ledger.contracts.network import Certificate
 from swarmlearning.ledger.contracts.network.bodies import Genesis, Register, Renew
 from swarmlearning.ledger.contracts.network.members import founding
-from swarmlearning.ledger.contracts.network.trust import check_trust, read_certificate
+from swarmlearning.ledger.contracts.network.revoking import check_unrevoked
+from swarmlearning.ledger.contracts.network.trust import check_trust, read_certificate, with_path
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import is_uuid
 from swarmlearning.ledger.transaction import SignedTransaction
@@ -59,6 +60,8 @@ def sender_of(world: World, signed: SignedTransaction, height: int, time_ms: int
         _check_uid(content.sender)
     if stored is None:
         stored = _stated(world, signed, time_ms)
+    elif other := _other_path(signed, stored):
+        stored = with_path(world, stored, other, time_ms)
     else:
         check_trust(world, stored, time_ms)
     anchor = content.anchor
@@ -112,7 +115,21 @@ def _stated(world: World, signed: SignedTransaction, time_ms: int) -> Certificat
         if not body.organisations:
             raise Rejection(Code.NO_AUTHORITY, "a network needs at least one organisation and its authority")
         world = founding(body.organisations)
-    return read_certificate(body.certificate, network.authorities(world), time_ms)
+    found = read_certificate(body.certificate, network.authorities(world), time_ms)
+    check_unrevoked(world, found)
+    return found
+
+
+def _other_path(signed: SignedTransaction, stored: Certificate) -> str:
+    """The bundle in the body, where that states another path for the certificate by which it is signed; else empty."""
+    body = signed.content.body
+    if not isinstance(body, Register | Renew) or body.certificate in ("", stored.pem):
+        return ""
+    try:
+        sent = load_leaf(body.certificate)
+    except CertificateError as error:
+        raise Rejection(Code.BAD_CERTIFICATE, str(error)) from error
+    return body.certificate if thumbprint(sent) == stored.thumbprint else ""
 
 
 def _check_signature(signed: SignedTransaction, certificate: x509.Certificate) -> None:

@@ -4,7 +4,7 @@ Entries lie in areas, the part of the key up to the first slash. A change copies
 of an area, such as its part of `state_hash`, is kept for as long as no entry of the area changes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -56,6 +56,22 @@ class World:
             present = self._areas.get(name, _EMPTY).entries
             if present.get(key) is not entry:
                 areas.setdefault(name, dict(present))[key] = entry
+        if not areas:
+            return self
+        copy = type(self)()
+        copy._areas = self._areas | {name: _Area(entries) for name, entries in areas.items()}
+        copy._lines = self._lines
+        return copy
+
+    def without(self, keys: Iterable[str]) -> Self:
+        """A copy that does not have these entries; keys that are not there are ignored."""
+        areas: dict[str, dict[str, msgspec.Struct]] = {}
+        for key in keys:
+            name = key.partition("/")[0]
+            present = self._areas.get(name, _EMPTY).entries
+            if key in present:
+                areas.setdefault(name, dict(present)).pop(key, None)
+                self._lines.pop(key, None)  # only made again where another world still has the entry
         if not areas:
             return self
         copy = type(self)()

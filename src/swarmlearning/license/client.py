@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
-from swarmlearning.api.client import FAILURES, reason_of, session_to
+from swarmlearning.api.asking import FAILURES, body_of, reason_of, session_to
 from swarmlearning.api.peertls import PeerTls, WrongPeerError
 from swarmlearning.license.features import Feature
 from swarmlearning.license.messages import Code, Granted, Leases, Refused
@@ -75,16 +75,12 @@ class LicenseClient:
     async def _request(self, method: str, path: str, kind: type[T], most: int = MOST_BYTES) -> T:
         try:
             async with self._session.request(method, self._base + path, allow_redirects=False) as response:
-                body = bytearray()
-                async for piece in response.content.iter_any():
-                    body += piece
-                    if len(body) > most:
-                        raise NoAnswerError(f"it sends more than the {most} bytes that an answer may have")
+                body = await body_of(response, most)
         except FAILURES as error:
             raise _no_answer(error) from error
         if response.status == 200:
-            return _read(bytes(body), kind)
-        refused = _read(bytes(body), Refused)
+            return _read(body, kind)
+        refused = _read(body, Refused)
         detail = displayed(refused.detail, LONGEST)
         if refused.code == Code.NO_TOKEN:
             raise NoTokenError(detail)

@@ -13,7 +13,8 @@ from filelock import FileLock, Timeout
 from swarmlearning.address import join
 from swarmlearning.api.server import Server
 from swarmlearning.files import make_private
-from swarmlearning.identity.certificates import anchors_reached, thumbprint
+from swarmlearning.identity.certificates import CertificateError, anchors_reached, thumbprint
+from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.source import IdentitySource
 from swarmlearning.identity.tls import CurrentContext, client_context, follow_source, server_context
 from swarmlearning.license.client import LicenseClient
@@ -78,9 +79,8 @@ async def _serve(
 ) -> None:
     identity = source.current
     client_tls, server_tls = CurrentContext(client_context(identity)), CurrentContext(server_context(identity))
-    own = anchors_reached(identity.chain[0], identity.chain[1:], identity.anchors, _now_ms())
-    names = {authority_in(identity.bundles, thumbprint(anchor), identity.certificate) for anchor in own}
-    app = license_app(office, names.__contains__, lambda: source.current.bundles)
+    own = _authorities(identity)
+    app = license_app(office, own.__contains__, lambda: source.current.bundles)
     server = Server(app, server_tls, settings.host, settings.port)
     async with AsyncExitStack() as stack:
         following = None
@@ -95,10 +95,28 @@ async def _serve(
                 tasks.create_task(work)
             tasks.create_task(follow_source(client_tls, client_context, source, identity))
             tasks.create_task(follow_source(server_tls, server_context, source, identity))
+            tasks.create_task(_add_authorities(own, source, identity))
             if following is not None:
                 tasks.create_task(following.run())
             logger.info("License server on port: %d", server.port)
             report_ready({"api": join(settings.host, server.port)})
+
+
+def _authorities(identity: Identity) -> set[str]:
+    """Those that have issued the server's certificate, as `authority_in` names them. Raises `CertificateError`."""
+    found = anchors_reached(identity.chain[0], identity.chain[1:], identity.anchors, _now_ms())
+    return {authority_in(identity.bundles, thumbprint(anchor), identity.certificate) for anchor in found}
+
+
+async def _add_authorities(own: set[str], source: IdentitySource, known: Identity) -> None:
+    """Adds those of each identity after the `known` one, until cancelled: the certificates of two servers are renewed
+    one after the other, and meanwhile they follow each other's leases."""
+    while True:
+        known = await source.changed(known)
+        try:
+            own |= _authorities(known)
+        except CertificateError as error:
+            logger.warning("%s. License servers of this authority cannot follow the leases", error)
 
 
 def _locked(folder: Path) -> FileLock:

@@ -19,10 +19,11 @@ from swarmlearning.transport.shares import Share
 def peer_of(chain: Chain, credential: Credential) -> Peer:
     """The peer that holds this credential, as the ledger stands now."""
     known = registered_peer(chain.world, credential.thumbprint, chain.time_ms)
-    if known is not None:
+    if known is not None and not (known.fault and credential.path):
         return known
     try:
-        return peer(chain.world, _certificate(credential.certificate), chain.time_ms)
+        path = tuple(map(_certificate, credential.path))
+        return peer(chain.world, _certificate(credential.certificate), chain.time_ms, path)
     except CertificateError as error:
         return Peer("", None, "refused", fault=str(error))
 

@@ -23,6 +23,7 @@ from swarmlearning.identity.tls import NodeTls
 from swarmlearning.ledger.bodies import AddRoot, Renew
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.network import Certificate
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.node.checkpoints import Source
 from swarmlearning.node.sender import Author, Sender
@@ -45,6 +46,7 @@ class LiveIdentity:
         self.tls = NodeTls(self.current)
         self.signers = Keyring(self.current.signer())
         self.source = source
+        self._stated = self.current.chain
         self._taken = asyncio.Event()
 
     async def follow(self, author: Author, ledger: Source, send: Send) -> None:
@@ -89,13 +91,22 @@ class LiveIdentity:
         while True:
             await self._due()
             new = self.current
-            if _registered(ledger, author.uid) in ("", new.thumbprint):
+            if (known := _registered(ledger, author.uid)) is None or self._is_stated(known, new):
                 continue
             if refusal := await send(Renew(new.bundle)):
                 logger.warning("%s: the ledger does not take the certificate yet: %s", new.cert_path, refusal)
-            elif (registered := _registered(ledger, author.uid)) == new.thumbprint:
-                self.signers.keep(registered)
+            elif (known := _registered(ledger, author.uid)) is not None and known.thumbprint == new.thumbprint:
+                self._stated = new.chain
+                self.signers.keep(known.thumbprint)
                 logger.info("The ledger has the certificate in %s: this node signs with it", new.cert_path)
+
+    def _is_stated(self, known: Certificate, new: Identity) -> bool:
+        """True if the ledger has this certificate, and the path to it that this node has stated last.
+
+        Of several nodes with one certificate another may have stated another path: none puts its own in the place of
+        that, unless it gets a new one.
+        """
+        return known.pem == new.bundle or (known.thumbprint == new.thumbprint and self._stated == new.chain)
 
     async def _due(self) -> None:
         """Waits until the ledger may lack the identity: one has been taken over, or it is time to look."""
@@ -124,7 +135,8 @@ def require_permitted(ledger: Source, author: Author, new: Identity) -> None:
     A node that is not registered yet may have any: nothing has to be renewed.
     """
     chain = ledger.chain
-    if _registered(ledger, author.uid) in ("", new.thumbprint):
+    known = _registered(ledger, author.uid)
+    if known is None or known.pem == new.bundle:
         return
     sequence = network.last_sequence(chain.world, author.uid)
     trial = Author(new.signer(), author.uid, author.incarnation, sequence)
@@ -136,7 +148,7 @@ def require_permitted(ledger: Source, author: Author, new: Identity) -> None:
             raise IdentityError(f"{new.cert_path}: the ledger refuses the certificate: {rejection.detail}") from None
 
 
-def _registered(ledger: Source, uid: str) -> str:
-    """The thumbprint of the certificate that the ledger has for a node; empty for one that it does not know."""
+def _registered(ledger: Source, uid: str) -> Certificate | None:
+    """The certificate that the ledger has for a node; None for a node that it does not know."""
     known = network.node(ledger.chain.world, uid)
-    return known.certificate if known is not None and not known.left else ""
+    return network.certificate(ledger.chain.world, known.certificate) if known is not None and not known.left else None

@@ -13,8 +13,9 @@ from swarmlearning.models.connections import Source
 
 FILES = "fs"
 RELAY = "relay"
-"""The services in a node's announcement: its file server, and the relay of an SN, or that through which an SL is
-reached."""
+JOIN = "join"
+"""The services in a node's announcement: its file server, the relay of an SN or that through which an SL is reached,
+and an SN's port for newcomers who are invited."""
 
 
 def announced(own: str, relay: str) -> dict[str, str]:

@@ -3,17 +3,21 @@
 Pure. Whether the operator may is for the ledger to decide; here it is only made sure that the act means something.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple, TypeVar
 
 import msgspec
+from cryptography import x509
 
 from swarmlearning.errors import UserError
+from swarmlearning.identity.certificates import authority_of, expires_ms, subject_of, thumbprint, to_pem
 from swarmlearning.ledger.bodies import Body, ChangeMembers, CreateContract, LiftQuarantine, Reset, Revoke, Stop
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
+from swarmlearning.ledger.contracts.network.bodies import MAX_UNUSED
 from swarmlearning.ledger.contracts.network.policies import TAKE_PART, quorum_of
+from swarmlearning.ledger.contracts.network.revoking import is_revoked
 from swarmlearning.ledger.contracts.training.charter import may_be_created
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.weighing import THOUSANDTHS
@@ -200,18 +204,37 @@ def revoke_node(world: World, named: str) -> Act:
     return Act(network.CONTRACT, Revoke(found.certificate), f"{displayed(stored.subject)} is revoked: {names}")
 
 
-def revoke_certificates(world: World, thumbprints: Collection[str], named: str) -> Act:
-    """Revokes the identity of a node for which its organisation has issued these certificates. Raises `ActError`."""
-    known = [each for each in (network.certificate(world, thumb) for thumb in sorted(thumbprints)) if each]
-    if not known:
-        raise ActError(
-            f"no certificate of {named} is on the ledger, so there is none that could be revoked there; whoever has "
-            "its key could still register: retire the CA if that is possible (swarm trust retire)"
-        )
+def revoke_certificates(
+    world: World, certificates: Iterable[x509.Certificate], authority: x509.Certificate, named: str, now_ms: int
+) -> Act:
+    """Revokes the identity of a node for which this authority of an organisation has issued these certificates.
+
+    Those that no node has used yet are refused from then on, unless they have expired. Raises `ActError`.
+    """
+    issued = {thumbprint(each): each for each in certificates if expires_ms([each]) > now_ms}
+    known = [each for each in (network.certificate(world, thumb) for thumb in sorted(issued)) if each]
     trusted = [each for each in known if not each.revoked]
-    if not trusted:
-        raise ActError(f"the certificates of {named} are revoked on the ledger already")
-    return Act(network.CONTRACT, Revoke(trusted[0].thumbprint), f"{displayed(trusted[0].subject)} is revoked")
+    owner = _owner(world, authority)
+    new = [each for thumb, each in sorted(issued.items()) if not network.certificate(world, thumb)]
+    unused = [each for each in new if not is_revoked(world, owner, thumbprint(each))]
+    if not trusted and not unused:
+        raise ActError(f"the certificates of {named} have expired, or are revoked on the ledger already")
+    revoked = trusted[0].thumbprint if trusted else thumbprint(unused[0])
+    body = Revoke(revoked, owner if unused else "", tuple(to_pem(each) for each in unused[:MAX_UNUSED]))
+    left = len(unused) - len(body.unused)
+    more = f"; {left} more certificates are left: repeat the command" if left else ""
+    return Act(network.CONTRACT, body, f"{displayed(subject_of(issued[revoked]))} is revoked{more}")
+
+
+def _owner(world: World, authority: x509.Certificate) -> str:
+    """The organisation whose authority this is. Raises `ActError`."""
+    for each in network.authorities(world):
+        if each.identity == authority_of(authority):
+            return each.organisation
+    raise ActError(
+        f"the CA {displayed(subject_of(authority))} is no authority of this network (swarm trust list): it has "
+        "no certificate there that could be revoked"
+    )
 
 
 def lift_quarantine(world: World, named: str) -> Act:

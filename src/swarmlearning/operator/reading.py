@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from swarmlearning.files import make_private, replace_file
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.canonical import sha256
+from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.history import BrokenChainError, Replay
 from swarmlearning.node.checkpoints import Checkpoints
@@ -51,7 +53,7 @@ async def read_remote(
         recorder = await _resumed(client, folder) if folder is not None else Recorder()
         before, problem = recorder.chain.height, ""
         try:
-            await _read(client, height, recorder)
+            await _read(client, height, recorder.chain, recorder.add)
         except BrokenChainError as error:
             problem = str(error)
         finally:  # of a reading that breaks off, too: the next one goes on from there
@@ -74,15 +76,27 @@ async def _resumed(client: SnClient, folder: Path) -> Recorder:
     return Recorder()
 
 
-async def _read(client: SnClient, height: int, recorder: Recorder) -> None:
+async def read_steps(address: str, identity: Identity, network_id: str, add: Callable[[Step], None]) -> None:
+    """Gives each block of an SN's ledger to `add`, from block 0 and once it is verified; nothing is kept.
+
+    With `network_id` no other network is read. Raises `BrokenChainError`, `Unavailable`, `Refusal` or `NodeError`.
+    """
+    async with SnClient(address, client_context(identity)) as client:
+        height = int((await client.status())["height"])
+        if height >= 0:
+            await require_network(client, network_id)
+        await _read(client, height, Chain(), add)
+
+
+async def _read(client: SnClient, height: int, after: Chain, add: Callable[[Step], None]) -> None:
     """Adds the blocks up to this height. Raises `BrokenChainError`, `Unavailable`, `Refusal` or `NodeError`."""
-    replay, loop = Replay(recorder.chain), asyncio.get_running_loop()
+    replay, loop = Replay(after), asyncio.get_running_loop()
     if replay.chain.height >= height:
         return
     try:
         async with asyncio.timeout(SECONDS) as limit, aclosing(client.blocks(replay.chain.height + 1)) as blocks:
             async for raw in blocks:
-                recorder.add(replay.append(raw))
+                add(replay.append(raw))
                 if replay.chain.height == height:
                     return
                 limit.reschedule(loop.time() + SECONDS)

@@ -30,7 +30,7 @@ def composed_epsilon(noises: Iterable[float], delta: float) -> float:
         from dp_accounting.gaussian_mechanism import get_epsilon_gaussian
     except ImportError as error:
         raise AccountingError(
-            f"a privacy policy with noise needs the library dp-accounting ({error}); install it with "
-            "`pip install swarmlearning[privacy]`"
+            f"a privacy policy with noise needs the library dp-accounting ({error}): `pip install "
+            "swarmlearning[privacy]`, in a container too; the images of this version have it"
         ) from error
     return float(get_epsilon_gaussian(1 / math.sqrt(squares), delta))

@@ -72,13 +72,15 @@ class MLChannel:
             prepare_folder(self.directory, self.group)
             for left in (self.path, *self.directory.glob("*.safetensors"), *self.directory.glob(".*.part")):
                 left.unlink(missing_ok=True)
+            made = self.path.with_name(f".{SOCKET}.part")  # who waits for the socket may use it once it is there
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            with short_path(self.path) as address:
+            with short_path(made) as address:
                 listener.bind(address)
             if self.group is not None:
-                os.chown(self.path, -1, self.group)
-                self.path.chmod(0o660)
+                os.chown(made, -1, self.group)
+                made.chmod(0o660)
             self._server = await asyncio.start_unix_server(self._serve, sock=listener)
+            made.rename(self.path)
         except OSError as error:
             raise NodeError(f"{self.path}: cannot listen for the ML process: {error}") from error
 

@@ -56,6 +56,7 @@ from swarmlearning.sn.registration import Registration
 from swarmlearning.sn.relaying import RelaySettings, relaying
 from swarmlearning.sn.sealing import SEALED_FILE
 from swarmlearning.sn.watchdog import Watchdog
+from swarmlearning.sn.welcoming import JoinSettings, announced, welcome
 from swarmlearning.views.contracts import open_text
 
 logger = logging.getLogger("swarm.SN")
@@ -74,7 +75,8 @@ ETCD_FOLDER = "etcd"
 class SnSettings:
     """The settings of one SN. `api_service` and `p2p_service` are how others reach it when that is not
     `host` and the port listened on; `sentinel_address` is the API of any SN to join through; a `witness` has no API.
-    `bind`: the address to listen on, empty: see `listening_host`. `network_id`: of the only one to join."""
+    `bind`: the address to listen on, empty: see `listening_host`. `network_id`: of the only one to join. `join`: its
+    port for newcomers who are invited, if it takes any."""
 
     name: str
     host: str
@@ -92,6 +94,7 @@ class SnSettings:
     founding: Founding = NOT_DESCRIBED
     network_id: str = ""
     relay: RelaySettings | None = None
+    join: JoinSettings | None = None
     license_servers: LicenseServers = NO_SERVERS
     vitals: bool = True
     log: LogSettings = DEFAULT
@@ -340,7 +343,9 @@ class _Sn:
             trusting, keeping = trust_authorities(self._own.tls, self._miner), self._checkpoints.keep(self._miner)
             others = (trusting, keeping, warn_of_authorities(lambda: self._miner.chain.world), self._observer.run())
             reading = self._logs.serve(OwnPost(self._carrier, self._place.uid))
-            running = [tasks.create_task(work) for work in (*works, *others, watchdog.run(), reading)]
+            own, now_ms, api = self._own, self._clocks.now_ms, addresses.get("api", "")
+            joining = welcome(settings.join, own, self._miner, self._registration, now_ms, self._host, api)
+            running = [tasks.create_task(work) for work in (*works, *others, watchdog.run(), reading, joining)]
             try:
                 running.append(placing := tasks.create_task(self._registration.take_place(addresses)))
                 shut_out = until_shut_out(self._miner, self._place.uid, self._place.incarnation, engine.left)
@@ -365,7 +370,7 @@ class _Sn:
     @asynccontextmanager
     async def _reachable(self, tasks: asyncio.TaskGroup, relayed: dict[str, str]) -> AsyncIterator[dict[str, str]]:
         """Serves the API, unless this is a witness; yields the addresses of this SN (`api`, `p2p`, `relay`)."""
-        settings, addresses = self._settings, dict(relayed)
+        settings, addresses = self._settings, {**relayed, **announced(self._settings.join, self._settings.host)}
         if isinstance(self._engine, Cluster):
             addresses["p2p"] = settings.p2p_service or join(settings.host, self._engine.port)
         if settings.witness:

@@ -60,6 +60,7 @@ def _sl_environment(
         "THIS_NODE_IP": node.sl_host_ip or "",
         "SL_FS_PORT": str(node.sl_port) if node.sl_port else "",
         "SL_FS_SERVICE": node.sl_service or "",
+        "SL_RELAY": "" if node.sl_relay is None else str(node.sl_relay).lower(),
         **contact.license_servers.variables,
     }
     return {

@@ -47,6 +47,8 @@ class NodeDefinition:
     sl_host_ip: str | None = None
     sl_port: int | None = None
     sl_service: str | None = None
+    sl_relay: bool | None = None
+    """Whether the SL is reached through an SN's relay alone, or never; None: where others cannot connect (ours)."""
     private_data: PrivateData | None = None
     sl_environment: Mapping[str, str] = field(default_factory=dict)
     sl_labels: Mapping[str, str] = field(default_factory=dict)

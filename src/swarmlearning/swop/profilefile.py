@@ -47,6 +47,7 @@ _NODE_OPTIONAL = (
     "slhostip",
     "slport",
     "slfsservice",
+    "slrelay",
     "sllabels",
     "slnetworkopts",
     "usrlabels",
@@ -132,6 +133,7 @@ def _node(value: Value) -> tuple[NodeDefinition, Fields]:
         sl_host_ip=fields["slhostip"].optional(_host),
         sl_port=fields["slport"].optional(_port),
         sl_service=fields["slfsservice"].optional(_service),
+        sl_relay=fields["slrelay"].optional(Value.boolean),
         private_data=fields["privatedata"].optional(_private_data),
         sl_environment=environment(fields["slenvvars"]),
         sl_labels=labels(fields["sllabels"]),
@@ -144,6 +146,8 @@ def _node(value: Value) -> tuple[NodeDefinition, Fields]:
         user=fields["user"].optional(lambda name: _matching(name, _USER, "the name or number of a local user")),
         privacy_policy=fields["privacypolicy"].optional(_policy_file),
     )
+    if node.sl_relay and node.sl_service:
+        fields["slrelay"].fault("with a relay nothing listens at slfsservice: leave out one of them")
     return node, fields
 
 

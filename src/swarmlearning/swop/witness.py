@@ -37,8 +37,8 @@ LONGEST_PAUSE: Final = 30.0
 
 @dataclass(frozen=True)
 class WitnessSettings:
-    """An operator's settings of the witness. `authorities`: options that name the CAs, where they were given;
-    `p2p_port`: the port at which the SNs reach it."""
+    """An operator's settings of the witness. `identity`: from files, or from an agent that is asked for it again;
+    `authorities`: options that name the CAs, where they were given; `p2p_port`: the port at which the SNs reach it."""
 
     identity: Identity
     authorities: Mapping[str, Path]
@@ -59,12 +59,16 @@ def is_wanted(sns: Collection[Mapping[str, Any]], own: str) -> bool | None:
 def command(settings: WitnessSettings, contact: Contact, data_dir: Path) -> list[str]:
     """The command line of the witness, which joins through the SN of the SWOP."""
     identity = settings.identity
+    own: dict[str, str | Path] = (
+        {"socket-path": identity.cert_path}
+        if identity.bundles
+        else {"cert": identity.cert_path, "key": identity.key_path}
+    )
     options: dict[str, str | Path] = {
         "host-ip": contact.host_ip,
         "sn-p2p-port": str(settings.p2p_port),
         "data-dir": data_dir,
-        "cert": identity.cert_path,
-        "key": identity.key_path,
+        **own,
         **settings.authorities,
         **({"network-id": contact.network_id} if contact.network_id else {}),
     }

@@ -32,6 +32,7 @@ _PAUSE_SECONDS: Final = 0.2
 _SHUTDOWN_SECONDS: Final = 5.0
 _PACE: Final = Rate(64, 8)
 """Handshakes a second from one network: all nodes of a site may start at once behind one address."""
+_ALL: Final = "all"
 _SCARCITY: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -42,11 +43,12 @@ class ListenError(UserError):
 @dataclass(frozen=True)
 class HandshakeLimits:
     """`number` and `seconds` of unfinished handshakes; after `unread_seconds` without an acknowledgement of what was
-    sent a connection is dead."""
+    sent a connection is dead. `rate`: of handshakes with all networks together, where that is bounded."""
 
     number: int = 256
     seconds: float = 10.0
     unread_seconds: float = 60.0
+    rate: Rate | None = None
 
 
 @dataclass(eq=False)
@@ -160,6 +162,9 @@ class Acceptor:
     async def _turn(self, newcomer: _Newcomer) -> None:
         """Waits until a handshake with this network may begin. Raises `TimeoutError` where that takes too long."""
         wait = self._begun.turn(newcomer.network, _PACE, patience=self._limits.seconds)
+        if wait is not None and self._limits.rate is not None:
+            of_all = self._begun.turn(_ALL, self._limits.rate, patience=self._limits.seconds)
+            wait = None if of_all is None else max(wait, of_all)
         if wait is None:
             self._complaints.warn(newcomer.network, "connection from %s dropped: too many at once", newcomer.network)
             raise TimeoutError

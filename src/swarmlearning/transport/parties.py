@@ -14,18 +14,23 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from swarmlearning.identity.certificates import thumbprint_of_der
+from swarmlearning.identity.certificates import MAX_INTERMEDIATES, thumbprint_of_der
 
 C = TypeVar("C", bound=Hashable)
 
 
 class Credential(NamedTuple):
     """A peer's certificate (DER), its thumbprint, and that of the authority in which the path that TLS has verified
-    ends (empty: not known, as in a resumed session)."""
+    ends (empty: not known, as in a resumed session). `path`: the certificates of that path after the peer's own."""
 
     certificate: bytes
     thumbprint: str
     authority: str
+    path: tuple[bytes, ...] = ()
+
+
+NOBODY = Credential(b"", "", "")
+"""Of a peer that has shown no certificate, since it did not have to."""
 
 
 class Party(NamedTuple):
@@ -37,9 +42,12 @@ class Party(NamedTuple):
 
 
 def credential_of(connection: Any) -> Credential:
-    """The peer's credential on a TLS connection (an `ssl.SSLObject`) whose peer had to show a certificate."""
-    certificate = connection.getpeercert(binary_form=True)
-    return Credential(certificate, thumbprint_of_der(certificate), _authority(connection))
+    """The peer's credential on a TLS connection (an `ssl.SSLObject`); `NOBODY` where it has shown no certificate."""
+    certificate, path = connection.getpeercert(binary_form=True), _verified_path(connection)
+    if certificate is None:
+        return NOBODY
+    authority = thumbprint_of_der(path[-1]) if path else ""
+    return Credential(certificate, thumbprint_of_der(certificate), authority, path[1 : 1 + MAX_INTERMEDIATES])
 
 
 def party_of(credential: Credential, address: Any) -> Party:
@@ -60,13 +68,14 @@ def network_of(address: Any) -> str:
     return str(ipaddress.IPv6Network((host, 64), strict=False).network_address)
 
 
-def _authority(connection: Any) -> str:
+def _verified_path(connection: Any) -> tuple[bytes, ...]:
+    """The path that TLS has verified, the peer's own certificate first; empty where that is not known."""
     if sys.version_info >= (3, 13):
         path: Sequence[bytes] = connection.get_verified_chain()
-        return thumbprint_of_der(path[-1]) if path else ""
+        return tuple(path)
     inner = getattr(connection, "_sslobj", None)  # public from Python 3.13 on
     found = inner.get_verified_chain() if inner is not None else None
-    return thumbprint_of_der(ssl.PEM_cert_to_DER_cert(found[-1].public_bytes())) if found else ""
+    return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in found or ())
 
 
 class Roster(Generic[C]):

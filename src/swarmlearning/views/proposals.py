@@ -47,6 +47,12 @@ def proposals(world: World, time_ms: int) -> list[ProposalView]:
     return [_view(world, each, time_ms) for each in network.proposals(world)]
 
 
+def proposal_numbered(world: World, number: int, time_ms: int) -> ProposalView | None:
+    """The proposal with this number as it stands at this block time."""
+    found = network.proposal(world, number)
+    return _view(world, found, time_ms) if found is not None else None
+
+
 def proposal_of(world: World, contract: str, body: Body, time_ms: int) -> ProposalView | None:
     """The proposal that an operator's transaction has answered, or an open one that it has made; None without."""
     text = canonical(body).decode()
@@ -92,14 +98,16 @@ def _what(world: World, found: Proposal, fields: dict[str, object]) -> str:
             return f"{named} ({displayed(name)}), authority {displayed(authorities, LONGEST)}"
         case {"organisation": str(named), "anchor": {"certificate": certificate}}:
             return f"{named}: {_shown(certificate)}"
+        case {"unused": [str(pem), *_], "organisation": str(named)}:
+            return f"{_shown(pem)} of {named}"
+        case {"thumbprint": str(thumbprint)}:
+            return _certified(world, thumbprint)
         case {"organisation": str(named)}:
             return named
         case {"act": str(act), "quorum": str(quorum)}:
             return f"{act}: {quorum}"
         case {"uid": str(uid)}:
             return name_of(node_names(world), uid)
-        case {"thumbprint": str(thumbprint)}:
-            return _certified(world, thumbprint)
     return ", ".join(_shown(value) for name, value in fields.items() if name != "kind")
 
 

@@ -37,6 +37,7 @@ def variables(spec: dict[str, Any]) -> dict[str, str]:
         ),
         (replace(NODE, sl_port=16000), {"THIS_NODE_IP": "auto", "SL_FS_PORT": "30305"}, "16000"),
         (replace(NODE, sl_service="sl.example:17000"), {"SL_FS_SERVICE": "sl.example:17000"}, "17000"),
+        (replace(NODE, sl_relay=True, sl_port=16000), {"THIS_NODE_IP": "auto", "SL_FS_PORT": "30305"}, None),
         (replace(NODE, sl_service="sl.example"), {"SL_FS_SERVICE": "sl.example"}, None),
     ],
 )

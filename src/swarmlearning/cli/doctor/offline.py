@@ -72,7 +72,7 @@ def _directory(node: Node | None, report: Report) -> Path | None:
 
 def _identity(credentials: Credentials, kind: Kind, report: Report, *, optional: bool) -> Identity | None:
     try:
-        if (socket := credentials.agent) is not None:
+        if (socket := credentials.agent()) is not None:
             given = credentials.identity()
             report.fine.append(f"SPIFFE agent {socket}: gives the identity {given.subject}")
             return given

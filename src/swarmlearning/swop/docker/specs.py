@@ -181,7 +181,9 @@ def _channels(folder: str) -> dict[str, str]:
 
 
 def _published(node: NodeDefinition) -> int | None:
-    """The host's port at which the SL's file server is published."""
+    """The host's port at which the SL's file server is published; with a relay nothing listens."""
+    if node.sl_relay:
+        return None
     if node.sl_port is None and node.sl_service and ":" in node.sl_service:
         return int(node.sl_service.rpartition(":")[2])
     return node.sl_port

@@ -15,9 +15,10 @@ votes no more and is not believed, until operators lift that (`LiftQuarantine`);
 registered until then.
 
 Entries of the world: `network`, `organisation/<id>`, `authority/<thumbprint>`, `certificate/<thumbprint>`,
-`node/<uid>`, `window/<uid>`, `quarantine/<uid>`, `refused/<uid>`, `equivocation/<uid>`, `recovery/<height>`,
-`policy/<act>`, `proposal/<number>`, `invitation/<key>`, `usage/<organisation>`. This page has the names that readers
-need; handlers are in the modules beside.
+`revoked/<organisation>/<thumbprint>`, `node/<uid>`, `window/<uid>`, `quarantine/<uid>`, `refused/<uid>`,
+`equivocation/<uid>`, `recovery/<height>`, `policy/<act>`, `proposal/<number>`, `invitation/<key>`,
+`usage/<organisation>`. This page has the names that readers need; handlers are in the modules
+beside.
 """
 
 from swarmlearning.ledger.contracts.network.replay import is_used

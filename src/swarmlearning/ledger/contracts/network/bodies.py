@@ -10,6 +10,8 @@ ROLES: tuple[NodeType, ...] = get_args(NodeType)
 MAX_ANCHORS = 8
 MAX_ORGANISATIONS = 64
 MAX_OBJECTIONS = 64
+MAX_UNUSED = 64
+"""Certificates in one `Revoke`."""
 
 
 ActName: TypeAlias = Annotated[str, msgspec.Meta(max_length=40, pattern=r"^[a-z]+(-[a-z]+)*\Z")]
@@ -98,7 +100,10 @@ class Announce(Body, frozen=True):
 
 
 class Renew(Body, frozen=True):
-    """The node uses another certificate of its identity from now on, by which this is signed; it goes on running."""
+    """The node uses another certificate of its identity from now on, by which this is signed; it goes on running.
+
+    It may be the same one as before, with other intermediate certificates behind it.
+    """
 
     certificate: Pem
 
@@ -134,10 +139,16 @@ class RetireAuthority(Body, frozen=True):
     thumbprint: Digest
 
 
-class Revoke(Body, frozen=True):
-    """Stop trusting a node certificate, and all earlier ones of its identity, from this height on."""
+class Revoke(Body, frozen=True, omit_defaults=True):
+    """Stop trusting a node certificate, and all earlier ones of its identity, from this height on.
+
+    `unused`: certificates of that identity, by authorities of `organisation`, that no node has used yet (each with its
+    intermediate ones): they are refused from now on, too. `thumbprint` may be that of one of them.
+    """
 
     thumbprint: Digest
+    organisation: OrganisationId | Literal[""] = ""
+    unused: Annotated[tuple[Pem, ...], msgspec.Meta(max_length=MAX_UNUSED)] = ()
 
 
 class Invite(Body, frozen=True, omit_defaults=True):

@@ -7,7 +7,7 @@ node, the organisation's office still has to issue the certificate; a new organi
 
 import msgspec
 
-from swarmlearning.identity.certificates import CertificateError, common_name, load_leaf
+from swarmlearning.identity.certificates import CertificateError, common_name, load_leaf, thumbprint
 from swarmlearning.identity.onetime import is_signed
 from swarmlearning.identity.requests import Request, read_request
 from swarmlearning.ledger.canonical import canonical
@@ -27,7 +27,9 @@ from swarmlearning.ledger.contracts.network.proposing import equal, new_proposal
 from swarmlearning.ledger.contracts.network.state import (
     CONTRACT,
     Invitation,
+    certificate,
     invitation,
+    nodes,
     open_invitations,
     organisation,
     organisations,
@@ -45,6 +47,20 @@ MOST_INVITATIONS = 64
 def statement(network_id: str, body: RequestCertificate | RequestAdmission) -> bytes:
     """What the holder of a one-time key signs: the request, for this network only."""
     return f"swarm invitation\n{network_id}\n".encode() + canonical(msgspec.structs.replace(body, signature=""))
+
+
+def reading(network_id: str) -> bytes:
+    """What the holder of a one-time key signs to be shown its invitation, which is no request."""
+    return f"swarm invitation, to read\n{network_id}\n".encode()
+
+
+def awaited(world: World, time_ms: int) -> list[Invitation]:
+    """The invitations whose holders may still have to come to an SN, without a certificate, at this time.
+
+    Those that are open, and until they expire those that are used: by a node until it has registered with its
+    certificate, by an organisation until a node of it has.
+    """
+    return [each for each in world.derived("invitation/", Invitation, _unfinished) if _is_awaited(world, each, time_ms)]
 
 
 def invite(world: World, contract: str, body: Invite, tx: TxContext) -> World:
@@ -92,7 +108,7 @@ def request_admission(world: World, contract: str, body: RequestAdmission, tx: T
     found = _used(world, body, tx)
     if found.role is not None:
         raise Rejection(Code.NO_INVITATION, "this invitation is for a node, not for an organisation")
-    admission = AdmitOrganisation(NewOrganisation(found.organisation, body.name, body.anchors))
+    admission = admission_of(found.organisation, body)
     admit(world, contract, admission, tx)  # what could not take effect is not proposed either
     act = "admit-organisation"
     same = equal(world, CONTRACT, admission, "", tx.time_ms)
@@ -100,6 +116,11 @@ def request_admission(world: World, contract: str, body: RequestAdmission, tx: T
     return _with_invitation(
         with_proposal(world, entry), msgspec.structs.replace(found, state="used", proposal=entry.number)
     )
+
+
+def admission_of(named: str, body: RequestAdmission) -> AdmitOrganisation:
+    """The act that a request for the admission of an organisation, by its ID, proposes."""
+    return AdmitOrganisation(NewOrganisation(named, body.name, body.anchors))
 
 
 def certify(world: World, contract: str, body: Certify, tx: TxContext) -> World:
@@ -116,6 +137,20 @@ def certify(world: World, contract: str, body: Certify, tx: TxContext) -> World:
     if found.certificate == body.certificate:
         raise Rejection(Code.NO_CHANGE, "this certificate is on the ledger already")
     return _with_invitation(world, msgspec.structs.replace(found, certificate=body.certificate))
+
+
+def _unfinished(known: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
+    return tuple(each for each in known if each.state != "withdrawn")
+
+
+def _is_awaited(world: World, found: Invitation, time_ms: int) -> bool:
+    if time_ms > found.expires_ms or found.by not in [each.id for each in organisations(world)]:
+        return False
+    if found.state == "open":
+        return True
+    if found.role is None:
+        return not any(each.organisation == found.organisation for each in nodes(world))
+    return not found.certificate or certificate(world, thumbprint(load_leaf(found.certificate))) is None
 
 
 def _check_new(world: World, body: Invite) -> None:

@@ -32,15 +32,16 @@ from swarmlearning.ledger.contracts.network.bodies import (
     Revoke,
 )
 from swarmlearning.ledger.contracts.network.policies import check_workable
+from swarmlearning.ledger.contracts.network.revoking import revoked_identity, with_revoked
 from swarmlearning.ledger.contracts.network.state import (
     CONTRACT,
     Authority,
-    Certificate,
     Node,
     Organisation,
     admitted,
     authorities,
     certificate,
+    identity_of,
     nodes,
     organisation,
     organisations,
@@ -119,39 +120,34 @@ def retire_authority(world: World, contract: str, body: RetireAuthority, tx: TxC
 
 
 def revoke(world: World, contract: str, body: Revoke, tx: TxContext) -> World:
-    """Stops trusting a node certificate, and all others of its identity that the ledger knows. Its nodes have left.
+    """Stops trusting a node certificate, and all others of its identity that ledger or body have. Its nodes have left.
 
     Whoever stole the key of a node may have that of a former certificate too; a new one brings the node back.
     """
-    stored = certificate(world, body.thumbprint)
-    if stored is None or stored.revoked:
-        raise Rejection(Code.UNKNOWN_CERTIFICATE, f"no certificate {body.thumbprint} that could be revoked")
-    known = world.area("certificate/", Certificate)
-    revoked = [msgspec.structs.replace(each, revoked=True) for each in known if _identity(each) == _identity(stored)]
-    world = world.with_entries({f"certificate/{each.thumbprint}": each for each in revoked})
-    return _shut_out(world, shut_out_by(world, body, tx.time_ms))
+    after = with_revoked(world, body, tx.time_ms)
+    return _shut_out(after, shut_out_by(after, body, tx.time_ms))
 
 
 def shut_out_by(world: World, body: ShutsOut, time_ms: int) -> list[Node]:
     """The nodes that nobody vouches for any more in this world, in which that is not trusted which `body` names."""
     if isinstance(body, Revoke):
-        stored = certificate(world, body.thumbprint)
-        return [known for known in nodes(world) if stored is not None and _identity(known) == _identity(stored)]
+        revoked = revoked_identity(world, body)
+        return [known for known in nodes(world) if identity_of(known) == revoked]
     own = concerned(world, CONTRACT, body)
     return [known for known in nodes(world) if known.organisation == own and not _is_trusted(world, known, time_ms)]
 
 
 def concerned(world: World, contract: str, body: ShutsOut) -> str:
     """The organisation whose part, authority or node certificate it is; empty if there is none such."""
-    found: Authority | Certificate | None
     match body:
         case RetireOrganisation() | AddAuthority():
             return body.organisation
         case RetireAuthority():
-            found = world.get(f"authority/{body.thumbprint}", Authority)
+            root = world.get(f"authority/{body.thumbprint}", Authority)
+            return root.organisation if root else ""
         case Revoke():
-            found = certificate(world, body.thumbprint)
-    return found.organisation if found else ""
+            revoked = revoked_identity(world, body)
+            return revoked[0] if revoked else ""
 
 
 def _with_organisation(world: World, new: NewOrganisation) -> World:
@@ -253,10 +249,6 @@ def _without_answers(world: World, named: str) -> World:
 
 def _inactive(root: Authority) -> Authority:
     return msgspec.structs.replace(root, active=False)
-
-
-def _identity(holder: Node | Certificate) -> tuple[str, str]:
-    return holder.organisation, holder.subject
 
 
 def _is_trusted(world: World, known: Node, time_ms: int) -> bool:

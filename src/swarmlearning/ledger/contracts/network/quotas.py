@@ -45,7 +45,7 @@ def limited(world: World) -> bool:
 def charge(before: World, after: World, tx: TxContext, size: int) -> World:
     """The world `after` a transaction of so many bytes, in which it is counted. Raises `Rejection`.
 
-    So are the entries that it has added, which stay for ever: nodes that have left, certificates, contracts, proposals.
+    So are the entries that it has added, of which most stay for ever: nodes that have left, contracts, proposals.
     """
     if not limited(before):
         return after
@@ -56,7 +56,7 @@ def charge(before: World, after: World, tx: TxContext, size: int) -> World:
         _rate(quotas.ledger_bytes).after(used.bytes_us, now, size),
         used.entries_us,
     )
-    if added := len(after) - len(before):
+    if (added := len(after) - len(before)) > 0:
         rate = Rate(quotas.entries, DAY_SECONDS, DAY_SECONDS)
         if wait := rate.wait_us(used.entries_us, now):
             bound = f"{quotas.entries} new entries of the ledger a day"

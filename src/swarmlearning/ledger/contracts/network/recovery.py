@@ -18,6 +18,7 @@ from swarmlearning.ledger.contracts.contract import OPERATORS, TxContext
 from swarmlearning.ledger.contracts.network.bodies import AddAuthority, Consent, LiftQuarantine, Recover
 from swarmlearning.ledger.contracts.network.members import add_authority
 from swarmlearning.ledger.contracts.network.policies import RECOVER, missing_from, quorum_of, suffices
+from swarmlearning.ledger.contracts.network.revoking import check_unrevoked
 from swarmlearning.ledger.contracts.network.state import (
     Offence,
     Quarantine,
@@ -133,6 +134,7 @@ def _signers(world: World, consents: Iterable[Consent], text: bytes, time_ms: in
     for consent in consents:
         stored = read_certificate(consent.certificate, authorities(world), time_ms)
         known = certificate(world, stored.thumbprint)
+        check_unrevoked(world, stored)
         if known is not None:
             check_trust(world, known, time_ms)
         if stored.role not in OPERATORS:

@@ -13,6 +13,7 @@ from swarmlearning.ledger.contracts.network.bodies import (
     Renew,
     SwitchRules,
 )
+from swarmlearning.ledger.contracts.network.former import with_certificate
 from swarmlearning.ledger.contracts.network.members import check_not_expired, founding
 from swarmlearning.ledger.contracts.network.policies import with_policies
 from swarmlearning.ledger.contracts.network.quotas import check_nodes
@@ -21,6 +22,7 @@ from swarmlearning.ledger.contracts.network.state import (
     Network,
     Node,
     admitted,
+    certificate,
     network,
     node,
     nodes,
@@ -95,7 +97,7 @@ def register(world: World, contract: str, body: Register, tx: TxContext) -> Worl
         organisation=stored.organisation,
         newest_rules=body.newest_rules,
     )
-    return world.with_entries({f"certificate/{stored.thumbprint}": stored, f"node/{tx.sender}": entry})
+    return with_certificate(world.with_entries({f"node/{tx.sender}": entry}), stored, tx.time_ms)
 
 
 def _check_quarantine(world: World, stored: Certificate) -> None:
@@ -106,14 +108,14 @@ def _check_quarantine(world: World, stored: Certificate) -> None:
 
 
 def renew(world: World, contract: str, body: Renew, tx: TxContext) -> World:
-    """The sender goes on with the certificate that it has signed with, another one of its identity."""
+    """The sender goes on with the certificate that it has signed with: another one of its identity, or another path."""
     known = node(world, tx.sender)
     assert known is not None
     _check_role(tx.signer, known.type)
-    if tx.signer.thumbprint == known.certificate:
+    if tx.signer == certificate(world, known.certificate):
         raise Rejection(Code.NO_CHANGE, f"node {tx.sender} uses this certificate already")
     renewed = msgspec.structs.replace(known, certificate=tx.signer.thumbprint)
-    return world.with_entries({f"certificate/{tx.signer.thumbprint}": tx.signer, f"node/{tx.sender}": renewed})
+    return with_certificate(world.with_entries({f"node/{tx.sender}": renewed}), tx.signer, tx.time_ms)
 
 
 def _check_role(stored: Certificate, node_type: NodeType) -> None:

@@ -253,6 +253,11 @@ def certificate(world: World, thumb: str) -> Certificate | None:
     return world.get(f"certificate/{thumb}", Certificate)
 
 
+def identity_of(holder: Node | Certificate) -> tuple[str, str]:
+    """Organisation and subject: whose node or certificate it is."""
+    return holder.organisation, holder.subject
+
+
 def authorities(world: World) -> tuple[Authority, ...]:
     """The active authorities, by thumbprint."""
     return world.derived("authority/", Authority, _active)

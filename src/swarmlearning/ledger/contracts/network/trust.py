@@ -46,6 +46,19 @@ def read_certificate(pem: str, authorities: Sequence[Authority], time_ms: int) -
 
 def check_trust(world: World, stored: Certificate, time_ms: int) -> None:
     """Raises `Rejection` unless the certificate's own organisation vouches for it now, and nobody has revoked it."""
+    _issuer(stored.pem, _vouching(world, stored), time_ms)
+
+
+def with_path(world: World, stored: Certificate, pem: str, time_ms: int) -> Certificate:
+    """The same certificate over another path to its own organisation: `pem` has it first. Raises `Rejection`.
+
+    An intermediate authority may have a new certificate, and those that it has issued stay as they are.
+    """
+    return read_certificate(pem, _vouching(world, stored), time_ms)
+
+
+def _vouching(world: World, stored: Certificate) -> tuple[Authority, ...]:
+    """The authorities of a certificate's organisation. Raises `Rejection` where nobody can vouch for it any more."""
     if stored.revoked:
         raise Rejection(
             Code.REVOKED,
@@ -59,7 +72,7 @@ def check_trust(world: World, stored: Certificate, time_ms: int) -> None:
             f"organisation {stored.organisation}, whose certificate {stored.subject} is, takes no part any more; ask "
             "its operators, who ask the other organisations to admit it again",
         )
-    _issuer(stored.pem, authorities, time_ms)
+    return authorities
 
 
 def is_trusted(world: World, stored: Certificate, time_ms: int) -> bool:
