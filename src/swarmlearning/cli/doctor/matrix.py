@@ -60,6 +60,8 @@ def diagnose(rows: Rows, nodes: Nodes) -> Report:
     report = Report()
     tries = [(who, each.uid, each) for who, row in rows.items() for each in row if each.uid in nodes]
     tries = [each for each in tries if each[2].code != "untried"]
+    at_work = {uid for _, uid, outcome in tries if outcome.code == "ok"}  # whatever its lease says
+    nodes = {uid: known._replace(alive=known.alive or uid in at_work) for uid, known in nodes.items()}
     bad = [each for each in tries if _counts(each, nodes)]
     bad = _without_origins(bad, tries, nodes, report)
     bad = _without_targets(bad, tries, nodes, report)
