@@ -87,6 +87,25 @@ def test_of_a_node_that_is_gone_nobody_expects_an_answer() -> None:
     assert diagnose(rows(*everybody("c", "refused")), nodes).wrong == []
 
 
+def test_an_sn_whose_port_for_other_sns_alone_is_closed_is_at_work_although_its_lease_has_ended() -> None:
+    nodes = {
+        uid: Known("SN", uid, {"api": f"10.0.0.{n}:1", "p2p": f"10.0.0.{n}:2"}, alive=uid != "sn-3")
+        for n, uid in enumerate(("sn-1", "sn-2", "sn-3"))
+    }
+    found = {
+        who: [
+            Outcome(uid, service, "silent" if (uid, service) == ("sn-3", "p2p") else "ok")
+            for uid in nodes
+            for service in ("api", "p2p")
+            if uid != who
+        ]
+        for who in ("sn-1", "sn-2")
+    }
+    [only] = diagnose(found, nodes).wrong
+    assert (only.code, only.subject) == ("no-way-in", "SN sn-3")
+    assert "port for other SNs" in only.text
+
+
 def test_a_link_is_slow_or_a_site_sends_slowly_or_gets_slowly() -> None:
     slow = 0.1e6
     assert found(rates={("a", "b"): slow}) == [("slow-link", "the link from SL site-b to SL site-a")]

@@ -118,6 +118,20 @@ class Stage(Network):
         assert sn.ready
         return sn
 
+    def start_sn_at(self, within: Sequence[str]) -> Process:
+        """The same, run by a command that runs another in its place."""
+        options: Options = {
+            "node-name": "SN-1",
+            "network-name": self.name,
+            "ordering": "local",
+            "data-dir": self.directory / "sn-1",
+            **self.place(1),
+            **identity_options(self.identities["SN-1"]),
+        }
+        self.sn = self.sns[1] = self.processes.node("SN-1", "sn", options, ["--sentinel"], within=within)
+        assert self.sn.ready
+        return self.sn
+
     def site(
         self,
         index: int,

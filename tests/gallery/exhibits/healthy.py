@@ -3,6 +3,8 @@
 import subprocess
 
 from gallery.stage import Stage, Verdict, exhibit
+from support.release import Release
+from support.swops import operations
 
 PROXY = """
 Port 8888
@@ -82,3 +84,21 @@ def own_node(stage: Stage) -> Verdict:
     stage.open_sn()
     stage.pair()
     return stage.doctor(identity="SL-1", data_dir=stage.directory / "sl-1")
+
+
+@exhibit("healthy: a site of the release before, which answers no doctor")
+def older(stage: Stage) -> Verdict:
+    release = Release("before-16", stage.directory / "release")
+    stage.open_sn()
+    stage.site(1)
+    stage.site(2, within=release.command)
+    stage.until_sites(2)
+    return stage.doctor()
+
+
+@exhibit("healthy: a SWOP that waits for a task", needs=["root"])
+def idle_swop(stage: Stage) -> Verdict:
+    stage.open_sn()
+    with operations(stage) as ops:
+        ops.start("SWOP-1", ["SL-1"])
+        return stage.doctor()

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
 from gallery.stage import Stage, Verdict, at_another_time, exhibit
 from support.certs import authority_in, expired, make_workspace, not_yet_valid, stranger
+from support.operating import Operator
 from support.swarm import identity_options
+from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import to_pem
 
 
@@ -78,8 +82,6 @@ def revoked(stage: Stage) -> Verdict:
 
 def operate(stage: Stage, *words: str) -> str:
     """Runs a command of an operator."""
-    from support.operating import Operator
-
     return Operator(stage).does(*words)
 
 
@@ -103,3 +105,25 @@ def others_clock(stage: Stage) -> Verdict:
     stage.site(2, within=at_another_time(120))
     stage.until_sites(2)
     return stage.doctor()
+
+
+@exhibit("an SN's clock is two hours ahead", "clock", "distrusted-there", culprit="clock", needs=["faketime"])
+def sn_clock(stage: Stage) -> Verdict:
+    stage.start_sn_at(at_another_time(7200))
+    return stage.why_not("sl", stage.options(1))
+
+
+@exhibit("a site whose CA has expired", "expired", culprit="CA", needs=["faketime"])
+def old_ca(stage: Stage) -> Verdict:
+    authority = create_authority("CA-7", 1)
+    identity = make_workspace(stage.directory / "old", ["SL-1"], authority, "CA-7")["SL-1"]
+    stage.open_sn()
+    return stage.why_not("sl", stage.options(1) | identity_options(identity), within=at_another_time(30 * 86400))
+
+
+@exhibit("a key that is encrypted, without its passphrase", "passphrase", culprit="sl-1-key.pem")
+def encrypted(stage: Stage) -> Verdict:
+    identity = stage.identities["SL-1"]
+    secret = BestAvailableEncryption(b"open sesame")
+    identity.key_path.write_bytes(identity.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
+    return stage.why_not("sl", stage.options(1))

@@ -4,6 +4,10 @@ import subprocess
 
 from gallery.exhibits.standins import web_server
 from gallery.stage import Stage, Verdict, exhibit
+from support.ports import fixed_port
+
+NAMES = {"site-2.example": 1}
+"""What hosts look up, and to which host that leads."""
 
 
 @exhibit("a firewall that is closed in one direction", "one-way", culprit="site-1", hosts=3, short=True)
@@ -180,4 +184,56 @@ def no_relay(stage: Stage) -> Verdict:
     stage.site(1, host=2)
     stage.site(2, host=4, flags=["--relay"])
     stage.until_status(1, lambda status: sum(len(each["members"]) for each in status["trainings"]) >= 2)
+    return stage.doctor()
+
+
+@exhibit("a site that may not connect out to another one", "one-way", culprit="site-2", hosts=3)
+def no_way_out(stage: Stage) -> Verdict:
+    stage.open_sn()
+    sites = stage.pair(2, 3)
+    assert stage.net is not None
+    port = sites[0].ready["fs"].rpartition(":")[2]
+    rule = f"-A OUTPUT -d {stage.net.address(2)} -p tcp --dport {port} -j REJECT"
+    subprocess.run([*stage.net.command(3), "iptables", "--wait", *rule.split()], check=True)
+    return stage.doctor()
+
+
+@exhibit("a site's name that leads to another host", "no-way-in", "another", culprit="site-2", hosts=3, names=NAMES)
+def wrong_name(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.site(1, host=2)
+    stage.site(2, host=3, sl_fs_service="site-2.example:30305")
+    stage.until_sites(2)
+    return stage.doctor()
+
+
+@exhibit("a frozen SN", "stalled", culprit="the SN")
+def frozen_sn(stage: Stage) -> Verdict:
+    sn = stage.open_sn()
+    stage.pair()
+    sn.freeze()
+    try:
+        return stage.doctor()
+    finally:
+        sn.thaw()
+
+
+@exhibit("healthy: a way that loses a tenth of all packets", hosts=3)
+def lossy(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.pair(2, 3)
+    assert stage.net is not None
+    rule = "-A INPUT -m statistic --mode random --probability 0.1 -j DROP"
+    subprocess.run([*stage.net.command(3), "iptables", "--wait", *rule.split()], check=True)
+    return stage.doctor()
+
+
+@exhibit("a web server that answers at a site's announced address", "no-service", culprit="site-2")
+def web(stage: Stage) -> Verdict:
+    stage.open_sn()
+    port = fixed_port()
+    web_server(stage.processes, port)
+    stage.site(1)
+    stage.site(2, sl_fs_service=f"127.0.0.1:{port}")
+    stage.until_sites(2)
     return stage.doctor()

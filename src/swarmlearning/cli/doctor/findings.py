@@ -1,6 +1,5 @@
 """What an examination finds, and in which order it is told: causes before what they bring about."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -86,15 +85,27 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str
 
 
+class Way(msgspec.Struct, frozen=True):
+    """What came of trying to reach a service of one node from another; see `node.outcomes.Outcome`."""
+
+    origin: str
+    target: str
+    service: str
+    code: str
+    rtt_ms: float | None = None
+    rate: float | None = None
+
+
 @dataclass
 class Report:
     """All that an examination has found. `fine`: what is in order; `notes`: what will be of importance, or is unusual;
-    `unknown`: what was not examined, and why. Each is one line."""
+    `unknown`: what was not examined, and why; each is one line. `ways`: who has tried to reach whom."""
 
     wrong: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     fine: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    ways: list[Way] = field(default_factory=list)
 
     def find(self, code: str, subject: str, text: str, remedy: str) -> None:
         """Adds a finding, unless the same is there already."""
@@ -118,13 +129,9 @@ class Report:
             self.find(*msgspec.structs.astuple(found))
         for own, more in ((self.notes, other.notes), (self.fine, other.fine), (self.unknown, other.unknown)):
             own.extend(line for line in more if line not in own)
+        self.ways.extend(other.ways)
 
     @property
     def ordered(self) -> list[Finding]:
         """What is wrong, the likeliest cause first."""
         return sorted(self.wrong, key=lambda found: RANK.index(found.code))
-
-
-def codes(findings: Iterable[Finding]) -> list[str]:
-    """Their codes."""
-    return [found.code for found in findings]

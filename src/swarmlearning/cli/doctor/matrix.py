@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.cli.doctor.findings import Report, Way
 from swarmlearning.cli.doctor.wording import MEANINGS
 from swarmlearning.node.outcomes import Code, Outcome
 from swarmlearning.views.names import displayed
@@ -60,6 +60,8 @@ def diagnose(rows: Rows, nodes: Nodes) -> Report:
     report = Report()
     tries = [(who, each.uid, each) for who, row in rows.items() for each in row if each.uid in nodes]
     tries = [each for each in tries if each[2].code != "untried"]
+    at_work = {uid for _, uid, outcome in tries if outcome.code == "ok"}  # whatever its lease says
+    nodes = {uid: known._replace(alive=known.alive or uid in at_work) for uid, known in nodes.items()}
     bad = [each for each in tries if _counts(each, nodes)]
     bad = _without_origins(bad, tries, nodes, report)
     bad = _without_targets(bad, tries, nodes, report)
@@ -67,6 +69,10 @@ def diagnose(rows: Rows, nodes: Nodes) -> Report:
     for who, uid, outcome in bad:
         _tell_pair(who, uid, outcome, (uid, who) in reached, nodes, report)
     _tell_slow(tries, nodes, report)
+    report.ways = [
+        Way(_name(who, nodes), nodes[uid].shown, each.service, each.code, each.rtt_ms, each.rate)
+        for who, uid, each in tries
+    ]
     good = sum(outcome.code == "ok" for _, _, outcome in tries)
     if tries:
         report.fine.append(f"reachability: {good} of {len(tries)} ways from {len(rows)} places are open")
@@ -171,7 +177,7 @@ def _tell_pair(who: str, uid: str, outcome: Outcome, reverse: bool, nodes: Nodes
         )
         report.find("one-way", way, text, remedy)
     else:
-        text = f"{name} does not reach {address} ({how}), although others do"
+        text = f"what the first sends to {address} {how}, while others reach that address"
         report.find("link", way, text, f"let TCP from {name} to {address} pass: firewalls and routes at both ends")
 
 

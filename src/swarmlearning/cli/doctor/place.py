@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 from filelock import FileLock, Timeout
 
+from swarmlearning.cli.chainfiles import CHAIN_FILE
 from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.cli.doctor.machine import LEAST_DISK, Holder, examine_disk, holder_of_file, writing_fault
 from swarmlearning.ledger.block import read_header
@@ -21,12 +22,11 @@ from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.datadir import NodeRecord, read_record
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.health import request_health
-from swarmlearning.ordering.local import iterate_chain_file
+from swarmlearning.ordering.local import extent, iterate_chain_file
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.tensors.structure import Spec
 
 Kind = Literal["SN", "SL", "SWOP", ""]
-CHAIN: Final = "chain.sqlite"
 AHEAD_MS: Final = 60_000
 """What a node has written is not from the future: the clock has been set back by more than this, or is wrong."""
 CHAIN_SECONDS: Final = 5.0
@@ -62,7 +62,7 @@ def examine_place(path: Path, report: Report, words: Sequence[str] = ()) -> Plac
         return nothing
     chain = Checkpoints(path).read(record.network) if record.network else None
     if kind == "SN" or (record.network and kind == "" and (path / "etcd").exists()):
-        _examine_chain(path / CHAIN, record, report)
+        _examine_chain(path / CHAIN_FILE, record, report)
     _examine_clock(path, chain, report)
     if not running:
         _examine_owner(path, report)
@@ -72,7 +72,7 @@ def examine_place(path: Path, report: Report, words: Sequence[str] = ()) -> Plac
 def kind_of(path: Path) -> Kind:
     """The kind of node that has run in a data directory; empty where that cannot be seen."""
     marks: tuple[tuple[str, Kind], ...] = (
-        (CHAIN, "SN"),
+        (CHAIN_FILE, "SN"),
         ("etcd", "SN"),
         ("models", "SL"),
         ("channel", "SL"),
@@ -183,7 +183,7 @@ def _examine_chain(file: Path, record: NodeRecord, report: Report) -> None:
     remedy = f"fetch it from the other SNs: swarm sn repair --data-dir {file.parent} (a lone SN: restore a copy)"
     end = time.monotonic() + CHAIN_SECONDS
     try:
-        count = _linked(iterate_chain_file(file), end)
+        count = _linked(iterate_chain_file(file, extent(file).start), end)
     except (OrderingError, MalformedError) as error:
         report.find("chain-damaged", "this SN's chain", str(error).partition(". `swarm")[0], remedy)
         return
@@ -208,7 +208,7 @@ def _examine_clock(path: Path, chain: Chain | None, report: Report) -> None:
     """Whether something here is from the future."""
     now_ms = time.time_ns() // 1_000_000
     newest, what = chain.time_ms if chain else 0, "the newest block of the ledger that this node has"
-    for name in ("node.json", "checkpoint", "node.log", CHAIN):
+    for name in ("node.json", "checkpoint", "node.log", CHAIN_FILE):
         with suppress(OSError):
             changed = int((path / name).stat().st_mtime * 1000)
             if changed > newest:

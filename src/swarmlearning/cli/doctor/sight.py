@@ -8,7 +8,7 @@ from swarmlearning import __version__
 from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.cli.doctor.matrix import Known, Nodes
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.taskrunner import Taskrunner
+from swarmlearning.ledger.contracts.taskrunner import taskrunners
 from swarmlearning.ledger.world import World
 from swarmlearning.node.checkup import Answer
 from swarmlearning.node.sources import RELAY, source_of
@@ -163,7 +163,7 @@ def examine_world(world: World, report: Report) -> None:
     """What the ledger says of sites that nobody can find, and of tasks that wait for somebody's answer, or have
     failed."""
     _examine_addresses(world, report)
-    for runner in world.area("taskrunner/", Taskrunner):
+    for runner in taskrunners(world):
         name = f"task {displayed(runner.assignment.task) if runner.assignment else ''} at {displayed(runner.name)}"
         asking = [each for each in peer_views(world, runner) if each.state == "awaiting-approval"]
         if runner.assignment is None or runner.assignment.aborted:
