@@ -7,8 +7,7 @@ SN's certificates, among them that authority's; nothing is sent. The second one 
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
 import msgspec
@@ -62,7 +61,7 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 class JoinClient:
-    """An SN's join port, at `host:port`. Use as an async context manager or call `close`."""
+    """An SN's join port, at `host:port`. `close` it at the end."""
 
     def __init__(self, address: str, code: JoinCode, authority: x509.Certificate) -> None:
         """`authority`: that of the SN, which the code names."""
@@ -73,14 +72,6 @@ class JoinClient:
         tls = PeerTls(newcomer_context([authority]), role_fault)
         self._session = session_to(address, tls, aiohttp.ClientTimeout(total=ANSWER_SECONDS), 1)
         self._headers = {"authorization": authorization(code.key, code.network_id)}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -146,7 +137,7 @@ async def contact(code: JoinCode) -> AsyncIterator[JoinClient]:
         except (UnreachableError, NotTheNetworkError) as error:
             reasons.append(error)
             continue
-        async with client:
+        try:
             try:
                 await client.check_network()
             except (UnreachableError, NotTheNetworkError) as error:
@@ -154,6 +145,8 @@ async def contact(code: JoinCode) -> AsyncIterator[JoinClient]:
                 continue
             yield client
             return
+        finally:
+            await client.close()
     kind = NotTheNetworkError if any(isinstance(each, NotTheNetworkError) for each in reasons) else UnreachableError
     raise kind("; ".join(map(str, reasons)))
 
