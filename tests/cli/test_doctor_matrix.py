@@ -102,7 +102,7 @@ def test_an_sn_whose_port_for_other_sns_alone_is_closed_is_at_work_although_its_
         for who in ("sn-1", "sn-2")
     }
     [only] = diagnose(found, nodes).wrong
-    assert (only.code, only.subject) == ("no-way-in", "SN sn-3")
+    assert (only.code, only.subject) == ("no-way-in", "sn-3")
     assert "port for other SNs" in only.text
 
 

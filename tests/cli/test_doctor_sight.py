@@ -163,5 +163,5 @@ def test_a_site_that_nobody_can_find_is_named() -> None:
         ledger.send(f"sl-{number}", Announce(addresses), network.CONTRACT)
     report = Report()
     examine_world(ledger.chain.world, report)
-    assert told(report) == [("no-way-in", "SL sl-2"), ("no-way-in", "SL sl-3")]
+    assert told(report) == [("no-way-in", "sl-2"), ("no-way-in", "sl-3")]
     assert "10.0.0.9:1, which no SN offers any more" in report.wrong[0].text

@@ -93,7 +93,8 @@ def _read(files: IdentityFiles, report: Report) -> Identity | None:
 def _explain(identity: Identity, fault: str, now_ms: int, report: Report) -> None:
     """Why no path leads from the certificate to a CA now: a time, or the CAs."""
     own, leaf = f"the certificate {identity.cert_path}", identity.certificate
-    if not _holds_at_some_time(identity):
+    issuers = [each for each in (*identity.chain[1:], *identity.anchors) if is_issued_by(leaf, each, _begins(each))]
+    if not issuers:
         report.find(
             "wrong-ca",
             own,
@@ -102,7 +103,7 @@ def _explain(identity: Identity, fault: str, now_ms: int, report: Report) -> Non
             f"CAs there ({_names(identity.anchors)})",
         )
         return
-    at_fault = next((each for each in (leaf, *identity.chain[1:], *identity.anchors) if _state(each, now_ms)), leaf)
+    at_fault = next((each for each in (*issuers, leaf) if _state(each, now_ms)), leaf)  # a new leaf would not help
     what = own if at_fault is leaf else f"the CA {displayed(at_fault.subject.rfc4514_string())!r} above {own}"
     if _state(at_fault, now_ms) == "expired":
         ended = at_fault.not_valid_after_utc
@@ -116,12 +117,6 @@ def _explain(identity: Identity, fault: str, now_ms: int, report: Report) -> Non
             "set this machine's clock right if it is behind (NTP); else wait until then, or have one issued that is "
             "valid now",
         )
-
-
-def _holds_at_some_time(identity: Identity) -> bool:
-    """True if one of the CAs has issued the certificate, whether or not both are valid now, or at the same time."""
-    issuers = (*identity.chain[1:], *identity.anchors)
-    return any(is_issued_by(identity.certificate, each, _begins(each)) for each in issuers)
 
 
 def _begins(certificate: x509.Certificate) -> int:

@@ -131,9 +131,10 @@ def _addresses(host: str, port: int) -> Iterator[tuple[int, tuple[object, ...]]]
 def _unbound(error: OSError, at: str, port: int, option: str, report: Report) -> Holder | None:
     if error.errno == errno.EADDRINUSE:
         holder = holder_of_port(port)
-        by = f"{holder} listens there" if holder else "another process listens there (run as root to see which)"
+        by = f"process {holder.pid} listens there" if holder else "somebody listens there (run as root to see who)"
         remedy = f"end that process, or give this node another port ({option})"
-        report.find("port-taken", f"port {port} of this machine", f"cannot serve its {at}: {by}", remedy)
+        what = f": {holder}" if holder else ""
+        report.find("port-taken", f"port {port} of this machine", f"{by}, so there is no {at}{what}", remedy)
         return holder
     if error.errno == errno.EADDRNOTAVAIL:
         text, remedy = f"cannot serve its {at}: that is no address of this machine", "choose one by --bind-ip"

@@ -42,7 +42,12 @@ class Known(NamedTuple):
     @property
     def shown(self) -> str:
         """For people."""
-        return f"{self.type} {self.name}"
+        return called(self.type, self.name)
+
+
+def called(type: str, name: str) -> str:
+    """A node for people: `SL site-1`, and `SN-1` where the name says what it is."""
+    return name if name.upper().startswith(f"{type}-") else f"{type} {name}"
 
 
 Nodes: TypeAlias = Mapping[str, Known]
@@ -164,21 +169,13 @@ def _tell_pair(who: str, uid: str, outcome: Outcome, reverse: bool, nodes: Nodes
         subject = name if outcome.code in ("proxy", "unknown-host", "distrusted-here") else f"{name} to {known.shown}"
         report.find(meaning.code, subject, meaning.text.format(**named), meaning.remedy.format(**named))
         return
-    way = f"the way from {name} to {known.shown}"
-    how = {"silent": "what it sends vanishes", "refused": "it is refused", "no-route": "it finds no route"}[
-        outcome.code
-    ]
+    subject = f"the way from {name} to {known.shown}"
+    how = {"silent": "vanishes", "refused": "is refused", "no-route": "finds no route"}[outcome.code]
+    text = f"what {name} sends to {address} {how}, while others reach that address"
     if reverse:
-        text = (
-            f"{name} does not reach {address} ({how}), although {known.shown} reaches it, and others reach that address"
-        )
-        remedy = (
-            f"a firewall is closed in one direction: let TCP from {name} to {address} pass, at both ends and between"
-        )
-        report.find("one-way", way, text, remedy)
-    else:
-        text = f"what the first sends to {address} {how}, while others reach that address"
-        report.find("link", way, text, f"let TCP from {name} to {address} pass: firewalls and routes at both ends")
+        text += f", and {known.shown} reaches {name}: a firewall is closed in one direction"
+    remedy = f"let TCP from {name} to {address} pass: in the firewalls of both hosts, and of both sites"
+    report.find("one-way" if reverse else "link", subject, text, remedy)
 
 
 def _tell_slow(tries: list[Pair], nodes: Nodes, report: Report) -> None:

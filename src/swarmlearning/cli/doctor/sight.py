@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from swarmlearning import __version__
 from swarmlearning.cli.doctor.findings import Report
-from swarmlearning.cli.doctor.matrix import Known, Nodes
+from swarmlearning.cli.doctor.matrix import Known, Nodes, called
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.taskrunner import taskrunners
 from swarmlearning.ledger.world import World
@@ -90,10 +90,11 @@ def _examine_alert(alert: Mapping[str, Any], report: Report) -> None:
     if alert["severity"] == "info" or (code in MERE and alert["severity"] != "critical"):
         report.notes.append(f"{text}: {remedy}" if remedy else text)
         return
+    name = subject.partition(" ")[2] or subject
     found = "disk-full" if code == "disk" and alert["severity"] == "critical" else ALERTS.get(code, "")
     if not found:
         _examine_alarm(text, report)
-    elif not any(each.code in (found, "leader-lost") and subject in each.subject for each in report.wrong) and not (
+    elif not any(each.code in (found, "leader-lost") and name in each.subject for each in report.wrong) and not (
         found == "no-majority" and report.has(found)
     ):
         report.find(found, subject, text, remedy)
@@ -111,7 +112,7 @@ def _examine_alarm(alarm: str, report: Report) -> None:
 def _examine_nodes(status: Mapping[str, Any], report: Report) -> None:
     leaders = {each["leader"] for each in status["trainings"] if not each["over"]}
     for each in status["nodes"]:
-        name, state = f"{displayed(each['type'])} {displayed(each['name'])}", each["state"]
+        name, state = called(displayed(each["type"]), displayed(each["name"])), each["state"]
         if state == "revoked":
             text = "its certificate is revoked, so everybody refuses it"
             remedy = "if it is to take part again: issue it a new certificate, and start it with that"
@@ -133,7 +134,7 @@ def _examine_versions(status: Mapping[str, Any], report: Report) -> None:
     newest = max([_number(each["version"]) for each in nodes] + [_number(status["version"])])
     for each in nodes:
         if _number(each["version"]) < newest:
-            name = f"{displayed(each['type'])} {displayed(each['name'])}"
+            name = called(displayed(each["type"]), displayed(each["name"]))
             shown = ".".join(map(str, newest))
             text = f"runs version {displayed(each['version'])}, and others {shown}"
             report.find("old-version", name, text, f"install {shown} there, and start it again (SNs first)")
@@ -184,7 +185,7 @@ def _examine_addresses(world: World, report: Report) -> None:
     for known in network.nodes(world):
         if known.type != "SL" or known.left or not known.alive or source_of(world, known.uid) is not None:
             continue
-        name, relay = f"SL {name_of(names, known.uid)}", known.addresses.get(RELAY, "")
+        name, relay = called("SL", name_of(names, known.uid)), known.addresses.get(RELAY, "")
         if relay:
             text = f"is reached through the relay {displayed(relay)}, which no SN offers any more"
         else:
