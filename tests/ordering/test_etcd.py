@@ -24,6 +24,9 @@ from swarmlearning.views.training import TrainingProgress
 
 pytestmark = needs("etcd")
 
+KEPT_ENTRIES = 5000
+"""By etcd, after a snapshot."""
+
 
 async def no_archive(start: int, limit: int) -> list[bytes]:
     raise AssertionError(f"block {start} should be in etcd")
@@ -105,6 +108,33 @@ async def test_what_is_passed_over_is_replaced_by_the_next_entry_for_all(
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_member_that_was_away_for_longer_than_entries_are_kept_gets_a_snapshot_through_the_tunnel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes in one long request, unlike everything else between members."""
+    monkeypatch.setattr("swarmlearning.ordering.etcd.member.SNAPSHOT_ENTRIES", 100)
+    cluster = Cluster(tmp_path, 3)
+    await cluster.start()
+    try:
+        here, _, away = cluster.hosts
+        await away.gateway.close()
+        await away.member.stop()
+        for written in range(0, KEPT_ENTRIES + 500, 50):
+            keys = (_key(written + at) for at in range(50))
+            await asyncio.gather(*(here.gateway.transact([], [put(key, bytes(500))]) for key in keys))
+        await away.start(None, new=False)
+        await away.member.answers(led=True)
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(EtcdUnavailableError):  # while it applies the snapshot
+                    if await away.gateway.get(_key(0)) is not None:
+                        break
+                await asyncio.sleep(0.05)
+        assert "received and saved database snapshot" in (away.directory / "log").read_text()
+    finally:
+        await cluster.stop()
 
 
 async def test_an_sn_on_a_chain_of_its_own_replaces_no_block_of_the_others(cluster: Cluster, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """An etcd member that cannot be started, or is not ready yet."""
 
 import asyncio
-import os
 from pathlib import Path
 from typing import cast
 
@@ -43,26 +42,22 @@ async def test_an_etcd_member_is_ready_for_writes_only_once_it_knows_a_leader(tm
     await member.stop()
 
 
-async def test_an_etcd_member_s_log_begins_anew_while_it_writes_and_never_is_longer_than_two_parts(
+def test_an_etcd_member_s_log_begins_anew_while_it_writes_and_never_is_longer_than_two_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was kept for ever: a peer that is away for weeks fills a disk, and every look at its end read all of it."""
     monkeypatch.setattr("swarmlearning.ordering.etcd.member.HALF_LOG", 1000)
-    program, data = tmp_path / "etcd", tmp_path / "data"
-    program.write_text(
-        f"#!/bin/sh\nfor i in $(seq 30); do read line < {tmp_path}/go; echo $line; done\nexec sleep 600\n"
-    )
-    program.chmod(0o755)
-    os.mkfifo(tmp_path / "go")
-    member = EtcdMember(program, data, "a", nobody)
-    await member.start(None, new=True)
-    for number in range(30):
-        await asyncio.to_thread((tmp_path / "go").write_text, f"{number} {'x' * 200}\n")
-        member.bound_log()
-        parts = [path.stat().st_size for path in data.glob("log*")]
-        assert max(parts) <= 1000 + 500
-        assert len(parts) <= 2
-    await member.stop()
+    member = EtcdMember(tmp_path / "etcd", tmp_path, "a", nobody)
+    member.bound_log()  # there is none yet
+    with (tmp_path / "log").open("ab", buffering=0) as etcd:
+        for number in range(30):
+            etcd.write(b"%d %s\n" % (number, b"x" * 200))
+            member.bound_log()
+            sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+            assert sizes.keys() <= {"log", "log.1"}
+            assert max(sizes.values()) <= 1000 + 210
+    kept = (tmp_path / "log.1").read_bytes() + (tmp_path / "log").read_bytes()
+    assert [int(line.split()[0]) for line in kept.splitlines()] == list(range(25, 30))
 
 
 class EndsJustThen:

@@ -7,14 +7,15 @@ from statistics import median
 
 import msgspec
 
+from soak.faults import SPARED
 from soak.plots import Points, plot
 from soak.verdict import BOUNDS, JUDGED_SECONDS, Judgement, judge
 from soak.watching import Sample
-from swarmlearning.cli.chaos.report import lost_rounds
 from swarmlearning.ledger.bodies import Void
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.history import rounds
 from swarmlearning.views.growth import Growth
+from swarmlearning.views.nodes import sl_names
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -30,7 +31,7 @@ class Outcome(msgspec.Struct, frozen=True):
     struck: dict[str, int]
     rounds: int
     void_rounds: int
-    rounds_without_a_site: int
+    rounds_without_a_spared_site: int
     median_round_s: float
     slowest_round_s: float
     median_load: float
@@ -69,7 +70,7 @@ def outcome(
         struck=dict(struck),
         rounds=len(times),
         void_rounds=voids,
-        rounds_without_a_site=lost_rounds(walked),
+        rounds_without_a_spared_site=_without_spared(walked, begin_ms),
         median_round_s=round(median(length for _, length in round_s), 2),
         slowest_round_s=round(max(length for _, length in round_s), 2),
         median_load=median(sample.load for sample in samples),
@@ -78,6 +79,13 @@ def outcome(
         round_s=[(round(at, 1), round(length, 2)) for at, length in round_s],
         samples=list(samples),
     )
+
+
+def _without_spared(walked: Sequence[Step], begin_ms: int) -> int:
+    """The rounds that closed without a site that was there all the time."""
+    names = sl_names(walked[-1].chain.world)
+    spared = {uid for uid, name in names.items() if name.replace("site", "SL") in SPARED}
+    return sum(not spared.issubset(each.contributed) for each in rounds(walked) if each.time_ms >= begin_ms)
 
 
 def series(samples: Sequence[Sample], round_s: Points) -> dict[str, Points]:
@@ -136,7 +144,7 @@ def text(found: Outcome) -> str:
         + ", ".join(f"{count} {kind}" for kind, count in sorted(found.struck.items())),
         *found.faults_found,
         f"rounds: median {found.median_round_s} s, slowest {found.slowest_round_s} s; {found.void_rounds} void, "
-        f"{found.rounds_without_a_site} closed without a site that was up; load of the machine {found.median_load}",
+        f"{found.rounds_without_a_spared_site} closed without a spared site; load of the machine {found.median_load}",
         str(found.growth),
         f"{'series':<34}{'median':>10}{'growth':>10}{'allowed':>10}",
     ]
