@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dist lock sbom audit bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate e2e-logs gallery simulate soak soak-sns \
+.PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate e2e-logs gallery simulate soak soak-sns \
 	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make check        style, types, layers and the tests that need no process: after every change"
 	@echo "make test         all checks and tests: WORKERS=4 processes run them, by default two a core"
 	@echo "make nightly      the long forms of what make test runs briefly; hours"
+	@echo "make docs         the documentation as a site, in docs/_build/html; all links are checked"
 	@echo "make dist         the wheels for real hosts, in dist/: swarmlearning (nodes) and swarmlearning-client (scripts)"
 	@echo "make bundle       wheels, etcd, scripts, units, manifests and the images' source with checksums, in dist/"
 	@echo "make images       the images of all nodes from the bundle: ENGINE=docker|podman BASE=image with Python 3.11"
@@ -60,6 +61,11 @@ $(STAMP): pyproject.toml packaging/client/pyproject.toml
 
 demo: $(STAMP)
 	@$(RUN)/swarm demo
+
+# Written from the code where it is reference; a warning, such as a link that leads nowhere, is an error.
+docs: $(STAMP) tools
+	@rm -rf docs/_build
+	@$(RUN)/python -m sphinx --quiet --fail-on-warning --keep-going --doctree-dir docs/_build/doctrees docs docs/_build/html
 
 # Two wheels: that of the nodes needs that of the training scripts, which can be installed alone.
 dist: $(STAMP)
