@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Collection
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.bodies import Revoke, SetPolicy
 from swarmlearning.ledger.world import World
 from swarmlearning.node import reading
+from swarmlearning.node.checkup import Checkup
 from swarmlearning.node.logfile import FILE
 from swarmlearning.node.reading import FRESH_MS, Carried, OwnShelf, Reading, Shelf
 from swarmlearning.node.sealing import Asked, Part, Piece, SealError, Wanted, ask
@@ -249,3 +251,30 @@ def test_the_three_organisations_are_as_these_tests_take_them(site: Site) -> Non
     known = network.node(ledger.chain.world, "sl-2")
     assert known is not None
     assert known.organisation == "org-2"
+
+
+class Checked:
+    """What says how a node is; `whole`: what it was asked for."""
+
+    def __init__(self) -> None:
+        self.whole: list[bool] = []
+
+    async def answer(self, *, whole: bool) -> bytes:
+        self.whole.append(whole)
+        return b"well"
+
+
+async def test_anybody_s_operator_asks_how_a_node_is_and_how_its_site_is_who_reads_its_logs(tmp_path: Path) -> None:
+    site, checked, wanted = Site(tmp_path), Checked(), Wanted("CHECKUP")
+    for who, whole in (("op-2", True), ("op-1", False)):
+        asked, answering = site.ask(who, wanted), site.reading()
+        assert "does not say how it is" in opened(site.chain, "sl-2", asked, await answering.answer(asked.jws)).refused
+        answering.checkup = cast("Checkup", checked)
+        again = site.ask(who, wanted)
+        assert opened(site.chain, "sl-2", again, await answering.answer(again.jws)).data == b"well"
+        assert checked.whole.pop() is whole
+        assert "has come before" in opened(site.chain, "sl-2", again, await answering.answer(again.jws)).refused
+    for stranger in ("sl-1", "sn-1"):
+        with pytest.raises(SealError, match="not by an operator"):
+            await answering.answer(site.ask(stranger, wanted).jws)
+    assert checked.whole == []

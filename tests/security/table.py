@@ -276,6 +276,12 @@ ROWS = (
                 "a_node_of_a_real_network_connects_to_nothing_on_its_own_host",
                 "special_addresses_are_connected_to_only_in_a_network_of_their_kind",
             ),
+            *checks_in(
+                "node/test_checkup",
+                "others_are_tried_a_few_times_a_minute_whoever_asks",
+                "another_organisation_has_only_so_many_addresses_tried_in_an_hour",
+                "an_answer_of_another_organisation_is_bounded_and_taken_for_none_where_it_is_not",
+            ),
             *checks_in("sn/test_miner", "a_transaction_that_the_sn_cannot_seal_does_not_fail_those_beside_it"),
             *checks_in("ledger/test_malformed", "the_detail_of_an_exclusion_is_one_visible_line"),
             *checks_in("api/test_client", "the_text_of_a_refusal_cannot_forge_log_lines"),

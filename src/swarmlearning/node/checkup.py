@@ -77,7 +77,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_answer(data: bytes) -> Answer | None:
     """What another node has answered; None for what is no answer."""
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return msgspec.json.decode(data, type=Answer)
     return None
 
@@ -171,7 +171,7 @@ def targets_of(chain: Chain, now: Callable[[], Chain], own: str, *, sn: bool) ->
     """
     found = [each for known in network.nodes(chain.world) for each in _services(chain, known) if known.uid != own]
     found = [each for each in found if sn or each[1] != "p2p"][:MOST_TARGETS]
-    size = min(MOST_BYTES, max(16 * 1024, BYTES_AT_ALL // max(1, len(found))))
+    size = min(MOST_BYTES, max(64 * 1024, BYTES_AT_ALL // max(1, len(found))))
     paths = {FILES: f"{PROBE}{size}", "api": "/openapi.json"}
     for uid, service, host, port, behind in found:
         yield Target(uid, service, host, port, paths.get(service, ""), partial(_is_it, now, uid), behind)

@@ -35,6 +35,8 @@ PADDING: Final = 3000
 MAX_HEAD: Final = 16 * 1024
 MOST_BYTES: Final = 256 * 1024
 """Bytes of an answer that are read."""
+LEAST_BYTES: Final = 48 * 1024
+"""Of an answer from which a rate follows."""
 _ON_THE_WIRE: Final = 2 * MOST_BYTES
 _PIECE: Final = 64 * 1024
 SLOW_START: Final = 5
@@ -216,7 +218,7 @@ def _exchanged(stream: TlsStream, target: Target, rtt: float) -> float | None:
             raise _Failed("distrusted-there" if code == "closed" else code, rtt=rtt) from error
     if not seen:
         raise _Failed("distrusted-there", rtt=rtt)
-    status = _status(bytes(head))
+    status = status_of(bytes(head))
     if status in (401, 403):
         raise _Failed("shut-out", rtt=rtt)
     if status >= 500 or status == 0:
@@ -229,7 +231,7 @@ def _request(target: Target) -> bytes:
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii", errors="replace")
 
 
-def _status(head: bytes) -> int:
+def status_of(head: bytes) -> int:
     """The status of an HTTP answer; 0 for what is none."""
     words = head[:64].split(b" ", 2)
     with suppress(ValueError, IndexError):
@@ -239,9 +241,9 @@ def _status(head: bytes) -> int:
 
 def _rate(size: int, seconds: float, rtt: float) -> float | None:
     """Bytes a second, without the time in which the connection came up to its speed."""
-    if size < MAX_HEAD:
+    if size < LEAST_BYTES:
         return None
-    return size / max(seconds - SLOW_START * rtt, 0.001)
+    return round(size / max(seconds - SLOW_START * rtt, 0.001))
 
 
 def _ms(seconds: float | None) -> float | None:

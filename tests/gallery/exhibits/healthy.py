@@ -102,3 +102,11 @@ def idle_swop(stage: Stage) -> Verdict:
     with operations(stage) as ops:
         ops.start("SWOP-1", ["SL-1"])
         return stage.doctor()
+
+
+@exhibit("healthy: a node that runs, by its command line", hosts=2)
+def own_command(stage: Stage) -> Verdict:
+    stage.open_sn()
+    stage.pair(2, 1)
+    options = stage.options(1, 2)
+    return stage.why_not("sl", options, host=2)

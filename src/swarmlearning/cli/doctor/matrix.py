@@ -80,8 +80,22 @@ def diagnose(rows: Rows, nodes: Nodes) -> Report:
     ]
     good = sum(outcome.code == "ok" for _, _, outcome in tries)
     if tries:
-        report.fine.append(f"reachability: {good} of {len(tries)} ways from {len(rows)} places are open")
+        report.fine.append(
+            f"reachability: {good} of {len(tries)} ways from {len(rows)} places are open{_extremes(report.ways)}"
+        )
     return report
+
+
+def _extremes(ways: Sequence[Way]) -> str:
+    """The longest round trip, and the slowest link on which models travel, as far as they were measured."""
+    far = max((way for way in ways if way.rtt_ms is not None), key=lambda way: way.rtt_ms or 0.0, default=None)
+    slow = min((way for way in ways if way.service == "fs" and way.rate), key=lambda way: way.rate or 0.0, default=None)
+    text = f"; the longest round trip takes {far.rtt_ms:.1f} ms, {far.origin} to {far.target}" if far else ""
+    return text + (f"; {slow.target} sends to {slow.origin} the slowest, {_speed(slow.rate or 0.0)}" if slow else "")
+
+
+def _speed(rate: float) -> str:
+    return f"{rate / 1e6:.1f} MB/s" if rate < 50e6 else "50 MB/s or more"
 
 
 def _counts(pair: Pair, nodes: Nodes) -> bool:

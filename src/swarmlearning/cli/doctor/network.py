@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from swarmlearning.address import AddressError, split
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
@@ -41,6 +41,8 @@ SECONDS: Final = 8.5
 ANSWER_SECONDS: Final = 6.3
 STATUS_SECONDS: Final = 6.5
 READ_SECONDS: Final = 5.0
+LEAVE_SECONDS: Final = 0.7
+"""To leave the network again; a session that could not is a node without a lease."""
 AS: Final = "run it with an operator's certificate (SWCI-…)"
 WRITES: Final = "nodes answer only those whom the ledger knows, and nothing can be written to it"
 APART: Final = re.compile(r"clocks of this node and of who asks are ([0-9]{1,9}) s apart")
@@ -52,7 +54,7 @@ async def examine_network(local: Local, connection: Connection, sns: Sequence[st
     end = asyncio.get_running_loop().time() + SECONDS
     licenses = asyncio.create_task(examine_licenses(local.license_servers, local.identity, report))
     try:
-        async with asyncio.timeout_at(end):
+        async with asyncio.timeout_at(end + LEAVE_SECONDS):
             address = await _reached(local, sns, report)
             if address:
                 await _Examination(local, connection, address, report, end).run()
@@ -76,6 +78,10 @@ async def _reached(local: Local, sns: Sequence[str], report: Report) -> str:
         if report.has("clock"):
             break
     return ""
+
+
+_Looked: TypeAlias = tuple[dict[str, Sequence[Outcome]], dict[str, tuple[Answer, int]], Chain | None]
+"""What each has tried (by UID; `HERE`: this machine), what nodes have answered in how many milliseconds, the ledger."""
 
 
 class _Examination:
@@ -151,14 +157,12 @@ class _Examination:
                 return False
         return True
 
-    async def _looked(
-        self, status: Mapping[str, Any], nodes: Mapping[str, Known]
-    ) -> tuple[dict[str, Sequence[Outcome]], dict[str, tuple[Answer, int]], Chain | None]:
+    async def _looked(self, status: Mapping[str, Any], nodes: Mapping[str, Known]) -> _Looked:
         """What is reached from here, what nodes answer, and the ledger."""
         writable = status["majority"] is not False
         try:
             if self._identity.role in OPERATORS and writable:
-                return await self._as_operator(nodes)
+                return await self._as_operator(nodes, status["network_id"])
             self._report.unknown.append(f"the ways between nodes, and how each is: {AS if writable else WRITES}")
             if not writable:  # an SN without a majority takes seconds for each answer
                 return {HERE: await self._sns(nodes)}, {}, None
@@ -175,18 +179,30 @@ class _Examination:
             self._report.unknown.append(f"the ledger, and what nodes reach: {str(error) or 'it takes too long'}")
             return {}, {}, None
 
-    async def _as_operator(
-        self, nodes: Mapping[str, Known]
-    ) -> tuple[dict[str, Sequence[Outcome]], dict[str, tuple[Answer, int]], Chain | None]:
+    async def _as_operator(self, nodes: Mapping[str, Known], network_id: str) -> _Looked:
         source, home = self._connection.credentials.source(), self._connection.home
-        async with operating(self._address, source, home, self._connection.network_id) as operator:
-            chain = operator.chain
-            if not operator.known:
-                await operator.register()
-            asked = {uid: known for uid, known in nodes.items() if known.type in ("SN", "SL", "SWOP") and known.alive}
-            row = asyncio.create_task(self._own_row(chain))
-            found = await asyncio.gather(*(self._asked(operator, uid, known) for uid, known in asked.items()))
-            who, own = await row
+        found: _Looked | None = None
+        try:
+            async with (
+                asyncio.timeout_at(self._end) as limit,
+                operating(self._address, source, home, network_id) as operator,
+            ):
+                if not operator.known:
+                    await operator.register()
+                found = await self._from_all(operator, nodes)
+                limit.reschedule(asyncio.get_running_loop().time() + LEAVE_SECONDS)
+        except TimeoutError:  # also where only leaving takes too long
+            if found is None:
+                raise
+        return found
+
+    async def _from_all(self, operator: Operator, nodes: Mapping[str, Known]) -> _Looked:
+        """What is reached from here and from all nodes that answer in time."""
+        chain = operator.chain
+        asked = {uid: known for uid, known in nodes.items() if known.type in ("SN", "SL", "SWOP") and known.alive}
+        row = asyncio.create_task(self._own_row(chain))
+        found = await asyncio.gather(*(self._asked(operator, uid, known) for uid, known in asked.items()))
+        who, own = await row
         answers = {uid: answer for uid, answer in zip(asked, found, strict=True) if answer is not None}
         rows: dict[str, Sequence[Outcome]] = {who: own}
         rows |= {uid: answer.outcomes for uid, (answer, _) in answers.items()}
@@ -254,9 +270,15 @@ def _addresses(nodes: Sequence[network.Node]) -> list[str]:
 def weigh(report: Report, nodes: Mapping[str, Known], rows: Mapping[str, Sequence[Outcome]]) -> None:
     """Takes out what another finding explains, and names the SNs that are missing where there is no majority."""
     silent = {found.subject for found in report.wrong if found.code in ("stalled", "no-way-in", "another")}
-    report.wrong = [
-        found for found in report.wrong if not (found.code in ("node-lost", "leader-lost") and found.subject in silent)
-    ]
+    reached = {
+        nodes[each.uid].shown for row in rows.values() for each in row if each.code == "ok" and each.uid in nodes
+    }
+    for found in list(report.wrong):
+        if found.code not in ("node-lost", "leader-lost") or found.subject not in silent | reached:
+            continue
+        report.wrong.remove(found)
+        if found.subject not in silent:
+            report.notes.append(f"{found.subject} had no lease a moment ago, and answers: is its host overloaded?")
     missed = {each.uid for row in rows.values() for each in row if each.service == "api" and each.code != "ok"}
     names = ", ".join(sorted(nodes[uid].shown for uid in missed if uid in nodes))
     if names and report.has("no-majority"):

@@ -163,14 +163,9 @@ def _user(path: Path, report: Report, words: Sequence[str]) -> tuple[Holder | No
 
 
 def _is_same(holder: Holder | None, words: Sequence[str]) -> bool:
-    """True if that process was started by this command line."""
-    if holder is None:
-        return False
-    command = list(holder.command)
-    while "--ready-fd" in command:  # of whoever has started it
-        at = command.index("--ready-fd")
-        del command[at : at + 2]
-    return command[-len(words) :] == list(words)
+    """True if that process was started by this command line: it has all its options, whatever its script is."""
+    options = words[: words.index("--")] if "--" in words else words
+    return holder is not None and set(options) <= set(holder.command)
 
 
 def _examine_chain(file: Path, record: NodeRecord, report: Report) -> None:

@@ -25,7 +25,7 @@ HERE_CLOCK: Final = "this machine's clock"
 ALARMS: Final = (
     (r"^the clock of", "clock", "set that node's clock right (NTP)"),
     (r"is in quarantine", "quarantine", "find out why; then operators lift it: swarm node lift-quarantine"),
-    (r"alarm (NOSPACE)|quota|space|compact", "ledger-space", "make room on the SNs' disks; see docs/operate.md"),
+    (r"NOSPACE|etcd holds|quota|space|compact", "ledger-space", "make room on the SNs' disks; see docs/operate.md"),
     (r"no majority of voters", "no-majority", "start the SNs that are missing"),
     (r"is a voter and does not run", "node-lost", "start that SN again, or another one, which then replaces it"),
 )
