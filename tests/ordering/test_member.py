@@ -19,6 +19,22 @@ async def test_a_missing_etcd_program_is_an_ordering_error(tmp_path: Path) -> No
     await member.stop()
 
 
+async def test_a_site_s_own_proxy_is_not_etcd_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its gRPC would look for its own unix socket there, and never be ready."""
+    program = tmp_path / "etcd"
+    program.write_text(f"#!/bin/sh\nenv > {tmp_path}/seen\n")
+    program.chmod(0o755)
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "no_proxy", "http_proxy"):
+        monkeypatch.setenv(name, "http://site:1")
+    member = EtcdMember(program, tmp_path / "data", "a", lambda: "http://own:2")
+    os.mkfifo(tmp_path / "seen")
+    await member.start(None, new=True)
+    text = await asyncio.to_thread((tmp_path / "seen").read_text)
+    await member.stop()
+    seen = sorted(line for line in text.splitlines() if "proxy=" in line.lower())
+    assert seen == ["HTTP_PROXY=http://own:2", "http_proxy=http://own:2"]
+
+
 async def test_an_etcd_member_is_ready_for_writes_only_once_it_knows_a_leader(tmp_path: Path) -> None:
     """An etcd that has just started answers before it has elected itself."""
     program, leaders = tmp_path / "etcd", ["0", "0", "1"]

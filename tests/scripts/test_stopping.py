@@ -1,11 +1,11 @@
-"""`stop-swarm`, `uninstall` and `swarmLogCollector` on a host with a container runtime."""
+"""`stop-swarm` and `uninstall` on a host with a container runtime."""
 
 from pathlib import Path
 
 import pytest
 
 from scripts.conftest import FakeRuntime
-from swarmscripts import VERSION, collector, stop, uninstall
+from swarmscripts import VERSION, stop, uninstall
 from swarmscripts.errors import ScriptError
 
 
@@ -80,19 +80,3 @@ def test_uninstall_removes_images_and_the_installation(docker: FakeRuntime, tmp_
 def test_uninstall_does_not_remove_the_sources() -> None:
     with pytest.raises(ScriptError, match="nothing was removed"):
         uninstall.uninstall(Path(__file__).parents[2])
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([], "ERROR: DOCKER HUB ARGUMENT IS EMPTY..Exiting!!"),
-        (["hub"], "ERROR: Either mlimage or workspace should be passed..Exiting!!"),
-        (["hub", "other=x"], "ERROR: Either mlimage or workspace should be passed..Exiting!!"),
-        (["hub", "workspace=x"], "swarmLogCollector: collecting logs is not available yet"),
-    ],
-)
-def test_the_log_collector_checks_its_arguments(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert collector.run(words) == 1
-    assert capsys.readouterr().err.startswith(message)

@@ -1,5 +1,7 @@
 """What blocks say, as events, rounds and absences, without what they mean being replayed."""
 
+from collections.abc import Sequence
+
 from support.network import CONTRACT, Ledger, read
 from support.rounds import SITES, UNUSABLE, merge_again, publish, report_all, submit, three_sites
 from swarmlearning.ledger.bodies import Back, Lost
@@ -7,8 +9,8 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.views.chronicle import Chronicle
 
 
-def told(ledger: Ledger, start: int = 0, names: dict[str, str] | None = None) -> Chronicle:
-    found = Chronicle(names)
+def told(ledger: Ledger, start: int = 0, names: dict[str, str] | None = None, sns: Sequence[str] = ()) -> Chronicle:
+    found = Chronicle(names, sns)
     for raw in ledger.blocks[start:]:
         found.add(read(raw))
     return found
@@ -30,9 +32,11 @@ def test_rounds_and_faults_of_a_training() -> None:
     begun = len(ledger.blocks)
     report_all(ledger)
     ledger.send("sn-1", Lost("site-2", 1), network.CONTRACT)
+    ledger.blocks.append(ledger.blocks[-1])  # as another SN reports it, too
     submit(ledger, "site-1")
     ledger.send("sn-1", Back("site-2", 1), network.CONTRACT)
     ledger.send("site-3", Lost("site-3", 1), network.CONTRACT)
+    ledger.send("sn-1", Lost("sn-1", 1), network.CONTRACT)
 
     found = told(ledger)
     first, second = found.rounds
@@ -49,11 +53,14 @@ def test_rounds_and_faults_of_a_training() -> None:
         "fault: site-2 is lost: its lease is gone (None)",
         "fault: site-3 has lost its ML process (None)",
     ]
-    assert (found.first, found.last) == (0, len(ledger.blocks) - 1)
+    assert (found.first, found.last) == (0, ledger.chain.height)
     assert set(found.seen) == set(SITES)
+    notes = [event.text for event in found.events if event.uid == "sn-1"]
+    assert notes[-1] == "has no vote: it does not watch who is present"
 
     excerpt = told(ledger, begun, {"site-2": "two"})
     assert (excerpt.first, [span.round for span in excerpt.rounds]) == (begun, [1])
+    assert [event.text for event in told(ledger, begun, {}, ["sn-1"]).events if event.uid == "sn-1"] == notes[-1:]
     assert faults(excerpt)[0] == "fault: two is lost: its lease is gone (None)"
     assert excerpt.name("site-1") == "site-1"
 
@@ -62,7 +69,7 @@ def test_a_round_that_is_made_again() -> None:
     ledger = three_sites()
     merge_again(ledger, "a" * 64)
     found = told(ledger)
-    assert "fault: sn-1 has the round made again: too few hold its result (0)" in faults(found)
+    assert "fault: SN-1 has the round made again: too few hold its result (0)" in faults(found)
     assert [span.round for span in found.rounds] == [0, 0]
     assert all(span.ended_ms for span in found.rounds)
 

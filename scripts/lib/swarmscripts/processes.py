@@ -38,7 +38,7 @@ def start(kind: str, given: Given, arguments: Sequence[str], rest: Sequence[str]
     name = given.last("name") or kind
     folder = records.place(name)
     _require_free(name)
-    command = [_swarm(), kind, *arguments, *_common_arguments(kind, name, given, folder), *rest]
+    command = [swarm(), kind, *arguments, *_common_arguments(kind, name, given, folder), *rest]
     if kind == "sl":
         command = [*_bridged(folder), *command, "--bridge"] if _bridge_possible() else command
         command += _training(training)
@@ -93,7 +93,7 @@ def _require_free(name: str) -> None:
             )
 
 
-def _swarm() -> str:
+def swarm() -> str:
     """The `swarm` command: on the PATH, beside this interpreter, or of the checkout that these scripts are in."""
     checkout = Path(__file__).resolve().parents[3] / ".venv" / "bin"
     for found in (shutil.which("swarm"), shutil.which("swarm", path=f"{Path(sys.executable).parent}:{checkout}")):

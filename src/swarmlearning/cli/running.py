@@ -18,7 +18,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.expiry import warn_of_own, while_working
 from swarmlearning.node.logs import banner, report, start_logging
 from swarmlearning.node.ready import Ready, ReportReady
-from swarmlearning.node.redacting import known_secrets
+from swarmlearning.node.secrets import known_secrets
 from swarmlearning.node.stacks import StackFile
 from swarmlearning.node.variables import Kind, log_proxy, log_without_effect
 

@@ -3,7 +3,7 @@
     crashes/20261129-200102-4711.txt     an error that nobody expected: in the node's work, a thread, or a callback
     crashes/fault-4711.txt               written by the interpreter itself as it dies (SIGSEGV, SIGABRT, …)
 
-A report has the versions, the traceback and the last lines of the log, without secrets (`redacting.py`). The newest
+A report has the versions, the traceback and the last lines of the log, without secrets (`redaction.py`). The newest
 `KEPT` stay. An error that the program expects (`UserError`) is no crash: its message says what to do.
 """
 
@@ -25,7 +25,7 @@ from swarmlearning import __version__
 from swarmlearning.errors import UserError, first_cause
 from swarmlearning.files import make_private, replace_file
 from swarmlearning.node.logs import ENDING, FORMAT, LineFormatter, is_noise
-from swarmlearning.node.redacting import redacted
+from swarmlearning.redaction import redacted
 
 FOLDER: Final = "crashes"
 KEPT: Final = 10
@@ -55,7 +55,7 @@ class Crashes:
     """Reports the crashes of one process, the node `node` (its kind and name), which has this data directory."""
 
     def __init__(self, directory: Path, node: str, known: Collection[str] = ()) -> None:
-        """`known`: secrets of this process, see `redacting.known_secrets`."""
+        """`known`: secrets of this process, see `node.secrets.known_secrets`."""
         self._folder = directory / FOLDER
         self._node = node
         self._known = known

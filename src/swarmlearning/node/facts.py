@@ -1,6 +1,6 @@
 """What a node says of itself to operators who ask: versions, system, container, settings, files and stacks.
 
-A report is one JSON object, without secrets (`redacting.py`); of the environment only the variables that are about
+A report is one JSON object, without secrets (`redaction.py`); of the environment only the variables that are about
 swarms, networks and devices. Whether an operator gets it is decided as for a log (`reading.py`).
 """
 
@@ -25,9 +25,10 @@ from swarmlearning.files import open_plain
 from swarmlearning.node.crashes import reports
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.health import request_health
-from swarmlearning.node.redacting import REMOVED, is_secret, known_secrets, redacted
 from swarmlearning.node.sealing import MAX_PIECE
+from swarmlearning.node.secrets import known_secrets
 from swarmlearning.node.stacks import stacks
+from swarmlearning.redaction import REMOVED, is_secret, redacted
 
 LIBRARIES: Final = (
     *("aiohttp", "blake3", "cryptography", "fastapi", "msgspec", "numpy", "uvicorn", "uvloop", "zstandard"),

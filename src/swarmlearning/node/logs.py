@@ -17,7 +17,7 @@ import time
 from collections.abc import Collection
 from typing import Any, Final, Literal
 
-from swarmlearning.node.redacting import REMOVED
+from swarmlearning.redaction import REMOVED
 from swarmlearning.views.names import escaped
 
 FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
@@ -32,7 +32,7 @@ _now: Final[dict[str, str | int]] = {}
 """What this process works on: `contract` and `round`. A node is a process, and is in one training at a time."""
 
 _hidden: Final[set[str]] = set()
-"""Secrets of this process that must not be in any line, see `redacting.known_secrets`."""
+"""Secrets of this process that must not be in any line, see `node.secrets.known_secrets`."""
 
 
 def now_in(contract: str, number: int | None) -> None:

@@ -5,7 +5,7 @@ verify, is enough. Only the newest events and rounds stay. Names are safe to sho
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -19,6 +19,7 @@ from swarmlearning.ledger.bodies import (
     Depose,
     Equivocation,
     Freeze,
+    Genesis,
     Leave,
     LiftQuarantine,
     Lost,
@@ -88,9 +89,10 @@ class Absence(msgspec.Struct):
 class Chronicle:
     """Collects what blocks say, in the order of their heights."""
 
-    def __init__(self, names: Mapping[str, str] | None = None) -> None:
-        """`names`: UID to the name to show, of nodes that have registered before the first block."""
+    def __init__(self, names: Mapping[str, str] | None = None, sns: Collection[str] = ()) -> None:
+        """Of nodes that have registered before the first block: `names`, UID to the name to show, and who are SNs."""
         self._names = dict(names or {})
+        self._sns = set(sns)
         self._open: dict[str, Span] = {}
         self._ended: dict[str, int] = {}
         self._lost: dict[str, Absence] = {}
@@ -114,8 +116,9 @@ class Chronicle:
         self.last, self.last_ms = header.height, max(self.last_ms, header.time_ms)
         for signed in block.transactions:
             content = signed.content
+            told = list(self._events(content.sender, content.body))
             self._move(content.sender, content.contract, content.body, header.time_ms)
-            for level, uid, text, number in self._events(content.sender, content.body):
+            for level, uid, text, number in told:
                 contract = displayed(content.contract) if content.contract != "network" else ""
                 self.events.append(Event(header.height, header.time_ms, level, uid, text, contract, number))
                 if level == "fault":
@@ -125,14 +128,19 @@ class Chronicle:
 
     def _move(self, sender: str, contract: str, body: Body, time_ms: int) -> None:
         match body:
-            case Register(name=name):
+            case Genesis(founder_name=name):
                 self._names[sender] = displayed(name)
+                self._sns.add(sender)
+            case Register(name=name, node_type=kind):
+                self._names[sender] = displayed(name)
+                if kind == "SN":
+                    self._sns.add(sender)
                 self._back(sender, time_ms)
             case Lost(uid=uid):
-                if uid not in self._lost:
+                if uid not in self._lost and not self._abstains(sender, uid):
                     self.absences.append(absence := Absence(uid, time_ms))
                     self._lost[uid] = absence
-                self._see(uid)
+                    self._see(uid)
             case Back(uid=uid):
                 self._back(uid, time_ms)
             case Submit(round=number):
@@ -163,6 +171,10 @@ class Chronicle:
         if absence := self._lost.pop(uid, None):
             absence.to_ms = time_ms
 
+    def _abstains(self, sender: str, uid: str) -> bool:
+        """Whether a report is an SN's statement about itself."""
+        return sender == uid and uid in self._sns
+
     def _see(self, uid: str) -> None:
         if len(self.seen) < MOST_NODES:
             self.seen[uid] = None
@@ -176,9 +188,11 @@ class Chronicle:
                 yield "note", sender, f"starts as {kind}, release {displayed(version)}", None
             case Leave():
                 yield "note", sender, "leaves the network", None
-            case Lost(uid=uid):
+            case Lost(uid=uid) if self._abstains(sender, uid):
+                yield "note", uid, "has no vote: it does not watch who is present", None
+            case Lost(uid=uid) if uid not in self._lost:  # each SN reports it
                 yield "fault", uid, "has lost its ML process" if uid == sender else "is lost: its lease is gone", None
-            case Back(uid=uid):
+            case Back(uid=uid) if uid in self._lost:
                 yield "note", uid, "is back", None
             case Revoke():
                 yield "warning", sender, "revokes a certificate", None

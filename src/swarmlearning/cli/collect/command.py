@@ -20,7 +20,7 @@ from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.since import since_of
 from swarmlearning.node.expiry import while_working
 from swarmlearning.node.facts import cleaned, host_facts
-from swarmlearning.node.redacting import known_secrets
+from swarmlearning.node.secrets import known_secrets
 from swarmlearning.swci.link import operating
 from swarmlearning.views.names import escaped
 

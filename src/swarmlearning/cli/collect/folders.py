@@ -20,9 +20,9 @@ from swarmlearning.cli.collect.ledger import MOST_BLOCKS, excerpt
 from swarmlearning.files import open_plain
 from swarmlearning.node import crashes, stacks
 from swarmlearning.node.facts import cleaned, directory_facts
-from swarmlearning.node.redacting import redacted
 from swarmlearning.ordering.local import extent, iterate_chain_file
 from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.redaction import redacted
 from swarmlearning.views.names import displayed, escaped
 
 DEEPEST: Final = 8
@@ -36,7 +36,7 @@ SETTINGS: Final = (".yaml", ".yml", ".toml")
 """Of files at the top of a folder: profiles, policies, what a network was founded with."""
 SKIPPED: Final = frozenset(
     (
-        *("models", "spares", "identity", "cert", "certs", "ca", "etcd", "verified"),
+        *("models", "spares", "identity", "cert", "certs", "ca", "verified"),
         *("environments", "volumes", "home", "view", "shared"),
     )
 )

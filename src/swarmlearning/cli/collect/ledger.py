@@ -1,7 +1,7 @@
 """An excerpt of a ledger, as a timeline and as lines of text."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -21,9 +21,11 @@ _LONG: Final = ("kind", "certificate", "first", "second", "objections", "consent
 """Fields of bodies that say nothing to a reader and fill a page."""
 
 
-def excerpt(blocks: Iterable[bytes], names: Mapping[str, str] | None = None) -> tuple[Chronicle, str]:
+def excerpt(
+    blocks: Iterable[bytes], names: Mapping[str, str] | None = None, sns: Collection[str] = ()
+) -> tuple[Chronicle, str]:
     """The timeline of these blocks, and a line for each of their transactions."""
-    chronicle, lines = Chronicle(names), []
+    chronicle, lines = Chronicle(names, sns), []
     for raw in blocks:
         try:
             block = _read(raw)

@@ -22,11 +22,11 @@ from swarmlearning.ledger.contracts.taskrunner.state import taskrunners
 from swarmlearning.ledger.world import World
 from swarmlearning.node.clocks import clock_ms
 from swarmlearning.node.facts import cleaned
-from swarmlearning.node.redacting import redacted
 from swarmlearning.node.sealing import MAX_LINES, Wanted
 from swarmlearning.operator.acts import node as named_node
 from swarmlearning.operator.logs import LogsError, report_of, whole_log
 from swarmlearning.operator.session import Operator
+from swarmlearning.redaction import redacted
 from swarmlearning.views.names import displayed, name_of, node_names
 from swarmlearning.views.nodes import node_view
 
@@ -46,7 +46,7 @@ TEXTS: Final = ("stacks", "crash")
 
 class Asking(NamedTuple):
     """What is wanted: the nodes that are `named` (all, where none is), so many bytes of each one's logs, from a time
-    on (Unix time in ms; None: the newest). `known`: secrets to take out, see `redacting.known_secrets`."""
+    on (Unix time in ms; None: the newest). `known`: secrets to take out, see `node.secrets.known_secrets`."""
 
     named: Collection[str]
     node_bytes: int
@@ -151,6 +151,7 @@ def _word(report: Mapping[str, Any], *path: str) -> str:
 
 async def _add_ledger(archive: Archive, content: Content, operator: Operator, chain: Chain) -> None:
     names, shared = node_names(chain.world), Source("the ledger")
+    sns = [node.uid for node in network.nodes(chain.world) if node.type == "SN"]
     content.facts |= {
         "network": displayed(network.network(chain.world).name),
         "ID": chain.network_id,
@@ -166,7 +167,7 @@ async def _add_ledger(archive: Archive, content: Content, operator: Operator, ch
         shared.missing["ledger"] = f"only what came within {LEDGER_SECONDS:.0f} s"
     except (Unavailable, Refusal) as error:
         shared.missing["ledger"] = displayed(str(error), 300)
-    chronicle, lines = await asyncio.to_thread(excerpt, blocks, names)
+    chronicle, lines = await asyncio.to_thread(excerpt, blocks, names, sns)
     if blocks and sha256(blocks[-1]) != chain.hash:
         shared.missing["ledger"] = "the blocks that came are not those that were verified"
     content.chronicle = chronicle

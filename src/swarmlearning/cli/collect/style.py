@@ -39,7 +39,8 @@ th, td {
 td.time { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .fault { color: var(--bad); }
 .warning { color: var(--warn); }
-.draw { overflow-x: auto; border: 1px solid var(--line); border-radius: 4px; }
+.draw { overflow-x: auto; border: 1px solid var(--line); border-radius: 4px; direction: rtl; } /* the newest is seen */
+.draw svg { direction: ltr; display: block; margin-right: auto; }
 .size { color: var(--dim); font-size: 13px; }
 .key span { display: inline-block; width: .8rem; height: .8rem; margin: 0 .3rem 0 1rem; border-radius: 2px; }
 """

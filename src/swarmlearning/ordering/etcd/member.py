@@ -121,7 +121,7 @@ class EtcdMember:
                 *self._options(members, new),
                 *(["--force-new-cluster"] if alone else []),
                 cwd=self._directory,
-                env={**os.environ, "HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": "", "no_proxy": ""},
+                env=_environment(os.environ, proxy),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -204,3 +204,9 @@ class EtcdMember:
         except OSError as error:
             return f"no log ({error.strerror})"
         return " | ".join(lines[-3:])[-800:]
+
+
+def _environment(environ: Mapping[str, str], proxy: str) -> dict[str, str]:
+    """etcd reaches its peers through our proxy alone: a site's own would be asked for its unix sockets, too."""
+    kept = {name: value for name, value in environ.items() if not name.lower().endswith("_proxy")}
+    return {**kept, "HTTP_PROXY": proxy, "http_proxy": proxy}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from support.canaries import forms_of_text, leaks
-from swarmlearning.node.redacting import LONGEST_LINE, is_secret, known_secrets, redacted
+from swarmlearning.node.secrets import known_secrets
+from swarmlearning.redaction import LONGEST_LINE, is_secret, redacted
 
 CANARY = "Canary/7f3a+19"
 LONG = "ABCDEFGHabcdefgh01234567" * 5

@@ -4,26 +4,24 @@ Found are secrets by their form (private keys, passwords in URLs, long tokens), 
 `--token`, `Authorization:`), and by their value where that is known, plain or encoded. Too much is taken out rather
 than too little: who needs a digest or a name for a diagnosis finds those as they are.
 
-Texts may come from another organisation: the time is proportional to their length, whatever is in them.
+Texts may come from another organisation: the time is proportional to their length, whatever is in them. The scripts for
+hosts have this file, too (`scripts/lib/swarmscripts`): it imports nothing of ours, and runs on Python 3.10.
 """
+
+from __future__ import annotations
 
 import base64
 import json
 import re
 import urllib.parse
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
-
-from swarmlearning.files import open_plain
 
 REMOVED: Final = "[removed]"
 SHORTEST: Final = 6
 """Characters of a value that is looked for everywhere: a shorter one would be found in words that are no secrets."""
 LONGEST_LINE: Final = 64 * 1024
 """Characters of a line; what is beyond them is left out."""
-LONGEST_FILE: Final = 64 * 1024
 LONG_TOKEN: Final = 90
 
 _WORDS: Final = (
@@ -37,8 +35,8 @@ _OTHER: Final = (
 )
 """Names that are none of a secret: of the file that holds one, of its digest, of a number of tokens."""
 _NAME: Final = rf"{_OTHER}[\w.-]{{0,99}}?(?:{'|'.join(_WORDS)})[\w-]{{0,99}}"
-_QUOTED: Final = r"\"(?:[^\"\\]|\\.){0,4096}+\"|'(?:[^'\\]|\\.){0,4096}+'|\\\"[^\"]{0,4096}\\\""
-_VALUE: Final = rf"(?!\[removed\])(?:{_QUOTED}|[^\s\"',;)\]}}]++)"
+_QUOTED: Final = r"\"(?:[^\"\\]|\\.){0,4096}\"|'(?:[^'\\]|\\.){0,4096}'|\\\"[^\"]{0,4096}\\\""
+_VALUE: Final = rf"(?!\[removed\])(?:{_QUOTED}|[^\s\"',;)\]}}]+)"
 
 _URL: Final = re.compile(
     r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s/:@\"']{0,256}:)[^\s\"'<>/]{1,256}(?=@)"
@@ -49,8 +47,8 @@ _BY_NAME: Final = (
     re.compile(rf"(?i)(?<![\w.-])({_NAME}\\?[\"']?\s*[:=]\s*){_VALUE}"),
 )
 _BY_SIGN: Final = (
-    re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}+"),
-    re.compile(r"\b()(?:gh[pousr]_|hf_|sk-|AKIA|xox[a-z]-)[A-Za-z0-9_-]{16,}+"),
+    re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"),
+    re.compile(r"\b()(?:gh[pousr]_|hf_|sk-|AKIA|xox[a-z]-)[A-Za-z0-9_-]{16,}"),
 )
 _BLOCK: Final = re.compile(rf"(?i)^(\s*)(?:- )?{_NAME}\s*:\s*[|>][+-]?\s*$")
 """A text of several lines in YAML: those that follow, as far as they are indented."""
@@ -66,7 +64,7 @@ def redacted(text: str, known: Collection[str] = ()) -> str:
     """The text without what looks like a secret, and without those that are `known` (see `forms`)."""
     for value in known:
         if value in text:  # with what follows: it may be longer here
-            text = re.sub(rf"{re.escape(value)}[^\s\"',;)\]}}<&@]*+", lambda _: REMOVED, text)
+            text = re.sub(rf"{re.escape(value)}[^\s\"',;)\]}}<&@]*", lambda _: REMOVED, text)
     lines = _without_blocks(_without_keys(text).split("\n"))
     return "\n".join(map(_redacted_line, lines))
 
@@ -74,12 +72,6 @@ def redacted(text: str, known: Collection[str] = ()) -> str:
 def is_secret(name: str) -> bool:
     """Whether a variable or option of this name has a secret for a value."""
     return _SECRET_NAME.fullmatch(name) is not None
-
-
-def known_secrets(environ: Mapping[str, str], files: Iterable[Path] = ()) -> frozenset[str]:
-    """What must not be seen: secrets in these variables, and in files with a key or a passphrase; in all `forms`."""
-    values = [*_in_environment(environ), *(value for file in files for value in _in_file(file))]
-    return frozenset(form for value in values for form in forms(value))
 
 
 def forms(value: str) -> set[str]:
@@ -91,25 +83,6 @@ def forms(value: str) -> set[str]:
     coded = {base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()}
     quoted = {urllib.parse.quote(data, safe=""), json.dumps(value)[1:-1], repr(value)[1:-1]}
     return {value, data.hex(), data.hex().upper(), *quoted, *coded, *(each.rstrip("=") for each in coded)}
-
-
-def _in_environment(environ: Mapping[str, str]) -> Iterator[str]:
-    for name, value in environ.items():
-        if is_secret(name):
-            yield value
-        with suppress(ValueError):
-            if password := urllib.parse.urlsplit(value).password:
-                yield from (password, urllib.parse.unquote(password))
-
-
-def _in_file(path: Path) -> Iterator[str]:
-    """The lines of a private key, or the first line of a file with a passphrase; nothing where it cannot be read."""
-    with suppress(OSError), open_plain(path) as file:
-        lines = file.read(LONGEST_FILE).decode(errors="surrogateescape").splitlines()
-        if any(line.startswith("-----BEGIN") for line in lines):
-            yield from (line for line in lines if len(line) >= 40 and not line.startswith("-"))
-        elif lines:
-            yield lines[0]
 
 
 def _without_keys(text: str) -> str:

@@ -1,0 +1,1 @@
+../../../src/swarmlearning/redaction.py
