@@ -1,6 +1,7 @@
 """An etcd member that cannot be started, or is not ready yet."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import cast
 
