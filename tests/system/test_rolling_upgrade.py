@@ -19,8 +19,8 @@ pytestmark = needs("etcd")
 OLD = "before-16"
 """The code before protocols were stated, heartbeats had vitals and nodes timed their rounds."""
 SITES = 2
-NODES = ("SN-3", "SN-2", "SN-1", "SL-1", "SL-2")
-"""In the order in which they are upgraded, one in each round."""
+NODES = ("SL-2", "SN-3", "SN-2", "SN-1", "SL-1")
+"""In the order in which they are upgraded, one in each round: SNs before SLs, but for a site that is too early."""
 
 
 class Upgraded:
