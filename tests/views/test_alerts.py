@@ -1,14 +1,14 @@
 """Alerts: tables of facts and what an operator is told of them; each beside what is just short of one."""
 
-from collections.abc import Mapping
 from typing import Any, get_args
 
 import msgspec
 import pytest
 
+from support.alerting import MINUTE, SITES, VOTERS, facts, found, four_sites, lose, submit, usually, without
 from support.network import CONTRACT, Ledger, session
 from swarmlearning.identity.ca import issue
-from swarmlearning.ledger.bodies import Announce, Freeze, Leave, Lost, Receipt, Register, Submit
+from swarmlearning.ledger.bodies import Freeze, Leave, Receipt, Register
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Result, Training
 from swarmlearning.views.alerts import Alert, Facts, Heard, Ordering, Standing, alerts, worst
@@ -19,56 +19,16 @@ from swarmlearning.views.render import DAY_MS, HOUR_MS
 from swarmlearning.views.training import Reason
 from swarmlearning.views.vitals import Vitals
 
-SITES = ("site-1", "site-2", "site-3", "site-4")
-VOTERS = ("sn-1", "sn-2", "sn-3")
-MINUTE = 60_000
+
+@pytest.fixture(scope="module")
+def quiet() -> Ledger:
+    """The same for all tests that add nothing to it."""
+    return four_sites()
 
 
 @pytest.fixture
 def ledger() -> Ledger:
-    """Three SNs, and four sites in round 0, of which three are enough."""
-    made = Ledger()
-    for uid in ("sn-2", "sn-3"):
-        made.join(uid, "SN")
-        made.send(uid, Announce({"p2p": f"{uid}:30303", "api": f"{uid}:30304"}), network.CONTRACT)
-    for site in SITES:
-        made.join(site)
-    for site in SITES:
-        made.send(site, session(min_peers=3, epochs=5))
-    return made
-
-
-def facts(ledger: Ledger, after_ms: int = 0, **changes: Any) -> Facts:
-    """All nodes are present, so long after round 0 has opened."""
-    current = ledger.training.round
-    now_ms = (current.opened_ms if current else ledger.clock) + after_ms
-    heard: Mapping[str, Heard] = {known.uid: Heard() for known in network.nodes(ledger.chain.world)}
-    ordering = Ordering(alone=False, voters=VOTERS)
-    return msgspec.structs.replace(Facts(ledger.chain.world, "sn-1", now_ms, heard, ordering), **changes)
-
-
-def found(known: Facts, code: str = "") -> list[Alert]:
-    """The alerts of this code, by default all that are more than information."""
-    return [each for each in alerts(known) if each.code == code or (not code and each.severity != "info")]
-
-
-def submit(ledger: Ledger, *sites: str) -> None:
-    for site in sites:
-        current = ledger.training.round
-        assert current is not None
-        digest = f"{int(site.removeprefix('site-')):064x}"
-        ledger.send(site, Submit(current.number, current.base, "trained", digest, 1, 1))
-
-
-def lose(ledger: Ledger, *uids: str) -> None:
-    """Two of the three SNs report that these nodes are gone."""
-    for uid in uids:
-        for sn in VOTERS[:2]:
-            ledger.send(sn, Lost(uid, 1), network.CONTRACT)
-
-
-def usually(seconds: int) -> dict[str, Lately]:
-    return {CONTRACT: Lately(1, 5, (seconds * 1000,) * 5)}
+    return four_sites()
 
 
 def test_a_network_where_all_is_well_has_only_what_it_survives(ledger: Ledger) -> None:
@@ -184,9 +144,9 @@ def test_a_round_that_nobody_may_lead_is_named_after_two_minutes(usual_s: int) -
 
 
 @pytest.mark.parametrize(("missed", "named"), [(2, False), (3, True)])
-def test_a_site_that_is_left_out_of_round_after_round_is_named(ledger: Ledger, missed: int, named: bool) -> None:
+def test_a_site_that_is_left_out_of_round_after_round_is_named(quiet: Ledger, missed: int, named: bool) -> None:
     seen = dict.fromkeys(SITES, (4, 20)) | {"site-3": (1, 20 - missed)}
-    shown = found(facts(ledger, lately={CONTRACT: Lately(1, 20, (), seen)}), "left-out")
+    shown = found(facts(quiet, lately={CONTRACT: Lately(1, 20, (), seen)}), "left-out")
     assert [(each.subject, each.nodes) for each in shown] == ([("site-3", ("site-3",))] if named else [])
     assert not named or f"site-3 has not contributed to the last {missed} rounds of training" in shown[0].text
 
@@ -215,21 +175,21 @@ def of_site(ledger: Ledger, **said: Any) -> Facts:
         (None, None, None),
     ],
 )
-def test_a_disk_that_fills_is_named(ledger: Ledger, free: int, total: int, severity: str | None) -> None:
-    shown = found(of_site(ledger, disk_free=free, disk_total=total))
+def test_a_disk_that_fills_is_named(quiet: Ledger, free: int, total: int, severity: str | None) -> None:
+    shown = found(of_site(quiet, disk_free=free, disk_total=total))
     assert [(each.code, each.severity, each.subject) for each in shown] == (
         [("disk", severity, "SL site-1")] if severity else []
     )
 
 
-def test_a_disk_on_which_the_next_model_does_not_fit_is_named(ledger: Ledger) -> None:
+def test_a_disk_on_which_the_next_model_does_not_fit_is_named(quiet: Ledger) -> None:
     entry = f"training/{CONTRACT}"
-    state = ledger.chain.world.get(entry, Training)
+    state = quiet.chain.world.get(entry, Training)
     assert state is not None
     assert state.round is not None
     result = Result("0" * 64, 30 * GIB, "site-1", Receipt("mean", (), ()), state.round, (), (), {}, paced=False)
-    world = ledger.chain.world.with_entries({entry: msgspec.structs.replace(state, result=result)})
-    known = of_site(ledger, disk_free=29 * GIB, disk_total=100 * GIB)
+    world = quiet.chain.world.with_entries({entry: msgspec.structs.replace(state, result=result)})
+    known = of_site(quiet, disk_free=29 * GIB, disk_total=100 * GIB)
     [shown] = found(msgspec.structs.replace(known, world=world), "disk")
     assert shown.severity == "critical"
     assert "SL site-1 has 31 GB of 107 GB left on the disk of its data directory, and a model has 32 GB" in shown.text
@@ -246,15 +206,15 @@ def test_a_disk_on_which_the_next_model_does_not_fit_is_named(ledger: Ledger) ->
         ({"ahead_ms": 5_001, "clock_ms": 0}, "the clock of SL site-1 is 5.0 s ahead of the SNs'"),
     ],
 )
-def test_a_clock_that_is_off_is_named(ledger: Ledger, said: dict[str, int], text: str | None) -> None:
-    shown = found(of_site(ledger, **said))
+def test_a_clock_that_is_off_is_named(quiet: Ledger, said: dict[str, int], text: str | None) -> None:
+    shown = found(of_site(quiet, **said))
     assert [each.text for each in shown] == ([text] if text else [])
     assert all(str(each).endswith(": set it right (NTP)") for each in shown)
 
 
 @pytest.mark.parametrize(("free", "named"), [(5, False), (4, True)])
-def test_memory_that_runs_out_is_named(ledger: Ledger, free: int, named: bool) -> None:
-    shown = found(of_site(ledger, memory_free=free * 10**8, memory_total=10**10))
+def test_memory_that_runs_out_is_named(quiet: Ledger, free: int, named: bool) -> None:
+    shown = found(of_site(quiet, memory_free=free * 10**8, memory_total=10**10))
     assert [each.code for each in shown] == (["memory"] if named else [])
 
 
@@ -297,10 +257,6 @@ def test_names_of_others_are_escaped(ledger: Ledger) -> None:
 # --- ordering -------------------------------------------------------------------------------------------------------
 
 
-def without(known: Facts, *uids: str) -> dict[str, Heard]:
-    return {uid: heard for uid, heard in (known.heard or {}).items() if uid not in uids}
-
-
 def test_a_voter_that_is_away_is_critical_only_where_no_other_may_fail(ledger: Ledger) -> None:
     known = facts(ledger)
     three = facts(ledger, heard=without(known, "sn-3"))
@@ -313,16 +269,16 @@ def test_a_voter_that_is_away_is_critical_only_where_no_other_may_fail(ledger: L
     assert [(each.code, each.severity) for each in found(known)] == [("voter-away", "warning")]
 
 
-def test_a_missing_majority_and_faults_of_the_sn_are_critical(ledger: Ledger) -> None:
+def test_a_missing_majority_and_faults_of_the_sn_are_critical(quiet: Ledger) -> None:
     ordering = Ordering(alone=False, majority=False, faults=("", "etcd: no space\x1b[2J"))
-    shown = found(facts(ledger, heard=None, ordering=ordering))
+    shown = found(facts(quiet, heard=None, ordering=ordering))
     assert [(each.code, each.severity) for each in shown] == [("no-majority", "critical"), ("sn-fault", "critical")]
     assert shown[1].text == "etcd: no space\\x1b[2J"
 
 
 @pytest.mark.parametrize(("height", "named"), [(36, True), (37, False)])
-def test_an_sn_that_lags_is_named(ledger: Ledger, height: int, named: bool) -> None:
-    known = facts(ledger, ordering=Ordering(alone=False, voters=VOTERS, due_height=100))
+def test_an_sn_that_lags_is_named(quiet: Ledger, height: int, named: bool) -> None:
+    known = facts(quiet, ordering=Ordering(alone=False, voters=VOTERS, due_height=100))
     heard = dict.fromkeys(("sn-1", "sn-3"), Heard(100)) | {"sn-2": Heard(height)}
     shown = found(msgspec.structs.replace(known, heard=heard), "lag")
     assert [each.subject for each in shown] == (["sn-2"] if named else [])
@@ -332,33 +288,6 @@ def test_a_node_that_is_no_sn_finds_what_the_ledger_shows(ledger: Ledger) -> Non
     lose(ledger, "site-2")
     known = facts(ledger, heard=None, ordering=None)
     assert [each.code for each in found(known)] == ["node-away"]
-
-
-# --- what the network survives --------------------------------------------------------------------------------------
-
-
-def survives(known: Facts) -> list[str]:
-    return [each.text for each in alerts(known) if each.code == "survives"]
-
-
-def test_it_is_told_which_sns_must_not_fail(ledger: Ledger) -> None:
-    known = facts(ledger)
-    assert survives(msgspec.structs.replace(known, heard=without(known, "sn-2")))[0] == (
-        "rounds stop when one more SN fails (SN-1, sn-3)"
-    )
-    two = Ordering(alone=False, voters=VOTERS[:2])
-    assert survives(facts(ledger, ordering=two))[0] == "rounds stop when one more SN fails (SN-1, sn-2)"
-    gone = msgspec.structs.replace(known, heard=without(known, "sn-2", "sn-3"))
-    assert survives(gone)[0] == "rounds stop now: 1 of 3 voting SNs run"
-    assert survives(facts(ledger, ordering=Ordering()))[0] == "rounds stop while the only SN is down"
-
-
-def test_it_is_told_how_many_sites_may_fail(ledger: Ledger) -> None:
-    lose(ledger, "site-2")
-    one = "its rounds wait when one of its 3 sites fails (minPeers)"
-    assert survives(facts(ledger))[1] == f"training {CONTRACT}: {one}"
-    lose(ledger, "site-3")
-    assert survives(facts(ledger))[1] == f"training {CONTRACT}: its rounds wait now: 2 sites are there, minPeers 3"
 
 
 # --- since when -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`swarm status`: the network as an SN sees it, what is wrong with it, and what each training waits for."""
 
 import asyncio
+import signal
 import time
 from contextlib import suppress
 from typing import Annotated, Any
@@ -94,8 +95,14 @@ def _checked(host: str, port: int, credentials: Credentials, network_id: str) ->
 def _watch(address: str, credentials: Credentials, network_id: str) -> None:
     source = credentials.source()
     asking = Asking(address, lambda: client_context(source.current), network_id)
-    with suppress(KeyboardInterrupt):
-        asyncio.run(while_working(show_all(make_console(), asking.statuses()), source.watch()))
+
+    async def show_until_stopped() -> None:
+        working = asyncio.ensure_future(while_working(show_all(make_console(), asking.statuses()), source.watch()))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)  # gives the terminal back
+        await working
+
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(show_until_stopped())
 
 
 async def _requested(

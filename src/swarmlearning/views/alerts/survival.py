@@ -71,7 +71,8 @@ def _of_training(facts: Facts, state: Training) -> Alert:
     if several and not organisations:
         return _told(name, "its rounds wait when all sites of one organisation fail", tuple(here))
     many = f"any {spare} of its {len(here)} sites may fail"
-    return _told(name, many + (f", of no more than {organisations} organisations as a whole" if several else ""))
+    whole = f", of no more than {organisations} organisation{'s' * (organisations != 1)} as a whole"
+    return _told(name, many + whole * several)
 
 
 def _told(name: str, text: str, nodes: tuple[str, ...] = ()) -> Alert:
