@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from support.certs import make_workspace
 from swarmlearning.cli.main import COMMANDS, app
 from swarmlearning.cli.nodecommands import environment
-from swarmlearning.cli.options import Credentials, LicenseOptions, NodeProcess
+from swarmlearning.cli.options import Credentials, LicenseOptions, MetricsOptions, NodeProcess
 from swarmlearning.cli.sl import MLOptions, SlOptions, SlProcess, TrackingOptions
 from swarmlearning.cli.sn import SnOptions
 from swarmlearning.client.environment import LOOPBACK
@@ -157,6 +157,7 @@ def test_a_port_published_as_another_one_is_announced_as_that(tmp_path: Path) ->
         "data_dir": tmp_path,
         "credentials": Credentials(),
         "license": LicenseOptions(),
+        "metrics": MetricsOptions(),
     }
     sn = SnOptions(**common, sn_p2p_port=16303, p2p_listen_port=30303, process=NodeProcess())
     sl = SlOptions(

@@ -23,7 +23,8 @@ from support.namespaces import SLOW_QDISC
 
 def needs(tool: str) -> pytest.MarkDecorator:
     """Marks tests that need one of `etcd`, `nginx` (with its stream module), `tinyproxy`, `netns` (network namespaces),
-    `tbf` (slow links between them), `ipv6`, `faketime` (wrong clocks), `podman`, `registry` (of container images),
+    `tbf` (slow links between them), `ipv6`, `faketime` (wrong clocks), `promtool` (and Prometheus),
+    `podman`, `registry` (of container images),
     `root`, `cgroup` (control groups of one's own), `views` (mount namespaces), `cuda`, `numpy-1.26` (from a package
     index), or of the machine-learning frameworks in `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
@@ -56,6 +57,10 @@ def _faketime() -> str | None:
 
 def _systemd() -> str | None:
     return None if shutil.which("systemd-analyze") else "systemd-analyze is missing: apt-get install systemd"
+
+
+def _promtool() -> str | None:
+    return None if shutil.which("promtool") else "promtool is missing: apt-get install prometheus"
 
 
 def _nginx() -> str | None:
@@ -176,6 +181,7 @@ def _cuda() -> str | None:
 
 CHECKS: dict[str, Callable[[], str | None]] = {
     "etcd": _etcd,
+    "promtool": _promtool,
     "nginx": _nginx,
     "tinyproxy": _tinyproxy,
     "netns": _netns,

@@ -6,7 +6,7 @@ import pytest
 
 from support.agent import SOCKET, Agents, TrustDomain
 from support.certs import make_workspace
-from swarmlearning.cli.options import Credentials, LicenseOptions, NodeProcess
+from swarmlearning.cli.options import Credentials, LicenseOptions, MetricsOptions, NodeProcess
 from swarmlearning.cli.swop import NO_WITNESS, NO_WITNESS_ID, SwopOptions
 from swarmlearning.node.errors import NodeError
 from swarmlearning.swop.composing import Contact
@@ -88,6 +88,7 @@ def test_a_witness_without_a_certificate_of_an_sn_is_refused_with_what_is_to_be_
                 witness_cert=cert,
                 credentials=credentials,
                 license=LicenseOptions(),
+                metrics=MetricsOptions(),
                 process=NodeProcess(),
             )
             with pytest.raises(NodeError) as refused:

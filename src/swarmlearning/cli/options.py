@@ -17,6 +17,7 @@ from swarmlearning.identity.spiffe import SOCKET_VARIABLE, SpiffeSource, fetch, 
 from swarmlearning.license.servers import PORT as LICENSE_PORT
 from swarmlearning.license.servers import VARIABLE, LicenseServers
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.exposed import MetricsPlace
 from swarmlearning.node.listening import host_towards
 from swarmlearning.node.logfile import DEFAULT, HALF, MOST_FILES, LogSettings
 from swarmlearning.node.logs import Form, Level
@@ -37,6 +38,35 @@ _ID = re.compile("[0-9a-f]{64}")
 NodeName = Annotated[
     str, typer.Option(help="Name of this node in lists and logs; by default the common name of its certificate.")
 ]
+
+
+@dataclass(frozen=True)
+class MetricsOptions:
+    """Where a node serves its metrics to Prometheus, if it does."""
+
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="SWARM_METRICS_PORT",
+            min=0,
+            max=65535,
+            help="Serve metrics to Prometheus on this port (docs/metrics.md).",
+        ),
+    ] = None
+    metrics_ip: Annotated[
+        str,
+        typer.Option(
+            envvar="SWARM_METRICS_IP", help="Address for that; one beyond this machine is served over mutual TLS."
+        ),
+    ] = "127.0.0.1"
+
+    def place(self) -> MetricsPlace | None:
+        """Where to serve; None: nowhere. Raises `AddressError`."""
+        if self.metrics_port is None:
+            return None
+        require_host(self.metrics_ip)
+        return MetricsPlace(self.metrics_port, self.metrics_ip)
+
 
 GiveVitals = Annotated[
     bool,

@@ -22,6 +22,7 @@ from swarmlearning.cli.options import (
     GiveVitals,
     HostIp,
     LicenseOptions,
+    MetricsOptions,
     NetworkId,
     NodeProcess,
     announced_by_name,
@@ -195,6 +196,7 @@ class SlOptions:
     data_dir: DataDir = None
     credentials: Credentials
     license: LicenseOptions
+    metrics: MetricsOptions
     ml: MLOptions
     process: SlProcess
 
@@ -239,6 +241,7 @@ class SlOptions:
             vitals=self.vitals,
             log=self.process.log,
             tracking=self.tracking.settings(data_directory(self.data_dir, "sl"), environment),
+            metrics=self.metrics.place(),
         )
 
     def _sn_address(self) -> str:

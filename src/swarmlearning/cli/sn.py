@@ -18,6 +18,7 @@ from swarmlearning.cli.options import (
     GiveVitals,
     HostIp,
     LicenseOptions,
+    MetricsOptions,
     NetworkId,
     NodeName,
     NodeProcess,
@@ -108,6 +109,7 @@ class SnOptions:
     data_dir: DataDir = None
     credentials: Credentials
     license: LicenseOptions
+    metrics: MetricsOptions
     process: NodeProcess
 
     def settings(self, identity: Identity) -> "SnSettings":
@@ -144,6 +146,7 @@ class SnOptions:
             license_servers=self.license.servers(),
             vitals=self.vitals,
             log=self.process.log,
+            metrics=self.metrics.place(),
             founding=read_founding(self.organisations, identity.bundles) if self.organisations else NOT_DESCRIBED,
         )
 

@@ -17,6 +17,7 @@ from swarmlearning.cli.options import (
     DataDir,
     GiveVitals,
     LicenseOptions,
+    MetricsOptions,
     NetworkId,
     NodeName,
     NodeProcess,
@@ -104,6 +105,7 @@ class SwopOptions:
     data_dir: DataDir = None
     credentials: Credentials
     license: LicenseOptions
+    metrics: MetricsOptions
     process: NodeProcess
 
     def settings(self, identity: Identity) -> "SwopSettings":
@@ -129,6 +131,7 @@ class SwopOptions:
             contact=Contact(host_ip, host, port or 0, service, self.network_id, license_servers),
             data_dir=data_directory(self.data_dir, "swop"),
             vitals=self.vitals,
+            metrics=self.metrics.place(),
             usr_dir=usr_dir,
             profile=profile,
             profile_file=profile_file,

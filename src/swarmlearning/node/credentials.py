@@ -4,12 +4,13 @@ from functools import lru_cache
 
 from cryptography import x509
 
-from swarmlearning.identity.certificates import CertificateError, load_der
+from swarmlearning.identity.certificates import CertificateError, load_bundle, load_der, verify_chain
 from swarmlearning.ledger.access import Peer, peer, registered_peer
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Authority
 from swarmlearning.ledger.contracts.network.quotas import BURST_SECONDS, limited, quotas_of
+from swarmlearning.ledger.contracts.network.trust import authorities_of
 from swarmlearning.rates import Rate
 from swarmlearning.transport.meters import Meter
 from swarmlearning.transport.parties import Credential
@@ -46,6 +47,22 @@ def organisation_of(chain: Chain, credential: Credential) -> str:
         return stored.organisation
     root = chain.world.get(f"authority/{credential.authority}", Authority)
     return root.organisation if root else f"authority:{credential.authority[:16]}"
+
+
+def is_issued_by(chain: Chain, credential: Credential, organisation: str) -> bool:
+    """True if an authority of this organisation has issued a credential itself, whatever its name, and nothing speaks
+    against it on the ledger."""
+    known = registered_peer(chain.world, credential.thumbprint, chain.time_ms)
+    if known is not None and known.standing != "trusted":
+        return False
+    anchors = [load_bundle(each.pem)[0] for each in authorities_of(chain.world, organisation)]
+    try:
+        certificate = _certificate(credential.certificate)
+        begin_ms = int(certificate.not_valid_before_utc.timestamp()) * 1000
+        verify_chain(certificate, (), anchors, max(chain.time_ms, begin_ms))  # blocks may be old
+    except CertificateError:
+        return False
+    return True
 
 
 def share_of(chain: Chain, credential: Credential) -> Share | None:

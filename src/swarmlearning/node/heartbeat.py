@@ -57,9 +57,15 @@ class Heartbeat:
         self._on_superseded = on_superseded
         self.outage: tuple[float, str] | None = None
         """Since when (Unix time) no SN renews the lease, and why; None while one does. May be read in any thread."""
+        self._renewed: float | None = None
         self._stopped = threading.Event()
         self._addresses: Callable[[], Sequence[str]] = list
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    @property
+    def lease_age(self) -> float | None:
+        """Seconds since the lease was renewed last, None before; may be read in any thread."""
+        return None if self._renewed is None else time.monotonic() - self._renewed
 
     def start(self, addresses: Callable[[], Sequence[str]]) -> None:
         """Begins to renew with the first of the SNs that accepts; `addresses` is called before each beat."""
@@ -93,7 +99,7 @@ class Heartbeat:
             if self._stopped.is_set():
                 return
             if not (reason := await self._announce(pool.client(address))):
-                self.outage = None
+                self.outage, self._renewed = None, time.monotonic()
                 return
         self.outage = (self.outage[0] if self.outage else time.time(), reason)
 

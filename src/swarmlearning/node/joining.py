@@ -80,6 +80,11 @@ class Membership:
         tls, uid = self._own.tls.client, self._place.uid
         self._logs.checkup = Checkup(uid, tls, lambda: self.follower.chain, own_hosts, site)
 
+    @property
+    def lease_age(self) -> float | None:
+        """Seconds since the lease was renewed last; None before the first time."""
+        return self._heartbeat.lease_age if self._heartbeat else None
+
     async def close(self) -> None:
         """Closes the connections."""
         await self.follower.close()

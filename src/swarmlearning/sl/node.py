@@ -30,23 +30,22 @@ from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.credentials import model_turn, share_of
 from swarmlearning.node.cutting import cut_off_refused
 from swarmlearning.node.datadir import DataDirectory
-from swarmlearning.node.diary import Diary
 from swarmlearning.node.errors import NodeError, RefusedError
+from swarmlearning.node.exposed import MetricsPlace, exposed
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import Licensed, licensed
 from swarmlearning.node.listening import listening_host
-from swarmlearning.node.logfile import DEFAULT, LogError, LogSettings, kept_log
+from swarmlearning.node.logfile import DEFAULT, LogSettings, kept_log
 from swarmlearning.node.moving import new_hosts
-from swarmlearning.node.reading import OwnShelf
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.renewing import LiveIdentity
-from swarmlearning.node.sealing import Wanted
 from swarmlearning.node.sources import announced
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.lockpolicy import open_lock
+from swarmlearning.sl.measuring import Measuring
 from swarmlearning.sl.mirroring import NO_TRACKING, Tracking, mirrored
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.mlside import Shared
@@ -59,7 +58,6 @@ from swarmlearning.transport.meters import Meter
 from swarmlearning.transport.parties import Credential
 from swarmlearning.transport.shares import Share
 from swarmlearning.views.contracts import open_text
-from swarmlearning.views.times import Times
 
 logger = logging.getLogger("swarm.SL")
 
@@ -106,6 +104,7 @@ class SlSettings:
     privacy_policy: Path | None = None
     vitals: bool = True
     tracking: Tracking = NO_TRACKING
+    metrics: MetricsPlace | None = None
 
     @property
     def own_hosts(self) -> list[str]:
@@ -145,12 +144,10 @@ async def _run(
     lock = await asyncio.to_thread(_lock, settings, store)
     refuse = await asyncio.to_thread(refusal_beside, settings.own_hosts)
     fetcher = Fetcher(own.tls.client, store, refuse=refuse)
-    diary = Diary(settings.data_dir)
-    watch = Stopwatch(diary.add)
-    shelf = OwnShelf(log, partial(_times, watch, diary))
-    member = Membership("SL", settings.name, settings.sn_address, own, place, shelf, vitals=settings.vitals)
+    measuring = Measuring(settings.data_dir, log)
+    member = Membership("SL", settings.name, settings.sn_address, own, place, measuring.shelf, vitals=settings.vitals)
     try:
-        return await _take_part(settings, own, report_ready, place, store, fetcher, member, watch, lock, license)
+        return await _take_part(settings, own, report_ready, place, store, fetcher, member, measuring, lock, license)
     finally:
         await fetcher.close()
         await member.close()
@@ -164,19 +161,23 @@ async def _take_part(
     store: TensorStore,
     fetcher: Fetcher,
     member: Membership,
-    watch: Stopwatch,
+    measuring: Measuring,
     lock: SiteLock | None,
     license: Licensed,
 ) -> int:
-    follower, driver = member.follower, _driver(settings, member, store, fetcher, watch, lock)
+    follower, driver = member.follower, _driver(settings, member, store, fetcher, measuring.watch, lock)
     member.answer_checkups(settings.own_hosts, lambda: site_of(driver.ml, license.fault))
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
-    files = _files(settings, place, follower, driver, lock)
+    files = _files(settings, place, follower, driver, measuring.watch, lock)
     server = Server(files, own.tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))
     try:
         async with (
             member.joined(driver.progress, lambda: {"ready": server.serving}, partial(_tell_script, driver)),
             mirrored(driver, follower, settings.tracking, place.uid, settings.data_dir),
+            exposed(
+                *(settings.metrics, "SL", place.uid, settings.data_dir, own, lambda: follower.chain, member),
+                partial(measuring.add_metrics, follower, driver),
+            ) as metrics,
             asyncio.TaskGroup() as tasks,
         ):
             background = [tasks.create_task(cut_off_refused(server, follower))]
@@ -190,7 +191,7 @@ async def _take_part(
                 later = (_check_own_address(settings, address, own, driver), staying)
                 background.extend(tasks.create_task(work) for work in later)
             background.append(tasks.create_task(server.wait()))
-            facts = {"uid": place.uid, "fs": join(settings.host or "0.0.0.0", server.port)}
+            facts = {"uid": place.uid, "fs": join(settings.host or "0.0.0.0", server.port), **metrics}
             status = await _train(settings, driver, report_ready, facts)
             for task in background:
                 task.cancel()
@@ -223,15 +224,6 @@ def _driver(
     return driver
 
 
-async def _times(watch: Stopwatch, diary: Diary, wanted: Wanted) -> Times:
-    """The answer to an operator who asks how this node spends its rounds. Raises `LogError`."""
-    try:
-        found = await asyncio.to_thread(diary.find, wanted.contract, wanted.round) if wanted.round is not None else ()
-    except OSError as error:
-        raise LogError(f"the diary cannot be read: {error.strerror}") from error
-    return watch.answer(found)
-
-
 def _tell_script(driver: Driver, error: RefusedError) -> None:
     """The network refuses this node. Its script learns the reason: no restart of the SL alone would help it."""
     driver.ml.fail(f"this site has no part in the network any more. {error}")
@@ -251,7 +243,12 @@ def _lock(settings: SlSettings, store: TensorStore) -> SiteLock | None:
 
 
 def _files(
-    settings: SlSettings, place: DataDirectory, follower: Follower, driver: Driver, lock: SiteLock | None
+    settings: SlSettings,
+    place: DataDirectory,
+    follower: Follower,
+    driver: Driver,
+    watch: Stopwatch,
+    lock: SiteLock | None,
 ) -> ASGIApp:
     meter = Meter()
 
@@ -265,7 +262,7 @@ def _files(
         driver.missed,
         compress_below=settings.compress_below,
         catch_up=lambda height: _catch_up(follower, height),
-        turn=lambda credential, size: model_turn(follower.chain, meter, credential, size),
+        turn=watch.counted(lambda credential, size: model_turn(follower.chain, meter, credential, size)),
     )
 
 

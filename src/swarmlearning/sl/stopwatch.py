@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.models.fileserver import Turn
+from swarmlearning.transport.parties import Credential
 from swarmlearning.views.times import MOST_SPANS, Fault, RoundTimes, Script, Span, Times, What
 
 Key: TypeAlias = tuple[str, int, int]
@@ -30,7 +32,8 @@ class Work:
 
 
 class Stopwatch:
-    """The times of the round in progress; each of `on_closed` gets the record of a round that has closed.
+    """The times of the round in progress; each of `on_closed`, to which more may be added, gets the record of a round
+    that has closed.
 
     `script` gives what is known of the training script; None while there is none.
     """
@@ -38,8 +41,9 @@ class Stopwatch:
     def __init__(
         self, *on_closed: OnClosed, now: Callable[[], float] = time.monotonic, now_ms: Callable[[], int] | None = None
     ) -> None:
+        self.sent = 0  # bytes of models that others have fetched here
         self.script: Callable[[], Script | None] = lambda: None
-        self._on_closed = on_closed
+        self.on_closed = list(on_closed)
         self._now = now
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._key: Key | None = None
@@ -75,6 +79,15 @@ class Stopwatch:
         finally:
             self.end(work)
 
+    def counted(self, turn: Turn) -> Turn:
+        """The same turn for whoever fetches a model here, with its bytes counted."""
+
+        def take(credential: Credential, size: int) -> float:
+            self.sent += size
+            return turn(credential, size)
+
+        return take
+
     def reached(self, state: Training) -> None:
         """The training is so now: closes the record of a round that is over, and begins that of the next."""
         key = (state.name, state.run, state.round.number if state.round else state.rounds)
@@ -97,7 +110,7 @@ class Stopwatch:
             return
         record = self._record(self._now())
         self._works = [work for work in self._works if work.end is None]
-        for tell in self._on_closed:
+        for tell in self.on_closed:
             tell(record)
 
     def _record(self, end: float | None) -> RoundTimes:

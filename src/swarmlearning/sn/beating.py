@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from typing import Final
 
 from swarmlearning.node.sender import Author
@@ -24,6 +25,12 @@ class Beats:
         self._presence = presence
         self._gauge = gauge
         self._clocks = clocks
+        self._renewed: float | None = None
+
+    @property
+    def lease_age(self) -> float | None:
+        """Seconds since the lease was renewed last; None before the first time."""
+        return None if self._renewed is None else time.monotonic() - self._renewed
 
     async def run(self) -> None:
         """Renews until cancelled."""
@@ -37,6 +44,7 @@ class Beats:
             lease = Lease(self._author.uid, self._author.incarnation, self._miner.chain.height, 0, vitals=vitals)
             try:
                 await self._presence.announce(lease)
+                self._renewed = time.monotonic()
             except OrderingError as error:
                 logger.debug("%s", error)
             await asyncio.sleep(BEAT_SECONDS)

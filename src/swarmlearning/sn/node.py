@@ -23,6 +23,7 @@ from swarmlearning.node.checkup import Checkup
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError
 from swarmlearning.node.expiry import warn_of_authorities
+from swarmlearning.node.exposed import MetricsPlace
 from swarmlearning.node.facts import Reporter
 from swarmlearning.node.health import answering
 from swarmlearning.node.license import Licensed, licensed
@@ -98,6 +99,7 @@ class SnSettings:
     license_servers: LicenseServers = NO_SERVERS
     vitals: bool = True
     log: LogSettings = DEFAULT
+    metrics: MetricsPlace | None = None
 
 
 async def run_sn(settings: SnSettings, source: IdentitySource, report_ready: ReportReady) -> None:
@@ -357,8 +359,9 @@ class _Sn:
                     logger.info("%s", text)
                 facts = {"listens": self._listens, "network": chain.network_id, "uid": self._place.uid}
                 self._placed = True
-                report_ready({**addresses, **facts})
-                await asyncio.Event().wait()
+                async with self._observer.exposed(settings.metrics, settings.data_dir, self._own, self._beats) as at:
+                    report_ready({**addresses, **facts, **at})
+                    await asyncio.Event().wait()
             finally:
                 for task in running:  # before the API, so that requests that wait for a block are answered
                     task.cancel()

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Final
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.ledger.world import World
 from swarmlearning.node.clocks import clock_ms
+from swarmlearning.node.exposed import Leased, MetricsPlace, Refresh, exposed
+from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.ordering.etcd.presence import STATE_SECONDS
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.sn.engine import Engine
@@ -24,6 +27,9 @@ RECALLED: Final = 2048
 """Blocks: about ten rounds of 64 sites, and more than are shown of few."""
 BATCH: Final = 16
 """Blocks that are read while all else waits a little."""
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
 REPORT_SECONDS: Final = 2 * STATE_SECONDS
 """An SN that follows has reported a height within this time after it had the block."""
 LOOK_SECONDS: Final = 10.0
@@ -55,6 +61,17 @@ class Observer:
             if loop.time() >= look_at:
                 await self.status()
                 look_at = loop.time() + LOOK_SECONDS
+
+    def exposed(
+        self, place: MetricsPlace | None, directory: Path, own: LiveIdentity, leased: Leased
+    ) -> AbstractAsyncContextManager[dict[str, str]]:
+        """Serves this SN's metrics, see `node.exposed.exposed`."""
+        return exposed(place, "SN", self._uid, directory, own, lambda: self._miner.chain, leased, self._add_metrics)
+
+    def _add_metrics(self, registry: "CollectorRegistry") -> Refresh:
+        from swarmlearning.sn.metrics import SnMetrics
+
+        return SnMetrics(registry, self.status).refresh
 
     async def status(self) -> Status:
         """The network as it is now."""

@@ -13,6 +13,7 @@ from swarmlearning.identity.tls import require_role
 from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.exposed import MetricsPlace, exposed
 from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import licensed
 from swarmlearning.node.logfile import DEFAULT, LogSettings, kept_log
@@ -59,6 +60,7 @@ class SwopSettings:
     license_servers: LicenseServers = NO_SERVERS
     vitals: bool = True
     log: LogSettings = DEFAULT
+    metrics: MetricsPlace | None = None
 
 
 async def run_swop(settings: SwopSettings, source: IdentitySource, report_ready: ReportReady) -> None:
@@ -112,12 +114,15 @@ async def _work(
                 lambda: (0, 0, None), lambda: health, leaves=lambda: not driver.busy, same_user=bool(same_user)
             ),
             approvals.watched(driver.answered),
+            exposed(
+                settings.metrics, "SWOP", place.uid, settings.data_dir, own, lambda: member.follower.chain, member
+            ) as metrics,
         ):
             logger.info("API-Server is UP!")
             await member.announce({"sn": settings.sn_address})
             if settings.log.form == "text":
                 print(_box(place.uid), flush=True)
-            report_ready({"uid": place.uid, "taskrunner": settings.profile.taskrunner})
+            report_ready({"uid": place.uid, "taskrunner": settings.profile.taskrunner, **metrics})
             await driver.run()
     finally:
         if driver.busy:
