@@ -13,11 +13,11 @@ from swarmlearning.errors import UserError
 if TYPE_CHECKING:
     from swarmlearning.sl.results import FinalModel  # every `swarm` command would load numpy
 
-app = typer.Typer(no_args_is_help=True, help="List and copy the final models of finished trainings.")
+app = typer.Typer(no_args_is_help=True, help="List, copy and remove the final models of finished trainings.")
 
 
 class ModelError(UserError):
-    """A model cannot be listed or copied; the message gives the reason and what to do."""
+    """A model cannot be listed, copied or removed; the message gives the reason and what to do."""
 
 
 @app.command("list")
@@ -44,6 +44,25 @@ def get_model(
     _copy(place / chosen.path, to, chosen)
     typer.echo(f"contract {chosen.contract}  run {chosen.run}  round {chosen.rounds - 1}  {chosen.model}")
     typer.echo(f"copied to {to}")
+
+
+@app.command("remove")
+@command("swarm model remove")
+def remove_models(
+    keep: Annotated[int, typer.Option("--keep", help="So many of the newest runs of each contract stay.", min=1)],
+    data_dir: DataDir = None,
+) -> None:
+    """Remove the final models and reports of older runs from an SL's data directory, which may be at work."""
+    from swarmlearning.sl.results import remove_older
+
+    place = data_directory(data_dir, "sl")
+    try:
+        removed = remove_older(place, keep)
+    except OSError as error:
+        raise ModelError(f"{error.filename}: cannot be removed: {error.strerror}") from error
+    for each in removed:
+        typer.echo(f"removed {each.contract}  run {each.run}  {each.size} bytes  {each.model}")
+    typer.echo(f"{len(removed)} runs removed, the newest {keep} of each contract kept")
 
 
 def _runs(data_dir: Path) -> "list[FinalModel]":

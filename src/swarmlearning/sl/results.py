@@ -6,7 +6,7 @@
 A contract whose name is long, or has other characters than a-z, 0-9, ".", "_" and "-", has a digest in the names of
 its files.
 
-They stay when another training begins; whoever needs the room deletes them.
+They stay when another training begins; whoever needs the room removes them (`remove_older`, `swarm model remove`).
 """
 
 import os
@@ -84,6 +84,22 @@ def finished_runs(directory: Path) -> Iterator[FinalModel]:
         with suppress(OSError, msgspec.DecodeError):
             found.append(msgspec.json.decode(path.read_bytes(), type=FinalModel))
     yield from sorted(found, key=lambda each: (each.contract, each.run))
+
+
+def remove_older(directory: Path, keep: int) -> list[FinalModel]:
+    """Removes the models and reports of all but the newest `keep` runs of each contract; returns the runs removed.
+
+    Raises `OSError`.
+    """
+    by_contract: dict[str, list[FinalModel]] = {}
+    for each in finished_runs(directory):
+        by_contract.setdefault(each.contract, []).append(each)
+    removed = [each for runs in by_contract.values() for each in runs[: len(runs) - keep]]
+    for each in removed:
+        stem = directory / FOLDER / file_stem(each.contract, each.run)
+        for end in ("-best.safetensors", "-best.json", ".safetensors", ".json"):  # the report last: it names the others
+            stem.with_name(f"{stem.name}{end}").unlink(missing_ok=True)
+    return removed
 
 
 def file_stem(contract: str, run: int) -> str:
