@@ -2,13 +2,14 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
-
-import psutil
+from typing import TYPE_CHECKING, Literal
 
 from swarmlearning.node.checkup import LONGEST_STRUCTURE, Site
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.tensors.structure import structure_text
+
+if TYPE_CHECKING:
+    import psutil  # imported when a doctor asks: an SL does without it
 
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 NONE = ("", "-1", "none", "void", "NoDevFiles")
@@ -32,6 +33,8 @@ def state_of_process(pid: int) -> Literal["", "running", "stopped"]:
     """Whether a process was stopped, as by SIGSTOP; empty where there is none, or it is not seen."""
     if not pid:
         return ""
+    import psutil
+
     with suppress(psutil.Error):
         stopped = psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
         return "stopped" if stopped else "running"
@@ -42,6 +45,8 @@ def gpu_of_process(pid: int, dev: Path = Path("/dev")) -> Literal["", "used", "u
     """Whether a process uses a GPU; empty where it has none and was not told to use one, or is not seen."""
     if not pid:
         return ""
+    import psutil
+
     there = any(True for pattern in DEVICES for _ in dev.glob(pattern))
     with suppress(psutil.Error, OSError):
         process = psutil.Process(pid)
@@ -55,8 +60,10 @@ def gpu_of_process(pid: int, dev: Path = Path("/dev")) -> Literal["", "used", "u
     return ""
 
 
-def _maps_driver(process: psutil.Process) -> bool:
+def _maps_driver(process: "psutil.Process") -> bool:
     """True if it has loaded the library of a GPU's driver and opened its device."""
+    import psutil
+
     with suppress(psutil.Error, OSError, AttributeError):
         return any("/dev/nvidia" in each.path or "/dev/kfd" in each.path for each in process.memory_maps())
     return False
