@@ -36,6 +36,7 @@ PEM = f"-----BEGIN EC PRIVATE KEY-----\n{'Canary0a' * 8}\nCanary1b==\n-----END E
         "https://site:Canary-1@proxy:8080/path",
         "http://a:b@c http://site:Canary-1@proxy",
         "swarm join SWARM1-Canary" + "ABCDEFGH" * 12,
+        "swarm join SWARM1canary2345canaryabc",
         "eyJCanary" + LONG + ".eyJ" + LONG + ".sig",
         "token of hf_Canary" + LONG[:30],
         "cookie: session=Canary; path=/",
@@ -47,7 +48,7 @@ PEM = f"-----BEGIN EC PRIVATE KEY-----\n{'Canary0a' * 8}\nCanary1b==\n-----END E
 )
 def test_a_secret_is_taken_out(text: str) -> None:
     found = redacted(f"line one\n{text}\nline three")
-    assert "Canary" not in found
+    assert "canary" not in found.lower()
     assert "[removed]" in found
     assert found.startswith("line one\n")
     assert redacted(found) == found

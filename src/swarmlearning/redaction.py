@@ -29,7 +29,7 @@ _WORDS: Final = (
     *(f"{word}{joint}key" for word in ("api", "access", "private", "license") for joint in ("", "_", "-")),
     *("join_code", "join-code"),
 )
-_SIGNS: Final = ("bearer", "basic", "gh", "hf_", "sk-", "akia", "xox")
+_SIGNS: Final = ("swarm1", "bearer", "basic", "gh", "hf_", "sk-", "akia", "xox")
 _OTHER: Final = (
     r"(?![\w.-]{0,99}(?:file|path|dir|folder|digest|thumbprint)\b)(?!(?:\w{0,99}_)?tokens\b\\?[\"']?\s*[:=]\s*\d)"
 )
@@ -47,6 +47,7 @@ _BY_NAME: Final = (
     re.compile(rf"(?i)(?<![\w.-])({_NAME}\\?[\"']?\s*[:=]\s*){_VALUE}"),
 )
 _BY_SIGN: Final = (
+    re.compile(r"(?i)\b()swarm1[a-z2-7]{16,}"),  # an invitation's code, also one that is cut off
     re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"),
     re.compile(r"\b()(?:gh[pousr]_|hf_|sk-|AKIA|xox[a-z]-)[A-Za-z0-9_-]{16,}"),
 )

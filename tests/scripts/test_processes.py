@@ -63,12 +63,13 @@ class Host:
         """The log of a node in the background, once it has ended."""
         file = self.home / "swarmlearning" / "scripts" / name / "process.json"
         record: dict[str, Any] = json.loads(file.read_text())
-        with suppress(ProcessLookupError):
-            process = os.pidfd_open(record["pid"])
-            try:
-                assert select.select([process], [], [], SECONDS)[0], self.log(name)
-            finally:
-                os.close(process)
+        for number in (record["pid"], record["keeper"]):
+            with suppress(ProcessLookupError):
+                process = os.pidfd_open(number)
+                try:
+                    assert select.select([process], [], [], SECONDS)[0], self.log(name)
+                finally:
+                    os.close(process)
         return self.log(name)
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from swarmscripts import records
@@ -22,6 +23,8 @@ from swarmscripts.records import Record
 
 NODE_FOLDERS = ("/platform/swarm/SMLNODE",)
 """Where images keep a node's state: what is mounted there is the data directory of a process."""
+
+KEEPER_SECONDS = 5.0
 
 USED = ("name", "hostname", "env", "env-file", "workdir", "entrypoint", "interactive", "tty", "rm", "user", "network")
 """Options of containers that mean something for processes too, or that nobody misses."""
@@ -67,19 +70,27 @@ def sn_of_this_host() -> list[str]:
 def _in_background(
     process: Record, command: Sequence[str], environment: Mapping[str, str], directory: str | None, log: Path
 ) -> int:
-    with log.open("ab") as output:
-        started = subprocess.Popen(
-            command,
-            env=environment,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    records.write(
-        Record(process.kind, process.name, started.pid, records.began(started.pid), process.host, process.api_port)
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "swarmscripts.keeping", str(log)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
+    started = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=keeper.stdin,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert keeper.stdin is not None
+    keeper.stdin.close()
+    began = records.began(started.pid)
+    records.write(Record(process.kind, process.name, started.pid, began, process.host, process.api_port, keeper.pid))
     print(f"{process.name}: process {started.pid}, log {log}", flush=True)
     return 0
 
@@ -231,9 +242,24 @@ def stop(record: Record, seconds: float) -> bool:
         if not record.runs:  # looked at after the descriptor was opened: it is not another process' by now
             return True
         signal.pidfd_send_signal(watched, signal.SIGTERM)
-        return bool(_wait(watched, seconds))
+        if not _wait(watched, seconds):
+            return False
+        _wait_for_keeper(record)
+        return True
     finally:
         os.close(watched)
+
+
+def _wait_for_keeper(record: Record) -> None:
+    """What a node has printed is in its log then; a process that it has left behind may go on printing."""
+    if not record.keeper:
+        return
+    with suppress(ProcessLookupError):
+        watched = os.pidfd_open(record.keeper)
+        try:
+            _wait(watched, KEEPER_SECONDS)
+        finally:
+            os.close(watched)
 
 
 def _wait(descriptor: int, seconds: float) -> list[int]:

@@ -16,7 +16,7 @@ RECORD = "process.json"
 @dataclass(frozen=True)
 class Record:
     """A process that was started. `began`: its start as the kernel counts it, which tells it from a later process with
-    the same ID; `host` and `api_port`: where an SN's API is."""
+    the same ID; `host` and `api_port`: where an SN's API is; `keeper`: the process that keeps its log."""
 
     kind: str
     name: str
@@ -24,6 +24,7 @@ class Record:
     began: str
     host: str = ""
     api_port: str = ""
+    keeper: int = 0
 
     @property
     def runs(self) -> bool:

@@ -1,0 +1,1 @@
+../../../src/swarmlearning/swop/rolling.py

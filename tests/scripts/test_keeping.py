@@ -1,0 +1,23 @@
+"""What a node in the background prints is kept in files of bounded size."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from swarmscripts import keeping
+
+
+def test_the_newest_output_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "MOST", 1000)
+    reader, writer = os.pipe()
+    log = tmp_path / "log"
+    for number in range(100):
+        os.write(writer, f"line {number:3} of a node that prints a lot\n".encode())
+    os.close(writer)
+    keeping.keep(reader, log)
+    os.close(reader)
+    kept = (tmp_path / "log.1").read_text() + log.read_text()
+    assert kept.endswith("line  99 of a node that prints a lot\n")
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) <= keeping.MOST
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1"]
