@@ -108,7 +108,10 @@ NOT_NAMED = {
         "p2p-listen-port",
         "witness",
     },
-    "sl": {"bind-ip", "bridge", "bridge-dir", "channel-dir", "fs-listen-port", "ml-group", "network-id", "node-name"},
+    "sl": {
+        *("bind-ip", "bridge", "bridge-dir", "channel-dir", "fs-listen-port", "ml-group", "network-id", "node-name"),
+        *("mlflow-uri", "tensorboard-dir"),
+    },
     "swop": {"network-id", "node-name", "policy-file"},
     "swci": {"bind-ip", "network-id"},
 }
@@ -121,5 +124,5 @@ def test_the_options_of_a_node_are_those_of_its_script(script: Script) -> None:
     params = commands.commands[script.kind].params  # type: ignore[attr-defined]
     known = {option.opts[0].removeprefix("--") for option in params}
     named = {option.name for option in (*script.options, *COMMON)}
-    everywhere = {"data-dir", "help", "log-level", "ready-fd"}
+    everywhere = {"data-dir", "help", "log-level", "log-format", "log-dir", "log-files", "ready-fd", "vitals"}
     assert known - named == NOT_NAMED[script.kind] | (known & everywhere)
