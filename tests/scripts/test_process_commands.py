@@ -124,5 +124,6 @@ def test_the_options_of_a_node_are_those_of_its_script(script: Script) -> None:
     params = commands.commands[script.kind].params  # type: ignore[attr-defined]
     known = {option.opts[0].removeprefix("--") for option in params}
     named = {option.name for option in (*script.options, *COMMON)}
-    everywhere = {"data-dir", "help", "log-level", "log-format", "log-dir", "log-files", "ready-fd", "vitals"}
+    everywhere = {"data-dir", "help", "log-level", "log-format", "log-dir", "log-files", "ready-fd"}
+    everywhere |= {"vitals", "metrics-ip", "metrics-port"}
     assert known - named == NOT_NAMED[script.kind] | (known & everywhere)
