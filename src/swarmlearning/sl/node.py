@@ -31,7 +31,7 @@ from swarmlearning.node.credentials import model_turn, share_of
 from swarmlearning.node.cutting import cut_off_refused
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError
-from swarmlearning.node.exposed import MetricsPlace, exposed
+from swarmlearning.node.exposed import MetricsPlace
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import Licensed, licensed
@@ -174,10 +174,7 @@ async def _take_part(
         async with (
             member.joined(driver.progress, lambda: {"ready": server.serving}, partial(_tell_script, driver)),
             mirrored(driver, follower, settings.tracking, place.uid, settings.data_dir),
-            exposed(
-                *(settings.metrics, "SL", place.uid, settings.data_dir, own, lambda: follower.chain, member),
-                partial(measuring.add_metrics, follower, driver),
-            ) as metrics,
+            measuring.observed(settings.metrics, own, place, settings.name, member, driver) as metrics,
             asyncio.TaskGroup() as tasks,
         ):
             background = [tasks.create_task(cut_off_refused(server, follower))]
