@@ -137,6 +137,7 @@ nightly: lint tools frameworks
 	@$(MAKE) --no-print-directory e2e-operate IDENTITY=spiffe LICENSE=server
 	@$(MAKE) --no-print-directory gallery
 	@$(MAKE) --no-print-directory simulate SEEDS=50000 FIRST=$$(date +%s)
+	@$(MAKE) --no-print-directory soak SECONDS=3600
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=4
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=5
 	@$(RUN)/swarm chaos --plan hundred-kills

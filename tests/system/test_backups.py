@@ -58,11 +58,15 @@ def test_a_checkpoint_is_signed_by_the_sns_that_answer_if_they_are_a_majority(ne
     [checkpoint] = (net.directory / "archive").glob("*.checkpoint")
     shown = ledger(net.processes, "verify", place, checkpoint)
     assert "ledger verified" in shown
+    ledger(net.processes, "restore", checkpoint, "--data-dir", net.directory / "sn-4")
+    assert net.start(4, through=1).ready["network"] == net.sns[1].ready["network"]
+    net.assert_one_chain(1, 2, 4)
+    net.sns[4].kill()
     net.sns[2].kill()
     command = (*COMMAND, "ledger", "archive", net.directory / "later", "--data-dir", place, *words)
     refused = net.processes.start("minority", *command)
     assert refused.wait() == 1
-    assert "1 of 3 SNs have signed it, 2 have to: " in refused.output
+    assert "1 of 4 SNs have signed it, 3 have to: " in refused.output
 
 
 @needs("etcd")

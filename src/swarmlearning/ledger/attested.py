@@ -171,4 +171,4 @@ def _check_links(blocks: tuple[bytes, ...], heights: list[int]) -> None:
 
 def signers(found: SignedCheckpoint) -> list[str]:
     """The names of the SNs that have signed it."""
-    return [sn.name for sn in network.admitted(found.chain.world) if sn.uid in found.signatures]
+    return sorted(sn.name for sn in network.admitted(found.chain.world) if sn.uid in found.signatures)
