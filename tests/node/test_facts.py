@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmlearning.node.facts import Reporter, cleaned, environment_facts, fitting
+from swarmlearning.node.facts import Reporter, cleaned, environment_facts, fitting, measured_by
 from swarmlearning.node.sealing import MAX_PIECE
 
 CANARY = "Canary-77ab-facts"
@@ -28,7 +28,12 @@ async def test_a_report_says_what_a_node_is_and_does(tmp_path: Path, monkeypatch
 
     task = asyncio.create_task(waits(), name="a-task-that-waits")
     await asyncio.sleep(0)
-    data = await Reporter("SL", "site-1", "0a1b", tmp_path).report()
+
+    async def metrics() -> bytes:
+        return b"swarm_round 12"
+
+    with measured_by(tmp_path, metrics):
+        data = await Reporter("SL", "site-1", "0a1b", tmp_path).report()
     task.cancel()
     found = json.loads(data)
     assert CANARY not in data.decode()
@@ -39,6 +44,8 @@ async def test_a_report_says_what_a_node_is_and_does(tmp_path: Path, monkeypatch
     assert found["environment"]["HTTPS_PROXY"] == "http://user:[removed]@proxy:1"
     assert "HF_TOKEN" not in found["environment"]
     assert json.loads(found["process"]["command"])[-2:] == ["--lr", "0.1"]
+    assert found["metrics"] == "swarm_round 12"
+    assert "metrics" not in json.loads(await Reporter("SL", "site-1", "0a1b", tmp_path).report())
     assert found["crash"] == "the newest crash\n"
     assert {"node.log", "crashes"} <= {each["name"] for each in found["data"]["files"]}
     assert "no node runs" in found["health"]
@@ -51,7 +58,9 @@ def test_stacks_are_cut_to_what_an_answer_carries() -> None:
         found = fitting({"node": {"name": "x"}}, text)
         assert len(found) <= MAX_PIECE
         assert len(json.loads(found)["stacks"]) > MAX_PIECE // 10
-    assert json.loads(fitting({"node": "x", "data": "y" * MAX_PIECE}, "stacks")) == {"node": "x", "cut": True}
+    long = {"node": "x", "metrics": "m" * MAX_PIECE, "crash": "c"}
+    assert json.loads(fitting(long, "stacks")) == {"node": "x", "crash": "c", "stacks": "stacks"}
+    assert json.loads(fitting({"node": "x", "other": "y" * MAX_PIECE}, "stacks")) == {"node": "x", "cut": True}
 
 
 def test_data_is_cleaned_at_any_depth() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.node.facts import measured_by
 from swarmlearning.node.renewing import LiveIdentity
 
 if TYPE_CHECKING:
@@ -70,4 +71,5 @@ async def exposed(
     registry = new_registry(kind, uid, directory, lambda: own.current, chain, leased)
     metrics = Metrics(registry, add(registry))
     async with exposing(place, metrics, own, uid, chain) as address:
-        yield {"metrics": address}
+        with measured_by(directory, metrics.text):
+            yield {"metrics": address}

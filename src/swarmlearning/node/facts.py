@@ -14,11 +14,11 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from swarmlearning import __version__
 from swarmlearning.files import open_plain
@@ -40,7 +40,27 @@ VARIABLES: Final = (
 )
 MOST_FILES: Final = 300
 MOST_CRASH: Final = 24 * 1024
+MOST_METRICS: Final = 48 * 1024
 T = TypeVar("T")
+
+
+LEAST_STACKS: Final = 16 * 1024
+LONG: Final = ("metrics", "crash", "data")
+"""Fields that are left out, in this order, where there is no room for them."""
+
+Snapshot: TypeAlias = Callable[[], Awaitable[bytes]]
+"""A node's metrics as text."""
+_measured: Final[dict[Path, Snapshot]] = {}
+
+
+@contextmanager
+def measured_by(directory: Path, snapshot: Snapshot) -> Iterator[None]:
+    """Inside the block the reports of the node with this data directory have its metrics."""
+    _measured[directory] = snapshot
+    try:
+        yield
+    finally:
+        del _measured[directory]
 
 
 class Reporter:
@@ -55,6 +75,8 @@ class Reporter:
         running = stacks()
         known = known_secrets(os.environ)
         rest = await asyncio.to_thread(self._facts)
+        if snapshot := _measured.get(self._directory):
+            rest["metrics"] = (await snapshot())[:MOST_METRICS].decode(errors="replace")
         return fitting(cleaned(rest, known), redacted(running, known))
 
     def _facts(self) -> dict[str, Any]:
@@ -69,12 +91,15 @@ class Reporter:
 
 
 def fitting(facts: Mapping[str, Any], running: str, most: int = MAX_PIECE) -> bytes:
-    """The facts as JSON, with as much of the stacks as fits into so many bytes."""
-    while True:
-        data = json.dumps({**facts, "stacks": running}).encode()
-        if len(data) <= most or not running:
-            return data if len(data) <= most else json.dumps({"node": facts.get("node"), "cut": True}).encode()
+    """The facts as JSON, with as much of the stacks as fits into so many bytes; without long ones that alone do not."""
+    left = dict(facts)
+    for name in LONG:
+        if len(json.dumps(left)) <= most - LEAST_STACKS:
+            break
+        left.pop(name, None)
+    while len(data := json.dumps({**left, "stacks": running}).encode()) > most and running:
         running = running[: max(0, len(running) * most // len(data) - 1024)]
+    return data if len(data) <= most else json.dumps({"node": facts.get("node"), "cut": True}).encode()
 
 
 def cleaned(value: Any, known: frozenset[str] = frozenset()) -> Any:

@@ -40,7 +40,7 @@ MOST_PAIRS: Final = 16
 MOST_NAMED: Final = 20
 KINDS: Final = ("SN", "SL", "SWOP")
 """Nodes that have logs; operators come and go, and have none."""
-TEXTS: Final = ("stacks", "crash")
+TEXTS: Final = ("stacks", "crash", "metrics")
 """Fields of a report that are files of their own."""
 
 
