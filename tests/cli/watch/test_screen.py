@@ -102,6 +102,16 @@ def test_in_a_small_terminal_every_site_is_named_or_counted() -> None:
     assert [row.split()[0] for row in rows[:3]] == ["site-63", "site-64", "site-40"]
 
 
+def test_trainings_that_are_over_or_left_by_all_are_named_in_one_line_behind_the_others() -> None:
+    found = status(3)
+    [working] = found["trainings"]
+    left = working | {"name": "left", "activities": dict.fromkeys(working["activities"], "left")}
+    found["trainings"] = [working | {"name": "done", "over": True}, left, working]
+    shown = screen(found, SMALL)
+    assert shown[1].startswith("mnist  round 12")
+    assert "at rest: done (12 rounds, over), left (12 rounds, left by all sites)" in shown
+
+
 def test_names_of_others_are_escaped_and_wide_ones_kept_in_their_column() -> None:
     found = status(3)
     for node, name in zip(found["nodes"][3:], ("\u202eevil\x1b[31m", "病院" * 20, "[red]a[/red]"), strict=True):

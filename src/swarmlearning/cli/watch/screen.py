@@ -96,21 +96,29 @@ def training_lines(
 ) -> list[Text]:
     """Trainings under way, in so many lines: how far the round is, who is in and who is awaited, and how long rounds
     take; where that does not fit, of some the first of these only. Those that wait for longest come first."""
-    over = [training for training in found["trainings"] if training["over"]]
+    still = [training for training in found["trainings"] if training["over"] or _rests(training)]
     working = sorted(
-        (training for training in found["trainings"] if not training["over"]),
+        (training for training in found["trainings"] if training not in still),
         key=lambda each: each["waiting"]["since_ms"] if each["waiting"]["since_ms"] is not None else now_ms,
     )
     last = list[Text]()
-    if over:
-        listed = ", ".join(f"{displayed(each['name'])} ({each['rounds']} rounds)" for each in over)
-        last = [Text(cell(f"over: {listed}", width, marks).rstrip(), "dim")]
+    if still:
+        listed = ", ".join(
+            f"{displayed(each['name'])} ({each['rounds']} rounds, {'over' if each['over'] else 'left by all sites'})"
+            for each in still
+        )
+        last = [Text(cell(f"at rest: {listed}", width, marks).rstrip(), "dim")]
     blocks = [_training(training, names, width, now_ms, marks) for training in working]
     for whole in range(len(blocks), -1, -1):
         shown = [line for at, block in enumerate(blocks) for line in (block if at < whole else block[:1])]
         if len(shown) + len(last) <= room:
             return shown + last
     return [*shown[: max(0, room - 1)], Text(f"+ {len(working) - max(0, room - 1)} more trainings", "dim")][:room]
+
+
+def _rests(training: Mapping[str, Any]) -> bool:
+    activities = training.get("activities", {}).values()
+    return bool(activities) and all(each == "left" for each in activities)
 
 
 def _training(
