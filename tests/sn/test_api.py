@@ -295,7 +295,8 @@ FIELDS = {
     "Refused": {"code", "detail", "height"},
     "Status": {"network", "network_id", "sn", "version", "height", "hash", "ordering"}
     | {"votes", "majority", "fault_tolerance", "bears", "alarms"}
-    | {"sns", "nodes", "trainings", "recoveries", "expiries", "alerts", "time_ms"},
+    | {"sns", "nodes", "trainings", "recoveries", "expiries", "alerts", "time_ms"}
+    | {"chain_bytes", "founded_ms"},
     "VoterStatus": {"uid", "name", "part", "founder", "witness", "height", "lag", "present"},
     "RecoveryStatus": {"height", "by", "lost"},
     "ExpiryStatus": {"of", "expires_ms", "organisation", "last"},

@@ -168,3 +168,5 @@ class Status(msgspec.Struct, frozen=True):
     expiries: list[ExpiryStatus]
     alerts: list[AlertStatus] | None = None
     time_ms: Time | None = None
+    chain_bytes: Count = 0
+    founded_ms: Time = 0

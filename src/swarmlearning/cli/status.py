@@ -26,6 +26,7 @@ from swarmlearning.identity.tls import client_context
 from swarmlearning.node.expiry import while_working
 from swarmlearning.operator.reading import require_network
 from swarmlearning.views.alerts import Alert
+from swarmlearning.views.growth import Growth
 from swarmlearning.views.names import displayed
 from swarmlearning.views.render import clock
 
@@ -124,6 +125,8 @@ def show(found: dict[str, Any]) -> None:
     name, network_id = displayed(found["network"]), displayed(found["network_id"])
     console.print(Text.assemble("Network ", (name, "bold"), f", height {found['height']}"))
     console.print(f"ID {network_id}", style="dim")
+    if found.get("chain_bytes"):
+        console.print(str(growth_of(found, now_ms)), style="dim")
     alerts = alerts_of(found, now_ms)
     for alert in alerts:
         if alert.severity != "info":
@@ -147,6 +150,12 @@ def show(found: dict[str, Any]) -> None:
         name = displayed(training["name"])
         text = f": {training['rounds']} rounds, {displayed(training['text'], LONGEST_LINE)}"
         console.print(Text.assemble("\nTraining ", (name, "bold"), text))
+
+
+def growth_of(found: dict[str, Any], now_ms: int) -> Growth:
+    """Of the SN's chain since the network was founded; rounds are those of the latest run of each training."""
+    rounds = sum(training["rounds"] for training in found["trainings"])
+    return Growth(found["chain_bytes"], found["height"] + 1, rounds, found["founded_ms"], found["time_ms"] or now_ms)
 
 
 def _show_alert(console: Console, alert: Alert) -> None:

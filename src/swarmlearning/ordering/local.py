@@ -179,6 +179,10 @@ class LocalLog:
         """The newest entry that was committed through this object, without a look at the file."""
         return self._newest
 
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._path.stat().st_size
+
     async def head(self) -> Head:
         """The newest entry."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._head)

@@ -165,7 +165,7 @@ class _Sn:
         self._carrier = Carrier()
         reporter = Reporter("SN", settings.name, place.uid, settings.data_dir)
         self._logs = Reading(place.uid, own.signers, self._miner, OwnShelf(log), reporter.report)
-        self._observer = Observer(self._miner, self._engine, place.uid, self._faults)
+        self._observer = Observer(self._miner, self._engine, place.uid, self._faults, file.size)
         gauge = Gauge(settings.data_dir, lambda: own.current, given=settings.vitals)
         self._beats = Beats(author, self._miner, self._engine.switch, gauge, self._clocks)
         hosts = [split(service)[0] for service in (settings.api_service, settings.p2p_service) if service]

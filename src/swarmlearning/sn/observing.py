@@ -37,13 +37,17 @@ LOOK_SECONDS: Final = 10.0
 
 
 class Observer:
-    """Observes the network for the SN `uid`; `fault` gives what its comparisons with the other SNs have found."""
+    """Observes the network for the SN `uid`; `fault` gives what its comparisons with the other SNs have found, and
+    `chain_bytes` the size of its chain file."""
 
-    def __init__(self, miner: Miner, engine: Engine, uid: str, fault: Callable[[], str]) -> None:
+    def __init__(
+        self, miner: Miner, engine: Engine, uid: str, fault: Callable[[], str], chain_bytes: Callable[[], int] = int
+    ) -> None:
         self._miner = miner
         self._engine = engine
         self._uid = uid
         self._fault = fault
+        self._chain_bytes = chain_bytes
         self._notes = Notes()
         self._noted: World | None = None
 
@@ -77,6 +81,7 @@ class Observer:
         """The network as it is now."""
         chain, due = self._miner.chain, self._miner.height_before(REPORT_SECONDS)
         self._note(chain.world)
+        self._notes.chain_bytes = self._chain_bytes()
         return await status_of(chain, self._uid, self._engine, self._fault(), due, clock_ms(), self._notes)
 
     async def _recall(self) -> None:

@@ -129,7 +129,8 @@ class AlertStatus(BaseModel):
 class Status(BaseModel):
     """The network as this SN sees it. `fault_tolerance`: how many failures it survives (`bears` is the former name);
     `majority`: whether blocks can be ordered (None: this SN has no vote and does not know); `alarms`: what an operator
-    should see; `alerts`: the same and more, with remedies, at `time_ms` by this SN's clock."""
+    should see; `alerts`: the same and more, with remedies, at `time_ms` by this SN's clock. `chain_bytes`: of this SN's
+    chain file, 0 if unknown."""
 
     network: str
     network_id: str
@@ -150,6 +151,8 @@ class Status(BaseModel):
     expiries: list[ExpiryStatus]
     alerts: list[AlertStatus]
     time_ms: int
+    chain_bytes: int
+    founded_ms: int
 
 
 T = TypeVar("T")
@@ -162,10 +165,11 @@ ALARMS = frozenset(("no-majority", "voter-away", "quarantine", "clock", "sn-faul
 
 @dataclass
 class Notes:
-    """What an SN has noted while it worked: the last rounds by contract, and since when alerts stand."""
+    """What an SN has noted: the last rounds by contract, since when alerts stand, and the bytes of its chain file."""
 
     lately: Mapping[str, Lately] = field(default_factory=dict)
     standing: Standing = field(default_factory=Standing)
+    chain_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,8 @@ async def status_of(
         expiries=[ExpiryStatus(**msgspec.structs.asdict(each)) for each in expiries(world)],
         alerts=[AlertStatus(**msgspec.to_builtins(each)) for each in found],
         time_ms=now_ms,
+        chain_bytes=notes.chain_bytes,
+        founded_ms=present.created_ms,
     )
 
 
