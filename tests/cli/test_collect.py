@@ -13,6 +13,7 @@ from support.canaries import forms_of_key, forms_of_text, leaks
 from support.certs import make_workspace
 from support.network import Ledger
 from support.rounds import publish, report_all, submit, three_sites
+from support.swarm import identity_options
 from swarmlearning.cli.collect import archive as archives
 from swarmlearning.cli.collect import folders
 from swarmlearning.cli.collect.archive import Archive, CollectError, safe
@@ -224,6 +225,16 @@ def test_a_folder_without_an_end_is_looked_at_only_so_far(tmp_path: Path, monkey
         (tmp_path / f"{number}.log").write_text("x")
     said = run("collect", tmp_path, "--output", tmp_path / "out.tar.gz")
     assert "only the first 5 entries of the folder were looked at" in said
+
+
+def test_without_an_sn_it_says_what_can_still_be_collected(tmp_path: Path) -> None:
+    identity = make_workspace(tmp_path / "cert", ["SWCI-1"])["SWCI-1"]
+    words = [word for name, path in identity_options(identity).items() for word in (f"--{name}", path)]
+    place = ("--sn-api-port", "9", "--data-dir", tmp_path / "operator", "--output", tmp_path / "out.tar.gz")
+    said = run("collect", *words, *place, status=1)
+    assert "swarm logs collect: " in said
+    assert "Without a network: `swarm logs collect FOLDER`" in said
+    assert not (tmp_path / "out.tar.gz").exists()
 
 
 def test_a_log_is_still_shown_by_the_name_of_its_node() -> None:

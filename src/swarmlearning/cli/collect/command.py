@@ -9,7 +9,8 @@ from typing import Annotated, Final
 
 import typer
 
-from swarmlearning.cli.collect.archive import Archive, safe
+from swarmlearning.api.client import Unavailable
+from swarmlearning.cli.collect.archive import Archive, CollectError, safe
 from swarmlearning.cli.collect.content import Content, Entry
 from swarmlearning.cli.collect.files import as_json
 from swarmlearning.cli.collect.folders import add_folder
@@ -18,6 +19,8 @@ from swarmlearning.cli.collect.network import Asking, add_network
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.since import since_of
+from swarmlearning.errors import first_cause
+from swarmlearning.node.errors import NodeError
 from swarmlearning.node.expiry import while_working
 from swarmlearning.node.facts import cleaned, host_facts
 from swarmlearning.node.secrets import known_secrets
@@ -26,11 +29,12 @@ from swarmlearning.views.names import escaped
 
 MB: Final = 10**6
 MOST_MB: Final = 512
+WITHOUT: Final = "Without a network: `swarm logs collect FOLDER` collects what lies on this host (data directories)"
 
 Folders = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[FOLDER]...",
+        metavar="FOLDER",
         help="Of this host, without a network: data directories of nodes, folders of runs (runs/latest), or folders "
         "of such. Without any: of all nodes, over the SN.",
     ),
@@ -88,7 +92,13 @@ async def _over_network(connection: Connection, archive: Archive, content: Conte
         async with operating(connection.address, source, connection.home, connection.network_id) as operator:
             await add_network(archive, content, operator, asking)
 
-    await while_working(work(), source.watch())
+    try:
+        await while_working(work(), source.watch())
+    except (Unavailable, NodeError, ExceptionGroup) as error:
+        cause = first_cause(error)
+        if not isinstance(cause, Unavailable | NodeError):
+            raise
+        raise CollectError(f"{cause}. {WITHOUT}") from error
 
 
 def _add(archive: Archive, content: Content, name: str, text: str) -> None:
