@@ -1,6 +1,7 @@
 """`swarm doctor` on the host of a node that does not start: each fault is named, first, with what to do."""
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -274,6 +275,13 @@ def test_what_a_node_ends_with_is_a_sign_of_its_cause(line: str, code: str) -> N
 def test_every_code_has_its_rank() -> None:
     assert len(set(RANK)) == len(RANK)
     assert {sign.code for sign in SIGNS} <= set(RANK)
+
+
+def test_the_documentation_lists_all_codes_in_their_order() -> None:
+    text = (
+        (Path(__file__).parents[2] / "docs" / "doctor.md").read_text().partition("**Codes.**")[2].partition("\n\n")[0]
+    )
+    assert re.findall(r"`([a-z-]+)`", text) == list(RANK)
 
 
 def test_only_the_newest_start_is_looked_at(tmp_path: Path) -> None:
