@@ -248,6 +248,7 @@ def examine_structures(own: list[Spec] | None, others: Mapping[str, list[Spec]],
     """Where the model of this node's script differs from that of others (by the names to show)."""
     for name, specs in sorted(others.items()):
         if own is not None and (difference := describe_difference(specs, own)):
+            report.drop("model-differs")  # as the log has it, which does not know where
             report.find(
                 "model-differs",
                 "the model of this node's script",
