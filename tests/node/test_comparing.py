@@ -128,3 +128,25 @@ async def test_a_node_whose_clock_is_off_from_the_sns_is_warned_once(
         for _ in range(2):
             await comparison.compare_clocks()
     assert caplog.text.count(f"this node's clock is 3600 s {how} the SNs': set it right (NTP)") == 1
+
+
+async def test_a_node_ends_where_its_only_sn_was_restored_and_goes_on_with_another_block_below_its_head(
+    ledger: Ledger, identities: Identities
+) -> None:
+    """It waited for ever for the block after its head, and said nothing."""
+    restored = list(ledger.blocks)
+    for number in range(3):
+        ledger.send("sl-1", Announce({"fs": f"lost:{number + 1}"}), network.CONTRACT)
+    seen = list(ledger.blocks)
+    other = Ledger(ledger.authority)
+    restored = [*restored, other.blocks[0]]  # whatever it is, it is another one than the node has verified
+    async with (
+        scripted_sn(identities["SN-1"], seen) as sn,
+        comparing(ledger, identities["SL-1"], sn) as (_, comparison),
+    ):
+        await comparison.compare()
+        sn.blocks = restored[:-1]
+        await comparison.compare()  # as an SN that is behind: it may catch up
+        sn.blocks = restored
+        with pytest.raises(NodeError, match=r"an SN was restored from a backup\. Start it again"):
+            await comparison.compare()

@@ -75,7 +75,9 @@ class ScriptedSn:
         if scope["path"].endswith("/stance"):
             height = int(scope["path"].split("/")[2])
             known = [sha256(raw) for raw in self.blocks[height : height + 1]]
-            await _answer(200 if known else 404, {"block": "".join(known), "objection": ""}, send)
+            behind = {"code": "no-block", "detail": "the chain ends before", "height": len(self.blocks) - 1}
+            found: Answer = (200, {"block": known[0], "objection": ""}) if known else (404, behind)
+            await _answer(found[0], found[1], send)
             return
         if scope["path"].startswith("/blocks/"):
             await self._send_block(int(scope["path"].removeprefix("/blocks/")), send)

@@ -39,8 +39,9 @@ def test_the_only_sn_is_restored_and_training_goes_on_with_nodes_that_had_seen_m
     assert "Restored and verified" in shown
     swarm.start_sn(port=port)
     assert swarm.sn.ready["network"] == first.ready["network"]
-    for index, sl in enumerate(sls, start=1):  # they have seen blocks that nobody has any more
-        sl.kill()
+    for index, sl in enumerate(sls, start=1):  # they have seen blocks that nobody has any more, and end
+        assert sl.wait() == 1
+        assert "an SN was restored from a backup. Start it again" in sl.output
         assert swarm.start_sl(index).ready
     gate.let()
     assert_complete(mls)

@@ -82,9 +82,9 @@ def restore(
     print(
         f"It is SN {done.uid}: start it only where the old one is gone for good.\n"
         "- Other SNs are at work: start it as before; it fetches the blocks since then from them.\n"
-        "- It is the network's only SN: start it as before. Blocks since then are lost. Stop all other nodes that have "
-        "seen them, and start them again: until then they wait for the blocks after these.\n"
-        "- All other SNs are lost too: first `swarm sn recover`."
+        "- It is the network's only SN: stop all other nodes, start it as before, then start them. Blocks since then "
+        "are lost; nodes at work that have seen them end with an error.\n"
+        "- All other SNs are lost too: stop all nodes; first `swarm sn recover`."
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.clocks import correction, offset
 from swarmlearning.node.equivocation import Parting
@@ -62,7 +63,8 @@ class Comparison:
         if 2 * len(differing) > len(clients):
             raise NodeError(
                 f"block {chain.height} of this node differs from that of {len(differing)} of {len(clients)} SNs: it "
-                "has followed an SN with a chain of its own. Start it again with the address of another SN"
+                "has followed an SN with a chain of its own, or an SN was restored from a backup. Start it again, in "
+                "the first case with the address of another SN"
             )
 
     async def _send(self, chain: Chain, parting: Parting, differing: list[SnClient]) -> None:
@@ -80,9 +82,18 @@ class Comparison:
 
 
 async def _differs(client: SnClient, chain: Chain) -> bool:
+    """True if the SN has another block at this node's head, or at its own where that is lower: it was restored, and
+    what it lost is nobody's any more."""
+    height = chain.height
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            stance = await client.stance(chain.height)
+            try:
+                stance = await client.stance(height)
+            except Refusal as behind:
+                height = behind.height
+                if behind.code != Code.NO_BLOCK or height not in chain.hashes:
+                    return False
+                stance = await client.stance(height)
     except (Unavailable, Refusal, TimeoutError):
         return False
-    return not stance.objection and stance.block != chain.hash
+    return not stance.objection and stance.block != chain.hashes[height]
