@@ -20,9 +20,8 @@ from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.ledger.world import World
 
-_CODE = JoinCode(
-    bytes(32), new_key(), "org-1", "SL-1", 2**31, ("10.0.0.1:30307",), (bytes.fromhex(thumbprint(PAIR.certificate)),)
-)
+_OWN = bytes.fromhex(thumbprint(PAIR.certificate))
+_CODE = JoinCode(bytes(32), new_key(), "org-1", "SL-1", 2**31, ("10.0.0.1:30307",), (_OWN,), 1)
 _CSR = make_request(Ed25519PrivateKey.generate(), "SL-1", ["host"], ["127.0.0.1"])
 _REQUESTS = (
     canonical(RequestCertificate("0" * 64, _CSR, "0" * 128)),

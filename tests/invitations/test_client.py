@@ -32,7 +32,7 @@ STANDING = {"state": "open", "request": "", "certificate": "", "authorities": []
 
 def code_for(*addresses: str, workspace: Path) -> JoinCode:
     own = bytes.fromhex(thumbprint(authority_in(workspace).certificate))
-    return JoinCode(bytes.fromhex(sha256(BLOCK)), bytes(32), "ca-1", "SL-new", 2**31, addresses, (own,))
+    return JoinCode(bytes.fromhex(sha256(BLOCK)), bytes(32), "ca-1", "SL-new", 2**31, addresses, (own,), 1)
 
 
 def answering(status: int, body: bytes) -> Answer:

@@ -19,6 +19,7 @@ CODE = JoinCode(
     expires=1_800_000_000,
     addresses=("10.0.0.1:30307", "[fd00::1]:30307", "join.north.example:443"),
     authorities=(b"a" * 32, b"b" * 32),
+    own=1,
 )
 TEXT = write_code(CODE)
 

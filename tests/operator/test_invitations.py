@@ -45,6 +45,12 @@ def test_a_code_names_the_authorities_of_its_sns_and_of_the_node_s_organisation_
     assert set(code(announced("sn-1", "sn-2"), "org-9", "").authorities) == fingerprints("org-1", "org-2")
 
 
+def test_only_the_authorities_of_its_own_organisation_may_issue_a_node_s_certificate() -> None:
+    assert set(code(announced("sn-1", "sn-2"), "org-1").issuers) == fingerprints("org-1")
+    assert set(code(announced("sn-1", "sn-2"), "org-3").issuers) == fingerprints("org-3")
+    assert code(announced("sn-1", "sn-2"), "org-9", "").issuers == ()
+
+
 def test_of_many_sns_a_code_names_three() -> None:
     ledger = announced("sn-1", "sn-2")
     for number in range(3, 7):

@@ -35,6 +35,8 @@ from swarmlearning.views.names import displayed
 
 STILL_WAITING: Final = 4
 """The exit status where the office has not signed yet."""
+PAUSE_SECONDS: Final = 1.0
+"""Between two questions: an SN that does not wait before it answers must not keep this host busy."""
 STANDARD_INPUT: Final = "-"
 
 Code = Annotated[
@@ -137,6 +139,8 @@ async def _until_issued(code: JoinCode, standing: Standing, seconds: int) -> Sta
     while standing.state == "waiting" and (left := int(end - time.monotonic())) > 0:
         patience = min(left, MOST_SECONDS)
         standing = await _answered(code, methodcaller("standing", patience), end)
+        if standing.state == "waiting":
+            await asyncio.sleep(PAUSE_SECONDS)
     return standing
 
 

@@ -43,7 +43,8 @@ class JoinCode(msgspec.Struct, frozen=True, array_like=True):
 
     `organisation` is whose node is invited, or the new organisation, for which `name` is empty; `name` is the node's
     common name, such as `SL-1`. `expires`: Unix seconds. `addresses`: of join ports; an SN there has a certificate by
-    one of the `authorities`, by thumbprint, among which are those of the node's own organisation.
+    one of the `authorities`, by thumbprint. The first `own` of them are those of the node's organisation, which alone
+    may issue its certificate; the others only show that an SN is one.
     """
 
     network: Sha256
@@ -53,6 +54,7 @@ class JoinCode(msgspec.Struct, frozen=True, array_like=True):
     expires: Annotated[int, msgspec.Meta(ge=0, lt=2**40)]
     addresses: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_ADDRESSES)]
     authorities: Annotated[tuple[Sha256, ...], msgspec.Meta(min_length=1, max_length=MAX_AUTHORITIES)]
+    own: Annotated[int, msgspec.Meta(ge=0, le=MAX_AUTHORITIES)]
 
     def __repr__(self) -> str:
         return f"JoinCode(for {self.name or self.organisation!r})"
@@ -61,6 +63,11 @@ class JoinCode(msgspec.Struct, frozen=True, array_like=True):
     def network_id(self) -> str:
         """The network's ID, as others show it."""
         return self.network.hex()
+
+    @property
+    def issuers(self) -> tuple[bytes, ...]:
+        """The authorities that may issue the node's certificate, by thumbprint."""
+        return self.authorities[: self.own]
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -54,14 +54,17 @@ def named_authorities(code: JoinCode, standing: Standing) -> list[x509.Certifica
 def install(workspace: Workspace, code: JoinCode, standing: Standing) -> x509.Certificate:
     """Puts the certificate that the office has issued in place, and the authorities to trust; returns it.
 
-    Raises `UserError` for one that is not for this node and its key, or by none of those authorities.
+    The SN may be one of another organisation, whose authority is trusted for that SN alone: with a certificate by it
+    the node would be one of that organisation. Raises `UserError` for one that is not for this node and its key, or by
+    no authority of the node's own organisation.
     """
     trusted = named_authorities(code, standing)
+    issuers = [each for each in trusted if bytes.fromhex(thumbprint(each)) in code.issuers]
     try:
         found = load_certificate(standing.certificate)
         if common_name(found) != code.name:
             raise CertificateError("it is for another node")
-        verify_chain(found, (), trusted, time.time_ns() // 1_000_000)
+        verify_chain(found, (), issuers, time.time_ns() // 1_000_000)
     except CertificateError as error:
         raise UserError(
             f"the certificate that the SN has handed over cannot be used for {code.name}: {error}. Where your office "

@@ -77,8 +77,10 @@ def code_of(chain: Chain, invited: Invite, key: bytes, api: str) -> str:
     """The code for the holder of an invitation's private key; `api`: of the SN that the operator uses, which comes
     first. Raises `ActError` where no SN takes in newcomers: whoever invites looks for that before."""
     sns = join_ports(chain.world, invited.organisation, api)
-    own = [load_bundle(each.pem)[0] for each in authorities_of(chain.world, invited.organisation)]
-    authorities = [each for sn in sns for each in _authorities(chain, sn)] + own
+    of_sns = _fingerprints([each for sn in sns for each in _authorities(chain, sn)])
+    own = _fingerprints([load_bundle(each.pem)[0] for each in authorities_of(chain.world, invited.organisation)])
+    others = [each for each in of_sns if each not in own][: MAX_AUTHORITIES // 2]
+    own = sorted(own, key=lambda each: each not in of_sns)[: MAX_AUTHORITIES - len(others)]
     return write_code(
         JoinCode(
             network=bytes.fromhex(chain.network_id),
@@ -87,7 +89,8 @@ def code_of(chain: Chain, invited: Invite, key: bytes, api: str) -> str:
             name=invited.name,
             expires=invited.expires_ms // 1000,
             addresses=tuple(sn.addresses[JOIN] for sn in sns),
-            authorities=_fingerprints(authorities),
+            authorities=(*own, *others),
+            own=len(own),
         )
     )
 
@@ -121,6 +124,5 @@ def _authorities(chain: Chain, sn: Node) -> list[x509.Certificate]:
         return []
 
 
-def _fingerprints(authorities: Sequence[x509.Certificate]) -> tuple[bytes, ...]:
-    found = dict.fromkeys(bytes.fromhex(thumbprint(each)) for each in authorities)
-    return tuple(found)[:MAX_AUTHORITIES]
+def _fingerprints(authorities: Sequence[x509.Certificate]) -> list[bytes]:
+    return list(dict.fromkeys(bytes.fromhex(thumbprint(each)) for each in authorities))
