@@ -9,7 +9,7 @@ import pytest
 from support.network import Ledger
 from swarmlearning.ledger import attested
 from swarmlearning.ledger.attested import SignedCheckpoint, Statement, read
-from swarmlearning.ledger.bodies import Announce, Leave
+from swarmlearning.ledger.bodies import Announce, Leave, Register
 from swarmlearning.ledger.canonical import canonical, sha256
 from swarmlearning.ledger.checkpoint import CheckpointError
 from swarmlearning.ledger.contracts import network
@@ -76,6 +76,22 @@ def test_a_signature_under_another_statement_does_not_count(ledger: Ledger) -> N
             read(signed(ledger, SNS, **change).encode())
 
 
+def test_only_signatures_that_hold_count_as_such(ledger: Ledger) -> None:
+    """Whoever passes a checkpoint on may add others, so that more SNs seem to have signed."""
+    found = signed(ledger, SNS[:2])
+    added = found._replace(signatures={**found.signatures, "sn-3": found.signatures["sn-1"], "sl-1": "nothing"})
+    assert attested.signers(read(added.encode())) == ["SN-1", "sn-2"]
+
+
+def test_an_sn_that_has_the_name_of_another_takes_no_signature_away() -> None:
+    """Names are free text; each SN counts by itself."""
+    ledger = Ledger()
+    ledger.join("sn-2", "SN")
+    third = ledger.actor("sn-3", "SN")
+    ledger.send("sn-3", Register("SN", "sn-2", third.pem, "0", ledger.newest_rules), network.CONTRACT)
+    assert attested.signers(read(signed(ledger, SNS[:2]).encode())) == ["SN-1", "sn-2"]
+
+
 def test_what_an_sn_signs_for_a_block_is_no_statement_and_the_reverse(ledger: Ledger) -> None:
     """A header, a transaction and a statement have different fields, so none can be taken for another."""
     assert b'"says":"checkpoint"' in Statement.of(ledger.chain).signed_bytes
@@ -121,6 +137,13 @@ def with_other_state(document: bytes) -> tuple[bytes, bytes]:
     return sha256(other).encode(), other
 
 
+def with_voids(document: bytes) -> tuple[bytes, bytes]:
+    """No signature covers them; a node whose blocks to come are void writes no checkpoint of its own there."""
+    other = document.replace(b'"voids":[]', b'"voids":[5,9]')
+    assert other != document
+    return sha256(other).encode(), other
+
+
 ALTERATIONS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
     "nothing in it": (lambda found: [], "no signed checkpoint"),
     "no JSON": (lambda found: [b"\x00\xff", *found[1:]], "no signed checkpoint"),
@@ -130,6 +153,10 @@ ALTERATIONS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
     "another height": (lambda found: [found[0].replace(b'"height":4', b'"height":3'), *found[1:]], "has been altered"),
     "a damaged state": (lambda found: [*found[:2], found[2][:-9] + b"         ", *found[3:]], "it is damaged"),
     "a state of its own": (lambda found: [found[0], *with_other_state(found[2]), *found[3:]], "has been altered"),
+    "blocks to come that are void": (
+        lambda found: [found[0], *with_voids(found[2]), *found[3:]],
+        "void that it does not have",
+    ),
     "a block less": (lambda found: [*found[:3], *found[4:]], "it has 4 blocks beside the state, not the 5"),
     "another block": (lambda found: [*found[:3], b"{}", *found[4:]], "block 0 in it is not the one"),
     "blocks in another order": (lambda found: [*found[:3], *found[3:8][::-1], b""], "block 0 in it is not the one"),

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from support.local_sn import running_sn
 from support.network import Ledger
 from support.uids import uid
 from swarmlearning.api.client import Refusal, SnClient
-from swarmlearning.cli.chainfiles import Chains
+from swarmlearning.cli.chainfiles import Chains, signed_by
 from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
@@ -89,6 +91,14 @@ def test_the_ledger_is_verified_from_the_checkpoint_and_with_the_archive_from_bl
     whole = Chains([archived.place, archived.done.blocks])
     assert whole.source == ""
     assert [step.chain.height for step in whole.steps()][-1] == archived.ledger.chain.height
+
+
+def test_the_names_of_those_who_have_signed_do_nothing_to_a_terminal(archived: Archive) -> None:
+    chain = archived.done.signed.chain
+    [sn] = network.admitted(chain.world)
+    named = msgspec.structs.replace(sn, name="SN\x1b[2J\u202e")
+    world = chain.world.with_entries({f"node/{sn.uid}": named})
+    assert signed_by(archived.done.signed._replace(chain=replace(chain, world=world))) == "SN\\x1b[2J\\u202e"
 
 
 def test_a_checkpoint_that_is_not_that_of_the_blocks_is_found(archived: Archive, tmp_path: Path) -> None:

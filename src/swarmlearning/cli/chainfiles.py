@@ -10,6 +10,7 @@ from swarmlearning.ledger.history import BrokenChainError, Replay
 from swarmlearning.node.checkpoints import BASE_FILE, read_signed
 from swarmlearning.ordering.local import extent, iterate_chain_file
 from swarmlearning.ordering.protocols import OrderingError
+from swarmlearning.views.names import displayed
 
 CHAIN_FILE = "chain.sqlite"
 CHECKPOINT = ".checkpoint"
@@ -21,6 +22,11 @@ def chain_file(path: Path) -> Path:
         return path
     inside = RunFolder(path).chain
     return inside if inside.exists() and not (path / CHAIN_FILE).exists() else path / CHAIN_FILE
+
+
+def signed_by(checkpoint: SignedCheckpoint) -> str:
+    """Who has signed a checkpoint, safe to show: each organisation names its SNs as it likes."""
+    return ", ".join(map(displayed, signers(checkpoint)))
 
 
 class Chains:
@@ -48,8 +54,7 @@ class Chains:
         """What a chain is verified from, as text; empty for block 0."""
         if self.begin is None:
             return ""
-        names = ", ".join(signers(self.begin))
-        return f"from block {self.begin.chain.height + 1} on, after the state that {names} have signed"
+        return f"from block {self.begin.chain.height + 1} on, after the state that {signed_by(self.begin)} have signed"
 
     def steps(self) -> Iterator[Step]:
         """Verifies block by block, and that the signed states are those that the blocks lead to.

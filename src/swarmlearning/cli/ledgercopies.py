@@ -1,18 +1,18 @@
 """`swarm ledger backup`, `restore` and `archive`: copies of an SN, and a chain without its old blocks."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from swarmlearning.cli.chainfiles import CHAIN_FILE
+from swarmlearning.cli.chainfiles import CHAIN_FILE, signed_by
 from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console
 from swarmlearning.cli.options import Credentials, DataDir, NetworkId, data_directory
 from swarmlearning.cli.running import run_to_the_end
 from swarmlearning.views.growth import amount
+from swarmlearning.views.render import clock
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
@@ -36,7 +36,7 @@ def backup(
         f"Backed up and verified: {done.added} blocks"
         + (f", {done.kept} were there already" if done.kept else "")
         + f".\nNetwork {found.network_name} {found.network}, SN {found.uid}\n"
-        f"height {found.height}, head {found.hash}, state {found.state}, of {moment(found.time_ms)}\n"
+        f"height {found.height}, head {found.hash}, state {found.state}, of {clock(found.time_ms)}\n"
         f"Restore with: swarm ledger restore {target} --data-dir NEW"
     )
 
@@ -75,7 +75,7 @@ def restore(
 
     place = data_directory(data_dir, "sn")
     done = restore_sn(source.absolute(), place, new_node=new_node, progress=_progress(quiet))
-    print(f"Restored and verified: {done.chain.height + 1} blocks, up to {moment(done.chain.time_ms)}, in {place}")
+    print(f"Restored and verified: {done.chain.height + 1} blocks, up to {clock(done.chain.time_ms)}, in {place}")
     if new_node:
         print("Start it as a further SN: swarm sn --sentinel-ip ADDRESS-OF-AN-SN …; it fetches the blocks since then.")
         return
@@ -89,15 +89,14 @@ def restore(
 
 
 def _start_from(source: Path, data_dir: Path | None, *, sl: bool, network_id: str, block: str) -> None:
-    from swarmlearning.ledger.attested import signers
     from swarmlearning.sn.archiving import start_from
 
     place = data_directory(data_dir, "sl" if sl else "sn")
     done = start_from(source, place, sn=not sl, network_id=network_id, block=block)
     chain = done.signed.chain
     print(
-        f"Node {done.uid} in {place} starts after block {chain.height} of {moment(chain.time_ms)}.\n"
-        f"network {chain.network_id}\nhead {chain.hash}, signed by {', '.join(signers(done.signed))}\n"
+        f"Node {done.uid} in {place} starts after block {chain.height} of {clock(chain.time_ms)}.\n"
+        f"network {chain.network_id}\nhead {chain.hash}, signed by {signed_by(done.signed)}\n"
         f"Start it as a new {'SL or SWOP' if sl else 'SN, with --sentinel-ip'}."
     )
 
@@ -118,7 +117,6 @@ def archive(
     `swarm ledger verify` verifies all of the chain. Any certificate of a member
     will do; with the SN's own it also signs for this SN while that is stopped.
     """
-    from swarmlearning.ledger.attested import signers
     from swarmlearning.sn.archiving import archive as archive_blocks
     from swarmlearning.sn.archiving import give_up
 
@@ -128,18 +126,13 @@ def archive(
     print(
         f"Archived and verified: blocks {done.heights.start} to {done.heights.stop - 1} in {done.blocks}\n"
         f"checkpoint {done.checkpoint}\nnetwork {chain.network_id}\n"
-        f"head {chain.hash}, signed by {', '.join(signers(done.signed))}"
+        f"head {chain.hash}, signed by {signed_by(done.signed)}"
     )
     if remove:
         before = (place / CHAIN_FILE).stat().st_size
         first = give_up(place, done)
         freed = amount(before - (place / CHAIN_FILE).stat().st_size)
         print(f"Removed from {place}: blocks before {first}, {freed}. Keep {done.blocks}: others may have it no more.")
-
-
-def moment(time_ms: int) -> str:
-    """A block time for people."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _progress(quiet: bool) -> Callable[[int], None]:

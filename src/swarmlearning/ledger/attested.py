@@ -98,23 +98,24 @@ def read(data: bytes, expected_network: str = "") -> SignedCheckpoint:
     blocks = tuple(rest.removesuffix(b"\n").split(b"\n"))
     _check_blocks(blocks, chain)
     found = SignedCheckpoint(chain, blocks, {each.uid: each.jws for each in header.signatures})
-    require_majority(found)
-    return found
+    return found._replace(signatures=require_majority(found))
 
 
-def require_majority(found: SignedCheckpoint) -> None:
-    """Raises `CheckpointError` unless more than half of the SNs that the state admits have signed it."""
+def require_majority(found: SignedCheckpoint) -> Mapping[str, str]:
+    """The signatures that hold, by the SN's UID: whoever passes a checkpoint on may have added others. Raises
+    `CheckpointError` unless they are of more than half of the SNs that the state admits."""
     admitted = network.admitted(found.chain.world)
     expected = Statement.of(found.chain).signed_bytes
-    faults = {sn.name: signature_fault(found.chain, sn.uid, found.signatures.get(sn.uid), expected) for sn in admitted}
-    signed = [name for name, fault in faults.items() if not fault]
+    faults = {sn.uid: signature_fault(found.chain, sn.uid, found.signatures.get(sn.uid), expected) for sn in admitted}
+    signed = {uid: found.signatures[uid] for uid, fault in faults.items() if not fault}
     needed = len(admitted) // 2 + 1
     if len(signed) < needed:
-        missing = [f"{name} {fault}" for name, fault in faults.items() if fault]
+        missing = [f"{sn.name} {faults[sn.uid]}" for sn in admitted if faults[sn.uid]]
         more = f", and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise CheckpointError(
             f"{len(signed)} of {len(admitted)} SNs have signed it, {needed} have to: {', '.join(missing[:NAMED])}{more}"
         )
+    return signed
 
 
 def signature_fault(chain: Chain, uid: str, jws: str | None, expected: bytes) -> str:

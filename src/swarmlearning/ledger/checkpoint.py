@@ -68,6 +68,8 @@ def decode(data: bytes) -> Chain:
             raise CheckpointError(f"it has format {document.format} and rules version {document.rules}")
         if document.hashes.keys() != set(range(max(0, document.height - WINDOW), document.height + 1)):
             raise CheckpointError("it was written by another version of this program: it lacks recent blocks")
+        if any(not 0 <= each <= document.height for each in document.voids):
+            raise CheckpointError("it calls blocks void that it does not have")
         entries = {key: _entry(key, raw) for key, raw in document.entries.items()}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError) as error:
         raise CheckpointError(f"another version of this program wrote it: {error}") from error
