@@ -1,6 +1,7 @@
 """An operator reads logs through SNs that it does not trust, from nodes that others run."""
 
 import asyncio
+import json
 import re
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.node.sealing import MAX_PIECE, Piece, Wanted
 from swarmlearning.operator.logs import (
     CURSOR,
+    DEEPEST,
     LONGEST_LINE,
     LOST,
     LogsError,
@@ -201,12 +203,17 @@ def test_a_node_that_trickles_is_waited_for_only_so_long(ledger: Ledger) -> None
     assert found == ("x\nx\nx\n", "only what came within 35 s")
 
 
+def deep(levels: int) -> bytes:
+    """A report with lists in it, so many levels below the report itself."""
+    return b'{"a":' + b"[" * levels + b"1" + b"]" * levels + b"}"
+
+
 async def test_what_is_no_report_is_refused(ledger: Ledger) -> None:
     node = network.node(ledger.chain.world, "sl-2")
     assert node is not None
-    for data in (b"", b"[1]", b"\xff", b'{"a":' * 50_000):
+    for data in (b"", b"[1]", b"\xff", b'{"a":' * 50_000, deep(DEEPEST), deep(500)):
         operator: Any = Operator(ledger, CarryingSn(ledger, Piece(data[:MAX_PIECE])))
         with pytest.raises(LogsError, match="sends what is no report"):
             await report_of(operator, node, 5)
-    operator = Operator(ledger, CarryingSn(ledger, Piece(b'{"a": 1}')))
-    assert await report_of(operator, node, 5) == {"a": 1}
+    operator = Operator(ledger, CarryingSn(ledger, Piece(deep(DEEPEST - 1))))
+    assert len(json.dumps(await report_of(operator, node, 5), indent=2)) > DEEPEST

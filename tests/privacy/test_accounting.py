@@ -37,6 +37,16 @@ def test_epsilon_is_that_of_the_definition(noises: list[float]) -> None:
     assert delta == pytest.approx(1e-6, rel=1e-3)
 
 
+@pytest.mark.parametrize("noise", [5e-324, 1e-160, 1.0, 1.7e308])
+@pytest.mark.parametrize("delta", [0.0, 5e-324, 1e-300, 1e-5, 1.0, 1e300])
+def test_whatever_a_site_states_composes_to_a_number(noise: float, delta: float) -> None:
+    """The ledger takes any noise and δ that are not negative: a false one must not end who verifies it."""
+    found = composed_epsilon([noise, noise], delta)
+    assert found >= 0
+    if noise <= 1e-160 or not 1e-300 <= delta < 1:
+        assert found == math.inf
+
+
 def test_every_release_costs_something_and_the_order_does_not_matter() -> None:
     found = [composed_epsilon([2.0, 5.0, 3.0][:count], 1e-6) for count in range(4)]
     assert found[0] == 0.0

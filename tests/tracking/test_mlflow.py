@@ -156,9 +156,19 @@ async def _odd(request: web.Request) -> web.Response:
     return web.json_response({"experiment": {"experiment_id": "../../etc"}, "experiment_id": 7, "run": []})
 
 
+async def _deep(request: web.Request) -> web.Response:
+    return web.Response(text='{"experiment":' + "[" * 100_000)
+
+
 @pytest.mark.parametrize(
     ("handler", "said"),
-    [(_page, "is it MLflow"), (_elsewhere, "302"), (_endless, "longer than"), (_odd, "gives no experiment_id")],
+    [
+        (_deep, "is it MLflow"),
+        (_page, "is it MLflow"),
+        (_elsewhere, "302"),
+        (_endless, "longer than"),
+        (_odd, "gives no experiment_id"),
+    ],
 )
 async def test_a_server_that_is_not_mlflow_is_named(tmp_path: Path, handler: Any, said: str) -> None:
     async with serving(handler) as address:

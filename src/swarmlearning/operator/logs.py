@@ -31,6 +31,8 @@ SHORT: Final = 2048
 """Bytes: after a shorter piece of a log that is followed, the next one is asked for after `PAUSE_SECONDS`, so that no
 node has its reader ask without pause."""
 PAUSE_SECONDS: Final = 0.5
+DEEPEST: Final = 16
+"""Levels of a report; those of our nodes have five."""
 CURSOR: Final = "^[0-9:]{1,64}~([0-9a-f]{2}){0,3}$"
 """The form of a cursor: where a piece has ended, and the bytes there that are still to be shown."""
 _MARK: Final = "~"
@@ -142,11 +144,20 @@ async def report_of(operator: Operator, node: Node, seconds: float) -> dict[str,
     try:
         async with asyncio.timeout(seconds):
             piece = await Reader(operator, node).piece(Wanted("REPORT"))
-        return msgspec.json.decode(piece.data, type=dict[str, Any])
+        found = msgspec.json.decode(piece.data, type=dict[str, Any])
+        if _is_deep(found, DEEPEST):
+            raise LogsError(f"node {displayed(node.name)} sends what is no report")
+        return found
     except TimeoutError:
         raise LogsError(f"node {displayed(node.name)} has not reported within {seconds:.0f} s") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise LogsError(f"node {displayed(node.name)} sends what is no report") from None
+
+
+def _is_deep(value: Any, left: int) -> bool:
+    """Whether JSON nests by more than so many levels: what walks through it does so by recursion."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return left < 0 or any(_is_deep(each, left - 1) for each in inner)
 
 
 class Reader:

@@ -142,7 +142,7 @@ class MlflowRun:
             raise self._fault(f"does not answer: {str(error) or type(error).__name__}") from error
         try:
             found = msgspec.json.decode(data, type=dict[str, Any]) if data else {}
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._fault(f"answers {status} with what is no JSON object; is it MLflow?") from error
         if status == 200:
             return found
