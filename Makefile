@@ -16,7 +16,7 @@ help:
 	@echo "make check        style, types, layers and the tests that need no process: after every change"
 	@echo "make test         all checks and tests: WORKERS=4 processes run them, by default two a core"
 	@echo "make nightly      the long forms of what make test runs briefly; hours"
-	@echo "make docs         the documentation as a site, in docs/_build/html; all links are checked"
+	@echo "make docs         the documentation as a site, in docs/_build/html; all links are checked, and all command blocks run"
 	@echo "make dist         the wheels for real hosts, in dist/: swarmlearning (nodes) and swarmlearning-client (scripts)"
 	@echo "make bundle       wheels, etcd, scripts, units, manifests and the images' source with checksums, in dist/"
 	@echo "make images       the images of all nodes from the bundle: ENGINE=docker|podman BASE=image with Python 3.11"
@@ -62,10 +62,13 @@ $(STAMP): pyproject.toml packaging/client/pyproject.toml
 demo: $(STAMP)
 	@$(RUN)/swarm demo
 
-# Written from the code where it is reference; a warning, such as a link that leads nowhere, is an error.
+# Written from the code where it is reference; a warning, such as a link that leads nowhere, is an error. Then
+# every command block is run as it stands.
 docs: $(STAMP) tools
 	@rm -rf docs/_build
 	@$(RUN)/python -m sphinx --quiet --fail-on-warning --keep-going --doctree-dir docs/_build/doctrees docs docs/_build/html
+	@$(RUN)/python -m pytest --quiet -n $(WORKERS) $(PARALLEL) tests/docs tests/system/test_walkthrough.py
+	@PYTHONPATH=tests $(RUN)/python -m support.pages
 
 # Two wheels: that of the nodes needs that of the training scripts, which can be installed alone.
 dist: $(STAMP)
@@ -136,10 +139,12 @@ nightly: lint tools frameworks
 	@$(MAKE) --no-print-directory e2e-operate
 	@$(MAKE) --no-print-directory e2e-operate IDENTITY=spiffe LICENSE=server
 	@$(MAKE) --no-print-directory gallery
+	@$(MAKE) --no-print-directory docs
 	@$(MAKE) --no-print-directory simulate SEEDS=50000 FIRST=$$(date +%s)
 	@$(MAKE) --no-print-directory soak SECONDS=3600
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=4
 	@$(MAKE) --no-print-directory soak-sns SECONDS=1800 SNS=5
+	@$(RUN)/swarm chaos --plan leader-kill --json # as docs/chaos.md has it
 	@$(RUN)/swarm chaos --plan hundred-kills
 	@$(RUN)/swarm chaos --plan mixed --seed $$(date +%s)
 	@$(MAKE) --no-print-directory bench-failover KILLS=50 FAILURES=20

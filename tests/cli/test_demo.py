@@ -1,4 +1,4 @@
-"""The demo: what it finds wrong, and the whole of it once."""
+"""The demo: what it finds wrong, and the whole of it once, as the README begins with it."""
 
 import json
 import subprocess

@@ -8,7 +8,8 @@ line ends in a backslash, and perhaps some of their output. What a reader needs 
     <!-- file: train.py -->        before any other block: it is that file, in every terminal's folder (a further one of
                                    that name is appended)
     <!-- type: name$ command -->   typed too, and not shown
-    <!-- with: swarm -->           at the top: the page is typed beside others where a swarm is at work (tests/docs)
+    <!-- with: swarm -->           at the top: the page is typed beside others where a swarm is at work (tests/docs);
+                                   `etcd`: by itself, where that is installed
 
 `python -m support.pages` prints how many there are.
 """
@@ -21,11 +22,11 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
-ABSENT: Final = ("kubernetes", "gpu", "spire", "systemd", "containers", "proxy-host")
+ABSENT: Final = ("kubernetes", "gpu", "spire", "systemd", "containers")
 """What blocks may need that no machine of the tests is sure to have."""
 
 _BLOCK: Final = re.compile(
-    r"((?:^ *<!-- [^\n]*? -->\n+)*)^( *)```+(\{?[\w-]*\}?)[^\n]*\n(.*?)^ *```+ *$|^<!-- (type: [^\n]*?) -->$",
+    r"((?:^ *<!-- [^\n]*? -->\n)*)^( *)```+(\{?[\w-]*\}?)[^\n]*\n(.*?)^ *```+ *$|^<!-- (type: [^\n]*?) -->$",
     re.MULTILINE | re.DOTALL,
 )
 _REMARK: Final = re.compile(r"<!-- (needs|run by|file|type|with): (.+?) -->")
@@ -98,7 +99,7 @@ def page(name: str) -> Page:
 def read(path: Path) -> Page:
     """Reads a page."""
     text = path.read_text()
-    head = dict(_REMARK.findall(text.partition("\n# ")[0]))
+    head = dict(_REMARK.findall(re.split("^# ", text, maxsplit=1, flags=re.MULTILINE)[0]))
     return Page(path.stem, list(_blocks(text)), head.get("run by", ""), head.get("with", ""))
 
 

@@ -1,4 +1,7 @@
-"""Two wheels of one source tree: that of the training scripts is enough for a script, with the NumPy it has."""
+"""Two wheels of one source tree: that of the training scripts is enough for a script, with the NumPy it has.
+
+They are installed as docs/install.md says.
+"""
 
 import ast
 import subprocess

@@ -1,6 +1,6 @@
 """The operator's example, followed literally: behind a reverse proxy, and without a SWOP.
 
-Its way by local processes is the README's: test_walkthrough.py.
+Its way by local processes is that of docs/ten-minutes.md: test_walkthrough.py.
 """
 
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import swarmlearning
+from support.pages import read
 from support.swops import end_pairs
 from support.terminal import OWN_NETWORK, Terminal
 from support.tools import needs
@@ -22,14 +23,13 @@ from swarmlearning.taskfiles.taskfile import read_task_file
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "fashion_mnist"
 OPERATE = EXAMPLE / "operate"
-TEXT = (OPERATE / "README.md").read_text()
 SMALLER = "s/MAX_EPOCHS: 4/MAX_EPOCHS: 3, IMAGES: 4000, OMP_NUM_THREADS: 1/"
 METRICS = re.compile(r"^ +\S+ +SL-[123] +(?:True|False) +\S+ +(\S+) +3 +3\s*$", re.MULTILINE)
 
 
 def steps(where: str) -> list[str]:
     """The commands that the example's README shows at this prompt."""
-    return re.findall(rf"^{where}\$ (.+)$", TEXT, re.MULTILINE)
+    return [line for block in read(OPERATE / "README.md").shown for name, line in block.commands if name == where]
 
 
 def follow(site: Terminal, commands: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The README's walk-throughs, followed literally: their commands, in their order, at their terminals."""
+"""The walk-throughs of docs/ (two-organisations, invite-and-join, ten-minutes): their commands, in their order."""
 
 import re
 import shutil
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.pages import page
 from support.swops import end_pairs
 from support.terminal import Terminal, beside
 from support.tools import needs
@@ -16,12 +17,10 @@ from swarmlearning.identity.workspace import Workspace
 from swarmlearning.node.datadir import DataDirectory
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-SECTION = README.partition("\n## Two organisations, step by step\n")[2].partition("\n## ")[0]
-STEPS = re.findall(r"^(north|south)\$ (.+)$", SECTION, re.MULTILINE)
-[TRAIN] = re.findall(r"^```python\n(.+?)^```$", SECTION, re.MULTILINE | re.DOTALL)
-OPERATE = README.partition("\n## Operate a swarm in ten minutes\n")[2].partition("\n## ")[0]
-OPERATE_STEPS = re.findall(r"^site\$ (.+)$", OPERATE, re.MULTILINE)
+TWO = page("two-organisations")
+STEPS = [command for block in TWO.shown for command in block.commands]
+[TRAIN] = [block.text for block in TWO.blocks if block.language == "python"]
+OPERATE_STEPS = [command.line for block in page("ten-minutes").shown for command in block.commands]
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def terminals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
 
 
 @needs("netns")
-def test_the_walk_through_of_two_organisations_works_as_the_readme_shows_it(
+def test_the_walk_through_of_two_organisations_works_as_the_page_shows_it(
     terminals: dict[str, Terminal], tmp_path: Path
 ) -> None:
     outputs: dict[str, list[str]] = {}
@@ -67,9 +66,7 @@ def test_the_walk_through_of_two_organisations_works_as_the_readme_shows_it(
     assert "revoked" in refused.output
 
 
-JOIN = README.partition("\n## Invite and join\n")[2].partition("\n## ")[0]
-JOIN_BLOCKS = re.findall("```console\n(.+?)```", JOIN, re.DOTALL)
-JOIN_STEPS = [re.findall(r"^(north|east|west)\$ (.+)$", block, re.MULTILINE) for block in JOIN_BLOCKS]
+JOIN_STEPS = [block.commands for block in page("invite-and-join").shown]
 
 
 @pytest.fixture
@@ -93,7 +90,7 @@ def hospitals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
 
 
 @needs("netns")
-def test_an_organisation_and_a_node_join_by_codes_in_five_commands_at_most_as_the_readme_shows_it(
+def test_an_organisation_and_a_node_join_by_codes_in_five_commands_at_most_as_the_page_shows_it(
     hospitals: dict[str, Terminal], tmp_path: Path
 ) -> None:
     code, outputs = "", dict[str, str]()
@@ -136,7 +133,7 @@ def site(tmp_path: Path) -> Iterator[Terminal]:
 
 
 @needs("netns")
-def test_a_swarm_is_operated_in_ten_minutes_as_the_readme_shows_it(site: Terminal) -> None:
+def test_a_swarm_is_operated_in_ten_minutes_as_the_page_shows_it(site: Terminal) -> None:
     for command in OPERATE_STEPS:
         answer = site.type(command)
         assert answer.status == 0, f"site$ {command}\n{answer.output}"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from reference import apis, codes, commands, contracts, files, phases, variables
+from reference import apis, changes, codes, commands, contracts, files, phases, variables
 
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "cli": commands.page,
@@ -18,6 +18,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "codes": codes.page,
     "transactions": contracts.page,
     "phases": phases.page,
+    "changes": changes.page,
 }
 
 

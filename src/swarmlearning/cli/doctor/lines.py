@@ -16,7 +16,7 @@ LONGEST: Final = 600
 _START: Final = re.compile(r"UID [0-9a-f-]{36}, start [0-9]+")
 _FAILED: Final = "The training command has failed"
 _STOPPED: Final = re.compile(
-    r"SIG(TERM|INT) received: this node is stopping|This node ends: |Training is over|leaves: "
+    r"SIG(TERM|INT) received: this node is stopping|This node ends: |Training is over|The final model \w+ is |leaves: "
 )
 
 
