@@ -2,8 +2,16 @@
 
 from typing import Final
 
-from fuzz import chain, doctor, newcomers, office, site, told
+from fuzz import chain, doctor, newcomers, office, site, timed, told
 from fuzz.target import Target
 
-_READERS = (*chain.TARGETS, *site.TARGETS, *office.TARGETS, *newcomers.TARGETS, *doctor.TARGETS, *told.TARGETS)
+_READERS = (
+    *chain.TARGETS,
+    *site.TARGETS,
+    *office.TARGETS,
+    *newcomers.TARGETS,
+    *doctor.TARGETS,
+    *told.TARGETS,
+    *timed.TARGETS,
+)
 TARGETS: Final[dict[str, Target]] = {target.name: target for target in _READERS}
