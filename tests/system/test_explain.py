@@ -24,6 +24,7 @@ def test_a_round_is_explained_while_it_waits_once_it_is_closed_and_when_a_site_i
     swarm = Swarm(processes, tmp_path, make_workspace(tmp_path / "cert", ["SN-1", *SITES, "SWCI-1"]))
     swarm.start_sn()
     operator = Operator(swarm)
+    assert "no site has opened a session" in operator.fails("explain")
     paced = ("--rounds", "3", "--size", "200000", "--gate", str(gate.path))
     for index in (1, 2):
         swarm.start_sl(index, *paced, "--hold-at", "2")
@@ -51,3 +52,6 @@ def test_a_round_is_explained_while_it_waits_once_it_is_closed_and_when_a_site_i
     assert re.match(r"Round 2 has waited [0-9.]+ s for site-3, which is lost since .*; 2 models are in, ", lost["text"])
     assert "start it again" in lost["remedy"]
     assert lost["facts"]["silent"] == {"site-3": "its node is not there to ask"}
+
+    swarm.sn.kill()
+    assert "is the only SN, every round waits for it: start it again" in operator.fails("explain")

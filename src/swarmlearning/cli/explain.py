@@ -12,7 +12,7 @@ from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import VERIFIED, Connection
 from swarmlearning.cli.console import make_console, make_table, print_json
-from swarmlearning.errors import UserError
+from swarmlearning.errors import UserError, first_cause
 from swarmlearning.identity.certificates import role_of
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.contracts.contract import OPERATORS
@@ -63,8 +63,11 @@ async def _explained(connection: Connection, number: int | None, contract: str) 
     source, address = connection.credentials.source(), connection.address
     try:
         return await while_working(_explain(connection, number, contract), source.watch())
-    except (Unavailable, Refusal) as error:
-        raise UserError(unavailable(error, address)) from error
+    except Exception as error:
+        cause = first_cause(error)  # it may come in a group
+        if isinstance(cause, Unavailable | Refusal):
+            raise UserError(unavailable(cause, address)) from error
+        raise
 
 
 async def _explain(connection: Connection, number: int | None, contract: str) -> Explanation:

@@ -104,7 +104,10 @@ def training_of(chain: Chain, contract: str) -> Training:
     name = contract or main_contract(chain.world)
     state = chain.world.get(f"training/{name}", Training)
     if state is None:
-        raise UserError(f"the ledger has no training{f' of contract {displayed(name)}' if name else ''}")
+        which = f" of contract {displayed(name)}" if name else ""
+        raise UserError(
+            f"the ledger has no training{which}: no site has opened a session; start SLs with their scripts"
+        )
     return state
 
 
