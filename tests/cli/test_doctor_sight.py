@@ -105,6 +105,12 @@ def test_a_node_that_is_gone_is_told_once() -> None:
     assert found(nodes=gone, alerts=[alert("node-away", "warning")]) == [("node-lost", "SL site-1")]
 
 
+def test_a_site_that_states_a_release_from_the_future_makes_nobody_old() -> None:
+    """A version is free text that a node registers with; SNs are upgraded first."""
+    assert found(nodes=[node("SN", "SN-1"), node("SL", "a"), node("SWOP", "b", version="999.0.0")]) == []
+    assert found(nodes=[node("SN", "SN-1", version="0.2.0"), node("SL", "a")]) == [("old-version", "SL a")]
+
+
 def test_who_has_left_takes_no_part() -> None:
     assert list(nodes_in(status(nodes=[node("SL", "a"), node("SL", "b", "left")]))) == ["a"]
 

@@ -12,13 +12,14 @@ from support.certs import expired, make_workspace, not_yet_valid, stranger
 from support.serving import serving
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
-from swarmlearning.models.destinations import Address
+from swarmlearning.models.destinations import Address, refusal_beside
 from swarmlearning.models.fileserver import MOST_PROBED, file_app
 from swarmlearning.models.links import PROBE
 from swarmlearning.models.store import TensorStore
 from swarmlearning.node import probing
 from swarmlearning.node.outcomes import Outcome
 from swarmlearning.node.probing import Target, probe
+from swarmlearning.proxies import Proxy, ProxyError
 from swarmlearning.transport.parties import Credential
 
 PATH = f"{PROBE}{MOST_PROBED}"
@@ -152,3 +153,24 @@ async def test_no_more_is_sent_than_was_asked_for(identities: dict[str, Identity
             assert (status, len(body)) == (200, sent)
         status, _, _ = await request(server, identities["SL-2"], f"{PROBE}99999999999")
         assert status == 404
+
+
+def test_no_proxy_leads_to_an_address_that_is_refused(
+    identities: dict[str, Identity], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that another organisation announces must not try ports of the proxy's own host, link or cloud."""
+    asked: list[str] = []
+
+    def connect(proxy: Proxy, host: str, port: int, seconds: float) -> socket.socket:
+        asked.append(host)
+        raise ProxyError("it lets nobody through")
+
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.setattr(probing, "connect_through", connect)
+    refuse, context = refusal_beside(["192.0.2.7"]), client_context(identities["SL-2"])
+    for host in ("169.254.169.254", "127.1", "localhost", "0.0.0.0"):
+        assert probe(target(9, host=host), context, refuse).code == "forbidden"
+    assert asked == []
+    for host in ("192.0.2.1", "no-such-host.invalid"):
+        assert probe(target(9, host=host), context, refuse).code == "proxy"
+    assert asked == ["192.0.2.1", "no-such-host.invalid"], "the proxy may know a name that is not known here"

@@ -113,6 +113,9 @@ def _connected(target: Target, context: ssl.SSLContext, refuse: Refusal, *, smal
     """A connection, and the seconds that it took to open."""
     proxy, begun = proxy_to(target.host, os.environ), time.monotonic()
     if proxy is not None:
+        with suppress(socket.gaierror, UnicodeError):  # the proxy may know it
+            _require_permitted(target.host, refuse)
+        begun = time.monotonic()
         try:
             sock = connect_through(proxy, target.host, target.port, CONNECT_SECONDS)
         except OSError as error:  # ProxyError is one
@@ -125,11 +128,16 @@ def _connected(target: Target, context: ssl.SSLContext, refuse: Refusal, *, smal
 
 def _addresses(host: str, refuse: Refusal) -> list[str]:
     try:
+        return _require_permitted(host, refuse)
+    except (OSError, UnicodeError) as error:
+        raise _Failed("unknown-host") from error
+
+
+def _require_permitted(host: str, refuse: Refusal) -> list[str]:
+    try:
         return permitted_addresses(host, refuse)
     except ForbiddenAddress as error:
         raise _Failed("forbidden") from error
-    except (OSError, UnicodeError) as error:
-        raise _Failed("unknown-host") from error
 
 
 def _opened(addresses: list[str], port: int, *, small: bool) -> tuple[socket.socket, float]:

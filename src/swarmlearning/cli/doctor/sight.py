@@ -129,9 +129,11 @@ def _examine_nodes(status: Mapping[str, Any], report: Report) -> None:
 
 
 def _examine_versions(status: Mapping[str, Any], report: Report) -> None:
-    """Nodes of an older release than that of the SN that was asked."""
+    """Nodes of an older release than an SN runs: these are upgraded first, and an SL's or SWOP's word alone makes
+    nobody old."""
     nodes = [each for each in status["nodes"] if each["alive"] and each["type"] in ("SN", "SL", "SWOP")]
-    newest = max([_number(each["version"]) for each in nodes] + [_number(status["version"])])
+    sns = [each for each in nodes if each["type"] == "SN"]
+    newest = max(_number(each["version"]) for each in (status, *sns))
     for each in nodes:
         if _number(each["version"]) < newest:
             name = called(displayed(each["type"]), displayed(each["name"]))
