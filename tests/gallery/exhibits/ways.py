@@ -56,7 +56,7 @@ def elsewhere(stage: Stage) -> Verdict:
     return stage.doctor()
 
 
-@exhibit("a site that announces a closed port", "no-way-in", culprit="site-2", short=True)
+@exhibit("a site that announces a closed port", "no-way-in", culprit="site-2")
 def closed_port(stage: Stage) -> Verdict:
     stage.open_sn()
     stage.site(1)
