@@ -156,6 +156,10 @@ async def _odd(request: web.Request) -> web.Response:
     return web.json_response({"experiment": {"experiment_id": "../../etc"}, "experiment_id": 7, "run": []})
 
 
+async def _compressed(request: web.Request) -> web.Response:
+    return web.Response(body=b"is not", headers={"Content-Encoding": "gzip"})
+
+
 async def _deep(request: web.Request) -> web.Response:
     return web.Response(text='{"experiment":' + "[" * 100_000)
 
@@ -164,6 +168,7 @@ async def _deep(request: web.Request) -> web.Response:
     ("handler", "said"),
     [
         (_deep, "is it MLflow"),
+        (_compressed, "does not answer: 400"),
         (_page, "is it MLflow"),
         (_elsewhere, "302"),
         (_endless, "longer than"),
@@ -173,9 +178,10 @@ async def _deep(request: web.Request) -> web.Response:
 async def test_a_server_that_is_not_mlflow_is_named(tmp_path: Path, handler: Any, said: str) -> None:
     async with serving(handler) as address:
         run = run_at(address, tmp_path)
-        with pytest.raises(TrackerError, match=said):
+        with pytest.raises(TrackerError, match=said) as error:
             await run.add(POINTS)
         await run.close(complete=True)
+    assert str(error.value).isprintable(), "one line of a log, whatever the server sends"
 
 
 async def test_a_server_that_is_away_is_named(tmp_path: Path) -> None:

@@ -15,9 +15,12 @@ from swarmlearning.errors import UserError
 from swarmlearning.files import replace_file
 from swarmlearning.proxies import proxy_url
 from swarmlearning.tracking.tracker import Point, TrackerError
+from swarmlearning.views.names import displayed
 
 ANSWER_SECONDS: Final = 20.0
 MOST_BYTES: Final = 1024 * 1024
+LONGEST: Final = 300
+"""Characters of an error: what the server has sent may be part of it."""
 BATCH: Final = 1000
 """Metrics that MLflow takes in one request at most."""
 NOT_FOUND: Final = "RESOURCE_DOES_NOT_EXIST"
@@ -139,7 +142,7 @@ class MlflowRun:
             async with self._session.request(method, url, allow_redirects=False, **sent) as answer:
                 status, data = answer.status, await _bounded(answer)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._fault(f"does not answer: {str(error) or type(error).__name__}") from error
+            raise self._fault(f"does not answer: {displayed(str(error), LONGEST) or type(error).__name__}") from error
         try:
             found = msgspec.json.decode(data, type=dict[str, Any]) if data else {}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
