@@ -1,6 +1,7 @@
 """A newcomer and who answers at the addresses of its code: a man in between, another network, one that floods it."""
 
 import asyncio
+import errno
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -208,6 +209,18 @@ async def test_the_next_address_is_tried_and_every_reason_is_named(identities: I
         assert client.address == address
     with pytest.raises(UnreachableError, match=f"{closed}: Connection refused; .*no-such-host.invalid:1"):
         async with contact(code_for(closed, "no-such-host.invalid:1", workspace=workspace)):
+            pass
+
+
+async def test_a_refused_connection_is_named_in_words_and_not_as_asyncio_writes_it(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('10.0.0.1', 30307)")
+
+    monkeypatch.setattr(client_module, "open_tls", refuse)
+    with pytest.raises(UnreachableError, match=r"^no SN can be reached at 10\.0\.0\.1:30307: Connection refused$"):
+        async with contact(code_for("10.0.0.1:30307", workspace=workspace)):
             pass
 
 

@@ -45,6 +45,21 @@ def test_a_code_is_one_word_that_a_mail_may_break_and_a_person_may_shout() -> No
     assert read_code(f"  {broken.upper()} \n") == CODE
 
 
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        f"> {TEXT[:76]}\n> {TEXT[76:]}\n",
+        f">> {TEXT[:76]}\n>> {TEXT[76:]}\n",
+        f"\u201c{TEXT}\u201d",
+        f"`{TEXT}`",
+        f"<{TEXT}>",
+        f"\ufeff{TEXT[:40]}\u200b{TEXT[40:]}",
+    ],
+)
+def test_what_mail_and_chat_programs_put_around_a_code_does_not_matter(pasted: str) -> None:
+    assert read_code(pasted) == CODE
+
+
 def test_a_code_that_is_cut_off_anywhere_is_named_as_such() -> None:
     for length in range(len(PREFIX), len(TEXT)):
         with pytest.raises(CodeError, match="the code is cut off"):

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from swarmlearning.cli.join import STILL_WAITING
 from swarmlearning.cli.main import app
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.invitations.code import read_code
+from swarmlearning.invitations.code import JoinCode, read_code, write_code
 from swarmlearning.sn import joinport
 from swarmlearning.transport.listener import Acceptor
 
@@ -100,7 +101,27 @@ async def test_who_finds_its_code_used_by_another_is_told_so(commands: Commands)
     refused = await commands.join(code, "owner", "--wait", "0")
     assert refused.exit_code == 1
     assert "tell your office at once not to sign" in refused.output
+    assert str(commands.folder / "owner") in refused.output, "a tired person sees in which folder"
+    [key] = [line.split()[0] for line in (await commands.operator("invite", "list")).output.splitlines()[1:]]
+    used = await commands.operator("invite", "withdraw", key)
+    assert f"invitation {key} has been used; answer no where swarm ca sign asks about SL-new" in used.output
+    await commands.operator("ca", "sign", "--out", str(commands.office), says="y\n")
+    late = await commands.join(code, "owner", "--wait", "0")
+    assert "tell your office at once to revoke that certificate (swarm ca revoke)" in late.output
+    issued = await commands.operator("invite", "withdraw", key)
+    assert "is made void with: swarm ca revoke SL-new" in issued.output
     assert not (commands.folder / "owner").exists(), "nothing is left of the attempt"
+
+
+async def test_a_code_may_come_in_pieces_and_an_address_that_comes_too_late_is_refused(commands: Commands) -> None:
+    code = await commands.code("--node", "SL-new")
+    pieces = await commands.join(code[:60], "new", code[60:], "--host-ip", "10.0.0.7", "--wait", "0")
+    assert pieces.exit_code == STILL_WAITING, pieces.output
+    same = await commands.join(code, "new", "--host-ip", "10.0.0.7", "--wait", "0")
+    assert (same.exit_code, same.output) == (STILL_WAITING, pieces.output)
+    late = await commands.join(code, "new", "--host-ip", "10.0.0.8", "--wait", "0")
+    assert late.exit_code == 1
+    assert "SL-new has made its request before, without 10.0.0.8, and a code permits only one" in late.output
 
 
 async def test_a_code_that_was_withdrawn_or_cut_off_is_named_as_such(commands: Commands) -> None:
@@ -110,9 +131,24 @@ async def test_a_code_that_was_withdrawn_or_cut_off_is_named_as_such(commands: C
     listed = await commands.operator("invite", "list")
     [key] = [line.split()[0] for line in listed.output.splitlines() if "SL-new" in line]
     assert "its code is void" in (await commands.operator("invite", "withdraw", key)).output
+    assert "is withdrawn already" in (await commands.operator("invite", "withdraw", key)).output
     void = await commands.join(code, "new")
     assert "this invitation has been withdrawn by the organisation that had sent it" in void.output
     assert code[6:40] not in void.output + cut.output + listed.output
+
+
+def test_where_no_sn_answers_an_expired_code_is_named_as_the_reason(tmp_path: Path) -> None:
+    def refused(expires: float) -> str:
+        addresses, authorities = ("no-such-host.invalid:1",), (b"a" * 32,)
+        code = JoinCode(b"n" * 32, b"k" * 32, "north", "SL-1", int(expires), addresses, authorities, 1)
+        done = CliRunner().invoke(app, ["join", write_code(code), "--out", str(tmp_path)])
+        assert done.exit_code == 1
+        return done.output
+
+    assert "This code has expired, on 2001-09-09 01:46 UTC: ask for another one" in refused(1_000_000_000)
+    valid = refused(time.time() + 3600)
+    assert "has expired" not in valid
+    assert "Either that SN does not run or a firewall is in between: then try again later" in valid
 
 
 async def test_an_organisation_that_is_rejected_or_whose_code_another_has_used_is_told_so(commands: Commands) -> None:

@@ -85,5 +85,5 @@ def test_an_operator_s_organisation_is_that_which_has_issued_its_certificate() -
 def test_what_does_not_exist_is_not_withdrawn() -> None:
     ledger = announced("sn-1")
     assert waiting_requests(ledger.chain.world, "org-1") == []
-    with pytest.raises(ActError, match="there is no open invitation 'abcdef'; `swarm invite list` shows them"):
+    with pytest.raises(ActError, match="there is no invitation 'abcdef'; `swarm invite list` shows them"):
         withdraw(ledger.chain.world, "abcdef")

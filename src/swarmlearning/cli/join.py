@@ -40,7 +40,11 @@ PAUSE_SECONDS: Final = 1.0
 STANDARD_INPUT: Final = "-"
 
 Code = Annotated[
-    str, typer.Argument(help="The code of the invitation; - reads it from standard input.", metavar="CODE")
+    list[str],
+    typer.Argument(
+        help="The code of the invitation, spaces and line breaks in it or not; - reads it from standard input.",
+        metavar="CODE",
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder of this host's certificates.", file_okay=False)]
 HostIps = Annotated[
@@ -79,7 +83,7 @@ def join(
 
     A node's key is made here and never leaves this host. Repeat the command to go on after a wait or an interruption.
     """
-    found = read_code(sys.stdin.read(LONGEST + 1) if code == STANDARD_INPUT else code)
+    found = read_code(sys.stdin.read(LONGEST + 1) if code == [STANDARD_INPUT] else "".join(code))
     workspace = Workspace(out)
     if found.name:
         if cacert or trust_domain or name:
@@ -117,7 +121,8 @@ async def _requested(
 ) -> Standing:
     """The invitation once it has this host's request. Raises `UserError` where it has another one."""
     standing = await client.standing()
-    if standing.state == "issued" and not workspace.request_key(code.name).exists():
+    key_there = workspace.key(code.name).exists() and not workspace.request_key(code.name).exists()
+    if standing.state == "issued" and key_there:
         return standing  # joined before; what is installed is checked again
     if standing.state not in ("open", "waiting", "issued"):
         return standing
@@ -126,11 +131,24 @@ async def _requested(
         standing = await client.request(RequestCertificate(client.key, request, ""))
     own = workspace.request(code.name)
     if not own.exists() or standing.request != digest_of(own.read_text(encoding="ascii")):
+        advice = "to revoke that certificate (swarm ca revoke)" if standing.state == "issued" else "not to sign"
         raise UserError(
-            f"this code has been used for a request that does not lie in {workspace.root}. If you have not made it, in "
-            "another folder or on another host, somebody else has the code: tell your office at once not to sign"
+            f"this code has been used for a request that does not lie in {workspace.root.absolute()}. Repeat the "
+            "command where you first gave it: that folder, or its --out. If you have not made that request, somebody "
+            f"else has the code: tell your office at once {advice}"
         )
+    _check_names(code, workspace, dns, ips)
     return standing
+
+
+def _check_names(code: JoinCode, workspace: Workspace, dns: list[str], ips: list[str]) -> None:
+    """Raises `UserError` for names and addresses that the request, which was made before, does not have."""
+    asked = read_request(workspace.request(code.name).read_bytes())
+    if missing := [each for each in (*ips, *dns) if each not in (*asked.ips, *asked.dns)]:
+        raise UserError(
+            f"{code.name} has made its request before, without {', '.join(missing)}, and a code permits only one: "
+            "repeat the command without these options, or ask for another code"
+        )
 
 
 async def _until_issued(code: JoinCode, standing: Standing, seconds: int) -> Standing:
@@ -201,6 +219,9 @@ async def _join_organisation(code: JoinCode, workspace: Workspace, anchors: tupl
     host.trust(workspace, host.named_authorities(code, standing))
     if standing.state == "admitted":
         print(f"{code.organisation} takes part: its nodes join with certificates of its CA (swarm cert, or swarm ca).")
+        if workspace.authorities():
+            root = shlex.quote(str(workspace.root))
+            print(f"Next:\n  swarm cert --out {root} --node SL-{code.organisation} --host-ip IP-OF-ITS-HOST")
     else:
         print(_authorities_text(code, anchors))
         print(_signatures_text(standing.proposal))
@@ -252,9 +273,12 @@ async def _answered(code: JoinCode, ask: Callable[[JoinClient], Awaitable[Standi
         except UnreachableError as error:
             if time.monotonic() < until:
                 continue
+            if code.expires < time.time():
+                raise UserError(f"{error}. This code has expired, on {_end(code)}: ask for another one") from error
             raise UserError(
-                f"{error}. The port for newcomers is open only while an invitation is: it may have been used, "
-                f"withdrawn, or have expired (this one does on {_end(code)}); else try again later"
+                f"{error}. Either that SN does not run or a firewall is in between: then try again later; or its port "
+                "for newcomers is closed, since nobody is invited now: the code may have been withdrawn, or used. It "
+                f"is good until {_end(code)}"
             ) from error
     raise AssertionError("a back-off never ends")
 

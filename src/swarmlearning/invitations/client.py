@@ -4,6 +4,8 @@ The code names an SN's authority only by its fingerprint, so the connection is m
 SN's certificates, among them that authority's; nothing is sent. The second one trusts that authority alone.
 """
 
+import errno
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -198,7 +200,8 @@ def _failure(address: str, error: Exception) -> UserError:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError | TimeoutError):
-        return displayed(error.strerror or str(error), LONGEST)
+        known = error.errno in errno.errorcode  # asyncio's own text repeats the address, in Python's notation
+        return displayed(os.strerror(error.errno or 0) if known else str(error), LONGEST)
     return reason_of(error)
 
 

@@ -2,9 +2,10 @@
 
     swarm1<base32 of: length (2 bytes), content, checksum (4 bytes)>
 
-The content is MessagePack. Case does not matter, nor do spaces and line breaks, which mail programs put in: the letters
-are those that Base32 (RFC 4648) has. The length comes first, so that a code that was cut off is told from a mistyped
-one. A code is a secret, since it has the one-time private key: it is never logged, nor part of a message.
+The content is MessagePack. Case does not matter, nor do spaces, line breaks and the marks that mail and chat programs
+put in or around (quotation marks, `>` before each line): the letters are those that Base32 (RFC 4648) has. The length
+comes first, so that a code that was cut off is told from a mistyped one. A code is a secret, since it has the one-time
+private key: it is never logged, nor part of a message.
 """
 
 import base64
@@ -25,6 +26,8 @@ MAX_ADDRESSES: Final = 3
 MAX_AUTHORITIES: Final = 12
 LONGEST: Final = 4096
 """Characters of a text that may be a code."""
+_PUT_IN_BETWEEN: Final = re.compile("[\\s<>\"'`*\u00ab\u00bb\u2018-\u201f\u00ad\u200b-\u200f\u2060\ufeff]+")
+"""By mail and chat programs: white space, quotation marks, those of quoted lines, and marks that nobody sees."""
 _ANY_VERSION: Final = re.compile(r"swarm[0-9]+")
 _LENGTH_BYTES: Final = 2
 _CHECKSUM_BYTES: Final = 4
@@ -86,7 +89,7 @@ def read_code(text: str) -> JoinCode:
     """The invitation in a text. Raises `CodeError` that says what is wrong with it, and never what it is."""
     if len(text) > LONGEST:
         raise CodeError(f"the code has at most {LONGEST} characters: copy it alone, from swarm1 to its end")
-    word = "".join(text.split()).lower()
+    word = _PUT_IN_BETWEEN.sub("", text).lower()
     version = _ANY_VERSION.match(word)
     if not word.startswith(PREFIX):
         if version is not None:
@@ -107,7 +110,7 @@ def _content(encoded: str) -> bytes:
     if len(encoded) < whole:
         raise CodeError(
             f"the code is cut off: it has {len(PREFIX) + len(encoded)} of {len(PREFIX) + whole} characters; copy the "
-            "whole of it"
+            "whole of it, and put it in quotes where it is broken over several lines"
         )
     raw = _decoded(encoded)
     counted, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]

@@ -47,9 +47,22 @@ def invite_organisation(key: bytes, named: str, expires_ms: int) -> Act:
 
 def withdraw(world: World, named: str) -> Act:
     """Withdraws an invitation, named by the beginning of its key. Raises `ActError`."""
-    known = [each.key for each in all_invitations(world) if each.state == "open"]
-    key = by_prefix(named.lower(), known, "open invitation", "key", "swarm invite list")
+    found = {each.key: each for each in all_invitations(world)}
+    key = by_prefix(named.lower(), found, "invitation", "key", "swarm invite list")
+    if found[key].state == "withdrawn":
+        raise ActError(f"invitation {key[:LISTED]} is withdrawn already")
+    if found[key].state == "used":
+        raise ActError(f"invitation {key[:LISTED]} has been used; {_instead(found[key])}")
     return Act(network.CONTRACT, WithdrawInvitation(key), f"invitation {key[:LISTED]} is withdrawn: its code is void")
+
+
+def _instead(used: Invitation) -> str:
+    """What an operator does about an invitation that cannot be withdrawn any more."""
+    if used.role is None:
+        return f"the admission that was asked for by it is refused with: swarm proposal reject {used.proposal}"
+    if used.certificate:
+        return f"the certificate that was issued by it is made void with: swarm ca revoke {used.name}"
+    return f"answer no where swarm ca sign asks about {used.name}"
 
 
 def certify(key: str, name: str, certificate: str) -> Act:
