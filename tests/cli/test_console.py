@@ -10,7 +10,15 @@ from rich.console import Console
 
 from swarmlearning.cli import status
 from swarmlearning.cli.checking import CRITICAL, verdict
-from swarmlearning.cli.console import make_console, make_table, print_json, shows, tolerate_any_encoding, working
+from swarmlearning.cli.console import (
+    make_console,
+    make_table,
+    print_json,
+    print_table,
+    shows,
+    tolerate_any_encoding,
+    working,
+)
 
 HOSTILE = [
     "[/]",
@@ -53,6 +61,17 @@ def test_a_console_knows_which_marks_its_encoding_has() -> None:
     with Terminal():
         assert shows(make_console(), "ü")
         assert not shows(make_console(), "◆")
+
+
+def test_a_table_has_one_line_a_row_where_no_terminal_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_table(("contract", "given"), [("c" * 100, "nothing (budget)"), ("d", "e" * 70)])
+    assert capsys.readouterr().out.splitlines()[1].split() == ["c" * 100, "nothing", "(budget)"]
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(("contract", "given"), [("c" * 100, "nothing (budget)")])
+    assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines())
 
 
 def test_json_is_ascii_in_every_encoding() -> None:

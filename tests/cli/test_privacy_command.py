@@ -90,8 +90,8 @@ def test_a_proof_is_verified_by_whoever_has_the_ledger(chain: Path, tmp_path: Pa
     shown = swarm_privacy("verify", proof, "--data-dir", chain)
     epsilon = f"{composed_epsilon([NOISE] * 2, DELTA):.6g}"
     assert f"site-1 (CN=SL-site-1,OU=Swarm-Learning of org-1) gave model {GIVEN}" in shown
-    assert f"2 models with noise so far compose to ε = {epsilon} at δ = 1e-05" in shown
-    assert f"the 2 models with noise that this ledger has of it compose to ε = {epsilon}: not more" in shown
+    assert f"by the site's own record 2 models with noise so far: ε = {epsilon} at δ = 1e-05" in shown
+    assert f"this ledger has 2 models with noise of it: ε = {epsilon}, not more than it states" in shown
 
 
 def test_a_proof_that_was_altered_or_is_of_another_ledger_is_refused(chain: Path, tmp_path: Path) -> None:
@@ -113,7 +113,8 @@ def test_a_model_is_compared_with_what_was_given(chain: Path, tmp_path: Path) ->
     swarm_privacy("prove", proof, "--round", "1", "--data-dir", chain)
     model.write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     refused = swarm_privacy("verify", proof, "--model", model, "--data-dir", chain, code=1)
-    assert "which is not what site-1 gave to that round" in refused
+    assert f"which is not what site-1 gave to round 1: {GIVEN}" in refused
+    assert "verified" not in refused, "of what is refused nothing is called verified"
 
 
 def test_a_site_that_states_less_than_it_gave_is_found(tmp_path: Path) -> None:
@@ -121,7 +122,8 @@ def test_a_site_that_states_less_than_it_gave_is_found(tmp_path: Path) -> None:
     chain, proof = written(trained(stated(2, honest)), tmp_path / "chain.sqlite"), tmp_path / "proof.json"
     swarm_privacy("prove", proof, "--round", "2", "--data-dir", chain)
     refused = swarm_privacy("verify", proof, "--data-dir", chain, code=1)
-    assert f"site-1 states ε = {honest:.6g}, but the 2 models that this ledger has of it compose to" in refused
+    assert f"site-1 states ε = {honest:.6g}, but 2 models of it on this ledger compose to" in refused
+    assert "verified" not in refused
 
 
 def test_clipping_alone_states_no_epsilon(tmp_path: Path) -> None:

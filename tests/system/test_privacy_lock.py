@@ -177,4 +177,4 @@ def assert_proved(swarm: Swarm, number: int, model: Path) -> None:
         done = swarm.processes.start(name, *COMMAND, "privacy", name, proof, *options[name])
         assert done.wait() == 0, done.output
     assert f"{model} is the model that it gave" in done.output
-    assert "this ledger has of it compose to ε = " in done.output
+    assert "with noise of it: ε = " in done.output

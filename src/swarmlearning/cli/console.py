@@ -2,16 +2,21 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
     from rich.console import Console  # imported when one is made: nodes print plain lines
     from rich.table import Table
+
+
+WIDEST: Final = 10_000
+"""Characters of a line where no terminal is."""
 
 
 def tolerate_any_encoding() -> None:
@@ -39,11 +44,14 @@ def make_table(*columns: str) -> "Table":
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints rows below these headings."""
+    """Prints rows below these headings: on a terminal wrapped to its width, else a line a row, as for `grep`."""
     table = make_table(*columns)
     for row in rows:
         table.add_row(*row)
-    make_console().print(table)
+    console = make_console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
+    console.print(table)
 
 
 def shows(console: "Console", text: str) -> bool:

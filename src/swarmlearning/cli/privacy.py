@@ -150,11 +150,13 @@ def verify(
     found = places.get((proof.height, proof.transaction))
     if found is None:
         raise UserError(f"{file}: block {proof.height} of this ledger has no such statement")
-    print(f"verified: {_told(found)}")
     if model is not None:
         _check_model(model, found)
+    composed = _composed(read.releases, found)  # nothing is called verified before all of it is
+    print(f"verified: {_told(found)}")
+    if model is not None:
         print(f"{model} is the model that it gave")
-    print(_composed(read.releases, found))
+    print(composed)
 
 
 def _chosen(found: list[Release], contract: str, run: int | None, site: str) -> list[Release]:
@@ -172,8 +174,8 @@ def _told(found: Release) -> str:
         f"{found.site} ({displayed(found.subject)} of {found.organisation}) gave {given}",
         f"  to round {found.round} of contract {displayed(found.contract)}, run {found.run}: signed in block "
         f"{found.height}, {clock(found.time_ms)}",
-        f"  norm {privacy.norm:g}, noise {privacy.noise:g}, contributors {privacy.contributors}; {privacy.releases} "
-        f"models with noise so far compose to ε = {privacy.epsilon:.6g} at δ = {privacy.delta:g}",
+        f"  norm {privacy.norm:g}, noise {privacy.noise:g}, contributors {privacy.contributors}; by the site's own "
+        f"record {_models(privacy.releases)} with noise so far: ε = {privacy.epsilon:.6g} at δ = {privacy.delta:g}",
         f"  protects {privacy.protects}; outside are {privacy.outside}",
     ]
     return "\n".join(lines)
@@ -193,15 +195,25 @@ def _read_proof(file: Path) -> Proof:
         raise UserError(f"{file}: no proof of `swarm privacy prove`: {error}") from error
 
 
+def _models(number: int) -> str:
+    return f"{number} model{'s' * (number != 1)}"
+
+
 def _check_model(model: Path, found: Release) -> None:
     from swarmlearning.tensors.digest import DigestError, digest_file  # every `swarm` command would load numpy
 
+    if not found.digest:
+        raise UserError(
+            f"{found.site} gave no model to round {found.round} ({found.privacy.withheld}): prove another one"
+        )
     try:
         digest = digest_file(model).root
     except (OSError, DigestError) as error:
         raise UserError(f"{model}: no model file: {error}") from error
     if digest != found.digest:
-        raise UserError(f"{model} is model {digest}, which is not what {found.site} gave to that round")
+        raise UserError(
+            f"{model} is model {digest}, which is not what {found.site} gave to round {found.round}: {found.digest}"
+        )
 
 
 def _composed(all_of: list[Release], found: Release) -> str:
@@ -214,7 +226,7 @@ def _composed(all_of: list[Release], found: Release) -> str:
     least = composed_epsilon(multipliers, privacy.delta)
     if privacy.epsilon < least * (1 - ROUNDING):
         raise UserError(
-            f"{found.site} states ε = {privacy.epsilon:.6g}, but the {len(multipliers)} models that this ledger has of "
-            f"it compose to {least:.6g}"
+            f"{found.site} states ε = {privacy.epsilon:.6g}, but {_models(len(multipliers))} of it on this ledger "
+            f"compose to {least:.6g}"
         )
-    return f"the {len(multipliers)} models with noise that this ledger has of it compose to ε = {least:.6g}: not more"
+    return f"this ledger has {_models(len(multipliers))} with noise of it: ε = {least:.6g}, not more than it states"
