@@ -225,6 +225,15 @@ ROWS = (
                 "what_an_sn_sends_is_bounded_in_bytes_and_in_time",
             ),
             *checks_in(
+                "invitations/test_host",
+                "an_sn_of_another_organisation_cannot_make_a_newcomer_a_node_of_its_own",
+                "an_sn_that_answers_at_once_that_nothing_has_changed_keeps_no_newcomer_busy",
+            ),
+            *checks_in(
+                "operator/test_invitations",
+                "only_the_authorities_of_its_own_organisation_may_issue_a_node_s_certificate",
+            ),
+            *checks_in(
                 "invitations/test_code",
                 "a_name_that_is_no_node_s_never_becomes_a_file",
                 "an_address_that_is_none_is_refused",
@@ -235,6 +244,30 @@ ROWS = (
                 "who_finds_its_code_used_by_another_is_told_so",
                 "a_code_that_was_withdrawn_or_cut_off_is_named_as_such",
             ),
+        ),
+    ),
+    Row(
+        "B23",
+        "whoever is diagnosed, archived or verified lies: reports, probes, checkpoints, proofs, trackers",
+        (
+            *checks_in("operator/test_logs", "what_is_no_report_is_refused"),
+            *checks_in(
+                "cli/test_collect",
+                "names_of_others_lead_nowhere",
+                "what_others_have_written_does_nothing_in_the_page",
+            ),
+            *checks_in("node/test_probing", "no_proxy_leads_to_an_address_that_is_refused"),
+            *checks_in("cli/test_doctor_sight", "a_site_that_states_a_release_from_the_future_makes_nobody_old"),
+            *checks_in(
+                "ledger/test_attested",
+                "only_signatures_that_hold_count_as_such",
+                "an_sn_that_has_the_name_of_another_takes_no_signature_away",
+                "a_checkpoint_that_was_altered_is_refused_by_name",
+                "a_world_that_was_made_up_does_not_fit_the_sealed_block",
+            ),
+            *checks_in("sn/test_archiving", "the_names_of_those_who_have_signed_do_nothing_to_a_terminal"),
+            *checks_in("privacy/test_accounting", "whatever_a_site_states_composes_to_a_number"),
+            *checks_in("tracking/test_mlflow", "a_server_that_is_not_mlflow_is_named"),
         ),
     ),
 )
