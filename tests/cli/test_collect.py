@@ -96,7 +96,7 @@ def test_the_page_says_first_what_is_wrong_and_what_is_missing() -> None:
     wrong, lacking, table = (text.index(each) for each in ("disk full: go", "Not in this archive", "<table>"))
     assert wrong < lacking < table
     assert "site-1, stacks: its site does not share them" in text
-    assert 'href="nodes/1/node.log">node.log</a> <span class="size">1 kB, only 1 MB</span>' in text
+    assert 'href="nodes/1/node.log">node.log</a> <span class="size">1.2 kB, only 1 MB</span>' in text
     assert "site-3 is lost: its lease is gone" in text
     assert 'fill="#f4c7c3"' in text
     assert "round 0: ended" in text

@@ -18,7 +18,7 @@ def shown(capsys: pytest.CaptureFixture[str], **facts: object) -> str:
 def test_the_growth_of_a_round_and_of_a_year_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     training = {"name": "lungs", "rounds": 1000, "text": "", "waiting": {}}
     text = shown(capsys, chain_bytes=22_900_000, founded_ms=NOW_MS - DAY_MS, trainings=[training])
-    assert "chain: 22.9 MB in 9900 blocks, 22.9 kB and 9.9 blocks a round, 8.4 GB in a year like this" in " ".join(
+    assert "chain: 23 MB in 9900 blocks, 23 kB and 9.9 blocks a round, 8.4 GB in a year like this" in " ".join(
         text.split()
     )
     assert YEAR_MS // DAY_MS * 22_900_000 == 8_358_500_000

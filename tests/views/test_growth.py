@@ -2,12 +2,10 @@
 
 from functools import reduce
 
-import pytest
-
 from support.network import Ledger
 from support.rounds import finish, report_all, three_sites
 from swarmlearning.ledger.history import steps
-from swarmlearning.views.growth import YEAR_MS, Growth, amount
+from swarmlearning.views.growth import YEAR_MS, Growth
 
 
 def grown(ledger: Ledger) -> Growth:
@@ -29,13 +27,4 @@ def test_all_blocks_count_for_the_rounds_that_they_bring() -> None:
 def test_a_year_is_as_the_time_from_the_first_block_to_the_last_and_not_said_of_seconds() -> None:
     assert Growth(10_000, 5, 1, 1, 59_000).a_year is None
     assert Growth(10_000, 5, 1, 1000, 3_601_000).a_year == 10_000 * YEAR_MS // 3_600_000
-    assert str(Growth(22_900_000, 9_900, 1000, 0, 0)).startswith(
-        "chain: 22.9 MB in 9900 blocks, 22.9 kB and 9.9 blocks"
-    )
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (12_044_000_000, "12.0 GB")]
-)
-def test_amounts_are_in_the_largest_unit(size: int, text: str) -> None:
-    assert amount(size) == text
+    assert str(Growth(22_900_000, 9_900, 1000, 0, 0)).startswith("chain: 23 MB in 9900 blocks, 23 kB and 9.9 blocks")

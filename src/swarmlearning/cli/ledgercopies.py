@@ -11,8 +11,8 @@ from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console
 from swarmlearning.cli.options import Credentials, DataDir, NetworkId, data_directory
 from swarmlearning.cli.running import run_to_the_end
-from swarmlearning.views.growth import amount
 from swarmlearning.views.render import clock
+from swarmlearning.views.sizes import size_text
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
@@ -131,7 +131,7 @@ def archive(
     if remove:
         before = (place / CHAIN_FILE).stat().st_size
         first = give_up(place, done)
-        freed = amount(before - (place / CHAIN_FILE).stat().st_size)
+        freed = size_text(before - (place / CHAIN_FILE).stat().st_size)
         print(f"Removed from {place}: blocks before {first}, {freed}. Keep {done.blocks}: others may have it no more.")
 
 

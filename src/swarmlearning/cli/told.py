@@ -6,7 +6,8 @@ from typing import Any, Final
 from swarmlearning.views.alerts import Alert, Severity
 from swarmlearning.views.names import displayed
 from swarmlearning.views.nodes import Expiry
-from swarmlearning.views.render import DAY_MS, expiry_parts, size_text
+from swarmlearning.views.render import DAY_MS, expiry_parts
+from swarmlearning.views.sizes import size_text
 
 LONGEST_LINE: Final = 1000
 SEVERITIES: Final[Sequence[Severity]] = ("critical", "warning", "info")

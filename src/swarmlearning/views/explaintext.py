@@ -5,8 +5,7 @@ from typing import Final
 
 from swarmlearning.views.explanation import Cause, Doing, Explanation, Share, SiteNow
 from swarmlearning.views.render import ACTIVITIES, REASONS, clock, listed
-
-MEGABYTE: Final = 10**6
+from swarmlearning.views.sizes import size_text
 
 WORK: Final[dict[Doing, str]] = {
     "train": "training at {site}",
@@ -110,15 +109,6 @@ def span_text(seconds: float) -> str:
     if minutes < 24 * 60:
         return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
-
-
-def size_text(size: int) -> str:
-    """`690 MB`, `1.2 MB`, `12 KB`."""
-    for unit, name in ((10**9, "GB"), (MEGABYTE, "MB"), (1000, "KB")):
-        if size >= unit:
-            value = size / unit
-            return f"{value:.1f} {name}" if value < 9.95 else f"{value:,.0f} {name}"
-    return f"{size} B"
 
 
 def rate_text(bytes_per_second: float) -> str:

@@ -4,6 +4,7 @@ import msgspec
 
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.history import rounds
+from swarmlearning.views.sizes import size_text
 
 YEAR_MS = 365 * 24 * 3600 * 1000
 
@@ -35,19 +36,9 @@ class Growth(msgspec.Struct, frozen=True):
         return self.size * YEAR_MS // passed if passed >= 60_000 else None
 
     def __str__(self) -> str:
-        parts = [f"{amount(self.size)} in {self.blocks} blocks"]
+        parts = [f"{size_text(self.size)} in {self.blocks} blocks"]
         if (a_round := self.a_round) is not None:
-            parts.append(f"{amount(a_round)} and {self.blocks / self.rounds:.1f} blocks a round")
+            parts.append(f"{size_text(a_round)} and {self.blocks / self.rounds:.1f} blocks a round")
         if (a_year := self.a_year) is not None:
-            parts.append(f"{amount(a_year)} in a year like this")
+            parts.append(f"{size_text(a_year)} in a year like this")
         return "chain: " + ", ".join(parts)
-
-
-def amount(size: int) -> str:
-    """Bytes in the largest unit of which there is at least one."""
-    value, unit = float(size), "bytes"
-    for larger in ("kB", "MB", "GB", "TB", "PB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}" if unit != "bytes" else f"{size} bytes"

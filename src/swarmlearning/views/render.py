@@ -213,14 +213,6 @@ def lasting(milliseconds: int) -> str:
     return f"{max(0, milliseconds) // 1000} s"
 
 
-def size_text(count: int) -> str:
-    """Bytes for people, by powers of 1000 as disks are sold: `1.4 GB`, `120 MB`."""
-    for size, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
-        if count >= size:
-            return f"{count / size:.{0 if count >= 10 * size else 1}f} {name}"
-    return f"{count // 1000} kB"
-
-
 def awaited_text(facts: Waiting, names: Names, addresses: Names | None = None) -> str:
     """Those for whom a training waits, each with the reason why its model is not in."""
     found = sorted(

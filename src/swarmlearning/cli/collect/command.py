@@ -26,6 +26,7 @@ from swarmlearning.node.facts import cleaned, host_facts
 from swarmlearning.node.secrets import known_secrets
 from swarmlearning.swci.link import operating
 from swarmlearning.views.names import escaped
+from swarmlearning.views.sizes import size_text
 
 MB: Final = 10**6
 MOST_MB: Final = 512
@@ -109,7 +110,7 @@ def _add(archive: Archive, content: Content, name: str, text: str) -> None:
 def _tell(content: Content, path: Path, root: str) -> None:
     """What is in the archive and what is not."""
     count = sum(len(source.entries) for source in content.sources) + len(content.entries)
-    lines = [f"{path}: {count} files of {len(content.sources)} nodes or folders, {path.stat().st_size / MB:.1f} MB"]
+    lines = [f"{path}: {count} files of {len(content.sources)} nodes or folders, {size_text(path.stat().st_size)}"]
     lines += [f"not in it: {what}: {why}" for what, why in content.missing.items()]
     lines += [f"not in it: {line}" for source in content.sources for line in source.lacking]
     lines += [f"wrong now: {alert}" for alert in content.alerts]

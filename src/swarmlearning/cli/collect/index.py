@@ -14,6 +14,7 @@ from swarmlearning.cli.collect.drawing import COLOURS, LED, LOST, ROUND, SUBMITT
 from swarmlearning.cli.collect.style import STYLE, shown
 from swarmlearning.views.chronicle import Chronicle, Event
 from swarmlearning.views.render import clock
+from swarmlearning.views.sizes import size_text
 
 MOST_SHOWN: Final = 500
 """Events in the table, the newest."""
@@ -131,10 +132,6 @@ def _list(lines: Iterable[str]) -> str:
 def _links(entries: Iterable[Entry]) -> str:
     return "<br>".join(
         f'<a href="{escape(quote(entry.name))}">{shown(entry.name.rpartition("/")[2])}</a> '
-        f'<span class="size">{_size(entry.size)}{f", {shown(entry.note)}" if entry.note else ""}</span>'
+        f'<span class="size">{size_text(entry.size)}{f", {shown(entry.note)}" if entry.note else ""}</span>'
         for entry in sorted(entries, key=lambda entry: (not entry.name.endswith(".log"), entry.name))
     )
-
-
-def _size(count: int) -> str:
-    return f"{count} B" if count < 1000 else f"{count / 1000:.0f} kB" if count < 10**6 else f"{count / 10**6:.1f} MB"

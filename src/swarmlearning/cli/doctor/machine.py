@@ -15,6 +15,7 @@ import psutil
 from swarmlearning.address import join
 from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.views.names import displayed
+from swarmlearning.views.sizes import size_text
 
 MB: Final = 10**6
 LEAST_DISK: Final = 64 * MB
@@ -64,12 +65,12 @@ def examine_memory(report: Report, needed: int = LEAST_MEMORY) -> None:
     """Whether this machine has memory for a node that needs so many bytes."""
     free = psutil.virtual_memory().available
     if free >= needed:
-        report.fine.append(f"memory: {_size(free)} free")
+        report.fine.append(f"memory: {size_text(free)} free")
         return
     report.find(
         "memory-low",
         "this machine",
-        f"has {_size(free)} of memory left, and this node needs {_size(needed)}",
+        f"has {size_text(free)} of memory left, and this node needs {size_text(needed)}",
         "end what uses it, or give the machine more; the kernel ends a process when there is none left",
     )
 
@@ -85,14 +86,14 @@ def examine_disk(folder: Path, report: Report, needed: int = LEAST_DISK) -> None
         text = f"the file system of {folder} takes no more files: all its {inodes.f_files} inodes are in use"
         report.find("disk-full", "this machine's disk", text, "remove files that are not needed")
     elif usage.free < min(LEAST_DISK, max(needed, usage.total // 10)):
-        text = f"the file system of {folder} is full: {_size(usage.free)} of {_size(usage.total)} are free"
+        text = f"the file system of {folder} is full: {size_text(usage.free)} of {size_text(usage.total)} are free"
         remedy = "remove what is not needed, or give the file system more room; then start the node again"
         report.find("disk-full", "this machine's disk", text, remedy)
     elif usage.free < needed:
-        text = f"the file system of {folder} has {_size(usage.free)} left, and this node needs {_size(needed)}"
+        text = f"the file system of {folder} has {size_text(usage.free)} left, and this node needs {size_text(needed)}"
         report.find("disk-low", "this machine's disk", text, "make room there, or move --data-dir to a larger disk")
     else:
-        report.fine.append(f"disk of {folder}: {_size(usage.free)} of {_size(usage.total)} free")
+        report.fine.append(f"disk of {folder}: {size_text(usage.free)} of {size_text(usage.total)} free")
 
 
 def writing_fault(folder: Path) -> OSError | None:
@@ -146,7 +147,3 @@ def _unbound(error: OSError, at: str, port: int, option: str, report: Report) ->
         text = f"cannot serve its {at}: {error.strerror}"
         report.find("address-not-here", "this node's address", text, "choose an address of this machine by --bind-ip")
     return None
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

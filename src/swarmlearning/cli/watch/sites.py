@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple, get_args
 from swarmlearning.client.pace import describe
 from swarmlearning.views.alerts import Alert
 from swarmlearning.views.names import displayed
-from swarmlearning.views.render import DAY_MS, activity_text, size_text
+from swarmlearning.views.render import DAY_MS, activity_text
+from swarmlearning.views.sizes import size_text
 from swarmlearning.views.training import Activity
 
 ACTIVITIES: Final = frozenset(get_args(Activity))

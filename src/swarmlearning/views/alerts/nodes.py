@@ -11,7 +11,8 @@ from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.views.alerts.alert import Alert, Facts, Severity
 from swarmlearning.views.names import displayed, name_of, node_names
 from swarmlearning.views.nodes import Expiry, authority_expiries
-from swarmlearning.views.render import DAY_MS, WARNING_DAYS, clock, expiry_parts, size_text
+from swarmlearning.views.render import DAY_MS, WARNING_DAYS, clock, expiry_parts
+from swarmlearning.views.sizes import size_text
 from swarmlearning.views.vitals import Vitals
 
 GIB: Final = 2**30
