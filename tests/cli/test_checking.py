@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from support.scripted_sn import STATUS
+from swarmlearning.api.client import Unavailable
 from swarmlearning.cli.checking import CRITICAL, EARLIER, OK, UNKNOWN, WARNING, unknown, verdict
+from swarmlearning.cli.status import answer_of
+from swarmlearning.errors import UserError
 
 NODE = {"uid": "sl-1", "type": "SL", "name": "SL-1", "alive": True, "left": False}
 
@@ -47,3 +50,11 @@ def test_further_alerts_have_a_line_each() -> None:
 
 def test_without_a_status_nothing_is_known() -> None:
     assert unknown("no\x1b way |") == (UNKNOWN, "SWARM UNKNOWN - no\\x1b way /")
+
+
+def test_where_no_sn_answers_it_is_said_what_to_do() -> None:
+    async def asked() -> dict[str, Any]:
+        raise Unavailable("SN 10.0.0.1:30304 cannot be reached: Connection refused")
+
+    with pytest.raises(UserError, match=r"refused\. Where 10\.0\.0\.1:30304 is the only SN.*start it again"):
+        answer_of("10.0.0.1:30304", asked())

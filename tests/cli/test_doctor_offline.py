@@ -14,7 +14,7 @@ from support.certs import expired, make_workspace, not_yet_valid, stranger, with
 from support.swarm import identity_options
 from swarmlearning.cli.doctor.commandline import read_environment, read_words
 from swarmlearning.cli.doctor.findings import RANK, Report
-from swarmlearning.cli.doctor.lines import SIGNS, last_start, sign_of
+from swarmlearning.cli.doctor.lines import SIGNS, examine_log, last_start, sign_of
 from swarmlearning.cli.doctor.offline import examine_host
 from swarmlearning.cli.doctor.place import examine_place, read_structure
 from swarmlearning.cli.doctor.show import as_data, shown
@@ -260,6 +260,7 @@ def test_a_script_that_has_failed_is_no_node_that_was_killed(error: str, code: s
     [
         ("this node belongs to network 'swarm', 12, but found network 'banks', 34: connect to", "wrong-network"),
         ("a block follows rules version 2, and this release knows 1", "old-version"),
+        ("cannot use /sl/models: No such file or directory; check the data directory", "not-writable"),
         ("acquireLicense: 304: The request for tokens", "license"),
         ("Unable to contact API-Server: SN 10.0.0.1:1 and this node do not trust each other: x", "wrong-ca"),
         ("node x was started again elsewhere. If its data directory was copied: each node needs", "superseded"),
@@ -282,6 +283,20 @@ def test_the_documentation_lists_all_codes_in_their_order() -> None:
         (Path(__file__).parents[2] / "docs" / "doctor.md").read_text().partition("**Codes.**")[2].partition("\n\n")[0]
     )
     assert re.findall(r"`([a-z-]+)`", text) == list(RANK)
+
+
+@pytest.mark.parametrize(("tries", "age_s", "code"), [(3, 0, "silent"), (2, 0, ""), (3, 3600, "")])
+def test_a_node_that_runs_and_only_tries_its_sn_in_vain_is_cut_off(
+    tries: int, age_s: int, code: str, tmp_path: Path
+) -> None:
+    line = "2026-11-29 21:49:28,483 : WARNING : SN 10.0.0.1:30304 cannot be reached: no route; trying again\n"
+    log = tmp_path / "node.log"
+    log.write_text("2026-11-29 21:49:20,000 : swarm.SL : INFO : Round 1: merged 2 models\n" + tries * line)
+    os.utime(log, (time.time() - age_s,) * 2)
+    report = Report()
+    examine_log(log, running=True, report=report)
+    assert first(report) == code
+    assert not code or "10.0.0.1:30304 cannot be reached: no route" in report.ordered[0].text
 
 
 def test_only_the_newest_start_is_looked_at(tmp_path: Path) -> None:

@@ -105,6 +105,34 @@ def test_a_node_that_is_gone_is_told_once() -> None:
     assert found(nodes=gone, alerts=[alert("node-away", "warning")]) == [("node-lost", "SL site-1")]
 
 
+def training(have: int, *reasons: str, activities: tuple[str, ...] = ("submitted", "left")) -> dict[str, Any]:
+    awaited = [{"uid": f"site-{number}", "reason": reason} for number, reason in enumerate(reasons, 2)]
+    return {
+        "name": "digits",
+        "over": False,
+        "leader": "",
+        "text": "round 7",
+        "waiting": {"have": have, "need": 2, "awaited": awaited},
+        "activities": {f"site-{number}": activity for number, activity in enumerate(activities, 1)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("waits", "wrong"),
+    [
+        (training(1, "left"), [("waits", "SL site-2")]),
+        (training(1, "left", "expected"), []),  # the others can go on
+        (training(1, "left", activities=("left", "left")), []),  # it rests
+        (training(2, "left"), []),
+    ],
+)
+def test_who_has_left_a_training_that_cannot_go_on_without_is_named(
+    waits: dict[str, Any], wrong: list[tuple[str, str]]
+) -> None:
+    nodes = [node("SN", "SN-1"), node("SL", "site-1"), node("SL", "site-2", "left")]
+    assert found(nodes=nodes, trainings=[waits]) == wrong
+
+
 def test_a_site_that_states_a_release_from_the_future_makes_nobody_old() -> None:
     """A version is free text that a node registers with; SNs are upgraded first."""
     assert found(nodes=[node("SN", "SN-1"), node("SL", "a"), node("SWOP", "b", version="999.0.0")]) == []

@@ -259,6 +259,19 @@ def damage(path: Path, change: str) -> None:
     connection.close()
 
 
+async def test_the_size_of_a_log_has_all_that_is_committed_wherever_it_lies(path: Path) -> None:
+    log = LocalLog(path)
+    empty = log.size()
+    await log.append(EMPTY, bytes(100_000))
+    grown = log.size()
+    log.close()
+    assert grown >= 100_000 > empty
+    assert grown == path.stat().st_size  # closing has moved all of it there
+    again = LocalLog(path)
+    assert again.size() == grown
+    again.close()
+
+
 async def test_a_log_names_a_damaged_block(path: Path) -> None:
     log = LocalLog(path)
     await append_all(log, ENTRIES)

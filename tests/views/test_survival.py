@@ -6,7 +6,7 @@ import pytest
 from support.alerting import SITES, VOTERS, facts, four_sites, lose, without
 from support.network import CONTRACT, Ledger, session
 from support.organisations import three_organisations
-from swarmlearning.ledger.bodies import Announce, CreateContract
+from swarmlearning.ledger.bodies import Announce, CreateContract, Leave
 from swarmlearning.ledger.contracts import network
 from swarmlearning.views.alerts import Facts, Ordering, alerts
 
@@ -44,6 +44,13 @@ def test_it_is_told_how_many_sites_may_fail(ledger: Ledger) -> None:
     assert survives(facts(ledger))[1] == f"training {CONTRACT}: {one}"
     lose(ledger, "site-3")
     assert survives(facts(ledger))[1] == f"training {CONTRACT}: its rounds wait now: 2 sites are there, minPeers 3"
+
+
+def test_sites_that_have_left_a_training_that_waits_for_them_are_named(ledger: Ledger) -> None:
+    ledger.send("site-2", Leave(), network.CONTRACT)
+    ledger.send("site-3", Leave(), network.CONTRACT)
+    waits = "its rounds wait now: 2 sites are there, minPeers 3; site-2, site-3 left: start what has left again"
+    assert survives(facts(ledger))[1] == f"training {CONTRACT}: {waits}"
 
 
 def test_sites_that_are_reached_through_the_only_relay_are_told(ledger: Ledger) -> None:

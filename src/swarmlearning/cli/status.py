@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from swarmlearning.api.client import ANSWER_SECONDS, SnClient
+from swarmlearning.api.client import ANSWER_SECONDS, SnClient, Unavailable
 from swarmlearning.cli.checking import Verdict, unknown, verdict
 from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, make_table, print_json, short_uid
@@ -24,6 +25,7 @@ from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.node.expiry import while_working
+from swarmlearning.operator.explaining import without_sn
 from swarmlearning.operator.reading import require_network
 from swarmlearning.views.alerts import Alert
 from swarmlearning.views.growth import Growth
@@ -76,7 +78,8 @@ def status(
     if watch:
         _watch(sn_address(sn_ip, sn_api_port), credentials, network_id)
         return
-    shown = asyncio.run(_requested(sn_address(sn_ip, sn_api_port), credentials.identity(), network_id))
+    address = sn_address(sn_ip, sn_api_port)
+    shown = answer_of(address, _requested(address, credentials.identity(), network_id))
     if json:
         print_json(shown, indent=2)
     else:
@@ -87,10 +90,19 @@ def status(
 
 def _checked(host: str, port: int, credentials: Credentials, network_id: str) -> Verdict:
     try:
-        answer = _requested(sn_address(host, port), credentials.identity(), network_id, CHECK_SECONDS)
-        return verdict(asyncio.run(answer), _now_ms())
+        address = sn_address(host, port)
+        answer = _requested(address, credentials.identity(), network_id, CHECK_SECONDS)
+        return verdict(answer_of(address, answer), _now_ms())
     except UserError as error:
         return unknown(str(error))
+
+
+def answer_of(address: str, asked: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """The answer. Raises `UserError` with a remedy where there is none."""
+    try:
+        return asyncio.run(asked)
+    except Unavailable as error:
+        raise UserError(f"{error}. {without_sn(address)}") from error
 
 
 def _watch(address: str, credentials: Credentials, network_id: str) -> None:

@@ -146,7 +146,12 @@ def _proposals(chain: Chain, contract: str) -> tuple[str, ...]:
 
 def unavailable(error: Unavailable | Refusal, address: str) -> str:
     """What it means for a training that an SN cannot be read."""
+    return f"the ledger cannot be read: {error}. {without_sn(address)}"
+
+
+def without_sn(address: str) -> str:
+    """What to do where an SN does not answer."""
     return (
-        f"the ledger cannot be read: {error}. Where {address} is the only SN, every round waits for it: start it "
-        "again; else name another one with --sn-ip"
+        f"Where {address} is the only SN, every round waits for it: start it again; else name another one with "
+        "--sn-ip. swarm doctor, with the same options, says why it does not answer"
     )

@@ -162,7 +162,7 @@ class LocalLog:
         # One thread does everything in turn: no reader sees a block before its commit, no close meets a commit.
         self._thread = ThreadPoolExecutor(1, "chain-file")
         try:
-            self._newest = self._head()
+            self._newest, self._size = self._head(), self._measured()
             [self._first] = next(self._select("SELECT COALESCE(MIN(height), 0) FROM blocks"))
         except OrderingError:
             self.close()
@@ -180,8 +180,12 @@ class LocalLog:
         return self._newest
 
     def size(self) -> int:
-        """Bytes of the file."""
-        return self._path.stat().st_size
+        """Bytes of the file once all that is committed is in it; a checkpoint moves it there from the log beside it."""
+        return self._size
+
+    def _measured(self) -> int:
+        [pages], [page] = next(self._select("PRAGMA page_count")), next(self._select("PRAGMA page_size"))
+        return int(pages) * int(page)
 
     async def head(self) -> Head:
         """The newest entry."""
@@ -232,6 +236,7 @@ class LocalLog:
                 if present != expected:
                     raise ConflictError(f"the head is {present.height} {present.hash[:12]}, not {expected.height}")
                 self._connection.execute("INSERT INTO blocks VALUES (?, ?, ?)", (*head, entry))
+                size = self._measured()
                 self._connection.execute("COMMIT")
             finally:
                 if self._connection.in_transaction:
@@ -241,6 +246,7 @@ class LocalLog:
                 f"{self._path}: cannot write block {head.height} ({error}). Make room on its disk; nothing is lost, "
                 "and the next transaction is tried again"
             ) from error
+        self._size = size
         self._newest = head  # here, in the thread: who asked for it may have been cancelled meanwhile
         return head
 
@@ -249,7 +255,7 @@ class LocalLog:
             self._connection.execute("DELETE FROM blocks WHERE height >= ?", (height,))
         except sqlite3.Error as error:
             raise OrderingError(f"{self._path}: cannot delete block {height} ({error})") from error
-        self._newest = self._head()
+        self._newest, self._size = self._head(), self._measured()
 
     def _read(self, start: int, limit: int) -> list[bytes]:
         query = "SELECT height, hash, raw FROM blocks WHERE height >= ? ORDER BY height LIMIT ?"

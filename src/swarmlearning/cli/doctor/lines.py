@@ -1,6 +1,7 @@
 """The end of a node's log: how its last start has ended, and which of its warnings say why."""
 
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,6 +19,14 @@ _FAILED: Final = "The training command has failed"
 _STOPPED: Final = re.compile(
     r"SIG(TERM|INT) received: this node is stopping|This node ends: |Training is over|The final model \w+ is |leaves: "
 )
+
+
+_WAY: Final = "give `swarm doctor` the node's certificate (--cert, --key, --capath) and SN (--sn-ip): it tries the way"
+_CUT_OFF: Final = re.compile(r"(SN \S+ cannot be reached: .*); trying again")
+"""What a node that runs says each time that it has tried its SN in vain."""
+_TRIES: Final = 3
+"""Where there is another SN the node has it by then."""
+_FRESH_SECONDS: Final = 60
 
 
 class Sign(NamedTuple):
@@ -48,6 +57,12 @@ SIGNS: Final = (
         "disk-full",
         "this machine's disk",
         "make room there, then start the node again",
+    ),
+    Sign(
+        r"No such file or directory; check the data directory",
+        "not-writable",
+        "the data directory",
+        "start the node again, which makes its folders anew, and keep others from removing files there while it runs",
     ),
     Sign(
         r"belongs to network|--network-id names|chain of another network",
@@ -104,7 +119,7 @@ SIGNS: Final = (
         r"Unable to contact API-Server|no SN of the network can be reached",
         "silent",
         "the way to the SN",
-        "give `swarm doctor` the node's certificate (--cert, --key, --capath) and SN (--sn-ip): it tries the way",
+        _WAY,
     ),
     Sign(r"etcd.* not in PATH|needs etcd", "program-missing", "etcd on this machine", "install it: etcd-server"),
 )
@@ -113,6 +128,8 @@ SIGNS: Final = (
 def examine_log(file: Path, running: bool, report: Report) -> None:
     """What the log of the last start says of its end, if the node does not run any more."""
     lines = last_start(file)
+    if running:
+        _examine_way(file, lines, report)
     if running or not lines:
         return
     ending = next((_message(line) for line in reversed(lines) if ENDING in line), "")
@@ -131,6 +148,17 @@ def examine_log(file: Path, running: bool, report: Report) -> None:
         )
         return
     report.fine.append(f"log {file}: the node was stopped in good order")
+
+
+def _examine_way(file: Path, lines: Sequence[str], report: Report) -> None:
+    """Whether a node that runs says, and nothing else, that it cannot reach its SN."""
+    tries = [_CUT_OFF.search(line) for line in lines[-_TRIES:]]
+    try:
+        fresh = time.time() - file.stat().st_mtime < _FRESH_SECONDS
+    except OSError:
+        return
+    if fresh and len(tries) == _TRIES and (last := tries[-1]) and all(tries):
+        report.find("silent", "the way to the SN", f"this node runs, and waits for its SN: {_shown(last[1])}", _WAY)
 
 
 def last_start(path: Path) -> list[str]:

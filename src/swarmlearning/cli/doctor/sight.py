@@ -13,7 +13,9 @@ from swarmlearning.ledger.world import World
 from swarmlearning.node.checkup import Answer
 from swarmlearning.node.sources import RELAY, source_of
 from swarmlearning.tensors.structure import Spec, describe_difference
+from swarmlearning.views.alerts.rounds import IN_TIME
 from swarmlearning.views.names import displayed, name_of, node_names
+from swarmlearning.views.render import listed
 from swarmlearning.views.taskrunners import failures, peer_views, waits_for
 
 LONGEST: Final = 600
@@ -158,8 +160,23 @@ def _examine_trainings(status: Mapping[str, Any], report: Report) -> None:
         elif "other-terms" in reasons:
             remedy = "have all scripts name the same terms (minPeers, syncFrequency, model)"
             report.find("terms-differ", f"training {name}", text, remedy)
+        elif gone := _missing(each):
+            names = {one["uid"]: called(displayed(one["type"]), displayed(one["name"])) for one in status["nodes"]}
+            remedy = "start it again; on its host swarm doctor --data-dir … says why it has ended"
+            report.find(
+                "waits", listed([names.get(uid, uid) for uid in gone]), f"has left training {name}: {text}", remedy
+            )
         elif not each["over"]:
             report.notes.append(f"training {name}: {text}")
+
+
+def _missing(training: Mapping[str, Any]) -> list[str]:
+    """The UIDs of the sites that have left a training which the others cannot go on with, however long they wait."""
+    waiting = training["waiting"]
+    left = [each["uid"] for each in waiting["awaited"] if each["reason"] == "left"]
+    hoped = sum(each["reason"] in IN_TIME for each in waiting["awaited"])
+    deserted = all(activity == "left" for activity in training["activities"].values())
+    return [] if training["over"] or deserted or waiting["have"] + hoped >= waiting["need"] else left
 
 
 def examine_world(world: World, report: Report) -> None:

@@ -62,7 +62,9 @@ def _of_training(facts: Facts, state: Training) -> Alert:
     several = needed_organisations(state) > 1
     if spare < 0 or (several and organisations < 0):
         there = f"{len(here)} site{'s are' if len(here) != 1 else ' is'} there"
-        return _told(name, f"its rounds wait now: {there}, minPeers {state.terms.min_peers}")
+        text = f"its rounds wait now: {there}, minPeers {state.terms.min_peers}"
+        left = [name_of(names, uid) for uid, one in sorted(state.members.items()) if one.attendance == "left"]
+        return _told(name, text + f"; {listed(left)} left: start what has left again" * bool(left))
     if len(leaders) == 1:
         only = name_of(names, leaders[0])
         return _told(name, f"its rounds wait when {only} fails, the only site that may lead", (leaders[0],))
