@@ -28,12 +28,12 @@ def points(value: float, a_second: float = 0.0, noise: float = 0.0) -> list[tupl
 
 
 @pytest.mark.parametrize("name", ["memory_mb", "descriptors", "disk_mb"])
-def test_what_grows_by_a_fifth_in_an_hour_is_found(name: str) -> None:
-    assert not judge(name, points(100, 25 / HOUR), BOUNDS[name]).flat
+def test_what_grows_by_a_third_in_an_hour_is_found(name: str) -> None:
+    assert not judge(name, points(100, 40 / HOUR), BOUNDS[name]).flat
 
 
-def test_what_only_fills_in_the_first_quarter_is_flat() -> None:
-    filled = [(at, min(value, 70.0)) for at, value in points(50, 20 / (0.2 * HOUR))]
+def test_what_only_fills_in_the_first_half_is_flat() -> None:
+    filled = [(at, min(value, 70.0)) for at, value in points(50, 20 / (0.45 * HOUR))]
     assert judge("memory_mb", filled, BOUNDS["memory_mb"]).growth == 0
 
 
@@ -45,7 +45,7 @@ def test_single_peaks_and_noise_are_not_growth_and_a_fall_is_flat() -> None:
 
 def test_growth_is_that_over_the_time_judged() -> None:
     found = judge("memory_mb", points(100, 1 / 10), Bound(0.1, 0.0))
-    assert found.growth == pytest.approx(0.1 * 0.75 * HOUR, rel=0.01)
+    assert found.growth == pytest.approx(0.1 * 0.5 * HOUR, rel=0.01)
     assert slope([(1.0, 5.0)]) == 0.0
 
 
