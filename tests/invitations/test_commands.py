@@ -161,6 +161,9 @@ async def test_an_organisation_that_is_rejected_or_whose_code_another_has_used_i
     await commands.run("ca", "create", "x", "--out", str(commands.folder / "x"))
     other = await commands.join(code, "x", "--name", "Hospital C")
     assert "this code has been used for another request" in other.output
+    [key] = [line.split()[0] for line in (await commands.operator("invite", "list")).output.splitlines()[1:]]
+    used = await commands.operator("invite", "withdraw", key)
+    assert "while proposal 1 is open, swarm proposal reject 1 refuses the admission" in used.output
     await commands.operator("proposal", "reject", "1")
     assert (
         "the organisations have rejected the admission: ca-1"

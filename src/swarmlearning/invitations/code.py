@@ -99,7 +99,10 @@ def read_code(text: str) -> JoinCode:
     try:
         code = _DECODER.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CodeError("the code is whole, but its content cannot be understood: ask for another one") from error
+        raise CodeError(
+            "the code is whole, but its content cannot be understood: another version of this program may have made "
+            "it; ask for another one, from an SN of this version"
+        ) from error
     _check(code)
     return code
 

@@ -59,7 +59,7 @@ def withdraw(world: World, named: str) -> Act:
 def _instead(used: Invitation) -> str:
     """What an operator does about an invitation that cannot be withdrawn any more."""
     if used.role is None:
-        return f"the admission that was asked for by it is refused with: swarm proposal reject {used.proposal}"
+        return f"while proposal {used.proposal} is open, swarm proposal reject {used.proposal} refuses the admission"
     if used.certificate:
         return f"the certificate that was issued by it is made void with: swarm ca revoke {used.name}"
     return f"answer no where swarm ca sign asks about {used.name}"
