@@ -27,7 +27,10 @@ def diagram(title: str, places: Mapping[str, tuple[int, int]], edges: Sequence[E
         labels.setdefault((edge.start, edge.end), []).append(edge.label)
     centres = {name: (WIDTH + column * ACROSS, HEIGHT + row * DOWN) for name, (column, row) in places.items()}
     width, height = (max(values) + WIDTH for values in zip(*centres.values(), strict=True))
-    parts = [_arrow(centres[start], centres[end], texts) for (start, end), texts in labels.items()]
+    parts = [
+        _arrow(centres[start], centres[end], texts, ASIDE if (end, start) in labels else 0)
+        for (start, end), texts in labels.items()
+    ]
     parts += [_state(name, *centre) for name, centre in centres.items()]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height - WIDTH + HEIGHT}" role="img" '
@@ -47,12 +50,12 @@ def _state(name: str, x: float, y: float) -> str:
     )
 
 
-def _arrow(start: tuple[float, float], end: tuple[float, float], texts: list[str]) -> str:
+def _arrow(start: tuple[float, float], end: tuple[float, float], texts: list[str], aside: int) -> str:
     (x1, y1), (x2, y2) = start, end
     length = hypot(x2 - x1, y2 - y1)
     dx, dy = (x2 - x1) / length, (y2 - y1) / length
     out = min(WIDTH / 2 / abs(dx) if dx else length, HEIGHT / 2 / abs(dy) if dy else length)
-    x1, y1, x2, y2 = x1 - dy * ASIDE, y1 + dx * ASIDE, x2 - dy * ASIDE, y2 + dx * ASIDE
+    x1, y1, x2, y2 = x1 - dy * aside, y1 + dx * aside, x2 - dy * aside, y2 + dx * aside
     middle_x, middle_y = (x1 + x2) / 2, (y1 + y2) / 2
     line = (
         f'<path d="M{x1 + dx * out:.0f} {y1 + dy * out:.0f}L{x2 - dx * out:.0f} {y2 - dy * out:.0f}" '
