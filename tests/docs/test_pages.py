@@ -68,6 +68,7 @@ def test_what_is_not_followed_is_run_by_another_test_or_says_what_it_needs() -> 
                 assert (ROOT / by).exists(), f"{where}: there is no {by}"
                 assert page.name in (ROOT / by).read_text(), f"{where}: {by} does not mention the page"
             assert block.commands, f"{where}: a console block without a command behind a prompt"
+            assert not [line for _, line in block.commands if "…" in line], f"{where}: a form, not a command"
         assert page.place in ("", "swarm", "etcd"), page.name
 
 

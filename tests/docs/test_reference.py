@@ -9,13 +9,14 @@ from typing import get_args
 
 import pytest
 
-from reference import PAGES, codes, files, phases, variables
+from reference import PAGES, codes, files, phases, runners, variables
 from reference.commands import every_command, options_of
 from reference.markdown import prose, table
 from support.pages import DOCS
 from swarmlearning.cli.main import COMMANDS
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.registry import KINDS
+from swarmlearning.ledger.contracts.taskrunner.state import RunnerState
 from swarmlearning.node.outcomes import Code as Outcome
 from swarmlearning.node.variables import VARIABLES
 from swarmlearning.rounds.phases import Phase
@@ -86,6 +87,13 @@ def test_every_phase_is_in_the_diagram() -> None:
     assert names == phases.PLACES.keys() == {type(each).__name__ for each in phases.EXAMPLES}
     assert {edge.start for edge in phases.transitions()} == names
     assert ("Delivering", "Served", "Evaluated") in phases.transitions()
+
+
+def test_every_state_of_a_taskrunner_is_in_the_diagram() -> None:
+    states = set(get_args(RunnerState))
+    assert states == runners.PLACES.keys()
+    assert {state for edge in runners.transitions() for state in edge[:2]} == states
+    assert ("RUNNING", "ERROR", "failed") in runners.transitions()
 
 
 def test_columns_of_a_docstring_keep_their_form() -> None:

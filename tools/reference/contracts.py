@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import swarmlearning.ledger.contracts.training.state as training
+from reference import runners
 from reference.markdown import code, first_sentence, prose, table
 from swarmlearning.ledger.contracts.registry import KINDS
 
@@ -17,6 +18,8 @@ def page() -> str:
     for kind in KINDS:
         parts.append(f"## {_title(kind)}\n")
         parts.append(table(("transaction", "from", "act", ""), _rules(kind)))
+        if kind.kind == "taskrunner":
+            parts.append(f"{runners.picture()}\n`ResetTaskrunner` leads from every state to `IDLE`.\n")
     parts.append(f"## How a training goes\n\n{prose(training.__doc__).partition('-------------------')[2].strip()}\n")
     return "\n".join(parts)
 

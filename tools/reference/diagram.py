@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 WIDTH: Final = 110
 HEIGHT: Final = 40
-ACROSS: Final = 230
+ACROSS: Final = 250
 DOWN: Final = 160
 ASIDE: Final = 11
 """How far the two ways between two states lie beside the line between their centres."""
@@ -56,7 +56,8 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], texts: list[str
     dx, dy = (x2 - x1) / length, (y2 - y1) / length
     out = min(WIDTH / 2 / abs(dx) if dx else length, HEIGHT / 2 / abs(dy) if dy else length)
     x1, y1, x2, y2 = x1 - dy * aside, y1 + dx * aside, x2 - dy * aside, y2 + dx * aside
-    middle_x, middle_y = (x1 + x2) / 2, (y1 + y2) / 2
+    along = 0.7 if dx and dy else 0.5  # labels of slanting ways stay clear of those that they cross
+    middle_x, middle_y = x1 + along * (x2 - x1), y1 + along * (y2 - y1)
     line = (
         f'<path d="M{x1 + dx * out:.0f} {y1 + dy * out:.0f}L{x2 - dx * out:.0f} {y2 - dy * out:.0f}" '
         'stroke="currentColor" fill="none" marker-end="url(#arrow)"/>'
