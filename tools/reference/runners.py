@@ -6,9 +6,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from reference.diagram import Edge, diagram
-from swarmlearning.ledger.contracts.taskrunner.state import Assignment, Peer, RunnerState, Taskrunner
+from swarmlearning.ledger.contracts.taskrunner.state import Assignment, Peer, Taskrunner
 
-PLACES: Final[dict[RunnerState, tuple[int, int]]] = {
+PLACES: Final = {
     "IDLE": (0, 0),
     "ASSIGNED": (1, 0),
     "RUNNING": (2, 0),
