@@ -255,6 +255,17 @@ def test_a_script_that_has_failed_is_no_node_that_was_killed(error: str, code: s
     assert [each.code for each in report.wrong] == [code]
 
 
+def test_the_exception_that_a_script_has_failed_with_is_told(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path):
+        (tmp_path / "node.log").write_text(
+            "2026-11-29 10:00:00,000 : swarm.SL : INFO : The ML process leaves: ValueError: labels must be 0..9\n"
+            "2026-11-29 10:00:01,000 : swarm.mlApp : ERROR : The training command has failed: exit status 1\n"
+        )
+    report = Report()
+    examine_host(Credentials(), tmp_path, None, report)
+    assert report.ordered[0].text == "has failed, and its node ended with it: ValueError: labels must be 0..9"
+
+
 @pytest.mark.parametrize(
     ("line", "code"),
     [
@@ -297,6 +308,12 @@ def test_a_node_that_runs_and_only_tries_its_sn_in_vain_is_cut_off(
     examine_log(log, running=True, report=report)
     assert first(report) == code
     assert not code or "10.0.0.1:30304 cannot be reached: no route" in report.ordered[0].text
+
+
+def test_a_wrong_network_id_is_corrected_and_no_data_directory_given_up() -> None:
+    found = sign_of("--network-id names network 11, but found network 'swarm', 22: connect to an SN of the one named")
+    assert found is not None
+    assert (found.code, found.remedy.partition(" (")[0]) == ("wrong-network", "correct --network-id")
 
 
 def test_only_the_newest_start_is_looked_at(tmp_path: Path) -> None:

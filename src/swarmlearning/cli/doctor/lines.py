@@ -16,11 +16,14 @@ LINES: Final = 400
 LONGEST: Final = 600
 _START: Final = re.compile(r"UID [0-9a-f-]{36}, start [0-9]+")
 _FAILED: Final = "The training command has failed"
+_LEAVES: Final = "The ML process leaves: "
 _STOPPED: Final = re.compile(
     r"SIG(TERM|INT) received: this node is stopping|This node ends: |Training is over|The final model \w+ is |leaves: "
 )
 
 
+OTHER_ID: Final = "correct --network-id (swarm status shows it), or name an SN of that network (--sn-ip)"
+OTHER_NETWORK: Final = "name an SN of its own network (--sn-ip), or give it another --data-dir"
 _WAY: Final = "give `swarm doctor` the node's certificate (--cert, --key, --capath) and SN (--sn-ip): it tries the way"
 _CUT_OFF: Final = re.compile(r"(SN \S+ cannot be reached: .*); trying again")
 """What a node that runs says each time that it has tried its SN in vain."""
@@ -64,11 +67,12 @@ SIGNS: Final = (
         "the data directory",
         "start the node again, which makes its folders anew, and keep others from removing files there while it runs",
     ),
+    Sign(r"--network-id names", "wrong-network", "the network that this node contacts", OTHER_ID),
     Sign(
-        r"belongs to network|--network-id names|chain of another network",
+        r"belongs to network|chain of another network",
         "wrong-network",
         "the network that this node contacts",
-        "name an SN of its own network (--sn-ip), or give it another --data-dir",
+        OTHER_NETWORK,
     ),
     Sign(
         r"model structure is",
@@ -192,14 +196,16 @@ def _explain(ending: str, report: Report) -> None:
 
 
 def _explain_script(lines: Sequence[str], report: Report) -> None:
-    """The node ended since its script failed: its last error says why, if it is the network's; else its output."""
+    """The node ended since its script failed: its last error says why, if it is the network's; else the exception that
+    the script left with, or its output."""
     errors = [line.partition(" : ERROR : ")[2] for line in lines if " : ERROR : " in line and _FAILED not in line]
     sign = sign_of(errors[-1]) if errors else None
     if sign is not None:
         if not report.has(sign.code):
             report.find(sign.code, sign.subject, f"its script was refused: {_shown(errors[-1])}", sign.remedy)
         return
-    text = f"has failed, and its node ended with it{f': {_shown(errors[-1])}' if errors else ''}"
+    said = errors or [line.partition(_LEAVES)[2] for line in lines if _LEAVES in line]
+    text = f"has failed, and its node ended with it{f': {_shown(said[-1])}' if said else ''}"
     report.find("ended", "this node's training script", text, "its output (of the SL's command) says why; correct it")
 
 

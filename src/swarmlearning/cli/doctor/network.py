@@ -14,6 +14,7 @@ from swarmlearning.api.peertls import role_fault
 from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.doctor.contact import compare_clocks, examine_licenses, examine_way
 from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.cli.doctor.lines import OTHER_ID, OTHER_NETWORK
 from swarmlearning.cli.doctor.matrix import HERE, Known, diagnose
 from swarmlearning.cli.doctor.offline import Local
 from swarmlearning.cli.doctor.place import read_structure, structure_of
@@ -146,13 +147,17 @@ class _Examination:
         """Whether it is the network that was named, or that the node on this host belongs to."""
         place, found = self._local.place, status["network_id"]
         pinned = place.record.network if place is not None and place.record is not None else ""
-        for wanted, whose in ((self._connection.network_id, "--network-id names"), (pinned, "this node belongs to")):
+        checks = (
+            (self._connection.network_id, "--network-id names", OTHER_ID),
+            (pinned, "this node belongs to", OTHER_NETWORK),
+        )
+        for wanted, whose, remedy in checks:
             if wanted and wanted != found:
                 self._report.find(
                     "wrong-network",
                     f"the SN {self._address}",
                     f"is of network {displayed(status['network'])} ({found[:16]}), and {whose} network {wanted[:16]}",
-                    "name an SN of its own network (--sn-ip), or give the node another --data-dir",
+                    remedy,
                 )
                 return False
         return True
