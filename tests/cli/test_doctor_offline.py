@@ -310,6 +310,14 @@ def test_a_node_that_runs_and_only_tries_its_sn_in_vain_is_cut_off(
     assert not code or "10.0.0.1:30304 cannot be reached: no route" in report.ordered[0].text
 
 
+def test_a_node_that_runs_and_waits_for_its_script_says_so(tmp_path: Path) -> None:
+    log = tmp_path / "node.log"
+    log.write_text("2026-11-29 21:55:17,369 : swarm.SL : INFO : Waiting for the ML process on /sl/channel/ml.sock\n")
+    report = Report()
+    examine_log(log, running=True, report=report)
+    assert report.notes == ["no script has connected to this SL since 2026-11-29 21:55:17: see what the script does"]
+
+
 def test_a_wrong_network_id_is_corrected_and_no_data_directory_given_up() -> None:
     found = sign_of("--network-id names network 11, but found network 'swarm', 22: connect to an SN of the one named")
     assert found is not None

@@ -112,7 +112,7 @@ def training(have: int, *reasons: str, activities: tuple[str, ...] = ("submitted
         "over": False,
         "leader": "",
         "text": "round 7",
-        "waiting": {"have": have, "need": 2, "awaited": awaited},
+        "waiting": {"phase": "collecting", "have": have, "need": 2, "awaited": awaited},
         "activities": {f"site-{number}": activity for number, activity in enumerate(activities, 1)},
     }
 
@@ -131,6 +131,16 @@ def test_who_has_left_a_training_that_cannot_go_on_without_is_named(
 ) -> None:
     nodes = [node("SN", "SN-1"), node("SL", "site-1"), node("SL", "site-2", "left")]
     assert found(nodes=nodes, trainings=[waits]) == wrong
+
+
+def test_while_a_training_waits_for_sites_an_sl_without_a_script_is_named() -> None:
+    waits = training(1, activities=("submitted",))
+    waits["waiting"]["phase"] = "opening"
+    nodes = [node("SN", "SN-1"), node("SL", "site-1"), node("SL", "site-2")]
+    report = Report()
+    examine_status(status(nodes=nodes, trainings=[waits]), report)
+    [note] = report.notes
+    assert note.startswith("training digits: round 7; of site-2 the SL runs, and no script has connected to it")
 
 
 def test_a_site_that_states_a_release_from_the_future_makes_nobody_old() -> None:

@@ -16,6 +16,7 @@ LINES: Final = 400
 LONGEST: Final = 600
 _START: Final = re.compile(r"UID [0-9a-f-]{36}, start [0-9]+")
 _FAILED: Final = "The training command has failed"
+_NO_SCRIPT: Final = "Waiting for the ML process on "
 _LEAVES: Final = "The ML process leaves: "
 _STOPPED: Final = re.compile(
     r"SIG(TERM|INT) received: this node is stopping|This node ends: |Training is over|The final model \w+ is |leaves: "
@@ -155,7 +156,10 @@ def examine_log(file: Path, running: bool, report: Report) -> None:
 
 
 def _examine_way(file: Path, lines: Sequence[str], report: Report) -> None:
-    """Whether a node that runs says, and nothing else, that it cannot reach its SN."""
+    """Whether a node that runs says, and nothing else, that it cannot reach its SN; or waits for its script."""
+    if lines and _NO_SCRIPT in lines[-1]:
+        since = lines[-1].partition(",")[0]
+        report.notes.append(f"no script has connected to this SL since {since}: see what the script does")
     tries = [_CUT_OFF.search(line) for line in lines[-_TRIES:]]
     try:
         fresh = time.time() - file.stat().st_mtime < _FRESH_SECONDS

@@ -167,7 +167,19 @@ def _examine_trainings(status: Mapping[str, Any], report: Report) -> None:
                 "waits", listed([names.get(uid, uid) for uid in gone]), f"has left training {name}: {text}", remedy
             )
         elif not each["over"]:
-            report.notes.append(f"training {name}: {text}")
+            report.notes.append(
+                f"training {name}: {text}{_idle(status) if each['waiting']['phase'] == 'opening' else ''}"
+            )
+
+
+def _idle(status: Mapping[str, Any]) -> str:
+    """The SLs that run and are in no training: a script beside them is late, stands still, or names another SL."""
+    busy = {uid for training in status["trainings"] for uid in training["activities"]}
+    idle = [each for each in status["nodes"] if each["type"] == "SL" and each["alive"] and each["uid"] not in busy]
+    names = [displayed(each["name"]) for each in idle]
+    return f"; of {listed(names)} the SL runs, and no script has connected to it: see what the script does" * bool(
+        names
+    )
 
 
 def _missing(training: Mapping[str, Any]) -> list[str]:
