@@ -312,10 +312,11 @@ def test_a_node_that_runs_and_only_tries_its_sn_in_vain_is_cut_off(
 
 def test_a_node_that_runs_and_waits_for_its_script_says_so(tmp_path: Path) -> None:
     log = tmp_path / "node.log"
-    log.write_text("2026-11-29 21:55:17,369 : swarm.SL : INFO : Waiting for the ML process on /sl/channel/ml.sock\n")
+    waits = "2026-11-29 21:55:17,369 : swarm.SL : INFO : Waiting for the ML process on /sl/channel/ml.sock"
+    log.write_text(f"{waits}\n2026-11-29 21:55:40,001 : swarm.logs : INFO : 'CN=SWCI-1' reads the log node.log\n")
     report = Report()
     examine_log(log, running=True, report=report)
-    assert report.notes == ["no script has connected to this SL since 2026-11-29 21:55:17: see what the script does"]
+    assert report.notes == [f"no script has connected to this SL, see what the script does: {waits}"]
 
 
 def test_a_wrong_network_id_is_corrected_and_no_data_directory_given_up() -> None:

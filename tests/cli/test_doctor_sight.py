@@ -140,7 +140,11 @@ def test_while_a_training_waits_for_sites_an_sl_without_a_script_is_named() -> N
     report = Report()
     examine_status(status(nodes=nodes, trainings=[waits]), report)
     [note] = report.notes
-    assert note.startswith("training digits: round 7; of site-2 the SL runs, and no script has connected to it")
+    assert note == "training digits: round 7; no script has connected to site-2: see what the script does there"
+    report = Report()
+    examine_status(status(nodes=[*nodes[:2], node("SL", "site-2", "left")], trainings=[waits]), report)
+    [note] = report.notes
+    assert note.startswith("training digits: round 7; site-2 left without a session: swarm doctor --data-dir")
 
 
 def test_a_site_that_states_a_release_from_the_future_makes_nobody_old() -> None:

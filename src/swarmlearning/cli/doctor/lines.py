@@ -16,6 +16,8 @@ LINES: Final = 400
 LONGEST: Final = 600
 _START: Final = re.compile(r"UID [0-9a-f-]{36}, start [0-9]+")
 _FAILED: Final = "The training command has failed"
+_READ: Final = "swarm.logs"
+"""The logger of whoever reads logs, which says nothing of what the node does."""
 _NO_SCRIPT: Final = "Waiting for the ML process on "
 _LEAVES: Final = "The ML process leaves: "
 _STOPPED: Final = re.compile(
@@ -157,9 +159,9 @@ def examine_log(file: Path, running: bool, report: Report) -> None:
 
 def _examine_way(file: Path, lines: Sequence[str], report: Report) -> None:
     """Whether a node that runs says, and nothing else, that it cannot reach its SN; or waits for its script."""
+    lines = [line for line in lines if _READ not in line]
     if lines and _NO_SCRIPT in lines[-1]:
-        since = lines[-1].partition(",")[0]
-        report.notes.append(f"no script has connected to this SL since {since}: see what the script does")
+        report.notes.append(f"no script has connected to this SL, see what the script does: {_shown(lines[-1])}")
     tries = [_CUT_OFF.search(line) for line in lines[-_TRIES:]]
     try:
         fresh = time.time() - file.stat().st_mtime < _FRESH_SECONDS
