@@ -264,6 +264,16 @@ def test_the_exception_that_a_script_has_failed_with_is_told(tmp_path: Path) -> 
     report = Report()
     examine_host(Credentials(), tmp_path, None, report)
     assert report.ordered[0].text == "has failed, and its node ended with it: ValueError: labels must be 0..9"
+    assert report.ordered[0].remedy.startswith("correct what that message names")
+
+
+def test_a_script_that_says_nothing_has_its_exit_status_told(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path):
+        failed = "2026-11-29 10:00:01,000 : swarm.mlApp : ERROR : The training command has failed: exit status 2\n"
+        (tmp_path / "node.log").write_text(failed)
+    report = Report()
+    examine_host(Credentials(), tmp_path, None, report)
+    assert report.ordered[0].text == "has failed, and its node ended with it: exit status 2"
 
 
 @pytest.mark.parametrize(

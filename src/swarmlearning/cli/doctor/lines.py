@@ -211,8 +211,15 @@ def _explain_script(lines: Sequence[str], report: Report) -> None:
             report.find(sign.code, sign.subject, f"its script was refused: {_shown(errors[-1])}", sign.remedy)
         return
     said = errors or [line.partition(_LEAVES)[2] for line in lines if _LEAVES in line]
-    text = f"has failed, and its node ended with it{f': {_shown(said[-1])}' if said else ''}"
-    report.find("ended", "this node's training script", text, "its output (of the SL's command) says why; correct it")
+    if said:
+        text, remedy = (
+            f": {_shown(said[-1])}",
+            "correct what that message names; its output (of the SL's command) has more",
+        )
+    else:
+        failed = next(line for line in reversed(lines) if _FAILED in line)
+        text, remedy = failed.rpartition(_FAILED)[2], "its output (of the SL's command) says why; correct it"
+    report.find("ended", "this node's training script", f"has failed, and its node ended with it{text}", remedy)
 
 
 def _shown(text: str) -> str:
