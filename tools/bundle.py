@@ -24,7 +24,7 @@ CONTENT = {
     "kubernetes": PACKAGING / "kubernetes",
     "systemd": PACKAGING / "systemd",
     "scripts": ROOT / "scripts",
-    "docs/operate.md": ROOT / "docs" / "operate.md",
+    **{f"docs/{page.name}": page for page in sorted((ROOT / "docs").glob("*.md"))},
     "LICENSE": ROOT / "LICENSE",
 }
 """By path in the bundle: the file or folder of this tree."""

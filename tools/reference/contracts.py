@@ -6,6 +6,7 @@ from typing import Any
 import swarmlearning.ledger.contracts.training.state as training
 from reference import runners
 from reference.markdown import code, first_sentence, prose, table
+from swarmlearning.ledger.contracts.contract import ANY
 from swarmlearning.ledger.contracts.registry import KINDS
 
 
@@ -34,4 +35,5 @@ def _rules(kind: Any) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _roles(rule: Any) -> str:
-    return ", ".join(sorted(rule.permission.roles))
+    roles = rule.permission.roles
+    return "any node" if roles == ANY else ", ".join(sorted(roles))

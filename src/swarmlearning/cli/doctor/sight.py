@@ -27,7 +27,7 @@ HERE_CLOCK: Final = "this machine's clock"
 ALARMS: Final = (
     (r"^the clock of", "clock", "set that node's clock right (NTP)"),
     (r"is in quarantine", "quarantine", "find out why; then operators lift it: swarm node lift-quarantine"),
-    (r"NOSPACE|etcd holds|quota|space|compact", "ledger-space", "make room on the SNs' disks; see docs/operate.md"),
+    (r"NOSPACE|etcd holds|quota|space|compact", "ledger-space", "make room on the SNs' disks; see docs/year.md"),
     (r"no majority of voters", "no-majority", "start the SNs that are missing"),
     (r"is a voter and does not run", "node-lost", "start that SN again, or another one, which then replaces it"),
 )
@@ -108,7 +108,7 @@ def _examine_alarm(alarm: str, report: Report) -> None:
             if not (code == "no-majority" and report.has(code)):
                 report.find(code, "the network", alarm, remedy)
             return
-    report.find("alarm", "the network", alarm, "see docs/operate.md")
+    report.find("alarm", "the network", alarm, "see docs/watch.md")
 
 
 def _examine_nodes(status: Mapping[str, Any], report: Report) -> None:

@@ -29,7 +29,7 @@ def make_api(session: Session, script: Path | None = None) -> FastAPI:
     api = FastAPI(
         title="Swarm Command Interface",
         version=__version__,
-        description="Carry out commands, read what the ledger shows, act on it. See docs/operate.md.",
+        description="Carry out commands, read what the ledger shows, act on it. See docs/swci.md.",
         docs_url=None,  # FastAPI's pages load scripts from other hosts
         redoc_url=None,
     )
