@@ -281,6 +281,8 @@ def test_a_script_that_says_nothing_has_its_exit_status_told(tmp_path: Path) -> 
     [
         ("this node belongs to network 'swarm', 12, but found network 'banks', 34: connect to", "wrong-network"),
         ("a block follows rules version 2, and this release knows 1", "old-version"),
+        ("the SN refuses this node: UID 1 belongs to CN=SL-2, not to CN=SL-1; each node (other-subject)", "in-use"),
+        ("the SN refuses this node: its certificate is revoked (revoked)", "shut-out"),
         ("cannot use /sl/models: No such file or directory; check the data directory", "not-writable"),
         ("acquireLicense: 304: The request for tokens", "license"),
         ("Unable to contact API-Server: SN 10.0.0.1:1 and this node do not trust each other: x", "wrong-ca"),

@@ -105,6 +105,12 @@ SIGNS: Final = (
     ),
     Sign(r"is in quarantine", "quarantine", "this SN", "find out why it sealed such a block; then operators lift it"),
     Sign(
+        r"\(other-subject\)",
+        "in-use",
+        "the data directory",
+        "name the certificate of the node it belongs to (--cert, --key), or give this node a --data-dir of its own",
+    ),
+    Sign(
         r"refuses this node",
         "shut-out",
         "this node's certificate",
