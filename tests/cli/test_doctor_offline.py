@@ -274,6 +274,8 @@ def test_a_script_that_says_nothing_has_its_exit_status_told(tmp_path: Path) -> 
     report = Report()
     examine_host(Credentials(), tmp_path, None, report)
     assert report.ordered[0].text == "has failed, and its node ended with it: exit status 2"
+    [note] = report.notes
+    assert note.startswith("the log ends at 2026-11-29 10:00:01; why a later start has ended before it had a log")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ LINES: Final = 400
 LONGEST: Final = 600
 _START: Final = re.compile(r"UID [0-9a-f-]{36}, start [0-9]+")
 _FAILED: Final = "The training command has failed"
+_DATED: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _READ: Final = "swarm.logs"
 """The logger of whoever reads logs, which says nothing of what the node does."""
 _NO_SCRIPT: Final = "Waiting for the ML process on "
@@ -145,6 +146,9 @@ def examine_log(file: Path, running: bool, report: Report) -> None:
         _examine_way(file, lines, report)
     if running or not lines:
         return
+    if dated := _DATED.search(lines[-1]):
+        later = "why a later start has ended before it had a log, its command line shows: swarm doctor -- swarm …"
+        report.notes.append(f"the log ends at {dated[0]}; {later}")
     ending = next((_message(line) for line in reversed(lines) if ENDING in line), "")
     if ending:
         _explain(ending, report)
