@@ -68,9 +68,9 @@ RANK: Final = (
     "terms-differ",
     "awaiting-approval",
     "task-failed",
+    "ended",
     "waits",
     "alarm",
-    "ended",
     "killed",
 )
 """The codes of all findings: the earlier one is the likelier cause of the others."""
