@@ -7,7 +7,14 @@ from hypothesis import HealthCheck, settings
 
 from support.uids import accept_names
 
-pytest_plugins = ["support.tools", "support.apart", "support.fixtures", "support.schedule", "simulation.summary"]
+pytest_plugins = [
+    "support.tools",
+    "support.apart",
+    "support.fixtures",
+    "support.browser",
+    "support.schedule",
+    "simulation.summary",
+]
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

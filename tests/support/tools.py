@@ -22,9 +22,9 @@ from support.namespaces import SLOW_QDISC
 
 
 def needs(tool: str) -> pytest.MarkDecorator:
-    """Marks tests that need one of `etcd`, `nginx` (with its stream module), `tinyproxy`, `netns` (network namespaces),
-    `tbf` (slow links between them), `ipv6`, `faketime` (wrong clocks), `promtool` (and Prometheus),
-    `podman`, `registry` (of container images),
+    """Marks tests that need one of `etcd`, `chromium` (and Playwright), `nginx` (with its stream module), `tinyproxy`,
+    `netns` (network namespaces), `tbf` (slow links between them), `ipv6`, `faketime` (wrong clocks),
+    `promtool` (and Prometheus), `podman`, `registry` (of container images), `systemd-analyze`,
     `root`, `cgroup` (control groups of one's own), `views` (mount namespaces), `cuda`, `numpy-1.26` (from a package
     index), or of the machine-learning frameworks in `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
@@ -61,6 +61,12 @@ def _systemd() -> str | None:
 
 def _promtool() -> str | None:
     return None if shutil.which("promtool") else "promtool is missing: apt-get install prometheus"
+
+
+def _chromium() -> str | None:
+    if shutil.which("chromium") is None:
+        return "chromium is missing: apt-get install chromium"
+    return None if find_spec("playwright") else "Playwright cannot be imported: make install"
 
 
 def _nginx() -> str | None:
@@ -182,6 +188,7 @@ def _cuda() -> str | None:
 CHECKS: dict[str, Callable[[], str | None]] = {
     "etcd": _etcd,
     "promtool": _promtool,
+    "chromium": _chromium,
     "nginx": _nginx,
     "tinyproxy": _tinyproxy,
     "netns": _netns,

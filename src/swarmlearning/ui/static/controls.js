@@ -1,0 +1,48 @@
+// @ts-check
+// What buttons do in the browser alone: copy a command, open and close dialogs. All listeners are on the document, so
+// fragments that come later need nothing.
+
+const canCopy = window.isSecureContext && "clipboard" in navigator;
+
+/** @param {ParentNode} part shows the buttons of a part of the page that work here */
+function enable(part) {
+  if (!canCopy) return;
+  for (const button of part.querySelectorAll("[data-copy][hidden]")) button.removeAttribute("hidden");
+}
+
+/** @param {HTMLElement} button */
+async function copy(button) {
+  const line = button.parentElement?.querySelector("code")?.textContent ?? "";
+  const label = button.querySelector("span");
+  await navigator.clipboard.writeText(line);
+  if (!label || label.dataset.before) return;
+  label.dataset.before = label.textContent ?? "";
+  label.textContent = button.dataset.copied ?? "✓";
+  button.setAttribute("aria-live", "polite");
+  setTimeout(() => {
+    label.textContent = label.dataset.before ?? "";
+    delete label.dataset.before;
+  }, 2000);
+}
+
+document.addEventListener("click", (event) => {
+  const target = event.target instanceof Element ? event.target : null;
+  const button = /** @type {HTMLElement | null | undefined} */ (target?.closest("[data-copy], [data-opens], [data-closes]"));
+  if (!button) return;
+  if (button.dataset.copy !== undefined) {
+    copy(button).catch((error) => console.warn(`not copied: ${error}`));
+  } else if (button.dataset.opens) {
+    const dialog = document.getElementById(button.dataset.opens);
+    if (dialog instanceof HTMLDialogElement) {
+      event.preventDefault();
+      dialog.showModal();
+    }
+  } else {
+    button.closest("dialog")?.close();
+  }
+});
+
+new MutationObserver((changes) => {
+  for (const change of changes) if (change.addedNodes.length) enable(/** @type {ParentNode} */ (change.target));
+}).observe(document.documentElement, { childList: true, subtree: true });
+enable(document);
