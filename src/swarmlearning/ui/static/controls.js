@@ -27,7 +27,9 @@ async function copy(button) {
 
 document.addEventListener("click", (event) => {
   const target = event.target instanceof Element ? event.target : null;
-  const button = /** @type {HTMLElement | null | undefined} */ (target?.closest("[data-copy], [data-opens], [data-closes]"));
+  const button = /** @type {HTMLElement | null | undefined} */ (
+    target?.closest("[data-copy], [data-opens], [data-closes]")
+  );
   if (!button) return;
   if (button.dataset.copy !== undefined) {
     copy(button).catch((error) => console.warn(`not copied: ${error}`));

@@ -2,6 +2,7 @@
 // The one script of all pages. Charts are fetched where a page, or a fragment that comes later, has one.
 
 import "./controls.js";
+import "./live.js";
 
 /** @type {Record<string, () => Promise<unknown>>} */
 const charts = {

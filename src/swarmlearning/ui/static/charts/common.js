@@ -126,7 +126,7 @@ export function ticks(low, high, count, integers = false) {
   const rough = (high - low) / Math.max(1, count);
   if (!(rough > 0) || !Number.isFinite(rough)) return [low];
   const power = 10 ** Math.floor(Math.log10(rough));
-  let step = power * (/** @type {number} */ ([1, 2, 5, 10].find((each) => each * power >= rough * 0.999)));
+  let step = power * /** @type {number} */ ([1, 2, 5, 10].find((each) => each * power >= rough * 0.999));
   if (integers) step = Math.max(1, Math.round(step));
   const first = Math.ceil(low / step - 1e-9);
   const found = [];
@@ -153,10 +153,15 @@ export function instants(low, high, count) {
 
 /** The base of all charts: reads data from the element or its address, and draws when size, data or theme change. */
 export class Chart extends HTMLElement {
+  _pending = 0;
+  _built = false;
+  /** @type {(() => void) | undefined} */
+  _stop;
+
   connectedCallback() {
     if (this._stop) return;
-    this._pending = 0;
-    this.build();
+    if (!this._built) this.build();
+    this._built = true;
     const watcher = new ResizeObserver(() => this.soon());
     watcher.observe(this);
     const unwatch = onTheme(() => this.soon());
@@ -166,13 +171,13 @@ export class Chart extends HTMLElement {
     };
     const inline = this.querySelector('script[type="application/json"]');
     if (inline) this.show(JSON.parse(inline.textContent || "null"));
-    else this.refresh();
+    else this.refresh().catch((error) => this.unavailable(error));
   }
 
   disconnectedCallback() {
     this._stop?.();
     this._stop = undefined;
-    cancelAnimationFrame(this._pending ?? 0);
+    cancelAnimationFrame(this._pending);
   }
 
   /** Fetches the data anew from the chart's address. What cannot be fetched now stays as it is. */
@@ -181,12 +186,20 @@ export class Chart extends HTMLElement {
     if (!source) return;
     const answer = await fetch(source, { headers: { Accept: "application/json" } });
     if (!answer.ok) throw new Error(`${source}: ${answer.status}`);
-    if (this.isConnected) this.show(await answer.json());
+    if (!this.isConnected) return;
+    this.querySelector(':scope > [role="status"]')?.remove();
+    this.show(await answer.json());
+  }
+
+  /** @param {unknown} error why there are no data */
+  unavailable(error) {
+    console.info(`${this.getAttribute("src")}: ${error}`);
+    this.prepend(make("p", { class: "dim", role: "status" }, say("unavailable")));
   }
 
   /** Draws with the next frame. */
   soon() {
-    cancelAnimationFrame(this._pending ?? 0);
+    cancelAnimationFrame(this._pending);
     this._pending = requestAnimationFrame(() => this.draw());
   }
 
