@@ -141,10 +141,14 @@ def test_while_a_training_waits_for_sites_an_sl_without_a_script_is_named() -> N
     examine_status(status(nodes=nodes, trainings=[waits]), report)
     [note] = report.notes
     assert note == "training digits: round 7; no script has connected to site-2: see what the script does there"
+    waits |= {"text": "round 7; no script has connected to site-2", "waiting": waits["waiting"] | {"idle": ["site-2"]}}
+    report = Report()
+    examine_status(status(nodes=nodes, trainings=[waits]), report)
+    assert report.notes == [note]
     report = Report()
     examine_status(status(nodes=[*nodes[:2], node("SL", "site-2", "left")], trainings=[waits]), report)
     [note] = report.notes
-    assert note.startswith("training digits: round 7; site-2 left without a session: swarm doctor --data-dir")
+    assert note.startswith("training digits: round 7; no script has connected to site-2; site-2 left without a session")
 
 
 def test_a_site_that_states_a_release_from_the_future_makes_nobody_old() -> None:

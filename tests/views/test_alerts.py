@@ -73,13 +73,15 @@ def test_a_round_is_named_once_it_takes_far_longer_than_its_own_past_makes_plaus
         assert each.since_ms == ledger.training.round.opened_ms
 
 
-def test_a_round_that_cannot_go_on_without_a_site_that_is_lost_is_named_after_two_minutes(ledger: Ledger) -> None:
+def test_a_round_that_cannot_go_on_without_a_site_that_is_lost_is_an_alarm_after_two_minutes(ledger: Ledger) -> None:
     submit(ledger, "site-1")
     ledger.clock += 5 * MINUTE
     lose(ledger, "site-2", "site-4")
     lost_ms = max(ledger.training.members[site].since_ms for site in ("site-2", "site-4"))
-    early, late = (facts(ledger, now_ms=lost_ms + after, lately=usually(3600)) for after in (119_999, 120_000))
-    assert found(early, "round-waits") == []
+    after = (29_999, 30_000, 119_999, 120_000)
+    none, soon, early, late = (facts(ledger, now_ms=lost_ms + each, lately=usually(3600)) for each in after)
+    assert found(none, "round-waits") == []
+    assert [each.severity for known in (soon, early) for each in found(known, "round-waits")] == ["warning"] * 2
     [shown] = found(late, "round-waits")
     assert (shown.severity, shown.since_ms) == ("critical", lost_ms)
     assert "waited for 2 min (its rounds take about 60 min) for site-2 (lost since 20" in shown.text
@@ -107,6 +109,35 @@ def test_a_training_that_waits_for_sites_to_begin_is_named_after_an_hour() -> No
     assert found(early) == []
     [shown] = found(late)
     assert "for 2 more sites to begin: 1 of 3 sessions are open" in shown.text
+
+
+def test_a_round_that_waits_for_a_site_which_has_left_is_a_warning_before_it_is_an_alarm(ledger: Ledger) -> None:
+    submit(ledger, "site-1")
+    for site in ("site-2", "site-4"):
+        ledger.send(site, Leave(), network.CONTRACT)
+    left_ms = max(ledger.training.members[site].since_ms for site in ("site-2", "site-4"))
+    shown = {after: found(facts(ledger, now_ms=left_ms + after), "round-waits") for after in (29_999, 30_000, 120_000)}
+    assert [[each.severity for each in some] for some in shown.values()] == [[], ["warning"], ["critical"]]
+    assert "waited for 30 s for site-2 (left since 20" in shown[30_000][0].text
+    assert shown[30_000][0].remedy == "site-2: its SL has left: start SL and script again"
+    assert shown[30_000][0].nodes == ("site-2", "site-4", "site-3")
+
+
+def test_an_sl_to_which_no_script_connects_is_named_while_others_wait_for_it() -> None:
+    ledger = Ledger()
+    for site in ("site-1", "site-2"):
+        ledger.join(site)
+    ledger.send("site-1", session(min_peers=2))
+    opened_ms = ledger.training.members["site-1"].since_ms
+    times = (opened_ms + 5 * MINUTE - 1, opened_ms + 5 * MINUTE)
+    early, late = (facts(ledger, now_ms=now_ms, ordering=Ordering()) for now_ms in times)
+    assert found(early) == []
+    [shown] = found(late)
+    assert (shown.code, shown.severity, shown.nodes) == ("round-waits", "warning", ("site-2",))
+    assert shown.text.endswith("for 1 more site to begin: 1 of 2 sessions are open; no script has connected to site-2")
+    assert shown.remedy == "see the output of the scripts there"
+    ledger.send("site-2", session(min_peers=2))
+    assert found(facts(ledger, ordering=Ordering())) == []
 
 
 def test_a_training_that_all_its_sites_have_left_rests_which_is_no_alarm(ledger: Ledger) -> None:

@@ -6,16 +6,20 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from support.network import CONTRACT, Ledger, session
 from support.play import Play, unreachable
+from swarmlearning.errors import UserError
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.operator.explaining import training_of
 from swarmlearning.views.evidence import Account, Beat, Evidence
 from swarmlearning.views.explain import explain_closed, explain_now
 from swarmlearning.views.explaintext import DOING, WORK, headline, notes, remedy, share_text, site_text, span_text
 from swarmlearning.views.explanation import Cause, Doing, Explanation
-from swarmlearning.views.render import clock
+from swarmlearning.views.names import node_names
+from swarmlearning.views.render import clock, waiting_text
 from swarmlearning.views.timeline import Moments
 from swarmlearning.views.times import PHASES, RoundTimes, Script, Span, Times, What
-from swarmlearning.views.training import TrainingProgress
+from swarmlearning.views.training import TrainingProgress, waiting_in
 
 MINUTE = 60_000
 SECRET = "its site, of organisation b, does not share how it spends its rounds with a"
@@ -70,6 +74,32 @@ def test_a_script_that_trains_no_batch_is_named_before_sites_that_are_slower() -
         "second), with 40 to go"
     )
     assert "the script at a" in remedy(found)
+
+
+def test_an_sl_to_which_no_script_has_connected_is_named_while_sessions_are_missing() -> None:
+    ledger = Ledger()
+    for site in ("site-1", "site-10", "site-2"):
+        ledger.join(site)
+    ledger.send("site-1", session(min_peers=2))
+    world, state = ledger.chain.world, ledger.training
+    found = explain_now(Evidence(world, state, None, ledger.clock))
+    assert headline(found) == (
+        f"Training {CONTRACT} waits for 1 more site: 1 of minPeers 2 have a session; no script has connected to "
+        "site-2, site-10"
+    )
+    assert (found.cause, found.idle) == ("sessions", ("site-2", "site-10"))
+    assert remedy(found).startswith("see the output of the script at site-2, site-10: ")
+    text = waiting_text(waiting_in(world, state), node_names(world))
+    assert text.endswith("round 0 waits for 1 more; no script has connected to site-2, site-10")
+    ledger.send("site-2", session(min_peers=2))
+    assert explain_now(Evidence(ledger.chain.world, ledger.training, None, ledger.clock)).idle == ()
+
+
+def test_where_no_site_has_a_session_the_sls_that_wait_for_their_scripts_are_named() -> None:
+    ledger = Ledger()
+    ledger.join("site-1")
+    with pytest.raises(UserError, match=r"start SLs with their scripts; no script has connected to site-1$"):
+        training_of(ledger.chain, "")
 
 
 def test_a_batch_that_takes_long_is_no_hang() -> None:

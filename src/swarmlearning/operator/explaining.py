@@ -20,10 +20,10 @@ from swarmlearning.views.explain import explain_closed, explain_now
 from swarmlearning.views.explanation import Explanation
 from swarmlearning.views.names import Names, displayed, fetch_addresses, node_names
 from swarmlearning.views.proposals import proposals
-from swarmlearning.views.render import participation_text, proposal_text, waiting_text
+from swarmlearning.views.render import participation_text, proposal_text, waiting_text, without_script
 from swarmlearning.views.report import Recorder
 from swarmlearning.views.times import Times
-from swarmlearning.views.training import TrainingProgress, main_contract, participation, waiting_in
+from swarmlearning.views.training import TrainingProgress, idle_sls, main_contract, participation, waiting_in
 
 ANSWER_SECONDS: Final = 5.0
 """Nodes answer within a second; one that hangs is not waited for."""
@@ -105,8 +105,9 @@ def training_of(chain: Chain, contract: str) -> Training:
     state = chain.world.get(f"training/{name}", Training)
     if state is None:
         which = f" of contract {displayed(name)}" if name else ""
+        idle = without_script(idle_sls(chain.world), node_names(chain.world))
         raise UserError(
-            f"the ledger has no training{which}: no site has opened a session; start SLs with their scripts"
+            f"the ledger has no training{which}: no site has opened a session; start SLs with their scripts{idle}"
         )
     return state
 

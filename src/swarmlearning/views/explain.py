@@ -85,6 +85,7 @@ def explain_now(evidence: Evidence) -> Explanation:
         alarms=evidence.alarms,
         proposals=evidence.proposals,
         silent=evidence.silent(),
+        idle=tuple(sorted((evidence.name(uid) for uid in facts.idle), key=lambda name: (len(name), name))),
     )
 
 

@@ -37,6 +37,7 @@ DOING: Final[dict[Doing, str]] = {
     "send": "waits for the ledger",
     "wait": "waits",
 }
+CONNECT: Final = "its SL runs and waits for it; then start the sites that are still missing"
 AGAIN: Final = "start it again: it goes on with what it left"
 
 
@@ -53,6 +54,8 @@ def remedy(found: Explanation) -> str:
     """What to do about it; empty where there is nothing to do, or only to wait."""
     if found.cause == "away":
         return _remedy_of_absence(found)
+    if found.idle and found.cause in ("empty", "sessions", "organisations"):
+        return f"see the output of the script at {listed(list(found.idle))}: {CONNECT}"
     return _REMEDIES.get(found.cause, "").format(site=found.site, address=found.address, contract=found.contract)
 
 
@@ -225,7 +228,12 @@ def _sessions(found: Explanation) -> str:
     count = found.need - found.have
     sites = f"{count} more site{'s' * (count != 1)}"
     away = f"; {found.site} {_absence(_of(found))}" if found.site else ""
-    return f"Training {found.contract} waits for {sites}: {found.have} of minPeers {found.need} have a session{away}"
+    counts = f"{found.have} of minPeers {found.need} have a session"
+    return f"Training {found.contract} waits for {sites}: {counts}{away}{_idle(found)}"
+
+
+def _idle(found: Explanation) -> str:
+    return f"; no script has connected to {listed(list(found.idle))}" if found.idle else ""
 
 
 def _absence(site: SiteNow) -> str:
@@ -238,7 +246,7 @@ def _organisations(found: Explanation) -> str:
     what = _waited(found) if found.round is not None else "Round 0 waits"
     return (
         f"{what} for sites of {count} more organisation{'s' * (count != 1)}: {found.have_organisations} of "
-        f"{found.need_organisations} have a part in it"
+        f"{found.need_organisations} have a part in it{_idle(found)}"
     )
 
 
@@ -254,7 +262,7 @@ def _unknown(found: Explanation) -> str:
 
 _HEADLINES: Final[dict[Cause, Callable[[Explanation], str]]] = {
     "over": lambda found: f"Training {found.contract} is over: {found.waiting}",
-    "empty": lambda found: f"Training {found.contract} has not begun: no site has opened a session",
+    "empty": lambda found: f"Training {found.contract} has not begun: no site has opened a session{_idle(found)}",
     "ledger": _ledger,
     "sessions": _sessions,
     "organisations": _organisations,

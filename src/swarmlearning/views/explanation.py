@@ -80,7 +80,8 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer. `cause` concerns `site` (of `peer`, where one fetches from the other); times are Unix time in
     milliseconds, `seconds` since the round opened or until it closed.
 
-    `have` of `need` models are in, or sessions open; of so many organisations. `alarms`: of the SN that was asked;
+    `have` of `need` models are in, or sessions open; of so many organisations. `idle`: SLs that are there and have no
+    session, since no script has connected to them. `alarms`: of the SN that was asked;
     `proposals`: texts of open ones that this training may wait for. `silent`: sites that do not state their times, and
     why.
     """
@@ -107,3 +108,4 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     alarms: tuple[str, ...] = ()
     proposals: tuple[str, ...] = ()
     silent: dict[str, str] = {}
+    idle: tuple[str, ...] = ()

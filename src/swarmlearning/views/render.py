@@ -1,5 +1,6 @@
 """The only place where facts become text for people. Names are safe already (`names`); the text is plain, no markup."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -66,11 +67,11 @@ def _state_text(facts: Waiting, names: Names, addresses: Names | None) -> str:
         case "over":
             return f"training is over, {participation_text(facts.participation, names)}"
         case "empty":
-            return "no session is open yet"
+            return "no session is open yet" + without_script(facts.idle, names)
         case "opening":
             opened = f"{facts.have} of {facts.need} sessions of contract {displayed(facts.contract)} are open"
             more = listed([*_more(facts.need - facts.have), *_more_organisations(facts)])
-            return f"{opened}; round 0 waits for {more}{waits}"
+            return f"{opened}; round 0 waits for {more}{waits}{without_script(facts.idle, names)}"
         case "leaderless":
             return f"{number}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
         case "merging":
@@ -79,6 +80,12 @@ def _state_text(facts: Waiting, names: Names, addresses: Names | None) -> str:
             since = f", open since {clock(facts.since_ms)}" if facts.since_ms is not None else ""
             counts = f"{facts.have} models in, minPeers {facts.need}{_organisations(facts)}"
             return f"{number}{since}: {counts}{waits}{earlier}"
+
+
+def without_script(idle: Collection[str], names: Names) -> str:
+    """What is wrong with SLs that are there and have no session, to be added to a sentence; empty without any."""
+    found = sorted((name_of(names, uid) for uid in idle), key=lambda name: (len(name), name))
+    return f"; no script has connected to {listed(found)}" if found else ""
 
 
 def _in_vain(facts: Waiting) -> str:

@@ -114,7 +114,8 @@ class Waiting(msgspec.Struct, frozen=True):
     `leader` is empty while there is none. `stopping`: training ends with this round. `retired`: the contract's members
     that take no part in the network any more, where those that are left are fewer than a round needs. `to_join`: of so
     many more organisations sites have to join, since all sites of others have left. `once_unreachable`: members from
-    which a leader of this round could not fetch, though a later one could, or may.
+    which a leader of this round could not fetch, though a later one could, or may. `idle`: while sessions are missing,
+    the SLs that are there and have none in any training: no script has connected to them.
     """
 
     contract: str
@@ -133,6 +134,7 @@ class Waiting(msgspec.Struct, frozen=True):
     retired: tuple[str, ...] = ()
     to_join: int = 0
     once_unreachable: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
 
 
 def main_contract(world: World) -> str:
@@ -186,8 +188,24 @@ def _with_organisations(state: Training, facts: Waiting, uids: Collection[str]) 
 
 
 def waiting_in(world: World, state: Training) -> Waiting:
-    """Returns the state of this training, as `waiting` does, and whether its round can be completed at all."""
-    return with_retired(world, waiting(state))
+    """Returns the state of this training, as `waiting` does, whether its round can be completed at all, and who might
+    open a session that is missing."""
+    facts = with_retired(world, waiting(state))
+    if facts.phase not in ("empty", "opening"):
+        return facts
+    members = state.charter.members if state.charter is not None else ()
+    return msgspec.structs.replace(facts, idle=idle_sls(world, members))
+
+
+def idle_sls(world: World, organisations: Collection[str] = ()) -> tuple[str, ...]:
+    """The SLs of these organisations (none: of any) that are there, and have a session in no training under way."""
+    busy = {uid for each in world.area("training/", Training) if not each.over for uid in each.members}
+    return tuple(
+        known.uid
+        for known in network.nodes(world)
+        if known.type == "SL" and known.alive and not known.left and known.uid not in busy
+        if not organisations or known.organisation in organisations
+    )
 
 
 def with_retired(world: World, facts: Waiting) -> Waiting:

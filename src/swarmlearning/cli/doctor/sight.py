@@ -167,18 +167,19 @@ def _examine_trainings(status: Mapping[str, Any], report: Report) -> None:
                 "waits", listed([names.get(uid, uid) for uid in gone]), f"has left training {name}: {text}", remedy
             )
         elif not each["over"]:
-            rest = _idle(status) if each["waiting"]["phase"] == "opening" else "; swarm explain says what they do"
+            rest = _idle(status, each) if each["waiting"]["phase"] == "opening" else "; swarm explain says what they do"
             report.notes.append(f"training {name}: {text}{rest}")
 
 
-def _idle(status: Mapping[str, Any]) -> str:
-    """The SLs that are in no training. Of those that run, a script is late, stands still, or names another SL; of those
-    that have left, it may have been refused."""
+def _idle(status: Mapping[str, Any], waiting_one: Mapping[str, Any]) -> str:
+    """The SLs that are in no training. Of those that run, a script is late, stands still, or names another SL (the text
+    of a training says that, but for an SN of an earlier release); of those that have left, it may have been refused."""
     busy = {uid for training in status["trainings"] for uid in training["activities"]}
     sls = [each for each in status["nodes"] if each["type"] == "SL" and each["uid"] not in busy]
     running = [displayed(each["name"]) for each in sls if each["alive"]]
     left = [displayed(each["name"]) for each in sls if each["left"]]
-    text = f"; no script has connected to {listed(running)}: see what the script does there" * bool(running)
+    text = f"; no script has connected to {listed(running)}" * (bool(running) and "idle" not in waiting_one["waiting"])
+    text += ": see what the script does there" * bool(running)
     ended = f"; {listed(left)} left without a session: swarm doctor --data-dir … says why on that host"
     return text + ended * bool(left)
 

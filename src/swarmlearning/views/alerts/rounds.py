@@ -10,7 +10,7 @@ from swarmlearning.ledger.contracts.training.state import Training, present
 from swarmlearning.views.alerts.alert import Alert, Facts
 from swarmlearning.views.names import displayed, fetch_addresses, name_of, node_names
 from swarmlearning.views.pace import Lately
-from swarmlearning.views.render import HOUR_MS, MINUTE_MS, awaited_text, lasting
+from swarmlearning.views.render import HOUR_MS, MINUTE_MS, awaited_text, lasting, without_script
 from swarmlearning.views.training import Awaited, Reason, Waiting, waiting_in
 
 FACTOR: Final = 5
@@ -19,8 +19,12 @@ LEAST_MS: Final = 2 * MINUTE_MS
 """Nobody need look at a shorter wait: lost leaders are followed, and short rounds vary most."""
 FIRST_MS: Final = HOUR_MS
 """Where no round is closed yet, sites may still read their data, or train on it for their first interval."""
+SOON_MS: Final = MINUTE_MS // 2
+"""Where a round cannot go on without a site that is away: to start an SL and its script again takes less."""
+CONNECT_MS: Final = 5 * MINUTE_MS
+"""Where others have a session and an SL has none: its script imports its framework, and reads its data, in less."""
 FAR: Final = 4
-"""A round that has waited so many times longer than the time after which it is named is not only slow."""
+"""A wait that has lasted so many times longer than the time after which it is named does not end by itself."""
 LEFT_OUT: Final = 3
 """Rounds in a row: one or two may pass a site by while it comes back or catches up."""
 
@@ -45,11 +49,10 @@ RANKING: Final = list(REMEDIES)
 
 
 class _Wait(NamedTuple):
-    """A wait since a time: after how long it is named, and whether it cannot end by itself."""
+    """A wait since a time, and after how long it is named."""
 
     since_ms: int
     named_after_ms: int
-    blocked: bool
 
 
 def round_alerts(facts: Facts) -> Iterator[Alert]:
@@ -74,14 +77,13 @@ def _stuck(facts: Facts, state: Training, waits: Waiting, lately: Lately | None)
         return
     name = displayed(state.name)
     names, culprits = node_names(facts.world), _culprits(waits)
-    hopeless = found.blocked or bool(waits.retired or waits.to_join) or waits.phase == "leaderless"
     yield Alert(
         "round-waits",
-        "critical" if hopeless or waited_ms >= FAR * found.named_after_ms else "warning",
+        "critical" if waits.phase == "leaderless" or waited_ms >= FAR * found.named_after_ms else "warning",
         name,
         f"training {name} has waited for {lasting(waited_ms)}{_usual(lately)} {_for_whom(facts, waits)}",
         _remedy(state, waits, [name_of(names, each.uid) for each in culprits[:1]], culprits),
-        tuple(each.uid for each in culprits) or ((waits.leader,) if waits.leader else ()),
+        (*(each.uid for each in culprits), *waits.idle) or ((waits.leader,) if waits.leader else ()),
         found.since_ms,
     )
 
@@ -103,10 +105,10 @@ def _wait(state: Training, waits: Waiting, usual_ms: int | None) -> _Wait:
     hoped = sum(each.reason in IN_TIME for each in waits.awaited)
     if waits.phase == "opening":
         joined = [one.since_ms for one in state.members.values()]
-        return _Wait(max(joined, default=0), patience if not away else LEAST_MS, blocked=bool(away))
-    if waits.phase == "collecting" and waits.have + hoped < waits.need:
-        return _Wait(max([waits.since_ms or 0, *away]), LEAST_MS, blocked=True)
-    return _Wait(waits.since_ms or 0, LEAST_MS if waits.phase == "leaderless" else patience, blocked=False)
+        return _Wait(max(joined, default=0), SOON_MS if away else CONNECT_MS if waits.idle else patience)
+    if waits.phase == "collecting" and (waits.have + hoped < waits.need or waits.retired or waits.to_join):
+        return _Wait(max([waits.since_ms or 0, *away]), SOON_MS)
+    return _Wait(waits.since_ms or 0, LEAST_MS if waits.phase == "leaderless" else patience)
 
 
 def _culprits(waits: Waiting) -> list[Awaited]:
@@ -128,8 +130,10 @@ def _for_whom(facts: Facts, waits: Waiting) -> str:
     counts = f"{models} in, minPeers {waits.need}"
     match waits.phase:
         case "opening":
-            more = f"for {max(0, waits.need - waits.have)} more sites to begin"
-            return f"{more}: {waits.have} of {waits.need} sessions are open" + (f"; missing: {whom}" if whom else "")
+            count = max(0, waits.need - waits.have)
+            more = f"for {count} more site{'s' * (count != 1)} to begin"
+            missing = (f"; missing: {whom}" if whom else "") + without_script(waits.idle, names)
+            return f"{more}: {waits.have} of {waits.need} sessions are open{missing}"
         case "leaderless":
             return f"for a leader {number}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
         case "merging":
@@ -146,7 +150,8 @@ def _remedy(state: Training, waits: Waiting, first: list[str], culprits: list[Aw
     if waits.phase == "leaderless":
         return "start a site again whose SL may lead"
     if waits.phase == "opening" and not culprits:
-        return "start the scripts of the sites that are missing"
+        missing = "start the scripts of the sites that are missing"
+        return "see the output of the scripts there" if waits.idle else missing
     if waits.phase == "merging" or not culprits:
         return "see the log of that leader: swarm logs NAME; another one follows if it makes no progress"
     lost = f"{first[0]}: {REMEDIES[culprits[0].reason]}"
