@@ -3,10 +3,13 @@
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from support.scripted_sn import STATUS
 from swarmlearning.api.client import Unavailable
 from swarmlearning.cli.checking import CRITICAL, EARLIER, OK, UNKNOWN, WARNING, unknown, verdict
+from swarmlearning.cli.main import app
+from swarmlearning.cli.options import Credentials
 from swarmlearning.cli.status import answer_of
 from swarmlearning.errors import UserError
 
@@ -58,3 +61,30 @@ def test_where_no_sn_answers_it_is_said_what_to_do() -> None:
 
     with pytest.raises(UserError, match=r"refused\. Where 10\.0\.0\.1:30304 is the only SN.*start it again"):
         answer_of("10.0.0.1:30304", asked())
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "line"),
+    [
+        (("--check", "--sn-api-prot", "1"), UNKNOWN, "SWARM UNKNOWN - No such option: --sn-api-prot"),
+        (("--sn-api-port", "many", "--check"), UNKNOWN, "SWARM UNKNOWN - "),
+        (("--check", "--json"), UNKNOWN, "SWARM UNKNOWN - --json, --check and --watch: only one of them at once"),
+        (("--check", "--sn-ip"), UNKNOWN, "SWARM UNKNOWN - Option '--sn-ip' requires an argument."),
+        (("--sn-api-prot", "1"), 2, ""),
+    ],
+)
+def test_options_that_cannot_be_used_are_no_alarm_to_a_monitor(words: tuple[str, ...], status: int, line: str) -> None:
+    done = CliRunner().invoke(app, ["status", *words])
+    assert done.exit_code == status
+    assert done.stdout.startswith(line)
+
+
+def test_a_crash_is_no_warning_to_a_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*given: object) -> dict[str, Any]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("swarmlearning.cli.status._requested", broken)
+    monkeypatch.setattr(Credentials, "identity", lambda self: None)
+    done = CliRunner().invoke(app, ["status", "--check"])
+    assert done.exit_code == UNKNOWN
+    assert done.stdout == "SWARM UNKNOWN - this command has failed: RuntimeError('a bug')\n"

@@ -5,7 +5,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, Final, cast, get_type_hints
 
 import typer
 
@@ -13,6 +13,8 @@ from swarmlearning.errors import UserError, first_cause
 from swarmlearning.views.names import escaped
 
 NEWLINE_AND_TAB = "\n\t"
+USAGE_ERROR: Final = cast("type[Exception]", typer.BadParameter.__bases__[0])
+"""The base of typer's errors about a command line, which it gives no public name."""
 
 
 def command(program: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

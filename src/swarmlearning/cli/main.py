@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from swarmlearning import __version__
 from swarmlearning.cli.console import tolerate_any_encoding
@@ -54,6 +54,19 @@ SETTINGS: dict[str, dict[str, bool]] = {
 }
 
 
+def _plain() -> type[TyperCommand]:
+    return TyperCommand
+
+
+def _of_monitors() -> type[TyperCommand]:
+    from swarmlearning.cli.checking import CheckCommand
+
+    return CheckCommand
+
+
+PARSERS: dict[str, Callable[[], type[TyperCommand]]] = {"status": _of_monitors}
+
+
 def _load(name: str) -> Any:
     """Imports a command, as the object that parses its arguments."""
     from swarmlearning.node.variables import NODES, help_text
@@ -64,7 +77,7 @@ def _load(name: str) -> Any:
         command: Any = typer.main.get_group(found)
     else:
         alone = typer.Typer(add_completion=False)
-        alone.command(context_settings=SETTINGS.get(name))(found)
+        alone.command(cls=PARSERS.get(name, _plain)(), context_settings=SETTINGS.get(name))(found)
         command = typer.main.get_command(alone)
     command.name = name
     if name in NODES:

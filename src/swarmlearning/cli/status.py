@@ -69,12 +69,13 @@ def status(
 
     Ends with status 1 when the SN cannot be reached or cannot order, since no majority of the voters answers.
     """
-    if json + check + watch > 1:
-        raise UserError("--json, --check and --watch: only one of them at once")
+    several = "--json, --check and --watch: only one of them at once"
     if check:
-        found = _checked(sn_ip, sn_api_port, credentials, network_id)
+        found = unknown(several) if json or watch else _checked(sn_ip, sn_api_port, credentials, network_id)
         print(found.text)
         raise typer.Exit(found.code)
+    if json and watch:
+        raise UserError(several)
     if watch:
         _watch(sn_address(sn_ip, sn_api_port), credentials, network_id)
         return
@@ -95,6 +96,8 @@ def _checked(host: str, port: int, credentials: Credentials, network_id: str) ->
         return verdict(answer_of(address, answer), _now_ms())
     except UserError as error:
         return unknown(str(error))
+    except Exception as error:  # noqa: BLE001 - a monitor takes the status of a crash, 1, for a warning
+        return unknown(f"this command has failed: {error!r}")
 
 
 def answer_of(address: str, asked: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import typer
 
-from swarmlearning.cli.command import command
+from swarmlearning.cli.command import USAGE_ERROR, command
 from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.cli.doctor.machine import examine_port
 from swarmlearning.cli.doctor.place import Kind
@@ -29,8 +29,6 @@ OPTIONS: Final[dict[str, type[SnOptions] | type[SlOptions] | type[SwopOptions]]]
     "swop": SwopOptions,
 }
 KINDS: Final[dict[str, Kind]] = {"sn": "SN", "sl": "SL", "swop": "SWOP"}
-USAGE_ERROR: Final = cast("type[Exception]", typer.BadParameter.__bases__[0])
-"""The base of typer's errors about a command line, which it gives no public name."""
 
 
 class _Given(Exception):
