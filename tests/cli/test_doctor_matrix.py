@@ -117,6 +117,15 @@ def test_a_link_is_slow_or_a_site_sends_slowly_or_gets_slowly() -> None:
     assert found(rates=operators) == []
 
 
+def test_a_speed_reads_as_it_does_in_an_explanation() -> None:
+    outcomes = [Outcome("b", "fs", "ok", 1.0, 0.12e6), Outcome("c", "fs", "ok", 1.0, 80e6)]
+    report = diagnose({"a": outcomes}, NODES)
+    assert report.wrong[0].text == "carries 120 kB/s: 100 MB take 14 minutes"
+    assert report.fine[0].endswith("SL site-b sends to SL site-a the slowest, 120 kB/s")
+    [fast] = diagnose({"a": outcomes[1:]}, NODES).fine
+    assert fast.endswith("the slowest, 50 MB/s or more")
+
+
 def test_every_code_has_its_meaning_for_people() -> None:
     assert set(MEANINGS) == CODES - {"ok", "untried"}
     for code in MEANINGS:

@@ -12,12 +12,15 @@ from typing import Final, NamedTuple, TypeAlias
 from swarmlearning.cli.doctor.findings import Report, Way
 from swarmlearning.cli.doctor.wording import MEANINGS
 from swarmlearning.node.outcomes import Code, Outcome
+from swarmlearning.views.explaintext import rate_text
 from swarmlearning.views.names import displayed
 
 HERE: Final = ""
 """Stands for this machine among the UIDs of those who try."""
 SLOW: Final = 0.25e6
 """Bytes a second: a model of 100 MB takes seven minutes then."""
+MEASURED: Final = 50e6
+"""Bytes a second: so few bytes as a try may cost do not tell what is faster from what is faster still."""
 SURE: Final[frozenset[Code]] = frozenset(
     (
         *("forbidden", "no-tls", "closed", "stalled", "large-lost", "another", "no-service"),
@@ -95,7 +98,7 @@ def _extremes(ways: Sequence[Way]) -> str:
 
 
 def _speed(rate: float) -> str:
-    return f"{rate / 1e6:.1f} MB/s" if rate < 50e6 else "50 MB/s or more"
+    return rate_text(rate) if rate < MEASURED else f"{rate_text(MEASURED)} or more"
 
 
 def _counts(pair: Pair, nodes: Nodes) -> bool:
@@ -205,10 +208,10 @@ def _tell_slow(tries: list[Pair], nodes: Nodes, report: Report) -> None:
             if len(pairs) > 1 and all(rates[pair] < SLOW for pair in pairs):
                 told.update(pairs)
                 best = max(rates[pair] for pair in pairs)
-                report.find("slow-link", _name(uid, nodes), f"{text} {best / 1e6:.2f} MB/s: {_minutes(best)}", SPEED_UP)
+                report.find("slow-link", _name(uid, nodes), f"{text} {rate_text(best)}: {_minutes(best)}", SPEED_UP)
     for pair in sorted(set(slow) - told):
         way = f"the link from {_name(pair[1], nodes)} to {_name(pair[0], nodes)}"
-        report.find("slow-link", way, f"carries {slow[pair] / 1e6:.2f} MB/s: {_minutes(slow[pair])}", SPEED_UP)
+        report.find("slow-link", way, f"carries {rate_text(slow[pair])}: {_minutes(slow[pair])}", SPEED_UP)
 
 
 SPEED_UP: Final = (
