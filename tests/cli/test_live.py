@@ -191,6 +191,21 @@ def test_the_line_of_a_round_has_the_mean_loss_and_metric(ledger: Ledger) -> Non
     )
 
 
+def test_a_loss_that_was_measured_with_an_earlier_result_says_with_which(ledger: Ledger) -> None:
+    submit(ledger, *SITES)
+    publish(ledger)
+    for site in SITES:
+        ledger.send(site, ReportPerformance(0, 1.0, 0.5, 1, 5))
+    submit(ledger, *SITES)
+    publish(ledger)
+    assert line(view(ledger), len(SITES), "accuracy") == "round 1 is merged, loss 1.0000 after round 0, accuracy 0.5000"
+    ledger.send("site-1", ReportPerformance(1, 7.0, 0.9, 2, 5))  # one of three: the mean of a site is not the swarm's
+    assert line(view(ledger), len(SITES), "accuracy") == "round 1 is merged, loss 1.0000 after round 0, accuracy 0.5000"
+    for site in SITES[1:]:
+        ledger.send(site, ReportPerformance(1, 4.0, 0.6, 2, 5))
+    assert line(view(ledger), len(SITES), "accuracy") == "round 1 is merged, loss 5.0000, accuracy 0.7000"
+
+
 async def test_a_line_is_printed_for_the_first_and_the_last_round_without_a_terminal(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

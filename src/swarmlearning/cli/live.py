@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,8 +31,8 @@ SECONDS_BEFORE_REMINDER = 5.0
 
 @dataclass(frozen=True)
 class SiteView:
-    """One site. Loss and metric are of its last report, None without; `rounds` is how often it contributed; `away`: its
-    SL or its script is not there."""
+    """One site. Loss and metric are of its last report, None without, and with the result of round `measured`; `rounds`
+    is how often it contributed; `away`: its SL or its script is not there."""
 
     name: str
     epochs: int = 0
@@ -41,6 +42,7 @@ class SiteView:
     rounds: int = 0
     status: str = "starting"
     away: bool = False
+    measured: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class RunView:
         """With the loss and metric of `earlier` where there are none: reports after a script has left have none."""
         known = {site.name: site for site in earlier.sites}
         sites = [
-            replace(site, loss=known[site.name].loss, metric=known[site.name].metric)
+            replace(
+                site, loss=known[site.name].loss, metric=known[site.name].metric, measured=known[site.name].measured
+            )
             if site.loss is None and site.metric is None and site.name in known
             else site
             for site in self.sites
@@ -107,13 +111,17 @@ def render(view: RunView, metric: str = "metric") -> RenderableType:
 
 
 def line(view: RunView, sites: int, metric: str = "metric") -> str:
-    """The newest closed round in one line, for logs; loss and metric are means over the sites that state them."""
-    losses = [site.loss for site in view.sites if site.loss is not None]
-    metrics = [site.metric for site in view.sites if site.metric is not None]
+    """The newest closed round in one line, for logs; loss and metric are means over the sites that have measured them
+    with one result, and that is named where it is an earlier one: sites measure after the merge."""
+    measured = Counter(site.measured for site in view.sites if site.measured is not None)
+    newest = max(measured, key=lambda number: (measured[number], number), default=None)
+    losses = [site.loss for site in view.sites if site.loss is not None and site.measured == newest]
+    metrics = [site.metric for site in view.sites if site.metric is not None and site.measured == newest]
+    after = f" after round {newest}" if newest != view.closed - 1 else ""
     parts = [
         f"round {view.closed - 1} is merged",
-        f"loss {_number(fmean(losses))}" if losses else "",
-        f"{metric} {_number(fmean(metrics))}" if metrics else "",
+        f"loss {_number(fmean(losses))}{after}" if losses else "",
+        f"{metric} {_number(fmean(metrics))}{after if not losses else ''}" if metrics else "",
         *(f"{site.name} {site.status}" for site in view.sites if site.away),
         f"{len(view.sites)} of {sites} sites are there" if len(view.sites) < sites else "",
     ]
@@ -217,6 +225,7 @@ def _site(name: str, state: Training, uid: str) -> SiteView:
         rounds=member.contributed,
         status=activity_text(now, state.round.number if state.round else None),
         away=not member.present and now != "done",
+        measured=report.round if report and (report.loss is not None or report.metric is not None) else None,
     )
 
 
