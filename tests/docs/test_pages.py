@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.desk import desk
-from support.pages import ABSENT, DOCS, ROOT, Block, Page, pages, read
+from support.pages import ABSENT, DOCS, ROOT, RUN_BY_DOCS, Block, Page, count, pages, read
 from support.tools import needs
 
 PAGES = pages()
@@ -83,6 +83,21 @@ def test_a_command_is_not_hidden_in_another_kind_of_block() -> None:
         text = (ROOT / "README.md" if page.name == "README" else DOCS / f"{page.name}.md").read_text()
         indented = re.findall(r"\n\n    ((?:[a-z-]+)?\$ .+|swarm [a-z].+)", text)
         assert not [line for line in indented if "…" not in line], page.name
+
+
+def test_a_block_counts_as_run_only_where_it_is(tmp_path: Path) -> None:
+    path, block = tmp_path / "page.md", "```console\n$ true\n```\n"
+    remarks = ("", "<!-- needs: gpu -->\n", "<!-- run by: Makefile -->\n", f"<!-- run by: {RUN_BY_DOCS[1]} -->\n")
+    path.write_text("# Page\n\n" + "\n".join(remark + block for remark in remarks))
+    assert count([read(path)], lambda tool: False) == (2, {"gpu": 1}, {"Makefile": 1})
+    assert count([read(path)], lambda tool: tool == "netns") == (0, {"gpu": 1, "netns": 2}, {"Makefile": 1})
+    path.write_text(f"<!-- with: etcd -->\n# Page\n\n{block}")
+    assert count([read(path)], lambda tool: tool == "etcd") == (0, {"etcd": 1}, {})
+
+
+def test_the_makefile_runs_what_the_count_takes_for_run() -> None:
+    recipe = (ROOT / "Makefile").read_text().partition("\ndocs:")[2].partition("\n\n")[0]
+    assert " ".join(RUN_BY_DOCS) in recipe
 
 
 def test_a_page_is_read_with_its_remarks(tmp_path: Path) -> None:

@@ -11,19 +11,23 @@ line ends in a backslash, and perhaps some of their output. What a reader needs 
     <!-- with: swarm -->           at the top: the page is typed beside others where a swarm is at work (tests/docs);
                                    `etcd`: by itself, where that is installed
 
-`python -m support.pages` prints how many there are.
+`python -m support.pages` prints how many of them `make docs` has run, and who runs the others.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from support.tools import CHECKS, lacks
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
 ABSENT: Final = ("kubernetes", "gpu", "spire", "systemd", "containers")
 """What blocks may need that no machine of the tests is sure to have."""
+RUN_BY_DOCS: Final = ("tests/docs", "tests/system/test_walkthrough.py")
+"""What `make docs` runs; both need network namespaces, and skip without."""
 
 _BLOCK: Final = re.compile(
     r"((?:^ *<!-- [^\n]*? -->\n)*)^( *)```+(\{?[\w-]*\}?)[^\n]*\n(.*?)^ *```+ *$|^<!-- (type: [^\n]*?) -->$",
@@ -116,16 +120,44 @@ def _blocks(text: str) -> Iterator[Block]:
         yield Block(line, found[3], body, told.get("needs", ""), told.get("run by", ""), told.get("file", ""), hidden)
 
 
+class Count(NamedTuple):
+    """Of all blocks of commands: how many `make docs` runs here, and by what they need, or by who runs them, those
+    that it does not."""
+
+    run: int
+    needs: Counter[str]
+    elsewhere: Counter[str]
+
+
+def count(found: Sequence[Page], lacking: Callable[[str], object] = lacks) -> Count:
+    """Counts them; `lacking` tells whether a tool is missing on this machine."""
+    run, needs, elsewhere = 0, Counter[str](), Counter[str]()
+    for each in found:
+        tools = [tool for tool in ("netns", each.place) if tool in CHECKS and lacking(tool)]
+        for block in each.shown:
+            by = block.run_by or each.run_by
+            if block.needs or (tools and not by):
+                needs[block.needs or tools[0]] += 1
+            elif by and by not in RUN_BY_DOCS:
+                elsewhere[by] += 1
+            elif by and lacking("netns"):
+                needs["netns"] += 1
+            else:
+                run += 1
+    return Count(run, needs, elsewhere)
+
+
 def main() -> None:
     """Prints how many pages and blocks there are, and what those need that cannot be run."""
-    shown = [block for each in pages() for block in each.shown]
-    needs = Counter(block.needs for block in shown if block.needs)
-    generated = len(list((DOCS / "reference").glob("*.md")))
-    if needs:
-        print("not run:", ", ".join(f"{count} need {need}" for need, count in sorted(needs.items())))
+    found, generated = pages(), len(list((DOCS / "reference").glob("*.md")))
+    counted = count(found)
+    if counted.needs:
+        print("not run:", ", ".join(f"{number} need {need}" for need, number in sorted(counted.needs.items())))
+    if counted.elsewhere:
+        print("run by others:", ", ".join(f"{number} by {by}" for by, number in sorted(counted.elsewhere.items())))
     print(
-        f"docs: {len(pages()) - 1 + generated} pages, {len(shown) - needs.total()} command blocks run, "
-        f"{needs.total()} need what is not here"
+        f"docs: {len(found) - 1 + generated} pages, {counted.run} command blocks run, "
+        f"{counted.needs.total()} need what is not here"
     )
 
 
