@@ -23,6 +23,7 @@ from typing import Final, NamedTuple, Self
 from filelock import FileLock, Timeout
 
 from swarmlearning.errors import UserError, first_cause
+from swarmlearning.files import replace_file
 from swarmlearning.node.crashes import report_crash
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logs import ENDING, Form, formatter_of
@@ -30,6 +31,9 @@ from swarmlearning.node.sealing import MAX_PIECE, Piece, Wanted
 
 FILE: Final = "node.log"
 """A node's own log, in its data directory."""
+ELSEWHERE: Final = "log.path"
+"""Beside it, where another folder has the log: the path of that file."""
+LONGEST_PATH: Final = 4096
 HALF: Final = 8 * 2**20
 """Bytes of a node's own log, after which a new file begins; by default two of them are kept."""
 MOST_FILES: Final = 128
@@ -65,6 +69,24 @@ class LogSettings:
 DEFAULT: Final = LogSettings()
 
 
+def log_in(directory: Path) -> Path:
+    """The file in which the node that ran last with this data directory has kept its log."""
+    try:
+        with (directory / ELSEWHERE).open("rb") as file:
+            named = Path(os.fsdecode(file.read(LONGEST_PATH)))
+    except OSError:
+        return directory / FILE
+    return named if named.is_absolute() else directory / FILE
+
+
+def _note_place(directory: Path, path: Path) -> None:
+    """For `log_in`. Raises `OSError`."""
+    if path == directory / FILE:
+        (directory / ELSEWHERE).unlink(missing_ok=True)
+    else:
+        replace_file(directory / ELSEWHERE, os.fsencode(path))
+
+
 class LogError(Exception):
     """A log that cannot be read so; the message is for whoever has asked."""
 
@@ -90,6 +112,7 @@ def kept_log(directory: Path, name: str = "", uid: str = "", settings: LogSettin
             handler = _Handler(path, "a", HALF, settings.files - 1, "utf-8", errors="backslashreplace")
             for older in _numbered(path)[settings.files - 1 :]:
                 older.unlink()
+            _note_place(directory, path)
         except OSError as error:
             raise NodeError(f"{path}: cannot be written: {error.strerror}") from error
         handler.setFormatter(formatter_of(settings.form, name))

@@ -118,11 +118,10 @@ def _parser(kind: str) -> Any:
 
 
 class Given(NamedTuple):
-    """What a node is given: the SN that it contacts (empty: none), its license servers, and its name."""
+    """What a node is given: the SN that it contacts (empty: none), and its license servers."""
 
     sn: str = ""
     license_servers: LicenseServers = NO_SERVERS
-    name: str = ""
 
 
 def examine_settings(node: Node, identity: Identity, running: bool, report: Report) -> Given:
@@ -141,7 +140,7 @@ def examine_settings(node: Node, identity: Identity, running: bool, report: Repo
         if node.script:
             _examine_script(node.script, report)
     sn = settings.sentinel_address if node.kind == "SN" else settings.sn_address
-    return Given(sn, settings.license_servers, settings.name)
+    return Given(sn, settings.license_servers)
 
 
 def _settings(node: Node, identity: Identity) -> Any:

@@ -8,14 +8,14 @@ from swarmlearning.cli.doctor.commandline import KINDS, Given, Node, examine_set
 from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.cli.doctor.lines import examine_log
 from swarmlearning.cli.doctor.machine import examine_memory
-from swarmlearning.cli.doctor.place import Kind, Place, examine_place
+from swarmlearning.cli.doctor.place import Kind, Place, examine_folder, examine_place
 from swarmlearning.cli.options import Credentials, data_directory
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.ledger.contracts.contract import OPERATORS
 from swarmlearning.license.servers import NO_SERVERS, LicenseServers
-from swarmlearning.node.logfile import DEFAULT
+from swarmlearning.node.logfile import log_in
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,15 @@ def examine_host(credentials: Credentials, data_dir: Path | None, node: Node | N
         node.credentials if node else credentials, kind, report, optional=node is None and data_dir is not None
     )
     examine_memory(report)
+    if node is not None and (folder := node.options.process.log.folder) is not None:
+        examine_folder(folder, "the folder of this node's log", "--log-dir", report)
     given = Given()
     if node is not None and identity is not None:
         given = examine_settings(node, identity, place.running if place else False, report)
     if place is not None:
-        examine_log(_log(place, node, given.name), place.running or place.holder is not None, report)
+        examine_log(log_in(place.path), place.running or place.holder is not None, report)
     _judge_clock(report)
     return Local(identity, place, kind, given.sn, given.license_servers)
-
-
-def _log(place: Place, node: Node | None, name: str) -> Path:
-    """The file of the node's own log."""
-    settings = node.options.process.log if node is not None and name else DEFAULT
-    uid = place.record.uid if place.record is not None else ""
-    found: Path = settings.path(place.path, name, uid)
-    return found
 
 
 def _directory(node: Node | None, report: Report) -> Path | None:

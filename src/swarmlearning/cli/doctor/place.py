@@ -22,6 +22,7 @@ from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.datadir import NodeRecord, read_record
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.health import request_health
+from swarmlearning.node.logfile import log_in
 from swarmlearning.ordering.local import extent, iterate_chain_file
 from swarmlearning.ordering.protocols import OrderingError
 from swarmlearning.tensors.structure import Spec
@@ -110,6 +111,16 @@ def _is_usable(path: Path, report: Report) -> bool:
     return True
 
 
+def examine_folder(path: Path, what: str, option: str, report: Report) -> None:
+    """Whether files can be written into another folder that a node is given, or makes."""
+    nearest = next(each for each in (path, *path.parents) if each.exists())
+    fault = writing_fault(nearest) if nearest.is_dir() else OSError(errno.ENOTDIR, "it is no folder")
+    if fault is not None and not report.has("disk-full"):
+        code = "disk-full" if fault.errno in (errno.ENOSPC, errno.EDQUOT) else "not-writable"
+        text = f"nothing can be written to {nearest}: {fault.strerror}"
+        report.find(code, f"{what}, {path}", text, f"make room there or correct its owner, or name another by {option}")
+
+
 def _needed(path: Path) -> int:
     """Bytes that a node needs on its disk: an SL a few models of the size that it has."""
     with suppress(OSError):
@@ -151,7 +162,7 @@ def _user(path: Path, report: Report, words: Sequence[str]) -> tuple[Holder | No
         report.find("frozen", "this node's process", text, remedy)
     elif not ready and not words and holder is not None:
         text = f"{named} has this data directory, and does not answer: {reason}"
-        remedy = f"look at its log ({path}/node.log); if it stays so, end it (kill {holder.pid}) and start it again"
+        remedy = f"look at its log ({log_in(path)}); if it stays so, end it (kill {holder.pid}) and start it again"
         report.find("frozen", "this node's process", text, remedy)
     elif words and not _is_same(holder, words):
         text = f"{named} uses it already"
