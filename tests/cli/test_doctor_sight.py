@@ -6,8 +6,11 @@ import pytest
 
 from support.network import Ledger
 from support.organisations import three_organisations
+from support.play import Play
 from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.cli.doctor.hanging import examine_scripts
 from swarmlearning.cli.doctor.matrix import Known
+from swarmlearning.cli.doctor.network import weigh
 from swarmlearning.cli.doctor.sight import (
     examine_answers,
     examine_status,
@@ -16,9 +19,12 @@ from swarmlearning.cli.doctor.sight import (
     nodes_in,
 )
 from swarmlearning.ledger.bodies import Announce
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.checkup import Answer, Site
 from swarmlearning.tensors.structure import Spec
+from swarmlearning.views.evidence import Account, Evidence
+from swarmlearning.views.times import RoundTimes, Script, Span, Times
 
 NOW = 1_700_000_000_000
 NODES = {uid: Known("SL", f"site-{uid}", {}, alive=True) for uid in "abc"}
@@ -195,6 +201,27 @@ def test_what_a_site_says_of_itself_is_a_finding_about_it(site: Site, code: str)
     report = Report()
     examine_answers(answers(site, a=0), {}, NODES, NOW, report)
     assert told(report) == [(code, "SL site-a")]
+
+
+@pytest.mark.parametrize(("idle_ms", "named"), [(29_000, False), (125_000, True)])
+def test_a_script_that_trains_no_batch_while_a_round_waits_for_it_is_a_finding(idle_ms: int, named: bool) -> None:
+    play = Play("a", "b", min_peers=2)
+    play.complete_round("a", "b")
+    begun_ms = play.round.opened_ms
+    script = Script(900, idle_ms, left=40, batches_per_second=3.1)
+    record = RoundTimes(play.state.name, play.state.run, play.round.number, begun_ms, (Span("train", 0),))
+    accounts = {uid: Account(Times(begun_ms + 140_000, record, script)) for uid in "ab"}
+    report = Report()
+    examine_scripts(Evidence(Chain().world, play.state, None, begun_ms + 140_000, accounts), report)
+    assert told(report) == ([("ml-hangs", "SL a"), ("ml-hangs", "SL b")] if named else [])
+    if named:
+        assert report.wrong[0].text == (
+            f"holds training {play.state.name} up: Round 1 has waited 2 min 20 s for a: its ML process has trained no "
+            "batch for 2 min 5 s (before that 3.1 a second), with 40 to go"
+        )
+    report.find("ml-stopped", "SL a", "is stopped", "")
+    weigh(report, {}, {})
+    assert told(report)[1:] == ([("ml-hangs", "SL b")] if named else [])
 
 
 def test_it_is_said_where_two_models_differ() -> None:

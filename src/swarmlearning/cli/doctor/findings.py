@@ -54,6 +54,7 @@ RANK: Final = (
     "ledger-space",
     "leader-lost",
     "ml-stopped",
+    "ml-hangs",
     "no-way-in",
     "unreachable-address",
     "one-way",

@@ -14,6 +14,7 @@ from swarmlearning.api.peertls import role_fault
 from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.doctor.contact import compare_clocks, examine_licenses, examine_way
 from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.cli.doctor.hanging import find_hanging
 from swarmlearning.cli.doctor.lines import OTHER_ID, OTHER_NETWORK
 from swarmlearning.cli.doctor.matrix import HERE, Known, diagnose
 from swarmlearning.cli.doctor.offline import Local
@@ -206,21 +207,33 @@ class _Examination:
         chain = operator.chain
         asked = {uid: known for uid, known in nodes.items() if known.type in ("SN", "SL", "SWOP") and known.alive}
         row = asyncio.create_task(self._own_row(chain))
+        hanging = asyncio.create_task(self._scripts(operator))
         found = await asyncio.gather(*(self._asked(operator, uid, known) for uid, known in asked.items()))
         who, own = await row
+        await hanging
         answers = {uid: answer for uid, answer in zip(asked, found, strict=True) if answer is not None}
         rows: dict[str, Sequence[Outcome]] = {who: own}
         rows |= {uid: answer.outcomes for uid, (answer, _) in answers.items()}
         return rows, answers, chain
+
+    async def _scripts(self, operator: Operator) -> None:
+        try:
+            async with asyncio.timeout(self._left()):
+                await find_hanging(operator, self._report)
+        except TimeoutError:
+            self._report.unknown.append("whether scripts hang: their sites have not answered in time")
+
+    def _left(self) -> float:
+        """Seconds in which a node may still answer."""
+        return max(0.1, min(ANSWER_SECONDS, self._end - asyncio.get_running_loop().time() - 0.7))
 
     async def _asked(self, operator: Operator, uid: str, known: Known) -> tuple[Answer, int] | None:
         """What a node answers, and how many milliseconds that took."""
         node, begun = network.node(operator.chain.world, uid), time.monotonic()
         if node is None:
             return None
-        left = min(ANSWER_SECONDS, self._end - asyncio.get_running_loop().time() - 0.7)
         try:
-            async with asyncio.timeout(max(0.1, left)):
+            async with asyncio.timeout(self._left()):
                 answer = await checkup(operator, node)
             return answer, round((time.monotonic() - begun) * 1000)
         except TimeoutError:
@@ -284,6 +297,8 @@ def weigh(report: Report, nodes: Mapping[str, Known], rows: Mapping[str, Sequenc
         report.wrong.remove(found)
         if found.subject not in silent:
             report.notes.append(f"{found.subject} had no lease a moment ago, and answers: is its host overloaded?")
+    for found in [each for each in report.wrong if each.code == "ml-stopped"]:
+        report.drop("ml-hangs", subject=found.subject)
     missed = {each.uid for row in rows.values() for each in row if each.service == "api" and each.code != "ok"}
     names = ", ".join(sorted(nodes[uid].shown for uid in missed if uid in nodes))
     if names and report.has("no-majority"):
