@@ -106,7 +106,7 @@ def test_a_training_that_can_never_have_enough_organisations_names_them_and_the_
     ledger: Ledger,
 ) -> None:
     ledger.send("op-1", CreateContract(members=("org-1", "org-2", "org-3")), OWN)
-    assert text(ledger) == "no session is open yet"
+    assert text(ledger) == "no session is open yet; no script has connected to sl-1, sl-2, sl-3"
     ledger.send("op-1", Reset(forced=False), OWN)
     retired(ledger)
     assert "a round needs sites of 2 organisations, and never gets them: org-2, org-3 of the contract" in text(ledger)
@@ -114,7 +114,7 @@ def test_a_training_that_can_never_have_enough_organisations_names_them_and_the_
     ledger.send("op-1", Reset(forced=True), OWN)
     assert "never gets them" in text(ledger)
     ledger.send("op-1", CreateContract(members=("org-1",)), OWN)
-    assert text(ledger) == "no session is open yet"
+    assert text(ledger) == "no session is open yet; no script has connected to sl-1"
     ledger.send("sl-1", session(min_peers=1), OWN)
     assert text(ledger).startswith("round 0")
 
@@ -124,7 +124,7 @@ def test_a_training_that_has_enough_organisations_left_waits_for_them(ledger: Le
     ledger.send("sl-1", session(), OWN)
     for operator in ("op-1", "op-2"):
         ledger.send(operator, RetireOrganisation("org-3"), network.CONTRACT)
-    assert text(ledger).endswith("round 0 waits for 1 more, sites of 1 more organisation")
+    assert text(ledger).endswith("1 more, sites of 1 more organisation; no script has connected to sl-2")
 
 
 def test_a_training_whose_sites_of_an_organisation_have_all_been_revoked_states_that_others_have_to_join() -> None:
