@@ -7,10 +7,10 @@ from fuzz.target import Target
 from support.manysites import NOW_MS, status
 from swarmlearning.api.answers import Status
 from swarmlearning.cli.checking import verdict
-from swarmlearning.cli.watch.asking import Seen
 from swarmlearning.cli.watch.drawing import ASCII
 from swarmlearning.cli.watch.screen import Size, lines
 from swarmlearning.cli.watch.showing import essence, snapshot
+from swarmlearning.operator.asking import Seen
 from swarmlearning.views.alerts import Alert
 from swarmlearning.views.vitals import Vitals, read_vitals
 

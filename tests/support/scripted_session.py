@@ -18,9 +18,9 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.node.errors import NodeError
 from swarmlearning.operator.acts import Act
+from swarmlearning.operator.link import Link
 from swarmlearning.operator.session import Operator
 from swarmlearning.swci.contexts import OTHER_TASK_MINUTES, RUN_TASK_MINUTES
-from swarmlearning.swci.link import Link
 from swarmlearning.swci.session import Session, SessionSettings
 from swarmlearning.swci.shell import Screen, run_script
 

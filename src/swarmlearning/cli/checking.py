@@ -7,9 +7,9 @@ import typer
 from typer.core import TyperCommand
 
 from swarmlearning.cli.command import USAGE_ERROR
-from swarmlearning.cli.told import LONGEST_LINE, alerts_of, counts
 from swarmlearning.views.alerts import worst
 from swarmlearning.views.names import displayed
+from swarmlearning.views.told import LONGEST_LINE, alerts_of, counts
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 NAMES: Final = ("OK", "WARNING", "CRITICAL", "UNKNOWN")

@@ -19,8 +19,8 @@ from swarmlearning.ledger.contracts.contract import OPERATORS
 from swarmlearning.node.clocks import clock_ms
 from swarmlearning.node.expiry import while_working
 from swarmlearning.operator.explaining import accounts_of, explain, training_of, unavailable
+from swarmlearning.operator.link import operating
 from swarmlearning.operator.reading import read_remote
-from swarmlearning.swci.link import operating
 from swarmlearning.views.evidence import Account
 from swarmlearning.views.explaintext import headline, notes, remedy, share_text, site_text, span_text
 from swarmlearning.views.explanation import Explanation

@@ -18,9 +18,9 @@ from swarmlearning.ledger.world import World
 from swarmlearning.node.expiry import while_working
 from swarmlearning.node.sealing import MAX_LINES, Wanted
 from swarmlearning.operator.acts import node
+from swarmlearning.operator.link import operating
 from swarmlearning.operator.logs import log_lines
 from swarmlearning.operator.taskrunners import known_peer, known_taskrunner
-from swarmlearning.swci.link import operating
 
 Named = Annotated[
     str, typer.Argument(metavar="NODE", help="Name, UID or beginning of the UID; with --taskrunner also its index.")

@@ -18,6 +18,7 @@ COMMANDS = {
     "sl": "sl:sl",
     "status": "status:status",
     "health": "health:health",
+    "ui": "ui:app",
     "report": "trainings:report",
     "doctor": "doctor.command:doctor",
     "sn": "sn:app",

@@ -17,20 +17,20 @@ from swarmlearning.cli.checking import Verdict, unknown, verdict
 from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console, make_table, print_json, short_uid
 from swarmlearning.cli.options import Credentials, NetworkId, sn_address
-from swarmlearning.cli.told import LONGEST_LINE, alerts_of, machine_text
-from swarmlearning.cli.watch.asking import Asking
 from swarmlearning.cli.watch.showing import watch as show_all
 from swarmlearning.client.pace import describe
 from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.node.expiry import while_working
+from swarmlearning.operator.asking import Asking
 from swarmlearning.operator.explaining import without_sn
 from swarmlearning.operator.reading import require_network
 from swarmlearning.views.alerts import Alert
 from swarmlearning.views.growth import Growth
 from swarmlearning.views.names import displayed
 from swarmlearning.views.render import clock
+from swarmlearning.views.told import LONGEST_LINE, alerts_of, machine_text
 
 LONGEST_TEXT = 100
 STYLES = {"alive": "green", "left": "dim"}

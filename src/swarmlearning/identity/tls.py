@@ -1,5 +1,6 @@
 """TLS between nodes: version 1.3 only, certificates on both sides; trusted are the identity's own CAs, and those that
-a running node adds from its ledger. An invited newcomer has no certificate yet: `greeting_context`, `newcomer_context`.
+a running node adds from its ledger. An invited newcomer has no certificate yet: `greeting_context`, `newcomer_context`;
+neither has a browser: `browser_context`.
 
 Host names are not checked: the certificates that users have name a node, not its address, and one is
 often shared by several nodes. The certificate states who the peer is; what it may do is decided by
@@ -110,6 +111,16 @@ def server_context(identity: Identity) -> ssl.SSLContext:
 def client_context(identity: Identity) -> ssl.SSLContext:
     """For the connecting side. Raises `IdentityError` when OpenSSL refuses the identity."""
     return _context(ssl.PROTOCOL_TLS_CLIENT, identity)
+
+
+def browser_context(identity: Identity) -> ssl.SSLContext:
+    """For the accepting side, towards browsers, which show no certificate. Raises `IdentityError`."""
+    context = _bare(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_NONE
+    with _refusal_named(identity):
+        _show(context, identity.key_and_bundle)
+    return context
 
 
 def greeting_context(identity: Identity) -> ssl.SSLContext:

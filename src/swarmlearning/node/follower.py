@@ -9,7 +9,7 @@ from contextlib import aclosing
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.backoff import Backoff
 from swarmlearning.errors import UserError
-from swarmlearning.ledger.chain import Chain, ForkError, UnsupportedRulesError
+from swarmlearning.ledger.chain import Chain, ForkError, Step, UnsupportedRulesError
 from swarmlearning.ledger.checkpoint import is_head
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
@@ -24,6 +24,8 @@ logger = logging.getLogger("swarm.chain")
 
 Pin = Callable[[str, str], None]
 """Called with hash and name of the network at block 0; raises `NodeError` when it is the wrong one."""
+Seen = Callable[[Step], None]
+"""Called with each verified block before others learn of it, in order, from the one after a checkpoint on."""
 
 
 class _InvalidBlockError(Exception):
@@ -38,12 +40,20 @@ class Follower:
     block is not followed again while there is another one.
     """
 
-    def __init__(self, addresses: Sequence[str], tls: ssl.SSLContext, pin: Pin, known: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        tls: ssl.SSLContext,
+        pin: Pin,
+        known: Sequence[str] = (),
+        seen: Seen = lambda step: None,
+    ) -> None:
         """`known`: addresses of SNs from an earlier run, used until the chain names the SNs of today."""
         self.chain = Chain()
         self._named = tuple(addresses)
         self._pool = SnPool(tls, lambda: self.chain)
         self._pin = pin
+        self._seen = seen
         self._advanced = asyncio.Condition()
         self._order = list(dict.fromkeys((*addresses, *known)))
         self._distrusted: set[str] = set()
@@ -223,6 +233,7 @@ class Follower:
         if step.chain.height == 0:
             self._pin(step.chain.network_id, network.network(step.chain.world).name)
         self.seals.add(raw)
+        self._seen(step)
         await self._advance(step.chain)
         if _sns(before) != _sns(step.chain.world):
             self._learn_addresses()

@@ -19,15 +19,17 @@ from swarmlearning.ledger.bodies import Leave, Register
 from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import OPERATORS
+from swarmlearning.ledger.world import World
 from swarmlearning.node.checkpoints import Checkpoints
 from swarmlearning.node.commanding import SECONDS, catch_up, following, send
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.follower import Follower
+from swarmlearning.node.follower import Follower, Seen
 from swarmlearning.node.renewing import LiveIdentity, send_own
 from swarmlearning.node.sender import Author, Sender
 from swarmlearning.node.signers import registered_signer
 from swarmlearning.operator.acts import Act
+from swarmlearning.views.proposals import ProposalView, proposal_of
 
 logger = logging.getLogger("swarm.operator")
 
@@ -119,6 +121,15 @@ class Operator:
                 await send(self._sender, network.CONTRACT, Leave())
 
 
+async def sent(operator: Operator, compose: Callable[[World], Act]) -> ProposalView | None:
+    """Sends an act on the ledger as it stands now; returns the proposal that it becomes where more signatures are
+    needed. Raises `UserError`."""
+    act = compose((await operator.refresh()).world)
+    await operator.perform(act)
+    chain = operator.chain
+    return proposal_of(chain.world, act.contract, act.body, chain.time_ms)
+
+
 @asynccontextmanager
 async def acting(
     address: str,
@@ -128,12 +139,14 @@ async def acting(
     roles: Collection[Role] = OPERATORS,
     *,
     lasting: bool = False,
+    checkpoints: Checkpoints | None = None,
+    seen: Seen = lambda step: None,
 ) -> AsyncIterator[Operator]:
     """An operator, or whoever else has a certificate for one of these roles, named after it; `directory` keeps its UID.
 
     `network_id`: of the only network to act in, where it is known before the first contact. `lasting`: for as long as
     the block takes, with the identity that the source has by then; else it has to send within the time that a command
-    has.
+    has. `checkpoints`: in place of the one that is kept in `directory`; `seen` gets each block that is verified.
 
     Raises `NodeError`, `Unavailable` or `Refusal`.
     """
@@ -145,11 +158,11 @@ async def acting(
             "UI- (or OPERATOR-; for trying out: swarm cert --node SWCI-1)"
         )
     with DataDirectory(directory, network_id) as place:
-        follower = Follower([address], own.tls.client, place.pin)
+        follower = Follower([address], own.tls.client, place.pin, seen=seen)
         sender = Sender(Author(own.signers, place.uid, place.incarnation), follower, logger.warning)
         beside = [own.follow(sender.author, follower, partial(send_own, sender))] if lasting else []
-        checkpoints = Checkpoints(directory)
-        async with following(follower, _unanswered(address), checkpoints, place.network, beside) as limit:
+        kept = checkpoints or Checkpoints(directory)
+        async with following(follower, _unanswered(address), kept, place.network, beside) as limit:
             await catch_up(follower, limit)
             if lasting:
                 limit.reschedule(None)

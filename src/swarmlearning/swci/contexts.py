@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from swarmlearning.errors import UserError
-from swarmlearning.swci.link import Link
+from swarmlearning.operator.link import Link
 from swarmlearning.views.names import displayed
 
 MOST_CONTEXTS = 16

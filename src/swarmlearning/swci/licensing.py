@@ -11,7 +11,7 @@ from swarmlearning.license.servers import LicenseServers
 from swarmlearning.node.datadir import DataDirectory, InUseError
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.license import licensed
-from swarmlearning.swci.link import MOST_SESSIONS
+from swarmlearning.operator.link import MOST_SESSIONS
 
 
 @asynccontextmanager

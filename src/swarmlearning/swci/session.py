@@ -23,17 +23,17 @@ from swarmlearning.ledger.world import World
 from swarmlearning.node.commanding import SECONDS
 from swarmlearning.node.errors import NodeError
 from swarmlearning.operator.acts import Act
+from swarmlearning.operator.link import Link, operating
 from swarmlearning.operator.reading import require_network
-from swarmlearning.operator.session import Operator
+from swarmlearning.operator.session import Operator, sent
 from swarmlearning.swci.contexts import Contexts
 from swarmlearning.swci.folders import Folders
 from swarmlearning.swci.language import is_remark, parse
-from swarmlearning.swci.link import Link, operating
 from swarmlearning.swci.output import Line, Lines, line
 from swarmlearning.swci.table import Command
 from swarmlearning.swci.wording import in_swci
 from swarmlearning.views.names import escaped
-from swarmlearning.views.proposals import ProposalView, proposal_of
+from swarmlearning.views.proposals import ProposalView
 from swarmlearning.views.trainings import contract_names
 
 T = TypeVar("T")
@@ -159,14 +159,6 @@ class Session:
     async def act(self, compose: Callable[[World], Act], done: str) -> list[Line]:
         """Sends an act; the line `done`, or who has to agree first. Raises `UserError`."""
         return [proposed(proposal) if (proposal := await self.perform(compose)) else line(done)]
-
-
-async def sent(operator: Operator, compose: Callable[[World], Act]) -> ProposalView | None:
-    """As `Session.perform`, with this operator."""
-    act = compose((await operator.refresh()).world)
-    await operator.perform(act)
-    chain = operator.chain
-    return proposal_of(chain.world, act.contract, act.body, chain.time_ms)
 
 
 def proposed(found: ProposalView) -> Line:

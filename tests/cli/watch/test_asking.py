@@ -11,12 +11,12 @@ from support.manysites import status
 from support.ports import fixed_port
 from support.scripted_sn import Answer, scripted_sn
 from swarmlearning.api.client import Unavailable
-from swarmlearning.cli.watch import asking as module
-from swarmlearning.cli.watch.asking import MOST_SNS, Asking, Seen
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.node.errors import NodeError
+from swarmlearning.operator import asking as module
+from swarmlearning.operator.asking import MOST_SNS, Asking, Seen
 
 Identities = dict[str, Identity]
 GENESIS = [b"the first block"]

@@ -8,9 +8,9 @@ import pytest
 from rich.cells import cell_len
 
 from support.manysites import MINUTE, NOW_MS, site, status, voter
-from swarmlearning.cli.watch.asking import Seen
 from swarmlearning.cli.watch.drawing import ASCII, UNICODE, Marks
 from swarmlearning.cli.watch.screen import Size, lines
+from swarmlearning.operator.asking import Seen
 from swarmlearning.views.alerts import Alert
 
 SCREENS = Path(__file__).parents[2] / "data" / "watch"

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from support.manysites import NOW_MS, status
 from swarmlearning.api.client import Unavailable
-from swarmlearning.cli.watch.asking import Seen
 from swarmlearning.cli.watch.showing import essence, watch
+from swarmlearning.operator.asking import Seen
 from swarmlearning.views.alerts import Alert
 
 DISK = Alert("disk", "warning", "SL site-1", "SL site-1 has no disk", "make room", ("site-1",))

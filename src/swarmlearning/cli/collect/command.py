@@ -24,7 +24,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.expiry import while_working
 from swarmlearning.node.facts import cleaned, host_facts
 from swarmlearning.node.secrets import known_secrets
-from swarmlearning.swci.link import operating
+from swarmlearning.operator.link import operating
 from swarmlearning.views.names import escaped
 from swarmlearning.views.sizes import size_text
 

@@ -13,7 +13,6 @@ from swarmlearning.cli.collect.archive import Archive
 from swarmlearning.cli.collect.content import Content, Source
 from swarmlearning.cli.collect.files import add_data, add_text
 from swarmlearning.cli.collect.ledger import MOST_BLOCKS, MOST_BYTES, excerpt
-from swarmlearning.cli.told import alerts_of
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
@@ -29,6 +28,7 @@ from swarmlearning.operator.session import Operator
 from swarmlearning.redaction import redacted
 from swarmlearning.views.names import displayed, name_of, node_names
 from swarmlearning.views.nodes import node_view
+from swarmlearning.views.told import alerts_of
 
 AT_ONCE: Final = 4
 """Nodes that are asked at the same time."""

@@ -32,10 +32,10 @@ from swarmlearning.node.checkup import Answer, targets_of, try_all
 from swarmlearning.node.outcomes import Outcome
 from swarmlearning.node.probing import Target, probe
 from swarmlearning.operator.checkups import checkup
+from swarmlearning.operator.link import operating
 from swarmlearning.operator.logs import LogsError, WithheldError
 from swarmlearning.operator.reading import read_remote
 from swarmlearning.operator.session import Operator
-from swarmlearning.swci.link import operating
 from swarmlearning.views.names import displayed
 
 SECONDS: Final = 8.5

@@ -6,14 +6,14 @@ from typing import Any, Final, NamedTuple
 
 from rich.text import Text
 
-from swarmlearning.cli.told import alerts_of
-from swarmlearning.cli.watch.asking import Seen
 from swarmlearning.cli.watch.drawing import Marks, bar, cell, sparkline, wrapped
 from swarmlearning.cli.watch.sites import Row, rows, summed
+from swarmlearning.operator.asking import Seen
 from swarmlearning.views.alerts import Alert
 from swarmlearning.views.names import displayed
 from swarmlearning.views.pace import USUAL
 from swarmlearning.views.render import REASONS, clock, lasting
+from swarmlearning.views.told import alerts_of
 
 SEVERE: Final[Mapping[str, tuple[str, str]]] = {
     "critical": ("ALARM", "bold red"),

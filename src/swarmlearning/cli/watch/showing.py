@@ -9,11 +9,11 @@ from rich.live import Live
 from rich.text import Text
 
 from swarmlearning.cli.console import shows
-from swarmlearning.cli.told import alerts_of
-from swarmlearning.cli.watch.asking import Seen
 from swarmlearning.cli.watch.drawing import ASCII, UNICODE, Marks
 from swarmlearning.cli.watch.screen import Size, alert_lines, heading, lines, training_lines
+from swarmlearning.operator.asking import Seen
 from swarmlearning.views.names import displayed
+from swarmlearning.views.told import alerts_of
 
 FRAMES_PER_SECOND = 2
 SNAPSHOT_WIDTH = 200

@@ -16,9 +16,9 @@ from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.world import World
 from swarmlearning.operator.acts import Act, ActError
 from swarmlearning.operator.logs import WithheldError
-from swarmlearning.operator.session import Operator
+from swarmlearning.operator.session import Operator, sent
 from swarmlearning.swci.contexts import ContextError
-from swarmlearning.swci.session import Session, sent
+from swarmlearning.swci.session import Session
 from swarmlearning.swci.web.answers import failure
 from swarmlearning.swci.web.v1.models import model_of
 from swarmlearning.views.proposals import ProposalView

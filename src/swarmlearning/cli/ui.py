@@ -1,0 +1,186 @@
+"""`swarm ui`: the web interface, SLM-UI. Its own modules are imported when it runs; they need the extra `ui`."""
+
+import getpass
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swarmlearning.cli.command import command
+from swarmlearning.cli.options import Credentials, DataDir, NetworkId, data_directory, sn_address
+from swarmlearning.cli.running import run_node
+from swarmlearning.errors import UserError
+from swarmlearning.identity.source import WatchedSource
+from swarmlearning.node.errors import NodeError
+from swarmlearning.node.expiry import warn_of_own, while_working
+from swarmlearning.node.logs import Level, banner, start_logging
+from swarmlearning.node.ready import Ready
+
+if TYPE_CHECKING:
+    from swarmlearning.ui.settings import Serving, UiEnvironment, UiSettings
+    from swarmlearning.ui.store.database import Database
+
+NEEDED = ("jinja2", "argon2", "asyncssh")
+"""Modules of the extra `ui`."""
+PORT = 30302
+
+app = typer.Typer(invoke_without_command=True, help="Run the web interface, or care for what it keeps.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UiOptions:
+    """The options of the web interface, as `swarm ui --help` lists them."""
+
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port for browsers.")] = PORT
+    https_cert: Annotated[
+        Path | None,
+        typer.Option(help="Certificate for browsers (PEM, with intermediates); by default the one of --cert."),
+    ] = None
+    https_key: Annotated[Path | None, typer.Option(help="Private key of that certificate (PEM).")] = None
+    http: Annotated[
+        bool, typer.Option("--http", help="Without TLS: for this machine alone, or behind a proxy that adds it.")
+    ] = False
+    behind_proxy: Annotated[
+        str, typer.Option(help="IP address of the reverse proxy whose X-Forwarded-* headers are believed.")
+    ] = ""
+    sn_ip: Annotated[str, typer.Option(help="Address of any SN of the network.")] = "127.0.0.1"
+    sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304
+    network_id: NetworkId = ""
+    data_dir: DataDir = None
+    log_level: Annotated[Level, typer.Option("--log-level", help="How much to log.")] = "INFO"
+    ready_fd: Annotated[int | None, typer.Option("--ready-fd", hidden=True)] = None
+    credentials: Credentials
+
+    def source(self) -> WatchedSource | None:
+        """The identity; None where none is named: the UI then begins with its set-up. Raises `IdentityError`."""
+        files = self.credentials.files
+        if self.credentials.agent() is None and not (files.cert or files.key):
+            return None
+        return self.credentials.source("UI")
+
+    def serving(self) -> "Serving":
+        """Where and how to serve. Raises `NodeError`."""
+        from swarmlearning.ui.settings import Serving
+
+        if (self.https_cert is None) != (self.https_key is None):
+            raise NodeError("--https-cert and --https-key belong together: give both, or none")
+        if self.http and self.https_cert is not None:
+            raise NodeError("--http is without a certificate: leave out --https-cert and --https-key, or --http")
+        return Serving(self.host, self.port, self.https_cert, self.https_key, self.http, self.behind_proxy)
+
+    def settings(self, environment: "UiEnvironment", source: WatchedSource | None) -> "UiSettings":
+        """All settings. Raises `UserError`."""
+        from swarmlearning.ui.settings import UiSettings
+
+        return UiSettings(
+            folder=data_directory(self.data_dir, "ui"),
+            address=sn_address(self.sn_ip, self.sn_api_port),
+            source=source,
+            network_id=self.network_id,
+            serving=self.serving(),
+            idle_minutes=environment.slm_ui_idle_minutes,
+            longest_hours=environment.slm_ui_session_hours,
+        )
+
+
+@app.callback()
+@command("swarm ui")
+def ui(context: typer.Context, options: UiOptions) -> None:
+    """Serve the web interface to browsers, until Ctrl-C.
+
+    The first start creates the first user, an admin: by SLM_UI_ADMIN_USER and SLM_UI_ADMIN_PASSWORD_FILE, or it asks.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    require_extra()
+    from swarmlearning.ui.serving import kept, serve
+    from swarmlearning.ui.settings import UiEnvironment
+
+    environment = UiEnvironment()
+    source = options.source()
+    settings = options.settings(environment, source)
+    print(banner("SLM-UI"), flush=True)
+    start_logging(options.log_level)
+    with kept(settings.folder) as database:
+        ensure_admin(database, environment)
+
+        def ready(facts: dict[str, str]) -> None:
+            print(f"SLM-UI : {facts['ui']}", flush=True)
+            Ready(options.ready_fd).report(facts)
+
+        work = serve(settings, database, ready)
+        if source is None:
+            run_node(work)
+        else:
+            run_node(while_working(work, warn_of_own(source)), look=source.look)
+
+
+@app.command()
+@command("swarm ui password")
+def password(
+    name: Annotated[str, typer.Argument(help="Name of the user.")],
+    *,
+    data_dir: DataDir = None,
+) -> None:
+    """Set a user's password anew, where nobody can log in any more (stop the UI first). Its sessions end."""
+    require_extra()
+    from swarmlearning.ui.security.passwords import hashed
+    from swarmlearning.ui.serving import kept
+    from swarmlearning.ui.store.users import set_password
+
+    with kept(data_directory(data_dir, "ui")) as database:
+        chosen = ask_password(name)
+        database.now(lambda sql: set_password(sql, name, hashed(chosen)))
+    print(f"The password of {name} is set; the sessions of {name} have ended.")
+
+
+def require_extra() -> None:
+    """Raises `NodeError` where the packages of the extra `ui` are not installed."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise NodeError(f"the web interface needs {', '.join(missing)}: pip install 'swarmlearning[ui]'")
+
+
+def ensure_admin(database: "Database", environment: "UiEnvironment") -> None:
+    """Creates the first user where there is none. Raises `UserError`."""
+    from swarmlearning.ui.security.passwords import hashed, require_good
+    from swarmlearning.ui.store.users import Users, add_user
+
+    if not Users(database).none():
+        return
+    given = environment.first_admin()
+    if given is None:
+        if not sys.stdin.isatty():
+            raise NodeError(
+                "there is no user yet, and no terminal to ask for one: set SLM_UI_ADMIN_USER and "
+                "SLM_UI_ADMIN_PASSWORD_FILE (or SLM_UI_ADMIN_PASSWORD) for this first start"
+            )
+        print("There is no user yet: this creates the first one, an admin.")
+        name = input(f"Name [{getpass.getuser()}]: ").strip() or getpass.getuser()
+        given = name, ask_password(name)
+    name, chosen = given
+    require_good(chosen, name)
+    database.now(lambda sql: add_user(sql, name, "admin", hashed(chosen)))
+    print(f"User {name} is created, an admin.", flush=True)
+
+
+def ask_password(name: str) -> str:
+    """A good password, typed twice. Raises `NodeError` without a terminal."""
+    from swarmlearning.ui.security.passwords import require_good
+
+    if not sys.stdin.isatty():
+        raise NodeError("a password is asked for on a terminal, and there is none")
+    while True:
+        chosen = getpass.getpass(f"Password of {name}: ")
+        try:
+            require_good(chosen, name)
+        except UserError as fault:
+            print(fault)
+            continue
+        if chosen == getpass.getpass("Once more: "):
+            return chosen
+        print("These are two different ones.")

@@ -1,0 +1,60 @@
+"""The UI as one ASGI application: its parts, composed."""
+
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.responses import JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from swarmlearning import __version__
+from swarmlearning.ui.pages.account import add_account
+from swarmlearning.ui.pages.errors import add_errors, denied
+from swarmlearning.ui.pages.events import add_events
+from swarmlearning.ui.pages.ledger import add_ledger
+from swarmlearning.ui.pages.login import add_login
+from swarmlearning.ui.pages.overview import add_overview
+from swarmlearning.ui.pages.page import FOLDER
+from swarmlearning.ui.pages.settings import add_settings
+from swarmlearning.ui.security.admission import Admission
+from swarmlearning.ui.security.headers import SafeHeaders
+from swarmlearning.ui.security.proxy import BehindProxy
+from swarmlearning.ui.site import Site
+
+PAGES: Final = (add_login, add_account, add_events, add_overview, add_ledger, add_settings)
+"""What adds the routes of a page. Each route has its line in `security/roles.py`."""
+
+
+def make_app(site: Site) -> FastAPI:
+    """The routes, without what stands before them."""
+    app = FastAPI(title="SLM-UI", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.site = site
+    add_errors(app)
+    for add in PAGES:
+        add(app)
+
+    @app.get("/healthy", response_class=JSONResponse, response_model=None)
+    async def healthy() -> Response:
+        """For whoever watches over the process: it answers. Says nothing of the network."""
+        return JSONResponse({"healthy": True})
+
+    app.mount("/static", _Static(directory=FOLDER / "static"), name="static")
+    return app
+
+
+def make_ui(site: Site) -> ASGIApp:
+    """The whole application, with what lets requests in."""
+    app = make_app(site)
+    app.add_middleware(Admission, sessions=site.sessions, denied=denied)
+    whole: ASGIApp = SafeHeaders(app)
+    proxy = site.settings.serving.proxy
+    return BehindProxy(whole, proxy) if proxy else whole
+
+
+class _Static(StaticFiles):
+    """Files of this release: a browser asks whether they have changed, and gets them once."""
+
+    def file_response(self, *args: object, **given: object) -> Response:
+        answer = super().file_response(*args, **given)  # type: ignore[arg-type]
+        answer.headers["cache-control"] = "no-cache"
+        return answer

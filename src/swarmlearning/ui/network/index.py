@@ -1,0 +1,180 @@
+"""An index of the verified ledger: what each block holds, to be listed and searched, and its hash.
+
+A block itself is fetched from an SN when somebody looks at it; its hash shows that it is the one verified here.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from swarmlearning.ledger.chain import Step
+
+FILE: Final = "index.sqlite"
+MOST_PENDING: Final = 500
+"""Blocks that are written at once."""
+LONGEST_TEXT: Final = 2000
+"""Characters of a transaction that are searched."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A transaction in a block; a block without any, or a void one, has one entry without `kind`."""
+
+    height: int
+    time_ms: int
+    hash: str
+    sealer: str
+    void: str
+    kind: str = ""
+    sender: str = ""
+    contract: str = ""
+    id: str = ""
+
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS blocks (
+    height INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, hash TEXT NOT NULL, sealer TEXT NOT NULL, void TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS transactions (
+    height INTEGER NOT NULL, place INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, sender TEXT NOT NULL,
+    contract TEXT NOT NULL, words TEXT NOT NULL, PRIMARY KEY (height, place)
+) STRICT, WITHOUT ROWID;
+"""
+_JOINED: Final = """
+SELECT b.height, b.time_ms, b.hash, b.sealer, b.void, coalesce(t.kind, ''), coalesce(t.sender, ''),
+    coalesce(t.contract, ''), coalesce(t.id, '')
+FROM blocks b LEFT JOIN transactions t ON t.height = b.height
+"""
+
+
+class Index:
+    """Used from several threads; `close` at the end. A file that is damaged is made anew."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` exists."""
+        self._path = folder / FILE
+        self._lock = threading.Lock()
+        self._pending: list[Step] = []
+        self._sql = self._open()
+
+    def close(self) -> None:
+        """Writes what is left."""
+        self.flush()
+        with self._lock:
+            self._sql.close()
+
+    def add(self, step: Step) -> None:
+        """Takes in the next verified block; block 0 begins anew."""
+        with self._lock:
+            if step.chain.height == 0:
+                self._pending.clear()
+                self._sql.executescript("DELETE FROM blocks; DELETE FROM transactions;")
+            self._pending.append(step)
+            if len(self._pending) >= MOST_PENDING:
+                self._write()
+
+    def flush(self) -> None:
+        """Writes what has been added."""
+        with self._lock:
+            self._write()
+
+    def hash_at(self, height: int) -> str:
+        """The hash of the block of this height; empty where it is not known."""
+        with self._lock:
+            self._write()
+            found = self._sql.execute("SELECT hash FROM blocks WHERE height = ?", (height,)).fetchone()
+        return found[0] if found else ""
+
+    def newest(self, below: int, count: int) -> list[Entry]:
+        """The transactions of the `count` blocks below this height, the newest first."""
+        return self._select(
+            "WHERE b.height < ? AND b.height >= ? ORDER BY b.height DESC, t.place", below, below - count
+        )
+
+    def search(self, words: Sequence[str], below: int, most: int) -> list[Entry]:
+        """The newest transactions in blocks below this height that have all these words, in whatever part."""
+        parts = " AND ".join("t.words LIKE ? ESCAPE '\\'" for _ in words)
+        values = [f"%{_literal(word.lower())}%" for word in words]
+        return self._select(
+            f"WHERE b.height < ? AND {parts} ORDER BY b.height DESC, t.place LIMIT ?", below, *values, most
+        )
+
+    def find(self, prefix: str) -> int | None:
+        """The height of the block whose hash, or a transaction whose ID, begins with these hexadecimal digits."""
+        with self._lock:
+            self._write()
+            form = f"{_literal(prefix)}%"
+            for query in (
+                "SELECT height FROM blocks WHERE hash LIKE ? ESCAPE '\\' LIMIT 1",
+                "SELECT height FROM transactions WHERE id LIKE ? ESCAPE '\\' LIMIT 1",
+            ):
+                if (found := self._sql.execute(query, (form,)).fetchone()) is not None:
+                    return int(found[0])
+        return None
+
+    def _select(self, where: str, *values: object) -> list[Entry]:
+        with self._lock:
+            self._write()
+            rows = self._sql.execute(_JOINED + where, values).fetchall()
+        return [Entry(*row) for row in rows]
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connected()
+        except sqlite3.DatabaseError:
+            self._path.unlink(missing_ok=True)
+            return self._connected()
+
+    def _connected(self) -> sqlite3.Connection:
+        self._path.touch(mode=0o600)
+        sql = sqlite3.connect(self._path, check_same_thread=False)
+        sql.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+        return sql
+
+    def _write(self) -> None:
+        steps, self._pending = self._pending, []
+        if not steps:
+            return
+        with self._sql:
+            self._sql.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", map(_block, steps))
+            self._sql.executemany(
+                "INSERT OR REPLACE INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [row for step in steps for row in _transactions(step)],
+            )
+
+
+def _block(step: Step) -> tuple[object, ...]:
+    header = step.block.header
+    return step.chain.height, header.time_ms, step.chain.hash, header.sealer, step.void or ""
+
+
+def _transactions(step: Step) -> list[tuple[object, ...]]:
+    if step.void is not None:
+        return []
+    return [
+        (
+            step.chain.height,
+            place,
+            signed.id,
+            signed.kind,
+            signed.content.sender,
+            signed.content.contract,
+            _words(step, place),
+        )
+        for place, signed in enumerate(step.block.transactions)
+    ]
+
+
+def _words(step: Step, place: int) -> str:
+    """What is searched of a transaction, in lower case."""
+    signed = step.block.transactions[place]
+    body = msgspec.json.encode(signed.content.body).decode(errors="replace")
+    return f"{signed.kind} {signed.content.sender} {signed.content.contract} {signed.id} {body}"[:LONGEST_TEXT].lower()
+
+
+def _literal(word: str) -> str:
+    """The text as a part of a LIKE expression."""
+    return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,0 +1,1 @@
+"""Who may do what in the UI, and what keeps others out."""

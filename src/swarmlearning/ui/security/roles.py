@@ -1,0 +1,95 @@
+"""Who may use which path: the one table. What is not in it does not exist for anybody.
+
+A page adds its lines here; `tests/ui/test_roles.py` goes through all routes of the application.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+
+Role: TypeAlias = Literal["viewer", "operator", "admin"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+"""Each may do what those before it may."""
+Needed: TypeAlias = Literal["nobody", "viewer", "operator", "admin"]
+"""`nobody`: it is for those, too, who have not logged in."""
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+BODY: Final = 64 * KIB
+"""Bytes of a request's body, where a path does not state others."""
+
+
+class Access(NamedTuple):
+    """Who may use a path, and how many bytes a body may have."""
+
+    role: Needed
+    body: int = BODY
+
+
+def json_path(path: str) -> str:
+    """Where the data of a page are."""
+    return "/overview.json" if path == "/" else f"{path}.json"
+
+
+def _pages(role: Needed, *paths: str) -> dict[tuple[str, str], Access]:
+    """Pages, each with its data as JSON."""
+    return {("GET", each): Access(role) for path in paths for each in (path, json_path(path))}
+
+
+def _acts(role: Needed, *paths: str, body: int = BODY) -> dict[tuple[str, str], Access]:
+    """What changes something."""
+    return {("POST", path): Access(role, body) for path in paths}
+
+
+TABLE: Final[Mapping[tuple[str, str], Access]] = {
+    # what comes before a login
+    ("GET", "/static/{path:path}"): Access("nobody"),
+    ("GET", "/healthy"): Access("nobody"),
+    ("GET", "/login"): Access("nobody"),
+    **_acts("nobody", "/login", body=8 * KIB),
+    # everybody
+    ("GET", "/events"): Access("viewer"),
+    **_acts("viewer", "/logout"),
+    **_pages("viewer", "/", "/account", "/ledger", "/ledger/{height:int}"),
+    **_acts("viewer", "/account/preferences", "/account/password", "/account/sessions/end"),
+    # operators
+    **_acts("operator", "/ledger/verify"),
+    # the UI itself
+    **_pages("admin", "/settings"),
+    **_acts("admin", "/settings/users", "/settings/users/role", "/settings/users/password", "/settings/users/remove"),
+}
+"""Method and path as the routes have them. HEAD is as GET."""
+
+
+def may(role: Role | None, needed: Needed) -> bool:
+    """Whether somebody with this role (None: who has not logged in) may use what needs `needed`."""
+    if needed == "nobody":
+        return True
+    return role is not None and ROLES.index(role) >= ROLES.index(needed)
+
+
+def access(method: str, path: str) -> Access | None:
+    """What the table says about a request; None for what is not in it."""
+    method = "GET" if method == "HEAD" else method
+    if (exact := TABLE.get((method, path))) is not None:
+        return exact
+    return next((found for (listed, form), found in _FORMS if listed == method and form.fullmatch(path)), None)
+
+
+def methods(path: str) -> list[str]:
+    """The methods that a path has; none for a path that there is not."""
+    return [method for method in ("GET", "POST") if access(method, path) is not None]
+
+
+_CONVERTERS: Final = {"": r"[^/]+", ":int": r"[0-9]+", ":path": r".*"}
+
+
+def _form(path: str) -> re.Pattern[str]:
+    """A path with parameters as an expression, as the router understands it."""
+    parts = re.split(r"\{\w+(:\w+)?\}", path)
+    return re.compile(
+        "".join(re.escape(part or "") if at % 2 == 0 else _CONVERTERS[part or ""] for at, part in enumerate(parts))
+    )
+
+
+_FORMS: Final = tuple(((method, _form(path)), found) for (method, path), found in TABLE.items() if "{" in path)

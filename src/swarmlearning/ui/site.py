@@ -1,0 +1,95 @@
+"""What the pages work with: one object of the application, and one for each request."""
+
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from fastapi import Depends, Request
+
+from swarmlearning.ui.network.feed import Feed
+from swarmlearning.ui.pages.flash import Flashes
+from swarmlearning.ui.security.admission import Admitted
+from swarmlearning.ui.security.passwords import Passwords
+from swarmlearning.ui.security.roles import Role, may
+from swarmlearning.ui.security.throttle import Throttle
+from swarmlearning.ui.settings import UiSettings
+from swarmlearning.ui.store.database import Database
+from swarmlearning.ui.store.sessions import Sessions
+from swarmlearning.ui.store.settings import Settings
+from swarmlearning.ui.store.users import User, Users
+from swarmlearning.ui.texts.catalogue import Language, chosen, text
+
+
+class Site:
+    """The parts of the UI that its pages share."""
+
+    def __init__(self, settings: UiSettings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.users = Users(database)
+        self.sessions = Sessions(database, settings.idle_minutes * 60_000, settings.longest_hours * 3_600_000)
+        self.kept = Settings(database)
+        self.passwords = Passwords()
+        self.throttle = Throttle()
+        self.flashes = Flashes()
+        self.feed = Feed(settings.folder, self.kept, settings.address, settings.source, settings.network_id)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request: who sends it, and in which language the answer is to be."""
+
+    site: Site
+    request: Request
+    admitted: Admitted
+    language: Language
+
+    @property
+    def feed(self) -> Feed:
+        """The network as the UI sees it."""
+        return self.site.feed
+
+    @property
+    def user(self) -> User:
+        """Whoever has logged in; the roles' table lets nobody else see most pages."""
+        assert self.admitted.user is not None
+        return self.admitted.user
+
+    @property
+    def known(self) -> User | None:
+        """The same; None for somebody who has not."""
+        return self.admitted.user
+
+    def may(self, role: Role) -> bool:
+        """Whether this person may do what the role may, and the UI's certificate allows it."""
+        return may(self.known.role if self.known else None, role)
+
+    @property
+    def may_act(self) -> bool:
+        """Whether this person may act in the network, through this UI."""
+        return self.may("operator") and self.feed.may_act
+
+    @property
+    def address(self) -> str:
+        """Where the request comes from."""
+        return self.request.client.host if self.request.client else ""
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the answer is for a program."""
+        accepted = self.request.headers.get("accept", "")
+        return "application/json" in accepted and "text/html" not in accepted
+
+    def text(self, key: str, **values: object) -> str:
+        """A text in this person's language."""
+        return text(self.language, key, **values)
+
+
+def visit_of(request: Request) -> Visit:
+    """The visit that a request is."""
+    admitted: Admitted = request.scope.get("state", {}).get("admitted", Admitted())
+    preferred = admitted.user.language if admitted.user else ""
+    site: Site = request.app.state.site
+    return Visit(site, request, admitted, chosen(preferred, request.headers.get("accept-language", "")))
+
+
+Here: TypeAlias = Annotated[Visit, Depends(visit_of)]

@@ -1,0 +1,1 @@
+"""What the UI itself keeps: users, their sessions, settings, in one SQLite file."""
